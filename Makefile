@@ -1,0 +1,36 @@
+# Everything a newcomer needs: `make demo` and `make test` set up what they use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.set-up
+
+.PHONY: demo test check setup clean help
+
+help: ## Show what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+setup: $(SETUP) ## Make a virtual environment with the pinned dependencies
+
+$(SETUP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "morefromless needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing PyTorch and the other dependencies; the first time this takes some minutes."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(SETUP) ## Run the main job on synthetic tissue (at most 5 minutes on 2 cores)
+	$(BIN)/mfl demo --out runs/demo
+
+test: $(SETUP) ## Run the tests (at most 10 minutes on 2 cores)
+	$(BIN)/python -m pytest -n 2
+
+check: $(SETUP) ## Lint, types, and that imports run one way
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean: ## Remove the virtual environment and caches (not runs/)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,95 @@
+"""What each command does, once its options are known. The machinery is imported when needed."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from morefromless.options import (
+    CompareOptions,
+    DemoOptions,
+    IngestOptions,
+    PretrainOptions,
+    ProbeRunOptions,
+    SuperviseOptions,
+    ViewsOptions,
+)
+
+
+def ingest(options: IngestOptions) -> None:
+    """Decode a source into a store; the last line says what was kept and what was set aside."""
+    from morefromless.ingest import ingest, open_source
+
+    source = open_source(options.source)
+    report = ingest(
+        source,
+        options.store,
+        split=options.split,
+        test_share=options.test_share,
+        seed=options.seed,
+        size=options.size,
+        resize=options.resize,
+        workers=options.workers or os.cpu_count() or 1,
+        strict=options.strict,
+        um_per_px=options.um_per_px,
+    )
+    print(report)
+
+
+def views(options: ViewsOptions) -> None:
+    """Write a contact sheet."""
+    from morefromless.report.sheet import write_sheet
+
+    print(f"Wrote {write_sheet(options)}: look at it before you train.")
+
+
+def pretrain(options: PretrainOptions) -> None:
+    """Train one self-supervised arm."""
+    from morefromless.training.pretrain import pretrain
+
+    _trained(pretrain(options).path)
+
+
+def supervise(options: SuperviseOptions) -> None:
+    """Train the supervised arm."""
+    from morefromless.training.supervised import supervise
+
+    _trained(supervise(options).path)
+
+
+def _trained(path: Path) -> None:
+    print(f"Trained; the weights are in {path}. Evaluate them with: mfl probe {path}")
+
+
+def probe(options: ProbeRunOptions) -> None:
+    """Evaluate a finished run and print what each branch reached."""
+    import torch
+
+    from morefromless.data.store import Store
+    from morefromless.evaluation.evaluate import evaluate
+    from morefromless.report.table import show_results
+    from morefromless.runs import Run
+
+    run = Run.open(options.run)
+    store = Store.open(options.store or Path(run.options["store"]))
+    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+    show_results(evaluate(run, store, options, device, progress=True), store, Console())
+
+
+def compare(options: CompareOptions) -> None:
+    """Train and evaluate every arm, and write the table and the figures."""
+    from morefromless.comparison.compare import compare
+    from morefromless.report.figures import write_figures
+    from morefromless.report.table import show, write_tables
+
+    comparison = compare(options)
+    written = [*write_tables(comparison, options.out), *write_figures(comparison, options.out)]
+    show(comparison, Console())
+    print("\nWrote " + ", ".join(str(path) for path in written))
+
+
+def demo(options: DemoOptions) -> None:
+    """The two controls on synthetic tissue."""
+    from morefromless.demo import demo
+
+    demo(options, Console())

@@ -1,0 +1,66 @@
+"""`mfl compare`: does training with the privileged modality make a better encoder, and by how
+much?"""
+
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from morefromless.branches import check_encoder
+from morefromless.comparison.execute import execute
+from morefromless.comparison.floors import FloorRow, floors
+from morefromless.comparison.plan import Planned, plan
+from morefromless.comparison.results import Contrast, Row, contrasts, evaluate_all, rows
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.options import CompareOptions
+from morefromless.pairs import modality
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that the table, the figures and a reader's questions are answered from."""
+
+    options: CompareOptions
+    planned: list[Planned]
+    rows: list[Row]
+    contrasts: list[Contrast]
+    floors: list[FloorRow]
+    classes: tuple[str, ...]
+    patches: dict[str, int]
+    """Split to number of patches."""
+    caveats: list[str]
+    seconds: float
+    """Of training, over all runs."""
+
+
+def compare(options: CompareOptions) -> Comparison:
+    """Train what is not done, evaluate every branch, and contrast the arms.
+
+    Raises `ConfigError` or `DataError` before anything is trained where the options or the store
+    cannot work.
+    """
+    store = Store.open(options.store)
+    if not len(store.indices("test")):
+        raise ConfigError(f"{store.path} has no test patches; ingest it with --split random.")
+    for seen in (*options.primary, options.privileged):
+        store.array(modality(seen).array)
+    check_encoder(options.encoder, options.size)
+    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+    planned = plan(options, store.hash)
+    execute(planned, options.jobs)
+    evaluated = list(
+        tqdm(evaluate_all(planned, store, options, device), total=len(planned), desc="probes",
+             unit="run", leave=False, dynamic_ncols=True)
+    )  # fmt: skip
+    return Comparison(
+        options=options,
+        planned=planned,
+        rows=rows(evaluated, store),
+        contrasts=contrasts(evaluated, store),
+        floors=floors(store, options, device),
+        classes=store.classes,
+        patches={s: len(store.indices(s)) for s in ("train", "val", "test")},
+        caveats=list(store.caveats),
+        seconds=sum(float(one.run.record["seconds"]) for one in planned),
+    )

@@ -1,0 +1,89 @@
+"""The plan of a comparison: every arm, sparsity and seed, each a run of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from morefromless.options import (
+    INCIDENTAL,
+    CompareOptions,
+    PretrainOptions,
+    Recipe,
+    Sharing,
+    SuperviseOptions,
+)
+from morefromless.runs import Run, file_name, key_of
+
+Kind = Literal["asymmetric", "symmetric", "supervised"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training: what the encoder of `primary` is trained with."""
+
+    kind: Kind
+    sharing: Sharing | None
+    primary: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind}, {self.sharing}" if self.sharing else self.kind
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One arm with one seed, and the options that train it."""
+
+    arm: Arm
+    seed: int
+    options: PretrainOptions | SuperviseOptions
+
+    @property
+    def run(self) -> Run:
+        return Run(self.options.out)
+
+
+def plan(options: CompareOptions, store_hash: str) -> list[Planned]:
+    """Every run of a comparison, seeds outermost, so that an early look has every arm in it."""
+    sparse = [arm for primary in options.primary for arm in _arms(primary, options.sharing)]
+    dense = (
+        [a for a in _arms(options.privileged, options.sharing) if a.kind != "asymmetric"]
+        if options.dense_arms
+        else []
+    )
+    return [
+        _planned(arm, seed, options, store_hash)
+        for seed in range(options.seeds)
+        for arm in [*sparse, *dense]
+    ]
+
+
+def _arms(primary: str, sharing: Sequence[Sharing]) -> list[Arm]:
+    kinds: tuple[Kind, ...] = ("asymmetric", "symmetric")
+    paired = [Arm(kind, how, primary) for kind in kinds for how in sharing]
+    return [*paired, Arm("supervised", None, primary)]
+
+
+def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> Planned:
+    common: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(Recipe)}
+    common |= {"primary": arm.primary, "seed": seed, "out": Path()}
+    made: PretrainOptions | SuperviseOptions
+    if arm.kind == "supervised":
+        common["epochs"] = options.supervised_epochs or options.epochs
+        kind, made = "supervise", SuperviseOptions(**common)
+    else:
+        kind = "pretrain"
+        made = PretrainOptions(
+            **common,
+            # A symmetric arm does not see the privileged modality: it must not make it another run.
+            privileged=options.privileged if arm.kind == "asymmetric" else arm.primary,
+            arm=arm.kind,
+            sharing=arm.sharing or "independent",
+            objective=options.objective,
+            width=options.width,
+        )
+    key = key_of(kind, made, store_hash, INCIDENTAL)
+    words = [arm.kind, *([arm.sharing] if arm.sharing else []), file_name(arm.primary), f"s{seed}"]
+    where = options.out / "runs" / "-".join([*words, key[:6]])
+    return Planned(arm, seed, replace(made, out=where))

@@ -1,0 +1,96 @@
+"""Image files as they are: RGB with 8 bits per channel, and nothing converted unasked."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+# Imported for their effect: decoders are registered before threads ask for them.
+from PIL import (
+    Image,
+    ImageFile,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+)
+
+from morefromless.errors import DataError, UnreadablePatch
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+FORMATS = ("PNG", "JPEG", "TIFF")
+"""Formats that are decoded, whatever a file is called; Pillow knows riskier ones."""
+
+
+def image_files(root: Path) -> Iterator[str]:
+    """Paths of the image files below `root`, relative to it, in an order that never changes.
+
+    Hidden files and folders are passed over. Links to folders are followed, each folder once.
+    Raises `DataError` for a name that is not UTF-8.
+    """
+    visited = set()
+    for folder, names, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in visited:
+            names.clear()
+            continue
+        visited.add(real)
+        names[:] = sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")
+        for name in sorted(files):
+            if name.startswith(".") or Path(name).suffix.lower() not in SUFFIXES:
+                continue
+            path = os.path.relpath(os.path.join(folder, name), root)
+            if not path.isprintable():
+                raise DataError(f"{root} holds a file with an odd name, {path!r}; rename it.")
+            yield path
+
+
+def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+    """One image, (height, width, 3) uint8, exactly as stored.
+
+    Accepted: RGB, palettes, and RGBA that is opaque everywhere, for these lose nothing. Raises
+    `UnreadablePatch` for everything else; the words before the colon name the kind of reason.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadablePatch("empty file: 0 bytes; fetch it again")
+        with Image.open(path, formats=FORMATS) as image:
+            _refuse_kind(image)
+            return _rgb(image)
+    except UnreadablePatch:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadablePatch("unreadable: not a png, jpg or tif image") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadablePatch("too large: cut it into patches first") from error
+    except FileNotFoundError as error:
+        raise UnreadablePatch("unreadable: no longer there") from error
+    except PermissionError as error:
+        raise UnreadablePatch("unreadable: no permission to read it") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a decoder may raise anything on a damaged file
+        raise UnreadablePatch("unreadable: truncated or damaged; fetch it again") from error
+
+
+def _refuse_kind(image: ImageFile.ImageFile) -> None:
+    if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise UnreadablePatch("too large: cut it into patches first")
+    # Pillow opens 16-bit RGB as RGB and drops the low bytes; only its raw mode tells.
+    if image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in image.tile):
+        raise UnreadablePatch("16-bit image: convert to RGB with 8 bits per channel")
+    if image.mode in ("1", "L", "LA", "La"):
+        raise UnreadablePatch("grey image: convert to RGB if it is what you mean")
+    if image.mode not in ("RGB", "RGBA", "P", "PA"):
+        raise UnreadablePatch(f"colours not RGB: mode {image.mode}; convert to RGB")
+
+
+def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return np.asarray(image)
+    pixels = np.asarray(image.convert("RGBA"))
+    if (pixels[..., 3] != 255).any():
+        raise UnreadablePatch("transparent image: flatten it onto its background")
+    return np.ascontiguousarray(pixels[..., :3])

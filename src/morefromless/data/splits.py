@@ -1,0 +1,95 @@
+"""Which patches stand in train and which in test."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.errors import DataError
+
+Mask = npt.NDArray[np.bool_]
+
+
+def by_label(labels: Sequence[str], share: float, seed: int) -> Mask:
+    """Patches that stand in test, drawn at random within each class: (N,) bool.
+
+    Of a class with n patches, round(share n) stand in test, but never none and never all of them;
+    `labels` must hold each class twice or more.
+    """
+    rng = np.random.default_rng(seed)
+    names, label_of = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
+    test = np.zeros(len(labels), dtype=bool)
+    for label in range(len(names)):
+        members = rng.permutation(np.flatnonzero(label_of == label))
+        test[members[: _share_of(len(members), share)]] = True
+    return test
+
+
+def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: int) -> Mask:
+    """Patches that stand in test, whole groups at a time: (N,) bool.
+
+    Groups are visited in a random order and taken where that brings the classes' shares in test
+    nearer to `share`; the best of a few dozen orders counts. Raises `DataError` where a class
+    cannot stand on both sides.
+    """
+    names, group_of = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
+    classes, label_of = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
+    counts = np.zeros((len(names), len(classes)))
+    np.add.at(counts, (group_of, label_of), 1)
+    lonely = (counts > 0).sum(axis=0) < 2
+    if lonely.any():
+        raise DataError(
+            f"Class {', '.join(classes[lonely])} comes from one group only (patient or slide), so "
+            "it cannot stand in both train and test; leave it out, or ingest without groups."
+        )
+    rng = np.random.default_rng(seed)
+    drawn = [_take(counts, rng.permutation(len(names)), share) for _ in range(32)]
+    test = min(drawn, key=lambda taken: _cost(counts[taken].sum(axis=0), counts, share))
+    held = counts[test].sum(axis=0)
+    one_sided = (held == 0) | (held == counts.sum(axis=0))
+    if one_sided.any():
+        raise DataError(
+            f"No split by group was found with class {', '.join(classes[one_sided])} in both "
+            "train and test; leave it out, or try another --seed."
+        )
+    return test[group_of]
+
+
+def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
+    """Raise `DataError` unless train and test hold the same classes, and val no others."""
+    held = {
+        split: {label for label, own in zip(labels, splits, strict=True) if own == split}
+        for split in ("train", "val", "test")
+    }
+    stray = [
+        f"{', '.join(sorted(held[here] - held[there]))} in {here} but not in {there}"
+        for here, there in (("train", "test"), ("test", "train"), ("val", "train"))
+        if held[here] - held[there]
+    ]
+    if stray:
+        raise DataError(
+            f"Splits differ in their classes: {'; '.join(stray)}; mend the source, or have train "
+            "and test drawn anew with --split random."
+        )
+
+
+def _share_of(count: int, share: float) -> int:
+    return min(max(round(share * count), 1), count - 1)
+
+
+def _take(counts: npt.NDArray[np.float64], order: npt.NDArray[np.int64], share: float) -> Mask:
+    taken = np.zeros(len(counts), dtype=bool)
+    held = np.zeros(counts.shape[1])
+    cost = _cost(held, counts, share)
+    for group in order:
+        with_it = held + counts[group]
+        if (lower := _cost(with_it, counts, share)) < cost:
+            taken[group], held, cost = True, with_it, lower
+    return taken
+
+
+def _cost(held: npt.NDArray[np.float64], counts: npt.NDArray[np.float64], share: float) -> float:
+    """Squared distance of the classes' shares in test; a class on one side only weighs most."""
+    total = counts.sum(axis=0)
+    one_sided = (held == 0) | (held == total)
+    return float(np.square(held / total - share).sum() + len(total) * one_sided.sum())

@@ -1,0 +1,188 @@
+"""The store: patches decoded once, opened in no time.
+
+meta.json         datasheet, classes in order, arrays, split rule, counts, caveats, hash
+patches.parquet   one row per patch: id, label, split, group, um_per_px, origin, hash
+he.npy            (N, H, W, 3) uint8, memory-mapped; one such file per array
+set_aside.csv     id, origin and reason of what was not taken
+"""
+
+import json
+from collections import Counter
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from morefromless.errors import DataError
+
+FORMAT = 1
+COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
+
+Split = Literal["train", "val", "test"]
+
+
+class Store:
+    """A store that was opened and found sound."""
+
+    path: Path
+    meta: dict[str, Any]
+    """What `meta.json` says."""
+    table: pd.DataFrame
+    """One row per patch; row i describes `arrays[name][i]`."""
+    arrays: dict[str, npt.NDArray[np.uint8]]
+    """Memory-mapped, each (N, H, W, 3) uint8, RGB, 0-255; not to be written to."""
+
+    def __init__(
+        self,
+        path: Path,
+        meta: dict[str, Any],
+        table: pd.DataFrame,
+        arrays: dict[str, npt.NDArray[np.uint8]],
+    ) -> None:
+        self.path, self.meta, self.table, self.arrays = path, meta, table, arrays
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """The store at `path`. Raises `DataError` where there is none, or it is damaged."""
+        path = Path(path)
+        meta = _meta(path)
+        table = _table(path)
+        if content_hash(table) != meta["hash"]:
+            raise DataError(
+                f"The table of {path} is not the one that was ingested (its hash differs); "
+                "remove that folder and ingest again."
+            )
+        check_disjoint(table)
+        return cls(path, meta, table, {n: _array(path, n, len(table)) for n in meta["arrays"]})
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of `labels`."""
+        return tuple(self.meta["classes"])
+
+    @property
+    def side(self) -> int:
+        """Height and width of the patches in pixels."""
+        return int(next(iter(self.arrays.values())).shape[1])
+
+    @property
+    def um_per_px(self) -> float | None:
+        """Micrometres per pixel; None where not known, or not the same for all patches."""
+        return None if self.meta["um_per_px"] is None else float(self.meta["um_per_px"])
+
+    @property
+    def hash(self) -> str:
+        """Hash of ids, labels, splits, groups and pixels: equal stores have equal hashes."""
+        return str(self.meta["hash"])
+
+    @property
+    def groups_known(self) -> bool:
+        """Whether each patch's group (patient or slide) is known."""
+        return bool(self.meta["groups_known"])
+
+    @property
+    def caveats(self) -> list[str]:
+        """Sentences that must stand wherever a result from these patches stands."""
+        return list(self.meta["caveats"])
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(N,) class of each patch, an index into `classes`."""
+        codes = pd.Categorical(self.table["label"], categories=self.classes).codes
+        return codes.astype(np.int64)
+
+    def array(self, name: str) -> npt.NDArray[np.uint8]:
+        """One of the arrays. Raises `DataError` that names those there are."""
+        if name not in self.arrays:
+            known = ", ".join(self.arrays)
+            raise DataError(
+                f"{self.path} has no array '{name}', only {known}; name one of them in the "
+                f"modality, such as full:{next(iter(self.arrays))}."
+            )
+        return self.arrays[name]
+
+    def indices(self, split: Split) -> npt.NDArray[np.int64]:
+        """Rows of a split in ascending order; empty where the store has no such split."""
+        return np.flatnonzero((self.table["split"] == split).to_numpy()).astype(np.int64)
+
+    def groups(self, split: Split) -> npt.NDArray[np.object_] | None:
+        """Group of each patch of a split, as in `indices`; None where groups are not known."""
+        if not self.groups_known:
+            return None
+        return self.table["group"].to_numpy(dtype=object)[self.indices(split)]
+
+
+def check_disjoint(table: pd.DataFrame) -> None:
+    """Raise `DataError` where the same pixels stand in two splits."""
+    splits = table.groupby("hash")["split"].nunique()
+    shared = table[table["hash"].isin(splits[splits > 1].index)]
+    if len(shared):
+        raise DataError(
+            f"The same pixels stand in two splits ({' and '.join(shared['id'].iloc[:2])}); "
+            "ingest again, which sets such copies aside."
+        )
+
+
+def content_hash(table: pd.DataFrame) -> str:
+    """blake2b-128 over id, label, split, group and hash of every patch, in the table's order."""
+    columns = table[["id", "label", "split", "group", "hash"]].astype(object)
+    rows = columns.where(columns.notna(), None).to_numpy().tolist()
+    return blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
+
+
+def kinds(reasons: "pd.Series[str]") -> Counter[str]:
+    """Reasons counted by kind: the words before the colon."""
+    return Counter(reason.partition(":")[0] for reason in reasons)
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        unfinished = path.with_name(path.name + ".partial").exists()
+        hint = "its ingest was not finished: run it again" if unfinished else "make it"
+        raise DataError(f"There is no store at {path}; {hint} with mfl ingest SOURCE {path}.")
+    try:
+        meta: dict[str, Any] = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+        version = meta["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not a store (it has no sound meta.json); "
+            f"make one of it with mfl ingest {path} STORE, and give that."
+        ) from error
+    if version != FORMAT:
+        raise DataError(
+            f"{path} has store format {version}, and this version reads {FORMAT}; ingest again."
+        )
+    return meta
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_parquet(path / "patches.parquet")
+    except (OSError, ValueError) as error:
+        raise _damaged(path, "patches.parquet") from error
+    if tuple(table.columns) != COLUMNS:
+        raise _damaged(path, "patches.parquet")
+    return table
+
+
+def _array(path: Path, name: str, count: int) -> npt.NDArray[np.uint8]:
+    try:
+        array: npt.NDArray[np.uint8] = np.load(
+            path / f"{name}.npy", mmap_mode="r", allow_pickle=False
+        )
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, f"{name}.npy") from error
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or len(array) != count:
+        raise DataError(
+            f"{path / name}.npy holds {array.dtype} {array.shape} and the table {count} patches; "
+            "remove that folder and ingest again."
+        )
+    return array
+
+
+def _damaged(path: Path, name: str) -> DataError:
+    return DataError(f"{path / name} is missing or damaged; remove {path} and ingest again.")

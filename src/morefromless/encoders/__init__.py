@@ -1,0 +1,19 @@
+"""Encoders: networks from what a branch sees to a representation. An open set.
+
+Encoders never see labels. To add one, add a file with one public class deriving from `Encoder`.
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module, ABC):
+    """Representation of an image."""
+
+    width: int
+    """Length of the representation (2048 for ResNet-50)."""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) float32 in [0, 1] -> (B, width). Input normalisation happens inside."""

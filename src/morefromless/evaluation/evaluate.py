@@ -1,0 +1,169 @@
+"""Evaluation of a run: features of each branch on its own modality, the probe, and its scores."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from morefromless.branches import Branches, build_encoder
+from morefromless.data import atomic
+from morefromless.data.store import Split, Store
+from morefromless.encoders import Encoder
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.features import extract, kept
+from morefromless.evaluation.metrics import Scores, score
+from morefromless.evaluation.probes import LinearProbe, fit_linear_probe
+from morefromless.modalities import Modality
+from morefromless.options import ProbeOptions
+from morefromless.pairs import modality
+from morefromless.runs import Run
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one trained encoder reached on the test patches."""
+
+    branch: str
+    modality: str
+    scores: Scores
+    probabilities: npt.NDArray[np.float32]
+    """(test patches, classes), in the order of `store.indices("test")`."""
+
+
+def evaluate(
+    run: Run, store: Store, probe: ProbeOptions, device: str = "cpu", *, progress: bool = False
+) -> list[Result]:
+    """Every branch of a finished run on its own modality; what was done before is read back.
+
+    Branches of a self-supervised run get the probe; a supervised run is scored by its own head,
+    as in the paper, and is not probed.
+    """
+    record = run.record
+    if record["store_hash"] != store.hash:
+        raise DataError(
+            f"{run.path} was trained on other data than {store.path}; evaluate it on the store "
+            "that it was made from."
+        )
+    options = run.options
+    results = []
+    for branch, (encoder, head, seen) in trained(run, len(store.classes)).items():
+        folder = run.path / "features"
+        maker = _Maker(encoder, store, modality(seen), int(options["size"]), device,
+                       f"features of {branch}" if progress else None)  # fmt: skip
+        if head is not None:
+            name = f"{branch}-head"
+            fitted = LinearProbe(head.weight.detach(), head.bias.detach())
+        else:
+            name = f"{branch}-{probe.name}"
+            fitted = None
+        results.append(
+            scored(run.path, name, branch, seen, store, maker, folder / branch, fitted, probe,
+                   int(options["seed"]))
+        )  # fmt: skip
+    return results
+
+
+@dataclass(frozen=True)
+class _Maker:
+    encoder: Encoder
+    store: Store
+    modality: Modality
+    size: int
+    device: str
+    label: str | None
+
+    def features(self, split: Split, stem: Path) -> Tensor:
+        path = stem.with_name(f"{stem.name}-{split}.npy")
+        indices = self.store.indices(split)
+
+        def make() -> Tensor:
+            return extract(
+                self.encoder, self.store, indices, self.modality, self.size,
+                device=self.device, label=self.label,
+            )  # fmt: skip
+
+        return kept(path, make)
+
+
+def evaluate_random(
+    folder: Path, encoder: str, seen: str, size: int, seed: int, store: Store,
+    probe: ProbeOptions, device: str = "cpu",
+) -> Result:  # fmt: skip
+    """The floor of an untrained encoder through the same probe."""
+    torch.manual_seed(seed)
+    maker = _Maker(build_encoder(encoder), store, modality(seen), size, device, None)
+    folder.mkdir(parents=True, exist_ok=True)
+    return scored(folder, f"random-{probe.name}", "primary", seen, store, maker,
+                  folder / "features" / "random", None, probe, seed)  # fmt: skip
+
+
+def scored(
+    folder: Path, name: str, branch: str, seen: str, store: Store, maker: _Maker, stem: Path,
+    fitted: LinearProbe | None, options: ProbeOptions, seed: int,
+) -> Result:  # fmt: skip
+    """Scores in `folder/scores-NAME.json`, predictions beside them; read back where they exist."""
+    scores_path = folder / f"scores-{name}.json"
+    predictions_path = folder / f"predictions-{name}.npz"
+    if scores_path.is_file() and predictions_path.is_file():
+        values = json.loads(scores_path.read_text())["scores"]
+        with np.load(predictions_path, allow_pickle=False) as file:
+            return Result(branch, seen, Scores.from_json(values), file["probabilities"])
+    train, test = store.indices("train"), store.indices("test")
+    labels = torch.from_numpy(store.labels)
+    if fitted is None:
+        fitted = fit_linear_probe(
+            maker.features("train", stem), labels[train], len(store.classes),
+            epochs=options.probe_epochs, lr=options.probe_lr, standardise=options.standardise,
+            seed=seed, device=maker.device,
+        )  # fmt: skip
+        fitted.save(folder / f"probe-{name}.safetensors")
+    probabilities = fitted.probabilities(maker.features("test", stem)).cpu().numpy()
+    scores = score(probabilities, store.labels[test])
+    with atomic.replacing(predictions_path) as temporary, temporary.open("wb") as file:
+        np.savez(file, probabilities=probabilities, rows=test)
+    atomic.write_json(
+        scores_path,
+        {
+            "branch": branch,
+            "modality": seen,
+            "classes": list(store.classes),
+            "probe": dataclasses.asdict(options),
+            "store_hash": store.hash,
+            "scores": scores.to_json(),
+        },
+    )
+    return Result(branch, seen, scores, probabilities)
+
+
+def trained(run: Run, classes: int) -> dict[str, tuple[Encoder, nn.Linear | None, str]]:
+    """Branch name to (encoder with its trained weights, its own head if any, what it sees)."""
+    options = run.options
+    if run.record["kind"] == "supervise":
+        encoder = build_encoder(_untrained(options["encoder"]))
+        network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(encoder.width, classes)})
+        run.load_into(network)
+        head = network["head"]
+        assert isinstance(head, nn.Linear)
+        return {"primary": (encoder, head, options["primary"])}
+    if run.record["kind"] != "pretrain":
+        raise ConfigError(f"{run.path} is a run of kind '{run.record['kind']}', not to be probed.")
+    asymmetric = options["arm"] == "asymmetric"
+    names = ("primary", "privileged") if asymmetric else ("primary", "twin")
+    branches = Branches(names, options["sharing"], _untrained(options["encoder"]), options["width"])
+    run.load_into(nn.ModuleDict({"branches": branches}))
+    seen = {"primary": options["primary"]}
+    if asymmetric:
+        seen["privileged"] = options["privileged"]
+    return {name: (branches[name].encoder, None, what) for name, what in seen.items()}
+
+
+def _untrained(encoder: str) -> str:
+    """The same architecture without the weights it began from: the run's own follow."""
+    name, _, rest = encoder.partition(":")
+    parts = [p for p in rest.split(",") if p and not p.startswith(("pretrained=", "weights="))]
+    return f"{name}:{','.join(parts)}" if parts else name

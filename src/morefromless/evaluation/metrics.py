@@ -1,0 +1,136 @@
+"""Metrics: scores of predicted class probabilities.
+
+Accuracy, balanced accuracy and macro-F1 are functions of the confusion matrix and are written so
+that they take any number of matrices at once: an estimate and its bootstrap interval
+(`intervals`) then come from one definition.
+
+A class that has no patch in the test labels has no recall. Its recall is reported as absent
+(None), and balanced accuracy averages over the other classes. Macro-F1 averages over the classes
+that occur in the labels or in the predictions, as scikit-learn and torchmetrics do.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.metrics import confusion_matrix
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from morefromless.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What is reported of one set of predictions; fractions in [0, 1], not per cent."""
+
+    n: int
+    """Number of patches."""
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    ece: float
+    """Expected calibration error: mean |confidence - accuracy| over 15 equal bins (L1)."""
+    recall: tuple[float | None, ...]
+    """Per class; None where the class has no patch in the labels."""
+    confusion: tuple[tuple[int, ...], ...]
+    """Numbers of patches: rows are the true classes, columns the predicted ones."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and lists, which `json` can write."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Scores":
+        """The inverse of `to_json`."""
+        tuples = {
+            "recall": tuple(values["recall"]),
+            "confusion": tuple(tuple(row) for row in values["confusion"]),
+        }
+        return cls(**{**values, **tuples})
+
+
+def score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
+    """Scores of `probabilities` (N, classes), rows summing to one, against `labels` (N,) ints.
+
+    The prediction is the most probable class, the first one of several. Raises `DataError` where
+    a probability is not finite or a label is not one of the classes.
+    """
+    given, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.int64)
+    if given.ndim != 2 or truth.shape != given.shape[:1] or not len(given):
+        raise ValueError(f"expected (N, classes) and (N,), got {given.shape} and {truth.shape}")
+    classes = given.shape[1]
+    if not np.isfinite(given).all():
+        raise DataError("The predicted probabilities are not finite; fit the probe again.")
+    if np.abs(given.sum(1) - 1).max() > 1e-3 or given.min() < -1e-6:
+        raise ValueError("rows of probabilities must be non-negative and sum to one (not logits)")
+    matrix = confusion(given.argmax(1), truth, classes)
+    recalls = _recalls(matrix)
+    return Scores(
+        n=len(truth),
+        accuracy=float(accuracy(matrix)),
+        balanced_accuracy=float(balanced_accuracy(matrix)),
+        macro_f1=float(macro_f1(matrix)),
+        ece=_calibration_error(given, truth),
+        recall=tuple(None if np.isnan(value) else float(value) for value in recalls),
+        confusion=tuple(tuple(int(count) for count in row) for row in matrix),
+    )
+
+
+def confusion(predictions: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> Ints:
+    """Counts (classes, classes): rows are the true classes, columns the predicted ones."""
+    predicted, truth = np.asarray(predictions, np.int64), np.asarray(labels, np.int64)
+    outside = np.union1d(predicted, truth)
+    if outside[0] < 0 or outside[-1] >= classes:
+        raise DataError(
+            f"Labels or predictions run from {outside[0]} to {outside[-1]}, but there are "
+            f"{classes} classes; the patches and the list of classes do not belong together."
+        )
+    counts: Ints = confusion_matrix(truth, predicted, labels=np.arange(classes))
+    return counts
+
+
+def accuracy(confusion: npt.ArrayLike) -> Floats:
+    """Fraction of patches on the diagonal: (..., C, C) counts -> (...)."""
+    counts = np.asarray(confusion, np.float64)
+    result: Floats = np.trace(counts, axis1=-2, axis2=-1) / counts.sum((-2, -1))
+    return result
+
+
+def balanced_accuracy(confusion: npt.ArrayLike) -> Floats:
+    """Mean recall over the classes that have patches: (..., C, C) counts -> (...)."""
+    recalls = _recalls(np.asarray(confusion, np.float64))
+    result: Floats = np.nanmean(recalls, axis=-1)
+    return result
+
+
+def macro_f1(confusion: npt.ArrayLike) -> Floats:
+    """Mean F1 = 2 TP / (2 TP + FP + FN) over the classes that occur: (..., C, C) -> (...)."""
+    counts = np.asarray(confusion, np.float64)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    result: Floats = np.nanmean(_ratio(2 * hits, counts.sum(-1) + counts.sum(-2)), axis=-1)
+    return result
+
+
+def _recalls(counts: npt.NDArray[Any]) -> Floats:
+    return _ratio(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1))
+
+
+def _ratio(over: npt.NDArray[Any], under: npt.NDArray[Any]) -> Floats:
+    """over / under, NaN where `under` is zero (a class that does not occur)."""
+    undefined = np.full(under.shape, np.nan)
+    result: Floats = np.divide(over, under, out=undefined, where=under > 0)
+    return result
+
+
+def _calibration_error(probabilities: Floats, labels: Ints) -> float:
+    # A probability of 1 + 1e-7 would make torchmetrics take all of them for logits.
+    bounded = torch.from_numpy(probabilities.clip(0, 1))
+    error = multiclass_calibration_error(
+        bounded, torch.from_numpy(labels), num_classes=probabilities.shape[1], n_bins=15
+    )
+    return float(error)

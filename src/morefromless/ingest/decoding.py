@@ -1,0 +1,164 @@
+"""Items to patches of one size, in threads, with bounded memory."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.sources import Item, Source
+
+T = TypeVar("T")
+Arrays = dict[str, npt.NDArray[np.uint8]]
+Read = Arrays | str
+"""What a source gave for one item, or the reason why it gave nothing."""
+
+SAMPLE = 32
+"""Items looked at to learn the size of the patches."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What every patch of the store has: the names of its arrays and their side in pixels."""
+
+    arrays: tuple[str, ...]
+    expected: int | None
+    """Side that a source must give; None where every side is taken, to be resized."""
+    side: int
+    """Side as stored."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One item: its patch as it will be stored, or the reason why it is set aside."""
+
+    index: int
+    arrays: Arrays
+    side: int | None = None
+    """Side in pixels before any resizing."""
+    hash: str | None = None
+    reason: str | None = None
+
+
+def survey(
+    source: Source, items: Sequence[Item], size: int | None, resize: int | None, workers: int
+) -> tuple[Shape, dict[int, Read]]:
+    """The shape of the patches, from a sample of them, and the sample itself.
+
+    The side is `size`, else the commonest of the sample. Raises `DataError` where nothing in the
+    whole source can be read.
+    """
+    spread = np.unique(np.linspace(0, len(items) - 1, SAMPLE).astype(int)).tolist()
+    seen = dict(_threaded(lambda i: (i, _read(source, items[i])), spread, workers))
+    if all(isinstance(read, str) for read in seen.values()):
+        rest = [index for index in range(len(items)) if index not in seen]
+        for index, read in _threaded(lambda i: (i, _read(source, items[i])), rest, workers):
+            seen[index] = read
+            if not isinstance(read, str):
+                break
+    usable = [read for read in seen.values() if not isinstance(read, str)]
+    if not usable:
+        reason, count = Counter(str(read) for read in seen.values()).most_common(1)[0]
+        raise DataError(
+            f"None of the {len(items)} patches can be used; the commonest reason, "
+            f"for {count}, is '{reason}'."
+        )
+    sides = Counter(_side(arrays) for arrays in usable)
+    commonest = max(sides, key=lambda side: (sides[side], side))
+    expected = size or (None if resize else commonest)
+    return Shape(tuple(sorted(usable[0])), expected, resize or expected or commonest), seen
+
+
+def decode(
+    source: Source,
+    items: Sequence[Item],
+    todo: Sequence[int],
+    shape: Shape,
+    seen: dict[int, Read],
+    workers: int,
+) -> Iterator[Decoded]:
+    """Decode the items numbered `todo`, in that order; those in `seen` are not read again."""
+
+    def one(index: int) -> Decoded:
+        read = seen.pop(index, None)
+        return _fit(index, _read(source, items[index]) if read is None else read, shape)
+
+    return _threaded(one, todo, workers)
+
+
+def patch_hash(arrays: Arrays) -> str:
+    """blake2b-128 of a patch: name, shape and bytes of each array, in the names' order."""
+    digest = blake2b(digest_size=16)
+    for name in sorted(arrays):
+        digest.update(f"{name}{arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
+def _read(source: Source, item: Item) -> Read:
+    try:
+        arrays = source.read(item)
+    except UnreadablePatch as problem:
+        return str(problem)
+    for name, array in arrays.items():
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise TypeError(f"{type(source).__name__} gave {name} {array.dtype} {array.shape}")
+    sizes = {array.shape[:2] for array in arrays.values()}
+    height, width = sizes.pop()
+    if sizes:
+        return "arrays differ in size: give all arrays of a patch the same size"
+    if height != width:
+        return f"not square: {width} x {height}; cut square patches"
+    return arrays
+
+
+def _fit(index: int, read: Read, shape: Shape) -> Decoded:
+    if isinstance(read, str):
+        return Decoded(index, {}, reason=read)
+    side = _side(read)
+    if shape.expected not in (None, side):
+        reason = f"another size: {side} px, not {shape.expected}; --resize takes all sizes"
+        return Decoded(index, {}, reason=reason)
+    if tuple(sorted(read)) != shape.arrays:
+        return Decoded(index, {}, reason=f"other arrays: {', '.join(sorted(read))}")
+    arrays = {name: _resized(array, shape.side) for name, array in read.items()}
+    return Decoded(index, arrays, side, patch_hash(arrays))
+
+
+def _side(arrays: Arrays) -> int:
+    return int(next(iter(arrays.values())).shape[0])
+
+
+def _resized(array: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Area averages when shrinking, bicubic when growing."""
+    if array.shape[0] == side:
+        return array
+    shrinks = side < array.shape[0]
+    how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    # In float32, for on bytes Pillow rounds once per direction, upwards.
+    channels = [
+        np.asarray(Image.fromarray(array[..., c].astype(np.float32)).resize((side, side), how))
+        for c in range(3)
+    ]
+    return np.rint(np.stack(channels, axis=-1)).clip(0, 255).astype(np.uint8)
+
+
+def _threaded(call: Callable[[int], T], indices: Iterable[int], workers: int) -> Iterator[T]:
+    """Results in order; never more than a few per worker are waiting, so memory stays flat."""
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[T]] = deque()
+    try:
+        for index in indices:
+            waiting.append(pool.submit(call, index))
+            if len(waiting) >= 4 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

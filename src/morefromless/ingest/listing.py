@@ -1,0 +1,53 @@
+"""What a source lists, checked before anything is decoded."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from morefromless.data.splits import check_classes
+from morefromless.errors import DataError
+from morefromless.sources import Datasheet, Item
+
+
+def check(items: Sequence[Item], title: str, split: str) -> None:
+    """Raise `DataError` where no store could be made of these items, however they decode."""
+    if not items:
+        raise DataError(f"{title} lists no patches; check the path.")
+    twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
+    if twice:
+        raise DataError(f"{title} lists '{twice[0]}' twice; every patch needs an id of its own.")
+    labels = sorted({item.label for item in items})
+    if len(labels) < 2:
+        raise DataError(
+            f"{title} has one class only ('{labels[0]}'); comparing encoders takes two or more, "
+            "each in a folder of its own."
+        )
+    if follows_source(items, split):
+        check_classes([item.label for item in items], [str(item.split) for item in items])
+
+
+def follows_source(items: Sequence[Item], split: str) -> bool:
+    """Whether the source's own split is used: it has train and test, and nothing else was asked.
+
+    Raises `DataError` where the source knows the split of some patches only.
+    """
+    splits = {item.split for item in items}
+    if split == "random" or not splits >= {"train", "test"}:
+        return False
+    if None in splits:
+        stray = next(item for item in items if item.split is None)
+        raise DataError(
+            f"'{stray.origin}' is in no split while others are; mend the source, or have train and "
+            "test drawn anew with --split random."
+        )
+    return True
+
+
+def fingerprint(items: Sequence[Item], datasheet: Datasheet) -> str:
+    """blake2b-128 of a listing: equal listings have equal fingerprints, wherever they lie."""
+    digest = blake2b(datasheet.title.encode(), digest_size=16)
+    for item in items:
+        row = (item.id, item.label, item.origin, item.split, item.group)
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()

@@ -1,0 +1,44 @@
+"""From what a person types to a source."""
+
+import difflib
+from pathlib import Path
+
+from morefromless import sources
+from morefromless.errors import DataError
+from morefromless.sources import Source
+from morefromless.sources.folder import Folder
+from morefromless.sources.medmnist import Medmnist
+from morefromless.sources.nct_crc import NctCrc
+from morefromless.specs import build, members
+
+
+def open_source(spec: str) -> Source:
+    """The source that `spec` names: `synthetic:...`, `folder:PATH,group=REGEX`, or just a path.
+
+    A path to an npz file is read as MedMNIST; a folder whose files are all named like
+    `TUM-AAAFLCLY.tif` as NCT-CRC-HE; any other folder as `folder`. Raises `DataError` for a path
+    that does not exist and `ConfigError` for a name that is not known.
+    """
+    name = spec.partition(":")[0]
+    if name in members(sources, Source):
+        return build(spec, sources, Source)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return NctCrc(spec) if NctCrc.recognises(path) else Folder(spec)
+    if path.is_file():
+        if path.suffix.lower() == ".npz":
+            return Medmnist(spec)
+        raise DataError(f"{path} is a file; give a folder of patches or an npz file.")
+    if ":" in spec and "/" not in name:
+        return build(spec, sources, Source)
+    raise DataError(f"There is no file or folder {path}; {_hint(path)}")
+
+
+def _hint(path: Path) -> str:
+    beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
+    known = members(sources, Source)
+    named = difflib.get_close_matches(str(path), known, n=1, cutoff=0.6)
+    if near or named:
+        return f"did you mean {path.with_name(near[0]) if near else named[0]}?"
+    return f"check the path, or name a source ({', '.join(known)})."

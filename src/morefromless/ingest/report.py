@@ -1,0 +1,49 @@
+"""What came of an ingest."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from morefromless.data.store import Store
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """How many patches were kept, set aside, and why; `str` of it is the last line to print."""
+
+    kept: int
+    set_aside: Counter[str]
+    """Patches set aside by kind of reason."""
+    path: Path
+    seconds: float
+    classes: int
+    splits: Mapping[str, int]
+    """Patches kept by split."""
+    caveats: tuple[str, ...]
+    already: bool = False
+    """Whether the store was there before, made of the same source with the same options."""
+
+    @classmethod
+    def of(cls, path: Path, seconds: float, already: bool = False) -> "IngestReport":
+        """The report on the store at `path`."""
+        meta = Store.open(path).meta
+        return cls(
+            kept=sum(meta["kept"].values()),
+            set_aside=Counter(meta["set_aside"]),
+            path=path,
+            seconds=seconds,
+            classes=len(meta["classes"]),
+            splits=meta["kept"],
+            caveats=tuple(meta["caveats"]),
+            already=already,
+        )
+
+    def __str__(self) -> str:
+        splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))
+        reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.set_aside.most_common())
+        listed = f" ({reasons}; listed in {self.path / 'set_aside.csv'})" if reasons else ""
+        return (
+            f"{'Already done: ' if self.already else ''}{self.path} keeps {self.kept:,} patches of "
+            f"{self.classes} classes ({splits}); {self.set_aside.total():,} set aside{listed}."
+        )

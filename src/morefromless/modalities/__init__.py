@@ -1,0 +1,25 @@
+"""Modalities: what a patch is seen as. An open set.
+
+A modality is *deterministic*: it turns stored arrays into what a branch looks at, before any
+augmentation is drawn. `full` is the stored patch, `downsample:7` the same patch with 7 x 7 pixels
+of information. To add one, add a file with one public class deriving from `Modality`.
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class Modality(ABC):
+    """How a batch of stored patches is seen."""
+
+    array: str
+    """The stored array that is read (`he` unless the store has several)."""
+
+    @abstractmethod
+    def see(self, patches: Tensor, size: int) -> Tensor:
+        """(B, H, W, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
+
+    @abstractmethod
+    def resolution(self, side: int) -> int:
+        """Side in pixels of the information that is left of a stored side (its density)."""

@@ -1,0 +1,27 @@
+"""The patch as it is stored: all the information there is."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from morefromless.modalities import Modality
+from morefromless.modalities._resize import fit, resized, square_side
+
+
+@dataclass(frozen=True)
+class Full(Modality):
+    """The stored patch, brought to the network's size.
+
+    Unchanged where the sizes agree; bilinear where the network's input is larger; antialiased
+    bilinear where it is smaller, so that nothing is aliased.
+    """
+
+    array: str = "he"
+
+    def see(self, patches: Tensor, size: int) -> Tensor:
+        """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
+        return resized(patches, *fit(square_side(patches), size))
+
+    def resolution(self, side: int) -> int:
+        """The stored side itself."""
+        return side

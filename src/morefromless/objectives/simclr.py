@@ -1,0 +1,89 @@
+"""SimCLR: a patch's two embeddings find each other among all the others of the batch."""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from morefromless.errors import ConfigError
+from morefromless.objectives import Loss, Objective, comparable
+
+
+class SimCLR(Objective):
+    """Cross entropy of telling a patch's other embedding from those of other patches.
+
+    Similarities are cosines divided by `temperature`. `convention` says who is compared with whom:
+
+    `nt-xent`   the published method. An anchor has 2N - 2 negatives, those of its own branch
+                among them; the mean is over the 2N anchors. (Google's code returns twice that,
+                lightly and solo-learn this.) For more branches: the mean over unordered pairs.
+    `authors`   TriDeNT's code (More From Less published none). N - 1 negatives, all of the other
+                branch; half the sum of both directions, summed over unordered pairs of branches.
+                They differentiate the sum over the batch, we its mean.
+
+    Terms: one per pair of branches, `contrastive_0_1` and so on, before the mean or sum. A batch
+    of one has no negatives: its loss and gradient are 0. A row of zeros has no direction: its
+    cosines are 0 and its gradient that of a row of norm 1, not divided by a guard such as 1e-12.
+
+    Source: Chen et al. 2020 (arXiv 2002.05709), equation 1; temperature 0.5 as in More From Less.
+    """
+
+    def __init__(
+        self,
+        convention: Literal["nt-xent", "authors"] = "nt-xent",
+        temperature: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if convention not in ("nt-xent", "authors"):
+            raise ConfigError(f"SimCLR has no convention '{convention}'; use nt-xent or authors.")
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ConfigError(f"SimCLR needs temperature to be above 0, not {temperature}.")
+        self.convention = convention
+        self.temperature = temperature
+
+    def forward(self, embeddings: Sequence[Tensor]) -> Loss:
+        branches = comparable(embeddings, "SimCLR")
+        with torch.autocast(branches[0].device.type, enabled=False):
+            directions = [unit_rows(branch) for branch in branches]
+            terms = {
+                f"contrastive_{i}_{j}": self._pair(directions[i], directions[j])
+                for i, j in combinations(range(len(directions)), 2)
+            }
+            pairs = torch.stack(list(terms.values()))
+            total = pairs.mean() if self.convention == "nt-xent" else pairs.sum()
+        return Loss(total, terms)
+
+    def _pair(self, first: Tensor, second: Tensor) -> Tensor:
+        if self.convention == "nt-xent":
+            return nt_xent(first, second, self.temperature).mean()
+        there, back = cross_branch(first, second, self.temperature)
+        return (there + back).mean() / 2
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Loss of each of the 2N anchors, first branch first: (N, D), (N, D) of norm 1 -> (2N,)."""
+    rows = len(first)
+    both = torch.cat([first, second])
+    itself = torch.eye(2 * rows, dtype=torch.bool, device=both.device)
+    logits = (both @ both.T / temperature).masked_fill(itself, -torch.inf)
+    partner = torch.arange(2 * rows, device=both.device).roll(rows)
+    return F.cross_entropy(logits, partner, reduction="none")
+
+
+def cross_branch(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Loss of each patch from first to second and back: (N, D), (N, D) of norm 1 -> (N,), (N,)."""
+    logits = first @ second.T / temperature
+    partner = torch.arange(len(first), device=first.device)
+    there = F.cross_entropy(logits, partner, reduction="none")
+    back = F.cross_entropy(logits.T, partner, reduction="none")
+    return there, back
+
+
+def unit_rows(embedding: Tensor) -> Tensor:
+    """Rows divided by their norm; a row of zeros stays as it is: (N, D) -> (N, D)."""
+    norm = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
+    return embedding / torch.where(norm > 0, norm, 1.0)

@@ -1,0 +1,283 @@
+"""What each command can be told: typed, with the paper's values as defaults.
+
+The command line, its help and `config.yaml` are all made from these dataclasses. Nothing here
+imports the machinery, so that `mfl --help` answers at once.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from morefromless.errors import ConfigError
+
+Arm = Literal["asymmetric", "symmetric"]
+Sharing = Literal["shared", "independent"]
+Precision = Literal["32", "bf16", "16"]
+Device = Literal["auto", "cpu", "gpu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestOptions:
+    """What is decoded, where to, and how it is split."""
+
+    source: Positional[str]
+    """A folder of class folders or of NCT-CRC-HE-like names, a MedMNIST-style .npz file, or
+    synthetic[:patches=900,patients=30,size=64,seed=0,control=none|positive|negative]."""
+    store: Positional[Path]
+    """Folder to write; it appears whole, when all is decoded, or not at all."""
+    split: Literal["auto", "random"] = "auto"
+    """auto takes the source's own split where it has one; random draws one, by group where groups
+    are known and by label."""
+    test_share: float = 0.2
+    """Share of the patches (or groups) that a drawn split keeps for testing."""
+    group: str | None = None
+    """Regular expression with one capturing group that finds the patient or slide in a path."""
+    size: int | None = None
+    """Side in px that patches must have; by default the commonest. Others are set aside."""
+    resize: int | None = None
+    """Side in px to store patches at (antialiased); by default as they are."""
+    um_per_px: float | None = None
+    """Magnification in µm per pixel, where the source does not know it."""
+    strict: bool = False
+    """Stop at the first patch that would be set aside."""
+    seed: int = 0
+    """Of a drawn split."""
+    workers: int = 0
+    """Decoding threads; 0 is one a CPU core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsOptions:
+    """What a contact sheet shows."""
+
+    store: Positional[Path]
+    """Folder that `mfl ingest` wrote."""
+    out: Path = Path("views.png")
+    """PNG file to write."""
+    primary: tuple[str, ...] = ("downsample:7",)
+    """Modalities that are present at inference."""
+    privileged: str = "full"
+    """Modality that is present in training only."""
+    views: str = "table-s1"
+    """Preset of augmentations: table-s1, authors or plain."""
+    size: int = 224
+    """Side in px of the images that the encoder sees."""
+    draws: int = 3
+    """Views drawn of each modality."""
+    patches: int = 9
+    """Patches shown, an equal number of each class as far as possible."""
+    seed: int = 0
+    """Of the choice of patches and of the views."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "draws", "patches"):
+            _at_least(1, name, getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How an encoder is trained, whatever the arm; the defaults are the paper's (2.2)."""
+
+    store: Positional[Path]
+    """Folder that `mfl ingest` wrote."""
+    size: int = 224
+    """Side in px of the images that the encoder sees."""
+    encoder: str = "resnet50"
+    """A timm name: resnet18, vit_small_patch16_224 ... Append :pretrained=true for timm's weights
+    or :weights=FILE for a local file."""
+    views: str = "table-s1"
+    """Augmentations: table-s1 (the paper's list in sound units), authors (what the published code
+    does), plain (none)."""
+    epochs: int = 100
+    """Passes over the training patches."""
+    batch: int = 128
+    """Patches a step, over all devices together."""
+    lr: float = 1e-4
+    """Highest learning rate of Adam; a cosine takes it to zero."""
+    warmup: float = 0.1
+    """Length of the linear warm-up in epochs."""
+    precision: Precision = "32"
+    """Autocast of the encoders; objectives compute in 32 bits whatever it is."""
+    device: Device = "auto"
+    """Where to train."""
+    workers: int = 0
+    """Processes that read patches ahead where what is seen of them does not fit in memory."""
+    probe_every: int = 0
+    """Steps between two points of the learning curve (a ridge probe on frozen features of at most
+    2,000 training and 2,000 test patches); 0 draws none."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints to resume from."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "epochs", "batch", "checkpoint_every"):
+            _at_least(1, name, getattr(self, name))
+        for name in ("warmup", "probe_every", "workers"):
+            _at_least(0, name, getattr(self, name))
+        if self.warmup >= self.epochs:
+            raise ConfigError(
+                f"--warmup {self.warmup:g} is as long as the run (--epochs {self.epochs}); "
+                "choose a shorter one."
+            )
+        if not self.lr > 0:
+            raise ConfigError(f"--lr is {self.lr}; give a rate above 0, such as 1e-4.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(Recipe):
+    """One run: one arm with one seed, in a folder of its own."""
+
+    out: Path
+    """Folder of the run. A run that was interrupted there goes on; one that is done is kept."""
+    primary: str = "downsample:7"
+    """Modality that is present at inference: downsample:7, full, full:ARRAY ..."""
+    seed: int = 0
+    """Initialisation, order of the patches and views all follow from it."""
+    devices: int = 1
+    """How many devices to train on, each with its share of the batch."""
+    threads: int = 0
+    """CPU threads of PyTorch; 0 leaves its own choice."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(1, "devices", self.devices)
+        if self.batch % self.devices:
+            raise ConfigError(
+                f"--batch {self.batch} cannot be shared equally by {self.devices} devices; "
+                "choose a multiple."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions(TrainingOptions):
+    """Self-supervised training of two branches."""
+
+    privileged: str = "full"
+    """Modality that is present in training only."""
+    arm: Arm = "asymmetric"
+    """asymmetric pairs primary with privileged; symmetric pairs primary with itself."""
+    sharing: Sharing = "independent"
+    """Whether the branches have one set of weights (shared) or one each (independent)."""
+    objective: str = "vicreg"
+    """vicreg, vicreg:authors, simclr, simclr:authors, or a class of yours as package.module:Class."""
+    width: int = 8192
+    """Width of the expander and of the embeddings."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(1, "width", self.width)
+
+    @property
+    def modalities(self) -> dict[str, str]:
+        """Branch name to modality."""
+        if self.arm == "symmetric":
+            return {"primary": self.primary, "twin": self.primary}
+        return {"primary": self.primary, "privileged": self.privileged}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperviseOptions(TrainingOptions):
+    """Supervised training of the same encoder with a softmax head, by the same protocol."""
+
+
+# What has no bearing on the weights that come out, so does not make a run another run.
+INCIDENTAL = frozenset(
+    {"store", "out", "device", "devices", "threads", "workers", "probe_every", "checkpoint_every"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """The probe on frozen features; the defaults are the paper's (2.2)."""
+
+    probe_epochs: int = 100
+    """Passes of the probe over the training features."""
+    probe_lr: float = 1e-3
+    """Learning rate of the probe's Adam, constant."""
+    standardise: bool = False
+    """Bring each feature to unit variance first. The paper does not; without it the probe of an
+    encoder with small features underfits."""
+
+    @property
+    def name(self) -> str:
+        """How files that this probe made are told apart."""
+        how = "standardised" if self.standardise else "linear"
+        usual = (self.probe_epochs, self.probe_lr) == (100, 1e-3)
+        return how if usual else f"{how}-{self.probe_epochs}-{self.probe_lr:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRunOptions(ProbeOptions):
+    """Which run is evaluated."""
+
+    run: Positional[Path]
+    """Folder of a finished run."""
+    store: Path | None = None
+    """Where its store is, if it has moved."""
+    device: Device = "auto"
+    """Where features are computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Recipe):
+    """Which arms are compared, on which pairs, with which seeds."""
+
+    out: Path = Path("runs/compare")
+    """Folder for the runs, the table and the figures; what is done there is not done again."""
+    primary: tuple[str, ...] = ("downsample:7",)
+    """Modalities that are present at inference, one comparison each."""
+    privileged: str = "full"
+    """Modality that is present in training only."""
+    seeds: int = 3
+    """Runs of each arm, with seeds 0, 1, ..."""
+    sharing: tuple[Sharing, ...] = ("shared", "independent")
+    """Weights of the branches: one set, or one each. Both, so that sharing is no confound."""
+    objective: str = "vicreg"
+    """vicreg, vicreg:authors, simclr, simclr:authors, or a class of yours as package.module:Class."""
+    width: int = 8192
+    """Width of the expander and of the embeddings."""
+    supervised_epochs: int = 0
+    """Epochs of the supervised arm; 0 is as many as the others."""
+    dense_arms: bool = False
+    """Also train symmetric and supervised encoders of the privileged modality itself."""
+    standardise: bool = False
+    """Bring each feature to unit variance for the probe. The paper does not; without it the probe
+    of an encoder with small features underfits."""
+    jobs: int = 0
+    """Runs side by side; 0 is one a CPU core, or one where there is a GPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("seeds", "width"):
+            _at_least(1, name, getattr(self, name))
+        for name in ("supervised_epochs", "jobs"):
+            _at_least(0, name, getattr(self, name))
+        if not self.primary or not self.sharing:
+            raise ConfigError("--primary and --sharing need at least one value each.")
+        if self.privileged in self.primary:
+            raise ConfigError(
+                f"'{self.privileged}' is both --primary and --privileged, so no pair would be "
+                "asymmetric; give two different modalities."
+            )
+
+    @property
+    def probe(self) -> ProbeOptions:
+        return ProbeOptions(standardise=self.standardise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """Where the demonstration writes."""
+
+    out: Path = Path("runs/demo")
+    """Folder for its stores, runs, tables and figures."""
+    seeds: int = 2
+    """Runs of each arm."""
+    jobs: int = 0
+    """Runs side by side; 0 is one a CPU core."""
+
+
+def _at_least(least: int, name: str, value: float) -> None:
+    if value < least:
+        raise ConfigError(f"--{name.replace('_', '-')} is {value}; give {least} or more.")

@@ -1,0 +1,72 @@
+"""Pairs: the modalities of one patch that are trained together, and the views drawn of them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morefromless import modalities, views
+from morefromless.modalities import Modality
+from morefromless.specs import build
+from morefromless.views import Views
+
+
+class Pair:
+    """Two or more modalities by name, all read from the same stored patches.
+
+    `modalities` maps a branch's name to the specification of what it sees, e.g.
+    `{"primary": "downsample:7", "privileged": "full"}`. An asymmetric pair has different
+    modalities; a symmetric one has the same twice (paper, 2.1).
+    """
+
+    def __init__(self, modalities: Mapping[str, str], views: str, size: int) -> None:
+        made = {spec: modality(spec) for spec in modalities.values()}
+        self.modalities = {name: made[spec] for name, spec in modalities.items()}
+        self.views = preset(views)
+        self.size = size
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.modalities)
+
+    @property
+    def arrays(self) -> frozenset[str]:
+        """The stored arrays that the modalities read."""
+        return frozenset(seen.array for seen in self.modalities.values())
+
+    def see(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Stored arrays (B, H, W, 3) uint8 -> what each branch sees, (B, 3, S, S) in [0, 1]."""
+        images: dict[Modality, Tensor] = {}  # a symmetric pair is seen once
+        for seen in self.modalities.values():
+            if seen not in images:
+                images[seen] = seen.see(stored[seen.array], self.size)
+        return {name: images[seen] for name, seen in self.modalities.items()}
+
+    def draw(self, images: Mapping[str, Tensor], *, seed: int, step: int) -> dict[str, Tensor]:
+        """One view per branch and patch.
+
+        The randomness is a function of (seed, step, branch) and of nothing else, so a run that is
+        interrupted at any step draws, when it goes on, what it would have drawn.
+        """
+        drawn = {}
+        for number, (name, batch) in enumerate(images.items()):
+            generator = torch.Generator(device=batch.device)
+            generator.manual_seed(derived_seed(seed, step, number))
+            drawn[name] = self.views.draw(batch, generator)
+        return drawn
+
+
+def modality(spec: str) -> Modality:
+    """The modality that `spec` names, e.g. `downsample:7`."""
+    return build(spec, modalities, Modality)
+
+
+def preset(spec: str) -> Views:
+    """The preset of augmentations that `spec` names, e.g. `table-s1`."""
+    return build(spec, views, Views)
+
+
+def derived_seed(*numbers: int) -> int:
+    """A well-mixed 63-bit seed from a few numbers (NumPy's SeedSequence)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,96 @@
+"""Contact sheets: what the branches see, to be looked at before a GPU-day is spent."""
+
+import os
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from morefromless.modalities import Modality
+from morefromless.views import Views
+
+_CELL = 1.5
+"""Side of a picture in inches; with the resolution below, 240 pixels: more than a patch has."""
+_DPI = 160
+_GAP, _LEFT, _TOP, _BOTTOM = 0.08, 1.0, 0.5, 0.12
+
+
+def contact_sheet(
+    columns: Mapping[str, Tensor], row_titles: Sequence[str], path: Path, caption: str
+) -> None:
+    """Write a PNG with one row per patch and one column per way of seeing it, whole or not at all.
+
+    `columns` maps a column's title to (R, 3, S, S) images in [0, 1]; S may differ between columns
+    and pixels are drawn as squares, never smoothed. `row_titles` are R labels (class names) at
+    the left, `caption` a line or two below.
+    """
+    rows = len(row_titles)
+    for title, images in columns.items():
+        if images.ndim != 4 or images.shape[:2] != (rows, 3):
+            raise ValueError(f"column '{title}' is {tuple(images.shape)}, not ({rows}, 3, S, S)")
+    step = _CELL + _GAP
+    width = _LEFT + len(columns) * step
+    lines = textwrap.wrap(caption, width=max(30, int(width * 13)))
+    bottom = _BOTTOM + 0.2 * len(lines)
+    height = _TOP + rows * step + bottom
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    for column, (title, images) in enumerate(columns.items()):
+        pictures = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+        for row, picture in enumerate(pictures.permute(0, 2, 3, 1).numpy()):
+            left, low = _LEFT + column * step, height - _TOP - (row + 1) * step + _GAP
+            axes = figure.add_axes((left / width, low / height, _CELL / width, _CELL / height))
+            axes.imshow(picture, interpolation="nearest")
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title("\n".join(textwrap.wrap(title.replace(",", ", "), 23)), fontsize=8)
+    for row, label in enumerate(row_titles):
+        middle = height - _TOP - (row + 0.5) * step + _GAP / 2
+        text = "\n".join(textwrap.wrap(label, 12))
+        figure.text(
+            (_LEFT - 0.1) / width, middle / height, text, ha="right", va="center", fontsize=9
+        )
+    if lines:
+        figure.text(0.1 / width, bottom / height, "\n".join(lines), ha="left", va="top", fontsize=8)
+    _save(figure, path)
+
+
+def seen_columns(
+    stored: Mapping[str, Tensor],
+    modalities: Mapping[str, Modality],
+    views: Views,
+    size: int,
+    draws: int,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """The usual columns: the stored patch, what each modality shows, and `draws` views of each.
+
+    `stored` maps an array's name to (R, H, H, 3) uint8; `modalities` maps a title, such as
+    `downsample:7`, to the modality. `size` is the side of the network's input.
+    """
+    columns = {}
+    for name in dict.fromkeys(modality.array for modality in modalities.values()):
+        title = "stored" if len(stored) == 1 else f"stored {name}"
+        columns[title] = stored[name].permute(0, 3, 1, 2) / 255
+    seen = {
+        title: modality.see(stored[modality.array], size) for title, modality in modalities.items()
+    }
+    columns.update(seen)
+    for title, images in seen.items():
+        for draw in range(1, draws + 1):
+            columns[f"{title} view {draw}"] = views.draw(images, generator)
+    return columns
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Beside the target first, then renamed, so that no half of a picture is ever at `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        figure.savefig(unfinished, format="png")
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,116 @@
+"""The comparison's figures: accuracy against information density, and the learning curves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from morefromless.comparison.compare import Comparison
+from morefromless.comparison.results import Row, curve_of
+from morefromless.data import atomic
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; line style says the sharing.
+COLOURS = {"asymmetric": "#D55E00", "symmetric": "#0072B2", "supervised": "#009E73"}
+STYLES = {"shared": "--", "independent": "-", None: "-"}
+MARKERS = {"shared": "s", "independent": "o", None: "D"}
+
+
+def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
+    """`density` always, `curves` where learning curves were drawn; each as SVG and PNG."""
+    made = _save(_density(comparison), folder / "density")
+    curves = _curves(comparison)
+    return made + (_save(curves, folder / "curves") if curves else [])
+
+
+def _density(comparison: Comparison) -> Figure:
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    rows = [row for row in comparison.rows if row.branch == "primary"]
+    titles = list(dict.fromkeys(row.title for row in rows))
+    for number, title in enumerate(titles):
+        points = sorted((r for r in rows if r.title == title), key=lambda row: row.resolution)
+        arm = points[0].arm
+        # Arms stand side by side, so that their intervals can be told apart.
+        shift = 1.025 ** (number - (len(titles) - 1) / 2)
+        middle = np.array([100 * p.accuracy.estimate for p in points])
+        bars = [[m - 100 * p.accuracy.low for m, p in zip(middle, points, strict=True)],
+                [100 * p.accuracy.high - m for m, p in zip(middle, points, strict=True)]]  # fmt: skip
+        axes.errorbar(
+            [p.resolution * shift for p in points], middle, yerr=np.clip(bars, 0, None),
+            label=title, color=COLOURS[arm.kind], linestyle=STYLES[arm.sharing],
+            marker=MARKERS[arm.sharing], markersize=5, capsize=2.5, linewidth=1.3,
+        )  # fmt: skip
+    _floor_lines(axes, comparison, rows)
+    sides = sorted({row.resolution for row in rows})
+    axes.set_xscale("log")
+    axes.set_xticks(sides, [_tick(next(r for r in rows if r.resolution == s)) for s in sides])
+    axes.minorticks_off()
+    if len(sides) == 1:
+        axes.set_xlim(sides[0] * 0.8, sides[0] * 1.25)
+    axes.set_xlabel("information in the primary modality (side in px)")
+    axes.set_ylabel("accuracy on test patches (%)")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _floor_lines(axes: Axes, comparison: Comparison, rows: Sequence[Row]) -> None:
+    """Floors as short grey bars under the arms that they belong to."""
+    for floor in comparison.floors:
+        at = [row.resolution for row in rows if row.modality == floor.modality]
+        if not at:
+            continue
+        height = 100 * floor.accuracy.estimate
+        axes.plot([at[0] / 1.12, at[0] * 1.12], [height, height], color="0.65", linewidth=1)
+        axes.annotate(
+            floor.name, (at[0] / 1.12, height), xytext=(0, 1.5), textcoords="offset points",
+            fontsize=6, color="0.4",
+        )  # fmt: skip
+
+
+def _tick(row: Row) -> str:
+    return f"{row.resolution}" + (f"\n{row.um_per_px:.3g} µm/px" if row.um_per_px else "")
+
+
+def _curves(comparison: Comparison) -> Figure | None:
+    primaries = comparison.options.primary
+    figure = Figure(figsize=(1.8 + 3.6 * len(primaries), 3.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(primaries), sharey=True, squeeze=False)[0])
+    drawn = False
+    for axes, primary in zip(panels, primaries, strict=True):
+        for arm in dict.fromkeys(p.arm for p in comparison.planned if p.arm.primary == primary):
+            runs = [p for p in comparison.planned if p.arm == arm]
+            curves = [c for run in runs if (c := curve_of(run, "primary")) is not None]
+            if not curves:
+                continue
+            drawn = True
+            look = {"color": COLOURS[arm.kind], "linestyle": STYLES[arm.sharing]}
+            for curve in curves:
+                axes.plot(curve["step"], 100 * curve["accuracy"], linewidth=0.5, alpha=0.4, **look)
+            length = min(map(len, curves))
+            mean = np.mean([c["accuracy"].to_numpy()[:length] for c in curves], axis=0)
+            axes.plot(
+                curves[0]["step"][:length], 100 * mean, linewidth=1.8, label=arm.title, **look
+            )
+        axes.set_title(primary, fontsize=9)
+        axes.set_xlabel("training steps")
+        axes.spines[["top", "right"]].set_visible(False)
+    if not drawn:
+        return None
+    panels[0].set_ylabel("ridge probe on test patches (%)")
+    panels[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _save(figure: Figure, stem: Path) -> list[Path]:
+    FigureCanvasAgg(figure)
+    paths = []
+    for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 160})):
+        path = stem.with_suffix(suffix)
+        with atomic.replacing(path) as temporary:
+            figure.savefig(temporary, format=suffix[1:], **options)
+        paths.append(path)
+    return paths

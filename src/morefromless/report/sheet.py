@@ -1,0 +1,49 @@
+"""`mfl views`: a store's patches, what each branch sees of them, and the views that are drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from morefromless.data.store import Store
+from morefromless.options import ViewsOptions
+from morefromless.pairs import modality, preset
+from morefromless.report.contact_sheet import contact_sheet, seen_columns
+
+
+def write_sheet(options: ViewsOptions) -> Path:
+    """Write the contact sheet that `options` describe and return its path.
+
+    One row a patch; then, for the privileged and each primary modality, what the branch sees and
+    `draws` augmented views of it.
+    """
+    store = Store.open(options.store)
+    rows = _spread_over_classes(store, options.patches, options.seed)
+    seen = {spec: modality(spec) for spec in (options.privileged, *options.primary)}
+    names = dict.fromkeys(how.array for how in seen.values())
+    stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}
+    generator = torch.Generator().manual_seed(options.seed)
+    columns = seen_columns(
+        stored, seen, preset(options.views), options.size, options.draws, generator
+    )
+    caption = (
+        f"{store.path.name}: views '{options.views}' at {options.size} px; each view is drawn anew "
+        "for every patch, branch and step."
+    )
+    contact_sheet(columns, list(store.table["label"].iloc[rows]), options.out, caption)
+    return options.out
+
+
+def _spread_over_classes(store: Store, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Row numbers of `count` patches, taking the classes in turn."""
+    rng = np.random.default_rng(seed)
+    labels = store.labels
+    order = rng.permutation(len(labels))
+    # Position within its class decides first, the class second: one of each, then a second ...
+    within = np.empty(len(labels), np.int64)
+    for number in range(len(store.classes)):
+        mine = order[labels[order] == number]
+        within[mine] = np.arange(len(mine))
+    chosen: npt.NDArray[np.int64] = np.lexsort((labels, within))[:count]
+    return chosen[np.argsort(labels[chosen], kind="stable")]

@@ -1,0 +1,227 @@
+"""The comparison's tables: one content for the terminal, Markdown, CSV and JSON."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+import morefromless
+from morefromless.comparison.compare import Comparison
+from morefromless.comparison.results import Contrast, Row
+from morefromless.data import atomic
+from morefromless.data.store import Store
+from morefromless.evaluation.evaluate import Result
+from morefromless.evaluation.intervals import Interval, bootstrap
+from morefromless.evaluation.metrics import accuracy
+from morefromless.runs import plain
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title, a header, rows of text, and what a reader must know to read them."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    notes: list[str]
+
+    def markdown(self) -> str:
+        lines = [f"### {self.title}", "", _piped(self.header)]
+        lines += [_piped(["---", *["---:"] * (len(self.header) - 1)])]
+        lines += [_piped(row) for row in self.rows]
+        return "\n".join([*lines, "", *[f"- {note}" for note in self.notes], ""])
+
+    def rich(self) -> Table:
+        table = Table(title=self.title, title_justify="left", title_style="bold")
+        for number, name in enumerate(self.header):
+            table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+
+def sections(comparison: Comparison) -> list[Section]:
+    """The tables of a comparison: for each primary modality its arms, floors and contrasts."""
+    made = []
+    for primary in comparison.options.primary:
+        arms = [r for r in comparison.rows if r.arm.primary == primary and r.branch == "primary"]
+        made.append(
+            _arms(f"Encoders of {primary} ({_density(arms[0])})", arms, comparison, primary)
+        )
+        made.append(_contrasts(primary, comparison))
+    privileged = comparison.options.privileged
+    others = [r for r in comparison.rows if r.modality == privileged]
+    if others:
+        title = f"Encoders of the privileged modality, {privileged} ({_density(others[0])})"
+        made.append(_arms(title, others, comparison, privileged))
+    return made
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What holds for all the tables: data, protocol, and what they do not show."""
+    options, patches = comparison.options, comparison.patches
+    rising = [f"{r.title} on {r.modality}" for r in comparison.rows if r.rising]
+    curves = [r for r in comparison.rows if r.rising is not None]
+    said = [
+        f"{patches['train']:,} training and {patches['test']:,} test patches of "
+        f"{len(comparison.classes)} classes ({', '.join(comparison.classes)}); {options.encoder} at "
+        f"{options.size} px, {options.objective}, views {options.views}, {options.epochs} epochs of "
+        f"batches of {options.batch}, lr {options.lr:g}, seeds 0-{options.seeds - 1}.",
+        "Accuracy is the mean over seeds, in brackets the 95 % bootstrap interval over "
+        + ("groups" if comparison.rows[0].accuracy.unit == "group" else "patches")
+        + (" and seeds." if options.seeds > 1 else "; one seed, so the chance between seeds is "
+           "not in it."),
+        "p is a sign-flip test of the same test patches (McNemar's exact test, over all seeds), "
+        "Holm-corrected for all contrasts shown; better or worse is said only where it is below "
+        "0.05 and the interval excludes zero.",
+    ]  # fmt: skip
+    if not curves:
+        said.append("No learning curves were drawn (--probe-every), so whether the arms had "
+                    "finished rising is not known.")  # fmt: skip
+    elif rising:
+        said.append(f"Still rising when training ended: {'; '.join(rising)}. Train longer before "
+                    "comparing these.")  # fmt: skip
+    else:
+        said.append("No arm's learning curve was still rising when training ended.")
+    return [*said, *comparison.caveats]
+
+
+def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
+    """`comparison.md`, `.csv` (a line a seed) and `.json` (everything) in `folder`."""
+    parts = [f"# Comparison: {', '.join(comparison.options.primary)} with "
+             f"{comparison.options.privileged}", ""]  # fmt: skip
+    parts += [section.markdown() for section in sections(comparison)]
+    parts += ["### What these tables say", "", *[f"- {note}" for note in notes(comparison)], ""]
+    paths = [folder / f"comparison.{kind}" for kind in ("md", "csv", "json")]
+    atomic.write_text(paths[0], "\n".join(parts))
+    atomic.write_text(paths[1], _lines(comparison).to_csv(index=False))
+    atomic.write_text(paths[2], json.dumps(_everything(comparison), indent=1, default=str))
+    return paths
+
+
+def show(comparison: Comparison, console: Console) -> None:
+    """The tables and notes in the terminal."""
+    for section in sections(comparison):
+        console.print(section.rich())
+        for note in section.notes:
+            console.print(f"  {note}", style="dim")
+        console.print()
+    for note in notes(comparison):
+        console.print(f"- {note}")
+
+
+def _arms(title: str, rows: Sequence[Row], comparison: Comparison, seen: str) -> Section:
+    header = ("arm", "accuracy", "balanced", "macro-F1", "ECE", "seeds", "curve")
+    lines = [
+        (row.title, _interval(row.accuracy), f"{100 * row.balanced_accuracy.estimate:.1f}",
+         f"{100 * row.macro_f1.estimate:.1f}", f"{row.ece:.3f}",
+         " ".join(f"{100 * a:.1f}" for a in row.accuracies),
+         {True: "rising", False: "flat", None: "-"}[row.rising])
+        for row in rows
+    ]  # fmt: skip
+    lines += [
+        (f"floor: {floor.name}", _interval(floor.accuracy), "", "", "",
+         " ".join(f"{100 * a:.1f}" for a in floor.accuracies), "")
+        for floor in comparison.floors
+        if floor.modality == seen
+    ]  # fmt: skip
+    return Section(title, header, lines, [])
+
+
+def _contrasts(primary: str, comparison: Comparison) -> Section:
+    header = ("contrast", "points", "p (Holm)", "verdict")
+    lines = [
+        (c.name, _interval(c.difference, signed=True), _p(c.holm_p), c.verdict)
+        for c in comparison.contrasts
+        if c.primary == primary
+    ]
+    return Section(f"What the privileged modality bought on {primary}", header, lines, [])
+
+
+def _density(row: Row) -> str:
+    magnification = f", {row.um_per_px:.3g} µm/px" if row.um_per_px else ""
+    return f"{row.resolution} x {row.resolution} px of information{magnification}"
+
+
+def _interval(interval: Interval, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.estimate:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _lines(comparison: Comparison) -> pd.DataFrame:
+    """Long form: a line an arm, branch and seed."""
+    return pd.DataFrame(
+        {
+            "primary": row.arm.primary,
+            "arm": row.arm.kind,
+            "sharing": row.arm.sharing or "",
+            "branch": row.branch,
+            "modality": row.modality,
+            "resolution_px": row.resolution,
+            "um_per_px": row.um_per_px,
+            "seed": seed,
+            "accuracy": reached,
+        }
+        for row in comparison.rows
+        for seed, reached in enumerate(row.accuracies)
+    )
+
+
+def _everything(comparison: Comparison) -> dict[str, Any]:
+    verdicts = [{**dataclasses.asdict(c), "verdict": c.verdict} for c in comparison.contrasts]
+    return {
+        "version": morefromless.__version__,
+        "options": plain(comparison.options),
+        "classes": comparison.classes,
+        "patches": comparison.patches,
+        "caveats": comparison.caveats,
+        "rows": [dataclasses.asdict(row) for row in comparison.rows],
+        "contrasts": verdicts,
+        "floors": [dataclasses.asdict(floor) for floor in comparison.floors],
+        "runs": [{"folder": one.run.path.name, **one.run.record} for one in comparison.planned],
+        "training_seconds": comparison.seconds,
+    }
+
+
+def contrast_of(comparison: Comparison, primary: str, sharing: str) -> Contrast:
+    """The contrast asymmetric - symmetric with this sharing in both arms."""
+    name = f"asymmetric - symmetric, both {sharing}"
+    return next(c for c in comparison.contrasts if c.primary == primary and c.name == name)
+
+
+def show_results(results: Sequence[Result], store: Store, console: Console) -> None:
+    """What each branch of one run reached, in the terminal."""
+    table = Table("branch", "modality", "accuracy", "balanced", "macro-F1", "ECE")
+    for result in results:
+        scores = result.scores
+        predictions = result.probabilities.argmax(1)
+        interval = bootstrap(
+            accuracy, predictions, store.labels[store.indices("test")],
+            classes=len(store.classes), groups=store.groups("test"),
+        )  # fmt: skip
+        table.add_row(result.branch, result.modality, _interval(interval),
+                      f"{100 * scores.balanced_accuracy:.1f}", f"{100 * scores.macro_f1:.1f}",
+                      f"{scores.ece:.3f}")  # fmt: skip
+    console.print(table)
+    recalls = Table("recall %", *store.classes)
+    for result in results:
+        cells = ["-" if r is None else f"{100 * r:.1f}" for r in result.scores.recall]
+        recalls.add_row(result.branch, *cells)
+    console.print(recalls)
+    for caveat in store.caveats:
+        console.print(f"- {caveat}")

@@ -1,0 +1,63 @@
+"""Sources: data sets on disk (or drawn) that a store is made from. An open set.
+
+To add one, add a file with one public class deriving from `Source`, whose docstring reads as the
+data set's datasheet. `mfl ingest NAME:PATH STORE` then knows it by the file's name.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One patch as a source lists it, before it is decoded.
+
+    `id` is unique within the source and stable between listings; `origin` tells a person where it
+    came from (a path below the source, a row of an array). `split` and `group` (patient or slide)
+    are None where the source does not know them.
+    """
+
+    id: str
+    label: str
+    origin: str
+    split: Split | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Datasheet:
+    """What a result must be able to say about its data."""
+
+    title: str
+    licence: str = "not stated"
+    citation: str = ""
+    um_per_px: float | None = None
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """Class name to its description; empty where the names say it all."""
+
+
+class Source(ABC):
+    """Patches to be decoded once into a store."""
+
+    @abstractmethod
+    def datasheet(self) -> Datasheet:
+        """Title, licence, magnification and classes."""
+
+    @abstractmethod
+    def items(self) -> Sequence[Item]:
+        """Every patch, cheaply and in the same order each time. Raises `DataError`."""
+
+    @abstractmethod
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        """The arrays of one patch by name, each (height, width, 3) uint8, RGB, 0-255.
+
+        Called from several threads at once. Raises `UnreadablePatch` with the reason where this
+        patch cannot be used.
+        """

@@ -1,0 +1,120 @@
+"""A folder of image files."""
+
+import re
+from pathlib import Path, PurePath
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.images import image_files, read_rgb
+from morefromless.errors import ConfigError, DataError
+from morefromless.sources import Datasheet, Item, Source, Split
+
+SPLITS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+class Folder(Source):
+    """Png, jpg and tif files in folders that name their classes.
+
+    Three layouts are understood:
+
+        CLASS/**/FILE         class folders
+        SPLIT/CLASS/**/FILE   where every top folder is called train, val or test
+        CLASS-FILE            files side by side, the class before the first dash
+
+    `group` is a regular expression with one capturing group, searched for in a file's path below
+    the folder; what it captures is the patch's group (patient or slide).
+    """
+
+    def __init__(self, path: str, group: str | None = None) -> None:
+        self.path = Path(path).expanduser()
+        self.group = None if group is None else _pattern(group)
+
+    def datasheet(self) -> Datasheet:
+        return Datasheet(title=self.path.resolve().name)
+
+    def items(self) -> list[Item]:
+        if not self.path.is_dir():
+            raise DataError(f"There is no folder {self.path}; check the path.")
+        files = [PurePath(file) for file in image_files(self.path)]
+        if not files:
+            raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
+        below = _classes_below(self.path, files)
+        return [
+            Item(
+                id=file.as_posix(),
+                label=file.parts[below] if below is not None else file.name.partition("-")[0],
+                origin=file.as_posix(),
+                split=SPLITS[file.parts[0].lower()] if below == 1 else None,
+                group=self._group(file.as_posix()),
+            )
+            for file in files
+        ]
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        return {"he": read_rgb(self.path / item.id)}
+
+    def _group(self, file: str) -> str | None:
+        if self.group is None:
+            return None
+        found = self.group.search(file)
+        if found is None or found[1] is None:
+            raise DataError(
+                f"group={self.group.pattern} finds nothing in '{file}'; mend the expression, or "
+                f"rename that file in {self.path}."
+            )
+        return found[1]
+
+
+def _pattern(group: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(group)
+    except re.error as error:
+        raise ConfigError(f"group={group} is not a regular expression ({error}).") from error
+    if pattern.groups != 1:
+        raise ConfigError(
+            f"group={group} has {pattern.groups} capturing groups; put ( ) around the one part of "
+            r"the path that names the patient or slide, as in (P\d+)."
+        )
+    return pattern
+
+
+def _classes_below(root: Path, files: list[PurePath]) -> int | None:
+    """Depth of the class folders: 0, or 1 below split folders; None where names hold classes."""
+    loose = [file for file in files if len(file.parts) == 1]
+    if len(loose) == len(files):
+        nameless = [file for file in files if not file.name.partition("-")[1]]
+        if nameless:
+            raise DataError(
+                f"{root} has no class folders, and '{nameless[0]}' does not begin with a class and "
+                "a dash; put the files of each class into a folder of its own."
+            )
+        return None
+    if loose:
+        raise DataError(
+            f"'{loose[0]}' lies beside the folders of {root} and belongs to no class; move it into "
+            "a class folder, or away."
+        )
+    tops = {file.parts[0] for file in files}
+    known = {top for top in tops if top.lower() in SPLITS}
+    if known < tops and {SPLITS[top.lower()] for top in known} >= {"train", "test"}:
+        raise DataError(
+            f"{root} holds {' and '.join(sorted(known))} beside {sorted(tops - known)[0]}; keep "
+            "either split folders or class folders there."
+        )
+    if known != tops:
+        return 0
+    shallow = [file for file in files if len(file.parts) == 2]
+    if shallow:
+        raise DataError(
+            f"'{shallow[0]}' in {root} lies in a split folder but in no class folder; move it into "
+            "SPLIT/CLASS/."
+        )
+    return 1

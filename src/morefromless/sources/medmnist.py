@@ -1,0 +1,112 @@
+"""MedMNIST: small images in one npz file."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+from zipfile import BadZipFile
+from zlib import error
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.errors import DataError
+from morefromless.sources import Datasheet, Item, Source, Split
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_KEY = re.compile(r"(train|val|test)_(images|labels)")
+_Array: TypeAlias = npt.NDArray[Any]
+_Labelled: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+PATHMNIST = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
+
+
+class Medmnist(Source):
+    """An npz file with `train_`, `val_` or `test_images` and `_labels`, whichever it has.
+
+    Images are uint8, (N, H, W, 3), or (N, H, W) grey, which is repeated in three channels; labels
+    are whole numbers, (N,) or (N, 1). Classes are called by their number; PathMNIST's, known by
+    the file's name, by the names of NCT-CRC-HE, from which it was made. The arrays stand in memory
+    while they are ingested.
+
+    Yang et al. (2023), MedMNIST v2, doi:10.1038/s41597-022-01721-8; PathMNIST is CC BY 4.0.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path).expanduser()
+        self.known = self.path.stem.lower().startswith("pathmnist")
+
+    def datasheet(self) -> Datasheet:
+        numbers = sorted({int(v) for _, labels in self._arrays.values() for v in np.unique(labels)})
+        if not self.known:
+            return Datasheet(title=self.path.stem, classes={str(n): "" for n in numbers})
+        side = next(iter(self._arrays.values()))[0].shape[1]
+        return Datasheet(
+            title="PathMNIST",
+            licence="CC BY 4.0",
+            citation="Yang et al. (2023), doi:10.1038/s41597-022-01721-8",
+            um_per_px=0.5 * 224 / side,  # the originals are 224 px at 0.5 um/px
+            classes=dict.fromkeys(PATHMNIST, ""),
+        )
+
+    def items(self) -> list[Item]:
+        return [
+            Item(
+                id=f"{split}-{row}",
+                label=self._class(int(label)),
+                origin=f"{self.path.name}:{split}_images[{row}]",
+                split=split,
+            )
+            for split, (_, labels) in self._arrays.items()
+            for row, label in enumerate(labels)
+        ]
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        split, _, row = item.id.partition("-")
+        image = next(images for key, (images, _) in self._arrays.items() if key == split)[int(row)]
+        return {"he": image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)}
+
+    def _class(self, label: int) -> str:
+        if not self.known:
+            return str(label)
+        if label not in range(len(PATHMNIST)):
+            raise DataError(f"{self.path} has label {label}, and PathMNIST has 0 to 8; rename it.")
+        return PATHMNIST[label]
+
+    @cached_property
+    def _arrays(self) -> dict[Split, _Labelled]:
+        """Images and labels of each split there is; loaded by `items`, before threads read."""
+        if not self.path.is_file():
+            raise DataError(f"There is no file {self.path}; check the path.")
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                held = {name: archive[name] for name in archive.files if _KEY.fullmatch(name)}
+                names = archive.files
+        except (OSError, ValueError, EOFError, BadZipFile, AttributeError, error) as problem:
+            raise DataError(
+                f"{self.path} cannot be read as an npz file of plain arrays ({problem}); "
+                "fetch it again."
+            ) from problem
+        found: dict[Split, _Labelled] = {
+            split: self._checked(split, held[f"{split}_images"], held[f"{split}_labels"])
+            for split in SPLITS
+            if f"{split}_images" in held and f"{split}_labels" in held
+        }
+        if not found:
+            raise DataError(
+                f"{self.path} holds {', '.join(names) or 'no arrays'}, and needs SPLIT_images and "
+                "SPLIT_labels for one of train, val, test."
+            )
+        return found
+
+    def _checked(self, split: str, images: _Array, labels: _Array) -> _Labelled:
+        where = f"{self.path}: {split}_images {images.shape} {images.dtype}"
+        if images.dtype != np.uint8 or not (images.ndim == 3 or images.shape[3:] == (3,)):
+            raise DataError(f"{where} should be uint8, (N, H, W, 3) or (N, H, W).")
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"{where} needs one whole number per image in {split}_labels, which is "
+                f"{labels.shape} {labels.dtype}; sets with several labels per image do not work."
+            )
+        return images, labels.astype(np.int64)

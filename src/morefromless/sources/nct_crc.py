@@ -1,0 +1,84 @@
+"""NCT-CRC-HE-100K and CRC-VAL-HE-7K."""
+
+import re
+from pathlib import Path, PurePath
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.images import image_files, read_rgb
+from morefromless.errors import DataError
+from morefromless.sources import Datasheet, Item, Source
+
+CLASSES = {
+    "ADI": "adipose tissue",
+    "BACK": "background",
+    "DEB": "debris",
+    "LYM": "lymphocytes",
+    "MUC": "mucus",
+    "MUS": "smooth muscle",
+    "NORM": "normal colon mucosa",
+    "STR": "cancer-associated stroma",
+    "TUM": "colorectal adenocarcinoma epithelium",
+}
+NAME = re.compile(rf"({'|'.join(CLASSES)})-(TCGA-)?[A-Z]{{8}}")
+
+
+class NctCrc(Source):
+    """H&E patches of human colorectal cancer in nine classes, known by their file names.
+
+    224 x 224 px at 0.5 um/px: 100,000 from 86 slides (`TUM-AAAFLCLY.tif`) and, from 50 other
+    patients, 7,180 for testing (`TUM-TCGA-AACGSRHD.tif`). The class is read from the name, at any
+    depth below the folder. Where both sets are there, the first is train and the second test, as
+    published. Names do not tell patients apart.
+
+    Kather, Halama, Marx (2018), doi:10.5281/zenodo.1214456; CC BY 4.0.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path).expanduser()
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path` holds files with such names and no others."""
+        names = [PurePath(file).stem for file in image_files(path)]
+        return bool(names) and all(map(NAME.fullmatch, names))
+
+    def datasheet(self) -> Datasheet:
+        return Datasheet(
+            title="NCT-CRC-HE",
+            licence="CC BY 4.0",
+            citation="Kather, Halama, Marx (2018), doi:10.5281/zenodo.1214456",
+            um_per_px=0.5,
+            classes=CLASSES,
+        )
+
+    def items(self) -> list[Item]:
+        if not self.path.is_dir():
+            raise DataError(f"There is no folder {self.path}; check the path.")
+        files = list(image_files(self.path))
+        if not files:
+            raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
+        names = [self._name(file) for file in files]
+        both = len({name[2] for name in names}) == 2
+        return [
+            Item(
+                id=file,
+                label=name[1],
+                origin=file,
+                split=None if not both else "test" if name[2] else "train",
+            )
+            for file, name in zip(files, names, strict=True)
+        ]
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        return {"he": read_rgb(self.path / item.id)}
+
+    def _name(self, file: str) -> re.Match[str]:
+        name = NAME.fullmatch(PurePath(file).stem)
+        if name is None:
+            raise DataError(
+                f"'{file}' in {self.path} is not named like TUM-AAAFLCLY.tif; rename it, or give "
+                f"folder:{self.path} where the folders name the classes."
+            )
+        return name

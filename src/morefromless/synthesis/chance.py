@@ -1,0 +1,82 @@
+"""Chance and directions that are the same on every machine.
+
+Two things make drawn pictures differ between machines: generators whose algorithms change between
+versions of NumPy, and functions such as sin and exp whose last bit depends on the processor. So
+everything in this package is drawn from the *raw bits* of PCG64, which NumPy keeps stable (its
+`Generator` methods are not), and is computed in float64 with additions, products, quotients and
+square roots alone, which IEEE 754 rounds in one way only. No sum runs over an axis (its order
+depends on the vector unit), and directions come from a rounded table.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+_STEPS = 1024
+_ANGLES = np.arange(_STEPS) * (2 * np.pi / _STEPS)
+# Multiples of 2^-20: no cosine of this table is near a rounding boundary (a test looks).
+COSINE: Floats = np.round(np.cos(_ANGLES) * 2**20) / 2**20
+SINE: Floats = np.round(np.sin(_ANGLES) * 2**20) / 2**20
+
+
+class Chance:
+    """A stream of random numbers that depends on its key of non-negative integers alone."""
+
+    def __init__(self, *key: int) -> None:
+        self._bits = np.random.PCG64(np.random.SeedSequence(key))
+
+    def uniforms(self, low: float, high: float, shape: int | tuple[int, ...]) -> Floats:
+        """Uniform in [low, high), of the given shape."""
+        count = shape if isinstance(shape, int) else int(np.prod(shape))
+        raw = self._bits.random_raw(count) >> np.uint64(11)
+        return (low + (high - low) * (raw.astype(np.float64) * 2.0**-53)).reshape(shape)
+
+    def uniform(self, low: float, high: float) -> float:
+        """One number, uniform in [low, high)."""
+        return low + (high - low) * ((int(self._bits.random_raw()) >> 11) * 2.0**-53)
+
+    def integer(self, low: int, high: int) -> int:
+        """One integer of low ... high - 1."""
+        return int(self.uniform(low, high))
+
+    def chosen(self, probability: float) -> bool:
+        """True with this probability."""
+        return self.uniform(0.0, 1.0) < probability
+
+    def order(self, count: int) -> npt.NDArray[np.int64]:
+        """The numbers 0 ... count - 1 in random order."""
+        return np.argsort(self.uniforms(0.0, 1.0, count), kind="stable")
+
+    def grain(self, shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
+        """Noise of mean 0 and standard deviation 1.46 in whole steps of -3 ... 3 (triangular)."""
+        count = int(np.prod(shape))
+        raw = self._bits.random_raw(-(-count // 8)).astype("<u8")  # bytes in one order everywhere
+        octets = raw.view(np.uint8)[:count].reshape(shape)
+        return (octets & 3).astype(np.int8) - ((octets >> 2) & 3).astype(np.int8)
+
+    def directions(self, count: int) -> tuple[Floats, Floats]:
+        """Unit vectors, x and y, of random direction."""
+        angle = self.uniforms(0.0, _STEPS, count).astype(np.int64)
+        return COSINE[angle], SINE[angle]
+
+    def direction(self) -> tuple[float, float]:
+        """One unit vector of random direction."""
+        angle = self.integer(0, _STEPS)
+        return float(COSINE[angle]), float(SINE[angle])
+
+
+def around(count: int, shake: Floats, turn: float) -> tuple[Floats, Floats]:
+    """`count` unit vectors round a circle from `turn` (0 ... 1), each off by `shake` distances."""
+    angle = (((np.arange(count) + shake) / count + turn) * _STEPS).astype(np.int64) % _STEPS
+    return COSINE[angle], SINE[angle]
+
+
+def unit(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """(x, y) brought to length one; (1, 0) where it has no length."""
+    length = np.sqrt(x * x + y * y)
+    still = length == 0.0
+    length = np.where(still, 1.0, length)
+    return np.where(still, 1.0, x / length), y / length

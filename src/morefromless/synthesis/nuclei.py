@@ -1,0 +1,150 @@
+"""Nuclei: what types there are, what each type looks like, and which pixels are whose."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.synthesis.blobs import Blobs, nearest
+from morefromless.synthesis.chance import Chance, Floats, unit
+from morefromless.synthesis.texture import FIELD, Noise, pixels
+
+
+class NucleusType(IntEnum):
+    """PanNuke's types, numbered as in the paper's masks (section 2.1)."""
+
+    BACKGROUND = 0
+    NEOPLASTIC = 1
+    INFLAMMATORY = 2
+    CONNECTIVE = 3
+    DEAD = 4
+    EPITHELIAL = 5
+
+
+@dataclass(frozen=True)
+class Nuclei(Blobs):
+    """N nuclei: outlines (see `Blobs`), type, and how they take up haematoxylin.
+
+    `density` is the concentration at the rim; the centre has (1 - `pale`) of it (vesicular
+    nuclei are pale inside), `clump` is the contrast of the chromatin.
+    """
+
+    kind: npt.NDArray[np.uint8]
+    density: Floats
+    pale: Floats
+    clump: Floats
+
+
+def lymphocytes(chance: Chance, x: Floats, y: Floats) -> Nuclei:
+    """Small, round, dark and dense."""
+    look = _Look((2.7, 3.7), (0.85, 1.0), 0.05, NucleusType.INFLAMMATORY, (1.1, 1.6), 0.15, 0.25)
+    return look.at(chance, x, y, *chance.directions(len(x)))
+
+
+def spindles(chance: Chance, x: Floats, y: Floats, tangent: tuple[Floats, Floats]) -> Nuclei:
+    """Long and thin, along the fibres."""
+    look = _Look((4.0, 8.5), (0.16, 0.3), 0.08, NucleusType.CONNECTIVE, (0.9, 1.4), 0.15, 0.2)
+    return look.at(chance, x, y, *tangent)
+
+
+def epithelial(chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
+    """Oval, even in size and regular in outline, along the axis of the cell."""
+    look = _Look((3.4, 4.4), (0.55, 0.75), 0.04, NucleusType.EPITHELIAL, (0.9, 1.2), 0.2, 0.2)
+    return look.at(chance, x, y, *axis)
+
+
+def neoplastic(
+    chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats], grade: float
+) -> Nuclei:
+    """Large, irregular, uneven; vesicular with clumped chromatin. `grade` 0 ... 1."""
+    look = _Look(
+        (3.9, 5.0 + 2.2 * grade),
+        (0.5, 0.8),
+        0.08 + 0.1 * grade,
+        NucleusType.NEOPLASTIC,
+        (0.75, 1.35),
+        0.45,
+        0.4,
+    )
+    return look.at(chance, x, y, *axis)
+
+
+def fragments(chance: Chance, x: Floats, y: Floats) -> Nuclei:
+    """What is left of dead nuclei: shrunken, broken, black or fading."""
+    look = _Look((0.7, 3.0), (0.5, 0.95), 0.16, NucleusType.DEAD, (0.35, 1.6), 0.1, 0.3)
+    return look.at(chance, x, y, *chance.directions(len(x)))
+
+
+@dataclass(frozen=True)
+class _Look:
+    long: tuple[float, float]
+    ratio: tuple[float, float]
+    wave: float
+    kind: NucleusType
+    density: tuple[float, float]
+    pale: float
+    clump: float
+
+    def at(self, chance: Chance, x: Floats, y: Floats, *axis: Any) -> Nuclei:
+        count = len(x)
+        long = chance.uniforms(*self.long, count)
+        # Nuclei of one kind do not stand to attention: each leans a little from its axis.
+        lean_x, lean_y = chance.directions(count)
+        direction = unit(axis[0] + 0.25 * lean_x, axis[1] + 0.25 * lean_y)
+        return Nuclei(
+            x=x,
+            y=y,
+            long=long,
+            short=long * chance.uniforms(*self.ratio, count),
+            direction_x=direction[0],
+            direction_y=direction[1],
+            wave_two=chance.uniforms(-self.wave, self.wave, count),
+            wave_three=chance.uniforms(-self.wave, self.wave, count),
+            kind=np.full(count, self.kind, np.uint8),
+            density=chance.uniforms(*self.density, count),
+            pale=np.full(count, self.pale),
+            clump=np.full(count, self.clump),
+        )
+
+
+@dataclass(frozen=True)
+class Stamped:
+    """Nuclei on the pixels of one patch.
+
+    `instances` (size, size) uint16, 0 where there is none, else 1 ... M without gaps; `types`
+    (M,) uint8, the type of instance k at k - 1; `cover` and `haematoxylin` (size, size) floats:
+    how much of a pixel is nucleus, and the concentration in it.
+    """
+
+    instances: npt.NDArray[np.uint16]
+    types: npt.NDArray[np.uint8]
+    cover: Floats
+    haematoxylin: Floats
+
+
+def stamp(chance: Chance, nuclei: Nuclei, size: int) -> Stamped:
+    """Draws nuclei; where two overlap, a pixel belongs to the one whose centre is nearer.
+
+    A nucleus that owns no pixel (outside, hidden, or smaller than a pixel) has no instance.
+    """
+    chromatin = Noise(chance, 1.6)
+    if len(nuclei) == 0:
+        nothing = np.zeros((size, size))
+        return Stamped(nothing.astype(np.uint16), np.zeros(0, np.uint8), nothing, nothing)
+    um = FIELD / size
+    owner, radius = nearest(nuclei, size)
+    cover = np.clip((1.0 - radius) * (nuclei.short / um)[owner] + 0.5, 0.0, 1.0)
+    cover[owner < 0] = 0.0
+    inside = np.minimum(radius, 1.0)
+    depth = nuclei.density[owner] * (1.0 - nuclei.pale[owner] * (1.0 - inside * inside))
+    if um < 1.0:  # finer than that, chromatin is lost between the pixels
+        depth *= 1.0 + nuclei.clump[owner] * chromatin(*pixels(size))
+
+    within = (radius <= 1.0) & (owner >= 0)
+    present = np.zeros(len(nuclei), dtype=bool)
+    present[owner[within]] = True
+    number = np.where(present, np.cumsum(present), 0)
+    instances = np.where(within, number[owner], 0).astype(np.uint16)
+    return Stamped(instances, nuclei.kind[present], cover, depth * cover)

@@ -1,0 +1,27 @@
+"""What a tissue class draws: concentrations of the two dyes, and nuclei on top."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from morefromless.synthesis.chance import Chance, Floats
+from morefromless.synthesis.nuclei import Nuclei
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Tissue before the nuclei are laid on it: concentrations (S, S), and the nuclei."""
+
+    haematoxylin: Floats
+    eosin: Floats
+    nuclei: Nuclei
+
+
+class Drawing(Protocol):
+    """Draws one tissue class.
+
+    `x` (1, S) and `y` (S, 1) are the centres of the pixels in µm; `cellularity` is the patient's.
+    All chance is taken before pixels are looked at, so that a patch of another size shows the same
+    tissue.
+    """
+
+    def __call__(self, chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch: ...

@@ -1,0 +1,75 @@
+"""Staining: two dyes, each patient's own, and the light that passes them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.synthesis.chance import Chance, Floats
+
+# Optical density per unit of dye in red, green and blue (length one): the reference vectors of
+# Macenko et al., "A method for normalizing histology slides", ISBI 2009.
+HAEMATOXYLIN = (0.5626, 0.7201, 0.4062)
+EOSIN = (0.2159, 0.8012, 0.5581)
+
+_STEPS = 256  # table entries per unit of optical density
+_DARKEST = 6.0
+# round(255 exp(-OD)) for OD = 0, 1/256, ... No entry is near a half (a test looks), so the last
+# bit of exp, which differs between processors, cannot change one.
+TRANSMITTED: npt.NDArray[np.uint8] = np.round(
+    255.0 * np.exp(-np.arange(int(_DARKEST * _STEPS) + 1) / _STEPS)
+).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """How one patient's tissue was cut and stained.
+
+    `haematoxylin` and `eosin` are unit stain vectors (optical density in red, green, blue),
+    `*_density` how strongly each dye took, `cellularity` how densely cells lie (1 is average).
+    """
+
+    haematoxylin: tuple[float, float, float]
+    eosin: tuple[float, float, float]
+    haematoxylin_density: float
+    eosin_density: float
+    cellularity: float
+
+    @classmethod
+    def drawn(cls, chance: Chance) -> "Patient":
+        """A patient of one's own."""
+        return cls(
+            haematoxylin=_shifted(chance, HAEMATOXYLIN),
+            eosin=_shifted(chance, EOSIN),
+            haematoxylin_density=chance.uniform(0.8, 1.25),
+            eosin_density=chance.uniform(0.75, 1.3),
+            cellularity=chance.uniform(0.85, 1.15),
+        )
+
+
+def photograph(
+    haematoxylin: Floats, eosin: Floats, patient: Patient, chance: Chance
+) -> npt.NDArray[np.uint8]:
+    """Concentrations (S, S) of the two dyes -> (S, S, 3) uint8 RGB, by the Beer-Lambert law.
+
+        OD_c = H d_H h_c + E d_E e_c,    I_c = 255 exp(-OD_c)
+
+    with the patient's vectors h, e and densities d, on a glass of OD 0.02, and a sensor's noise of
+    about 0.006 in optical density.
+    """
+    grain = chance.grain((3, *haematoxylin.shape))
+    image = np.empty((*haematoxylin.shape, 3), np.uint8)
+    for channel in range(3):
+        h = patient.haematoxylin[channel] * patient.haematoxylin_density * _STEPS
+        e = patient.eosin[channel] * patient.eosin_density * _STEPS
+        density = (haematoxylin * h + eosin * e + 0.02 * _STEPS).astype(np.int64) + grain[channel]
+        image[:, :, channel] = TRANSMITTED[np.clip(density, 0, len(TRANSMITTED) - 1)]
+    return image
+
+
+def _shifted(
+    chance: Chance, vector: tuple[float, float, float], by: float = 0.07
+) -> tuple[float, float, float]:
+    r, g, b = (part + chance.uniform(-by, by) for part in vector)
+    length = float(np.sqrt(r * r + g * g + b * b))
+    return r / length, g / length, b / length

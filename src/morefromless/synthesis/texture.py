@@ -1,0 +1,102 @@
+"""Smooth random fields over tissue, and where things lie in it. Lengths are micrometres."""
+
+import numpy as np
+
+from morefromless.synthesis.chance import Chance, Floats
+
+FIELD = 112.0
+"""Side of a patch in µm whatever its size in pixels: 224 px at 0.5 µm/px, as in NCT-CRC-HE."""
+
+_TABLE = 32
+
+
+def pixels(size: int) -> tuple[Floats, Floats]:
+    """Centres of the pixels in µm: x of shape (1, size) and y of shape (size, 1)."""
+    centre = (np.arange(size) + 0.5) * (FIELD / size)
+    return centre[None, :], centre[:, None]
+
+
+class Noise:
+    """Value noise in [-1, 1] with the given wavelength in µm; a function of the plane."""
+
+    def __init__(self, chance: Chance, wavelength: float) -> None:
+        self.wavelength = wavelength
+        self._table = chance.uniforms(-1.0, 1.0, _TABLE * _TABLE)
+        self._phase = chance.uniform(0.0, _TABLE), chance.uniform(0.0, _TABLE)
+
+    def __call__(self, x: Floats, y: Floats) -> Floats:
+        """Values at x, y (any shapes that broadcast)."""
+        if x.ndim == 2 and x.shape[0] == 1 and y.shape[1] == 1:
+            return self._on_grid(x, y)
+        left, right, across = _cell(x / self.wavelength + self._phase[0])
+        upper, lower, down = _cell(y / self.wavelength + self._phase[1])
+        upper, lower, table = upper * _TABLE, lower * _TABLE, self._table
+        top, top_right = table[upper + left], table[upper + right]
+        bottom, bottom_right = table[lower + left], table[lower + right]
+        top = top + (top_right - top) * across
+        bottom = bottom + (bottom_right - bottom) * across
+        return top + (bottom - top) * down
+
+    def _on_grid(self, x: Floats, y: Floats) -> Floats:
+        """The same for x (1, S) and y (S, 1), where whole rows share their weights."""
+        left, right, across = _cell(x[0] / self.wavelength + self._phase[0])
+        upper, lower, down = _cell(y[:, 0] / self.wavelength + self._phase[1])
+        table = self._table.reshape(_TABLE, _TABLE)
+        rows = table[upper] + (table[lower] - table[upper]) * down[:, None]
+        start = np.take(rows, left, axis=1)
+        return start + (np.take(rows, right, axis=1) - start) * across
+
+
+def _cell(position: Floats) -> tuple[np.ndarray, np.ndarray, Floats]:  # type: ignore[type-arg]
+    """Two neighbouring table positions and the smooth weight of the second."""
+    whole = np.floor(position)
+    part = position - whole
+    first = whole.astype(np.int64) & (_TABLE - 1)
+    return first, (first + 1) & (_TABLE - 1), part * part * (3.0 - 2.0 * part)
+
+
+class Grain:
+    """The direction of fibres: straight ones along a random direction, bent by noise.
+
+    `bend` is by how many µm fibres stray sideways, `wavelength` over what length they do.
+    """
+
+    def __init__(self, chance: Chance, bend: float, wavelength: float) -> None:
+        self.direction = chance.direction()
+        self._bend = bend
+        self._noise = Noise(chance, wavelength)
+
+    def along_across(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Position along the fibres and across them, in µm."""
+        c, s = self.direction
+        return x * c + y * s, y * c - x * s + self._bend * self._noise(x, y)
+
+    def tangent(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        """Unit vectors along the fibres at points."""
+        step = 1.0
+        east = self.along_across(x + step, y)[1] - self.along_across(x - step, y)[1]
+        south = self.along_across(x, y + step)[1] - self.along_across(x, y - step)[1]
+        length = np.sqrt(east * east + south * south) + 1e-9
+        return south / length, -east / length
+
+
+def scattered(chance: Chance, spacing: float, jitter: float = 0.4) -> tuple[Floats, Floats]:
+    """Points over a patch and its surroundings, about `spacing` µm apart.
+
+    A hexagonal lattice shaken by `jitter` spacings: near-random, yet nothing lies on one heap.
+    """
+    rows = int((FIELD + 4 * spacing) / (spacing * 0.866)) + 1
+    columns = int((FIELD + 4 * spacing) / spacing) + 1
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    shift_x, shift_y = chance.uniform(0.0, spacing), chance.uniform(0.0, spacing)
+    x = (column + 0.5 * (row % 2)) * spacing - 2 * spacing - shift_x
+    y = row * (spacing * 0.866) - 2 * spacing - shift_y
+    shake = chance.uniforms(-jitter * spacing, jitter * spacing, (2, rows * columns))
+    x, y = x + shake[0], y + shake[1]
+    near = (x > -spacing) & (x < FIELD + spacing) & (y > -spacing) & (y < FIELD + spacing)
+    return x[near], y[near]
+
+
+def step(value: Floats, width: float) -> Floats:
+    """0 below -width/2, 1 above width/2, straight between: an edge of that softness."""
+    return np.clip(value / width + 0.5, 0.0, 1.0)

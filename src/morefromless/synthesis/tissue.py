@@ -1,0 +1,57 @@
+"""Draws one patch of tissue, and knows every nucleus in it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.synthesis.chance import Chance
+from morefromless.synthesis.fibrous import mucus, muscle, stroma
+from morefromless.synthesis.glandular import adenocarcinoma, normal_mucosa
+from morefromless.synthesis.nuclei import stamp
+from morefromless.synthesis.sketch import Drawing, Sketch
+from morefromless.synthesis.sparse import background, debris, fat, lymphoid
+from morefromless.synthesis.stain import Patient, photograph
+from morefromless.synthesis.texture import FIELD, Noise, pixels
+
+DRAWINGS: dict[str, Drawing] = {
+    "ADI": fat,
+    "BACK": background,
+    "DEB": debris,
+    "LYM": lymphoid,
+    "MUC": mucus,
+    "MUS": muscle,
+    "NORM": normal_mucosa,
+    "STR": stroma,
+    "TUM": adenocarcinoma,
+}
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """One patch and what is known of it.
+
+    `image` (S, S, 3) uint8 RGB; `instances` (S, S) uint16, 0 where there is no nucleus, else
+    1 ... M; `types` (M,) uint8, the `NucleusType` of instance k at k - 1.
+    """
+
+    image: npt.NDArray[np.uint8]
+    instances: npt.NDArray[np.uint16]
+    types: npt.NDArray[np.uint8]
+
+
+def draw(tissue: str, patient: Patient, chance: Chance, size: int) -> Tissue:
+    """A patch of 112 x 112 µm of a tissue class (a key of `DRAWINGS`), on size x size pixels.
+
+    The same chance at another size gives the same tissue, seen at another magnification.
+    """
+    x, y = pixels(size)
+    sketch = DRAWINGS[tissue](chance, x, y, patient.cellularity)
+    nuclei = stamp(chance, sketch.nuclei, size)
+    if FIELD / size < 1.0:  # finer than that, the weave of the section is lost between the pixels
+        weave = 1.0 + 0.1 * Noise(chance, 2.2)(x, y) + 0.1 * Noise(chance, 1.1)(x, y)
+        sketch = Sketch(sketch.haematoxylin * weave, sketch.eosin * weave, sketch.nuclei)
+    eosin = sketch.eosin * (1.0 - 0.6 * nuclei.cover)
+    haematoxylin = sketch.haematoxylin * (1.0 - nuclei.cover) + nuclei.haematoxylin
+    image = photograph(haematoxylin, eosin, patient, chance)
+    return Tissue(image, nuclei.instances, nuclei.types)

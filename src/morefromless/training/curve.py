@@ -1,0 +1,107 @@
+"""Learning curves: what a cheap probe makes of the frozen encoder while it is trained.
+
+Asymmetric training converges more slowly than symmetric and may overtake late, so a comparison
+after too few steps says nothing; these curves show whether an arm was still rising.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from morefromless.data import atomic
+from morefromless.data.store import Store
+from morefromless.encoders import Encoder
+from morefromless.evaluation.features import represent, see
+from morefromless.evaluation.probes import fit_ridge_probe
+from morefromless.modalities import Modality
+from morefromless.pairs import Pair
+
+PATCHES = 2000
+"""At most so many training patches, and so many test patches, make a point."""
+
+MEMORY = 2**28
+"""Bytes up to which what a branch sees of them is kept from point to point."""
+
+
+class Curve(pl.Callback):
+    """Accuracy of a ridge probe on each branch's own modality, every `every` steps.
+
+    Written to `path` (step, branch, accuracy) after each point. Test patches are only measured,
+    nothing is chosen by them.
+    """
+
+    def __init__(
+        self, encoders: Mapping[str, Encoder], store: Store, pair: Pair, path: Path, every: int,
+        total: int,
+    ) -> None:  # fmt: skip
+        self.encoders, self.store, self.pair, self.path = dict(encoders), store, pair, path
+        self.every, self.total = every, total
+        self.train = _sample(store.indices("train"))
+        self.test = _sample(store.indices("test"))
+        self.points: list[dict[str, Any]] = []
+        self.kept: dict[tuple[Modality, bool], list[Tensor]] = {}
+
+    @classmethod
+    def of(
+        cls, encoders: Mapping[str, Encoder], store: Store, pair: Pair, path: Path, every: int,
+        total: int,
+    ) -> "Curve | None":  # fmt: skip
+        """A curve, or None where no points are wanted."""
+        return cls(encoders, store, pair, path, every, total) if every else None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.path.is_file():
+            known = pd.read_csv(self.path)
+            known = known[known["step"] <= trainer.global_step]  # later ones are trained again
+            self.points = known.to_dict("records")  # type: ignore[assignment]
+        if not self.points:
+            self._measure(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any
+    ) -> None:
+        if trainer.global_step % self.every == 0 or trainer.global_step == self.total:
+            self._measure(trainer, pl_module)
+
+    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        labels = torch.from_numpy(self.store.labels)
+        for name, encoder in self.encoders.items():
+            train, test = (
+                represent(encoder, self._images(name, rows, pl_module.device), pl_module.device)
+                for rows in (self.train, self.test)
+            )
+            probe = fit_ridge_probe(train, labels[self.train], len(self.store.classes))
+            right = probe.logits(test).argmax(1) == labels[self.test]
+            self.points.append(
+                {"step": trainer.global_step, "branch": name,
+                 "accuracy": round(float(right.float().mean()), 5)}
+            )  # fmt: skip
+        atomic.write_text(self.path, pd.DataFrame(self.points).to_csv(index=False))
+
+    def _images(
+        self, name: str, rows: npt.NDArray[np.int64], device: torch.device
+    ) -> Iterable[Tensor]:
+        """What a branch sees of these patches; made once where that is small."""
+        modality, size = self.pair.modalities[name], self.pair.size
+        if len(rows) * size**2 * 3 * 4 > MEMORY:
+            return see(self.store, rows, modality, size, device)
+        key = (modality, rows is self.train)
+        if key not in self.kept:
+            self.kept[key] = list(see(self.store, rows, modality, size, device))
+        return self.kept[key]
+
+
+def _sample(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """A fixed draw, the same for every arm and seed."""
+    if len(indices) <= PATCHES:
+        return indices
+    return np.sort(np.random.default_rng(0).choice(indices, PATCHES, replace=False))

@@ -1,0 +1,129 @@
+"""From the store to the device: which patches make up each step, and how they get there."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.pairs import Pair, derived_seed
+
+Batch = dict[str, Tensor]
+
+
+class Steps:
+    """The patches of every step from `start()` to `total`: a batch sampler.
+
+    Each epoch is a permutation that follows from (seed, epoch); what does not fill a batch is left
+    out, as in the authors' code. The order depends on the step alone, so training resumes in the
+    middle of an epoch. Each of `world` processes takes its share of each batch.
+    """
+
+    def __init__(
+        self, patches: int, *, batch: int, epochs: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        if batch > patches:
+            raise ConfigError(
+                f"--batch {batch} is larger than the {patches} training patches; "
+                f"choose {patches} or fewer."
+            )
+        self.patches, self.batch, self.seed = patches, batch, seed
+        self.per_epoch = patches // batch
+        self.total = epochs * self.per_epoch
+        self.rank, self.world = rank, world
+        self.start: Callable[[], int] = lambda: 0
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __iter__(self) -> Iterator[list[int]]:
+        share = self.batch // self.world
+        for step in range(self.start(), self.total):
+            chosen = self.positions(step)[self.rank * share : (self.rank + 1) * share]
+            yield chosen.tolist()
+
+    def positions(self, step: int) -> npt.NDArray[np.int64]:
+        """Positions among the training patches of one step's whole batch."""
+        epoch, within = divmod(step, self.per_epoch)
+        return self._order(epoch)[within * self.batch : (within + 1) * self.batch]
+
+    @lru_cache(maxsize=2)  # noqa: B019 - one sampler a run, two permutations at most
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        return np.random.default_rng(derived_seed(self.seed, epoch)).permutation(self.patches)
+
+
+class Feed(Dataset[Batch]):
+    """What each branch sees of the training patches, batch by batch.
+
+    What a branch sees is deterministic (views are drawn later), so where it fits in `memory` bytes
+    it is computed once and kept on the device; elsewhere the stored arrays are read batch by batch,
+    by worker processes where asked. Both give the same images.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        indices: npt.NDArray[np.int64],
+        pair: Pair,
+        device: torch.device,
+        memory: float = 2**31,
+    ) -> None:
+        self.store, self.indices, self.pair = store, indices, pair
+        self.labels = torch.from_numpy(store.labels[indices])
+        distinct = set(pair.modalities.values())
+        needed = len(distinct) * len(indices) * 3 * pair.size**2 * 4
+        self.kept: dict[str, Tensor] | None = None
+        if needed <= memory:
+            chunks = np.array_split(np.arange(len(indices)), max(1, len(indices) // 256))
+            whole = {
+                seen: torch.cat(
+                    [seen.see(self._stored(c, device)[seen.array], pair.size) for c in chunks]
+                )
+                for seen in distinct
+            }
+            self.kept = {name: whole[seen] for name, seen in pair.modalities.items()}
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        chosen = torch.as_tensor(positions)
+        batch = {"position": chosen, "label": self.labels[chosen]}
+        if self.kept is None:
+            batch |= self._stored(np.asarray(positions), torch.device("cpu"))
+        return batch
+
+    def __getitem__(self, position: int) -> Batch:
+        return self.__getitems__([position])
+
+    def images(self, batch: Batch) -> dict[str, Tensor]:
+        """What each branch sees of a batch that has been moved to the device."""
+        if self.kept is not None:
+            return {name: kept[batch["position"]] for name, kept in self.kept.items()}
+        return self.pair.see(batch)
+
+    def _stored(self, positions: npt.NDArray[np.int64], device: torch.device) -> dict[str, Tensor]:
+        rows = self.indices[positions]
+        return {
+            name: torch.from_numpy(np.asarray(self.store.array(name)[rows])).to(device)
+            for name in self.pair.arrays
+        }
+
+    def loader(self, steps: Steps, workers: int, pin: bool) -> DataLoader[Batch]:
+        """Batches in the order of `steps`."""
+        return DataLoader(
+            self,
+            batch_sampler=steps,
+            collate_fn=_whole,  # type: ignore[arg-type]  # __getitems__ made a batch already
+            num_workers=0 if self.kept is not None else workers,
+            pin_memory=pin and self.kept is None,
+        )
+
+
+def _whole(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,61 @@
+"""The supervised arm: the same encoder with a softmax head, by the same protocol (paper 2.2)."""
+
+import torch
+from torch import Tensor, nn
+
+from morefromless.branches import build_encoder, check_encoder
+from morefromless.data.store import Store
+from morefromless.objectives import Loss
+from morefromless.options import INCIDENTAL, SuperviseOptions
+from morefromless.pairs import Pair
+from morefromless.runs import Run
+from morefromless.training.curve import Curve
+from morefromless.training.diagnostics import check_finite
+from morefromless.training.feed import Feed, Steps
+from morefromless.training.loop import Learner, device_of, fit
+
+
+class Classifier(nn.Module):
+    """An encoder and a dense layer; softmax is in the loss."""
+
+    def __init__(self, encoder: str, classes: int) -> None:
+        super().__init__()
+        self.encoder = build_encoder(encoder)
+        self.head = nn.Linear(self.encoder.width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) -> logits (B, classes)."""
+        logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+
+def supervise(options: SuperviseOptions) -> Run:
+    """Train a classifier on the primary modality, going on where an earlier call was stopped."""
+    store = Store.open(options.store)
+    device = device_of(options)
+    pair = Pair({"primary": options.primary}, options.views, options.size)
+    check_encoder(options.encoder, options.size)
+    train = store.indices("train")
+    steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
+    run = Run.begin("supervise", options, store.hash, INCIDENTAL)
+    if run.done:
+        return run
+    torch.manual_seed(options.seed)
+    classifier = Classifier(options.encoder, len(store.classes))
+
+    def loss(
+        images: dict[str, Tensor], labels: Tensor, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        logits = classifier(images["primary"]).float()
+        entropy = nn.functional.cross_entropy(logits, labels)
+        check_finite(Loss(entropy, {"cross_entropy": entropy}), step)
+        right = (logits.detach().argmax(1) == labels).float().mean()
+        return entropy, {"term/cross_entropy": entropy.detach(), "train_accuracy": right}
+
+    learner = Learner(classifier, Feed(store, train, pair, device), options, steps, loss)
+    curve = Curve.of(
+        {"primary": classifier.encoder}, store, pair,
+        run.path / "curve.csv", options.probe_every, steps.total,
+    )  # fmt: skip
+    fit(learner, run, curve, f"supervised {options.primary} s{options.seed}")
+    return run

@@ -1,0 +1,63 @@
+"""Random draws: one value per patch, all from the given generator, none ever waited for."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from morefromless.errors import ConfigError
+
+_BLOCK = 2**17
+"""Pixels worked on at once on a CPU, so that the floats in between stay in the cache."""
+
+_ANSWERS_AT_ONCE = ("cpu",)
+"""Devices that can be asked how many patches were drawn; any other would have to be waited for."""
+
+
+def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """(count,) uniform draws from [low, high)."""
+    return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
+
+
+def chance(count: int, probability: float, generator: torch.Generator) -> Tensor:
+    """(count,) bool, each true with `probability`; 0 is never and 1 always."""
+    return torch.rand(count, generator=generator, device=generator.device) < probability
+
+
+def per_patch(values: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, 1), to stand beside images."""
+    return values[:, None, None, None]
+
+
+def where(
+    chosen: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor
+) -> Tensor:
+    """`images` (written over) with `change(images, *parameters)` in place of the chosen ones.
+
+    On a CPU only the chosen patches are computed, elsewhere all are, so that nothing waits.
+    """
+    if images.device.type not in _ANSWERS_AT_ONCE:
+        return torch.where(per_patch(chosen), change(images, *parameters), images)
+    if chosen.all():
+        return change(images, *parameters)
+    if chosen.any():
+        images[chosen] = change(images[chosen], *(values[chosen] for values in parameters))
+    return images
+
+
+def blocks(images: Tensor) -> Iterator[slice]:
+    """Slices of the batch that are worked on together; on a GPU, the whole batch."""
+    count, side = len(images), images.shape[-1]
+    step = max(1, _BLOCK // side**2) if images.device.type in _ANSWERS_AT_ONCE else max(1, count)
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
+def check_range(preset: object, names: str, low: float, high: float) -> None:
+    """Raise `ConfigError` unless every field of `preset` in `names` lies in [low, high]."""
+    for name in names.split():
+        value = vars(preset)[name]
+        if not low <= value <= high:
+            raise ConfigError(
+                f"{type(preset).__name__} cannot use {name}={value}; "
+                f"choose a value from {low} to {high}."
+            )

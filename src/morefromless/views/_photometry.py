@@ -1,0 +1,95 @@
+"""Changes of colour of a batch, each patch with values of its own.
+
+Images are (B, 3, S, S) RGB; values per patch are (B,).
+"""
+
+import torch
+from torch import Tensor
+
+from morefromless.views._draws import per_patch
+
+# RGB to luma (Rec. 601) and the two chroma axes of NTSC. Grey has no chroma: rows 2 and 3 sum to 0.
+_YIQ = torch.tensor(
+    [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]],
+    dtype=torch.float64,
+)
+_RGB = torch.linalg.inv(_YIQ)
+
+
+def jitter(
+    images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor
+) -> Tensor:
+    """Brightness, contrast, saturation and hue in this order, as one 3 x 3 matrix per patch.
+
+    Brightness multiplies; contrast scales about the patch's mean luma; saturation scales about
+    each pixel's luma; hue turns the chroma by `hue` of a full turn. In YIQ all four are linear:
+    luma is multiplied by `brightness contrast`, chroma by `brightness contrast saturation` and
+    turned. Departures from torchvision's ColorJitter: hue turns in YIQ and not in HSV (luma is
+    kept, and no sextants are computed), the order is fixed, and nothing is clipped in between.
+    """
+    to_yiq, from_yiq = (matrix.to(images, non_blocking=True) for matrix in (_YIQ, _RGB))
+    luma = brightness * contrast
+    cos = luma * saturation * (2 * torch.pi * hue).cos()
+    sin = luma * saturation * (2 * torch.pi * hue).sin()
+    zero = torch.zeros_like(luma)
+    # NTSC's axes run so that a positive hue (towards yellow from red) turns from I to minus Q.
+    change = torch.stack((luma, zero, zero, zero, cos, sin, zero, -sin, cos), -1)
+    matrix = from_yiq @ change.view(-1, 3, 3) @ to_yiq
+    mean = images.mean((2, 3)) @ to_yiq[0]
+    offset = (1 - contrast) * brightness * mean
+    changed = torch.baddbmm(offset[:, None, None], matrix, images.flatten(2))
+    return changed.view_as(images)
+
+
+def solarize(images: Tensor, thresholds: Tensor, white: float = 1.0) -> Tensor:
+    """Values at or above the patch's threshold are inverted (x -> white - x), the rest stay."""
+    return torch.where(images < per_patch(thresholds), images, white - images)
+
+
+def noise_on_background(
+    images: Tensor, sigma: float, background: float, generator: torch.Generator
+) -> Tensor:
+    """Gaussian noise where there is no tissue, drawn per pixel and channel; clipped to [0, 1].
+
+    A pixel is background where every channel is `background` or more: bright and hardly coloured.
+    """
+    noise = torch.empty_like(images).normal_(0.0, sigma, generator=generator)
+    noise *= images.amin(1, keepdim=True) >= background
+    return noise.add_(images).clamp_(0, 1)
+
+
+def noise_on_zeros(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Channel values of exactly 0 become uniform draws from [0, 256), each on its own."""
+    noise = torch.empty_like(images).uniform_(0.0, 256.0, generator=generator)
+    return torch.where(images == 0, noise, images)
+
+
+def contrast_by_channel(images: Tensor, factors: Tensor) -> Tensor:
+    """Every channel scaled about its own mean, as TensorFlow's `adjust_contrast` does."""
+    return torch.lerp(images.mean((2, 3), keepdim=True), images, per_patch(factors))
+
+
+def saturation_and_hue(images: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
+    """HSV saturation times `saturation` (at most 1), then hue turned by `hue` of a full turn.
+
+    HSV's value V and hue do not change with its saturation S, so both steps are one: with the
+    chroma C = V S of the result and its hue H in sixths of a turn, channel n in (5, 3, 1) is
+    V - C max(0, min(k, 4 - k, 1)), k = (n + H) mod 6. Values may lie outside the range, as the
+    authors' do before their only clip; where V is not positive the saturation is 0.
+    """
+    red, green, blue = images.unbind(1)
+    value, chroma = images.amax(1), images.amax(1) - images.amin(1)
+    safe = chroma.clamp(min=torch.finfo(images.dtype).tiny)
+    sixth = torch.where(
+        red == value,
+        (green - blue) / safe,
+        torch.where(green == value, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    sixth += 6 * hue[:, None, None]
+    chroma = torch.minimum(chroma * saturation[:, None, None], value.clamp(min=0))
+    changed = torch.empty_like(images)
+    for channel, n in enumerate((5, 3, 1)):
+        k = torch.remainder(sixth + n, 6)
+        share = torch.minimum(k, 4 - k).clamp_(0, 1)
+        torch.addcmul(value, chroma, share, value=-1, out=changed[:, channel])
+    return changed

@@ -1,0 +1,89 @@
+"""What the published code really does to an image."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from morefromless.views import Views
+from morefromless.views import _geometry as geometry
+from morefromless.views import _photometry as photometry
+from morefromless.views._draws import blocks, chance, check_range, per_patch, uniform, where
+
+
+@dataclass(frozen=True)
+class Authors(Views):
+    """Table S1 as the authors' TensorFlow code computes it, on values of 0-255.
+
+    In its order: flips; a crop whose height and width are drawn independently, resized
+    bilinearly; uniform noise in place of exact zeros (so none on most tissue); rotation by up to
+    half a turn, nearest pixel, black corners; "solarise" with a threshold of 0.01 to 0.6 *of 255*
+    (so full inversion of tissue); brightness +- 0.4 grey levels, contrast about each channel's
+    mean and saturation times 0.6 to 1.4, hue +- 0.1 turns; one clip at the end. What the code
+    leaves to chance or to libraries is fixed here: crops are of whole pixels, the larger offset
+    included, and the colour steps come in the order given.
+    """
+
+    flip: float = 0.5
+    """Probability of a flip, for each axis."""
+    crop: float = 0.75
+    """Smallest height and width of the crop as a share of the side."""
+    noise: float = 0.3
+    """Probability of noise on zeros."""
+    rotation: float = 0.4
+    """Probability of a rotation."""
+    solarize: float = 0.3
+    """Probability of the inversion."""
+    jitter: float = 1.0
+    """Probability of the colour steps."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "flip noise rotation solarize jitter", 0, 1)
+        check_range(self, "crop", 0.05, 1)
+
+    @torch.no_grad()
+    def draw(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+        """One view per patch: (B, 3, S, S) float32 in [0, 1] -> the same shape and range."""
+        count, side = len(patches), patches.shape[-1]
+        rows = self._positions(count, side, generator)
+        columns = self._positions(count, side, generator)
+        noisy = chance(count, self.noise, generator)
+        rotated = chance(count, self.rotation, generator)
+        angles = uniform(count, 0, torch.pi, generator)
+        solarized = chance(count, self.solarize, generator)
+        thresholds = uniform(count, 0.1, 6, generator) / 10
+        jittered = chance(count, self.jitter, generator)
+        ranges = ((-0.4, 0.4), (0.6, 1.4), (0.6, 1.4), (-0.1, 0.1))
+        colours = torch.stack([uniform(count, *limits, generator) for limits in ranges])
+
+        noise = partial(photometry.noise_on_zeros, generator=generator)
+
+        views = torch.empty_like(patches, memory_format=torch.contiguous_format)
+        with torch.autocast(patches.device.type, enabled=False):
+            for of in blocks(patches):
+                images = geometry.crop_resize(patches[of] * 255, rows[of], columns[of])
+                images = where(noisy[of], images, noise)
+                images = where(rotated[of], images, geometry.rotate_nearest, angles[of])
+                images = where(solarized[of], images, _solarize, thresholds[of])
+                images = where(jittered[of], images, _jitter, *colours[:, of])
+                torch.div(images.clamp_(0, 255), 255, out=views[of])
+        return views
+
+    def _positions(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+        """(count, side) source pixels along one axis, flipped and cropped."""
+        flips = chance(count, self.flip, generator)
+        length = (uniform(count, self.crop, 1, generator) * side).floor().clamp_(min=1)
+        start = (uniform(count, 0, 1, generator) * (side - length + 1)).floor()
+        return geometry.crop_positions(start, length, flips, side)
+
+
+def _solarize(images: Tensor, thresholds: Tensor) -> Tensor:
+    return photometry.solarize(images, thresholds, white=255)
+
+
+def _jitter(
+    images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor
+) -> Tensor:
+    images = photometry.contrast_by_channel(images + per_patch(brightness), contrast)
+    return photometry.saturation_and_hue(images, saturation, hue)

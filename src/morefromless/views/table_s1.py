@@ -1,0 +1,99 @@
+"""The paper's augmentations in sound units: the default."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from morefromless.views import Views
+from morefromless.views import _geometry as geometry
+from morefromless.views import _photometry as photometry
+from morefromless.views._draws import blocks, chance, check_range, uniform, where
+
+
+@dataclass(frozen=True)
+class TableS1(Views):
+    """Table S1: flip, crop, background noise, rotation, solarise and colour jitter.
+
+    Table S1 gives names, probabilities and the crop's 75 % to 100 %; the strengths are ours, in
+    units of [0, 1], near what the published code would do were its images not 0-255 (`authors`
+    is what it does). Flip, crop and rotation are one bilinear reading; then noise, solarise,
+    jitter and one clip.
+    """
+
+    flip: float = 0.5
+    """Probability of a flip, for each axis: Table S1's 1.0 means that it is drawn every time."""
+    crop: float = 0.75
+    """Smallest side of the crop; the share of the *side* is uniform from here to 1, aspect kept."""
+    noise: float = 0.3
+    """Probability of Gaussian noise on the background."""
+    rotation: float = 0.4
+    """Probability of a rotation, by any angle, with reflected borders."""
+    solarize: float = 0.3
+    """Probability of inverting the values above a threshold."""
+    jitter: float = 1.0
+    """Probability of the colour jitter."""
+    sigma: float = 0.1
+    """Standard deviation of the noise."""
+    background: float = 0.8
+    """Background is where every channel is at least this bright."""
+    threshold: float = 0.5
+    """Solarise draws its threshold uniform from here to 1; from 0 it would often invert all."""
+    brightness: float = 0.4
+    """Brightness is multiplied by 1 +- this."""
+    contrast: float = 0.4
+    """Contrast is multiplied by 1 +- this, about the patch's mean luma."""
+    saturation: float = 0.4
+    """Saturation is multiplied by 1 +- this, about each pixel's luma."""
+    hue: float = 0.1
+    """Hue is turned by +- this share of a full turn, at constant luma."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "flip noise rotation solarize jitter background threshold sigma", 0, 1)
+        check_range(self, "crop", 0.05, 1)
+        check_range(self, "brightness contrast saturation", 0, 1)
+        check_range(self, "hue", 0, 0.5)
+
+    @torch.no_grad()
+    def draw(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+        """One view per patch: (B, 3, S, S) float32 in [0, 1] -> the same shape and range."""
+        count = len(patches)
+        maps = self._maps(count, generator)
+        noisy = chance(count, self.noise, generator)
+        solarized = chance(count, self.solarize, generator)
+        thresholds = uniform(count, self.threshold, 1, generator)
+        colours = self._colours(count, generator)
+        noise = partial(
+            photometry.noise_on_background,
+            sigma=self.sigma,
+            background=self.background,
+            generator=generator,
+        )
+
+        views = torch.empty_like(patches, memory_format=torch.contiguous_format)
+        with torch.autocast(patches.device.type, enabled=False):
+            for of in blocks(patches):
+                images = geometry.warp(patches[of], maps[of])
+                images = where(noisy[of], images, noise)
+                images = where(solarized[of], images, photometry.solarize, thresholds[of])
+                images = photometry.jitter(images, *colours[:, of])
+                torch.clamp(images, 0, 1, out=views[of])
+        return views
+
+    def _maps(self, count: int, generator: torch.Generator) -> Tensor:
+        flips = chance(2 * count, self.flip, generator).view(count, 2)
+        scales = uniform(count, self.crop, 1, generator)
+        centres = uniform(2 * count, -1, 1, generator).view(count, 2) * (1 - scales)[:, None]
+        angles = uniform(count, 0, 2 * torch.pi, generator) * chance(
+            count, self.rotation, generator
+        )
+        return geometry.affine(flips, scales, centres, angles)
+
+    def _colours(self, count: int, generator: torch.Generator) -> Tensor:
+        """(4, count): three factors about 1 and the hue about 0, where jitter was drawn."""
+        ranges = (self.brightness, self.contrast, self.saturation, self.hue)
+        drawn = torch.stack([uniform(count, -half, half, generator) for half in ranges])
+        drawn *= chance(count, self.jitter, generator)
+        drawn[:3] += 1
+        return drawn

@@ -1,0 +1,78 @@
+"""A reader sees the old file or the new one."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from morefromless.data import atomic
+from morefromless.data.atomic import StorageError
+
+
+def test_writes_text_bytes_and_json(tmp_path: Path) -> None:
+    atomic.write_text(tmp_path / "new folder" / "a.txt", "µm\n")
+    atomic.write_bytes(tmp_path / "b", b"\x00\x01")
+    atomic.write_json(tmp_path / "c.json", {"classes": ["ADI"]})
+    assert (tmp_path / "new folder" / "a.txt").read_text(encoding="utf-8") == "µm\n"
+    assert (tmp_path / "b").read_bytes() == b"\x00\x01"
+    assert json.loads((tmp_path / "c.json").read_text()) == {"classes": ["ADI"]}
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    atomic.write_text(path, "old")
+
+    def fail() -> None:
+        with atomic.replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "full"),
+        (errno.EDQUOT, "full"),
+        (errno.EACCES, "permissions"),
+        (errno.EROFS, "choose another"),
+    ],
+)
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_what_the_disk_refuses_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str, call: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    path = tmp_path / "a.txt"
+    atomic.write_text(path, "old")
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(StorageError, match=words) as caught:
+        atomic.write_text(path, "new")
+    assert str(path) in str(caught.value)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_known_in_other_libraries_words(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="full"), atomic.replacing(tmp_path / "w"):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
+def test_other_errors_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="odd") as caught, atomic.replacing(tmp_path / "w"):
+        raise OSError(errno.EIO, "odd")
+    assert not isinstance(caught.value, StorageError)
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="folder"):
+        atomic.write_text(tmp_path / "file" / "a.txt", "x")

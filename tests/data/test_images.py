@@ -1,0 +1,104 @@
+"""What is read is what is stored, or it is refused."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morefromless.data.images import image_files, read_rgb
+from morefromless.errors import DataError, UnreadablePatch
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "tiff"])
+def test_lossless_formats_return_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(RGB).save(tmp_path / f"x.{suffix}")
+    np.testing.assert_array_equal(read_rgb(tmp_path / f"x.{suffix}"), RGB)
+
+
+def test_opaque_alpha_and_palettes_lose_nothing(tmp_path: Path) -> None:
+    Image.fromarray(np.dstack([RGB, np.full((6, 6), 255, np.uint8)])).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), RGB)
+    Image.fromarray(RGB).quantize(36).save(tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as image:
+        assert image.mode == "P"
+        np.testing.assert_array_equal(read_rgb(tmp_path / "p.png"), image.convert("RGB"))
+
+
+def png(depth: int) -> bytes:
+    """A 2 x 2 RGB png with `depth` bits per channel, by hand: Pillow writes no deep RGB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    rows = (b"\0" + bytes(range(6 * depth // 8))) * 2
+    header = struct.pack(">IIBBBBB", 2, 2, depth, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def tiff(depth: int) -> bytes:
+    """A 2 x 2 RGB tif with `depth` bits per channel, by hand."""
+    bits, pixels = 200, 210
+    tags = [
+        (256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2),
+        (273, 4, 1, pixels), (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 12 * depth // 8),
+    ]  # fmt: skip
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    data += b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
+    data = data.ljust(bits, b"\0") + struct.pack("<HHH", depth, depth, depth)
+    return data.ljust(pixels, b"\0") + bytes(12 * depth // 8)
+
+
+@pytest.mark.parametrize("make", [png, tiff])
+def test_16_bit_rgb_is_not_read_as_if_it_had_8(tmp_path: Path, make: object) -> None:
+    assert callable(make)
+    (tmp_path / "8.png").write_bytes(make(8))
+    assert read_rgb(tmp_path / "8.png").shape == (2, 2, 3)
+    (tmp_path / "16.png").write_bytes(make(16))
+    with pytest.raises(UnreadablePatch, match="16-bit image"):
+        read_rgb(tmp_path / "16.png")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(RGB).save(tmp_path / "x.png")
+    for limit in (10, 30):  # refused by Pillow at twice the limit, by us at the limit
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(UnreadablePatch, match="too large"):
+            read_rgb(tmp_path / "x.png")
+
+
+def test_only_the_three_formats_are_tried(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "x.png", format="BMP")
+    with pytest.raises(UnreadablePatch, match="not a png, jpg or tif"):
+        read_rgb(tmp_path / "x.png")
+
+
+def test_a_file_that_went_away(tmp_path: Path) -> None:
+    with pytest.raises(UnreadablePatch, match="no longer there"):
+        read_rgb(tmp_path / "x.png")
+
+
+def test_files_are_listed_in_one_order_and_loops_end(tmp_path: Path) -> None:
+    for name in ("b/2.PNG", "b/10.jpeg", "a/x/1.tif", ".hidden/1.png", "b/._1.png", "b/note.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert list(image_files(tmp_path)) == ["a/x/1.tif", "b/10.jpeg", "b/2.PNG"]
+
+
+def test_names_that_are_not_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "bad\udcff.png").touch()
+    with pytest.raises(DataError, match=r"odd name.*rename it"):
+        list(image_files(tmp_path))

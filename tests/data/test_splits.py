@@ -1,0 +1,85 @@
+"""Whole groups, every class on both sides, shares as asked."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from morefromless.data.splits import by_group, by_label, check_classes
+from morefromless.errors import DataError
+
+
+@given(
+    counts=st.lists(st.integers(2, 40), min_size=1, max_size=5),
+    share=st.floats(0.01, 0.99),
+    seed=st.integers(0, 99),
+)
+def test_by_label_holds_each_class_at_its_share(counts: list[int], share: float, seed: int) -> None:
+    labels = [f"class {i}" for i, count in enumerate(counts) for _ in range(count)]
+    test = by_label(labels, share, seed)
+    for i, count in enumerate(counts):
+        taken = int(test[[label == f"class {i}" for label in labels]].sum())
+        assert 1 <= taken < count
+        assert abs(taken - share * count) <= 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    patches=st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 9)), min_size=40),
+    seed=st.integers(0, 99),
+)
+def test_by_group_keeps_groups_whole(patches: list[tuple[str, int]], seed: int) -> None:
+    labels = [label for label, _ in patches]
+    groups = [f"P{group}" for _, group in patches]
+    groups_of = {label: {g for own, g in zip(labels, groups, strict=True) if own == label}
+                 for label in labels}  # fmt: skip
+    try:
+        test = by_group(labels, groups, 0.3, seed)
+    except DataError:
+        # With more than a few groups in each class there always is a split.
+        assert min(map(len, groups_of.values())) < 4
+        return
+    sides: dict[str, set[bool]] = {}
+    for group, side in zip(groups, test, strict=True):
+        sides.setdefault(group, set()).add(bool(side))
+    assert all(len(own) == 1 for own in sides.values())
+    for label in groups_of:
+        assert {bool(t) for t, own in zip(test, labels, strict=True) if own == label} == {0, 1}
+
+
+def test_by_group_comes_near_the_share() -> None:
+    rng = np.random.default_rng(0)
+    groups = [f"P{i}" for i in rng.integers(0, 30, 3000)]
+    labels = ["ABC"[i] for i in rng.integers(0, 3, 3000)]
+    test = by_group(labels, groups, 0.2, 0)
+    held, total = Counter(np.array(labels)[test]), Counter(labels)
+    assert all(abs(held[c] / total[c] - 0.2) < 0.02 for c in "ABC")
+
+
+def test_seeds_matter_and_nothing_else_does() -> None:
+    labels = ["A", "B"] * 50
+    groups = [f"P{i % 20}" for i in range(100)]
+    assert (by_label(labels, 0.2, 1) == by_label(labels, 0.2, 1)).all()
+    assert (by_label(labels, 0.2, 1) != by_label(labels, 0.2, 2)).any()
+    draws = {by_group(labels, groups, 0.2, seed).tobytes() for seed in range(5)}
+    assert len(draws) > 1
+    assert by_group(labels, groups, 0.2, 3).tobytes() in {
+        by_group(labels, groups, 0.2, 3).tobytes()
+    }
+
+
+def test_a_class_of_one_group_cannot_be_split() -> None:
+    with pytest.raises(DataError, match="Class B comes from one group only"):
+        by_group(["A", "A", "B", "B"], ["P1", "P2", "P1", "P1"], 0.5, 0)
+
+
+def test_classes_that_differ_are_named() -> None:
+    check_classes(["A", "B", "A", "B", "A"], ["train", "train", "test", "test", "val"])
+    with pytest.raises(DataError, match=r"C in test but not in train.*--split random"):
+        check_classes(["A", "B", "A", "B", "C"], ["train", "train", "test", "test", "test"])
+    with pytest.raises(DataError, match="B in train but not in test"):
+        check_classes(["A", "B", "A"], ["train", "train", "test"])
+    with pytest.raises(DataError, match="C in val but not in train"):
+        check_classes(["A", "A", "C"], ["train", "test", "val"])

@@ -1,0 +1,130 @@
+"""A store is sound, or it is refused in one sentence."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from morefromless.data.store import Store, check_disjoint, content_hash
+from morefromless.errors import DataError
+
+COUNT = 6
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store written by hand, from what the module's docstring says."""
+    path = tmp_path / "store"
+    path.mkdir()
+    table = pd.DataFrame(
+        {
+            "id": [f"p{i}" for i in range(COUNT)],
+            "label": ["TUM", "ADI"] * 3,
+            "split": ["train", "train", "test", "test", "val", "val"],
+            "group": list("aabbcc"),
+            "um_per_px": 0.5,
+            "origin": "drawn",
+            "hash": [f"{i:032x}" for i in range(COUNT)],
+        }
+    )
+    table.to_parquet(path / "patches.parquet")
+    np.save(path / "he.npy", np.arange(COUNT * 4 * 4 * 3, dtype=np.uint8).reshape(COUNT, 4, 4, 3))
+    meta = {
+        "format": 1,
+        "hash": content_hash(table),
+        "classes": ["TUM", "ADI"],
+        "arrays": {"he": {"shape": [COUNT, 4, 4, 3], "dtype": "uint8"}},
+        "um_per_px": 0.5,
+        "groups_known": True,
+        "caveats": [],
+    }
+    (path / "meta.json").write_text(json.dumps(meta))
+    return path
+
+
+def test_reads_what_is_there(store: Path) -> None:
+    opened = Store.open(store)
+    assert opened.classes == ("TUM", "ADI")
+    assert opened.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert opened.labels.dtype == np.int64
+    assert opened.indices("test").tolist() == [2, 3]
+    groups = opened.groups("val")
+    assert groups is not None
+    assert groups.tolist() == ["c", "c"]
+    assert (opened.side, opened.um_per_px, opened.groups_known) == (4, 0.5, True)
+    assert isinstance(opened.arrays["he"], np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        opened.arrays["he"][0] = 0
+
+
+def test_no_store(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no store at .*make it with mfl ingest"):
+        Store.open(tmp_path / "nowhere")
+    (tmp_path / "nowhere.partial").mkdir()
+    with pytest.raises(DataError, match="was not finished: run it again"):
+        Store.open(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="is not a store"):
+        Store.open(tmp_path)
+
+
+def test_another_format(store: Path) -> None:
+    meta = json.loads((store / "meta.json").read_text())
+    (store / "meta.json").write_text(json.dumps({**meta, "format": 99}))
+    with pytest.raises(DataError, match="format 99, and this version reads 1"):
+        Store.open(store)
+
+
+@pytest.mark.parametrize("name", ["meta.json", "patches.parquet", "he.npy"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
+def test_damaged_files(store: Path, name: str, damage: str) -> None:
+    data = (store / name).read_bytes()
+    (store / name).unlink()
+    if damage != "missing":
+        (store / name).write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
+    with pytest.raises(DataError, match=r"missing or damaged|sound meta\.json"):
+        Store.open(store)
+
+
+def test_an_array_of_another_length(store: Path) -> None:
+    np.save(store / "he.npy", np.zeros((COUNT - 1, 4, 4, 3), np.uint8))
+    with pytest.raises(DataError, match="and the table 6 patches"):
+        Store.open(store)
+    np.save(store / "he.npy", np.zeros((COUNT, 4, 4, 3), np.float32))
+    with pytest.raises(DataError, match="float32"):
+        Store.open(store)
+
+
+def test_an_edited_table(store: Path) -> None:
+    table = pd.read_parquet(store / "patches.parquet")
+    table.loc[0, "label"] = "ADI"
+    table.to_parquet(store / "patches.parquet")
+    with pytest.raises(DataError, match="its hash differs"):
+        Store.open(store)
+
+
+def test_the_same_pixels_in_train_and_test(store: Path) -> None:
+    table = pd.read_parquet(store / "patches.parquet")
+    check_disjoint(table)
+    table.loc[1, "hash"] = table.loc[0, "hash"]
+    check_disjoint(table)  # twice in train is not a leak
+    table.loc[2, "hash"] = table.loc[0, "hash"]
+    table.to_parquet(store / "patches.parquet")
+    meta = json.loads((store / "meta.json").read_text())
+    (store / "meta.json").write_text(json.dumps({**meta, "hash": content_hash(table)}))
+    with pytest.raises(DataError, match=r"same pixels stand in two splits \(p0 and p1\)|p2"):
+        Store.open(store)
+
+
+def test_the_hash_follows_each_column_but_not_the_place(store: Path, tmp_path: Path) -> None:
+    table = pd.read_parquet(store / "patches.parquet")
+    hashes = {content_hash(table)}
+    for column in ("id", "label", "split", "group", "hash"):
+        changed = table.copy()
+        changed.loc[0, column] = "other"
+        hashes.add(content_hash(changed))
+    assert len(hashes) == 6
+    shutil.copytree(store, tmp_path / "moved")
+    assert Store.open(tmp_path / "moved").hash == Store.open(store).hash

@@ -1,0 +1,130 @@
+"""Floors: the colour features against plain numpy, and what each floor can and cannot see."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morefromless.errors import ConfigError
+from morefromless.evaluation.floors import colour_histogram, floor, forest, mean_rgb
+
+PROSTATE = Path(__file__).parents[3] / "shared" / "data" / "prostate"
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """More than one chunk of 16 MB, the last one partial."""
+    return np.random.default_rng(0).integers(0, 256, (270, 160, 150, 3), np.uint8)
+
+
+def test_mean_rgb_is_the_mean(images: np.ndarray) -> None:
+    expected = images.reshape(270, -1, 3).mean(1) / 255
+    np.testing.assert_allclose(mean_rgb(images), expected, rtol=1e-6)
+    np.testing.assert_allclose(mean_rgb(images, [269, 3]), expected[[269, 3]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bins", [2, 5, 8, 40])
+def test_colour_histogram_is_the_joint_histogram(images: np.ndarray, bins: int) -> None:
+    rows = [1, 200, 269]
+    found = colour_histogram(images[rows], bins=bins)
+    assert found.shape == (3, bins**3)
+    for row, histogram in zip(rows, found, strict=True):
+        # A value v falls into bin floor(v · bins / 256).
+        expected, _ = np.histogramdd(images[row].reshape(-1, 3), bins, [(0, 256)] * 3)
+        np.testing.assert_allclose(histogram, expected.ravel() / (160 * 150), rtol=1e-6)
+
+
+def test_colour_histogram_of_all_chunks(images: np.ndarray) -> None:
+    found = colour_histogram(images)
+    np.testing.assert_array_equal(found[[1, 269]], colour_histogram(images, [1, 269]))
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_images_may_lie_on_disk(tmp_path: Path, images: np.ndarray) -> None:
+    np.save(tmp_path / "he.npy", images[:20])
+    stored = np.load(tmp_path / "he.npy", mmap_mode="r")
+    np.testing.assert_array_equal(mean_rgb(stored, [4, 7]), mean_rgb(images, [4, 7]))
+    np.testing.assert_array_equal(
+        colour_histogram(stored, [4, 7]), colour_histogram(images, [4, 7])
+    )
+
+
+def test_other_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        mean_rgb(np.zeros((2, 4, 4, 3), np.float32))
+    with pytest.raises(ValueError, match="uint8"):
+        colour_histogram(np.zeros((2, 4, 4), np.uint8))
+
+
+def classes_by(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """300 images of two classes that differ in mean colour, in its spread, or in its place."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=300)
+    images = np.full((300, 16, 16, 3), 128)
+    if kind == "mean":
+        images += 10 * labels[:, None, None, None]
+    dark_half = np.arange(256).reshape(16, 16) < 128
+    for image, label in zip(images, labels, strict=True):
+        if kind == "spread":
+            image[dark_half] -= 20 + 60 * label
+            image[~dark_half] += 20 + 60 * label
+        elif kind == "place":
+            half = dark_half if label else dark_half.T
+            image[half] -= 60
+            image[~half] += 60
+    images += rng.integers(-10, 11, (300, 1, 1, 3))
+    return images.astype(np.uint8), labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_mean", "by_histogram"),
+    [("mean", True, True), ("spread", False, True), ("place", False, False)],
+)
+def test_a_floor_sees_colour_and_nothing_else(kind: str, by_mean: bool, by_histogram: bool) -> None:
+    images, labels = classes_by(kind)
+    train, test = np.arange(200), np.arange(200, 300)
+    for name, sees in (("mean-rgb", by_mean), ("colour-histogram", by_histogram)):
+        found = floor(name, images, labels, train=train, test=test, classes=2)
+        right = (found.argmax(1) == labels[test]).mean()
+        assert right > 0.65 if sees else right < 0.65, (name, right)
+
+
+def test_majority_is_how_frequent_the_training_classes_are() -> None:
+    images = np.zeros((8, 4, 4, 3), np.uint8)
+    labels = [0, 2, 2, 2, 1, 1, 1, 1]
+    found = floor("majority", images, labels, train=[0, 1, 2, 3], test=[4, 5, 6], classes=4)
+    np.testing.assert_array_equal(found, [[0.25, 0, 0.75, 0]] * 3)
+
+
+def test_the_forest_repeats_itself_and_leaves_untrained_classes_at_zero() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((100, 3), np.float32), rng.choice([0, 3], 100)
+    one = forest(x, y, x[:20], classes=5, seed=1)
+    assert one.shape == (20, 5)
+    np.testing.assert_array_equal(one[:, [1, 2, 4]], 0)
+    np.testing.assert_allclose(one.sum(1), 1)
+    np.testing.assert_array_equal(one, forest(x, y, x[:20], classes=5, seed=1, jobs=2))
+    assert not np.array_equal(one, forest(x, y, x[:20], classes=5, seed=2))
+
+
+def test_an_unknown_floor_is_refused_with_the_names_of_the_others() -> None:
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    with pytest.raises(ConfigError, match=r"no floor named 'texture'.*mean-rgb"):
+        floor("texture", images, [0, 1], train=[0], test=[1], classes=2)
+
+
+@pytest.mark.skipif(not PROSTATE.is_dir(), reason=f"no real tissue at {PROSTATE}")
+def test_colour_alone_goes_far_on_real_prostate_patches() -> None:
+    rng = np.random.default_rng(0)
+    files = sorted(PROSTATE.glob("*/*.jpg"))
+    chosen = [files[i] for i in rng.choice(len(files), 400, replace=False)]
+    images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in chosen])
+    _, labels = np.unique([file.parent.name for file in chosen], return_inverse=True)
+    right = {}
+    for name in ("majority", "mean-rgb", "colour-histogram"):
+        found = floor(name, images, labels, train=range(300), test=range(300, 400), classes=3)
+        right[name] = (found.argmax(1) == labels[300:]).mean()
+    assert right["majority"] < 0.45
+    assert right["mean-rgb"] > 0.8
+    assert right["colour-histogram"] > 0.85

@@ -1,0 +1,215 @@
+"""Intervals against naive resampling, closed forms and their own promise (coverage)."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn import metrics as reference
+
+from morefromless.evaluation.intervals import Interval, bootstrap, difference
+from morefromless.evaluation.metrics import accuracy, balanced_accuracy, macro_f1
+
+
+def drawn(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=n)
+    return np.where(rng.random(n) < 0.7, labels, rng.integers(classes, size=n)), labels
+
+
+def clustered(rng: np.random.Generator, groups: int, size: int, mean: float = 0.8) -> np.ndarray:
+    """(groups, size) of right (1) and wrong (0); every group has an accuracy of its own."""
+    own = rng.beta(8 * mean, 8 * (1 - mean), groups)
+    return (rng.random((groups, size)) < own[:, None]).astype(int)
+
+
+def width(interval: Interval) -> float:
+    return interval.high - interval.low
+
+
+def test_accuracy_of_patches_agrees_with_the_binomial_interval() -> None:
+    predictions, labels = drawn(1000)
+    interval = bootstrap(accuracy, predictions, labels, classes=3, resamples=20_000)
+    p = (predictions == labels).mean()
+    half = 1.96 * np.sqrt(p * (1 - p) / 1000)
+    assert interval.estimate == pytest.approx(p)
+    assert (interval.low, interval.high) == pytest.approx((p - half, p + half), abs=0.05 * half)
+    assert (interval.unit, interval.units, interval.includes_seeds) == ("patch", 1000, False)
+
+
+@pytest.mark.parametrize("by_group", [False, True])
+def test_every_statistic_agrees_with_scikit_learn_on_the_resampled_patches(by_group: bool) -> None:
+    predictions, labels = drawn(120)
+    labels[:2] = 2
+    rng = np.random.default_rng(5)
+    if by_group:
+        groups = np.array([f"patient {i}" for i in rng.integers(12, size=120)])
+        rows = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+        counts = rng_counts(11, np.full(12, 1 / 12))
+        units = 12
+    else:
+        groups = None
+        kinds, first, size = np.unique(
+            3 * labels + predictions, return_index=True, return_counts=True
+        )
+        assert len(kinds) == 9
+        rows = [np.array([row]) for row in first]
+        counts = rng_counts(119, size / 120)
+        units = 120
+    resampled = [
+        np.concatenate([np.tile(row, times) for row, times in zip(rows, count, strict=True)])
+        for count in counts
+    ]
+    for statistic, expected in (
+        (accuracy, reference.accuracy_score),
+        (balanced_accuracy, reference.balanced_accuracy_score),
+        (macro_f1, lambda y, p: reference.f1_score(y, p, average="macro")),
+    ):
+        values = [expected(labels[i], predictions[i]) for i in resampled]
+        interval = bootstrap(
+            statistic, predictions, labels, classes=3, groups=groups, resamples=200, seed=5
+        )
+        assert (interval.low, interval.high) == pytest.approx(
+            tuple(np.quantile(values, [0.025, 0.975])), abs=1e-12
+        )
+        assert interval.units == units
+
+
+def rng_counts(n: int, p: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(5).multinomial(n, p, 200)
+
+
+def test_difference_agrees_with_a_naive_loop_over_the_same_draws() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.random((3, 60)) < 0.8, rng.random((2, 60)) < 0.6
+    groups = np.repeat(np.arange(10), 6)
+    interval = difference(a, b, groups=groups, resamples=100, seed=7)
+
+    # Groups with equal results count as one kind, so take the groups in the order of the kinds.
+    totals = np.concatenate([a, b]).reshape(5, 10, 6).sum(2).T
+    order = np.lexsort(totals.T[::-1])
+    assert len(np.unique(totals, axis=0)) == 10
+    rng = np.random.default_rng(7)
+    units = rng.multinomial(9, np.full(10, 0.1), 100)
+    seeds_a = rng.multinomial(2, np.full(3, 1 / 3), 100)
+    seeds_b = rng.multinomial(1, np.full(2, 1 / 2), 100)
+    values = []
+    for unit, of_a, of_b in zip(units, seeds_a, seeds_b, strict=True):
+        patches = np.concatenate(
+            [np.tile(np.flatnonzero(groups == g), k) for g, k in zip(order, unit, strict=True)]
+        )
+        mean_a = a[np.repeat(np.arange(3), of_a)][:, patches].mean()
+        mean_b = b[np.repeat(np.arange(2), of_b)][:, patches].mean()
+        values.append(mean_a - mean_b)
+    assert (interval.low, interval.high) == pytest.approx(
+        tuple(np.quantile(values, [0.025, 0.975]))
+    )
+    assert interval.estimate == pytest.approx(a.mean() - b.mean())
+    assert interval.includes_seeds
+
+
+def test_group_intervals_hold_the_truth_as_often_as_they_say_and_patch_intervals_do_not() -> None:
+    held = {"group": 0, "patch": 0}
+    groups, labels = np.repeat(np.arange(40), 25), np.ones(1000, int)
+    for draw in range(200):
+        right = clustered(np.random.default_rng(draw), 40, 25).ravel()
+        for unit, known in (("group", groups), ("patch", None)):
+            interval = bootstrap(accuracy, right, labels, classes=2, groups=known, resamples=400)
+            assert interval.unit == unit
+            held[unit] += interval.low <= 0.8 <= interval.high
+    assert 0.90 <= held["group"] / 200 <= 0.99
+    assert held["patch"] / 200 < 0.85
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_difference_holds_the_truth_as_often_as_it_says(noise: float) -> None:
+    """Five seeds an arm; 0.02 is the standard deviation of an arm's accuracy between seeds."""
+    held, without_seeds = 0, 0
+    for draw in range(200):
+        rng = np.random.default_rng(draw)
+        hard = rng.normal(size=400)  # patches that are difficult for both arms
+        arms = []
+        for mean in (1.0, 0.8):
+            skill = mean + rng.normal(0, noise / 0.25, 5)
+            arms.append(hard + rng.normal(0, 0.5, (5, 400)) < skill[:, None])
+        truth = _normal_cdf(1.0, noise) - _normal_cdf(0.8, noise)
+        interval = difference(*arms, resamples=400)
+        held += interval.low <= truth <= interval.high
+        means = [arm.mean(0, keepdims=True) for arm in arms]
+        patches_only = difference(*means, resamples=400)
+        assert not patches_only.includes_seeds
+        without_seeds += patches_only.low <= truth <= patches_only.high
+    assert 0.90 <= held / 200 <= 1.0
+    if noise:
+        assert without_seeds < held - 20
+
+
+def _normal_cdf(skill: float, noise: float) -> float:
+    return float(norm.cdf(skill / np.sqrt(1 + 0.25 + (noise / 0.25) ** 2)))
+
+
+def test_resampling_groups_widens_the_interval_by_what_they_share() -> None:
+    rng = np.random.default_rng(0)
+    right = np.repeat(rng.random(100) < 0.8, 16).astype(int)  # patients wholly right or wrong
+    groups, labels = np.repeat(np.arange(100), 16), np.ones(1600, int)
+    by_group = bootstrap(accuracy, right, labels, classes=2, groups=groups, resamples=8000)
+    by_patch = bootstrap(accuracy, right, labels, classes=2, resamples=8000)
+    assert width(by_group) / width(by_patch) == pytest.approx(4, rel=0.1)  # sqrt(16)
+
+
+def test_patches_that_are_hard_for_both_arms_cancel() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.random(500) < 0.7
+    assert width(difference(a, a)) == 0
+    b = a.copy()
+    b[:10] = ~b[:10]
+    shuffled = rng.permutation(b)
+    assert width(difference(a, b)) < 0.3 * width(difference(a, shuffled))
+
+
+def test_seeds_are_in_the_interval_where_there_are_several() -> None:
+    labels = np.zeros(50, int)
+    seeds = np.stack([np.zeros(50, int), np.ones(50, int)])  # one seed all right, one all wrong
+    both = bootstrap(accuracy, seeds, labels, classes=2)
+    assert (both.estimate, both.low, both.high, both.includes_seeds) == (0.5, 0, 1, True)
+    one = bootstrap(accuracy, seeds[0], labels, classes=2)
+    assert (one.low, one.high, one.includes_seeds) == (1, 1, False)
+    right = seeds == labels
+    assert difference(right, right).includes_seeds
+    assert not difference(right, right[0]).includes_seeds
+
+
+def test_a_single_group_falls_back_to_patches_and_says_so() -> None:
+    predictions, labels = drawn(80)
+    same = bootstrap(accuracy, predictions, labels, classes=3, groups=["slide 1"] * 80)
+    assert same == bootstrap(accuracy, predictions, labels, classes=3)
+    assert same.unit == "patch"
+
+
+def test_a_seed_gives_the_same_interval_and_another_level_a_wider_one() -> None:
+    predictions, labels = drawn(200)
+    one = bootstrap(macro_f1, predictions, labels, classes=3)
+    assert one == bootstrap(macro_f1, predictions, labels, classes=3)
+    assert one != bootstrap(macro_f1, predictions, labels, classes=3, seed=1)
+    assert width(bootstrap(macro_f1, predictions, labels, classes=3, level=0.99)) > width(one)
+
+
+def test_many_units_are_resampled_in_parts_that_join() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.integers(2, size=20_000)
+    groups = np.arange(20_000) // 2
+    interval = bootstrap(
+        accuracy, right, np.ones(20_000, int), classes=2, groups=groups, resamples=500
+    )
+    assert interval.resamples == 500
+    assert width(interval) == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(20_000), rel=0.15)
+
+
+def test_shapes_and_classes_that_do_not_fit_are_refused() -> None:
+    predictions, labels = drawn(20)
+    with pytest.raises(ValueError, match="below 2"):
+        bootstrap(accuracy, predictions, labels, classes=2)
+    with pytest.raises(ValueError, match="expected"):
+        bootstrap(accuracy, predictions, labels[1:], classes=3)
+    with pytest.raises(ValueError, match="groups must be"):
+        bootstrap(accuracy, predictions, labels, classes=3, groups=["a"])
+    with pytest.raises(ValueError, match="same patches"):
+        difference(np.ones((2, 5)), np.ones((2, 6)))

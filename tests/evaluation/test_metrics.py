@@ -1,0 +1,116 @@
+"""Metrics against scikit-learn and a naive calibration error."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from morefromless.errors import DataError
+from morefromless.evaluation.metrics import (
+    Scores,
+    accuracy,
+    balanced_accuracy,
+    confusion,
+    macro_f1,
+    score,
+)
+
+
+def drawn(
+    n: int = 400, classes: int = 5, seed: int = 0, present: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that are right more often than not; labels of the first `present` classes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(present or classes, size=n)
+    logits = rng.normal(size=(n, classes)) * 2
+    logits[np.arange(n), labels] += 2
+    exp = np.exp(logits)
+    return exp / exp.sum(1, keepdims=True), labels
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    probabilities, labels = drawn()
+    scores, predicted = score(probabilities, labels), probabilities.argmax(1)
+    assert scores.n == 400
+    assert scores.accuracy == pytest.approx(reference.accuracy_score(labels, predicted))
+    assert scores.balanced_accuracy == pytest.approx(
+        reference.balanced_accuracy_score(labels, predicted)
+    )
+    assert scores.macro_f1 == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert scores.recall == pytest.approx(reference.recall_score(labels, predicted, average=None))
+    assert np.array_equal(scores.confusion, reference.confusion_matrix(labels, predicted))
+    assert 0.3 < scores.accuracy < 0.95
+
+
+def test_rows_of_the_confusion_matrix_are_the_true_classes() -> None:
+    assert confusion([1, 1, 0], [0, 0, 0], 2).tolist() == [[1, 2], [0, 0]]
+
+
+def test_calibration_error_is_the_mean_gap_over_15_bins() -> None:
+    probabilities, labels = drawn(1000)
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        if inside.any():
+            gap = abs(confidence[inside].mean() - right[inside].mean())
+            expected += inside.mean() * gap
+    assert score(probabilities, labels).ece == pytest.approx(expected, abs=1e-6)
+    assert expected > 0.02
+
+
+def test_rounding_above_one_does_not_change_the_calibration_error() -> None:
+    probabilities = np.array([[1.0, 0.0], [0.8, 0.2], [0.3, 0.7]])
+    exact = score(probabilities, [0, 0, 1]).ece
+    probabilities[0, 0] += 1e-6
+    assert score(probabilities, [0, 0, 1]).ece == pytest.approx(exact, abs=1e-5)
+
+
+def test_a_class_absent_from_the_labels_has_no_recall_and_is_left_out() -> None:
+    probabilities, labels = drawn(classes=5, present=3)
+    predicted = probabilities.argmax(1)
+    assert set(predicted) == {0, 1, 2, 3, 4}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = score(probabilities, labels)
+    assert scores.recall[3:] == (None, None)
+    present = [value for value in scores.recall if value is not None]
+    assert scores.balanced_accuracy == pytest.approx(np.mean(present))
+    assert scores.macro_f1 == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+
+
+def test_a_class_that_never_occurs_does_not_count() -> None:
+    probabilities, labels = drawn(classes=3)
+    wider = np.pad(probabilities, ((0, 0), (0, 2)))
+    narrow, wide = score(probabilities, labels), score(wider, labels)
+    assert (wide.balanced_accuracy, wide.macro_f1) == (narrow.balanced_accuracy, narrow.macro_f1)
+
+
+def test_many_confusion_matrices_at_once() -> None:
+    matrices = np.random.default_rng(0).integers(0, 9, (2, 7, 4, 4))
+    matrices[0, 0, 1] = 0  # a class without patches
+    for statistic in (accuracy, balanced_accuracy, macro_f1):
+        assert statistic(matrices).shape == (2, 7)
+        assert statistic(matrices)[0, 0] == statistic(matrices[0, 0])
+        assert statistic(matrices)[1, 6] == statistic(matrices[1, 6])
+
+
+def test_scores_survive_json() -> None:
+    scores = score(*drawn(classes=5, present=3))
+    text = json.dumps(scores.to_json(), allow_nan=False)
+    assert Scores.from_json(json.loads(text)) == scores
+
+
+def test_broken_input_is_refused() -> None:
+    probabilities, labels = drawn(10, 3)
+    with pytest.raises(DataError, match="run from 0 to 7, but there are 3 classes"):
+        score(probabilities, [*labels[:-1] * 0, 7])
+    with pytest.raises(ValueError, match="not logits"):
+        score(probabilities * 3, labels)
+    with pytest.raises(ValueError, match="expected"):
+        score(probabilities, labels[:-1])
+    probabilities[2, 1] = np.nan
+    with pytest.raises(DataError, match="not finite"):
+        score(probabilities, labels)

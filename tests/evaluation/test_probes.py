@@ -1,0 +1,159 @@
+"""Probes against scikit-learn and a plain torch loop."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from torch import Tensor, nn
+
+from morefromless.errors import DataError
+from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, fit_ridge_probe
+
+
+def blobs(n: int, dim: int, classes: int, spread: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Gaussian classes around random centres; small `spread` makes them separable."""
+    draw = torch.Generator().manual_seed(seed)
+    centres = torch.randn(classes, dim, generator=draw)
+    labels = torch.randint(classes, (n,), generator=draw)
+    return centres[labels] + spread * torch.randn(n, dim, generator=draw), labels
+
+
+def hits(probe: LinearProbe, x: Tensor, y: Tensor) -> float:
+    return float((probe.logits(x).argmax(1) == y).float().mean())
+
+
+def test_linear_probe_is_a_dense_layer_trained_by_adam_on_cross_entropy() -> None:
+    x, y = blobs(150, 6, 3, 1.0)
+    probe = fit_linear_probe(x, y, 3, epochs=5, lr=1e-2, batch=64, seed=3)
+
+    draw = torch.Generator().manual_seed(3)
+    layer = nn.Linear(6, 3)
+    bound = (6 / 9) ** 0.5
+    with torch.no_grad():
+        layer.weight.copy_(torch.rand(3, 6, generator=draw) * 2 * bound - bound)
+        layer.bias.zero_()
+    adam = torch.optim.Adam(layer.parameters(), lr=1e-2)
+    for _ in range(5):
+        order = torch.randperm(150, generator=draw)
+        for rows in (order[:64], order[64:128], order[128:]):
+            adam.zero_grad()
+            nn.functional.cross_entropy(layer(x[rows]), y[rows]).backward()
+            adam.step()
+
+    torch.testing.assert_close(probe.weight, layer.weight.detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(probe.bias, layer.bias.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_linear_probe_converges_to_logistic_regression_where_classes_overlap() -> None:
+    x, y = blobs(600, 4, 3, 1.5)
+    probe = fit_linear_probe(x, y, 3, epochs=1000, lr=5e-2, batch=600)
+    reference = LogisticRegression(C=1e6, tol=1e-8, max_iter=2000).fit(x.numpy(), y.numpy())
+    assert reference.score(x.numpy(), y.numpy()) < 0.95
+    expected = torch.from_numpy(reference.predict_proba(x.numpy())).float()
+    torch.testing.assert_close(probe.probabilities(x), expected, rtol=0, atol=0.01)
+
+
+def test_linear_probe_separates_separable_classes() -> None:
+    x, y = blobs(400, 16, 5, 0.1)
+    reference = LogisticRegression(C=1e6, max_iter=2000).fit(x.numpy(), y.numpy())
+    assert reference.score(x.numpy(), y.numpy()) == 1
+    assert hits(fit_linear_probe(x, y, 5, lr=1e-2), x, y) == 1
+
+
+def test_linear_probe_depends_on_its_seed_alone() -> None:
+    x, y = blobs(200, 8, 3, 1.0)
+    state = torch.get_rng_state()
+    first = fit_linear_probe(x, y, 3, epochs=3, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    again = fit_linear_probe(x, y, 3, epochs=3, seed=1)
+    assert torch.equal(first.weight, again.weight)
+    assert torch.equal(first.bias, again.bias)
+    assert not torch.equal(first.weight, fit_linear_probe(x, y, 3, epochs=3, seed=2).weight)
+
+
+def test_linear_probe_may_be_fitted_within_inference_mode_and_autocast() -> None:
+    x, y = blobs(200, 8, 3, 1.0)
+    plain = fit_linear_probe(x, y, 3, epochs=3)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        inside = fit_linear_probe(x, y, 3, epochs=3)
+        assert torch.equal(inside.logits(x), plain.logits(x))
+    assert torch.equal(inside.weight, plain.weight)
+
+
+def test_standardised_probe_takes_raw_features_and_ignores_their_scale() -> None:
+    x, y = blobs(300, 8, 3, 0.5)
+    scaled = 1e-3 * x * torch.arange(1, 9) + 5
+    scaled = torch.cat([scaled, torch.full((300, 1), 7.0)], 1)  # a feature that never varies
+    x = torch.cat([x, torch.zeros(300, 1)], 1)
+    one = fit_linear_probe(x, y, 3, epochs=20, lr=1e-2, standardise=True)
+    other = fit_linear_probe(scaled, y, 3, epochs=20, lr=1e-2, standardise=True)
+    torch.testing.assert_close(other.logits(scaled), one.logits(x), rtol=0, atol=0.02)
+    unscaled = fit_linear_probe(scaled, y, 3, epochs=20, lr=1e-2)
+    assert hits(unscaled, scaled, y) < hits(other, scaled, y) - 0.1
+
+
+@pytest.mark.parametrize(("n", "dim", "classes"), [(300, 20, 4), (40, 90, 4), (300, 20, 2)])
+def test_ridge_probe_equals_scikit_learn(n: int, dim: int, classes: int) -> None:
+    x, y = blobs(n, dim, classes, 2.0)
+    probe = fit_ridge_probe(x, y, classes, strength=0.01)
+    centred = x.double() - x.double().mean(0)
+    alpha = 0.01 * centred.square().sum().item()
+    reference = RidgeClassifier(alpha=alpha).fit(x.double().numpy(), y.numpy())
+    expected = torch.from_numpy(reference.decision_function(x.double().numpy())).float()
+    logits = probe.logits(x)
+    if classes == 2:  # scikit-learn keeps one column: the second class
+        torch.testing.assert_close(logits[:, 0], -logits[:, 1], rtol=0, atol=1e-5)
+        logits = logits[:, 1]
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+
+
+def test_ridge_probe_does_not_depend_on_the_units_or_copies_of_features() -> None:
+    x, y = blobs(100, 12, 3, 1.0)
+    logits = fit_ridge_probe(x, y, 3).logits(x)
+    for same in (1000 * x, torch.cat([x, x], 1), torch.cat([x, torch.ones(100, 50)], 1)):
+        torch.testing.assert_close(
+            fit_ridge_probe(same, y, 3).logits(same), logits, rtol=0, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("shape", [(50, 4), (4, 50)])
+def test_ridge_probe_of_a_collapsed_encoder_predicts_class_frequencies(
+    shape: tuple[int, int],
+) -> None:
+    x, y = torch.ones(shape), torch.arange(shape[0]) % 4 % 3
+    expected = 2 * torch.bincount(y, minlength=5) / len(y) - 1
+    torch.testing.assert_close(fit_ridge_probe(x, y, 5).logits(x[:1])[0], expected)
+
+
+def test_probe_survives_the_disk(tmp_path: Path) -> None:
+    x, y = blobs(50, 6, 3, 1.0)
+    probe = fit_ridge_probe(x, y, 3)
+    probe.save(tmp_path / "probe.safetensors")
+    assert [file.name for file in tmp_path.iterdir()] == ["probe.safetensors"]
+    assert torch.equal(LinearProbe.load(tmp_path / "probe.safetensors").logits(x), probe.logits(x))
+    assert torch.allclose(probe.probabilities(x).sum(1), torch.ones(50))
+
+
+def test_files_that_are_no_probes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not tensors")
+    save_file({"other": torch.ones(2)}, tmp_path / "other")
+    for name in ("absent", "text", "other"):
+        with pytest.raises(DataError, match=rf"{name} cannot be read as a probe"):
+            LinearProbe.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("fit", [fit_linear_probe, fit_ridge_probe])
+def test_broken_input_is_refused(fit: Callable[..., LinearProbe]) -> None:
+    x, y = blobs(20, 4, 3, 1.0)
+    with pytest.raises(DataError, match="from 0 to 2, but the probe has 2 classes"):
+        fit(x, y, 2)
+    with pytest.raises(ValueError, match="expected features"):
+        fit(x, y[:-1], 3)
+    x[3, 1], x[3, 2], x[5, 0] = np.nan, np.inf, np.nan
+    with pytest.raises(DataError, match="features of 2 of 20 patches are not finite"):
+        fit(x, y, 3)

@@ -1,0 +1,363 @@
+"""What is kept, what is set aside and why, and which side it stands on."""
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from PIL import Image
+
+from morefromless.data.atomic import StorageError
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.ingest import IngestReport, ingest, open_source
+from morefromless.sources import Item
+from morefromless.sources.folder import Folder
+from tests.ingest.made import Counting, folder, patch, two_classes
+
+
+def made(source: Path, destination: Path, **options: object) -> IngestReport:
+    return ingest(open_source(str(source)), destination, progress=False, **options)  # type: ignore[arg-type]
+
+
+def nothing_beside(path: Path) -> bool:
+    return not [p for p in path.parent.iterdir() if p.name.startswith(path.name)]
+
+
+def test_pixels_labels_and_ids_arrive(tmp_path: Path) -> None:
+    report = made(two_classes(tmp_path / "in", 30), tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    assert report.kept == len(store.table) == 30
+    assert not report.set_aside
+    assert store.classes == ("A", "B")
+    assert store.side == 16
+    for row, told in store.table.iterrows():
+        seed = int(Path(told["id"]).stem)
+        np.testing.assert_array_equal(store.arrays["he"][row], patch(seed))
+        assert told["label"] == "AB"[seed % 2]
+        assert store.classes[store.labels[row]] == told["label"]
+    train, test = store.indices("train"), store.indices("test")
+    assert len(test) == 6
+    assert sorted([*train, *test]) == list(range(30))
+    assert len(store.indices("val")) == 0
+    assert "one patient may stand on both sides" in store.caveats[0]
+    assert store.groups("train") is None
+
+
+def spoilt(root: Path) -> Path:
+    """20 good patches, and one of each kind that is not."""
+    two_classes(root, 20)
+    a = root / "A"
+    (a / "text.png").write_text("I am not an image")
+    (a / "empty.tif").touch()
+    Image.fromarray(patch(90)).save(a / "cut.jpg")
+    (a / "cut.jpg").write_bytes((a / "cut.jpg").read_bytes()[:-200])
+    Image.fromarray(patch(91)[..., 0]).save(a / "grey.png")
+    Image.fromarray(patch(92)[..., 0].astype(np.uint16) * 257).save(a / "deep.png")
+    Image.fromarray(np.dstack([patch(93), np.full((16, 16), 128, np.uint8)])).save(a / "clear.png")
+    Image.fromarray(patch(94, 20)).save(a / "large.png")
+    Image.fromarray(patch(95)[:8]).save(a / "oblong.png")
+    Image.fromarray(patch(96)).convert("CMYK").save(a / "print.jpg")
+    Image.fromarray(patch(0)).save(a / "again.png")
+    Image.fromarray(patch(2)).save(root / "B" / "again.png")
+    return root
+
+
+EXPECTED = {
+    "A/text.png": "unreadable: not a png",
+    "A/empty.tif": "empty file: 0 bytes",
+    "A/cut.jpg": "unreadable: truncated",
+    "A/grey.png": "grey image: convert to RGB",
+    "A/deep.png": "16-bit image: convert",
+    "A/clear.png": "transparent image: flatten",
+    "A/large.png": "another size: 20 px, not 16",
+    "A/oblong.png": "not square: 16 x 8",
+    "A/print.jpg": "colours not RGB: mode CMYK",
+    "A/again.png": "copy: same pixels as A/000.png",
+    "B/again.png": "copy under another label: same pixels as A/002.png",
+}
+
+
+def test_what_cannot_be_used_is_set_aside_with_its_reason(tmp_path: Path) -> None:
+    report = made(spoilt(tmp_path / "in"), tmp_path / "store")
+    aside = pd.read_csv(tmp_path / "store" / "set_aside.csv").set_index("origin")["reason"]
+    assert set(aside.index) == set(EXPECTED)
+    for origin, reason in EXPECTED.items():
+        assert aside[origin].startswith(reason), aside[origin]
+    assert report.kept == 20
+    assert report.set_aside["unreadable"] == 2
+    assert report.set_aside.total() == len(EXPECTED)
+    last = str(report)
+    assert "keeps 20 patches of 2 classes" in last
+    assert "11 set aside (2 unreadable, " in last
+
+    store = Store.open(tmp_path / "store")
+    for row, name in enumerate(store.table["id"]):  # rows moved into gaps kept their pixels
+        np.testing.assert_array_equal(store.arrays["he"][row], patch(int(Path(name).stem)))
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "cut", "grey", "deep", "clear", "large"])
+def test_strict_stops_at_the_first(tmp_path: Path, kind: str) -> None:
+    root = two_classes(tmp_path / "in", 10)
+    bad = next((spoilt(tmp_path / "spoilt") / "A").glob(f"{kind}.*"))
+    bad.rename(root / "A" / bad.name)
+    with pytest.raises(DataError, match=rf"'A/{bad.name}' cannot be taken .*--strict"):
+        made(root, tmp_path / "store", strict=True)
+    assert nothing_beside(tmp_path / "store")
+
+
+def test_strict_also_refuses_copies(tmp_path: Path) -> None:
+    root = folder(tmp_path / "in", {"A/1.png": 1, "A/2.png": 1, "A/3.png": 2, "B/1.png": 3})
+    with pytest.raises(DataError, match=r"'A/2.png' cannot be taken \(copy"):
+        made(root, tmp_path / "store", strict=True)
+    assert nothing_beside(tmp_path / "store")
+
+
+def test_one_bad_kind_only_names_it(tmp_path: Path) -> None:
+    for i in range(40):
+        path = tmp_path / "in" / "AB"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(patch(i)[..., 0]).save(path)
+    with pytest.raises(DataError, match=r"None of the 40 patches.*for 40, is 'grey image"):
+        made(tmp_path / "in", tmp_path / "store")
+    assert nothing_beside(tmp_path / "store")
+
+
+def test_one_class_left_names_the_commonest_reason(tmp_path: Path) -> None:
+    root = folder(tmp_path / "in", {f"A/{i}.png": i for i in range(6)})
+    (root / "B").mkdir()
+    for i in range(3):
+        (root / "B" / f"{i}.jpg").write_text("no")
+    with pytest.raises(DataError, match=r"only class 'A' is left.*for 3, is 'unreadable: not a"):
+        made(root, tmp_path / "store")
+    assert nothing_beside(tmp_path / "store")
+
+
+def test_one_class(tmp_path: Path) -> None:
+    root = folder(tmp_path / "in", {f"A/{i}.png": i for i in range(6)})
+    with pytest.raises(DataError, match=r"in has one class only \('A'\)"):
+        made(root, tmp_path / "store")
+    assert nothing_beside(tmp_path / "store")
+
+
+@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "fdatasync", "fsync"])
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    root = two_classes(tmp_path / "in")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, full)
+        with pytest.raises(StorageError, match=r"store.partial.*(full|needs .* GB).*free some"):
+            made(root, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    assert made(root, tmp_path / "store").kept == 10
+
+
+def test_a_place_that_may_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="choose another place"):
+        made(two_classes(tmp_path / "in"), tmp_path / "file" / "store")
+
+
+def test_resize_takes_all_sizes_and_scales_the_microns(tmp_path: Path) -> None:
+    root = folder(
+        tmp_path / "in", {f"{c}/small{i}.png": i + 100 * ord(c) for c in "AB" for i in range(3)}
+    )
+    folder(
+        root, {f"{c}/large{i}.png": 9 + i + 100 * ord(c) for c in "AB" for i in range(3)}, side=32
+    )
+    assert made(root, tmp_path / "as they are").kept == 6  # a tie goes to the larger
+    assert Store.open(tmp_path / "as they are").side == 32
+    assert made(root, tmp_path / "small", size=16).kept == 6
+    assert made(root, tmp_path / "all", resize=8, um_per_px=0.5).kept == 12
+    store = Store.open(tmp_path / "all")
+    assert store.side == 8
+    assert store.um_per_px is None  # not the same for all
+    for row, told in store.table.iterrows():
+        factor = 4 if "large" in told["id"] else 2
+        assert told["um_per_px"] == 0.5 * factor
+        image = np.asarray(Image.open(root / told["id"]), dtype=np.float64)
+        area = image.reshape(8, factor, 8, factor, 3).mean(axis=(1, 3))
+        assert np.abs(store.arrays["he"][row] - area).max() <= 0.5
+    um = {Store.open(tmp_path / name).um_per_px for name in ("as they are", "small")}
+    assert um == {None}
+
+
+def test_splits_of_the_source_are_kept_and_copies_leave_train(tmp_path: Path) -> None:
+    folders = [f"{s}/{c}" for s in ("train", "val", "test") for c in "AB"]
+    names = {f"{f}/{i}.png": 100 * n + i for n, f in enumerate(folders) for i in (0, 1)}
+    root = folder(tmp_path / "in", names)
+    folder(root, {"train/A/leak.png": names["test/A/0.png"]})
+    folder(root, {"train/A/twin.png": names["train/A/0.png"]})
+    report = made(root, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    assert report.set_aside == {"copy of another split's": 1}
+    assert (store.table["split"] == store.table["id"].str.partition("/")[0]).all()
+    assert "train/A/leak.png" not in set(store.table["id"])
+    assert "train/A/twin.png" in set(store.table["id"])
+    assert "unless the source's split keeps patients apart" in store.caveats[0]
+
+
+def test_classes_that_differ_between_train_and_test(tmp_path: Path) -> None:
+    folders = ["train/A", "train/B", "test/A", "test/C"]
+    names = {f"{f}/{i}.png": 100 * n + i for n, f in enumerate(folders) for i in range(3)}
+    root = folder(tmp_path / "in", names)
+    with pytest.raises(DataError, match=r"B in train .*C in test .*--split random"):
+        made(root, tmp_path / "store")
+    assert nothing_beside(tmp_path / "store")
+    assert made(root, tmp_path / "store", split="random").kept == 12
+    caveat = Store.open(tmp_path / "store").caveats[0]
+    assert caveat.startswith("The source's own split (test, train) is not used, as asked")
+
+
+def test_a_class_that_loses_all_its_test_patches(tmp_path: Path) -> None:
+    root = folder(tmp_path / "in", {f"{s}/{c}/{i}.png": hash_ for hash_, (s, c, i) in enumerate(
+        (s, c, i) for s in ("train", "test") for c in "ABC" for i in range(3))})  # fmt: skip
+    for path in (root / "test" / "C").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"C in train but not in test"):
+        made(root, tmp_path / "store")
+    assert nothing_beside(tmp_path / "store")
+
+
+def test_only_a_test_split_is_split_anew(tmp_path: Path) -> None:
+    two_classes(tmp_path / "in" / "test")
+    report = made(tmp_path / "in", tmp_path / "store")
+    assert report.splits == {"train": 8, "test": 2}
+    assert "(test) is not used, for lack of train or test" in report.caveats[0]
+
+
+def test_groups_stay_whole(tmp_path: Path) -> None:
+    names = {f"{c}/P{p}-{i}.png": 100 * p + 10 * ord(c) + i for c in "AB" for p in range(8)
+             for i in range(3)}  # fmt: skip
+    root = folder(tmp_path / "in", names)
+    ingest(Folder(str(root), group=r"(P\d+)"), tmp_path / "store", progress=False)
+    store = Store.open(tmp_path / "store")
+    train, test = store.groups("train"), store.groups("test")
+    assert train is not None
+    assert test is not None
+    assert store.groups_known
+    assert not set(train) & set(test)
+    assert set(train) | set(test) == {f"P{i}" for i in range(8)}
+    assert store.caveats == []
+    assert store.meta["split_rule"] == "group"
+
+
+def test_groups_on_both_sides_of_the_source_split_are_told(tmp_path: Path) -> None:
+    names = {f"{s}/{c}/P{p}.png": 10 * ord(c) + p + 1000 * len(s)
+             for c in "AB" for p in range(3) for s in ("train", "test")}  # fmt: skip
+    root = folder(tmp_path / "in", names)
+    ingest(Folder(str(root), group=r"(P\d)"), tmp_path / "store", progress=False)
+    assert Store.open(tmp_path / "store").caveats == [
+        "3 groups (patients or slides) stand in both train and test."
+    ]
+
+
+def test_a_patch_alone_in_its_class_is_set_aside(tmp_path: Path) -> None:
+    root = folder(two_classes(tmp_path / "in"), {"C/1.png": 50})
+    report = made(root, tmp_path / "store")
+    assert report.set_aside == {"alone in its class": 1}
+    assert Store.open(tmp_path / "store").classes == ("A", "B")
+
+
+def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
+    root = spoilt(tmp_path / "in")
+    hashes = set()
+    for workers in (1, 3):
+        made(root, tmp_path / f"{workers}", workers=workers)
+        hashes.add(Store.open(tmp_path / f"{workers}").hash)
+    made(root, tmp_path / "seed", seed=1)
+    assert len(hashes) == 1
+    assert Store.open(tmp_path / "seed").hash not in hashes
+
+
+def test_done_is_done_and_another_thing_is_refused(tmp_path: Path) -> None:
+    root = two_classes(tmp_path / "in")
+    first = made(root, tmp_path / "store")
+    again = made(root, tmp_path / "store")
+    assert again.already
+    assert not first.already
+    assert again.kept == first.kept
+    assert str(again).startswith("Already done: ")
+    with pytest.raises(DataError, match="exists and was not made of this source with these opt"):
+        made(root, tmp_path / "store", seed=1)
+    folder(root, {"A/new.png": 70})
+    with pytest.raises(DataError, match="remove it, or choose another destination"):
+        made(root, tmp_path / "store")
+    with pytest.raises(DataError, match="exists"):
+        made(root, root)
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"resize": -1}, {"test_share": 1.0}, {"seed": -1}, {"split": "same"}]
+)
+def test_options_that_cannot_work(tmp_path: Path, options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"--{next(iter(options)).replace('_', '-')} "):
+        made(two_classes(tmp_path / "in"), tmp_path / "store", **options)
+
+
+def test_what_is_typed_becomes_a_source(tmp_path: Path) -> None:
+    root = two_classes(tmp_path / "patches")
+    assert type(open_source(str(root))).__name__ == "Folder"
+    assert type(open_source(f"folder:{root},group=(.)")).__name__ == "Folder"
+    nct = folder(tmp_path / "nct", {"TUM-AAAFLCLY.tif": 1, "STR-TCGA-AAAFLCLY.tif": 2})
+    assert type(open_source(str(nct))).__name__ == "NctCrc"
+    np.savez(tmp_path / "x.npz", test_images=np.zeros((1, 8, 8, 3), np.uint8))
+    assert type(open_source(str(tmp_path / "x.npz"))).__name__ == "Medmnist"
+    with pytest.raises(DataError, match=rf"no file or folder .*did you mean {root}\?"):
+        open_source(str(tmp_path / "patch"))
+    with pytest.raises(DataError, match="check the path, or name a source"):
+        open_source("/nowhere/at/all")
+    with pytest.raises(DataError, match=r"did you mean folder\?"):
+        open_source("foldr")
+    with pytest.raises(ConfigError, match=r"did you mean folder"):
+        open_source("foldr:x")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match="is a file; give a folder"):
+        open_source(str(tmp_path / "notes.txt"))
+
+
+class TwoArrays(Counting):
+    """Each patch with a second array; number 5 lacks it, number 6 has it in another size."""
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        he = patch(int(item.id))
+        other = {"5": {}, "6": {"nuclei": he[:8, :8]}}
+        return {"he": he, **other.get(item.id, {"nuclei": 255 - he})}
+
+
+def test_arrays_stay_together(tmp_path: Path) -> None:
+    report = ingest(TwoArrays(tmp_path / "log", 40), tmp_path / "store", progress=False)
+    assert report.set_aside == {"other arrays": 1, "arrays differ in size": 1}
+    store = Store.open(tmp_path / "store")
+    assert set(store.arrays) == {"he", "nuclei"}
+    for row, name in enumerate(store.table["id"]):
+        np.testing.assert_array_equal(store.arrays["he"][row], patch(int(name)))
+        np.testing.assert_array_equal(store.arrays["nuclei"][row], 255 - patch(int(name)))
+
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kept", "aside", "side"),
+    [
+        ("prostate", {"resize": 32}, 6000, {}, 32),
+        ("nct-crc-sample", {"split": "random"}, 207, {"alone in its class": 1}, 224),
+        ("pathmnist/pathmnist.npz", {}, 718, {}, 28),
+    ],
+)
+def test_real_patches(
+    tmp_path: Path, name: str, options: dict[str, object], kept: int, aside: object, side: int
+) -> None:
+    if not (SHARED / name).exists():
+        pytest.skip(f"{SHARED / name} is not here; it holds real patches for development")
+    report = made(SHARED / name, tmp_path / "store", **options)
+    store = Store.open(tmp_path / "store")
+    assert (report.kept, dict(report.set_aside), store.side) == (kept, aside, side)
+    array: npt.NDArray[np.uint8] = store.arrays["he"]
+    assert array.reshape(len(array), -1).std(axis=1).min() > 0  # no row was left unwritten

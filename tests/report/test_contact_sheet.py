@@ -1,0 +1,96 @@
+"""Contact sheets: what is drawn where, and that a file is whole or not there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from morefromless.modalities.downsample import Downsample
+from morefromless.modalities.full import Full
+from morefromless.report.contact_sheet import contact_sheet, seen_columns
+from morefromless.views.table_s1 import TableS1
+
+
+def picture(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def has(colour: tuple[int, int, int], pixels: np.ndarray) -> np.ndarray:
+    """Rows and columns of the pixels of exactly this colour."""
+    return np.argwhere((pixels == colour).all(-1))
+
+
+def test_columns_run_to_the_right_and_patches_down(tmp_path: Path) -> None:
+    red, blue = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 9, 9)
+    red[0, 0], red[1, 0] = 1, 0.4  # 255 and 102
+    blue[:, 2] = 1
+    contact_sheet({"one": red, "two": blue}, ["TUM", "STR"], tmp_path / "sheet.png", "caption")
+    pixels = picture(tmp_path / "sheet.png")
+    first, second, other = (
+        has((255, 0, 0), pixels),
+        has((102, 0, 0), pixels),
+        has((0, 0, 255), pixels),
+    )
+    assert first[:, 0].max() < second[:, 0].min()
+    assert max(first[:, 1].max(), second[:, 1].max()) < other[:, 1].min()
+    # Squares of one size, and the second column as tall as the two rows of the first.
+    assert np.ptp(first[:, 0]) == pytest.approx(np.ptp(first[:, 1]), abs=2)
+    assert len(other) == pytest.approx(len(first) + len(second), rel=0.02)
+
+
+def test_pixels_are_drawn_as_squares(tmp_path: Path) -> None:
+    checks = (torch.arange(7)[:, None] + torch.arange(7)) % 2
+    contact_sheet(
+        {"7 x 7": checks.expand(1, 3, 7, 7) * torch.tensor([1.0, 0, 0])[:, None, None]},
+        [""],
+        tmp_path / "sheet.png",
+        "",
+    )
+    pixels = picture(tmp_path / "sheet.png")
+    coloured = pixels[(pixels[..., 1] == 0) & (pixels[..., 2] == 0)]
+    # A smoothed picture would hold shades in between.
+    assert np.isin(coloured[:, 0], (0, 255)).mean() > 0.99
+
+
+def test_the_usual_columns() -> None:
+    stored = {"he": torch.randint(0, 256, (2, 28, 28, 3), dtype=torch.uint8)}
+    modalities = {"downsample:7": Downsample(7), "full": Full()}
+    columns = seen_columns(stored, modalities, TableS1(), 32, 2, torch.Generator().manual_seed(0))
+    assert list(columns) == [
+        "stored",
+        "downsample:7",
+        "full",
+        *(f"{name} view {draw}" for name in ("downsample:7", "full") for draw in (1, 2)),
+    ]
+    assert columns["stored"].shape == (2, 3, 28, 28)
+    assert torch.equal(columns["full"], Full().see(stored["he"], 32))
+    assert not torch.equal(columns["full view 1"], columns["full view 2"])
+
+
+def test_several_arrays_are_named() -> None:
+    stored = {name: torch.zeros(1, 8, 8, 3, dtype=torch.uint8) for name in ("he", "ihc")}
+    modalities = {"full": Full(), "ihc": Full("ihc")}
+    columns = seen_columns(stored, modalities, TableS1(), 8, 0, torch.Generator())
+    assert list(columns) == ["stored he", "stored ihc", "full", "ihc"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "sheet.png"
+    path.write_bytes(b"old")
+
+    def full_disk(_figure: object, file: Path, **_: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        contact_sheet({"one": torch.zeros(1, 3, 4, 4)}, ["TUM"], path, "")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_column_of_another_length_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="column 'one'"):
+        contact_sheet({"one": torch.zeros(2, 3, 4, 4)}, ["TUM"], tmp_path / "sheet.png", "")

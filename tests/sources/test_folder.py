@@ -1,0 +1,103 @@
+"""Layouts of folders, and names of NCT-CRC-HE."""
+
+from pathlib import Path
+
+import pytest
+
+from morefromless.errors import ConfigError, DataError
+from morefromless.sources.folder import Folder
+from morefromless.sources.nct_crc import NctCrc
+
+
+def touch(root: Path, *names: str) -> str:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return str(root)
+
+
+def test_class_folders_at_any_depth(tmp_path: Path) -> None:
+    items = Folder(touch(tmp_path, "ADI/1.png", "TUM/slide 7/2.jpg", "TUM/3.tiff")).items()
+    assert [(i.id, i.label, i.split, i.group) for i in items] == [
+        ("ADI/1.png", "ADI", None, None),
+        ("TUM/3.tiff", "TUM", None, None),
+        ("TUM/slide 7/2.jpg", "TUM", None, None),
+    ]
+
+
+def test_split_folders(tmp_path: Path) -> None:
+    names = ("Train/A/1.png", "validation/A/x/1.png", "test/B/1.png")
+    items = Folder(touch(tmp_path, *names)).items()
+    assert [(i.label, i.split) for i in items] == [("A", "train"), ("B", "test"), ("A", "val")]
+
+
+def test_a_class_may_be_called_test(tmp_path: Path) -> None:
+    items = Folder(touch(tmp_path, "test/1.png", "control/1.png")).items()
+    assert [(i.label, i.split) for i in items] == [("control", None), ("test", None)]
+
+
+def test_files_side_by_side(tmp_path: Path) -> None:
+    items = Folder(touch(tmp_path, "gland-1.png", "tumor-a-2.png")).items()
+    assert [i.label for i in items] == ["gland", "tumor"]
+
+
+def test_groups_are_read_from_the_path(tmp_path: Path) -> None:
+    root = touch(tmp_path, "A/P1/1.png", "A/P2/1.png", "B/P1/2.png")
+    assert [i.group for i in Folder(root, group=r"/(P\d+)/").items()] == ["P1", "P2", "P1"]
+    with pytest.raises(DataError, match=r"group=\(P2\) finds nothing in 'A/P1/1.png'"):
+        Folder(root, group="(P2)").items()
+    for pattern in (r"P\d", r"(P)(\d)"):
+        with pytest.raises(ConfigError, match="capturing groups"):
+            Folder(root, group=pattern)
+    with pytest.raises(ConfigError, match="not a regular expression"):
+        Folder(root, group="(P")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([], "holds no png, jpg or tif files"),
+        (["A/1.png", "B/1.png", "map.png"], "'map.png' lies beside the folders"),
+        (["1.png", "2.png"], "no class folders, and '1.png'"),
+        (["train/A/1.png", "test/A/1.png", "more/A/1.png"], "test and train beside more"),
+        (["train/A/1.png", "test/1.png"], "'test/1.png' in .* in no class folder"),
+    ],
+)
+def test_layouts_that_do_not_tell_the_classes(tmp_path: Path, names: list[str], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        Folder(touch(tmp_path, *names)).items()
+
+
+@pytest.mark.parametrize("source", [Folder, NctCrc])
+def test_a_missing_folder(tmp_path: Path, source: type[Folder] | type[NctCrc]) -> None:
+    with pytest.raises(DataError, match=r"There is no folder .*nowhere; check the path"):
+        source(str(tmp_path / "nowhere")).items()
+
+
+def test_nct_names_tell_class_and_published_split(tmp_path: Path) -> None:
+    names = (
+        "NCT/TUM/TUM-AAAFLCLY.tif",
+        "VAL/TUM/TUM-TCGA-AACGSRHD.tif",
+        "VAL/ADI-TCGA-AACGSRHD.tif",
+    )
+    root = touch(tmp_path, *names)
+    assert NctCrc.recognises(tmp_path)
+    assert [(i.label, i.split) for i in NctCrc(root).items()] == [
+        ("TUM", "train"),
+        ("ADI", "test"),
+        ("TUM", "test"),
+    ]
+    assert NctCrc(root).datasheet().um_per_px == 0.5
+
+
+def test_one_nct_set_alone_has_no_split(tmp_path: Path) -> None:
+    items = NctCrc(touch(tmp_path, "TUM-AAAFLCLY.tif", "ADI-AAAFLCLY.png")).items()
+    assert {i.split for i in items} == {None}
+
+
+def test_other_names_are_not_taken_for_nct(tmp_path: Path) -> None:
+    root = touch(tmp_path, "TUM-AAAFLCLY.tif", "TUM-1.tif")
+    assert not NctCrc.recognises(tmp_path)
+    with pytest.raises(DataError, match=r"'TUM-1.tif' .* is not named like .*folder:"):
+        NctCrc(root).items()
+    assert not NctCrc.recognises(tmp_path / "nowhere")

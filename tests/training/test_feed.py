@@ -1,0 +1,73 @@
+"""Which patches make up a step, and that both ways to the device give the same images."""
+
+import numpy as np
+import pytest
+import torch
+
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.pairs import Pair
+from morefromless.training.feed import Feed, Steps
+
+
+def test_each_epoch_shows_each_patch_once_in_another_order() -> None:
+    steps = Steps(20, batch=5, epochs=2, seed=0)
+    batches = list(steps)
+    first, second = np.concatenate(batches[:4]), np.concatenate(batches[4:])
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first.tolist() != second.tolist()
+
+
+def test_what_does_not_fill_a_batch_is_left_out() -> None:
+    steps = Steps(23, batch=5, epochs=3, seed=0)
+    assert len(steps) == len(list(steps)) == 3 * 4
+    assert all(len(batch) == 5 for batch in steps)
+
+
+def test_a_later_start_gives_the_rest_of_the_same_batches() -> None:
+    whole = list(Steps(20, batch=4, epochs=3, seed=7))
+    resumed = Steps(20, batch=4, epochs=3, seed=7)
+    resumed.start = lambda: 8  # in the middle of the second epoch
+    assert list(resumed) == whole[8:]
+    assert len(resumed) == 15
+
+
+def test_processes_share_each_batch_without_overlap() -> None:
+    whole = list(Steps(24, batch=6, epochs=1, seed=3))
+    shares = [list(Steps(24, batch=6, epochs=1, seed=3, rank=r, world=2)) for r in range(2)]
+    assert [a + b for a, b in zip(*shares, strict=True)] == whole
+
+
+def test_seeds_differ() -> None:
+    assert list(Steps(20, batch=4, epochs=1, seed=0)) != list(Steps(20, batch=4, epochs=1, seed=1))
+
+
+def test_a_batch_larger_than_the_data_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--batch 128 is larger than the 20 training patches"):
+        Steps(20, batch=128, epochs=1, seed=0)
+
+
+def test_kept_and_streamed_images_are_the_same(tissue: Store) -> None:
+    pair = Pair({"primary": "downsample:4", "privileged": "full"}, "plain", 24)
+    train = tissue.indices("train")
+    kept = Feed(tissue, train, pair, torch.device("cpu"))
+    streamed = Feed(tissue, train, pair, torch.device("cpu"), memory=0)
+    assert kept.kept is not None
+    assert streamed.kept is None
+    steps = Steps(len(train), batch=16, epochs=1, seed=0)
+    loaders = [feed.loader(steps, workers=0, pin=False) for feed in (kept, streamed)]
+    for one, other in zip(*loaders, strict=True):
+        a, b = kept.images(one), streamed.images(other)
+        assert torch.equal(one["label"], other["label"])
+        assert torch.equal(a["primary"], b["primary"])
+        assert torch.equal(a["privileged"], b["privileged"])
+
+
+def test_labels_belong_to_their_images(tissue: Store) -> None:
+    pair = Pair({"primary": "full"}, "plain", 32)
+    test = tissue.indices("test")
+    feed = Feed(tissue, test, pair, torch.device("cpu"))
+    batch = feed.__getitems__([3, 0])
+    assert batch["label"].tolist() == tissue.labels[test[[3, 0]]].tolist()
+    stored = torch.from_numpy(np.asarray(tissue.arrays["he"][test[3]])).permute(2, 0, 1) / 255
+    torch.testing.assert_close(feed.images(batch)["primary"][0], stored)

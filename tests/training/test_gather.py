@@ -1,0 +1,116 @@
+"""A batch split over two processes has the loss and the gradients of the whole batch in one.
+
+Two real processes talk through gloo on the CPU. SyncBatchNorm, which would go beside `gather` on
+GPUs, has no CPU implementation and is not part of this test.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from morefromless.errors import TrainingError
+from morefromless.objectives import Objective
+from morefromless.objectives.simclr import SimCLR
+from morefromless.objectives.vicreg import VICReg
+from morefromless.training.gather import gather
+
+PROCESSES = 2
+OBJECTIVES: dict[str, Objective] = {
+    "vicreg official": VICReg("official"),
+    "vicreg authors": VICReg("authors"),
+    "simclr nt-xent": SimCLR("nt-xent"),
+    "simclr authors": SimCLR("authors"),
+}
+
+
+class Pair(nn.Module):
+    """Two branches of independent weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.first, self.second = nn.Linear(6, 9), nn.Linear(6, 9)
+        self.double()
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator).double() / 3
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [self.first(images[:, 0]), self.second(images[:, 1])]
+
+
+def batch() -> Tensor:
+    return torch.randn(8, 2, 6, generator=torch.Generator().manual_seed(2)).double()
+
+
+def step(model: nn.Module, images: Tensor, objective: Objective) -> dict[str, Tensor]:
+    loss = objective([gather(z) for z in model(images)])
+    loss.total.backward()
+    gradients = {
+        name.removeprefix("module."): parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    return {"loss": loss.total.detach(), **gradients}
+
+
+def process(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES
+    )
+    own = batch().chunk(PROCESSES)[rank]
+    found: dict[str, Any] = {
+        name: step(DistributedDataParallel(Pair()), own, objective)
+        for name, objective in OBJECTIVES.items()
+    }
+    found["rows"] = gather(own)
+    found["bfloat16"] = gather(own.bfloat16())
+    try:
+        gather(own[: 4 - rank])
+    except TrainingError as error:
+        found["error"] = str(error)
+    torch.save(found, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("gather")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        mp.spawn(process, args=(folder,), nprocs=PROCESSES)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_gradients_are_those_of_the_whole_batch(name: str, found: list[dict[str, Any]]) -> None:
+    expected = step(Pair(), batch(), OBJECTIVES[name])
+    halves = [step(Pair(), half, OBJECTIVES[name]) for half in batch().chunk(PROCESSES)]
+    for of_one_process in found:
+        assert of_one_process[name].keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(of_one_process[name][key], value, rtol=1e-6, atol=1e-12)
+    # The comparison means something only where the mean of the halves is another number.
+    assert not torch.allclose((halves[0]["loss"] + halves[1]["loss"]) / 2, expected["loss"])
+
+
+def test_rows_come_in_rank_order(found: list[dict[str, Any]]) -> None:
+    for of_one_process in found:
+        torch.testing.assert_close(of_one_process["rows"], batch(), rtol=0, atol=0)
+        torch.testing.assert_close(of_one_process["bfloat16"], batch().bfloat16(), rtol=0, atol=0)
+
+
+def test_unequal_batches_are_refused_on_every_process(found: list[dict[str, Any]]) -> None:
+    for of_one_process in found:
+        assert "different sizes (4, 3 in rank order)" in of_one_process["error"]
+
+
+def test_one_process_gets_its_own_tensor_back() -> None:
+    z = torch.ones(2, 3)
+    assert gather(z) is z

@@ -1,0 +1,220 @@
+"""What every preset keeps to: same draws again, patch by patch, in range, at its probabilities."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from morefromless import views
+from morefromless.errors import ConfigError
+from morefromless.specs import build, members
+from morefromless.views import Views, _draws
+from morefromless.views.authors import Authors
+from morefromless.views.plain import Plain
+from morefromless.views.table_s1 import TableS1
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+PRESETS = [TableS1(), Authors()]
+OFF = {"flip": 0, "crop": 1, "noise": 0, "rotation": 0, "solarize": 0, "jitter": 0}
+N = 2000
+
+
+def seeded(seed: int, device: str = "cpu") -> torch.Generator:
+    return torch.Generator(device).manual_seed(seed)
+
+
+def tissue(count: int = 6, side: int = 24) -> Tensor:
+    """Smooth coloured patches with a bright corner, so that every augmentation shows."""
+    coarse = 0.2 + 0.6 * torch.rand(count, 3, 5, 5, generator=seeded(7))
+    patches = torch.nn.functional.interpolate(coarse, side, mode="bilinear")
+    patches[..., : side // 4, : side // 4] = 0.95
+    return patches
+
+
+def share_changed(preset: Views, patches: Tensor) -> float:
+    drawn = preset.draw(patches, seeded(3))
+    return float(((drawn - patches).abs().amax((1, 2, 3)) > 1e-3).float().mean())
+
+
+def is_binomial(share: float, probability: float) -> bool:
+    """Within four standard deviations."""
+    return abs(share - probability) <= 4 * math.sqrt(probability * (1 - probability) / N)
+
+
+def test_the_open_set_holds_these_members() -> None:
+    assert list(members(views, Views)) == ["authors", "plain", "table-s1"]
+
+
+def test_plain_copies() -> None:
+    patches = tissue()
+    drawn = Plain().draw(patches, seeded(0))
+    assert torch.equal(drawn, patches)
+    assert drawn.data_ptr() != patches.data_ptr()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: type(preset).__name__)
+class TestEveryPreset:
+    def test_the_same_generator_state_gives_the_same_bytes(self, preset, device) -> None:
+        patches = tissue().to(device)
+        first = preset.draw(patches, seeded(0, device))
+        assert torch.equal(preset.draw(patches, seeded(0, device)), first)
+        assert not torch.allclose(preset.draw(patches, seeded(1, device)), first, atol=0.05)
+
+    def test_the_same_patch_is_drawn_differently_within_a_batch(self, preset, device) -> None:
+        patches = tissue(1).expand(12, -1, -1, -1).to(device)
+        drawn = preset.draw(patches, seeded(0, device)).flatten(1)
+        apart = torch.cdist(drawn, drawn) + 9 * torch.eye(12, device=device)
+        assert apart.min() > 0.5
+
+    def test_shape_range_and_the_input_is_left_alone(self, preset, device) -> None:
+        patches = tissue(40, 17).to(device)
+        patches[0], patches[1] = 0, 1
+        before = patches.clone()
+        drawn = preset.draw(patches, seeded(0, device))
+        assert torch.equal(patches, before)
+        assert (drawn.shape, drawn.dtype, drawn.device) == (
+            before.shape,
+            torch.float32,
+            before.device,
+        )
+        assert drawn.is_contiguous()
+        assert drawn.min() >= 0
+        assert drawn.max() <= 1
+
+    def test_autocast_changes_nothing(self, preset, device) -> None:
+        patches = tissue().to(device)
+        expected = preset.draw(patches, seeded(0, device))
+        with torch.autocast(device, dtype=torch.bfloat16):
+            assert torch.equal(preset.draw(patches, seeded(0, device)), expected)
+
+    def test_all_off_changes_nothing(self, preset, device) -> None:
+        patches = tissue().to(device)
+        drawn = type(preset)(**OFF).draw(patches, seeded(0, device))
+        torch.testing.assert_close(drawn, patches, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", [TableS1, Authors])
+def test_blocks_and_the_way_of_choosing_change_nothing(preset, monkeypatch) -> None:
+    # Without noise: its draws come block by block.
+    patches, preset = tissue(20), preset(noise=0)
+    expected = preset.draw(patches, seeded(0))
+    monkeypatch.setattr(_draws, "_BLOCK", 3 * 24 * 24)
+    torch.testing.assert_close(preset.draw(patches, seeded(0)), expected, rtol=0, atol=1e-5)
+    monkeypatch.setattr(_draws, "_ANSWERS_AT_ONCE", ())  # as on a GPU
+    torch.testing.assert_close(preset.draw(patches, seeded(0)), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("answers", [("cpu",), ()])
+@pytest.mark.parametrize(
+    ("preset", "option", "probability"),
+    [
+        (TableS1, "noise", 0.3),
+        (TableS1, "rotation", 0.4),
+        (TableS1, "solarize", 0.3),
+        (TableS1, "jitter", 0.6),
+        (Authors, "noise", 0.3),
+        (Authors, "rotation", 0.4),
+        (Authors, "solarize", 0.3),
+        (Authors, "jitter", 0.6),
+    ],
+)
+def test_probabilities_hold(preset, option: str, probability: float, answers, monkeypatch) -> None:
+    monkeypatch.setattr(_draws, "_ANSWERS_AT_ONCE", answers)
+    patches = torch.rand(1, 3, 24, 24, generator=seeded(0)).expand(N, -1, -1, -1).clone()
+    patches[..., 0, :2] = 1  # background, at any threshold
+    patches[..., 1, :2] = 0  # a mask's background
+    assert is_binomial(share_changed(preset(**OFF | {option: probability}), patches), probability)
+    assert share_changed(preset(**OFF | {option: 0}), patches) == 0
+    assert share_changed(preset(**OFF | {option: 1}), patches) > 0.97  # small angles
+
+
+@pytest.mark.parametrize("preset", [TableS1, Authors])
+def test_axes_are_flipped_independently_half_the_time(preset) -> None:
+    ramp = torch.linspace(0, 1, 8).expand(N, 8, 8)
+    patches = torch.stack((ramp, ramp.mT, ramp), 1)
+    drawn = preset(**OFF | {"flip": 0.5}).draw(patches, seeded(0))
+    in_x, in_y = drawn[:, 0, 0, 0] > 0.5, drawn[:, 1, 0, 0] > 0.5
+    for flipped in (in_x, in_y, in_x ^ in_y):
+        assert is_binomial(float(flipped.float().mean()), 0.5)
+
+
+def crops(preset: Views, side: int = 40) -> tuple[Tensor, Tensor]:
+    """Shares of width and height that were kept, read off ramps."""
+    ramp = ((torch.arange(side) + 0.5) / side).expand(N, side, side)
+    drawn = preset.draw(torch.stack((ramp, ramp.mT, ramp), 1), seeded(0))
+    middle, quarter = slice(side // 4, 3 * side // 4), side // 4
+    slope = side / (2 * quarter - 1)
+    width, height = drawn[:, 0, 0, middle], drawn[:, 1, middle, 0]
+    return (width[:, -1] - width[:, 0]) * slope, (height[:, -1] - height[:, 0]) * slope
+
+
+def test_table_s1_crops_a_square_of_75_to_100_percent_of_the_side() -> None:
+    width, height = crops(TableS1(**OFF | {"crop": 0.75}))
+    torch.testing.assert_close(width, height, rtol=0, atol=1e-4)
+    assert width.min() == pytest.approx(0.75, abs=0.005)
+    assert width.max() == pytest.approx(1, abs=0.005)
+    assert width.mean() == pytest.approx(0.875, abs=0.01)
+
+
+def test_authors_crop_height_and_width_apart() -> None:
+    width, height = crops(Authors(**OFF | {"crop": 0.75}))
+    for kept in (width, height):
+        assert kept.min() == pytest.approx(0.75, abs=0.005)
+        assert kept.max() <= 1
+        assert kept.mean() == pytest.approx(0.875 - 0.5 / 40, abs=0.01)  # whole pixels, floored
+    assert abs(torch.corrcoef(torch.stack((width, height)))[0, 1]) < 0.1
+
+
+def test_table_s1_leaves_no_black_corner() -> None:
+    patches = torch.full((50, 3, 32, 32), 0.6)
+    drawn = TableS1(**OFF | {"rotation": 1, "crop": 0.75}).draw(patches, seeded(0))
+    torch.testing.assert_close(drawn, patches)
+
+
+def test_authors_solarize_is_full_inversion_of_tissue_and_of_labels() -> None:
+    preset = Authors(**OFF | {"solarize": 1})
+    patches = tissue()
+    torch.testing.assert_close(preset.draw(patches, seeded(0)), 1 - patches, rtol=0, atol=1e-5)
+    labels = torch.arange(6).view(1, 1, 1, 6).expand(1, 3, 6, 6) / 255
+    drawn = (255 * preset.draw(labels, seeded(0))).round()
+    assert drawn[0, 0, 0].tolist() == [0, 254, 253, 252, 251, 250]
+
+
+def test_authors_rotate_with_black_corners_after_the_noise() -> None:
+    preset = Authors(**OFF | {"rotation": 1, "noise": 1})
+    drawn = preset.draw(torch.full((200, 3, 32, 32), 0.6), seeded(0))
+    black = (drawn == 0).float().mean((1, 2, 3))
+    assert black.max() == pytest.approx(0.17, abs=0.02)
+    assert (black > 0.02).float().mean() > 0.8
+    assert set(drawn.unique().mul(100).round().tolist()) == {0, 60}
+
+
+def test_authors_brightness_is_a_fifth_of_a_grey_level_on_average() -> None:
+    # Grey and flat: contrast, saturation and hue do nothing.
+    patches = torch.full((N, 3, 2, 2), 0.5)
+    change = 255 * (Authors(**OFF | {"jitter": 1}).draw(patches, seeded(0)) - patches)
+    assert change.abs().max() == pytest.approx(0.4, abs=0.005)
+    assert change.abs().mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_what_is_typed_is_what_is_built() -> None:
+    typed = build("table-s1:solarize=0,rotation=0.4,hue=0.05", views, Views)
+    assert typed == TableS1(solarize=0, rotation=0.4, hue=0.05)
+    assert build("authors", views, Views) == Authors()
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("table-s1:noise=1.5", "noise=1.5; choose a value from 0 to 1"),
+        ("table-s1:crop=0", "crop=0.0; choose"),
+        ("table-s1:hue=0.7", "from 0 to 0.5"),
+        ("authors:flip=-1", "flip=-1.0"),
+        ("authors:rotation=nan", "rotation=nan"),
+    ],
+)
+def test_mistakes_are_named(spec: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(spec, views, Views)
