@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from morefromless.data.atomic import StorageError
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest import IngestReport, ingest, open_source
-from morefromless.sources import Item
+from morefromless.ingest.listing import fingerprint
+from morefromless.sources import Datasheet, Item
 from morefromless.sources.folder import Folder
 from tests.ingest.made import Counting, folder, patch, two_classes
 
@@ -319,6 +321,24 @@ def test_what_is_typed_becomes_a_source(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(DataError, match="is a file; give a folder"):
         open_source(str(tmp_path / "notes.txt"))
+
+
+def test_a_listing_is_known_by_all_that_determines_it(tmp_path: Path) -> None:
+    items = Counting(tmp_path / "log", 4).items()
+    sheet = Datasheet(title="counting", um_per_px=0.5)
+    known = fingerprint(items, sheet)
+    assert fingerprint(list(items), replace(sheet, licence="told later")) == known
+    others = [
+        fingerprint(items[:3], sheet),
+        fingerprint(items[::-1], sheet),
+        fingerprint(items, replace(sheet, title="other")),
+        fingerprint(items, replace(sheet, um_per_px=1.0)),
+    ]
+    others += [
+        fingerprint([replace(items[0], **{field: "other"}), *items[1:]], sheet)
+        for field in ("id", "label", "origin", "split", "group")
+    ]
+    assert len({known, *others}) == 10
 
 
 class TwoArrays(Counting):

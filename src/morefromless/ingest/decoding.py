@@ -146,7 +146,8 @@ def _resized(array: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
         np.asarray(Image.fromarray(array[..., c].astype(np.float32)).resize((side, side), how))
         for c in range(3)
     ]
-    return np.rint(np.stack(channels, axis=-1)).clip(0, 255).astype(np.uint8)
+    rounded = np.rint(np.stack(channels, axis=-1)).clip(0, 255)
+    return np.asarray(rounded, dtype=np.uint8)
 
 
 def _threaded(call: Callable[[int], T], indices: Iterable[int], workers: int) -> Iterator[T]:

@@ -45,8 +45,12 @@ def follows_source(items: Sequence[Item], split: str) -> bool:
 
 
 def fingerprint(items: Sequence[Item], datasheet: Datasheet) -> str:
-    """blake2b-128 of a listing: equal listings have equal fingerprints, wherever they lie."""
-    digest = blake2b(datasheet.title.encode(), digest_size=16)
+    """blake2b-128 of a datasheet and a listing: the same wherever the source lies.
+
+    Pixels do not enter: they are read only once, after it is known that they must be.
+    """
+    sheet = (datasheet.title, datasheet.um_per_px, list(datasheet.classes))
+    digest = blake2b(json.dumps(sheet).encode(), digest_size=16)
     for item in items:
         row = (item.id, item.label, item.origin, item.split, item.group)
         digest.update(json.dumps(row).encode())

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,19 +39,19 @@ class Nuclei(Blobs):
 def lymphocytes(chance: Chance, x: Floats, y: Floats) -> Nuclei:
     """Small, round, dark and dense."""
     look = _Look((2.7, 3.7), (0.85, 1.0), 0.05, NucleusType.INFLAMMATORY, (1.1, 1.6), 0.15, 0.25)
-    return look.at(chance, x, y, *chance.directions(len(x)))
+    return look.at(chance, x, y, chance.directions(len(x)))
 
 
 def spindles(chance: Chance, x: Floats, y: Floats, tangent: tuple[Floats, Floats]) -> Nuclei:
     """Long and thin, along the fibres."""
     look = _Look((4.0, 8.5), (0.16, 0.3), 0.08, NucleusType.CONNECTIVE, (0.9, 1.4), 0.15, 0.2)
-    return look.at(chance, x, y, *tangent)
+    return look.at(chance, x, y, tangent)
 
 
 def epithelial(chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
     """Oval, even in size and regular in outline, along the axis of the cell."""
     look = _Look((3.4, 4.4), (0.55, 0.75), 0.04, NucleusType.EPITHELIAL, (0.9, 1.2), 0.2, 0.2)
-    return look.at(chance, x, y, *axis)
+    return look.at(chance, x, y, axis)
 
 
 def neoplastic(
@@ -68,13 +67,13 @@ def neoplastic(
         0.45,
         0.4,
     )
-    return look.at(chance, x, y, *axis)
+    return look.at(chance, x, y, axis)
 
 
 def fragments(chance: Chance, x: Floats, y: Floats) -> Nuclei:
     """What is left of dead nuclei: shrunken, broken, black or fading."""
     look = _Look((0.7, 3.0), (0.5, 0.95), 0.16, NucleusType.DEAD, (0.35, 1.6), 0.1, 0.3)
-    return look.at(chance, x, y, *chance.directions(len(x)))
+    return look.at(chance, x, y, chance.directions(len(x)))
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class _Look:
     pale: float
     clump: float
 
-    def at(self, chance: Chance, x: Floats, y: Floats, *axis: Any) -> Nuclei:
+    def at(self, chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
         count = len(x)
         long = chance.uniforms(*self.long, count)
         # Nuclei of one kind do not stand to attention: each leans a little from its axis.

@@ -20,8 +20,7 @@ class Drawing(Protocol):
     """Draws one tissue class.
 
     `x` (1, S) and `y` (S, 1) are the centres of the pixels in µm; `cellularity` is the patient's.
-    All chance is taken before pixels are looked at, so that a patch of another size shows the same
-    tissue.
+    No draw of chance depends on S, so a patch of another size shows the same tissue.
     """
 
     def __call__(self, chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch: ...

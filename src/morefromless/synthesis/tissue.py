@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.synthesis.chance import Chance
+from morefromless.synthesis.chance import Chance, Floats
 from morefromless.synthesis.fibrous import mucus, muscle, stroma
 from morefromless.synthesis.glandular import adenocarcinoma, normal_mucosa
-from morefromless.synthesis.nuclei import stamp
-from morefromless.synthesis.sketch import Drawing, Sketch
+from morefromless.synthesis.nuclei import Stamped, stamp
+from morefromless.synthesis.sketch import Drawing
 from morefromless.synthesis.sparse import background, debris, fat, lymphoid
 from morefromless.synthesis.stain import Patient, photograph
 from morefromless.synthesis.texture import FIELD, Noise, pixels
@@ -45,13 +45,20 @@ def draw(tissue: str, patient: Patient, chance: Chance, size: int) -> Tissue:
 
     The same chance at another size gives the same tissue, seen at another magnification.
     """
+    haematoxylin, eosin, nuclei = stained(tissue, patient, chance, size)
+    image = photograph(haematoxylin, eosin, patient, chance)
+    return Tissue(image, nuclei.instances, nuclei.types)
+
+
+def stained(
+    tissue: str, patient: Patient, chance: Chance, size: int
+) -> tuple[Floats, Floats, Stamped]:
+    """Concentrations of haematoxylin and eosin, each (S, S), and the nuclei, before the light."""
     x, y = pixels(size)
     sketch = DRAWINGS[tissue](chance, x, y, patient.cellularity)
     nuclei = stamp(chance, sketch.nuclei, size)
-    if FIELD / size < 1.0:  # finer than that, the weave of the section is lost between the pixels
-        weave = 1.0 + 0.1 * Noise(chance, 2.2)(x, y) + 0.1 * Noise(chance, 1.1)(x, y)
-        sketch = Sketch(sketch.haematoxylin * weave, sketch.eosin * weave, sketch.nuclei)
-    eosin = sketch.eosin * (1.0 - 0.6 * nuclei.cover)
-    haematoxylin = sketch.haematoxylin * (1.0 - nuclei.cover) + nuclei.haematoxylin
-    image = photograph(haematoxylin, eosin, patient, chance)
-    return Tissue(image, nuclei.instances, nuclei.types)
+    weave = 1.0 + 0.1 * Noise(chance, 2.2)(x, y) + 0.1 * Noise(chance, 1.1)(x, y)
+    if FIELD / size >= 1.0:  # then the weave of the section is lost between the pixels
+        weave = np.ones_like(weave)
+    eosin = sketch.eosin * weave * (1.0 - 0.6 * nuclei.cover)
+    return sketch.haematoxylin * weave * (1.0 - nuclei.cover) + nuclei.haematoxylin, eosin, nuclei
