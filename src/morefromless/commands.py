@@ -20,7 +20,7 @@ def ingest(options: IngestOptions) -> None:
     """Decode a source into a store; the last line says what was kept and what was set aside."""
     from morefromless.ingest import ingest, open_source
 
-    source = open_source(options.source)
+    source = open_source(options.source, options.group)
     report = ingest(
         source,
         options.store,
@@ -33,6 +33,8 @@ def ingest(options: IngestOptions) -> None:
         strict=options.strict,
         um_per_px=options.um_per_px,
     )
+    for caveat in report.caveats:
+        print(f"- {caveat}")
     print(report)
 
 

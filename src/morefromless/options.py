@@ -160,7 +160,8 @@ class PretrainOptions(TrainingOptions):
     sharing: Sharing = "independent"
     """Whether the branches have one set of weights (shared) or one each (independent)."""
     objective: str = "vicreg"
-    """vicreg, vicreg:authors, simclr, simclr:authors, or a class of yours as package.module:Class."""
+    """vicreg, vicreg:authors, simclr, simclr:authors, or a class of yours as
+    package.module:Class."""
     width: int = 8192
     """Width of the expander and of the embeddings."""
 
@@ -234,7 +235,8 @@ class CompareOptions(Recipe):
     sharing: tuple[Sharing, ...] = ("shared", "independent")
     """Weights of the branches: one set, or one each. Both, so that sharing is no confound."""
     objective: str = "vicreg"
-    """vicreg, vicreg:authors, simclr, simclr:authors, or a class of yours as package.module:Class."""
+    """vicreg, vicreg:authors, simclr, simclr:authors, or a class of yours as
+    package.module:Class."""
     width: int = 8192
     """Width of the expander and of the embeddings."""
     supervised_epochs: int = 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
+from morefromless import objectives
 from morefromless.branches import check_encoder
 from morefromless.comparison.execute import execute
 from morefromless.comparison.floors import FloorRow, floors
@@ -13,8 +14,10 @@ from morefromless.comparison.plan import Planned, plan
 from morefromless.comparison.results import Contrast, Row, contrasts, evaluate_all, rows
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
+from morefromless.objectives import Objective
 from morefromless.options import CompareOptions
-from morefromless.pairs import modality
+from morefromless.pairs import modality, preset
+from morefromless.specs import build
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ def compare(options: CompareOptions) -> Comparison:
         raise ConfigError(f"{store.path} has no test patches; ingest it with --split random.")
     for seen in (*options.primary, options.privileged):
         store.array(modality(seen).array)
+    build(options.objective, objectives, Objective)
+    preset(options.views)
     check_encoder(options.encoder, options.size)
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     planned = plan(options, store.hash)

@@ -116,7 +116,7 @@ def _row(arm: Arm, branch: str, found: list[tuple[Planned, Result]], store: Stor
     resolution = modality(seen).resolution(min(side, int(found[0][0].options.size)))
     return Row(
         arm=arm,
-        title=arm.title if branch == "primary" else f"{arm.title} (privileged branch)",
+        title=arm.title if branch == "primary" else f"{arm.title}, trained with {arm.primary}",
         branch=branch,
         modality=seen,
         resolution=resolution,

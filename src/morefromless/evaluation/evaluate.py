@@ -1,8 +1,7 @@
 """Evaluation of a run: features of each branch on its own modality, the probe, and its scores."""
 
-import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +131,7 @@ def scored(
             "branch": branch,
             "modality": seen,
             "classes": list(store.classes),
-            "probe": dataclasses.asdict(options),
+            "probe": {f.name: getattr(options, f.name) for f in fields(ProbeOptions)},
             "store_hash": store.hash,
             "scores": scores.to_json(),
         },

@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 
 from morefromless import sources
-from morefromless.errors import DataError
+from morefromless.errors import ConfigError, DataError
 from morefromless.sources import Source
 from morefromless.sources.folder import Folder
 from morefromless.sources.medmnist import Medmnist
@@ -12,14 +12,19 @@ from morefromless.sources.nct_crc import NctCrc
 from morefromless.specs import build, members
 
 
-def open_source(spec: str) -> Source:
+def open_source(spec: str, group: str | None = None) -> Source:
     """The source that `spec` names: `synthetic:...`, `folder:PATH,group=REGEX`, or just a path.
 
     A path to an npz file is read as MedMNIST; a folder whose files are all named like
-    `TUM-AAAFLCLY.tif` as NCT-CRC-HE; any other folder as `folder`. Raises `DataError` for a path
-    that does not exist and `ConfigError` for a name that is not known.
+    `TUM-AAAFLCLY.tif` as NCT-CRC-HE; any other folder as `folder`. `group` is the
+    regular expression that finds a patch's group in its path, for a folder only. Raises `DataError`
+    for a path that does not exist and `ConfigError` for a name that is not known.
     """
     name = spec.partition(":")[0]
+    if group is not None:
+        if not Path(spec).expanduser().is_dir():
+            raise ConfigError(f"--group is for a folder of files, which '{spec}' is not; leave it.")
+        return Folder(spec, group)
     if name in members(sources, Source):
         return build(spec, sources, Source)
     path = Path(spec).expanduser()

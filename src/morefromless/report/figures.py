@@ -36,8 +36,11 @@ def _density(comparison: Comparison) -> Figure:
         # Arms stand side by side, so that their intervals can be told apart.
         shift = 1.025 ** (number - (len(titles) - 1) / 2)
         middle = np.array([100 * p.accuracy.estimate for p in points])
-        bars = [[m - 100 * p.accuracy.low for m, p in zip(middle, points, strict=True)],
-                [100 * p.accuracy.high - m for m, p in zip(middle, points, strict=True)]]  # fmt: skip
+        low, high = (
+            np.array([100 * getattr(p.accuracy, bound) for p in points])
+            for bound in ("low", "high")
+        )
+        bars = [middle - low, high - middle]
         axes.errorbar(
             [p.resolution * shift for p in points], middle, yerr=np.clip(bars, 0, None),
             label=title, color=COLOURS[arm.kind], linestyle=STYLES[arm.sharing],

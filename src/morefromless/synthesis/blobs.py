@@ -19,7 +19,7 @@ class Blobs:
     """N ellipses with wavy outlines: every field has shape (N,).
 
     `direction_x`, `direction_y` is the unit vector of the long semi-axis. `wave_*` are the second
-    and third harmonic of the outline's radius (below about 0.3 in all, or it tears).
+    and third harmonic of the outline's radius, at most a third of it together.
     """
 
     x: Floats
@@ -69,7 +69,8 @@ def _stamp(
     x, y, long, short, direction_x, direction_y, wave_two, wave_three = (
         getattr(blobs, field.name)[near][:, None, None] for field in fields(Blobs)
     )
-    side = int(float(long.max()) * 1.35 / um) + 1
+    farthest = long / (1.0 - np.abs(wave_two) - np.abs(wave_three))
+    side = int(float(farthest.max()) / um) + 2  # a pixel more, for the soft edge
     offsets = np.arange(-side, side + 1)
     column = np.floor(x / um).astype(np.int64) + offsets[None, None, :]
     row = np.floor(y / um).astype(np.int64) + offsets[None, :, None]
@@ -78,7 +79,7 @@ def _stamp(
     v = dy * (direction_x / short) - dx * (direction_y / short)
     uu, vv = u * u, v * v
     square = uu + vv
-    # Far from every outline nothing needs the wave: most of a thin nucleus's window.
+    # Most of a thin body's window lies far from it: go on with the rest only.
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
     seen = np.nonzero(inside & (square < _REACH * _REACH))
     owner = seen[0]

@@ -59,8 +59,7 @@ class Chance:
 
     def directions(self, count: int) -> tuple[Floats, Floats]:
         """Unit vectors, x and y, of random direction."""
-        angle = self.uniforms(0.0, _STEPS, count).astype(np.int64)
-        return COSINE[angle], SINE[angle]
+        return circle(self.uniforms(0.0, 1.0, count))
 
     def direction(self) -> tuple[float, float]:
         """One unit vector of random direction."""
@@ -68,9 +67,9 @@ class Chance:
         return float(COSINE[angle]), float(SINE[angle])
 
 
-def around(count: int, shake: Floats, turn: float) -> tuple[Floats, Floats]:
-    """`count` unit vectors round a circle from `turn` (0 ... 1), each off by `shake` distances."""
-    angle = (((np.arange(count) + shake) / count + turn) * _STEPS).astype(np.int64) % _STEPS
+def circle(turns: Floats) -> tuple[Floats, Floats]:
+    """Unit vectors, x and y, at these fractions of a full turn (any number, any shape)."""
+    angle = np.floor(turns * _STEPS).astype(np.int64) & (_STEPS - 1)
     return COSINE[angle], SINE[angle]
 
 

@@ -38,19 +38,43 @@ class Nuclei(Blobs):
 
 def lymphocytes(chance: Chance, x: Floats, y: Floats) -> Nuclei:
     """Small, round, dark and dense."""
-    look = _Look((2.7, 3.7), (0.85, 1.0), 0.05, NucleusType.INFLAMMATORY, (1.1, 1.6), 0.15, 0.25)
+    look = _Look(
+        kind=NucleusType.INFLAMMATORY,
+        long=(2.7, 3.7),
+        ratio=(0.85, 1.0),
+        wave=0.05,
+        density=(1.1, 1.6),
+        pale=0.15,
+        clump=0.25,
+    )
     return look.at(chance, x, y, chance.directions(len(x)))
 
 
 def spindles(chance: Chance, x: Floats, y: Floats, tangent: tuple[Floats, Floats]) -> Nuclei:
-    """Long and thin, along the fibres."""
-    look = _Look((4.0, 8.5), (0.16, 0.3), 0.08, NucleusType.CONNECTIVE, (0.9, 1.4), 0.15, 0.2)
+    """Long and thin, along the fibres (PanNuke counts muscle as connective)."""
+    look = _Look(
+        kind=NucleusType.CONNECTIVE,
+        long=(4.0, 8.5),
+        ratio=(0.16, 0.3),
+        wave=0.08,
+        density=(0.9, 1.4),
+        pale=0.15,
+        clump=0.2,
+    )
     return look.at(chance, x, y, tangent)
 
 
 def epithelial(chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
     """Oval, even in size and regular in outline, along the axis of the cell."""
-    look = _Look((3.4, 4.4), (0.55, 0.75), 0.04, NucleusType.EPITHELIAL, (0.9, 1.2), 0.2, 0.2)
+    look = _Look(
+        kind=NucleusType.EPITHELIAL,
+        long=(3.4, 4.4),
+        ratio=(0.55, 0.75),
+        wave=0.04,
+        density=(0.9, 1.2),
+        pale=0.2,
+        clump=0.2,
+    )
     return look.at(chance, x, y, axis)
 
 
@@ -59,29 +83,39 @@ def neoplastic(
 ) -> Nuclei:
     """Large, irregular, uneven; vesicular with clumped chromatin. `grade` 0 ... 1."""
     look = _Look(
-        (3.9, 5.0 + 2.2 * grade),
-        (0.5, 0.8),
-        0.08 + 0.1 * grade,
-        NucleusType.NEOPLASTIC,
-        (0.75, 1.35),
-        0.45,
-        0.4,
+        kind=NucleusType.NEOPLASTIC,
+        long=(3.9, 5.0 + 2.2 * grade),
+        ratio=(0.5, 0.8),
+        wave=0.08 + 0.08 * grade,
+        density=(0.9, 1.5),
+        pale=0.45,
+        clump=0.4,
     )
     return look.at(chance, x, y, axis)
 
 
 def fragments(chance: Chance, x: Floats, y: Floats) -> Nuclei:
     """What is left of dead nuclei: shrunken, broken, black or fading."""
-    look = _Look((0.7, 3.0), (0.5, 0.95), 0.16, NucleusType.DEAD, (0.35, 1.6), 0.1, 0.3)
+    look = _Look(
+        kind=NucleusType.DEAD,
+        long=(0.7, 3.0),
+        ratio=(0.5, 0.95),
+        wave=0.16,
+        density=(0.35, 1.6),
+        pale=0.1,
+        clump=0.3,
+    )
     return look.at(chance, x, y, chance.directions(len(x)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Look:
+    """Nuclei of one kind: ranges of the long semi-axis in µm, short to long, and density."""
+
+    kind: NucleusType
     long: tuple[float, float]
     ratio: tuple[float, float]
     wave: float
-    kind: NucleusType
     density: tuple[float, float]
     pale: float
     clump: float
@@ -89,7 +123,7 @@ class _Look:
     def at(self, chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
         count = len(x)
         long = chance.uniforms(*self.long, count)
-        # Nuclei of one kind do not stand to attention: each leans a little from its axis.
+        # Real nuclei do not stand to attention: each leans a little from its axis.
         lean_x, lean_y = chance.directions(count)
         direction = unit(axis[0] + 0.25 * lean_x, axis[1] + 0.25 * lean_y)
         return Nuclei(

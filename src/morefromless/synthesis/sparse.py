@@ -1,4 +1,4 @@
-"""Tissue without fibres or glands: fat (ADI), background (BACK), debris (DEB), lymphocytes (LYM)."""
+"""No fibres, no glands: fat (ADI), background (BACK), debris (DEB), lymphocytes (LYM)."""
 
 import numpy as np
 
@@ -16,10 +16,11 @@ def fat(chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch:
     first = second = third = np.full(wx.shape, 1e9)
     for i in range(len(cx)):
         dx, dy = wx - cx[i], wy - cy[i]
-        distance = np.sqrt(dx * dx + dy * dy)
+        distance = dx * dx + dy * dy  # its root is taken at the end: the order is the same
         third = np.minimum(third, np.maximum(second, distance))
         second = np.minimum(second, np.maximum(first, distance))
         first = np.minimum(first, distance)
+    first, second, third = np.sqrt(first), np.sqrt(second), np.sqrt(third)
     soft = FIELD / wx.shape[0]
     thick = 0.7 + 0.5 * Noise(chance, 25.0)(x, y)
     # where three cells meet, a wedge of tissue is left between the round cells
@@ -40,7 +41,7 @@ def fat(chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch:
     return Sketch(haematoxylin, eosin, spindles(chance, nx, ny, (-over[1], over[0])))
 
 
-def background(chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch:
+def background(chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch:  # noqa: ARG001
     """Glass: nearly white, unevenly lit, with a speck of dust now and then."""
     shade = chance.uniform(0.0, 0.06) + 0.015 * Noise(chance, 60.0)(x, y)
     dust = step(Noise(chance, 5.0)(x, y) - 0.93, 0.1) * chance.uniform(0.0, 0.5)

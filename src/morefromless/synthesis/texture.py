@@ -1,6 +1,7 @@
 """Smooth random fields over tissue, and where things lie in it. Lengths are micrometres."""
 
 import numpy as np
+import numpy.typing as npt
 
 from morefromless.synthesis.chance import Chance, Floats
 
@@ -12,7 +13,7 @@ _TABLE = 32
 
 def pixels(size: int) -> tuple[Floats, Floats]:
     """Centres of the pixels in µm: x of shape (1, size) and y of shape (size, 1)."""
-    centre = (np.arange(size) + 0.5) * (FIELD / size)
+    centre: Floats = (np.arange(size, dtype=np.float64) + 0.5) * (FIELD / size)
     return centre[None, :], centre[:, None]
 
 
@@ -35,7 +36,8 @@ class Noise:
         bottom, bottom_right = table[lower + left], table[lower + right]
         top = top + (top_right - top) * across
         bottom = bottom + (bottom_right - bottom) * across
-        return top + (bottom - top) * down
+        value: Floats = top + (bottom - top) * down
+        return value
 
     def _on_grid(self, x: Floats, y: Floats) -> Floats:
         """The same for x (1, S) and y (S, 1), where whole rows share their weights."""
@@ -44,10 +46,13 @@ class Noise:
         table = self._table.reshape(_TABLE, _TABLE)
         rows = table[upper] + (table[lower] - table[upper]) * down[:, None]
         start = np.take(rows, left, axis=1)
-        return start + (np.take(rows, right, axis=1) - start) * across
+        value: Floats = start + (np.take(rows, right, axis=1) - start) * across
+        return value
 
 
-def _cell(position: Floats) -> tuple[np.ndarray, np.ndarray, Floats]:  # type: ignore[type-arg]
+def _cell(
+    position: Floats,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
     """Two neighbouring table positions and the smooth weight of the second."""
     whole = np.floor(position)
     part = position - whole

@@ -57,8 +57,10 @@ def stained(
     x, y = pixels(size)
     sketch = DRAWINGS[tissue](chance, x, y, patient.cellularity)
     nuclei = stamp(chance, sketch.nuclei, size)
-    weave = 1.0 + 0.1 * Noise(chance, 2.2)(x, y) + 0.1 * Noise(chance, 1.1)(x, y)
-    if FIELD / size >= 1.0:  # then the weave of the section is lost between the pixels
-        weave = np.ones_like(weave)
-    eosin = sketch.eosin * weave * (1.0 - 0.6 * nuclei.cover)
-    return sketch.haematoxylin * weave * (1.0 - nuclei.cover) + nuclei.haematoxylin, eosin, nuclei
+    coarse, fine = Noise(chance, 2.2), Noise(chance, 1.1)
+    eosin = sketch.eosin * (1.0 - 0.6 * nuclei.cover)
+    haematoxylin = sketch.haematoxylin * (1.0 - nuclei.cover)
+    if FIELD / size < 1.0:  # finer than that, the weave of a section is lost between the pixels
+        weave = 1.0 + 0.1 * coarse(x, y) + 0.1 * fine(x, y)
+        eosin, haematoxylin = eosin * weave, haematoxylin * weave
+    return haematoxylin + nuclei.haematoxylin, eosin, nuclei

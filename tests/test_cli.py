@@ -1,0 +1,284 @@
+"""The command line: what a person types, and one sentence for every mistake."""
+
+import errno
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from morefromless import cli
+from morefromless.data import atomic
+from morefromless.data.store import Store
+from morefromless.options import PretrainOptions, SuperviseOptions
+from morefromless.runs import Run, plain
+from morefromless.training.supervised import supervise
+
+QUICK = ["--size", "32", "--encoder", "test_resnet", "--epochs", "1", "--batch", "32", "--width",
+         "64", "--device", "cpu"]  # fmt: skip
+
+
+def _fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one sentence that a command line is answered with, and that it ends with 2."""
+    capsys.readouterr()
+    assert cli.run(arguments) == 2
+    lines = re.split(r"\r|\n|\x1b\[A", capsys.readouterr().err)  # progress bars end in these
+    said = [line for line in lines if line.startswith("mfl ")]
+    assert len(said) == 1
+    assert "Traceback" not in said[0]
+    return said[0]
+
+
+def _noise(seed: int, shape: tuple[int, ...] = (20, 20, 3)) -> Any:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _folder(root: Path, classes: str = "AB", each: int = 10) -> Path:
+    for number in range(each * len(classes)):
+        path = root / classes[number % len(classes)] / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(_noise(number)).save(path)
+    return root
+
+
+@pytest.mark.parametrize("command", ["", *cli.COMMANDS])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run([command, "--help"] if command else ["--help"])
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert "usage: mfl" in said
+    assert len(said.splitlines()) > 8
+
+
+def test_a_mistyped_option_is_answered_with_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(["compare", "store", "--epoch", "3"])
+    assert caught.value.code == 2
+    assert "--epochs" in capsys.readouterr().err
+
+
+# What is wrong with a source: how it is made below `root`, and what must be said.
+def _missing(root: Path) -> Path:
+    return root / "nowhere"
+
+
+def _one_class(root: Path) -> Path:
+    return _folder(root / "one", "A")
+
+
+def _only_text(root: Path) -> Path:
+    for name in ("A", "B"):
+        (root / "text" / name).mkdir(parents=True)
+        (root / "text" / name / "x.png").write_text("not a picture")
+    return root / "text"
+
+
+def _only_truncated(root: Path) -> Path:
+    for name in ("A", "B"):
+        (root / "cut" / name).mkdir(parents=True)
+        path = root / "cut" / name / "x.jpg"
+        Image.fromarray(_noise(1, (64, 64, 3))).save(path)
+        path.write_bytes(path.read_bytes()[:700])
+    return root / "cut"
+
+
+def _only(mode: str, dtype: type, channels: tuple[int, ...]) -> Any:
+    def make(root: Path) -> Path:
+        for number, name in enumerate("AB"):
+            path = root / "mode" / name / "x.png"
+            path.parent.mkdir(parents=True)
+            values = _noise(number, (20, 20, *channels)).astype(dtype)
+            image = Image.fromarray(values)
+            assert image.mode == mode
+            image.save(path)
+        return root / "mode"
+
+    return make
+
+
+def _empty_files(root: Path) -> Path:
+    for name in ("A", "B"):
+        (root / "empty" / name).mkdir(parents=True)
+        (root / "empty" / name / "x.png").touch()
+    return root / "empty"
+
+
+def _wrong_keys(root: Path) -> Path:
+    np.savez(root / "wrong.npz", pictures=_noise(0, (4, 8, 8, 3)))
+    return root / "wrong.npz"
+
+
+def _labels_differ(root: Path) -> Path:
+    _folder(root / "split" / "train", "AB")
+    _folder(root / "split" / "test", "AC")
+    return root / "split"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_missing, "nowhere"),
+        (_one_class, "class"),
+        (_only_text, "None of the 2 patches can be used"),
+        (_only_truncated, "None of the 2 patches can be used"),
+        (_only("L", np.uint8, ()), "grey"),
+        (_only("RGBA", np.uint8, (4,)), "transparen"),
+        (_only("I;16", np.uint16, ()), "None of the 2 patches can be used"),
+        (_empty_files, "None of the 2 patches can be used"),
+        (_wrong_keys, "pictures"),
+        (_labels_differ, "C"),
+    ],
+    ids=["missing", "one class", "text", "truncated", "grey", "RGBA", "16-bit", "0 bytes",
+         "npz keys", "labels differ"],
+)  # fmt: skip
+def test_sources_that_cannot_be_used(
+    make: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    assert said in _fails(capsys, "ingest", str(make(tmp_path)), str(store))
+    assert not store.exists()
+
+
+def test_single_bad_files_are_set_aside_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = _folder(tmp_path / "source")
+    (source / "A" / "text.png").write_text("not a picture")
+    (source / "B" / "empty.png").touch()
+    Image.fromarray(_noise(99, (24, 24, 3))).save(source / "B" / "large.png")
+    assert "--strict" in _fails(capsys, "ingest", str(source), str(tmp_path / "s"), "--strict")
+    assert cli.run(["ingest", str(source), str(tmp_path / "s")]) == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert "keeps 20 patches" in last
+    assert "3 set aside" in last
+
+
+def test_groups_are_found_in_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(24):
+        path = tmp_path / "source" / "AB"[number % 2] / f"p{number // 4}_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(_noise(number)).save(path)
+    source, store = str(tmp_path / "source"), tmp_path / "store"
+    assert cli.run(["ingest", source, str(store), "--group", r"(p\d+)_"]) == 0
+    opened = Store.open(store)
+    sides = opened.table.groupby("group")["split"].nunique()
+    assert len(sides) == 6
+    assert (sides == 1).all()
+    assert "is not" in _fails(capsys, "ingest", "synthetic", "x", "--group", "(a)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--primary", "downsample:0"], "downsample"),
+        (["--primary", "downsample:64"], "64"),
+        (["--primary", "full:ihc", "--privileged", "full"], "no array 'ihc', only he"),
+        (["--encoder", "resnet51"], "did you mean"),
+        (["--batch", "1000"], "larger than"),
+        (["--batch", "0"], "--batch is 0; give 1 or more"),
+        (["--lr", "0"], "--lr is 0"),
+        (["--warmup", "1"], "as long as the run"),
+        (["--views", "table-s2"], "did you mean table-s1"),
+        (["--objective", "vicrag"], "did you mean vicreg"),
+        (["--primary", "full"], "both --primary and --privileged"),
+    ],
+)
+def test_comparisons_that_cannot_work(
+    arguments: list[str],
+    said: str,
+    tissue: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    fixed = ["--out", str(out), "--seeds", "1", "--jobs", "1"]
+    options = [*QUICK]
+    for name, value in zip(arguments[::2], arguments[1::2], strict=True):
+        if name in options:
+            options[options.index(name) + 1] = value
+        else:
+            options += [name, value]
+    assert said in _fails(capsys, "compare", str(tissue.path), *fixed, *options)
+    assert not list(out.rglob("weights.safetensors"))
+
+
+def test_a_missing_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no store" in _fails(capsys, "compare", str(tmp_path / "none"), *QUICK)
+
+
+def test_a_checkpoint_of_another_encoder(
+    supervision: SuperviseOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = supervise(supervision)
+    record = run.record
+    record["options"]["encoder"] = "test_vit"
+    atomic.write_json(run.record_path, record)
+    assert "checkpoint of another encoder" in _fails(capsys, "probe", str(run.path))
+
+
+def test_a_folder_that_holds_another_run(
+    supervision: SuperviseOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = supervise(supervision)
+    again = ["supervise", "--config", str(run.path / "config.yaml")]
+    assert cli.run(again) == 0  # the same run: nothing to do
+    assert "lr 0.001, not 0.01" in _fails(capsys, *again, "--lr", "0.01")
+
+
+def test_a_run_is_repeated_from_its_own_folder(
+    tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = tmp_path / "first"
+    arguments = ["pretrain", str(tissue.path), "--out", str(first), *QUICK]
+    assert cli.run(arguments) == 0
+    again = ["pretrain", "--config", str(first / "config.yaml"), "--out", str(tmp_path / "second")]
+    assert cli.run(again) == 0
+    one, two = (Run.open(tmp_path / name) for name in ("first", "second"))
+    assert one.record["key"] == two.record["key"]
+    assert one.weights_path.read_bytes() == two.weights_path.read_bytes()
+    assert cli.run(["probe", str(first), "--probe-epochs", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "primary" in said
+    assert "privileged" in said
+
+
+def test_options_from_a_file_are_checked(
+    pretraining: PretrainOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text(yaml.safe_dump({**plain(pretraining), "colour": "red"}))
+    assert "no option 'colour'" in _fails(capsys, "pretrain", "--config", str(file))
+    file.write_text("[")
+    assert "cannot be read" in _fails(capsys, "pretrain", "--config", str(file))
+    missing = str(tmp_path / "none.yaml")
+    assert "cannot be read" in _fails(capsys, "pretrain", "--config", missing)
+
+
+def test_a_full_disk_while_training(
+    supervision: SuperviseOptions,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "weights.safetensors")
+
+    monkeypatch.setattr("morefromless.runs.save_file", full)
+    file = tmp_path / "options.yaml"
+    file.write_text(yaml.safe_dump(plain(supervision)))
+    assert "disk is full" in _fails(capsys, "supervise", "--config", str(file))
+    assert not (supervision.out / "weights.safetensors").exists()
+    assert not list(supervision.out.glob("*.partial"))
+
+
+def test_views_are_written_to_be_looked_at(tissue: Store, tmp_path: Path) -> None:
+    out = tmp_path / "views.png"
+    arguments = ["views", str(tissue.path), "--out", str(out), "--size", "32", "--primary",
+                 "downsample:4", "downsample:8", "--draws", "2", "--patches", "4"]  # fmt: skip
+    assert cli.run(arguments) == 0
+    with Image.open(out) as image:
+        assert image.width > image.height > 300
