@@ -15,17 +15,17 @@ from morefromless.comparison.compare import Comparison, compare
 from morefromless.comparison.results import Verdict
 from morefromless.data import atomic
 from morefromless.ingest import ingest, open_source
-from morefromless.options import CompareOptions, DemoOptions, ViewsOptions
+from morefromless.options import CompareOptions, DemoOptions, Sharing, ViewsOptions
 from morefromless.report.figures import write_figures
 from morefromless.report.sheet import write_sheet
 from morefromless.report.table import contrast_of, show, write_tables
 
-SOURCE = "synthetic:patches=900,patients=36,size=32,control="
+SOURCE = "synthetic:patches=900,patients=60,size=32,control="
 RECIPE: dict[str, Any] = {
     "size": 32,
     "encoder": "test_resnet",
     "width": 256,
-    "epochs": 24,
+    "epochs": 20,
     "batch": 64,
     "lr": 1e-3,
     "standardise": True,
@@ -40,11 +40,17 @@ class Control:
     name: str
     expected: str
     passes: tuple[Verdict, ...]
+    sharing: tuple[Sharing, ...]
 
 
 CONTROLS = (
-    Control("positive", "asymmetric training must win", ("better",)),
-    Control("negative", "asymmetric training must not win", ("no difference shown", "worse")),
+    Control("positive", "asymmetric training must win", ("better",), ("shared", "independent")),
+    Control(
+        "negative",
+        "asymmetric training must not win",
+        ("no difference shown", "worse"),
+        ("independent",),  # one kind of sharing is enough to see nothing
+    ),
 )
 
 
@@ -91,5 +97,12 @@ def _compared(control: Control, options: DemoOptions) -> Comparison:
     sheet = ViewsOptions(**recipe, out=folder / "views.png", size=RECIPE["size"], patches=8)
     write_sheet(sheet)
     return compare(
-        CompareOptions(**recipe, **RECIPE, out=folder, seeds=options.seeds, jobs=options.jobs)
+        CompareOptions(
+            **recipe,
+            **RECIPE,
+            out=folder,
+            seeds=options.seeds,
+            jobs=options.jobs,
+            sharing=control.sharing,
+        )
     )

@@ -13,7 +13,7 @@ HAEMATOXYLIN = (0.5626, 0.7201, 0.4062)
 EOSIN = (0.2159, 0.8012, 0.5581)
 
 _STEPS = 256  # table entries per unit of optical density
-_DARKEST = 6.0
+_DARKEST = 7.0
 # round(255 exp(-OD)) for OD = 0, 1/256, ... No entry is near a half (a test looks), so the last
 # bit of exp, which differs between processors, cannot change one.
 TRANSMITTED: npt.NDArray[np.uint8] = np.round(
@@ -62,7 +62,8 @@ def photograph(
     for channel in range(3):
         h = patient.haematoxylin[channel] * patient.haematoxylin_density * _STEPS
         e = patient.eosin[channel] * patient.eosin_density * _STEPS
-        density = (haematoxylin * h + eosin * e + 0.02 * _STEPS).astype(np.int64) + grain[channel]
+        density = np.floor(haematoxylin * h + eosin * e + (0.02 * _STEPS + 0.5)).astype(np.int64)
+        density += grain[channel]
         image[:, :, channel] = TRANSMITTED[np.clip(density, 0, len(TRANSMITTED) - 1)]
     return image
 

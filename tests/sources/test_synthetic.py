@@ -1,0 +1,104 @@
+"""The synthetic source: what it lists, what it reads, what it refuses."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from morefromless import sources
+from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.sources import Source
+from morefromless.sources.synthetic import Synthetic
+from morefromless.specs import build
+
+
+def test_patients_are_on_one_side_and_classes_on_both() -> None:
+    items = Synthetic().items()
+    assert len(items) == len({item.id for item in items}) == 900
+    sides = {(item.group, item.split) for item in items}
+    assert len(sides) == len({group for group, _ in sides}) == 30
+    assert Counter(split for _, split in sides) == {"train": 22, "test": 8}
+    assert all(98 <= count <= 102 for count in Counter(item.label for item in items).values())
+    for split in ("train", "test"):
+        assert len({item.label for item in items if item.split == split}) == 9
+
+
+@pytest.mark.parametrize("patients", [2, 3, 5])
+def test_few_patients_still_make_two_sides(patients: int) -> None:
+    items = Synthetic(patches=patients, patients=patients).items()
+    assert [item.split for item in items] == ["train"] * (patients - 1) + ["test"]
+
+
+def test_threads_read_the_same_as_one_after_the_other() -> None:
+    source = Synthetic(patches=24, patients=4, size=32, seed=3)
+    items = source.items()
+    alone = [source.read(item)["he"] for item in items]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda item: source.read(item)["he"], reversed(items)))
+    for one, other in zip(alone, reversed(together), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_patch_depends_on_the_seed_and_not_on_how_many_there_are() -> None:
+    few, many = Synthetic(patches=12, patients=4), Synthetic(patches=40, patients=4)
+    assert list(few.items()) == list(many.items())[:12]
+    item = few.items()[7]
+    np.testing.assert_array_equal(few.read(item)["he"], many.read(item)["he"])
+    other = Synthetic(patches=12, patients=4, seed=1)
+    assert not np.array_equal(few.read(item)["he"], other.read(other.items()[7])["he"])
+
+
+def test_the_tissue_of_an_item_is_what_is_read() -> None:
+    source = Synthetic(patches=9, patients=3, size=48)
+    for item in source.items():
+        tissue = source.tissue(item)
+        np.testing.assert_array_equal(tissue.image, source.read(item)["he"])
+        assert tissue.instances.max() == len(tissue.types)
+
+
+def test_a_control_is_typed_and_gives_pairs_of_four_classes() -> None:
+    source = build("synthetic:patches=16,patients=4,size=24,control=positive", sources, Source)  # type: ignore[type-abstract]
+    items = source.items()
+    assert Counter(item.label for item in items) == {"ADI": 4, "LYM": 4, "MUS": 4, "NORM": 4}
+    arrays = source.read(items[0])
+    assert sorted(arrays) == ["primary", "privileged"]
+    assert all(array.shape == (24, 24, 3) for array in arrays.values())
+    assert set(source.datasheet().classes) == {"ADI", "LYM", "MUS", "NORM"}
+
+
+def test_the_datasheet_states_the_magnification() -> None:
+    assert Synthetic(size=224).datasheet().um_per_px == 0.5
+    assert Synthetic(size=64).datasheet().um_per_px == 1.75
+    assert len(Synthetic().datasheet().classes) == 9
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("synthetic:patches=1", "patches=2"),
+        ("synthetic:patients=1", "patients=2"),
+        ("synthetic:patches=10", "patients=10"),
+        ("synthetic:size=8", "size=16"),
+        ("synthetic:seed=-1", "seed=0"),
+        ("synthetic:control=both", "positive"),
+    ],
+)
+def test_numbers_that_cannot_be_drawn_are_refused(spec: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        build(spec, sources, Source)  # type: ignore[type-abstract]
+
+
+def test_an_item_of_another_listing_is_refused() -> None:
+    source = Synthetic(patches=8, patients=4)
+    item = source.items()[3]
+    strangers = (
+        replace(item, id="synthetic-000008"),
+        replace(item, id="TUM"),
+        replace(item, label="STR"),
+        Synthetic(patches=8, patients=4, seed=1).items()[3],
+    )
+    for stranger in strangers:
+        with pytest.raises(UnreadablePatch, match="own listing"):
+            source.read(stranger)

@@ -1,0 +1,27 @@
+"""The SHA-256 of a small set of drawn patches; run as a program it prints it."""
+
+import hashlib
+
+from morefromless.sources.synthetic import Synthetic
+from morefromless.synthesis import DRAWINGS, Chance, Patient, draw
+
+
+def digest() -> str:
+    """Every class, three sizes, both controls: images, instances and types."""
+    found = hashlib.sha256()
+    for number, name in enumerate(DRAWINGS):
+        for size in (16, 64, 150):
+            patient = Patient.drawn(Chance(11, 0, number))
+            tissue = draw(name, patient, Chance(11, 1, number), size)
+            found.update(tissue.image.tobytes())
+            found.update(tissue.instances.astype("<u2").tobytes() + tissue.types.tobytes())
+    for control in ("positive", "negative"):
+        source = Synthetic(patches=8, patients=4, size=32, seed=7, control=control)
+        for item in source.items():
+            for name, image in sorted(source.read(item).items()):
+                found.update(f"{item.id} {item.label} {name}".encode() + image.tobytes())
+    return found.hexdigest()
+
+
+if __name__ == "__main__":
+    print(digest())

@@ -1,0 +1,39 @@
+"""Pairs: the same patch in every branch, and views that follow from seed, step and branch."""
+
+import numpy as np
+import torch
+
+from morefromless.data.store import Store
+from morefromless.pairs import Pair, derived_seed
+
+
+def _images(pair: Pair, tissue: Store) -> dict[str, torch.Tensor]:
+    rows = np.arange(6)
+    return pair.see({name: torch.from_numpy(tissue.array(name)[rows]) for name in pair.arrays})
+
+
+def test_branches_see_the_same_patches_each_in_its_way(tissue: Store) -> None:
+    pair = Pair({"primary": "downsample:4", "privileged": "full"}, "plain", 32)
+    seen = _images(pair, tissue)
+    # Means over 8 x 8 px blocks are all that is left of the full patch at 4 x 4 px.
+    blocks = torch.nn.functional.avg_pool2d(seen["privileged"], 8)
+    reduced = torch.nn.functional.interpolate(blocks, 32, mode="bilinear")
+    torch.testing.assert_close(seen["primary"], reduced)
+
+
+def test_views_follow_from_seed_step_and_branch(tissue: Store) -> None:
+    pair = Pair({"primary": "full", "twin": "full"}, "table-s1", 32)
+    images = _images(pair, tissue)
+    assert images["primary"] is images["twin"]  # a symmetric pair is seen once ...
+    first = pair.draw(images, seed=0, step=5)
+    again = pair.draw(images, seed=0, step=5)
+    assert torch.equal(first["primary"], again["primary"])
+    assert not torch.equal(first["primary"], first["twin"])  # ... and drawn twice
+    assert not torch.equal(first["primary"], pair.draw(images, seed=0, step=6)["primary"])
+    assert not torch.equal(first["primary"], pair.draw(images, seed=1, step=5)["primary"])
+
+
+def test_derived_seeds_do_not_collide() -> None:
+    made = {derived_seed(a, b, c) for a in range(10) for b in range(100) for c in range(3)}
+    assert len(made) == 3000
+    assert all(0 <= seed < 2**63 for seed in made)
