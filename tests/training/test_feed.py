@@ -69,5 +69,5 @@ def test_labels_belong_to_their_images(tissue: Store) -> None:
     feed = Feed(tissue, test, pair, torch.device("cpu"))
     batch = feed.__getitems__([3, 0])
     assert batch["label"].tolist() == tissue.labels[test[[3, 0]]].tolist()
-    stored = torch.from_numpy(np.asarray(tissue.arrays["he"][test[3]])).permute(2, 0, 1) / 255
+    stored = torch.from_numpy(np.array(tissue.array("he")[test[3]])).permute(2, 0, 1) / 255
     torch.testing.assert_close(feed.images(batch)["primary"][0], stored)
