@@ -79,7 +79,8 @@ def _readme(found: dict[str, Any]) -> str:
         for c in found["contrasts"]
         if c["primary"] == primary and c["name"].startswith("asymmetric - symmetric")
     ]
-    said = "; ".join(f"{v} with {s} weights" for v, s in zip(verdicts, ("shared", "independent")))
+    named = zip(verdicts, ("shared", "independent"), strict=True)
+    said = "; ".join(f"{verdict} with {sharing} weights" for verdict, sharing in named)
     lines += [
         "",
         "Other tissue, another network and a far smaller scale: the columns are not to be compared "
