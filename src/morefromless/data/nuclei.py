@@ -1,0 +1,118 @@
+"""Nuclei of a patch: which pixels are whose, and of what type each is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.schemes import Scheme, Told
+from morefromless.errors import UnreadablePatch
+
+MOST = 2**15 - 1
+"""Nuclei that one patch or tile can have: their numbers take 15 bits in the store."""
+
+ELSEWHERE = 0x80
+"""Bit of the second channel: a piece of a nucleus that another patch counts."""
+
+
+@dataclass(frozen=True)
+class Nuclei:
+    """The nuclei of one patch, in the order in which their file lists them.
+
+    `instances` (H, W) int32: 0 where there is no nucleus, else 1 ... M. `types` (M,) uint8: the
+    scheme's code of instance k at k - 1. `counted` (M,) bool: false for the pieces of nuclei that
+    a neighbouring patch of the same tile counts.
+    """
+
+    instances: npt.NDArray[np.int32]
+    types: npt.NDArray[np.uint8]
+    counted: npt.NDArray[np.bool_]
+
+    @property
+    def areas(self) -> npt.NDArray[np.int64]:
+        """(M,) pixels of each nucleus."""
+        return np.bincount(self.instances.ravel(), minlength=len(self.types) + 1)[1:]
+
+    @classmethod
+    def typed(
+        cls, instances: npt.NDArray[np.integer], told: Mapping[int, Told | None], scheme: Scheme
+    ) -> "Nuclei":
+        """Nuclei from an instance map with any positive ids, and what a file says of each id.
+
+        They are numbered in the order of `told`. Raises `UnreadablePatch` for ids without a type,
+        types without an instance, and types that the scheme lacks.
+        """
+        ids = np.unique(instances)
+        ids = ids[ids != 0]
+        if len(ids) and ids[0] < 0:
+            raise UnreadablePatch(f"negative instance: id {ids[0]}; number nuclei from 1")
+        if len(ids) > MOST:
+            raise UnreadablePatch(f"too many nuclei: {len(ids):,}; cut smaller tiles")
+        named = [number for number, kind in told.items() if kind is not None]
+        bare = sorted(set(ids.tolist()) - set(named))
+        if bare:
+            raise UnreadablePatch(f"instance without a type: {_some(bare)}; give each id a type")
+        empty = sorted(set(told) - set(ids.tolist()))
+        if empty:
+            raise UnreadablePatch(f"type without an instance: {_some(empty)}; no pixel has this id")
+        codes = np.array(
+            [scheme.code(kind) for kind in told.values() if kind is not None], np.uint8
+        )
+        values = np.append(0, ids)  # 0 may be absent: a patch that is nothing but nuclei
+        renumbered = np.zeros(len(values), np.int32)
+        renumbered[np.searchsorted(values, named)] = np.arange(1, len(named) + 1)
+        places = np.searchsorted(values, instances)
+        return cls(renumbered[places], codes, np.ones(len(codes), bool))
+
+    def encode(self) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) uint8 as the store holds it: type; high and low byte of the instance.
+
+        Reading such an image by nearest neighbour, or cutting it, leaves it sound. The top bit of
+        the high byte marks pieces that another patch counts.
+        """
+        numbers = np.append(0, np.arange(1, len(self.types) + 1)).astype(np.uint16)
+        high = (numbers >> 8).astype(np.uint8)
+        high[1:] |= np.where(self.counted, 0, ELSEWHERE).astype(np.uint8)
+        lut = np.stack([np.append(0, self.types), high, numbers & 0xFF], -1).astype(np.uint8)
+        coded: npt.NDArray[np.uint8] = lut[self.instances]
+        return coded
+
+    @classmethod
+    def decode(cls, coded: npt.NDArray[np.uint8]) -> "Nuclei":
+        """The nuclei of an image that `encode` made, numbered anew in the same order."""
+        bits = coded[..., 1].astype(np.int32) << 8 | coded[..., 2]
+        kinds, first, instances = np.unique(bits & MOST, return_index=True, return_inverse=True)
+        instances = instances.reshape(bits.shape).astype(np.int32)
+        if kinds[0] == 0:
+            first = first[1:]
+        else:
+            instances += 1  # a patch that is nothing but nuclei
+        types = coded[..., 0].ravel()[first]
+        return cls(instances, types, bits.ravel()[first] >> 15 == 0)
+
+
+def counted_at_home(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """An encoded tile (H, W, 3), marked for being cut into patches of `side` px from the top left.
+
+    The border rule: a nucleus is drawn in every patch that it reaches into, and counted in the one
+    that holds most of its pixels (of equal ones, the first in reading order). So every nucleus of
+    the tile is counted once, unless it lies wholly in what the last row and column leave over.
+    """
+    numbers = (coded[..., 1].astype(np.int64) << 8 | coded[..., 2]) & MOST
+    rows, columns = (extent // side for extent in numbers.shape)
+    inside = numbers[: rows * side, : columns * side]
+    patch = (np.arange(rows * side) // side)[:, None] * columns + np.arange(columns * side) // side
+    held = np.zeros((int(numbers.max()) + 1, max(1, rows * columns)), np.int32)
+    np.add.at(held, (inside, patch), 1)
+    away = held.argmax(1)[inside] != patch
+    marked = coded.copy()
+    marked[: rows * side, : columns * side, 1] |= np.where(
+        away & (inside > 0), ELSEWHERE, 0
+    ).astype(np.uint8)
+    return marked
+
+
+def _some(ids: list[int]) -> str:
+    shown = ", ".join(map(str, ids[:3]))
+    return shown if len(ids) <= 3 else f"{shown} and {len(ids) - 3} more"

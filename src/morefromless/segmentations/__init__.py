@@ -1,0 +1,52 @@
+"""Segmentations: file formats in which nuclei come. An open set.
+
+Each member reads one file, one image's nuclei, and says what the file says: which pixels belong to
+which nucleus, and what the file calls each one's type. What a type's name or number means is the
+scheme's business (`morefromless.data.schemes`), which image a file belongs to is
+`morefromless.ingest`'s. To add a format, add a file with one public class deriving from
+`Segmentation`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.schemes import Told
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What one file says.
+
+    `instances` (H, W) integers: 0 where there is no nucleus, else its id, any positive number.
+    `types` maps an id to what the file calls its type, in the file's order; None where the file
+    has a nucleus and no type for it.
+    """
+
+    instances: npt.NDArray[np.int32]
+    types: Mapping[int, Told | None]
+
+
+class Segmentation(ABC):
+    """One file format."""
+
+    suffixes: ClassVar[tuple[str, ...]]
+    """File endings that this format has, in lower case, such as `.json`."""
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a file with one of the suffixes is of this format; at most its head is read."""
+
+    @abstractmethod
+    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+        """The nuclei of an image of `shape` (height, width) px.
+
+        Called from several threads at once. Raises `UnreadablePatch` with a reason "kind: what;
+        what to do" where the file cannot be used; nothing in the file is ever executed.
+        """
