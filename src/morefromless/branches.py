@@ -57,10 +57,26 @@ class Branches(nn.Module):
     Which weights a name uses is in the parameter names: `shared.encoder...` or
     `primary.encoder...`. With shared weights each name still makes a pass of its own, so that
     BatchNorm normalises each modality by itself, as in the published implementations.
+
+    `channels` says how many each name's encoder sees, 3 where it is silent. Raises `ConfigError`
+    where shared weights would see different numbers.
     """
 
-    def __init__(self, names: tuple[str, ...], sharing: Sharing, encoder: str, width: int) -> None:
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        sharing: Sharing,
+        encoder: str,
+        width: int,
+        channels: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__()
+        seen = {name: (channels or {}).get(name, 3) for name in names}
+        if sharing == "shared" and len(set(seen.values())) > 1:
+            raise ConfigError(
+                f"Branches of {' and '.join(f'{n} channels' for n in seen.values())} cannot share "
+                "weights; choose --sharing independent, or another palette than one-hot."
+            )
         if len(set(names)) != len(names) or len(names) < 2:
             raise ConfigError(f"Branches need two or more different names, not {names}.")
         self.names = names
@@ -68,7 +84,7 @@ class Branches(nn.Module):
         keys = ("shared",) if sharing == "shared" else names
         self.own = nn.ModuleDict()
         for key in keys:
-            made = build_encoder(encoder)
+            made = build_encoder(encoder, seen.get(key, seen[names[0]]))
             self.own[key] = Branch(made, Expander(made.width, width))
 
     def __getitem__(self, name: str) -> Branch:
@@ -81,24 +97,27 @@ class Branches(nn.Module):
         return {name: self[name](images[name]) for name in self.names}
 
 
-def build_encoder(spec: str) -> Encoder:
+def build_encoder(spec: str, channels: int = 3) -> Encoder:
     """The encoder that `spec` names: a member of the open set, or a timm name by itself."""
     name = spec.partition(":")[0]
+    if channels != 3:
+        colons = 2 if "." in name and ":" in spec else 1  # package.module:Class:... or name:...
+        spec += f"{',' if spec.count(':') == colons else ':'}channels={channels}"
     if name in members(encoders, Encoder) or ("." in name and ":" in spec):
         return build(spec, encoders, Encoder)
     _, _, options = spec.partition(":")
     return build(f"timm:{name}" + (f",{options}" if options else ""), encoders, Encoder)
 
 
-def check_encoder(spec: str, size: int) -> int:
+def check_encoder(spec: str, size: int, channels: int = 3) -> int:
     """Build and try an encoder on two blank images of side `size`; its width.
 
     Finds before anything is trained what would otherwise end a run at its first step.
     """
-    encoder = build_encoder(spec).eval()
+    encoder = build_encoder(spec, channels).eval()
     try:
         with torch.no_grad():
-            made = encoder(torch.zeros(2, 3, size, size))
+            made = encoder(torch.zeros(2, channels, size, size))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(

@@ -49,6 +49,12 @@ COMMANDS = {
         "Train and evaluate every arm with several seeds; write the table and the figures. What is "
         "done already is not done again.",
     ),
+    "transfer": Command(
+        options.TransferOptions,
+        commands.transfer,
+        "Train every encoder of two modalities, paired and by itself, self-supervised and "
+        "supervised, and ask each every task, frozen: the paper's Table 2.",
+    ),
     "pretrain": Command(
         options.PretrainOptions,
         commands.pretrain,

@@ -12,6 +12,7 @@ from morefromless.options import (
     PretrainOptions,
     ProbeRunOptions,
     SuperviseOptions,
+    TransferOptions,
     ViewsOptions,
 )
 
@@ -20,7 +21,15 @@ def ingest(options: IngestOptions) -> None:
     """Decode a source into a store; the last line says what was kept and what was set aside."""
     from morefromless.ingest import ingest, open_source
 
-    source = open_source(options.source, options.group)
+    source = open_source(
+        options.source,
+        options.group,
+        unlabelled=options.unlabelled,
+        nuclei=options.nuclei,
+        nuclei_format=options.nuclei_format,
+        scheme=options.scheme,
+        cut=options.cut,
+    )
     report = ingest(
         source,
         options.store,
@@ -69,13 +78,16 @@ def probe(options: ProbeRunOptions) -> None:
 
     from morefromless.data.store import Store
     from morefromless.evaluation.evaluate import evaluate
+    from morefromless.labelling import labelled
     from morefromless.report.table import show_results
     from morefromless.runs import Run
 
     run = Run.open(options.run)
     store = Store.open(options.store or Path(run.options["store"]))
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
-    show_results(evaluate(run, store, options, device, progress=True), store, Console())
+    task = options.task or str(run.options.get("task", "tissue"))
+    results = evaluate(run, store, options, device, task=task, progress=True)
+    show_results(results, labelled(store, task), Console())
 
 
 def compare(options: CompareOptions) -> None:
@@ -87,6 +99,17 @@ def compare(options: CompareOptions) -> None:
     comparison = compare(options)
     written = [*write_tables(comparison, options.out), *write_figures(comparison, options.out)]
     show(comparison, Console())
+    print("\nWrote " + ", ".join(str(path) for path in written))
+
+
+def transfer(options: TransferOptions) -> None:
+    """Train and ask every encoder of Table 2, and write the table."""
+    from morefromless.comparison.transfer import transfer
+    from morefromless.report.transfer import show, write_tables
+
+    found = transfer(options)
+    written = write_tables(found, options.out)
+    show(found, Console())
     print("\nWrote " + ", ".join(str(path) for path in written))
 
 

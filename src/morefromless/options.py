@@ -23,7 +23,8 @@ class IngestOptions:
     """What is decoded, where to, and how it is split."""
 
     source: Positional[str]
-    """A folder of class folders or of NCT-CRC-HE-like names, a MedMNIST-style .npz file, or
+    """A folder of class folders or of NCT-CRC-HE-like names, a MedMNIST-style .npz file,
+    consep:FOLDER, pannuke:FOLDER, conic:FOLDER, or
     synthetic[:patches=900,patients=30,size=64,seed=0,control=none|positive|negative]."""
     store: Positional[Path]
     """Folder to write; it appears whole, when all is decoded, or not at all."""
@@ -40,6 +41,21 @@ class IngestOptions:
     """Side in px to store patches at (antialiased); by default as they are."""
     um_per_px: float | None = None
     """Magnification in µm per pixel, where the source does not know it."""
+    nuclei: Path | None = None
+    """Folder of nuclei segmentations, a file per image with the image's name: HoVer-Net .json or
+    .mat, CoNSeP or Lizard .mat, TIAToolbox .dat or .db, QuPath .geojson, instance and type label
+    images, .npy. `mfl segment` makes such a folder."""
+    nuclei_format: str = "auto"
+    """Format of those files: hovernet-json, mat, tiatoolbox-dat, tiatoolbox-db, label-images, npy,
+    geojson, geojson:convention=centres ...; auto asks each file."""
+    scheme: str = "pannuke"
+    """Types of those nuclei: pannuke, consep, consep-seven, conic, or a YAML file with name, types
+    (background first) and says (what your files say: type)."""
+    cut: int | None = None
+    """Side in px of the patches that larger tiles are cut to, side by side. A nucleus that a border
+    cuts is drawn in each patch and counted in the one that holds most of it."""
+    unlabelled: bool = False
+    """The folder's paths name no tissue classes; the nuclei alone pose a task."""
     strict: bool = False
     """Stop at the first patch that would be set aside."""
     seed: int = 0
@@ -62,6 +78,8 @@ class ViewsOptions:
     """Modality that is present in training only."""
     views: str = "table-s1"
     """Preset of augmentations: table-s1, authors or plain."""
+    task: str = "tissue"
+    """Task whose classes the rows are titled by: tissue or cell."""
     size: int = 224
     """Side in px of the images that the encoder sees."""
     draws: int = 3
@@ -131,7 +149,12 @@ class TrainingOptions(Recipe):
     out: Path
     """Folder of the run. A run that was interrupted there goes on; one that is done is kept."""
     primary: str = "downsample:7"
-    """Modality that is present at inference: downsample:7, full, full:ARRAY ..."""
+    """Modality that is present at inference: downsample:7, full, full:ARRAY, nuclei,
+    nuclei:palette=levels|raw|one-hot|colour,types=6 ..."""
+    task: str = "tissue"
+    """What is predicted of a patch: tissue, or cell[:by=number|area,ties=first|lowest,
+    untyped=count|exclude], the type of most of its nuclei. Supervised arms learn it, probes and
+    curves ask it; self-supervised training sees no labels."""
     seed: int = 0
     """Initialisation, order of the patches and views all follow from it."""
     devices: int = 1
@@ -214,6 +237,9 @@ class ProbeRunOptions(ProbeOptions):
 
     run: Positional[Path]
     """Folder of a finished run."""
+    task: str | None = None
+    """What is asked; by default the run's own task. A supervised run answers its own task with its
+    own head, and any other with a probe, as every run."""
     store: Path | None = None
     """Where its store is, if it has moved."""
     device: Device = "auto"
@@ -230,6 +256,10 @@ class CompareOptions(Recipe):
     """Modalities that are present at inference, one comparison each."""
     privileged: str = "full"
     """Modality that is present in training only."""
+    task: str = "tissue"
+    """What is predicted of a patch: tissue, or cell[:by=number|area,ties=first|lowest,
+    untyped=count|exclude], the type of most of its nuclei. Supervised arms learn it, probes and
+    curves ask it; self-supervised training sees no labels."""
     seeds: int = 3
     """Runs of each arm, with seeds 0, 1, ..."""
     sharing: tuple[Sharing, ...] = ("shared", "independent")
@@ -262,6 +292,51 @@ class CompareOptions(Recipe):
                 f"'{self.privileged}' is both --primary and --privileged, so no pair would be "
                 "asymmetric; give two different modalities."
             )
+
+    @property
+    def probe(self) -> ProbeOptions:
+        return ProbeOptions(standardise=self.standardise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferOptions(Recipe):
+    """Which encoders of two modalities are trained, and what each is asked."""
+
+    out: Path = Path("runs/transfer")
+    """Folder for the runs and the table; what is done there is not done again."""
+    modalities: tuple[str, str] = ("nuclei", "full")
+    """The two, sparse and dense; each is asymmetric training's partner of the other."""
+    tasks: tuple[str, ...] = ("tissue", "cell")
+    """What every encoder is asked, and what supervised ones are trained on: tissue, cell, or
+    cell:by=area,ties=lowest,untyped=exclude ..."""
+    objectives: tuple[str, ...] = ("vicreg", "simclr")
+    """Self-supervised methods."""
+    seeds: int = 3
+    """Runs of each encoder, with seeds 0, 1, ..."""
+    sharing: tuple[Sharing, ...] = ("independent", "shared")
+    """Weights of the branches: one set, or one each. The paper's asymmetric columns are
+    independent and its symmetric ones shared; both of both, so that sharing is no confound."""
+    width: int = 8192
+    """Width of the expander and of the embeddings."""
+    supervised_epochs: int = 0
+    """Epochs of the supervised encoders; 0 is as many as the others."""
+    standardise: bool = False
+    """Bring each feature to unit variance for the probe. The paper does not; without it the probe
+    of an encoder with small features underfits."""
+    jobs: int = 0
+    """Runs side by side; 0 is one a CPU core, or one where there is a GPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("seeds", "width"):
+            _at_least(1, name, getattr(self, name))
+        for name in ("supervised_epochs", "jobs"):
+            _at_least(0, name, getattr(self, name))
+        for name in ("tasks", "objectives", "sharing"):
+            if not getattr(self, name):
+                raise ConfigError(f"--{name} needs at least one value.")
+        if len(set(self.modalities)) < 2:
+            raise ConfigError("--modalities are both the same, so nothing is paired; give two.")
 
     @property
     def probe(self) -> ProbeOptions:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from morefromless import modalities, views
+from morefromless.data.store import Store
 from morefromless.modalities import Modality
 from morefromless.specs import build
 from morefromless.views import Views
@@ -31,12 +32,22 @@ class Pair:
         return tuple(self.modalities)
 
     @property
+    def channels(self) -> dict[str, int]:
+        """Channels that each branch's encoder sees."""
+        return {name: seen.channels for name, seen in self.modalities.items()}
+
+    def check(self, store: Store) -> None:
+        """Raise `DataError` or `ConfigError` where a modality cannot be had of this store."""
+        for seen in self.modalities.values():
+            seen.check(store)
+
+    @property
     def arrays(self) -> frozenset[str]:
         """The stored arrays that the modalities read."""
         return frozenset(seen.array for seen in self.modalities.values())
 
     def see(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Stored arrays (B, H, W, 3) uint8 -> what each branch sees, (B, 3, S, S) in [0, 1]."""
+        """Stored arrays (B, H, W, 3) uint8 -> what each branch sees, (B, C, S, S) in [0, 1]."""
         images: dict[Modality, Tensor] = {}  # a symmetric pair is seen once
         for seen in self.modalities.values():
             if seen not in images:
@@ -53,7 +64,8 @@ class Pair:
         for number, (name, batch) in enumerate(images.items()):
             generator = torch.Generator(device=batch.device)
             generator.manual_seed(derived_seed(seed, step, number))
-            drawn[name] = self.views.draw(batch, generator)
+            labels = self.modalities[name].labels
+            drawn[name] = (self.views.draw_labels if labels else self.views.draw)(batch, generator)
         return drawn
 
 

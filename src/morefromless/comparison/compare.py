@@ -14,6 +14,7 @@ from morefromless.comparison.plan import Planned, plan
 from morefromless.comparison.results import Contrast, Row, contrasts, evaluate_all, rows
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
+from morefromless.labelling import labelled
 from morefromless.objectives import Objective
 from morefromless.options import CompareOptions
 from morefromless.pairs import modality, preset
@@ -43,19 +44,21 @@ def compare(options: CompareOptions) -> Comparison:
     Raises `ConfigError` or `DataError` before anything is trained where the options or the store
     cannot work.
     """
-    store = Store.open(options.store)
+    stored = Store.open(options.store)
+    store = labelled(stored, options.task)
     if not len(store.indices("test")):
         raise ConfigError(f"{store.path} has no test patches; ingest it with --split random.")
-    for seen in (*options.primary, options.privileged):
-        store.array(modality(seen).array)
+    for spec in (*options.primary, options.privileged):
+        seen = modality(spec)
+        seen.check(store)
+        check_encoder(options.encoder, options.size, seen.channels)
     build(options.objective, objectives, Objective)
     preset(options.views)
-    check_encoder(options.encoder, options.size)
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     planned = plan(options, store.hash)
     execute(planned, options.jobs)
     evaluated = list(
-        tqdm(evaluate_all(planned, store, options, device), total=len(planned), desc="probes",
+        tqdm(evaluate_all(planned, stored, options, device), total=len(planned), desc="probes",
              unit="run", leave=False, dynamic_ncols=True)
     )  # fmt: skip
     return Comparison(
@@ -63,7 +66,7 @@ def compare(options: CompareOptions) -> Comparison:
         planned=planned,
         rows=rows(evaluated, store),
         contrasts=contrasts(evaluated, store),
-        floors=floors(store, options, device),
+        floors=floors(store, (*options.primary, options.privileged), options.task, options, device),
         classes=store.classes,
         patches={s: len(store.indices(s)) for s in ("train", "val", "test")},
         caveats=list(store.caveats),

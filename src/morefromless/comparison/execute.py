@@ -4,16 +4,27 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Protocol
 
 import torch
 from tqdm import tqdm
 
-from morefromless.comparison.plan import Planned
 from morefromless.errors import MoreFromLessError, TrainingError
-from morefromless.options import PretrainOptions
+from morefromless.options import PretrainOptions, SuperviseOptions
+from morefromless.runs import Run
 from morefromless.training.pretrain import pretrain
 from morefromless.training.progress import BAR_POSITION
 from morefromless.training.supervised import supervise
+
+
+class Planned(Protocol):
+    """A run that is wanted, and the options that train it."""
+
+    @property
+    def options(self) -> PretrainOptions | SuperviseOptions: ...
+
+    @property
+    def run(self) -> Run: ...
 
 
 def execute(planned: Sequence[Planned], jobs: int) -> None:

@@ -16,7 +16,7 @@ from morefromless.evaluation.evaluate import evaluate_random
 from morefromless.evaluation.floors import Floor, floor
 from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import accuracy
-from morefromless.options import CompareOptions
+from morefromless.options import CompareOptions, TransferOptions
 from morefromless.pairs import modality
 from morefromless.runs import file_name
 
@@ -34,26 +34,32 @@ class FloorRow:
     """One a seed for the random encoder, else one."""
 
 
-def floors(store: Store, options: CompareOptions, device: str) -> list[FloorRow]:
-    """Every floor on every primary modality, and on the privileged one; kept under `out/floors`.
+def floors(
+    store: Store,
+    modalities: Sequence[str],
+    task: str,
+    options: CompareOptions | TransferOptions,
+    device: str,
+) -> list[FloorRow]:
+    """Every floor on every modality for a store labelled with `task`; kept under `out/floors`.
 
     Colours are those of the modality at its own resolution, so that `downsample:7` has the 49
     colours that it has.
     """
     folder = options.out / "floors"
     made = []
-    asked = [(seen, name) for seen in (*options.primary, options.privileged)
-             for name in (*FLOORS, "random encoder")]  # fmt: skip
+    also = "" if task == "tissue" else f"-{file_name(task)}"
+    asked = [(seen, name) for seen in modalities for name in (*FLOORS, "random encoder")]
     for seen, name in tqdm(asked, desc="floors", unit="floor", leave=False, dynamic_ncols=True):
         if name == "random encoder":
             predictions = np.stack([
                 evaluate_random(folder / f"{file_name(seen)}-s{seed}", options.encoder, seen,
-                                options.size, seed, store, options.probe, device)
+                                options.size, seed, store, options.probe, device, task)
                 .probabilities.argmax(1)
                 for seed in range(options.seeds)
             ])  # fmt: skip
         else:
-            path = folder / f"{file_name(seen)}-{name}.json"
+            path = folder / f"{file_name(seen)}-{name}{also}.json"
             predictions = _kept(path, store, lambda seen=seen, name=name: floor(  # type: ignore[misc]
                 name, _colours(store, seen), store.labels, train=store.indices("train"),
                 test=store.indices("test"), classes=len(store.classes),
@@ -89,7 +95,7 @@ def _colours(store: Store, seen: str) -> npt.NDArray[np.uint8]:
     stored = store.array(how.array)
     side = stored.shape[1]
     resolution = how.resolution(side)
-    if resolution == side:
+    if resolution == side and not how.labels:
         return stored
     made = np.empty((len(stored), resolution, resolution, 3), np.uint8)
     rows: Sequence[npt.NDArray[np.int64]] = np.array_split(
@@ -97,5 +103,5 @@ def _colours(store: Store, seen: str) -> npt.NDArray[np.uint8]:
     )
     for part in rows:
         images = how.see(torch.from_numpy(np.asarray(stored[part])), resolution)
-        made[part] = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        made[part] = (how.picture(images) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return made

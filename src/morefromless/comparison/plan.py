@@ -67,7 +67,7 @@ def _arms(primary: str, sharing: Sequence[Sharing]) -> list[Arm]:
 
 def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> Planned:
     common: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(Recipe)}
-    common |= {"primary": arm.primary, "seed": seed, "out": Path()}
+    common |= {"primary": arm.primary, "task": options.task, "seed": seed, "out": Path()}
     made: PretrainOptions | SuperviseOptions
     if arm.kind == "supervised":
         common["epochs"] = options.supervised_epochs or options.epochs
@@ -83,7 +83,8 @@ def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> P
             objective=options.objective,
             width=options.width,
         )
-    key = key_of(kind, made, store_hash, INCIDENTAL)
+    unseen = {"task"} if kind == "pretrain" else set()  # no labels, so no other run
+    key = key_of(kind, made, store_hash, INCIDENTAL | unseen)
     words = [arm.kind, *([arm.sharing] if arm.sharing else []), file_name(arm.primary), f"s{seed}"]
     where = options.out / "runs" / "-".join([*words, key[:6]])
     return Planned(arm, seed, replace(made, out=where))

@@ -16,6 +16,7 @@ from morefromless.evaluation.metrics import accuracy, balanced_accuracy, macro_f
 from morefromless.evaluation.paired import McNemar, SignFlip, holm, mcnemar, sign_flip
 from morefromless.options import CompareOptions, Sharing
 from morefromless.pairs import modality
+from morefromless.runs import Run
 
 RISING = 0.01
 """An arm is called still rising where the last quarter of its curve lies so much higher, on
@@ -51,6 +52,15 @@ class Row:
     """Whether a seed's curve was still rising at the end; None where none was drawn."""
 
 
+def verdict(difference: Interval, holm_p: float) -> Verdict:
+    """Better or worse only where both the interval and the corrected test say so."""
+    if holm_p < 0.05 and difference.low > 0:
+        return "better"
+    if holm_p < 0.05 and difference.high < 0:
+        return "worse"
+    return "no difference shown"
+
+
 @dataclass(frozen=True)
 class Contrast:
     """Two arms on the same modality and the same test patches; `difference` is a minus b."""
@@ -68,12 +78,7 @@ class Contrast:
 
     @property
     def verdict(self) -> Verdict:
-        """Better or worse only where both the interval and the corrected test say so."""
-        if self.holm_p < 0.05 and self.difference.low > 0:
-            return "better"
-        if self.holm_p < 0.05 and self.difference.high < 0:
-            return "worse"
-        return "no difference shown"
+        return verdict(self.difference, self.holm_p)
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def evaluate_all(
 ) -> Iterator[Evaluated]:
     """Evaluate run after run; what was evaluated before is read back."""
     for one in planned:
-        yield Evaluated(one, evaluate(one.run, store, options.probe, device))
+        yield Evaluated(one, evaluate(one.run, store, options.probe, device, task=options.task))
 
 
 def rows(evaluated: Sequence[Evaluated], store: Store) -> list[Row]:
@@ -129,7 +134,7 @@ def _row(arm: Arm, branch: str, found: list[tuple[Planned, Result]], store: Stor
         ece=float(np.mean([result.scores.ece for result in results])),
         recall=_mean_recall(results),
         confusion=_summed([result.scores.confusion for result in results]),
-        rising=_rising([planned for planned, _ in found], branch),
+        rising=curve_rises([(planned.run, branch) for planned, _ in found]),
     )
 
 
@@ -200,17 +205,18 @@ def _summed(matrices: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int,
     return tuple(tuple(int(n) for n in row) for row in np.sum(np.array(matrices), axis=0))
 
 
-def curve_of(planned: Planned, branch: str) -> pd.DataFrame | None:
+def curve_of(run: Run, branch: str) -> pd.DataFrame | None:
     """A run's learning curve (step, accuracy) of one branch, where one was drawn."""
-    path = planned.run.path / "curve.csv"
+    path = run.path / "curve.csv"
     if not path.is_file():
         return None
     points = pd.read_csv(path)
     return points[points["branch"] == branch][["step", "accuracy"]].reset_index(drop=True)
 
 
-def _rising(planned: Sequence[Planned], branch: str) -> bool | None:
-    curves = [curve for one in planned if (curve := curve_of(one, branch)) is not None]
+def curve_rises(branches: Sequence[tuple[Run, str]]) -> bool | None:
+    """Whether the mean curve of several runs' branches still rose; None where it is not known."""
+    curves = [curve for one in branches if (curve := curve_of(*one)) is not None]
     if not curves or min(map(len, curves)) < 8:
         return None
     mean = np.mean([curve["accuracy"].to_numpy()[: min(map(len, curves))] for curve in curves], 0)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +54,25 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
     Accepted: RGB, palettes, and RGBA that is opaque everywhere, for these lose nothing. Raises
     `UnreadablePatch` for everything else; the words before the colon name the kind of reason.
     """
+    with opened(path) as image:
+        _refuse_kind(image)
+        return _rgb(image)
+
+
+def image_shape(path: Path) -> tuple[int, int]:
+    """Height and width in px from an image's header. Raises `UnreadablePatch` as `read_rgb`."""
+    with opened(path) as image:
+        return image.height, image.width
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """An image file of one of `FORMATS`; what goes wrong inside is an `UnreadablePatch` too."""
     try:
         if path.stat().st_size == 0:
             raise UnreadablePatch("empty file: 0 bytes; fetch it again")
         with Image.open(path, formats=FORMATS) as image:
-            _refuse_kind(image)
-            return _rgb(image)
+            yield image
     except UnreadablePatch:
         raise
     except UnidentifiedImageError as error:

@@ -1,13 +1,18 @@
 """Nuclei of a patch: which pixels are whose, and of what type each is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from morefromless.data.schemes import Scheme, Told
 from morefromless.errors import UnreadablePatch
+
+ARRAY = "nuclei"
+"""Name of the array of a store, or of a source, that holds label images."""
 
 MOST = 2**15 - 1
 """Nuclei that one patch or tile can have: their numbers take 15 bits in the store."""
@@ -81,15 +86,14 @@ class Nuclei:
     @classmethod
     def decode(cls, coded: npt.NDArray[np.uint8]) -> "Nuclei":
         """The nuclei of an image that `encode` made, numbered anew in the same order."""
-        bits = coded[..., 1].astype(np.int32) << 8 | coded[..., 2]
-        kinds, first, instances = np.unique(bits & MOST, return_index=True, return_inverse=True)
-        instances = instances.reshape(bits.shape).astype(np.int32)
-        if kinds[0] == 0:
-            first = first[1:]
-        else:
-            instances += 1  # a patch that is nothing but nuclei
-        types = coded[..., 0].ravel()[first]
-        return cls(instances, types, bits.ravel()[first] >> 15 == 0)
+        marked, numbers = _numbers(coded)
+        present = np.bincount(numbers.ravel(), minlength=1) > 0
+        present[0] = False
+        renumbered = (np.cumsum(present) * present).astype(np.int32)
+        types, counted = np.zeros(len(present), np.uint8), np.zeros(len(present), bool)
+        types[numbers] = coded[..., 0]  # every pixel of a nucleus says the same
+        counted[numbers] = ~marked
+        return cls(renumbered[numbers], types[present], counted[present])
 
 
 def counted_at_home(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
@@ -99,7 +103,7 @@ def counted_at_home(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.u
     that holds most of its pixels (of equal ones, the first in reading order). So every nucleus of
     the tile is counted once, unless it lies wholly in what the last row and column leave over.
     """
-    numbers = (coded[..., 1].astype(np.int64) << 8 | coded[..., 2]) & MOST
+    _, numbers = _numbers(coded)
     rows, columns = (extent // side for extent in numbers.shape)
     inside = numbers[: rows * side, : columns * side]
     patch = (np.arange(rows * side) // side)[:, None] * columns + np.arange(columns * side) // side
@@ -111,6 +115,38 @@ def counted_at_home(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.u
         away & (inside > 0), ELSEWHERE, 0
     ).astype(np.uint8)
     return marked
+
+
+def census(stored: npt.NDArray[np.uint8]) -> pd.DataFrame:
+    """The nuclei of encoded patches (N, H, W, 3): a row each, in order of patch and number.
+
+    Columns: `patch` (its row in the store), `type` (the scheme's code), `area` (px in this patch)
+    and `counted` (false where a neighbouring patch of the same tile counts it).
+    """
+    found = []
+    for coded in stored:
+        nuclei = Nuclei.decode(np.asarray(coded))
+        found.append((nuclei.types, nuclei.areas, nuclei.counted))
+    return pd.DataFrame(
+        {
+            "patch": np.repeat(np.arange(len(found)), [len(types) for types, _, _ in found]),
+            "type": _joined([types for types, _, _ in found], np.uint8),
+            "area": _joined([areas for _, areas, _ in found], np.int32),
+            "counted": _joined([counted for _, _, counted in found], np.bool_),
+        }
+    )
+
+
+def _joined(parts: Sequence[npt.NDArray[Any]], kind: type) -> npt.NDArray[Any]:
+    return np.concatenate([np.empty(0, kind), *parts]).astype(kind)
+
+
+def _numbers(
+    coded: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int32]]:
+    """Of every pixel: whether another patch counts its nucleus, and the nucleus' number."""
+    bits = (coded[..., 1].astype(np.int32) << 8) | coded[..., 2]
+    return bits > MOST, bits & MOST
 
 
 def _some(ids: list[int]) -> str:

@@ -13,6 +13,10 @@ Told = int | str
 """What a file says a nucleus is: a number or a name."""
 
 
+def _folded(name: str) -> str:
+    return " ".join(name.replace("_", " ").lower().split())
+
+
 @dataclass(frozen=True)
 class Scheme:
     """Types by their codes: code k is `types[k]`, and 0 is none, or a nucleus without a type.
@@ -48,7 +52,7 @@ class Scheme:
             told = int(name) if name.isascii() and name.isdigit() else told
         # A mapping that speaks of numbers says all of them: another one is a mistake.
         numbered = any(isinstance(key, int) for key in self.says)
-        if isinstance(told, int) and (told == 0 or 0 <= told < len(self.types) and not numbered):
+        if isinstance(told, int) and (told == 0 or (0 <= told < len(self.types) and not numbered)):
             return told
         raise UnreadablePatch(
             f"type outside the scheme: '{told}' is not in {self.name} ({', '.join(self.types)}); "
@@ -122,7 +126,3 @@ def scheme_of(name: str) -> Scheme:
             f"{path} is not a scheme ({error}); it should hold name, types (a list, background "
             "first) and says (what your files say: type)."
         ) from error
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.replace("_", " ").lower().split())

@@ -3,11 +3,14 @@
 meta.json         datasheet, classes in order, arrays, split rule, counts, caveats, hash
 patches.parquet   one row per patch: id, label, split, group, um_per_px, origin, hash
 he.npy            (N, H, W, 3) uint8, memory-mapped; one such file per array
+nuclei.npy        likewise, a label image of nuclei (`data.nuclei`), where they are known
+nuclei.parquet    one row per nucleus and patch: patch, type, area, counted
 set_aside.csv     id, origin and reason of what was not taken
 """
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from morefromless.data.schemes import Scheme
 from morefromless.errors import DataError
 
 FORMAT = 1
@@ -65,6 +69,29 @@ class Store:
         return tuple(self.meta["classes"])
 
     @property
+    def scheme(self) -> Scheme:
+        """Types of the nuclei. Raises `DataError` where no nuclei are known."""
+        told = self.meta.get("scheme")
+        if told is None:
+            raise DataError(
+                f"{self.path} holds no nuclei; ingest again with --nuclei SEGMENTATIONS, which "
+                "mfl segment can make."
+            )
+        return Scheme(told["name"], tuple(told["types"]))
+
+    @cached_property
+    def nuclei(self) -> pd.DataFrame:
+        """A row per nucleus: patch, type, area, counted (`data.nuclei.census`).
+
+        Raises `DataError` where no nuclei are known.
+        """
+        assert self.scheme
+        try:
+            return pd.read_parquet(self.path / "nuclei.parquet")
+        except (OSError, ValueError) as error:
+            raise _damaged(self.path, "nuclei.parquet") from error
+
+    @property
     def side(self) -> int:
         """Height and width of the patches in pixels."""
         return int(next(iter(self.arrays.values())).shape[1])
@@ -94,6 +121,11 @@ class Store:
         """(N,) class of each patch, an index into `classes`."""
         codes = pd.Categorical(self.table["label"], categories=self.classes).codes
         return codes.astype(np.int64)
+
+    def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":
+        """The same patches under other labels (N,), indices into `classes`."""
+        table = self.table.assign(label=np.asarray(classes, dtype=object)[labels])
+        return Store(self.path, {**self.meta, "classes": list(classes)}, table, self.arrays)
 
     def array(self, name: str) -> npt.NDArray[np.uint8]:
         """One of the arrays. Raises `DataError` that names those there are."""

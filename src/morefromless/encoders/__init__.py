@@ -16,4 +16,8 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) float32 in [0, 1] -> (B, width). Input normalisation happens inside."""
+        """(B, C, S, S) float32 in [0, 1] -> (B, width). Input normalisation happens inside.
+
+        C is 3 but for modalities that say otherwise; an encoder for those takes a parameter
+        `channels`.
+        """

@@ -21,13 +21,19 @@ class Timm(Encoder):
     `resnet50:pretrained=true` asks timm for its weights, which may download them;
     `resnet50:weights=/path/to/file.safetensors` loads a local file and never touches the network.
     Images in [0, 1] are normalised with the mean and standard deviation of timm's configuration
-    of the model. timm's ResNet-50 is v1.5 (stride in the 3 x 3 convolution); the authors' is
-    Keras' v1 (`docs/architecture.md`, "Departures").
+    of the model, averaged where `channels` is not 3. timm's ResNet-50 is v1.5 (stride in the 3 x 3
+    convolution); the authors' is Keras' v1 (`docs/architecture.md`, "Departures").
 
     Raises `ConfigError` for an unknown name (with near ones) and for weights that do not fit.
     """
 
-    def __init__(self, name: str, pretrained: bool = False, weights: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        pretrained: bool = False,
+        weights: Path | None = None,
+        channels: int = 3,
+    ) -> None:
         super().__init__()
         if not timm.is_model(name.partition(".")[0]):
             near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
@@ -38,7 +44,7 @@ class Timm(Encoder):
         options: dict[str, Any] = {"dynamic_img_size": True} if _takes_any_size(name) else {}
         try:
             self.network: nn.Module = timm.create_model(
-                name, pretrained=pretrained, num_classes=0, **options
+                name, pretrained=pretrained, num_classes=0, in_chans=channels, **options
             )
         except (RuntimeError, OSError) as error:
             raise ConfigError(
@@ -56,10 +62,12 @@ class Timm(Encoder):
         self.std: Tensor
         for key in ("mean", "std"):
             values = torch.tensor(config[key]).view(1, -1, 1, 1)  # type: ignore[index]
+            if channels != values.shape[1]:
+                values = values.mean().expand(1, channels, 1, 1).clone()
             self.register_buffer(key, values, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> (B, width)."""
+        """(B, channels, S, S) in [0, 1] -> (B, width)."""
         features: Tensor = self.network((images - self.mean) / self.std)
         return features
 

@@ -17,10 +17,11 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.features import extract, kept
 from morefromless.evaluation.metrics import Scores, score
 from morefromless.evaluation.probes import LinearProbe, fit_linear_probe
+from morefromless.labelling import labelled
 from morefromless.modalities import Modality
 from morefromless.options import ProbeOptions
 from morefromless.pairs import modality
-from morefromless.runs import Run
+from morefromless.runs import Run, file_name
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ class Result:
 
 
 def evaluate(
-    run: Run, store: Store, probe: ProbeOptions, device: str = "cpu", *, progress: bool = False
-) -> list[Result]:
+    run: Run, store: Store, probe: ProbeOptions, device: str = "cpu", *,
+    task: str | None = None, progress: bool = False,
+) -> list[Result]:  # fmt: skip
     """Every branch of a finished run on its own modality; what was done before is read back.
 
     Branches of a self-supervised run get the probe; a supervised run is scored by its own head,
-    as in the paper, and is not probed.
+    as in the paper, where the task (by default the run's) is its own, and probed on any other.
     """
     record = run.record
     if record["store_hash"] != store.hash:
@@ -49,16 +51,21 @@ def evaluate(
             "that it was made from."
         )
     options = run.options
+    own = str(options.get("task", "tissue"))
+    asked = own if task is None else task
+    branches = trained(run, store)
+    store = labelled(store, asked)
+    also = "" if asked == "tissue" else f"-{file_name(asked)}"
     results = []
-    for branch, (encoder, head, seen) in trained(run, len(store.classes)).items():
+    for branch, (encoder, head, seen) in branches.items():
         folder = run.path / "features"
         maker = _Maker(encoder, store, modality(seen), int(options["size"]), device,
                        f"features of {branch}" if progress else None)  # fmt: skip
-        if head is not None:
-            name = f"{branch}-head"
+        if head is not None and asked == own:
+            name = f"{branch}-head{also}"
             fitted = LinearProbe(head.weight.detach(), head.bias.detach())
         else:
-            name = f"{branch}-{probe.name}"
+            name = f"{branch}-{probe.name}{also}"
             fitted = None
         results.append(
             scored(run.path, name, branch, seen, store, maker, folder / branch, fitted, probe,
@@ -91,13 +98,15 @@ class _Maker:
 
 def evaluate_random(
     folder: Path, encoder: str, seen: str, size: int, seed: int, store: Store,
-    probe: ProbeOptions, device: str = "cpu",
+    probe: ProbeOptions, device: str = "cpu", task: str = "tissue",
 ) -> Result:  # fmt: skip
-    """The floor of an untrained encoder through the same probe."""
+    """The floor of an untrained encoder through the same probe, `store` being labelled so."""
     torch.manual_seed(seed)
-    maker = _Maker(build_encoder(encoder), store, modality(seen), size, device, None)
+    how = modality(seen)
+    maker = _Maker(build_encoder(encoder, how.channels), store, how, size, device, None)
     folder.mkdir(parents=True, exist_ok=True)
-    return scored(folder, f"random-{probe.name}", "primary", seen, store, maker,
+    also = "" if task == "tissue" else f"-{file_name(task)}"
+    return scored(folder, f"random-{probe.name}{also}", "primary", seen, store, maker,
                   folder / "features" / "random", None, probe, seed)  # fmt: skip
 
 
@@ -139,11 +148,13 @@ def scored(
     return Result(branch, seen, scores, probabilities)
 
 
-def trained(run: Run, classes: int) -> dict[str, tuple[Encoder, nn.Linear | None, str]]:
+def trained(run: Run, store: Store) -> dict[str, tuple[Encoder, nn.Linear | None, str]]:
     """Branch name to (encoder with its trained weights, its own head if any, what it sees)."""
     options = run.options
     if run.record["kind"] == "supervise":
-        encoder = build_encoder(_untrained(options["encoder"]))
+        classes = len(labelled(store, str(options.get("task", "tissue"))).classes)
+        channels = modality(options["primary"]).channels
+        encoder = build_encoder(_untrained(options["encoder"]), channels)
         network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(encoder.width, classes)})
         run.load_into(network)
         head = network["head"]
@@ -153,11 +164,15 @@ def trained(run: Run, classes: int) -> dict[str, tuple[Encoder, nn.Linear | None
         raise ConfigError(f"{run.path} is a run of kind '{run.record['kind']}', not to be probed.")
     asymmetric = options["arm"] == "asymmetric"
     names = ("primary", "privileged") if asymmetric else ("primary", "twin")
-    branches = Branches(names, options["sharing"], _untrained(options["encoder"]), options["width"])
-    run.load_into(nn.ModuleDict({"branches": branches}))
     seen = {"primary": options["primary"]}
     if asymmetric:
         seen["privileged"] = options["privileged"]
+    first = modality(options["primary"]).channels
+    channels_of = {**dict.fromkeys(names, first),
+                   **{name: modality(what).channels for name, what in seen.items()}}  # fmt: skip
+    branches = Branches(names, options["sharing"], _untrained(options["encoder"]),
+                        options["width"], channels_of)  # fmt: skip
+    run.load_into(nn.ModuleDict({"branches": branches}))
     return {name: (branches[name].encoder, None, what) for name, what in seen.items()}
 
 

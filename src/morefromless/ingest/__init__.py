@@ -68,7 +68,7 @@ def ingest(
     destination = Path(destination)
     items = source.items()
     datasheet = source.datasheet()
-    listing.check(items, datasheet.title, split)
+    listing.check(items, datasheet, split)
     made_from = {"listing": listing.fingerprint(items, datasheet), **asdict(options)}
     del made_from["strict"]  # it stops an ingest and never changes one
     work = destination.with_name(f"{destination.name}.partial")
@@ -151,7 +151,7 @@ def _make(
             _write(shown, items, work, plan.shape, journal, options.strict)
         datasheet = source.datasheet()
         scale = options.um_per_px or datasheet.um_per_px
-        made = select(items, journal.entries, plan.shape, scale, options)
+        made = select(items, journal.entries, plan.shape, scale, options, datasheet.scheme is None)
         finished = finish(work, made, plan.shape, datasheet, made_from)
         with atomic.explaining(destination):
             finished.rename(destination)

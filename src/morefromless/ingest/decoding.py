@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from morefromless.data.nuclei import ARRAY
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import Item, Source
 
@@ -127,7 +128,7 @@ def _fit(index: int, read: Read, shape: Shape) -> Decoded:
         return Decoded(index, {}, reason=reason)
     if tuple(sorted(read)) != shape.arrays:
         return Decoded(index, {}, reason=f"other arrays: {', '.join(sorted(read))}")
-    arrays = {name: _resized(array, shape.side) for name, array in read.items()}
+    arrays = {name: _resized(array, shape.side, name == ARRAY) for name, array in read.items()}
     return Decoded(index, arrays, side, patch_hash(arrays))
 
 
@@ -135,10 +136,13 @@ def _side(arrays: Arrays) -> int:
     return int(next(iter(arrays.values())).shape[0])
 
 
-def _resized(array: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Area averages when shrinking, bicubic when growing."""
+def _resized(array: npt.NDArray[np.uint8], side: int, labels: bool) -> npt.NDArray[np.uint8]:
+    """Area averages when shrinking, bicubic when growing; the nearest pixel of a label image."""
     if array.shape[0] == side:
         return array
+    if labels:
+        nearest = ((np.arange(side) + 0.5) * array.shape[0] / side).astype(np.intp)
+        return np.ascontiguousarray(array[nearest[:, None], nearest])
     shrinks = side < array.shape[0]
     how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
     # In float32, for on bytes Pillow rounds once per direction, upwards.

@@ -1,13 +1,14 @@
 """From decoded rows to a store: gaps closed, tables written."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import morefromless
 from morefromless.data import atomic
+from morefromless.data.nuclei import ARRAY, census
 from morefromless.data.store import COLUMNS, FORMAT, content_hash, kinds
 from morefromless.ingest.decoding import Shape
 from morefromless.ingest.rows import Rows
@@ -48,6 +49,10 @@ def finish(
         rows.close()
     with atomic.replacing(folder / "patches.parquet") as temporary:
         table.to_parquet(temporary, index=False)
+    if ARRAY in shape.arrays:
+        stored = np.load(folder / f"{ARRAY}.npy", mmap_mode="r", allow_pickle=False)
+        with atomic.replacing(folder / "nuclei.parquet") as temporary:
+            census(stored).to_parquet(temporary, index=False)
     aside = made.aside[["id", "origin", "reason"]]
     atomic.write_text(folder / "set_aside.csv", aside.to_csv(index=False))
     atomic.write_json(folder / "meta.json", _meta(table, made, shape, datasheet, made_from))
@@ -73,17 +78,19 @@ def _meta(
     labels = set(table["label"])
     known = [name for name in datasheet.classes if name in labels]
     scales = table["um_per_px"].unique()
+    scheme = datasheet.scheme.to_json() if datasheet.scheme else None
     scale = float(scales[0]) if len(scales) == 1 and not pd.isna(scales[0]) else None
     return {
         "format": FORMAT,
         "morefromless": morefromless.__version__,
         "hash": content_hash(table),
-        "datasheet": {**asdict(datasheet), "classes": dict(datasheet.classes)},
+        "datasheet": {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme},
         "classes": known + sorted(labels - set(known)),
         "arrays": {
             name: {"shape": [len(table), shape.side, shape.side, 3], "dtype": "uint8"}
             for name in shape.arrays
         },
+        "scheme": scheme,
         "um_per_px": scale,
         "split_rule": made.rule,
         "groups_known": made.groups_known,

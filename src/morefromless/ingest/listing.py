@@ -10,18 +10,19 @@ from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item
 
 
-def check(items: Sequence[Item], title: str, split: str) -> None:
+def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
     """Raise `DataError` where no store could be made of these items, however they decode."""
+    title = datasheet.title
     if not items:
         raise DataError(f"{title} lists no patches; check the path.")
     twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
     if twice:
         raise DataError(f"{title} lists '{twice[0]}' twice; every patch needs an id of its own.")
     labels = sorted({item.label for item in items})
-    if len(labels) < 2:
+    if len(labels) < 2 and datasheet.scheme is None:  # nuclei pose a task of their own
         raise DataError(
             f"{title} has one class only ('{labels[0]}'); comparing encoders takes two or more, "
-            "each in a folder of its own."
+            "each in a folder of its own, or nuclei (--nuclei)."
         )
     if follows_source(items, split):
         check_classes([item.label for item in items], [str(item.split) for item in items])
@@ -49,7 +50,9 @@ def fingerprint(items: Sequence[Item], datasheet: Datasheet) -> str:
 
     Pixels do not enter: they are read only once, after it is known that they must be.
     """
-    sheet = (datasheet.title, datasheet.um_per_px, list(datasheet.classes))
+    sheet: list[object] = [datasheet.title, datasheet.um_per_px, list(datasheet.classes)]
+    if datasheet.scheme is not None:
+        sheet += [datasheet.scheme.to_json(), datasheet.segmentation]
     digest = blake2b(json.dumps(sheet).encode(), digest_size=16)
     for item in items:
         row = (item.id, item.label, item.origin, item.split, item.group)

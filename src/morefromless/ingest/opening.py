@@ -4,7 +4,10 @@ import difflib
 from pathlib import Path
 
 from morefromless import sources
+from morefromless.data.schemes import scheme_of
 from morefromless.errors import ConfigError, DataError
+from morefromless.ingest.cutting import Cut
+from morefromless.ingest.segmented import WithNuclei
 from morefromless.sources import Source
 from morefromless.sources.folder import Folder
 from morefromless.sources.medmnist import Medmnist
@@ -12,19 +15,40 @@ from morefromless.sources.nct_crc import NctCrc
 from morefromless.specs import build, members
 
 
-def open_source(spec: str, group: str | None = None) -> Source:
+def open_source(
+    spec: str,
+    group: str | None = None,
+    *,
+    unlabelled: bool = False,
+    nuclei: Path | None = None,
+    nuclei_format: str = "auto",
+    scheme: str = "pannuke",
+    cut: int | None = None,
+) -> Source:
     """The source that `spec` names: `synthetic:...`, `folder:PATH,group=REGEX`, or just a path.
 
     A path to an npz file is read as MedMNIST; a folder whose files are all named like
     `TUM-AAAFLCLY.tif` as NCT-CRC-HE; any other folder as `folder`. `group` is the
-    regular expression that finds a patch's group in its path, for a folder only. Raises `DataError`
+    regular expression that finds a patch's group in its path, and `unlabelled` says that paths
+    name no tissue classes, both for a folder only. `nuclei` is a folder of segmentations, whose
+    types are those of `scheme`; `cut` is the side in px to which tiles are cut. Raises `DataError`
     for a path that does not exist and `ConfigError` for a name that is not known.
     """
+    source = _images(spec, group, unlabelled)
+    if nuclei is not None:
+        source = WithNuclei(source, nuclei, scheme_of(scheme), nuclei_format)
+    return source if cut is None else Cut(source, cut)
+
+
+def _images(spec: str, group: str | None, unlabelled: bool) -> Source:
     name = spec.partition(":")[0]
-    if group is not None:
+    if group is not None or unlabelled:
         if not Path(spec).expanduser().is_dir():
-            raise ConfigError(f"--group is for a folder of files, which '{spec}' is not; leave it.")
-        return Folder(spec, group)
+            option = "--group" if group is not None else "--unlabelled"
+            raise ConfigError(
+                f"{option} is for a folder of files, which '{spec}' is not; leave it."
+            )
+        return Folder(spec, group, "none" if unlabelled else "named")
     if name in members(sources, Source):
         return build(spec, sources, Source)
     path = Path(spec).expanduser()

@@ -21,13 +21,16 @@ class IngestReport:
     splits: Mapping[str, int]
     """Patches kept by split."""
     caveats: tuple[str, ...]
+    nuclei: int | None = None
+    """Nuclei counted in the patches kept; None where the store has none."""
     already: bool = False
     """Whether the store was there before, made of the same source with the same options."""
 
     @classmethod
     def of(cls, path: Path, seconds: float, already: bool = False) -> "IngestReport":
         """The report on the store at `path`."""
-        meta = Store.open(path).meta
+        store = Store.open(path)
+        meta = store.meta
         return cls(
             kept=sum(meta["kept"].values()),
             set_aside=Counter(meta["set_aside"]),
@@ -36,6 +39,7 @@ class IngestReport:
             classes=len(meta["classes"]),
             splits=meta["kept"],
             caveats=tuple(meta["caveats"]),
+            nuclei=int(store.nuclei["counted"].sum()) if meta.get("scheme") else None,
             already=already,
         )
 
@@ -43,7 +47,9 @@ class IngestReport:
         splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.set_aside.most_common())
         listed = f" ({reasons}; listed in {self.path / 'set_aside.csv'})" if reasons else ""
+        nuclei = f" and {self.nuclei:,} nuclei" if self.nuclei is not None else ""
+        classes = f"{self.classes} {'class' if self.classes == 1 else 'classes'}"
         return (
             f"{'Already done: ' if self.already else ''}{self.path} keeps {self.kept:,} patches of "
-            f"{self.classes} classes ({splits}); {self.set_aside.total():,} set aside{listed}."
+            f"{classes}{nuclei} ({splits}); {self.set_aside.total():,} set aside{listed}."
         )

@@ -46,8 +46,12 @@ def select(
     shape: Shape,
     um_per_px: float | None,
     options: Options,
+    classes_needed: bool = True,
 ) -> Selection:
-    """Decide on every item. Raises `DataError` where what is left makes no store."""
+    """Decide on every item. Raises `DataError` where what is left makes no store.
+
+    One class will do where classes are not needed, since nuclei pose a task of their own.
+    """
     table = _table(items, entries, shape, um_per_px)
     known = bool(table["group"].notna().all())
     drawn = not follows_source(items, options.split)
@@ -60,7 +64,7 @@ def select(
         raise DataError(
             f"'{first['origin']}' cannot be taken ({first['reason']}), and --strict was given."
         )
-    _refuse_poor(made)
+    _refuse_poor(made, 2 if classes_needed else 1)
     if drawn:
         _draw(made, options)
     splits.check_classes(list(made.kept["label"]), list(made.kept["split"]))
@@ -124,9 +128,9 @@ def _draw(made: Selection, options: Options) -> None:
     made.table.loc[kept.index, "split"] = np.where(test, "test", "train")
 
 
-def _refuse_poor(made: Selection) -> None:
+def _refuse_poor(made: Selection, needed: int) -> None:
     labels = sorted(made.kept["label"].unique())
-    if len(labels) > 1:
+    if len(labels) >= needed:
         return
     left = f"only class '{labels[0]}' is left" if labels else "nothing is left"
     kind, count = kinds(made.aside["reason"]).most_common(1)[0]

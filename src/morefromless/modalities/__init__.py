@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from morefromless.data.store import Store
+
 
 class Modality(ABC):
     """How a batch of stored patches is seen."""
@@ -16,9 +18,27 @@ class Modality(ABC):
     array: str
     """The stored array that is read (`he` unless the store has several)."""
 
+    @property
+    def labels(self) -> bool:
+        """Whether pixels are labels: then views of it are geometry by nearest neighbour only."""
+        return False
+
+    @property
+    def channels(self) -> int:
+        """Channels that the encoder sees."""
+        return 3
+
+    def check(self, store: Store) -> None:
+        """Raise `DataError` or `ConfigError` where this store cannot be seen so."""
+        store.array(self.array)
+
+    def picture(self, seen: Tensor) -> Tensor:
+        """What a person is shown of what `see` gave: (B, channels, S, S) -> (B, 3, S, S)."""
+        return seen
+
     @abstractmethod
     def see(self, patches: Tensor, size: int) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
+        """(B, H, W, 3) uint8 -> (B, channels, size, size) float32 in [0, 1], on the same device."""
 
     @abstractmethod
     def resolution(self, side: int) -> int:

@@ -9,7 +9,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from morefromless.data.nuclei import ARRAY
 from morefromless.modalities import Modality
+from morefromless.modalities.full import Full
+from morefromless.modalities.nuclei import Nuclei
 from morefromless.views import Views
 
 _CELL = 1.5
@@ -73,14 +76,17 @@ def seen_columns(
     columns = {}
     for name in dict.fromkeys(modality.array for modality in modalities.values()):
         title = "stored" if len(stored) == 1 else f"stored {name}"
-        columns[title] = stored[name].permute(0, 3, 1, 2) / 255
+        shown = Nuclei("colour") if name == ARRAY else Full(name)
+        columns[title] = shown.see(stored[name], stored[name].shape[1])
     seen = {
         title: modality.see(stored[modality.array], size) for title, modality in modalities.items()
     }
-    columns.update(seen)
+    columns.update({title: modalities[title].picture(images) for title, images in seen.items()})
     for title, images in seen.items():
+        modality = modalities[title]
+        drawn = views.draw_labels if modality.labels else views.draw
         for draw in range(1, draws + 1):
-            columns[f"{title} view {draw}"] = views.draw(images, generator)
+            columns[f"{title} view {draw}"] = modality.picture(drawn(images, generator))
     return columns
 
 

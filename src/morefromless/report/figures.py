@@ -93,7 +93,7 @@ def _curves(comparison: Comparison) -> Figure | None:
     for axes, primary in zip(panels, primaries, strict=True):
         for arm in dict.fromkeys(p.arm for p in comparison.planned if p.arm.primary == primary):
             runs = [p for p in comparison.planned if p.arm == arm]
-            curves = [c for run in runs if (c := curve_of(run, "primary")) is not None]
+            curves = [c for one in runs if (c := curve_of(one.run, "primary")) is not None]
             if not curves:
                 continue
             drawn = True

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 
 from morefromless.data.store import Store
+from morefromless.labelling import labelled
 from morefromless.options import ViewsOptions
 from morefromless.pairs import modality, preset
 from morefromless.report.contact_sheet import contact_sheet, seen_columns
@@ -18,9 +19,11 @@ def write_sheet(options: ViewsOptions) -> Path:
     One row a patch; then, for the privileged and each primary modality, what the branch sees and
     `draws` augmented views of it.
     """
-    store = Store.open(options.store)
+    store = labelled(Store.open(options.store), options.task)
     rows = _spread_over_classes(store, options.patches, options.seed)
     seen = {spec: modality(spec) for spec in (options.privileged, *options.primary)}
+    for how in seen.values():
+        how.check(store)
     names = dict.fromkeys(how.array for how in seen.values())
     stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}
     generator = torch.Generator().manual_seed(options.seed)

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,10 @@ from morefromless.comparison.results import Contrast, Row
 from morefromless.data import atomic
 from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Result
-from morefromless.evaluation.intervals import Interval, bootstrap
+from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
+from morefromless.report.section import Section, interval, p_value
 from morefromless.runs import plain
-
-
-@dataclass(frozen=True)
-class Section:
-    """A title, a header, rows of text, and what a reader must know to read them."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    notes: list[str]
-
-    def markdown(self) -> str:
-        lines = [f"### {self.title}", "", _piped(self.header)]
-        lines += [_piped(["---", *["---:"] * (len(self.header) - 1)])]
-        lines += [_piped(row) for row in self.rows]
-        return "\n".join([*lines, "", *[f"- {note}" for note in self.notes], ""])
-
-    def rich(self) -> Table:
-        table = Table(title=self.title, title_justify="left", title_style="bold")
-        for number, name in enumerate(self.header):
-            table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
-        for row in self.rows:
-            table.add_row(*row)
-        return table
 
 
 def sections(comparison: Comparison) -> list[Section]:
@@ -120,14 +96,14 @@ def show(comparison: Comparison, console: Console) -> None:
 def _arms(title: str, rows: Sequence[Row], comparison: Comparison, seen: str) -> Section:
     header = ("arm", "accuracy", "balanced", "macro-F1", "ECE", "seeds", "curve")
     lines = [
-        (row.title, _interval(row.accuracy), f"{100 * row.balanced_accuracy.estimate:.1f}",
+        (row.title, interval(row.accuracy), f"{100 * row.balanced_accuracy.estimate:.1f}",
          f"{100 * row.macro_f1.estimate:.1f}", f"{row.ece:.3f}",
          " ".join(f"{100 * a:.1f}" for a in row.accuracies),
          {True: "rising", False: "flat", None: "-"}[row.rising])
         for row in rows
     ]  # fmt: skip
     lines += [
-        (f"floor: {floor.name}", _interval(floor.accuracy), "", "", "",
+        (f"floor: {floor.name}", interval(floor.accuracy), "", "", "",
          " ".join(f"{100 * a:.1f}" for a in floor.accuracies), "")
         for floor in comparison.floors
         if floor.modality == seen
@@ -138,7 +114,7 @@ def _arms(title: str, rows: Sequence[Row], comparison: Comparison, seen: str) ->
 def _contrasts(primary: str, comparison: Comparison) -> Section:
     header = ("contrast", "points", "p (Holm)", "verdict")
     lines = [
-        (c.name, _interval(c.difference, signed=True), _p(c.holm_p), c.verdict)
+        (c.name, interval(c.difference, signed=True), p_value(c.holm_p), c.verdict)
         for c in comparison.contrasts
         if c.primary == primary
     ]
@@ -148,20 +124,6 @@ def _contrasts(primary: str, comparison: Comparison) -> Section:
 def _density(row: Row) -> str:
     magnification = f", {row.um_per_px:.3g} µm/px" if row.um_per_px else ""
     return f"{row.resolution} x {row.resolution} px of information{magnification}"
-
-
-def _interval(interval: Interval, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    low, high = 100 * interval.low, 100 * interval.high
-    return f"{100 * interval.estimate:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _piped(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _lines(comparison: Comparison) -> pd.DataFrame:
@@ -211,11 +173,11 @@ def show_results(results: Sequence[Result], store: Store, console: Console) -> N
     for result in results:
         scores = result.scores
         predictions = result.probabilities.argmax(1)
-        interval = bootstrap(
+        reached = bootstrap(
             accuracy, predictions, store.labels[store.indices("test")],
             classes=len(store.classes), groups=store.groups("test"),
         )  # fmt: skip
-        table.add_row(result.branch, result.modality, _interval(interval),
+        table.add_row(result.branch, result.modality, interval(reached),
                       f"{100 * scores.balanced_accuracy:.1f}", f"{100 * scores.macro_f1:.1f}",
                       f"{scores.ece:.3f}")  # fmt: skip
     console.print(table)

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.schemes import Scheme
+
 Split = Literal["train", "val", "test"]
 
 
@@ -41,6 +43,14 @@ class Datasheet:
     um_per_px: float | None = None
     classes: Mapping[str, str] = field(default_factory=dict)
     """Class name to its description; empty where the names say it all."""
+    scheme: Scheme | None = None
+    """Types of the nuclei in the array `nuclei`; None where there is no such array."""
+    segmentation: str = ""
+    """Where the nuclei come from, where that is another place than the images."""
+
+
+UNLABELLED = "unlabelled"
+"""Label of patches whose tissue class is not known: their nuclei may still pose a task."""
 
 
 class Source(ABC):
@@ -58,6 +68,12 @@ class Source(ABC):
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         """The arrays of one patch by name, each (height, width, 3) uint8, RGB, 0-255.
 
-        Called from several threads at once. Raises `UnreadablePatch` with the reason where this
-        patch cannot be used.
+        The array `nuclei` is a label image, as `data.nuclei.Nuclei.encode` makes it, and is never
+        interpolated. Called from several threads at once. Raises `UnreadablePatch` with the reason
+        where this patch cannot be used.
         """
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        """Height and width in px, before any cutting. Raises `UnreadablePatch` as `read` does."""
+        height, width, _ = next(iter(self.read(item).values())).shape
+        return height, width

@@ -2,13 +2,14 @@
 
 import re
 from pathlib import Path, PurePath
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.images import image_files, read_rgb
+from morefromless.data.images import image_files, image_shape, read_rgb
 from morefromless.errors import ConfigError, DataError
-from morefromless.sources import Datasheet, Item, Source, Split
+from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
 
 SPLITS: dict[str, Split] = {
     "train": "train",
@@ -31,11 +32,19 @@ class Folder(Source):
 
     `group` is a regular expression with one capturing group, searched for in a file's path below
     the folder; what it captures is the patch's group (patient or slide).
+
+    `classes=none` is for files whose tissue is not known and whose nuclei are: every layout will
+    do, and top folders called train, val or test are still the split.
     """
 
-    def __init__(self, path: str, group: str | None = None) -> None:
+    def __init__(
+        self, path: str, group: str | None = None, classes: Literal["named", "none"] = "named"
+    ) -> None:
         self.path = Path(path).expanduser()
         self.group = None if group is None else _pattern(group)
+        if classes not in ("named", "none"):
+            raise ConfigError(f"folder has no classes={classes}; give named or none.")
+        self.named = classes == "named"
 
     def datasheet(self) -> Datasheet:
         return Datasheet(title=self.path.resolve().name)
@@ -46,6 +55,19 @@ class Folder(Source):
         files = [PurePath(file) for file in image_files(self.path)]
         if not files:
             raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
+        if not self.named:
+            tops = {file.parts[0].lower() for file in files}
+            split = SPLITS if tops <= set(SPLITS) else {}
+            return [
+                Item(
+                    id=file.as_posix(),
+                    label=UNLABELLED,
+                    origin=file.as_posix(),
+                    split=split.get(file.parts[0].lower()),
+                    group=self._group(file.as_posix()),
+                )
+                for file in files
+            ]
         below = _classes_below(self.path, files)
         return [
             Item(
@@ -60,6 +82,9 @@ class Folder(Source):
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         return {"he": read_rgb(self.path / item.id)}
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        return image_shape(self.path / item.id)
 
     def _group(self, file: str) -> str | None:
         if self.group is None:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.images import image_files, read_rgb
+from morefromless.data.images import image_files, image_shape, read_rgb
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item, Source
 
@@ -73,6 +73,9 @@ class NctCrc(Source):
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         return {"he": read_rgb(self.path / item.id)}
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        return image_shape(self.path / item.id)
 
     def _name(self, file: str) -> re.Match[str]:
         name = NAME.fullmatch(PurePath(file).stem)

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.schemes import PANNUKE
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.sources import Datasheet, Item, Source
 from morefromless.synthesis import DRAWINGS, FIELD, Chance, Patient, Tissue, draw, draw_pair
@@ -35,6 +37,9 @@ class Synthetic(Source):
     patients is the test split. Patch i depends on the seed, i, its class and its patient alone and
     has the same bytes on every machine. It resembles tissue; it proves nothing about tissue.
 
+    Beside the image stands `nuclei`, the types being PanNuke's, so that both modalities and both
+    tasks of the paper's second experiment are there; `nuclei=false` leaves them out.
+
     `control=positive` and `control=negative` draw pairs instead, `primary` and `privileged`, of
     four of the classes: in the one the privileged image must help, in the other it cannot (see
     `morefromless.synthesis.controls`).
@@ -47,6 +52,7 @@ class Synthetic(Source):
     size: int = 64
     seed: int = 0
     control: Literal["none", "positive", "negative"] = "none"
+    nuclei: bool = True
 
     def __post_init__(self) -> None:
         least = {"patches": 2, "patients": 2, "size": 16, "seed": 0}
@@ -75,6 +81,7 @@ class Synthetic(Source):
             licence="Apache-2.0",
             um_per_px=FIELD / self.size,
             classes={name: _DESCRIPTIONS[name] for name in self._classes},
+            scheme=PANNUKE if self._typed else None,
         )
 
     def items(self) -> Sequence[Item]:
@@ -82,11 +89,18 @@ class Synthetic(Source):
         return [self._item(index) for index in range(self.patches)]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
-        """`he`, or `primary` and `privileged` of a control: each (size, size, 3) uint8 RGB."""
+        """`he` and `nuclei`, or `primary` and `privileged`: each (size, size, 3) uint8."""
         index = self._index(item)
         patient, chance = self._drawn_by(index)
         if self.control == "none":
-            return {"he": draw(item.label, patient, chance, self.size).image}
+            tissue = draw(item.label, patient, chance, self.size)
+            if not self.nuclei:
+                return {"he": tissue.image}
+            count = len(tissue.types)
+            visible = np.unique(tissue.instances)  # a nucleus may lie wholly under another
+            told = {k: int(tissue.types[k - 1]) for k in range(1, count + 1) if k in visible}
+            nuclei = Nuclei.typed(tissue.instances, told, PANNUKE)
+            return {"he": tissue.image, ARRAY: nuclei.encode()}
         pair = draw_pair(self.control, item.label, patient, chance, self.size)
         return {"primary": pair[0], "privileged": pair[1]}
 
@@ -94,6 +108,10 @@ class Synthetic(Source):
         """The patch of `control=none` with its nucleus instances and their types."""
         patient, chance = self._drawn_by(self._index(item))
         return draw(item.label, patient, chance, self.size)
+
+    @property
+    def _typed(self) -> bool:
+        return self.nuclei and self.control == "none"
 
     @property
     def _classes(self) -> tuple[str, ...]:

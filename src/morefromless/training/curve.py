@@ -92,7 +92,7 @@ class Curve(pl.Callback):
     ) -> Iterable[Tensor]:
         """What a branch sees of these patches; made once where that is small."""
         modality, size = self.pair.modalities[name], self.pair.size
-        if len(rows) * size**2 * 3 * 4 > MEMORY:
+        if len(rows) * size**2 * modality.channels * 4 > MEMORY:
             return see(self.store, rows, modality, size, device)
         key = (modality, rows is self.train)
         if key not in self.kept:

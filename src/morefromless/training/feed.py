@@ -76,7 +76,8 @@ class Feed(Dataset[Batch]):
         self.store, self.indices, self.pair = store, indices, pair
         self.labels = torch.from_numpy(store.labels[indices])
         distinct = set(pair.modalities.values())
-        needed = len(distinct) * len(indices) * 3 * pair.size**2 * 4
+        channels = sum(seen.channels for seen in distinct)
+        needed = len(indices) * channels * pair.size**2 * 4
         self.kept: dict[str, Tensor] | None = None
         if needed <= memory:
             chunks = np.array_split(np.arange(len(indices)), max(1, len(indices) // 256))

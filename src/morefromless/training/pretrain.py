@@ -6,6 +6,7 @@ from torch import Tensor
 from morefromless import objectives
 from morefromless.branches import Branches, check_encoder
 from morefromless.data.store import Store
+from morefromless.labelling import labelled
 from morefromless.objectives import Objective
 from morefromless.options import INCIDENTAL, PretrainOptions
 from morefromless.pairs import Pair
@@ -30,14 +31,19 @@ def pretrain(options: PretrainOptions) -> Run:
     device = device_of(options)
     pair = Pair(options.modalities, options.views, options.size)
     objective = build(options.objective, objectives, Objective)
-    check_encoder(options.encoder, options.size)
+    pair.check(store)
+    if options.probe_every:
+        store = labelled(store, options.task)
+    for channels in set(pair.channels.values()):
+        check_encoder(options.encoder, options.size, channels)
     train = store.indices("train")
     steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
-    run = Run.begin("pretrain", options, store.hash, INCIDENTAL)
+    run = Run.begin("pretrain", options, store.hash, INCIDENTAL | {"task"})
     if run.done:
         return run
     torch.manual_seed(options.seed)
-    branches = Branches(pair.names, options.sharing, options.encoder, options.width)
+    branches = Branches(pair.names, options.sharing, options.encoder, options.width,
+                        pair.channels)  # fmt: skip
     network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
 
     def loss(

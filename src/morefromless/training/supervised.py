@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from morefromless.branches import build_encoder, check_encoder
 from morefromless.data.store import Store
+from morefromless.labelling import labelled
 from morefromless.objectives import Loss
 from morefromless.options import INCIDENTAL, SuperviseOptions
 from morefromless.pairs import Pair
@@ -18,13 +19,13 @@ from morefromless.training.loop import Learner, device_of, fit
 class Classifier(nn.Module):
     """An encoder and a dense layer; softmax is in the loss."""
 
-    def __init__(self, encoder: str, classes: int) -> None:
+    def __init__(self, encoder: str, classes: int, channels: int = 3) -> None:
         super().__init__()
-        self.encoder = build_encoder(encoder)
+        self.encoder = build_encoder(encoder, channels)
         self.head = nn.Linear(self.encoder.width, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> logits (B, classes)."""
+        """(B, C, S, S) -> logits (B, classes)."""
         logits: Tensor = self.head(self.encoder(images))
         return logits
 
@@ -34,14 +35,16 @@ def supervise(options: SuperviseOptions) -> Run:
     store = Store.open(options.store)
     device = device_of(options)
     pair = Pair({"primary": options.primary}, options.views, options.size)
-    check_encoder(options.encoder, options.size)
+    pair.check(store)
+    store = labelled(store, options.task)
+    check_encoder(options.encoder, options.size, pair.channels["primary"])
     train = store.indices("train")
     steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
     run = Run.begin("supervise", options, store.hash, INCIDENTAL)
     if run.done:
         return run
     torch.manual_seed(options.seed)
-    classifier = Classifier(options.encoder, len(store.classes))
+    classifier = Classifier(options.encoder, len(store.classes), pair.channels["primary"])
 
     def loss(
         images: dict[str, Tensor], labels: Tensor, step: int

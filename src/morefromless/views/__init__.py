@@ -20,3 +20,11 @@ class Views(ABC):
         All randomness comes from `generator`, which lives on the patches' device: the same
         generator state gives the same views. The input is not changed.
         """
+
+    def draw_labels(self, masks: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """One view per mask, of a modality whose pixels are labels: (B, C, S, S), any C.
+
+        The preset's geometry by nearest neighbour and none of its colours, so that every value of
+        a view is one of its mask's. A preset without geometry leaves masks as they are.
+        """
+        return masks.detach().clone()

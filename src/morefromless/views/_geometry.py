@@ -4,6 +4,8 @@ Places are written in the units of `grid_sample` with `align_corners=False`: a p
 -1 (the outer edge of its first pixel) to 1, x before y, y downwards.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,14 +31,16 @@ def affine(flips: Tensor, scales: Tensor, centres: Tensor, angles: Tensor) -> Te
     return signs[..., None] * torch.cat((turned, centres[..., None]), -1)
 
 
-def warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Flip, crop and rotation (B, 2, 3) in one bilinear reading of (B, 3, S, S).
+def warp(
+    images: Tensor, maps: Tensor, reading: Literal["bilinear", "nearest"] = "bilinear"
+) -> Tensor:
+    """Flip, crop and rotation (B, 2, 3) in one reading of (B, C, S, S).
 
     One reading is cheaper and sharper than three. What lies outside the patch is its reflection,
     so no black corner tells a network that a patch was turned.
     """
     grid = _grid(maps, images.shape[-1])
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return F.grid_sample(images, grid, reading, padding_mode="reflection", align_corners=False)
 
 
 def rotate_nearest(images: Tensor, angles: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from morefromless.errors import ConfigError
 from morefromless.views import Views
 from morefromless.views import _geometry as geometry
 from morefromless.views import _photometry as photometry
@@ -69,6 +70,18 @@ class Authors(Views):
                 images = where(jittered[of], images, _jitter, *colours[:, of])
                 torch.div(images.clamp_(0, 255), 255, out=views[of])
         return views
+
+    def draw_labels(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+        """All of it, colours and bilinear crops included: the published code spares no mask.
+
+        (B, 3, S, S) only; raises `ConfigError` for a one-hot mask, which has no colours.
+        """
+        if masks.shape[1] != 3:
+            raise ConfigError(
+                f"--views authors turns colours, and this mask has {masks.shape[1]} channels; "
+                "choose nuclei:levels or nuclei:raw, or other views."
+            )
+        return self.draw(masks, generator)
 
     def _positions(self, count: int, side: int, generator: torch.Generator) -> Tensor:
         """(count, side) source pixels along one axis, flipped and cropped."""

@@ -81,6 +81,16 @@ class TableS1(Views):
                 torch.clamp(images, 0, 1, out=views[of])
         return views
 
+    @torch.no_grad()
+    def draw_labels(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+        """Flip, crop and rotation of (B, C, S, S) in one reading by nearest neighbour."""
+        maps = self._maps(len(masks), generator)
+        views = torch.empty_like(masks, memory_format=torch.contiguous_format)
+        with torch.autocast(masks.device.type, enabled=False):
+            for of in blocks(masks):
+                views[of] = geometry.warp(masks[of], maps[of], "nearest")
+        return views
+
     def _maps(self, count: int, generator: torch.Generator) -> Tensor:
         flips = chance(2 * count, self.flip, generator).view(count, 2)
         scales = uniform(count, self.crop, 1, generator)

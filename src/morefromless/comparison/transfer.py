@@ -1,0 +1,208 @@
+"""`mfl transfer`: Table 2's protocol. Every encoder of two modalities, asked every task, frozen."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from morefromless import objectives
+from morefromless.branches import check_encoder
+from morefromless.comparison.execute import execute
+from morefromless.comparison.floors import FloorRow, floors
+from morefromless.comparison.grid import GridRun, Method, grid, methods
+from morefromless.comparison.results import Verdict, curve_rises, verdict
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation.evaluate import Result, evaluate
+from morefromless.evaluation.intervals import Interval, bootstrap, difference
+from morefromless.evaluation.metrics import accuracy, balanced_accuracy
+from morefromless.evaluation.paired import SignFlip, holm, sign_flip
+from morefromless.labelling import labelled
+from morefromless.objectives import Objective
+from morefromless.options import TransferOptions
+from morefromless.pairs import modality, preset
+from morefromless.specs import build
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one method's encoders of one modality reached on one task."""
+
+    task: str
+    modality: str
+    method: Method
+    accuracies: tuple[float, ...]
+    """One a seed."""
+    accuracy: Interval
+    balanced_accuracy: Interval
+    head: bool
+    """Whether the encoder's own head answered, not a probe."""
+    rising: bool | None
+    """Whether a seed's curve was still rising at the end; None where none was drawn."""
+
+
+@dataclass(frozen=True)
+class TransferContrast:
+    """Two methods on one task and modality, on the same test patches; a minus b."""
+
+    task: str
+    modality: str
+    a: Method
+    b: Method
+    difference: Interval
+    sign_flip: SignFlip
+    holm_p: float
+    """The sign-flip test's p, corrected for the number of contrasts in the table."""
+
+    @property
+    def verdict(self) -> Verdict:
+        return verdict(self.difference, self.holm_p)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Everything that the table and a reader's questions are answered from."""
+
+    options: TransferOptions
+    runs: list[GridRun]
+    cells: list[Cell]
+    contrasts: list[TransferContrast]
+    floors: dict[str, list[FloorRow]]
+    """By task."""
+    classes: dict[str, dict[str, tuple[int, int]]]
+    """Task to class to numbers of training and test patches."""
+    caveats: list[str]
+    seconds: float
+    """Of training, over all runs."""
+
+
+def transfer(options: TransferOptions) -> Transfer:
+    """Train what is not done, ask every encoder every task, and contrast the methods.
+
+    Raises `ConfigError` or `DataError` before anything is trained where the options or the store
+    cannot work.
+    """
+    stored = Store.open(options.store)
+    if not len(stored.indices("test")):
+        raise ConfigError(f"{stored.path} has no test patches; ingest it with --split random.")
+    stores = {task: labelled(stored, task) for task in options.tasks}
+    for spec in options.modalities:
+        seen = modality(spec)
+        seen.check(stored)
+        check_encoder(options.encoder, options.size, seen.channels)
+    for objective in options.objectives:
+        build(objective, objectives, Objective)
+    preset(options.views)
+    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+    runs = grid(options, stored.hash)
+    execute(runs, options.jobs)
+    answers = _answers(runs, stored, options, device)
+    return Transfer(
+        options=options,
+        runs=runs,
+        cells=[_cell(key, found, stores[key[0]]) for key, found in answers.items()],
+        contrasts=_contrasts(answers, stores),
+        floors={
+            task: floors(store, options.modalities, task, options, device)
+            for task, store in stores.items()
+        },
+        classes={task: _counts(store) for task, store in stores.items()},
+        caveats=list(stored.caveats),
+        seconds=sum(float(one.run.record["seconds"]) for one in runs),
+    )
+
+
+Key = tuple[str, str, Method]
+"""Task, modality, method: a cell of the table."""
+Answers = Mapping[Key, list[tuple[GridRun, Result]]]
+
+
+def _answers(
+    runs: Sequence[GridRun], store: Store, options: TransferOptions, device: str
+) -> Answers:
+    """Every encoder's answers, in the order of the table; what was evaluated is read back."""
+    found: dict[Key, list[tuple[GridRun, Result]]] = {
+        (task, seen, method): []
+        for task in options.tasks
+        for seen in options.modalities
+        for method in methods(options)
+    }
+    bar = tqdm(runs, desc="probes", unit="run", leave=False, dynamic_ncols=True)
+    for one in bar:
+        for task in options.tasks:
+            results = evaluate(one.run, store, options.probe, device, task=task)
+            by_branch = {result.branch: result for result in results}
+            for seen in one.modalities:
+                found[task, seen, one.method].append((one, by_branch[one.branch(seen)]))
+    return found
+
+
+def _cell(key: Key, found: list[tuple[GridRun, Result]], store: Store) -> Cell:
+    task, seen, method = key
+    predictions = np.stack([result.probabilities.argmax(1) for _, result in found])
+    truth = store.labels[store.indices("test")]
+    shared = {"classes": len(store.classes), "groups": store.groups("test")}
+    intervals = [
+        bootstrap(statistic, predictions, truth, **shared)  # type: ignore[arg-type]
+        for statistic in (accuracy, balanced_accuracy)
+    ]
+    return Cell(
+        task=task,
+        modality=seen,
+        method=method,
+        accuracies=tuple(result.scores.accuracy for _, result in found),
+        accuracy=intervals[0],
+        balanced_accuracy=intervals[1],
+        head=method.kind == "supervised" and method.learnt == task,
+        rising=curve_rises([(one.run, one.branch(seen)) for one, _ in found]),
+    )
+
+
+def _contrasts(answers: Answers, stores: Mapping[str, Store]) -> list[TransferContrast]:
+    asked = [
+        (task, seen, a, b)
+        for task, seen in dict.fromkeys((task, seen) for task, seen, _ in answers)
+        for a, b in _questions([m for t, s, m in answers if (t, s) == (task, seen)])
+    ]
+
+    def correct(task: str, seen: str, method: Method) -> npt.NDArray[np.bool_]:
+        truth = stores[task].labels[stores[task].indices("test")]
+        found = answers[task, seen, method]
+        return np.stack([result.probabilities.argmax(1) == truth for _, result in found])
+
+    sides = [(correct(t, s, a), correct(t, s, b), stores[t].groups("test")) for t, s, a, b in asked]
+    flips = [sign_flip(a, b, groups=groups) for a, b, groups in sides]
+    corrected = holm([flip.p for flip in flips])
+    return [
+        TransferContrast(*key, difference(a, b, groups=groups), flip, p)
+        for key, (a, b, groups), flip, p in zip(asked, sides, flips, corrected, strict=True)
+    ]
+
+
+def _questions(found: Sequence[Method]) -> Iterator[tuple[Method, Method]]:
+    """Asymmetric against symmetric: like with like, then the paper's own headline, which also
+    compares independent with shared weights."""
+    known = set(found)
+    for objective in dict.fromkeys(m.learnt for m in found if m.kind != "supervised"):
+        asymmetric = [m for m in found if m.kind == "asymmetric" and m.learnt == objective]
+        for method in asymmetric:
+            twin = Method("symmetric", objective, method.sharing)
+            if twin in known:
+                yield method, twin
+        headline = (
+            Method("asymmetric", objective, "independent"),
+            Method("symmetric", objective, "shared"),
+        )
+        if known.issuperset(headline):
+            yield headline
+
+
+def _counts(store: Store) -> dict[str, tuple[int, int]]:
+    train, test = (
+        np.bincount(store.labels[store.indices(split)], minlength=len(store.classes))
+        for split in ("train", "test")
+    )
+    return {name: (int(train[k]), int(test[k])) for k, name in enumerate(store.classes)}

@@ -1,0 +1,95 @@
+"""Tiles cut to square patches, with their nuclei."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.nuclei import ARRAY, counted_at_home
+from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.sources import Datasheet, Item, Source
+
+Arrays = dict[str, npt.NDArray[np.uint8]]
+
+TILES = 4
+"""Tiles kept while their patches are cut."""
+
+
+class Cut(Source):
+    """Every tile of a source, cut into patches of `side` px side by side from the top left.
+
+    What the last row and column leave over is left out. A nucleus that a border cuts is drawn in
+    every patch that it reaches into and counted in one (`data.nuclei.counted_at_home`). Patches of
+    a tile are one group, where the source knows no wider one, so a split keeps them together.
+    """
+
+    def __init__(self, tiles: Source, side: int) -> None:
+        if side < 8:
+            raise ConfigError(f"--cut {side} is too small for a patch; give 8 px or more.")
+        self.tiles, self.side = tiles, side
+        self._of: dict[str, tuple[Item, int, int]] = {}
+        self._kept: OrderedDict[str, Future[Arrays]] = OrderedDict()
+        self._lock = Lock()
+
+    def datasheet(self) -> Datasheet:
+        sheet = self.tiles.datasheet()
+        return replace(sheet, title=f"{sheet.title}, cut to {self.side} px")
+
+    def items(self) -> Sequence[Item]:
+        made = []
+        for tile in self.tiles.items():
+            try:
+                height, width = self.tiles.shape(tile)
+            except UnreadablePatch:
+                made.append(tile)  # to be set aside with its reason, by `read`
+                continue
+            corners = [
+                (x, y)
+                for y in range(0, height - self.side + 1, self.side)
+                for x in range(0, width - self.side + 1, self.side)
+            ]
+            for x, y in corners:
+                patch = replace(
+                    tile,
+                    id=f"{tile.id}_x{x}_y{y}",
+                    origin=f"{tile.origin}, x {x}, y {y}",
+                    group=tile.group or tile.id,
+                )
+                self._of[patch.id] = tile, x, y
+                made.append(patch)
+            if not corners:
+                made.append(tile)
+        return made
+
+    def read(self, item: Item) -> Arrays:
+        if item.id not in self._of:  # a tile that could not be cut
+            self.tiles.read(item)
+            raise UnreadablePatch(f"smaller than the cut: {self.side} px; give a smaller --cut")
+        tile, x, y = self._of[item.id]
+        return {
+            name: np.ascontiguousarray(array[y : y + self.side, x : x + self.side])
+            for name, array in self._tile(tile).items()
+        }
+
+    def _tile(self, tile: Item) -> Arrays:
+        """A tile, read once by whichever thread asks first."""
+        with self._lock:
+            first = tile.id not in self._kept
+            if first:
+                self._kept[tile.id] = Future()
+                while len(self._kept) > TILES:
+                    self._kept.popitem(last=False)
+            waiting = self._kept[tile.id]
+        if first:
+            try:
+                arrays = self.tiles.read(tile)
+                if ARRAY in arrays:
+                    arrays[ARRAY] = counted_at_home(arrays[ARRAY], self.side)
+                waiting.set_result(arrays)
+            except BaseException as error:
+                waiting.set_exception(error)
+        return waiting.result()

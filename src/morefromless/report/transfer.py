@@ -1,0 +1,151 @@
+"""The tables of `mfl transfer`, laid out as the paper's Table 2."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+import morefromless
+from morefromless.comparison.floors import FloorRow
+from morefromless.comparison.transfer import Cell, Transfer
+from morefromless.data import atomic
+from morefromless.report.section import Section, interval, p_value
+from morefromless.runs import plain
+
+
+def sections(found: Transfer) -> list[Section]:
+    """Self-supervised encoders, supervised ones with the floors, and the contrasts."""
+    supervised = [cell for cell in found.cells if cell.method.kind == "supervised"]
+    made = []
+    for objective in found.options.objectives:
+        cells = [c for c in found.cells if c.method.learnt == objective and c not in supervised]
+        titles = [f"{c.method.kind}, {c.method.sharing}" for c in cells]
+        made.append(_grid(f"{objective}, frozen, linear probe", cells, titles))
+    made.append(_supervised(supervised, found))
+    made.append(_contrasts(found))
+    return made
+
+
+def notes(found: Transfer) -> list[str]:
+    """What holds for all the tables: data, protocol, and what they do not show."""
+    options = found.options
+    said = [
+        f"{options.encoder} at {options.size} px, width {options.width}, views {options.views}, "
+        f"{options.epochs} epochs of batches of {options.batch}, lr {options.lr:g}, seeds "
+        f"0-{options.seeds - 1}; {options.probe.name} probe."
+    ]
+    for task, classes in found.classes.items():
+        each = ", ".join(f"{name} {train:,} / {test:,}" for name, (train, test) in classes.items())
+        said.append(f"Task {task}, training / test patches: {each}.")
+    unit = "groups" if found.cells[0].accuracy.unit == "group" else "patches"
+    said += [
+        f"Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval "
+        f"over {unit}" + (" and seeds." if options.seeds > 1 else "; one seed, so the chance "
+                          "between seeds is not in it."),
+        "A supervised encoder answers its own task with its own head (marked *), any other with a "
+        "probe of the frozen encoder, as all others.",
+        "p is a sign-flip test of the same test patches, Holm-corrected for all contrasts shown; "
+        "better or worse is said only where it is below 0.05 and the interval excludes zero.",
+    ]  # fmt: skip
+    rising = [f"{c.method.title} on {c.modality}" for c in found.cells if c.rising]
+    if all(c.rising is None for c in found.cells):
+        said.append("No learning curves were drawn (--probe-every), so whether encoders had "
+                    "finished rising is not known.")  # fmt: skip
+    elif rising:
+        said.append(f"Still rising on {options.tasks[0]} when training ended: "
+                    f"{'; '.join(dict.fromkeys(rising))}.")  # fmt: skip
+    else:
+        said.append("No encoder's learning curve was still rising when training ended.")
+    return [*said, *found.caveats]
+
+
+def write_tables(found: Transfer, folder: Path) -> list[Path]:
+    """`transfer.md`, `.csv` (a line a seed) and `.json` (everything) in `folder`."""
+    sparse, dense = found.options.modalities
+    parts = [f"# Transfer: {sparse} and {dense}", ""]
+    parts += [section.markdown() for section in sections(found)]
+    parts += ["### What these tables say", "", *[f"- {note}" for note in notes(found)], ""]
+    paths = [folder / f"transfer.{kind}" for kind in ("md", "csv", "json")]
+    atomic.write_text(paths[0], "\n".join(parts))
+    atomic.write_text(paths[1], _lines(found).to_csv(index=False))
+    atomic.write_text(paths[2], json.dumps(_everything(found), indent=1, default=str))
+    return paths
+
+
+def show(found: Transfer, console: Console) -> None:
+    """The tables and notes in the terminal."""
+    for section in sections(found):
+        console.print(section.rich())
+        console.print()
+    for note in notes(found):
+        console.print(f"- {note}")
+
+
+def _grid(title: str, cells: Sequence[Cell], columns: Sequence[str]) -> Section:
+    """Rows are a task and what the encoder sees; columns are methods."""
+    header = tuple(dict.fromkeys(columns))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for cell, column in zip(cells, columns, strict=True):
+        reached = interval(cell.accuracy) + (" *" if cell.head else "")
+        rows.setdefault((cell.task, cell.modality), {})[column] = reached
+    lines = [(f"{task}: {seen}", *(row[c] for c in header)) for (task, seen), row in rows.items()]
+    return Section(title, ("task: modality", *header), lines, [])
+
+
+def _supervised(cells: Sequence[Cell], found: Transfer) -> Section:
+    made = _grid("Supervised encoders, and floors", cells, [c.method.title for c in cells])
+    names = list(dict.fromkeys(floor.name for rows in found.floors.values() for floor in rows))
+    keys = dict.fromkeys((cell.task, cell.modality) for cell in cells)
+    lines = []
+    for row, (task, seen) in zip(made.rows, keys, strict=True):
+        under = {f.name: interval(f.accuracy) for f in found.floors[task] if f.modality == seen}
+        lines.append((*row, *(under[name] for name in names)))
+    return Section(made.title, (*made.header, *names), lines, [])
+
+
+def _contrasts(found: Transfer) -> Section:
+    header = ("contrast", "task: modality", "points", "p (Holm)", "verdict")
+    lines = [
+        (f"{c.a.title} - {c.b.kind}, {c.b.sharing}", f"{c.task}: {c.modality}",
+         interval(c.difference, signed=True), p_value(c.holm_p), c.verdict)
+        for c in found.contrasts
+    ]  # fmt: skip
+    return Section("What the other modality bought", header, lines, [])
+
+
+def _lines(found: Transfer) -> pd.DataFrame:
+    """Long form: a line a task, modality, method and seed."""
+    return pd.DataFrame(
+        {
+            "task": cell.task,
+            "modality": cell.modality,
+            "method": cell.method.kind,
+            "learnt": cell.method.learnt,
+            "sharing": cell.method.sharing or "",
+            "head": cell.head,
+            "seed": seed,
+            "accuracy": reached,
+        }
+        for cell in found.cells
+        for seed, reached in enumerate(cell.accuracies)
+    )
+
+
+def _everything(found: Transfer) -> dict[str, Any]:
+    verdicts = [{**dataclasses.asdict(c), "verdict": c.verdict} for c in found.contrasts]
+    floors: dict[str, list[FloorRow]] = found.floors
+    return {
+        "version": morefromless.__version__,
+        "options": plain(found.options),
+        "classes": found.classes,
+        "caveats": found.caveats,
+        "cells": [dataclasses.asdict(cell) for cell in found.cells],
+        "contrasts": verdicts,
+        "floors": {task: [dataclasses.asdict(f) for f in rows] for task, rows in floors.items()},
+        "runs": [{"folder": one.run.path.name, **one.run.record} for one in found.runs],
+        "training_seconds": found.seconds,
+    }

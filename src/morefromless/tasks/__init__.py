@@ -1,0 +1,23 @@
+"""Tasks: what is predicted of a patch. An open set.
+
+A task says which label each patch has; encoders never see it, probes and supervised arms do. To
+add one, add a file with one public class deriving from `Task`.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.store import Store
+
+
+class Task(ABC):
+    """One question that is asked of every patch."""
+
+    @abstractmethod
+    def labels(self, store: Store) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+        """Class names, and each patch's class (N,) as an index into them.
+
+        Raises `DataError` where the store does not know what is asked.
+        """
