@@ -62,5 +62,5 @@ class Cell(Task):
         ordered = each.sort_values(["patch", self.by, tie], ascending=[True, False, True])
         winners = ordered.drop_duplicates("patch")
         codes = np.zeros(patches, np.int64)
-        codes[winners["patch"].to_numpy()] = winners["type"].to_numpy()
+        codes[winners["patch"].to_numpy(np.int64)] = winners["type"].to_numpy(np.int64)
         return codes

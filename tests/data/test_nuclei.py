@@ -1,0 +1,100 @@
+"""Nuclei as the store holds them: coded without loss, and counted once when a tile is cut."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from morefromless.data.nuclei import MOST, Nuclei, census, counted_at_home
+from morefromless.data.schemes import CONSEP, PANNUKE
+from morefromless.errors import UnreadablePatch
+
+MAPS = hnp.arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)),
+                  elements=st.integers(0, 9))  # fmt: skip
+
+
+def typed(instances: np.ndarray, scheme=PANNUKE) -> Nuclei:
+    ids = [int(k) for k in np.unique(instances) if k]
+    return Nuclei.typed(instances, {k: k % len(scheme.types) for k in ids}, scheme)
+
+
+@given(MAPS)
+def test_coding_loses_nothing(instances: np.ndarray) -> None:
+    nuclei = typed(instances)
+    again = Nuclei.decode(nuclei.encode())
+    np.testing.assert_array_equal(again.instances, nuclei.instances)
+    np.testing.assert_array_equal(again.types, nuclei.types)
+    np.testing.assert_array_equal(again.areas, nuclei.areas)
+    assert again.counted.all()
+
+
+def test_nuclei_are_numbered_in_the_order_of_their_file() -> None:
+    instances = np.array([[7, 7, 0], [0, 3, 3]])
+    nuclei = Nuclei.typed(instances, {7: "Dead", 3: 1}, PANNUKE)
+    assert nuclei.instances.tolist() == [[1, 1, 0], [0, 2, 2]]
+    assert nuclei.types.tolist() == [4, 1]
+
+
+def test_the_largest_number_of_nuclei_is_coded() -> None:
+    instances = np.zeros((182, 182), np.int32)
+    instances.flat[:MOST] = np.arange(1, MOST + 1)
+    nuclei = Nuclei.typed(instances, dict.fromkeys(range(1, MOST + 1), 5), PANNUKE)
+    np.testing.assert_array_equal(Nuclei.decode(nuclei.encode()).instances, nuclei.instances)
+    instances.flat[MOST] = MOST + 1
+    with pytest.raises(UnreadablePatch, match="too many nuclei: 32,768"):
+        Nuclei.typed(instances, dict.fromkeys(range(1, MOST + 2), 5), PANNUKE)
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({1: 1}, "instance without a type: 2;"),
+        ({1: 1, 2: None}, "instance without a type: 2;"),
+        ({1: 1, 2: 2, 3: 1}, "type without an instance: 3;"),
+        ({1: 1, 2: 5}, "type outside the scheme: '5' is not in consep"),
+        ({1: 1, 2: "Neutrophil"}, "type outside the scheme: 'Neutrophil' is not in consep"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(told: dict, reason: str) -> None:
+    with pytest.raises(UnreadablePatch, match=reason):
+        Nuclei.typed(np.array([[1, 2]]), told, CONSEP)
+    with pytest.raises(UnreadablePatch, match="negative instance: id -1"):
+        Nuclei.typed(np.array([[-1, 2]]), {2: 1}, CONSEP)
+
+
+@given(MAPS, st.integers(2, 5))
+def test_a_nucleus_is_counted_in_the_patch_that_holds_most_of_it(
+    instances: np.ndarray, side: int
+) -> None:
+    tile = counted_at_home(typed(instances).encode(), side)
+    rows, columns = (extent // side for extent in instances.shape)
+    counted: dict[int, list[int]] = {}
+    drawn = 0
+    for place in range(rows * columns):
+        y, x = side * (place // columns), side * (place % columns)
+        patch = Nuclei.decode(tile[y : y + side, x : x + side])
+        original = instances[y : y + side, x : x + side]
+        drawn += int((patch.instances > 0).sum())
+        for number, mine in enumerate(patch.counted, 1):
+            (nucleus,) = np.unique(original[patch.instances == number])
+            if mine:
+                counted.setdefault(int(nucleus), []).append(place)
+    covered = instances[: rows * side, : columns * side]
+    assert drawn == (covered > 0).sum()  # every piece is drawn
+    assert set(counted) == set(np.unique(covered[covered > 0]).tolist())
+    for nucleus, places in counted.items():
+        ys, xs = np.nonzero(covered == nucleus)
+        held = np.bincount(ys // side * columns + xs // side, minlength=rows * columns)
+        assert places == [int(held.argmax())]
+
+
+def test_the_census_counts_what_is_seen() -> None:
+    tile = np.array([[1, 1, 1, 0], [0, 2, 0, 0]], np.int32)
+    marked = counted_at_home(typed(tile).encode(), 2)
+    table = census(np.stack([marked[:, :2], np.zeros((2, 2, 3), np.uint8), marked[:, 2:]]))
+    assert table.columns.tolist() == ["patch", "type", "area", "counted"]
+    assert table.to_numpy().tolist() == [
+        [0, 1, 2, True], [0, 2, 1, True], [2, 1, 1, False]
+    ]  # fmt: skip
+    assert len(census(np.empty((0, 2, 2, 3), np.uint8))) == 0

@@ -1,0 +1,67 @@
+"""Type schemes: numbers, names, mappings in files, and what none of them knows."""
+
+from pathlib import Path
+
+import pytest
+
+from morefromless.data.schemes import CONSEP_SEVEN, PANNUKE, SCHEMES, Scheme, scheme_of
+from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.synthesis import NucleusType
+
+
+def test_pannuke_is_the_order_that_synthetic_tissue_is_drawn_in() -> None:
+    assert [kind.name for kind in NucleusType][:5] == [
+        "BACKGROUND", "NEOPLASTIC", "INFLAMMATORY", "CONNECTIVE", "DEAD"
+    ]  # fmt: skip
+    assert NucleusType.EPITHELIAL == PANNUKE.code("Non-Neoplastic Epithelial") == 5
+
+
+@pytest.mark.parametrize("told", ["Neoplastic", "neoplastic cells", "NEOPLASTIC", 1, "1"])
+def test_a_type_is_known_by_number_and_by_name(told: int | str) -> None:
+    assert PANNUKE.code(told) == 1
+
+
+def test_conseps_seven_become_its_four() -> None:
+    assert [CONSEP_SEVEN.code(k) for k in range(8)] == [0, 1, 2, 3, 3, 4, 4, 4]
+
+
+@pytest.mark.parametrize("told", [6, -1, "6", "Plasma", "", "²"])
+def test_what_a_scheme_lacks_is_refused(told: int | str) -> None:
+    with pytest.raises(UnreadablePatch, match="type outside the scheme: "):
+        PANNUKE.code(told)
+
+
+def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
+    path = tmp_path / "immune.yaml"
+    path.write_text(
+        "types: [Background, Tumour, Immune]\nsays: {7: Tumour, Lymphocyte: immune, T cell: Immune}"
+    )
+    scheme = scheme_of(str(path))
+    assert (scheme.name, scheme.types) == ("immune", ("Background", "Tumour", "Immune"))
+    assert [scheme.code(told) for told in (0, 7, "lymphocyte", "Tumour")] == [0, 1, 2, 1]
+    with pytest.raises(UnreadablePatch):
+        scheme.code(1)  # the file says what its numbers are, and 1 is none of them
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("types: [Background]", "needs 2 to 256 types"),
+        ("types: [Background, A, a]", "different names"),
+        ("types: [Background, A]\nsays: {1: B}", "maps to 'B'"),
+        ("says: {1: B}", "is not a scheme"),
+        ("- a", "is not a scheme"),
+        ("{", "is not a scheme"),
+    ],
+)
+def test_a_poor_file_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "poor.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=reason):
+        scheme_of(str(path))
+
+
+def test_an_unknown_name_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"neither a scheme \(pannuke, consep"):
+        scheme_of("panuke")
+    assert all(isinstance(scheme, Scheme) for scheme in SCHEMES.values())
