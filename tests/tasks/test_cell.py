@@ -79,7 +79,7 @@ def test_a_store_is_labelled_with_the_types_that_occur(tissue: Store) -> None:
 
 def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
     same = tissue.relabelled(["one"], np.zeros(len(tissue.table), np.int64))
-    with pytest.raises(DataError, match="All train patches of .* are 'one'"):
+    with pytest.raises(DataError, match=r"All train patches of .* are 'one'"):
         labelled(same, "tissue")
 
 

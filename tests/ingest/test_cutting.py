@@ -1,0 +1,98 @@
+"""Tiles cut to patches: nothing twice, nothing lost, and a tile's patches on one side."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+
+from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.schemes import PANNUKE
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.ingest import ingest
+from morefromless.ingest.cutting import Cut
+from morefromless.sources import UNLABELLED, Datasheet, Item, Source
+
+
+class Tiles(Source):
+    """Drawn tiles of 40 x 50 px with nuclei of 4 x 4 px; the third cannot be read."""
+
+    def __init__(self, count: int = 6) -> None:
+        self.count = count
+        self.readings: list[str] = []
+
+    def datasheet(self) -> Datasheet:
+        return Datasheet(title="tiles", um_per_px=0.5, scheme=PANNUKE)
+
+    def items(self) -> list[Item]:
+        return [Item(id=f"t{i}", label=UNLABELLED, origin=f"tile {i}") for i in range(self.count)]
+
+    def shape(self, item: Item) -> tuple[int, int]:  # noqa: ARG002
+        return 40, 50
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        self.readings.append(item.id)
+        if item.id == "t2":
+            raise UnreadablePatch("unreadable: as made")
+        image, nuclei = self.drawn(item.id)
+        return {"he": image, ARRAY: nuclei.encode()}
+
+    @staticmethod
+    def drawn(name: str) -> tuple[npt.NDArray[np.uint8], Nuclei]:
+        rng = np.random.default_rng(int(name[1:]))
+        instances = np.zeros((40, 50), np.int32)
+        for number in range(1, 13):
+            y, x = rng.integers(0, 36), rng.integers(0, 46)
+            instances[y : y + 4, x : x + 4] = number
+        told = {int(k): int(k) % 6 for k in np.unique(instances) if k}
+        return rng.integers(0, 256, (40, 50, 3), np.uint8), Nuclei.typed(instances, told, PANNUKE)
+
+
+def test_patches_are_the_tiles_pixels_and_every_nucleus_is_counted_once(tmp_path: Path) -> None:
+    tiles = Tiles()
+    report = ingest(Cut(tiles, 10), tmp_path / "store", progress=False, workers=2)
+    store = Store.open(tmp_path / "store")
+    assert report.kept == 5 * 20
+    assert report.set_aside == {"unreadable": 20}
+    assert tiles.readings.count("t0") <= 2  # once to learn the sizes, once for its twenty patches
+    nuclei = store.nuclei
+    for tile in ("t0", "t1", "t3"):
+        image, whole = Tiles.drawn(tile)
+        mine = store.table.index[store.table["group"] == tile]
+        for row in mine:
+            x, y = (int(part[1:]) for part in store.table["id"][row].split("_")[1:])
+            np.testing.assert_array_equal(store.array("he")[row], image[y : y + 10, x : x + 10])
+            held = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
+            np.testing.assert_array_equal(
+                held.instances > 0, whole.instances[y : y + 10, x : x + 10] > 0
+            )
+        here = nuclei[nuclei["patch"].isin(mine)]
+        counts = here[here["counted"]]["type"].value_counts().sort_index()
+        pd.testing.assert_series_equal(
+            counts, pd.Series(whole.types).value_counts().sort_index(), check_names=False,
+            check_index_type=False,
+        )  # fmt: skip
+        assert here["area"].sum() == whole.areas.sum()
+
+
+def test_a_tiles_patches_stand_on_one_side(tmp_path: Path) -> None:
+    ingest(Cut(Tiles(), 10), tmp_path / "store", progress=False, workers=1)
+    store = Store.open(tmp_path / "store")
+    assert store.meta["split_rule"] == "group"
+    assert (store.table.groupby("group")["split"].nunique() == 1).all()
+
+
+def test_what_is_left_over_is_left_out() -> None:
+    ids = [item.id for item in Cut(Tiles(1), 20).items()]
+    assert ids == ["t0_x0_y0", "t0_x20_y0", "t0_x0_y20", "t0_x20_y20"]
+
+
+def test_a_tile_smaller_than_the_cut_is_set_aside() -> None:
+    cut = Cut(Tiles(1), 45)
+    (item,) = cut.items()
+    with pytest.raises(UnreadablePatch, match="smaller than the cut: 45 px"):
+        cut.read(item)
+    with pytest.raises(ConfigError, match="--cut 4 is too small"):
+        Cut(Tiles(), 4)

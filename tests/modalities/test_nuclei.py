@@ -1,0 +1,115 @@
+"""The nuclei modality: palettes as declared, and no type that was not there."""
+
+import numpy as np
+import pytest
+import torch
+
+from morefromless.branches import Branches, build_encoder, check_encoder
+from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.schemes import PANNUKE
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.modalities.nuclei import COLOURS
+from morefromless.modalities.nuclei import Nuclei as Modality
+from morefromless.pairs import Pair, modality
+
+
+def masks(side: int = 12, count: int = 3) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    coded = []
+    for _ in range(count):
+        instances = rng.integers(0, 300, (side, side)).astype(np.int32)  # ids of two bytes too
+        told = {int(k): int(rng.integers(0, 6)) for k in np.unique(instances) if k}
+        coded.append(Nuclei.typed(instances, told, PANNUKE).encode())
+    return torch.from_numpy(np.stack(coded))
+
+
+@pytest.mark.parametrize("size", [12, 24, 30, 7])
+@pytest.mark.parametrize("palette", ["levels", "raw", "one-hot", "colour"])
+def test_pixels_are_types_as_declared(palette: str, size: int) -> None:
+    stored = masks()
+    seen = modality(f"nuclei:{palette}").see(stored, size)
+    rows = [int((k + 0.5) * 12 / size) for k in range(size)]
+    for b in range(3):
+        for i, y in enumerate(rows):
+            for j, x in enumerate(rows):
+                kind = int(stored[b, y, x, 0])
+                expected = {
+                    "levels": [kind * 51 / 255] * 3,
+                    "raw": [kind / 255] * 3,
+                    "one-hot": [float(k == kind) for k in range(6)],
+                    "colour": [value / 255 for value in COLOURS[kind]],
+                }[palette]
+                assert seen[b, :, i, j].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_five_types_spread_over_the_whole_range() -> None:
+    seen = Modality("levels", types=5).see(torch.tensor([[[[4, 0, 1]]]], dtype=torch.uint8), 1)
+    assert seen.flatten().tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("palette", ["levels", "one-hot"])
+def test_views_hold_no_value_that_the_mask_did_not(palette: str, tissue: Store) -> None:
+    pair = Pair({"primary": f"nuclei:{palette}", "privileged": "full"}, "table-s1", 32)
+    rows = np.arange(40)
+    images = pair.see({n: torch.from_numpy(tissue.array(n)[rows]) for n in pair.arrays})
+    for step in range(5):
+        views = pair.draw(images, seed=0, step=step)
+        assert set(views["primary"].unique().tolist()) <= set(images["primary"].unique().tolist())
+        assert not torch.equal(views["primary"], images["primary"])
+        if palette == "one-hot":
+            assert torch.equal(views["primary"].sum(1), torch.ones(40, 32, 32))
+
+
+def test_a_masks_geometry_is_that_of_images() -> None:
+    """The same draws turn an image and a mask alike: an image that is its own mask shows it."""
+    from morefromless.views.table_s1 import TableS1
+
+    preset = TableS1(noise=0, solarize=0, jitter=0)
+    smooth = torch.nn.functional.interpolate(
+        torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(0)), 64, mode="bilinear"
+    )
+    image = preset.draw(smooth, torch.Generator().manual_seed(1))
+    mask = preset.draw_labels(smooth, torch.Generator().manual_seed(1))
+    assert (image - mask).abs().max() < 0.05  # half a pixel of a smooth image
+    assert set(mask.unique().tolist()) <= set(smooth.unique().tolist())
+
+
+def test_the_authors_preset_spares_no_mask_and_plain_changes_none(tissue: Store) -> None:
+    rows = np.arange(20)
+    for views, untouched in (("authors", False), ("plain", True)):
+        pair = Pair({"primary": "nuclei:raw", "twin": "nuclei:raw"}, views, 32)
+        images = pair.see({ARRAY: torch.from_numpy(tissue.array(ARRAY)[rows])})
+        drawn = pair.draw(images, seed=0, step=0)["primary"]
+        known = set(images["primary"].unique().tolist())
+        assert (set(drawn.unique().tolist()) <= known) is untouched
+    one_hot = Pair({"primary": "nuclei:one-hot", "twin": "nuclei:one-hot"}, "authors", 32)
+    images = one_hot.see({ARRAY: torch.from_numpy(tissue.array(ARRAY)[rows])})
+    with pytest.raises(ConfigError, match="this mask has 6 channels"):
+        one_hot.draw(images, seed=0, step=0)
+
+
+def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:
+    with pytest.raises(ConfigError, match="give nuclei:levels,types=6"):
+        modality("nuclei:types=5").check(tissue)
+    bare = Store(tissue.path, tissue.meta, tissue.table, {"he": tissue.array("he")})
+    with pytest.raises(DataError, match="has no array 'nuclei'"):
+        modality("nuclei").check(bare)
+
+
+@pytest.mark.parametrize("spec", ["nuclei:grey", "nuclei:types=1", "nuclei:types=300"])
+def test_odd_parameters_are_refused(spec: str) -> None:
+    with pytest.raises(ConfigError):
+        modality(spec)
+    with pytest.raises(ConfigError, match="choose levels, raw, one-hot, colour"):
+        Modality("grey")  # type: ignore[arg-type]
+
+
+def test_one_hot_masks_have_encoders_of_as_many_channels() -> None:
+    assert check_encoder("test_resnet", 32, 6) == build_encoder("test_resnet").width
+    seen = {"primary": 6, "privileged": 3}
+    branches = Branches(("primary", "privileged"), "independent", "test_resnet", 16, seen)
+    made = branches({"primary": torch.rand(4, 6, 32, 32), "privileged": torch.rand(4, 3, 32, 32)})
+    assert made["primary"][1].shape == made["privileged"][1].shape == (4, 16)
+    with pytest.raises(ConfigError, match="6 channels and 3 channels cannot share"):
+        Branches(("primary", "privileged"), "shared", "test_resnet", 16, seen)
