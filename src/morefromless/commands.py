@@ -106,9 +106,10 @@ def transfer(options: TransferOptions) -> None:
     """Train and ask every encoder of Table 2, and write the table."""
     from morefromless.comparison.transfer import transfer
     from morefromless.report.transfer import show, write_tables
+    from morefromless.report.transfer_figure import write_figure
 
     found = transfer(options)
-    written = write_tables(found, options.out)
+    written = [*write_tables(found, options.out), *write_figure(found, options.out)]
     show(found, Console())
     print("\nWrote " + ", ".join(str(path) for path in written))
 

@@ -5,24 +5,18 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from morefromless.comparison.compare import Comparison
 from morefromless.comparison.results import Row, curve_of
-from morefromless.data import atomic
-
-# Okabe and Ito's colours, which colour-blind readers can tell apart; line style says the sharing.
-COLOURS = {"asymmetric": "#D55E00", "symmetric": "#0072B2", "supervised": "#009E73"}
-STYLES = {"shared": "--", "independent": "-", None: "-"}
-MARKERS = {"shared": "s", "independent": "o", None: "D"}
+from morefromless.report.style import COLOURS, MARKERS, STYLES, save
 
 
 def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
     """`density` always, `curves` where learning curves were drawn; each as SVG and PNG."""
-    made = _save(_density(comparison), folder / "density")
+    made = save(_density(comparison), folder / "density")
     curves = _curves(comparison)
-    return made + (_save(curves, folder / "curves") if curves else [])
+    return made + (save(curves, folder / "curves") if curves else [])
 
 
 def _density(comparison: Comparison) -> Figure:
@@ -113,14 +107,3 @@ def _curves(comparison: Comparison) -> Figure | None:
     panels[0].set_ylabel("ridge probe on test patches (%)")
     panels[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
-
-
-def _save(figure: Figure, stem: Path) -> list[Path]:
-    FigureCanvasAgg(figure)
-    paths = []
-    for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 160})):
-        path = stem.with_suffix(suffix)
-        with atomic.replacing(path) as temporary:
-            figure.savefig(temporary, format=suffix[1:], **options)
-        paths.append(path)
-    return paths

@@ -1,0 +1,49 @@
+"""The figure of `mfl transfer`: every encoder's accuracy, with intervals, over the floors."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from morefromless.comparison.transfer import Cell, Transfer
+from morefromless.report.style import COLOURS, MARKERS, save
+
+
+def write_figure(found: Transfer, folder: Path) -> list[Path]:
+    """`transfer.svg` and `.png`: a panel a task and modality, a line an encoder."""
+    panels = list(dict.fromkeys((cell.task, cell.modality) for cell in found.cells))
+    titles = list(dict.fromkeys(cell.method.title for cell in found.cells))
+    figure = Figure(
+        figsize=(2.2 + 2.9 * len(panels), 1.3 + 0.26 * len(titles)), layout="constrained"
+    )
+    axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
+    for one, (task, modality) in zip(axes, panels, strict=True):
+        cells = [c for c in found.cells if (c.task, c.modality) == (task, modality)]
+        _panel(one, cells, titles)
+        for floor in found.floors[task]:
+            if floor.modality == modality:
+                height = 100 * floor.accuracy.estimate
+                one.axvline(height, color="0.8", linewidth=1, zorder=0)
+                one.annotate(
+                    floor.name, (height, len(titles) - 0.5), xytext=(-1, 0), fontsize=6,
+                    textcoords="offset points", color="0.45", rotation=90, ha="right", va="bottom",
+                )  # fmt: skip
+        one.set_title(f"{task} from {modality}", fontsize=9)
+        one.set_xlabel("accuracy on test patches (%)")
+        one.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(len(titles)), titles, fontsize=8)
+    axes[0].set_ylim(len(titles) - 0.4, -0.6)
+    return save(figure, folder / "transfer")
+
+
+def _panel(axes: Axes, cells: list[Cell], titles: list[str]) -> None:
+    for cell in cells:
+        found, method = cell.accuracy, cell.method
+        bars = [[max(0.0, 100 * (found.estimate - found.low))],
+                [max(0.0, 100 * (found.high - found.estimate))]]  # fmt: skip
+        axes.errorbar(
+            [100 * found.estimate], [titles.index(method.title)], xerr=bars,
+            color=COLOURS[method.kind], marker=MARKERS[method.sharing], markersize=5, capsize=2.5,
+            linewidth=1.3,
+        )  # fmt: skip
