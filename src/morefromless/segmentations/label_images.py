@@ -1,0 +1,113 @@
+"""Label images: one of instances, and beside it one of types or a table."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.arrays import mapped
+from morefromless.data.images import opened
+from morefromless.data.masks import Mask, flat, majority, same_size, whole
+from morefromless.data.schemes import Told
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.segmentations import Segmentation, Segmented
+
+IMAGES = (".png", ".tif", ".tiff", ".npy")
+TABLES = (".csv", ".json")
+MODES = ("L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's modes of one number a pixel; a palette's number is what a label image means."""
+
+
+class LabelImages(Segmentation):
+    """`instances/**/STEM` numbers the nuclei, and `types/**/STEM` beside that folder types them.
+
+    Instances are a png, tif or npy of one whole number a pixel, in up to 32 bits. Types are such
+    an image too, whose value within a nucleus is its type, or a csv with the columns `instance`
+    and `type`, or a json: `{"1": "Epithelial"}`, or a list of objects with `instance` and `type`.
+    """
+
+    suffixes = IMAGES
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.suffix.lower() in IMAGES and "instances" in path.parts[:-1]
+
+    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+        if not path.is_file():
+            raise UnreadablePatch(f"no segmentation: there is no {path.name}; fetch it")
+        types = _types_of(path)
+        instances = _image(path, shape)
+        if types.suffix.lower() in IMAGES:
+            return Segmented(instances, majority(instances, _image(types, shape)))
+        return Segmented(instances, _table(types))
+
+
+def _types_of(path: Path) -> Path:
+    """The one file in `types` that belongs to a file in `instances`."""
+    parts = list(path.parts)
+    places = [k for k, part in enumerate(parts[:-1]) if part == "instances"]
+    if not places:
+        raise UnreadablePatch(
+            f"no types: {path.name} lies in no folder instances; move it there, and its types "
+            "into types beside it"
+        )
+    parts[places[-1]] = "types"
+    beside = Path(*parts)
+    found = [
+        file
+        for file in sorted(beside.parent.glob("*"))
+        if file.stem == beside.stem and file.suffix.lower() in IMAGES + TABLES
+    ]
+    if not found:
+        raise UnreadablePatch(f"no types: there is no types/{beside.stem} for {path.name}; add it")
+    if len(found) > 1:
+        names = " and ".join(f"types/{file.name}" for file in found[:2])
+        raise UnreadablePatch(f"several types: there are {names}; keep one")
+    return found[0]
+
+
+def _image(path: Path, shape: tuple[int, int]) -> Mask:
+    what = f"{path.parent.name}/{path.name}"
+    if path.suffix.lower() == ".npy":
+        try:
+            values = mapped(path)
+        except DataError as error:
+            raise UnreadablePatch(f"unreadable: {error}") from error
+        same_size(flat(values, what).shape, shape)
+        return whole(values, what)
+    with opened(path) as image:
+        if image.mode in ("1", "LA"):
+            raise UnreadablePatch(f"not a mask: {what} has mode {image.mode}; number the nuclei")
+        if image.mode not in MODES:
+            raise UnreadablePatch(f"colour mask: {what} has mode {image.mode}; store numbers")
+        if image.format == "JPEG":
+            raise UnreadablePatch(f"lossy mask: {what} is a JPEG; store a png")
+        if getattr(image, "n_frames", 1) > 1:
+            raise UnreadablePatch(f"several pages: {what} has {image.n_frames}; store one")
+        same_size((image.height, image.width), shape)  # before anything is decoded
+        values = np.asarray(image)
+    return whole(values, what)
+
+
+def _table(path: Path) -> dict[int, Told | None]:
+    what = f"types/{path.name}"
+    try:
+        rows = _csv(path) if path.suffix.lower() == ".csv" else _json(path)
+        types: dict[int, Told | None] = {}
+        for key, told in rows:
+            number = int(key)
+            if number != float(key) or isinstance(key, bool):
+                raise ValueError(key)
+            if number in types:
+                raise UnreadablePatch(
+                    f"several types: instance {number} is listed twice in {what}; keep one"
+                )
+            types[number] = _told(told)
+        return types
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, csv.Error) as error:
+        raise UnreadablePatch(
+            f"unreadable: {what} is not a table of instance and type; see `--help`"
+        ) from error

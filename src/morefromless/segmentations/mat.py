@@ -1,0 +1,21 @@
+"""MATLAB files of HoVer-Net, CoNSeP and Lizard."""
+
+from pathlib import Path
+
+from morefromless.data.matfiles import read_mat
+from morefromless.segmentations import Segmentation, Segmented
+
+
+class Mat(Segmentation):
+    """`inst_map` (H, W) with `inst_type` and perhaps `inst_uid` or `type_map`, or with `class` and
+    `id`, as in files of MATLAB up to v7; HDF5 files (v7.3) are refused.
+    """
+
+    suffixes = (".mat",)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.suffix.lower() in cls.suffixes
+
+    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+        return Segmented(*read_mat(path, shape))
