@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.set-up
 
-.PHONY: demo test check setup clean help
+.PHONY: demo test test-nuclei check setup clean help
 
 help: ## Show what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 setup: $(SETUP) ## Make a virtual environment with the pinned dependencies
 
@@ -25,6 +25,12 @@ demo: $(SETUP) ## Run the main job on synthetic tissue (at most 5 minutes on 2 c
 
 test: $(SETUP) ## Run the tests (at most 10 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2
+
+test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 220 packages)
+	$(PYTHON) -m venv $(VENV)-nuclei
+	$(VENV)-nuclei/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev,nuclei]'
+	$(VENV)-nuclei/bin/python -m pytest tests/segmenting
 
 check: $(SETUP) ## Lint, types, and that imports run one way
 	$(BIN)/ruff check src tests benchmarks

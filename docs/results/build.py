@@ -1,20 +1,24 @@
-"""Writes the results page and the README's table from what `mfl compare` left.
+"""Writes a results page, and its table in the README, from what a command left.
 
     mfl compare stores/prostate --out runs/prostate ...
-    python docs/results/build.py runs/prostate
+    python docs/results/build.py multi-magnification runs/prostate
 
-The prose is `multi-magnification.in.md`; `{tables}` and `{command}` in it are filled in.
+    mfl transfer stores/consep --out runs/consep ...
+    python docs/results/build.py tissue-nuclei runs/consep
+
+The prose is `PAGE.in.md`; what stands there in braces is filled in.
 """
 
 import json
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE.parent.parent / "README.md"
-START, END = "<!-- results: written by docs/results/build.py -->", "<!-- end of results -->"
 
 # Farndale et al. 2023: Table 1, Table S3 (VICReg, independent, symmetric).
 PUBLISHED = {
@@ -25,35 +29,120 @@ PUBLISHED = {
     ("supervised", None): "76.6",
 }
 
+# Table 2, the rows of the task cell: from masks, from images.
+TABLE_2 = {
+    ("vicreg", "asymmetric"): ("86.5", "81.3"),
+    ("vicreg", "symmetric"): ("81.6", "69.0"),
+    ("simclr", "asymmetric"): ("85.4", "80.4"),
+    ("simclr", "symmetric"): ("82.4", "69.1"),
+    ("cell", "supervised"): ("93.7", "82.1"),
+}
+# The paper's columns are of asymmetric arms with independent weights, symmetric ones with shared.
+SHARING = {"asymmetric": "independent", "symmetric": "shared", "supervised": None}
 
-def main(folder: Path) -> None:
-    found = json.loads((folder / "comparison.json").read_text())
-    tables = (folder / "comparison.md").read_text().partition("\n")[2].strip()
-    page = (HERE / "multi-magnification.in.md").read_text()
-    page = page.replace("{tables}", tables).replace("{command}", _command(found["options"]))
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Page:
+    """How one page is made: of which files, with which words, and the README's part of it."""
+
+    stem: str
+    command: Callable[[Found], str]
+    readme: Callable[[Found], str]
+    pictures: tuple[str, ...]
+
+
+def main(name: str, folder: Path) -> None:
+    page = PAGES[name]
+    found = json.loads((folder / f"{page.stem}.json").read_text())
+    tables = (folder / f"{page.stem}.md").read_text().partition("\n")[2].strip()
+    text = (HERE / f"{name}.in.md").read_text()
     hours = found["training_seconds"] / 3600
-    page = page.replace("{hours}", f"{hours:.1f}").replace("{runs}", str(len(found["runs"])))
-    (HERE / "multi-magnification.md").write_text(page)
-    pictures = HERE / "multi-magnification"
+    words = {
+        "tables": tables,
+        "command": page.command(found),
+        "hours": f"{hours:.1f}",
+        "runs": str(len(found["runs"])),
+        "beside": page.readme(found),
+    }
+    for key, value in words.items():
+        text = text.replace(f"{{{key}}}", value)
+    (HERE / f"{name}.md").write_text(text)
+    pictures = HERE / name
     pictures.mkdir(exist_ok=True)
-    for name in ("density.svg", "curves.svg", "comparison.csv"):
-        if (folder / name).exists():
-            shutil.copy(folder / name, pictures / name)
-    before, _, rest = README.read_text().partition(START)
-    after = rest.partition(END)[2]
-    README.write_text(f"{before}{START}\n{_readme(found)}\n{END}{after}")
+    for picture in page.pictures:
+        if (folder / picture).exists():
+            shutil.copy(folder / picture, pictures / picture)
+    start, end = f"<!-- {name}: written by docs/results/build.py -->", f"<!-- end of {name} -->"
+    before, _, rest = README.read_text().partition(start)
+    after = rest.partition(end)[2]
+    README.write_text(f"{before}{start}\n{page.readme(found)}\n{end}{after}")
 
 
-def _command(options: dict[str, Any]) -> str:
+def _multi_command(found: Found) -> str:
     """The command that was run, from its options; only what differs from the defaults."""
+    options = found["options"]
+    primary = " ".join(options["primary"])
+    return f"mfl compare stores/prostate --out runs/prostate --primary {primary} {_words(options)}"
+
+
+def _transfer_command(found: Found) -> str:
+    options = found["options"]
+    seen, tasks = (" ".join(options[name]) for name in ("modalities", "tasks"))
+    return (
+        f"mfl transfer stores/consep --out runs/consep --modalities {seen} --tasks {tasks} "
+        f"{_words(options)}"
+    )
+
+
+def _words(options: Found) -> str:
     names = ("size", "encoder", "width", "epochs", "batch", "lr", "seeds", "probe_every")
     words = " ".join(f"--{n.replace('_', '-')} {options[n]}" for n in names)
-    primary = " ".join(options["primary"])
-    more = " --standardise" * options["standardise"] + " --device cpu --jobs 2"
-    return f"mfl compare stores/prostate --out runs/prostate --primary {primary} {words}{more}"
+    return words + " --standardise" * options["standardise"] + " --device cpu --jobs 2"
 
 
-def _readme(found: dict[str, Any]) -> str:
+def _nuclei_readme(found: Found) -> str:
+    """The task cell from masks and from images, the paper's figures beside ours."""
+    options = found["options"]
+    masks, images = options["modalities"]
+    lines = [
+        "| type of most nuclei, accuracy % | paper: masks | paper: images | ours: masks [95 %] "
+        "| ours: images [95 %] |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for (learnt, kind), published in TABLE_2.items():
+        ours = [_cell(found, learnt, kind, seen)["accuracy"] for seen in (masks, images)]
+        title = "supervised on cell" if kind == "supervised" else f"{learnt}, {kind}"
+        lines.append(f"| {title} | {' | '.join(published)} | {' | '.join(map(_shown, ours))} |")
+    floors = found["floors"]["cell"]
+    best = [
+        max((f for f in floors if f["modality"] == seen), key=lambda f: f["accuracy"]["estimate"])
+        for seen in (masks, images)
+    ]
+    shown = " | ".join(f"{100 * f['accuracy']['estimate']:.1f} ({f['name']})" for f in best)
+    lines.append(f"| best floor | not given | not given | {shown} |")
+    return "\n".join(lines)
+
+
+def _cell(found: Found, learnt: str, kind: str, seen: str) -> Found:
+    """The cell of a method with the paper's sharing, on the task cell."""
+    made: Found = next(
+        cell
+        for cell in found["cells"]
+        if cell["task"] == "cell"
+        and cell["modality"] == seen
+        and cell["method"] == {"kind": kind, "learnt": learnt, "sharing": SHARING[kind]}
+    )
+    return made
+
+
+def _shown(interval: Found) -> str:
+    low, high = 100 * interval["low"], 100 * interval["high"]
+    return f"{100 * interval['estimate']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _multi_readme(found: Found) -> str:
     primary = "downsample:7"
     rows = [r for r in found["rows"] if r["arm"]["primary"] == primary and r["branch"] == "primary"]
     lines = [
@@ -91,5 +180,14 @@ def _readme(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+PAGES = {
+    "multi-magnification": Page(
+        "comparison", _multi_command, _multi_readme, ("density.svg", "curves.svg", "comparison.csv")
+    ),
+    "tissue-nuclei": Page(
+        "transfer", _transfer_command, _nuclei_readme, ("transfer.svg", "transfer.csv")
+    ),
+}
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

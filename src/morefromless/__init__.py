@@ -15,6 +15,7 @@ __version__ = version("morefromless")
 if TYPE_CHECKING:
     from morefromless.branches import Branches as Branches
     from morefromless.comparison.compare import compare as compare
+    from morefromless.comparison.transfer import transfer as transfer
     from morefromless.data.store import Store as Store
     from morefromless.evaluation.evaluate import evaluate as evaluate
     from morefromless.ingest import ingest as ingest
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from morefromless.options import CompareOptions as CompareOptions
     from morefromless.options import PretrainOptions as PretrainOptions
     from morefromless.options import SuperviseOptions as SuperviseOptions
+    from morefromless.options import TransferOptions as TransferOptions
     from morefromless.pairs import Pair as Pair
     from morefromless.runs import Run as Run
     from morefromless.training.pretrain import pretrain as pretrain
@@ -36,11 +38,13 @@ _HOME = {
     "Run": "morefromless.runs",
     "Store": "morefromless.data.store",
     "SuperviseOptions": "morefromless.options",
+    "TransferOptions": "morefromless.options",
     "compare": "morefromless.comparison.compare",
     "evaluate": "morefromless.evaluation.evaluate",
     "ingest": "morefromless.ingest",
     "pretrain": "morefromless.training.pretrain",
     "supervise": "morefromless.training.supervised",
+    "transfer": "morefromless.comparison.transfer",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

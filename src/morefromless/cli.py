@@ -38,10 +38,20 @@ COMMANDS = {
         commands.ingest,
         "Decode a source once into a store. Interrupted, the same command goes on where it was.",
     ),
+    "segment": Command(
+        options.SegmentOptions,
+        commands.segment,
+        "Segment the nuclei of every patch with HoVer-Net (extra nuclei), for mfl ingest --nuclei.",
+    ),
     "views": Command(
         options.ViewsOptions,
         commands.views,
         "Write a contact sheet: patches, what each branch sees of them, and their views.",
+    ),
+    "export": Command(
+        options.ExportOptions,
+        commands.export,
+        "Write a store's nuclei as GeoJSON files for QuPath, one a patch.",
     ),
     "compare": Command(
         options.CompareOptions,

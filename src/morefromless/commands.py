@@ -8,9 +8,11 @@ from rich.console import Console
 from morefromless.options import (
     CompareOptions,
     DemoOptions,
+    ExportOptions,
     IngestOptions,
     PretrainOptions,
     ProbeRunOptions,
+    SegmentOptions,
     SuperviseOptions,
     TransferOptions,
     ViewsOptions,
@@ -52,6 +54,36 @@ def views(options: ViewsOptions) -> None:
     from morefromless.report.sheet import write_sheet
 
     print(f"Wrote {write_sheet(options)}: look at it before you train.")
+
+
+def segment(options: SegmentOptions) -> None:
+    """Segment the nuclei of every patch."""
+    import torch
+
+    from morefromless.ingest.opening import open_images
+    from morefromless.segmenting.hovernet import LICENCE, Hovernet
+    from morefromless.segmenting.segment import segment
+
+    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+    report = segment(
+        open_images(options.source),
+        options.out,
+        lambda: Hovernet(options.weights, device),
+        um_per_px=options.um_per_px,
+        at=options.at,
+        batch=options.batch,
+    )
+    print(f"- The weights' licence holds for what they made: {LICENCE}.")
+    print(f"{report}. Take them with: mfl ingest {options.source} STORE --nuclei {options.out}")
+
+
+def export(options: ExportOptions) -> None:
+    """Write a store's nuclei as GeoJSON."""
+    from morefromless.data.store import Store
+    from morefromless.exporting import export_geojson
+
+    count = export_geojson(Store.open(options.store), options.out)
+    print(f"Wrote the nuclei of {count:,} patches to {options.out}.")
 
 
 def pretrain(options: PretrainOptions) -> None:

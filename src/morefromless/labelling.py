@@ -23,6 +23,6 @@ def labelled(store: Store, task: str) -> Store:
         if len(rows) and len(held) < 2:
             raise DataError(
                 f"All {split} patches of {store.path} are '{classes[held[0]]}', so the task {task} "
-                "asks nothing; choose another --task."
+                "asks nothing; ask another, such as cell."
             )
     return store.relabelled(classes, labels)

@@ -95,6 +95,42 @@ class ViewsOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SegmentOptions:
+    """Which patches are segmented, by which weights, at which magnification."""
+
+    source: Positional[str]
+    """A folder of patches, or any source that `mfl ingest` takes."""
+    out: Positional[Path]
+    """Folder for a GeoJSON file a patch. Interrupted, the same command goes on there."""
+    weights: Path | None = None
+    """File with HoVer-Net weights (hovernet_fast-pannuke, from TIAToolbox's collection), for use
+    without a network. Without it TIAToolbox downloads them once. They are licensed CC BY-NC-SA 4.0
+    and not for commercial use."""
+    um_per_px: float | None = None
+    """Magnification of the patches in µm per pixel, where the source does not know it."""
+    at: float = 0.25
+    """Magnification that patches are brought to for the network, in µm per pixel: that of its
+    training. Nuclei are brought back to the patches' own grid."""
+    batch: int = 16
+    """Windows of 256 px that the network sees at once; a patch of 224 px at 0.5 µm/px has nine."""
+    device: Device = "auto"
+    """Where to run the network."""
+
+    def __post_init__(self) -> None:
+        _at_least(1, "batch", self.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Whose nuclei are written, and where."""
+
+    store: Positional[Path]
+    """Folder that `mfl ingest` wrote, with nuclei."""
+    out: Positional[Path]
+    """Folder for a GeoJSON file a patch, which QuPath opens and `mfl ingest --nuclei` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How an encoder is trained, whatever the arm; the defaults are the paper's (2.2)."""
 

@@ -64,7 +64,11 @@ def test_from_end_to_end(options: TransferOptions) -> None:
     assert [c.holm_p for c in found.contrasts] == holm([c.sign_flip.p for c in found.contrasts])
     assert set(found.floors) == {"tissue", "cell"}
 
-    rows = [row[0] for row in sections(found)[0].rows]
+    papers = sections(found)[0]
+    assert papers.header == (
+        "task: modality", "vicreg asym.", "superv. tissue", "superv. cell"
+    )  # fmt: skip
+    rows = [row[0] for row in papers.rows]
     assert rows == ["tissue: nuclei", "tissue: full", "cell: nuclei", "cell: full"]
     markdown, csv, everything = write_tables(found, options.out)
     text = markdown.read_text()

@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from morefromless.data.store import Store
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
+from morefromless.pairs import modality
 from morefromless.report.contact_sheet import contact_sheet, seen_columns
 from morefromless.views.table_s1 import TableS1
 
@@ -94,3 +96,20 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
 def test_a_column_of_another_length_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="column 'one'"):
         contact_sheet({"one": torch.zeros(2, 3, 4, 4)}, ["TUM"], tmp_path / "sheet.png", "")
+
+
+def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue: Store) -> None:
+    rows = np.arange(6)
+    stored = {name: torch.from_numpy(tissue.array(name)[rows]) for name in ("he", "nuclei")}
+    seen = {name: modality(name) for name in ("full", "nuclei", "nuclei:one-hot")}
+    generator = torch.Generator().manual_seed(0)
+    columns = seen_columns(stored, seen, TableS1(), 24, 1, generator)
+    assert list(columns) == [
+        "stored he", "stored nuclei", "full", "nuclei", "nuclei:one-hot",
+        "full view 1", "nuclei view 1", "nuclei:one-hot view 1",
+    ]  # fmt: skip
+    assert {image.shape[1] for image in columns.values()} == {3}
+    assert columns["stored nuclei"].shape == (6, 3, 32, 32)  # in colour, not its bytes
+    for name in ("nuclei", "nuclei:one-hot"):
+        known = set(columns[name].unique().tolist())
+        assert set(columns[f"{name} view 1"].unique().tolist()) <= known

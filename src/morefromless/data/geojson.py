@@ -1,5 +1,6 @@
 """Nuclei to GeoJSON that QuPath opens: one detection a nucleus, with its type as its class."""
 
+import colorsys
 import json
 import uuid
 from pathlib import Path
@@ -8,48 +9,51 @@ from typing import Any
 import numpy as np
 import shapely
 from scipy import ndimage
-from shapely import affinity
 
 from morefromless.data import atomic
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.polygons import trace
 from morefromless.data.schemes import Scheme
 
-COLOURS = (
-    (128, 128, 128), (230, 75, 53), (77, 187, 213), (0, 160, 135), (243, 155, 127), (145, 209, 194),
-    (132, 145, 180), (126, 97, 72), (220, 200, 80),
-)  # fmt: skip
-"""RGB of the scheme's types in turn, as QuPath shows them."""
-
 _NAMESPACE = uuid.UUID("6d6f7265-6672-4f6d-8c65-737300000000")
+
+
+def colours(count: int) -> list[tuple[int, int, int]]:
+    """RGB of the codes 0 ... count - 1: grey for none, then hues that are far apart.
+
+    A code's colour is the same whatever `count` is.
+    """
+    golden = (5**0.5 - 1) / 2
+    hues = [
+        colorsys.hsv_to_rgb(k * golden % 1, 0.85 if k % 2 else 0.6, 0.9) for k in range(count - 1)
+    ]
+    return [(128, 128, 128), *((round(255 * r), round(255 * g), round(255 * b))
+                               for r, g, b in hues)][:count]  # fmt: skip
 
 
 def feature_collection(
     nuclei: Nuclei, scheme: Scheme, *, offset: tuple[int, int] = (0, 0), name: str = ""
 ) -> dict[str, Any]:
-    """Nuclei as a FeatureCollection, in their order; `offset` (x, y) places a patch in its tile.
+    """Nuclei as a FeatureCollection, in their order; `offset` (x, y) in px places a patch in its
+    tile.
 
-    Outlines run along the edges of pixels, holes and separate parts included, so that reading them
-    again gives the same pixels. Pieces that a neighbouring patch counts are marked
-    `"counted": false`, which other programs pass over. `name` makes the ids of an image its own.
+    Outlines run along the edges of pixels, with holes, and as a MultiPolygon where a nucleus is in
+    several pieces: `segmentations.geojson` reads the same nuclei, types and pixels from them.
+    Pieces that a neighbouring patch counts are marked `"counted": false`; no program reads that,
+    ours included, for a file of one patch alone cannot say who counts them. `name` makes ids that
+    differ between images, and are the same each time.
     """
+    tint = colours(len(scheme.types))
     features = []
-    boxes = ndimage.find_objects(nuclei.instances)
+    boxes = ndimage.find_objects(nuclei.instances, len(nuclei.types))
     for number, (box, kind, counted) in enumerate(
         zip(boxes, nuclei.types.tolist(), nuclei.counted.tolist(), strict=True), 1
     ):
         rows, columns = box
-        outline = affinity.translate(
-            trace(nuclei.instances[box] == number),
-            columns.start + offset[0],
-            rows.start + offset[1],
-        )
+        corner = np.array([columns.start + offset[0], rows.start + offset[1]])
         told: dict[str, Any] = {
             "objectType": "detection",
-            "classification": {
-                "name": scheme.types[kind],
-                "color": list(COLOURS[kind % len(COLOURS)]),
-            },
+            "classification": {"name": scheme.types[kind], "color": list(tint[kind])},
         }
         if not counted:
             told["counted"] = False
@@ -57,7 +61,7 @@ def feature_collection(
             {
                 "type": "Feature",
                 "id": str(uuid.uuid5(_NAMESPACE, f"{name}/{number}")),
-                "geometry": _plain(shapely.geometry.mapping(outline)),
+                "geometry": _geometry(trace(nuclei.instances[box] == number), corner),
                 "properties": told,
             }
         )
@@ -72,20 +76,25 @@ def write_geojson(
     offset: tuple[int, int] = (0, 0),
     name: str | None = None,
 ) -> None:
-    """Write `feature_collection` to `path`, whole or not at all."""
+    """Write `feature_collection` to `path`, whole or not at all; `name` is the file's by default.
+
+    Raises `StorageError` where the disk is full or the place may not be written to.
+    """
     made = feature_collection(
         nuclei, scheme, offset=offset, name=path.stem if name is None else name
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, json.dumps(made))
+    atomic.write_text(path, json.dumps(made, separators=(",", ":"), ensure_ascii=False) + "\n")
 
 
-def _plain(mapping: dict[str, Any]) -> dict[str, Any]:
-    """Coordinates as whole numbers: outlines run from corner to corner of pixels."""
-
-    def whole(part: Any) -> Any:
-        if isinstance(part, (tuple, list)):
-            return [whole(one) for one in part]
-        return int(part) if float(part).is_integer() else float(np.round(part, 3))
-
-    return {"type": mapping["type"], "coordinates": whole(mapping["coordinates"])}
+def _geometry(traced: shapely.Geometry, corner: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Whole numbers, for outlines run from corner to corner of pixels."""
+    parts = [
+        [
+            (np.rint(shapely.get_coordinates(outline)).astype(np.int64) + corner).tolist()
+            for outline in shapely.get_rings(part)
+        ]
+        for part in shapely.get_parts(traced)
+    ]
+    if len(parts) == 1:
+        return {"type": "Polygon", "coordinates": parts[0]}
+    return {"type": "MultiPolygon", "coordinates": parts}

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,12 @@ def image_files(root: Path) -> Iterator[str]:
             if not path.isprintable():
                 raise DataError(f"{root} holds a file with an odd name, {path!r}; rename it.")
             yield path
+
+
+def bare(name: str) -> str:
+    """A patch's id without the ending of an image file, if it has one."""
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else name
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:

@@ -40,6 +40,12 @@ def open_source(
     return source if cut is None else Cut(source, cut)
 
 
+def open_images(spec: str) -> Source:
+    """The images that `spec` names, whatever their classes: a folder need not name any."""
+    path = Path(spec).expanduser()
+    return _images(spec, None, path.is_dir() and not NctCrc.recognises(path))
+
+
 def _images(spec: str, group: str | None, unlabelled: bool) -> Source:
     name = spec.partition(":")[0]
     if group is not None or unlabelled:

@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
 from morefromless import segmentations
+from morefromless.data.images import bare
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import Scheme
 from morefromless.errors import DataError, UnreadablePatch
@@ -74,15 +75,17 @@ class WithNuclei(Source):
 
     def _file(self, item: Item) -> tuple[Path, Segmentation]:
         by_path, by_name = self._files
-        image = PurePath(item.id)
-        stem = image.stem if image.suffix else image.name
-        candidates = by_path.get(image.with_name(stem).as_posix()) or by_name.get(stem, [])
+        name = bare(item.id)
+        stem = PurePosixPath(name).name
+        candidates = by_path.get(name) or by_name.get(stem, [])
         usable = [
             (path, how)
             for path in candidates
             for how in self._formats
             if path.suffix.lower() in how.suffixes and (self.how != "auto" or how.recognises(path))
         ]
+        if len(usable) > 1 and self.how != "auto":  # such as instances/a.png and types/a.png
+            usable = [(path, how) for path, how in usable if how.recognises(path)] or usable
         if not usable:
             if candidates:
                 name = candidates[0].name

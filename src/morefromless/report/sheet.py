@@ -19,7 +19,9 @@ def write_sheet(options: ViewsOptions) -> Path:
     One row a patch; then, for the privileged and each primary modality, what the branch sees and
     `draws` augmented views of it.
     """
-    store = labelled(Store.open(options.store), options.task)
+    store = Store.open(options.store)
+    if options.task != "tissue":  # rows may well be of one tissue, which is no task
+        store = labelled(store, options.task)
     rows = _spread_over_classes(store, options.patches, options.seed)
     seen = {spec: modality(spec) for spec in (options.privileged, *options.primary)}
     for how in seen.values():

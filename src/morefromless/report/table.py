@@ -45,8 +45,8 @@ def notes(comparison: Comparison) -> list[str]:
     rising = [f"{r.title} on {r.modality}" for r in comparison.rows if r.rising]
     curves = [r for r in comparison.rows if r.rising is not None]
     said = [
-        f"{patches['train']:,} training and {patches['test']:,} test patches of "
-        f"{len(comparison.classes)} classes ({', '.join(comparison.classes)}); {options.encoder} "
+        f"Task {options.task}: {patches['train']:,} training and {patches['test']:,} test patches "
+        f"of {len(comparison.classes)} classes ({', '.join(comparison.classes)}); {options.encoder} "
         f"at {options.size} px, {options.objective}, width {options.width}, views {options.views}, "
         f"{options.epochs} epochs of batches of {options.batch}, lr {options.lr:g}, seeds "
         f"0-{options.seeds - 1}; {options.probe.name} probe.",

@@ -18,9 +18,9 @@ from morefromless.runs import plain
 
 
 def sections(found: Transfer) -> list[Section]:
-    """Self-supervised encoders, supervised ones with the floors, and the contrasts."""
+    """The paper's table; then each objective with both sharings, the floors, and the contrasts."""
     supervised = [cell for cell in found.cells if cell.method.kind == "supervised"]
-    made = []
+    made = [_papers(found)]
     for objective in found.options.objectives:
         cells = [c for c in found.cells if c.method.learnt == objective and c not in supervised]
         titles = [f"{c.method.kind}, {c.method.sharing}" for c in cells]
@@ -83,6 +83,16 @@ def show(found: Transfer, console: Console) -> None:
         console.print()
     for note in notes(found):
         console.print(f"- {note}")
+
+
+def _papers(found: Transfer) -> Section:
+    """The columns that the paper's Table 2 has, as far as they were trained: asymmetric encoders
+    with independent weights, symmetric ones with shared."""
+    own = {"asymmetric": "independent", "symmetric": "shared", "supervised": None}
+    cells = [cell for cell in found.cells if cell.method.sharing == own[cell.method.kind]]
+    short = {"asymmetric": "{} asym.", "symmetric": "{} sym.", "supervised": "superv. {}"}
+    titles = [short[c.method.kind].format(c.method.learnt) for c in cells]
+    return _grid("The columns of the paper's Table 2", cells, titles)
 
 
 def _grid(title: str, cells: Sequence[Cell], columns: Sequence[str]) -> Section:

@@ -9,13 +9,15 @@ from matplotlib.figure import Figure
 from morefromless.comparison.transfer import Cell, Transfer
 from morefromless.report.style import COLOURS, MARKERS, save
 
+FLOORS = {"majority": ":", "mean-rgb": "--", "colour-histogram": "-", "random encoder": "-."}
+
 
 def write_figure(found: Transfer, folder: Path) -> list[Path]:
     """`transfer.svg` and `.png`: a panel a task and modality, a line an encoder."""
     panels = list(dict.fromkeys((cell.task, cell.modality) for cell in found.cells))
     titles = list(dict.fromkeys(cell.method.title for cell in found.cells))
     figure = Figure(
-        figsize=(2.2 + 2.9 * len(panels), 1.3 + 0.26 * len(titles)), layout="constrained"
+        figsize=(2.2 + 2.9 * len(panels), 1.6 + 0.26 * len(titles)), layout="constrained"
     )
     axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
     for one, (task, modality) in zip(axes, panels, strict=True):
@@ -24,16 +26,16 @@ def write_figure(found: Transfer, folder: Path) -> list[Path]:
         for floor in found.floors[task]:
             if floor.modality == modality:
                 height = 100 * floor.accuracy.estimate
-                one.axvline(height, color="0.8", linewidth=1, zorder=0)
-                one.annotate(
-                    floor.name, (height, len(titles) - 0.5), xytext=(-1, 0), fontsize=6,
-                    textcoords="offset points", color="0.45", rotation=90, ha="right", va="bottom",
-                )  # fmt: skip
+                look = FLOORS[floor.name]
+                one.axvline(height, color="0.6", linewidth=1, linestyle=look, zorder=0,
+                            label=f"floor: {floor.name}")  # fmt: skip
         one.set_title(f"{task} from {modality}", fontsize=9)
         one.set_xlabel("accuracy on test patches (%)")
         one.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(titles)), titles, fontsize=8)
     axes[0].set_ylim(len(titles) - 0.4, -0.6)
+    lines, names = axes[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return save(figure, folder / "transfer")
 
 

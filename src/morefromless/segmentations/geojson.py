@@ -1,106 +1,147 @@
-"""GeoJSON, as QuPath exports it and as `mfl export` and `mfl segment` write it."""
+"""GeoJSON, as QuPath exports it and as `data.geojson` writes it."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
-import numpy as np
-import shapely
-from shapely.geometry import shape as as_geometry
-from shapely.geometry.base import BaseGeometry
-
-from morefromless.data.polygons import Canvas
+from morefromless.data import polygons
 from morefromless.data.schemes import Told
-from morefromless.data.textfiles import head, read_json
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.segmentations import Segmentation, Segmented
+from morefromless.segmentations._files import head, read_json, told
+
+_FEATURES = re.compile(r'"type"\s*:\s*"Feature(Collection)?"')
+
+OBJECTS = ("annotation", "detection", "cell")
+"""QuPath's objects that can be a nucleus; tiles, cores of arrays and roots cannot."""
+
+Parts = Literal["one", "each", "ask"]
 
 
 class Geojson(Segmentation):
-    """A FeatureCollection, a list of Features or one Feature; a nucleus each, in pixels.
+    """A FeatureCollection, a list of Features or one Feature, in the image's own pixels.
 
-    Polygons and multi-polygons, with holes. A cell of QuPath's is taken for its nucleus
-    (`nucleusGeometry`). The type is the name of the classification. No features means no nuclei.
-    Regions on more than one z-plane or time point are refused, for an image here is one plane.
+    A Feature is a nucleus: its Polygon with holes, or all of its MultiPolygon; of QuPath's cells
+    the `nucleusGeometry`. Its type is `classification` (`name`, or `names` joined by ": ") in its
+    properties, else their `class`, `type` or `name`. No Features are no nuclei. Nuclei in more than
+    one z-plane or at more than one time are refused.
 
-    `convention` is that of `data.polygons`: `edges` for QuPath and for this program, `centres` for
-    files that somebody made of OpenCV contours.
+    `convention` is how outlines are meant (`data.polygons`), which a file does not say: `edges`
+    for QuPath's own regions and for this program's files, `centres` where somebody wrote OpenCV
+    contours as GeoJSON (converters from HoVer-Net and CellViT). The wrong one shaves off, or adds,
+    up to half a pixel around every nucleus.
+
+    `parts` is what a MultiPolygon is: `one` nucleus in pieces, or `each` polygon a nucleus, as
+    programs write that gather all nuclei of a type in one Feature (CellViT). `ask`, the default,
+    takes detections and cells for one and refuses annotations, which have been used for both.
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = (".geojson", ".json")
+    suffixes = (".geojson", ".json")
 
-    def __init__(self, convention: Literal["edges", "centres"] = "edges") -> None:
-        if convention not in get_args(Literal["edges", "centres"]):
+    def __init__(self, convention: polygons.Convention = "edges", parts: Parts = "ask") -> None:
+        if convention not in get_args(polygons.Convention):
             raise ConfigError(f"geojson has no convention={convention}; give edges or centres.")
-        self.centres = convention == "centres"
+        if parts not in get_args(Parts):
+            raise ConfigError(f"geojson has no parts={parts}; give one, each or ask.")
+        self.convention: polygons.Convention = convention
+        self.parts: Parts = parts
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        return path.suffix.lower() == ".geojson" or '"Feature' in head(path)
+        return path.suffix.lower() == ".geojson" or _FEATURES.search(head(path)) is not None
 
     def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
-        canvas = Canvas(shape)
+        nuclei: list[list[list[polygons.Ring]]] = []
         types: dict[int, Told | None] = {}
         planes = set()
         for number, feature in enumerate(_features(read_json(path), path), 1):
-            geometry = feature.get("nucleusGeometry") or feature.get("geometry")
-            told = feature.get("properties") or {}
-            region = _region(geometry, number)
-            planes.add(_plane(feature, geometry, region))
+            properties = _mapping(feature.get("properties"))
+            # Programs other than QuPath write it beside the properties.
+            kind = properties.get("objectType", feature.get("objectType"))
+            if kind is not None and kind not in OBJECTS:
+                raise UnreadablePatch(
+                    f"not a nucleus: feature {number} is a QuPath {kind!s:.20}; export detections "
+                    "or cells"
+                )
+            geometry = _mapping(feature.get("nucleusGeometry") or feature.get("geometry"))
+            shapes = self._polygons(geometry, number, kind == "annotation")
+            planes |= _planes(feature, geometry, shapes)
             if len(planes) > 1:
                 raise UnreadablePatch(
-                    f"several planes: {path.name} has regions at more than one z or t; export one"
+                    "several planes: nuclei lie at more than one z or t; export one plane"
                 )
-            added = self._centred(canvas, region) if self.centres else canvas.region(region)
-            types[added] = _type(told)
-        return Segmented(canvas.instances, types)
+            outlines = [[polygons.ring(ring, number) for ring in part] for part in shapes]
+            each = [[part] for part in outlines] if self.parts == "each" else [outlines]
+            for nucleus in each:
+                nuclei.append(nucleus)
+                types[len(nuclei)] = _type(properties, number)
+        return Segmented(polygons.fill(nuclei, shape, self.convention), types)
 
-    @staticmethod
-    def _centred(canvas: Canvas, region: BaseGeometry) -> int:
-        parts = shapely.get_parts(region)
-        if len(parts) != 1 or parts[0].interiors:
+    def _polygons(self, geometry: dict[str, Any], number: int, annotation: bool) -> list[Any]:
+        """The geometry's polygons, each a list of rings that are as yet unchecked."""
+        kind, held = geometry.get("type"), geometry.get("coordinates")
+        if kind not in ("Polygon", "MultiPolygon"):
             raise UnreadablePatch(
-                "not a contour: convention=centres takes single polygons without holes"
+                f"not a polygon: feature {number} is a {kind or 'feature without geometry'!s:.30}; "
+                "export areas"
             )
-        return canvas.contour(shapely.get_coordinates(parts[0])[:-1])
+        parts = [held] if kind == "Polygon" else held
+        if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):
+            raise UnreadablePatch(
+                f"broken polygon: feature {number} has no list of rings; export it again"
+            )
+        if len(parts) > 1 and annotation and self.parts == "ask":
+            raise UnreadablePatch(
+                f"several parts: feature {number} is an annotation of {len(parts)} polygons; say "
+                "geojson:parts=each if each is a nucleus, parts=one if all are"
+            )
+        return parts
 
 
-def _features(held: Any, path: Path) -> Iterator[dict[str, Any]]:
-    if isinstance(held, dict) and held.get("type") == "FeatureCollection":
-        held = held.get("features")
-    elif isinstance(held, dict):
-        held = [held]
-    if not isinstance(held, list):
-        raise UnreadablePatch(f"unreadable: {path.name} is not GeoJSON")
-    for feature in held:
-        if not isinstance(feature, dict) or feature.get("type") != "Feature":
-            raise UnreadablePatch(f"unreadable: {path.name} holds what is no Feature")
-        yield feature
+def _features(held: Any, path: Path) -> Iterable[dict[str, Any]]:
+    if isinstance(held, dict):
+        collection = held.get("type") == "FeatureCollection"
+        held = held.get("features") if collection else [held]
+    if not isinstance(held, list) or not all(
+        isinstance(feature, dict) and feature.get("type") == "Feature" for feature in held
+    ):
+        raise UnreadablePatch(
+            f"unreadable: {path.name} is not GeoJSON of Features; export it as a FeatureCollection"
+        )
+    return held
 
 
-def _region(geometry: Any, number: int) -> BaseGeometry:
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
-    if kind not in ("Polygon", "MultiPolygon"):
-        raise UnreadablePatch(f"not a polygon: nucleus {number} is of kind {kind}")
+def _mapping(held: Any) -> dict[str, Any]:
+    return held if isinstance(held, dict) else {}
+
+
+def _planes(
+    feature: dict[str, Any], geometry: dict[str, Any], shapes: list[Any]
+) -> set[tuple[str, str, float | None]]:
+    """Where a nucleus lies: z and t of its plane, and the third numbers of its coordinates."""
+    plane = _mapping(geometry.get("plane") or feature.get("plane"))
+    z, t = (str(plane.get(axis) or 0) for axis in "zt")
     try:
-        return as_geometry(geometry)
-    except (ValueError, TypeError, IndexError, KeyError, shapely.errors.GEOSException) as error:
-        raise UnreadablePatch(f"broken polygon: nucleus {number} has no sound ring") from error
+        heights = {
+            point[2] if len(point) > 2 else None
+            for rings in shapes
+            for ring in rings
+            for point in ring
+        }
+    except (TypeError, KeyError):  # no lists of points: the ring's own check says so
+        heights = {None}
+    return {(z, t, height) for height in heights}
 
 
-def _plane(feature: dict[str, Any], geometry: Any, region: BaseGeometry) -> tuple[Any, ...]:
-    """Where QuPath says that a region lies: z and t, and a third coordinate if there is one."""
-    told = geometry.get("plane") or feature.get("plane") or {}
-    heights: list[float] = []
-    if region.has_z:
-        heights = np.unique(shapely.get_coordinates(region, include_z=True)[:, 2]).tolist()
-    return told.get("z", 0), told.get("t", 0), *heights
-
-
-def _type(told: dict[str, Any]) -> Told | None:
-    kind = told.get("classification") or told.get("class") or told.get("type")
-    if isinstance(kind, dict):
-        kind = kind.get("name") or ": ".join(kind.get("names") or [])
-    if isinstance(kind, bool) or not isinstance(kind, (str, int)) or kind == "":
-        return None
-    return kind
+def _type(properties: dict[str, Any], number: int) -> Told | None:
+    given = properties.get("classification")
+    if isinstance(given, dict):
+        names = given.get("names")
+        given = given.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else "")
+    if given in (None, ""):
+        kind = properties.get("type")
+        own = None if kind in OBJECTS else kind  # QuPath reads `type` as the kind of object
+        given = next((v for v in (properties.get("class"), own, properties.get("name"))
+                      if v not in (None, "")), None)  # fmt: skip
+    return told(given, number)

@@ -1,53 +1,69 @@
 """HoVer-Net's json, one file an image."""
 
+import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-
-from morefromless.data.polygons import Canvas
+from morefromless.data import polygons
 from morefromless.data.schemes import Told
-from morefromless.data.textfiles import head, read_json
 from morefromless.errors import UnreadablePatch
 from morefromless.segmentations import Segmentation, Segmented
+from morefromless.segmentations._files import head, read_json, told
+
+_START = re.compile(
+    r'\s*\{(\s*"mag"\s*:[^,{}]*,)?\s*("nuc"\s*:|"[^"]*"\s*:\s*\{\s*"(bbox|contour)"\s*:)'
+)
 
 
 class HovernetJson(Segmentation):
-    """What HoVer-Net's inference writes for a tile: `{"mag": 40, "nuc": {"1": {"contour": [[x, y],
-    ...], "type": 1, ...}, ...}}`; without `nuc` the nuclei may stand at the top.
+    """HoVer-Net's json for tiles: `{"mag": null, "nuc": {"1": {"contour": [[x, y], ...], "type":
+    1, ...}, ...}}`, or that mapping of nuclei alone.
 
-    Contours run through pixel centres (`data.polygons`). Types are numbers, or null where the
-    network told none apart.
+    Contours run through pixel centres (`data.polygons`), so holes come back closed. Nuclei are
+    numbered from 1 in the file's order, whatever their keys. Types are numbers, or null.
+
+    HoVer-Net writes null for `mag` of tiles, whose contours are in the tile's own pixels. For whole
+    slides it names the magnification of its contours, which need not be the images': such files
+    are refused unless `mag` says that the images have the same one. Contours are never scaled.
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    suffixes = (".json",)
+
+    def __init__(self, mag: float | None = None) -> None:
+        self.mag = mag
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        start = head(path).lstrip()
-        return start.startswith("{") and (
-            '"nuc"' in start or '"contour"' in start or start.replace(" ", "") == "{}"
-        )
+        return _START.match(head(path)) is not None
 
     def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
         held = read_json(path)
-        nuclei = held.get("nuc", held) if isinstance(held, dict) else None
-        if not isinstance(nuclei, dict):
-            raise UnreadablePatch(f"unreadable: {path.name} has no nuclei as HoVer-Net lists them")
-        canvas = Canvas(shape)
-        types: dict[int, Told | None] = {}
-        for key, nucleus in nuclei.items():
-            if not isinstance(nucleus, dict) or "contour" not in nucleus:
-                raise UnreadablePatch(
-                    f"broken polygon: nucleus {key} of {path.name} has no contour"
-                )
-            number = canvas.contour(_points(nucleus["contour"], str(key)))
-            types[number] = nucleus.get("type")
-        return Segmented(canvas.instances, types)
+        if isinstance(held, dict) and "nuc" in held:
+            self._check(held.get("mag"))
+            held = held["nuc"]
+        if not isinstance(held, dict) or not all(isinstance(n, dict) for n in held.values()):
+            raise UnreadablePatch(
+                f"unreadable: {path.name} lists no nuclei as HoVer-Net does; it should hold nuc"
+            )
+        nuclei: list[dict[str, Any]] = list(held.values())
+        types: dict[int, Told | None] = {
+            number: told(nucleus.get("type"), number) for number, nucleus in enumerate(nuclei, 1)
+        }
+        contours = [
+            [[polygons.ring(nucleus.get("contour"), number)]]
+            for number, nucleus in enumerate(nuclei, 1)
+        ]
+        return Segmented(polygons.fill(contours, shape, "centres"), types)
 
-
-def _points(contour: Any, key: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    try:
-        return np.asarray(contour, np.float64).reshape(-1, 2)
-    except (ValueError, TypeError) as error:
-        raise UnreadablePatch(f"broken polygon: nucleus {key} has no points x, y") from error
+    def _check(self, mag: Any) -> None:
+        if mag is None or mag == self.mag:
+            return
+        if self.mag is None:
+            raise UnreadablePatch(
+                f"magnification unknown: the contours are at mag {mag!s:.20}; if the images are "
+                f"too, say hovernet-json:mag={mag!s:.20}"
+            )
+        raise UnreadablePatch(
+            f"another magnification: the contours are at mag {mag!s:.20}, the images at "
+            f"{self.mag:g}; segment the images themselves"
+        )

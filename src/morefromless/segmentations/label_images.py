@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from morefromless.data.arrays import mapped
 from morefromless.data.images import opened
@@ -86,7 +85,7 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
         if image.format == "JPEG":
             raise UnreadablePatch(f"lossy mask: {what} is a JPEG; store a png")
         if getattr(image, "n_frames", 1) > 1:
-            raise UnreadablePatch(f"several pages: {what} has {image.n_frames}; store one")
+            raise UnreadablePatch(f"several pages: {what} has more than one; store one")
         same_size((image.height, image.width), shape)  # before anything is decoded
         values = np.asarray(image)
     return whole(values, what)
@@ -94,20 +93,46 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
 
 def _table(path: Path) -> dict[int, Told | None]:
     what = f"types/{path.name}"
+    types: dict[int, Told | None] = {}
     try:
-        rows = _csv(path) if path.suffix.lower() == ".csv" else _json(path)
-        types: dict[int, Told | None] = {}
-        for key, told in rows:
-            number = int(key)
-            if number != float(key) or isinstance(key, bool):
-                raise ValueError(key)
+        for key, told in _csv(path) if path.suffix.lower() == ".csv" else _json(path):
+            number = _number(key)
             if number in types:
-                raise UnreadablePatch(
-                    f"several types: instance {number} is listed twice in {what}; keep one"
-                )
+                raise UnreadablePatch(f"several types: {what} lists id {number} twice; keep one")
             types[number] = _told(told)
-        return types
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, csv.Error) as error:
+    # A table that is damaged, or another sort of file by that name.
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, csv.Error) as error:
         raise UnreadablePatch(
-            f"unreadable: {what} is not a table of instance and type; see `--help`"
+            f"unreadable: {what} is no table of instance and type; give it these columns"
         ) from error
+    return types
+
+
+def _csv(path: Path) -> list[tuple[Any, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return [(row["instance"], row["type"]) for row in csv.DictReader(file)]
+
+
+def _json(path: Path) -> list[tuple[Any, Any]]:
+    held = json.loads(path.read_bytes())
+    if isinstance(held, dict):
+        return list(held.items())
+    return [(row["instance"], row["type"]) for row in held]
+
+
+def _number(value: Any) -> int:
+    """A whole number, also where it is written 2.0, as tables with gaps write it."""
+    if isinstance(value, bool) or not float(value).is_integer():
+        raise ValueError(value)
+    return int(float(value))
+
+
+def _told(value: Any) -> Told | None:
+    if value is None or value == "":
+        return None
+    try:
+        return _number(value)
+    except ValueError:
+        if isinstance(value, str):
+            return value
+        raise

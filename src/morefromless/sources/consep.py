@@ -42,33 +42,40 @@ class Consep(Source):
         )
 
     def items(self) -> Sequence[Item]:
-        found = [
-            Item(
-                id=f"{folder}/{image.stem}",
-                label=UNLABELLED,
-                origin=image.relative_to(self.path).as_posix(),
-                split=split,
-                group=image.stem,
-            )
-            for folder, split in FOLDERS.items()
-            for image in sorted((self.path / folder / "Images").glob("*.png"))
-        ]
-        if not found:
+        stems = {
+            (folder, file.stem)
+            for folder in FOLDERS
+            for file in (self.path / folder).glob("*/*")
+            if (file.parent.name, file.suffix) in (("Images", ".png"), ("Labels", ".mat"))
+            and not file.name.startswith(".")
+        }
+        if not stems:
             raise DataError(
                 f"{self.path} holds no Train/Images/*.png or Test/Images/*.png; check the path."
             )
-        return found
+        return [
+            Item(
+                id=f"{folder}/{stem}",
+                label=UNLABELLED,
+                origin=f"{folder}/Images/{stem}.png",
+                split=FOLDERS[folder],
+                group=stem,
+            )
+            for folder, stem in sorted(stems)
+        ]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
-        image = read_rgb(self.path / item.origin)
+        image = read_rgb(self._image(item))
         folder, _, stem = item.id.partition("/")
-        instances, types = read_mat(self.path / folder / "Labels" / f"{stem}.mat")
-        if instances.shape != image.shape[:2]:
-            raise UnreadablePatch(
-                f"another size: mask {instances.shape[1]} x {instances.shape[0]}, image "
-                f"{image.shape[1]} x {image.shape[0]}"
-            )
+        label = self.path / folder / "Labels" / f"{stem}.mat"
+        instances, types = read_mat(label, image.shape)
         return {"he": image, ARRAY: Nuclei.typed(instances, types, self.scheme).encode()}
 
     def shape(self, item: Item) -> tuple[int, int]:
-        return image_shape(self.path / item.origin)
+        return image_shape(self._image(item))
+
+    def _image(self, item: Item) -> Path:
+        path = self.path / item.origin
+        if not path.is_file():
+            raise UnreadablePatch(f"no image: there is no {item.origin}; fetch it")
+        return path

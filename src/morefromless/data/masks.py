@@ -1,0 +1,74 @@
+"""Label images as files hold them: whole numbers, of the image's size, a type for each instance."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.errors import UnreadablePatch
+
+Mask = npt.NDArray[np.int32]
+"""(H, W) of whole numbers."""
+
+
+def whole(values: Any, what: str) -> Mask:
+    """An array of any shape as int32. `what` names it in a reason.
+
+    Floats are taken where they are whole numbers, which MATLAB and PanNuke write. Raises
+    `UnreadablePatch` for fractions, what is no number, and numbers beyond 32 bits.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        kind = getattr(values, "dtype", type(values).__name__)
+        raise UnreadablePatch(f"not a mask: {what} holds {kind}; store whole numbers")
+    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+        raise UnreadablePatch(f"float mask: {what} holds fractions; store whole numbers")
+    if values.size and not -(2**31) <= values.min() <= values.max() < 2**31:
+        raise UnreadablePatch(f"not a mask: {what} holds numbers beyond 32 bits; renumber it")
+    return values.astype(np.int32, order="C")  # MATLAB's columns come first
+
+
+def flat(values: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
+    """The array, where it is (H, W). Raises `UnreadablePatch` for colours and any other shape."""
+    if values.ndim == 2:
+        return values
+    if values.ndim == 3 and values.shape[2] in (3, 4):
+        raise UnreadablePatch(f"colour mask: {what} has {values.shape[2]} channels; store numbers")
+    shape = " x ".join(map(str, values.shape))
+    raise UnreadablePatch(f"not a mask: {what} is {shape}; store height x width")
+
+
+def same_size(mask: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Raises `UnreadablePatch` unless both (height, width, ...) say the same."""
+    if mask[:2] != image[:2]:
+        raise UnreadablePatch(
+            f"another size: mask {mask[1]} x {mask[0]}, image {image[1]} x {image[0]}; "
+            "give the mask of this very image"
+        )
+
+
+def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
+    """The type of each instance, by ascending id, from a map of types: that of most of its pixels.
+
+    None where most of them have none. Raises `UnreadablePatch` where no type, nor none, holds more
+    than half of an instance, and for types where there is no instance.
+    """
+    stray = int(((types != 0) & (instances == 0)).sum())
+    if stray:
+        raise UnreadablePatch(
+            f"type without an instance: {stray} px have a type and no id; remove one or the other"
+        )
+    inside = instances != 0
+    ids, number = np.unique(instances[inside], return_inverse=True)
+    kinds, kind = np.unique(types[inside], return_inverse=True)
+    if not len(ids):
+        return {}
+    held = np.bincount(number * len(kinds) + kind, minlength=len(ids) * len(kinds))
+    held = held.reshape(len(ids), len(kinds))
+    mixed = ids[2 * held.max(1) <= held.sum(1)]
+    if len(mixed):
+        raise UnreadablePatch(
+            f"instance of several types: {mixed[0]} has no type on more than half its pixels; "
+            "give it one"
+        )
+    most = kinds[held.argmax(1)]
+    return {int(k): (int(told) if told else None) for k, told in zip(ids, most, strict=True)}

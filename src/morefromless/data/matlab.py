@@ -1,0 +1,97 @@
+"""Numbers in MATLAB files of level 5 (v5 to v7). Written here as SciPy's reader crashes, and with
+it the whole run, on some damaged files.
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+HEADER = 128
+LARGEST = 2**31
+"""Bytes that one variable may take; compressed files could otherwise unpack to anything."""
+
+_MATRIX, _COMPRESSED = 14, 15
+_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8",
+           12: "i8", 13: "u8"}  # fmt: skip
+_NUMERIC = range(6, 16)
+"""Classes of arrays that hold numbers: not cells, structs, text or sparse matrices."""
+
+
+def variables(held: bytes, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+    """Those of the named variables of a file's bytes that hold real numbers.
+
+    Each has two or more dimensions, and the type as stored, which may be narrower than MATLAB's
+    and has the same values. Raises `NotImplementedError` for v7.3, and `ValueError` for any other
+    bytes that are not such a file, damaged ones included.
+    """
+    order = {b"IM": "<", b"MI": ">"}.get(held[HEADER - 2 : HEADER])
+    if order is None:
+        raise ValueError("no header")
+    (version,) = struct.unpack_from(order + "H", held, HEADER - 4)
+    if version == 0x0200:
+        raise NotImplementedError
+    if version != 0x0100:
+        raise ValueError("no header")
+    found = {}
+    try:
+        for kind, data in _elements(memoryview(held)[HEADER:], order):
+            if kind == _COMPRESSED:
+                kind, data = next(_elements(_unpacked(data), order))
+            if kind == _MATRIX:
+                name, values = _matrix(data, order, names)
+                if values is not None:
+                    found[name] = values
+    except (struct.error, zlib.error, StopIteration, KeyError) as error:
+        raise ValueError("damaged") from error
+    return found
+
+
+def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
+    """Type and content of each element, one after the other."""
+    at = 0
+    while at < len(data):
+        kind, size = struct.unpack_from(order + "II", data, at)
+        if kind >> 16:  # the short form: up to four bytes, within the eight of the tag
+            size, kind = kind >> 16, kind & 0xFFFF
+            start, after = at + 4, at + 8
+        else:
+            start = at + 8
+            # Only compressed elements are not filled up to eight bytes.
+            after = start + size + (0 if kind == _COMPRESSED else -size % 8)
+        if start + size > len(data):
+            raise ValueError("truncated")
+        yield kind, data[start : start + size]
+        at = after
+
+
+def _unpacked(data: memoryview) -> memoryview:
+    stream = zlib.decompressobj()
+    unpacked = stream.decompress(data, LARGEST)
+    if not stream.eof:  # which also says that the checksum is right
+        raise ValueError("truncated, or too large")
+    return memoryview(unpacked)
+
+
+def _matrix(
+    data: memoryview, order: str, names: Collection[str]
+) -> tuple[str, npt.NDArray[Any] | None]:
+    """Name of an array and its values; None where they are not wanted or not real numbers."""
+    parts = _elements(data, order)
+    (_, flags), (_, extents), (_, called) = next(parts), next(parts), next(parts)
+    name = str(called, "latin-1")
+    (bits,) = struct.unpack_from(order + "I", flags)
+    if name not in names or bits & 0xFF not in _NUMERIC or bits & 0x800:
+        return name, None
+    shape = struct.unpack(f"{order}{len(extents) // 4}i", extents)
+    if math.prod(shape) == 0 and min(shape, default=-1) >= 0:
+        return name, np.empty(shape)  # which may be written without content
+    stored, content = next(parts)
+    values = np.frombuffer(content, order + _STORED[stored])
+    if len(shape) < 2 or min(shape) < 0 or math.prod(shape) != len(values):
+        raise ValueError("damaged")
+    return name, values.reshape(shape, order="F")

@@ -1,0 +1,46 @@
+"""PanNuke's masks: a channel of instance ids for each type of nucleus."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.masks import Mask, whole
+from morefromless.data.schemes import PANNUKE
+from morefromless.errors import UnreadablePatch
+
+CHANNELS = 6
+"""Neoplastic, inflammatory, connective, dead, epithelial, and background, which is not read."""
+
+
+def unpacked(mask: npt.NDArray[Any], what: str) -> tuple[Mask, dict[int, str]]:
+    """Instances (H, W), numbered anew by channel and id, and the type of each, from (H, W, 6).
+
+    Channels may use the same id for different nuclei. Where nuclei of several channels overlap,
+    the first channel has the pixel. Raises `UnreadablePatch` for a nucleus that loses more than
+    half its pixels so.
+    """
+    ids = whole(mask[..., : CHANNELS - 1], what)
+    if ids.size and ids.min() < 0:
+        raise UnreadablePatch(f"negative instance: {what} holds {ids.min()}; number nuclei from 1")
+    inside = ids > 0
+    channels = np.broadcast_to(np.arange(CHANNELS - 1), ids.shape)
+    # A nucleus is a pair of channel and id; in 64 bits, for ids may be large.
+    pairs, places = np.unique(
+        channels[inside] * 2**32 + ids[inside].astype(np.int64), return_inverse=True
+    )
+    numbers = np.zeros(ids.shape, np.int32)
+    numbers[inside] = places + 1
+    first = inside.argmax(-1)[..., None]
+    instances = np.take_along_axis(numbers, first, -1)[..., 0]
+    drawn = np.bincount(numbers.ravel(), minlength=len(pairs) + 1)[1:]
+    kept = np.bincount(instances.ravel(), minlength=len(pairs) + 1)[1:]
+    lost = np.flatnonzero(2 * kept < drawn)
+    types = {k + 1: PANNUKE.types[1 + pair // 2**32] for k, pair in enumerate(pairs.tolist())}
+    if len(lost):
+        k = int(lost[0])
+        raise UnreadablePatch(
+            f"overlapping nuclei: id {pairs[k] % 2**32} of {types[k + 1]} keeps {kept[k]} of "
+            f"{drawn[k]} px; draw each pixel in one channel"
+        )
+    return instances, types

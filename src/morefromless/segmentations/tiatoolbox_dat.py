@@ -1,0 +1,78 @@
+"""TIAToolbox's `.dat`: nuclei in a joblib file."""
+
+from pathlib import Path
+from typing import Any
+
+from morefromless.data import polygons
+from morefromless.data.schemes import Told
+from morefromless.errors import UnreadablePatch
+from morefromless.segmentations import Segmentation, Segmented
+from morefromless.segmentations._files import told
+from morefromless.segmentations._joblib import PACKED, PICKLE, plain, read_joblib
+
+SCALES = ("proc_resolution", "base_resolution")
+"""What some networks' files say of the contours' scale, and of the image's."""
+
+
+class TiatoolboxDat(Segmentation):
+    """What TIAToolbox's nucleus segmentation writes: a dictionary of nuclei by any ids, each with
+    `contour` (n, 2) x, y through pixel centres (`data.polygons`) and `type`, a number or a name.
+
+    They are numbered from 1 in the file's order. The file is a pickle, of which plain data and
+    arrays are read and nothing is run; one that asks for more is refused. Files that say that their
+    contours are at another scale than the image are refused, and so are those of several heads
+    (glands beside nuclei).
+    """
+
+    suffixes = (".dat",)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                return file.read(2).startswith((PICKLE, *PACKED))
+        except OSError:
+            return False
+
+    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+        held = read_joblib(path)
+        if not isinstance(held, dict):
+            raise UnreadablePatch(
+                f"unreadable: {path.name} holds no dictionary of nuclei, as TIAToolbox writes it"
+            )
+        contours, image = (_said(held[name]) if name in held else None for name in SCALES)
+        if contours != image:
+            raise UnreadablePatch(
+                f"another magnification: contours at {contours or 'none that is said'}, the image "
+                f"at {image or 'none that is said'}; segment the images themselves"
+            )
+        outlines: list[list[polygons.Polygon]] = []
+        types: dict[int, Told | None] = {}
+        for key, nucleus in held.items():
+            if key in SCALES:
+                continue
+            number = len(outlines) + 1
+            outlines.append([[polygons.ring(_contour(nucleus, key), number)]])
+            types[number] = told(plain(nucleus.get("type")), number)
+        return Segmented(polygons.fill(outlines, shape, "centres"), types)
+
+
+def _said(scale: Any) -> str:
+    number, unit = (
+        (scale.get("resolution"), scale.get("units")) if isinstance(scale, dict) else (scale, None)
+    )
+    if not isinstance(number, (int, float)):
+        raise UnreadablePatch("unreadable: the file's resolution is no number; write it again")
+    return f"{number:g} {unit:.20}" if isinstance(unit, str) else f"{number:g}"
+
+
+def _contour(nucleus: Any, key: Any) -> Any:
+    if isinstance(nucleus, dict):
+        for name in ("contour", "contours"):  # until version 1.6, and since 2.0
+            if name in nucleus:
+                return plain(nucleus[name])
+        if any(isinstance(value, dict) for value in nucleus.values()):
+            raise UnreadablePatch(
+                f"several heads: '{key!s:.40}' holds nuclei of its own; write one head by itself"
+            )
+    raise UnreadablePatch(f"unreadable: '{key!s:.40}' is no nucleus with a contour; write it again")

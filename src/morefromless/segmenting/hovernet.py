@@ -1,0 +1,121 @@
+"""HoVer-Net with six PanNuke types, as TIAToolbox implements it: the only module that needs it.
+
+TIAToolbox's engines read slides and folders and write stores of their own; resuming patch by patch,
+and staying at one patch's grid, is what they do not offer. So its network and its post-processing
+are used, and the loop around them is `segmenting.segment`.
+"""
+
+import hashlib
+import importlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+
+from morefromless.errors import ConfigError
+
+PRETRAINED = "hovernet_fast-pannuke"
+LICENCE = "CC BY-NC-SA 4.0: not for commercial use"
+
+INSTALL = (
+    "mfl segment needs TIAToolbox, an extra; install it with pip install 'morefromless[nuclei]' "
+    "(tiatoolbox 2.1.3 wants torch 2.12.1 and torchvision 0.27.1), or bring a segmentation made "
+    "elsewhere with mfl ingest --nuclei."
+)
+
+TYPES = 6
+
+Maps = tuple[npt.NDArray[np.float32], ...]
+
+
+class Hovernet:
+    """The network with its weights, on one device.
+
+    `weights` is a file: safetensors, or a PyTorch file that holds tensors only. Without one the
+    weights named `PRETRAINED` are downloaded by TIAToolbox into its own folder. Raises
+    `ConfigError` where TIAToolbox is missing, or the weights are not to be had or do not fit.
+    """
+
+    def __init__(self, weights: Path | None, device: str) -> None:
+        self.network = network().to(device)
+        self.device = device
+        path = downloaded() if weights is None else weights
+        _load(self.network, path)
+        self.facts = {
+            "network": PRETRAINED,
+            "weights": path.name,
+            "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "tiatoolbox": version("tiatoolbox"),
+            "torch": torch.__version__,
+        }
+
+    def infer(self, windows: npt.NDArray[np.uint8]) -> Maps:
+        """Windows (n, 256, 256, 3) uint8 -> nuclear probability (n, 164, 164, 1), distances
+        (n, 164, 164, 2) and type (n, 164, 164, 1), float32."""
+        maps: Maps = self.network.infer_batch(
+            self.network, torch.from_numpy(windows), device=self.device
+        )
+        return maps
+
+    def nuclei(self, maps: Maps) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
+        """A whole patch's maps (H, W, c) -> instance map (H, W), and the type of each id.
+
+        A nucleus is of the type of most of its pixels; type 0 only where all of them say so, as in
+        TIAToolbox and HoVer-Net. (TIAToolbox's own list leaves out nuclei whose outline has fewer
+        than three corners.)
+        """
+        found = self.network.postproc(list(maps))[0]
+        instances = np.asarray(found["predictions"]).astype(np.int32)
+        kinds = np.rint(maps[2][..., 0]).astype(np.intp)
+        votes = np.zeros((int(instances.max(initial=0)) + 1, TYPES), np.int64)
+        np.add.at(votes, (instances, kinds), 1)
+        typed = np.where(votes[:, 1:].any(1), votes[:, 1:].argmax(1) + 1, 0)
+        return instances, {int(k): int(typed[k]) for k in np.unique(instances) if k}
+
+
+def network() -> Any:
+    """HoVer-Net in fast mode with random weights."""
+    try:
+        module = importlib.import_module("tiatoolbox.models.architecture.hovernet")
+    except ImportError as error:
+        raise ConfigError(INSTALL) from error
+    return module.HoVerNet(num_types=TYPES, mode="fast")
+
+
+def downloaded() -> Path:
+    """The pretrained weights, fetched into TIAToolbox's folder unless they are there."""
+    try:
+        architecture = importlib.import_module("tiatoolbox.models.architecture")
+    except ImportError as error:
+        raise ConfigError(INSTALL) from error
+    try:
+        return Path(architecture.fetch_pretrained_weights(PRETRAINED))
+    except Exception as error:  # whatever the network, the server or the disk raises
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"The weights {PRETRAINED} cannot be downloaded ({reason}); fetch the file elsewhere "
+            "and give it with --weights."
+        ) from error
+
+
+def _load(network: torch.nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise ConfigError(f"There is no weights file {path}; check the path.")
+    try:
+        if path.suffix == ".safetensors":
+            state: dict[str, Any] = load_file(path)
+        else:  # weights_only: a file from elsewhere is data, never a program
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        for wrapper in ("desc", "state_dict"):  # HoVer-Net's own checkpoints say desc
+            state = state.get(wrapper, state)
+        network.load_state_dict(state)
+    except Exception as error:  # the readers raise whatever the file provokes
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"{path} holds no weights of {PRETRAINED} ({reason}); give a file of that network, in "
+            "safetensors or as a PyTorch file that holds tensors only."
+        ) from error

@@ -1,0 +1,76 @@
+"""Patches to windows of a network's input size, and what it says of them back to patches.
+
+A network without padding sees more than it answers for: HoVer-Net takes `WINDOW` px and gives the
+`OUTPUT` px in the middle. A patch is continued by its reflection, so that every pixel is answered
+for, and each by one window.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+WINDOW, OUTPUT = 256, 164
+MARGIN = (WINDOW - OUTPUT) // 2
+
+
+def split(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) -> (n, WINDOW, WINDOW, 3), rows first, whose middles cover the image."""
+    height, width, _ = image.shape
+    rows, columns = (-(-extent // OUTPUT) for extent in (height, width))
+    padded = np.pad(
+        image,
+        (
+            (MARGIN, rows * OUTPUT - height + MARGIN),
+            (MARGIN, columns * OUTPUT - width + MARGIN),
+            (0, 0),
+        ),
+        mode="symmetric",
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW), axis=(0, 1))
+    chosen = windows[::OUTPUT, ::OUTPUT].transpose(0, 1, 3, 4, 2)
+    return np.ascontiguousarray(chosen.reshape(-1, WINDOW, WINDOW, 3))
+
+
+def stitch(maps: npt.NDArray[np.float32], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Answers (n, OUTPUT, OUTPUT, c) for an image's windows -> (H, W, c)."""
+    height, width = shape
+    rows, columns = (-(-extent // OUTPUT) for extent in shape)
+    laid = maps.reshape(rows, columns, OUTPUT, OUTPUT, -1).transpose(0, 2, 1, 3, 4)
+    whole = laid.reshape(rows * OUTPUT, columns * OUTPUT, -1)
+    return np.ascontiguousarray(whole[:height, :width])
+
+
+def scaled(image: npt.NDArray[np.uint8], factor: float) -> npt.NDArray[np.uint8]:
+    """An image (H, W, 3) enlarged (bicubic) or shrunk (antialiased) by a factor."""
+    height, width = (max(1, round(extent * factor)) for extent in image.shape[:2])
+    if (height, width) == image.shape[:2]:
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def brought_back(
+    instances: npt.NDArray[np.int32], shape: tuple[int, int]
+) -> tuple[npt.NDArray[np.int32], int]:
+    """An instance map at the grid of `shape`, by nearest pixel, and how many nuclei that cost.
+
+    A nucleus too small for any pixel's centre keeps the pixel that its middle lies in, if no other
+    nucleus has it.
+    """
+    if instances.shape == shape:
+        return instances, 0
+    at = [
+        ((np.arange(extent) + 0.5) * own / extent).astype(np.intp)
+        for extent, own in zip(shape, instances.shape, strict=True)
+    ]
+    back = instances[at[0][:, None], at[1]]
+    lost = 0
+    for number in np.setdiff1d(instances, back):
+        if number == 0:
+            continue
+        middle = np.argwhere(instances == number).mean(0) + 0.5
+        y, x = (middle * np.asarray(shape) / instances.shape).astype(np.intp)
+        if back[y, x]:
+            lost += 1
+        else:
+            back[y, x] = number
+    return back, lost

@@ -1,0 +1,103 @@
+"""CoNIC: patches of colonic tissue with typed nuclei, in .npy files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from morefromless.data.arrays import mapped
+from morefromless.data.masks import majority, whole
+from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.schemes import CONIC
+from morefromless.errors import DataError
+from morefromless.sources import UNLABELLED, Datasheet, Item, Source
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """`images` (N, H, W, 3) uint8 and `labels` (N, H, W, 2), on disk; the row of each name."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[Any]
+    rows: dict[str, int]
+
+
+class Conic(Source):
+    """4,981 H&E patches of the colon, 256 x 256 px at 0.5 µm/px, with six types of nuclei.
+
+    `PATH` holds images.npy, labels.npy (instance and type of each pixel) and patch_info.csv, whose
+    column `patch_info` names each patch after the image it was cut from: `consep_1-0000` belongs
+    to the group `consep_1`, for patches of one image overlap. There is no tissue label, and no
+    split.
+
+    Graham et al. (2024), CoNIC Challenge, doi:10.1016/j.media.2023.103047, from Lizard.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path).expanduser()
+
+    def datasheet(self) -> Datasheet:
+        return Datasheet(
+            title="CoNIC",
+            licence="CC BY-NC-SA 4.0",
+            citation="Graham et al. (2024), doi:10.1016/j.media.2023.103047",
+            um_per_px=0.5,
+            scheme=CONIC,
+        )
+
+    def items(self) -> Sequence[Item]:
+        return [
+            Item(
+                id=name,
+                label=UNLABELLED,
+                origin=f"images.npy[{row}]",
+                group=name.rpartition("-")[0] or name,
+            )
+            for name, row in self._arrays.rows.items()
+        ]
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        row = self._arrays.rows[item.id]
+        instances, types = whole(np.moveaxis(self._arrays.labels[row], -1, 0), "the mask")
+        nuclei = Nuclei.typed(instances, majority(instances, types), CONIC)
+        return {"he": np.array(self._arrays.images[row]), ARRAY: nuclei.encode()}
+
+    def shape(self, item: Item) -> tuple[int, int]:  # noqa: ARG002
+        return self._arrays.images.shape[1], self._arrays.images.shape[2]
+
+    @cached_property
+    def _arrays(self) -> _Arrays:
+        """Opened by `items`, before threads read."""
+        images, labels = mapped(self.path / "images.npy"), mapped(self.path / "labels.npy")
+        names = _names(self.path / "patch_info.csv")
+        if (
+            images.ndim != 4
+            or images.shape[3] != 3
+            or images.dtype != np.uint8
+            or labels.shape != (*images.shape[:3], 2)
+            or len(names) != len(images)
+        ):
+            raise DataError(
+                f"{self.path} holds images {images.shape} {images.dtype}, labels {labels.shape} "
+                f"and {len(names)} names, which should be (N, H, W, 3) uint8, (N, H, W, 2) and N; "
+                "fetch it again."
+            )
+        return _Arrays(images, labels, {name: row for row, name in enumerate(names)})
+
+
+def _names(path: Path) -> list[str]:
+    """Unique names of the patches, in the order of the arrays."""
+    try:
+        names = pd.read_csv(path, dtype=str, keep_default_na=False)["patch_info"].tolist()
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {path}, which says what to keep together.") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is not a table with patch_info ({error}); mend it.") from error
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} names a patch twice; give each a name of its own.")
+    return names

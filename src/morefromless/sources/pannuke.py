@@ -1,0 +1,125 @@
+"""PanNuke: patches of nineteen tissues with typed nuclei, in .npy files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.arrays import mapped
+from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.pannuke_masks import CHANNELS, unpacked
+from morefromless.data.schemes import PANNUKE
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.sources import Datasheet, Item, Source, Split
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """`images` (N, H, W, 3), `masks` (N, H, W, 6), on disk; `tissues` (N,)."""
+
+    images: npt.NDArray[Any]
+    masks: npt.NDArray[Any]
+    tissues: list[str]
+
+
+class Pannuke(Source):
+    """7,901 H&E patches of 19 tissues, 256 x 256 px at 0.25 µm/px, with some 190,000 nuclei.
+
+    `PATH` is a folder of folds, or one fold: every `images.npy` below it, in the order of their
+    paths, with `types.npy` beside it, and `masks.npy` beside it or in `../../masks/` under the
+    folder's name, as published. Of several folds the last is the test split, or that which `test`
+    counts from 1; the others are for training. A single fold is not split. Labels are tissues;
+    patients are not named in the files, so patches of one may stand in several folds. Images in
+    floats are taken where they hold whole numbers from 0 to 255.
+
+    Gamper et al. (2020), PanNuke Dataset Extension, arXiv:2003.10778; CC BY-NC-SA 4.0.
+    """
+
+    def __init__(self, path: str, test: int | None = None) -> None:
+        self.path = Path(path).expanduser()
+        self.test = test
+
+    def datasheet(self) -> Datasheet:
+        return Datasheet(
+            title="PanNuke",
+            licence="CC BY-NC-SA 4.0",
+            citation="Gamper et al. (2020), arXiv:2003.10778",
+            um_per_px=0.25,
+            scheme=PANNUKE,
+        )
+
+    def items(self) -> Sequence[Item]:
+        number = len(self._folds)
+        if self.test is not None and not 1 <= self.test <= number:
+            raise ConfigError(f"pannuke has no fold test={self.test} here; give 1 to {number}.")
+        test = self.test or number
+        splits: list[Split | None] = ["train"] * number if number > 1 else [None]
+        if number > 1:
+            splits[test - 1] = "test"
+        return [
+            Item(
+                id=(PurePath(name) / str(row)).as_posix(),
+                label=tissue,
+                origin=f"{(PurePath(name) / 'images.npy').as_posix()}[{row}]",
+                split=split,
+            )
+            for split, (name, fold) in zip(splits, self._folds.items(), strict=True)
+            for row, tissue in enumerate(fold.tissues)
+        ]
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        fold, row = self._place(item)
+        stored = fold.images[row]
+        # Numbers that eight bits cannot hold, NaN among them, are turned into others and refused.
+        with np.errstate(invalid="ignore"):
+            image = stored.astype(np.uint8)
+        if not (image == stored).all():
+            raise UnreadablePatch(
+                "colours out of range: not whole numbers from 0 to 255; store them so"
+            )
+        nuclei = Nuclei.typed(*unpacked(fold.masks[row], "the mask"), PANNUKE)
+        return {"he": image, ARRAY: nuclei.encode()}
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        fold, _ = self._place(item)
+        return fold.images.shape[1], fold.images.shape[2]
+
+    def _place(self, item: Item) -> tuple[_Fold, int]:
+        where = PurePath(item.id)
+        return self._folds[where.parent.as_posix()], int(where.name)
+
+    @cached_property
+    def _folds(self) -> dict[str, _Fold]:
+        """Folds by their folder below the path; opened by `items`, before threads read."""
+        found = sorted(self.path.rglob("images.npy"))
+        if not found:
+            raise DataError(f"{self.path} holds no images.npy; check the path.")
+        return {
+            images.parent.relative_to(self.path).as_posix(): _fold(images.parent)
+            for images in found
+        }
+
+
+def _fold(folder: Path) -> _Fold:
+    beside = folder / "masks.npy"
+    published = folder.parent.parent / "masks" / folder.name / "masks.npy"
+    images = mapped(folder / "images.npy")
+    masks = mapped(published if published.is_file() and not beside.is_file() else beside)
+    tissues = mapped(folder / "types.npy")
+    if (
+        images.ndim != 4
+        or images.shape[3] != 3
+        or masks.shape != (*images.shape[:3], CHANNELS)
+        or tissues.shape != images.shape[:1]
+        or tissues.dtype.kind != "U"
+    ):
+        raise DataError(
+            f"{folder} holds images {images.shape}, masks {masks.shape} and types {tissues.shape} "
+            f"{tissues.dtype}, which should be (N, H, W, 3), (N, H, W, {CHANNELS}) and (N,) text; "
+            "fetch it again."
+        )
+    return _Fold(images, masks, tissues.tolist())

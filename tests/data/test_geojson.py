@@ -1,0 +1,102 @@
+"""GeoJSON written here is read here with the same nuclei, types and pixels."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import UUID
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from morefromless.data.atomic import StorageError
+from morefromless.data.geojson import colours, feature_collection, write_geojson
+from morefromless.data.nuclei import Nuclei
+from morefromless.data.schemes import CONIC, PANNUKE
+from morefromless.segmentations.geojson import Geojson
+
+MAPS = hnp.arrays(
+    np.int32, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.integers(0, 5)
+)
+
+
+def typed(instances: np.ndarray) -> Nuclei:
+    ids = [int(k) for k in np.unique(instances) if k]
+    return Nuclei.typed(instances, {k: k % len(PANNUKE.types) for k in ids}, PANNUKE)
+
+
+def again(nuclei: Nuclei, path: Path) -> Nuclei:
+    write_geojson(nuclei, PANNUKE, path)
+    found = Geojson().read(path, nuclei.instances.shape)
+    return Nuclei.typed(found.instances, found.types, PANNUKE)
+
+
+@given(MAPS)
+def test_a_round_trip_loses_nothing(instances: np.ndarray) -> None:
+    """Also where nuclei touch, have holes, are single pixels, in pieces, or at the border."""
+    nuclei = typed(instances)
+    with TemporaryDirectory() as folder:
+        found = again(nuclei, Path(folder) / "x.geojson")
+    np.testing.assert_array_equal(found.instances, nuclei.instances)
+    np.testing.assert_array_equal(found.types, nuclei.types)
+    np.testing.assert_array_equal(found.areas, nuclei.areas)
+
+
+@given(MAPS)
+def test_outlines_are_valid_geometry_and_cover_the_pixels(instances: np.ndarray) -> None:
+    nuclei = typed(instances)
+    features = feature_collection(nuclei, PANNUKE)["features"]
+    drawn = [shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features]
+    assert all(geometry.is_valid for geometry in drawn)
+    assert [geometry.area for geometry in drawn] == nuclei.areas.tolist()
+
+
+def test_a_feature_is_what_qupath_reads() -> None:
+    instances = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0], [2, 0, 2]])
+    nuclei = Nuclei.typed(instances, {1: "Neoplastic", 2: 4}, PANNUKE)
+    held = feature_collection(nuclei, PANNUKE, offset=(100, 200), name="a")
+    ring, pieces = held["features"]
+    assert held["type"] == "FeatureCollection"
+    assert (ring["type"], ring["geometry"]["type"]) == ("Feature", "Polygon")
+    outer, hole = (sorted(map(tuple, part)) for part in ring["geometry"]["coordinates"])
+    assert set(outer) == {(100, 200), (103, 200), (103, 203), (100, 203)}
+    assert set(hole) == {(101, 201), (102, 201), (102, 202), (101, 202)}
+    assert all(part[0] == part[-1] for part in ring["geometry"]["coordinates"])
+    assert pieces["geometry"]["type"] == "MultiPolygon"
+    assert ring["properties"] == {
+        "objectType": "detection",
+        "classification": {"name": "Neoplastic", "color": list(colours(6)[1])},
+    }
+    assert len({UUID(feature["id"]) for feature in held["features"]}) == 2
+    assert held == feature_collection(nuclei, PANNUKE, offset=(100, 200), name="a")
+    other = feature_collection(nuclei, PANNUKE, offset=(100, 200), name="b")
+    assert other["features"][0]["id"] != ring["id"]
+
+
+def test_pieces_that_another_patch_counts_are_marked() -> None:
+    nuclei = Nuclei(np.array([[1, 2]], np.int32), np.array([1, 2], np.uint8),
+                    np.array([True, False]))  # fmt: skip
+    first, second = feature_collection(nuclei, PANNUKE)["features"]
+    assert "counted" not in first["properties"]
+    assert second["properties"]["counted"] is False
+
+
+def test_an_image_without_nuclei_is_an_empty_collection(tmp_path: Path) -> None:
+    found = again(typed(np.zeros((3, 4), np.int32)), tmp_path / "new" / "x.geojson")
+    assert found.instances.shape == (3, 4)
+    assert not len(found.types)
+
+
+def test_a_place_that_cannot_be_written_to_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_geojson(typed(np.ones((2, 2), np.int32)), CONIC, tmp_path / "file" / "x.geojson")
+
+
+def test_colours_differ_and_stay() -> None:
+    assert len(set(colours(40))) == 40
+    assert colours(40)[:6] == colours(6)
+    assert all(0 <= channel <= 255 for colour in colours(256) for channel in colour)

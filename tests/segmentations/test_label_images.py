@@ -1,0 +1,176 @@
+"""Label images of instances, with label images or tables of types beside them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morefromless.data.nuclei import Nuclei
+from morefromless.data.schemes import CONSEP
+from morefromless.errors import UnreadablePatch
+from morefromless.segmentations import Segmented
+from morefromless.segmentations.label_images import LabelImages
+
+MAP = np.array([[0, 300, 300], [2, 2, 0]])
+DRAWN = np.array([[0, 3, 3], [1, 1, 0]])
+
+
+def put(path: Path, held: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, held)
+    elif isinstance(held, str):
+        path.write_text(held, encoding="utf-8")
+    else:
+        Image.fromarray(held).save(path)
+    return path
+
+
+def read(
+    root: Path, instances: tuple[str, Any], types: tuple[str, Any], shape: tuple[int, int] = (2, 3)
+) -> Segmented:
+    put(root / "types" / "Train" / f"a{types[0]}", types[1])
+    path = put(root / "instances" / "Train" / f"a{instances[0]}", instances[1])
+    return LabelImages().read(path, shape)
+
+
+def typed(found: Segmented) -> Nuclei:
+    return Nuclei.typed(found.instances, found.types, CONSEP)
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [
+        (".png", np.uint16), (".tif", np.uint16), (".tiff", np.int32), (".tif", np.float32),
+        (".npy", np.uint8), (".npy", np.int64), (".npy", np.float64),
+    ],
+)  # fmt: skip
+def test_instances_are_read_exactly(tmp_path: Path, ending: str, kind: type) -> None:
+    instances = (MAP % 256 if kind is np.uint8 else MAP + 65000 * (MAP == 300)).astype(kind)
+    found = read(tmp_path, (ending, instances), (".png", DRAWN.astype(np.uint8)))
+    np.testing.assert_array_equal(found.instances, instances)
+    assert found.instances.dtype == np.int32
+    assert typed(found).types.tolist() == [1, 3]
+
+
+def test_a_palette_is_its_numbers(tmp_path: Path) -> None:
+    image = Image.fromarray(DRAWN.astype(np.uint8), "L").convert("P")
+    image.putdata(DRAWN.ravel().tolist())
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    put(tmp_path / "instances" / "a.npy", MAP)
+    (tmp_path / "types").mkdir()
+    image.save(tmp_path / "types" / "a.png")
+    found = LabelImages().read(tmp_path / "instances" / "a.npy", (2, 3))
+    assert found.types == {2: 1, 300: 3}
+
+
+@pytest.mark.parametrize(
+    ("ending", "table", "types"),
+    [
+        (".csv", "instance,type\n300,Spindle\n2,1\n", {300: "Spindle", 2: 1}),
+        (".csv", "\ufefftype,x,instance\n1.0,,2\n4,,300.0\n", {2: 1, 300: 4}),
+        (".json", json.dumps({"300": "Spindle", "2": 1}), {300: "Spindle", 2: 1}),
+        (".json", json.dumps([{"instance": 2, "type": "1"}, {"instance": 300, "type": 4.0}]),
+         {2: 1, 300: 4}),
+    ],
+)  # fmt: skip
+def test_tables_of_types(tmp_path: Path, ending: str, table: str, types: dict) -> None:
+    found = read(tmp_path, (".npy", MAP), (ending, table))
+    assert list(found.types.items()) == list(types.items())
+    assert sorted(typed(found).types) == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("ending", "types", "reason"),
+    [
+        (".npy", DRAWN * (MAP != 2), "instance without a type: 2;"),
+        (".csv", "instance,type\n2,1\n", "instance without a type: 300;"),
+        (".csv", "instance,type\n2,1\n300,\n", "instance without a type: 300;"),
+        (".json", '{"2": 1, "300": null}', "instance without a type: 300;"),
+        (".csv", "instance,type\n2,1\n300,1\n4,1\n", "type without an instance: 4;"),
+        (".csv", "instance,type\n2,1\n2,1\n", "several types: types/a.csv lists id 2 twice;"),
+        (".csv", "id,type\n2,1\n", "unreadable: types/a.csv is no table"),
+        (".csv", "instance,type\n2\nx,1\n", "unreadable: types/a.csv is no table"),
+        (".csv", "instance,type\n2.5,1\n", "unreadable: types/a.csv is no table"),
+        (".json", '{"2": [1]}', "unreadable: types/a.json is no table"),
+        (".json", '{"2": true}', "unreadable: types/a.json is no table"),
+        (".json", '{"2": 1e999}', "unreadable: types/a.json is no table"),
+        (".json", "[" * 100_000, "unreadable: types/a.json is no table"),
+        (".json", "3", "unreadable: types/a.json is no table"),
+        (".csv", "instance,type\n2,1\n300,Tumour\n", "type outside the scheme: 'Tumour' is not"),
+        (".npy", DRAWN + 4 * (MAP > 0), "type outside the scheme: '5' is not in consep"),
+        (".npy", DRAWN + (MAP == 0), "type without an instance: 2 px have a type and no id;"),
+        (".npy", np.array([[0, 3, 1], [1, 1, 0]]), "instance of several types: 300 has no type"),
+        (".npy", DRAWN[:, :2], "another size: mask 2 x 2, image 3 x 2;"),
+        (".npy", DRAWN / 2, "float mask: types/a.npy holds fractions;"),
+    ],
+)
+def test_types_that_do_not_fit_are_refused(
+    tmp_path: Path, ending: str, types: Any, reason: str
+) -> None:
+    with pytest.raises(UnreadablePatch) as caught:
+        typed(read(tmp_path, (".npy", MAP), (ending, types)))
+    said = str(caught.value).replace("Train/a", "types/a")  # the folder that the file lies in
+    assert said.startswith(reason)
+    assert "; " in said
+
+
+@pytest.mark.parametrize(
+    ("ending", "instances", "reason"),
+    [
+        (".png", np.zeros((4, 5), np.uint8), "another size: mask 5 x 4, image 3 x 2;"),
+        (".npy", np.zeros((4, 5), np.uint8), "another size: mask 5 x 4, image 3 x 2;"),
+        (".npy", MAP / 7, "float mask: Train/a.npy holds fractions;"),
+        (".tif", (MAP / 7).astype(np.float32), "float mask: Train/a.tif holds fractions;"),
+        (".png", np.zeros((2, 3, 3), np.uint8), "colour mask: Train/a.png has mode RGB;"),
+        (".npy", np.zeros((2, 3, 3), np.uint8), "colour mask: Train/a.npy has 3 channels;"),
+        (".npy", np.zeros((2, 3, 2), np.uint8), "not a mask: Train/a.npy is 2 x 3 x 2;"),
+        (".png", MAP > 0, "not a mask: Train/a.png has mode 1;"),
+        (".npy", MAP > 0, "not a mask: Train/a.npy holds bool;"),
+        (".npy", np.array([[None]]), "unreadable: "),
+        (".png", "garbage", "unreadable: not a png, jpg or tif image"),
+    ],
+)
+def test_instances_that_cannot_be_used_are_refused(
+    tmp_path: Path, ending: str, instances: Any, reason: str
+) -> None:
+    with pytest.raises(UnreadablePatch) as caught:
+        read(tmp_path, (ending, instances), (".npy", DRAWN))
+    assert str(caught.value).startswith(reason)
+
+
+def test_masks_that_are_lossy_or_of_several_pages_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / "types" / "a.npy", DRAWN)
+    path = put(tmp_path / "instances" / "a.tif", MAP.astype(np.uint16))
+    pages = [Image.fromarray(MAP.astype(np.uint16)) for _ in range(2)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    with pytest.raises(UnreadablePatch, match=r"several pages: instances/a.tif has more than one"):
+        LabelImages().read(path, (2, 3))
+    Image.fromarray(DRAWN.astype(np.uint8)).save(path, format="JPEG")
+    with pytest.raises(UnreadablePatch, match=r"lossy mask: instances/a.tif is a JPEG"):
+        LabelImages().read(path, (2, 3))
+
+
+def test_files_that_are_missing_or_too_many(tmp_path: Path) -> None:
+    path = tmp_path / "instances" / "a.npy"
+    with pytest.raises(UnreadablePatch, match=r"no segmentation: there is no a.npy; "):
+        LabelImages().read(path, (2, 3))
+    put(path, MAP)
+    with pytest.raises(UnreadablePatch, match=r"no types: there is no types/a for a.npy; add it"):
+        LabelImages().read(path, (2, 3))
+    put(tmp_path / "types" / "a.npy", DRAWN)
+    put(tmp_path / "types" / "a.csv", "instance,type\n")
+    with pytest.raises(UnreadablePatch, match=r"several types: there are types/a.csv and types/a"):
+        LabelImages().read(path, (2, 3))
+    with pytest.raises(UnreadablePatch, match=r"no types: b.npy lies in no folder instances; "):
+        LabelImages().read(put(tmp_path / "b.npy", MAP), (2, 3))
+
+
+def test_what_is_recognised(tmp_path: Path) -> None:
+    assert LabelImages.recognises(tmp_path / "instances" / "Train" / "a.PNG")
+    assert not LabelImages.recognises(tmp_path / "instances" / "a.csv")
+    assert not LabelImages.recognises(tmp_path / "types" / "a.png")
+    assert not LabelImages.recognises(tmp_path / "instances.png")

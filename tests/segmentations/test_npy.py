@@ -1,0 +1,78 @@
+"""Arrays of one image each, in CoNIC's and PanNuke's layouts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from morefromless.data.nuclei import Nuclei
+from morefromless.data.schemes import CONIC, PANNUKE, Scheme
+from morefromless.errors import UnreadablePatch
+from morefromless.segmentations import Segmented
+from morefromless.segmentations.npy import Npy
+
+PAIRS = np.array([[[0, 0], [5, 6]], [[2, 1], [5, 6]]])
+
+
+def read(tmp_path: Path, mask: np.ndarray, shape: tuple[int, int] = (2, 2)) -> Segmented:
+    np.save(tmp_path / "a.npy", mask)
+    return Npy().read(tmp_path / "a.npy", shape)
+
+
+def typed(found: Segmented, scheme: Scheme = CONIC) -> Nuclei:
+    return Nuclei.typed(found.instances, found.types, scheme)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float64])
+def test_instances_and_types(tmp_path: Path, kind: type) -> None:
+    found = read(tmp_path, PAIRS.astype(kind))
+    np.testing.assert_array_equal(found.instances, PAIRS[..., 0])
+    assert found.types == {2: 1, 5: 6}
+    assert typed(found).types.tolist() == [1, 6]
+
+
+def test_channels(tmp_path: Path) -> None:
+    mask = np.zeros((2, 2, 6))
+    mask[0, 0, 3], mask[1, 1, 4] = 9, 9
+    found = read(tmp_path, mask)
+    assert found.instances.tolist() == [[1, 0], [0, 2]]
+    assert found.types == {1: "Dead", 2: "Non-Neoplastic Epithelial"}
+    assert typed(found, PANNUKE).types.tolist() == [4, 5]
+    mask[0, 0, 0] = 1
+    with pytest.raises(UnreadablePatch, match="overlapping nuclei: id 9 of Dead keeps 0 of 1 px"):
+        read(tmp_path, mask)
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (PAIRS[..., 0], "not a mask: a.npy is 2 x 2; "),
+        (np.zeros((2, 2, 3)), "not a mask: a.npy is 2 x 2 x 3; "),
+        (np.zeros((1, 2, 2, 2)), "not a mask: a.npy is 1 x 2 x 2 x 2; "),
+        (np.zeros((3, 2, 2)), "another size: mask 2 x 3, image 2 x 2; "),
+        (PAIRS + 0.5, "float mask: a.npy holds fractions; "),
+        (PAIRS > 0, "not a mask: a.npy holds bool; "),
+        (np.array([[[0, 1], [1, 1]]] * 2), "type without an instance: 2 px "),
+        (np.array([[[1, 2], [1, 1]]] * 2), "instance of several types: 1 "),
+        (np.array([[[1, 0], [1, 0]]] * 2), "instance without a type: 1; "),
+        (np.array([[[1, 7], [1, 7]]] * 2), "type outside the scheme: '7' is not in conic"),
+        (np.array([[1, None]]), "unreadable: .* holds Python objects, which are not read"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(tmp_path: Path, mask: np.ndarray, reason: str) -> None:
+    with pytest.raises(UnreadablePatch, match=reason):
+        typed(read(tmp_path, mask))
+
+
+def test_what_is_recognised(tmp_path: Path) -> None:
+    folder = tmp_path / "instances"
+    folder.mkdir()
+    shapes = {"pairs": (4, 4, 2), "channels": (4, 4, 6), "map": (4, 4), "image": (4, 4, 3)}
+    for name, shape in shapes.items():
+        np.save(tmp_path / f"{name}.npy", np.zeros(shape))
+    np.save(folder / "pairs.npy", np.zeros((4, 4, 2)))
+    (tmp_path / "garbage.npy").write_bytes(b"garbage")
+    known = {path.name for path in tmp_path.rglob("*.npy") if Npy.recognises(path)}
+    assert known == {"pairs.npy", "channels.npy"}
+    assert not Npy.recognises(folder / "pairs.npy")
+    assert not Npy.recognises(tmp_path / "none.npy")

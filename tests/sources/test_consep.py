@@ -1,0 +1,101 @@
+"""CoNSeP's tiles: made ones, and all of the real ones."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from morefromless.data.nuclei import Nuclei
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.sources.consep import Consep
+
+MAP = np.zeros((6, 4))
+MAP[1], MAP[3, :2] = 2, 5
+IMAGE = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+REAL = Path(__file__).parents[3] / "shared" / "data" / "consep"
+
+
+def tile(root: Path, name: str, types: Any = (1, 4), instances: np.ndarray = MAP) -> None:
+    for folder in ("Images", "Labels"):
+        (root / name).parent.joinpath(folder).mkdir(parents=True, exist_ok=True)
+    top, stem = (root / name).parent, Path(name).name
+    Image.fromarray(IMAGE).save(top / "Images" / f"{stem}.png")
+    savemat(
+        top / "Labels" / f"{stem}.mat",
+        {"inst_map": instances, "inst_type": np.array(types, float)[:, None]},
+    )
+
+
+def test_tiles(tmp_path: Path) -> None:
+    tile(tmp_path, "Train/train_1")
+    tile(tmp_path, "Test/test_1")
+    source = Consep(str(tmp_path))
+    items = source.items()
+    assert [(item.id, item.split, item.group) for item in items] == [
+        ("Test/test_1", "test", "test_1"), ("Train/train_1", "train", "train_1"),
+    ]  # fmt: skip
+    assert (items[0].label, items[0].origin) == ("unlabelled", "Test/Images/test_1.png")
+    found = source.read(items[0])
+    np.testing.assert_array_equal(found["he"], IMAGE)
+    nuclei = Nuclei.decode(found["nuclei"])
+    assert (nuclei.types.tolist(), nuclei.areas.tolist()) == ([1, 4], [4, 2])
+    np.testing.assert_array_equal(nuclei.instances > 0, MAP > 0)
+    assert source.shape(items[0]) == (6, 4)
+    sheet = source.datasheet()
+    assert (sheet.um_per_px, sheet.scheme and sheet.scheme.name) == (0.25, "consep")
+
+
+def test_seven_types_are_merged_when_asked_for(tmp_path: Path) -> None:
+    tile(tmp_path, "Train/train_1", types=(4, 7))
+    merged, seven = Consep(str(tmp_path)), Consep(str(tmp_path), types="seven")
+    with pytest.raises(UnreadablePatch, match="type outside the scheme: '7' is not in consep"):
+        merged.read(merged.items()[0])
+    coded = seven.read(seven.items()[0])["nuclei"]
+    assert Nuclei.decode(coded).types.tolist() == [3, 4]
+    with pytest.raises(ConfigError, match="no types=four; give merged or seven"):
+        Consep(str(tmp_path), types="four")  # type: ignore[arg-type]
+
+
+def test_tiles_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    for name, held in {
+        "1": {"types": (1,)},
+        "2": {"types": (1, 2, 3)},
+        "3": {"instances": MAP[:, :2]},
+        "4": {"instances": MAP / 2},
+        "5": {},
+        "6": {},
+    }.items():
+        tile(tmp_path, f"Train/{name}", **held)
+    (tmp_path / "Train" / "Labels" / "5.mat").unlink()
+    (tmp_path / "Train" / "Images" / "6.png").unlink()
+    reasons = [
+        "instance without a type: 5; ",
+        "type without an instance: 6; ",
+        "another size: mask 2 x 6, image 4 x 6; ",
+        "float mask: inst_map holds fractions; ",
+        "no segmentation: there is no 5.mat; ",
+        "no image: there is no Train/Images/6.png; ",
+    ]
+    source = Consep(str(tmp_path))
+    for item, reason in zip(source.items(), reasons, strict=True):
+        with pytest.raises(UnreadablePatch, match=reason):
+            source.read(item)
+    with pytest.raises(UnreadablePatch, match="no image: "):
+        source.shape(source.items()[-1])
+    with pytest.raises(DataError, match=r"holds no Train/Images/\*\.png"):
+        Consep(str(tmp_path / "Train")).items()
+
+
+def test_every_nucleus_of_the_real_tiles() -> None:
+    if not REAL.exists():
+        pytest.skip(f"{REAL} is not here; it holds CoNSeP for development")
+    source = Consep(str(REAL))
+    counts = {"train": np.zeros(5, int), "test": np.zeros(5, int)}
+    for item in source.items():
+        coded = source.read(item)["nuclei"]
+        counts[str(item.split)] += np.bincount(Nuclei.decode(coded).types, minlength=5)
+    assert counts["train"].tolist() == [0, 371, 3941, 5537, 5706]
+    assert counts["test"].tolist() == [0, 561, 1638, 3214, 3364]
