@@ -92,7 +92,7 @@ def test_an_image_without_nuclei_is_an_empty_collection(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_to_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match=r"cannot be written"):
         write_geojson(typed(np.ones((2, 2), np.int32)), CONIC, tmp_path / "file" / "x.geojson")
 
 

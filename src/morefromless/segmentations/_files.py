@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from morefromless.data.schemes import Told
 from morefromless.errors import UnreadablePatch
 
@@ -68,7 +66,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise UnreadablePatch(f"repeated key: '{twice:.40}' comes twice; give each its own name")
+        raise UnreadablePatch(f"repeated key: '{shown(twice)}' comes twice; give each its own name")
     return made
 
 
@@ -77,15 +75,23 @@ def told(value: Any, number: int) -> Told | None:
 
     Raises `UnreadablePatch` for anything else.
     """
-    if isinstance(value, np.generic):
-        value = value.item()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value):
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise UnreadablePatch(
-            f"odd type: nucleus {number} has a {type(value).__name__} for a type; write a number "
-            "or a name"
-        )
-    return value
+    if isinstance(value, str) and value.isprintable() and len(value) <= 100:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31:
+        return value
+    raise UnreadablePatch(
+        f"odd type: nucleus {number} has '{shown(value)}' for a type; write a number or a name"
+    )
+
+
+def shown(value: Any) -> str:
+    """What a file holds, fit for a sentence: on one line, and not long."""
+    if isinstance(value, str):
+        return "".join(letter if letter.isprintable() else "?" for letter in value[:60])
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63):
+        return str(value)
+    return f"a {type(value).__name__}"

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations._files import LARGEST, read_bytes, too_large
+from morefromless.segmentations._files import LARGEST, read_bytes, shown, too_large
 
 MOST_STEPS = 2**24
 """Steps of a file, of which a nucleus takes some hundred; more would exhaust the memory."""
@@ -81,7 +81,7 @@ class _Kind:
 
     def dtype(self) -> np.dtype[Any]:
         if not _KIND.fullmatch(self.name) or self.order not in ("<", ">", "=", "|"):
-            raise _not_data(f"an array of type '{self.name:.20}'")
+            raise _not_data(f"an array of type {self.name}")
         if self.name.startswith("O"):
             raise _not_data("an array of Python objects")
         return np.dtype(self.order + self.name)
@@ -97,7 +97,8 @@ class _Array:
 
 def _not_data(what: str) -> UnreadablePatch:
     return UnreadablePatch(
-        f"not data: the file asks for {what:.80}, which is not run; write plain numbers and arrays"
+        f"not data: the file asks for {shown(what)}, which is not run; write plain numbers and "
+        "arrays"
     )
 
 
@@ -107,7 +108,7 @@ class _Machine:
     def __init__(self, data: bytes) -> None:
         self.file, self.size = io.BytesIO(data), len(data)
         self.stack: list[Any] = []
-        self.marks: list[list[Any]] = []
+        self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.steps: dict[str, Callable[[Any], None]] = {
             "NONE": lambda _: self.stack.append(None),
@@ -126,7 +127,7 @@ class _Machine:
             "APPENDS": lambda _: self._list(self._marked()),
             "SETITEM": lambda _: self._set([self.stack.pop(), self.stack.pop()][::-1]),
             "SETITEMS": lambda _: self._set(self._marked()),
-            "MARK": self._mark,
+            "MARK": lambda _: self.marks.append(len(self.stack)),
             "MEMOIZE": lambda _: self._keep(len(self.memo)),
             "GLOBAL": lambda name: self._name(name.replace(" ", ".", 1)),
             "STACK_GLOBAL": lambda _: self._name(
@@ -164,14 +165,10 @@ class _Machine:
             self.steps[step.name](argument)
         raise EOFError
 
-    def _mark(self, _: Any) -> None:
-        # The list stays the same one, for `append` above is bound to it.
-        self.marks.append(self.stack[:])
-        self.stack.clear()
-
     def _marked(self) -> list[Any]:
-        held = self.stack[:]
-        self.stack[:] = self.marks.pop()
+        place = self.marks.pop()
+        held = self.stack[place:]
+        del self.stack[place:]
         return held
 
     def _tuple(self, count: int) -> None:

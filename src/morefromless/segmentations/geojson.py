@@ -9,7 +9,7 @@ from morefromless.data import polygons
 from morefromless.data.schemes import Told
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.segmentations import Segmentation, Segmented
-from morefromless.segmentations._files import head, read_json, told
+from morefromless.segmentations._files import head, read_json, shown, told
 
 _FEATURES = re.compile(r'"type"\s*:\s*"Feature(Collection)?"')
 
@@ -61,7 +61,7 @@ class Geojson(Segmentation):
             kind = properties.get("objectType", feature.get("objectType"))
             if kind is not None and kind not in OBJECTS:
                 raise UnreadablePatch(
-                    f"not a nucleus: feature {number} is a QuPath {kind!s:.20}; export detections "
+                    f"not a nucleus: feature {number} is a QuPath {shown(kind)}; export detections "
                     "or cells"
                 )
             geometry = _mapping(feature.get("nucleusGeometry") or feature.get("geometry"))
@@ -83,8 +83,8 @@ class Geojson(Segmentation):
         kind, held = geometry.get("type"), geometry.get("coordinates")
         if kind not in ("Polygon", "MultiPolygon"):
             raise UnreadablePatch(
-                f"not a polygon: feature {number} is a {kind or 'feature without geometry'!s:.30}; "
-                "export areas"
+                f"not a polygon: feature {number} is a "
+                f"{shown(kind) if kind else 'feature without geometry'}; export areas"
             )
         parts = [held] if kind == "Polygon" else held
         if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):
@@ -118,20 +118,20 @@ def _mapping(held: Any) -> dict[str, Any]:
 
 def _planes(
     feature: dict[str, Any], geometry: dict[str, Any], shapes: list[Any]
-) -> set[tuple[str, str, float | None]]:
+) -> set[tuple[Any, ...]]:
     """Where a nucleus lies: z and t of its plane, and the third numbers of its coordinates."""
     plane = _mapping(geometry.get("plane") or feature.get("plane"))
-    z, t = (str(plane.get(axis) or 0) for axis in "zt")
+    told_of = (plane.get("z") or 0, plane.get("t") or 0)
     try:
-        heights = {
+        heights: set[Any] = {
             point[2] if len(point) > 2 else None
             for rings in shapes
             for ring in rings
             for point in ring
         }
-    except (TypeError, KeyError):  # no lists of points: the ring's own check says so
-        heights = {None}
-    return {(z, t, height) for height in heights}
+        return {(*told_of, height) for height in heights}
+    except (TypeError, KeyError):  # no lists of points, as the ring's own check will say
+        return set()
 
 
 def _type(properties: dict[str, Any], number: int) -> Told | None:

@@ -8,7 +8,7 @@ from morefromless.data import polygons
 from morefromless.data.schemes import Told
 from morefromless.errors import UnreadablePatch
 from morefromless.segmentations import Segmentation, Segmented
-from morefromless.segmentations._files import head, read_json, told
+from morefromless.segmentations._files import head, read_json, shown, told
 
 _START = re.compile(
     r'\s*\{(\s*"mag"\s*:[^,{}]*,)?\s*("nuc"\s*:|"[^"]*"\s*:\s*\{\s*"(bbox|contour)"\s*:)'
@@ -60,10 +60,10 @@ class HovernetJson(Segmentation):
             return
         if self.mag is None:
             raise UnreadablePatch(
-                f"magnification unknown: the contours are at mag {mag!s:.20}; if the images are "
-                f"too, say hovernet-json:mag={mag!s:.20}"
+                f"magnification unknown: the contours are at mag {shown(mag)}; if the images are "
+                f"too, say hovernet-json:mag={shown(mag)}"
             )
         raise UnreadablePatch(
-            f"another magnification: the contours are at mag {mag!s:.20}, the images at "
+            f"another magnification: the contours are at mag {shown(mag)}, the images at "
             f"{self.mag:g}; segment the images themselves"
         )

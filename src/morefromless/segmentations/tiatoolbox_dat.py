@@ -7,7 +7,7 @@ from morefromless.data import polygons
 from morefromless.data.schemes import Told
 from morefromless.errors import UnreadablePatch
 from morefromless.segmentations import Segmentation, Segmented
-from morefromless.segmentations._files import told
+from morefromless.segmentations._files import shown, told
 from morefromless.segmentations._joblib import PACKED, PICKLE, plain, read_joblib
 
 SCALES = ("proc_resolution", "base_resolution")
@@ -63,7 +63,7 @@ def _said(scale: Any) -> str:
     )
     if not isinstance(number, (int, float)):
         raise UnreadablePatch("unreadable: the file's resolution is no number; write it again")
-    return f"{number:g} {unit:.20}" if isinstance(unit, str) else f"{number:g}"
+    return f"{shown(number)} {shown(unit)}" if isinstance(unit, str) else shown(number)
 
 
 def _contour(nucleus: Any, key: Any) -> Any:
@@ -73,6 +73,8 @@ def _contour(nucleus: Any, key: Any) -> Any:
                 return plain(nucleus[name])
         if any(isinstance(value, dict) for value in nucleus.values()):
             raise UnreadablePatch(
-                f"several heads: '{key!s:.40}' holds nuclei of its own; write one head by itself"
+                f"several heads: '{shown(key)}' holds nuclei of its own; write one head by itself"
             )
-    raise UnreadablePatch(f"unreadable: '{key!s:.40}' is no nucleus with a contour; write it again")
+    raise UnreadablePatch(
+        f"unreadable: '{shown(key)}' is no nucleus with a contour; write it again"
+    )

@@ -17,7 +17,9 @@ from morefromless.data import polygons
 from morefromless.data.schemes import Told
 from morefromless.errors import UnreadablePatch
 from morefromless.segmentations import Segmentation, Segmented
-from morefromless.segmentations._files import LARGEST, told
+from morefromless.segmentations._files import LARGEST, shown, told
+
+POLYGON, MULTIPOLYGON = shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON
 
 _SIGN = b"SQLite format 3\0"
 
@@ -52,9 +54,10 @@ class TiatoolboxDb(Segmentation):
             with closing(sqlite3.connect(address, uri=True)) as store:
                 store.execute("PRAGMA trusted_schema = OFF")
                 compression, rows = _annotations(store, path)
-        except (sqlite3.Error, OverflowError) as error:  # overflow: text that is no UTF-8
+        except sqlite3.Error as error:
             raise UnreadablePatch(
-                f"unreadable: {path.name} is no sound SQLite file ({error!s:.60}); write it again"
+                f"unreadable: {path.name} is no sound SQLite file ({shown(str(error))}); write it "
+                "again"
             ) from error
         blobs = [_unpacked(blob, compression, number) for number, (blob, _) in enumerate(rows, 1)]
         types = {number: _type(text, number) for number, (_, text) in enumerate(rows, 1)}
@@ -65,7 +68,7 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
     """How geometries are compressed, and geometry and properties of each annotation."""
     store.text_factory = bytes
     named = store.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-    tables = {name for name, sql in named if not sql.upper().startswith(b"CREATE VIRTUAL")}
+    tables = {name for name, sql in named if not (sql or b"").upper().startswith(b"CREATE VIRTUAL")}
     if not {b"annotations", b"metadata"} <= tables:
         raise UnreadablePatch(
             f"unreadable: {path.name} is not an annotation store of TIAToolbox; write it with "
@@ -75,7 +78,7 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
     compression = _json(found[0] if found else b"null", "its metadata")
     if compression not in (None, "zlib"):
         raise UnreadablePatch(
-            f"unreadable: geometries are packed with {compression!s:.20}; use zlib or None"
+            f"unreadable: geometries are packed with {shown(compression)}; use zlib or None"
         )
     (size,) = store.execute("SELECT total(length(geometry)) FROM annotations").fetchone()
     if size > LARGEST:
@@ -111,9 +114,9 @@ def _unpacked(blob: Any, compression: str | None, number: int) -> bytes:
 def _outlines(blobs: list[bytes]) -> list[list[polygons.Polygon]]:
     outlines: list[list[polygons.Polygon]] = []
     for number, geometry in enumerate(_geometries(blobs), 1):
-        if geometry.geom_type not in ("Polygon", "MultiPolygon"):
+        if shapely.get_type_id(geometry) not in (POLYGON, MULTIPOLYGON):
             raise UnreadablePatch(
-                f"not a polygon: nucleus {number} is a {geometry.geom_type}; export outlines"
+                f"not a polygon: nucleus {number} is a point, a line or a mixture; export outlines"
             )
         outlines.append(
             [

@@ -1,0 +1,183 @@
+"""GeoJSON as QuPath and others write it. What is written here is read in tests/data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.segmentations import Segmented
+from morefromless.segmentations.geojson import Geojson
+
+SHAPE = (6, 8)
+
+
+def box(x: float, y: float, width: float, height: float) -> list[list[float]]:
+    return [[x, y], [x + width, y], [x + width, y + height], [x, y + height], [x, y]]
+
+
+def polygon(*rings: list, **more: Any) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": list(rings), **more}
+
+
+def feature(geometry: Any, **properties: Any) -> dict[str, Any]:
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def read(tmp_path: Path, held: Any, **options: Any) -> Segmented:
+    path = tmp_path / "a.geojson"
+    path.write_text(held if isinstance(held, str) else json.dumps(held))
+    return Geojson(**options).read(path, SHAPE)
+
+
+ONE = feature(polygon(box(1, 1, 2, 2)), classification={"name": "Tumor", "color": [200, 0, 0]})
+TWO = feature(polygon(box(4, 0, 4, 4), box(5, 1, 1, 1)), objectType="detection")
+
+
+@pytest.mark.parametrize(
+    "held", [{"type": "FeatureCollection", "features": [ONE, TWO]}, [ONE, TWO]]
+)
+def test_each_feature_is_a_nucleus(tmp_path: Path, held: Any) -> None:
+    found = read(tmp_path, held)
+    assert found.instances.tolist() == [
+        [0, 0, 0, 0, 2, 2, 2, 2],
+        [0, 1, 1, 0, 2, 0, 2, 2],
+        [0, 1, 1, 0, 2, 2, 2, 2],
+        [0, 0, 0, 0, 2, 2, 2, 2],
+        [0] * 8,
+        [0] * 8,
+    ]
+    assert list(found.types.items()) == [(1, "Tumor"), (2, None)]
+    assert read(tmp_path, "\ufeff" + json.dumps(ONE)).instances.sum() == 4
+
+
+def test_no_features_are_no_nuclei(tmp_path: Path) -> None:
+    for held in ({"type": "FeatureCollection", "features": []}, []):
+        found = read(tmp_path, held)
+        assert found.instances.shape == SHAPE
+        assert not found.instances.any()
+        assert not found.types
+
+
+@pytest.mark.parametrize(
+    ("properties", "kind"),
+    [
+        ({"classification": {"name": "Immune cells", "colorRGB": -3670016}}, "Immune cells"),
+        ({"classification": {"names": ["Tumor", "Positive"]}}, "Tumor: Positive"),
+        ({"classification": "Tumor"}, "Tumor"),
+        ({"classification": None, "class": 3}, 3),
+        ({"type": "Dead", "name": "cell 17"}, "Dead"),
+        ({"type": "detection", "name": "Dead"}, "Dead"),
+        ({"type": 0}, 0),
+        ({"isLocked": True}, None),
+        ({}, None),
+    ],
+)
+def test_a_type_is_found_where_programs_put_it(tmp_path: Path, properties: Any, kind: Any) -> None:
+    assert read(tmp_path, [feature(polygon(box(1, 1, 2, 2)), **properties)]).types == {1: kind}
+
+
+def test_a_cell_is_taken_for_its_nucleus(tmp_path: Path) -> None:
+    cell = {**feature(polygon(box(0, 0, 5, 5)), objectType="cell"),
+            "nucleusGeometry": polygon(box(1, 1, 2, 2))}  # fmt: skip
+    assert (read(tmp_path, [cell]).instances > 0).sum() == 4
+    assert (read(tmp_path, [{**cell, "nucleusGeometry": None}]).instances > 0).sum() == 25
+
+
+def test_contours_of_opencv_need_the_other_convention(tmp_path: Path) -> None:
+    corners = [feature(polygon([[1, 1], [1, 3], [3, 3], [3, 1]]), type=1)]
+    assert (read(tmp_path, corners).instances > 0).sum() == 4
+    assert (read(tmp_path, corners, convention="centres").instances > 0).sum() == 9
+
+
+def test_parts_are_one_nucleus_or_each_one(tmp_path: Path) -> None:
+    pieces = {"type": "MultiPolygon", "coordinates": [[box(0, 0, 2, 2)], [box(5, 5, 1, 1)]]}
+    for held in (
+        feature(pieces, type="Dead"),
+        feature(pieces, type="Dead", objectType="detection"),
+    ):
+        found = read(tmp_path, [held, ONE | {"geometry": polygon(box(4, 0, 2, 2))}])
+        assert found.types == {1: "Dead", 2: "Tumor"}
+        assert (found.instances == 1).sum() == 5
+    gathered = [feature(pieces, objectType="annotation", classification={"name": "Dead"})]
+    with pytest.raises(UnreadablePatch, match=r"several parts: feature 1 .* geojson:parts=each"):
+        read(tmp_path, gathered)
+    assert read(tmp_path, gathered, parts="one").types == {1: "Dead"}
+    each = read(tmp_path, gathered, parts="each")
+    assert each.types == {1: "Dead", 2: "Dead"}
+    assert [(each.instances == k).sum() for k in (1, 2)] == [4, 1]
+
+
+def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
+    def at(z: int, t: int = 0, x: int = 0) -> dict[str, Any]:
+        return feature(polygon(box(x, 0, 2, 2), plane={"c": -1, "z": z, "t": t}), type=1)
+
+    def high(z: float, x: int = 0) -> dict[str, Any]:
+        return feature(polygon([[*point, z] for point in box(x, 0, 2, 2)]), type=1)
+
+    assert len(read(tmp_path, [at(2), at(2, x=3)]).types) == 2
+    assert len(read(tmp_path, [at(0), feature(polygon(box(3, 0, 2, 2)), type=1)]).types) == 2
+    assert len(read(tmp_path, [high(1.5), high(1.5, x=3)]).types) == 2
+    slanted = feature(polygon([[0, 0, 0], [2, 0, 1], [2, 2, 1], [0, 0, 0]]), type=1)
+    for several in ([at(1), at(2, x=3)], [at(1), at(1, t=1, x=3)], [high(1), high(2, x=3)],
+                    [slanted]):  # fmt: skip
+        with pytest.raises(UnreadablePatch, match=r"several planes: .*; export one plane"):
+            read(tmp_path, several)
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        ("", "empty file: "),
+        ("{", "unreadable: a.geojson is not sound JSON"),
+        ("[" * 100_000, "unreadable: a.geojson is nested too deeply"),
+        ('[{"type": "Feature", "geometry": ' + "[" * 900 + "]" * 900 + "}]", "not a polygon: "),
+        ("3", "unreadable: a.geojson is not GeoJSON of Features"),
+        ([1], "unreadable: a.geojson is not GeoJSON of Features"),
+        (polygon(box(0, 0, 1, 1)), "unreadable: a.geojson is not GeoJSON of Features"),
+        ({"type": "FeatureCollection", "features": {"a": 1}}, "unreadable: .* of Features"),
+        ([feature(None)], "not a polygon: feature 1 is a feature without geometry"),
+        ([feature({"type": "LineString", "coordinates": [[0, 0], [1, 1]]})],
+         "not a polygon: feature 1 is a LineString; export areas"),
+        ([feature({"type": "Point", "coordinates": [0, 0]})], "not a polygon: .* is a Point"),
+        ([feature(polygon(box(0, 0, 1, 1)), objectType="tmaCore")],
+         "not a nucleus: feature 1 is a QuPath tmaCore"),
+        ([feature({"type": "Polygon"})], "broken polygon: feature 1 has no list of rings"),
+        ([feature({"type": "MultiPolygon", "coordinates": [3]})], "broken polygon: feature 1 has"),
+        ([feature({"type": "MultiPolygon", "coordinates": []})], "broken polygon: .* is empty"),
+        ([feature(polygon())], "broken polygon: the outline of nucleus 1 is empty"),
+        ([feature(polygon([]))], "broken polygon: the outline of nucleus 1 is no list of x, y"),
+        ([feature(polygon([[0, 0], [1, {}], [1, 1]]))], "broken polygon: .* is no list of x, y"),
+        ([feature(polygon([0, 1, 2]))], "broken polygon: .* is no list of x, y"),
+        ([feature(polygon([[0, 0], [1, 0], [1, 1, 1]]))], "broken polygon: |several planes: "),
+        ([feature(polygon([[0, 0, []], [1, 0, []], [1, 1, []]]))], "broken polygon: "),
+        ([feature(polygon([[0, 0], [2, 2], [2, 0], [0, 2]]))], "broken polygon: .* is not valid"),
+        ([feature(polygon(box(0, 0, 2, 2)), type={"a": 1})], "odd type: nucleus 1 has 'a dict'"),
+        ([ONE, ONE], "overlapping nuclei: nucleus 2 loses 4 of its 4 px"),
+        ([feature(polygon(box(20_000, 31_000, 9, 9)))], "out of bounds: .* 31,003 px beyond"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_in_a_sentence(
+    tmp_path: Path, held: Any, reason: str
+) -> None:
+    with pytest.raises(UnreadablePatch, match=reason) as refused:
+        read(tmp_path, held)
+    assert "\n" not in str(refused.value)
+
+
+def test_it_recognises_its_own_kind_of_json(tmp_path: Path) -> None:
+    assert Geojson.recognises(tmp_path / "any.geojson")
+    path = tmp_path / "a.json"
+    for held, own in ((json.dumps([ONE]), True), (json.dumps(ONE, indent=2), True), ("[]", False),
+                      ('{"type":"FeatureCollection","features":[]}', True),
+                      ('{"nuc": {"1": {"type": 1}}}', False)):  # fmt: skip
+        path.write_text(held)
+        assert Geojson.recognises(path) is own
+
+
+def test_mistyped_options_are_a_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"no convention=corners"):
+        Geojson("corners")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"no parts=all"):
+        Geojson(parts="all")  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""HoVer-Net's json: contours through pixel centres, in the file's order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from morefromless import segmentations
+from morefromless.errors import UnreadablePatch
+from morefromless.segmentations import Segmentation
+from morefromless.segmentations.hovernet_json import HovernetJson
+from morefromless.specs import build
+
+NUCLEI: dict[str, Any] = {
+    "7": {"bbox": [[0, 0], [2, 3]], "centroid": [1, 0.5],
+          "contour": [[0, 0], [0, 1], [2, 1], [2, 0]], "type_prob": 0.9, "type": 2},
+    "3": {"bbox": [[0, 3], [1, 4]], "centroid": [3, 0], "contour": [[3, 0]], "type_prob": None,
+          "type": None},
+}  # fmt: skip
+
+
+def written(path: Path, held: Any) -> Path:
+    path.write_text(held if isinstance(held, str) else json.dumps(held))
+    return path
+
+
+@pytest.mark.parametrize("held", [{"mag": None, "nuc": NUCLEI}, {"nuc": NUCLEI}, NUCLEI])
+def test_nuclei_are_read_in_the_order_of_the_file(tmp_path: Path, held: Any) -> None:
+    path = written(tmp_path / "a.json", held)
+    assert HovernetJson.recognises(path)
+    found = HovernetJson().read(path, (3, 4))
+    assert found.instances.tolist() == [[1, 1, 1, 2], [1, 1, 1, 0], [0] * 4]
+    assert list(found.types.items()) == [(1, 2), (2, None)]
+
+
+def test_no_nuclei_are_an_empty_map(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", {"mag": None, "nuc": {}})
+    assert HovernetJson.recognises(path)
+    found = HovernetJson().read(path, (3, 4))
+    assert not found.instances.any()
+    assert not found.types
+
+
+def test_a_magnification_in_the_file_must_be_the_images(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", {"mag": 40, "nuc": NUCLEI})
+    assert HovernetJson.recognises(path)
+    same = build("hovernet-json:mag=40", segmentations, Segmentation)
+    np.testing.assert_array_equal(same.read(path, (3, 4)).instances[0], [1, 1, 1, 2])
+    with pytest.raises(UnreadablePatch, match=r"magnification unknown: .* hovernet-json:mag=40"):
+        HovernetJson().read(path, (3, 4))
+    with pytest.raises(
+        UnreadablePatch, match=r"another magnification: .* mag 40, the images at 20"
+    ):
+        HovernetJson(mag=20).read(path, (3, 4))
+
+
+@pytest.mark.parametrize(
+    "held",
+    ["", "[]", "{}", '{"type": "FeatureCollection", "features": []}', '{"nuclei": {"1": 2}}',
+     '[{"type": "Feature", "properties": {"nuc": 1}}]', "\x00\xff"],
+)  # fmt: skip
+def test_only_its_own_kind_of_json_is_recognised(tmp_path: Path, held: str) -> None:
+    assert not HovernetJson.recognises(written(tmp_path / "a.json", held))
+    assert not HovernetJson.recognises(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        ("", "empty file: a.json has 0 bytes"),
+        ("{", "unreadable: a.json is not sound JSON"),
+        ("[" * 100_000, "unreadable: a.json is nested too deeply"),
+        ("\ud800".encode("utf-8", "surrogatepass"), "unreadable: a.json is not sound JSON"),
+        ('{"nuc": {"1": {}, "1": {}}}', "repeated key: '1' comes twice"),
+        ([NUCLEI], "unreadable: a.json lists no nuclei"),
+        ({"nuc": [1]}, "unreadable: a.json lists no nuclei"),
+        ({"nuc": {"1": {"type": 1}}}, "broken polygon: .* nucleus 1 is no list"),
+        ({"nuc": {"1": {"contour": [[0, "x"]], "type": 1}}}, "broken polygon: .* is no list"),
+        ({"nuc": {"1": {"contour": [[0, float("nan")]], "type": 1}}}, "broken polygon: .* no num"),
+        ({"nuc": {"1": {"contour": [[0, 50]], "type": 1}}}, "out of bounds: nucleus 1 reaches 48 "),
+        ({"nuc": {"1": {"contour": [[0, 0]], "type": [1]}}}, "odd type: nucleus 1 has 'a list'"),
+        ({"nuc": {"1": NUCLEI["7"], "2": NUCLEI["7"]}}, "overlapping nuclei: nucleus 2 loses 6 of"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_a_sentence(
+    tmp_path: Path, held: Any, reason: str
+) -> None:
+    path = tmp_path / "a.json"
+    if isinstance(held, bytes):
+        path.write_bytes(held)
+    else:
+        written(path, held)
+    with pytest.raises(UnreadablePatch, match=reason) as refused:
+        HovernetJson().read(path, (3, 4))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UnreadablePatch, match=r"no segmentation: there is no a\.json"):
+        HovernetJson().read(tmp_path / "a.json", (3, 4))

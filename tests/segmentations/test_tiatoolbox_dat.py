@@ -1,0 +1,235 @@
+"""TIAToolbox's .dat: a pickle of which nothing is run. tests/segmentations/files holds real ones,
+whose making is told in test_tiatoolbox_db.py.
+"""
+
+import io
+import os
+import pickle
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+
+from morefromless.errors import UnreadablePatch
+from morefromless.segmentations import _joblib
+from morefromless.segmentations.tiatoolbox_dat import TiatoolboxDat
+from tests.segmentations.test_tiatoolbox_db import FILES, MASK
+
+
+def nucleus(contour: Any, kind: Any = 1, **more: Any) -> dict[str, Any]:
+    return {
+        "box": np.array([0, 0, 3, 3]), "centroid": np.array([1.0, 1.0]), "contour": contour,
+        "prob": np.float64(0.5), "type": kind, **more,
+    }  # fmt: skip
+
+
+CORNERS = np.array([[0, 0], [0, 1], [2, 1], [2, 0]], np.int32)
+NUCLEI = {"b" * 32: nucleus(CORNERS, 2), "a" * 32: nucleus(np.array([[3, 2]]), None)}
+
+
+class Runs:
+    """Pickled, it asks whoever loads it to make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("name", ["tiatoolbox.dat", "tiatoolbox_zlib.dat"])
+def test_files_of_tiatoolbox_are_read(name: str) -> None:
+    assert TiatoolboxDat.recognises(FILES / name)
+    found = TiatoolboxDat().read(FILES / name, MASK.shape)
+    np.testing.assert_array_equal(found.instances, MASK)
+    assert found.types == {1: 1, 2: 2, 3: 5}
+
+
+@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3)])
+@pytest.mark.parametrize("protocol", [None, 3, 4, 5])
+def test_nuclei_are_read_in_the_order_of_the_file(
+    tmp_path: Path, compress: Any, protocol: int | None
+) -> None:
+    path = tmp_path / "a.dat"
+    joblib.dump(NUCLEI, path, compress=compress, protocol=protocol)
+    assert TiatoolboxDat.recognises(path)
+    found = TiatoolboxDat().read(path, (3, 4))
+    assert found.instances.tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 2]]
+    assert list(found.types.items()) == [(1, 2), (2, None)]
+
+
+@pytest.mark.parametrize(
+    "contour",
+    [CORNERS.astype(np.float32), CORNERS.astype(">i8"), np.asfortranarray(CORNERS),
+     CORNERS[:, ::-1][:, ::-1], CORNERS.tolist()],
+    ids=["float", "big endian", "fortran", "strided", "list"],
+)  # fmt: skip
+def test_arrays_of_any_making_are_the_same(tmp_path: Path, contour: Any) -> None:
+    joblib.dump({1: nucleus(contour)}, tmp_path / "a.dat")
+    found = TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
+    assert found.instances.tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0] * 4]
+
+
+@pytest.mark.parametrize(
+    ("kind", "read"), [(np.int64(3), 3), (np.uint8(3), 3), ("Dead", "Dead"), (3.0, 3),
+                       (np.str_("Dead"), "Dead"), (None, None)]
+)  # fmt: skip
+def test_types_are_numbers_or_names(tmp_path: Path, kind: Any, read: Any) -> None:
+    joblib.dump({np.int64(5): nucleus(CORNERS, kind)}, tmp_path / "a.dat")
+    assert TiatoolboxDat().read(tmp_path / "a.dat", (3, 4)).types == {1: read}
+
+
+def test_a_plain_pickle_of_the_same_is_read(tmp_path: Path) -> None:
+    shared = {1: nucleus(CORNERS), 2: nucleus(CORNERS + np.array([0, 2]))}
+    (tmp_path / "a.dat").write_bytes(pickle.dumps(shared, protocol=4))
+    assert len(TiatoolboxDat().read(tmp_path / "a.dat", (5, 4)).types) == 2
+
+
+def test_no_nuclei_are_an_empty_map(tmp_path: Path) -> None:
+    joblib.dump({}, tmp_path / "a.dat")
+    assert not TiatoolboxDat().read(tmp_path / "a.dat", (3, 4)).instances.any()
+
+
+def test_equal_scales_are_fine(tmp_path: Path) -> None:
+    scale = {"resolution": 0.25, "units": "mpp"}
+    held = {**NUCLEI, "proc_resolution": scale, "base_resolution": dict(scale)}
+    joblib.dump(held, tmp_path / "a.dat")
+    assert len(TiatoolboxDat().read(tmp_path / "a.dat", (3, 4)).types) == 2
+
+
+def objects(*values: Any) -> np.ndarray:
+    held = np.empty(len(values), object)
+    held[:] = values
+    return held
+
+
+@pytest.mark.parametrize("compress", [0, 3])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda bomb: bomb,
+        lambda bomb: {1: bomb},
+        lambda bomb: {1: nucleus(bomb)},
+        lambda bomb: {1: nucleus(CORNERS, bomb)},
+        lambda bomb: {1: nucleus(objects(bomb))},
+        lambda bomb: {1: nucleus(CORNERS), "more": [({"x": objects(CORNERS, [bomb])},)]},
+        lambda bomb: np.array([(1, bomb)], dtype=[("a", int), ("b", object)]),
+    ],
+)
+def test_nothing_that_a_file_asks_for_is_run(
+    tmp_path: Path, place: Callable[[Any], Any], compress: int
+) -> None:
+    path, made = tmp_path / "a.dat", tmp_path / "made"
+    joblib.dump(place(Runs(made)), path, compress=compress)
+    with pytest.raises(UnreadablePatch, match=r"not data: the file asks for .*not run") as refused:
+        TiatoolboxDat().read(path, (3, 4))
+    assert "\n" not in str(refused.value)
+    assert not made.exists()
+    joblib.load(path)  # the file is what it is feared to be
+    assert made.exists()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00echo\x85R.",
+        b"\x80\x02cbuiltins\neval\nX\x01\x00\x00\x001\x85R.",
+        b"\x80\x04\x8c\x05numpy\x8c\x04load\x93.",
+        b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.dumps\x93.",
+        b"\x80\x02cnumpy\nndarray\n}X\x01\x00\x00\x00xK\x01sb.",  # setting an attribute of a class
+        b"\x80\x02cnumpy\nndarray\n)R.",
+        b"\x80\x02(X\x04\x00\x00\x00echoios\nsystem\n.",  # the older ways of calling
+        b"\x80\x02(cos\nsystem\nX\x04\x00\x00\x00echoo.",
+        b"\x80\x02\x82\x01.",  # by a number registered elsewhere
+        b"\x80\x02X\x01\x00\x00\x00xQ.",  # by a persistent id
+        b"\x80\x04\x8f.",
+        b"\x80\x02cnumpy\ndtype\nX\x05\x00\x00\x00i4,O8\x85R\x85.",
+        b"\x80\x02}))s.",
+    ],
+)
+def test_every_way_of_asking_for_more_is_refused(tmp_path: Path, steps: bytes) -> None:
+    (tmp_path / "a.dat").write_bytes(steps)
+    with pytest.raises(UnreadablePatch, match=r"not data: |unreadable: a.dat holds no dictionary"):
+        TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
+
+
+@pytest.mark.parametrize("compress", [0, 3])
+def test_a_truncated_or_damaged_file_is_a_sentence(tmp_path: Path, compress: int) -> None:
+    path, whole = tmp_path / "a.dat", io.BytesIO()
+    joblib.dump(NUCLEI, whole, compress=compress)
+    data = whole.getvalue()
+    for size in range(1, len(data), 3):
+        path.write_bytes(data[:size])
+        with pytest.raises(UnreadablePatch, match=r"unreadable: a.dat is no"):
+            TiatoolboxDat().read(path, (3, 4))
+    rng, reasons = np.random.default_rng(0), []
+    for _ in range(300):
+        broken = bytearray(data)
+        for place in rng.integers(0, len(data), 3):
+            broken[place] = rng.integers(256)
+        path.write_bytes(broken)
+        try:
+            TiatoolboxDat().read(path, (3, 4))
+        except UnreadablePatch as refused:
+            reasons.append(str(refused))
+    assert len(reasons) > 50
+    assert all(reason.isprintable() for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        ([1, 2], "unreadable: a.dat holds no dictionary of nuclei"),
+        ({1: 2}, "unreadable: '1' is no nucleus with a contour"),
+        ({1: {"type": 1}}, "unreadable: '1' is no nucleus with a contour"),
+        ({"Gland": NUCLEI}, "several heads: 'Gland' holds nuclei of its own"),
+        ({1: nucleus(CORNERS[0])}, "broken polygon: .* nucleus 1 is no list"),
+        ({1: nucleus(np.array(["a"]))}, "broken polygon: .* nucleus 1 is no list"),
+        ({1: nucleus(CORNERS * np.nan)}, "broken polygon: .* nucleus 1 has coordinates"),
+        ({1: nucleus(CORNERS * 40)}, "out of bounds: nucleus 1 reaches 77 px"),
+        ({1: nucleus(CORNERS, CORNERS)}, "odd type: nucleus 1 has 'a ndarray'"),
+        ({1: nucleus(CORNERS, 10**9999)}, "odd type: nucleus 1 has 'a int'"),
+        ({10**9999: 2, 2: "x"}, "unreadable: 'a int' is no nucleus"),
+        ({1: nucleus(CORNERS, "a\nb")}, r"odd type: nucleus 1 has 'a\?b'"),
+        ({1: nucleus(CORNERS), 2: nucleus(CORNERS)}, "overlapping nuclei: nucleus 2 loses 6 of"),
+        ({"proc_resolution": {"resolution": 0.5, "units": "mpp"},
+          "base_resolution": {"resolution": 0.25, "units": "mpp"}},
+         "another magnification: contours at 0.5 mpp, the image at 0.25 mpp"),
+        ({"proc_resolution": {"resolution": 0.5}}, "another magnification: .* none that is said"),
+        ({"proc_resolution": {}}, "unreadable: the file's resolution is no number"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_in_a_sentence(
+    tmp_path: Path, held: Any, reason: str
+) -> None:
+    joblib.dump(held, tmp_path / "a.dat")
+    with pytest.raises(UnreadablePatch, match=reason) as refused:
+        TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
+    assert "\n" not in str(refused.value)
+
+
+def test_other_files_and_floods_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.dat"
+    for data, reason in ((b"", "empty file"), (b"text", "unreadable: a.dat is no joblib file"),
+                         (b"BZh9", "unreadable: a.dat is no joblib file")):  # fmt: skip
+        path.write_bytes(data)
+        assert not TiatoolboxDat.recognises(path)
+        with pytest.raises(UnreadablePatch, match=reason):
+            TiatoolboxDat().read(path, (3, 4))
+    monkeypatch.setattr(_joblib, "LARGEST", 2**20)
+    path.write_bytes(zlib.compress(b"\x80\x04" + bytes(2**22)))
+    with pytest.raises(UnreadablePatch, match=r"too large: a.dat holds more than"):
+        TiatoolboxDat().read(path, (3, 4))
+    monkeypatch.setattr(_joblib, "MOST_STEPS", 1000)
+    path.write_bytes(b"\x80\x04" + b"}" * 2000 + b".")
+    with pytest.raises(UnreadablePatch, match=r"too large: the file takes more than"):
+        TiatoolboxDat().read(path, (3, 4))
+    path.write_bytes(b"\x80\x04" + b")" + b"\x85" * 900 + b".")
+    with pytest.raises(UnreadablePatch, match=r"unreadable: a.dat holds no dictionary"):
+        TiatoolboxDat().read(path, (3, 4))
