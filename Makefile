@@ -29,7 +29,7 @@ test: $(SETUP) ## Run the tests (at most 10 minutes on 2 cores)
 test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 220 packages)
 	$(PYTHON) -m venv $(VENV)-nuclei
 	$(VENV)-nuclei/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev,nuclei]'
+		--constraint constraints-nuclei.txt --editable '.[dev,nuclei]'
 	$(VENV)-nuclei/bin/python -m pytest tests/segmenting
 
 check: $(SETUP) ## Lint, types, and that imports run one way

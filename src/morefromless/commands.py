@@ -71,7 +71,7 @@ def segment(options: SegmentOptions) -> None:
         lambda: Hovernet(options.weights, device),
         um_per_px=options.um_per_px,
         at=options.at,
-        batch=options.batch,
+        batch=options.batch or (16 if device == "cuda" else 1),
     )
     print(f"- The weights' licence holds for what they made: {LICENCE}.")
     print(f"{report}. Take them with: mfl ingest {options.source} STORE --nuclei {options.out}")

@@ -111,13 +111,14 @@ class SegmentOptions:
     at: float = 0.25
     """Magnification that patches are brought to for the network, in µm per pixel: that of its
     training. Nuclei are brought back to the patches' own grid."""
-    batch: int = 16
-    """Windows of 256 px that the network sees at once; a patch of 224 px at 0.5 µm/px has nine."""
+    batch: int = 0
+    """Windows of 256 px that the network sees at once; a patch of 224 px at 0.5 µm/px has nine. 0
+    is 16 on a GPU and 1 on a CPU, which more would only fill with memory traffic."""
     device: Device = "auto"
     """Where to run the network."""
 
     def __post_init__(self) -> None:
-        _at_least(1, "batch", self.batch)
+        _at_least(0, "batch", self.batch)
 
 
 @dataclass(frozen=True, kw_only=True)

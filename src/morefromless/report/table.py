@@ -46,10 +46,10 @@ def notes(comparison: Comparison) -> list[str]:
     curves = [r for r in comparison.rows if r.rising is not None]
     said = [
         f"Task {options.task}: {patches['train']:,} training and {patches['test']:,} test patches "
-        f"of {len(comparison.classes)} classes ({', '.join(comparison.classes)}); {options.encoder} "
-        f"at {options.size} px, {options.objective}, width {options.width}, views {options.views}, "
-        f"{options.epochs} epochs of batches of {options.batch}, lr {options.lr:g}, seeds "
-        f"0-{options.seeds - 1}; {options.probe.name} probe.",
+        f"of {len(comparison.classes)} classes ({', '.join(comparison.classes)}); "
+        f"{options.encoder} at {options.size} px, {options.objective}, width {options.width}, "
+        f"views {options.views}, {options.epochs} epochs of batches of {options.batch}, "
+        f"lr {options.lr:g}, seeds 0-{options.seeds - 1}; {options.probe.name} probe.",
         "Accuracy is the mean over seeds, in brackets the 95 % bootstrap interval over "
         + ("groups" if comparison.rows[0].accuracy.unit == "group" else "patches")
         + (" and seeds." if options.seeds > 1 else "; one seed, so the chance between seeds is "
