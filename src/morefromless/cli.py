@@ -32,6 +32,9 @@ class Command:
     what: str
 
 
+PATHS = ("store", "out", "run", "nuclei", "weights")
+"""Options that are paths, for files of options, which hold them as text."""
+
 COMMANDS = {
     "ingest": Command(
         options.IngestOptions,
@@ -84,7 +87,7 @@ COMMANDS = {
         options.DemoOptions,
         commands.demo,
         "Run the main job on synthetic tissue whose answer is known: once where the privileged "
-        "modality must help, once where it must not.",
+        "modality must help, once where it must not. Then image and nuclei mask, both ways.",
     ),
 }
 
@@ -163,7 +166,7 @@ def _from_file(arguments: list[str], named: str) -> Any:
     if unknown:
         raise ConfigError(f"{path} has no option '{unknown[0]}' of mfl {named}; remove it.")
     made = {
-        key: Path(value) if key in ("store", "out", "run") and value is not None
+        key: Path(value) if key in PATHS and value is not None
         else tuple(value) if isinstance(value, list) else value
         for key, value in values.items()
     }  # fmt: skip

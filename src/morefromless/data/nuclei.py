@@ -107,9 +107,10 @@ def counted_at_home(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.u
     rows, columns = (extent // side for extent in numbers.shape)
     inside = numbers[: rows * side, : columns * side]
     patch = (np.arange(rows * side) // side)[:, None] * columns + np.arange(columns * side) // side
-    held = np.zeros((int(numbers.max()) + 1, max(1, rows * columns)), np.int32)
-    np.add.at(held, (inside, patch), 1)
-    away = held.argmax(1)[inside] != patch
+    patches = max(1, rows * columns)
+    pairs = inside.astype(np.int64) * patches + patch
+    held = np.bincount(pairs.ravel(), minlength=(int(numbers.max(initial=0)) + 1) * patches)
+    away = held.reshape(-1, patches).argmax(1)[inside] != patch
     marked = coded.copy()
     marked[: rows * side, : columns * side, 1] |= np.where(
         away & (inside > 0), ELSEWHERE, 0
