@@ -11,9 +11,11 @@ from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, UnreadablePatch
-from morefromless.ingest import ingest
+from morefromless.ingest import ingest, open_source
 from morefromless.ingest.cutting import Cut
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
+
+CONSEP = Path(__file__).parents[2].parent / "shared" / "data" / "consep"
 
 
 class Tiles(Source):
@@ -96,3 +98,21 @@ def test_a_tile_smaller_than_the_cut_is_set_aside() -> None:
         cut.read(item)
     with pytest.raises(ConfigError, match="--cut 4 is too small"):
         Cut(Tiles(), 4)
+
+
+def test_the_real_tiles_cut_to_patches_have_the_published_counts(tmp_path: Path) -> None:
+    if not CONSEP.exists():
+        pytest.skip(f"{CONSEP} is not here; it holds CoNSeP for development")
+    source = open_source(f"consep:{CONSEP}", cut=250)
+    report = ingest(source, tmp_path / "store", progress=False, workers=1)
+    assert (report.kept, report.set_aside.total(), report.nuclei) == (41 * 16, 0, 24332)
+    store = Store.open(tmp_path / "store")
+    counted = store.nuclei[store.nuclei["counted"]]
+    for split, counts in {
+        "train": [371, 3941, 5537, 5706],
+        "test": [561, 1638, 3214, 3364],
+    }.items():
+        here = counted[counted["patch"].isin(store.indices(split))]
+        assert np.bincount(here["type"], minlength=5).tolist() == [0, *counts]
+    # Tiles stand on one side, as the data set has them.
+    assert store.table.groupby("group")["split"].nunique().eq(1).all()
