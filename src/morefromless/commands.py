@@ -126,23 +126,28 @@ def compare(options: CompareOptions) -> None:
     """Train and evaluate every arm, and write the table and the figures."""
     from morefromless.comparison.compare import compare
     from morefromless.report.figures import write_figures
-    from morefromless.report.table import show, write_tables
+    from morefromless.report.table import report
 
     comparison = compare(options)
-    written = [*write_tables(comparison, options.out), *write_figures(comparison, options.out)]
-    show(comparison, Console())
+    made = report(comparison)
+    written = [
+        *made.write(options.out, "comparison"),
+        *write_figures(comparison, options.out),
+    ]
+    made.show(Console())
     print("\nWrote " + ", ".join(str(path) for path in written))
 
 
 def transfer(options: TransferOptions) -> None:
     """Train and ask every encoder of Table 2, and write the table."""
     from morefromless.comparison.transfer import transfer
-    from morefromless.report.transfer import show, write_tables
+    from morefromless.report.transfer import report
     from morefromless.report.transfer_figure import write_figure
 
     found = transfer(options)
-    written = [*write_tables(found, options.out), *write_figure(found, options.out)]
-    show(found, Console())
+    made = report(found)
+    written = [*made.write(options.out, "transfer"), *write_figure(found, options.out)]
+    made.show(Console())
     print("\nWrote " + ", ".join(str(path) for path in written))
 
 

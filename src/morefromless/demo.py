@@ -25,10 +25,10 @@ from morefromless.options import (
     TransferOptions,
     ViewsOptions,
 )
-from morefromless.report import transfer as transfer_report
+from morefromless.report import table
+from morefromless.report import transfer as both_ways_table
 from morefromless.report.figures import write_figures
 from morefromless.report.sheet import write_sheet
-from morefromless.report.table import contrast_of, show, write_tables
 from morefromless.report.transfer_figure import write_figure
 
 SOURCE = "synthetic:patches=900,patients=60,size=32,control="
@@ -75,10 +75,11 @@ def demo(options: DemoOptions, console: Console) -> bool:
         console.rule(f"[bold]{control.name} control: {control.expected}")
         comparison = _compared(control, options)
         folder = options.out / control.name
-        write_tables(comparison, folder)
+        report = table.report(comparison)
+        report.write(folder, "comparison")
         write_figures(comparison, folder)
-        show(comparison, console)
-        contrast = contrast_of(comparison, "full:primary", "independent")
+        report.show(console)
+        contrast = table.contrast_of(comparison, "full:primary", "independent")
         right = contrast.verdict in control.passes
         passed &= right
         points = contrast.difference
@@ -116,9 +117,10 @@ def both_ways(options: DemoOptions, console: Console) -> Transfer:
             jobs=options.jobs,
         )
     )
-    transfer_report.write_tables(found, folder)
+    report = both_ways_table.report(found)
+    report.write(folder, "transfer")
     write_figure(found, folder)
-    transfer_report.show(found, console)
+    report.show(console)
     return found
 
 

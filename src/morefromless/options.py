@@ -284,7 +284,42 @@ class ProbeRunOptions(ProbeOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(Recipe):
+class SeveralRuns(Recipe):
+    """What all comparisons of several runs can be told."""
+
+    seeds: int = 3
+    """Runs of each arm, with seeds 0, 1, ..."""
+    sharing: tuple[Sharing, ...] = ("shared", "independent")
+    """Weights of the branches: one set, or one each. The paper's asymmetric columns are
+    independent and most of its symmetric ones shared; here both have both, so that sharing is no
+    confound."""
+    width: int = 8192
+    """Width of the expander and of the embeddings."""
+    supervised_epochs: int = 0
+    """Epochs of supervised arms; 0 is as many as the others."""
+    standardise: bool = False
+    """Bring each feature to unit variance for the probe. The paper does not; without it the probe
+    of an encoder with small features underfits."""
+    jobs: int = 0
+    """Runs side by side; 0 is one a CPU core, or one where there is a GPU."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("seeds", "width"):
+            _at_least(1, name, getattr(self, name))
+        for name in ("supervised_epochs", "jobs"):
+            _at_least(0, name, getattr(self, name))
+        for name in ("primary", "tasks", "objectives", "sharing"):
+            if not getattr(self, name, True):
+                raise ConfigError(f"--{name} needs at least one value.")
+
+    @property
+    def probe(self) -> ProbeOptions:
+        return ProbeOptions(standardise=self.standardise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(SeveralRuns):
     """Which arms are compared, on which pairs, with which seeds."""
 
     out: Path = Path("runs/compare")
@@ -297,46 +332,23 @@ class CompareOptions(Recipe):
     """What is predicted of a patch: tissue, or cell[:by=number|area,ties=first|lowest,
     untyped=count|exclude], the type of most of its nuclei. Supervised arms learn it, probes and
     curves ask it; self-supervised training sees no labels."""
-    seeds: int = 3
-    """Runs of each arm, with seeds 0, 1, ..."""
-    sharing: tuple[Sharing, ...] = ("shared", "independent")
-    """Weights of the branches: one set, or one each. Both, so that sharing is no confound."""
     objective: str = "vicreg"
     """vicreg, vicreg:authors, simclr, simclr:authors, or a class of yours as
     package.module:Class."""
-    width: int = 8192
-    """Width of the expander and of the embeddings."""
-    supervised_epochs: int = 0
-    """Epochs of the supervised arm; 0 is as many as the others."""
     dense_arms: bool = False
     """Also train symmetric and supervised encoders of the privileged modality itself."""
-    standardise: bool = False
-    """Bring each feature to unit variance for the probe. The paper does not; without it the probe
-    of an encoder with small features underfits."""
-    jobs: int = 0
-    """Runs side by side; 0 is one a CPU core, or one where there is a GPU."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("seeds", "width"):
-            _at_least(1, name, getattr(self, name))
-        for name in ("supervised_epochs", "jobs"):
-            _at_least(0, name, getattr(self, name))
-        if not self.primary or not self.sharing:
-            raise ConfigError("--primary and --sharing need at least one value each.")
         if self.privileged in self.primary:
             raise ConfigError(
                 f"'{self.privileged}' is both --primary and --privileged, so no pair would be "
                 "asymmetric; give two different modalities."
             )
 
-    @property
-    def probe(self) -> ProbeOptions:
-        return ProbeOptions(standardise=self.standardise)
-
 
 @dataclass(frozen=True, kw_only=True)
-class TransferOptions(Recipe):
+class TransferOptions(SeveralRuns):
     """Which encoders of two modalities are trained, and what each is asked."""
 
     out: Path = Path("runs/transfer")
@@ -348,36 +360,11 @@ class TransferOptions(Recipe):
     cell:by=area,ties=lowest,untyped=exclude ..."""
     objectives: tuple[str, ...] = ("vicreg", "simclr")
     """Self-supervised methods."""
-    seeds: int = 3
-    """Runs of each encoder, with seeds 0, 1, ..."""
-    sharing: tuple[Sharing, ...] = ("independent", "shared")
-    """Weights of the branches: one set, or one each. The paper's asymmetric columns are
-    independent and its symmetric ones shared; both of both, so that sharing is no confound."""
-    width: int = 8192
-    """Width of the expander and of the embeddings."""
-    supervised_epochs: int = 0
-    """Epochs of the supervised encoders; 0 is as many as the others."""
-    standardise: bool = False
-    """Bring each feature to unit variance for the probe. The paper does not; without it the probe
-    of an encoder with small features underfits."""
-    jobs: int = 0
-    """Runs side by side; 0 is one a CPU core, or one where there is a GPU."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("seeds", "width"):
-            _at_least(1, name, getattr(self, name))
-        for name in ("supervised_epochs", "jobs"):
-            _at_least(0, name, getattr(self, name))
-        for name in ("tasks", "objectives", "sharing"):
-            if not getattr(self, name):
-                raise ConfigError(f"--{name} needs at least one value.")
         if len(set(self.modalities)) < 2:
             raise ConfigError("--modalities are both the same, so nothing is paired; give two.")
-
-    @property
-    def probe(self) -> ProbeOptions:
-        return ProbeOptions(standardise=self.standardise)
 
 
 @dataclass(frozen=True, kw_only=True)

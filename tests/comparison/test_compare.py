@@ -14,7 +14,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.paired import holm
 from morefromless.options import CompareOptions
 from morefromless.report.figures import write_figures
-from morefromless.report.table import write_tables
+from morefromless.report.table import report
 
 
 def test_the_plan_has_every_arm_once(comparison: CompareOptions) -> None:
@@ -59,7 +59,7 @@ def test_from_end_to_end(comparison: CompareOptions, capsys: pytest.CaptureFixtu
     options = replace(comparison, epochs=8, probe_every=4)
     made = compare(options)
     out = options.out
-    written = [*write_tables(made, out), *write_figures(made, out)]
+    written = [*report(made).write(out, "comparison"), *write_figures(made, out)]
     assert {p.name for p in written} == {
         "comparison.md", "comparison.csv", "comparison.json",
         "density.svg", "density.png", "curves.svg", "curves.png",

@@ -13,7 +13,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.paired import holm
 from morefromless.options import TransferOptions
-from morefromless.report.transfer import sections, write_tables
+from morefromless.report.transfer import report
 from tests.conftest import TINY
 
 
@@ -64,13 +64,13 @@ def test_from_end_to_end(options: TransferOptions) -> None:
     assert [c.holm_p for c in found.contrasts] == holm([c.sign_flip.p for c in found.contrasts])
     assert set(found.floors) == {"tissue", "cell"}
 
-    papers = sections(found)[0]
+    papers = report(found).sections[0]
     assert papers.header == (
         "task: modality", "vicreg asym.", "superv. tissue", "superv. cell"
     )  # fmt: skip
     rows = [row[0] for row in papers.rows]
     assert rows == ["tissue: nuclei", "tissue: full", "cell: nuclei", "cell: full"]
-    markdown, csv, everything = write_tables(found, options.out)
+    markdown, csv, everything = report(found).write(options.out, "transfer")
     text = markdown.read_text()
     assert "| task: modality | asymmetric, independent | symmetric, independent |" in text
     assert "supervised on tissue | supervised on cell | majority" in text

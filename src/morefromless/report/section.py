@@ -1,10 +1,16 @@
-"""A table with its notes, for the terminal and for Markdown."""
+"""A report: tables with their notes, for the terminal, Markdown, CSV and JSON."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
+from rich.console import Console
 from rich.table import Table
 
+from morefromless.data import atomic
 from morefromless.evaluation.intervals import Interval
 
 
@@ -30,6 +36,39 @@ class Section:
         for row in self.rows:
             table.add_row(*row)
         return table
+
+
+@dataclass(frozen=True)
+class Report:
+    """One content in every form."""
+
+    title: str
+    sections: list[Section]
+    notes: list[str]
+    """What holds for all the tables: data, protocol, and what they do not show."""
+    lines: pd.DataFrame
+    """Long form: a line a seed."""
+    everything: dict[str, Any]
+
+    def write(self, folder: Path, stem: str) -> list[Path]:
+        """`STEM.md`, `.csv` (the lines) and `.json` (everything) in `folder`."""
+        parts = [f"# {self.title}", "", *(section.markdown() for section in self.sections)]
+        parts += ["### What these tables say", "", *(f"- {note}" for note in self.notes), ""]
+        paths = [folder / f"{stem}.{kind}" for kind in ("md", "csv", "json")]
+        atomic.write_text(paths[0], "\n".join(parts))
+        atomic.write_text(paths[1], self.lines.to_csv(index=False))
+        atomic.write_text(paths[2], json.dumps(self.everything, indent=1, default=str))
+        return paths
+
+    def show(self, console: Console) -> None:
+        """The tables and notes in the terminal."""
+        for section in self.sections:
+            console.print(section.rich())
+            for note in section.notes:
+                console.print(f"  {note}", style="dim")
+            console.print()
+        for note in self.notes:
+            console.print(f"- {note}")
 
 
 def interval(found: Interval, signed: bool = False) -> str:

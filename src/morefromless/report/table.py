@@ -1,9 +1,7 @@
 """The comparison's tables: one content for the terminal, Markdown, CSV and JSON."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,12 +11,11 @@ from rich.table import Table
 import morefromless
 from morefromless.comparison.compare import Comparison
 from morefromless.comparison.results import Contrast, Row
-from morefromless.data import atomic
 from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Result
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
-from morefromless.report.section import Section, interval, p_value
+from morefromless.report.section import Report, Section, interval, p_value
 from morefromless.runs import plain
 
 
@@ -69,28 +66,15 @@ def notes(comparison: Comparison) -> list[str]:
     return [*said, *comparison.caveats]
 
 
-def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
-    """`comparison.md`, `.csv` (a line a seed) and `.json` (everything) in `folder`."""
-    parts = [f"# Comparison: {', '.join(comparison.options.primary)} with "
-             f"{comparison.options.privileged}", ""]  # fmt: skip
-    parts += [section.markdown() for section in sections(comparison)]
-    parts += ["### What these tables say", "", *[f"- {note}" for note in notes(comparison)], ""]
-    paths = [folder / f"comparison.{kind}" for kind in ("md", "csv", "json")]
-    atomic.write_text(paths[0], "\n".join(parts))
-    atomic.write_text(paths[1], _lines(comparison).to_csv(index=False))
-    atomic.write_text(paths[2], json.dumps(_everything(comparison), indent=1, default=str))
-    return paths
-
-
-def show(comparison: Comparison, console: Console) -> None:
-    """The tables and notes in the terminal."""
-    for section in sections(comparison):
-        console.print(section.rich())
-        for note in section.notes:
-            console.print(f"  {note}", style="dim")
-        console.print()
-    for note in notes(comparison):
-        console.print(f"- {note}")
+def report(comparison: Comparison) -> Report:
+    """The tables in every form."""
+    return Report(
+        f"Comparison: {', '.join(comparison.options.primary)} with {comparison.options.privileged}",
+        sections(comparison),
+        notes(comparison),
+        _lines(comparison),
+        _everything(comparison),
+    )
 
 
 def _arms(title: str, rows: Sequence[Row], comparison: Comparison, seen: str) -> Section:

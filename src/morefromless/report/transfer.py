@@ -1,19 +1,15 @@
 """The tables of `mfl transfer`, laid out as the paper's Table 2."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 import morefromless
 from morefromless.comparison.floors import FloorRow
 from morefromless.comparison.transfer import Cell, Transfer
-from morefromless.data import atomic
-from morefromless.report.section import Section, interval, p_value
+from morefromless.report.section import Report, Section, interval, p_value
 from morefromless.runs import plain
 
 
@@ -63,26 +59,15 @@ def notes(found: Transfer) -> list[str]:
     return [*said, *found.caveats]
 
 
-def write_tables(found: Transfer, folder: Path) -> list[Path]:
-    """`transfer.md`, `.csv` (a line a seed) and `.json` (everything) in `folder`."""
-    sparse, dense = found.options.modalities
-    parts = [f"# Transfer: {sparse} and {dense}", ""]
-    parts += [section.markdown() for section in sections(found)]
-    parts += ["### What these tables say", "", *[f"- {note}" for note in notes(found)], ""]
-    paths = [folder / f"transfer.{kind}" for kind in ("md", "csv", "json")]
-    atomic.write_text(paths[0], "\n".join(parts))
-    atomic.write_text(paths[1], _lines(found).to_csv(index=False))
-    atomic.write_text(paths[2], json.dumps(_everything(found), indent=1, default=str))
-    return paths
-
-
-def show(found: Transfer, console: Console) -> None:
-    """The tables and notes in the terminal."""
-    for section in sections(found):
-        console.print(section.rich())
-        console.print()
-    for note in notes(found):
-        console.print(f"- {note}")
+def report(found: Transfer) -> Report:
+    """The tables in every form."""
+    return Report(
+        f"Transfer: {' and '.join(found.options.modalities)}",
+        sections(found),
+        notes(found),
+        _lines(found),
+        _everything(found),
+    )
 
 
 def _papers(found: Transfer) -> Section:
