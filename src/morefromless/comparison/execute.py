@@ -1,5 +1,6 @@
 """Carrying out a plan: the runs that are not done, some side by side, with progress."""
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -78,10 +79,15 @@ def _prepare(positions: "multiprocessing.Queue[int]", threads: int) -> None:
 
 
 def _train(one: Planned) -> None:
-    if isinstance(one.options, PretrainOptions):
-        pretrain(one.options)
-    else:
-        supervise(one.options)
+    try:
+        if isinstance(one.options, PretrainOptions):
+            pretrain(one.options)
+        else:
+            supervise(one.options)
+    finally:
+        # A trainer and its callbacks refer to each other, and hold all that a run has seen. They
+        # are few objects and much memory, so Python would let many runs pile up.
+        gc.collect()
 
 
 def _side_by_side(one: Planned) -> int:

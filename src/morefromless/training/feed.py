@@ -50,11 +50,14 @@ class Steps:
     def positions(self, step: int) -> npt.NDArray[np.int64]:
         """Positions among the training patches of one step's whole batch."""
         epoch, within = divmod(step, self.per_epoch)
-        return self._order(epoch)[within * self.batch : (within + 1) * self.batch]
+        return _order(self.seed, epoch, self.patches)[
+            within * self.batch : (within + 1) * self.batch
+        ]
 
-    @lru_cache(maxsize=2)  # noqa: B019 - one sampler a run, two permutations at most
-    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng(derived_seed(self.seed, epoch)).permutation(self.patches)
+
+@lru_cache(maxsize=2)  # of the epoch that is going on; outside the class, to keep no run alive
+def _order(seed: int, epoch: int, patches: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(derived_seed(seed, epoch)).permutation(patches)
 
 
 class Feed(Dataset[Batch]):
