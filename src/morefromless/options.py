@@ -220,8 +220,8 @@ class PretrainOptions(TrainingOptions):
     sharing: Sharing = "independent"
     """Whether the branches have one set of weights (shared) or one each (independent)."""
     objective: str = "vicreg"
-    """vicreg, vicreg:authors, simclr, simclr:authors, or a class of yours as
-    package.module:Class."""
+    """vicreg, simclr, barlow-twins, clip, vse; the authors' conventions as vicreg:authors,
+    simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
     width: int = 8192
     """Width of the expander and of the embeddings."""
 
@@ -333,8 +333,8 @@ class CompareOptions(SeveralRuns):
     untyped=count|exclude], the type of most of its nuclei. Supervised arms learn it, probes and
     curves ask it; self-supervised training sees no labels."""
     objective: str = "vicreg"
-    """vicreg, vicreg:authors, simclr, simclr:authors, or a class of yours as
-    package.module:Class."""
+    """vicreg, simclr, barlow-twins, clip, vse; the authors' conventions as vicreg:authors,
+    simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
     dense_arms: bool = False
     """Also train symmetric and supervised encoders of the privileged modality itself."""
 
@@ -359,7 +359,7 @@ class TransferOptions(SeveralRuns):
     """What every encoder is asked, and what supervised ones are trained on: tissue, cell, or
     cell:by=area,ties=lowest,untyped=exclude ..."""
     objectives: tuple[str, ...] = ("vicreg", "simclr")
-    """Self-supervised methods."""
+    """Self-supervised methods: vicreg, simclr, barlow-twins, clip, vse, or a class of yours."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

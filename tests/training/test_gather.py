@@ -16,8 +16,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from morefromless.errors import TrainingError
 from morefromless.objectives import Objective
+from morefromless.objectives.barlow_twins import BarlowTwins
+from morefromless.objectives.clip import Clip
 from morefromless.objectives.simclr import SimCLR
 from morefromless.objectives.vicreg import VICReg
+from morefromless.objectives.vse import Vse
 from morefromless.training.gather import gather
 
 PROCESSES = 2
@@ -26,6 +29,11 @@ OBJECTIVES: dict[str, Objective] = {
     "vicreg authors": VICReg("authors"),
     "simclr nt-xent": SimCLR("nt-xent"),
     "simclr authors": SimCLR("authors"),
+    "barlow twins official": BarlowTwins("official"),
+    "barlow twins authors": BarlowTwins("authors"),
+    "clip": Clip(),
+    "vse++ hardest": Vse("hardest"),
+    "vse++ all": Vse("all"),
 }
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from morefromless.errors import ConfigError
 from morefromless.objectives import Loss, Objective, comparable
+from morefromless.objectives._cosine import cross_branch, unit_rows
 
 
 class SimCLR(Objective):
@@ -72,18 +73,3 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     logits = (both @ both.T / temperature).masked_fill(itself, -torch.inf)
     partner = torch.arange(2 * rows, device=both.device).roll(rows)
     return F.cross_entropy(logits, partner, reduction="none")
-
-
-def cross_branch(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Loss of each patch from first to second and back: (N, D), (N, D) of norm 1 -> (N,), (N,)."""
-    logits = first @ second.T / temperature
-    partner = torch.arange(len(first), device=first.device)
-    there = F.cross_entropy(logits, partner, reduction="none")
-    back = F.cross_entropy(logits.T, partner, reduction="none")
-    return there, back
-
-
-def unit_rows(embedding: Tensor) -> Tensor:
-    """Rows divided by their norm; a row of zeros stays as it is: (N, D) -> (N, D)."""
-    norm = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
-    return embedding / torch.where(norm > 0, norm, 1.0)

@@ -1,0 +1,78 @@
+"""Barlow Twins: two branches agree in every dimension, and no two dimensions say the same."""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from morefromless.errors import ConfigError
+from morefromless.objectives import Loss, Objective, comparable
+
+
+class BarlowTwins(Objective):
+    """Cross-correlation of two branches' dimensions, driven to the identity.
+
+    With C (D, D) the correlations over the batch: total = Σ (1 - C_ii)² + off_diagonal Σ C_ij².
+    `convention` says what dimensions are divided by: `official` √(variance + 1e-5), which is
+    BatchNorm without its affine part; `authors`, the paper's code, standard deviation + 1e-4. Both
+    variances are biased. For more branches: the mean over unordered pairs.
+
+    Terms: `on_diagonal` and `off_diagonal`, before weighting. A dimension that never varies
+    correlates with nothing: it costs 1 and its gradient is 0. Where N < D the D x D matrix is never
+    formed.
+
+    Source: Zbontar et al. 2021 (arXiv 2103.03230), equations 1 and 2; weight 0.005 as there.
+    """
+
+    def __init__(
+        self,
+        convention: Literal["official", "authors"] = "official",
+        off_diagonal: float = 0.005,
+    ) -> None:
+        super().__init__()
+        if convention not in ("official", "authors"):
+            raise ConfigError(
+                f"Barlow Twins has no convention '{convention}'; use official or authors."
+            )
+        if not (math.isfinite(off_diagonal) and off_diagonal >= 0):
+            raise ConfigError(f"Barlow Twins needs off_diagonal to be 0 or more: {off_diagonal}.")
+        self.convention = convention
+        self.weight = off_diagonal
+
+    def forward(self, embeddings: Sequence[Tensor]) -> Loss:
+        branches = comparable(embeddings, "Barlow Twins", rows=2)
+        with torch.autocast(branches[0].device.type, enabled=False):
+            scaled = [self._scaled(branch) for branch in branches]
+            found = [correlations(a, b) for a, b in combinations(scaled, 2)]
+            on, off = (torch.stack(values).mean() for values in zip(*found, strict=True))
+        return Loss(on + self.weight * off, {"on_diagonal": on, "off_diagonal": off})
+
+    def _scaled(self, branch: Tensor) -> Tensor:
+        centred = branch - branch.mean(dim=0)
+        variance = centred.square().mean(dim=0)
+        if self.convention == "official":
+            return centred / torch.sqrt(variance + 1e-5)
+        # The root has no slope at 0; a dimension without variance is 0 whatever divides it.
+        varies = variance > 0
+        deviation = torch.where(varies, torch.where(varies, variance, 1.0).sqrt(), 0.0)
+        return centred / (deviation + 1e-4)
+
+
+def correlations(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ (1 - C_ii)² and Σ over i ≠ j of C_ij², with C = first'second / N: (N, D) twice -> scalars.
+
+    Where N < D the second is Σ of (first first') ∘ (second second') / N², less the diagonal's
+    squares, so that nothing of size D x D is needed.
+    """
+    rows, width = first.shape
+    diagonal = (first * second).mean(dim=0)
+    on = (1 - diagonal).square().sum()
+    if rows < width:
+        whole = ((first @ first.T) * (second @ second.T)).sum() / rows**2
+        return on, whole - diagonal.square().sum()
+    matrix = first.T @ second / rows
+    itself = torch.eye(width, dtype=torch.bool, device=matrix.device)
+    return on, matrix.masked_fill(itself, 0).square().sum()

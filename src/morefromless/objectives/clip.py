@@ -1,0 +1,51 @@
+"""CLIP: each patch finds its other embedding among the other branch's, at a learned temperature."""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor, nn
+
+from morefromless.errors import ConfigError
+from morefromless.objectives import Loss, Objective, comparable
+from morefromless.objectives._cosine import cross_branch, unit_rows
+
+LARGEST_SCALE = 100.0
+"""Cosines are never multiplied by more, as published, so that training stays stable."""
+
+
+class Clip(Objective):
+    """Symmetric cross entropy over the cosines of two branches, divided by a temperature.
+
+    N - 1 negatives, all of the other branch; the mean of both directions and of the batch. The
+    temperature is learned (its logarithm is), and kept from going below 1/100; `learned=false`
+    fixes it. One temperature serves all pairs; for more branches the loss is the mean over
+    unordered pairs. Terms: `contrastive_0_1` and so on, and the `temperature`.
+
+    Source: Radford et al. 2021 (arXiv 2103.00020), figure 3; 0.07 is where it begins there. At a
+    fixed temperature it is `simclr:authors`.
+    """
+
+    def __init__(self, temperature: float = 0.07, learned: bool = True) -> None:
+        super().__init__()
+        if not (math.isfinite(temperature) and temperature * LARGEST_SCALE >= 1 - 1e-9):
+            raise ConfigError(
+                f"CLIP needs temperature to be {1 / LARGEST_SCALE:g} or more, not {temperature}."
+            )
+        log_scale = torch.tensor(-math.log(temperature), dtype=torch.float64)
+        self.log_scale = nn.Parameter(log_scale.float(), requires_grad=learned)
+
+    def forward(self, embeddings: Sequence[Tensor]) -> Loss:
+        branches = comparable(embeddings, "CLIP")
+        with torch.no_grad():  # clamped here, not in the graph: beyond it nothing would be learned
+            self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
+        with torch.autocast(branches[0].device.type, enabled=False):
+            scale = self.log_scale.to(branches[0].dtype).exp()
+            directions = [unit_rows(branch) for branch in branches]
+            terms = {}
+            for i, j in combinations(range(len(directions)), 2):
+                there, back = cross_branch(directions[i] * scale, directions[j], 1)
+                terms[f"contrastive_{i}_{j}"] = (there + back).mean() / 2
+            total = torch.stack(list(terms.values())).mean()
+        return Loss(total, {**terms, "temperature": 1 / scale.detach()})

@@ -1,0 +1,61 @@
+"""VSE++: a patch's two embeddings are nearer than any others, by a margin."""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from morefromless.errors import ConfigError
+from morefromless.objectives import Loss, Objective, comparable
+from morefromless.objectives._cosine import unit_rows
+
+
+class Vse(Objective):
+    """Hinge on the cosines of two branches: max(0, margin - own + other), in both directions.
+
+    `negatives=hardest` counts the worst other embedding of the batch (VSE++); `negatives=all` sums
+    over all of them (VSE0). The loss is the *sum* over the batch and both directions, as published,
+    so it grows with the batch. For more branches: the mean over unordered pairs.
+
+    Terms: `hinge_0_1` and so on. Where several others are equally hard, one of them gets the
+    gradient. A batch of one has no others: its loss is 0.
+
+    Source: Faghri et al. 2018 (arXiv 1707.05612), equations 5 and 6; margin 0.2 as there.
+    """
+
+    def __init__(
+        self, negatives: Literal["hardest", "all"] = "hardest", margin: float = 0.2
+    ) -> None:
+        super().__init__()
+        if negatives not in ("hardest", "all"):
+            raise ConfigError(f"VSE has no negatives '{negatives}'; use hardest or all.")
+        if not (math.isfinite(margin) and margin > 0):
+            raise ConfigError(f"VSE needs margin to be above 0, not {margin}.")
+        self.negatives = negatives
+        self.margin = margin
+
+    def forward(self, embeddings: Sequence[Tensor]) -> Loss:
+        branches = comparable(embeddings, "VSE")
+        with torch.autocast(branches[0].device.type, enabled=False):
+            directions = [unit_rows(branch) for branch in branches]
+            terms = {
+                f"hinge_{i}_{j}": self._pair(directions[i], directions[j])
+                for i, j in combinations(range(len(directions)), 2)
+            }
+            total = torch.stack(list(terms.values())).mean()
+        return Loss(total, terms)
+
+    def _pair(self, first: Tensor, second: Tensor) -> Tensor:
+        cosines = first @ second.T
+        own = cosines.diagonal()
+        itself = torch.eye(len(own), dtype=torch.bool, device=own.device)
+        costs = [
+            torch.relu(self.margin - own[:, None] + cosines).masked_fill(itself, 0),
+            torch.relu(self.margin - own[None, :] + cosines).masked_fill(itself, 0).T,
+        ]
+        if self.negatives == "hardest":
+            return torch.stack([cost.max(dim=1).values.sum() for cost in costs]).sum()
+        return torch.stack([cost.sum() for cost in costs]).sum()
