@@ -98,6 +98,8 @@ def test_what_cannot_work_is_said_before_anything_is_trained(options: TransferOp
         transfer(replace(options, tasks=("cells",)))
     with pytest.raises(ConfigError, match="this modality draws 3"):
         transfer(replace(options, modalities=("nuclei:types=3", "full")))
+    with pytest.raises(ConfigError, match="larger than the 135 training patches"):
+        transfer(replace(options, batch=1000))
     with pytest.raises(DataError, match="has no array 'ihc'"):
         transfer(replace(options, modalities=("nuclei", "full:ihc")))
     assert not options.out.exists()

@@ -105,7 +105,8 @@ def test_the_real_tiles_cut_to_patches_have_the_published_counts(tmp_path: Path)
         pytest.skip(f"{CONSEP} is not here; it holds CoNSeP for development")
     source = open_source(f"consep:{CONSEP}", cut=250)
     report = ingest(source, tmp_path / "store", progress=False, workers=1)
-    assert (report.kept, report.set_aside.total(), report.nuclei) == (41 * 16, 0, 24332)
+    assert (report.kept, report.set_aside.total()) == (41 * 16, 0)
+    assert "24,332 nuclei (932 Miscellaneous" in str(report)
     store = Store.open(tmp_path / "store")
     counted = store.nuclei[store.nuclei["counted"]]
     for split, counts in {

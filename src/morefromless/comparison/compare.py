@@ -19,6 +19,7 @@ from morefromless.objectives import Objective
 from morefromless.options import CompareOptions
 from morefromless.pairs import modality, preset
 from morefromless.specs import build
+from morefromless.training.feed import check_batch
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def compare(options: CompareOptions) -> Comparison:
         seen.check(store)
         check_encoder(options.encoder, options.size, seen.channels)
     build(options.objective, objectives, Objective)
+    check_batch(len(store.indices("train")), options.batch)
     preset(options.views)
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     planned = plan(options, store.hash)

@@ -65,7 +65,8 @@ def execute(planned: Sequence[Planned], jobs: int) -> None:
                         failed.append((futures[future], error))
                     bar.update()
     if failed:
-        names = ", ".join(one.options.out.name for one, _ in failed)
+        names = ", ".join(one.options.out.name for one, _ in failed[:3])
+        names += f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise TrainingError(
             f"{len(failed)} of {len(planned)} runs failed ({names}); the first because: "
             f"{failed[0][1]} The others are kept: run the command again to go on."

@@ -25,6 +25,7 @@ from morefromless.objectives import Objective
 from morefromless.options import TransferOptions
 from morefromless.pairs import modality, preset
 from morefromless.specs import build
+from morefromless.training.feed import check_batch
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def transfer(options: TransferOptions) -> Transfer:
     for objective in options.objectives:
         build(objective, objectives, Objective)
     preset(options.views)
+    check_batch(len(stored.indices("train")), options.batch)
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     runs = grid(options, stored.hash)
     execute(runs, options.jobs)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from morefromless.data.store import Store
 
 
@@ -21,8 +23,8 @@ class IngestReport:
     splits: Mapping[str, int]
     """Patches kept by split."""
     caveats: tuple[str, ...]
-    nuclei: int | None = None
-    """Nuclei counted in the patches kept; None where the store has none."""
+    nuclei: Mapping[str, int] | None = None
+    """Type to number of nuclei counted in the patches kept; None where none are known."""
     already: bool = False
     """Whether the store was there before, made of the same source with the same options."""
 
@@ -39,7 +41,7 @@ class IngestReport:
             classes=len(meta["classes"]),
             splits=meta["kept"],
             caveats=tuple(meta["caveats"]),
-            nuclei=int(store.nuclei["counted"].sum()) if meta.get("scheme") else None,
+            nuclei=_by_type(store) if meta.get("scheme") else None,
             already=already,
         )
 
@@ -47,9 +49,18 @@ class IngestReport:
         splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.set_aside.most_common())
         listed = f" ({reasons}; listed in {self.path / 'set_aside.csv'})" if reasons else ""
-        nuclei = f" and {self.nuclei:,} nuclei" if self.nuclei is not None else ""
+        nuclei = ""
+        if self.nuclei is not None:
+            each = ", ".join(f"{count:,} {name}" for name, count in self.nuclei.items() if count)
+            nuclei = f" and {sum(self.nuclei.values()):,} nuclei" + f" ({each})" * bool(each)
         classes = f"{self.classes} {'class' if self.classes == 1 else 'classes'}"
         return (
             f"{'Already done: ' if self.already else ''}{self.path} keeps {self.kept:,} patches of "
             f"{classes}{nuclei} ({splits}); {self.set_aside.total():,} set aside{listed}."
         )
+
+
+def _by_type(store: Store) -> dict[str, int]:
+    nuclei, types = store.nuclei, store.scheme.types
+    counts = np.bincount(nuclei["type"][nuclei["counted"]], minlength=len(types))
+    return dict(zip(types, counts.tolist(), strict=True))

@@ -56,8 +56,8 @@ class Nuclei(Modality):
 
     def check(self, store: Store) -> None:
         """Raise `DataError` without nuclei, `ConfigError` where the scheme has more types."""
-        super().check(store)
         held = len(store.scheme.types)
+        super().check(store)
         if held > self.types:
             raise ConfigError(
                 f"{store.path} has {held} types of nuclei ({store.scheme.name}) and this modality "

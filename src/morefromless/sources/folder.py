@@ -119,7 +119,8 @@ def _classes_below(root: Path, files: list[PurePath]) -> int | None:
         if nameless:
             raise DataError(
                 f"{root} has no class folders, and '{nameless[0]}' does not begin with a class and "
-                "a dash; put the files of each class into a folder of its own."
+                "a dash; put the files of each class into a folder of its own, or say "
+                "--unlabelled if nuclei (--nuclei) are all that is known."
             )
         return None
     if loose:

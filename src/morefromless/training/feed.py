@@ -16,6 +16,15 @@ from morefromless.pairs import Pair, derived_seed
 Batch = dict[str, Tensor]
 
 
+def check_batch(patches: int, batch: int) -> None:
+    """Raise `ConfigError` where the training patches do not fill one batch."""
+    if batch > patches:
+        raise ConfigError(
+            f"--batch {batch} is larger than the {patches} training patches; "
+            f"choose {patches} or fewer."
+        )
+
+
 class Steps:
     """The patches of every step from `start()` to `total`: a batch sampler.
 
@@ -27,11 +36,7 @@ class Steps:
     def __init__(
         self, patches: int, *, batch: int, epochs: int, seed: int, rank: int = 0, world: int = 1
     ) -> None:
-        if batch > patches:
-            raise ConfigError(
-                f"--batch {batch} is larger than the {patches} training patches; "
-                f"choose {patches} or fewer."
-            )
+        check_batch(patches, batch)
         self.patches, self.batch, self.seed = patches, batch, seed
         self.per_epoch = patches // batch
         self.total = epochs * self.per_epoch
