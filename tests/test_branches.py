@@ -53,3 +53,16 @@ def test_sizes_follow_the_encoder() -> None:
 def test_names_must_differ() -> None:
     with pytest.raises(ConfigError, match="two or more different names"):
         Branches(("primary", "primary"), "shared", "test_resnet", 16)
+
+
+def test_a_name_can_be_lent_anothers_weights() -> None:
+    """TriDeNT: two views of the primary through one branch, the privileged through its own."""
+    names = ("primary", "twin", "privileged")
+    branches = Branches(names, "independent", "test_resnet", 32, lent={"twin": "primary"})
+    assert branches["twin"] is branches["primary"]
+    assert branches["privileged"] is not branches["primary"]
+    assert {name.split(".")[1] for name, _ in branches.named_parameters()} == {
+        "primary", "privileged"
+    }  # fmt: skip
+    made = branches({name: torch.rand(4, 3, 32, 32) for name in names})
+    assert tuple(made) == names

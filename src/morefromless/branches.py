@@ -58,8 +58,9 @@ class Branches(nn.Module):
     `primary.encoder...`. With shared weights each name still makes a pass of its own, so that
     BatchNorm normalises each modality by itself, as in the published implementations.
 
-    `channels` says how many each name's encoder sees, 3 where it is silent. Raises `ConfigError`
-    where shared weights would see different numbers.
+    `channels` says how many each name's encoder sees, 3 where it is silent; `lent` maps a name
+    without weights of its own to the one whose it uses, also where the others are independent.
+    Raises `ConfigError` where shared weights would see different numbers of channels.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Branches(nn.Module):
         encoder: str,
         width: int,
         channels: Mapping[str, int] | None = None,
+        lent: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         seen = {name: (channels or {}).get(name, 3) for name in names}
@@ -81,14 +83,17 @@ class Branches(nn.Module):
             raise ConfigError(f"Branches need two or more different names, not {names}.")
         self.names = names
         self.sharing = sharing
-        keys = ("shared",) if sharing == "shared" else names
+        self.key = {
+            name: "shared" if sharing == "shared" else (lent or {}).get(name, name)
+            for name in names
+        }
         self.own = nn.ModuleDict()
-        for key in keys:
+        for key in dict.fromkeys(self.key.values()):
             made = build_encoder(encoder, seen.get(key, seen[names[0]]))
             self.own[key] = Branch(made, Expander(made.width, width))
 
     def __getitem__(self, name: str) -> Branch:
-        branch = self.own["shared" if self.sharing == "shared" else name]
+        branch = self.own[self.key[name]]
         assert isinstance(branch, Branch)
         return branch
 

@@ -12,10 +12,22 @@ from tyro.conf import Positional
 
 from morefromless.errors import ConfigError
 
-Arm = Literal["asymmetric", "symmetric"]
+Arm = Literal["asymmetric", "symmetric", "trident"]
 Sharing = Literal["shared", "independent"]
 Precision = Literal["32", "bf16", "16"]
 Device = Literal["auto", "cpu", "gpu"]
+
+
+def modalities_of(arm: Arm, primary: str, privileged: str) -> dict[str, str]:
+    """Branch name to modality; `twin` is a second view of the primary."""
+    seen = {"primary": primary, "twin": primary, "privileged": privileged}
+    without = {"asymmetric": "twin", "symmetric": "privileged", "trident": None}[arm]
+    return {name: what for name, what in seen.items() if name != without}
+
+
+def lent_by(arm: Arm) -> dict[str, str]:
+    """Branches that have no weights of their own, and whose they use."""
+    return {"twin": "primary"} if arm == "trident" else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +228,9 @@ class PretrainOptions(TrainingOptions):
     privileged: str = "full"
     """Modality that is present in training only."""
     arm: Arm = "asymmetric"
-    """asymmetric pairs primary with privileged; symmetric pairs primary with itself."""
+    """asymmetric pairs primary with privileged; symmetric pairs primary with itself; trident does
+    both at once: two views of the primary through one branch, and the privileged through its own
+    (TriDeNT, Farndale et al. 2024)."""
     sharing: Sharing = "independent"
     """Whether the branches have one set of weights (shared) or one each (independent)."""
     objective: str = "vicreg"
@@ -232,9 +246,7 @@ class PretrainOptions(TrainingOptions):
     @property
     def modalities(self) -> dict[str, str]:
         """Branch name to modality."""
-        if self.arm == "symmetric":
-            return {"primary": self.primary, "twin": self.primary}
-        return {"primary": self.primary, "privileged": self.privileged}
+        return modalities_of(self.arm, self.primary, self.privileged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,6 +347,9 @@ class CompareOptions(SeveralRuns):
     objective: str = "vicreg"
     """vicreg, simclr, barlow-twins, clip, vse; the authors' conventions as vicreg:authors,
     simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
+    trident: bool = False
+    """Also train TriDeNT: two views of the primary through one branch, the privileged through its
+    own."""
     dense_arms: bool = False
     """Also train symmetric and supervised encoders of the privileged modality itself."""
 

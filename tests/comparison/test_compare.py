@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import load_file
 
 from morefromless.comparison.compare import compare
 from morefromless.comparison.plan import plan
@@ -107,3 +108,21 @@ def test_runs_side_by_side_are_the_same_as_one_by_one(
         assert a.run.path.name == b.run.path.name
         assert a.run.weights_path.read_bytes() == b.run.weights_path.read_bytes()
     assert [row.accuracies for row in alone.rows] == [row.accuracies for row in together.rows]
+
+
+def test_trident_is_an_arm_of_three_branches(comparison: CompareOptions) -> None:
+    options = replace(comparison, seeds=1, sharing=("independent",), trident=True, epochs=1)
+    planned = plan(options, "hash")
+    assert [one.arm.title for one in planned] == [
+        "asymmetric, independent", "symmetric, independent", "trident, independent", "supervised"
+    ]  # fmt: skip
+    made = compare(options)
+    trident = [row for row in made.rows if row.arm.kind == "trident"]
+    assert [row.branch for row in trident] == ["primary", "privileged"]  # no twin of its own
+    asked = [contrast.name for contrast in made.contrasts]
+    assert "trident - symmetric, both independent" in asked
+    assert "trident - asymmetric, both independent" in asked
+    run = next(one.run for one in made.planned if one.arm.kind == "trident")
+    weights = load_file(run.weights_path)
+    assert {name.split(".")[2] for name in weights} == {"primary", "privileged"}
+    assert write_figures(made, options.out)

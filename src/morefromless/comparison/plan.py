@@ -15,7 +15,7 @@ from morefromless.options import (
 )
 from morefromless.runs import Run, file_name, key_of
 
-Kind = Literal["asymmetric", "symmetric", "supervised"]
+Kind = Literal["asymmetric", "symmetric", "trident", "supervised"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,13 @@ class Planned:
 
 def plan(options: CompareOptions, store_hash: str) -> list[Planned]:
     """Every run of a comparison, seeds outermost, so that an early look has every arm in it."""
-    sparse = [arm for primary in options.primary for arm in _arms(primary, options.sharing)]
+    sparse = [
+        arm
+        for primary in options.primary
+        for arm in _arms(primary, options.sharing, options.trident)
+    ]
     dense = (
-        [a for a in _arms(options.privileged, options.sharing) if a.kind != "asymmetric"]
+        [a for a in _arms(options.privileged, options.sharing, False) if a.kind != "asymmetric"]
         if options.dense_arms
         else []
     )
@@ -59,10 +63,12 @@ def plan(options: CompareOptions, store_hash: str) -> list[Planned]:
     ]
 
 
-def _arms(primary: str, sharing: Sequence[Sharing]) -> list[Arm]:
+def _arms(primary: str, sharing: Sequence[Sharing], trident: bool) -> list[Arm]:
     kinds: tuple[Kind, ...] = ("asymmetric", "symmetric")
     paired = [Arm(kind, how, primary) for kind in kinds for how in sharing]
-    return [*paired, Arm("supervised", None, primary)]
+    # TriDeNT's two views of the primary share a branch, and the privileged has its own.
+    third = [Arm("trident", "independent", primary)] if trident else []
+    return [*paired, *third, Arm("supervised", None, primary)]
 
 
 def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> Planned:
@@ -77,7 +83,7 @@ def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> P
         made = PretrainOptions(
             **common,
             # A symmetric arm does not see the privileged modality: it must not make it another run.
-            privileged=options.privileged if arm.kind == "asymmetric" else arm.primary,
+            privileged=arm.primary if arm.kind == "symmetric" else options.privileged,
             arm=arm.kind,
             sharing=arm.sharing or "independent",
             objective=options.objective,

@@ -186,6 +186,11 @@ def _questions(arms: Sequence[Arm]) -> Iterator[tuple[str, Arm, Arm]]:
     a, b = by_kind.get(("asymmetric", "independent")), by_kind.get(("symmetric", "shared"))
     if a and b:
         yield "asymmetric independent - symmetric shared (the paper's headline)", a, b
+    trident = by_kind.get(("trident", "independent"))
+    for kind in ("symmetric", "asymmetric"):
+        b = by_kind.get((kind, "independent"))
+        if trident and b:
+            yield f"trident - {kind}, both independent", trident, b
     supervised = by_kind.get(("supervised", None))
     for sharing in both:
         a = by_kind.get(("asymmetric", sharing))

@@ -19,7 +19,7 @@ from morefromless.evaluation.metrics import Scores, score
 from morefromless.evaluation.probes import LinearProbe, fit_linear_probe
 from morefromless.labelling import labelled
 from morefromless.modalities import Modality
-from morefromless.options import ProbeOptions
+from morefromless.options import ProbeOptions, lent_by, modalities_of
 from morefromless.pairs import modality
 from morefromless.runs import Run, file_name
 
@@ -162,18 +162,14 @@ def trained(run: Run, store: Store) -> dict[str, tuple[Encoder, nn.Linear | None
         return {"primary": (encoder, head, options["primary"])}
     if run.record["kind"] != "pretrain":
         raise ConfigError(f"{run.path} is a run of kind '{run.record['kind']}', not to be probed.")
-    asymmetric = options["arm"] == "asymmetric"
-    names = ("primary", "privileged") if asymmetric else ("primary", "twin")
-    seen = {"primary": options["primary"]}
-    if asymmetric:
-        seen["privileged"] = options["privileged"]
-    first = modality(options["primary"]).channels
-    channels_of = {**dict.fromkeys(names, first),
-                   **{name: modality(what).channels for name, what in seen.items()}}  # fmt: skip
-    branches = Branches(names, options["sharing"], _untrained(options["encoder"]),
-                        options["width"], channels_of)  # fmt: skip
+    seen = modalities_of(options["arm"], options["primary"], options["privileged"])
+    branches = Branches(
+        tuple(seen), options["sharing"], _untrained(options["encoder"]), options["width"],
+        {name: modality(what).channels for name, what in seen.items()}, lent_by(options["arm"]),
+    )  # fmt: skip
     run.load_into(nn.ModuleDict({"branches": branches}))
-    return {name: (branches[name].encoder, None, what) for name, what in seen.items()}
+    return {name: (branches[name].encoder, None, what) for name, what in seen.items()
+            if name != "twin"}  # a second view of the primary, not another encoder  # fmt: skip
 
 
 def _untrained(encoder: str) -> str:

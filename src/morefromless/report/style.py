@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from morefromless.data import atomic
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line style says the sharing.
-COLOURS = {"asymmetric": "#D55E00", "symmetric": "#0072B2", "supervised": "#009E73"}
+COLOURS = {"asymmetric": "#D55E00", "symmetric": "#0072B2", "supervised": "#009E73",
+           "trident": "#CC79A7"}  # fmt: skip
 STYLES = {"shared": "--", "independent": "-", None: "-"}
 MARKERS = {"shared": "s", "independent": "o", None: "D"}
 

@@ -8,7 +8,7 @@ from morefromless.branches import Branches, check_encoder
 from morefromless.data.store import Store
 from morefromless.labelling import labelled
 from morefromless.objectives import Objective
-from morefromless.options import INCIDENTAL, PretrainOptions
+from morefromless.options import INCIDENTAL, PretrainOptions, lent_by
 from morefromless.pairs import Pair
 from morefromless.runs import Run
 from morefromless.specs import build
@@ -43,7 +43,7 @@ def pretrain(options: PretrainOptions) -> Run:
         return run
     torch.manual_seed(options.seed)
     branches = Branches(pair.names, options.sharing, options.encoder, options.width,
-                        pair.channels)  # fmt: skip
+                        pair.channels, lent_by(options.arm))  # fmt: skip
     network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
 
     def loss(
