@@ -41,7 +41,9 @@ class Hovernet:
     """
 
     def __init__(self, weights: Path | None, device: str) -> None:
-        self.network = network().to(device)
+        self.network = network()
+        # PyTorch's own `to`: TIAToolbox's would wrap the network where there are several GPUs.
+        torch.nn.Module.to(self.network, device)
         self.device = device
         path = downloaded() if weights is None else weights
         _load(self.network, path)
