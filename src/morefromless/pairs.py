@@ -1,6 +1,6 @@
 """Pairs: the modalities of one patch that are trained together, and the views drawn of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from morefromless.views import Views
 
 
 class Pair:
-    """Two or more modalities by name, all read from the same stored patches.
+    """Modalities by name, all read from the same stored patches.
 
     `modalities` maps a branch's name to the specification of what it sees, e.g.
     `{"primary": "downsample:7", "privileged": "full"}`. An asymmetric pair has different
@@ -30,11 +30,6 @@ class Pair:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.modalities)
-
-    @property
-    def channels(self) -> dict[str, int]:
-        """Channels that each branch's encoder sees."""
-        return {name: seen.channels for name, seen in self.modalities.items()}
 
     def check(self, store: Store) -> None:
         """Raise `DataError` or `ConfigError` where a modality cannot be had of this store."""
@@ -64,9 +59,20 @@ class Pair:
         for number, (name, batch) in enumerate(images.items()):
             generator = torch.Generator(device=batch.device)
             generator.manual_seed(derived_seed(seed, step, number))
-            labels = self.modalities[name].labels
-            drawn[name] = (self.views.draw_labels if labels else self.views.draw)(batch, generator)
+            drawn[name] = drawer(self.views, self.modalities[name])(batch, generator)
         return drawn
+
+
+def drawer(views: Views, modality: Modality) -> Callable[[Tensor, torch.Generator], Tensor]:
+    """How a preset draws views of what a modality shows."""
+    if modality.vector:
+        return views.draw_vectors
+    return views.draw_labels if modality.labels else views.draw
+
+
+def laid_out(seen: Tensor) -> Tensor:
+    """Images in the memory layout that convolutions are fastest on; vectors as they are."""
+    return seen.contiguous(memory_format=torch.channels_last) if seen.ndim == 4 else seen
 
 
 def modality(spec: str) -> Modality:

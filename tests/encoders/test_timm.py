@@ -16,7 +16,7 @@ from morefromless.errors import ConfigError
     ("name", "width"), [("test_resnet", 96), ("test_vit", 64), ("mobilenetv3_small_050", 1024)]
 )
 def test_width_is_what_comes_out(name: str, width: int) -> None:
-    assert check_encoder(name, 64) == width
+    assert check_encoder(name, (3, 64, 64)) == width
     encoder = build_encoder(name).eval()
     assert encoder(torch.rand(3, 3, 64, 64)).shape == (3, encoder.width)
 
@@ -86,4 +86,4 @@ def test_missing_weights_and_contradictions(tmp_path: Path) -> None:
 
 def test_a_size_that_does_not_fit_is_found_early() -> None:
     with pytest.raises(ConfigError, match="does not take images of 3 x 3 px"):
-        check_encoder("vit_tiny_patch16_224", 3)
+        check_encoder("vit_tiny_patch16_224", (3, 3, 3))

@@ -25,7 +25,7 @@ def reference(patches: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_open_set_holds_these_members() -> None:
-    assert list(members(modalities, Modality)) == ["downsample", "full", "nuclei"]
+    assert list(members(modalities, Modality)) == ["downsample", "full", "nuclei", "vector"]
 
 
 def test_full_at_its_own_size_is_the_stored_patch(patches: torch.Tensor) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from morefromless.branches import Branches, build_encoder, check_encoder
+from morefromless.branches import build_encoder, check_encoder
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
@@ -106,10 +106,4 @@ def test_odd_parameters_are_refused(spec: str) -> None:
 
 
 def test_one_hot_masks_have_encoders_of_as_many_channels() -> None:
-    assert check_encoder("test_resnet", 32, 6) == build_encoder("test_resnet").width
-    seen = {"primary": 6, "privileged": 3}
-    branches = Branches(("primary", "privileged"), "independent", "test_resnet", 16, seen)
-    made = branches({"primary": torch.rand(4, 6, 32, 32), "privileged": torch.rand(4, 3, 32, 32)})
-    assert made["primary"][1].shape == made["privileged"][1].shape == (4, 16)
-    with pytest.raises(ConfigError, match="6 channels and 3 channels cannot share"):
-        Branches(("primary", "privileged"), "shared", "test_resnet", 16, seen)
+    assert check_encoder("test_resnet", (6, 32, 32)) == build_encoder("test_resnet").width

@@ -49,11 +49,17 @@ def floors(
     folder = options.out / "floors"
     made = []
     also = "" if task == "tissue" else f"-{file_name(task)}"
-    asked = [(seen, name) for seen in modalities for name in (*FLOORS, "random encoder")]
+    asked = [
+        (seen, name)
+        for seen in modalities
+        for name in (*FLOORS, "random encoder")
+        if name in ("majority", "random encoder") or not modality(seen).vector  # has no colours
+    ]
     for seen, name in tqdm(asked, desc="floors", unit="floor", leave=False, dynamic_ncols=True):
         if name == "random encoder":
+            encoder = _encoder(options, seen)
             predictions = np.stack([
-                evaluate_random(folder / f"{file_name(seen)}-s{seed}", options.encoder, seen,
+                evaluate_random(folder / f"{file_name(seen)}-s{seed}", encoder, seen,
                                 options.size, seed, store, options.probe, device, task)
                 .probabilities.argmax(1)
                 for seed in range(options.seeds)
@@ -66,6 +72,13 @@ def floors(
             ).argmax(1))[None]  # fmt: skip
         made.append(_row(name, seen, predictions, store))
     return made
+
+
+def _encoder(options: CompareOptions | TransferOptions, seen: str) -> str:
+    """The encoder of a modality: a comparison's privileged one may have its own."""
+    if isinstance(options, CompareOptions) and seen == options.privileged:
+        return options.privileged_encoder or options.encoder
+    return options.encoder
 
 
 def _row(name: str, seen: str, predictions: npt.NDArray[np.int64], store: Store) -> FloorRow:

@@ -125,7 +125,7 @@ def _row(arm: Arm, branch: str, found: list[tuple[Planned, Result]], store: Stor
         branch=branch,
         modality=seen,
         resolution=resolution,
-        um_per_px=store.um_per_px * side / resolution if store.um_per_px else None,
+        um_per_px=store.um_per_px * side / resolution if store.um_per_px and resolution else None,
         seeds=len(results),
         accuracies=tuple(result.scores.accuracy for result in results),
         accuracy=intervals[0],

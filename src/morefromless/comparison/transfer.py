@@ -93,7 +93,7 @@ def transfer(options: TransferOptions) -> Transfer:
     for spec in options.modalities:
         seen = modality(spec)
         seen.check(stored)
-        check_encoder(options.encoder, options.size, seen.channels)
+        check_encoder(options.encoder, seen.shape(options.size))
     for objective in options.objectives:
         build(objective, objectives, Objective)
     preset(options.views)

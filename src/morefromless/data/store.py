@@ -2,7 +2,8 @@
 
 meta.json         datasheet, classes in order, arrays, split rule, counts, caveats, hash
 patches.parquet   one row per patch: id, label, split, group, um_per_px, origin, hash
-he.npy            (N, H, W, 3) uint8, memory-mapped; one such file per array
+he.npy            (N, H, W, 3) uint8, memory-mapped; one such file per array of images
+expression.npy    (N, length) float32, likewise; one such file per array of vectors
 nuclei.npy        likewise, a label image of nuclei (`data.nuclei`), where they are known
 nuclei.parquet    one row per nucleus and patch: patch, type, area, counted
 set_aside.csv     id, origin and reason of what was not taken
@@ -37,15 +38,16 @@ class Store:
     """What `meta.json` says."""
     table: pd.DataFrame
     """One row per patch; row i describes `arrays[name][i]`."""
-    arrays: dict[str, npt.NDArray[np.uint8]]
-    """Memory-mapped, each (N, H, W, 3) uint8, RGB, 0-255; not to be written to."""
+    arrays: dict[str, npt.NDArray[Any]]
+    """Memory-mapped images (N, H, W, 3) uint8, RGB, 0-255, and vectors (N, length) float32; not to
+    be written to."""
 
     def __init__(
         self,
         path: Path,
         meta: dict[str, Any],
         table: pd.DataFrame,
-        arrays: dict[str, npt.NDArray[np.uint8]],
+        arrays: dict[str, npt.NDArray[Any]],
     ) -> None:
         self.path, self.meta, self.table, self.arrays = path, meta, table, arrays
 
@@ -94,7 +96,7 @@ class Store:
     @property
     def side(self) -> int:
         """Height and width of the patches in pixels."""
-        return int(next(iter(self.arrays.values())).shape[1])
+        return next(int(array.shape[1]) for array in self.arrays.values() if array.ndim == 4)
 
     @property
     def um_per_px(self) -> float | None:
@@ -127,7 +129,7 @@ class Store:
         table = self.table.assign(label=np.asarray(classes, dtype=object)[labels])
         return Store(self.path, {**self.meta, "classes": list(classes)}, table, self.arrays)
 
-    def array(self, name: str) -> npt.NDArray[np.uint8]:
+    def array(self, name: str) -> npt.NDArray[Any]:
         """One of the arrays. Raises `DataError` that names those there are."""
         if name not in self.arrays:
             known = ", ".join(self.arrays)
@@ -201,14 +203,14 @@ def _table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _array(path: Path, name: str, count: int) -> npt.NDArray[np.uint8]:
+def _array(path: Path, name: str, count: int) -> npt.NDArray[Any]:
     try:
-        array: npt.NDArray[np.uint8] = np.load(
-            path / f"{name}.npy", mmap_mode="r", allow_pickle=False
-        )
+        array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, f"{name}.npy") from error
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or len(array) != count:
+    image = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3
+    vector = array.dtype == np.float32 and array.ndim == 2
+    if not (image or vector) or len(array) != count:
         raise DataError(
             f"{path / name}.npy holds {array.dtype} {array.shape} and the table {count} patches; "
             "remove that folder and ingest again."

@@ -19,5 +19,5 @@ class Encoder(nn.Module, ABC):
         """(B, C, S, S) float32 in [0, 1] -> (B, width). Input normalisation happens inside.
 
         C is 3 but for modalities that say otherwise; an encoder for those takes a parameter
-        `channels`.
+        `channels`. An encoder of vectors takes (B, C).
         """

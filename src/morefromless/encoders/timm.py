@@ -68,6 +68,8 @@ class Timm(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, S, S) in [0, 1] -> (B, width)."""
+        if images.ndim != 4:  # would be broadcast into one image of as many rows
+            raise ValueError(f"{self.name} takes images, not vectors")
         features: Tensor = self.network((images - self.mean) / self.std)
         return features
 

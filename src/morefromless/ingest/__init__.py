@@ -134,7 +134,7 @@ def _make(
         if plan is None:
             shape, seen = survey(source, items, options.size, options.resize, workers)
             for name in shape.arrays:
-                Rows.reserve(work / f"{name}.rows", len(items), shape.side)
+                Rows.reserve(work / f"{name}.rows", len(items), shape.row(name))
             plan = Plan(made_from["listing"], len(items), options.size, options.resize, shape)
             plan.save(path)
         todo = [index for index in range(len(items)) if index not in journal.entries]
@@ -175,7 +175,7 @@ def _write(
     strict: bool,
 ) -> None:
     """Write rows; each batch is brought to the disk before the journal speaks of it."""
-    rows = {name: Rows(work / f"{name}.rows", shape.side) for name in shape.arrays}
+    rows = {name: Rows(work / f"{name}.rows", shape.row(name)) for name in shape.arrays}
     try:
         batch: list[Entry] = []
         for done in decoded:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from morefromless.data.nuclei import ARRAY, counted_at_home
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.sources import Datasheet, Item, Source
 
-Arrays = dict[str, npt.NDArray[np.uint8]]
+Arrays = dict[str, npt.NDArray[Any]]
 
 TILES = 4
 """Tiles kept while their patches are cut."""
@@ -71,7 +72,9 @@ class Cut(Source):
             raise UnreadablePatch(f"smaller than the cut: {self.side} px; give a smaller --cut")
         tile, x, y = self._of[item.id]
         return {
-            name: np.ascontiguousarray(array[y : y + self.side, x : x + self.side])
+            name: array  # a vector is of the tile as a whole
+            if array.ndim == 1
+            else np.ascontiguousarray(array[y : y + self.side, x : x + self.side])
             for name, array in self._tile(tile).items()
         }
 

@@ -1,11 +1,11 @@
 """Items to patches of one size, in threads, with bounded memory."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import Item, Source
 
 T = TypeVar("T")
-Arrays = dict[str, npt.NDArray[np.uint8]]
+Arrays = dict[str, npt.NDArray[Any]]
 Read = Arrays | str
 """What a source gave for one item, or the reason why it gave nothing."""
 
@@ -26,13 +26,25 @@ SAMPLE = 32
 
 @dataclass(frozen=True)
 class Shape:
-    """What every patch of the store has: the names of its arrays and their side in pixels."""
+    """What every patch of the store has: images of one side, and vectors of known lengths."""
 
-    arrays: tuple[str, ...]
+    images: tuple[str, ...]
     expected: int | None
     """Side that a source must give; None where every side is taken, to be resized."""
     side: int
     """Side as stored."""
+    vectors: Mapping[str, int] = field(default_factory=dict)
+    """Name to length."""
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return (*self.images, *self.vectors)
+
+    def row(self, name: str) -> np.dtype[Any]:
+        """What is stored of one patch in an array."""
+        if name in self.vectors:
+            return np.dtype((np.float32, (self.vectors[name],)))
+        return np.dtype((np.uint8, (self.side, self.side, 3)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,10 @@ def survey(
     sides = Counter(_side(arrays) for arrays in usable)
     commonest = max(sides, key=lambda side: (sides[side], side))
     expected = size or (None if resize else commonest)
-    return Shape(tuple(sorted(usable[0])), expected, resize or expected or commonest), seen
+    one = usable[0]
+    images = tuple(sorted(name for name in one if one[name].ndim == 3))
+    vectors = {name: len(one[name]) for name in sorted(one) if one[name].ndim == 1}
+    return Shape(images, expected, resize or expected or commonest, vectors), seen
 
 
 def decode(
@@ -108,9 +123,14 @@ def _read(source: Source, item: Item) -> Read:
     except UnreadablePatch as problem:
         return str(problem)
     for name, array in arrays.items():
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        image = array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
+        if not (image or (array.dtype == np.float32 and array.ndim == 1 and array.size)):
             raise TypeError(f"{type(source).__name__} gave {name} {array.dtype} {array.shape}")
-    sizes = {array.shape[:2] for array in arrays.values()}
+        if not image and not np.isfinite(array).all():
+            return f"not finite: value {int(np.argmin(np.isfinite(array)))} of {name}"
+    sizes = {array.shape[:2] for array in arrays.values() if array.ndim == 3}
+    if not sizes:
+        return "no image: a patch needs one beside its vectors"
     height, width = sizes.pop()
     if sizes:
         return "arrays differ in size: give all arrays of a patch the same size"
@@ -126,14 +146,21 @@ def _fit(index: int, read: Read, shape: Shape) -> Decoded:
     if shape.expected not in (None, side):
         reason = f"another size: {side} px, not {shape.expected}; --resize takes all sizes"
         return Decoded(index, {}, reason=reason)
-    if tuple(sorted(read)) != shape.arrays:
+    if set(read) != set(shape.arrays):
         return Decoded(index, {}, reason=f"other arrays: {', '.join(sorted(read))}")
-    arrays = {name: _resized(array, shape.side, name == ARRAY) for name, array in read.items()}
+    for name, length in shape.vectors.items():
+        if read[name].shape != (length,):
+            reason = f"another length: {name} is {read[name].shape}, not {length} values"
+            return Decoded(index, {}, reason=reason)
+    arrays = {
+        name: array if name in shape.vectors else _resized(array, shape.side, name == ARRAY)
+        for name, array in read.items()
+    }
     return Decoded(index, arrays, side, patch_hash(arrays))
 
 
 def _side(arrays: Arrays) -> int:
-    return int(next(iter(arrays.values())).shape[0])
+    return next(int(array.shape[0]) for array in arrays.values() if array.ndim == 3)
 
 
 def _resized(array: npt.NDArray[np.uint8], side: int, labels: bool) -> npt.NDArray[np.uint8]:

@@ -39,12 +39,12 @@ def finish(
     for name in shape.arrays:
         begun, done = work / f"{name}.rows", folder / f"{name}.npy"
         if begun.exists():
-            rows = Rows(begun, shape.side)
+            rows = Rows(begun, shape.row(name))
             rows.move(moves)
             rows.flush()
             rows.close()
             begun.rename(done)
-        rows = Rows(done, shape.side)
+        rows = Rows(done, shape.row(name))
         rows.shorten(len(table))
         rows.close()
     with atomic.replacing(folder / "patches.parquet") as temporary:
@@ -87,7 +87,10 @@ def _meta(
         "datasheet": {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme},
         "classes": known + sorted(labels - set(known)),
         "arrays": {
-            name: {"shape": [len(table), shape.side, shape.side, 3], "dtype": "uint8"}
+            name: {
+                "shape": [len(table), *shape.row(name).shape],
+                "dtype": str(shape.row(name).base),
+            }
             for name in shape.arrays
         },
         "scheme": scheme,

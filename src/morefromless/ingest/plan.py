@@ -31,7 +31,9 @@ class Plan:
         try:
             held = json.loads(path.read_text(encoding="utf-8"))
             told = held.pop("shape")
-            shape = Shape(tuple(told["arrays"]), told["expected"], told["side"])
+            shape = Shape(
+                tuple(told["images"]), told["expected"], told["side"], dict(told["vectors"])
+            )
             return cls(shape=shape, **held)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is damaged; remove {path.parent} and run again.") from error

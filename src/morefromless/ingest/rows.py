@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +20,20 @@ HEADER = 128
 class Rows:
     """Patches of one array on their way to disk: row i is item i of the listing.
 
+    `row` is what each of them holds, shape and all, as `np.dtype((np.uint8, (64, 64, 3)))` says it.
+
     The space for all rows is taken at the start, so that a full disk is found before anything is
     decoded. Rows are written and not mapped: a mapped page that finds the disk full kills.
     """
 
-    def __init__(self, path: Path, side: int) -> None:
-        self.path, self.side = path, side
-        self.row = side * side * 3
+    def __init__(self, path: Path, row: np.dtype[Any]) -> None:
+        self.path, self.row = path, row
         self._descriptor = os.open(path, os.O_RDWR)
 
     @staticmethod
-    def reserve(path: Path, count: int, side: int) -> None:
+    def reserve(path: Path, count: int, row: np.dtype[Any]) -> None:
         """Make a file with room for `count` rows. Raises `StorageError` where there is none."""
-        size = HEADER + count * side * side * 3
+        size = HEADER + count * row.itemsize
         with explaining(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
@@ -49,9 +51,10 @@ class Rows:
             finally:
                 os.close(descriptor)
 
-    def write(self, index: int, patch: npt.NDArray[np.uint8]) -> None:
-        """Write one patch, (side, side, 3) uint8."""
-        self._put(HEADER + index * self.row, patch.tobytes())
+    def write(self, index: int, patch: npt.NDArray[Any]) -> None:
+        """Write one patch, which must be what a row holds."""
+        assert (patch.dtype, patch.shape) == (self.row.base, self.row.shape)
+        self._put(HEADER + index * self.row.itemsize, patch.tobytes())
 
     def flush(self) -> None:
         """Bring all that was written to the disk."""
@@ -61,19 +64,21 @@ class Rows:
     def move(self, moves: Iterable[tuple[int, int]]) -> None:
         """Copy rows, given as (from, to). Doing it again after a kill does no harm."""
         for source, target in moves:
-            at = HEADER + source * self.row
-            self._put(HEADER + target * self.row, os.pread(self._descriptor, self.row, at))
+            size = self.row.itemsize
+            self._put(
+                HEADER + target * size, os.pread(self._descriptor, size, HEADER + source * size)
+            )
 
     def shorten(self, count: int) -> None:
         """Make the first `count` rows the whole of a valid npy file."""
         header = io.BytesIO()
-        shape = (count, self.side, self.side, 3)
+        shape = (count, *self.row.shape)
         np.lib.format.write_array_header_1_0(
-            header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+            header, {"descr": self.row.base.str, "fortran_order": False, "shape": shape}
         )
         assert header.tell() == HEADER
         self._put(0, header.getvalue())
-        os.ftruncate(self._descriptor, HEADER + count * self.row)
+        os.ftruncate(self._descriptor, HEADER + count * self.row.itemsize)
         self.flush()
 
     def close(self) -> None:

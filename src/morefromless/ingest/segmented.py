@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from morefromless import segmentations
@@ -52,10 +52,10 @@ class WithNuclei(Source):
             raise DataError(f"{self.folder} holds no segmentations; their files end in {endings}.")
         return items
 
-    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+    def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         path, how = self._file(item)
         arrays = {name: array for name, array in self.images.read(item).items() if name != ARRAY}
-        height, width, _ = next(iter(arrays.values())).shape
+        height, width, _ = next(array for array in arrays.values() if array.ndim == 3).shape
         found = how.read(path, (height, width))
         return {**arrays, ARRAY: Nuclei.typed(found.instances, found.types, self.scheme).encode()}
 

@@ -24,9 +24,18 @@ class Modality(ABC):
         return False
 
     @property
+    def vector(self) -> bool:
+        """Whether it is a vector of `channels` values and no image."""
+        return False
+
+    @property
     def channels(self) -> int:
         """Channels that the encoder sees."""
         return 3
+
+    def shape(self, size: int) -> tuple[int, ...]:
+        """What the encoder sees of one patch at the network's `size`."""
+        return (self.channels, size, size)
 
     def check(self, store: Store) -> None:
         """Raise `DataError` or `ConfigError` where this store cannot be seen so."""
@@ -38,7 +47,10 @@ class Modality(ABC):
 
     @abstractmethod
     def see(self, patches: Tensor, size: int) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, channels, size, size) float32 in [0, 1], on the same device."""
+        """(B, H, W, 3) uint8 -> (B, channels, size, size) float32 in [0, 1], on the same device.
+
+        A vector's: (B, channels) float32 in and out.
+        """
 
     @abstractmethod
     def resolution(self, side: int) -> int:

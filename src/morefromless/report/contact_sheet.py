@@ -13,6 +13,7 @@ from morefromless.data.nuclei import ARRAY
 from morefromless.modalities import Modality
 from morefromless.modalities.full import Full
 from morefromless.modalities.nuclei import Nuclei
+from morefromless.pairs import drawer
 from morefromless.views import Views
 
 _CELL = 1.5
@@ -76,6 +77,8 @@ def seen_columns(
     columns = {}
     for name in dict.fromkeys(modality.array for modality in modalities.values()):
         title = "stored" if len(stored) == 1 else f"stored {name}"
+        if stored[name].ndim == 2:  # a vector is shown as it is seen
+            continue
         shown = Nuclei("colour") if name == ARRAY else Full(name)
         columns[title] = shown.see(stored[name], stored[name].shape[1])
     seen = {
@@ -84,7 +87,7 @@ def seen_columns(
     columns.update({title: modalities[title].picture(images) for title, images in seen.items()})
     for title, images in seen.items():
         modality = modalities[title]
-        drawn = views.draw_labels if modality.labels else views.draw
+        drawn = drawer(views, modality)
         for draw in range(1, draws + 1):
             columns[f"{title} view {draw}"] = modality.picture(drawn(images, generator))
     return columns

@@ -22,7 +22,7 @@ def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
 def _density(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    rows = [row for row in comparison.rows if row.branch == "primary"]
+    rows = [r for r in comparison.rows if r.branch == "primary" and r.resolution]
     titles = list(dict.fromkeys(row.title for row in rows))
     for number, title in enumerate(titles):
         points = sorted((r for r in rows if r.title == title), key=lambda row: row.resolution)

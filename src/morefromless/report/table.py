@@ -106,6 +106,8 @@ def _contrasts(primary: str, comparison: Comparison) -> Section:
 
 
 def _density(row: Row) -> str:
+    if not row.resolution:
+        return "vectors"
     magnification = f", {row.um_per_px:.3g} µm/px" if row.um_per_px else ""
     return f"{row.resolution} x {row.resolution} px of information{magnification}"
 

@@ -7,9 +7,8 @@ data set's datasheet. `mfl ingest NAME:PATH STORE` then knows it by the file's n
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.schemes import Scheme
@@ -65,8 +64,9 @@ class Source(ABC):
         """Every patch, cheaply and in the same order each time. Raises `DataError`."""
 
     @abstractmethod
-    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
-        """The arrays of one patch by name, each (height, width, 3) uint8, RGB, 0-255.
+    def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of one patch by name: images (height, width, 3) uint8, RGB, 0-255, all of one
+        size, and beside them vectors (length,) float32, finite and as long for every patch.
 
         The array `nuclei` is a label image, as `data.nuclei.Nuclei.encode` makes it, and is never
         interpolated. Called from several threads at once. Raises `UnreadablePatch` with the reason
@@ -75,5 +75,6 @@ class Source(ABC):
 
     def shape(self, item: Item) -> tuple[int, int]:
         """Height and width in px, before any cutting. Raises `UnreadablePatch` as `read` does."""
-        height, width, _ = next(iter(self.read(item).values())).shape
+        images = (array for array in self.read(item).values() if array.ndim == 3)
+        height, width, _ = next(images).shape
         return height, width

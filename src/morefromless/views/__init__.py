@@ -28,3 +28,10 @@ class Views(ABC):
         a view is one of its mask's. A preset without geometry leaves masks as they are.
         """
         return masks.detach().clone()
+
+    def draw_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """One view per vector, (B, length) float32 -> the same shape.
+
+        A preset without augmentations for vectors leaves them as they are.
+        """
+        return vectors.detach().clone()

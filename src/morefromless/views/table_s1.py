@@ -48,9 +48,15 @@ class TableS1(Views):
     """Saturation is multiplied by 1 +- this, about each pixel's luma."""
     hue: float = 0.1
     """Hue is turned by +- this share of a full turn, at constant luma."""
+    drop: float = 0.2
+    """Of vectors, not in Table S1: probability that a value is 0, as where a gene was not seen."""
+    spread: float = 0.1
+    """Of vectors, not in Table S1: standard deviation of the noise added, in their own unit."""
 
     def __post_init__(self) -> None:
-        check_range(self, "flip noise rotation solarize jitter background threshold sigma", 0, 1)
+        check_range(self, "flip noise rotation solarize jitter", 0, 1)
+        check_range(self, "background threshold sigma drop", 0, 1)
+        check_range(self, "spread", 0, 10)
         check_range(self, "crop", 0.05, 1)
         check_range(self, "brightness contrast saturation", 0, 1)
         check_range(self, "hue", 0, 0.5)
@@ -90,6 +96,13 @@ class TableS1(Views):
             for of in blocks(masks):
                 views[of] = geometry.warp(masks[of], maps[of], "nearest")
         return views
+
+    @torch.no_grad()
+    def draw_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
+        """Noise on every value of (B, length), then dropout without rescaling."""
+        noise = torch.randn(vectors.shape, generator=generator, device=vectors.device)
+        drawn = torch.rand(vectors.shape, generator=generator, device=vectors.device)
+        return (vectors + self.spread * noise) * (drawn >= self.drop)
 
     def _maps(self, count: int, generator: torch.Generator) -> Tensor:
         flips = chance(2 * count, self.flip, generator).view(count, 2)

@@ -1,0 +1,33 @@
+"""An encoder of vectors."""
+
+from torch import Tensor, nn
+
+from morefromless.encoders import Encoder
+from morefromless.errors import ConfigError
+
+
+class Mlp(Encoder):
+    """BatchNorm of the values, then `layers` times Linear-BN-ReLU, each `hidden` wide.
+
+    For vectors such as gene expression: `mlp`, or `mlp:hidden=512,layers=3`. The BatchNorm at the
+    entrance has no parameters of its own; it brings genes of any abundance to one scale. How many
+    values there are (`channels`) comes from the modality.
+    """
+
+    def __init__(self, hidden: int = 256, layers: int = 2, channels: int = 3) -> None:
+        super().__init__()
+        if hidden < 1 or layers < 1:
+            raise ConfigError(f"mlp:hidden={hidden},layers={layers} is no network; give 1 or more.")
+        inputs = [channels, *[hidden] * (layers - 1)]
+        parts: list[nn.Module] = [nn.BatchNorm1d(channels, affine=False)]
+        for size in inputs:
+            parts += [nn.Linear(size, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)]
+        self.network = nn.Sequential(*parts)
+        self.width = hidden
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels) -> (B, hidden)."""
+        if images.ndim != 2:
+            raise ValueError("mlp takes vectors, not images")
+        features: Tensor = self.network(images)
+        return features

@@ -1,0 +1,66 @@
+"""A vector per patch, such as the expression of genes at a spot."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.modalities import Modality
+
+
+@dataclass(frozen=True)
+class Vector(Modality):
+    """The stored vector of `length` values, as it is.
+
+    The length is said and not only read from the store, so that an encoder can be rebuilt from a
+    run's options alone.
+    """
+
+    length: int
+    array: str = "expression"
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ConfigError(f"vector:{self.length} has no values; give the vectors' length.")
+
+    @property
+    def vector(self) -> bool:
+        return True
+
+    @property
+    def channels(self) -> int:
+        return self.length
+
+    def shape(self, size: int) -> tuple[int, ...]:  # noqa: ARG002
+        return (self.length,)
+
+    def check(self, store: Store) -> None:
+        """Raise `DataError` without the array, `ConfigError` where it is no vector so long."""
+        held = store.array(self.array).shape[1:]
+        if len(held) != 1:
+            raise ConfigError(
+                f"'{self.array}' of {store.path} holds images; see it as full:{self.array}."
+            )
+        if held != (self.length,):
+            raise ConfigError(
+                f"'{self.array}' of {store.path} has {held[0]} values a patch, not {self.length}; "
+                f"give vector:{held[0]},array={self.array}."
+            )
+
+    def see(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
+        """(B, length) float32 -> the same."""
+        return patches
+
+    def picture(self, seen: Tensor) -> Tensor:
+        """Values as grey levels, row by row of a square, each patch's largest white."""
+        side = math.ceil(math.sqrt(self.length))
+        grey = seen.clamp(min=0) / seen.amax(1, keepdim=True).clamp(min=1e-9)
+        square = F.pad(grey, (0, side**2 - self.length)).view(-1, 1, side, side)
+        return square.expand(-1, 3, -1, -1)
+
+    def resolution(self, side: int) -> int:  # noqa: ARG002
+        """0: it has no pixels."""
+        return 0
