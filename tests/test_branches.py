@@ -1,11 +1,25 @@
-"""Branches: sharing is what is written, sizes follow the encoder."""
+"""Branches: what the options say is what is built, and contradictions are found first."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
-from morefromless.branches import Branches, Expander
+from morefromless.branches import Branches, Expander, build_encoder, check_encoder, plans
 from morefromless.errors import ConfigError
+from morefromless.options import PretrainOptions
+
+
+def _options(**given: Any) -> PretrainOptions:
+    usual = {"store": Path(), "out": Path(), "encoder": "test_resnet", "size": 32}
+    return PretrainOptions(**(usual | given))
+
+
+def _branches(width: int = 32, **given: Any) -> Branches:
+    return Branches(plans(_options(**given)), width)
 
 
 def _parameters(module: nn.Module) -> set[int]:
@@ -13,13 +27,13 @@ def _parameters(module: nn.Module) -> set[int]:
 
 
 def test_shared_branches_are_one_set_of_weights() -> None:
-    branches = Branches(("primary", "privileged"), "shared", "test_resnet", 32)
+    branches = _branches(sharing="shared")
     assert branches["primary"] is branches["privileged"]
     assert all(name.startswith("own.shared.") for name, _ in branches.named_parameters())
 
 
 def test_independent_branches_have_nothing_in_common() -> None:
-    branches = Branches(("primary", "privileged"), "independent", "test_resnet", 32)
+    branches = _branches()
     mine, yours = _parameters(branches["primary"]), _parameters(branches["privileged"])
     assert not mine & yours
     first, second = (next(branches[n].parameters()) for n in ("primary", "privileged"))
@@ -28,7 +42,7 @@ def test_independent_branches_have_nothing_in_common() -> None:
 
 def test_each_modality_makes_a_pass_of_its_own() -> None:
     torch.manual_seed(0)
-    branches = Branches(("primary", "privileged"), "shared", "test_resnet", 32)
+    branches = _branches(sharing="shared")
     dark, bright = torch.rand(8, 3, 32, 32) * 0.1, torch.rand(8, 3, 32, 32)
     together = branches({"primary": dark, "privileged": bright})
     _, alone = branches["primary"](dark)
@@ -43,22 +57,22 @@ def test_the_expander_is_the_papers() -> None:
 
 
 def test_sizes_follow_the_encoder() -> None:
-    branches = Branches(("a", "b"), "independent", "test_vit", 16)
+    branches = _branches(16, encoder="test_vit")
     images = torch.rand(4, 3, 32, 32)
-    representation, embedding = branches({"a": images, "b": images})["a"]
-    assert representation.shape == (4, branches["a"].encoder.width)
+    representation, embedding = branches({"primary": images, "privileged": images})["primary"]
+    assert representation.shape == (4, branches["primary"].encoder.width)
     assert embedding.shape == (4, 16)
 
 
 def test_names_must_differ() -> None:
     with pytest.raises(ConfigError, match="two or more different names"):
-        Branches(("primary", "primary"), "shared", "test_resnet", 16)
+        Branches(plans(_options())[:1] * 2, 16)
 
 
 def test_a_name_can_be_lent_anothers_weights() -> None:
     """TriDeNT: two views of the primary through one branch, the privileged through its own."""
     names = ("primary", "twin", "privileged")
-    branches = Branches(names, "independent", "test_resnet", 32, lent={"twin": "primary"})
+    branches = _branches(arm="trident")
     assert branches["twin"] is branches["primary"]
     assert branches["privileged"] is not branches["primary"]
     assert {name.split(".")[1] for name, _ in branches.named_parameters()} == {
@@ -66,3 +80,86 @@ def test_a_name_can_be_lent_anothers_weights() -> None:
     }  # fmt: skip
     made = branches({name: torch.rand(4, 3, 32, 32) for name in names})
     assert tuple(made) == names
+
+
+def test_each_branch_can_have_an_architecture_of_its_own() -> None:
+    branches = _branches(encoder="test_vit", privileged_encoder="test_resnet")
+    images = torch.rand(4, 3, 32, 32)
+    made = branches({"primary": images, "privileged": images})
+    assert {n: tuple(y.shape) for n, (y, _) in made.items()} == {
+        "primary": (4, 64), "privileged": (4, 96)
+    }  # fmt: skip
+    assert {tuple(z.shape) for _, z in made.values()} == {(4, 32)}
+
+
+def test_trident_lends_the_primary_its_architecture_too() -> None:
+    keys = {one.name: (one.key, one.encoder) for one in plans(
+        _options(arm="trident", encoder="test_vit", privileged_encoder="test_resnet")
+    )}  # fmt: skip
+    assert keys == {
+        "primary": ("primary", "test_vit"),
+        "twin": ("primary", "test_vit"),
+        "privileged": ("privileged", "test_resnet"),
+    }
+
+
+def test_vectors_have_an_encoder_beside_images() -> None:
+    branches = _branches(privileged="vector:40", privileged_encoder="mlp:hidden=24")
+    made = branches({"primary": torch.rand(4, 3, 32, 32), "privileged": torch.rand(4, 40)})
+    assert made["privileged"][0].shape == (4, 24)
+    assert made["privileged"][1].shape == made["primary"][1].shape == (4, 32)
+    assert check_encoder("mlp:hidden=24", (40,)) == 24
+
+
+def test_a_bare_branch_gives_its_representation() -> None:
+    branches = _branches(96, bare=("privileged",))
+    images = torch.rand(4, 3, 32, 32)
+    made = branches({"primary": images, "privileged": images})
+    assert made["privileged"][0] is made["privileged"][1]
+    assert made["primary"][1].shape == (4, 96)
+
+
+def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path: Path) -> None:
+    save_file(build_encoder("test_resnet").network.state_dict(), tmp_path / "w.safetensors")
+    branches = _branches(
+        privileged_encoder=f"test_resnet:weights={tmp_path / 'w.safetensors'}",
+        freeze=("privileged",),
+    )
+    branches.train()
+    assert not branches["privileged"].encoder.training
+    assert branches["primary"].encoder.training
+    made = branches({"primary": torch.rand(4, 3, 32, 32), "privileged": torch.rand(4, 96)})
+    sum(z.sum() for _, z in made.values()).backward()  # type: ignore[union-attr]
+    assert all(p.grad is None for p in branches["privileged"].encoder.parameters())
+    assert all(p.grad is not None for p in branches["privileged"].expander.parameters())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"sharing": "shared", "privileged_encoder": "test_vit"},
+         "cannot share weights, as they have two architectures .test_resnet and test_vit."),
+        ({"sharing": "shared", "primary": "nuclei:one-hot,types=6"},
+         "see different numbers of channels .6 and 3."),
+        ({"sharing": "shared", "freeze": ("privileged",)}, "not both frozen or both trained"),
+        ({"sharing": "shared", "bare": ("privileged",)}, "both have an expander, or both none"),
+        ({"freeze": ("privileged",)}, "'privileged' would keep random weights for ever"),
+        ({"encoder": "test_resnet:pretrained=true", "freeze": ("primary", "privileged"),
+          "bare": ("primary", "privileged")}, "nothing is trained"),
+    ],
+)  # fmt: skip
+def test_contradictions_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        plans(_options(**given))
+
+
+def test_widths_that_differ_are_refused() -> None:
+    with pytest.raises(ConfigError, match="96 wide and the others' 32; give --width 96"):
+        _branches(bare=("privileged",))
+
+
+def test_an_encoder_says_what_it_takes() -> None:
+    with pytest.raises(ConfigError, match=r"does not take vectors of 40 .*choose mlp for them"):
+        check_encoder("test_resnet", (40,))
+    with pytest.raises(ConfigError, match="'mlp' does not take images of 32 x 32 px"):
+        check_encoder("mlp", (3, 32, 32))

@@ -4,7 +4,8 @@ Figure 1 of the paper: patch -> encoder -> representation y -> expander -> embed
 objective sees z only; the probe sees y only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import timm
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from morefromless import encoders
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
-from morefromless.options import Sharing
+from morefromless.options import PretrainOptions, Role, lent_by
+from morefromless.pairs import modality
 from morefromless.specs import build, members
 
 
@@ -38,17 +40,96 @@ class Expander(nn.Sequential):
 
 
 class Branch(nn.Module):
-    """One encoder with its expander."""
+    """An encoder and, but where the objective takes its representation as it is, an expander.
 
-    def __init__(self, encoder: Encoder, expander: Expander) -> None:
+    A frozen branch is given representations, which are computed once (`training.feed`): it never
+    runs its encoder, which stays in evaluation mode.
+    """
+
+    def __init__(self, encoder: Encoder, expander: Expander | None, frozen: bool = False) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder = encoder.requires_grad_(not frozen)
         self.expander = expander
+        self.frozen = frozen
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) -> representation (B, encoder.width), embedding (B, expander width)."""
-        representation = self.encoder(images)
-        return representation, self.expander(representation)
+        """What the branch sees -> representation (B, encoder.width), embedding (B, width)."""
+        representation = images if self.frozen else self.encoder(images)
+        embedding = self.expander(representation) if self.expander else representation
+        return representation, embedding
+
+    def train(self, mode: bool = True) -> "Branch":
+        super().train(mode)
+        self.encoder.train(mode and not self.frozen)
+        return self
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One named branch as the options describe it; nothing is built yet."""
+
+    name: str
+    modality: str
+    key: str
+    """Whose weights it uses: `shared`, its own name, or the name of the branch that lends them."""
+    encoder: str
+    channels: int = 3
+    frozen: bool = False
+    bare: bool = False
+    """Without expander."""
+
+
+def plans(options: PretrainOptions) -> list[Plan]:
+    """The branches that `options` describe, in the objective's order.
+
+    Raises `ConfigError` where they contradict each other: one set of weights for two
+    architectures or numbers of channels, for a frozen branch and one that is not, or for one with
+    an expander and one without; a frozen encoder without weights; nothing left to train.
+    """
+    lent = lent_by(options.arm)
+    made = []
+    for name, seen in options.modalities.items():
+        role: Role = "privileged" if name == "privileged" else "primary"
+        other = options.privileged_encoder if role == "privileged" else None
+        made.append(
+            Plan(
+                name=name,
+                modality=seen,
+                key="shared" if options.sharing == "shared" else lent.get(name, name),
+                encoder=other or options.encoder,
+                channels=modality(seen).channels,
+                frozen=role in options.freeze,
+                bare=role in options.bare,
+            )
+        )
+    _check_shared([one for one in made if one.key == "shared"])
+    for one in made:
+        if one.frozen and not any(word in one.encoder for word in ("pretrained=true", "weights=")):
+            raise ConfigError(
+                f"The frozen branch '{one.name}' would keep random weights for ever; give "
+                f"{one.encoder}:weights=FILE or {one.encoder}:pretrained=true."
+            )
+    if all(one.frozen and one.bare for one in made):
+        raise ConfigError("Every branch is frozen and bare, so nothing is trained; free one.")
+    return made
+
+
+def _check_shared(made: Sequence[Plan]) -> None:
+    """Raise `ConfigError` where these cannot be one branch under several names."""
+    reasons = {
+        "encoder": "have two architectures ({})",
+        "channels": "see different numbers of channels ({})",
+        "frozen": "are not both frozen or both trained",
+        "bare": "do not both have an expander, or both none",
+    }
+    for field, reason in reasons.items():
+        values = list(dict.fromkeys(str(getattr(one, field)) for one in made))
+        if len(values) > 1:
+            said = reason.format(" and ".join(values))
+            raise ConfigError(
+                f"The branches {' and '.join(one.name for one in made)} cannot share weights, as "
+                f"they {said}; choose --sharing independent."
+            )
 
 
 class Branches(nn.Module):
@@ -58,39 +139,26 @@ class Branches(nn.Module):
     `primary.encoder...`. With shared weights each name still makes a pass of its own, so that
     BatchNorm normalises each modality by itself, as in the published implementations.
 
-    `channels` says how many each name's encoder sees, 3 where it is silent; `lent` maps a name
-    without weights of its own to the one whose it uses, also where the others are independent.
-    Raises `ConfigError` where shared weights would see different numbers of channels.
+    Raises `ConfigError` where a branch without expander has a representation of another width.
     """
 
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        sharing: Sharing,
-        encoder: str,
-        width: int,
-        channels: Mapping[str, int] | None = None,
-        lent: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, plans: Sequence[Plan], width: int) -> None:
         super().__init__()
-        seen = {name: (channels or {}).get(name, 3) for name in names}
-        if sharing == "shared" and len(set(seen.values())) > 1:
-            raise ConfigError(
-                f"Branches of {' and '.join(f'{n} channels' for n in seen.values())} cannot share "
-                "weights; choose --sharing independent, or another palette than one-hot."
-            )
-        if len(set(names)) != len(names) or len(names) < 2:
-            raise ConfigError(f"Branches need two or more different names, not {names}.")
-        self.names = names
-        self.sharing = sharing
-        self.key = {
-            name: "shared" if sharing == "shared" else (lent or {}).get(name, name)
-            for name in names
-        }
+        self.names = tuple(one.name for one in plans)
+        if len(set(self.names)) != len(plans) or len(plans) < 2:
+            raise ConfigError(f"Branches need two or more different names, not {self.names}.")
+        self.key = {one.name: one.key for one in plans}
         self.own = nn.ModuleDict()
-        for key in dict.fromkeys(self.key.values()):
-            made = build_encoder(encoder, seen.get(key, seen[names[0]]))
-            self.own[key] = Branch(made, Expander(made.width, width))
+        for one in plans:
+            if one.key not in self.own:
+                made = build_encoder(one.encoder, one.channels)
+                if one.bare and made.width != width:
+                    raise ConfigError(
+                        f"The branch '{one.name}' has no expander, so its embeddings are "
+                        f"{made.width} wide and the others' {width}; give --width {made.width}."
+                    )
+                expander = None if one.bare else Expander(made.width, width)
+                self.own[one.key] = Branch(made, expander, one.frozen)
 
     def __getitem__(self, name: str) -> Branch:
         branch = self.own[self.key[name]]
@@ -114,20 +182,21 @@ def build_encoder(spec: str, channels: int = 3) -> Encoder:
     return build(f"timm:{name}" + (f",{options}" if options else ""), encoders, Encoder)
 
 
-def check_encoder(spec: str, size: int, channels: int = 3) -> int:
-    """Build and try an encoder on two blank images of side `size`; its width.
+def check_encoder(spec: str, shape: tuple[int, ...]) -> int:
+    """Build and try an encoder on two blank images, or vectors, of this shape; its width.
 
     Finds before anything is trained what would otherwise end a run at its first step.
     """
-    encoder = build_encoder(spec, channels).eval()
+    what = f"images of {shape[1]} x {shape[2]} px" if len(shape) == 3 else f"vectors of {shape[0]}"
+    encoder = build_encoder(spec, shape[0]).eval()
     try:
         with torch.no_grad():
-            made = encoder(torch.zeros(2, channels, size, size))
+            made = encoder(torch.zeros(2, *shape))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        hint = "another --size or another encoder" if len(shape) == 3 else "mlp for them"
         raise ConfigError(
-            f"Encoder '{spec}' does not take images of {size} x {size} px ({reason}); "
-            "choose another --size or another encoder."
+            f"Encoder '{spec}' does not take {what} ({reason}); choose {hint}."
         ) from error
     if made.shape != (2, encoder.width):
         raise ConfigError(
@@ -135,6 +204,13 @@ def check_encoder(spec: str, size: int, channels: int = 3) -> int:
             f"{encoder.width}; choose an encoder with pooled features."
         )
     return encoder.width
+
+
+def untrained(encoder: str) -> str:
+    """The same architecture without the weights it began from: a run's own follow."""
+    name, _, rest = encoder.partition(":")
+    parts = [p for p in rest.split(",") if p and not p.startswith(("pretrained=", "weights="))]
+    return f"{name}:{','.join(parts)}" if parts else name
 
 
 def is_timm_name(name: str) -> bool:

@@ -14,6 +14,7 @@ from morefromless.errors import ConfigError
 
 Arm = Literal["asymmetric", "symmetric", "trident"]
 Sharing = Literal["shared", "independent"]
+Role = Literal["primary", "privileged"]
 Precision = Literal["32", "bf16", "16"]
 Device = Literal["auto", "cpu", "gpu"]
 
@@ -238,10 +239,28 @@ class PretrainOptions(TrainingOptions):
     simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
     width: int = 8192
     """Width of the expander and of the embeddings."""
+    privileged_encoder: str | None = None
+    """Encoder of the privileged branch where it is another one, as for vectors (mlp)."""
+    freeze: tuple[Role, ...] = ()
+    """Branches whose encoder is not trained, such as a foundation model as privileged teacher. It
+    needs :pretrained=true or :weights=FILE, sees patches without augmentation, and is run once a
+    patch."""
+    bare: tuple[Role, ...] = ()
+    """Branches without expander; their representation must be as wide as --width."""
+    accumulate: int | None = None
+    """Parts in which a batch goes through the branches, to fit in memory: the objective still sees
+    all of it, at the price of a second forward pass. BatchNorm's statistics are each part's own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        parts, share = self.accumulate or 1, self.batch // self.devices
         _at_least(1, "width", self.width)
+        _at_least(1, "accumulate", parts)
+        if share % parts or share == parts > 1:
+            raise ConfigError(
+                f"--accumulate {parts} does not part {share} patches into equal parts of "
+                "two or more; choose a divisor."
+            )
 
     @property
     def modalities(self) -> dict[str, str]:
@@ -347,6 +366,12 @@ class CompareOptions(SeveralRuns):
     objective: str = "vicreg"
     """vicreg, simclr, barlow-twins, clip, vse; the authors' conventions as vicreg:authors,
     simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
+    privileged_encoder: str | None = None
+    """Encoder of the privileged branch where it is another one, as for vectors (mlp)."""
+    freeze: tuple[Role, ...] = ()
+    """Branches of asymmetric arms whose encoder is not trained; see mfl pretrain --help."""
+    bare: tuple[Role, ...] = ()
+    """Branches of asymmetric arms without expander; see mfl pretrain --help."""
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""

@@ -140,15 +140,24 @@ class Run:
 
 def plain(options: Any) -> dict[str, Any]:
     """Options as JSON and YAML hold them."""
-    return {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in dataclasses.asdict(options).items()
-    }
+    return {key: _plain(value) for key, value in dataclasses.asdict(options).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def key_of(kind: str, options: Any, store_hash: str, incidental: frozenset[str]) -> str:
-    """What determines a run, in twelve digits: its kind, options, data, and our recipe."""
-    settings = {k: v for k, v in plain(options).items() if k not in incidental}
+    """What determines a run, in twelve digits: its kind, options, data, and our recipe.
+
+    An option left at nothing does not count, so that an option which a later version brings does
+    not make another run of one that was trained without it.
+    """
+    settings = {
+        k: v for k, v in plain(options).items() if k not in incidental and v not in (None, [])
+    }
     text = json.dumps([RECIPE, kind, settings, store_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -1,13 +1,15 @@
 """`mfl compare`: does training with the privileged modality make a better encoder, and by how
 much?"""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from morefromless import objectives
-from morefromless.branches import check_encoder
+from morefromless.branches import check_encoder, plans
 from morefromless.comparison.execute import execute
 from morefromless.comparison.floors import FloorRow, floors
 from morefromless.comparison.plan import Planned, plan
@@ -16,10 +18,11 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.labelling import labelled
 from morefromless.objectives import Objective
-from morefromless.options import CompareOptions
+from morefromless.options import CompareOptions, PretrainOptions
 from morefromless.pairs import modality, preset
 from morefromless.specs import build
 from morefromless.training.feed import check_batch
+from morefromless.training.pretrain import check
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,13 @@ def compare(options: CompareOptions) -> Comparison:
     if not len(store.indices("test")):
         raise ConfigError(f"{store.path} has no test patches; ingest it with --split random.")
     for spec in (*options.primary, options.privileged):
-        seen = modality(spec)
-        seen.check(store)
-        check_encoder(options.encoder, options.size, seen.channels)
-    build(options.objective, objectives, Objective)
+        modality(spec).check(store)
+    objective = build(options.objective, objectives, Objective)
     check_batch(len(store.indices("train")), options.batch)
     preset(options.views)
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     planned = plan(options, store.hash)
+    _check(planned, objective)
     execute(planned, options.jobs)
     evaluated = list(
         tqdm(evaluate_all(planned, stored, options, device), total=len(planned), desc="probes",
@@ -74,3 +76,16 @@ def compare(options: CompareOptions) -> Comparison:
         caveats=list(store.caveats),
         seconds=sum(float(one.run.record["seconds"]) for one in planned),
     )
+
+
+def _check(planned: Sequence[Planned], objective: Objective) -> None:
+    """Raise `ConfigError` where a run that is wanted would fail at its first step.
+
+    Runs that differ in their seed alone are checked once.
+    """
+    for one in {replace(one.options, seed=0, out=Path()): one for one in planned}.values():
+        options = one.options
+        if isinstance(options, PretrainOptions):
+            check(plans(options), objective, options)
+        else:
+            check_encoder(options.encoder, modality(options.primary).shape(options.size))

@@ -74,6 +74,8 @@ def _arms(primary: str, sharing: Sequence[Sharing], trident: bool) -> list[Arm]:
 def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> Planned:
     common: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(Recipe)}
     common |= {"primary": arm.primary, "task": options.task, "seed": seed, "out": Path()}
+    if arm.primary == options.privileged:  # a dense arm
+        common["encoder"] = options.privileged_encoder or options.encoder
     made: PretrainOptions | SuperviseOptions
     if arm.kind == "supervised":
         common["epochs"] = options.supervised_epochs or options.epochs
@@ -88,9 +90,16 @@ def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> P
             sharing=arm.sharing or "independent",
             objective=options.objective,
             width=options.width,
+            **({} if arm.kind == "symmetric" else _of_privileged(options)),
         )
     unseen = {"task"} if kind == "pretrain" else set()  # no labels, so no other run
     key = key_of(kind, made, store_hash, INCIDENTAL | unseen)
     words = [arm.kind, *([arm.sharing] if arm.sharing else []), file_name(arm.primary), f"s{seed}"]
     where = options.out / "runs" / "-".join([*words, key[:6]])
     return Planned(arm, seed, replace(made, out=where))
+
+
+def _of_privileged(options: CompareOptions) -> dict[str, Any]:
+    """What has no bearing on a symmetric arm, so must not make it another run."""
+    names = ("privileged_encoder", "freeze", "bare")
+    return {name: getattr(options, name) for name in names}

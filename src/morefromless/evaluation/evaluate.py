@@ -1,7 +1,7 @@
 """Evaluation of a run: features of each branch on its own modality, the probe, and its scores."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from morefromless.branches import Branches, build_encoder
+from morefromless.branches import Branches, build_encoder, plans, untrained
 from morefromless.data import atomic
 from morefromless.data.store import Split, Store
 from morefromless.encoders import Encoder
@@ -19,7 +19,7 @@ from morefromless.evaluation.metrics import Scores, score
 from morefromless.evaluation.probes import LinearProbe, fit_linear_probe
 from morefromless.labelling import labelled
 from morefromless.modalities import Modality
-from morefromless.options import ProbeOptions, lent_by, modalities_of
+from morefromless.options import PretrainOptions, ProbeOptions
 from morefromless.pairs import modality
 from morefromless.runs import Run, file_name
 
@@ -154,7 +154,7 @@ def trained(run: Run, store: Store) -> dict[str, tuple[Encoder, nn.Linear | None
     if run.record["kind"] == "supervise":
         classes = len(labelled(store, str(options.get("task", "tissue"))).classes)
         channels = modality(options["primary"]).channels
-        encoder = build_encoder(_untrained(options["encoder"]), channels)
+        encoder = build_encoder(untrained(options["encoder"]), channels)
         network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(encoder.width, classes)})
         run.load_into(network)
         head = network["head"]
@@ -162,18 +162,13 @@ def trained(run: Run, store: Store) -> dict[str, tuple[Encoder, nn.Linear | None
         return {"primary": (encoder, head, options["primary"])}
     if run.record["kind"] != "pretrain":
         raise ConfigError(f"{run.path} is a run of kind '{run.record['kind']}', not to be probed.")
-    seen = modalities_of(options["arm"], options["primary"], options["privileged"])
+    planned = plans(PretrainOptions(**{**options, "out": run.path}))
     branches = Branches(
-        tuple(seen), options["sharing"], _untrained(options["encoder"]), options["width"],
-        {name: modality(what).channels for name, what in seen.items()}, lent_by(options["arm"]),
-    )  # fmt: skip
+        [replace(one, encoder=untrained(one.encoder)) for one in planned], int(options["width"])
+    )
     run.load_into(nn.ModuleDict({"branches": branches}))
-    return {name: (branches[name].encoder, None, what) for name, what in seen.items()
-            if name != "twin"}  # a second view of the primary, not another encoder  # fmt: skip
-
-
-def _untrained(encoder: str) -> str:
-    """The same architecture without the weights it began from: the run's own follow."""
-    name, _, rest = encoder.partition(":")
-    parts = [p for p in rest.split(",") if p and not p.startswith(("pretrained=", "weights="))]
-    return f"{name}:{','.join(parts)}" if parts else name
+    return {
+        one.name: (branches[one.name].encoder, None, one.modality)
+        for one in planned
+        if one.name != "twin"  # a second view of the primary, not another encoder
+    }

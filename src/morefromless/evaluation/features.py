@@ -13,6 +13,7 @@ from morefromless.data import atomic
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
 from morefromless.modalities import Modality
+from morefromless.pairs import laid_out
 
 CHUNK = 256
 """Patches per forward pass; features do not depend on it, since BatchNorm is frozen."""
@@ -50,7 +51,7 @@ def see(
     for start in range(0, len(indices), CHUNK):
         rows = indices[start : start + CHUNK]
         batch = torch.from_numpy(np.asarray(stored[rows])).to(device)
-        yield modality.see(batch, size).contiguous(memory_format=torch.channels_last)
+        yield laid_out(modality.see(batch, size))
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ Asymmetric training converges more slowly than symmetric and may overtake late, 
 after too few steps says nothing; these curves show whether an arm was still rising.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ class Curve(pl.Callback):
     ) -> Iterable[Tensor]:
         """What a branch sees of these patches; made once where that is small."""
         modality, size = self.pair.modalities[name], self.pair.size
-        if len(rows) * size**2 * modality.channels * 4 > MEMORY:
+        if len(rows) * math.prod(modality.shape(size)) * 4 > MEMORY:
             return see(self.store, rows, modality, size, device)
         key = (modality, rows is self.train)
         if key not in self.kept:

@@ -1,6 +1,7 @@
 """From the store to the device: which patches make up each step, and how they get there."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -71,6 +72,9 @@ class Feed(Dataset[Batch]):
     What a branch sees is deterministic (views are drawn later), so where it fits in `memory` bytes
     it is computed once and kept on the device; elsewhere the stored arrays are read batch by batch,
     by worker processes where asked. Both give the same images.
+
+    `frozen` holds what the encoders of frozen branches made of these patches, (N, width) each: such
+    a branch sees neither images nor views, and its name is not among the pair's.
     """
 
     def __init__(
@@ -80,12 +84,14 @@ class Feed(Dataset[Batch]):
         pair: Pair,
         device: torch.device,
         memory: float = 2**31,
+        frozen: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.store, self.indices, self.pair = store, indices, pair
+        self.frozen = {name: made.to(device) for name, made in (frozen or {}).items()}
         self.labels = torch.from_numpy(store.labels[indices])
         distinct = set(pair.modalities.values())
-        channels = sum(seen.channels for seen in distinct)
-        needed = len(indices) * channels * pair.size**2 * 4
+        values = sum(math.prod(seen.shape(pair.size)) for seen in distinct)
+        needed = len(indices) * values * 4
         self.kept: dict[str, Tensor] | None = None
         if needed <= memory:
             chunks = np.array_split(np.arange(len(indices)), max(1, len(indices) // 256))
@@ -115,6 +121,10 @@ class Feed(Dataset[Batch]):
         if self.kept is not None:
             return {name: kept[batch["position"]] for name, kept in self.kept.items()}
         return self.pair.see(batch)
+
+    def representations(self, batch: Batch) -> dict[str, Tensor]:
+        """What frozen encoders made of a batch's patches."""
+        return {name: made[batch["position"].to(made.device)] for name, made in self.frozen.items()}
 
     def _stored(self, positions: npt.NDArray[np.int64], device: torch.device) -> dict[str, Tensor]:
         rows = self.indices[positions]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from morefromless.errors import ConfigError
 from morefromless.options import TrainingOptions
+from morefromless.pairs import laid_out
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
 from morefromless.training.feed import Batch, Feed, Steps
@@ -51,7 +52,8 @@ class Learner(pl.LightningModule):
         images = self.feed.pair.draw(
             self.feed.images(batch), seed=seed, step=step * self.steps.world + self.steps.rank
         )
-        images = {k: v.contiguous(memory_format=torch.channels_last) for k, v in images.items()}
+        images = {name: laid_out(seen) for name, seen in images.items()}
+        images |= {n: made.to(self.device) for n, made in self.feed.representations(batch).items()}
         total, logged = self.loss(images, batch["label"], step)
         self.log_dict({"loss": total.detach(), **logged, "lr": self._rate()})
         return total
@@ -60,7 +62,8 @@ class Learner(pl.LightningModule):
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.options.lr, fused=True)
+        trained = [weights for weights in self.network.parameters() if weights.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=self.options.lr, fused=True)
         schedule = scheduler(
             optimizer,
             total_steps=self.steps.total,

@@ -1,15 +1,23 @@
 """Self-supervised training of paired branches."""
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from morefromless import objectives
-from morefromless.branches import Branches, check_encoder
+from morefromless.branches import Branches, Plan, check_encoder, plans
 from morefromless.data.store import Store
+from morefromless.encoders import Encoder
+from morefromless.errors import ConfigError
+from morefromless.evaluation.features import extract, kept
 from morefromless.labelling import labelled
 from morefromless.objectives import Objective
-from morefromless.options import INCIDENTAL, PretrainOptions, lent_by
-from morefromless.pairs import Pair
+from morefromless.options import INCIDENTAL, PretrainOptions
+from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.training.curve import Curve
@@ -29,28 +37,31 @@ def pretrain(options: PretrainOptions) -> Run:
     """
     store = Store.open(options.store)
     device = device_of(options)
-    pair = Pair(options.modalities, options.views, options.size)
+    planned = plans(options)
+    pair = Pair({one.name: one.modality for one in planned}, options.views, options.size)
     objective = build(options.objective, objectives, Objective)
     pair.check(store)
     if options.probe_every:
         store = labelled(store, options.task)
-    for channels in set(pair.channels.values()):
-        check_encoder(options.encoder, options.size, channels)
+    check(planned, objective, options)
     train = store.indices("train")
     steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
     run = Run.begin("pretrain", options, store.hash, INCIDENTAL | {"task"})
     if run.done:
         return run
     torch.manual_seed(options.seed)
-    branches = Branches(pair.names, options.sharing, options.encoder, options.width,
-                        pair.channels, lent_by(options.arm))  # fmt: skip
+    branches = Branches(planned, options.width)
     network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
+    frozen = {one.name: _once(branches[one.name].encoder, one, store, train, options, run, device)
+              for one in planned if one.frozen}  # fmt: skip
+    live = {one.name: one.modality for one in planned if not one.frozen}
 
     def loss(
         images: dict[str, Tensor], labels: Tensor, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         del labels
-        embeddings = {name: gather(z) for name, (_, z) in branches(images).items()}
+        made = in_parts(branches, images, options.accumulate or 1)
+        embeddings = {name: gather(z) for name, z in made.items()}
         result = objective(list(embeddings.values()))
         check_finite(result, step)
         logged = {f"term/{name}": value.detach() for name, value in result.terms.items()}
@@ -60,10 +71,65 @@ def pretrain(options: PretrainOptions) -> Run:
                 logged[f"effective_rank/{name}"] = effective_rank(embedding)
         return result.total, logged
 
-    learner = Learner(network, Feed(store, train, pair, device), options, steps, loss)
+    seen = Pair(live, options.views, options.size)
+    feed = Feed(store, train, seen, device, frozen=frozen)
+    learner = Learner(network, feed, options, steps, loss)
     curve = Curve.of(
-        {name: branches[name].encoder for name in pair.names if name != "twin"}, store, pair,
+        {name: branches[name].encoder for name in live if name != "twin"}, store, pair,
         run.path / "curve.csv", options.probe_every, steps.total,
     )  # fmt: skip
     fit(learner, run, curve, f"{options.arm}/{options.sharing} {options.primary} s{options.seed}")
     return run
+
+
+def check(planned: Sequence[Plan], objective: Objective, options: PretrainOptions) -> None:
+    """Raise `ConfigError` where a first step would fail: every encoder sees two blank patches, and
+    the objective two rows of every branch, at the embeddings' own width."""
+    shapes = {one.key: modality(one.modality).shape(options.size) for one in planned}
+    for one in {one.key: one for one in planned}.values():
+        width = check_encoder(one.encoder, shapes[one.key])
+        if one.bare and width != options.width:
+            raise ConfigError(
+                f"The branch '{one.name}' has no expander, so its embeddings are {width} wide and "
+                f"the others' {options.width}; give --width {width}."
+            )
+    if options.batch < 2:
+        raise ConfigError(
+            "--batch 1 leaves nothing to compare a patch with, and BatchNorm no statistics; give 2 "
+            "or more."
+        )
+    with torch.no_grad():
+        objective([torch.randn(2, min(options.width, 64)) for _ in planned])
+
+
+def in_parts(branches: Branches, images: Mapping[str, Tensor], parts: int) -> dict[str, Tensor]:
+    """Embeddings of a batch that goes through the branches in equal parts, by branch.
+
+    Activations of one part at a time are held: the backward pass computes each anew. The objective
+    sees all rows, so its loss and gradients are the whole batch's (where there is no BatchNorm,
+    exactly so).
+    """
+    if parts == 1:
+        return {name: z for name, (_, z) in branches(images).items()}
+    made = []
+    for number in range(parts):
+        part = {name: seen.chunk(parts)[number] for name, seen in images.items()}
+        made.append(checkpoint(_embeddings, branches, part, use_reentrant=False))
+    return {name: torch.cat([embeddings[name] for embeddings in made]) for name in branches.names}
+
+
+def _embeddings(branches: Branches, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: z for name, (_, z) in branches(images).items()}
+
+
+def _once(
+    encoder: Encoder, one: Plan, store: Store, train: npt.NDArray[np.int64],
+    options: PretrainOptions, run: Run, device: torch.device,
+) -> Tensor:  # fmt: skip
+    """What a frozen encoder makes of the training patches, kept in the run's folder, where the
+    evaluation of that branch finds it too."""
+    return kept(
+        run.path / "features" / f"{one.name}-train.npy",
+        lambda: extract(encoder, store, train, modality(one.modality), options.size,
+                        device=device, label=f"frozen {one.name}"),
+    )  # fmt: skip

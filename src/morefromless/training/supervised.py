@@ -37,14 +37,15 @@ def supervise(options: SuperviseOptions) -> Run:
     pair = Pair({"primary": options.primary}, options.views, options.size)
     pair.check(store)
     store = labelled(store, options.task)
-    check_encoder(options.encoder, options.size, pair.channels["primary"])
+    seen = pair.modalities["primary"]
+    check_encoder(options.encoder, seen.shape(options.size))
     train = store.indices("train")
     steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
     run = Run.begin("supervise", options, store.hash, INCIDENTAL)
     if run.done:
         return run
     torch.manual_seed(options.seed)
-    classifier = Classifier(options.encoder, len(store.classes), pair.channels["primary"])
+    classifier = Classifier(options.encoder, len(store.classes), seen.channels)
 
     def loss(
         images: dict[str, Tensor], labels: Tensor, step: int
