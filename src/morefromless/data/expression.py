@@ -1,0 +1,181 @@
+"""Gene expression per spot: counts as an h5ad file holds them, normalised, and genes chosen."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+from morefromless.errors import ConfigError, DataError
+
+TOTAL = 10_000
+"""Counts that each spot is brought to before the logarithm."""
+
+Matrix = Any
+"""A scipy csr matrix (spots, genes) float64; its stubs and its oldest release disagree on [...]."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One section: every spot's counts of every gene, and what else is known of the spots."""
+
+    file: str
+    spots: tuple[str, ...]
+    genes: tuple[str, ...]
+    values: Matrix
+    """(spots, genes) csr float64: whole numbers, none negative."""
+    places: npt.NDArray[np.float64]
+    """(spots, 2): x (column) and y (row) of the spots' centres, in px of the section's image."""
+    table: pd.DataFrame
+    """`obs`: a row per spot."""
+
+
+def read_counts(path: Path, layer: str | None = None) -> Counts:
+    """The counts in `X`, or in a layer, of an h5ad file.
+
+    Raises `DataError` where the file is damaged, or spots, genes, places or counts cannot be used;
+    `ConfigError` where anndata is not installed.
+    """
+    data = _opened(path)
+    file = path.name
+    for what, index in (("spot", data.obs_names), ("gene", data.var_names)):
+        if not len(index):
+            raise DataError(f"{path} holds no {what}s; check how it was written.")
+        if index.has_duplicates:
+            twice = index[index.duplicated()][0]
+            raise DataError(f"{file} names the {what} '{twice}' twice; make its {what}s unique.")
+    spots, genes = tuple(map(str, data.obs_names)), tuple(map(str, data.var_names))
+    places = _places(data, file, spots)
+    return Counts(file, spots, genes, _values(data, file, layer, spots, genes), places, data.obs)
+
+
+def counted(values: Matrix) -> npt.NDArray[np.bool_]:
+    """Which spots have any count: (spots,)."""
+    return np.asarray(np.diff(values.indptr) > 0)
+
+
+def normalised(values: Matrix) -> Matrix:
+    """log(1 + 10,000 count / total) per spot: csr (spots, genes) float64.
+
+    The total is over all genes of the file, so no spot knows of another. Spots without any count
+    stay zero.
+    """
+    totals = np.asarray(values.sum(axis=1)).ravel()
+    made = values.copy()
+    made.data = np.log1p(made.data * np.repeat(TOTAL / np.maximum(totals, 1), np.diff(made.indptr)))
+    return made
+
+
+def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]:
+    """Genes that every section has, in alphabetical order.
+
+    Raises `ConfigError` where one section has fewer than `count` genes altogether, and `DataError`
+    where the sections have fewer than `count` in common.
+    """
+    own = {name: set(genes) for name, genes in sections.items()}
+    poor = min(own, key=lambda name: len(own[name]))
+    if len(own[poor]) < count:
+        raise ConfigError(
+            f"genes={count} asks for more than the {len(own[poor])} genes of section {poor}; give "
+            "fewer."
+        )
+    shared = set.intersection(*own.values())
+    if len(shared) < count:
+        odd = min(own, key=lambda name: sum(len(own[name] & other) for other in own.values()))
+        raise DataError(
+            f"Genes differ between sections: all {len(own)} share {len(shared)}, fewer than "
+            f"genes={count}, and {odd} has the fewest in common with the others; name genes alike "
+            "in all of them, leave it out, or give fewer."
+        )
+    return sorted(shared)
+
+
+def most_variable(parts: Sequence[Matrix], genes: Sequence[str], count: int) -> tuple[str, ...]:
+    """The `count` genes of highest variance over the spots of all `parts`, alphabetically.
+
+    `parts` are normalised, (spots, len(genes)) each. Of equal variances, the earlier name wins.
+    """
+    data = np.concatenate([part.data for part in parts])
+    gene = np.concatenate([part.indices for part in parts])
+    spots = max(sum(part.shape[0] for part in parts), 1)
+    mean = np.bincount(gene, data, len(genes)) / spots
+    zeros = spots - np.bincount(gene, minlength=len(genes))
+    squares = np.bincount(gene, (data - mean[gene]) ** 2, len(genes)) + zeros * mean**2
+    order = sorted(range(len(genes)), key=lambda g: (-squares[g], genes[g]))
+    return tuple(sorted(genes[g] for g in order[:count]))
+
+
+def _opened(path: Path) -> Any:
+    try:
+        import anndata
+    except ImportError as error:
+        raise ConfigError(
+            f"Reading {path.name} takes anndata, which is not installed; install it with pip "
+            "install 'morefromless[expression]'."
+        ) from error
+    try:
+        with warnings.catch_warnings():  # what matters of their content is checked here
+            warnings.simplefilter("ignore")
+            return anndata.read_h5ad(path)
+    except FileNotFoundError as error:
+        raise DataError(f"There is no {path}; check the path.") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a reader may raise anything on a damaged file
+        raise DataError(f"{path} is not a sound h5ad file; fetch or write it again.") from error
+
+
+def _places(data: Any, file: str, spots: Sequence[str]) -> npt.NDArray[np.float64]:
+    if "spatial" not in data.obsm:
+        raise DataError(f"{file} has no obsm['spatial']; put x, y in pixels of its image there.")
+    try:
+        places = np.asarray(data.obsm["spatial"], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{file} has words in obsm['spatial']; put x, y in pixels there."
+        ) from error
+    if places.shape != (len(spots), 2):
+        raise DataError(f"{file} has obsm['spatial'] {places.shape}; two columns are x and y.")
+    lost = ~np.isfinite(places).all(axis=1)
+    if lost.any():
+        raise DataError(
+            f"{file} does not say where spot {spots[int(lost.argmax())]} lies; mend "
+            "obsm['spatial'], or leave that spot out."
+        )
+    return places
+
+
+def _values(
+    data: Any, file: str, layer: str | None, spots: Sequence[str], genes: Sequence[str]
+) -> Matrix:
+    if layer is not None and layer not in data.layers:
+        known = ", ".join(map(str, data.layers)) or "none"
+        raise ConfigError(f"{file} has no layer '{layer}'; it has {known}.")
+    held = data.X if layer is None else data.layers[layer]
+    where = "X" if layer is None else f"layer {layer}"
+    if held is None or held.dtype.kind not in "iufb":
+        raise DataError(f"{file} has no numbers in {where}; name where counts are with layer=.")
+    values = sparse.csr_matrix(held, dtype=np.float64, copy=True)
+    values.sum_duplicates()
+    values.eliminate_zeros()
+    for wrong, advice in (
+        (~np.isfinite(values.data), "which is no number; mend that count"),
+        (values.data < 0, "which is negative; give raw counts"),
+        (
+            values.data != np.rint(values.data),
+            "and normalised values are no counts; name raw ones with layer=",
+        ),
+    ):
+        if wrong.any():
+            first = int(wrong.argmax())
+            spot = int(np.searchsorted(values.indptr, first, side="right")) - 1
+            raise DataError(
+                f"{file} counts {values.data[first]:g} of gene {genes[values.indices[first]]} in "
+                f"spot {spots[spot]} ({where}), {advice}."
+            )
+    return values

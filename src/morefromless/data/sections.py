@@ -1,0 +1,148 @@
+"""Images of whole tissue sections: found beside their tables, decoded once, a few kept."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+
+from morefromless.data.images import SUFFIXES
+from morefromless.errors import DataError
+
+LIMIT = 2**30
+"""Pixels of the largest image that is decoded: 3 GiB as RGB."""
+KEPT = 2
+"""Decoded images kept; one of 9,300 x 9,900 px is 276 MB."""
+
+DECODERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (b"\x89PNG", PngImagePlugin.PngImageFile),
+    (b"II", TiffImagePlugin.TiffImageFile),
+    (b"MM", TiffImagePlugin.TiffImageFile),
+)
+"""First bytes to decoder. `Image.open` would refuse a section as a decompression bomb, and its
+limit holds for the whole process; here `LIMIT` stands in its place."""
+
+
+def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
+    """Name to h5ad file and image (None without), for every NAME.h5ad in a folder, by name.
+
+    Raises `DataError` where there are none, or a section has two images.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; check the path.")
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    found: dict[str, tuple[Path, Path | None]] = {}
+    for table in (path for path in files if path.suffix == ".h5ad"):
+        images = [p for p in files if p.stem == table.stem and p.suffix.lower() in SUFFIXES]
+        if len(images) > 1:
+            raise DataError(
+                f"{folder} holds {images[0].name} beside {images[1].name}; keep the one whose "
+                f"pixels {table.name} speaks of."
+            )
+        found[table.stem] = table, images[0] if images else None
+    if not any(image for _, image in found.values()):
+        raise DataError(
+            f"{folder} holds no section, that is NAME.h5ad beside NAME.jpg, .png or .tif; check "
+            "the path."
+        )
+    return found
+
+
+class SectionImages:
+    """Section images by path, each decoded by whichever thread asks first; `KEPT` are kept."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Path, Future[npt.NDArray[np.uint8]]] = OrderedDict()
+        self._lock = Lock()
+
+    def __getitem__(self, path: Path) -> npt.NDArray[np.uint8]:
+        """(height, width, 3) uint8 RGB as stored, not to be changed. Raises `DataError`."""
+        with self._lock:
+            first = path not in self._kept
+            if first:
+                self._kept[path] = Future()
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(path)
+            waiting = self._kept[path]
+        if first:
+            try:
+                with _opened(path) as image:
+                    waiting.set_result(np.asarray(image))
+            except BaseException as error:
+                waiting.set_exception(error)
+        return waiting.result()
+
+
+def place(
+    places: npt.NDArray[np.float64], patch: int, path: Path, file: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Left and top px of the patch around each spot, (spots, 2), and whether it reaches beyond.
+
+    `places` are x, y of the spots in px, as `file` tells them. Raises `DataError` where the image
+    cannot be read or no patch at all lies within it.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+    corners = np.floor(places - patch / 2 + 0.5).clip(-(2**40), 2**40).astype(np.int64)
+    room = np.array([width - patch, height - patch])
+    outside = np.any((corners < 0) | (corners > room), axis=1, keepdims=True)[:, 0]
+    if outside.all():
+        (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
+        raise DataError(
+            f"{file} does not fit {path.name}: no patch of {patch} px lies within {width} x "
+            f"{height} px, for spots lie at x {left:.0f} to {right:.0f} and y {top:.0f} to "
+            f"{bottom:.0f}; give obsm['spatial'] in pixels of this image, or a smaller patch=."
+        )
+    return corners, outside
+
+
+def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str | None]:
+    """A column of `obs` as words: None where it is empty, and 1.0 as 1.
+
+    Raises `DataError` where there is no such column; `option` is how another one is named.
+    """
+    if name not in table:
+        known = ", ".join(map(str, table.columns)) or "none"
+        raise DataError(
+            f"{file} has no obs column {name}; it has {known}, to be named with {option}=."
+        )
+    cells = [int(c) if isinstance(c, float) and c % 1 == 0 else c for c in table[name].tolist()]
+    return [None if pd.isna(cell) else str(cell).strip() or None for cell in cells]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """An RGB image with 8 bits per channel; what goes wrong inside is a `DataError` too."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            decoder = next((found for magic, found in DECODERS if start.startswith(magic)), None)
+            if decoder is None:
+                raise DataError(f"{path} is not a jpg, png or tif image; fetch it again.")
+            file.seek(0)
+            with decoder(file, path.name) as image:
+                _refuse(path, image)
+                yield image
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # a decoder may raise anything on a damaged file
+        raise DataError(f"{path} is truncated or damaged; fetch it again.") from error
+
+
+def _refuse(path: Path, image: ImageFile.ImageFile) -> None:
+    if image.width * image.height > LIMIT:
+        raise DataError(
+            f"{path} has {image.width} x {image.height} px, more than {LIMIT:,} in all; shrink it, "
+            "and the places of its spots alike."
+        )
+    # Pillow opens 16-bit RGB as RGB and drops the low bytes; only its raw mode tells.
+    if image.mode != "RGB" or any(";16" in str(tile[3]) for tile in image.tile):
+        raise DataError(f"{path} is not RGB with 8 bits per channel; convert it.")

@@ -1,0 +1,220 @@
+"""Spatial transcriptomics: H&E around each spot, and the genes that were counted there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.expression import (
+    Counts,
+    common_genes,
+    counted,
+    most_variable,
+    normalised,
+    read_counts,
+)
+from morefromless.data.sections import SectionImages, column, find_sections, place
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """What `read` gives, or the reason why it does not."""
+
+    image: Path
+    left: int
+    top: int
+    expression: npt.NDArray[np.float32]
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    items: list[Item]
+    spots: dict[str, _Spot]
+    genes: tuple[str, ...]
+    title: str
+
+
+class Spatial(Source):
+    """Sections NAME.h5ad, with counts per spot, beside NAME.jpg, .png or .tif, the H&E image.
+
+    `obsm["spatial"]` is x, y of each spot in pixels of that image; a spot gives the `patch` x
+    `patch` px around it as `he`, and as `expression` its counts of `genes` genes: each spot is
+    brought to 10,000 counts over all genes of its file, then log(1 + n). Genes are those of highest
+    variance over the training sections, among the genes that all sections list; no count of a test
+    section has a say. Counts are in X, or in `layers[layer]`.
+
+    `test` names the sections that stand in test, `train` those in train (all others if not given),
+    `sections` those that are taken at all: NAME+NAME. `label` is the column of `obs` that names
+    classes, which must mean the same in all sections; spots without a label, without any count, or
+    whose patch reaches beyond the image are set aside. `group` is `section` or a column of `obs`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        test: str,
+        sections: str | None = None,
+        train: str | None = None,
+        label: str = "cluster",
+        patch: int = 256,
+        genes: int = 1000,
+        group: str = "section",
+        um_per_px: float | None = None,
+        layer: str | None = None,
+    ) -> None:
+        if patch < 8 or genes < 1 or (um_per_px is not None and not 0 < um_per_px < np.inf):
+            raise ConfigError(
+                f"spatial cannot work with patch={patch}, genes={genes}, um_per_px={um_per_px}; "
+                "give 8 px or more, one gene or more, and a positive scale or none."
+            )
+        self.path = Path(path).expanduser()
+        self.test, self.train, self.sections = _names(test), _names(train), _names(sections)
+        if not self.test or self.test & self.train:
+            raise ConfigError(
+                f"spatial has test={test}, train={train}; give each its own sections."
+            )
+        self.label, self.group, self.layer = label, group, layer
+        self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
+        self._images = SectionImages()
+        self._lock = Lock()
+        self._made: _Loaded | None = None
+
+    @property
+    def gene_names(self) -> tuple[str, ...]:
+        """Names of the values in `expression`, in their order. Raises as `items` does."""
+        return self._loaded().genes
+
+    def datasheet(self) -> Datasheet:
+        return Datasheet(title=self._loaded().title, um_per_px=self.um_per_px)
+
+    def items(self) -> Sequence[Item]:
+        return self._loaded().items
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
+        spot = self._loaded().spots[item.id]
+        if spot.reason is not None:
+            raise UnreadablePatch(spot.reason)
+        image = self._images[spot.image]
+        rows, columns = (
+            slice(spot.top, spot.top + self.patch),
+            slice(spot.left, spot.left + self.patch),
+        )
+        return {"he": image[rows, columns].copy(), "expression": spot.expression}
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        reason = self._loaded().spots[item.id].reason
+        if reason is not None:
+            raise UnreadablePatch(reason)
+        return self.patch, self.patch
+
+    def _loaded(self) -> _Loaded:
+        with self._lock:
+            if self._made is None:
+                self._made = self._load()
+            return self._made
+
+    def _load(self) -> _Loaded:
+        files = self._files()
+        splits: dict[str, Split] = {n: "test" if n in self.test else "train" for n in files}
+        counts = {name: read_counts(table, self.layer) for name, (table, _) in files.items()}
+        common = common_genes({name: held.genes for name, held in counts.items()}, self.genes)
+        values = {
+            name: normalised(held.values)[:, _at(held.genes, common)]
+            for name, held in counts.items()
+        }
+        training = [
+            values[name][counted(held.values)]
+            for name, held in counts.items()
+            if splits[name] == "train"
+        ]
+        chosen = most_variable(training, common, self.genes)
+        items: list[Item] = []
+        spots: dict[str, _Spot] = {}
+        for name, (_, image) in files.items():
+            dense = values[name][:, _at(common, chosen)].toarray().astype(np.float32)
+            listed = self._items(name, counts[name], splits[name])
+            items += listed
+            spots |= self._spots(listed, counts[name], image, dense)
+        sides = [", ".join(n for n in files if splits[n] == side) for side in ("train", "test")]
+        title = (
+            f"Spatial transcriptomics: {self.path.resolve().name} ({' | '.join(sides)}), "
+            f"{self.genes:,} of {len(common):,} common genes, {self.patch} px"
+        )
+        return _Loaded(items, spots, chosen, title + (f", {self.layer}" if self.layer else ""))
+
+    def _files(self) -> dict[str, tuple[Path, Path]]:
+        """Table and image of each section that is taken, by name."""
+        found = find_sections(self.path)
+        ready = {name for name, (_, image) in found.items() if image}
+        taken = self.sections or (self.train | self.test if self.train else ready | self.test)
+        for name in sorted(taken | self.test | self.train):
+            if name not in found:
+                raise ConfigError(
+                    f"{self.path} has no section '{name}'; it has {', '.join(sorted(ready))}."
+                )
+            if name not in ready:
+                raise DataError(
+                    f"{self.path} has {name}.h5ad and no image {name}.jpg; put it there."
+                )
+            if name not in taken:
+                raise ConfigError(f"Section {name} is not one of sections=; add it there.")
+        taken &= (self.train or taken) | self.test
+        if taken <= self.test:
+            raise ConfigError(f"All sections of {self.path} are in test; leave some for training.")
+        return {n: (table, image) for n, (table, image) in found.items() if n in taken and image}
+
+    def _items(self, name: str, counts: Counts, split: Split) -> list[Item]:
+        labels = column(counts.table, counts.file, self.label, "label")
+        if not any(labels):
+            raise DataError(
+                f"{counts.file} has no {self.label} for any spot; name another column with label=."
+            )
+        if self.group == "section":
+            groups: list[str | None] = [name] * len(labels)
+        else:
+            groups = column(counts.table, counts.file, self.group, "group")
+        if None in groups:
+            raise DataError(
+                f"{counts.file} has no {self.group} for spot {counts.spots[groups.index(None)]}; "
+                "fill that obs column, or name another with group=."
+            )
+        return [
+            Item(f"{name}/{spot}", label or UNLABELLED, f"{counts.file}, spot {spot}", split, group)
+            for spot, label, group in zip(counts.spots, labels, groups, strict=True)
+        ]
+
+    def _spots(
+        self, items: list[Item], counts: Counts, image: Path, dense: npt.NDArray[np.float32]
+    ) -> dict[str, _Spot]:
+        """By id. Raises `DataError` where no patch at all lies within the image."""
+        corners, outside = place(counts.places, self.patch, image, counts.file)
+        full = counted(counts.values)
+        made = {}
+        for row, item in enumerate(items):
+            x, y = counts.places[row]
+            reason = None
+            if outside[row]:
+                reason = f"outside the image: the patch at x {x:.0f}, y {y:.0f} reaches beyond it"
+            elif not full[row]:
+                reason = "no counts: not one gene was counted in this spot"
+            elif item.label == UNLABELLED:
+                reason = f"no label: obs column {self.label} says nothing of this spot"
+            left, top = (0, 0) if outside[row] else map(int, corners[row])
+            made[item.id] = _Spot(image, left, top, dense[row], reason)
+        return made
+
+
+def _names(text: str | None) -> frozenset[str]:
+    return frozenset(name.strip() for name in (text or "").split("+") if name.strip())
+
+
+def _at(genes: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    place = {gene: index for index, gene in enumerate(genes)}
+    return [place[gene] for gene in wanted]

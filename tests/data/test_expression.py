@@ -1,0 +1,159 @@
+"""Counts read, normalised and genes chosen, against a naive loop in float64."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from morefromless.data.expression import common_genes, most_variable, normalised, read_counts
+from morefromless.errors import ConfigError, DataError
+
+COUNTS = np.random.default_rng(0).poisson(2, (5, 8)).astype(np.float32)
+SPOTS = [f"{row}x1" for row in range(5)]
+GENES = list("HGFEDCBA")
+
+
+def write(path: Path, counts: Any = COUNTS, genes: Any = GENES, spots: Any = SPOTS) -> Path:
+    table = pd.DataFrame({"cluster": ["0"] * len(spots)}, index=spots)
+    made = anndata.AnnData(counts, obs=table, var=pd.DataFrame(index=genes))
+    made.obsm["spatial"] = np.arange(2.0 * len(spots)).reshape(-1, 2)
+    made.write_h5ad(path)
+    return path
+
+
+def naive(counts: np.ndarray) -> np.ndarray:
+    made = np.zeros(counts.shape)
+    for spot in range(counts.shape[0]):
+        total = sum(float(n) for n in counts[spot])
+        for gene in range(counts.shape[1]):
+            if total:
+                made[spot, gene] = math.log(1 + 10_000 * float(counts[spot, gene]) / total)
+    return made
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+def test_counts_dense_and_sparse(tmp_path: Path, kind: Any) -> None:
+    held = read_counts(write(tmp_path / "a.h5ad", kind(COUNTS)))
+    np.testing.assert_array_equal(held.values.toarray(), COUNTS)
+    assert (held.spots, held.genes) == (tuple(SPOTS), tuple(GENES))
+    np.testing.assert_array_equal(held.places, np.arange(10.0).reshape(5, 2))
+    assert held.table["cluster"].tolist() == ["0"] * 5
+
+
+def test_normalising_is_per_spot_and_an_empty_spot_stays_zero() -> None:
+    counts = COUNTS.astype(float)
+    counts[3] = 0
+    values = normalised(sparse.csr_matrix(counts))
+    np.testing.assert_allclose(values.toarray(), naive(counts), rtol=1e-12)
+    others = counts.copy()
+    others[1:] *= 7
+    others[2, :4] += 100
+    again = normalised(sparse.csr_matrix(others)).toarray()
+    np.testing.assert_array_equal(again[0], values.toarray()[0])  # knows of no other spot
+    np.testing.assert_allclose(again[1], values.toarray()[1], rtol=1e-12)  # nor of its depth
+
+
+def test_most_variable_genes() -> None:
+    counts = np.random.default_rng(1).poisson(1, (40, 8)).astype(float)
+    variance = [float(np.var(column)) for column in naive(counts).T]
+    expected = sorted(sorted(GENES, key=lambda g: -variance[GENES.index(g)])[:3])
+    values = normalised(sparse.csr_matrix(counts))
+    assert most_variable([values[:15], values[15:]], GENES, 3) == tuple(expected)
+    same = sparse.csr_matrix(np.tile([[1.0], [3.0]], (1, 8)))
+    assert most_variable([same], GENES, 2) == ("A", "B")
+
+
+def test_common_genes() -> None:
+    sections = {"a": "DCBA", "b": "ABCE", "c": "XYZA"}
+    assert common_genes(sections, 1) == ["A"]
+    with pytest.raises(DataError, match="all 3 share 1, fewer than genes=2, and c has the fewest"):
+        common_genes(sections, 2)
+    with pytest.raises(ConfigError, match="genes=5 asks for more than the 4 genes of section a"):
+        common_genes(sections, 5)
+
+
+def _with(value: float, row: int = 2, gene: int = 1) -> np.ndarray:
+    counts = COUNTS.copy()
+    counts[row, gene] = value
+    return counts
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (np.nan, "counts nan of gene G in spot 2x1 .X., which is no number"),
+        (np.inf, "counts inf of gene G in spot 2x1"),
+        (-1, "counts -1 of gene G in spot 2x1 .X., which is negative"),
+        (0.5, "counts 0.5 of gene G in spot 2x1 .X., and normalised values are no counts"),
+    ],
+)
+def test_numbers_that_are_no_counts(tmp_path: Path, kind: Any, value: float, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        read_counts(write(tmp_path / "a.h5ad", kind(_with(value))))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5ad"
+    with pytest.raises(DataError, match="There is no "):
+        read_counts(path)
+    with pytest.raises(DataError, match="names the gene 'A' twice"):
+        read_counts(write(path, genes=[*"ABCDEFG", "A"]))
+    with pytest.raises(DataError, match="names the spot '0x1' twice"):
+        read_counts(write(path, spots=["0x1", *SPOTS[:-1]]))
+    with pytest.raises(DataError, match="holds no spots"):
+        read_counts(write(path, COUNTS[:0], spots=[]))
+    whole = write(path).read_bytes()
+    for damaged in (b"", b"no table", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="is not a sound h5ad file"):
+            read_counts(path)
+
+
+def test_layers(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5ad", np.log1p(COUNTS))
+    made = anndata.read_h5ad(path)
+    made.layers["raw"] = COUNTS
+    made.write_h5ad(path)
+    np.testing.assert_array_equal(read_counts(path, "raw").values.toarray(), COUNTS)
+    with pytest.raises(DataError, match="layer="):
+        read_counts(path)
+    with pytest.raises(ConfigError, match="no layer 'counts'; it has raw"):
+        read_counts(path, "counts")
+    del made.X
+    made.write_h5ad(path)
+    with pytest.raises(DataError, match="no numbers in X"):
+        read_counts(path)
+
+
+def test_places(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5ad")
+    made = anndata.read_h5ad(path)
+    for places, told in (
+        (np.ones((5, 3)), r"obsm\['spatial'\] \(5, 3\); two columns"),
+        (np.array([[1, 1]] * 4 + [[1, np.nan]]), "does not say where spot 4x1 lies"),
+        (None, r"no obsm\['spatial'\]"),
+    ):
+        if places is None:
+            del made.obsm["spatial"]
+        else:
+            made.obsm["spatial"] = places
+        made.write_h5ad(path)
+        with pytest.raises(DataError, match=told):
+            read_counts(path)
+
+
+def test_without_anndata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.h5ad")
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    with pytest.raises(ConfigError, match=r"pip install 'morefromless\[expression\]'"):
+        read_counts(path)

@@ -1,0 +1,296 @@
+"""Sections with counts per spot: made ones, and the real ones."""
+
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from morefromless import sources
+from morefromless.data import sections
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.sources import Source
+from morefromless.sources.spatial import Spatial
+from morefromless.specs import build
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "her2st"
+GENES = [f"G{number:02}" for number in range(30)]
+SPOTS = [f"{column}x{row}" for row in range(3) for column in range(4)]
+PLACES = np.array(
+    [[30.0 + 45 * column, 25.0 + 70 * row] for row in range(3) for column in range(4)]
+)
+SMALL: dict[str, Any] = {"test": "C", "patch": 16, "genes": 5}
+
+
+def section(root: Path, name: str, seed: int, **other: Any) -> np.ndarray:
+    """200 x 180 px and 12 spots; what is in `other` replaces what it names."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (180, 200, 3), dtype=np.uint8)
+    counts = other.get("counts", rng.poisson(rng.uniform(0.2, 9, 30), (12, 30)).astype(np.float32))
+    table = pd.DataFrame({"cluster": [str(k % 3) for k in range(12)]}, index=SPOTS)
+    for column, values in other.get("table", {}).items():
+        table[column] = values
+    made = anndata.AnnData(counts, obs=table, var=pd.DataFrame(index=other.get("genes", GENES)))
+    made.obsm["spatial"] = other.get("places", PLACES)
+    made.write_h5ad(root / f"{name}.h5ad")
+    Image.fromarray(image).save(root / f"{name}.png")
+    return image
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> dict[str, np.ndarray]:
+    """Sections A, B and C in `tmp_path`."""
+    return {name: section(tmp_path, name, seed) for seed, name in enumerate("ABC")}
+
+
+def test_listing(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
+    source = build(f"spatial:{tmp_path},test=C,patch=16,genes=5,um_per_px=0.5", sources, Source)
+    items = source.items()
+    assert [item.id for item in items] == [f"{name}/{spot}" for name in images for spot in SPOTS]
+    assert [item.label for item in items] == ["0", "1", "2"] * 12
+    assert {(item.group, item.split) for item in items} == {
+        ("A", "train"), ("B", "train"), ("C", "test"),
+    }  # fmt: skip
+    assert items[1].origin == "A.h5ad, spot 1x0"
+    sheet = source.datasheet()
+    told = f"Spatial transcriptomics: {tmp_path.name} (A, B | C), 5 of 30 common genes, 16 px"
+    assert (sheet.title, sheet.um_per_px) == (told, 0.5)
+    assert source.shape(items[0]) == (16, 16)
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize(
+    ("given", "train", "test"),
+    [
+        ({"test": "C", "sections": "A+C"}, "A", "C"),
+        ({"test": "B+C"}, "A", "BC"),
+        ({"test": "A", "train": "C"}, "C", "A"),
+        ({"test": "A", "train": "C", "sections": "A+B+C"}, "C", "A"),
+    ],
+)
+def test_choice_of_sections(tmp_path: Path, given: Any, train: str, test: str) -> None:
+    items = Spatial(str(tmp_path), **{**SMALL, **given}).items()
+    assert {item.group for item in items if item.split == "train"} == set(train)
+    assert {item.group for item in items if item.split == "test"} == set(test)
+
+
+def test_patches_are_centred_on_their_spots(
+    tmp_path: Path, images: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: Counter[str] = Counter()
+    opened = sections._opened
+    source = Spatial(str(tmp_path), **SMALL)
+    items = source.items()
+    monkeypatch.setattr(sections, "_opened", lambda p: (decoded.update([p.stem]), opened(p))[1])
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(source.read, items))
+    assert decoded == {"A": 1, "B": 1, "C": 1}
+    assert len(source._images._kept) == 2
+    for item, arrays in zip(items, read, strict=True):
+        x, y = PLACES[SPOTS.index(item.id.partition("/")[2])].astype(int)
+        expected = images[str(item.group)][y - 8 : y + 8, x - 8 : x + 8]
+        np.testing.assert_array_equal(arrays["he"], expected)
+        assert arrays["expression"].dtype == np.float32
+        assert arrays["expression"].shape == (5,)
+
+
+def test_expression_against_a_naive_loop(tmp_path: Path, images: Any) -> None:
+    source = Spatial(str(tmp_path), **SMALL)
+    logs, by_id = [], {}
+    for name in images:
+        counts = anndata.read_h5ad(tmp_path / f"{name}.h5ad").X.astype(np.float64)
+        for spot, row in zip(SPOTS, counts, strict=True):
+            by_id[f"{name}/{spot}"] = [np.log1p(1e4 * n / sum(row)) for n in row]
+            if name != "C":
+                logs.append(by_id[f"{name}/{spot}"])
+    variance = [float(np.var([row[gene] for row in logs])) for gene in range(30)]
+    chosen = sorted(sorted(range(30), key=lambda gene: -variance[gene])[:5])
+    assert source.gene_names == tuple(GENES[gene] for gene in chosen)
+    for item in source.items():
+        expected = [by_id[item.id][gene] for gene in chosen]
+        np.testing.assert_allclose(source.read(item)["expression"], expected, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("images")
+def test_test_sections_have_no_say_in_the_genes(tmp_path: Path) -> None:
+    before = Spatial(str(tmp_path), **SMALL)
+    kept = {item.id: before.read(item) for item in before.items() if item.split == "train"}
+    loud = np.zeros((12, 30), np.float32)
+    loud[:, 0] = 1
+    least = [k for k, gene in enumerate(GENES) if gene not in before.gene_names]
+    loud[::2, least] = 1000
+    section(tmp_path, "C", 2, counts=loud)
+    after = Spatial(str(tmp_path), **SMALL)
+    assert after.gene_names == before.gene_names
+    for item in after.items():
+        if item.split == "train":
+            found = after.read(item)["expression"]
+            np.testing.assert_array_equal(found, kept[item.id]["expression"])
+    assert Spatial(str(tmp_path), **{**SMALL, "test": "A"}).gene_names != before.gene_names
+
+
+@pytest.mark.usefixtures("images")
+def test_genes_in_another_order(tmp_path: Path) -> None:
+    before = Spatial(str(tmp_path), **SMALL)
+    counts = anndata.read_h5ad(tmp_path / "B.h5ad").X
+    section(tmp_path, "B", 1, counts=counts[:, ::-1], genes=GENES[::-1])
+    after = Spatial(str(tmp_path), **SMALL)
+    assert after.gene_names == before.gene_names
+    for item in after.items():
+        np.testing.assert_array_equal(
+            after.read(item)["expression"], before.read(item)["expression"]
+        )
+
+
+@pytest.mark.usefixtures("images")
+def test_genes_that_differ(tmp_path: Path) -> None:
+    section(tmp_path, "B", 1, genes=[*GENES[:4], *(f"ENSG{k}" for k in range(26))])
+    source = Spatial(str(tmp_path), **{**SMALL, "genes": 4})
+    assert source.gene_names == tuple(GENES[:4])
+    assert "4 of 4 common genes" in source.datasheet().title
+    with pytest.raises(DataError, match=r"all 3 share 4, fewer than genes=5, and B has the fewest"):
+        Spatial(str(tmp_path), **SMALL).items()
+    with pytest.raises(ConfigError, match="genes=31 asks for more than the 30 genes of section A"):
+        Spatial(str(tmp_path), **{**SMALL, "genes": 31}).items()
+
+
+@pytest.mark.usefixtures("images")
+def test_spots_that_are_set_aside(tmp_path: Path) -> None:
+    places, counts = PLACES.copy(), np.ones((12, 30), np.float32)
+    places[0], places[1], places[2], places[3] = [8, 8], [7.4, 90], [192, 172], [192, 172.5]
+    counts[4] = 0
+    labels = [*"012012", np.nan, "", *"0120"]
+    section(tmp_path, "B", 1, places=places, counts=counts, table={"cluster": labels})
+    source = Spatial(str(tmp_path), **SMALL)
+    reasons = {}
+    for item in source.items():
+        try:
+            assert source.read(item)["he"].shape == (16, 16, 3)
+        except UnreadablePatch as problem:
+            reasons[item.id] = str(problem).partition(":")[0]
+            with pytest.raises(UnreadablePatch):
+                source.shape(item)
+    assert reasons == {
+        "B/1x0": "outside the image", "B/3x0": "outside the image", "B/0x1": "no counts",
+        "B/2x1": "no label", "B/3x1": "no label",
+    }  # fmt: skip
+    assert source.items()[12 + 6].label == "unlabelled"
+
+
+@pytest.mark.usefixtures("images")
+def test_labels_and_groups(tmp_path: Path) -> None:
+    section(tmp_path, "A", 0, table={"type": [0, 1] * 6, "donor": "P1"})
+    section(tmp_path, "C", 0, table={"type": [0.0, np.nan] * 6, "donor": ["P2"] * 11 + [None]})
+    chosen = {**SMALL, "sections": "A+C", "label": "type"}
+    items = Spatial(str(tmp_path), **chosen).items()
+    assert {item.label for item in items} == {"0", "1", "unlabelled"}
+    with pytest.raises(DataError, match=r"C.h5ad has no donor for spot 3x2; "):
+        Spatial(str(tmp_path), **chosen, group="donor").items()
+    section(tmp_path, "C", 0, table={"donor": "P2", "none": np.nan})
+    section(tmp_path, "A", 0, table={"donor": "P1", "none": np.nan})
+    items = Spatial(str(tmp_path), **{**chosen, "label": "cluster"}, group="donor").items()
+    assert {item.group for item in items} == {"P1", "P2"}
+    with pytest.raises(DataError, match=r"A.h5ad has no obs column type; it has cluster, donor"):
+        Spatial(str(tmp_path), **chosen).items()
+    with pytest.raises(DataError, match=r"A.h5ad has no none for any spot"):
+        Spatial(str(tmp_path), **{**chosen, "label": "none"}).items()
+
+
+@pytest.mark.usefixtures("images")
+def test_places_that_do_not_fit_the_image(tmp_path: Path) -> None:
+    section(tmp_path, "B", 1, places=PLACES * 50)
+    with pytest.raises(
+        DataError, match=r"B.h5ad does not fit B.png: no patch of 16 px lies within"
+    ):
+        Spatial(str(tmp_path), **SMALL).items()
+    with pytest.raises(DataError, match=r"200 x 180 px"):
+        Spatial(str(tmp_path), **{**SMALL, "sections": "A+C", "patch": 256}).items()
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"test": "D"}, "has no section 'D'; it has A, B, C"),
+        ({"sections": "A+B"}, "Section C is not one of sections="),
+        ({"test": "A+B+C"}, "All sections of .* are in test"),
+        ({"test": "A", "train": "A+B"}, "give each its own sections"),
+        ({"test": ""}, "give each its own sections"),
+        ({"patch": 0}, "cannot work with patch=0"),
+        ({"genes": 0}, "genes=0"),
+        ({"um_per_px": float("nan")}, "um_per_px=nan"),
+    ],
+)
+def test_options_that_cannot_work(tmp_path: Path, given: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Spatial(str(tmp_path), **{**SMALL, **given}).items()
+
+
+def test_images(tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    source = Spatial(str(tmp_path), **SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert source.read(source.items()[0])["he"].shape == (16, 16, 3)
+    monkeypatch.setattr(sections, "LIMIT", 1000)
+    with pytest.raises(DataError, match=r"A.png has 200 x 180 px, more than 1,000"):
+        Spatial(str(tmp_path), **SMALL).items()
+    monkeypatch.undo()
+    Image.fromarray(images["A"]).save(tmp_path / "A.jpg")
+    with pytest.raises(DataError, match=r"holds A.jpg beside A.png"):
+        Spatial(str(tmp_path), **SMALL).items()
+    (tmp_path / "A.jpg").unlink()
+    whole = (tmp_path / "A.png").read_bytes()
+    (tmp_path / "A.png").write_bytes(whole[: len(whole) // 2])
+    source = Spatial(str(tmp_path), **SMALL)
+    for item in source.items()[:2]:
+        with pytest.raises(DataError, match=r"A.png is truncated or damaged"):
+            source.read(item)
+    (tmp_path / "A.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"A.png is not a jpg, png or tif image"):
+        Spatial(str(tmp_path), **SMALL).items()
+    Image.new("L", (200, 180)).save(tmp_path / "A.png")
+    with pytest.raises(DataError, match=r"A.png is not RGB with 8 bits"):
+        Spatial(str(tmp_path), **SMALL).items()
+    (tmp_path / "A.png").unlink()
+    assert {item.group for item in Spatial(str(tmp_path), **SMALL).items()} == {"B", "C"}
+    with pytest.raises(DataError, match=r"has A.h5ad and no image A.jpg"):
+        Spatial(str(tmp_path), **SMALL, sections="A+B+C").items()
+    with pytest.raises(DataError, match="There is no folder"):
+        Spatial(str(tmp_path / "none"), **SMALL).items()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no section"):
+        Spatial(str(tmp_path / "empty"), **SMALL).items()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "tiff", "jpeg"])
+def test_other_image_files(tmp_path: Path, images: Any, suffix: str) -> None:
+    (tmp_path / "A.png").unlink()
+    Image.fromarray(images["A"]).save(tmp_path / f"A.{suffix}")
+    stored = np.asarray(Image.open(tmp_path / f"A.{suffix}"))
+    source = Spatial(str(tmp_path), **SMALL)
+    np.testing.assert_array_equal(source.read(source.items()[0])["he"], stored[17:33, 22:38])
+
+
+def test_the_real_sections() -> None:
+    if not REAL.exists():
+        pytest.skip(f"{REAL} is not here; it holds breast-cancer sections for development")
+    source = Spatial(str(REAL), test="C5", sections="C2+C5")
+    items = source.items()
+    assert Counter(item.group for item in items) == {"C2": 187, "C5": 181}
+    labels = {group: {i.label for i in items if i.group == group} for group in ("C2", "C5")}
+    assert labels["C2"] == labels["C5"] == {*"0123456", "unlabelled"}
+    assert len(source.gene_names) == 1000
+    read = [source.read(item) for item in items[::20] if item.label != "unlabelled"]
+    for arrays in read:
+        assert arrays["he"].shape == (256, 256, 3)
+        assert (arrays["expression"] > 0).sum() > 50
+    red, green, blue = np.mean([arrays["he"] for arrays in read], axis=(0, 1, 2))
+    assert min(red, blue) > green + 10  # pink and violet
+    assert 60 < green < 225
