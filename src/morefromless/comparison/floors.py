@@ -106,6 +106,8 @@ def _colours(store: Store, seen: str) -> npt.NDArray[np.uint8]:
     """The stored array as the modality leaves it, (N, r, r, 3) uint8 at its own resolution r."""
     how = modality(seen)
     stored = store.array(how.array)
+    if how.vector:
+        return np.zeros((len(stored), 1, 1, 3), np.uint8)  # the majority class looks at nothing
     side = stored.shape[1]
     resolution = how.resolution(side)
     if resolution == side and not how.labels:

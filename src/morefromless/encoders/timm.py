@@ -19,7 +19,8 @@ class Timm(Encoder):
 
     `timm:resnet50`, or just `resnet50`, is random initialisation, as in the paper (2.2).
     `resnet50:pretrained=true` asks timm for its weights, which may download them;
-    `resnet50:weights=/path/to/file.safetensors` loads a local file and never touches the network.
+    `resnet50:weights=/path/to/file.safetensors` loads a local file and never touches the network;
+    of a run's weights.safetensors it takes the encoder of the primary branch.
     Images in [0, 1] are normalised with the mean and standard deviation of timm's configuration
     of the model, averaged where `channels` is not 3. timm's ResNet-50 is v1.5 (stride in the 3 x 3
     convolution); the authors' is Keras' v1 (`docs/architecture.md`, "Departures").
@@ -98,6 +99,7 @@ def _load(network: nn.Module, path: Path, name: str) -> None:
         ) from error
     for wrapper in ("state_dict", "model"):  # how training scripts wrap what they save
         state = state.get(wrapper, state)
+    state = _of_a_run(state)
     known = network.state_dict()
     # A published checkpoint holds its classifier too, which an encoder does not have.
     fitting = {k: v for k, v in state.items() if k in known and v.shape == known[k].shape}
@@ -108,6 +110,16 @@ def _load(network: nn.Module, path: Path, name: str) -> None:
             f"missing or of another shape (first: {missing[0]}); choose the encoder it was made of."
         )
     network.load_state_dict(fitting)
+
+
+def _of_a_run(state: dict[str, Any]) -> dict[str, Any]:
+    """The encoder of the primary branch where these are the weights of a run, else all of them."""
+    for prefix in ("branches.own.shared.", "branches.own.primary.", ""):
+        start = f"{prefix}encoder.network."
+        own = {key.removeprefix(start): state[key] for key in state if key.startswith(start)}
+        if own:
+            return own
+    return state
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,255 @@
+"""Training of branches that differ: frozen, bare, of other architectures, in parts, on vectors."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from morefromless.branches import Branches, plans
+from morefromless.comparison.compare import compare
+from morefromless.data.store import Store
+from morefromless.encoders import Encoder
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.evaluate import evaluate, trained
+from morefromless.evaluation.features import extract
+from morefromless.ingest import ingest
+from morefromless.objectives import Loss, Objective
+from morefromless.options import CompareOptions, PretrainOptions, ProbeOptions, SuperviseOptions
+from morefromless.pairs import modality
+from morefromless.report.figures import write_figures
+from morefromless.report.table import report
+from morefromless.sources.synthetic import Synthetic
+from morefromless.training.pretrain import in_parts, pretrain
+from morefromless.training.supervised import supervise
+from tests.conftest import TINY
+
+PROBE = ProbeOptions(probe_epochs=5, standardise=True)
+HERE = "tests.training.test_pretrain"
+
+
+class Distance(Objective):
+    """What somebody else may write: mean squared distance of two branches, and a spread."""
+
+    def __init__(self, spread: float = 1.0) -> None:
+        super().__init__()
+        self.spread = spread
+
+    def forward(self, embeddings: Any) -> Loss:
+        if len(embeddings) != 2:
+            raise ConfigError(f"Distance compares two branches, not {len(embeddings)}; leave one.")
+        first, second = embeddings
+        near = (first - second).square().mean()
+        wide = sum((1 - z.std(dim=0)).clamp(min=0).mean() for z in embeddings)
+        return Loss(near + self.spread * wide, {"near": near, "wide": torch.as_tensor(wide)})
+
+
+class Plain(Encoder):
+    """An encoder from outside the package, without BatchNorm."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.width = 16
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 16, 5, stride=4), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+class WithExpression(Synthetic):
+    """Synthetic tissue, and a vector of each patch that says which tissue it is, with noise."""
+
+    def read(self, item: Any) -> Any:
+        arrays = super().read(item)
+        rng = np.random.default_rng(int.from_bytes(item.id.encode()[-6:]))
+        place = list(self.datasheet().classes).index(item.label)
+        values = rng.normal(0, 0.3, 12).astype(np.float32)
+        values[place] += 2
+        return {**arrays, "expression": values}
+
+
+@pytest.fixture(scope="module")
+def spots(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("stores") / "spots"
+    source = WithExpression(patches=120, patients=8, size=32)
+    ingest(source, path, progress=False, workers=1)
+    return Store.open(path)
+
+
+@pytest.fixture
+def teacher(tissue: Store, tmp_path: Path) -> Path:
+    """Weights of a short supervised run on whole patches."""
+    options = SuperviseOptions(
+        store=tissue.path, out=tmp_path / "teacher", **{**TINY, "epochs": 1}, primary="full"
+    )
+    supervise(options)
+    return options.out / "weights.safetensors"
+
+
+def test_a_frozen_branch_teaches_and_stays_as_it_was(
+    pretraining: PretrainOptions, tissue: Store, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = 0
+    made = extract
+
+    def counting(*given: Any, **named: Any) -> Tensor:
+        nonlocal runs
+        runs += 1
+        return made(*given, **named)
+
+    monkeypatch.setattr("morefromless.training.pretrain.extract", counting)
+    options = replace(
+        pretraining, privileged_encoder=f"test_resnet:weights={teacher}", freeze=("privileged",)
+    )
+    run = pretrain(options)
+    assert runs == 1
+    before = load_file(teacher)
+    after = {
+        key.removeprefix("branches.own.privileged."): value
+        for key, value in load_file(run.weights_path).items()
+        if key.startswith("branches.own.privileged.encoder.")
+    }
+    assert len(after) > 20
+    for key, value in after.items():  # BatchNorm's statistics among them
+        assert torch.equal(value, before[key]), key
+    teacher.unlink()  # the run stands by itself
+    encoders = trained(run, tissue)
+    kept = np.load(run.path / "features" / "privileged-train.npy")
+    anew = extract(encoders["privileged"][0], tissue, tissue.indices("train"), modality("full"), 32)
+    np.testing.assert_allclose(kept, anew.numpy(), rtol=1e-4, atol=1e-5)
+    assert {result.branch for result in evaluate(run, tissue, PROBE)} == {"primary", "privileged"}
+
+
+def test_a_bare_branch_gives_its_representation(
+    pretraining: PretrainOptions, tissue: Store
+) -> None:
+    width = Branches(plans(pretraining), 8)["primary"].encoder.width
+    run = pretrain(replace(pretraining, bare=("privileged",), width=width))
+    names = list(load_file(run.weights_path))
+    assert not [name for name in names if name.startswith("branches.own.privileged.expander")]
+    assert [name for name in names if name.startswith("branches.own.primary.expander")]
+    assert len(evaluate(run, tissue, PROBE)) == 2
+    with pytest.raises(ConfigError, match=f"give --width {width}"):
+        pretrain(replace(pretraining, bare=("privileged",), out=pretraining.out / "other"))
+
+
+def test_two_architectures_are_rebuilt_from_their_run(
+    pretraining: PretrainOptions, tissue: Store
+) -> None:
+    run = pretrain(replace(pretraining, privileged_encoder="test_vit"))
+    assert (run.options["encoder"], run.options["privileged_encoder"]) == (
+        "test_resnet", "test_vit",
+    )  # fmt: skip
+    found = trained(run, tissue)
+    assert {name: type(one[0].network).__name__ for name, one in found.items()} == {
+        "primary": "ResNet", "privileged": "VisionTransformer",
+    }  # fmt: skip
+
+
+def _gradients(branches: Branches, images: dict[str, Tensor], parts: int) -> dict[str, Tensor]:
+    branches.zero_grad()
+    objective = Distance()
+    loss = objective(list(in_parts(branches, images, parts).values())).total
+    loss.backward()
+    found = {name: p.grad.clone() for name, p in branches.named_parameters() if p.grad is not None}
+    return {"loss": loss.detach(), **found}
+
+
+@pytest.mark.parametrize("parts", [2, 4, 3])
+def test_a_batch_in_parts_has_the_whole_batchs_gradients(
+    pretraining: PretrainOptions, parts: int
+) -> None:
+    """Exactly so without BatchNorm, however the objective mixes the rows; 3 do not divide 16."""
+    torch.manual_seed(0)
+    plain = replace(pretraining, encoder=f"{HERE}:Plain:", bare=("primary", "privileged"))
+    branches = Branches(plans(plain), 16).double()
+    images = {name: torch.rand(16, 3, 32, 32).double() for name in ("primary", "privileged")}
+    whole, cut = _gradients(branches, images, 1), _gradients(branches, images, parts)
+    assert len(whole) == 5
+    for name, value in whole.items():
+        torch.testing.assert_close(cut[name], value, rtol=1e-9, atol=1e-12)
+    each = [  # what adding up the losses of the parts would give is another number
+        _gradients(branches, {n: x[rows] for n, x in images.items()}, 1)["loss"]
+        for rows in torch.arange(16).chunk(parts)
+    ]
+    assert not torch.allclose(torch.stack(each).mean(), whole["loss"])
+
+
+def test_parts_are_an_option_that_batch_norm_is_warned_of(pretraining: PretrainOptions) -> None:
+    run = pretrain(replace(pretraining, accumulate=4, epochs=1))
+    assert run.done
+    assert run.options["accumulate"] == 4
+    with pytest.raises(ConfigError, match="--accumulate 32"):
+        pretrain(replace(pretraining, accumulate=32, out=pretraining.out / "other"))
+
+
+def test_vectors_teach_images(spots: Store, tmp_path: Path) -> None:
+    assert spots.array("expression").shape == (len(spots.table), 12)
+    options = PretrainOptions(
+        store=spots.path, out=tmp_path / "run", primary="full", privileged="vector:12",
+        privileged_encoder="mlp:hidden=32", width=64, **TINY,
+    )  # fmt: skip
+    run = pretrain(options)
+    longer = ProbeOptions(probe_epochs=300, standardise=True)
+    results = {one.branch: one for one in evaluate(run, spots, longer)}
+    assert set(results) == {"primary", "privileged"}
+    assert results["privileged"].scores.accuracy > 0.8  # the vector names its tissue
+
+
+def test_vectors_are_compared_as_images_are(spots: Store, tmp_path: Path) -> None:
+    options = CompareOptions(
+        store=spots.path, out=tmp_path / "compare", primary=("full",), privileged="vector:12",
+        privileged_encoder="mlp", sharing=("independent",), seeds=1, jobs=1, width=32,
+        **{**TINY, "epochs": 1},
+    )  # fmt: skip
+    made = compare(options)
+    assert {row.arm.kind for row in made.rows} == {"asymmetric", "symmetric", "supervised"}
+    assert {floor.name for floor in made.floors} >= {"majority", "mean-rgb", "random encoder"}
+    written = [*report(made).write(options.out, "comparison"), *write_figures(made, options.out)]
+    assert all(path.stat().st_size > 100 for path in written)
+
+
+def test_an_objective_from_outside_trains_probes_and_keeps_its_name(
+    pretraining: PretrainOptions, tissue: Store
+) -> None:
+    run = pretrain(replace(pretraining, objective=f"{HERE}:Distance:spread=0.5", epochs=5))
+    assert run.options["objective"] == f"{HERE}:Distance:spread=0.5"
+    logged = pd.read_csv(run.path / "logs" / "csv" / "version_0" / "metrics.csv")
+    assert {"term/near", "term/wide"} <= set(logged)
+    assert logged["term/near"].notna().any()
+    assert len(evaluate(run, tissue, PROBE)) == 2
+
+
+def test_an_objective_of_two_branches_is_not_given_three(pretraining: PretrainOptions) -> None:
+    options = replace(
+        pretraining, arm="trident", objective=f"{HERE}:Distance:", primary="downsample:4"
+    )
+    with pytest.raises(ConfigError, match="two branches, not 3"):
+        pretrain(options)
+    assert not options.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"batch": 1}, "--batch 1"),
+        ({"freeze": ("privileged",)}, "random weights for ever"),
+        ({"sharing": "shared", "privileged_encoder": "test_vit"}, "two architectures"),
+        ({"encoder": "mlp"}, "does not take images of 32 x 32 px"),
+        ({"encoder": "swin_tiny_patch4_window7_224"}, "does not take images of 32 x 32 px"),
+        ({"privileged": "vector:12"}, "expression"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_runs(
+    pretraining: PretrainOptions, given: dict[str, Any], told: str
+) -> None:
+    with pytest.raises((ConfigError, DataError), match=told):
+        pretrain(replace(pretraining, **given))
+    assert not pretraining.out.exists()
