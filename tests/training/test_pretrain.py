@@ -19,7 +19,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import evaluate, trained
 from morefromless.evaluation.features import extract
 from morefromless.ingest import ingest
-from morefromless.objectives import Loss, Objective
+from morefromless.objectives import Loss, Objective, comparable
 from morefromless.options import CompareOptions, PretrainOptions, ProbeOptions, SuperviseOptions
 from morefromless.pairs import modality
 from morefromless.report.figures import write_figures
@@ -41,9 +41,7 @@ class Distance(Objective):
         self.spread = spread
 
     def forward(self, embeddings: Any) -> Loss:
-        if len(embeddings) != 2:
-            raise ConfigError(f"Distance compares two branches, not {len(embeddings)}; leave one.")
-        first, second = embeddings
+        first, second = comparable(embeddings, "distance", rows=2, branches=2)
         near = (first - second).square().mean()
         wide = sum((1 - z.std(dim=0)).clamp(min=0).mean() for z in embeddings)
         return Loss(near + self.spread * wide, {"near": near, "wide": torch.as_tensor(wide)})
@@ -231,7 +229,7 @@ def test_an_objective_of_two_branches_is_not_given_three(pretraining: PretrainOp
     options = replace(
         pretraining, arm="trident", objective=f"{HERE}:Distance:", primary="downsample:4"
     )
-    with pytest.raises(ConfigError, match="two branches, not 3"):
+    with pytest.raises(ConfigError, match="distance compares 2 branches, not 3"):
         pretrain(options)
     assert not options.out.exists()
 

@@ -35,12 +35,20 @@ class Objective(nn.Module, ABC):
         """
 
 
-def comparable(embeddings: Sequence[Tensor], objective: str, rows: int = 1) -> list[Tensor]:
+def comparable(
+    embeddings: Sequence[Tensor], objective: str, rows: int = 1, branches: int | None = None
+) -> list[Tensor]:
     """The embeddings in float32, or in float64 where one is, after checking their shapes.
 
-    Every objective begins with it: two or more branches, (N, D) each, with N at least `rows`.
-    Raises `ConfigError` in the name of `objective` otherwise.
+    Every objective begins with it: two or more branches, or `branches` of them where the objective
+    is defined for no other number; (N, D) each, with N at least `rows`. Raises `ConfigError` in the
+    name of `objective` otherwise.
     """
+    if branches is not None and len(embeddings) != branches:
+        raise ConfigError(
+            f"{objective} compares {branches} branches, not {len(embeddings)}; choose another arm "
+            "or another objective."
+        )
     if len(embeddings) < 2:
         raise ConfigError(
             f"{objective} compares two or more branches, not {len(embeddings)}; add a modality."

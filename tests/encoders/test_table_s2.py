@@ -1,0 +1,52 @@
+"""The encoders of Table S2 at the paper's input size, and pairs of different ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from morefromless.branches import Branches, build_encoder, plans
+from morefromless.options import PretrainOptions
+
+# Parameters without classifier, moving statistics counted, as Keras Applications counts them;
+# EfficientNetB0 there has 7 more, of the layer that normalises its input. ResNet-50's 23,587,712
+# are another network's (keras-v1).
+ENCODERS = {
+    "resnet50": (2048, 23_561_152),
+    "mobilenetv2_100": (1280, 2_257_984),
+    "efficientnet_b0": (1280, 4_049_571 - 7),
+    "legacy_xception": (2048, 20_861_480),
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_takes_the_papers_images(name: str) -> None:
+    width, parameters = ENCODERS[name]
+    encoder = build_encoder(name).eval()
+    with torch.no_grad():
+        made = encoder(torch.rand(2, 3, 224, 224))
+    assert made.shape == (2, width) == (2, encoder.width)
+    held = encoder.network.state_dict()  # type: ignore[union-attr]
+    counted = [v.numel() for k, v in held.items() if not k.endswith("num_batches_tracked")]
+    assert sum(counted) == parameters
+
+
+@pytest.mark.parametrize(
+    ("encoder", "other", "privileged", "widths"),
+    [
+        ("vit_small_patch16_224", "resnet50", "full", (384, 2048)),
+        ("convnext_atto", "mlp", "vector:50", (320, 256)),
+    ],
+)
+def test_branches_of_two_architectures(
+    encoder: str, other: str, privileged: str, widths: tuple[int, int]
+) -> None:
+    options = PretrainOptions(
+        store=Path(), out=Path(), encoder=encoder, privileged_encoder=other,
+        privileged=privileged, size=64, width=32,
+    )  # fmt: skip
+    branches = Branches(plans(options), options.width)
+    seen = torch.rand(4, 50) if privileged != "full" else torch.rand(4, 3, 64, 64)
+    made = branches({"primary": torch.rand(4, 3, 64, 64), "privileged": seen})
+    assert tuple(made[name][0].shape[1] for name in made) == widths
+    assert {tuple(embedding.shape) for _, embedding in made.values()} == {(4, 32)}
