@@ -1,0 +1,191 @@
+"""Centred kernel alignment (CKA): how alike what two layers say of the same patches is.
+
+Linear kernel throughout. Sources: Kornblith et al. 2019 (biased, of one batch); Song et al. 2012
+and Nguyen et al. 2021, eq. 3 (unbiased, from minibatches: the HSIC of every batch is added up
+before the ratio is taken).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from morefromless.analysis.layers import observed
+from morefromless.errors import ConfigError, DataError
+
+Estimator = Literal["unbiased", "biased"]
+COLUMNS = 8192
+"""Features that are centred and multiplied at a time, so that they stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """CKA between the layers of two networks."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+    """(rows, columns); unbiased values may lie a little below 0 or above 1."""
+
+    @property
+    def diagonal(self) -> npt.NDArray[np.float64]:
+        """Values of layers with the same name in both."""
+        place = {name: index for index, name in enumerate(self.columns)}
+        both = [(row, place[name]) for row, name in enumerate(self.rows) if name in place]
+        return np.array([self.values[pair] for pair in both])
+
+
+def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, bool]:
+    """The centred Gram matrix of one layer, and whether its features vary at all.
+
+    (N, ...) -> (N, N) float64, so that the HSIC of two layers is the sum of the product of two of
+    these, but for a factor that cancels in CKA. Unbiased: U-centred (Székely and Rizzo), which is
+    what Song's estimator amounts to, and N of four or more; biased: centred.
+
+    Features are centred before they are multiplied: a barely trained network's differ so little
+    between patches that a float32 Gram matrix of raw features would cancel to noise. Neither
+    estimator sees the difference, which float32 does. Products are added up in float64.
+    """
+    rows = len(features)
+    flat = features.detach().flatten(1)
+    flat = flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
+    made = torch.zeros(rows, rows, dtype=torch.float64, device=flat.device)
+    offset = torch.zeros((), dtype=torch.float64, device=flat.device)
+    for part in torch.split(flat, COLUMNS, dim=1):
+        mean = part.mean(dim=0)
+        centred = part - mean
+        made += centred @ centred.T
+        offset += mean.square().sum(dtype=torch.float64)
+    spread = made.diagonal().mean()
+    least = (16 * torch.finfo(flat.dtype).eps) ** 2 * offset
+    return _centred(made, estimator), bool(spread > least)
+
+
+def _centred(made: Tensor, estimator: Estimator) -> Tensor:
+    n = len(made)
+    if estimator == "biased":
+        means = made.mean(dim=0)
+        return made - means[:, None] - means[None, :] + means.mean()
+    made.fill_diagonal_(0)
+    sums = made.sum(dim=0)
+    total = sums.sum() / ((n - 1) * (n - 2))
+    made -= (sums[:, None] + sums[None, :]) / (n - 2) - total
+    return made.fill_diagonal_(0)
+
+
+class Cka:
+    """CKA between every layer of every network with every other, batch by batch.
+
+    Gram matrices are made while a network runs, so at most one layer's activations are held
+    beyond what the pass itself needs; what remains of a batch is (layers, N, N) per network, and
+    all pairs of layers follow from one matrix product.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Sequence[str]], estimator: Estimator = "unbiased"
+    ) -> None:
+        if estimator not in get_args(Estimator):
+            raise ConfigError(f"'{estimator}' is no estimator of CKA; give unbiased or biased.")
+        self.layers = {network: tuple(names) for network, names in layers.items()}
+        self.estimator: Estimator = estimator
+        self.batches: list[int] = []
+        self._varies = {
+            (network, name): False for network, names in self.layers.items() for name in names
+        }
+        self._sums: Tensor | None = None
+
+    @torch.no_grad()
+    def add(self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> None:
+        """What each network sees of one batch of patches, the same patches for all.
+
+        Networks run in evaluation mode. Raises `ConfigError` for a batch too small.
+        """
+        made: dict[tuple[str, str], Tensor] = {}
+        for network, names in self.layers.items():
+            training = networks[network].training
+            networks[network].eval()
+
+            def take(name: str, output: Tensor, network: str = network) -> None:
+                made[network, name] = self._gram(network, name, output)
+
+            with observed(networks[network], names, take):
+                networks[network](batch[network])
+            networks[network].train(training)
+            absent = [name for name in names if (network, name) not in made]
+            if absent:
+                raise ConfigError(
+                    f"Layer '{absent[0]}' of {network} does not run when it sees an image; leave "
+                    "it out."
+                )
+        self._add(made)
+
+    def add_features(self, features: Mapping[tuple[str, str], Tensor]) -> None:
+        """One batch of activations (N, ...) by network and layer, where they are there already."""
+        self._add({key: self._gram(*key, features[key]) for key in self._varies})
+
+    def between(self, a: str, b: str) -> Similarity:
+        """CKA of the layers of network `a` with those of `b`.
+
+        Raises `DataError` where a layer says the same of every patch: its CKA is 0 / 0.
+        """
+        if self._sums is None:
+            raise DataError("No batch has been added, so there is no CKA.")
+        for network in (a, b):
+            constant = self.constant(network)
+            if constant:
+                raise DataError(
+                    f"Layer '{constant[0]}' of {network} says the same of every patch, so its CKA "
+                    f"is undefined ({len(constant)} such); leave it out."
+                )
+        keys = list(self._varies)
+        rows = [index for index, (network, _) in enumerate(keys) if network == a]
+        columns = [index for index, (network, _) in enumerate(keys) if network == b]
+        own = self._sums.diagonal().sqrt()
+        values = self._sums[rows][:, columns] / own[rows][:, None] / own[columns][None, :]
+        return Similarity(self.layers[a], self.layers[b], values.cpu().numpy())
+
+    def constant(self, network: str) -> list[str]:
+        """Layers whose features did not vary in any batch."""
+        return [name for name in self.layers[network] if not self._varies[network, name]]
+
+    def _gram(self, network: str, name: str, output: Tensor) -> Tensor:
+        least = 4 if self.estimator == "unbiased" else 2
+        if len(output) < least:
+            raise ConfigError(
+                f"{self.estimator} CKA needs batches of {least} patches or more, not {len(output)}."
+            )
+        centred, varies = gram(output, self.estimator)
+        self._varies[network, name] |= varies
+        return centred
+
+    def _add(self, made: Mapping[tuple[str, str], Tensor]) -> None:
+        if self.estimator == "biased" and self.batches:
+            raise ConfigError("biased CKA is of one batch of all patches; give no second one.")
+        stacked = torch.stack([made[key].flatten() for key in self._varies])
+        size = made[next(iter(self._varies))].shape[0]
+        self.batches.append(size)
+        # n (n - 3), or its square (n - 1)^2, makes these the HSIC itself; of batches of one size
+        # it cancels, and of a smaller last one it gives each batch the same weight.
+        scale = size * (size - 3) if self.estimator == "unbiased" else (size - 1) ** 2
+        products = (stacked @ stacked.T) / scale
+        self._sums = products if self._sums is None else self._sums + products
+
+    @property
+    def hsic(self) -> npt.NDArray[np.float64]:
+        """HSIC added up over the batches, of all layers in the order of `layers`."""
+        assert self._sums is not None
+        return self._sums.cpu().numpy()
+
+
+def cka(x: Tensor, y: Tensor, estimator: Estimator = "unbiased") -> float:
+    """CKA of two layers' features of the same patches, (N, ...) each, as one batch.
+
+    Raises `DataError` where one of them says the same of every patch.
+    """
+    made = Cka({"x": ["x"], "y": ["y"]}, estimator)
+    made.add_features({("x", "x"): x, ("y", "y"): y})
+    return float(made.between("x", "y").values[0, 0])

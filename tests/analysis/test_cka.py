@@ -1,0 +1,234 @@
+"""CKA against the reference implementations, its invariances, and real networks."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from morefromless.analysis.cka import Cka, cka, gram
+from morefromless.analysis.layers import blocks, chosen, convolutions, first_of_stages, in_order
+from morefromless.errors import ConfigError, DataError
+from tests.conformance import Case, cases
+
+ALL = cases("cka")
+PAIRS = [case for case in ALL if case.entry["kind"] in ("pair", "pair_scaled")]
+MINIBATCHES = [case for case in ALL if case.entry["kind"] == "minibatch"]
+PRECISIONS = {"f64": torch.float64, "f32": torch.float32}
+
+
+def inputs(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.asarray(x)).to(dtype) for name, x in case.inputs.items()}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("case", PAIRS, ids=str)
+def test_agrees_with_the_references(case: Case, precision: str) -> None:
+    given = inputs(case, PRECISIONS[precision])
+    x, y = given["x"], given["y"] * case.params.get("scale_y", 1.0)
+    made = {
+        "linear_cka": cka(x, y, "biased"),
+        "debiased_cka": cka(x, y),
+        "unbiased_cka": cka(x, y),
+        "minibatch_cka_one_batch": cka(x, y),
+    }
+    both = Cka({"x": ["x"], "y": ["y"]})
+    both.add_features({("x", "x"): x, ("y", "y"): y})
+    made |= {"hsic1_xx": both.hsic[0, 0], "hsic1_xy": both.hsic[0, 1], "hsic1_yy": both.hsic[1, 1]}
+    names = case.names()
+    assert {name.rpartition(".")[2] for name in names} <= set(made)
+    for name in names:
+        case.close(made[name.rpartition(".")[2]], name, precision)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("case", MINIBATCHES, ids=str)
+def test_minibatches_agree_with_the_references(case: Case, precision: str) -> None:
+    given = inputs(case, PRECISIONS[precision])
+    sizes = [int(size) for size in given.pop("batch_sizes").tolist()]
+    layers = {m: sorted(k for k in given if k.startswith(m)) for m in ("m1", "m2")}
+    batched = {name: x.split(sizes) for name, x in given.items()}
+    added, whole = Cka(layers), Cka(layers, "biased")
+    single = Cka(layers)
+    per_batch = []
+    for number in range(len(sizes)):
+        features = {(m, k): batched[k][number] for m, names in layers.items() for k in names}
+        added.add_features(features)
+        one = Cka(layers)
+        one.add_features(features)
+        half = len(layers["m1"])
+        hsic, own = one.hsic, np.diag(one.hsic)
+        per_batch.append(
+            np.stack(
+                np.broadcast_arrays(own[:half, None], hsic[:half, half:], own[None, half:]), axis=-1
+            )
+        )
+    everything = {(m, k): given[k] for m, names in layers.items() for k in names}
+    whole.add_features(everything)
+    single.add_features(everything)
+    made = {
+        "minibatch_cka": added.between("m1", "m2").values,
+        "hsic1_per_batch": np.stack(per_batch),
+        "full_batch_linear_cka": whole.between("m1", "m2").values,
+        "full_batch_debiased_cka": single.between("m1", "m2").values,
+    }
+    for name in case.names():
+        case.close(made[name.rpartition(".")[2]], name, precision)
+
+
+@pytest.mark.parametrize("estimator", ["unbiased", "biased"])
+def test_features_that_do_not_vary_are_refused(estimator: str) -> None:
+    for constant in (torch.full((9, 5), 0.1), torch.zeros(9, 5), torch.randn(1, 5).expand(9, 5)):
+        with pytest.raises(DataError, match="Layer 'x' of x says the same of every patch"):
+            cka(constant, torch.randn(9, 4), estimator)  # type: ignore[arg-type]
+
+
+def test_invariances() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(20, 6).double(), torch.randn(20, 9).double()
+    rotation = torch.linalg.qr(torch.randn(6, 6).double())[0]
+    for estimator in ("unbiased", "biased"):
+        value = cka(x, y, estimator)  # type: ignore[arg-type]
+        same = pytest.approx(value, rel=1e-10)
+        assert cka(x @ rotation, y, estimator) == same  # type: ignore[arg-type]
+        assert cka(-3.7 * x, y, estimator) == same  # type: ignore[arg-type]
+        assert cka(x + 100, y, estimator) == same  # type: ignore[arg-type]
+        assert cka(y, x, estimator) == same  # type: ignore[arg-type]
+        assert cka(x, x, estimator) == pytest.approx(1, rel=1e-12)  # type: ignore[arg-type]
+        assert cka(x @ torch.randn(6, 6).double(), y, estimator) != same  # type: ignore[arg-type]
+
+
+def test_chunks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = torch.randn(12, 7, 5, 5)
+    whole, _ = gram(features.double())
+    monkeypatch.setattr("morefromless.analysis.cka.COLUMNS", 11)
+    parts, _ = gram(features)
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-4)
+
+
+def test_small_differences_survive_float32() -> None:
+    """A barely trained network: what patches differ by is a ten-thousandth of what they share."""
+    torch.manual_seed(1)
+    shared, x, y = torch.randn(300).double() * 10, torch.randn(40, 300), torch.randn(40, 300)
+    mixed = (x + y).double() * 1e-3
+    a, b = shared + x.double() * 1e-3, shared + mixed
+    exact = cka(a, b)
+    assert cka(a.float(), b.float()) == pytest.approx(exact, rel=2e-3)
+    raw = a.float() @ a.float().T  # what centring a float32 Gram matrix afterwards would give
+    naive, _ = torch.linalg.eigh(raw - raw.mean(0) - raw.mean(1)[:, None] + raw.mean())
+    true, _ = torch.linalg.eigh((a - a.mean(0)) @ (a - a.mean(0)).T)
+    assert (naive.double() - true).abs().max() > 0.1 * true.max()
+
+
+def test_estimates_from_batches_of_different_sizes_agree() -> None:
+    """Unbiased: 64, 128 and 256 patches a batch estimate the same number; biased they do not."""
+    torch.manual_seed(2)
+    common = torch.randn(1024, 10)
+    x = torch.cat([common, 0.5 * torch.randn(1024, 300)], dim=1)
+    y = torch.cat([common, 0.5 * torch.randn(1024, 300)], dim=1)
+    unbiased, biased = {}, {}
+    for size in (64, 128, 256):
+        added = Cka({"x": ["x"], "y": ["y"]})
+        for a, b in zip(x.split(size), y.split(size), strict=True):
+            added.add_features({("x", "x"): a, ("y", "y"): b})
+        unbiased[size] = added.between("x", "y").values[0, 0]
+        biased[size] = np.mean(
+            [cka(a, b, "biased") for a, b in zip(x.split(size), y.split(size), strict=True)]
+        )
+    assert max(unbiased.values()) - min(unbiased.values()) < 0.01
+    assert max(biased.values()) - min(biased.values()) > 0.05
+
+
+def _networks() -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    return {"a": timm.create_model("test_resnet", num_classes=0),
+            "b": timm.create_model("test_vit", num_classes=0, dynamic_img_size=True)}  # fmt: skip
+
+
+def test_networks_of_different_depth_and_kind() -> None:
+    networks = _networks()
+    layers = {name: chosen(network) for name, network in networks.items()}
+    assert len(layers["a"]) == len(convolutions(networks["a"])) > 10
+    assert layers["b"] == blocks(networks["b"])
+    images = [torch.rand(8, 3, 32, 32) for _ in range(3)]
+    made = Cka(layers)
+    kept: dict[tuple[str, str], list[Tensor]] = {}
+    for batch in images:
+        made.add(networks, dict.fromkeys(networks, batch))
+        for name, network in networks.items():
+            network.eval()
+            for layer in layers[name]:
+                part = network.get_submodule(layer)
+                handle = part.register_forward_hook(
+                    lambda *given, key=(name, layer): kept.setdefault(key, []).append(
+                        given[2].clone()
+                    )
+                )
+                with torch.no_grad():
+                    network(batch)
+                handle.remove()
+    apart = Cka(layers)
+    for number in range(3):
+        apart.add_features({key: outputs[number].double() for key, outputs in kept.items()})
+    np.testing.assert_allclose(
+        made.between("a", "b").values, apart.between("a", "b").values, rtol=1e-3, atol=1e-4
+    )
+    itself = made.between("a", "a")
+    np.testing.assert_allclose(itself.diagonal, 1, rtol=1e-9)
+    np.testing.assert_allclose(itself.values, itself.values.T, rtol=1e-9)
+    np.testing.assert_allclose(made.between("b", "a").values, made.between("a", "b").values.T)
+
+
+def test_evaluation_mode_is_for_the_while_only() -> None:
+    networks = _networks()
+    networks["a"].train()
+    before = {k: v.clone() for k, v in networks["a"].state_dict().items()}
+    made = Cka({"a": chosen(networks["a"])[:1], "b": ["blocks.0"]})
+    made.add(networks, dict.fromkeys(networks, torch.rand(5, 3, 32, 32)))
+    assert networks["a"].training
+    for key, value in networks["a"].state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_bad_input_is_one_sentence() -> None:
+    network = timm.create_model("test_resnet", num_classes=0)
+    with pytest.raises(
+        ConfigError, match=r"no layer 'layer1.0.conv'; did you mean .*layer1.0.conv1"
+    ):
+        chosen(network, ["layer1.0.conv"])
+    with pytest.raises(ConfigError, match="no estimator"):
+        Cka({}, "debiased")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="batches of 4 patches or more, not 3"):
+        cka(torch.randn(3, 5), torch.randn(3, 5))
+    made = Cka({"x": ["x"]}, "biased")
+    made.add_features({("x", "x"): torch.randn(5, 2)})
+    with pytest.raises(ConfigError, match="one batch of all patches"):
+        made.add_features({("x", "x"): torch.randn(5, 2)})
+    with pytest.raises(DataError, match="No batch"):
+        Cka({"x": ["x"]}).between("x", "x")
+    with pytest.raises(ConfigError, match="no blocks"):
+        chosen(nn.Linear(2, 2), "blocks")
+    with pytest.raises(ConfigError, match="GradCAM needs feature maps"):
+        first_of_stages(timm.create_model("test_vit", num_classes=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "count"),
+    [
+        ("resnet50", ["conv1", *[f"layer{k}.0.conv1" for k in range(1, 5)]], 53),
+        ("mobilenetv2_100", None, 52),
+        ("legacy_xception", None, None),
+        ("convnext_atto", None, None),
+    ],
+)
+def test_layers_of_known_networks(name: str, stages: list[str] | None, count: int | None) -> None:
+    network = timm.create_model(name, num_classes=0)
+    every = convolutions(network)
+    if count:
+        assert len(every) == count
+    found = first_of_stages(network)
+    assert found[0] == every[0]
+    if stages:
+        assert found == stages
+    assert 2 <= len(found) <= 13
+    assert set(in_order(network, every, torch.rand(2, 3, 64, 64))) == set(every)
