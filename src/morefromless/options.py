@@ -36,8 +36,9 @@ class IngestOptions:
     """What is decoded, where to, and how it is split."""
 
     source: Positional[str]
-    """A folder of class folders or of NCT-CRC-HE-like names, a MedMNIST-style .npz file,
-    consep:FOLDER, pannuke:FOLDER, conic:FOLDER, or
+    """A folder of class folders or of NCT-CRC-HE-like names, a MedMNIST-style .npz file, a table of
+    your own pairs (.csv or .parquet; docs/how-to/bring-your-own-pairs.md), consep:FOLDER,
+    pannuke:FOLDER, conic:FOLDER, spatial:FOLDER,test=SECTION (H&E and gene expression), or
     synthetic[:patches=900,patients=30,size=64,seed=0,control=none|positive|negative]."""
     store: Positional[Path]
     """Folder to write; it appears whole, when all is decoded, or not at all."""
@@ -153,8 +154,9 @@ class Recipe:
     size: int = 224
     """Side in px of the images that the encoder sees."""
     encoder: str = "resnet50"
-    """A timm name: resnet18, vit_small_patch16_224 ... Append :pretrained=true for timm's weights
-    or :weights=FILE for a local file."""
+    """A timm name (resnet18, vit_small_patch16_224 ...), keras-v1 (the authors' ResNet-50), mlp for
+    vectors, or a class of yours as package.module:Class. Append :pretrained=true for timm's weights
+    or :weights=FILE for a local file, which may be a run's weights.safetensors."""
     views: str = "table-s1"
     """Augmentations: table-s1 (the paper's list in sound units), authors (what the published code
     does), plain (none)."""
@@ -199,7 +201,7 @@ class TrainingOptions(Recipe):
     out: Path
     """Folder of the run. A run that was interrupted there goes on; one that is done is kept."""
     primary: str = "downsample:7"
-    """Modality that is present at inference: downsample:7, full, full:ARRAY, nuclei,
+    """Modality that is present at inference: downsample:7, full, full:ARRAY, vector:LENGTH, nuclei,
     nuclei:palette=levels|raw|one-hot|colour,types=6 ..."""
     task: str = "tissue"
     """What is predicted of a patch: tissue, or cell[:by=number|area,ties=first|lowest,
