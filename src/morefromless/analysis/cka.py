@@ -51,6 +51,8 @@ def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, b
     estimator sees the difference, which float32 does. Products are added up in float64.
     """
     rows = len(features)
+    if features.ndim == 4 and features.is_contiguous(memory_format=torch.channels_last):
+        features = features.permute(0, 2, 3, 1)  # their order says nothing, and this is no copy
     flat = features.detach().flatten(1)
     flat = flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
     made = torch.zeros(rows, rows, dtype=torch.float64, device=flat.device)

@@ -1,0 +1,101 @@
+"""GradCAM: where in a patch an encoder and its probe find what they say of it.
+
+Selvaraju et al. 2017, through captum. The paper's Fig. 3 and S5 show it; the authors' code of it is
+not published, nor whether they took the logit or the probability.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+from captum.attr import LayerGradCam
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from morefromless.analysis.layers import chosen
+from morefromless.errors import ConfigError
+from morefromless.evaluation.probes import LinearProbe
+
+Score = Literal["logit", "probability"]
+
+
+class Classifier(nn.Module):
+    """A frozen encoder and the probe, or the head, that was fitted to its representations."""
+
+    def __init__(self, encoder: nn.Module, probe: LinearProbe) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("weight", probe.weight)
+        self.register_buffer("bias", probe.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, S, S) in [0, 1] -> logits (B, classes)."""
+        return F.linear(self.encoder(images), self.get_buffer("weight"), self.get_buffer("bias"))
+
+
+def gradcam(
+    classifier: nn.Module,
+    images: Tensor,
+    layers: Sequence[str],
+    targets: Tensor | None = None,
+    score: Score = "logit",
+) -> dict[str, Tensor]:
+    """Maps (B, h, w) of each layer at its own resolution, as they come: negative values too.
+
+    A map is the layer's channels, weighted by the mean gradient of the score of class `targets[i]`
+    (B,), by default the class that the classifier gives patch i. `relu` and `scaled` make of it
+    what is shown. Raises `ConfigError` for a layer that is not there or gives no feature maps.
+    """
+    if score not in get_args(Score):
+        raise ConfigError(f"'{score}' is no score of GradCAM; give logit or probability.")
+    names = chosen(classifier, list(layers))
+
+    def scores(given: Tensor) -> Tensor:
+        logits: Tensor = classifier(given)
+        return logits.softmax(dim=1) if score == "probability" else logits
+
+    made = {}
+    training = classifier.training
+    classifier.eval()
+    if targets is None:
+        with torch.no_grad():
+            targets = classifier(images).argmax(dim=1)
+    with out_of_place(classifier):
+        for name in names:
+            attribution = LayerGradCam(scores, classifier.get_submodule(name)).attribute(
+                images, target=targets, relu_attributions=False
+            )
+            if not isinstance(attribution, Tensor) or attribution.ndim != 4:
+                raise ConfigError(
+                    f"Layer '{name}' gives no feature maps, so GradCAM has nothing to show of it; "
+                    "name a convolution."
+                )
+            made[name] = attribution.detach().squeeze(1)
+    classifier.train(training)
+    return made
+
+
+def scaled(maps: Tensor, size: int | None = None) -> Tensor:
+    """What supports the class, each patch's largest value 1: (B, h, w) in [0, 1].
+
+    Where nothing does, the map stays zero. With `size` it is brought to (B, size, size).
+    """
+    kept = maps.clamp(min=0)
+    if size is not None:
+        kept = F.interpolate(kept[:, None], size=(size, size), mode="bilinear")[:, 0]
+    largest = kept.amax(dim=(1, 2), keepdim=True)
+    return kept / torch.where(largest > 0, largest, 1)
+
+
+@contextmanager
+def out_of_place(network: nn.Module) -> Iterator[None]:
+    """While it is open, no layer overwrites its input, which GradCAM has yet to read."""
+    changed = [part for part in network.modules() if getattr(part, "inplace", False) is True]
+    for part in changed:
+        part.inplace = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for part in changed:
+            part.inplace = True  # type: ignore[assignment]

@@ -1,0 +1,125 @@
+"""GradCAM against the definition by autograd, and against other implementations."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from morefromless.analysis.gradcam import Classifier, gradcam, scaled
+from morefromless.analysis.layers import first_of_stages
+from morefromless.errors import ConfigError
+from morefromless.evaluation.probes import LinearProbe
+from tests.conformance import Case, cases
+
+ALL = cases("gradcam")
+PRECISIONS = {"f64": torch.float64, "f32": torch.float32}
+
+
+class Squeeze(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean(dim=(2, 3))
+
+
+def network(case: Case, dtype: torch.dtype) -> nn.Module:
+    """The reference's small net, with its weights."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    channels = 3
+    for layer in case.params["architecture"]:
+        made: nn.Module
+        kind = layer["op"]
+        if kind == "conv2d":
+            made = nn.Conv2d(channels, layer["out"], layer["kernel"], layer["stride"],
+                             layer["padding"])  # fmt: skip
+            channels = layer["out"]
+        elif kind == "batchnorm2d_eval":
+            made = nn.BatchNorm2d(channels, eps=layer["eps"])
+        elif kind == "maxpool2d":
+            made = nn.MaxPool2d(layer["kernel"], layer["stride"])
+        else:
+            simple: dict[str, Any] = {"relu": lambda: nn.ReLU(inplace=True),
+                                      "global_avg_pool": Squeeze}  # fmt: skip
+            made = nn.Linear(channels, layer["out"]) if kind == "linear" else simple[kind]()
+        parts[layer["name"]] = made
+    whole = nn.Sequential(parts).to(dtype).eval()
+    weights = {k: torch.from_numpy(np.asarray(v)).to(dtype) for k, v in case.inputs.items()
+               if "." in k}  # fmt: skip
+    missing = whole.load_state_dict(weights, strict=False)
+    assert not missing.unexpected_keys
+    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
+    return whole
+
+
+def given(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    rest = {k: torch.from_numpy(np.asarray(v)) for k, v in case.inputs.items() if "." not in k}
+    images = next(v for v in rest.values() if v.ndim == 4).to(dtype)
+    targets = next(v for v in rest.values() if v.ndim == 1).long()
+    return images, targets
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_agrees_with_the_references(case: Case, precision: str) -> None:
+    dtype = PRECISIONS[precision]
+    net, (images, targets) = network(case, dtype), given(case, dtype)
+    layers = case.params["target_layers"]
+    found = {
+        "logit": gradcam(net, images, layers, targets),
+        "prob": gradcam(net, images, layers, targets, "probability"),
+    }
+    checked = 0
+    for name in case.names():
+        parts = name.split(".")
+        if len(parts) != 4 or parts[3] == "weights":
+            continue  # logits; weights stay inside captum, and the maps follow from them
+        maps = found[parts[1]][parts[2]]
+        shown = maps.clamp(min=0)
+        lowest = shown.amin(dim=(1, 2), keepdim=True)
+        minmax = (shown - lowest) / (1e-7 + (shown - lowest).amax(dim=(1, 2), keepdim=True))
+        made = {"cam": maps, "relu": shown, "norm_max": scaled(maps), "norm_minmax": minmax}
+        case.close(made[parts[3]].numpy(), name, precision)
+        checked += 1
+    assert checked >= 3 * len(layers)
+
+
+def test_an_encoder_and_its_probe() -> None:
+    """By default the class is the prediction; weights and mode stay as they were."""
+    torch.manual_seed(0)
+    encoder = timm.create_model("test_resnet", num_classes=0).requires_grad_(False)
+    encoder.train()
+    width = encoder.num_features
+    classifier = Classifier(encoder, LinearProbe(torch.randn(3, width), torch.zeros(3)))
+    before = {k: v.clone() for k, v in classifier.state_dict().items()}
+    images = torch.rand(4, 3, 64, 64)
+    layers = [f"encoder.{name}" for name in first_of_stages(encoder)]
+    maps = gradcam(classifier, images, layers)
+    classifier.eval()
+    same = gradcam(classifier, images, layers, classifier(images).argmax(dim=1))
+    assert list(maps) == layers
+    for name in layers:
+        torch.testing.assert_close(maps[name], same[name])
+        shown = scaled(maps[name], 64)
+        assert shown.shape == (4, 64, 64)
+        assert shown.min() >= 0
+        assert shown.max() <= 1
+    assert encoder.get_submodule("act1" if hasattr(encoder, "act1") else "").inplace is True
+    for key, value in classifier.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+def test_nothing_that_supports_the_class_is_a_map_of_zeros() -> None:
+    assert torch.equal(scaled(-torch.rand(2, 3, 3)), torch.zeros(2, 3, 3))
+
+
+def test_bad_input_is_one_sentence() -> None:
+    net = timm.create_model("test_vit", num_classes=3)
+    images = torch.rand(2, 3, *net.pretrained_cfg["input_size"][1:])
+    with pytest.raises(ConfigError, match="gives no feature maps"):
+        gradcam(net, images, ["blocks.0"])
+    with pytest.raises(ConfigError, match=r"no layer 'block.0'; did you mean .*blocks.0"):
+        gradcam(net, images, ["block.0"])
+    with pytest.raises(ConfigError, match="no score of GradCAM"):
+        gradcam(net, images, ["blocks.0"], score="softmax")  # type: ignore[arg-type]
