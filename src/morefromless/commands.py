@@ -101,7 +101,10 @@ def supervise(options: SuperviseOptions) -> None:
 
 
 def _trained(path: Path) -> None:
-    print(f"Trained; the weights are in {path}. Evaluate them with: mfl probe {path}")
+    from pytorch_lightning.utilities import rank_zero_only
+
+    # Every process of several devices comes by here.
+    rank_zero_only(print)(f"Trained; the weights are in {path}. Evaluate them: mfl probe {path}")
 
 
 def probe(options: ProbeRunOptions) -> None:

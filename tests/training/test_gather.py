@@ -1,7 +1,7 @@
 """A batch split over two processes has the loss and the gradients of the whole batch in one.
 
-Two real processes talk through gloo on the CPU. SyncBatchNorm, which would go beside `gather` on
-GPUs, has no CPU implementation and is not part of this test.
+Two real processes talk through gloo on the CPU: first two linear branches, then real ones, a ResNet
+and an EfficientNet with their expanders, whose BatchNorms are synchronised.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from morefromless.branches import Branches, plans
 from morefromless.errors import TrainingError
 from morefromless.objectives import Objective
 from morefromless.objectives.barlow_twins import BarlowTwins
@@ -21,7 +22,9 @@ from morefromless.objectives.clip import Clip
 from morefromless.objectives.simclr import SimCLR
 from morefromless.objectives.vicreg import VICReg
 from morefromless.objectives.vse import Vse
+from morefromless.options import PretrainOptions
 from morefromless.training.gather import gather
+from morefromless.training.synchronise import synchronise
 
 PROCESSES = 2
 OBJECTIVES: dict[str, Objective] = {
@@ -52,8 +55,30 @@ class Pair(nn.Module):
         return [self.first(images[:, 0]), self.second(images[:, 1])]
 
 
+class RealPair(nn.Module):
+    """The branches that are trained, with BatchNorm in encoders and expanders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        options = PretrainOptions(store=Path(), out=Path(), encoder="test_resnet", size=32,
+                                  privileged_encoder="test_efficientnet")  # fmt: skip
+        self.branches = Branches(plans(options), 16).double()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        seen = {"primary": images[:, 0], "privileged": images[:, 1]}
+        return [z for _, z in self.branches(seen).values()]
+
+
 def batch() -> Tensor:
     return torch.randn(8, 2, 6, generator=torch.Generator().manual_seed(2)).double()
+
+
+def patches() -> Tensor:
+    """Half of them bright, and all of those on the second process."""
+    drawn = torch.rand(8, 2, 3, 32, 32, generator=torch.Generator().manual_seed(4)).double()
+    drawn[:4] *= 0.3
+    return drawn
 
 
 def step(model: nn.Module, images: Tensor, objective: Objective) -> dict[str, Tensor]:
@@ -64,7 +89,8 @@ def step(model: nn.Module, images: Tensor, objective: Objective) -> dict[str, Te
         for name, parameter in model.named_parameters()
         if parameter.grad is not None
     }
-    return {"loss": loss.total.detach(), **gradients}
+    buffers = {name.removeprefix("module."): b.clone() for name, b in model.named_buffers()}
+    return {"loss": loss.total.detach(), **gradients, **buffers}
 
 
 def process(rank: int, folder: Path) -> None:
@@ -77,6 +103,10 @@ def process(rank: int, folder: Path) -> None:
         name: step(DistributedDataParallel(Pair()), own, objective)
         for name, objective in OBJECTIVES.items()
     }
+    mine = patches().chunk(PROCESSES)[rank]
+    for name, objective in OBJECTIVES.items():
+        model = DistributedDataParallel(synchronise(RealPair(), "cpu"))
+        found[f"real {name}"] = step(model, mine, objective)
     found["rows"] = gather(own)
     found["bfloat16"] = gather(own.bfloat16())
     try:
@@ -106,6 +136,44 @@ def test_gradients_are_those_of_the_whole_batch(name: str, found: list[dict[str,
             torch.testing.assert_close(of_one_process[name][key], value, rtol=1e-6, atol=1e-12)
     # The comparison means something only where the mean of the halves is another number.
     assert not torch.allclose((halves[0]["loss"] + halves[1]["loss"]) / 2, expected["loss"])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_batch_norm_does_not_tell_one_process_from_two(
+    name: str, found: list[dict[str, Any]]
+) -> None:
+    """Loss, gradients, and the running averages that the trained encoder is used with."""
+    expected = step(RealPair(), patches(), OBJECTIVES[name])
+    assert sum("running_var" in key for key in expected) > 20
+    for of_one_process in found:
+        assert of_one_process[f"real {name}"].keys() == expected.keys()
+        for key, value in expected.items():
+            # A bias before a BatchNorm has no gradient but rounding, hence the absolute bound.
+            torch.testing.assert_close(
+                of_one_process[f"real {name}"][key], value, rtol=1e-5, atol=1e-10,
+                msg=lambda said, key=key: f"{key}: {said}",
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoder", ["test_resnet", "test_efficientnet"])
+def test_one_process_gains_nothing_and_loses_nothing(encoder: str) -> None:
+    """Training and evaluation, and the names of the weights; alone, and beside autocast."""
+    torch.manual_seed(5)
+    options = PretrainOptions(store=Path(), out=Path(), encoder=encoder, size=32)
+    plain, synchronised = Branches(plans(options), 16), Branches(plans(options), 16)
+    synchronised.load_state_dict(plain.state_dict())
+    synchronise(synchronised, "cpu")
+    assert list(plain.state_dict()) == list(synchronised.state_dict())
+    images = {name: torch.rand(6, 3, 32, 32) for name in plain.names}
+    for mode in (True, False):
+        plain.train(mode)
+        synchronised.train(mode)
+        for (_, a), (_, b) in zip(
+            plain(images).values(), synchronised(images).values(), strict=True
+        ):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert all(z.isfinite().all() for _, z in synchronised(images).values())
 
 
 def test_rows_come_in_rank_order(found: list[dict[str, Any]]) -> None:

@@ -17,11 +17,27 @@ def gather(embeddings: Tensor) -> Tensor:
     had with the whole batch. Every process must call it with the same number of rows; raises
     `TrainingError` on all of them otherwise.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not _several():
         return embeddings
     _check_rows(embeddings)
     gathered: Tensor = _Gather.apply(embeddings.contiguous())  # type: ignore[no-untyped-call]
     return gathered
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum of all processes' `values`, of the same shape; themselves on one process.
+
+    Differentiable: what every process makes of the sum counts. Beside `gather`, whose gradients
+    carry the process count already, parameters then get one process's gradients as well.
+    """
+    if not _several():
+        return values
+    made: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class _Gather(torch.autograd.Function):
@@ -46,6 +62,24 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         own: Tensor = gradients[0].chunk(ctx.count)[ctx.rank] * ctx.count
         return own
+
+
+class _Sum(torch.autograd.Function):
+    """An all-reduce, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        del ctx
+        made = values.clone()
+        dist.all_reduce(made)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        del ctx
+        made = gradients[0].contiguous().clone()
+        dist.all_reduce(made)
+        return made
 
 
 def _check_rows(embeddings: Tensor) -> None:

@@ -20,6 +20,7 @@ from morefromless.training.curve import Curve
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.progress import Progress
 from morefromless.training.schedule import scheduler, warmup_length
+from morefromless.training.synchronise import synchronise
 
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -77,6 +78,9 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
     options, steps = learner.options, learner.steps
     _quiet()
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if options.devices > 1:
+        gpu = options.device != "cpu" and torch.cuda.is_available()
+        synchronise(learner.network, "cuda" if gpu else "cpu")
     logs = run.path / "logs"
     progress = Progress(steps.total, label)
     callbacks: list[Callback] = [
@@ -105,7 +109,6 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        sync_batchnorm=options.devices > 1 and torch.cuda.is_available(),
         num_sanity_val_steps=0,
     )
     steps.start = lambda: trainer.global_step

@@ -1,0 +1,78 @@
+"""BatchNorm over all processes, so that each normalises as one process would the whole batch."""
+
+import torch
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from morefromless.training.gather import summed
+
+
+def synchronise(network: nn.Module, device: str) -> nn.Module:
+    """`network` with its BatchNorms synchronised; parameters, buffers and their names stay.
+
+    On GPUs by PyTorch's SyncBatchNorm, put in by timm, which keeps the activation that timm's own
+    BatchNorm carries along (PyTorch's and Lightning's way of putting it in loses that). PyTorch's
+    refuses tensors on the CPU, hence the class below.
+    """
+    if device == "cuda":
+        converted: nn.Module = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return converted
+    if isinstance(network, _BatchNorm):
+        return CpuSyncBatchNorm(network)
+    for name, part in network.named_children():
+        setattr(network, name, synchronise(part, device))
+    return network
+
+
+class CpuSyncBatchNorm(nn.Module):
+    """A BatchNorm whose mean and variance, in training, are those of all processes' rows."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__()
+        self.weight, self.bias = norm.weight, norm.bias
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            self.register_buffer(name, getattr(norm, name))
+        self.momentum, self.eps = norm.momentum, norm.eps
+        # timm's BatchNormAct2d goes on to these two
+        self.drop, self.act = (getattr(norm, name, nn.Identity()) for name in ("drop", "act"))
+        self.train(norm.training)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, C, ...) -> the same shape."""
+        if self.training:
+            mean, variance = self._statistics(values)
+        else:
+            mean, variance = self.running_mean, self.running_var
+        scale = torch.rsqrt(variance + self.eps)
+        if self.weight is not None:
+            scale = scale * self.weight
+        made = (values - _along(mean, values)) * _along(scale, values)
+        if self.bias is not None:
+            made = made + _along(self.bias, values)
+        activated: Tensor = self.act(self.drop(made.to(values.dtype)))
+        return activated
+
+    def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of each channel over all processes, in 32 bits or more."""
+        values = values.to(torch.promote_types(values.dtype, torch.float32))
+        over = [0, *range(2, values.ndim)]
+        count = summed(values.new_tensor(values.numel() // values.shape[1]))
+        mean = summed(values.sum(over)) / count
+        variance = summed((values - _along(mean, values)).square().sum(over)) / count
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            share = self.momentum or 1 / float(self.num_batches_tracked)
+            self.running_mean.lerp_(mean.to(self.running_mean), share)
+            unbiased = variance * count / (count - 1)
+            self.running_var.lerp_(unbiased.to(self.running_var), share)
+        return mean, variance
+
+
+def _along(channels: Tensor, values: Tensor) -> Tensor:
+    """(C,) in the shape that is broadcast over (N, C, ...)."""
+    return channels.view(1, -1, *[1] * (values.ndim - 2))
