@@ -62,6 +62,22 @@ def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
         build_encoder(f"test_resnet:weights={path}")
 
 
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (torch.zeros(3), "cannot be read as weights"),
+        ({"state_dict": [1, 2]}, "cannot be read as weights"),
+        ({"conv1.weight": 3}, "is not a checkpoint of 'test_resnet'"),
+    ],
+)
+def test_a_pytorch_file_of_something_else_is_refused(
+    tmp_path: Path, held: object, message: str
+) -> None:
+    torch.save(held, tmp_path / "x.pth")
+    with pytest.raises(ConfigError, match=message):
+        build_encoder(f"test_resnet:weights={tmp_path / 'x.pth'}")
+
+
 class _Trap:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (eval, ("__import__('pathlib').Path('sprung').touch()",))

@@ -7,10 +7,10 @@ from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from morefromless.encoders import Encoder
+from morefromless.encoders._weights import first_line, load_weights
 from morefromless.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ class Timm(Encoder):
     of a run's weights.safetensors it takes the encoder of the primary branch.
     Images in [0, 1] are normalised with the mean and standard deviation of timm's configuration
     of the model, averaged where `channels` is not 3. timm's ResNet-50 is v1.5 (stride in the 3 x 3
-    convolution); the authors' is Keras' v1 (`docs/architecture.md`, "Departures").
+    convolution); the authors' is Keras' v1, which is `keras-v1` (`docs/encoders.md`).
 
     Raises `ConfigError` for an unknown name (with near ones) and for weights that do not fit.
     """
@@ -49,11 +49,11 @@ class Timm(Encoder):
             )
         except (RuntimeError, OSError) as error:
             raise ConfigError(
-                f"timm cannot make '{name}': {_first_line(error)}; without a network, give "
+                f"timm cannot make '{name}': {first_line(error)}; without a network, give "
                 f"'{name}:weights=FILE' with a local file."
             ) from error
         if weights is not None:
-            _load(self.network, weights, name)
+            load_weights(self.network, weights, name)
         self.name = name
         self.width = int(self.network.num_features)  # type: ignore[arg-type]
         if hasattr(self.network, "head_hidden_size"):  # wider than num_features in MobileNetV3
@@ -81,46 +81,3 @@ def _takes_any_size(name: str) -> bool:
     module = inspect.getmodule(entrypoint)
     family = getattr(module, "VisionTransformer", None)
     return family is not None and "dynamic_img_size" in inspect.signature(family).parameters
-
-
-def _load(network: nn.Module, path: Path, name: str) -> None:
-    """Weights of a local file: safetensors, or a PyTorch file that holds tensors only."""
-    if not path.is_file():
-        raise ConfigError(f"There is no weights file {path} for '{name}'; check the path.")
-    try:
-        if path.suffix == ".safetensors":
-            state: dict[str, Any] = load_file(path)
-        else:  # weights_only: a file from elsewhere is data, never a program
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the readers raise whatever the file provokes
-        raise ConfigError(
-            f"{path} cannot be read as weights ({_first_line(error)}); "
-            "give a .safetensors file or a PyTorch file that holds tensors only."
-        ) from error
-    for wrapper in ("state_dict", "model"):  # how training scripts wrap what they save
-        state = state.get(wrapper, state)
-    state = _of_a_run(state)
-    known = network.state_dict()
-    # A published checkpoint holds its classifier too, which an encoder does not have.
-    fitting = {k: v for k, v in state.items() if k in known and v.shape == known[k].shape}
-    missing = [key for key in known if key not in fitting]
-    if missing:
-        raise ConfigError(
-            f"{path} is not a checkpoint of '{name}': {len(missing)} of {len(known)} tensors are "
-            f"missing or of another shape (first: {missing[0]}); choose the encoder it was made of."
-        )
-    network.load_state_dict(fitting)
-
-
-def _of_a_run(state: dict[str, Any]) -> dict[str, Any]:
-    """The encoder of the primary branch where these are the weights of a run, else all of them."""
-    for prefix in ("branches.own.shared.", "branches.own.primary.", ""):
-        start = f"{prefix}encoder.network."
-        own = {key.removeprefix(start): state[key] for key in state if key.startswith(start)}
-        if own:
-            return own
-    return state
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,110 @@
+"""The authors' encoder: ResNet-50 as Keras Applications builds it."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from morefromless.encoders import Encoder
+from morefromless.encoders._keras_weights import load_h5, refuse_tensorflows_own
+from morefromless.encoders._weights import load_weights
+
+STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
+"""Blocks, and channels of their 3 x 3 convolutions, of conv2 to conv5 (He et al. 2016, Table 1)."""
+
+
+class KerasV1(Encoder):
+    """ResNet-50 v1 of Keras 2 (TensorFlow 2.9): 23,587,712 parameters, moving statistics counted.
+
+    A stage's stride is in the first 1 x 1 convolution of its first block (timm's v1.5 has it in the
+    3 x 3), every convolution has a bias, and kernels are Glorot uniform. Images in [0, 1] are
+    brought to 0-255 and no further, as the authors did; Keras' own ImageNet weights were trained
+    on other values (BGR less its mean) and would see the wrong ones here.
+
+    `keras-v1:weights=FILE.h5` loads what Keras wrote, of the encoder or of a model with it inside;
+    a .safetensors or PyTorch file, or a run's weights.safetensors, is read as for timm's encoders.
+    Layers have Keras' names: `conv3.block1.1_conv` is its conv3_block1_1_conv.
+
+    Raises `ConfigError` for weights that cannot be read or do not fit.
+    """
+
+    width = 2048
+
+    def __init__(self, channels: int = 3, weights: Path | None = None) -> None:
+        super().__init__()
+        self.network = _resnet50(channels)
+        if weights is None:
+            return
+        if weights.suffix in (".h5", ".hdf5"):
+            load_h5(self.network, weights, "keras-v1")
+        else:
+            refuse_tensorflows_own(weights)
+            load_weights(self.network, weights, "keras-v1")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, S, S) in [0, 1] -> (B, 2048)."""
+        features: Tensor = self.network(images * 255)
+        return features
+
+
+def _resnet50(channels: int) -> nn.Sequential:
+    inputs = 64
+    parts: dict[str, nn.Module] = {
+        "conv1_conv": nn.Conv2d(channels, inputs, 7, stride=2, padding=3),
+        "conv1_bn": _batch_norm(inputs),
+        "relu": nn.ReLU(inplace=True),
+        # Keras pads with zeros and PyTorch with -inf: after the ReLU the maximum is the same.
+        "pool": nn.MaxPool2d(3, stride=2, padding=1),
+    }
+    for stage, (blocks, width) in enumerate(STAGES, start=2):
+        first = _Block(inputs, width, stride=1 if stage == 2 else 2)
+        chain = OrderedDict[str, nn.Module](block1=first)
+        inputs = 4 * width
+        for number in range(2, blocks + 1):
+            chain[f"block{number}"] = _Block(inputs, width)
+        parts[f"conv{stage}"] = nn.Sequential(chain)
+    parts |= {"average": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+    network = nn.Sequential(OrderedDict(parts))
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.xavier_uniform_(part.weight)
+            assert part.bias is not None
+            nn.init.zeros_(part.bias)
+    return network
+
+
+class _Block(nn.ModuleDict):
+    """(B, inputs, H, W) -> (B, 4 width, H / stride, W / stride), with a residual connection.
+
+    Convolutions 1, 2 and 3, and where there is a `stride` number 0, the shortcut's, as Keras counts
+    them. The shortcut is defined last, so that a block's first convolution is its first layer.
+    """
+
+    def __init__(self, inputs: int, width: int, stride: int | None = None) -> None:
+        super().__init__()
+        self._add(1, nn.Conv2d(inputs, width, 1, stride=stride or 1))
+        self._add(2, nn.Conv2d(width, width, 3, padding=1))
+        self._add(3, nn.Conv2d(width, 4 * width, 1))
+        if stride is not None:
+            self._add(0, nn.Conv2d(inputs, 4 * width, 1, stride=stride))
+        self["relu"] = nn.ReLU(inplace=True)
+
+    def _add(self, number: int, convolution: nn.Conv2d) -> None:
+        self[f"{number}_conv"] = convolution
+        self[f"{number}_bn"] = _batch_norm(convolution.out_channels)
+
+    def _normalised(self, number: int, x: Tensor) -> Tensor:
+        normalised: Tensor = self[f"{number}_bn"](self[f"{number}_conv"](x))
+        return normalised
+
+    def forward(self, x: Tensor) -> Tensor:
+        relu = self["relu"]
+        shortcut = self._normalised(0, x) if "0_conv" in self else x
+        made = relu(self._normalised(1, x))
+        made = relu(self._normalised(2, made))
+        output: Tensor = relu(self._normalised(3, made) + shortcut)
+        return output
+
+
+def _batch_norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)  # Keras' momentum is 1 - ours
