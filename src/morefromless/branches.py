@@ -145,6 +145,7 @@ class Branches(nn.Module):
     def __init__(self, plans: Sequence[Plan], width: int) -> None:
         super().__init__()
         self.names = tuple(one.name for one in plans)
+        self.width = width
         if len(set(self.names)) != len(plans) or len(plans) < 2:
             raise ConfigError(f"Branches need two or more different names, not {self.names}.")
         self.key = {one.name: one.key for one in plans}

@@ -8,10 +8,12 @@ from rich.console import Console
 from morefromless.options import (
     CompareOptions,
     DemoOptions,
+    ExplainOptions,
     ExportOptions,
     IngestOptions,
     PretrainOptions,
     ProbeRunOptions,
+    RepresentOptions,
     SegmentOptions,
     SuperviseOptions,
     TransferOptions,
@@ -42,6 +44,7 @@ def ingest(options: IngestOptions) -> None:
         resize=options.resize,
         workers=options.workers or os.cpu_count() or 1,
         strict=options.strict,
+        missing=options.missing,
         um_per_px=options.um_per_px,
     )
     for caveat in report.caveats:
@@ -150,6 +153,33 @@ def transfer(options: TransferOptions) -> None:
     found = transfer(options)
     made = report(found)
     written = [*made.write(options.out, "transfer"), *write_figure(found, options.out)]
+    made.show(Console())
+    print("\nWrote " + ", ".join(str(path) for path in written))
+
+
+def explain(options: ExplainOptions) -> None:
+    """Hold two runs against each other, and write the page."""
+    from morefromless.analysis.explain import explain
+    from morefromless.report.explained import write_explained
+
+    found = explain(options)
+    *_, page = write_explained(found)
+    told = found.explanation
+    right = [int((told.predictions[side] == told.labels).sum()) for side in (0, 1)]
+    apart = int((told.predictions[0] != told.predictions[1]).sum())
+    for title, count in zip(told.titles, right, strict=True):
+        print(f"{title}: {count:,} of {len(told.ids):,} test patches right")
+    print(f"They disagree on {apart:,}. Open {page} in a browser; its figures lie beside it.")
+
+
+def represent(options: RepresentOptions) -> None:
+    """Compare what the arms of a comparison represent, and write table and figures."""
+    from morefromless.comparison.represent import represent
+    from morefromless.report.represented import report, write_figures
+
+    found = represent(options)
+    made = report(found)
+    written = [*made.write(found.out, "representations"), *write_figures(found)]
     made.show(Console())
     print("\nWrote " + ", ".join(str(path) for path in written))
 

@@ -17,6 +17,7 @@ Sharing = Literal["shared", "independent"]
 Role = Literal["primary", "privileged"]
 Precision = Literal["32", "bf16", "16"]
 Device = Literal["auto", "cpu", "gpu"]
+Missing = Literal["drop", "pairs"]
 
 
 def modalities_of(arm: Arm, primary: str, privileged: str) -> dict[str, str]:
@@ -68,6 +69,9 @@ class IngestOptions:
     cut: int | None = None
     """Side in px of the patches that larger tiles are cut to, side by side. A nucleus that a border
     cuts is drawn in each patch and counted in the one that holds most of it."""
+    missing: Literal["drop", "keep"] = "drop"
+    """What becomes of patches that lack a view which others have: drop sets them aside, keep takes
+    them and remembers what is absent."""
     unlabelled: bool = False
     """The folder's paths name no tissue classes; the nuclei alone pose a task."""
     strict: bool = False
@@ -252,6 +256,10 @@ class PretrainOptions(TrainingOptions):
     accumulate: int | None = None
     """Parts in which a batch goes through the branches, to fit in memory: the objective still sees
     all of it, at the price of a second forward pass. BatchNorm's statistics are each part's own."""
+    missing: Missing = "drop"
+    """Training patches that lack a view (mfl ingest --missing keep): drop leaves them out; pairs,
+    for trident, trains every two views that a patch has. Probes and supervised arms see every patch
+    that has their own view."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -262,6 +270,11 @@ class PretrainOptions(TrainingOptions):
             raise ConfigError(
                 f"--accumulate {parts} does not part {share} patches into equal parts of "
                 "two or more; choose a divisor."
+            )
+        if self.missing == "pairs" and (self.arm != "trident" or self.devices > 1):
+            raise ConfigError(
+                "--missing pairs is for --arm trident on one device: with two views, a patch that "
+                "lacks one has no pair."
             )
 
     @property
@@ -279,6 +292,8 @@ class SuperviseOptions(TrainingOptions):
 INCIDENTAL = frozenset(
     {"store", "out", "device", "devices", "threads", "workers", "probe_every", "checkpoint_every"}
 )
+# What an option that came later has where nothing is different from before; it makes no other run.
+UNCHANGED: dict[str, object] = {"missing": "drop"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,6 +329,81 @@ class ProbeRunOptions(ProbeOptions):
     """Where its store is, if it has moved."""
     device: Device = "auto"
     """Where features are computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookOptions(ProbeOptions):
+    """How encoders are looked into: between layers by CKA, at patches by GradCAM."""
+
+    layers: str = "auto"
+    """Layers that CKA compares: convolutions, blocks, names as a+b+c, or auto: convolutions, of a
+    transformer blocks."""
+    estimator: Literal["unbiased", "biased"] = "unbiased"
+    """CKA's: unbiased, added up over batches (Nguyen et al. 2021); biased, of all patches as one
+    batch (Kornblith et al. 2019)."""
+    cka_patches: int = 1024
+    """Test patches that CKA sees at most, drawn at random; 0 is all."""
+    batch: int = 128
+    """Patches a batch of CKA's; unbiased CKA does not depend on it but for its error."""
+    show: tuple[str, ...] = ()
+    """Ids of the patches in the GradCAM figures; by default, of training and test patches each, the
+    one nearest to its class's mean representation."""
+    seed: int = 0
+    """Of the patches drawn."""
+    device: Device = "auto"
+    """Where encoders run."""
+
+    def __post_init__(self) -> None:
+        _at_least(0, "cka_patches", self.cka_patches)
+        _at_least(4 if self.estimator == "unbiased" else 2, "batch", self.batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions(LookOptions):
+    """Which two runs are held against each other."""
+
+    run_a: Positional[Path]
+    """Folder of a finished run."""
+    run_b: Positional[Path]
+    """Folder of another, on the same store."""
+    out: Path = Path("explained")
+    """Folder for the page (index.html), its thumbnails, and the figures with their numbers."""
+    branch: Role = "primary"
+    """Encoders that are compared: of the modality that is present at inference, or of the other."""
+    task: str | None = None
+    """What is asked; by default the first run's own task."""
+    store: Path | None = None
+    """Where the store is, if it has moved."""
+    gallery: Literal["disagree", "all"] = "disagree"
+    """Test patches shown one by one: those on which the two disagree, or all."""
+    map: Literal["pca", "umap"] = "pca"
+    """How features are laid out in the plane; umap takes the extra `maps`."""
+    cam_layer: str | None = None
+    """Layer of the GradCAMs beside each patch; by default the first convolution of the last stage.
+    (The GradCAM figure has the first of every stage.)"""
+    thumbnail: int = 96
+    """Side in px of the pictures."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(16, "thumbnail", self.thumbnail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepresentOptions(LookOptions):
+    """Whose representations are compared, over all runs of its arms."""
+
+    comparison: Positional[Path]
+    """Folder that `mfl compare` wrote."""
+    primary: str | None = None
+    """Modality whose encoders are compared; by default the comparison's first."""
+    arms: tuple[str, ...] = ()
+    """Arms, such as asymmetric-independent, supervised or random (untrained encoders); by default
+    all that were compared, and random."""
+    out: Path | None = None
+    """Folder for figures and numbers; by default `representations` in the comparison's folder."""
+    store: Path | None = None
+    """Where the store is, if it has moved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -377,6 +467,8 @@ class CompareOptions(SeveralRuns):
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""
+    missing: Missing = "drop"
+    """What TriDeNT makes of training patches that lack a view; see mfl pretrain --help."""
     dense_arms: bool = False
     """Also train symmetric and supervised encoders of the privileged modality itself."""
 

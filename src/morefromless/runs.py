@@ -26,6 +26,7 @@ from torch import Tensor
 import morefromless
 from morefromless.data import atomic
 from morefromless.errors import ConfigError, TrainingError
+from morefromless.options import UNCHANGED
 
 RECIPE = 1
 """Raised whenever the same options on the same data would train to other weights."""
@@ -152,11 +153,13 @@ def _plain(value: Any) -> Any:
 def key_of(kind: str, options: Any, store_hash: str, incidental: frozenset[str]) -> str:
     """What determines a run, in twelve digits: its kind, options, data, and our recipe.
 
-    An option left at nothing does not count, so that an option which a later version brings does
-    not make another run of one that was trained without it.
+    An option left at nothing does not count, nor one that says what was so before it came: an
+    option which a later version brings does not make another run of one trained without it.
     """
     settings = {
-        k: v for k, v in plain(options).items() if k not in incidental and v not in (None, [])
+        key: value
+        for key, value in plain(options).items()
+        if key not in incidental and value not in (None, []) and value != UNCHANGED.get(key)
     }
     text = json.dumps([RECIPE, kind, settings, store_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

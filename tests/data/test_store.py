@@ -60,6 +60,71 @@ def test_reads_what_is_there(store: Path) -> None:
         opened.arrays["he"][0] = 0
 
 
+def lacking(store: Path) -> pd.DataFrame:
+    """An array `ihc` that patches 1 and 2 lack is put into a store."""
+    np.save(store / "ihc.npy", np.zeros((COUNT, 4, 4, 3), np.uint8))
+    present = pd.DataFrame({"ihc": [True, False, False, True, True, True]})
+    present.to_parquet(store / "present.parquet")
+    meta = json.loads((store / "meta.json").read_text())
+    meta["arrays"]["ihc"] = meta["arrays"]["he"]
+    meta["absent"] = {"ihc": {"train": 1, "test": 1}}
+    (store / "meta.json").write_text(json.dumps(meta))
+    return present
+
+
+def test_every_patch_has_every_array_unless_said(store: Path) -> None:
+    opened = Store.open(store)
+    assert opened.has("he").tolist() == [True] * COUNT
+    assert opened.having(["he"]) is opened
+    with pytest.raises(DataError, match="has no array 'ihc', only he"):
+        opened.has("ihc")
+    with pytest.raises(DataError, match="has no array 'ihc', only he"):
+        opened.having(["ihc"])
+
+
+def test_patches_that_lack_an_array(store: Path) -> None:
+    lacking(store)
+    opened = Store.open(store)
+    assert opened.has("ihc").tolist() == [True, False, False, True, True, True]
+    assert opened.has("he").all()
+    assert opened.having(["he"]) is opened.having([]) is opened
+    complete = opened.having(["he", "ihc"])
+    assert [complete.indices(s).tolist() for s in ("train", "test", "val")] == [[0], [3], [4, 5]]
+    groups = complete.groups("test")
+    assert groups is not None
+    assert groups.tolist() == ["b"]
+    assert opened.indices("train").tolist() == [0, 1]  # as it was
+    assert (complete.hash, complete.arrays) == (opened.hash, opened.arrays)
+    assert complete.labels.tolist() == opened.labels.tolist()
+    classes, labels = ["x", "y", "z"], np.array([2, 1, 0, 0, 1, 2])
+    for both in (
+        opened.relabelled(classes, labels).having(["ihc"]),
+        complete.relabelled(classes, labels),
+    ):
+        assert both.labels.tolist() == labels.tolist()
+        assert both.classes == ("x", "y", "z")
+        assert both.indices("train").tolist() == [0]
+        assert both.has("ihc").tolist() == opened.has("ihc").tolist()
+
+
+def test_what_says_who_lacks_an_array_is_checked(store: Path) -> None:
+    present = lacking(store)
+    for damaged in (
+        present[:-1],
+        present.astype(int),
+        present.assign(ihc=True),
+        present.rename(columns={"ihc": "he"}),
+        None,
+    ):
+        (store / "present.parquet").unlink()
+        if damaged is not None:
+            damaged.to_parquet(store / "present.parquet")
+        with pytest.raises(DataError, match=r"present\.parquet is missing or damaged"):
+            Store.open(store)
+        present.to_parquet(store / "present.parquet")
+    Store.open(store)
+
+
 def test_no_store(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no store at .*make it with mfl ingest"):
         Store.open(tmp_path / "nowhere")

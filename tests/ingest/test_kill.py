@@ -15,6 +15,7 @@ from morefromless.data.store import Store
 from morefromless.errors import DataError
 from morefromless.ingest import ingest
 from morefromless.ingest.decoding import SAMPLE
+from morefromless.sources import Source
 from tests.ingest.made import Counting, contents
 
 BATCH = 8
@@ -38,14 +39,14 @@ def in_child(work: Callable[[], object]) -> int:
         os._exit(1)
 
 
-def run(source: Counting, destination: Path) -> None:
-    ingest(source, destination, workers=WORKERS, progress=False)
+def run(source: Source, destination: Path, **options: Any) -> None:
+    ingest(source, destination, workers=WORKERS, progress=False, **options)
 
 
 DURABLE = ("pwrite", "fsync", "fdatasync", "replace", "rename", "ftruncate", "rmdir", "unlink")
 
 
-def killed_at(step: int, source: Counting, destination: Path) -> int:
+def killed_at(step: int, source: Source, destination: Path, **options: Any) -> int:
     """The status of a process that is killed just before its `step`-th change to the disk."""
 
     def work() -> None:
@@ -63,7 +64,7 @@ def killed_at(step: int, source: Counting, destination: Path) -> int:
 
         for name in DURABLE:
             setattr(os, name, counted(getattr(os, name)))
-        run(source, destination)
+        run(source, destination, **options)
 
     return os.waitpid(in_child(work), 0)[1]
 

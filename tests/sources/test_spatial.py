@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from morefromless import sources
+from morefromless.cli import run
 from morefromless.data import sections
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import Source
@@ -294,3 +295,30 @@ def test_the_real_sections() -> None:
     red, green, blue = np.mean([arrays["he"] for arrays in read], axis=(0, 1, 2))
     assert min(red, blue) > green + 10  # pink and violet
     assert 60 < green < 225
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(np.nan, "NaN"), (-3.0, "-3"), (np.inf, "inf"), (0.5, "0.5")]
+)
+def test_numbers_that_are_no_counts_end_an_ingest_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float, told: str
+) -> None:
+    (tmp_path / "sections").mkdir()
+    section(tmp_path / "sections", "A", 0)
+    counts = np.ones((12, 30), np.float32)
+    counts[4, 7] = value
+    section(tmp_path / "sections", "B", 1, counts=counts)
+    spec = f"spatial:{tmp_path / 'sections'},test=B,patch=16,genes=5"
+    assert run(["ingest", spec, str(tmp_path / "store")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    for word in ("B.h5ad", SPOTS[4], GENES[7], told):
+        assert word.lower() in said.lower()
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_spot_at_infinity_is_refused(tmp_path: Path) -> None:
+    section(tmp_path, "A", 0, places=np.where(np.eye(12, 2) > 0, np.inf, PLACES))
+    section(tmp_path, "C", 1)
+    with pytest.raises(DataError, match=f"does not say where spot {SPOTS[0]} lies"):
+        Spatial(str(tmp_path), **SMALL).items()

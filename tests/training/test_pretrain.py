@@ -154,7 +154,7 @@ def test_two_architectures_are_rebuilt_from_their_run(
 def _gradients(branches: Branches, images: dict[str, Tensor], parts: int) -> dict[str, Tensor]:
     branches.zero_grad()
     objective = Distance()
-    loss = objective(list(in_parts(branches, images, parts).values())).total
+    loss = objective(list(in_parts(branches, images, parts, {}).values())).total
     loss.backward()
     found = {name: p.grad.clone() for name, p in branches.named_parameters() if p.grad is not None}
     return {"loss": loss.detach(), **found}

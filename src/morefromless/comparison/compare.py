@@ -55,7 +55,11 @@ def compare(options: CompareOptions) -> Comparison:
     for spec in (*options.primary, options.privileged):
         modality(spec).check(store)
     objective = build(options.objective, objectives, Objective)
-    check_batch(len(store.indices("train")), options.batch)
+    incomplete = [
+        said
+        for primary in options.primary
+        if (said := pairs_there(store, (primary, options.privileged), options.batch))
+    ]
     preset(options.views)
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     planned = plan(options, store.hash)
@@ -73,8 +77,24 @@ def compare(options: CompareOptions) -> Comparison:
         floors=floors(store, (*options.primary, options.privileged), options.task, options, device),
         classes=store.classes,
         patches={s: len(store.indices(s)) for s in ("train", "val", "test")},
-        caveats=list(store.caveats),
+        caveats=[*store.caveats, *incomplete],
         seconds=sum(float(one.run.record["seconds"]) for one in planned),
+    )
+
+
+def pairs_there(store: Store, seen: tuple[str, str], batch: int) -> str | None:
+    """What is to be said of a pair of modalities that not all training patches have; None else.
+
+    Raises `ConfigError` where those that have both do not fill one batch.
+    """
+    everything = len(store.indices("train"))
+    paired = len(store.having([modality(one).array for one in seen]).indices("train"))
+    check_batch(paired, batch)
+    if paired == everything:
+        return None
+    return (
+        f"Pairs of {seen[0]} and {seen[1]} are those of {paired:,} of {everything:,} training "
+        "patches, which have both; arms of one modality train on all that have it."
     )
 
 

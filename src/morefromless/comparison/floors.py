@@ -56,21 +56,22 @@ def floors(
         if name in ("majority", "random encoder") or not modality(seen).vector  # has no colours
     ]
     for seen, name in tqdm(asked, desc="floors", unit="floor", leave=False, dynamic_ncols=True):
+        own = store.having([modality(seen).array])
         if name == "random encoder":
             encoder = _encoder(options, seen)
             predictions = np.stack([
                 evaluate_random(folder / f"{file_name(seen)}-s{seed}", encoder, seen,
-                                options.size, seed, store, options.probe, device, task)
+                                options.size, seed, own, options.probe, device, task)
                 .probabilities.argmax(1)
                 for seed in range(options.seeds)
             ])  # fmt: skip
         else:
             path = folder / f"{file_name(seen)}-{name}{also}.json"
-            predictions = _kept(path, store, lambda seen=seen, name=name: floor(  # type: ignore[misc]
-                name, _colours(store, seen), store.labels, train=store.indices("train"),
-                test=store.indices("test"), classes=len(store.classes),
+            predictions = _kept(path, own, lambda seen=seen, name=name, own=own: floor(  # type: ignore[misc]
+                name, _colours(own, seen), own.labels, train=own.indices("train"),
+                test=own.indices("test"), classes=len(own.classes),
             ).argmax(1))[None]  # fmt: skip
-        made.append(_row(name, seen, predictions, store))
+        made.append(_row(name, seen, predictions, own))
     return made
 
 

@@ -90,7 +90,7 @@ def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> P
             sharing=arm.sharing or "independent",
             objective=options.objective,
             width=options.width,
-            **({} if arm.kind == "symmetric" else _of_privileged(options)),
+            **({} if arm.kind == "symmetric" else _of_privileged(options, arm.kind)),
         )
     unseen = {"task"} if kind == "pretrain" else set()  # no labels, so no other run
     key = key_of(kind, made, store_hash, INCIDENTAL | unseen)
@@ -99,7 +99,8 @@ def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> P
     return Planned(arm, seed, replace(made, out=where))
 
 
-def _of_privileged(options: CompareOptions) -> dict[str, Any]:
+def _of_privileged(options: CompareOptions, kind: Kind) -> dict[str, Any]:
     """What has no bearing on a symmetric arm, so must not make it another run."""
     names = ("privileged_encoder", "freeze", "bare")
-    return {name: getattr(options, name) for name in names}
+    missing = {"missing": options.missing} if kind == "trident" else {}
+    return {name: getattr(options, name) for name in names} | missing

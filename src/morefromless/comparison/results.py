@@ -109,6 +109,8 @@ def rows(evaluated: Sequence[Evaluated], store: Store) -> list[Row]:
 
 def _row(arm: Arm, branch: str, found: list[tuple[Planned, Result]], store: Store) -> Row:
     results = [result for _, result in found]
+    seen = results[0].modality
+    store = store.having([modality(seen).array])
     predictions = np.stack([result.probabilities.argmax(1) for result in results])
     test = store.indices("test")
     common = {"classes": len(store.classes), "groups": store.groups("test")}
@@ -116,7 +118,6 @@ def _row(arm: Arm, branch: str, found: list[tuple[Planned, Result]], store: Stor
         bootstrap(statistic, predictions, store.labels[test], **common)  # type: ignore[arg-type]
         for statistic in (accuracy, balanced_accuracy, macro_f1)
     ]
-    seen = results[0].modality
     side = store.array(modality(seen).array).shape[1]
     resolution = modality(seen).resolution(min(side, int(found[0][0].options.size)))
     return Row(
@@ -141,8 +142,11 @@ def _row(arm: Arm, branch: str, found: list[tuple[Planned, Result]], store: Stor
 def contrasts(evaluated: Sequence[Evaluated], store: Store) -> list[Contrast]:
     """The questions a table is read for, each answered with an interval and a paired test."""
     correct: dict[Arm, npt.NDArray[np.bool_]] = {}
-    truth = store.labels[store.indices("test")]
+    groups: dict[str, npt.NDArray[np.object_] | None] = {}
     for arm in dict.fromkeys(one.planned.arm for one in evaluated):
+        own = store.having([modality(arm.primary).array])
+        truth = own.labels[own.indices("test")]
+        groups[arm.primary] = own.groups("test")
         per_seed = [
             result.probabilities.argmax(1) == truth
             for one in evaluated
@@ -156,8 +160,7 @@ def contrasts(evaluated: Sequence[Evaluated], store: Store) -> list[Contrast]:
         for primary in dict.fromkeys(arm.primary for arm in correct)
         for name, a, b in _questions([arm for arm in correct if arm.primary == primary])
     ]
-    groups = store.groups("test")
-    flips = [sign_flip(correct[a], correct[b], groups=groups) for _, a, b in asked]
+    flips = [sign_flip(correct[a], correct[b], groups=groups[a.primary]) for _, a, b in asked]
     corrected = holm([flip.p for flip in flips])
     return [
         Contrast(
@@ -165,7 +168,7 @@ def contrasts(evaluated: Sequence[Evaluated], store: Store) -> list[Contrast]:
             primary=a.primary,
             a=a,
             b=b,
-            difference=difference(correct[a], correct[b], groups=groups),
+            difference=difference(correct[a], correct[b], groups=groups[a.primary]),
             sign_flip=flip,
             mcnemar=tuple(mcnemar(x, y) for x, y in zip(correct[a], correct[b], strict=False)),
             holm_p=p,

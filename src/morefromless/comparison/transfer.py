@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from morefromless import objectives
 from morefromless.branches import check_encoder
+from morefromless.comparison.compare import pairs_there
 from morefromless.comparison.execute import execute
 from morefromless.comparison.floors import FloorRow, floors
 from morefromless.comparison.grid import GridRun, Method, grid, methods
@@ -25,7 +26,6 @@ from morefromless.objectives import Objective
 from morefromless.options import TransferOptions
 from morefromless.pairs import modality, preset
 from morefromless.specs import build
-from morefromless.training.feed import check_batch
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def transfer(options: TransferOptions) -> Transfer:
     for objective in options.objectives:
         build(objective, objectives, Objective)
     preset(options.views)
-    check_batch(len(stored.indices("train")), options.batch)
+    incomplete = pairs_there(stored, options.modalities, options.batch)
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     runs = grid(options, stored.hash)
     execute(runs, options.jobs)
@@ -112,7 +112,7 @@ def transfer(options: TransferOptions) -> Transfer:
             for task, store in stores.items()
         },
         classes={task: _counts(store) for task, store in stores.items()},
-        caveats=list(stored.caveats),
+        caveats=[*stored.caveats, *([incomplete] if incomplete else [])],
         seconds=sum(float(one.run.record["seconds"]) for one in runs),
     )
 
@@ -144,6 +144,7 @@ def _answers(
 
 def _cell(key: Key, found: list[tuple[GridRun, Result]], store: Store) -> Cell:
     task, seen, method = key
+    store = store.having([modality(seen).array])
     predictions = np.stack([result.probabilities.argmax(1) for _, result in found])
     truth = store.labels[store.indices("test")]
     shared = {"classes": len(store.classes), "groups": store.groups("test")}
@@ -170,12 +171,17 @@ def _contrasts(answers: Answers, stores: Mapping[str, Store]) -> list[TransferCo
         for a, b in _questions([m for t, s, m in answers if (t, s) == (task, seen)])
     ]
 
+    having = {(t, s): stores[t].having([modality(s).array]) for t, s, _, _ in asked}
+
     def correct(task: str, seen: str, method: Method) -> npt.NDArray[np.bool_]:
-        truth = stores[task].labels[stores[task].indices("test")]
+        own = having[task, seen]
+        truth = own.labels[own.indices("test")]
         found = answers[task, seen, method]
         return np.stack([result.probabilities.argmax(1) == truth for _, result in found])
 
-    sides = [(correct(t, s, a), correct(t, s, b), stores[t].groups("test")) for t, s, a, b in asked]
+    sides = [
+        (correct(t, s, a), correct(t, s, b), having[t, s].groups("test")) for t, s, a, b in asked
+    ]
     flips = [sign_flip(a, b, groups=groups) for a, b, groups in sides]
     corrected = holm([flip.p for flip in flips])
     return [

@@ -6,12 +6,14 @@ he.npy            (N, H, W, 3) uint8, memory-mapped; one such file per array of 
 expression.npy    (N, length) float32, likewise; one such file per array of vectors
 nuclei.npy        likewise, a label image of nuclei (`data.nuclei`), where they are known
 nuclei.parquet    one row per nucleus and patch: patch, type, area, counted
+present.parquet   one row per patch and one bool per array that some of them lack, where some do; in
+                  the array itself such a row is zeros
 set_aside.csv     id, origin and reason of what was not taken
 """
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -41,6 +43,8 @@ class Store:
     arrays: dict[str, npt.NDArray[Any]]
     """Memory-mapped images (N, H, W, 3) uint8, RGB, 0-255, and vectors (N, length) float32; not to
     be written to."""
+    present: pd.DataFrame
+    """Row i says which arrays patch i has; a column per array that some patches lack."""
 
     def __init__(
         self,
@@ -48,8 +52,10 @@ class Store:
         meta: dict[str, Any],
         table: pd.DataFrame,
         arrays: dict[str, npt.NDArray[Any]],
+        present: pd.DataFrame | None = None,
     ) -> None:
         self.path, self.meta, self.table, self.arrays = path, meta, table, arrays
+        self.present = pd.DataFrame(index=table.index) if present is None else present
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -63,7 +69,9 @@ class Store:
                 "remove that folder and ingest again."
             )
         check_disjoint(table)
-        return cls(path, meta, table, {n: _array(path, n, len(table)) for n in meta["arrays"]})
+        arrays = {name: _array(path, name, len(table)) for name in meta["arrays"]}
+        absent = meta.get("absent", {})  # not said by stores made before a patch could lack one
+        return cls(path, meta, table, arrays, _present(path, absent, len(table)))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -127,7 +135,25 @@ class Store:
     def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":
         """The same patches under other labels (N,), indices into `classes`."""
         table = self.table.assign(label=np.asarray(classes, dtype=object)[labels])
-        return Store(self.path, {**self.meta, "classes": list(classes)}, table, self.arrays)
+        meta = {**self.meta, "classes": list(classes)}
+        return Store(self.path, meta, table, self.arrays, self.present)
+
+    def has(self, name: str) -> npt.NDArray[np.bool_]:
+        """(N,) whether each patch has an array. Raises `DataError` as `array` does."""
+        self.array(name)
+        if name not in self.present:
+            return np.ones(len(self.table), dtype=bool)
+        return self.present[name].to_numpy(dtype=bool)
+
+    def having(self, names: Iterable[str]) -> "Store":
+        """The same rows and hash, but patches that lack one of these arrays stand in no split."""
+        lacking = np.zeros(len(self.table), dtype=bool)
+        for name in names:
+            lacking |= ~self.has(name)
+        if not lacking.any():
+            return self
+        table = self.table.assign(split=self.table["split"].mask(lacking, None))
+        return Store(self.path, self.meta, table, self.arrays, self.present)
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """One of the arrays. Raises `DataError` that names those there are."""
@@ -201,6 +227,23 @@ def _table(path: Path) -> pd.DataFrame:
     if tuple(table.columns) != COLUMNS:
         raise _damaged(path, "patches.parquet")
     return table
+
+
+def _present(path: Path, absent: dict[str, dict[str, int]], count: int) -> pd.DataFrame | None:
+    if not absent:
+        return None
+    try:
+        present = pd.read_parquet(path / "present.parquet")
+    except (OSError, ValueError) as error:
+        raise _damaged(path, "present.parquet") from error
+    lacking = {name: sum(by_split.values()) for name, by_split in absent.items()}
+    if (
+        len(present) != count
+        or not (present.dtypes == "bool").all()
+        or (~present).sum().to_dict() != lacking
+    ):
+        raise _damaged(path, "present.parquet")
+    return present
 
 
 def _array(path: Path, name: str, count: int) -> npt.NDArray[Any]:

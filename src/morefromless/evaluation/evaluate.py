@@ -32,7 +32,7 @@ class Result:
     modality: str
     scores: Scores
     probabilities: npt.NDArray[np.float32]
-    """(test patches, classes), in the order of `store.indices("test")`."""
+    """(test patches that have the view, classes), in the order of the store's rows."""
 
 
 def evaluate(
@@ -55,23 +55,50 @@ def evaluate(
     asked = own if task is None else task
     branches = trained(run, store)
     store = labelled(store, asked)
-    also = "" if asked == "tissue" else f"-{file_name(asked)}"
     results = []
     for branch, (encoder, head, seen) in branches.items():
         folder = run.path / "features"
-        maker = _Maker(encoder, store, modality(seen), int(options["size"]), device,
+        how = modality(seen)
+        own_store = store.having([how.array])
+        maker = _Maker(encoder, own_store, how, int(options["size"]), device,
                        f"features of {branch}" if progress else None)  # fmt: skip
-        if head is not None and asked == own:
-            name = f"{branch}-head{also}"
-            fitted = LinearProbe(head.weight.detach(), head.bias.detach())
-        else:
-            name = f"{branch}-{probe.name}{also}"
-            fitted = None
+        own_head = head if asked == own else None
+        name = _name(branch, own_head, probe, asked)
+        fitted = _of_head(own_head) if own_head is not None else None
         results.append(
-            scored(run.path, name, branch, seen, store, maker, folder / branch, fitted, probe,
+            scored(run.path, name, branch, seen, own_store, maker, folder / branch, fitted, probe,
                    int(options["seed"]))
         )  # fmt: skip
     return results
+
+
+def judge(
+    run: Run, branch: str, head: nn.Linear | None, probe: ProbeOptions, task: str
+) -> LinearProbe:
+    """What `evaluate` scored a branch of `trained` with: its own head, or the probe it left.
+
+    Raises `ConfigError` where there is no such probe.
+    """
+    own_head = head if task == str(run.options.get("task", "tissue")) else None
+    if own_head is not None:
+        return _of_head(own_head)
+    path = run.path / f"probe-{_name(branch, None, probe, task)}.safetensors"
+    if not path.is_file():
+        raise ConfigError(
+            f"{run.path} has no probe of branch '{branch}' ({path.name}); remove its scores and "
+            "predictions of the same name, and mfl probe makes all three."
+        )
+    return LinearProbe.load(path)
+
+
+def _name(branch: str, own_head: nn.Linear | None, probe: ProbeOptions, task: str) -> str:
+    """How the files of a branch's scores, predictions and probe are told apart."""
+    also = "" if task == "tissue" else f"-{file_name(task)}"
+    return f"{branch}-{'head' if own_head is not None else probe.name}{also}"
+
+
+def _of_head(head: nn.Linear) -> LinearProbe:
+    return LinearProbe(head.weight.detach(), head.bias.detach())
 
 
 @dataclass(frozen=True)
@@ -103,6 +130,7 @@ def evaluate_random(
     """The floor of an untrained encoder through the same probe, `store` being labelled so."""
     torch.manual_seed(seed)
     how = modality(seen)
+    store = store.having([how.array])
     maker = _Maker(build_encoder(encoder, how.channels), store, how, size, device, None)
     folder.mkdir(parents=True, exist_ok=True)
     also = "" if task == "tissue" else f"-{file_name(task)}"

@@ -52,6 +52,7 @@ def ingest(
     size: int | None = None,
     resize: int | None = None,
     um_per_px: float | None = None,
+    missing: Literal["drop", "keep"] = "drop",
     strict: bool = False,
     workers: int | None = None,
     progress: bool = True,
@@ -64,13 +65,15 @@ def ingest(
     `DataError` where no sound store can be made, `StorageError` where the disk refuses.
     """
     started = time.monotonic()
-    options = Options(split, test_share, seed, size, resize, um_per_px, strict)
+    options = Options(split, test_share, seed, size, resize, um_per_px, missing, strict)
     destination = Path(destination)
     items = source.items()
     datasheet = source.datasheet()
     listing.check(items, datasheet, split)
     made_from = {"listing": listing.fingerprint(items, datasheet), **asdict(options)}
     del made_from["strict"]  # it stops an ingest and never changes one
+    if missing == "drop":
+        del made_from["missing"]  # stores made before there was a choice say nothing of it
     work = destination.with_name(f"{destination.name}.partial")
     if destination.is_file() or (destination.exists() and any(destination.iterdir())):
         if not _same(destination, made_from):
@@ -135,11 +138,19 @@ def _make(
             shape, seen = survey(source, items, options.size, options.resize, workers)
             for name in shape.arrays:
                 Rows.reserve(work / f"{name}.rows", len(items), shape.row(name))
-            plan = Plan(made_from["listing"], len(items), options.size, options.resize, shape)
+            plan = Plan(
+                made_from["listing"],
+                len(items),
+                options.size,
+                options.resize,
+                shape,
+                options.missing,
+            )
             plan.save(path)
         todo = [index for index in range(len(items)) if index not in journal.entries]
         if todo:
-            decoded = decode(source, items, todo, plan.shape, seen, workers)
+            keep = options.missing == "keep"
+            decoded = decode(source, items, todo, plan.shape, seen, workers, keep)
             shown = tqdm(
                 decoded,
                 desc="decoding",
@@ -186,7 +197,7 @@ def _write(
                 )
             for name, patch in done.arrays.items():
                 rows[name].write(done.index, patch)
-            batch.append(Entry(done.index, done.hash, done.side, done.reason))
+            batch.append(Entry(done.index, done.hash, done.side, done.reason, done.absent))
             if len(batch) == BATCH:
                 _commit(batch, rows, journal)
         _commit(batch, rows, journal)

@@ -1,5 +1,6 @@
 """Items to patches of one size, in threads, with bounded memory."""
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +36,8 @@ class Shape:
     """Side as stored."""
     vectors: Mapping[str, int] = field(default_factory=dict)
     """Name to length."""
+    optional: tuple[str, ...] = ()
+    """Those of the arrays that a patch may lack."""
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -57,6 +60,8 @@ class Decoded:
     """Side in pixels before any resizing."""
     hash: str | None = None
     reason: str | None = None
+    absent: tuple[str, ...] = ()
+    """Arrays that this patch lacks; zeros stand in their place."""
 
 
 def survey(
@@ -65,7 +70,7 @@ def survey(
     """The shape of the patches, from a sample of them, and the sample itself.
 
     The side is `size`, else the commonest of the sample. Raises `DataError` where nothing in the
-    whole source can be read.
+    whole source can be read, or nothing of an optional array.
     """
     spread = np.unique(np.linspace(0, len(items) - 1, SAMPLE).astype(int)).tolist()
     seen = dict(_threaded(lambda i: (i, _read(source, items[i])), spread, workers))
@@ -85,10 +90,32 @@ def survey(
     sides = Counter(_side(arrays) for arrays in usable)
     commonest = max(sides, key=lambda side: (sides[side], side))
     expected = size or (None if resize else commonest)
-    one = usable[0]
+    optional = sorted(source.datasheet().optional)
+    one = usable[0] | _first_of(optional, source, items, seen, workers)
     images = tuple(sorted(name for name in one if one[name].ndim == 3))
     vectors = {name: len(one[name]) for name in sorted(one) if one[name].ndim == 1}
-    return Shape(images, expected, resize or expected or commonest, vectors), seen
+    side = resize or expected or commonest
+    return Shape(images, expected, side, vectors, tuple(optional)), seen
+
+
+def _first_of(
+    names: Sequence[str], source: Source, items: Sequence[Item], seen: dict[int, Read], workers: int
+) -> Arrays:
+    """One example of each optional array: from the sample, else from the first patch with it."""
+    found: Arrays = {}
+    reasons: Counter[str] = Counter()
+    rest = [index for index in range(len(items)) if index not in seen]
+    further = _threaded(lambda i: _read(source, items[i]), rest, workers)
+    for read in itertools.chain(seen.values(), further):
+        if isinstance(read, str):
+            reasons[read] += 1
+        else:
+            found = {name: read[name] for name in names if name in read} | found
+        if len(found) == len(names):
+            return found
+    lost = next(name for name in names if name not in found)
+    why = [f"; of {count} others '{reason}' is said" for reason, count in reasons.most_common(1)]
+    raise DataError(f"None of the patches that can be used has {lost}{''.join(why)}.")
 
 
 def decode(
@@ -98,12 +125,16 @@ def decode(
     shape: Shape,
     seen: dict[int, Read],
     workers: int,
+    keep: bool = False,
 ) -> Iterator[Decoded]:
-    """Decode the items numbered `todo`, in that order; those in `seen` are not read again."""
+    """Decode the items numbered `todo`, in that order; those in `seen` are not read again.
+
+    `keep` takes patches that lack an optional array.
+    """
 
     def one(index: int) -> Decoded:
         read = seen.pop(index, None)
-        return _fit(index, _read(source, items[index]) if read is None else read, shape)
+        return _fit(index, _read(source, items[index]) if read is None else read, shape, keep)
 
     return _threaded(one, todo, workers)
 
@@ -139,24 +170,31 @@ def _read(source: Source, item: Item) -> Read:
     return arrays
 
 
-def _fit(index: int, read: Read, shape: Shape) -> Decoded:
+def _fit(index: int, read: Read, shape: Shape, keep: bool) -> Decoded:
     if isinstance(read, str):
         return Decoded(index, {}, reason=read)
     side = _side(read)
     if shape.expected not in (None, side):
         reason = f"another size: {side} px, not {shape.expected}; --resize takes all sizes"
         return Decoded(index, {}, reason=reason)
-    if set(read) != set(shape.arrays):
+    absent = tuple(name for name in shape.optional if name not in read)
+    if absent and not keep:
+        reason = f"no {', '.join(absent)}: this patch lacks it; --missing keep takes such patches"
+        return Decoded(index, {}, reason=reason)
+    if {*read, *absent} != set(shape.arrays):
         return Decoded(index, {}, reason=f"other arrays: {', '.join(sorted(read))}")
     for name, length in shape.vectors.items():
-        if read[name].shape != (length,):
+        if name not in absent and read[name].shape != (length,):
             reason = f"another length: {name} is {read[name].shape}, not {length} values"
             return Decoded(index, {}, reason=reason)
     arrays = {
         name: array if name in shape.vectors else _resized(array, shape.side, name == ARRAY)
         for name, array in read.items()
     }
-    return Decoded(index, arrays, side, patch_hash(arrays))
+    held = patch_hash(arrays)  # of what is there: zeros that were read are not an absence
+    for name in absent:
+        arrays[name] = np.zeros(shape.row(name).shape, shape.row(name).base)
+    return Decoded(index, arrays, side, held, absent=absent)
 
 
 def _side(arrays: Arrays) -> int:

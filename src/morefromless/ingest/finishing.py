@@ -36,6 +36,7 @@ def finish(
             left.unlink()
     order, moves = _closed_up(made.kept)
     table = made.kept.loc[order, list(COLUMNS)].reset_index(drop=True)
+    absent = made.kept.loc[order, "absent"].tolist()
     for name in shape.arrays:
         begun, done = work / f"{name}.rows", folder / f"{name}.npy"
         if begun.exists():
@@ -49,6 +50,10 @@ def finish(
         rows.close()
     with atomic.replacing(folder / "patches.parquet") as temporary:
         table.to_parquet(temporary, index=False)
+    if made.absent:
+        present = {name: [name not in names for names in absent] for name in made.absent}
+        with atomic.replacing(folder / "present.parquet") as temporary:
+            pd.DataFrame(present).to_parquet(temporary, index=False)
     if ARRAY in shape.arrays:
         stored = np.load(folder / f"{ARRAY}.npy", mmap_mode="r", allow_pickle=False)
         with atomic.replacing(folder / "nuclei.parquet") as temporary:
@@ -79,12 +84,14 @@ def _meta(
     known = [name for name in datasheet.classes if name in labels]
     scales = table["um_per_px"].unique()
     scheme = datasheet.scheme.to_json() if datasheet.scheme else None
+    sheet = {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme}
+    del sheet["optional"]  # `absent` says what came of it
     scale = float(scales[0]) if len(scales) == 1 and not pd.isna(scales[0]) else None
     return {
         "format": FORMAT,
         "morefromless": morefromless.__version__,
         "hash": content_hash(table),
-        "datasheet": {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme},
+        "datasheet": sheet,
         "classes": known + sorted(labels - set(known)),
         "arrays": {
             name: {
@@ -99,6 +106,7 @@ def _meta(
         "groups_known": made.groups_known,
         "kept": {split: int(count) for split, count in table["split"].value_counts().items()},
         "set_aside": dict(kinds(made.aside["reason"])),
+        "absent": made.absent,
         "caveats": made.caveats,
         "made_from": made_from,
     }

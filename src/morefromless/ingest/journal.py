@@ -20,6 +20,8 @@ class Entry:
     side: int | None = None
     """Side in pixels before any resizing."""
     reason: str | None = None
+    absent: Sequence[str] = ()
+    """Arrays that this patch lacks."""
 
 
 class Journal:

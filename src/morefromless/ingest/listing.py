@@ -22,7 +22,7 @@ def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
     if len(labels) < 2 and datasheet.scheme is None:  # nuclei pose a task of their own
         raise DataError(
             f"{title} has one class only ('{labels[0]}'); comparing encoders takes two or more, "
-            "each in a folder of its own, or nuclei (--nuclei)."
+            "as folders or in a column of labels, or nuclei (--nuclei)."
         )
     if follows_source(items, split):
         check_classes([item.label for item in items], [str(item.split) for item in items])
@@ -53,6 +53,8 @@ def fingerprint(items: Sequence[Item], datasheet: Datasheet) -> str:
     sheet: list[object] = [datasheet.title, datasheet.um_per_px, list(datasheet.classes)]
     if datasheet.scheme is not None:
         sheet += [datasheet.scheme.to_json(), datasheet.segmentation]
+    if datasheet.optional:
+        sheet.append(sorted(datasheet.optional))
     digest = blake2b(json.dumps(sheet).encode(), digest_size=16)
     for item in items:
         row = (item.id, item.label, item.origin, item.split, item.group)

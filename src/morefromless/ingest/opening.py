@@ -10,6 +10,7 @@ from morefromless.ingest.cutting import Cut
 from morefromless.ingest.segmented import WithNuclei
 from morefromless.sources import Source
 from morefromless.sources.folder import Folder
+from morefromless.sources.manifest import TABLES, Manifest
 from morefromless.sources.medmnist import Medmnist
 from morefromless.sources.nct_crc import NctCrc
 from morefromless.specs import build, members
@@ -27,9 +28,10 @@ def open_source(
 ) -> Source:
     """The source that `spec` names: `synthetic:...`, `folder:PATH,group=REGEX`, or just a path.
 
-    A path to an npz file is read as MedMNIST; a folder whose files are all named like
-    `TUM-AAAFLCLY.tif` as NCT-CRC-HE; any other folder as `folder`. `group` is the
-    regular expression that finds a patch's group in its path, and `unlabelled` says that paths
+    A path to an npz file is read as MedMNIST, one to a .csv or .parquet file as a table of pairs
+    (`manifest`); a folder whose files are all named like `TUM-AAAFLCLY.tif` as NCT-CRC-HE; any
+    other folder as `folder`. `group` is the regular expression that finds a patch's group in its
+    path, and `unlabelled` says that paths
     name no tissue classes, both for a folder only. `nuclei` is a folder of segmentations, whose
     types are those of `scheme`; `cut` is the side in px to which tiles are cut. Raises `DataError`
     for a path that does not exist and `ConfigError` for a name that is not known.
@@ -63,7 +65,12 @@ def _images(spec: str, group: str | None, unlabelled: bool) -> Source:
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return Medmnist(spec)
-        raise DataError(f"{path} is a file; give a folder of patches or an npz file.")
+        if path.suffix.lower() in TABLES:
+            return Manifest(spec)
+        raise DataError(
+            f"{path} is a file; give a folder of patches, an npz file, or a table of pairs "
+            f"({', '.join(TABLES)})."
+        )
     if ":" in spec and "/" not in name:
         return build(spec, sources, Source)
     raise DataError(f"There is no file or folder {path}; {_hint(path)}")

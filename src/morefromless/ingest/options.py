@@ -22,12 +22,16 @@ class Options:
     """Side in pixels to resize every square patch to, whatever its own; None: as they are."""
     um_per_px: float | None = None
     """Micrometres per pixel before any resizing; None: as the source says."""
+    missing: Literal["drop", "keep"] = "drop"
+    """Whether patches that lack an optional array are set aside, or kept without it."""
     strict: bool = False
     """Whether the first patch that would be set aside stops the ingest."""
 
     def __post_init__(self) -> None:
         if self.split not in ("auto", "random"):
             raise ConfigError(f"--split {self.split} is not known; give auto or random.")
+        if self.missing not in ("drop", "keep"):
+            raise ConfigError(f"--missing {self.missing} is not known; give drop or keep.")
         if not 0 < self.test_share < 1:
             raise ConfigError(f"--test-share {self.test_share} should lie between 0 and 1.")
         if self.seed < 0:

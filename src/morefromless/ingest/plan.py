@@ -21,6 +21,7 @@ class Plan:
     size: int | None
     resize: int | None
     shape: Shape
+    missing: str = "drop"
 
     def save(self, path: Path) -> None:
         atomic.write_json(path, asdict(self))
@@ -32,7 +33,11 @@ class Plan:
             held = json.loads(path.read_text(encoding="utf-8"))
             told = held.pop("shape")
             shape = Shape(
-                tuple(told["images"]), told["expected"], told["side"], dict(told["vectors"])
+                tuple(told["images"]),
+                told["expected"],
+                told["side"],
+                dict(told["vectors"]),
+                tuple(told.get("optional", ())),
             )
             return cls(shape=shape, **held)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -44,7 +49,7 @@ class Plan:
         if self.listing != listing:
             other = f"{self.count} patches, not {count}" if self.count != count else "other patches"
             differing.append(f"the source listed {other}")
-        for name in ("size", "resize"):
+        for name in ("size", "resize", "missing"):
             was, now = getattr(self, name), getattr(options, name)
             if was != now:
                 differing.append(f"--{name} was {was or 'not given'}, not {now or 'left out'}")

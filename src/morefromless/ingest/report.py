@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ class IngestReport:
     caveats: tuple[str, ...]
     nuclei: Mapping[str, int] | None = None
     """Type to number of nuclei counted in the patches kept; None where none are known."""
+    absent: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Array to number of patches kept without it, by split."""
     already: bool = False
     """Whether the store was there before, made of the same source with the same options."""
 
@@ -42,6 +44,7 @@ class IngestReport:
             splits=meta["kept"],
             caveats=tuple(meta["caveats"]),
             nuclei=_by_type(store) if meta.get("scheme") else None,
+            absent=meta.get("absent", {}),
             already=already,
         )
 
@@ -53,6 +56,8 @@ class IngestReport:
         if self.nuclei is not None:
             each = ", ".join(f"{count:,} {name}" for name, count in self.nuclei.items() if count)
             nuclei = f" and {sum(self.nuclei.values()):,} nuclei" + f" ({each})" * bool(each)
+        for name, counts in self.absent.items():
+            splits += f"; {sum(counts.values()):,} without {name}"
         classes = f"{self.classes} {'class' if self.classes == 1 else 'classes'}"
         return (
             f"{'Already done: ' if self.already else ''}{self.path} keeps {self.kept:,} patches of "

@@ -1,14 +1,15 @@
 """Which decoded patches are kept, and the split each stands in."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from morefromless.data import splits
-from morefromless.data.store import kinds
+from morefromless.data.store import Split, kinds
 from morefromless.errors import DataError
 from morefromless.ingest.decoding import Shape
 from morefromless.ingest.journal import Entry
@@ -25,7 +26,8 @@ class Selection:
     """The listing as a table, decided upon. Row i is item i."""
 
     table: pd.DataFrame
-    """The store's columns, and `reason`: why it is set aside, or None."""
+    """The store's columns; `absent`: names of arrays that it lacks; and `reason`: why it is set
+    aside, or None."""
     rule: Literal["source", "group", "label"]
     """Where the split comes from: the source, whole groups drawn, or patches drawn by label."""
     groups_known: bool
@@ -38,6 +40,16 @@ class Selection:
     @property
     def aside(self) -> pd.DataFrame:
         return self.table[self.table["reason"].notna()]
+
+    @property
+    def absent(self) -> dict[str, dict[str, int]]:
+        """Array to number of patches kept without it, by split; the others are not named."""
+        splits, absent = self.kept["split"], self.kept["absent"]
+        counts = Counter((n, s) for s, names in zip(splits, absent, strict=True) for n in names)
+        return {
+            name: {s: counts[name, s] for s in get_args(Split) if (name, s) in counts}
+            for name in sorted({name for name, _ in counts})
+        }
 
 
 def select(
@@ -68,7 +80,7 @@ def select(
     if drawn:
         _draw(made, options)
     splits.check_classes(list(made.kept["label"]), list(made.kept["split"]))
-    made.caveats = _caveats(made, items, options)
+    made.caveats = _caveats(made, items, options) + _absences(made)
     return made
 
 
@@ -87,6 +99,7 @@ def _table(
         "um_per_px": scales,
         "origin": [item.origin for item in items],
         "hash": [entry.hash for entry in told],
+        "absent": [tuple(entry.absent) for entry in told],
         "reason": [entry.reason for entry in told],
     }
     # As objects, so that None stays None whatever type pandas would choose for a column.
@@ -138,6 +151,15 @@ def _refuse_poor(made: Selection, needed: int) -> None:
     raise DataError(
         f"Of {len(made.table)} patches {left}; the commonest reason, for {count}, is '{reason}'."
     )
+
+
+def _absences(made: Selection) -> list[str]:
+    sentences = []
+    for name, counts in made.absent.items():
+        total = sum(counts.values())
+        each = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+        sentences.append(f"{name} is absent from {total:,} of {len(made.kept):,} patches ({each}).")
+    return sentences
 
 
 def _caveats(made: Selection, items: Sequence[Item], options: Options) -> list[str]:

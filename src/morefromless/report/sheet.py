@@ -22,10 +22,11 @@ def write_sheet(options: ViewsOptions) -> Path:
     store = Store.open(options.store)
     if options.task != "tissue":  # rows may well be of one tissue, which is no task
         store = labelled(store, options.task)
-    rows = _spread_over_classes(store, options.patches, options.seed)
     seen = {spec: modality(spec) for spec in (options.privileged, *options.primary)}
     for how in seen.values():
         how.check(store)
+    store = store.having([how.array for how in seen.values()])
+    rows = _spread_over_classes(store, options.patches, options.seed)
     names = dict.fromkeys(how.array for how in seen.values())
     stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}
     generator = torch.Generator().manual_seed(options.seed)
@@ -41,14 +42,16 @@ def write_sheet(options: ViewsOptions) -> Path:
 
 
 def _spread_over_classes(store: Store, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Row numbers of `count` patches, taking the classes in turn."""
+    """Row numbers of `count` patches that stand in a split, taking the classes in turn."""
     rng = np.random.default_rng(seed)
-    labels = store.labels
+    stands = np.sort(np.concatenate([store.indices(s) for s in ("train", "val", "test")]))
+    labels = store.labels[stands]
     order = rng.permutation(len(labels))
     # Position within its class decides first, the class second: one of each, then a second ...
     within = np.empty(len(labels), np.int64)
     for number in range(len(store.classes)):
         mine = order[labels[order] == number]
         within[mine] = np.arange(len(mine))
-    chosen: npt.NDArray[np.int64] = np.lexsort((labels, within))[:count]
-    return chosen[np.argsort(labels[chosen], kind="stable")]
+    chosen = np.lexsort((labels, within))[:count]
+    found: npt.NDArray[np.int64] = stands[chosen[np.argsort(labels[chosen], kind="stable")]]
+    return found

@@ -15,6 +15,16 @@ from morefromless.data.schemes import Scheme
 
 Split = Literal["train", "val", "test"]
 
+SPLITS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+"""What people call the splits, in lower case."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -46,6 +56,8 @@ class Datasheet:
     """Types of the nuclei in the array `nuclei`; None where there is no such array."""
     segmentation: str = ""
     """Where the nuclei come from, where that is another place than the images."""
+    optional: frozenset[str] = frozenset()
+    """Arrays that a patch may lack; every one of them is there for some patch."""
 
 
 UNLABELLED = "unlabelled"
@@ -66,7 +78,8 @@ class Source(ABC):
     @abstractmethod
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         """The arrays of one patch by name: images (height, width, 3) uint8, RGB, 0-255, all of one
-        size, and beside them vectors (length,) float32, finite and as long for every patch.
+        size, and beside them vectors (length,) float32, finite and as long for every patch. Arrays
+        that the datasheet calls optional may be left out, as long as an image remains.
 
         The array `nuclei` is a label image, as `data.nuclei.Nuclei.encode` makes it, and is never
         interpolated. Called from several threads at once. Raises `UnreadablePatch` with the reason

@@ -9,16 +9,7 @@ import numpy.typing as npt
 
 from morefromless.data.images import image_files, image_shape, read_rgb
 from morefromless.errors import ConfigError, DataError
-from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
-
-SPLITS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
+from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item, Source
 
 
 class Folder(Source):

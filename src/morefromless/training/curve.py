@@ -44,10 +44,13 @@ class Curve(pl.Callback):
     ) -> None:  # fmt: skip
         self.encoders, self.store, self.pair, self.path = dict(encoders), store, pair, path
         self.every, self.total = every, total
-        self.train = _sample(store.indices("train"))
-        self.test = _sample(store.indices("test"))
+        having = {name: store.having([pair.modalities[name].array]) for name in encoders}
+        self.rows = {
+            name: tuple(_sample(own.indices(split)) for split in ("train", "test"))
+            for name, own in having.items()
+        }
         self.points: list[dict[str, Any]] = []
-        self.kept: dict[tuple[Modality, bool], list[Tensor]] = {}
+        self.kept: dict[tuple[Modality, int], list[Tensor]] = {}
 
     @classmethod
     def of(
@@ -76,26 +79,25 @@ class Curve(pl.Callback):
             return
         labels = torch.from_numpy(self.store.labels)
         for name, encoder in self.encoders.items():
+            rows = self.rows[name]
             train, test = (
-                represent(encoder, self._images(name, rows, pl_module.device), pl_module.device)
-                for rows in (self.train, self.test)
+                represent(encoder, self._images(name, split, pl_module.device), pl_module.device)
+                for split in (0, 1)
             )
-            probe = fit_ridge_probe(train, labels[self.train], len(self.store.classes))
-            right = probe.logits(test).argmax(1) == labels[self.test]
+            probe = fit_ridge_probe(train, labels[rows[0]], len(self.store.classes))
+            right = probe.logits(test).argmax(1) == labels[rows[1]]
             self.points.append(
                 {"step": trainer.global_step, "branch": name,
                  "accuracy": round(float(right.float().mean()), 5)}
             )  # fmt: skip
         atomic.write_text(self.path, pd.DataFrame(self.points).to_csv(index=False))
 
-    def _images(
-        self, name: str, rows: npt.NDArray[np.int64], device: torch.device
-    ) -> Iterable[Tensor]:
-        """What a branch sees of these patches; made once where that is small."""
-        modality, size = self.pair.modalities[name], self.pair.size
+    def _images(self, name: str, split: int, device: torch.device) -> Iterable[Tensor]:
+        """What a branch sees of a split's patches; made once where that is small."""
+        modality, size, rows = self.pair.modalities[name], self.pair.size, self.rows[name][split]
         if len(rows) * math.prod(modality.shape(size)) * 4 > MEMORY:
             return see(self.store, rows, modality, size, device)
-        key = (modality, rows is self.train)
+        key = (modality, split)
         if key not in self.kept:
             self.kept[key] = list(see(self.store, rows, modality, size, device))
         return self.kept[key]

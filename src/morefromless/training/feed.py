@@ -74,7 +74,8 @@ class Feed(Dataset[Batch]):
     by worker processes where asked. Both give the same images.
 
     `frozen` holds what the encoders of frozen branches made of these patches, (N, width) each: such
-    a branch sees neither images nor views, and its name is not among the pair's.
+    a branch sees neither images nor views, and its name is not among the pair's. `present` says by
+    branch which of these patches have its view, (N,) bool; branches that are not in it have all.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class Feed(Dataset[Batch]):
         device: torch.device,
         memory: float = 2**31,
         frozen: Mapping[str, Tensor] | None = None,
+        present: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     ) -> None:
         self.store, self.indices, self.pair = store, indices, pair
+        self.masks = {name: torch.from_numpy(has) for name, has in (present or {}).items()}
         self.frozen = {name: made.to(device) for name, made in (frozen or {}).items()}
         self.labels = torch.from_numpy(store.labels[indices])
         distinct = set(pair.modalities.values())
@@ -125,6 +128,10 @@ class Feed(Dataset[Batch]):
     def representations(self, batch: Batch) -> dict[str, Tensor]:
         """What frozen encoders made of a batch's patches."""
         return {name: made[batch["position"].to(made.device)] for name, made in self.frozen.items()}
+
+    def present(self, batch: Batch) -> dict[str, Tensor]:
+        """Which of a batch's patches have the view, for branches that not all have: (B,) bool."""
+        return {name: mask[batch["position"].cpu()] for name, mask in self.masks.items()}
 
     def _stored(self, positions: npt.NDArray[np.int64], device: torch.device) -> dict[str, Tensor]:
         rows = self.indices[positions]

@@ -28,7 +28,7 @@ PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mi
 class Learner(pl.LightningModule):
     """A network with the paper's optimiser: Adam under a warm-up cosine (2.2).
 
-    What is learned is received: `loss(images, labels, step)` gives the scalar to minimise and what
+    What is learned is received: `loss(images, batch, step)` gives the scalar to minimise and what
     to log. `feed` and `seed` decide which patches and views make up a step.
     """
 
@@ -38,7 +38,7 @@ class Learner(pl.LightningModule):
         feed: Feed,
         options: TrainingOptions,
         steps: Steps,
-        loss: Callable[[dict[str, Tensor], Tensor, int], tuple[Tensor, dict[str, Tensor]]],
+        loss: Callable[[dict[str, Tensor], Batch, int], tuple[Tensor, dict[str, Tensor]]],
     ) -> None:
         super().__init__()
         self.network = network
@@ -55,7 +55,7 @@ class Learner(pl.LightningModule):
         )
         images = {name: laid_out(seen) for name, seen in images.items()}
         images |= {n: made.to(self.device) for n, made in self.feed.representations(batch).items()}
-        total, logged = self.loss(images, batch["label"], step)
+        total, logged = self.loss(images, batch, step)
         self.log_dict({"loss": total.detach(), **logged, "lr": self._rate()})
         return total
 

@@ -22,9 +22,10 @@ from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import check_finite, effective_rank, spread
-from morefromless.training.feed import Feed, Steps
+from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
 from morefromless.training.loop import Learner, device_of, fit
+from morefromless.training.partial import Present, embedded, over_pairs
 
 LOG_EVERY = 10
 
@@ -44,7 +45,7 @@ def pretrain(options: PretrainOptions) -> Run:
     if options.probe_every:
         store = labelled(store, options.task)
     check(planned, objective, options)
-    train = store.indices("train")
+    train = trained_on(store, pair, options).indices("train")
     steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
     run = Run.begin("pretrain", options, store.hash, INCIDENTAL | {"task"})
     if run.done:
@@ -55,14 +56,23 @@ def pretrain(options: PretrainOptions) -> Run:
     frozen = {one.name: _once(branches[one.name].encoder, one, store, train, options, run, device)
               for one in planned if one.frozen}  # fmt: skip
     live = {one.name: one.modality for one in planned if not one.frozen}
+    feed = Feed(
+        store, train, Pair(live, options.views, options.size), device, frozen=frozen,
+        present={name: has[train] for name, seen in pair.modalities.items()
+                 if not (has := store.has(seen.array))[train].all()},
+    )  # fmt: skip
 
     def loss(
-        images: dict[str, Tensor], labels: Tensor, step: int
+        images: dict[str, Tensor], batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        del labels
-        made = in_parts(branches, images, options.accumulate or 1)
+        present = feed.present(batch)
+        made = in_parts(branches, images, options.accumulate or 1, present)
         embeddings = {name: gather(z) for name, z in made.items()}
-        result = objective(list(embeddings.values()))
+        result = (
+            over_pairs(objective, embeddings, present)
+            if present
+            else objective(list(embeddings.values()))
+        )
         check_finite(result, step)
         logged = {f"term/{name}": value.detach() for name, value in result.terms.items()}
         if step % LOG_EVERY == LOG_EVERY - 1:
@@ -71,8 +81,6 @@ def pretrain(options: PretrainOptions) -> Run:
                 logged[f"effective_rank/{name}"] = effective_rank(embedding)
         return result.total, logged
 
-    seen = Pair(live, options.views, options.size)
-    feed = Feed(store, train, seen, device, frozen=frozen)
     learner = Learner(network, feed, options, steps, loss)
     curve = Curve.of(
         {name: branches[name].encoder for name in live if name != "twin"}, store, pair,
@@ -80,6 +88,12 @@ def pretrain(options: PretrainOptions) -> Run:
     )  # fmt: skip
     fit(learner, run, curve, f"{options.arm}/{options.sharing} {options.primary} s{options.seed}")
     return run
+
+
+def trained_on(store: Store, pair: Pair, options: PretrainOptions) -> Store:
+    """The store as self-supervised training sees it: without patches that lack a view of the pair,
+    but where it makes use of the views that such patches have."""
+    return store if options.missing == "pairs" else store.having(pair.arrays)
 
 
 def check(planned: Sequence[Plan], objective: Objective, options: PretrainOptions) -> None:
@@ -98,11 +112,14 @@ def check(planned: Sequence[Plan], objective: Objective, options: PretrainOption
             "--batch 1 leaves nothing to compare a patch with, and BatchNorm no statistics; give 2 "
             "or more."
         )
+    together = 2 if options.missing == "pairs" else len(planned)
     with torch.no_grad():
-        objective([torch.randn(2, min(options.width, 64)) for _ in planned])
+        objective([torch.randn(2, min(options.width, 64)) for _ in range(together)])
 
 
-def in_parts(branches: Branches, images: Mapping[str, Tensor], parts: int) -> dict[str, Tensor]:
+def in_parts(
+    branches: Branches, images: Mapping[str, Tensor], parts: int, present: Present
+) -> dict[str, Tensor]:
     """Embeddings of a batch that goes through the branches in equal parts, by branch.
 
     Activations of one part at a time are held: the backward pass computes each anew. The objective
@@ -110,26 +127,33 @@ def in_parts(branches: Branches, images: Mapping[str, Tensor], parts: int) -> di
     exactly so).
     """
     if parts == 1:
-        return {name: z for name, (_, z) in branches(images).items()}
+        return embedded(branches, images, present)
     made = []
     for number in range(parts):
-        part = {name: seen.chunk(parts)[number] for name, seen in images.items()}
-        made.append(checkpoint(_embeddings, branches, part, use_reentrant=False))
+        part, has = (
+            {name: rows.chunk(parts)[number] for name, rows in whole.items()}
+            for whole in (images, present)
+        )
+        made.append(checkpoint(embedded, branches, part, has, use_reentrant=False))
     return {name: torch.cat([embeddings[name] for embeddings in made]) for name in branches.names}
-
-
-def _embeddings(branches: Branches, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: z for name, (_, z) in branches(images).items()}
 
 
 def _once(
     encoder: Encoder, one: Plan, store: Store, train: npt.NDArray[np.int64],
     options: PretrainOptions, run: Run, device: torch.device,
 ) -> Tensor:  # fmt: skip
-    """What a frozen encoder makes of the training patches, kept in the run's folder, where the
-    evaluation of that branch finds it too."""
-    return kept(
+    """What a frozen encoder makes of the patches `train` (zeros of those without the view).
+
+    That of all training patches which have the view is kept in the run's folder, where the
+    evaluation of that branch finds it too.
+    """
+    seen = modality(one.modality)
+    rows = store.having([seen.array]).indices("train")
+    features = kept(
         run.path / "features" / f"{one.name}-train.npy",
-        lambda: extract(encoder, store, train, modality(one.modality), options.size,
+        lambda: extract(encoder, store, rows, seen, options.size,
                         device=device, label=f"frozen {one.name}"),
     )  # fmt: skip
+    whole = features.new_zeros(len(store.table), features.shape[1])
+    whole[rows] = features
+    return whole[train]

@@ -12,7 +12,7 @@ from morefromless.pairs import Pair
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import check_finite
-from morefromless.training.feed import Feed, Steps
+from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.loop import Learner, device_of, fit
 
 
@@ -36,7 +36,7 @@ def supervise(options: SuperviseOptions) -> Run:
     device = device_of(options)
     pair = Pair({"primary": options.primary}, options.views, options.size)
     pair.check(store)
-    store = labelled(store, options.task)
+    store = labelled(store, options.task).having(pair.arrays)
     seen = pair.modalities["primary"]
     check_encoder(options.encoder, seen.shape(options.size))
     train = store.indices("train")
@@ -48,9 +48,9 @@ def supervise(options: SuperviseOptions) -> Run:
     classifier = Classifier(options.encoder, len(store.classes), seen.channels)
 
     def loss(
-        images: dict[str, Tensor], labels: Tensor, step: int
+        images: dict[str, Tensor], batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = classifier(images["primary"]).float()
+        logits, labels = classifier(images["primary"]).float(), batch["label"]
         entropy = nn.functional.cross_entropy(logits, labels)
         check_finite(Loss(entropy, {"cross_entropy": entropy}), step)
         right = (logits.detach().argmax(1) == labels).float().mean()

@@ -1,0 +1,194 @@
+"""What a table of pairs names: its own cells, image files, and rows of files of many."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from morefromless.data.arrays import mapped
+from morefromless.data.images import SUFFIXES, image_shape, read_rgb
+from morefromless.errors import DataError, UnreadablePatch
+
+TABLES = (".csv", ".parquet")
+REFERENCE = re.compile(r"(.+?\.(?:npy|csv|parquet))#(.+)", re.IGNORECASE)
+"""How a cell names one row of a file: FILE#ROW."""
+IMAGES = ".png, .jpg, .tif"
+SEPARATORS = {";": "semicolons", "\t": "tabs"}
+
+Column: TypeAlias = dict[int, str]
+"""Cells by row, as a spreadsheet counts rows: the header is row 1. "" is an empty cell."""
+Table: TypeAlias = dict[str, Column]
+
+
+@dataclass(frozen=True)
+class File:
+    """Many views: images (N, H, W, 3) uint8, or vectors (N, length) of numbers."""
+
+    values: npt.NDArray[Any]
+    rows: Mapping[str, int] | None = None
+    """Name to place of each row; None where they are numbered."""
+    names: tuple[str, ...] | None = None
+    """Of a vector's values; None where they are numbered."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What one cell names: an image file, or one row of a file of many."""
+
+    path: Path
+    file: File | None = None
+    place: int = 0
+
+    @property
+    def kind(self) -> str:
+        if self.file is None or self.file.values.ndim == 4:
+            return "images"
+        return f"vectors of {self.file.values.shape[1]} values"
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        return self.file.names if self.file else None
+
+    def read(self) -> npt.NDArray[Any]:
+        if self.file is None:
+            return read_rgb(self.path)
+        values = np.array(self.file.values[self.place])
+        if values.ndim == 3:
+            return values
+        with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+            vector = values.astype(np.float32)
+        if not np.isfinite(vector).all():
+            worst = int(np.argmin(np.isfinite(vector)))
+            name = self.names[worst] if self.names else worst
+            raise UnreadablePatch(f"not finite: {self.path.name} has {values[worst]} for {name}")
+        return vector
+
+    def shape(self) -> tuple[int, int]:
+        if self.file is None:
+            return image_shape(self.path)
+        return self.file.values.shape[1], self.file.values.shape[2]
+
+
+def named(cell: str) -> tuple[str, str | None] | None:
+    """File and row that a cell names; no row for an image file, None for other words."""
+    if cell.lower().endswith(tuple(SUFFIXES)):
+        return cell, None
+    found = REFERENCE.fullmatch(cell)
+    return (found[1], found[2]) if found else None
+
+
+def near_to(name: str, others: Iterable[str], cutoff: float) -> str | None:
+    lower = {other.lower(): other for other in others}
+    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=cutoff)
+    return lower[near[0]] if near else None
+
+
+def read_cells(path: Path) -> Table:
+    """The table as words, without the rows and columns that are empty or have no name."""
+    if path.suffix.lower() not in TABLES:
+        raise DataError(f"{path} is no table of pairs; save it as {' or '.join(TABLES)}.")
+    held = _read(
+        path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False,
+        skipinitialspace=True,
+    )  # fmt: skip
+    lines = held.to_numpy(dtype=object).tolist()
+    header = lines.pop(0) if path.suffix.lower() == ".csv" else held.columns
+    names = [_word(name) for name in header]
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise DataError(f"{path.name} has two columns called {twice[0]}; rename one.")
+    rows = {row: [_word(cell) for cell in line] for row, line in enumerate(lines, start=2)}
+    rows = {row: cells for row, cells in rows.items() if any(cells)}
+    if not rows:
+        raise DataError(f"{path.name} has a header and no rows; give every patch one.")
+    columns = [{row: cells[place] for row, cells in rows.items()} for place in range(len(names))]
+    for name, column in zip(names, columns, strict=True):
+        if not name and any(map(named, column.values())):
+            raise DataError(f"{path.name} has views in a column without a name; name it in row 1.")
+    return {name: column for name, column in zip(names, columns, strict=True) if name}
+
+
+def opened(path: Path) -> File:
+    """A file of many views, to be read by any number of threads. Raises `DataError`."""
+    if path.suffix.lower() != ".npy":
+        return _vectors(path)
+    values = mapped(path)
+    images = values.ndim == 4 and values.shape[3] == 3 and values.dtype == np.uint8
+    if not images and not (values.ndim == 2 and values.shape[1] and values.dtype.kind in "iuf"):
+        raise DataError(
+            f"{path.name} holds {values.dtype} {values.shape}, neither images (N, H, W, 3) uint8 "
+            "nor vectors (N, length); store it so."
+        )
+    return File(values)
+
+
+def _vectors(path: Path) -> File:
+    held = _read(path, converters={0: str.strip})
+    rows, numbers = held.iloc[:, 0].map(_word), held.iloc[:, 1:]
+    if rows.duplicated().any():
+        raise DataError(f"{path.name} names '{rows[rows.duplicated()].iloc[0]}' twice; rename one.")
+    if numbers.empty:
+        raise DataError(
+            f"{path.name} has no numbers; it needs columns beside the names of its rows."
+        )
+    for name, column in numbers.items():
+        if column.dtype.kind not in "iuf":
+            read = pd.to_numeric(column.astype(str), errors="coerce")
+            odd = rows[column.notna() & ~np.isfinite(read)].tolist()
+            where = f"column {name}" + (f", row {odd[0]}" if odd else "")
+            raise DataError(
+                f"{path.name} has words in {where}; after the first, keep numbers only."
+            )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is found when it is read
+        values = numbers.to_numpy(np.float32, na_value=np.nan)
+    names = tuple(map(str, numbers.columns))
+    return File(values, {name: place for place, name in enumerate(rows)}, names)
+
+
+def place_of(path: Path, file: File, row: str) -> int:
+    if file.rows is None:
+        if not (row.isascii() and row.isdigit()) or int(row) >= len(file.values):
+            raise DataError(f"{path.name} has no row {row}; it has {len(file.values)}, from 0 on")
+        return int(row)
+    if row not in file.rows:
+        near = near_to(row, file.rows, 0.6)
+        hint = f"is {near} meant?" if near else "its first column names them."
+        raise DataError(f"{path.name} has no row '{row}'; {hint}")
+    return file.rows[row]
+
+
+def _read(path: Path, **csv: Any) -> pd.DataFrame:
+    """A table as pandas reads it; `csv` are options for such a file. Raises `DataError`."""
+    if not path.is_file():
+        raise DataError(f"There is no file {path}; check the path.")
+    try:
+        if path.suffix.lower() == ".parquet":
+            whole = pd.read_parquet(path)
+            return whole if isinstance(whole.index, pd.RangeIndex) else whole.reset_index()
+        with path.open(encoding="utf-8") as file:
+            header = file.readline()
+        for mark, word in SEPARATORS.items():
+            if mark in header and "," not in header:
+                raise DataError(f"{path.name} is separated by {word}; save it with commas.")
+        held = pd.read_csv(path, **csv)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name} is not in UTF-8; save it as CSV UTF-8.") from error
+    except (OSError, ValueError) as error:
+        what = str(error).removeprefix("Error tokenizing data. C error: ").strip()
+        raise DataError(f"{path.name} is not a sound table ({what}); mend it.") from error
+    if not isinstance(held.index, pd.RangeIndex):
+        raise DataError(f"{path.name} has more cells in its rows than in its header; name them.")
+    return pd.DataFrame(held)
+
+
+def _word(cell: object) -> str:
+    """A cell as a person sees it: 1.0 as 1, for a table's whole numbers may have become floats."""
+    if isinstance(cell, float):
+        return "" if np.isnan(cell) else f"{cell:.0f}" if cell.is_integer() else str(cell)
+    return "" if cell is None or cell is pd.NA else str(cell).strip()

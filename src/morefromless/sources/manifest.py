@@ -1,0 +1,244 @@
+"""A table of one's own pairs: a row is a patch, a column is a view."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy.typing as npt
+
+from morefromless.data.nuclei import ARRAY
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item, Source, Split
+from morefromless.sources._files import (
+    IMAGES,
+    TABLES,
+    Column,
+    File,
+    Table,
+    View,
+    named,
+    near_to,
+    opened,
+    place_of,
+    read_cells,
+)
+
+__all__ = ["TABLES", "Manifest"]
+
+
+@dataclass(frozen=True)
+class _Patch:
+    row: int
+    views: dict[str, View]
+    """What the patch lacks is not there."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    items: list[Item]
+    patches: dict[str, _Patch]
+    optional: frozenset[str]
+
+
+class Manifest(Source):
+    """A table with a header, .csv (UTF-8, commas) or .parquet, in which every row is a patch.
+
+    `id` is unique; `label` is the class, or `label=grade` takes another column (without one, tissue
+    is not known and nuclei have to pose the task); `group` (patient or slide) and `split` (train,
+    val, test) may be there, in all rows then.
+
+    Columns of views become arrays of their name, such as `he` and `ihc`: those that
+    `modalities=he+ihc` names, else every column in which a cell is an image file (.png, .jpg, .tif)
+    or one row of another file, FILE#ROW. Rows of a .npy file, images (N, H, W, 3) uint8 or vectors
+    (N, length), are counted from 0; those of a .csv or .parquet table of numbers are called by its
+    first column. Paths begin at the table's folder. An empty cell says that the patch lacks that
+    view. Other columns are not looked at.
+
+    Messages count rows as a spreadsheet does: the header is row 1.
+    """
+
+    def __init__(self, path: str, label: str | None = None, modalities: str | None = None) -> None:
+        self.path = Path(path).expanduser()
+        self.label = label
+        self.modalities = [name.strip() for name in (modalities or "").split("+") if name.strip()]
+        self._files: dict[Path, File] = {}
+        self._lock = Lock()
+        self._made: _Loaded | None = None
+
+    def datasheet(self) -> Datasheet:
+        return Datasheet(title=self.path.name, optional=self._loaded().optional)
+
+    def items(self) -> Sequence[Item]:
+        return self._loaded().items
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
+        patch = self._loaded().patches[item.id]
+        _first_image(patch)
+        arrays = {}
+        for name, view in patch.views.items():
+            with _naming(patch, name):
+                arrays[name] = view.read()
+        return arrays
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        patch = self._loaded().patches[item.id]
+        name = _first_image(patch)
+        with _naming(patch, name):
+            return patch.views[name].shape()
+
+    def _loaded(self) -> _Loaded:
+        with self._lock:
+            if self._made is None:
+                self._made = self._load()
+            return self._made
+
+    def _load(self) -> _Loaded:
+        table = read_cells(self.path)
+        for name in ("id", *([self.label] if self.label else []), *self.modalities):
+            self._need(name, table)
+        label = self.label or ("label" if "label" in table else None)
+        names = self._columns_of_views(table, {"id", label, "group", "split"})
+        self._refuse_near(table, {"id", label, *names})
+        ids = self._ids(table)
+        labels = self._filled(table, label, "fill it, or leave the row out") if label else {}
+        groups, splits = self._if_known(table, "group"), self._splits(table)
+        views = {name: self._views(name, table[name]) for name in names}
+        kinds = sorted({view.kind for held in views.values() for view in held.values()})
+        if "images" not in kinds:
+            raise DataError(
+                f"{self.path.name} has no images, only {' and '.join(kinds)}; a patch needs an "
+                "image beside them, such as in a column he."
+            )
+        items, patches = [], {}
+        for row, patch in ids.items():
+            patches[patch] = _Patch(row, {n: views[n][row] for n in names if row in views[n]})
+            told = ", ".join(f"{name}={table[name][row]}" for name in patches[patch].views)
+            tissue, split, group = labels.get(row, UNLABELLED), splits.get(row), groups.get(row)
+            items.append(Item(patch, tissue, f"row {row}: {told}", split, group))
+        optional = frozenset(name for name in names if len(views[name]) < len(ids))
+        return _Loaded(items, patches, optional)
+
+    def _wrong(self, row: int, column: str, what: str) -> DataError:
+        return DataError(f"{self.path.name}, row {row}, column {column}: {what}.")
+
+    def _need(self, name: str, table: Table) -> None:
+        if name not in table:
+            near = near_to(name, table, 0.6)
+            hint = f"make {near} agree with it" if near else f"it has {', '.join(table)}"
+            raise DataError(f"{self.path.name} has no column {name}; {hint}.")
+
+    def _refuse_near(self, table: Table, used: set[str | None]) -> None:
+        """A split that is overlooked for its spelling would let test patches into training."""
+        optional = ("group", "split") if self.label else ("label", "group", "split")
+        for name in (name for name in optional if name not in table):
+            near = near_to(name, (other for other in table if other not in used), 0.8)
+            if near:
+                raise DataError(
+                    f"{self.path.name} has a column {near} and none called {name}; call it {name}, "
+                    "or something less alike, for other columns are not looked at."
+                )
+
+    def _filled(self, table: Table, name: str, advice: str) -> Column:
+        for row, cell in table[name].items():
+            if not cell:
+                raise self._wrong(row, name, f"it is empty; {advice}")
+        return table[name]
+
+    def _if_known(self, table: Table, name: str) -> Column:
+        if not any(table.get(name, {}).values()):
+            return {}
+        return self._filled(table, name, "fill it as in other rows, or leave the column out")
+
+    def _ids(self, table: Table) -> Column:
+        ids = self._filled(table, "id", "give every patch one")
+        first: dict[str, int] = {}
+        for row, patch in ids.items():
+            if first.setdefault(patch, row) != row:
+                what = f"'{patch}' is the id of row {first[patch]} too; every patch needs its own"
+                raise self._wrong(row, "id", what)
+        return ids
+
+    def _splits(self, table: Table) -> dict[int, Split]:
+        words = self._if_known(table, "split")
+        for row, word in words.items():
+            if word.lower() not in SPLITS:
+                raise self._wrong(row, "split", f"'{word}' is no split; say train, val or test")
+        return {row: SPLITS[word.lower()] for row, word in words.items()}
+
+    def _columns_of_views(self, table: Table, known: set[str | None]) -> list[str]:
+        names = self.modalities or [
+            name for name in table if name not in known and any(map(named, table[name].values()))
+        ]
+        if not names:
+            raise DataError(
+                f"{self.path.name} has no column of views, that is of image files ({IMAGES}) or of "
+                "rows such as expression.npy#0; add one, such as he."
+            )
+        for name in names:
+            if name in known or name == ARRAY or not re.fullmatch(r"\w[\w-]*", name):
+                raise DataError(
+                    f"{self.path.name} has views in column {name}, which is no name for them; call "
+                    "it he, ihc or another word of letters, digits, - and _."
+                )
+            if not any(table[name].values()):
+                raise DataError(f"{self.path.name} has nothing in column {name}; leave it out.")
+        return names
+
+    def _views(self, name: str, column: Column) -> dict[int, View]:
+        """Views by row, where there are some; all of one kind."""
+        views = {row: self._view(row, name, cell) for row, cell in column.items() if cell}
+        first, one = next(iter(views.items()))
+        for row, view in views.items():
+            if view.kind != one.kind:
+                what = f"it has {view.kind} and row {first} has {one.kind}"
+                raise self._wrong(row, name, f"{what}; give all rows of a column the same")
+            if view.file is not one.file and view.names != one.names:
+                what = f"{view.path.name} and {one.path.name} (row {first}) differ in their columns"
+                raise self._wrong(row, name, f"{what}; give both the same, in one order")
+        return views
+
+    def _view(self, row: int, name: str, cell: str) -> View:
+        told = named(cell)
+        if told is None:
+            raise self._wrong(
+                row,
+                name,
+                f"'{cell}' is neither an image file ({IMAGES}) nor a row of a file such as "
+                "expression.npy#0 or expression.csv#NAME; mend it, or say which columns are views, "
+                f"as in manifest:{self.path.name},modalities=he+ihc",
+            )
+        path = self.path.parent / told[0]
+        if path not in self._files and not os.path.isfile(path):
+            what = f"there is no file {path}; mend it, or empty the cell if the patch lacks {name}"
+            raise self._wrong(row, name, what)
+        if told[1] is None:
+            return View(path)
+        try:
+            if path not in self._files:
+                self._files[path] = opened(path)
+            return View(path, self._files[path], place_of(path, self._files[path], told[1]))
+        except DataError as error:
+            raise self._wrong(row, name, str(error).removesuffix(".")) from error
+
+
+def _first_image(patch: _Patch) -> str:
+    for name, view in patch.views.items():
+        if view.kind == "images":
+            return name
+    raise UnreadablePatch(f"no image: row {patch.row} has none, and a patch needs one")
+
+
+@contextmanager
+def _naming(patch: _Patch, view: str) -> Iterator[None]:
+    """Name the cell in the reason why a patch cannot be used, after the kind of reason."""
+    try:
+        yield
+    except UnreadablePatch as problem:
+        kind, _, rest = str(problem).partition(": ")
+        where = f"row {patch.row}, column {view}"
+        raise UnreadablePatch(f"{kind}: {where}: {rest}") from problem

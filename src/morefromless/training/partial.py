@@ -1,0 +1,57 @@
+"""Batches in which some patches lack a view: every two views that a patch has are trained."""
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from morefromless.branches import Branches
+from morefromless.objectives import Loss, Objective
+
+Present = Mapping[str, Tensor]
+"""Branch to (B,) bool: which patches have its view. Branches that are not in it have all."""
+
+
+def embedded(
+    branches: Branches, images: Mapping[str, Tensor], present: Present
+) -> dict[str, Tensor]:
+    """Embeddings (B, width) by branch; rows that lack the view are zero, and are run by nobody.
+
+    So BatchNorm's statistics are of views that exist. One row alone has none, and is left out.
+    """
+    made = {}
+    for name in branches.names:
+        if name not in present:
+            made[name] = branches[name](images[name])[1]
+            continue
+        count, device = len(images[name]), images[name].device
+        rows = present[name].nonzero()[:, 0].to(device)
+        if len(rows) > 1:
+            _, z = branches[name](images[name][rows])
+            made[name] = z.new_zeros(count, branches.width).index_copy(0, rows, z)
+        else:
+            made[name] = torch.zeros(count, branches.width, device=device)
+    return made
+
+
+def over_pairs(objective: Objective, embeddings: Mapping[str, Tensor], present: Present) -> Loss:
+    """The mean, over every two branches, of the objective of the patches that have both views.
+
+    Where no view is missing this is what objectives that take the mean over pairs say themselves
+    (all but the `authors` conventions, which sum). Two branches that fewer than two patches of the
+    batch have in common are left out of the mean.
+    """
+    everything = torch.ones(len(next(iter(embeddings.values()))), dtype=torch.bool)
+    losses = []
+    for a, b in combinations(embeddings, 2):
+        both = (present.get(a, everything) & present.get(b, everything)).to(embeddings[a].device)
+        if int(both.sum()) > 1:
+            losses.append(objective([embeddings[a][both], embeddings[b][both]]))
+    if not losses:
+        return Loss(torch.stack([z.sum() for z in embeddings.values()]).sum() * 0, {})
+    names = losses[0].terms
+    return Loss(
+        torch.stack([loss.total for loss in losses]).mean(),
+        {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names},
+    )

@@ -1,0 +1,387 @@
+"""A user's own table of pairs: what is taken from it, and what is said where it is wrong."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from morefromless import sources
+from morefromless.data.store import Store
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.ingest import ingest, open_source
+from morefromless.sources import UNLABELLED, Source, _files
+from morefromless.sources.manifest import Manifest
+from morefromless.specs import build
+
+COUNT = 12
+SIDE = 16
+GENES = ["ESR1", "PGR", "ERBB2"]
+
+
+def he(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def ihc(number: int) -> np.ndarray:
+    """Registered to the H&E: brown where it is dark."""
+    dark = he(number).mean(axis=2, keepdims=True) < 128
+    return np.where(dark, np.uint8([120, 70, 30]), np.uint8([240, 240, 250]))
+
+
+EXPRESSION = np.random.default_rng(99).normal(size=(COUNT, len(GENES)))
+EXPRESSION.setflags(write=False)
+
+
+def pairs(root: Path, **columns: Any) -> pd.DataFrame:
+    """Images in `root`, and the table that speaks of them; `columns` are put in, or left out."""
+    for stain, draw in (("he", he), ("ihc", ihc)):
+        (root / stain).mkdir(parents=True, exist_ok=True)
+        for number in range(COUNT):
+            Image.fromarray(draw(number)).save(root / stain / f"{number}.png")
+    table = pd.DataFrame(
+        {
+            "id": [f"{number:03}" for number in range(COUNT)],
+            "he": [f"he/{number}.png" for number in range(COUNT)],
+            "ihc": [f"ihc/{number}.png" for number in range(COUNT)],
+            "label": ["pos", "neg"] * (COUNT // 2),
+            "group": [f"P{number // 2}" for number in range(COUNT)],
+            "split": (["Train"] * 6 + ["validation"] * 2 + ["test"] * 4),
+            "grade": [number % 3 for number in range(COUNT)],
+        }
+    )
+    return table.assign(**columns).dropna(axis="columns", how="all")
+
+
+def written(root: Path, table: pd.DataFrame) -> Manifest:
+    table.to_csv(root / "pairs.csv", index=False)
+    return Manifest(str(root / "pairs.csv"))
+
+
+def refused(root: Path, table: pd.DataFrame) -> str:
+    with pytest.raises(DataError) as caught:
+        written(root, table).items()
+    return str(caught.value)
+
+
+def test_listing(tmp_path: Path) -> None:
+    source = written(tmp_path, pairs(tmp_path))
+    items = source.items()
+    assert [item.id for item in items] == [f"{number:03}" for number in range(COUNT)]
+    assert [item.label for item in items[:3]] == ["pos", "neg", "pos"]
+    assert [item.group for item in items[:3]] == ["P0", "P0", "P1"]
+    assert [item.split for item in items] == ["train"] * 6 + ["val"] * 2 + ["test"] * 4
+    assert items[3].origin == "row 5: he=he/3.png, ihc=ihc/3.png"
+    assert (source.datasheet().title, source.datasheet().optional) == ("pairs.csv", frozenset())
+
+
+def test_registered_images_and_vectors_arrive_exactly(tmp_path: Path) -> None:
+    """Every kind of cell, through a store and back."""
+    table = pairs(tmp_path, split=None)
+    np.save(tmp_path / "ihc.npy", np.stack([ihc(number) for number in range(COUNT)]))
+    np.save(tmp_path / "vectors.npy", EXPRESSION)
+    spots = pd.DataFrame(EXPRESSION, columns=GENES, index=[f"s#{k}" for k in range(COUNT)])
+    spots.to_csv(tmp_path / "expression.csv")  # as R's write.csv: the first name is empty
+    spots.to_parquet(tmp_path / "expression.parquet")
+    (tmp_path / "elsewhere").mkdir()
+    np.save(tmp_path / "elsewhere" / "counts.npy", np.arange(COUNT * 4).reshape(COUNT, 4))
+    backwards = range(COUNT)[::-1]
+    table["stacked"] = [f"ihc.npy#{number}" for number in backwards]
+    table["vector"] = [f"vectors.npy#{number}" for number in range(COUNT)]
+    table["expression"] = [f"expression.csv#s#{number}" for number in backwards]
+    table["rna"] = [f"expression.parquet#s#{number}" for number in range(COUNT)]
+    table["counts"] = [f"{tmp_path}/elsewhere/counts.npy#{number}" for number in range(COUNT)]
+    ingest(written(tmp_path, table), tmp_path / "store", progress=False)
+    store = Store.open(tmp_path / "store")
+    assert set(store.arrays) == {"he", "ihc", "stacked", "vector", "expression", "rna", "counts"}
+    assert len(store.table) == COUNT
+    exact = EXPRESSION.astype(np.float32)
+    for row, told in store.table.iterrows():
+        number = int(told["id"])
+        assert told["label"] == ["pos", "neg"][number % 2]
+        np.testing.assert_array_equal(store.arrays["he"][row], he(number))
+        np.testing.assert_array_equal(store.arrays["ihc"][row], ihc(number))
+        np.testing.assert_array_equal(store.arrays["stacked"][row], ihc(COUNT - 1 - number))
+        np.testing.assert_array_equal(store.arrays["vector"][row], exact[number])
+        np.testing.assert_array_equal(store.arrays["expression"][row], exact[COUNT - 1 - number])
+        np.testing.assert_array_equal(store.arrays["rna"][row], exact[number])
+        np.testing.assert_array_equal(store.arrays["counts"][row], np.arange(4) + 4 * number)
+
+
+def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
+    table = pairs(tmp_path, group=range(COUNT))
+    table.loc[3, "ihc"] = None
+    expected = written(tmp_path, table)
+    table["group"] = table["group"].astype(float)  # as whole numbers become beside missing ones
+    for name, held in {"a": table, "b": table.set_index("id")}.items():
+        held.to_parquet(tmp_path / f"{name}.parquet")
+        source = Manifest(str(tmp_path / f"{name}.parquet"))
+        assert source.items() == expected.items()
+        assert source.datasheet().optional == {"ihc"}
+
+
+def test_what_a_path_to_a_table_is(tmp_path: Path) -> None:
+    pairs(tmp_path).to_csv(tmp_path / "pairs.CSV", index=False)
+    pairs(tmp_path).to_parquet(tmp_path / "pairs.parquet")
+    for name in ("pairs.CSV", "pairs.parquet"):
+        assert isinstance(open_source(str(tmp_path / name)), Manifest)
+        assert len(open_source(f"manifest:{tmp_path / name}").items()) == COUNT
+
+
+def test_which_columns_are_views_and_which_is_the_label(tmp_path: Path) -> None:
+    written(tmp_path, pairs(tmp_path, note="seen twice", blank="", split=None))
+    path = f"manifest:{tmp_path / 'pairs.csv'}"
+
+    def read(more: str) -> tuple[set[str], set[str]]:
+        source = build(path + more, sources, Source)
+        return set(source.read(source.items()[0])), {item.label for item in source.items()}
+
+    assert read("") == ({"he", "ihc"}, {"pos", "neg"})
+    assert read(",modalities=ihc") == ({"ihc"}, {"pos", "neg"})
+    assert read(",label=grade,modalities=ihc + he") == ({"he", "ihc"}, {"0", "1", "2"})
+    assert open_source(path).items()[0].split is None
+    with pytest.raises(DataError, match=r"pairs.csv has nothing in column blank; leave it out"):
+        read(",modalities=he+blank")
+    with pytest.raises(DataError, match=r"row 2, column note: 'seen twice' is neither an image"):
+        read(",modalities=he+note")
+    written(tmp_path, pairs(tmp_path, label=None))
+    assert read("") == ({"he", "ihc"}, {UNLABELLED})
+    with pytest.raises(DataError, match=r"one class only .* in a column of labels, or nuclei"):
+        ingest(open_source(path), tmp_path / "store", progress=False)
+    with pytest.raises(DataError, match=r"pairs.csv has no column grad; make grade agree with"):
+        read(",label=grad")
+    with pytest.raises(DataError, match=r"no column mri; it has id, he, ihc, group, split, grade"):
+        read(",modalities=he+mri")
+
+
+def test_how_tables_are_written(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    (tmp_path / "pairs.csv").write_text(
+        '\ufeffid, he, ,label\n007,he/7.png,1,"a, b"\n\n  008 , he/8.png\n,,,\n', encoding="utf-8"
+    )
+    source = Manifest(str(tmp_path / "pairs.csv"))
+    with pytest.raises(DataError, match=r"pairs.csv, row 4, column label: it is empty"):
+        source.items()
+    text = (tmp_path / "pairs.csv").read_text(encoding="utf-8")
+    (tmp_path / "pairs.csv").write_text(text.replace("8.png", "8.png,,NA"), encoding="utf-8")
+    first, second = source.items()
+    assert (first.id, first.label, first.origin) == ("007", "a, b", "row 2: he=he/7.png")
+    assert (second.id, second.label, second.origin) == ("008", "NA", "row 4: he=he/8.png")
+
+
+def _set(row: int, column: str, value: object) -> Callable[[pd.DataFrame], None]:
+    def change(table: pd.DataFrame) -> None:
+        table.loc[row - 2, column] = value
+
+    return change
+
+
+def _named(old: str, new: str) -> Callable[[pd.DataFrame], None]:
+    return lambda table: table.rename(columns={old: new}, inplace=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_set(5, "id", "001"), "row 5, column id: '001' is the id of row 3 too; every patch needs"),
+        (_set(5, "id", " "), "row 5, column id: it is empty; give every patch one"),
+        (_set(4, "label", None), "row 4, column label: it is empty; fill it, or leave the row out"),
+        (_set(4, "group", ""), "row 4, column group: it is empty; fill it as in other rows, or l"),
+        (_set(9, "split", None), "row 9, column split: it is empty; fill it as in other rows"),
+        (_set(9, "split", "tset"), "row 9, column split: 'tset' is no split; say train, val or"),
+        (_set(6, "ihc", "ihc/nil.png"), "row 6, column ihc: there is no file {}/ihc/nil.png; mend"),
+        (_set(6, "ihc", "x" * 300 + ".png"), "row 6, column ihc: there is no file"),
+        (_set(6, "ihc", "ihc/4.pgn"), "row 6, column ihc: 'ihc/4.pgn' is neither an image file"),
+        (_set(6, "ihc", "x.npy#1"), "row 6, column ihc: there is no file {}/x.npy; mend it, or em"),
+        (_set(6, "ihc", "x.h5ad#1"), "row 6, column ihc: 'x.h5ad#1' is neither an image file"),
+        (_set(6, "ihc", "v.npy#1"), "column ihc: it has vectors of 3 values and row 2 has images"),
+        (_named("id", "ID"), "pairs.csv has no column id; make ID agree with it."),
+        (_named("id", "patch"), "no column id; it has patch, he, ihc, label, group, split, grade."),
+        (_named("split", "Splits"), "has a column Splits and none called split; call it split, or"),
+        (_named("group", "groups"), "has a column groups and none called group"),
+        (_named("label", "Label"), "has a column Label and none called label"),
+        (_named("ihc", "he"), "pairs.csv has two columns called he; rename one."),
+        (_named("ihc", ""), "pairs.csv has views in a column without a name; name it in row 1."),
+        (_named("he", "H&E"), "has views in column H&E, which is no name for them; call it he"),
+        (_named("he", "../he"), "has views in column ../he, which is no name for them"),
+        (_named("he", "nuclei"), "has views in column nuclei, which is no name for them"),
+        (lambda t: t.drop(columns=["he", "ihc"], inplace=True), "has no column of views, that is"),
+        (lambda t: t.drop(index=t.index, inplace=True), "has a header and no rows"),
+    ],
+)
+def test_tables_that_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[pd.DataFrame], None],
+    told: str,
+) -> None:
+    """In one sentence, before any image is opened."""
+    monkeypatch.setattr(_files, "read_rgb", pytest.fail)
+    monkeypatch.setattr(_files, "image_shape", pytest.fail)
+    table = pairs(tmp_path)
+    np.save(tmp_path / "v.npy", EXPRESSION)
+    change(table)
+    said = refused(tmp_path, table)
+    assert told.format(tmp_path) in said
+    assert said.startswith("pairs.csv")
+    assert said.endswith(".")
+
+
+def test_references_that_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", EXPRESSION)
+    np.save(tmp_path / "flat.npy", np.zeros(4))
+    np.save(tmp_path / "deep.npy", np.zeros((4, 8, 8, 3), np.uint16))
+    np.save(tmp_path / "words.npy", np.array([["a"]]))
+    np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "v.npy").read_bytes()[:-8])
+    spots = pd.DataFrame(EXPRESSION, columns=GENES, index=[f"spot{k}" for k in range(COUNT)])
+    spots.to_csv(tmp_path / "e.csv")
+    spots.iloc[:, ::-1].to_csv(tmp_path / "other-order.csv")
+    spots.iloc[:, :2].to_csv(tmp_path / "two.csv")
+    mixed = ["0.5", None, *"12345", "<LOD", *"6789"]
+    spots.assign(MKI67=mixed).to_csv(tmp_path / "words.csv")
+    spots.assign(MKI67="1e400").to_csv(tmp_path / "large.csv")
+    spots.assign(MKI67="1.5").to_parquet(tmp_path / "quoted.parquet")
+    spots.assign(cluster=True).to_parquet(tmp_path / "words.parquet")
+    spots.rename(index={"spot3": "spot2"}).to_csv(tmp_path / "twice.csv")
+    spots.iloc[:, :0].to_csv(tmp_path / "names.csv")
+    spots.to_csv(tmp_path / "semicolons.csv", sep=";")
+    spots.to_csv(tmp_path / "short.csv", header=GENES, index_label=False)
+    (tmp_path / "no.parquet").write_bytes(b"no table")
+    for cell, told in {
+        "v.npy#12": "v.npy has no row 12; it has 12, from 0 on",
+        "v.npy#-1": "v.npy has no row -1",
+        "v.npy#last": "v.npy has no row last",
+        "flat.npy#0": "flat.npy holds float64 (4,), neither images (N, H, W, 3) uint8 nor vectors",
+        "deep.npy#0": "deep.npy holds uint16 (4, 8, 8, 3), neither",
+        "words.npy#0": "words.npy holds <U1 (1, 1), neither",
+        "objects.npy#0": "objects.npy holds Python objects, which are not read",
+        "cut.npy#0": "cut.npy is not a sound .npy file",
+        "e.csv#Spot1": "e.csv has no row 'Spot1'; is spot1 meant?",
+        "e.csv#0": "e.csv has no row '0'; its first column names them",
+        "words.csv#spot1": "words.csv has words in column MKI67, row spot7; after the first",
+        "large.csv#spot1": "large.csv has words in column MKI67, row spot0; after",
+        "quoted.parquet#spot1": "quoted.parquet has words in column MKI67; after",
+        "words.parquet#spot1": "words.parquet has words in column cluster, row spot0",
+        "twice.csv#spot1": "twice.csv names 'spot2' twice",
+        "names.csv#spot1": "names.csv has no numbers",
+        "semicolons.csv#spot1": "semicolons.csv is separated by semicolons",
+        "short.csv#spot1": "short.csv has more cells in its rows than in its header",
+        "no.parquet#a": "no.parquet is not a sound table",
+        "two.csv#spot1": "it has vectors of 2 values and row 2 has vectors of 3 values; give all",
+        "other-order.csv#spot1": "other-order.csv and e.csv (row 2) differ in their columns",
+    }.items():
+        cells = [f"e.csv#spot{k}" for k in range(COUNT)]
+        cells[3] = cell
+        said = refused(tmp_path, pairs(tmp_path, expression=cells))
+        assert said.startswith("pairs.csv, row 5, column expression: ")
+        assert told in said
+        assert said.endswith(".")
+        assert not said.endswith("..")
+    table = pairs(tmp_path, he=None, ihc=None, expression="v.npy#0")
+    assert "has no images, only vectors of 3 values; a patch needs an image" in refused(
+        tmp_path, table
+    )
+
+
+def test_files_that_are_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    for data, told in {
+        b"id;he;label\n1;a.png;x\n": "pairs.csv is separated by semicolons; save it with commas",
+        b"id\the\tlabel\n": "pairs.csv is separated by tabs",
+        "id,he,label\n1,a.png,größer\n".encode("latin1"): "pairs.csv is not in UTF-8; save it as",
+        "id,he,label\n".encode("utf-16"): "pairs.csv is not in UTF-8",
+        b"id,he\n1,a.png,x\n": r"pairs.csv is not a sound table .Expected 2 fields in line 2, saw",
+        b'id,he\n1,"a.png\n': r"pairs.csv is not a sound table .EOF inside string",
+        b"": r"pairs.csv is not a sound table .No columns",
+    }.items():
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=told):
+            Manifest(str(path)).items()
+    (tmp_path / "pairs.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"pairs.parquet is not a sound table"):
+        Manifest(str(tmp_path / "pairs.parquet")).items()
+    with pytest.raises(DataError, match=r"There is no file .*nil.csv; check the path"):
+        Manifest(str(tmp_path / "nil.csv")).items()
+    with pytest.raises(DataError, match=r"pairs.xlsx is no table of pairs; save it as .csv or"):
+        Manifest(str(tmp_path / "pairs.xlsx")).items()
+
+
+def test_patches_that_are_set_aside_name_row_and_column(tmp_path: Path) -> None:
+    table = pairs(tmp_path)
+    vectors = EXPRESSION.copy()
+    vectors[4, 1], vectors[5, 2] = np.nan, 1e300
+    np.save(tmp_path / "v.npy", vectors)
+    spots = pd.DataFrame(EXPRESSION.copy(), columns=GENES, index=table["id"])
+    spots.iloc[6, 2] = np.inf
+    spots.to_csv(tmp_path / "e.csv", na_rep="NA")
+    table["expression"] = [f"v.npy#{k}" for k in range(COUNT)]
+    table["rna"] = [f"e.csv#{name}" for name in table["id"]]
+    table.loc[7, ["he", "ihc"]] = None
+    whole = (tmp_path / "ihc" / "8.png").read_bytes()
+    (tmp_path / "ihc" / "8.png").write_bytes(whole[: len(whole) // 2])
+    Image.fromarray(he(9)[..., 0]).save(tmp_path / "he" / "9.png")
+    source = written(tmp_path, table)
+    reasons = {}
+    for item in source.items():
+        try:
+            assert source.read(item)["rna"].dtype == np.float32
+        except UnreadablePatch as problem:
+            reasons[item.id] = str(problem)
+    assert reasons == {
+        "004": "not finite: row 6, column expression: v.npy has nan for 1",
+        "005": "not finite: row 7, column expression: v.npy has 1e+300 for 2",
+        "006": "not finite: row 8, column rna: e.csv has inf for ERBB2",
+        "007": "no image: row 9 has none, and a patch needs one",
+        "008": "unreadable: row 10, column ihc: truncated or damaged; fetch it again",
+        "009": "grey image: row 11, column he: convert to RGB if it is what you mean",
+    }
+
+
+def test_shapes_come_from_headers(tmp_path: Path) -> None:
+    np.save(tmp_path / "i.npy", np.zeros((COUNT, 9, 7, 3), np.uint8))
+    table = pairs(tmp_path)
+    table["he"] = [f"i.npy#{k}" for k in range(COUNT)]
+    table.loc[1:2, "he"] = None
+    table.loc[2, "ihc"] = None
+    whole = (tmp_path / "ihc" / "1.png").read_bytes()
+    (tmp_path / "ihc" / "1.png").write_bytes(whole[: len(whole) // 2])
+    source = written(tmp_path, table)
+    stacked, truncated, nothing = source.items()[:3]
+    assert source.shape(stacked) == (9, 7)
+    assert source.shape(truncated) == (SIDE, SIDE)
+    with pytest.raises(UnreadablePatch, match="no image: row 4"):
+        source.shape(nothing)
+    (tmp_path / "ihc" / "1.png").write_bytes(b"")
+    with pytest.raises(UnreadablePatch, match="empty file: row 3, column ihc: 0 bytes"):
+        source.shape(truncated)
+
+
+def test_read_by_several_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    mapped = _files.mapped
+    monkeypatch.setattr(_files, "mapped", lambda path: (opened.append(path), mapped(path))[1])
+    np.save(tmp_path / "v.npy", EXPRESSION)
+    table = pairs(tmp_path, expression=[f"v.npy#{k}" for k in range(COUNT)])
+    items = written(tmp_path, table).items()
+    source = Manifest(str(tmp_path / "pairs.csv"))
+    opened.clear()
+    with ThreadPoolExecutor(8) as pool:  # none of them has listed
+        read = list(pool.map(source.read, items))
+    assert opened == [tmp_path / "v.npy"]
+    for number, arrays in enumerate(read):
+        np.testing.assert_array_equal(arrays["he"], he(number))
+        np.testing.assert_array_equal(arrays["expression"], EXPRESSION[number].astype(np.float32))
+
+
+def test_another_reference_is_another_store(tmp_path: Path) -> None:
+    table = pairs(tmp_path, split=None)
+    ingest(written(tmp_path, table), tmp_path / "store", progress=False)
+    assert ingest(written(tmp_path, table), tmp_path / "store", progress=False).already
+    table.loc[0, "ihc"] = "ihc/1.png"
+    with pytest.raises(DataError, match="was not made of this source"):
+        ingest(written(tmp_path, table), tmp_path / "store", progress=False)

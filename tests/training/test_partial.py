@@ -1,0 +1,181 @@
+"""Training on stores in which some patches lack a view."""
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from morefromless.branches import Branches, plans
+from morefromless.comparison.compare import compare
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation.evaluate import evaluate
+from morefromless.ingest import ingest
+from morefromless.objectives import Objective
+from morefromless.objectives.barlow_twins import BarlowTwins
+from morefromless.objectives.clip import Clip
+from morefromless.objectives.simclr import SimCLR
+from morefromless.objectives.vicreg import VICReg
+from morefromless.objectives.vse import Vse
+from morefromless.options import INCIDENTAL, CompareOptions, PretrainOptions, ProbeOptions
+from morefromless.runs import key_of
+from morefromless.sources.synthetic import Synthetic
+from morefromless.training.partial import embedded, over_pairs
+from morefromless.training.pretrain import pretrain
+from tests.conftest import TINY
+
+PROBE = ProbeOptions(probe_epochs=5, standardise=True)
+
+
+class Stained(Synthetic):
+    """Synthetic tissue with a second stain, which every third patch lacks."""
+
+    def datasheet(self) -> Any:
+        return replace(super().datasheet(), optional=frozenset({"ihc"}), scheme=None)
+
+    def read(self, item: Any) -> Any:
+        he = super().read(item)["he"]
+        number = next(i for i, one in enumerate(self.items()) if one.id == item.id)
+        return {"he": he} if number % 3 == 2 else {"he": he, "ihc": 255 - he}
+
+
+@pytest.fixture(scope="module")
+def stained(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("stores") / "stained"
+    source = Stained(patches=150, patients=10, size=32)
+    ingest(source, path, progress=False, workers=1, missing="keep")
+    return Store.open(path)
+
+
+@pytest.fixture
+def options(stained: Store, tmp_path: Path) -> PretrainOptions:
+    return PretrainOptions(store=stained.path, out=tmp_path / "run", primary="full:he",
+                           privileged="full:ihc", width=16, **TINY)  # fmt: skip
+
+
+def test_pairs_are_the_patches_that_have_both(stained: Store, options: PretrainOptions) -> None:
+    both = stained.having(["he", "ihc"])
+    assert 0 < len(both.indices("train")) < len(stained.indices("train"))
+    run = pretrain(replace(options, probe_every=1))
+    assert run.record["steps"] == options.epochs * (len(both.indices("train")) // options.batch)
+    results = {one.branch: one for one in evaluate(run, stained, PROBE)}
+    # each branch is asked of all that it can see
+    assert len(results["primary"].probabilities) == len(stained.indices("test"))
+    assert len(results["privileged"].probabilities) == len(both.indices("test"))
+
+
+def test_trident_trains_the_pairs_that_are_there(stained: Store, options: PretrainOptions) -> None:
+    run = pretrain(replace(options, arm="trident", missing="pairs"))
+    everything = len(stained.indices("train"))
+    assert run.record["steps"] == options.epochs * (everything // options.batch)
+    dropped = pretrain(replace(options, arm="trident", out=options.out.with_name("dropped")))
+    assert dropped.record["steps"] < run.record["steps"]
+    assert len(evaluate(run, stained, PROBE)) == 2
+
+
+def test_a_frozen_branch_may_lack_a_view_too(stained: Store, options: PretrainOptions) -> None:
+    teacher = pretrain(replace(options, arm="symmetric", primary="full:ihc"))
+    run = pretrain(
+        replace(
+            options, out=options.out.with_name("student"), arm="trident", missing="pairs",
+            privileged_encoder=f"test_resnet:weights={teacher.weights_path}",
+            freeze=("privileged",),
+        )
+    )  # fmt: skip
+    kept = np.load(run.path / "features" / "privileged-train.npy")
+    assert len(kept) == len(stained.having(["ihc"]).indices("train"))
+    assert len(evaluate(run, stained, PROBE)) == 2
+
+
+def test_a_comparison_says_how_many_pairs_there_are(stained: Store, tmp_path: Path) -> None:
+    made = compare(
+        CompareOptions(
+            store=stained.path, out=tmp_path / "compare", primary=("full:he",),
+            privileged="full:ihc", sharing=("independent",), seeds=1, jobs=1, width=16,
+            trident=True, missing="pairs", **{**TINY, "epochs": 1},
+        )
+    )  # fmt: skip
+    paired = len(stained.having(["ihc"]).indices("train"))
+    everything = len(stained.indices("train"))
+    assert any(f"{paired} of {everything} training patches" in said for said in made.caveats)
+    steps = {one.arm.kind: one.run.record["steps"] for one in made.planned}
+    assert steps["asymmetric"] == paired // TINY["batch"]
+    assert steps["symmetric"] == steps["supervised"] == steps["trident"]
+    assert {floor.modality for floor in made.floors} == {"full:he", "full:ihc"}
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "vicreg": VICReg(), "simclr": SimCLR(), "barlow twins": BarlowTwins(), "clip": Clip(),
+    "vse": Vse(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_with_every_view_there_it_is_the_objective_itself(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = {n: torch.randn(6, 5, generator=generator).double() for n in "abc"}
+    whole = OBJECTIVES[name](list(z.values()))
+    torch.testing.assert_close(over_pairs(OBJECTIVES[name], z, {}).total, whole.total)
+
+
+def test_each_two_branches_are_those_rows_that_have_both() -> None:
+    generator = torch.Generator().manual_seed(1)
+    z = {n: torch.randn(8, 5, generator=generator).double().requires_grad_() for n in "abc"}
+    has = {"b": torch.tensor([1, 1, 1, 1, 0, 0, 1, 0]).bool(),
+           "c": torch.tensor([1, 1, 0, 1, 1, 0, 1, 1]).bool()}  # fmt: skip
+    loss = over_pairs(VICReg(), z, has)
+    loss.total.backward()
+    everything = torch.ones(8, dtype=torch.bool)
+    expected = []
+    for a, b in combinations("abc", 2):
+        both = has.get(a, everything) & has.get(b, everything)
+        rows = [i for i in range(8) if both[i]]
+        expected.append(VICReg()([torch.stack([z[n][i] for i in rows]) for n in (a, b)]).total)
+    torch.testing.assert_close(loss.total, torch.stack(expected).mean())
+    assert torch.equal(z["b"].grad[5], torch.zeros(5).double())  # nobody saw it
+    # Rows without any partner say nothing, and are no error.
+    none = {"b": torch.zeros(8).bool(), "c": torch.zeros(8).bool()}
+    assert over_pairs(VICReg(), z, none).total.item() == 0
+
+
+def test_views_that_are_not_there_do_not_touch_batch_norm(options: PretrainOptions) -> None:
+    torch.manual_seed(0)
+    branches = Branches(plans(replace(options, arm="trident")), 16).double()
+    images: dict[str, Tensor] = {n: torch.rand(8, 3, 32, 32).double() for n in branches.names}
+    has = {"privileged": torch.tensor([1, 0, 1, 1, 0, 1, 0, 1]).bool()}
+    made = embedded(branches, images, has)
+    alone = branches["privileged"](images["privileged"][has["privileged"]])[1]
+    torch.testing.assert_close(made["privileged"][has["privileged"]], alone)
+    assert not made["privileged"][~has["privileged"]].any()
+    images["privileged"][~has["privileged"]] = 7  # whatever stands there
+    again = embedded(branches, images, has)
+    torch.testing.assert_close(again["privileged"], made["privileged"])
+
+
+def test_the_option_came_later_and_makes_no_other_run() -> None:
+    options = PretrainOptions(store=Path("s"), out=Path("o"), arm="trident")
+    keys = {
+        how: key_of("pretrain", replace(options, missing=how), "hash", INCIDENTAL | {"task"})
+        for how in ("drop", "pairs")
+    }
+    assert keys["drop"] == "d2db57ce3b06"  # as it was before there was the option
+    assert keys["pairs"] != keys["drop"]
+
+
+@pytest.mark.parametrize("given", [{"arm": "asymmetric"}, {"arm": "trident", "devices": 2}])
+def test_pairs_take_three_branches_on_one_device(
+    options: PretrainOptions, given: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match="--missing pairs is for --arm trident on one device"):
+        replace(options, missing="pairs", **given)
+
+
+def test_too_few_pairs_are_said_before_anything_runs(options: PretrainOptions) -> None:
+    with pytest.raises(ConfigError, match=r"larger than the \d+ training patches"):
+        pretrain(replace(options, batch=96))
+    assert not options.out.exists()
