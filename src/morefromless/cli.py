@@ -32,7 +32,7 @@ class Command:
     what: str
 
 
-PATHS = ("store", "out", "run", "nuclei", "weights")
+PATHS = ("store", "out", "run", "run_a", "run_b", "comparison", "nuclei", "weights")
 """Options that are paths, for files of options, which hold them as text."""
 
 COMMANDS = {
@@ -82,6 +82,19 @@ COMMANDS = {
         options.ProbeRunOptions,
         commands.probe,
         "Evaluate a finished run: each branch, frozen, on its own modality.",
+    ),
+    "explain": Command(
+        options.ExplainOptions,
+        commands.explain,
+        "Hold two runs against each other: one HTML page with confusion matrices, CKA, a map of "
+        "the features, and every test patch on which they disagree, with where each looks.",
+    ),
+    "represent": Command(
+        options.RepresentOptions,
+        commands.represent,
+        "Compare what the arms of a finished comparison represent: CKA over all combinations of "
+        "their runs and untrained ones, GradCAMs, confusion matrices (the paper's Fig. 2, 3, S4, "
+        "S5).",
     ),
     "demo": Command(
         options.DemoOptions,

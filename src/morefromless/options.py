@@ -424,7 +424,9 @@ class SeveralRuns(Recipe):
     """Bring each feature to unit variance for the probe. The paper does not; without it the probe
     of an encoder with small features underfits."""
     jobs: int = 0
-    """Runs side by side; 0 is one a CPU core, or one where there is a GPU."""
+    """Runs side by side; 0 is one a CPU core, or one a GPU where there is any."""
+    runs: Path | None = None
+    """Folder of the runs, which several comparisons may share; by default runs in --out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

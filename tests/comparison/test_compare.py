@@ -63,7 +63,7 @@ def test_from_end_to_end(comparison: CompareOptions, capsys: pytest.CaptureFixtu
     written = [*report(made).write(out, "comparison"), *write_figures(made, out)]
     assert {p.name for p in written} == {
         "comparison.md", "comparison.csv", "comparison.json",
-        "density.svg", "density.png", "curves.svg", "curves.png",
+        *(f"{stem}.{kind}" for stem in ("density", "curves") for kind in ("svg", "pdf", "png")),
     }  # fmt: skip
     assert all(path.stat().st_size > 500 for path in written)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from morefromless.data.atomic import StorageError
 from morefromless.data.store import Store
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
@@ -87,7 +88,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match="the disk is full"):
         contact_sheet({"one": torch.zeros(1, 3, 4, 4)}, ["TUM"], path, "")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -129,26 +129,29 @@ class Cka:
         """One batch of activations (N, ...) by network and layer, where they are there already."""
         self._add({key: self._gram(*key, features[key]) for key in self._varies})
 
-    def between(self, a: str, b: str) -> Similarity:
-        """CKA of the layers of network `a` with those of `b`.
+    def between(
+        self, a: str, b: str, layers: Mapping[str, Sequence[str]] | None = None
+    ) -> Similarity:
+        """CKA of the layers of network `a` with those of `b`; of `layers`, where not of all.
 
         Raises `DataError` where a layer says the same of every patch: its CKA is 0 / 0.
         """
+        chosen = self.layers if layers is None else layers
         if self._sums is None:
             raise DataError("No batch has been added, so there is no CKA.")
         for network in (a, b):
-            constant = self.constant(network)
+            constant = [name for name in self.constant(network) if name in chosen[network]]
             if constant:
                 raise DataError(
                     f"Layer '{constant[0]}' of {network} says the same of every patch, so its CKA "
                     f"is undefined ({len(constant)} such); leave it out."
                 )
-        keys = list(self._varies)
-        rows = [index for index, (network, _) in enumerate(keys) if network == a]
-        columns = [index for index, (network, _) in enumerate(keys) if network == b]
+        place = {key: index for index, key in enumerate(self._varies)}
+        rows = [place[a, name] for name in chosen[a]]
+        columns = [place[b, name] for name in chosen[b]]
         own = self._sums.diagonal().sqrt()
         values = self._sums[rows][:, columns] / own[rows][:, None] / own[columns][None, :]
-        return Similarity(self.layers[a], self.layers[b], values.cpu().numpy())
+        return Similarity(tuple(chosen[a]), tuple(chosen[b]), values.cpu().numpy())
 
     def constant(self, network: str) -> list[str]:
         """Layers whose features did not vary in any batch."""

@@ -48,6 +48,47 @@ def compare(options: CompareOptions) -> Comparison:
     Raises `ConfigError` or `DataError` before anything is trained where the options or the store
     cannot work.
     """
+    prepared = prepare(options)
+    execute(prepared.planned, options.jobs)
+    return prepared.finish()
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A comparison that can work: its options and its store were checked, nothing is trained."""
+
+    options: CompareOptions
+    stored: Store
+    store: Store
+    """The same, labelled with the task."""
+    planned: list[Planned]
+    caveats: list[str]
+
+    def finish(self) -> Comparison:
+        """Evaluate the runs, which are done, and contrast the arms; what was evaluated before is
+        read back."""
+        options, store, planned = self.options, self.store, self.planned
+        device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+        evaluated = list(
+            tqdm(evaluate_all(planned, self.stored, options, device), total=len(planned),
+                 desc="probes", unit="run", leave=False, dynamic_ncols=True)
+        )  # fmt: skip
+        seen = (*options.primary, options.privileged)
+        return Comparison(
+            options=options,
+            planned=planned,
+            rows=rows(evaluated, store),
+            contrasts=contrasts(evaluated, store),
+            floors=floors(store, seen, options.task, options, device),
+            classes=store.classes,
+            patches={s: len(store.indices(s)) for s in ("train", "val", "test")},
+            caveats=self.caveats,
+            seconds=sum(float(one.run.record["seconds"]) for one in planned),
+        )
+
+
+def prepare(options: CompareOptions) -> Prepared:
+    """Check everything that can be known before training. Raises `ConfigError`, `DataError`."""
     stored = Store.open(options.store)
     store = labelled(stored, options.task)
     if not len(store.indices("test")):
@@ -61,25 +102,9 @@ def compare(options: CompareOptions) -> Comparison:
         if (said := pairs_there(store, (primary, options.privileged), options.batch))
     ]
     preset(options.views)
-    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     planned = plan(options, store.hash)
     _check(planned, objective)
-    execute(planned, options.jobs)
-    evaluated = list(
-        tqdm(evaluate_all(planned, stored, options, device), total=len(planned), desc="probes",
-             unit="run", leave=False, dynamic_ncols=True)
-    )  # fmt: skip
-    return Comparison(
-        options=options,
-        planned=planned,
-        rows=rows(evaluated, store),
-        contrasts=contrasts(evaluated, store),
-        floors=floors(store, (*options.primary, options.privileged), options.task, options, device),
-        classes=store.classes,
-        patches={s: len(store.indices(s)) for s in ("train", "val", "test")},
-        caveats=[*store.caveats, *incomplete],
-        seconds=sum(float(one.run.record["seconds"]) for one in planned),
-    )
+    return Prepared(options, stored, store, planned, [*store.caveats, *incomplete])
 
 
 def pairs_there(store: Store, seen: tuple[str, str], batch: int) -> str | None:

@@ -1,20 +1,19 @@
 """The encoders of Table 2: every way of training on two modalities, each with several seeds."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from morefromless.comparison.plan import Kind
+from morefromless.comparison.plan import Kind, placed
 from morefromless.options import (
-    INCIDENTAL,
     PretrainOptions,
     Recipe,
     Sharing,
     SuperviseOptions,
     TransferOptions,
 )
-from morefromless.runs import Run, file_name, key_of
+from morefromless.runs import Run
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,6 @@ def _run(
     if method.kind == "supervised":
         common["epochs"] = options.supervised_epochs or options.epochs
         made = SuperviseOptions(**common, task=method.learnt)
-        kind, unseen = "supervise", set()
     else:
         made = PretrainOptions(
             **common,
@@ -103,8 +101,5 @@ def _run(
             objective=method.learnt,
             width=options.width,
         )
-        kind, unseen = "pretrain", {"task"}
-    key = key_of(kind, made, store_hash, INCIDENTAL | unseen)
-    words = [method.kind, file_name(method.learnt), *([method.sharing] if method.sharing else []),
-             *map(file_name, seen), f"s{seed}", key[:6]]  # fmt: skip
-    return GridRun(method, seen, seed, replace(made, out=options.out / "runs" / "-".join(words)))
+    runs = options.runs or options.out / "runs"
+    return GridRun(method, seen, seed, placed(made, runs, store_hash))

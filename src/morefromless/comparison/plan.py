@@ -16,6 +16,8 @@ from morefromless.options import (
 from morefromless.runs import Run, file_name, key_of
 
 Kind = Literal["asymmetric", "symmetric", "trident", "supervised"]
+Trained = PretrainOptions | SuperviseOptions
+"""Options of one run."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Planned:
 
     arm: Arm
     seed: int
-    options: PretrainOptions | SuperviseOptions
+    options: Trained
 
     @property
     def run(self) -> Run:
@@ -76,12 +78,11 @@ def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> P
     common |= {"primary": arm.primary, "task": options.task, "seed": seed, "out": Path()}
     if arm.primary == options.privileged:  # a dense arm
         common["encoder"] = options.privileged_encoder or options.encoder
-    made: PretrainOptions | SuperviseOptions
+    made: Trained
     if arm.kind == "supervised":
         common["epochs"] = options.supervised_epochs or options.epochs
-        kind, made = "supervise", SuperviseOptions(**common)
+        made = SuperviseOptions(**common)
     else:
-        kind = "pretrain"
         made = PretrainOptions(
             **common,
             # A symmetric arm does not see the privileged modality: it must not make it another run.
@@ -92,11 +93,21 @@ def _planned(arm: Arm, seed: int, options: CompareOptions, store_hash: str) -> P
             width=options.width,
             **({} if arm.kind == "symmetric" else _of_privileged(options, arm.kind)),
         )
-    unseen = {"task"} if kind == "pretrain" else set()  # no labels, so no other run
+    return Planned(arm, seed, placed(made, options.runs or options.out / "runs", store_hash))
+
+
+def placed(made: Trained, runs: Path, store_hash: str) -> Trained:
+    """The options of a run with its folder below `runs`, named after what determines it.
+
+    So two comparisons that share `runs` share every run that they both want.
+    """
+    supervised = isinstance(made, SuperviseOptions)
+    unseen = set() if supervised else {"task"}  # no labels, so no other run
+    kind = "supervise" if supervised else "pretrain"
     key = key_of(kind, made, store_hash, INCIDENTAL | unseen)
-    words = [arm.kind, *([arm.sharing] if arm.sharing else []), file_name(arm.primary), f"s{seed}"]
-    where = options.out / "runs" / "-".join([*words, key[:6]])
-    return Planned(arm, seed, replace(made, out=where))
+    how = ["supervised"] if isinstance(made, SuperviseOptions) else [made.arm, made.sharing]
+    words: list[str] = [*how, file_name(made.primary), f"s{made.seed}", key[:6]]
+    return replace(made, out=runs / "-".join(words))
 
 
 def _of_privileged(options: CompareOptions, kind: Kind) -> dict[str, Any]:

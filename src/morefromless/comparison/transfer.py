@@ -86,6 +86,44 @@ def transfer(options: TransferOptions) -> Transfer:
     Raises `ConfigError` or `DataError` before anything is trained where the options or the store
     cannot work.
     """
+    prepared = prepare(options)
+    execute(prepared.planned, options.jobs)
+    return prepared.finish()
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A transfer that can work: its options and its store were checked, nothing is trained."""
+
+    options: TransferOptions
+    stored: Store
+    stores: dict[str, Store]
+    """The same, labelled with each task."""
+    planned: list[GridRun]
+    caveats: list[str]
+
+    def finish(self) -> Transfer:
+        """Ask every encoder, which is trained, every task; what was asked before is read back."""
+        options, runs = self.options, self.planned
+        device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+        answers = _answers(runs, self.stored, options, device)
+        return Transfer(
+            options=options,
+            runs=runs,
+            cells=[_cell(key, found, self.stores[key[0]]) for key, found in answers.items()],
+            contrasts=_contrasts(answers, self.stores),
+            floors={
+                task: floors(store, options.modalities, task, options, device)
+                for task, store in self.stores.items()
+            },
+            classes={task: _counts(store) for task, store in self.stores.items()},
+            caveats=self.caveats,
+            seconds=sum(float(one.run.record["seconds"]) for one in runs),
+        )
+
+
+def prepare(options: TransferOptions) -> Prepared:
+    """Check everything that can be known before training. Raises `ConfigError`, `DataError`."""
     stored = Store.open(options.store)
     if not len(stored.indices("test")):
         raise ConfigError(f"{stored.path} has no test patches; ingest it with --split random.")
@@ -98,23 +136,8 @@ def transfer(options: TransferOptions) -> Transfer:
         build(objective, objectives, Objective)
     preset(options.views)
     incomplete = pairs_there(stored, options.modalities, options.batch)
-    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
-    runs = grid(options, stored.hash)
-    execute(runs, options.jobs)
-    answers = _answers(runs, stored, options, device)
-    return Transfer(
-        options=options,
-        runs=runs,
-        cells=[_cell(key, found, stores[key[0]]) for key, found in answers.items()],
-        contrasts=_contrasts(answers, stores),
-        floors={
-            task: floors(store, options.modalities, task, options, device)
-            for task, store in stores.items()
-        },
-        classes={task: _counts(store) for task, store in stores.items()},
-        caveats=[*stored.caveats, *([incomplete] if incomplete else [])],
-        seconds=sum(float(one.run.record["seconds"]) for one in runs),
-    )
+    caveats = [*stored.caveats, *([incomplete] if incomplete else [])]
+    return Prepared(options, stored, stores, grid(options, stored.hash), caveats)
 
 
 Key = tuple[str, str, Method]

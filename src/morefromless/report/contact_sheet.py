@@ -1,6 +1,5 @@
 """Contact sheets: what the branches see, to be looked at before a GPU-day is spent."""
 
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from morefromless.data import atomic
 from morefromless.data.nuclei import ARRAY
 from morefromless.modalities import Modality
 from morefromless.modalities.full import Full
@@ -25,7 +25,14 @@ _GAP, _LEFT, _TOP, _BOTTOM = 0.08, 1.0, 0.5, 0.12
 def contact_sheet(
     columns: Mapping[str, Tensor], row_titles: Sequence[str], path: Path, caption: str
 ) -> None:
-    """Write a PNG with one row per patch and one column per way of seeing it, whole or not at all.
+    """Write a `sheet` as PNG, whole or not at all."""
+    figure = sheet(columns, row_titles, caption)
+    with atomic.replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def sheet(columns: Mapping[str, Tensor], row_titles: Sequence[str], caption: str) -> Figure:
+    """A figure with one row per patch and one column per way of seeing it.
 
     `columns` maps a column's title to (R, 3, S, S) images in [0, 1]; S may differ between columns
     and pixels are drawn as squares, never smoothed. `row_titles` are R labels (class names) at
@@ -58,7 +65,7 @@ def contact_sheet(
         )
     if lines:
         figure.text(0.1 / width, bottom / height, "\n".join(lines), ha="left", va="top", fontsize=8)
-    _save(figure, path)
+    return figure
 
 
 def seen_columns(
@@ -91,15 +98,3 @@ def seen_columns(
         for draw in range(1, draws + 1):
             columns[f"{title} view {draw}"] = modality.picture(drawn(images, generator))
     return columns
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Beside the target first, then renamed, so that no half of a picture is ever at `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(unfinished, format="png")
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

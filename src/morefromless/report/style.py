@@ -1,7 +1,9 @@
 """What figures have in common: the look of each way of training, and how they are saved."""
 
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -12,13 +14,27 @@ COLOURS = {"asymmetric": "#D55E00", "symmetric": "#0072B2", "supervised": "#009E
            "trident": "#CC79A7"}  # fmt: skip
 STYLES = {"shared": "--", "independent": "-", None: "-"}
 MARKERS = {"shared": "s", "independent": "o", None: "D"}
+# Even in lightness, so that they print in grey and all can read them: amounts, and differences.
+AMOUNTS, DIFFERENCES = "cividis", "PuOr"
+
+FORMATS: dict[str, dict[str, Any]] = {
+    ".svg": {"metadata": {"Date": None}},
+    ".pdf": {"metadata": {"CreationDate": None}},
+    ".png": {"dpi": 160},
+}
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """The figure as `stem.svg` and `stem.png`, each written whole or not at all."""
+def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> list[Path]:
+    """The figure as `stem.svg`, `.pdf` and `.png`, and the numbers that it draws as `stem.csv`.
+
+    Each is written whole or not at all.
+    """
     FigureCanvasAgg(figure)
     paths = []
-    for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 160})):
+    if numbers is not None:
+        paths.append(stem.with_suffix(".csv"))
+        atomic.write_text(paths[0], numbers.to_csv(index=False))
+    for suffix, options in FORMATS.items():
         path = stem.with_suffix(suffix)
         with atomic.replacing(path) as temporary:
             figure.savefig(temporary, format=suffix[1:], **options)

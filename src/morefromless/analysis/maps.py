@@ -1,0 +1,70 @@
+"""Features laid out: in the plane, beside another encoder's, and by nearness."""
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.decomposition import PCA
+
+from morefromless.errors import ConfigError
+
+Floats = npt.NDArray[np.float64]
+
+
+def plane(features: npt.ArrayLike, how: str = "pca", seed: int = 0) -> Floats:
+    """(N, D) -> (N, 2) by `pca` (scikit-learn's) or `umap` (umap-learn's, cosine distances).
+
+    Raises `ConfigError` where umap-learn is not installed.
+    """
+    values = np.asarray(features, np.float64)
+    if how == "pca":
+        made: Floats = PCA(2, svd_solver="full").fit_transform(values)
+        return made
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ConfigError(
+            "--map umap takes umap-learn, which is not installed; install it with pip install "
+            "'morefromless[maps]', or leave --map out for pca."
+        ) from error
+    neighbours = min(15, len(values) - 1)
+    made = UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1).fit_transform(
+        values
+    )
+    return np.asarray(made, np.float64)
+
+
+def together(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Two encoders' features of the same patches in one space: (N, D), (N, E) -> (N, k) each.
+
+    Each is centred, brought to unit mean square and to its first k principal components, k being 50
+    or fewer; then the second is turned as near to the first as an orthogonal map can (Procrustes).
+    What is left of a distance is what no rotation explains: it is to linear CKA as a map to a
+    number.
+    """
+    reduced = []
+    for features in (first, second):
+        values = np.asarray(features, np.float64)
+        values = values - values.mean(axis=0)
+        scale = np.sqrt(np.square(values).sum(axis=1).mean())
+        width = min(50, *np.shape(first), *np.shape(second))
+        reduced.append(PCA(width, svd_solver="full").fit_transform(values / (scale or 1)))
+    left, _, right = np.linalg.svd(reduced[1].T @ reduced[0])
+    return reduced[0], reduced[1] @ (left @ right)
+
+
+def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
+    """For each patch the `count` others whose features are nearest by cosine, nearest first.
+
+    (N, D) -> (N, count), or fewer where there are not so many others. Of equally near ones the
+    earlier comes first.
+    """
+    values = np.asarray(features, np.float32)
+    norms = np.linalg.norm(values, axis=1, keepdims=True)
+    unit = values / np.where(norms > 0, norms, 1)
+    count = min(count, len(unit) - 1)
+    found = np.empty((len(unit), count), np.int64)
+    for start in range(0, len(unit), 1024):
+        rows = np.arange(start, min(start + 1024, len(unit)))
+        near = unit[rows] @ unit.T
+        near[np.arange(len(rows)), rows] = -np.inf
+        found[rows] = np.argsort(-near, axis=1, kind="stable")[:, :count]
+    return found

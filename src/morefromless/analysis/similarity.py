@@ -1,0 +1,104 @@
+"""CKA between ways of training: averaged over all combinations of their runs (paper, Fig. 2)."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from morefromless.analysis.cka import Cka, Estimator
+from morefromless.errors import ConfigError
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Alike:
+    """CKA of the layers of arm `a` with those of arm `b`, over combinations of their runs.
+
+    Within one arm these are all pairs of different runs, in both directions, so that the matrix is
+    symmetric; between two arms, each run of one with each of the other.
+    """
+
+    a: str
+    b: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    each: Floats
+    """(combinations, rows, columns)."""
+    left_out: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """Layers of `a` and of `b` that say the same of every patch in some run: their CKA is 0 / 0."""
+
+    @property
+    def mean(self) -> Floats:
+        """(rows, columns)."""
+        made: Floats = self.each.mean(axis=0)
+        return made
+
+    @property
+    def spread(self) -> Floats:
+        """(rows, columns): standard deviation over combinations, which share runs; 0 for one."""
+        made: Floats = self.each.std(axis=0, ddof=1 if len(self.each) > 1 else 0)
+        return made
+
+    @property
+    def diagonal(self) -> Floats:
+        """(combinations, layers that both arms have), in the order of `rows`."""
+        places = [(r, self.columns.index(n)) for r, n in enumerate(self.rows) if n in self.columns]
+        rows, columns = np.array(places, dtype=int).reshape(-1, 2).T
+        made: Floats = self.each[:, rows, columns]
+        return made
+
+
+def similarities(
+    arms: Mapping[str, Sequence[nn.Module]],
+    layers: Mapping[str, Sequence[str]],
+    batches: Iterable[Mapping[str, Tensor]],
+    estimator: Estimator = "unbiased",
+) -> list[Alike]:
+    """CKA of every arm with every other and, where it has two runs or more, with itself.
+
+    `arms` maps an arm to the encoders of its runs, `layers` to the names of their layers; a batch
+    maps it to what they see of some patches, the same patches for all arms. One encoder at a time
+    is run, and of a batch only Gram matrices are kept (`Cka`). Layers that say the same of every
+    patch have no CKA and are left out where any run of the arm has one. Raises `ConfigError` where
+    there is nothing to compare.
+    """
+    names = {arm: [f"{arm} {number}" for number in range(len(runs))] for arm, runs in arms.items()}
+    if sum(map(len, names.values())) < 2:
+        raise ConfigError("CKA compares two encoders or more; give another run.")
+    networks = {n: net for arm in arms for n, net in zip(names[arm], arms[arm], strict=True)}
+    cka = Cka({name: layers[arm] for arm in arms for name in names[arm]}, estimator)
+    for batch in batches:
+        cka.add(networks, {name: batch[arm] for arm in arms for name in names[arm]})
+    varying = {
+        arm: [n for n in layers[arm] if not any(n in cka.constant(run) for run in names[arm])]
+        for arm in arms
+    }
+    keep = {run: varying[arm] for arm in arms for run in names[arm]}
+    left_out = {a: tuple(n for n in layers[a] if n not in varying[a]) for a in arms}
+    found = []
+    for a, b in _pairs(list(arms)):
+        each = [cka.between(x, y, keep).values for x, y in _runs(names[a], names[b])]
+        if each:
+            rows, columns = tuple(varying[a]), tuple(varying[b])
+            found.append(Alike(a, b, rows, columns, np.stack(each), (left_out[a], left_out[b])))
+    return found
+
+
+def _pairs(arms: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each arm with itself, then with those after it."""
+    for place, arm in enumerate(arms):
+        for other in arms[place:]:
+            yield arm, other
+
+
+def _runs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if a == b:
+        for x, y in combinations(a, 2):
+            yield x, y
+            yield y, x
+    else:
+        yield from product(a, b)

@@ -1,0 +1,101 @@
+"""Grids of GradCAMs: several encoders on the same patches, at the layers of Fig. 3 and Fig. S5."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from morefromless.analysis.judged import Judged
+from morefromless.analysis.layers import first_of_stages
+from morefromless.analysis.overlay import Pictures, cams, pictures
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.pairs import modality
+from morefromless.report.contact_sheet import sheet
+from morefromless.report.similarity_figure import short
+from morefromless.report.style import save
+
+SIDE = 160
+"""Side of each picture in px."""
+
+
+def write_cams(
+    encoders: Mapping[str, Judged],
+    patches: Mapping[str, int],
+    beside: Mapping[str, str],
+    stem: Path,
+    store: Store,
+    device: str,
+) -> list[Path]:
+    """`STEM-first` and `STEM-stages`: GradCAM of each encoder's own prediction.
+
+    The first has the first convolution of every encoder, a row a patch (Fig. 3); the second every
+    stage's first, a row a test patch and encoder (Fig. S5). `patches` maps a row's title to the
+    patch, a row of the store, and `beside` the title of a picture beside them to its modality.
+    Encoders without feature maps, such as transformers, are left out; nothing is written where none
+    is left.
+    """
+    looking = {title: one for title, one in encoders.items() if _layers(one)}
+    if not looking:
+        return []
+    rows = np.array(list(patches.values()))
+    made = {t: cams(one, rows, _layers(one), SIDE, device) for t, one in looking.items()}
+    size = max(one.sight.size for one in looking.values())
+    others = {title: pictures(modality(spec), store, rows, size, SIDE)
+              for title, spec in beside.items()}  # fmt: skip
+    first = {title: next(iter(layers.values())) for title, layers in made.items()}
+    caption = (
+        "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
+        "grey; the brightest place supports the class most."
+    )
+    figure = sheet(_tensors({**first, **others}), list(patches), caption)
+    said = _numbers(looking, patches, store, device)
+    return [
+        *save(figure, stem.with_name(f"{stem.name}-first"), said),
+        *save(_stages(made, list(patches)), stem.with_name(f"{stem.name}-stages"), said),
+    ]
+
+
+def _stages(made: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Figure:
+    columns: dict[str, Pictures] = {}
+    for number, layers in enumerate(zip(*made.values(), strict=False)):
+        title = f"{number + 1}: {' or '.join(dict.fromkeys(map(short, layers)))}"
+        shown = [maps[layer] for maps, layer in zip(made.values(), layers, strict=True)]
+        columns[title] = np.stack(shown, axis=1).reshape(
+            -1, SIDE, SIDE, 3
+        )  # by patch, then encoder
+    caption = "GradCAM at the first convolution and the first of every stage, from input to output."
+    return sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in made], caption)
+
+
+def _numbers(
+    encoders: Mapping[str, Judged], patches: Mapping[str, int], store: Store, device: str
+) -> pd.DataFrame:
+    """What each encoder says of each patch that is shown."""
+    lines = []
+    for title, one in encoders.items():
+        with torch.no_grad():
+            logits = one.classifier.eval()(one.sight.see(np.array(list(patches.values())), device))
+        sure, said = logits.softmax(dim=1).cpu().max(dim=1)
+        for (name, row), p, k in zip(patches.items(), sure.tolist(), said.tolist(), strict=True):
+            lines.append(
+                {"patch": name, "id": store.table["id"].iloc[row], "encoder": title,
+                 "label": store.classes[store.labels[row]], "predicted": store.classes[k],
+                 "probability": p, "layers": " ".join(map(short, _layers(one)))}
+            )  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def _layers(one: Judged) -> list[str]:
+    try:
+        return first_of_stages(one.sight.encoder)
+    except ConfigError:
+        return []
+
+
+def _tensors(shown: Mapping[str, Pictures]) -> dict[str, Tensor]:
+    return {t: torch.from_numpy(one).permute(0, 3, 1, 2).float() / 255 for t, one in shown.items()}

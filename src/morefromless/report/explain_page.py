@@ -1,0 +1,211 @@
+"""The page of `mfl explain`: where two encoders disagree, how sure they are, where they look."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.analysis.explanation import Explanation
+from morefromless.report import pages
+from morefromless.report.pages import sheets
+
+VIEWS = {"primary": "primary view", "privileged": "privileged view",
+         "cam-a": "GradCAM of A", "cam-b": "GradCAM of B"}  # fmt: skip
+"""What is shown of a patch: the name of its sheets, and the caption."""
+_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
+_SHADES = 10
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure that stands in the page's folder, with the numbers behind it."""
+
+    title: str
+    caption: str
+    alt: str
+    """What a reader who cannot see it should know of it."""
+    picture: Path
+    """`.svg` or `.png`; a `.svg`, `.png` or `.pdf` of the same stem beside it is offered too."""
+    table: Path
+    """`.csv`."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Patches of one class that were given one class: both ways of writing it, and where it leads.
+
+    `shade` is 0-10, negative where B has more in a difference; `address` selects these patches in
+    the gallery.
+    """
+
+    count: str
+    share: str
+    shade: int
+    address: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One confusion matrix. A row is a class, how many test patches it has, and its cells."""
+
+    key: str
+    rows: list[tuple[str, int, list[Cell]]]
+
+
+def write_page(explanation: Explanation, figures: Sequence[PageFigure], folder: Path) -> Path:
+    """Write `folder/index.html` and the pictures that it loads, `folder/sheets/*.webp`.
+
+    Sheets of an earlier call that are needed no longer go. Raises `ValueError` for a figure that
+    does not stand in `folder` or is neither SVG nor PNG.
+    """
+    shown = [_figure(figure, folder) for figure in figures]
+    packed = {
+        name: sheets.pack(name, pictures, folder / "sheets")
+        for name, pictures in _pictures(explanation).items()
+    }
+    page = folder / "index.html"
+    pages.write(
+        page, "explain", _data(explanation, packed),
+        explanation=explanation,
+        **_summary(explanation),
+        matrices=_matrices(explanation),
+        figures=shown,
+        views={name: VIEWS[name] for name in packed},
+    )  # fmt: skip
+    sheets.remove_others(folder / "sheets", VIEWS, set(chain.from_iterable(packed.values())))
+    return page
+
+
+def _pictures(explanation: Explanation) -> dict[str, npt.NDArray[np.uint8]]:
+    """Views of the gallery's patches in its order, so that a page of it takes few sheets; then, of
+    the encoders' input, all other test patches, which may be neighbours."""
+    order = _order(explanation)
+    whole = {"primary": explanation.primary, "privileged": explanation.privileged}
+    own = {"cam-a": explanation.cams[0], "cam-b": explanation.cams[1]}
+    return {
+        **{name: pictures[order] for name, pictures in whole.items() if pictures is not None},
+        **{name: pictures for name, pictures in own.items() if pictures is not None},
+    }
+
+
+def _order(explanation: Explanation) -> npt.NDArray[np.int64]:
+    """(N,) all test patches, the gallery's first."""
+    everything = np.arange(len(explanation.ids))
+    rest = np.setdiff1d(everything, explanation.gallery)
+    made: npt.NDArray[np.int64] = np.concatenate([explanation.gallery, rest])
+    return made
+
+
+def _data(explanation: Explanation, packed: dict[str, list[str]]) -> dict[str, Any]:
+    """What `explain.js` reads. Of patches that are not in the gallery it needs no probabilities."""
+    gallery = explanation.gallery
+    return {
+        "classes": explanation.classes,
+        "ids": explanation.ids,
+        "groups": explanation.groups,
+        "labels": explanation.labels.tolist(),
+        "predictions": explanation.predictions.tolist(),
+        "gallery": gallery.tolist(),
+        "permille": (1000 * explanation.probabilities[:, gallery]).round().astype(int).tolist(),
+        "neighbours": explanation.neighbours[:, gallery].tolist(),
+        "places": np.argsort(_order(explanation)).tolist(),
+        "side": explanation.primary.shape[1],
+        "columns": sheets.COLUMNS,
+        "gutter": sheets.GUTTER,
+        "sheets": {name: [f"sheets/{one}" for one in some] for name, some in packed.items()},
+    }
+
+
+def _summary(explanation: Explanation) -> dict[str, Any]:
+    """How many test patches each encoder is right on, and how many of them are in the gallery.
+
+    The gallery may hold all test patches, or some of the disagreements only.
+    """
+    said, gallery = explanation.predictions, explanation.gallery
+    a, b = said == explanation.labels
+    apart = said[0] != said[1]
+    outcomes = {"both": a & b, "a": a & ~b, "b": b & ~a, "neither": ~a & ~b}
+    return {
+        "right": (int(a.sum()), int(b.sum())),
+        "apart": int(apart.sum()),
+        "agreeing": int((~apart[gallery]).sum()),
+        "outcomes": {
+            name: (int(of.sum()), int(of[gallery].sum())) for name, of in outcomes.items()
+        },
+        "differently": int((outcomes["neither"] & apart).sum()),
+        "groups": sorted({explanation.groups[i] for i in gallery}) if explanation.groups else [],
+    }
+
+
+def _matrices(explanation: Explanation) -> list[Matrix]:
+    """A's, B's, and A's less B's."""
+    a, b = explanation.confusion(0), explanation.confusion(1)
+    totals = np.bincount(explanation.labels, minlength=len(explanation.classes))
+    return [
+        _matrix("a", "called {} by A", a, totals, explanation.classes),
+        _matrix("b", "called {} by B", b, totals, explanation.classes),
+        _matrix("either", "called {}, A less B", a - b, totals, explanation.classes, signed=True),
+    ]
+
+
+def _matrix(
+    key: str,
+    about: str,
+    counts: Counts,
+    totals: Counts,
+    classes: Sequence[str],
+    signed: bool = False,
+) -> Matrix:
+    shares = counts / np.maximum(totals, 1)[:, None]
+    # Differences are small beside whole rows, so the largest is the darkest. The root shows what is
+    # taken for what beside a diagonal that is far larger.
+    largest = max(np.abs(shares).max(), 1e-9) if signed else 1.0
+    shades = np.sign(shares) * np.ceil(_SHADES * np.sqrt(np.abs(shares) / largest) - 1e-9)
+    sign = "+" if signed else ""
+    rows = []
+    for true, name in enumerate(classes):
+        cells = [
+            Cell(
+                _number(counts[true, said], f"{sign},d"),
+                _number(100 * shares[true, said], f"{sign}.1f"),
+                int(shades[true, said]),
+                f"#{urlencode({'true': name, key: other})}",
+                f"labelled {name}, {about.format(other)}",
+            )
+            for said, other in enumerate(classes)
+        ]
+        rows.append((name, int(totals[true]), cells))
+    return Matrix(key, rows)
+
+
+def _number(value: float, form: str) -> str:
+    return f"{value:{form}}".replace("-", "−") if value else "0"
+
+
+def _figure(figure: PageFigure, folder: Path) -> dict[str, Any]:
+    if figure.picture.suffix not in _TYPES:
+        raise ValueError(f"{figure.picture} is neither .svg nor .png, which a page can show.")
+    beside = [figure.picture.with_suffix(suffix) for suffix in (".svg", ".png", ".pdf")]
+    files = [*(path for path in beside if path.exists()), figure.table]
+    encoded = base64.b64encode(figure.picture.read_bytes()).decode()
+    return {
+        "title": figure.title, "caption": figure.caption, "alt": figure.alt,
+        "source": f"data:{_TYPES[figure.picture.suffix]};base64,{encoded}",
+        "files": {path.suffix[1:].upper(): _beside(path, folder) for path in files},
+    }  # fmt: skip
+
+
+def _beside(path: Path, folder: Path) -> str:
+    """The address of a file for a page in `folder`."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{path} does not stand in {folder}, where the page can link to it.")
+    return quote(path.resolve().relative_to(folder.resolve()).as_posix())

@@ -1,0 +1,52 @@
+"""Features in the plane, in one space, and their neighbours."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from morefromless.analysis.maps import neighbours, plane, together
+from morefromless.errors import ConfigError
+
+RNG = np.random.default_rng(0)
+
+
+def test_neighbours_agree_with_a_naive_loop() -> None:
+    x = RNG.normal(size=(30, 4))
+    x[7] = 0  # no direction: as far from all
+    found = neighbours(x, 5)
+    assert found.shape == (30, 5)
+    for i in range(30):
+        cosines = [
+            -np.inf if j == i else float(x[i] @ x[j]) / (
+                (np.linalg.norm(x[i]) or 1) * (np.linalg.norm(x[j]) or 1))
+            for j in range(30)
+        ]  # fmt: skip
+        assert i not in found[i]
+        np.testing.assert_allclose(
+            np.array(cosines)[found[i]], np.sort(cosines)[::-1][:5], atol=1e-6
+        )
+    assert neighbours(x[:3], 5).shape == (3, 2)
+
+
+def test_a_rotated_and_scaled_copy_lies_on_the_original() -> None:
+    x = RNG.normal(size=(40, 6))
+    turn = np.linalg.qr(RNG.normal(size=(6, 6)))[0]
+    a, b = together(x, 3 * x @ turn + 10)
+    np.testing.assert_allclose(a, b, atol=1e-9)
+    a, b = together(x, RNG.normal(size=(40, 9)))  # of another width, and of something else
+    assert a.shape == b.shape == (40, 6)
+    assert np.linalg.norm(a - b) > 1
+
+
+def test_pca_is_the_plane_of_most_variance() -> None:
+    x = RNG.normal(size=(50, 5)) * [9, 1, 5, 0.1, 0.1]
+    found = plane(x)
+    expected = np.linalg.eigvalsh(np.cov((x - x.mean(0)).T))[::-1][:2]
+    np.testing.assert_allclose(found.var(axis=0, ddof=1), expected)
+
+
+def test_umap_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ConfigError, match=r"pip install 'morefromless\[maps\]'"):
+        plane(np.zeros((5, 2)), "umap")

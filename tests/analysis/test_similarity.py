@@ -1,0 +1,72 @@
+"""CKA between arms: all combinations of their runs, and no more."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from morefromless.analysis.cka import Cka
+from morefromless.analysis.similarity import similarities
+from morefromless.errors import ConfigError
+
+
+def _network(seed: int, width: int = 6, dead: bool = False) -> nn.Sequential:
+    torch.manual_seed(seed)
+    made = nn.Sequential(nn.Linear(5, width), nn.ReLU(), nn.Linear(width, 4)).double()
+    if dead:
+        nn.init.zeros_(made[2].weight)
+    return made
+
+
+LAYERS = ["0", "2"]
+ARMS = {"plain": [_network(s) for s in range(3)], "wide": [_network(s, 9) for s in (7, 8)]}
+BATCHES = [torch.randn(8, 5, generator=torch.Generator().manual_seed(s)).double() for s in range(3)]
+
+
+def _seen(arms: dict[str, list[nn.Sequential]]) -> list[dict[str, Tensor]]:
+    return [dict.fromkeys(arms, batch) for batch in BATCHES]
+
+
+def _direct(a: nn.Sequential, b: nn.Sequential) -> np.ndarray:
+    made = Cka({"a": LAYERS, "b": LAYERS})
+    for batch in BATCHES:
+        made.add({"a": a, "b": b}, {"a": batch, "b": batch})
+    return made.between("a", "b").values
+
+
+def test_every_combination_of_runs_counts_once() -> None:
+    found = {(one.a, one.b): one for one in similarities(ARMS, dict.fromkeys(ARMS, LAYERS),
+                                                         _seen(ARMS))}  # fmt: skip
+    assert set(found) == {("plain", "plain"), ("plain", "wide"), ("wide", "wide")}
+    across = [_direct(a, b) for a, b in product(ARMS["plain"], ARMS["wide"])]
+    np.testing.assert_allclose(found["plain", "wide"].mean, np.mean(across, axis=0))
+    np.testing.assert_allclose(found["plain", "wide"].spread, np.std(across, axis=0, ddof=1))
+    within = [_direct(a, b) for a, b in combinations(ARMS["plain"], 2)]
+    own = found["plain", "plain"]
+    assert len(own.each) == 6
+    np.testing.assert_allclose(own.mean, np.mean([(m + m.T) / 2 for m in within], axis=0))
+    np.testing.assert_allclose(own.mean, own.mean.T)
+    np.testing.assert_allclose(own.diagonal[0], np.diag(within[0]))
+
+
+def test_an_arm_of_one_run_is_not_held_against_itself() -> None:
+    arms = {"one": ARMS["plain"][:1], "two": ARMS["wide"]}
+    found = similarities(arms, dict.fromkeys(arms, LAYERS), _seen(arms))
+    assert [(one.a, one.b) for one in found] == [("one", "two"), ("two", "two")]
+    with pytest.raises(ConfigError, match="give another run"):
+        similarities({"one": ARMS["plain"][:1]}, {"one": LAYERS}, _seen({"one": []}))
+
+
+def test_a_layer_that_says_the_same_of_every_patch_is_left_out_and_named() -> None:
+    """Its CKA is undefined; in one run of an arm, it is so for the arm."""
+    arms = {"plain": ARMS["plain"][:2], "dead": [_network(3), _network(4, dead=True)]}
+    found = {(one.a, one.b): one for one in similarities(arms, dict.fromkeys(arms, LAYERS),
+                                                         _seen(arms))}  # fmt: skip
+    one = found["plain", "dead"]
+    assert one.rows == ("0", "2")
+    assert one.columns == ("0",)
+    assert one.left_out == ((), ("2",))
+    assert np.isfinite(one.mean).all()
+    assert one.diagonal.shape == (4, 1)

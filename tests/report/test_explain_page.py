@@ -1,0 +1,373 @@
+"""The page of `mfl explain`, read as a file: what stands in it, what it loads, what lies beside."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morefromless.analysis.explanation import Explanation, disagreements
+from morefromless.report.explain_page import PageFigure, write_page
+from morefromless.report.pages import sheets
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+CLASSES = ("gland & stroma", HOSTILE, "absent", "tu\"mor'")
+"""The third has no test patches."""
+
+
+def made(patches: int = 300, side: int = 12, neighbours: int = 5) -> Explanation:
+    """Patches in random plain colours; both encoders are right more often than not, A more often
+    than B. Every tenth id is hostile."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice([0, 1, 3], patches)
+    logits = rng.normal(size=(2, patches, 4))
+    logits[:, np.arange(patches), labels] += [[1.5], [1.0]]
+    probabilities = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
+    gallery = disagreements(probabilities)
+
+    def colours(number: int) -> np.ndarray:
+        plain = rng.integers(0, 256, (number, 1, 1, 3), dtype=np.uint8)
+        return np.broadcast_to(plain, (number, side, side, 3)).copy()
+
+    return Explanation(
+        titles=("asymmetric <b>s0</b>", "symmetric s0"),
+        facts=(("arm", "asymmetric", "symmetric"), ("accuracy", HOSTILE, "70 %")),
+        notes=("No patients are known & that matters.",),
+        classes=CLASSES,
+        ids=tuple(f"{i:05}/{HOSTILE if i % 10 == 0 else 'é'}.png" for i in range(patches)),
+        groups=tuple(f"slide <{k}>" for k in rng.integers(0, 6, patches)),
+        labels=labels,
+        probabilities=probabilities.astype(np.float32),
+        neighbours=rng.integers(0, patches, (2, patches, neighbours)),
+        primary=colours(patches),
+        privileged=colours(patches),
+        gallery=gallery,
+        cams=(colours(len(gallery)), colours(len(gallery))),
+    )
+
+
+class Parsed(HTMLParser):
+    """Tags with attributes, scripts, styles, all other text, and tables by class as rows."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, Any]]] = []
+        self.scripts: list[str] = []
+        self.styles: list[str] = []
+        self.text = ""
+        self.tables: dict[str, list[list[str]]] = {}
+        self._rows: list[list[str]] = []
+        self._in_cell = False
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "table":
+            self._rows = self.tables.setdefault(dict(attrs)["class"] or "", [])
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts.append(data)
+        elif self.cdata_elem == "style":
+            self.styles.append(data)
+        else:
+            self.text += data
+            if self._in_cell:
+                self._rows[-1][-1] += data.strip()
+
+    def all(self, tag: str) -> list[dict[str, Any]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.scripts[0])
+        return found
+
+
+def place(path: Path, number: int, side: int) -> np.ndarray:
+    """Picture `number` of a sheet, found by counting: eight a row, a pixel of edge around each."""
+    row, column = divmod(number, 8)
+    top, left = row * (side + 2) + 1, column * (side + 2) + 1
+    return np.asarray(Image.open(path).convert("RGB"))[top : top + side, left : left + side]
+
+
+def test_one_file_and_its_sheets_and_nothing_from_elsewhere(tmp_path: Path) -> None:
+    explanation = made()
+    assert write_page(explanation, [], tmp_path / "page") == tmp_path / "page" / "index.html"
+    assert {path.name for path in tmp_path.iterdir()} == {"page"}
+    written = {str(path.relative_to(tmp_path / "page")) for path in tmp_path.glob("page/**/*.*")}
+    rows, cams = -(-300 // 64), -(-len(explanation.gallery) // 64)
+    wanted = {f"sheets/{n}-{k:03}.webp" for n in ("primary", "privileged") for k in range(rows)}
+    wanted |= {f"sheets/cam-{side}-{k:03}.webp" for side in "ab" for k in range(cams)}
+    assert written == {"index.html", *wanted}
+    page = Parsed(tmp_path / "page" / "index.html")
+    assert {name for some in page.data["sheets"].values() for name in some} == wanted
+    for _, attributes in page.tags:
+        for name in ("src", "href", "srcset", "action", "formaction", "data", "poster"):
+            assert re.match(r"(#|data:|$)", attributes.get(name) or ""), attributes
+        assert not any(name.startswith("on") or name == "style" for name in attributes)
+    for text in (*page.scripts[1:], *page.styles):
+        assert not re.search(r"https?://|@import|innerHTML|eval\(", text)
+
+
+def test_the_policy_admits_these_scripts_and_styles_only(tmp_path: Path) -> None:
+    page = Parsed(write_page(made(), [], tmp_path))
+    [policy] = [m["content"] for m in page.all("meta") if "http-equiv" in m]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["img-src"] == "'self' data: file:"
+    for kind, [text] in (("script-src", page.scripts[1:]), ("style-src", page.styles)):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert rules[kind] == f"'sha256-{digest}'"
+
+
+def test_names_cannot_break_out(tmp_path: Path) -> None:
+    explanation = made()
+    page = Parsed(write_page(explanation, [], tmp_path))
+    assert page.all("img") == []
+    assert len(page.scripts) == 2
+    assert page.data["ids"] == list(explanation.ids)
+    assert page.data["classes"] == list(CLASSES)
+    offered = [o["value"] for o in page.all("option")]
+    assert offered[1:5] == list(CLASSES)
+    assert sorted(set(explanation.groups or ())) == [g for g in offered if g.startswith("slide")]
+    assert HOSTILE in page.text
+    assert "asymmetric <b>s0</b>" in page.text
+
+
+def test_the_data_are_those_of_the_gallery(tmp_path: Path) -> None:
+    explanation = made(neighbours=3)
+    data = Parsed(write_page(explanation, [], tmp_path)).data
+    assert data["gallery"] == explanation.gallery.tolist()
+    assert data["labels"] == explanation.labels.tolist()
+    for side in (0, 1):
+        for rank, patch in enumerate(explanation.gallery):
+            assert data["neighbours"][side][rank] == explanation.neighbours[side, patch].tolist()
+            np.testing.assert_allclose(
+                np.array(data["permille"][side][rank]) / 1000,
+                explanation.probabilities[side, patch],
+                atol=0.0005001,
+            )
+
+
+def test_who_was_right(tmp_path: Path) -> None:
+    explanation = made()
+    page = Parsed(write_page(explanation, [], tmp_path))
+    count = {"both": 0, "a": 0, "b": 0, "neither": 0}
+    apart = 0
+    for label, (a, b) in zip(explanation.labels, explanation.predictions.T, strict=True):
+        right = {(True, True): "both", (True, False): "a", (False, True): "b"}
+        count[right.get((a == label, b == label), "neither")] += 1
+        apart += a != b
+    widths = {r["class"].removeprefix("outcome-"): int(r["width"]) for r in page.all("rect")}
+    assert widths == count
+    assert f"They say different things of {apart} " in page.text
+    assert f"A is right on {count['both'] + count['a']} " in page.text
+    links = {a["href"] for a in page.all("a") if a["href"].startswith("#right")}
+    assert links == {"#right=a", "#right=b", "#right=neither"}  # of both, nothing is in the gallery
+
+
+def test_matrices_count_patches_and_lead_to_them(tmp_path: Path) -> None:
+    explanation = made()
+    page = Parsed(write_page(explanation, [], tmp_path))
+    naive = np.zeros((2, 4, 4), int)
+    for side in (0, 1):
+        for label, said in zip(explanation.labels, explanation.predictions[side], strict=True):
+            naive[side, label, said] += 1
+    counts = {"a": naive[0], "b": naive[1], "either": naive[0] - naive[1]}
+    total = naive[0].sum(1)
+    for key, expected in counts.items():
+        header, *rows = page.tables[f"matrix matrix-{key}"]
+        assert header == ["Label", *CLASSES, "patches"]
+        assert rows[2] == ["absent", "no test patches", "0"]
+        for true in (0, 1, 3):
+            name, *cells, patches = rows[true]
+            assert (name, patches) == (CLASSES[true], str(total[true]))
+            signed = "+" if key == "either" else ""
+            written = [f"{n:{signed}d}".replace("-", "−") if n else "0" for n in expected[true]]
+            assert cells == written
+        for link in page.all("a"):
+            asked = parse_qs(link["href"][1:])
+            if key not in asked or "data-count" not in link:
+                continue
+            true, said = CLASSES.index(asked["true"][0]), CLASSES.index(asked[key][0])
+            assert int(link["data-count"].replace("−", "-")) == expected[true, said] != 0
+            share = float(link["data-share"].replace("−", "-"))
+            assert share == pytest.approx(100 * expected[true, said] / total[true], abs=0.0501)
+
+
+def test_shades_grow_with_the_share_of_a_row(tmp_path: Path) -> None:
+    probabilities = np.zeros((2, 100, 2), np.float32)
+    probabilities[0, :, 0] = 1  # A: always the first class, which is right
+    probabilities[1, :96, 0] = probabilities[1, 96:, 1] = 1
+    explanation = dataclasses.replace(
+        made(100), classes=("one", "two"), labels=np.zeros(100, np.int64),
+        probabilities=probabilities,
+    )  # fmt: skip
+    page = Parsed(write_page(explanation, [], tmp_path))
+    shades = [c["class"] for c in page.all("td") if c.get("class", "").startswith("shade")]
+    # A: all and none; B: 0.96 and 0.04 of the row; the difference: +0.04 and -0.04, its largest.
+    assert shades == ["shade10", "shade0", "shade10", "shade2", "shade10", "shade-10"]
+
+
+def test_thumbnails_lie_where_the_page_looks_for_them(tmp_path: Path) -> None:
+    explanation = made()
+    write_page(explanation, [], tmp_path)
+    rest = np.setdiff1d(np.arange(len(explanation.ids)), explanation.gallery)
+    order = [*explanation.gallery, *rest]  # the gallery's first, so that a page of it is few sheets
+    assert explanation.privileged is not None
+    packed = {
+        "primary": explanation.primary[order], "privileged": explanation.privileged[order],
+        "cam-a": explanation.cams[0], "cam-b": explanation.cams[1],
+    }  # fmt: skip
+    for name, pictures in packed.items():
+        assert pictures is not None
+        for number, picture in enumerate(pictures):
+            path = tmp_path / "sheets" / f"{name}-{number // 64:03}.webp"
+            found = place(path, number % 64, 12)
+            np.testing.assert_allclose(found.mean((0, 1)), picture.mean((0, 1)), atol=6)
+            # Not even the outermost pixels have a neighbour's colour.
+            assert np.abs(found.astype(int) - picture).max() < 40
+
+
+def test_without_privileged_views_groups_and_feature_maps(tmp_path: Path) -> None:
+    explanation = dataclasses.replace(made(), privileged=None, groups=None, cams=(None, None))
+    page = Parsed(write_page(explanation, [], tmp_path))
+    assert {path.name[:-9] for path in tmp_path.glob("sheets/*")} == {"primary"}
+    shown = {s["data-view"] for s in page.all("span") if "data-view" in s}
+    assert shown == {"primary"}
+    assert page.data["groups"] is None
+    assert "group" not in {s["name"] for s in page.all("select")}
+    for side in "AB":
+        assert f"{side} has no feature maps" in page.text
+    one = dataclasses.replace(explanation, cams=(made().cams[0], None))
+    page = Parsed(write_page(one, [], tmp_path))
+    assert "B has no feature maps" in page.text
+    assert "A has no feature maps" not in page.text
+
+
+def test_encoders_that_agree_have_an_empty_gallery(tmp_path: Path) -> None:
+    explanation = made(20)
+    same = dataclasses.replace(
+        explanation,
+        probabilities=np.repeat(explanation.probabilities[:1], 2, axis=0),
+        gallery=np.zeros(0, np.int64),
+        cams=(explanation.primary[:0], explanation.primary[:0]),
+    )
+    page = Parsed(write_page(same, [], tmp_path))
+    assert page.data["gallery"] == []
+    assert page.data["sheets"]["cam-a"] == []
+    assert not [a for a in page.all("a") if a["href"].startswith("#right")]
+
+
+def test_a_gallery_of_some_disagreements_says_so(tmp_path: Path) -> None:
+    explanation = made()
+    apart, [a, b] = len(explanation.gallery), explanation.cams
+    assert a is not None
+    assert b is not None
+    some = dataclasses.replace(explanation, gallery=explanation.gallery[:7], cams=(a[:7], b[:7]))
+    sentence = f"The 7 most confident of {apart} disagreements."
+    assert sentence in Parsed(write_page(some, [], tmp_path)).text
+    assert "most confident of" not in Parsed(write_page(explanation, [], tmp_path)).text
+
+
+def test_a_gallery_may_go_on_to_patches_of_which_both_say_the_same(tmp_path: Path) -> None:
+    explanation = dataclasses.replace(made(), cams=(None, None))
+    agreed = np.setdiff1d(np.arange(300), explanation.gallery)
+    wrong = explanation.predictions[0, agreed] != explanation.labels[agreed]
+    assert 0 < wrong.sum() < len(agreed)
+    plain = Parsed(write_page(explanation, [], tmp_path))
+    everything = np.concatenate([explanation.gallery, agreed])
+    whole = dataclasses.replace(explanation, gallery=everything)
+    page = Parsed(write_page(whole, [], tmp_path))
+    said, right = explanation.predictions, explanation.predictions == explanation.labels
+    differently = int(((said[0] != said[1]) & ~right.any(0)).sum())
+    for one in (plain, page):
+        assert f"in different ways on {differently}" in one.text
+    assert f"The {len(agreed)} patches of which both say the same come last." in page.text
+    assert "The patches, disagreements first" in page.text
+    assert "The patches on which they disagree" in plain.text
+    assert "both" in [option["value"] for option in page.all("option")]
+    assert "both" not in [option["value"] for option in plain.all("option")]
+    assert "#right=both" in [link["href"] for link in page.all("a")]
+
+
+def test_a_second_call_removes_only_sheets_of_the_first(tmp_path: Path) -> None:
+    write_page(made(200), [], tmp_path)
+    others = ("mine.webp", "primary-000.png", "x-000.webp")
+    foreign = [tmp_path / "sheets" / name for name in others]
+    for path in foreign:
+        path.touch()
+    write_page(dataclasses.replace(made(60), privileged=None), [], tmp_path)
+    left = {path.name for path in tmp_path.glob("sheets/*")}
+    ours = {"primary-000.webp", "cam-a-000.webp", "cam-b-000.webp"}
+    assert left == ours | {path.name for path in foreign}
+
+
+def figure(folder: Path, picture: str = "cka map.svg") -> PageFigure:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (picture, "cka map.csv"):
+        (folder / name).write_text(f"<svg/> {name}")
+    return PageFigure("CKA", "A < B", 'a "map"', folder / picture, folder / "cka map.csv")
+
+
+def test_figures_are_inside_the_page_and_their_files_are_linked(tmp_path: Path) -> None:
+    shown = figure(tmp_path / "figures")
+    (tmp_path / "figures" / "cka map.pdf").touch()
+    page = Parsed(write_page(made(20), [shown], tmp_path))
+    [image] = page.all("img")
+    kind, encoded = image["src"].split(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert base64.b64decode(encoded) == shown.picture.read_bytes()
+    assert image["alt"] == 'a "map"'
+    assert "A < B" in page.text
+    links = [unquote(a["href"]) for a in page.all("a") if not a["href"].startswith("#")]
+    assert links == ["figures/cka map.svg", "figures/cka map.pdf", "figures/cka map.csv"]
+
+
+def test_figures_that_a_page_cannot_show_are_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ValueError, match="does not stand in"):
+        write_page(made(20), [figure(tmp_path / "elsewhere")], tmp_path / "page")
+    with pytest.raises(ValueError, match=r"neither \.svg nor \.png"):
+        write_page(made(20), [figure(tmp_path / "page", "cka.jpg")], tmp_path / "page")
+    assert not (tmp_path / "page" / "index.html").exists()
+    assert not (tmp_path / "page" / "sheets").exists()
+
+
+def test_the_page_is_readable_without_scripts(tmp_path: Path) -> None:
+    page = Parsed(write_page(made(), [], tmp_path))
+    assert "need JavaScript" in page.text
+    scripted = [a for _, a in page.tags if "scripted" in (a.get("class") or "")]
+    assert scripted
+    assert all("hidden" in attributes for attributes in scripted)
+    headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert headings[0] == 1
+    assert max(np.diff(headings)) <= 1
+    scopes = [a.get("scope") for a in page.all("th")]
+    assert set(scopes) == {"row", "col"}
+
+
+def test_a_sheet_is_full_of_pictures_before_the_next_begins(tmp_path: Path) -> None:
+    pictures = np.zeros((65, 4, 4, 3), np.uint8)
+    assert sheets.pack("some", pictures, tmp_path) == ["some-000.webp", "some-001.webp"]
+    assert sheets.pack("none", pictures[:0], tmp_path) == []
+    assert Image.open(tmp_path / "some-001.webp").size == (48, 48)
