@@ -7,7 +7,6 @@ objective sees z only; the probe sees y only.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -212,8 +211,3 @@ def untrained(encoder: str) -> str:
     name, _, rest = encoder.partition(":")
     parts = [p for p in rest.split(",") if p and not p.startswith(("pretrained=", "weights="))]
     return f"{name}:{','.join(parts)}" if parts else name
-
-
-def is_timm_name(name: str) -> bool:
-    """Whether timm knows a model of this name."""
-    return bool(timm.is_model(name))

@@ -23,3 +23,7 @@ class UnreadablePatch(DataError):
 
 class TrainingError(MoreFromLessError):
     """A run that had to stop: a loss that is not finite, a checkpoint that does not fit."""
+
+
+class RunBusy(TrainingError):
+    """A run that another process is training."""

@@ -1,8 +1,11 @@
 """Runs: one arm with one seed, in a folder of its own that says what it was made from.
 
-config.yaml           the options; `mfl pretrain --config FOLDER/config.yaml` runs it again
 run.json              what determines it (its key), on which data, by which versions, how long
+config.yaml           the options; `mfl pretrain --config FOLDER/config.yaml` runs it again
+lock                  while it trains: held by the process that trains it, and says which
 resume.ckpt           while it trains: the state to go on from
+failed.json           why it failed, until it is tried again (failed.txt: where, if unforeseen)
+submitted.json        the cluster's job that was to train it
 weights.safetensors   the trained weights; written last, so its presence means done
 curve.csv             learning curve, where one was asked for
 logs/                 every term, rate and diagnostic (CSV and TensorBoard)
@@ -14,22 +17,43 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+import shutil
+import socket
+import sys
+import time
+import traceback
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from tqdm import tqdm
 
 import morefromless
 from morefromless.data import atomic
-from morefromless.errors import ConfigError, TrainingError
+from morefromless.data.lock import holder, is_locked, locked, now
+from morefromless.errors import ConfigError, DataError, MoreFromLessError, RunBusy, TrainingError
 from morefromless.options import UNCHANGED
 
 RECIPE = 1
 """Raised whenever the same options on the same data would train to other weights."""
+
+State = Literal["done", "running", "failed", "begun", "waiting"]
+"""Of a run on disk: `begun` was interrupted and goes on from there, `waiting` was never begun."""
+
+BEGUN = ("key", "kind", "recipe", "options", "store_hash", "versions")
+"""What run.json says of a run that is not finished."""
+
+BEFORE = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"})
+"""What may lie in a run's folder before its run.json does."""
+
+HOUR = 3600.0
+"""Seconds in which a file that is being written is written to."""
 
 
 class Run:
@@ -42,36 +66,36 @@ class Run:
     def begin(cls, kind: str, options: Any, store_hash: str, incidental: frozenset[str]) -> "Run":
         """The run that these options make on these data: new, interrupted or done.
 
-        Raises `ConfigError` where `options.out` holds another run.
+        Raises `ConfigError` where `options.out` holds another run, or one that cannot be told.
         """
         run = cls(Path(options.out))
         settings, key = plain(options), key_of(kind, options, store_hash, incidental)
+        there = run._files()  # first, as another process may begin the same run
         if run.record_path.exists():
             if run.record["key"] != key:
-                how = _difference(run.record, settings, store_hash)
+                how = _difference(run.record, kind, settings, store_hash)
                 raise ConfigError(
                     f"{run.path} holds another run ({how}); give another --out, or remove it."
                 )
-            return run
-        if run.path.exists() and any(run.path.iterdir()):
-            raise ConfigError(f"{run.path} is not empty and holds no run; give another --out.")
-        run.path.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(run.path / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
-        atomic.write_json(
-            run.record_path,
-            {
-                "key": key,
-                "kind": kind,
-                "recipe": RECIPE,
-                "options": settings,
-                "store_hash": store_hash,
-                "versions": {
-                    "morefromless": morefromless.__version__,
-                    "torch": torch.__version__,
-                    "python": platform.python_version(),
+        else:
+            run._refuse_others(there)
+            atomic.write_json(
+                run.record_path,
+                {
+                    "key": key,
+                    "kind": kind,
+                    "recipe": RECIPE,
+                    "options": settings,
+                    "store_hash": store_hash,
+                    "versions": {
+                        "morefromless": morefromless.__version__,
+                        "torch": torch.__version__,
+                        "python": platform.python_version(),
+                    },
                 },
-            },
-        )
+            )
+        if not run.config_path.exists():  # after run.json, which makes the folder ours
+            atomic.write_text(run.config_path, yaml.safe_dump(run.options, sort_keys=False))
         return run
 
     @classmethod
@@ -94,7 +118,9 @@ class Run:
     def record(self) -> dict[str, Any]:
         try:
             record: dict[str, Any] = json.loads(self.record_path.read_text())
-        except ValueError as error:
+            if not record.keys() >= set(BEGUN):
+                raise ValueError(f"{', '.join(BEGUN)}: not all are there")
+        except (ValueError, AttributeError) as error:
             raise ConfigError(
                 f"{self.record_path} is damaged; remove that folder and run again."
             ) from error
@@ -103,6 +129,18 @@ class Run:
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.record["options"])
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def lock_path(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def failed_path(self) -> Path:
+        return self.path / "failed.json"
 
     @property
     def checkpoint(self) -> Path:
@@ -114,7 +152,91 @@ class Run:
 
     @property
     def done(self) -> bool:
-        return self.weights_path.is_file()
+        return self.weights_path.is_file() and self.record_path.is_file()
+
+    @property
+    def state(self) -> State:
+        """What became of it so far, from the disk alone; another process may change it any time."""
+        if self.done:
+            return "done"
+        if is_locked(self.lock_path):
+            return "running"
+        if self.failed_path.is_file():
+            return "failed"
+        return "begun" if self.record_path.is_file() else "waiting"
+
+    @property
+    def failure(self) -> str | None:
+        """Why it failed; None where it did not, or is tried again."""
+        try:
+            return str(json.loads(self.failed_path.read_text())["reason"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"{self.failed_path} cannot be read."
+
+    @property
+    def trainer(self) -> str:
+        """Which process trains it, or did so last."""
+        return holder(self.lock_path)
+
+    @contextmanager
+    def training(self, leads: bool = True) -> Iterator[None]:
+        """Keep the run from other processes while the block trains it; one that is done stays free.
+
+        Of several processes that train one run together, only the one that `leads` does this. An
+        exception is recorded (`fail`) and goes on. Raises `RunBusy` where another process trains
+        it; that one may just have finished it, so look at `done` in the block.
+        """
+        if self.done or not leads:
+            yield
+            return
+        with locked(self.lock_path) as held:
+            if held is False:
+                raise RunBusy(
+                    f"{self.path} is being trained by {self.trainer}; wait for it, or stop that "
+                    "process and run the command again."
+                )
+            if not self.done:
+                self._tidy(alone=bool(held))
+            try:
+                yield
+            except Exception as error:
+                self.fail(error)
+                raise
+
+    def fail(self, error: Exception | str) -> None:
+        """Record why it failed; where not even that can be written, it is not."""
+        with suppress(OSError, DataError):
+            atomic.write_json(
+                self.failed_path,
+                {
+                    "reason": error if isinstance(error, str) else reason(error),
+                    "when": now(),
+                    "host": socket.gethostname(),
+                },
+            )
+            if isinstance(error, Exception) and not isinstance(error, MoreFromLessError):
+                trace = "".join(traceback.format_exception(error))
+                atomic.write_text(self.path / "failed.txt", trace)
+
+    def forgive(self) -> None:
+        """Forget that it failed: it is tried again."""
+        for path in (self.failed_path, self.path / "failed.txt"):
+            path.unlink(missing_ok=True)
+
+    def resumable(self) -> Path | None:
+        """The checkpoint to go on from; None where there is none, or a damaged one, which is set
+        aside."""
+        aside = self.checkpoint.with_name("resume.ckpt.damaged")
+        try:
+            if _sound(self.checkpoint):
+                return self.checkpoint
+            self.checkpoint.replace(aside)
+        except FileNotFoundError:  # or set aside by another process that trains it with us
+            return None
+        _tell(f"{self.checkpoint} is damaged; it is now {aside.name}, and the run starts anew.")
+        return None
 
     def finish(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Record `facts` (seconds, steps, device ...), then the weights, then tidy up."""
@@ -122,6 +244,45 @@ class Run:
         with atomic.replacing(self.weights_path) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
         self.checkpoint.unlink(missing_ok=True)
+
+    def sweep(self, older: float = HOUR) -> None:
+        """Remove what killed processes left half-written, `older` seconds ago or more; until then
+        it may be of a process that lives."""
+        for path in (*self.path.glob(".*.partial"), *self.path.glob("features/.*.partial")):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime >= older:
+                    path.unlink()
+
+    def _tidy(self, alone: bool) -> None:
+        """Remove what earlier tries left, before a new one that is, for sure, `alone` or not."""
+        self.forgive()
+        self.sweep(0 if alone else HOUR)
+        # What was made of weights that are gone must not answer for those that are trained now.
+        kinds = ("scores-*.json", "predictions-*.npz", "probe-*.safetensors")
+        answers = [path for kind in kinds for path in self.path.glob(kind)]
+        record = self.record
+        if answers or ("seconds" in record and not self.checkpoint.is_file()):
+            _tell(f"{self.path} has lost its weights; what was made of them is removed, and the "
+                  "run starts anew.")  # fmt: skip
+            shutil.rmtree(self.path / "features", ignore_errors=True)
+            for path in answers:
+                path.unlink(missing_ok=True)
+            atomic.write_json(self.record_path, {name: record[name] for name in BEGUN})
+
+    def _files(self) -> set[str]:
+        with atomic.explaining(self.record_path):
+            return {path.name for path in self.path.iterdir()} if self.path.exists() else set()
+
+    def _refuse_others(self, there: set[str]) -> None:
+        """Raise `ConfigError` where a folder without run.json holds anything that is not ours."""
+        others = {name for name in there - BEFORE if not name.endswith(".partial")}
+        if others & {self.config_path.name, self.checkpoint.name, self.weights_path.name}:
+            raise ConfigError(
+                f"{self.path} has lost its run.json, so what it was trained on is not known; "
+                "remove that folder and run again, or give another --out."
+            )
+        if others:
+            raise ConfigError(f"{self.path} is not empty and holds no run; give another --out.")
 
     def load_into(self, module: torch.nn.Module) -> None:
         """Load the trained weights. Raises `TrainingError` where they are of another encoder."""
@@ -165,12 +326,42 @@ def key_of(kind: str, options: Any, store_hash: str, incidental: frozenset[str])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _difference(record: Mapping[str, Any], settings: Mapping[str, Any], store_hash: str) -> str:
+def _difference(
+    record: Mapping[str, Any], kind: str, settings: Mapping[str, Any], store_hash: str
+) -> str:
     if record["store_hash"] != store_hash:
         return "made from other data"
+    if record["recipe"] != RECIPE:
+        version = record["versions"]["morefromless"]
+        return f"made by morefromless {version}, which trains otherwise"
+    if record["kind"] != kind:
+        return f"made by mfl {record['kind']}"
     old = record["options"]
     differing = [k for k in settings if old.get(k) != settings[k] and k not in ("out", "store")]
-    return ", ".join(f"{k} {old.get(k)}, not {settings[k]}" for k in differing) or "another kind"
+    return ", ".join(f"{k} {old.get(k)}, not {settings[k]}" for k in differing) or "other options"
+
+
+def reason(error: Exception) -> str:
+    """Why a run failed: an error's own sentence, or the first line of one that was not foreseen."""
+    if isinstance(error, MoreFromLessError):
+        return str(error)
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _sound(checkpoint: Path) -> bool:
+    """Whether a checkpoint, which is a ZIP archive, is complete and as it was written."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            return archive.testzip() is None
+    except OSError:
+        raise
+    except Exception:  # of zipfile's own and of its parsers', all for the same reason
+        return False
+
+
+def _tell(sentence: str) -> None:
+    tqdm.write(sentence, file=sys.stderr)
 
 
 def file_name(spec: str) -> str:

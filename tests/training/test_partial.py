@@ -23,10 +23,11 @@ from morefromless.objectives.simclr import SimCLR
 from morefromless.objectives.vicreg import VICReg
 from morefromless.objectives.vse import Vse
 from morefromless.options import INCIDENTAL, CompareOptions, PretrainOptions, ProbeOptions
+from morefromless.pairs import Pair
 from morefromless.runs import key_of
 from morefromless.sources.synthetic import Synthetic
 from morefromless.training.partial import embedded, over_pairs
-from morefromless.training.pretrain import pretrain
+from morefromless.training.pretrain import pretrain, trained_on, views_there
 from tests.conftest import TINY
 
 PROBE = ProbeOptions(probe_epochs=5, standardise=True)
@@ -76,6 +77,29 @@ def test_trident_trains_the_pairs_that_are_there(stained: Store, options: Pretra
     dropped = pretrain(replace(options, arm="trident", out=options.out.with_name("dropped")))
     assert dropped.record["steps"] < run.record["steps"]
     assert len(evaluate(run, stained, PROBE)) == 2
+
+
+def test_a_share_of_the_pairs_is_drawn_by_the_seed(
+    stained: Store, options: PretrainOptions
+) -> None:
+    pair = Pair(options.modalities, "plain", 32)
+    train, has = stained.indices("train"), stained.has("ihc")
+    drawn = []
+    for share in (0.5, 0.25):
+        there = views_there(stained, pair, replace(options, pairs=share))
+        rows = trained_on(stained, there, options)
+        assert len(rows) == round(share * has[train].sum())
+        assert has[rows].all()
+        assert set(rows) <= set(train)
+        drawn.append(set(rows))
+    assert drawn[1] < drawn[0]  # fewer of the same
+    other = views_there(stained, pair, replace(options, pairs=0.5, seed=1))
+    assert set(trained_on(stained, other, options)) != drawn[0]
+    whole = replace(options, pairs=0.5, arm="trident", missing="pairs")
+    there = views_there(stained, Pair(whole.modalities, "plain", 32), whole)
+    assert len(trained_on(stained, there, whole)) == len(train)
+    run = pretrain(replace(options, pairs=0.5))
+    assert run.record["steps"] == options.epochs * (len(drawn[0]) // options.batch)
 
 
 def test_a_frozen_branch_may_lack_a_view_too(stained: Store, options: PretrainOptions) -> None:

@@ -1,12 +1,15 @@
 """Training that was killed in the middle of an epoch ends in the same weights."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,8 +17,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from morefromless.data.atomic import StorageError
+from morefromless.errors import RunBusy
+from morefromless.objectives import Loss
+from morefromless.objectives.vicreg import VICReg
 from morefromless.options import PretrainOptions, SuperviseOptions
-from morefromless.runs import plain
+from morefromless.runs import Run, plain
 from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
 
@@ -95,3 +102,218 @@ def test_seeds_give_other_weights_and_the_same_seed_the_same(
 
     assert torch.equal(head(0, "a"), head(0, "b"))
     assert not torch.equal(head(0, "a"), head(1, "c"))
+
+
+class Watched(VICReg):
+    """VICReg that tells of every step of a training, and of no check of two rows ahead of it."""
+
+    def forward(self, embeddings: Any) -> Loss:
+        if len(embeddings[0]) > 2:
+            on_step()
+        return super().forward(embeddings)
+
+
+def on_step() -> None:
+    """What tests put in its place."""
+
+
+@pytest.fixture
+def watched(pretraining: PretrainOptions) -> PretrainOptions:
+    """8 steps, and a checkpoint after each third."""
+    return replace(
+        pretraining, objective="tests.training.test_resume:Watched", checkpoint_every=3, workers=0
+    )
+
+
+@pytest.fixture
+def expected(watched: PretrainOptions, tmp_path: Path) -> dict[str, torch.Tensor]:
+    """Weights of a run that nothing happened to."""
+    run = pretrain(replace(watched, out=tmp_path / "expected"))
+    assert run.record["resumed"] is False
+    return load_file(run.weights_path)
+
+
+def same(run: Run, expected: dict[str, torch.Tensor]) -> bool:
+    found = load_file(run.weights_path)
+    return found.keys() == expected.keys() and all(
+        torch.equal(found[name], expected[name]) for name in expected
+    )
+
+
+def at(step: int, do: Callable[[], object]) -> Callable[[], None]:
+    """`do` at the loss of one step, counted from 1 in this process."""
+    count = 0
+
+    def counted() -> None:
+        nonlocal count
+        count += 1
+        if count == step:
+            do()
+
+    return counted
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """The status with which a process that does `work` ends."""
+    process = os.fork()
+    if not process:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(process, 0)[1]
+
+
+SAVE = torch.save
+
+
+def saved_in_part(then: Callable[[], object], times: int) -> Callable[..., None]:
+    """torch.save that has written half of it at its `times`-th call when something happens."""
+    count = 0
+
+    def save(made: Any, file: Any) -> None:
+        nonlocal count
+        count += 1
+        if count < times:
+            SAVE(made, file)
+            return
+        SAVE({"state": torch.zeros(1000)}, file)
+        file.flush()
+        then()
+
+    return save
+
+
+def test_killed_while_it_writes_a_checkpoint_it_goes_on_from_the_last(
+    watched: PretrainOptions, expected: dict[str, torch.Tensor]
+) -> None:
+    run = Run(watched.out)
+    for times in (2, 1):  # after 6 steps, both: the second try begins with 3, and leaves no more
+
+        def work(times: int = times) -> None:
+            torch.save = saved_in_part(lambda: os.kill(os.getpid(), signal.SIGKILL), times)
+            pretrain(watched)
+
+        assert os.WTERMSIG(in_child(work)) == signal.SIGKILL
+        assert torch.load(run.checkpoint, weights_only=True)["global_step"] == 3
+        assert len(list(run.path.glob(".*.partial"))) == 1
+    assert run.state == "begun"
+    assert same(pretrain(watched), expected)
+    assert run.record["resumed"] is True
+    assert not list(run.path.glob(".*.partial"))
+
+
+def test_a_disk_that_fills_is_told_and_the_last_checkpoint_is_kept(
+    watched: PretrainOptions, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        system = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # What PyTorch's writer makes of it when it is closed.
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos") from system
+
+    monkeypatch.setattr(torch, "save", saved_in_part(full, times=2))
+    with pytest.raises(StorageError, match=r"resume\.ckpt cannot be written: the disk is full"):
+        pretrain(watched)
+    run = Run(watched.out)
+    assert run.state == "failed"
+    assert "the disk is full" in str(run.failure)
+    assert torch.load(run.checkpoint, weights_only=True)["global_step"] == 3
+    assert not list(run.path.glob(".*.partial"))
+    monkeypatch.undo()
+    assert same(pretrain(watched), expected)
+    assert run.record["resumed"] is True
+    assert run.failure is None
+
+
+@pytest.mark.parametrize("what", ["cut off", "turned over"])
+def test_from_a_damaged_checkpoint_it_starts_anew_and_says_so(
+    watched: PretrainOptions,
+    expected: dict[str, torch.Tensor],
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop() -> None:
+        raise RuntimeError("stop")
+
+    monkeypatch.setattr("tests.training.test_resume.on_step", at(5, stop))
+    with pytest.raises(RuntimeError, match="stop"):
+        pretrain(watched)
+    run = Run(watched.out)
+    content = bytearray(run.checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    run.checkpoint.write_bytes(content[: len(content) // 2] if what == "cut off" else content)
+    capsys.readouterr()
+    assert same(pretrain(watched), expected)
+    assert "resume.ckpt is damaged" in capsys.readouterr().err
+    assert run.record["resumed"] is False
+    assert (run.path / "resume.ckpt.damaged").exists()
+
+
+def test_an_interrupt_stops_it_at_once_and_it_goes_on(
+    watched: PretrainOptions, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = at(5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("tests.training.test_resume.on_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(watched)
+    run = Run(watched.out)
+    assert run.state == "begun"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert same(pretrain(watched), expected)
+
+
+def test_the_same_run_cannot_be_trained_twice_at_once(
+    watched: PretrainOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def again() -> None:
+        with pytest.raises(RunBusy, match=f"is being trained by process {os.getpid()} on"):
+            pretrain(watched)
+        found.append(Run(watched.out).state)
+
+    monkeypatch.setattr("tests.training.test_resume.on_step", at(2, again))
+    pretrain(watched)
+    assert found == ["running"]
+
+
+def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
+    watched: PretrainOptions, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLURM's variables would make Lightning believe in four processes, and queue the job again."""
+    for name, value in {
+        "SLURM_JOB_ID": "123", "SLURM_JOB_NAME": "run", "SLURM_NTASKS": "4", "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_NTASKS_PER_NODE": "4",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    told: list[int] = []
+    handlers: list[object] = []
+
+    def bypass(number: int, _: object) -> None:
+        told.append(number)
+
+    def look() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # which comes ahead of the signal to queue it again
+        handlers.append(signal.getsignal(signal.SIGUSR1))
+
+    before = signal.signal(signal.SIGTERM, bypass)
+    try:
+        monkeypatch.setattr("tests.training.test_resume.on_step", at(4, look))
+        run = pretrain(watched)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == [signal.SIGTERM]
+    assert handlers == [signal.SIG_DFL]
+    assert same(run, expected)
+
+
+def test_weights_that_are_gone_are_trained_anew(
+    watched: PretrainOptions, expected: dict[str, torch.Tensor]
+) -> None:
+    run = pretrain(watched)
+    (run.path / "scores-primary-linear.json").write_text("{}")
+    run.weights_path.unlink()
+    assert same(pretrain(watched), expected)
+    assert not (run.path / "scores-primary-linear.json").exists()

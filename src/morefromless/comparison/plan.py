@@ -112,6 +112,6 @@ def placed(made: Trained, runs: Path, store_hash: str) -> Trained:
 
 def _of_privileged(options: CompareOptions, kind: Kind) -> dict[str, Any]:
     """What has no bearing on a symmetric arm, so must not make it another run."""
-    names = ("privileged_encoder", "freeze", "bare")
+    names = ("privileged_encoder", "freeze", "bare", "pairs")
     missing = {"missing": options.missing} if kind == "trident" else {}
     return {name: getattr(options, name) for name in names} | missing

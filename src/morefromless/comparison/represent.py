@@ -123,6 +123,7 @@ def comparison_of(options: RepresentOptions) -> CompareOptions:
             if key in known
         }
         held |= {"store": options.store or Path(told["store"]), "out": options.comparison}
+        held["runs"] = Path(told["runs"]) if told.get("runs") else None
         return CompareOptions(**held)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

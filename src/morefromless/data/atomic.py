@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,15 @@ def replacing(path: Path) -> Iterator[Path]:
     `StorageError` where the disk is full or the place may not be written to.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with explaining(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+    try:
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             sync(temporary)
             os.replace(temporary, path)
             sync(path.parent)
-        finally:
+    finally:  # after a full disk was found to be full
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 

@@ -1,17 +1,27 @@
 """The engine: Lightning around one module, resumable at any step."""
 
+import errno
 import logging
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from morefromless.data import atomic
 from morefromless.errors import ConfigError
 from morefromless.options import TrainingOptions
 from morefromless.pairs import laid_out
@@ -59,12 +69,26 @@ class Learner(pl.LightningModule):
         self.log_dict({"loss": total.detach(), **logged, "lr": self._rate()})
         return total
 
+    def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
+        """Each weight tensor's gradient by itself, as Keras' `clipnorm` does.
+
+        The authors' loss is a sum over the batch, so that their gradients are `batch` times ours.
+        """
+        if self.options.clip_each is None:
+            return
+        for weights in (w for group in optimizer.param_groups for w in group["params"]):
+            if weights.grad is not None:
+                weights.grad.mul_(self.options.batch)
+                nn.utils.clip_grad_norm_([weights], self.options.clip_each)
+
     def _rate(self) -> float:
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def configure_optimizers(self) -> Any:
         trained = [weights for weights in self.network.parameters() if weights.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=self.options.lr, fused=True)
+        optimizer = torch.optim.Adam(
+            trained, lr=self.options.lr, eps=self.options.epsilon, fused=True
+        )
         schedule = scheduler(
             optimizer,
             total_steps=self.steps.total,
@@ -93,7 +117,14 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
             enable_version_counter=False,
         ),
         *([curve] if curve else []),
+        _Terminated(),
     ]
+    plugins: list[Any] = [_WholeCheckpoints()]
+    if options.devices == 1:
+        # In a SLURM job Lightning would else take the job's tasks for its own processes, and upon
+        # SIGUSR1 save its own checkpoint, elsewhere, and queue the job again. One device needs none
+        # of that: who submitted the job queues it again, and the run goes on from resume.ckpt.
+        plugins.append(LightningEnvironment())
     trainer = pl.Trainer(
         accelerator=options.device,
         devices=options.devices,
@@ -101,6 +132,8 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
         precision=PRECISION[options.precision],
         max_epochs=1,  # one stream of steps: an epoch of ours is `steps.per_epoch` of them
         callbacks=callbacks,
+        plugins=plugins,
+        default_root_dir=run.path,
         logger=[
             CSVLogger(logs, name="csv"),  # a resumed run adds a version, so nothing is lost
             TensorBoardLogger(str(logs), name="tensorboard"),
@@ -113,12 +146,16 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
     )
     steps.start = lambda: trainer.global_step
     steps.rank, steps.world = trainer.global_rank, trainer.world_size
-    resume = run.checkpoint if run.checkpoint.is_file() else None
+    resume = run.resumable()
     began = time.perf_counter()
     loader = learner.feed.loader(steps, options.workers, pin=trainer.num_devices > 0)
-    trainer.fit(learner, loader, ckpt_path=resume, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        with _full_disk_told(run.checkpoint):
+            trainer.fit(learner, loader, ckpt_path=resume, weights_only=True)
+    except SystemExit as stopped:
+        if isinstance(stopped.__context__, KeyboardInterrupt):  # Lightning makes an exit of it
+            raise KeyboardInterrupt from None
+        raise
     if trainer.is_global_zero:
         run.finish(
             learner.network.state_dict(),
@@ -130,6 +167,55 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
                 "threads": torch.get_num_threads(),
             },
         )
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written beside the last one and then take its place.
+
+    Lightning's own way is through the system's folder of temporary files. From another file system
+    the last step is a copy, so a kill or a full disk would leave neither the last nor the new one.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        del storage_options
+        with atomic.replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
+
+
+class _Terminated(Callback):
+    """Leaves SIGTERM to who handled it before. submitit does, as a cluster sends it ahead of the
+    signal upon which the job is queued again; Lightning would end the job at its next step."""
+
+    def __init__(self) -> None:
+        self.handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        del trainer, pl_module
+        if callable(self.handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handler)
+
+
+@contextmanager
+def _full_disk_told(path: Path) -> Iterator[None]:
+    """Raise `StorageError` for `path` where the block raised for want of space, in whatever words:
+    PyTorch raises errors of its own after the system's."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+                with atomic.explaining(path):
+                    raise OSError(cause.errno, cause.strerror) from error
+            cause = cause.__cause__ or cause.__context__
+        raise
+
+
+def leads(options: TrainingOptions) -> bool:
+    """Whether this process is the one, or the first, that trains a run."""
+    return options.devices == 1 or getattr(rank_zero_only, "rank", 0) == 0
 
 
 def device_of(options: TrainingOptions) -> torch.device:

@@ -24,10 +24,13 @@ from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import check_finite, effective_rank, spread
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
-from morefromless.training.loop import Learner, device_of, fit
+from morefromless.training.loop import Learner, device_of, fit, leads
 from morefromless.training.partial import Present, embedded, over_pairs
 
 LOG_EVERY = 10
+
+There = dict[str, npt.NDArray[np.bool_]]
+"""Branch to (N,) bool: which patches of the store have its view."""
 
 
 def pretrain(options: PretrainOptions) -> Run:
@@ -45,11 +48,21 @@ def pretrain(options: PretrainOptions) -> Run:
     if options.probe_every:
         store = labelled(store, options.task)
     check(planned, objective, options)
-    train = trained_on(store, pair, options).indices("train")
+    there = views_there(store, pair, options)
+    train = trained_on(store, there, options)
     steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
     run = Run.begin("pretrain", options, store.hash, INCIDENTAL | {"task"})
-    if run.done:
-        return run
+    with run.training(leads(options)):
+        if not run.done:
+            _train(run, options, store, pair, there, planned, objective, train, steps, device)
+    return run
+
+
+def _train(
+    run: Run, options: PretrainOptions, store: Store, pair: Pair, there: There,
+    planned: Sequence[Plan], objective: Objective, train: npt.NDArray[np.int64], steps: Steps,
+    device: torch.device,
+) -> None:  # fmt: skip
     torch.manual_seed(options.seed)
     branches = Branches(planned, options.width)
     network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
@@ -58,8 +71,7 @@ def pretrain(options: PretrainOptions) -> Run:
     live = {one.name: one.modality for one in planned if not one.frozen}
     feed = Feed(
         store, train, Pair(live, options.views, options.size), device, frozen=frozen,
-        present={name: has[train] for name, seen in pair.modalities.items()
-                 if not (has := store.has(seen.array))[train].all()},
+        present={name: has[train] for name, has in there.items() if not has[train].all()},
     )  # fmt: skip
 
     def loss(
@@ -87,13 +99,29 @@ def pretrain(options: PretrainOptions) -> Run:
         run.path / "curve.csv", options.probe_every, steps.total,
     )  # fmt: skip
     fit(learner, run, curve, f"{options.arm}/{options.sharing} {options.primary} s{options.seed}")
-    return run
 
 
-def trained_on(store: Store, pair: Pair, options: PretrainOptions) -> Store:
-    """The store as self-supervised training sees it: without patches that lack a view of the pair,
-    but where it makes use of the views that such patches have."""
-    return store if options.missing == "pairs" else store.having(pair.arrays)
+def views_there(store: Store, pair: Pair, options: PretrainOptions) -> There:
+    """Which patches have the view of each branch; of `options.pairs`, the privileged of a share."""
+    there = {name: store.has(seen.array) for name, seen in pair.modalities.items()}
+    if options.pairs < 1 and "privileged" in there:
+        held = np.flatnonzero(there["privileged"])
+        held = np.random.default_rng(options.seed).permutation(
+            held[np.isin(held, store.indices("train"))]
+        )
+        used = np.zeros(len(store.table), dtype=bool)
+        used[held[: max(2, round(options.pairs * len(held)))]] = True
+        there["privileged"] = used
+    return there
+
+
+def trained_on(store: Store, there: There, options: PretrainOptions) -> npt.NDArray[np.int64]:
+    """Rows that self-supervised training sees: not those that lack a view of the pair, but where
+    it makes use of the views that such patches have."""
+    train = store.indices("train")
+    if options.missing == "pairs":
+        return train
+    return train[np.logical_and.reduce([has[train] for has in there.values()])]
 
 
 def check(planned: Sequence[Plan], objective: Objective, options: PretrainOptions) -> None:

@@ -1,6 +1,7 @@
 """A progress bar over steps, with the loss and the time that is left."""
 
 import os
+import sys
 from typing import Any
 
 import pytorch_lightning as pl
@@ -27,7 +28,7 @@ class Progress(pl.Callback):
                 unit="step",
                 position=int(os.environ.get(BAR_POSITION, "0")),
                 leave=False,
-                mininterval=0.5,
+                mininterval=0.5 if sys.stderr.isatty() else 30,  # a log of a cluster's job
                 dynamic_ncols=True,
             )
 

@@ -1,5 +1,7 @@
 """The supervised arm: the same encoder with a softmax head, by the same protocol (paper 2.2)."""
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from morefromless.runs import Run
 from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
-from morefromless.training.loop import Learner, device_of, fit
+from morefromless.training.loop import Learner, device_of, fit, leads
 
 
 class Classifier(nn.Module):
@@ -37,15 +39,23 @@ def supervise(options: SuperviseOptions) -> Run:
     pair = Pair({"primary": options.primary}, options.views, options.size)
     pair.check(store)
     store = labelled(store, options.task).having(pair.arrays)
-    seen = pair.modalities["primary"]
-    check_encoder(options.encoder, seen.shape(options.size))
+    check_encoder(options.encoder, pair.modalities["primary"].shape(options.size))
     train = store.indices("train")
     steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
     run = Run.begin("supervise", options, store.hash, INCIDENTAL)
-    if run.done:
-        return run
+    with run.training(leads(options)):
+        if not run.done:
+            _train(run, options, store, pair, train, steps, device)
+    return run
+
+
+def _train(
+    run: Run, options: SuperviseOptions, store: Store, pair: Pair, train: npt.NDArray[np.int64],
+    steps: Steps, device: torch.device,
+) -> None:  # fmt: skip
     torch.manual_seed(options.seed)
-    classifier = Classifier(options.encoder, len(store.classes), seen.channels)
+    channels = pair.modalities["primary"].channels
+    classifier = Classifier(options.encoder, len(store.classes), channels)
 
     def loss(
         images: dict[str, Tensor], batch: Batch, step: int
@@ -62,4 +72,3 @@ def supervise(options: SuperviseOptions) -> Run:
         run.path / "curve.csv", options.probe_every, steps.total,
     )  # fmt: skip
     fit(learner, run, curve, f"supervised {options.primary} s{options.seed}")
-    return run

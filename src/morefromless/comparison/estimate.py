@@ -1,0 +1,129 @@
+"""What a plan will cost, before any of it is trained."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from tqdm import tqdm
+
+from morefromless import objectives
+from morefromless.branches import Branches, build_encoder, plans
+from morefromless.comparison.plan import Trained
+from morefromless.data.store import Store
+from morefromless.objectives import Objective
+from morefromless.options import PretrainOptions
+from morefromless.pairs import modality
+from morefromless.runs import Run
+from morefromless.specs import build
+
+PATCHES = 4
+"""Patches of the steps that are timed; a step's time is taken to grow with their number."""
+
+
+class Planned(Protocol):
+    """A run that is wanted, and the options that train it."""
+
+    @property
+    def options(self) -> Trained: ...
+
+    @property
+    def run(self) -> Run: ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of the runs that are not done."""
+
+    runs: int
+    steps: int
+    seconds: float
+    """Of training, one run after the other."""
+    measured: bool
+    """Whether all of it follows from runs of the same kind that are done, not from timed steps."""
+
+
+def estimate(planned: Sequence[Planned], store: Store) -> Estimate:
+    """Time from runs of the same kind that are done where there are some, else from a few steps of
+    each kind, timed here and now."""
+    known: dict[object, list[float]] = {}
+    for one in planned:
+        if one.run.done:
+            per_step = float(one.run.record["seconds"]) / max(1, int(one.run.record["steps"]))
+            known.setdefault(_kind(one.options), []).append(per_step)
+    waiting = [one for one in planned if not one.run.done]
+    kinds = {_kind(one.options): one for one in waiting}
+    measured = all(kind in known for kind in kinds)
+    new = [kind for kind in kinds if kind not in known]
+    for kind in tqdm(new, desc="timing steps", unit="kind", leave=False, dynamic_ncols=True):
+        known[kind] = [_timed(kinds[kind].options)]
+    steps, seconds = 0, 0.0
+    for one in waiting:
+        count = steps_of(one.options, store)
+        each = known[_kind(one.options)]
+        steps += count
+        seconds += count * sum(each) / len(each)
+    return Estimate(len(waiting), steps, seconds, measured)
+
+
+def steps_of(options: Trained, store: Store) -> int:
+    """Steps of a whole run; of a share of the pairs, that share."""
+    seen = [options.primary]
+    share = 1.0
+    if isinstance(options, PretrainOptions) and options.missing != "pairs":
+        seen = list(options.modalities.values())
+        share = options.pairs if "privileged" in options.modalities else 1.0
+    patches = len(store.having([modality(one).array for one in seen]).indices("train"))
+    return options.epochs * (int(share * patches) // options.batch)
+
+
+def _kind(options: Trained) -> object:
+    """Runs of one kind take one time a step: all but seed, length and folder."""
+    same = replace(options, seed=0, epochs=1, warmup=0, out=Path(), store=Path(), probe_every=0)
+    return type(options).__name__, same
+
+
+def _timed(options: Trained) -> float:
+    """Seconds that a step of these options takes, from two small ones."""
+    gpu = options.device != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if gpu else "cpu")
+    if isinstance(options, PretrainOptions):
+        planned = plans(options)
+        branches = Branches(planned, options.width).to(device)
+        network: torch.nn.Module = branches
+        objective = build(options.objective, objectives, Objective)
+        images = {
+            plan.name: torch.rand(
+                PATCHES,
+                *([branches[plan.name].encoder.width] if plan.frozen
+                  else modality(plan.modality).shape(options.size)),
+                device=device,
+            )
+            for plan in planned
+        }  # fmt: skip
+
+        def step() -> None:
+            made = branches(images)
+            objective([z for _, z in made.values()]).total.backward()
+    else:
+        seen = modality(options.primary)
+        network = build_encoder(options.encoder, seen.channels).to(device)
+        patches = torch.rand(PATCHES, *seen.shape(options.size), device=device)
+
+        def step() -> None:
+            network(patches).square().mean().backward()
+
+    adam = torch.optim.Adam(network.parameters(), lr=1e-9)
+    step()  # the first one also allocates
+    began = time.perf_counter()
+    step()
+    if gpu:
+        torch.cuda.synchronize()
+    passes = time.perf_counter() - began
+    began = time.perf_counter()
+    adam.step()
+    if gpu:
+        torch.cuda.synchronize()
+    return passes * options.batch / PATCHES + time.perf_counter() - began

@@ -1,0 +1,247 @@
+"""Jobs on a cluster: by submitit's local executor, and by programs that play SLURM."""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from submitit.helpers import DelayedSubmission
+
+from morefromless.comparison import cluster
+from morefromless.comparison.cluster import ClusterOptions, Training, queued, submit
+from morefromless.comparison.status import counts, status
+from morefromless.errors import ConfigError
+from morefromless.objectives import Loss
+from morefromless.objectives.vicreg import VICReg
+from morefromless.options import PretrainOptions
+from morefromless.runs import Run
+from morefromless.training.pretrain import pretrain
+
+LOCAL = ClusterOptions(kind="local", minutes=60, gpus=0, cpus=1)
+
+
+class Preempted(VICReg):
+    """VICReg during which the process gets, at its fifth step and once only, what a cluster sends
+    ahead of a pre-emption: SIGTERM, and then the signal that submitit waits for."""
+
+    def __init__(self, once: Path) -> None:
+        super().__init__()
+        self.once, self.step = once, 0
+
+    def forward(self, embeddings: Any) -> Loss:
+        self.step += len(embeddings[0]) > 2
+        if self.step == 5 and not self.once.exists():
+            self.once.touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGUSR2)
+        return super().forward(embeddings)
+
+
+@dataclass(frozen=True)
+class Planned:
+    options: PretrainOptions
+
+    @property
+    def run(self) -> Run:
+        return Run(self.options.out)
+
+
+@pytest.fixture
+def two(pretraining: PretrainOptions, tmp_path: Path) -> list[Planned]:
+    """A run that is pre-empted once, and one that cannot be trained."""
+    objective = f"tests.comparison.test_cluster:Preempted:once={tmp_path / 'once'}"
+    preempted = replace(
+        pretraining, out=tmp_path / "preempted", checkpoint_every=2, objective=objective, threads=1
+    )
+    failing = replace(pretraining, out=tmp_path / "failing", encoder="no_such_net")
+    return [Planned(preempted), Planned(failing)]
+
+
+def test_preempted_it_is_queued_again_and_ends_in_the_same_weights(
+    two: list[Planned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    one = two[0]
+    (job,) = submit([one], tmp_path, LOCAL)
+    assert submit([one], tmp_path, LOCAL) == []  # nothing is submitted twice
+    assert queued([one.run]) == {one.run.path: job.job_id}
+    job.wait()
+    log = job.paths.stderr.read_text() + job.paths.stdout.read_text()
+    assert "Bypassing signal SIGTERM" in log
+    assert log.count("Starting with JobEnvironment") == 2
+    assert job.paths.folder == tmp_path / "jobs"
+    assert queued([one.run]) == {}
+
+    assert one.run.record["resumed"] is True
+    whole = pretrain(replace(one.options, out=tmp_path / "whole"))
+    assert whole.record["resumed"] is False
+    expected, found = load_file(whole.weights_path), load_file(one.run.weights_path)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_why_a_job_fails_stays_with_its_run(two: list[Planned]) -> None:
+    with pytest.raises(ConfigError, match="no model named 'no_such_net'"):
+        Training(two[1])()
+    assert two[1].run.state == "failed"
+    assert "no model named 'no_such_net'" in str(two[1].run.failure)
+
+
+def test_a_job_is_queued_again_as_it_is(two: list[Planned]) -> None:
+    task = Training(two[0])
+    again = task.checkpoint()
+    assert isinstance(again, DelayedSubmission)
+    assert (again.function, again.args, again.kwargs) == (task, (), {})
+
+
+def test_processes_that_load_patches_do_not_queue_a_job_again(
+    two: list[Planned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_: object) -> None:
+        signal.signal(signal.SIGUSR2, lambda *_: (tmp_path / "again").touch())
+        loader = os.fork()
+        if not loader:
+            signal.raise_signal(signal.SIGUSR2)
+            os._exit(0)
+        assert os.waitpid(loader, 0)[1] == 0
+
+    monkeypatch.setattr(cluster, "train", load)
+    job = os.fork()  # for what is registered lasts as long as its process
+    if not job:
+        try:
+            Training(two[0])()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(job, 0)[1] == 0
+    assert not (tmp_path / "again").exists()
+
+
+PROGRAMS = {
+    "srun": "exit 1",
+    "sbatch": 'cp "$1" "$SLURM_PLAYED/$(ls $SLURM_PLAYED | wc -l).sh"\n'
+    'if [ -e "$SLURM_PLAYED/refuse" ]; then echo "Invalid account" >&2; exit 1; fi\n'
+    'echo "Submitted batch job $(ls $SLURM_PLAYED | wc -l)"',
+    "squeue": 'cat "$SLURM_PLAYED/../queue"',
+}
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which the programs of a SLURM that is played leave what they are given."""
+    programs, played = tmp_path / "bin", tmp_path / "played"
+    programs.mkdir()
+    played.mkdir()
+    for name, text in PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_PLAYED", str(played))
+    return played
+
+
+def test_what_slurm_is_asked_for(two: list[Planned], tmp_path: Path, slurm: Path) -> None:
+    asked = ClusterOptions(partition="gpu", account="lab", minutes=90, cpus=6, memory=48)
+    jobs = submit(two, tmp_path, asked)
+    assert [job.job_id for job in jobs] == ["1", "2"]
+    script = (slurm / "0.sh").read_text()
+    for line in ("partition=gpu", "account=lab", "time=90", "cpus-per-task=6", "mem=48GB",
+                 "gpus-per-node=1", "requeue", "signal=USR2@120",
+                 "job-name=preempted"):  # fmt: skip
+        assert f"#SBATCH --{line}\n" in script
+    assert f"{tmp_path}/jobs" in script
+    plain = tmp_path / "plain"
+    submit([Planned(replace(two[0].options, out=plain))], tmp_path, ClusterOptions(gpus=0))
+    script = (slurm / "2.sh").read_text()
+    assert not any(word in script for word in ("--gpus", "--partition", "--account"))
+
+
+def test_what_is_in_slurms_queue_is_not_submitted_again(
+    two: list[Planned], tmp_path: Path, slurm: Path
+) -> None:
+    queue = tmp_path / "queue"
+    two[1].run.fail("What went wrong before.")
+    submit(two, tmp_path, ClusterOptions())
+    assert status(two)[1].state == "waiting"  # it is tried again
+    queue.write_text("1\n2\n77\n")
+    assert submit(two, tmp_path, ClusterOptions()) == []
+    assert [row.said for row in status(two)] == ["job 1", "job 2"]
+    assert counts(status(two)) == {"waiting": 2}
+    queue.write_text("2\n")  # the first was cancelled
+    assert [job.job_id for job in submit(two, tmp_path, ClusterOptions())] == ["3"]
+    assert json.loads((two[0].run.path / "submitted.json").read_text())["job"] == "3"
+    queue.unlink()  # squeue fails: better none than twice
+    assert submit(two, tmp_path, ClusterOptions()) == []
+    assert len(list(slurm.glob("*.sh"))) == 3
+
+
+def test_what_is_done_or_trained_is_not_submitted(
+    two: list[Planned], tmp_path: Path, slurm: Path
+) -> None:
+    done, running = (one.run for one in two)
+    for one in two:
+        Run.begin("pretrain", one.options, "hash", frozenset())
+    done.finish({"weight": torch.ones(1)}, {"seconds": 1.0})
+    with running.training():
+        assert submit(two, tmp_path, ClusterOptions()) == []
+        assert [row.state for row in status(two)] == ["done", "running"]
+    (running.path / "submitted.json").write_text("[")  # damaged: it is submitted anew
+    assert len(submit(two, tmp_path, ClusterOptions())) == 1
+    assert len(list(slurm.iterdir())) == 1
+
+
+def test_what_the_cluster_refuses_is_one_sentence(
+    two: list[Planned], tmp_path: Path, slurm: Path
+) -> None:
+    (slurm / "refuse").touch()
+    with pytest.raises(
+        ConfigError, match=r"does not take the job of preempted \(Invalid account\); 0 of 2 are in"
+    ):
+        submit(two, tmp_path, ClusterOptions())
+    assert not (two[0].run.path / "submitted.json").exists()
+
+
+def test_without_submitit_or_slurm_it_is_said(
+    two: list[Planned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="There is no SLURM here"):
+        submit(two, tmp_path, ClusterOptions())
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(
+        ConfigError, match=r"install it with: pip install 'morefromless\[cluster\]'"
+    ):
+        submit(two, tmp_path, ClusterOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"minutes": 5}, "--minutes is 5; give 10 or more"),
+        ({"gpus": 2}, "--gpus is 2, and a run trains on one"),
+        ({"gpus": -1}, "--gpus is -1; give 0 or more"),
+        ({"cpus": 0}, "--cpus is 0; give 1 or more"),
+        ({"memory": 0}, "--memory is 0; give 1 or more"),
+    ],
+)
+def test_what_cannot_be_asked_for(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ClusterOptions(**options)
+
+
+def test_a_job_of_another_machine_or_time_is_not_waited_for(two: list[Planned]) -> None:
+    def said(**changed: Any) -> dict[Path, str]:
+        made = {"job": str(os.getpid()), "kind": "local", "host": os.uname().nodename} | changed
+        two[0].run.path.mkdir(exist_ok=True)
+        (two[0].run.path / "submitted.json").write_text(json.dumps(made))
+        return queued([two[0].run])
+
+    assert said() == {}  # a process of that number, but not submitit's
+    assert said(host="elsewhere") == {}
+    assert said(job="none") == {}

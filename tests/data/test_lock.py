@@ -1,0 +1,119 @@
+"""Locks between processes, and how they end."""
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from morefromless.data.atomic import StorageError
+from morefromless.data.lock import holder, is_locked, locked
+
+
+@contextmanager
+def child(holding: Callable[[], AbstractContextManager[object]]) -> Iterator[int]:
+    """A process of its own that is inside of `holding()` until it is killed."""
+    ready, inside = os.pipe()
+    process = os.fork()
+    if not process:
+        try:
+            with holding():
+                os.write(inside, b".")
+                time.sleep(60)
+        finally:
+            os._exit(1)
+    assert os.read(ready, 1) == b"."
+    try:
+        yield process
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        os.close(ready)
+        os.close(inside)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "lock"
+
+
+def test_one_process_at_a_time(path: Path) -> None:
+    assert not is_locked(path)
+    assert holder(path) == "another process"
+    with child(lambda: locked(path)) as process:
+        assert is_locked(path)
+        who, since = holder(path).split(" since ")
+        assert who == f"process {process} on {socket.gethostname()}"
+        assert abs(datetime.fromisoformat(since).timestamp() - time.time()) < 60
+        with locked(path) as got:
+            assert got is False
+        assert holder(path).startswith(who)  # who may not, does not write
+    assert not is_locked(path)  # the lock of a killed process is gone
+    with locked(path) as got:
+        assert got is True
+        with locked(path) as again:
+            assert again is False
+    assert not is_locked(path)
+    assert holder(path).startswith(f"process {os.getpid()} on ")  # the last one
+
+
+def test_a_child_of_a_killed_process_does_not_keep_its_lock(path: Path) -> None:
+    orphan = path.with_name("orphan")
+
+    @contextmanager
+    def holding() -> Iterator[None]:
+        with locked(path):
+            forked = os.fork()
+            if not forked:  # as a process that loads patches
+                time.sleep(60)
+                os._exit(0)
+            orphan.write_text(str(forked))
+            yield
+
+    with child(holding):
+        assert is_locked(path)
+    forked = int(orphan.read_text())
+    try:
+        os.kill(forked, 0)  # it lives
+        assert not is_locked(path)
+    finally:
+        os.kill(forked, signal.SIGKILL)
+
+
+def test_who_only_looks_keeps_nobody_out(path: Path) -> None:
+    with locked(path):
+        pass
+    file = path.open("rb")
+    fcntl.flock(file, fcntl.LOCK_SH)  # as `is_locked` does
+    threading.Timer(0.1, file.close).start()
+    with locked(path) as got:
+        assert got is True
+        assert file.closed
+
+
+def test_a_file_system_without_locks_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with locked(path) as got:
+        assert got is None
+        assert not is_locked(path)
+
+
+def test_a_place_that_may_not_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StorageError, match="a file stands where a folder is needed"),
+        locked(tmp_path / "file" / "lock"),
+    ):
+        pass

@@ -1,0 +1,72 @@
+"""Adam as the authors have it: its epsilon, and each weight tensor's gradient clipped by itself."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from morefromless.errors import ConfigError
+from morefromless.options import PretrainOptions
+from morefromless.training.loop import Learner
+from morefromless.training.pretrain import pretrain
+
+
+def _clipped(gradients: list[Tensor], batch: int, norm: float) -> list[Tensor]:
+    """What Keras does with the gradient of a sum over the batch, written out."""
+    made = []
+    for gradient in gradients:
+        summed = gradient * batch
+        length = summed.square().sum().sqrt()
+        made.append(summed * (norm / length) if length > norm else summed)
+    return made
+
+
+def test_each_tensor_is_clipped_by_itself(pretraining: PretrainOptions) -> None:
+    network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    options = replace(pretraining, clip_each=1.0)
+    learner = Learner(network, None, options, None, None)  # type: ignore[arg-type]
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    torch.manual_seed(0)
+    drawn = [torch.randn_like(w) * scale for w, scale in
+             zip(network.parameters(), (1.0, 1e-4, 1e-2, 1e-3), strict=True)]  # fmt: skip
+    for weights, gradient in zip(network.parameters(), drawn, strict=True):
+        weights.grad = gradient.clone()
+    learner.configure_gradient_clipping(optimizer, None, None)
+    expected = _clipped(drawn, options.batch, 1.0)
+    for weights, wanted in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(weights.grad, wanted, rtol=1e-5, atol=1e-7)
+    untouched = Learner(network, None, pretraining, None, None)  # type: ignore[arg-type]
+    before = [w.grad.clone() for w in network.parameters() if w.grad is not None]
+    untouched.configure_gradient_clipping(optimizer, None, None)
+    for weights, same in zip(network.parameters(), before, strict=True):
+        assert weights.grad is not None
+        assert torch.equal(weights.grad, same)
+
+
+@pytest.mark.parametrize("given", [{"clip_each": 1.0}, {"epsilon": 1e-3}, {"pairs": 0.4}])
+def test_training_goes_by_it(pretraining: PretrainOptions, given: dict[str, Any]) -> None:
+    short = replace(pretraining, epochs=1)
+    plain = load_file(pretrain(short).weights_path)
+    other = pretrain(replace(short, out=short.out.with_name("other"), **given))
+    made = load_file(other.weights_path)
+    assert any(not torch.equal(made[key], plain[key]) for key in plain)
+    assert other.options[next(iter(given))] == next(iter(given.values()))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"clip_each": 0}, "--clip-each is 0; give a number above 0"),
+        ({"epsilon": -1.0}, "--epsilon is -1"),
+        ({"clip_each": 1.0, "precision": "16"}, "--clip-each needs unscaled gradients"),
+        ({"pairs": 0.0}, "--pairs is 0; give a share above 0"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    pretraining: PretrainOptions, given: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        replace(pretraining, **given)
