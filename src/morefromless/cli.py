@@ -96,6 +96,23 @@ COMMANDS = {
         "their runs and untrained ones, GradCAMs, confusion matrices (the paper's Fig. 2, 3, S4, "
         "S5).",
     ),
+    "reproduce": Command(
+        options.ReproduceOptions,
+        commands.reproduce,
+        "Carry out the paper's tables and figures on your store, at a scale; --plan says what that "
+        "takes. Interrupted, the same command goes on where it was.",
+    ),
+    "status": Command(
+        options.StatusOptions,
+        commands.status,
+        "Say which runs are done, running, failed (and why) or waiting, here or on a cluster.",
+    ),
+    "report": Command(
+        options.ReportOptions,
+        commands.report,
+        "Write the report of a reproduction from what lies in its folder: one HTML page, and its "
+        "Markdown, with our numbers beside the published ones.",
+    ),
     "demo": Command(
         options.DemoOptions,
         commands.demo,

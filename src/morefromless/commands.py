@@ -13,8 +13,11 @@ from morefromless.options import (
     IngestOptions,
     PretrainOptions,
     ProbeRunOptions,
+    ReportOptions,
     RepresentOptions,
+    ReproduceOptions,
     SegmentOptions,
+    StatusOptions,
     SuperviseOptions,
     TransferOptions,
     ViewsOptions,
@@ -182,6 +185,39 @@ def represent(options: RepresentOptions) -> None:
     written = [*made.write(found.out, "representations"), *write_figures(found)]
     made.show(Console())
     print("\nWrote " + ", ".join(str(path) for path in written))
+
+
+def reproduce(options: ReproduceOptions) -> None:
+    """Carry out experiments of the paper, or say what that would take."""
+    from morefromless.reproduction.carry_out import carry_out, submit
+    from morefromless.reproduction.plan import plan
+    from morefromless.reproduction.showing import show_plan
+
+    console = Console()
+    made = plan(options)
+    show_plan(made, console)
+    if options.plan:
+        return
+    made.save()
+    if options.cluster != "none":
+        submit(made, console)
+    else:
+        carry_out(made, console)
+
+
+def status(options: StatusOptions) -> None:
+    """Say how far the runs of a folder are."""
+    from morefromless.reproduction.showing import show_status
+
+    show_status(options.out, Console())
+
+
+def report(options: ReportOptions) -> None:
+    """Write the report of a reproduction."""
+    from morefromless.report.reproduction import write_report
+
+    *_, markdown, page = write_report(options.out)
+    print(f"Open {page} in a browser; {markdown} says the same in Markdown.")
 
 
 def demo(options: DemoOptions) -> None:

@@ -172,6 +172,11 @@ class Recipe:
     """Highest learning rate of Adam; a cosine takes it to zero."""
     warmup: float = 0.1
     """Length of the linear warm-up in epochs."""
+    epsilon: float = 1e-8
+    """Adam's, PyTorch's by default; the authors' Keras has 1e-7."""
+    clip_each: float | None = None
+    """Clip the gradient of each weight tensor at this norm, as the authors' code does at 1, for the
+    sum over the batch. By default none is clipped."""
     precision: Precision = "32"
     """Autocast of the encoders; objectives compute in 32 bits whatever it is."""
     device: Device = "auto"
@@ -194,8 +199,14 @@ class Recipe:
                 f"--warmup {self.warmup:g} is as long as the run (--epochs {self.epochs}); "
                 "choose a shorter one."
             )
-        if not self.lr > 0:
-            raise ConfigError(f"--lr is {self.lr}; give a rate above 0, such as 1e-4.")
+        for name in ("lr", "epsilon", "clip_each"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} is {value}; give a number above 0, such as 1e-4."
+                )
+        if self.clip_each is not None and self.precision == "16":
+            raise ConfigError("--clip-each needs unscaled gradients; give --precision bf16 or 32.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +267,9 @@ class PretrainOptions(TrainingOptions):
     accumulate: int | None = None
     """Parts in which a batch goes through the branches, to fit in memory: the objective still sees
     all of it, at the price of a second forward pass. BatchNorm's statistics are each part's own."""
+    pairs: float = 1.0
+    """Share of the training patches, drawn by the seed, whose privileged view is used; for
+    measuring what few pairs would do."""
     missing: Missing = "drop"
     """Training patches that lack a view (mfl ingest --missing keep): drop leaves them out; pairs,
     for trident, trains every two views that a patch has. Probes and supervised arms see every patch
@@ -271,6 +285,7 @@ class PretrainOptions(TrainingOptions):
                 f"--accumulate {parts} does not part {share} patches into equal parts of "
                 "two or more; choose a divisor."
             )
+        _share("pairs", self.pairs)
         if self.missing == "pairs" and (self.arm != "trident" or self.devices > 1):
             raise ConfigError(
                 "--missing pairs is for --arm trident on one device: with two views, a patch that "
@@ -293,7 +308,7 @@ INCIDENTAL = frozenset(
     {"store", "out", "device", "devices", "threads", "workers", "probe_every", "checkpoint_every"}
 )
 # What an option that came later has where nothing is different from before; it makes no other run.
-UNCHANGED: dict[str, object] = {"missing": "drop"}
+UNCHANGED: dict[str, object] = {"missing": "drop", "pairs": 1.0, "epsilon": 1e-8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,11 +322,18 @@ class ProbeOptions:
     standardise: bool = False
     """Bring each feature to unit variance first. The paper does not; without it the probe of an
     encoder with small features underfits."""
+    labels: float = 1.0
+    """Share of the training patches whose labels the probe sees, drawn by the run's seed within
+    each class (one at least)."""
+
+    def __post_init__(self) -> None:
+        _share("labels", self.labels)
 
     @property
     def name(self) -> str:
         """How files that this probe made are told apart."""
         how = "standardised" if self.standardise else "linear"
+        how += "" if self.labels == 1 else f"-labels-{self.labels:g}"
         usual = (self.probe_epochs, self.probe_lr) == (100, 1e-3)
         return how if usual else f"{how}-{self.probe_epochs}-{self.probe_lr:g}"
 
@@ -354,6 +376,7 @@ class LookOptions(ProbeOptions):
     """Where encoders run."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _at_least(0, "cka_patches", self.cka_patches)
         _at_least(4 if self.estimator == "unbiased" else 2, "batch", self.batch)
 
@@ -424,7 +447,10 @@ class SeveralRuns(Recipe):
     """Bring each feature to unit variance for the probe. The paper does not; without it the probe
     of an encoder with small features underfits."""
     jobs: int = 0
-    """Runs side by side; 0 is one a CPU core, or one a GPU where there is any."""
+    """Runs side by side; 0 is one a GPU, or one a CPU core where there is none."""
+    labels: float = 1.0
+    """Share of the training patches whose labels probes see; see mfl probe --help. Supervised arms
+    see all."""
     runs: Path | None = None
     """Folder of the runs, which several comparisons may share; by default runs in --out."""
 
@@ -440,7 +466,7 @@ class SeveralRuns(Recipe):
 
     @property
     def probe(self) -> ProbeOptions:
-        return ProbeOptions(standardise=self.standardise)
+        return ProbeOptions(standardise=self.standardise, labels=self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -469,6 +495,8 @@ class CompareOptions(SeveralRuns):
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""
+    pairs: float = 1.0
+    """Share of the training patches whose privileged view asymmetric and TriDeNT arms use."""
     missing: Missing = "drop"
     """What TriDeNT makes of training patches that lack a view; see mfl pretrain --help."""
     dense_arms: bool = False
@@ -513,6 +541,97 @@ class DemoOptions:
     """Runs of each arm."""
     jobs: int = 0
     """Runs side by side; 0 is one a CPU core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions:
+    """Which experiments, at which scale, on which store; what is not said is the scale's."""
+
+    experiments: Positional[tuple[str, ...]]
+    """table1, table2, table-s2, table-s3, fig2, fig3, fig-s4, fig-s5, few-labels, few-pairs, or
+    all."""
+    scale: Literal["smoke", "small", "paper"] = "small"
+    """smoke: synthetic tissue, minutes. small: any store, hours on two cores, minutes on a GPU.
+    paper: NCT-CRC-HE-100K and CRC-VAL-HE-7K, ResNet-50, 224 px, 100 epochs."""
+    store: Path | None = None
+    """Folder that `mfl ingest` wrote; smoke draws its own."""
+    out: Path = Path("runs/reproduce")
+    """Folder for runs, tables, figures and the report; what is done there is not done again."""
+    plan: bool = False
+    """Say what would be trained, what is done, and what time and disk the rest takes; train
+    nothing."""
+    protocol: Literal["text", "authors"] = "text"
+    """Where the paper's text and its authors' code differ: text in sound units, or authors: their
+    conventions of the losses, augmentations, down-sampling, masks, Adam, clipping and encoder."""
+    sides: tuple[int, ...] = ()
+    """Sides in px that patches are down-sampled to."""
+    encoders: tuple[str, ...] = ()
+    """Encoders of Table S2."""
+    encoder: str | None = None
+    """Encoder of all other experiments."""
+    size: int | None = None
+    """Side in px of the images that the encoder sees."""
+    width: int | None = None
+    """Width of the expander and of the embeddings."""
+    epochs: int | None = None
+    """Passes over the training patches."""
+    supervised_epochs: int | None = None
+    """Epochs of supervised arms, where they are others."""
+    batch: int | None = None
+    """Patches a step."""
+    lr: float | None = None
+    """Highest learning rate of Adam."""
+    seeds: int | None = None
+    """Runs of each arm."""
+    probe_every: int | None = None
+    """Steps between two points of the learning curves."""
+    standardise: bool | None = None
+    """Whether probes bring each feature to unit variance first."""
+    precision: Precision | None = None
+    """Autocast of the encoders."""
+    device: Device | None = None
+    """Where to train."""
+    workers: int | None = None
+    """Processes that read patches ahead."""
+    jobs: int | None = None
+    """Runs side by side on this machine."""
+    cluster: Literal["none", "slurm", "local"] = "none"
+    """Where runs are trained: none is here. slurm submits a job a run through submitit (extra
+    `cluster`) and returns: `mfl status OUT` says how far they are, and the same command, once they
+    are done, makes the tables. local is submitit's own executor, to try that out."""
+    partition: str | None = None
+    """Partition of the cluster; by default its own default."""
+    account: str | None = None
+    """Account that is charged, where the cluster wants one."""
+    minutes: int = 240
+    """Time of a job. A run that needs longer is queued again and goes on from its checkpoint."""
+    gpus: int = 1
+    """GPUs of a job: 1, or 0 to train on CPUs."""
+    cpus: int = 8
+    """CPU cores of a job."""
+    memory: int = 32
+    """Memory of a job in GB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusOptions:
+    """Whose runs are looked at."""
+
+    out: Positional[Path] = Path("runs/reproduce")
+    """Folder of mfl reproduce, or of runs of mfl compare or mfl transfer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Whose report is written."""
+
+    out: Positional[Path] = Path("runs/reproduce")
+    """Folder of mfl reproduce."""
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise ConfigError(f"--{name} is {value:g}; give a share above 0, 1 at most.")
 
 
 def _at_least(least: int, name: str, value: float) -> None:

@@ -11,7 +11,12 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from torch import Tensor, nn
 
 from morefromless.errors import DataError
-from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, fit_ridge_probe
+from morefromless.evaluation.probes import (
+    LinearProbe,
+    fit_linear_probe,
+    fit_ridge_probe,
+    shown,
+)
 
 
 def blobs(n: int, dim: int, classes: int, spread: float, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -157,3 +162,14 @@ def test_broken_input_is_refused(fit: Callable[..., LinearProbe]) -> None:
     x[3, 1], x[3, 2], x[5, 0] = np.nan, np.inf, np.nan
     with pytest.raises(DataError, match="features of 2 of 20 patches are not finite"):
         fit(x, y, 3)
+
+
+def test_a_share_of_the_labels_is_of_every_class_and_part_of_a_larger_one() -> None:
+    labels = np.repeat([0, 1, 2], [100, 40, 3])
+    found = {share: shown(labels, share, 7) for share in (1.0, 0.3, 0.1, 0.01)}
+    np.testing.assert_array_equal(found[1.0], np.arange(143))
+    assert [np.bincount(labels[rows]).tolist() for rows in found.values()] == [
+        [100, 40, 3], [30, 12, 1], [10, 4, 1], [1, 1, 1],
+    ]  # fmt: skip
+    assert set(found[0.01]) < set(found[0.1]) < set(found[0.3])
+    assert set(shown(labels, 0.1, 8)) != set(found[0.1])

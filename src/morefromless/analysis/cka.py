@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.linalg.blas import dsyrk, ssyrk
 from torch import Tensor, nn
 
 from morefromless.analysis.layers import observed
@@ -59,12 +60,21 @@ def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, b
     offset = torch.zeros((), dtype=torch.float64, device=flat.device)
     for part in torch.split(flat, COLUMNS, dim=1):
         mean = part.mean(dim=0)
-        centred = part - mean
-        made += centred @ centred.T
+        made += _product(part - mean)
         offset += mean.square().sum(dtype=torch.float64)
+    made = made.triu() + made.triu(diagonal=1).T
     spread = made.diagonal().mean()
     least = (16 * torch.finfo(flat.dtype).eps) ** 2 * offset
     return _centred(made, estimator), bool(spread > least)
+
+
+def _product(features: Tensor) -> Tensor:
+    """Products of rows, (N, D) -> (N, N): at least those on and above the diagonal."""
+    if features.device.type != "cpu":
+        return features @ features.T
+    # BLAS has a product for symmetric results, of half the work, that PyTorch does not offer.
+    multiply = ssyrk if features.dtype == torch.float32 else dsyrk
+    return torch.from_numpy(multiply(1.0, features.numpy().T, trans=1))
 
 
 def _centred(made: Tensor, estimator: Estimator) -> Tensor:

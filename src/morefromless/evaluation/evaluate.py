@@ -16,7 +16,7 @@ from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.features import extract, kept
 from morefromless.evaluation.metrics import Scores, score
-from morefromless.evaluation.probes import LinearProbe, fit_linear_probe
+from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, shown
 from morefromless.labelling import labelled
 from morefromless.modalities import Modality
 from morefromless.options import PretrainOptions, ProbeOptions
@@ -152,8 +152,9 @@ def scored(
     train, test = store.indices("train"), store.indices("test")
     labels = torch.from_numpy(store.labels)
     if fitted is None:
+        told = shown(store.labels[train], options.labels, seed)
         fitted = fit_linear_probe(
-            maker.features("train", stem), labels[train], len(store.classes),
+            maker.features("train", stem)[told], labels[train][told], len(store.classes),
             epochs=options.probe_epochs, lr=options.probe_lr, standardise=options.standardise,
             seed=seed, device=maker.device,
         )  # fmt: skip

@@ -8,6 +8,8 @@ is meant for learning curves during training.
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -53,6 +55,21 @@ class LinearProbe:
             raise DataError(
                 f"{path} cannot be read as a probe ({error}); fit the probe again."
             ) from error
+
+
+def shown(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray[np.int64]:
+    """Places of the patches whose labels a probe sees: (N,) -> (n,), in ascending order.
+
+    Of a class with n patches round(share n) are drawn, and one at least. A smaller share of the
+    same seed is part of a larger one.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        drawn.append(members[: max(1, round(share * len(members)))])
+    made: npt.NDArray[np.int64] = np.sort(np.concatenate(drawn))
+    return made
 
 
 @torch.no_grad()

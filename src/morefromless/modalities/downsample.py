@@ -5,6 +5,7 @@ from typing import get_args
 
 from torch import Tensor
 
+from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 from morefromless.modalities._resize import Interpolation, fit, resized, square_side, weights
@@ -39,19 +40,27 @@ class Downsample(Modality):
                 f"{' or '.join(get_args(Interpolation))}."
             )
 
+    def check(self, store: Store) -> None:
+        """Raise `ConfigError` where the stored patches have fewer pixels."""
+        super().check(store)
+        self._fits(store.array(self.array).shape[1])
+
     def see(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device.
 
         Raises `ConfigError` where the stored side H is smaller than this modality's size.
         """
         side = square_side(patches)
+        self._fits(side)
+        reduce = weights(self.interpolation, side, self.size)
+        return resized(patches, reduce, *fit(self.size, size))
+
+    def _fits(self, side: int) -> None:
         if self.size > side:
             raise ConfigError(
                 f"downsample:{self.size} cannot be made of patches of {side} pixels; choose "
                 f"{side} or less, or full."
             )
-        reduce = weights(self.interpolation, side, self.size)
-        return resized(patches, reduce, *fit(self.size, size))
 
     def resolution(self, side: int) -> int:
         """`size`, or the stored side if that is less."""

@@ -1,6 +1,6 @@
 """The comparison's figures: accuracy against information density, and the learning curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from morefromless.comparison.compare import Comparison
 from morefromless.comparison.results import Row, curve_of
 from morefromless.report.style import COLOURS, MARKERS, STYLES, save
+from morefromless.runs import Run
 
 
 def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
@@ -80,30 +81,48 @@ def _tick(row: Row) -> str:
 
 
 def _curves(comparison: Comparison) -> Figure | None:
-    primaries = comparison.options.primary
-    figure = Figure(figsize=(1.8 + 3.6 * len(primaries), 3.6), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(primaries), sharey=True, squeeze=False)[0])
+    return curves_figure(
+        {
+            primary: [
+                (arm.title, (arm.kind, arm.sharing),
+                 [(p.run, "primary") for p in comparison.planned if p.arm == arm])
+                for arm in dict.fromkeys(p.arm for p in comparison.planned)
+                if arm.primary == primary
+            ]
+            for primary in comparison.options.primary
+        }
+    )  # fmt: skip
+
+
+Line = tuple[str, tuple[str, str | None], list[tuple[Run, str]]]
+"""Title, kind and sharing, and the runs with the branch whose curve is meant."""
+
+
+def curves_figure(panels: Mapping[str, Sequence[Line]]) -> Figure | None:
+    """Learning curves: a panel a title, a line the mean of several runs; None where none was drawn.
+
+    Thin lines are the runs.
+    """
+    figure = Figure(figsize=(1.8 + 3.6 * len(panels), 3.6), layout="constrained")
     drawn = False
-    for axes, primary in zip(panels, primaries, strict=True):
-        for arm in dict.fromkeys(p.arm for p in comparison.planned if p.arm.primary == primary):
-            runs = [p for p in comparison.planned if p.arm == arm]
-            curves = [c for one in runs if (c := curve_of(one.run, "primary")) is not None]
+    every = np.atleast_1d(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
+    for axes, (title, lines) in zip(every, panels.items(), strict=True):
+        for label, (kind, sharing), branches in lines:
+            curves = [curve for one in branches if (curve := curve_of(*one)) is not None]
             if not curves:
                 continue
             drawn = True
-            look = {"color": COLOURS[arm.kind], "linestyle": STYLES[arm.sharing]}
+            look = {"color": COLOURS[kind], "linestyle": STYLES[sharing]}
             for curve in curves:
                 axes.plot(curve["step"], 100 * curve["accuracy"], linewidth=0.5, alpha=0.4, **look)
             length = min(map(len, curves))
             mean = np.mean([c["accuracy"].to_numpy()[:length] for c in curves], axis=0)
-            axes.plot(
-                curves[0]["step"][:length], 100 * mean, linewidth=1.8, label=arm.title, **look
-            )
-        axes.set_title(primary, fontsize=9)
+            axes.plot(curves[0]["step"][:length], 100 * mean, linewidth=1.8, label=label, **look)
+        axes.set_title(title, fontsize=9)
         axes.set_xlabel("training steps")
         axes.spines[["top", "right"]].set_visible(False)
     if not drawn:
         return None
-    panels[0].set_ylabel("ridge probe on test patches (%)")
-    panels[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    every[0].set_ylabel("ridge probe on test patches (%)")
+    every[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

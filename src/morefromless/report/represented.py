@@ -1,7 +1,7 @@
 """What `mfl represent` writes: tables of CKA, and the figures with their numbers."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import morefromless
 from morefromless.analysis.representative import named, representative
 from morefromless.analysis.similarity import Alike
 from morefromless.comparison.represent import Represented
+from morefromless.pairs import modality
 from morefromless.report.cam_figure import write_cams
 from morefromless.report.confusion import write_confusion
 from morefromless.report.map_figure import write_map
@@ -35,30 +36,48 @@ def report(found: Represented) -> Report:
     )  # fmt: skip
 
 
-def write_figures(found: Represented) -> list[Path]:
+FIGURES = ("cka", "cka-diagonal", "confusion", "gradcam-first", "gradcam-stages", "features")
+
+
+def write_figures(found: Represented, wanted: Collection[str] = FIGURES) -> list[Path]:
     """CKA (Fig. 2), GradCAM (Fig. 3, S5), confusion (Fig. S4), and maps of the features."""
-    folder, store = found.out, found.store
+    folder = found.out
+    written: list[Path] = []
+    if "cka" in wanted:
+        written += write_heat_maps(found.alike, folder / "cka")
+    if "cka-diagonal" in wanted:
+        written += write_diagonals(found.alike, folder / "cka-diagonal")
+    if "confusion" in wanted:
+        written += write_confusion(found.confusion, found.store.classes, folder / "confusion")
+    if {"gradcam-first", "gradcam-stages"} & set(wanted):
+        written += _write_cams(found)
+    if "features" in wanted:
+        written += _write_map(found)
+    return written
+
+
+def _write_cams(found: Represented) -> list[Path]:
+    """The first seed of each arm, on patches named or standing for their class."""
     firsts = {arm: runs[0] for arm, runs in found.arms.items()}
     reference = next(iter(firsts.values()))
     shown = (
-        named(store, found.options.show)
+        named(found.store, found.options.show)
         if found.options.show
-        else representative(reference, store, found.device)
+        else representative(reference, found.store, found.device)
     )
     beside = {spec: spec for spec in (found.primary, found.comparison.privileged)
-              if "vector" not in spec}  # fmt: skip
+              if not modality(spec).vector}  # fmt: skip
+    return write_cams(firsts, shown, beside, found.out / "gradcam", found.store, found.device)
+
+
+def _write_map(found: Represented) -> list[Path]:
+    store = found.store
     rows = store.indices("test")
     names = [store.classes[label] for label in store.labels[rows]]
     groups = None if (held := store.groups("test")) is None else list(map(str, held))
-    features = {arm: one.features("test", found.device) for arm, one in firsts.items()}
-    return [
-        *write_heat_maps(found.alike, folder / "cka"),
-        *write_diagonals(found.alike, folder / "cka-diagonal"),
-        *write_confusion(found.confusion, store.classes, folder / "confusion"),
-        *write_cams(firsts, shown, beside, folder / "gradcam", store, found.device),
-        *write_map(features, list(store.table["id"].iloc[rows]), names, groups,
-                   folder / "features"),
-    ]  # fmt: skip
+    features = {arm: runs[0].features("test", found.device) for arm, runs in found.arms.items()}
+    ids = list(store.table["id"].iloc[rows])
+    return write_map(features, ids, names, groups, found.out / "features")
 
 
 def _table(

@@ -7,13 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morefromless.comparison.transfer import Cell, Transfer
+from morefromless.report.figures import Line, curves_figure
 from morefromless.report.style import COLOURS, MARKERS, save
 
 FLOORS = {"majority": ":", "mean-rgb": "--", "colour-histogram": "-", "random encoder": "-."}
 
 
 def write_figure(found: Transfer, folder: Path) -> list[Path]:
-    """`transfer.svg` and `.png`: a panel a task and modality, a line an encoder."""
+    """`transfer`, a panel a task and modality and a line an encoder; and `curves` of all methods,
+    on the first task, where learning curves were drawn."""
     panels = list(dict.fromkeys((cell.task, cell.modality) for cell in found.cells))
     titles = list(dict.fromkeys(cell.method.title for cell in found.cells))
     figure = Figure(
@@ -36,7 +38,37 @@ def write_figure(found: Transfer, folder: Path) -> list[Path]:
     axes[0].set_ylim(len(titles) - 0.4, -0.6)
     lines, names = axes[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    return save(figure, folder / "transfer")
+    curves = _curves(found)
+    return [
+        *save(figure, folder / "transfer"),
+        *(save(curves, folder / "curves") if curves else []),
+    ]
+
+
+def _curves(found: Transfer) -> Figure | None:
+    """A panel a modality and objective; supervised encoders of each task stand in all."""
+    panels: dict[str, list[Line]] = {}
+    for seen in found.options.modalities:
+        for objective in found.options.objectives:
+            methods = [
+                m
+                for m in dict.fromkeys(one.method for one in found.runs)
+                if m.learnt == objective
+                or (m.kind, m.learnt) == ("supervised", found.options.tasks[0])
+            ]
+            panels[f"{seen}, {objective}"] = [
+                (
+                    m.kind + (f", {m.sharing}" if m.sharing else ""),
+                    (m.kind, m.sharing),
+                    [
+                        (one.run, one.branch(seen))
+                        for one in found.runs
+                        if one.method == m and seen in one.modalities
+                    ],
+                )
+                for m in methods
+            ]
+    return curves_figure(panels)
 
 
 def _panel(axes: Axes, cells: list[Cell], titles: list[str]) -> None:

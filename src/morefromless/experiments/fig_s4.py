@@ -1,0 +1,24 @@
+"""Fig. S4: what encoders of masks confuse."""
+
+from morefromless.experiments import Experiment, Look, Setting, Study
+
+
+class FigS4(Experiment):
+    """Cost: the runs are Table 2's. The paper prints its matrices as a picture, without numbers
+    that could stand beside ours."""
+
+    title = "Fig. S4: confusion of encoders of masks"
+    about = (
+        "In the paper, classes with nuclei are told apart well; debris, background and adipose, "
+        "whose masks are mostly empty, are not."
+    )
+    needs = frozenset({"nuclei"})
+
+    def studies(self, setting: Setting) -> dict[str, Study]:
+        assert setting.masks
+        return {"masks": setting.compare("fig-s4", primary=(setting.masks,))}
+
+    def looks(self, setting: Setting) -> list[Look]:
+        assert setting.masks
+        arms = ("asymmetric-independent", "symmetric-shared")
+        return [Look("masks", setting.masks, arms, ("confusion",))]
