@@ -10,10 +10,19 @@ import pytest
 from morefromless import experiments
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.experiments import SCALES, Experiment, Setting, table1, table2, table_s2, table_s3
+from morefromless.experiments import (
+    SCALES,
+    Experiment,
+    Setting,
+    known,
+    table1,
+    table2,
+    table_s2,
+    table_s3,
+)
 from morefromless.ingest import ingest
 from morefromless.options import CompareOptions, ReproduceOptions
-from morefromless.reproduction.plan import known, plan
+from morefromless.reproduction.plan import plan
 from morefromless.sources.synthetic import Synthetic
 from morefromless.specs import members
 

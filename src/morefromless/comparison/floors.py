@@ -41,12 +41,13 @@ def floors(
     options: CompareOptions | TransferOptions,
     device: str,
 ) -> list[FloorRow]:
-    """Every floor on every modality for a store labelled with `task`; kept under `out/floors`.
+    """Every floor on every modality for a store labelled with `task`.
 
-    Colours are those of the modality at its own resolution, so that `downsample:7` has the 49
-    colours that it has.
+    They are kept in `floors` in the options' folder, or beside the runs that studies share. Colours
+    are those of the modality at its own resolution, so that `downsample:7` has the 49 colours that
+    it has.
     """
-    folder = options.out / "floors"
+    folder = (options.runs.parent if options.runs else options.out) / "floors"
     made = []
     also = "" if task == "tissue" else f"-{file_name(task)}"
     asked = [
@@ -59,10 +60,10 @@ def floors(
         own = store.having([modality(seen).array])
         if name == "random encoder":
             encoder = _encoder(options, seen)
+            what = f"{file_name(seen)}-{file_name(encoder)}-{options.size}-{store.hash[:6]}"
             predictions = np.stack([
-                evaluate_random(folder / f"{file_name(seen)}-s{seed}", encoder, seen,
-                                options.size, seed, own, options.probe, device, task)
-                .probabilities.argmax(1)
+                evaluate_random(folder / f"{what}-s{seed}", encoder, seen, options.size, seed, own,
+                                options.probe, device, task).probabilities.argmax(1)
                 for seed in range(options.seeds)
             ])  # fmt: skip
         else:

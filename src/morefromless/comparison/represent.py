@@ -48,8 +48,8 @@ class Represented:
         return self.options.out or self.options.comparison / "representations"
 
 
-def represent(options: RepresentOptions) -> Represented:
-    """Look into every run of a comparison whose encoder sees `primary`.
+def represent(options: RepresentOptions, cka: bool = True) -> Represented:
+    """Look into every run of a comparison whose encoder sees `primary`; without CKA if not wanted.
 
     Raises `ConfigError` or `DataError` where the folder holds no finished comparison.
     """
@@ -96,7 +96,7 @@ def represent(options: RepresentOptions) -> Represented:
         primary=primary,
         store=store,
         arms=arms,
-        alike=alike(sights, rows, options, device),
+        alike=alike(sights, rows, options, device) if cka else [],
         confusion={
             arm: np.sum([confusion(one.probabilities.argmax(1), truth, len(store.classes))
                          for one in runs], axis=0)

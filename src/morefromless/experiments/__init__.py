@@ -6,6 +6,7 @@ To add one, add a file with one public class deriving from `Experiment`; `mfl re
 it by the file's name.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from morefromless.evaluation.intervals import Interval
 from morefromless.experiments._setting import SCALES as SCALES
 from morefromless.experiments._setting import Setting as Setting
 from morefromless.options import CompareOptions, TransferOptions
+from morefromless.specs import members
 
 Study = CompareOptions | TransferOptions
 """What is trained and asked for an experiment, in a folder of its own."""
@@ -71,6 +73,13 @@ class Experiment(ABC):
     def looks(self, setting: Setting) -> list[Look]:  # noqa: ARG002
         """Figures of representations that belong to it."""
         return []
+
+
+def known() -> list[str]:
+    """Names of all experiments: the paper's tables, its figures, then questions of ours."""
+    made = {name: kind.title for name, kind in members(sys.modules[__name__], Experiment).items()}
+    places = {word: place for place, word in enumerate(("Table", "Fig."))}
+    return sorted(made, key=lambda n: (places.get(made[n].split()[0], 2), made[n]))
 
 
 def rows_of(found: Comparison | Transfer) -> list[Row]:

@@ -1,6 +1,6 @@
 """Grids of GradCAMs: several encoders on the same patches, at the layers of Fig. 3 and Fig. S5."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,41 +23,47 @@ SIDE = 160
 """Side of each picture in px."""
 
 
+GRIDS = ("gradcam-first", "gradcam-stages")
+"""The first convolution of every encoder, a row a patch (Fig. 3); the first of every stage, a row a
+patch and encoder (Fig. S5)."""
+
+
 def write_cams(
     encoders: Mapping[str, Judged],
     patches: Mapping[str, int],
     beside: Mapping[str, str],
-    stem: Path,
+    folder: Path,
     store: Store,
     device: str,
+    wanted: Collection[str] = GRIDS,
 ) -> list[Path]:
-    """`STEM-first` and `STEM-stages`: GradCAM of each encoder's own prediction.
+    """GradCAM of each encoder's own prediction, as the grids that are wanted.
 
-    The first has the first convolution of every encoder, a row a patch (Fig. 3); the second every
-    stage's first, a row a test patch and encoder (Fig. S5). `patches` maps a row's title to the
-    patch, a row of the store, and `beside` the title of a picture beside them to its modality.
-    Encoders without feature maps, such as transformers, are left out; nothing is written where none
-    is left.
+    `patches` maps a row's title to the patch, a row of the store, and `beside` the title of a
+    picture that stands beside the first grid's to its modality. Encoders without feature maps, such
+    as transformers, are left out; nothing is written where none is left.
     """
     looking = {title: one for title, one in encoders.items() if _layers(one)}
     if not looking:
         return []
-    rows = np.array(list(patches.values()))
-    made = {t: cams(one, rows, _layers(one), SIDE, device) for t, one in looking.items()}
-    size = max(one.sight.size for one in looking.values())
-    others = {title: pictures(modality(spec), store, rows, size, SIDE)
-              for title, spec in beside.items()}  # fmt: skip
-    first = {title: next(iter(layers.values())) for title, layers in made.items()}
-    caption = (
-        "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
-        "grey; the brightest place supports the class most."
-    )
-    figure = sheet(_tensors({**first, **others}), list(patches), caption)
+    rows, titles = np.array(list(patches.values())), list(patches)
+    deep = slice(None) if "gradcam-stages" in wanted else slice(1)
+    made = {t: cams(one, rows, _layers(one)[deep], SIDE, device) for t, one in looking.items()}
     said = _numbers(looking, patches, store, device)
-    return [
-        *save(figure, stem.with_name(f"{stem.name}-first"), said),
-        *save(_stages(made, list(patches)), stem.with_name(f"{stem.name}-stages"), said),
-    ]
+    written: list[Path] = []
+    if "gradcam-first" in wanted:
+        size = max(one.sight.size for one in looking.values())
+        shown = {title: next(iter(layers.values())) for title, layers in made.items()}
+        shown |= {title: pictures(modality(spec), store, rows, size, SIDE)
+                  for title, spec in beside.items()}  # fmt: skip
+        caption = (
+            "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
+            "grey; the brightest place supports the class most."
+        )
+        written += save(sheet(_tensors(shown), titles, caption), folder / "gradcam-first", said)
+    if "gradcam-stages" in wanted:
+        written += save(_stages(made, titles), folder / "gradcam-stages", said)
+    return written
 
 
 def _stages(made: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Figure:
@@ -65,9 +71,8 @@ def _stages(made: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Fi
     for number, layers in enumerate(zip(*made.values(), strict=False)):
         title = f"{number + 1}: {' or '.join(dict.fromkeys(map(short, layers)))}"
         shown = [maps[layer] for maps, layer in zip(made.values(), layers, strict=True)]
-        columns[title] = np.stack(shown, axis=1).reshape(
-            -1, SIDE, SIDE, 3
-        )  # by patch, then encoder
+        by_patch = np.stack(shown, axis=1)  # the encoders of one patch together
+        columns[title] = by_patch.reshape(-1, SIDE, SIDE, 3)
     caption = "GradCAM at the first convolution and the first of every stage, from input to output."
     return sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in made], caption)
 

@@ -37,7 +37,7 @@ def write_explained(found: Explained) -> list[Path]:
         "features": write_map(dict(zip(told.titles, found.features, strict=True)), told.ids, names,
                               told.groups, folder / "features", options.map, options.seed),
         "gradcam": write_cams(dict(zip(told.titles, found.sides, strict=True)), shown, beside,
-                              folder / "gradcam", found.store, found.device),
+                              folder, found.store, found.device),
     }  # fmt: skip
     apart = folder / "patches.csv"
     atomic.write_text(apart, _patches(told).to_csv(index=False))

@@ -13,7 +13,7 @@ from morefromless.analysis.representative import named, representative
 from morefromless.analysis.similarity import Alike
 from morefromless.comparison.represent import Represented
 from morefromless.pairs import modality
-from morefromless.report.cam_figure import write_cams
+from morefromless.report.cam_figure import GRIDS, write_cams
 from morefromless.report.confusion import write_confusion
 from morefromless.report.map_figure import write_map
 from morefromless.report.section import Report, Section
@@ -36,7 +36,7 @@ def report(found: Represented) -> Report:
     )  # fmt: skip
 
 
-FIGURES = ("cka", "cka-diagonal", "confusion", "gradcam-first", "gradcam-stages", "features")
+FIGURES = ("cka", "cka-diagonal", "confusion", *GRIDS, "features")
 
 
 def write_figures(found: Represented, wanted: Collection[str] = FIGURES) -> list[Path]:
@@ -49,14 +49,14 @@ def write_figures(found: Represented, wanted: Collection[str] = FIGURES) -> list
         written += write_diagonals(found.alike, folder / "cka-diagonal")
     if "confusion" in wanted:
         written += write_confusion(found.confusion, found.store.classes, folder / "confusion")
-    if {"gradcam-first", "gradcam-stages"} & set(wanted):
-        written += _write_cams(found)
+    if set(GRIDS) & set(wanted):
+        written += _write_cams(found, wanted)
     if "features" in wanted:
         written += _write_map(found)
     return written
 
 
-def _write_cams(found: Represented) -> list[Path]:
+def _write_cams(found: Represented, wanted: Collection[str]) -> list[Path]:
     """The first seed of each arm, on patches named or standing for their class."""
     firsts = {arm: runs[0] for arm, runs in found.arms.items()}
     reference = next(iter(firsts.values()))
@@ -67,7 +67,7 @@ def _write_cams(found: Represented) -> list[Path]:
     )
     beside = {spec: spec for spec in (found.primary, found.comparison.privileged)
               if not modality(spec).vector}  # fmt: skip
-    return write_cams(firsts, shown, beside, found.out / "gradcam", found.store, found.device)
+    return write_cams(firsts, shown, beside, found.out, found.store, found.device, wanted)
 
 
 def _write_map(found: Represented) -> list[Path]:

@@ -123,15 +123,17 @@ def _look(look: Look, found: Found, name: str, plan: Plan) -> dict[str, Any]:
         standardise=setting.recipe.get("standardise", False),
         device=setting.recipe.get("device", "auto"),
     )  # fmt: skip
-    made = represent(replace(options, store=setting.store.path))
-    represented.report(made).write(folder, "representations")
+    cka = any(stem.startswith("cka") for stem in look.figures)
+    made = represent(replace(options, store=setting.store.path), cka)
     represented.write_figures(made, look.figures)
+    if cka:
+        represented.report(made).write(folder, "representations")
     return {
         "study": look.study,
         "primary": look.primary,
         "figures": [str((folder / f"{stem}.svg").relative_to(plan.options.out))
                     for stem in look.figures if (folder / f"{stem}.svg").is_file()],
-        "table": (folder / "representations.md").read_text(),
+        "table": (folder / "representations.md").read_text() if cka else "",
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """The plan of a reproduction: every run that its experiments want, each once."""
 
+import json
 import os
 import platform
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,18 +17,17 @@ from morefromless.comparison.compare import Comparison
 from morefromless.comparison.plan import Trained
 from morefromless.comparison.transfer import Transfer
 from morefromless.data import atomic
+from morefromless.data.lock import now
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.experiments import SCALES, Experiment, Setting, Study
+from morefromless.experiments import SCALES, Experiment, Setting, Study, known
 from morefromless.ingest import ingest, open_source
-from morefromless.options import CompareOptions, ReproduceOptions
+from morefromless.options import INCIDENTAL, CompareOptions, ReproduceOptions
 from morefromless.runs import Run, plain
-from morefromless.specs import build, members
+from morefromless.specs import build
 
 SMOKE = "synthetic:patches=270,patients=18,size=32"
 """Tissue of the smallest scale, with nuclei."""
-ORDER = ("Table", "Fig.")
-"""Of `all`: tables, then figures, then questions of ours."""
 
 
 class Planned(Protocol):
@@ -90,8 +89,12 @@ class Plan:
         return self.options.out / "plan.json"
 
     def save(self) -> None:
-        """Write what `mfl status` and `mfl report` read."""
+        """Write what `mfl status` and `mfl report` read; experiments of earlier commands stay.
+
+        Raises `ConfigError` where the folder holds a reproduction of other data or settings.
+        """
         store = self.setting.store
+        before = self._before()
         atomic.write_json(
             self.path,
             {
@@ -99,13 +102,14 @@ class Plan:
                 "scale": self.setting.scale,
                 "about": SCALES[self.setting.scale].about,
                 "protocol": self.setting.protocol,
+                "recipe": self._recipe,
                 "store": {
                     "path": str(store.path), "hash": store.hash, "side": store.side,
                     "title": store.meta["datasheet"]["title"], "um_per_px": store.um_per_px,
                     "classes": list(store.classes), "kept": store.meta["kept"],
                     "caveats": store.caveats,
                 },
-                "experiments": {
+                "experiments": before | {
                     one.name: [run.run.path.name for run in one.runs] for one in self.wanted
                 },
                 "skipped": self.skipped,
@@ -114,9 +118,36 @@ class Plan:
                     "python": platform.python_version(),
                 },
                 "machine": machine(),
-                "when": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+                "when": now(),
             },
         )  # fmt: skip
+
+    @property
+    def _recipe(self) -> dict[str, Any]:
+        """What all runs have in common and has a bearing on their numbers."""
+        passing = INCIDENTAL | {"jobs", "seeds"}
+        return {k: v for k, v in self.setting.recipe.items() if k not in passing}
+
+    def _before(self) -> dict[str, list[str]]:
+        """Experiments that the folder holds already."""
+        if not self.path.is_file():
+            return {}
+        try:
+            told = json.loads(self.path.read_text())
+            held = {"data": told["store"]["hash"], "protocol": told["protocol"], **told["recipe"]}
+            earlier: dict[str, list[str]] = told["experiments"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{self.path} is damaged; remove that file, and the runs are found again."
+            ) from error
+        ours = {"data": self.setting.store.hash, "protocol": self.setting.protocol, **self._recipe}
+        for name in dict.fromkeys((*held, *ours)):
+            if held.get(name) != ours.get(name):
+                raise ConfigError(
+                    f"{self.options.out} holds a reproduction with {name} {held.get(name)}, not "
+                    f"{ours.get(name)}; give another --out, and its runs stay as they are."
+                )
+        return earlier
 
 
 def plan(options: ReproduceOptions) -> Plan:
@@ -139,13 +170,6 @@ def plan(options: ReproduceOptions) -> Plan:
             studies = {s: _prepared(how) for s, how in experiment.studies(setting).items()}
             wanted.append(Wanted(name, experiment, studies))
     return Plan(options, setting, wanted, skipped)
-
-
-def known() -> list[str]:
-    """Names of all experiments, in the order of `all`."""
-    made = {name: kind.title for name, kind in members(experiments, Experiment).items()}
-    places = {word: place for place, word in enumerate(ORDER)}
-    return sorted(made, key=lambda n: (places.get(made[n].split()[0], len(ORDER)), made[n]))
 
 
 def machine() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import get_args
 from rich.console import Console
 from rich.table import Table
 
+from morefromless.comparison.disk import needed_bytes
 from morefromless.comparison.estimate import Estimate, estimate
 from morefromless.comparison.status import status
 from morefromless.errors import ConfigError
@@ -37,7 +38,7 @@ def show_plan(plan: Plan, console: Console) -> None:
     console.print(table)
     for name, reason in plan.skipped.items():
         console.print(f"- {name} is left out: {reason}")
-    _show_cost(plan, estimate(plan.runs, setting.store), console)
+    _show_cost(plan, estimate(plan.runs, setting.store), needed_bytes(plan.runs, 1), console)
     for warning in warnings(plan):
         console.print(f"- {warning}")
 
@@ -95,7 +96,7 @@ def warnings(plan: Plan) -> list[str]:
     ]
 
 
-def _show_cost(plan: Plan, cost: Estimate, console: Console) -> None:
+def _show_cost(plan: Plan, cost: Estimate, disk: int, console: Console) -> None:
     total = len(plan.runs)
     if not cost.runs:
         console.print(f"All {total} runs are done.")
@@ -105,5 +106,6 @@ def _show_cost(plan: Plan, cost: Estimate, console: Console) -> None:
     said = f"{hours:.1f} hours" if hours >= 1 else f"{cost.seconds / 60:.0f} minutes"
     console.print(
         f"{cost.runs} of {total} runs are to be trained, {cost.steps:,} steps: about {said} one "
-        f"after the other ({how}); several side by side share the cores."
+        f"after the other ({how}), less side by side on several GPUs or cores; and "
+        f"{disk / 1e9:,.2f} GB of disk."
     )
