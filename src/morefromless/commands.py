@@ -189,6 +189,7 @@ def represent(options: RepresentOptions) -> None:
 
 def reproduce(options: ReproduceOptions) -> None:
     """Carry out experiments of the paper, or say what that would take."""
+    from morefromless.report.reproduction import write_report
     from morefromless.reproduction.carry_out import carry_out, submit
     from morefromless.reproduction.plan import plan
     from morefromless.reproduction.showing import show_plan
@@ -199,10 +200,11 @@ def reproduce(options: ReproduceOptions) -> None:
     if options.plan:
         return
     made.save()
-    if options.cluster != "none":
-        submit(made, console)
-    else:
-        carry_out(made, console)
+    try:
+        submit(made, console) if options.cluster != "none" else carry_out(made, console)
+    finally:  # where runs failed, of the others
+        if any(options.out.glob("experiments/*.json")):
+            console.print("Wrote " + ", ".join(map(str, write_report(options.out))))
 
 
 def status(options: StatusOptions) -> None:

@@ -3,8 +3,6 @@
 import dataclasses
 import io
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -23,31 +21,7 @@ from morefromless.analysis.explanation import Explanation
 from morefromless.report.explain_page import write_page
 from tests.report.test_explain_page import CLASSES, HOSTILE, made
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="chromium or chromedriver is not installed"
-)
 PAGE = 24
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        options = ChromeOptions()
-        options.binary_location = str(CHROMIUM)
-        for flag in (
-            "headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-sync",
-            "disable-background-networking", "disable-component-update", "disable-dev-shm-usage",
-            "window-size=1280,900", f"user-data-dir={profile}",
-        ):  # fmt: skip
-            options.add_argument(f"--{flag}")
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        started = Chrome(options=options, service=ChromeService(executable_path=DRIVER))
-        yield started
-        started.quit()
 
 
 @pytest.fixture(scope="module")

@@ -126,14 +126,16 @@ def _look(look: Look, found: Found, name: str, plan: Plan) -> dict[str, Any]:
     cka = any(stem.startswith("cka") for stem in look.figures)
     made = represent(replace(options, store=setting.store.path), cka)
     represented.write_figures(made, look.figures)
-    if cka:
-        represented.report(made).write(folder, "representations")
+    told = represented.report(made) if cka else None
+    if told:
+        told.write(folder, "representations")
     return {
         "study": look.study,
         "primary": look.primary,
         "figures": [str((folder / f"{stem}.svg").relative_to(plan.options.out))
                     for stem in look.figures if (folder / f"{stem}.svg").is_file()],
-        "table": (folder / "representations.md").read_text() if cka else "",
+        "sections": [dataclasses.asdict(one) for one in told.sections] if told else [],
+        "notes": told.notes if told else [],
     }  # fmt: skip
 
 
@@ -153,10 +155,11 @@ def _contrasts(found: Comparison | Transfer) -> list[dict[str, Any]]:
 
 
 def _floors(found: Comparison | Transfer) -> list[dict[str, Any]]:
+    study = {"study": found.options.out.name}
     if isinstance(found, Comparison):
-        return [dataclasses.asdict(floor) for floor in found.floors]
-    return [{**dataclasses.asdict(floor), "task": task} for task, floors in found.floors.items()
-            for floor in floors]  # fmt: skip
+        return [{**dataclasses.asdict(floor), **study} for floor in found.floors]
+    return [{**dataclasses.asdict(floor), "task": task, **study}
+            for task, floors in found.floors.items() for floor in floors]  # fmt: skip
 
 
 def _rising(found: Comparison | Transfer) -> list[str]:

@@ -1,0 +1,34 @@
+"""What an experiment's modalities yield without learning a representation."""
+
+from morefromless.report.reproduced.left import Finished
+from morefromless.report.reproduced.wording import bounds, per_cent, seen
+from morefromless.report.section import Section
+
+
+def floors(found: Finished) -> Section | None:
+    """A row a modality; one that says the same for every study stands once."""
+    names = list(dict.fromkeys(one.name for one in found.floors))
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for one in found.floors:
+        where = seen(f"{one.task}: {one.modality}" if one.task else one.modality)
+        row = cells.setdefault((where, one.study), {})
+        row[one.name] = f"{per_cent(one.accuracy.estimate)} {bounds(one.accuracy)}"
+    if not cells:
+        return None
+    places = list(dict.fromkeys(where for where, _ in cells))
+    studies = dict.fromkeys(study for _, study in cells)
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for (where, study), row in sorted(cells.items(), key=lambda cell: places.index(cell[0][0])):
+        values = (row.get(name, "") for name in names)
+        lines.setdefault((where, *values), []).append(found.called(study))
+    rows = [
+        (where if len(alike) == len(studies) else f"{where}, {', '.join(alike)}", *values)
+        for (where, *values), alike in lines.items()
+    ]
+    return Section(
+        "Floors: what needs no learnt representation",
+        ("seen", *names),
+        rows,
+        ["majority: the commonest class; mean-rgb, colour-histogram: forests on these; random "
+         "encoder: untrained, by the same probe."],
+    )  # fmt: skip

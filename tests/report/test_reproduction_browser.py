@@ -1,0 +1,210 @@
+"""The report of a reproduction in headless Chromium, from a disk: wide, narrow, dark, printed."""
+
+import base64
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from morefromless.report.reproduction import write_report
+from tests.report.test_explain_browser import Page, log, nameless
+from tests.report.test_reproduction import hostile, made
+
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In a path with a space, as people have them."""
+    return write_report(made(tmp_path_factory.mktemp("a report"), scale="small", sides=(14, 7)))[-1]
+
+
+@pytest.fixture
+def page(browser: Chrome, report: Path) -> Iterator[Page]:
+    """The page, newly opened; at the end, nothing was complained of or asked of a network."""
+    opened = Page(browser, report)
+    yield opened
+    assert log(browser, "browser") == []
+    assert {urlsplit(address).scheme for address in opened.requested()} <= {"file", "data"}
+    assert opened.failed == []
+
+
+@pytest.fixture
+def phone(browser: Chrome, page: Page) -> Iterator[Page]:
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    page.open()
+    yield page
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def boxes(page: Page, css: str) -> list[dict[str, Any]]:
+    """Where elements lie, in px of the window."""
+    found: list[dict[str, Any]] = page.run(
+        "return [...document.querySelectorAll(arguments[0])].map("
+        "(e) => e.getBoundingClientRect().toJSON())", css,
+    )  # fmt: skip
+    return found
+
+
+def test_opens_from_a_disk_with_all_pictures(page: Page) -> None:
+    assert page.browser.title == "More From Less, reproduced"
+    widths = page.run("return [...document.images].map((i) => i.complete && i.naturalWidth)")
+    assert len(widths) == 17
+    assert min(widths) > 200
+
+
+def test_everything_has_a_name_and_headings_are_in_order(page: Page) -> None:
+    assert nameless(page.one("body")) == []
+    assert all(len(image.get_attribute("alt") or "") > 20 for image in page.all("img"))
+    levels = page.run(
+        "return [...document.querySelectorAll('h1, h2, h3, h4')].map((h) => Number(h.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert max(np.diff(levels)) <= 1
+    ids = page.run("return [...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert len(ids) == len(set(ids))
+
+
+def test_the_contents_lead_to_every_part(page: Page) -> None:
+    links = page.all(".contents a")
+    assert len(links) == 13
+    for link in links:
+        link.click()
+        target = str(link.get_attribute("href")).partition("#")[2]
+        assert page.browser.current_url.endswith(f"#{target}")
+        heading = page.one(f"h2#{target}")
+        assert heading.text == link.text
+        [box] = boxes(page, f"h2#{target}")
+        last = page.run("return innerHeight + scrollY >= document.documentElement.scrollHeight - 1")
+        assert abs(box["top"]) < 2 or last
+
+
+def test_headers_of_contrasts_stay_in_sight(page: Page) -> None:
+    page.run("document.querySelector('#table1 ~ .held tbody:last-of-type').scrollIntoView()")
+    page.run("scrollBy(0, 40)")
+    [header, *_] = boxes(page, "#table1 ~ .held thead th")
+    assert header["top"] == 0
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_a_narrow_page_is_not_wider_than_the_window(
+    phone: Page, browser: Chrome, width: int
+) -> None:
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**PHONE, "width": width})
+    assert phone.run("return innerWidth") == width
+    assert phone.run("return document.documentElement.scrollWidth") == width
+    outside = phone.run(
+        "return [...document.querySelectorAll('body *')].filter((e) => !e.closest('.scrolled, "
+        ".unseen, .skip, thead') && e.getBoundingClientRect().right > innerWidth + 0.5)"
+        ".map((e) => e.outerHTML.slice(0, 80))"
+    )
+    assert outside == []
+
+
+def test_tables_scroll_in_their_own_box_and_keep_their_first_column(phone: Page) -> None:
+    scroll = "const box = document.querySelector('#table2 ~ .scrolled'); box.scrollLeft = 300;"
+    assert phone.run(f"{scroll} return box.scrollLeft") == 300
+    [box] = boxes(phone, "#table2 ~ .scrolled:has(.grid)")
+    for title in boxes(phone, "#table2 ~ .scrolled .grid tbody th"):
+        assert title["left"] == box["left"]
+
+
+def test_boxes_that_scroll_and_no_others_are_reached_by_keys(page: Page, browser: Chrome) -> None:
+    reached = "return [...document.querySelectorAll('.scrolled[tabindex=\\'0\\']')].length"
+    assert page.run(reached) == 0
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    page.wait(lambda: page.run(reached) > 5)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.wait(lambda: page.run(reached) == 0)
+
+
+def test_figures_for_wide_screens_scroll_and_others_fit(phone: Page) -> None:
+    assert {box["width"] for box in boxes(phone, ".broad img")} == {704}
+    fitting = boxes(phone, ".scrolled:not(.broad) > img")
+    assert len(fitting) == 3
+    assert max(box["right"] for box in fitting) <= PHONE["width"]
+
+
+def test_contrasts_are_cards_on_a_phone(phone: Page) -> None:
+    for row in phone.all("#table1 ~ .held tbody tr:not(.group)"):
+        name, points = (row.find_element(By.CSS_SELECTOR, css).rect for css in ("th", "td.strip"))
+        assert points["y"] >= name["y"] + name["height"]
+        assert row.text.endswith(("better", "worse", "no difference shown"))
+    [box] = boxes(phone, "#table1 ~ .held")
+    assert all(one["right"] <= box["right"] + 0.5 for one in boxes(phone, "#table1 ~ .held td"))
+
+
+def test_the_dark_page_is_dark_and_its_words_can_be_read(page: Page) -> None:
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    contrasts = {css: contrast(page, css) for css in (".lede", ".notice", ".interval", ".note",
+                                                      ".better .verdict", ".axis")}  # fmt: skip
+    paper = page.run("return getComputedStyle(document.documentElement).backgroundColor")
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    light = {css: contrast(page, css) for css in contrasts}
+    assert paper == "rgb(21, 23, 26)"
+    assert min(contrasts.values()) >= 4.5
+    assert min(light.values()) >= 4.5
+
+
+def contrast(page: Page, css: str) -> float:
+    """Of an element's words with what lies behind them (WCAG 2)."""
+    colours = page.run(
+        "let e = document.querySelector(arguments[0]); const made = [getComputedStyle(e).color];"
+        "while (e && getComputedStyle(e).backgroundColor === 'rgba(0, 0, 0, 0)') "
+        "e = e.parentElement; made.push(getComputedStyle(e).backgroundColor); return made", css,
+    )  # fmt: skip
+    one, other = sorted(luminance(colour) for colour in colours)
+    return (other + 0.05) / (one + 0.05)
+
+
+def luminance(colour: str) -> float:
+    values = np.array(re.findall(r"\d+", colour)[:3], float) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def test_prints_a_page_an_experiment_and_every_run(page: Page) -> None:
+    told = page.browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+    pdf = base64.b64decode(told["data"])
+    assert pdf.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 14  # the first, 10 experiments, 3 more
+    time.sleep(0.2)
+    assert not page.one("details").get_property("open")  # folded up again
+
+
+def test_what_is_folded_up_is_unfolded_for_printing(page: Page) -> None:
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    assert page.one("details").get_property("open")
+    page.run("dispatchEvent(new Event('afterprint'))")
+    assert not page.one("details").get_property("open")
+
+
+def test_nothing_is_cut_off_in_print(page: Page) -> None:
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    page.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": False},  # A4 less margins
+    )
+    widest = page.run("return document.documentElement.scrollWidth")
+    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert widest <= 703
+
+
+def test_hostile_names_do_nothing(browser: Chrome, tmp_path: Path) -> None:
+    page = Page(browser, write_report(hostile(tmp_path))[-1])
+    assert len(page.all("h2")) == 14
+    assert page.run("return document.querySelectorAll('main script, main i').length") == 0
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    assert page.run("return document.documentElement.scrollWidth") == 390
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert log(browser, "browser") == []
