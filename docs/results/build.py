@@ -6,16 +6,29 @@
     mfl transfer stores/consep --out runs/consep ...
     python docs/results/build.py tissue-nuclei runs/consep
 
+    mfl compare ... --out runs/methods/ONE        # several
+    python docs/results/build.py methods runs/methods
+
+    mfl represent runs/prostate --out runs/represented/prostate     # and others
+    python docs/results/build.py representations runs/represented
+
+    mfl reproduce table1 table-s3 ... --store stores/prostate --out runs/reproduce-prostate
+    python docs/results/build.py reproduction-prostate runs/reproduce-prostate
+
 The prose is `PAGE.in.md`; what stands there in braces is filled in.
 """
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+
+import _methods
 
 HERE = Path(__file__).parent
 README = HERE.parent.parent / "README.md"
@@ -54,21 +67,13 @@ class Page:
 
 
 def main(name: str, folder: Path) -> None:
+    if name in WRITERS:
+        WRITERS[name](name, folder)
+        return
     page = PAGES[name]
     found = json.loads((folder / f"{page.stem}.json").read_text())
     tables = (folder / f"{page.stem}.md").read_text().partition("\n")[2].strip()
-    text = (HERE / f"{name}.in.md").read_text()
-    hours = found["training_seconds"] / 3600
-    words = {
-        "tables": tables,
-        "command": page.command(found),
-        "hours": f"{hours:.1f}",
-        "runs": str(len(found["runs"])),
-        "beside": page.readme(found),
-    }
-    for key, value in words.items():
-        text = text.replace(f"{{{key}}}", value)
-    (HERE / f"{name}.md").write_text(text)
+    _fill(name, found, tables=tables, command=page.command(found), beside=page.readme(found))
     pictures = HERE / name
     pictures.mkdir(exist_ok=True)
     for picture in page.pictures:
@@ -78,6 +83,97 @@ def main(name: str, folder: Path) -> None:
     before, _, rest = README.read_text().partition(start)
     after = rest.partition(end)[2]
     README.write_text(f"{before}{start}\n{page.readme(found)}\n{end}{after}")
+
+
+def _fill(name: str, found: Found, **words: str) -> None:
+    words |= {
+        "hours": f"{found['training_seconds'] / 3600:.1f}",
+        "runs": str(len(found["runs"])),
+    }
+    text = (HERE / f"{name}.in.md").read_text()
+    for key, value in words.items():
+        text = text.replace(f"{{{key}}}", value)
+    (HERE / f"{name}.md").write_text(text)
+
+
+def _write_methods(name: str, folder: Path) -> None:
+    """A page of many comparisons, without a part in the README."""
+    found = _methods.gathered(folder)
+    _fill(name, found, tables=_methods.tables(found), command=_methods.command(found))
+    _methods.draw(found, HERE / name / "contrasts.svg")
+
+
+def _write_representations(name: str, folder: Path) -> None:
+    """A section a data set: the tables and figures of `mfl represent`, and what they say."""
+    sections, said, runs, seconds = [], [], [], 0.0
+    for path in sorted(folder.glob("*/representations.json")):
+        found = json.loads(path.read_text())
+        data = path.parent.name
+        (HERE / name / data).mkdir(parents=True, exist_ok=True)
+        for picture in REPRESENTED:
+            shutil.copy(path.parent / picture, HERE / name / data / picture)
+        tables = (path.parent / "representations.md").read_text().partition("\n")[2].strip()
+        shown = [f"![{text}]({name}/{data}/{file})" for file, text in REPRESENTED.items()]
+        own, lines = _alike(found)
+        said.append(f"on {data} {own}")
+        sections += [f"## {data.capitalize()}", f"```sh\n{_represent_command(found)}\n```",
+                     "\n".join(lines), *shown, tables]
+        runs += [one for each in found["runs"].values() for one in each]
+        seconds += found["training_seconds"]
+    lead = f"**Encoders are most alike to others of their own way of training: {'; '.join(said)}.**"
+    _fill(name, {"runs": runs, "training_seconds": seconds}, lead=lead,
+          sections="\n\n".join(sections))
+
+
+REPRESENTED = {
+    "cka.svg": "CKA between all layers of every two arms, from the input at the lower left",
+    "cka-diagonal.svg": "CKA of the same layer, within and between arms",
+    "confusion.svg": "Confusion matrices and their differences",
+    "gradcam-first.png": "GradCAM of the first convolution, on patches that stand for their class",
+}
+
+
+def _represent_command(found: Found) -> str:
+    compared, options = found["comparison"], found["options"]
+    said = [f"mfl represent {options['comparison']} --out {options['out']}"]
+    if options["arms"]:
+        said.append(f"--arms {' '.join(options['arms'])}")
+    said += ["--standardise"] * options["standardise"]
+    made = f"# {compared['out']} is made by the commands of reproduction-prostate.md or methods.md"
+    return f"{made}\n{' '.join(said)}"
+
+
+def _alike(found: Found) -> tuple[str, list[str]]:
+    """For how many ways of training the paper's finding holds, and the numbers."""
+    values: dict[tuple[str, str], list[tuple[float, int]]] = {}
+    for one in found["alike"]:
+        pair = tuple(sorted(arm.partition(",")[0] for arm in (one["a"], one["b"])))
+        values.setdefault(pair, []).append((one["mean"][-1][-1], one["combinations"]))
+    mean = {pair: sum(v * n for v, n in some) / sum(n for _, n in some)
+            for pair, some in values.items()}  # fmt: skip
+    kinds = list(dict.fromkeys(kind for pair in mean for kind in pair))
+    lines = ["| trained | with its own kind | nearest other kind | farthest |",
+             "|---|---:|---:|---:|"]  # fmt: skip
+    holds = 0
+    for kind in kinds:
+        others = {other: mean[tuple(sorted((kind, other)))] for other in kinds if other != kind}
+        near, far = max(others, key=others.__getitem__), min(others, key=others.__getitem__)
+        holds += mean[kind, kind] > others[near]
+        lines.append(f"| {kind} | {mean[kind, kind]:.2f} | {others[near]:.2f} ({near}) "
+                     f"| {others[far]:.2f} ({far}) |")  # fmt: skip
+    return f"{holds} of {len(kinds)} ways", lines
+
+
+def _write_reproduction(name: str, folder: Path) -> None:
+    """`report.md` as `mfl report` wrote it, with the pictures that it shows."""
+    text = (folder / "report.md").read_text()
+    shown = sorted(set(re.findall(r"\]\(([^)#]+\.(?:svg|png))\)", text)))
+    for picture in shown:
+        target = HERE / name / unquote(picture)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / unquote(picture), target)
+    text = re.sub(r"\]\((?!#|https?:)([^)]+)\)", rf"]({name}/\1)", text)
+    (HERE / f"{name}.md").write_text(text)
 
 
 def _multi_command(found: Found) -> str:
@@ -187,6 +283,13 @@ PAGES = {
     "tissue-nuclei": Page(
         "transfer", _transfer_command, _nuclei_readme, ("transfer.svg", "transfer.csv")
     ),
+}
+
+WRITERS: dict[str, Callable[[str, Path], None]] = {
+    "methods": _write_methods,
+    "representations": _write_representations,
+    "reproduction-prostate": _write_reproduction,
+    "reproduction-consep": _write_reproduction,
 }
 
 if __name__ == "__main__":
