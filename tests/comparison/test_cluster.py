@@ -166,13 +166,14 @@ def test_what_is_in_slurms_queue_is_not_submitted_again(
     two: list[Planned], tmp_path: Path, slurm: Path
 ) -> None:
     queue = tmp_path / "queue"
-    two[1].run.fail("What went wrong before.")
+    runs = [one.run for one in two]
+    runs[1].fail("What went wrong before.")
     submit(two, tmp_path, ClusterOptions())
-    assert status(two)[1].state == "waiting"  # it is tried again
+    assert status(runs)[1].state == "waiting"  # it is tried again
     queue.write_text("1\n2\n77\n")
     assert submit(two, tmp_path, ClusterOptions()) == []
-    assert [row.said for row in status(two)] == ["job 1", "job 2"]
-    assert counts(status(two)) == {"waiting": 2}
+    assert [row.said for row in status(runs)] == ["job 1", "job 2"]
+    assert counts(status(runs)) == {"waiting": 2}
     queue.write_text("2\n")  # the first was cancelled
     assert [job.job_id for job in submit(two, tmp_path, ClusterOptions())] == ["3"]
     assert json.loads((two[0].run.path / "submitted.json").read_text())["job"] == "3"
@@ -190,7 +191,7 @@ def test_what_is_done_or_trained_is_not_submitted(
     done.finish({"weight": torch.ones(1)}, {"seconds": 1.0})
     with running.training():
         assert submit(two, tmp_path, ClusterOptions()) == []
-        assert [row.state for row in status(two)] == ["done", "running"]
+        assert [row.state for row in status([done, running])] == ["done", "running"]
     (running.path / "submitted.json").write_text("[")  # damaged: it is submitted anew
     assert len(submit(two, tmp_path, ClusterOptions())) == 1
     assert len(list(slurm.iterdir())) == 1

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -271,15 +272,21 @@ def test_a_run_that_another_process_trains_is_waited_for(
     planned: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(module, "POLL", 0.05)
     file = tmp_path / "told"
+    go = file.with_suffix(".go")
     theirs, ours = planned("a", "waits", file), planned("b")
+
+    def sleep(_: float) -> None:
+        """Theirs goes on only once it is waited for."""
+        assert ours.run.done
+        go.touch()
+        time.sleep(0.05)
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=sleep))
     with child(lambda: pretrain(theirs.options)) as other:  # type: ignore[arg-type]
         until(lambda: theirs.run.state == "running" and written(file))
-        go = threading.Timer(1.0, file.with_suffix(".go").touch)
-        go.start()
         execute([theirs, ours], 1)
-        assert not go.is_alive()
+        assert go.exists()
         assert theirs.run.done
         assert [line[0] for line in written(file)] == [str(other)]
     assert "1 trained by another process" in capsys.readouterr().err

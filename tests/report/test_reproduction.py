@@ -80,8 +80,8 @@ def made(
             _draw(out / path)
         _write(
             out / "experiments" / f"{name}.json",
-            {"name": name, "about": "What it asks.", "rising": [], "caveats": [], "seconds": 1.0,
-             "runs": runs, "curves": drawn, **told},
+            {"name": name, "about": "What it asks.", "rising": [], "caveats": [], "unbeaten": [],
+             "seconds": 1.0, "runs": runs, "curves": drawn, **told},
         )  # fmt: skip
     _write(
         out / "plan.json",
@@ -439,6 +439,30 @@ def test_floors_of_every_study_stand_once_where_they_are_alike(report: Report) -
         "7 × 7 px, 100% of labels", "7 × 7 px, 10% of labels", "whole patch"]  # fmt: skip
 
 
+def test_where_no_arm_is_above_a_floor_is_said_at_the_top_and_below(tmp_path: Path) -> None:
+    out = made(tmp_path, only=("table1", "few-labels", "fig2"))
+    told = {
+        "table1": [("downsample:7", "table1"), ("full", "table1")],
+        "few-labels": [("downsample:7", "few-labels-1"), ("full", "few-labels-1"),
+                       ("full", "few-labels-0.1")],
+        "fig2": [("full", "fig2")],
+    }  # fmt: skip
+    for name, some in told.items():
+        held = [{"modality": seen, "task": "", "study": study} for seen, study in some]
+        changed(out / "experiments" / f"{name}.json", unbeaten=held)
+    report = Report(out)
+    top = report.markdown.partition("## Table 1")[0].partition("To be borne in mind")[2]
+    for name, said in {
+        "Table 1": "Table 1: no arm is above the highest floor of 7 × 7 px and whole patch. ",
+        "Few labels": "Few labels: no arm is above the highest floor of 7 × 7 px (100% of labels) "
+        "and whole patch. ",
+    }.items():
+        assert report.says(said)
+        assert said in top
+        assert said in report.markdown.partition(f"## {name}")[2]
+    assert "Fig. 2: no arm" not in report.markdown
+
+
 def test_chance_in_the_paper_and_between_our_seeds(report: Report) -> None:
     assert report.rows("How far chance goes") == [
         ["whole patches, independent weights", "85.87 (Table 1)", "86.72 (Table S3)", "0.8"],
@@ -523,7 +547,9 @@ def test_what_was_run(tmp_path: Path) -> None:
     (tmp_path / "energy.jsonl").write_text("".join(json.dumps(one) + "\n" for one in metered))
     facts = dict(Report(tmp_path).rows("What was run"))
     assert facts["scale"] == "paper: What the scale is."
-    assert facts["patches"] == "NCT-CRC-HE-100K; 99,998 training and 7,180 test patches"
+    assert facts["patches"] == (
+        "NCT-CRC-HE-100K; 99,998 training and 7,180 test patches of 9 classes"
+    )
     assert facts["data hash"] == "abc123; some runs are of other data (other)"
     assert facts["runs"] == "4"
     assert facts["seeds"] == "0, 1, 2 and 3"

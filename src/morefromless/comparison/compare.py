@@ -11,7 +11,7 @@ from tqdm import tqdm
 from morefromless import objectives
 from morefromless.branches import check_encoder, plans
 from morefromless.comparison.execute import execute
-from morefromless.comparison.floors import FloorRow, floors
+from morefromless.comparison.floors import FloorRow, Unbeaten, floors, unbeaten
 from morefromless.comparison.plan import Planned, plan
 from morefromless.comparison.results import Contrast, Row, contrasts, evaluate_all, rows
 from morefromless.data.store import Store
@@ -34,6 +34,7 @@ class Comparison:
     rows: list[Row]
     contrasts: list[Contrast]
     floors: list[FloorRow]
+    unbeaten: list[Unbeaten]
     classes: tuple[str, ...]
     patches: dict[str, int]
     """Split to number of patches."""
@@ -73,15 +74,17 @@ class Prepared:
             tqdm(evaluate_all(planned, self.stored, options, device), total=len(planned),
                  desc="probes", unit="run", leave=False, dynamic_ncols=True)
         )  # fmt: skip
-        seen = (*options.primary, options.privileged)
+        reached = rows(evaluated, store)
+        under = floors(store, (*options.primary, options.privileged), options.task, options, device)
         return Comparison(
             options=options,
             planned=planned,
-            rows=rows(evaluated, store),
+            rows=reached,
             contrasts=contrasts(evaluated, store),
-            floors=floors(store, seen, options.task, options, device),
+            floors=under,
             classes=store.classes,
             patches={s: len(store.indices(s)) for s in ("train", "val", "test")},
+            unbeaten=unbeaten(under, ((r.modality, r.title, r.accuracy) for r in reached)),
             caveats=self.caveats,
             seconds=sum(float(one.run.record["seconds"]) for one in planned),
         )

@@ -1,8 +1,9 @@
 """What a plan will cost, before any of it is trained."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,8 +20,8 @@ from morefromless.pairs import modality
 from morefromless.runs import Run
 from morefromless.specs import build
 
-PATCHES = 4
-"""Patches of the steps that are timed; a step's time is taken to grow with their number."""
+PATCHES = (4, 8)
+"""Patches of the steps that are timed; from the two follows what each further one takes."""
 
 
 class Planned(Protocol):
@@ -86,44 +87,51 @@ def _kind(options: Trained) -> object:
 
 
 def _timed(options: Trained) -> float:
-    """Seconds that a step of these options takes, from two small ones."""
+    """Seconds that a step of these options takes, from steps of two small sizes."""
     gpu = options.device != "cpu" and torch.cuda.is_available()
     device = torch.device("cuda" if gpu else "cpu")
-    if isinstance(options, PretrainOptions):
-        planned = plans(options)
-        branches = Branches(planned, options.width).to(device)
-        network: torch.nn.Module = branches
-        objective = build(options.objective, objectives, Objective)
-        images = {
-            plan.name: torch.rand(
-                PATCHES,
-                *([branches[plan.name].encoder.width] if plan.frozen
-                  else modality(plan.modality).shape(options.size)),
-                device=device,
-            )
-            for plan in planned
-        }  # fmt: skip
+    network, step = _stepped(options, device)
+    adam = torch.optim.Adam(network.parameters(), lr=1e-9)
 
-        def step() -> None:
-            made = branches(images)
-            objective([z for _, z in made.values()]).total.backward()
-    else:
+    def seconds(what: Callable[[], object]) -> float:
+        found = []
+        for _ in range(3):  # the first one also allocates
+            began = time.perf_counter()
+            what()
+            if gpu:
+                torch.cuda.synchronize()
+            found.append(time.perf_counter() - began)
+        return min(found)
+
+    few, more = (seconds(partial(step, count)) for count in PATCHES)
+    each = max(0.0, (more - few) / (PATCHES[1] - PATCHES[0]))
+    return more + each * (options.batch - PATCHES[1]) + seconds(adam.step)
+
+
+def _stepped(
+    options: Trained, device: torch.device
+) -> tuple[torch.nn.Module, Callable[[int], None]]:
+    """The network that is trained, and a forward and backward pass of it with so many patches."""
+    if not isinstance(options, PretrainOptions):
         seen = modality(options.primary)
         network = build_encoder(options.encoder, seen.channels).to(device)
-        patches = torch.rand(PATCHES, *seen.shape(options.size), device=device)
+        shape = seen.shape(options.size)
 
-        def step() -> None:
-            network(patches).square().mean().backward()
+        def supervised(count: int) -> None:
+            network(torch.rand(count, *shape, device=device)).square().mean().backward()
 
-    adam = torch.optim.Adam(network.parameters(), lr=1e-9)
-    step()  # the first one also allocates
-    began = time.perf_counter()
-    step()
-    if gpu:
-        torch.cuda.synchronize()
-    passes = time.perf_counter() - began
-    began = time.perf_counter()
-    adam.step()
-    if gpu:
-        torch.cuda.synchronize()
-    return passes * options.batch / PATCHES + time.perf_counter() - began
+        return network, supervised
+    planned = plans(options)
+    branches = Branches(planned, options.width).to(device)
+    objective = build(options.objective, objectives, Objective)
+    shapes = {
+        one.name: (branches[one.name].encoder.width,) if one.frozen
+        else modality(one.modality).shape(options.size)
+        for one in planned
+    }  # fmt: skip
+
+    def paired(count: int) -> None:
+        made = branches({n: torch.rand(count, *s, device=device) for n, s in shapes.items()})
+        objective([z for _, z in made.values()]).total.backward()
+
+    return branches, paired

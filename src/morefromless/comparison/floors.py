@@ -1,8 +1,9 @@
 """The floors under a comparison: what each modality yields without learning a representation."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from morefromless.evaluation.evaluate import evaluate_random
 from morefromless.evaluation.floors import Floor, floor
 from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import accuracy
+from morefromless.evaluation.probes import shown
 from morefromless.options import CompareOptions, TransferOptions
 from morefromless.pairs import modality
 from morefromless.runs import file_name
@@ -31,7 +33,29 @@ class FloorRow:
     modality: str
     accuracy: Interval
     accuracies: tuple[float, ...]
-    """One a seed for the random encoder, else one."""
+    """One a seed where chance has a part: an untrained encoder, a share of the labels; else one."""
+
+
+@dataclass(frozen=True)
+class Unbeaten:
+    """A modality on which the highest floor is not below the best arm."""
+
+    modality: str
+    floor: str
+    floor_accuracy: float
+    arm: str
+    arm_accuracy: float
+    task: str
+    """Empty where only one is asked."""
+
+    @property
+    def sentence(self) -> str:
+        where = f"{self.modality}, task {self.task}" if self.task else self.modality
+        return (
+            f"No arm on {where} is above the floor {self.floor} ({100 * self.floor_accuracy:.1f} "
+            f"%); the best is {self.arm} ({100 * self.arm_accuracy:.1f} %). So the worth of what "
+            "was learnt is not shown there."
+        )
 
 
 def floors(
@@ -45,20 +69,21 @@ def floors(
 
     They are kept in `floors` in the options' folder, or beside the runs that studies share. Colours
     are those of the modality at its own resolution, so that `downsample:7` has the 49 colours that
-    it has.
+    it has. Every floor is told the labels that probes are told.
     """
     folder = (options.runs.parent if options.runs else options.out) / "floors"
     made = []
-    also = "" if task == "tissue" else f"-{file_name(task)}"
     asked = [
         (seen, name)
         for seen in modalities
-        for name in (*FLOORS, "random encoder")
-        if name in ("majority", "random encoder") or not modality(seen).vector  # has no colours
+        for name in (*FLOORS, None)
+        if name in ("majority", None) or not modality(seen).vector  # which has no colours
     ]
     for seen, name in tqdm(asked, desc="floors", unit="floor", leave=False, dynamic_ncols=True):
         own = store.having([modality(seen).array])
-        if name == "random encoder":
+        if name:
+            predictions = _told(folder, name, seen, task, options, own)
+        else:
             encoder = _encoder(options, seen)
             what = f"{file_name(seen)}-{file_name(encoder)}-{options.size}-{store.hash[:6]}"
             predictions = np.stack([
@@ -66,13 +91,25 @@ def floors(
                                 options.probe, device, task).probabilities.argmax(1)
                 for seed in range(options.seeds)
             ])  # fmt: skip
-        else:
-            path = folder / f"{file_name(seen)}-{name}{also}.json"
-            predictions = _kept(path, own, lambda seen=seen, name=name, own=own: floor(  # type: ignore[misc]
-                name, _colours(own, seen), own.labels, train=own.indices("train"),
-                test=own.indices("test"), classes=len(own.classes),
-            ).argmax(1))[None]  # fmt: skip
-        made.append(_row(name, seen, predictions, own))
+        made.append(_row(name or "random encoder", seen, predictions, own))
+    return made
+
+
+def unbeaten(
+    floors: Sequence[FloorRow], reached: Iterable[tuple[str, str, Interval]], task: str = ""
+) -> list[Unbeaten]:
+    """The modalities on which no arm is above the highest floor.
+
+    `reached` has the modality, the arm's name and its accuracy.
+    """
+    best: dict[str, tuple[float, str]] = {}
+    for seen, arm, found in reached:
+        best[seen] = max(best.get(seen, (0.0, "")), (found.estimate, arm))
+    made = []
+    for seen, (value, arm) in best.items():
+        high = max((f for f in floors if f.modality == seen), key=lambda f: f.accuracy.estimate)
+        if value <= high.accuracy.estimate:
+            made.append(Unbeaten(seen, high.name, high.accuracy.estimate, arm, value, task))
     return made
 
 
@@ -89,6 +126,31 @@ def _row(name: str, seen: str, predictions: npt.NDArray[np.int64], store: Store)
         accuracy, predictions, truth, classes=len(store.classes), groups=store.groups("test")
     )
     return FloorRow(name, seen, interval, tuple(float(a) for a in (predictions == truth).mean(1)))
+
+
+def _told(
+    folder: Path, name: Floor, seen: str, task: str, options: CompareOptions | TransferOptions,
+    store: Store,
+) -> npt.NDArray[np.int64]:  # fmt: skip
+    """Classes (1, test patches) of a floor that is told all labels; else a row a seed, which is
+    told the share of them that the probes of this seed are told."""
+    share, train = options.labels, store.indices("train")
+    stem = f"{file_name(seen)}-{name}" + ("" if task == "tissue" else f"-{file_name(task)}")
+
+    def fitted(seed: int) -> npt.NDArray[np.int64]:
+        labelled = train[shown(store.labels[train], share, seed)]
+        probabilities = floor(
+            name, _colours(store, seen), store.labels, train=labelled,
+            test=store.indices("test"), classes=len(store.classes),
+        )  # fmt: skip
+        return np.asarray(probabilities.argmax(1))
+
+    if share == 1:
+        return _kept(folder / f"{stem}.json", store, partial(fitted, 0))[None]
+    return np.stack([
+        _kept(folder / f"{stem}-labels-{share:g}-s{seed}.json", store, partial(fitted, seed))
+        for seed in range(options.seeds)
+    ])  # fmt: skip
 
 
 def _kept(

@@ -12,7 +12,7 @@ from morefromless import objectives
 from morefromless.branches import check_encoder
 from morefromless.comparison.compare import pairs_there
 from morefromless.comparison.execute import execute
-from morefromless.comparison.floors import FloorRow, floors
+from morefromless.comparison.floors import FloorRow, Unbeaten, floors, unbeaten
 from morefromless.comparison.grid import GridRun, Method, grid, methods
 from morefromless.comparison.results import Verdict, curve_rises, verdict
 from morefromless.data.store import Store
@@ -73,6 +73,7 @@ class Transfer:
     contrasts: list[TransferContrast]
     floors: dict[str, list[FloorRow]]
     """By task."""
+    unbeaten: list[Unbeaten]
     classes: dict[str, dict[str, tuple[int, int]]]
     """Task to class to numbers of training and test patches."""
     caveats: list[str]
@@ -107,16 +108,27 @@ class Prepared:
         options, runs = self.options, self.planned
         device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
         answers = _answers(runs, self.stored, options, device)
+        cells = [_cell(key, found, self.stores[key[0]]) for key, found in answers.items()]
+        under = {
+            task: floors(store, options.modalities, task, options, device)
+            for task, store in self.stores.items()
+        }
         return Transfer(
             options=options,
             runs=runs,
-            cells=[_cell(key, found, self.stores[key[0]]) for key, found in answers.items()],
+            cells=cells,
             contrasts=_contrasts(answers, self.stores),
-            floors={
-                task: floors(store, options.modalities, task, options, device)
-                for task, store in self.stores.items()
-            },
+            floors=under,
             classes={task: _counts(store) for task, store in self.stores.items()},
+            unbeaten=[
+                one
+                for task, rows in under.items()
+                for one in unbeaten(
+                    rows,
+                    ((c.modality, c.method.title, c.accuracy) for c in cells if c.task == task),
+                    task,
+                )
+            ],
             caveats=self.caveats,
             seconds=sum(float(one.run.record["seconds"]) for one in runs),
         )

@@ -10,6 +10,7 @@ from morefromless.report.reproduced import chance, was_run
 from morefromless.report.reproduced.content import PICTURES, Page, Part
 from morefromless.report.reproduced.departures import Departures, departures
 from morefromless.report.reproduced.experiment import part
+from morefromless.report.reproduced.floors import unbeaten
 from morefromless.report.reproduced.left import Contrast, Left
 from morefromless.report.reproduced.markdown import gone, markdown
 from morefromless.report.reproduced.reading import read
@@ -64,7 +65,10 @@ def _page(left: Left) -> Page:
         headline=_headline(left),
         parts=[part(one, left, whole, found.comparable != "no") for one in left.finished],
         waiting=waiting,
-        caveats=left.plan.store.caveats,
+        caveats=[
+            *left.plan.store.caveats,
+            *filter(None, (unbeaten(one) for one in left.finished if one.numbers)),
+        ],
         chance=chance.sections(left.finished),
         departures=found.sections,
         ran=was_run.section(left),
@@ -82,7 +86,7 @@ def _lede(left: Left) -> str:
     )
     return (
         f"{counted(len(left.finished), 'experiment')} at scale {plan.scale} on {store.title}: "
-        f"{was_run.patches(store)} of {len(store.classes)} classes at {store.side} px. "
+        f"{was_run.patches(store)} at {store.side} px. "
         f"{counted(len(left.runs), 'run')}{told}. Protocol: "
         f"{was_run.TEXT.get(plan.protocol, plan.protocol)}."
     )

@@ -63,7 +63,7 @@ def notes(comparison: Comparison) -> list[str]:
                     "comparing these.")  # fmt: skip
     else:
         said.append("No arm's learning curve was still rising when training ended.")
-    return [*said, *comparison.caveats]
+    return [*said, *(one.sentence for one in comparison.unbeaten), *comparison.caveats]
 
 
 def report(comparison: Comparison) -> Report:
@@ -138,6 +138,7 @@ def _everything(comparison: Comparison) -> dict[str, Any]:
         "options": plain(comparison.options),
         "classes": comparison.classes,
         "patches": comparison.patches,
+        "unbeaten": [dataclasses.asdict(one) for one in comparison.unbeaten],
         "caveats": comparison.caveats,
         "rows": [dataclasses.asdict(row) for row in comparison.rows],
         "contrasts": verdicts,

@@ -56,7 +56,7 @@ def notes(found: Transfer) -> list[str]:
                     f"{'; '.join(dict.fromkeys(rising))}.")  # fmt: skip
     else:
         said.append("No encoder's learning curve was still rising when training ended.")
-    return [*said, *found.caveats]
+    return [*said, *(one.sentence for one in found.unbeaten), *found.caveats]
 
 
 def report(found: Transfer) -> Report:
@@ -137,6 +137,7 @@ def _everything(found: Transfer) -> dict[str, Any]:
         "version": morefromless.__version__,
         "options": plain(found.options),
         "classes": found.classes,
+        "unbeaten": [dataclasses.asdict(one) for one in found.unbeaten],
         "caveats": found.caveats,
         "cells": [dataclasses.asdict(cell) for cell in found.cells],
         "contrasts": verdicts,

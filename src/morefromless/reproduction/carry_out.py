@@ -91,6 +91,8 @@ def conclude(wanted: Wanted, plan: Plan) -> None:
                         wanted.experiment.numbers(found, plan.setting)],
             "contrasts": [c for one in found.values() for c in _contrasts(one)],
             "floors": [f for one in found.values() for f in _floors(one)],
+            "unbeaten": [{**dataclasses.asdict(f), "study": one.options.out.name}
+                         for one in found.values() for f in one.unbeaten],
             "rising": sorted({r for one in found.values() for r in _rising(one)}),
             "curves": [str(path.relative_to(out)) for paths in written.values()
                        for path in paths if path.name == "curves.svg"],

@@ -54,13 +54,13 @@ def _patches(store: StoreFacts) -> tuple[str, str, str] | None:
     near = abs(train - TRAIN) <= TRAIN // 100 and abs(test - TEST) <= TEST // 100
     if near and store.side == 224 and len(store.classes) == 9:
         return None
+    classes = f" of {len(store.classes)} classes" if len(store.classes) > 1 else ""
     scale = f", {store.um_per_px:g} µm/px" if store.um_per_px else ""
     return (
         "patches",
         f"NCT-CRC-HE-100K, tested on CRC-VAL-HE-7K: {TRAIN:,} and {TEST:,} of 9 tissues, 224 px, "
         "0.5 µm/px",
-        f"{store.title}: {train:,} and {test:,} of {len(store.classes)} classes, {store.side} px"
-        + scale,
+        f"{store.title}: {train:,} and {test:,}{classes}, {store.side} px{scale}",
     )
 
 

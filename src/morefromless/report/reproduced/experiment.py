@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from morefromless.report.reproduced import chance
 from morefromless.report.reproduced.content import Part, Picture, picture
 from morefromless.report.reproduced.contrasts import contrasts
-from morefromless.report.reproduced.floors import floors
+from morefromless.report.reproduced.floors import floors, unbeaten
 from morefromless.report.reproduced.grid import grid
 from morefromless.report.reproduced.left import Finished, Left, Look
 from morefromless.report.reproduced.plots import draw
@@ -63,9 +63,9 @@ def part(found: Finished, left: Left, whole: int, comparable: bool) -> Part:
 def _notes(found: Finished, left: Left) -> list[str]:
     made = [said] if (said := chance.sentence(found)) else []
     if found.numbers:
-        made.append(_rising(found))
-    caveats = [one for one in found.caveats if one not in left.plan.store.caveats]
-    return made + caveats
+        made += [_rising(found), *filter(None, [unbeaten(found)])]
+    own = [one for one in found.caveats if one not in left.plan.store.caveats]
+    return made + own
 
 
 def _rising(found: Finished) -> str:

@@ -1,7 +1,7 @@
 """What an experiment's modalities yield without learning a representation."""
 
 from morefromless.report.reproduced.left import Finished
-from morefromless.report.reproduced.wording import bounds, per_cent, seen
+from morefromless.report.reproduced.wording import bounds, listed, per_cent, seen
 from morefromless.report.section import Section
 
 
@@ -32,3 +32,22 @@ def floors(found: Finished) -> Section | None:
         ["majority: the commonest class; mean-rgb, colour-histogram: forests on these; random "
          "encoder: untrained, by the same probe."],
     )  # fmt: skip
+
+
+def unbeaten(found: Finished) -> str:
+    """Where, in a table, no arm is above the highest floor; empty where all have one that is."""
+    studies = dict.fromkeys(one.study for one in found.floors)
+    held: dict[str, list[str]] = {}
+    for one in found.unbeaten:
+        where = seen(f"{one.task}: {one.modality}" if one.task else one.modality)
+        held.setdefault(where, []).append(found.called(one.study))
+    if not (held and found.numbers):
+        return ""
+    told = [
+        where if len(alike) == len(studies) else f"{where} ({listed(alike)})"
+        for where, alike in held.items()
+    ]
+    return (
+        f"{found.title.partition(':')[0]}: no arm is above the highest floor of {listed(told)}. "
+        "So the worth of what was learnt is not shown there."
+    )

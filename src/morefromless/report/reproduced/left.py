@@ -37,6 +37,15 @@ class Floor:
 
 
 @dataclass(frozen=True)
+class Unbeaten:
+    """A modality of a study on which no arm is above the highest floor."""
+
+    modality: str
+    task: str
+    study: str
+
+
+@dataclass(frozen=True)
 class Look:
     """Figures of what a study's encoders represent, and their tables."""
 
@@ -57,6 +66,7 @@ class Finished:
     numbers: tuple[Number, ...]
     contrasts: tuple[Contrast, ...]
     floors: tuple[Floor, ...]
+    unbeaten: tuple[Unbeaten, ...]
     rising: tuple[str, ...]
     curves: tuple[str, ...]
     pictures: tuple[str, ...]

@@ -19,6 +19,7 @@ from morefromless.report.reproduced.left import (
     Metered,
     Planned,
     StoreFacts,
+    Unbeaten,
 )
 from morefromless.report.section import Section
 from morefromless.runs import Run
@@ -124,6 +125,9 @@ def _finished(told: Any) -> Finished:
         ),
         floors=tuple(
             Floor(**{**one, "accuracy": Interval(**one["accuracy"])}) for one in told["floors"]
+        ),
+        unbeaten=tuple(
+            Unbeaten(one["modality"], one["task"], one["study"]) for one in told["unbeaten"]
         ),
         rising=tuple(told["rising"]),
         curves=tuple(told["curves"]),

@@ -63,9 +63,12 @@ def runs(left: Left) -> Section:
 
 
 def patches(store: StoreFacts) -> str:
-    """`4,800 training and 1,200 test patches`."""
+    """`4,800 training and 1,200 test patches of 3 classes`; patches of one class have no tissue to
+    tell apart."""
     called = {"train": "training"}
-    return f"{listed(f'{n:,} {called.get(s, s)}' for s, n in store.kept.items())} patches"
+    counts = listed(f"{n:,} {called.get(s, s)}" for s, n in store.kept.items())
+    classes = f" of {len(store.classes)} classes" if len(store.classes) > 1 else ""
+    return f"{counts} patches{classes}"
 
 
 def seconds(left: Left) -> float:
