@@ -120,7 +120,7 @@ def _write_representations(name: str, folder: Path) -> None:
                      "\n".join(lines), *shown, tables]
         runs += [one for each in found["runs"].values() for one in each]
         seconds += found["training_seconds"]
-    lead = f"**Encoders are most alike to others of their own way of training: {'; '.join(said)}.**"
+    lead = f"**Encoders most alike to others of their own way of training: {'; '.join(said)}.**"
     _fill(name, {"runs": runs, "training_seconds": seconds}, lead=lead,
           sections="\n\n".join(sections))
 
@@ -139,7 +139,8 @@ def _represent_command(found: Found) -> str:
     if options["arms"]:
         said.append(f"--arms {' '.join(options['arms'])}")
     said += ["--standardise"] * options["standardise"]
-    made = f"# {compared['out']} is made by the commands of reproduction-prostate.md or methods.md"
+    page = "reproduction-prostate" if "reproduce" in compared["out"] else "methods"
+    made = f"# {compared['out']} is made by the commands of {page}.md"
     return f"{made}\n{' '.join(said)}"
 
 
@@ -165,8 +166,13 @@ def _alike(found: Found) -> tuple[str, list[str]]:
 
 
 def _write_reproduction(name: str, folder: Path) -> None:
-    """`report.md` as `mfl report` wrote it, with the pictures that it shows."""
-    text = (folder / "report.md").read_text()
+    """`report.md` as `mfl report` wrote it, with the pictures that it shows, below the commands."""
+    title, _, text = (folder / "report.md").read_text().partition("\n")
+    (reproduced,) = re.findall(r"^\| last command \| (.*) \|$", text, re.MULTILINE)
+    text = (
+        f"{title}\n\n*Written by `mfl report`, after these commands:*\n\n"
+        f"```sh\n{INGESTED[name]}\n{reproduced}\n```\n{text}"
+    )
     shown = sorted(set(re.findall(r"\]\(([^)#]+\.(?:svg|png))\)", text)))
     for picture in shown:
         target = HERE / name / unquote(picture)
@@ -174,6 +180,12 @@ def _write_reproduction(name: str, folder: Path) -> None:
         shutil.copy(folder / unquote(picture), target)
     text = re.sub(r"\]\((?!#|https?:)([^)]+)\)", rf"]({name}/\1)", text)
     (HERE / f"{name}.md").write_text(text)
+
+
+INGESTED = {
+    "reproduction-prostate": "mfl ingest path/to/prostate stores/prostate-150",
+    "reproduction-consep": "mfl ingest consep:path/to/consep stores/consep --cut 125",
+}
 
 
 def _multi_command(found: Found) -> str:
