@@ -24,7 +24,7 @@ demo: $(SETUP) ## Run the main job on synthetic tissue (at most 5 minutes on 2 c
 	$(BIN)/mfl demo --out runs/demo
 
 test: $(SETUP) ## Run the tests (at most 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 220 packages)
 	$(PYTHON) -m venv $(VENV)-nuclei

@@ -1,5 +1,6 @@
 """What tests share: a small store of synthetic tissue, and options that train in seconds."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from morefromless.options import CompareOptions, PretrainOptions, SuperviseOptio
 from morefromless.sources.synthetic import Synthetic
 
 torch.set_num_threads(1)  # two test processes on two cores
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
 
 TINY: dict[str, Any] = {
     "size": 32, "encoder": "test_resnet", "epochs": 2, "batch": 32, "lr": 1e-3, "device": "cpu",

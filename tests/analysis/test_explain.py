@@ -32,6 +32,8 @@ from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.xdist_group("explain")  # share a fixture that takes long
+
 PROBE: dict[str, Any] = {"probe_epochs": 5, "standardise": True}
 
 

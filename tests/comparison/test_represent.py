@@ -20,6 +20,8 @@ from morefromless.report.represented import report, write_figures
 from morefromless.report.table import report as table
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.xdist_group("represent")  # share a fixture that takes long
+
 PROBE: dict[str, Any] = {"probe_epochs": 5, "standardise": True}
 
 

@@ -24,6 +24,8 @@ from morefromless.errors import ConfigError
 from morefromless.options import SuperviseOptions
 from morefromless.training.supervised import supervise
 
+pytestmark = pytest.mark.xdist_group("keras")  # share a fixture that takes long
+
 Array = npt.NDArray[Any]
 Weights = dict[str, dict[str, Array]]
 """Of each layer, in Keras' order, each variable as Keras lays it out."""

@@ -21,6 +21,8 @@ from morefromless.analysis.explanation import Explanation
 from morefromless.report.explain_page import write_page
 from tests.report.test_explain_page import CLASSES, HOSTILE, made
 
+pytestmark = pytest.mark.xdist_group("browser")  # share a fixture that takes long
+
 PAGE = 24
 
 

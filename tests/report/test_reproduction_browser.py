@@ -17,6 +17,8 @@ from morefromless.report.reproduction import write_report
 from tests.report.test_explain_browser import Page, log, nameless
 from tests.report.test_reproduction import hostile, made
 
+pytestmark = pytest.mark.xdist_group("browser")  # share a fixture that takes long
+
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 

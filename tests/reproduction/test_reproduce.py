@@ -14,7 +14,8 @@ from morefromless.reproduction import energy
 
 Captured = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.timeout(900)  # every experiment is carried out once, for all tests
+# Every experiment is carried out once, for all tests.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("reproduce")]
 
 
 @pytest.fixture(scope="module")

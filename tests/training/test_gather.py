@@ -26,6 +26,8 @@ from morefromless.options import PretrainOptions
 from morefromless.training.gather import gather
 from morefromless.training.synchronise import synchronise
 
+pytestmark = pytest.mark.xdist_group("gather")  # share a fixture that takes long
+
 PROCESSES = 2
 OBJECTIVES: dict[str, Objective] = {
     "vicreg official": VICReg("official"),
