@@ -402,8 +402,8 @@ class ExplainOptions(LookOptions):
     map: Literal["pca", "umap"] = "pca"
     """How features are laid out in the plane; umap takes the extra `maps`."""
     cam_layer: str | None = None
-    """Layer of the GradCAMs beside each patch; by default the first convolution of the last stage.
-    (The GradCAM figure has the first of every stage.)"""
+    """Layer of the GradCAMs beside each patch; by default the first convolution of the last stage
+    whose maps are 4 x 4 or larger. (The GradCAM figure has the first of every stage.)"""
     thumbnail: int = 96
     """Side in px of the pictures."""
 

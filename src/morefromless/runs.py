@@ -30,6 +30,7 @@ from typing import Any, Literal
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -286,7 +287,12 @@ class Run:
 
     def load_into(self, module: torch.nn.Module) -> None:
         """Load the trained weights. Raises `TrainingError` where they are of another encoder."""
-        state = load_file(self.weights_path)
+        try:
+            state = load_file(self.weights_path)
+        except SafetensorError as error:
+            raise TrainingError(
+                f"{self.weights_path} is damaged ({error}); remove it to train the run again."
+            ) from error
         # An objective that learns (a temperature) is kept with the run but is not an encoder's.
         state = {k: v for k, v in state.items() if not k.startswith("objective.")}
         own = module.state_dict()

@@ -1,6 +1,7 @@
 """Representations of a comparison's arms, from its folder to tables and figures."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def test_everything_is_written(options: RepresentOptions) -> None:
 
 
 def test_biased_cka_is_of_all_patches_at_once(options: RepresentOptions) -> None:
-    one = represent(replace(options, estimator="biased", arms=("random",)))
+    one = represent(replace(options, estimator="biased", arms=("supervised",)))
     assert one.alike[0].mean.min() >= 0  # which unbiased need not be
 
 
@@ -92,6 +93,8 @@ def test_bad_input_is_one_sentence(
         represent(replace(options, comparison=tmp_path))
     with pytest.raises(ConfigError, match="has no primary 'full', only downsample:8"):
         represent(replace(options, primary="full"))
+    with pytest.raises(ConfigError, match="Untrained encoders alone say nothing"):
+        represent(replace(options, arms=("random",)))
     with pytest.raises(ConfigError, match="has no arm 'trident'; it has asymmetric-independent"):
         represent(replace(options, arms=("trident",)))
     assert run(["represent", str(compared), "--layers", "conv9"]) == 2
@@ -104,3 +107,16 @@ def test_bad_input_is_one_sentence(
             represent(options)
     finally:
         held.rename(weights)
+
+
+def test_a_comparison_whose_folders_moved_together(
+    options: RepresentOptions, compared: Path, tissue: Store, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(compared, tmp_path / "moved" / "compare"))
+    shutil.move(folder / "runs", tmp_path / "moved" / "shared")
+    path = folder / "comparison.json"
+    told = json.loads(path.read_text())
+    told["options"] |= {"store": "gone", "out": "made/compare", "runs": "made/shared"}
+    path.write_text(json.dumps(told))
+    moved = replace(options, comparison=folder, store=tissue.path, arms=("supervised",))
+    assert len(represent(moved, cka=False).arms["supervised"]) == 2

@@ -31,7 +31,10 @@ PAPER = Path(__file__).parents[3] / "shared" / "paper" / "more-from-less.txt"
 
 @pytest.fixture
 def options(tissue: Store, tmp_path: Path) -> ReproduceOptions:
-    return ReproduceOptions(experiments=("all",), scale="smoke", store=tissue.path, out=tmp_path)
+    return ReproduceOptions(
+        experiments=("all",), scale="smoke", store=tissue.path, out=tmp_path,
+        batch=16,  # a fifth of the pairs fills one
+    )  # fmt: skip
 
 
 def _numbers(values: Any) -> list[float]:
@@ -117,7 +120,7 @@ def test_what_a_person_says_goes_before_the_scale(options: ReproduceOptions, tis
     setting = Setting.of(replace(options, epochs=7, encoder="test_vit", sides=(16, 8)), tissue)
     study = setting.compare("x", primary=(setting.sparsest,))
     assert (study.epochs, study.encoder, study.primary) == (7, "test_vit", ("downsample:8",))
-    assert study.batch == SCALES["smoke"].recipe["batch"]
+    assert study.width == SCALES["smoke"].recipe["width"]
 
 
 def test_bad_input_is_one_sentence(options: ReproduceOptions, tmp_path: Path) -> None:
@@ -153,3 +156,19 @@ def test_what_a_store_cannot_pose_is_left_out_of_all_and_named(
     assert "holds no nuclei" in made.skipped["table2"]
     with pytest.raises(DataError, match=r"table2 cannot be asked of .+holds no nuclei"):
         plan(replace(given, experiments=("table2",)))
+
+
+def test_nothing_and_no_are_said_too(options: ReproduceOptions, tissue: Store) -> None:
+    said = replace(options, standardise=False, probe_every=0)
+    recipe = Setting.of(said, tissue).recipe
+    assert (recipe["standardise"], recipe["probe_every"]) == (False, 0)
+    with pytest.raises(ConfigError, match="--seeds is 0"):
+        Setting.of(replace(options, seeds=0), tissue).compare("x", primary=("downsample:8",))
+
+
+def test_encoders_go_by_the_papers_names_where_it_has_them(
+    options: ReproduceOptions, tissue: Store
+) -> None:
+    typed = ("resnet50", "my.module:One", "my.module:Other")
+    named = Setting.of(replace(options, encoders=typed), tissue).encoders
+    assert named == {"ResNet50": "resnet50", typed[1]: typed[1], typed[2]: typed[2]}

@@ -800,3 +800,9 @@ def test_the_command_names_both_files(paper: Path, capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert str(paper / "report.html") in said
     assert str(paper / "report.md") in said
+
+
+def test_the_last_command_says_no_and_nothing_too() -> None:
+    told = {"experiments": ["all"], "sides": [], "seeds": None, "standardise": False, "gpus": 0,
+            "probe_every": 0, "cluster": "none"}  # fmt: skip
+    assert command(told) == "mfl reproduce all --standardise False --gpus 0 --probe-every 0"

@@ -120,6 +120,13 @@ def test_another_reproduction_in_the_same_folder_is_refused(copy: Path, capsys: 
     runs = sorted(path.name for path in copy.glob("runs/*"))
     assert run([*command(copy, "table1"), "--lr", "0.01"]) == 2
     assert "holds a reproduction with lr 0.001, not 0.01" in capsys.readouterr().err
+    assert run([*command(copy, "table1"), "--sides", "8"]) == 2
+    assert "holds a reproduction with sides [4], not [8]" in capsys.readouterr().err
+    plan = json.loads((copy / "plan.json").read_text())
+    (copy / "plan.json").write_text(json.dumps({**plan, "seeds": 2}))
+    assert run(command(copy, "table1")) == 2
+    assert "with 2 seeds, whose tables 1 would overwrite" in capsys.readouterr().err
+    (copy / "plan.json").write_text(json.dumps(plan))
     shutil.rmtree(copy / "store")
     assert run(["ingest", "synthetic:patches=180,patients=12,size=32", str(copy / "store")]) == 0
     capsys.readouterr()
@@ -195,3 +202,26 @@ def test_energy_is_told_where_the_machine_tells_it(
         (package / "energy_uj").write_text("2500000")  # it began anew at ten joules
     line = json.loads((tmp_path / "used.jsonl").read_text())
     assert line["joules"] == {"intel-rapl:0": 3.5}  # of the package, not of its part again
+
+
+def test_what_is_damaged_is_made_again_or_told(copy: Path, capsys: Captured) -> None:
+    numbers = told(copy, "table-s3")["numbers"]
+    scores, features = [*copy.glob("runs/*/scores-*.json")], [*copy.glob("runs/*/features/*.npy")]
+    assert scores
+    assert features
+    for path in (*scores, *features):
+        path.write_bytes(b"")
+    assert run(command(copy, "table-s3")) == 0
+    assert told(copy, "table-s3")["numbers"] == numbers
+
+    for path in copy.glob("runs/supervised-downsample*"):
+        (path / "weights.safetensors").write_bytes(b"damaged" * 9)
+        for scored in path.glob("scores-*.json"):
+            scored.unlink()
+    (copy / "experiments" / "table2.json").unlink()
+    capsys.readouterr()
+    assert run(command(copy, "table1", "table2")) != 0
+    captured = capsys.readouterr()
+    assert "table1 cannot be concluded" in captured.out
+    assert "weights.safetensors is damaged" in captured.err.splitlines()[-1]
+    assert told(copy, "table2")["numbers"]  # one does not keep the other from it

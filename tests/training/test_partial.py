@@ -203,3 +203,37 @@ def test_too_few_pairs_are_said_before_anything_runs(options: PretrainOptions) -
     with pytest.raises(ConfigError, match=r"larger than the \d+ training patches"):
         pretrain(replace(options, batch=96))
     assert not options.out.exists()
+
+
+def test_a_view_that_no_test_patch_has_teaches_and_is_not_asked(
+    stained: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has = Store.has
+
+    def only_in_training(store: Store, array: str) -> Any:
+        there = has(store, array).copy()
+        if array == "ihc":
+            there[store.table["split"].to_numpy() == "test"] = False
+        return there
+
+    monkeypatch.setattr(Store, "has", only_in_training)
+    options = CompareOptions(
+        store=stained.path, out=tmp_path / "compare", primary=("full:he",), privileged="full:ihc",
+        seeds=1, jobs=1, width=16, probe_every=2, sharing=("independent",), **TINY,
+    )  # fmt: skip
+    made = compare(options)
+    assert {(row.branch, row.modality) for row in made.rows} == {("primary", "full:he")}
+    assert {floor.modality for floor in made.floors} == {"full:he"}
+    assert "No test patch has full:ihc, so its encoders are not asked." in made.caveats
+    with pytest.raises(ConfigError, match=r"No test patch of .* has full:ihc, so its encoders"):
+        compare(replace(options, dense_arms=True))
+
+
+def test_too_few_pairs_are_said_before_any_arm_is_trained(tissue: Store, tmp_path: Path) -> None:
+    options = CompareOptions(
+        store=tissue.path, out=tmp_path / "compare", primary=("downsample:8",), seeds=1, jobs=1,
+        width=16, pairs=0.1, **TINY,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"--batch 32 is larger than the \d+ training patches"):
+        compare(options)
+    assert not list(tmp_path.glob("compare/runs/*"))

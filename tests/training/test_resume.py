@@ -264,6 +264,22 @@ def test_an_interrupt_stops_it_at_once_and_it_goes_on(
     assert same(pretrain(watched), expected)
 
 
+def test_its_seconds_are_those_of_all_parts(
+    watched: PretrainOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise RuntimeError("stop")
+
+    parts = at(2, lambda: time.sleep(3)), at(5, stop)  # the checkpoint is of step 3
+    monkeypatch.setattr("tests.training.test_resume.on_step", lambda: [part() for part in parts])
+    with pytest.raises(RuntimeError, match="stop"):
+        pretrain(watched)
+    began = time.perf_counter()
+    record = pretrain(watched).record
+    assert record["resumed"]
+    assert record["seconds"] > max(3, time.perf_counter() - began)
+
+
 def test_the_same_run_cannot_be_trained_twice_at_once(
     watched: PretrainOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

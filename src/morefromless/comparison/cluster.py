@@ -91,6 +91,7 @@ def submit(planned: Sequence[Planned], folder: Path, options: ClusterOptions) ->
     jobs: list[Job[Any]] = []
     for one in wanted:
         executor.update_parameters(name=one.run.path.name)
+        one.run.forgive()  # first, for the job may fail at once
         try:
             job = executor.submit(Training(one))
         except (OSError, RuntimeError) as error:
@@ -103,7 +104,6 @@ def submit(planned: Sequence[Planned], folder: Path, options: ClusterOptions) ->
             one.run.path / "submitted.json",
             {"job": job.job_id, "kind": options.kind, "when": now(), "host": socket.gethostname()},
         )
-        one.run.forgive()
         jobs.append(job)
     return jobs
 

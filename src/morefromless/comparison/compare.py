@@ -22,7 +22,7 @@ from morefromless.options import CompareOptions, PretrainOptions
 from morefromless.pairs import modality, preset
 from morefromless.specs import build
 from morefromless.training.feed import check_batch
-from morefromless.training.pretrain import check
+from morefromless.training.pretrain import check, trained_patches
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,32 @@ def prepare(options: CompareOptions) -> Prepared:
     for spec in (*options.primary, options.privileged):
         modality(spec).check(store)
     objective = build(options.objective, objectives, Objective)
+    seen = (*options.primary, *([options.privileged] if options.dense_arms else []))
+    check_tested(store, seen)
     incomplete = [
         said
         for primary in options.primary
         if (said := pairs_there(store, (primary, options.privileged), options.batch))
     ]
+    if not _tested(store, options.privileged):
+        incomplete.append(f"No test patch has {options.privileged}, so its encoders are not asked.")
     preset(options.views)
     planned = plan(options, store.hash)
-    _check(planned, objective)
+    _check(planned, objective, store)
     return Prepared(options, stored, store, planned, [*store.caveats, *incomplete])
+
+
+def check_tested(store: Store, seen: Sequence[str]) -> None:
+    """Raise `ConfigError` where no test patch has a modality that has to be asked."""
+    for one in seen:
+        if not _tested(store, one):
+            raise ConfigError(
+                f"No test patch of {store.path} has {one}, so its encoders cannot be asked."
+            )
+
+
+def _tested(store: Store, seen: str) -> bool:
+    return bool(len(store.having([modality(seen).array]).indices("test")))
 
 
 def pairs_there(store: Store, seen: tuple[str, str], batch: int) -> str | None:
@@ -126,13 +143,14 @@ def pairs_there(store: Store, seen: tuple[str, str], batch: int) -> str | None:
     )
 
 
-def _check(planned: Sequence[Planned], objective: Objective) -> None:
+def _check(planned: Sequence[Planned], objective: Objective, store: Store) -> None:
     """Raise `ConfigError` where a run that is wanted would fail at its first step.
 
     Runs that differ in their seed alone are checked once.
     """
     for one in {replace(one.options, seed=0, out=Path()): one for one in planned}.values():
         options = one.options
+        check_batch(trained_patches(options, store), options.batch)
         if isinstance(options, PretrainOptions):
             check(plans(options), objective, options)
         else:

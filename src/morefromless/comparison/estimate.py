@@ -19,6 +19,7 @@ from morefromless.options import PretrainOptions
 from morefromless.pairs import modality
 from morefromless.runs import Run
 from morefromless.specs import build
+from morefromless.training.pretrain import trained_patches
 
 PATCHES = (4, 8)
 """Patches of the steps that are timed; from the two follows what each further one takes."""
@@ -70,14 +71,8 @@ def estimate(planned: Sequence[Planned], store: Store) -> Estimate:
 
 
 def steps_of(options: Trained, store: Store) -> int:
-    """Steps of a whole run; of a share of the pairs, that share."""
-    seen = [options.primary]
-    share = 1.0
-    if isinstance(options, PretrainOptions) and options.missing != "pairs":
-        seen = list(options.modalities.values())
-        share = options.pairs if "privileged" in options.modalities else 1.0
-    patches = len(store.having([modality(one).array for one in seen]).indices("train"))
-    return options.epochs * (int(share * patches) // options.batch)
+    """Steps of a whole run."""
+    return options.epochs * (trained_patches(options, store) // options.batch)
 
 
 def _kind(options: Trained) -> object:

@@ -65,7 +65,7 @@ def floors(
     options: CompareOptions | TransferOptions,
     device: str,
 ) -> list[FloorRow]:
-    """Every floor on every modality for a store labelled with `task`.
+    """Every floor on every modality that test patches have, for a store labelled with `task`.
 
     They are kept in `floors` in the options' folder, or beside the runs that studies share. Colours
     are those of the modality at its own resolution, so that `downsample:7` has the 49 colours that
@@ -77,7 +77,8 @@ def floors(
         (seen, name)
         for seen in modalities
         for name in (*FLOORS, None)
-        if name in ("majority", None) or not modality(seen).vector  # which has no colours
+        if len(store.having([modality(seen).array]).indices("test"))
+        and (name in ("majority", None) or not modality(seen).vector)  # which has no colours
     ]
     for seen, name in tqdm(asked, desc="floors", unit="floor", leave=False, dynamic_ncols=True):
         own = store.having([modality(seen).array])

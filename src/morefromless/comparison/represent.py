@@ -1,6 +1,7 @@
 """Representations of a comparison's arms: CKA over all combinations of their runs, and the rest."""
 
 import json
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,10 @@ def represent(options: RepresentOptions, cka: bool = True) -> Represented:
             f"{options.comparison} has no arm '{unknown[0]}'; it has {', '.join(known)}."
         )
     wanted = options.arms or known
+    if set(wanted) == {RANDOM}:
+        raise ConfigError(
+            f"Untrained encoders alone say nothing; name one of {', '.join(known[:-1])}."
+        )
     planned = [one for one in planned if _typed(one.arm) in wanted]
     arms: dict[str, list[Judged]] = {}
     for one in tqdm(planned, desc="evaluate", unit="run", leave=False, dynamic_ncols=True):
@@ -123,13 +128,22 @@ def comparison_of(options: RepresentOptions) -> CompareOptions:
             if key in known
         }
         held |= {"store": options.store or Path(told["store"]), "out": options.comparison}
-        held["runs"] = Path(told["runs"]) if told.get("runs") else None
+        held["runs"] = _runs(told, options.comparison)
         return CompareOptions(**held)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{options.comparison} holds no finished comparison (comparison.json); give a folder "
             "that mfl compare wrote."
         ) from error
+
+
+def _runs(told: dict[str, Any], folder: Path) -> Path | None:
+    """Where a comparison's runs lie, if not in its own folder: seen from there, as when it was
+    made, for both may have moved, or the paths have been told from another directory."""
+    if not told.get("runs"):
+        return None
+    beside = folder / os.path.relpath(told["runs"], told["out"])
+    return beside if beside.is_dir() else Path(told["runs"])
 
 
 def _untrained(encoder: str, primary: str, size: int, seed: int, store: Store) -> Sight:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from morefromless import objectives
 from morefromless.branches import check_encoder
-from morefromless.comparison.compare import pairs_there
+from morefromless.comparison.compare import check_tested, pairs_there
 from morefromless.comparison.execute import execute
 from morefromless.comparison.floors import FloorRow, Unbeaten, floors, unbeaten
 from morefromless.comparison.grid import GridRun, Method, grid, methods
@@ -146,6 +146,7 @@ def prepare(options: TransferOptions) -> Prepared:
         check_encoder(options.encoder, seen.shape(options.size))
     for objective in options.objectives:
         build(objective, objectives, Objective)
+    check_tested(stored, options.modalities)
     preset(options.views)
     incomplete = pairs_there(stored, options.modalities, options.batch)
     caveats = [*stored.caveats, *([incomplete] if incomplete else [])]

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,8 @@ def evaluate(
     run: Run, store: Store, probe: ProbeOptions, device: str = "cpu", *,
     task: str | None = None, progress: bool = False,
 ) -> list[Result]:  # fmt: skip
-    """Every branch of a finished run on its own modality; what was done before is read back.
+    """Every branch of a finished run on its own modality, where test patches have it; what was done
+    before is read back.
 
     Branches of a self-supervised run get the probe; a supervised run is scored by its own head,
     as in the paper, where the task (by default the run's) is its own, and probed on any other.
@@ -60,6 +62,8 @@ def evaluate(
         folder = run.path / "features"
         how = modality(seen)
         own_store = store.having([how.array])
+        if not len(own_store.indices("test")):
+            continue
         maker = _Maker(encoder, own_store, how, int(options["size"]), device,
                        f"features of {branch}" if progress else None)  # fmt: skip
         own_head = head if asked == own else None
@@ -146,9 +150,12 @@ def scored(
     scores_path = folder / f"scores-{name}.json"
     predictions_path = folder / f"predictions-{name}.npz"
     if scores_path.is_file() and predictions_path.is_file():
-        values = json.loads(scores_path.read_text())["scores"]
-        with np.load(predictions_path, allow_pickle=False) as file:
-            return Result(branch, seen, Scores.from_json(values), file["probabilities"])
+        try:
+            values = json.loads(scores_path.read_text())["scores"]
+            with np.load(predictions_path, allow_pickle=False) as file:
+                return Result(branch, seen, Scores.from_json(values), file["probabilities"])
+        except (ValueError, KeyError, TypeError, EOFError, BadZipFile):
+            pass  # damaged: made again from the weights
     train, test = store.indices("train"), store.indices("test")
     labels = torch.from_numpy(store.labels)
     if fitted is None:

@@ -65,9 +65,12 @@ def represent(encoder: Encoder, images: Iterable[Tensor], device: torch.device |
 
 
 def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
-    """Features from `path` where an earlier call left them, else made and left there."""
+    """Features from `path` where an earlier call left them whole, else made and left there."""
     if path.is_file():
-        return torch.from_numpy(np.load(path, allow_pickle=False))
+        try:
+            return torch.from_numpy(np.load(path, allow_pickle=False))
+        except (ValueError, EOFError):
+            pass  # damaged
     features = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.replacing(path) as temporary, temporary.open("wb") as file:

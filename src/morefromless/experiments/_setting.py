@@ -76,7 +76,7 @@ class Setting:
         """The setting that options describe. Raises `ConfigError` where they cannot work."""
         scale = SCALES[options.scale]
         said = {f.name: getattr(options, f.name) for f in fields(options) if f.name in RECIPE}
-        recipe = {**scale.recipe, **{k: v for k, v in said.items() if v not in (None, 0, False)}}
+        recipe = {**scale.recipe, **{k: v for k, v in said.items() if v is not None}}
         if options.protocol == "authors":
             recipe["views"] = "authors"
             recipe.setdefault("encoder", "keras-v1")
@@ -89,7 +89,8 @@ class Setting:
             )
         encoders = scale.encoders
         if options.encoders:
-            encoders = {name.partition(":")[0]: name for name in options.encoders}
+            papers = {typed: name for name, typed in SCALES["paper"].encoders.items()}
+            encoders = {papers.get(name, name): name for name in options.encoders}
         masks = None
         if store.meta.get("scheme"):
             raw = "raw," if options.protocol == "authors" else ""

@@ -15,8 +15,8 @@ SHARES = (1.0, 0.5, 0.2)
 
 
 class FewPairs(Experiment):
-    """Cost: for each share below 1 an asymmetric arm and TriDeNT, times seeds; symmetric arms do
-    not know of pairs.
+    """Cost: for each share an asymmetric arm and TriDeNT, times seeds; symmetric arms do not know
+    of pairs.
 
     Asymmetric arms train on the patches that have both views; TriDeNT on all, pairing the views
     that each has. Asymmetric runs have fewer steps the fewer pairs there are (as many epochs).

@@ -10,6 +10,7 @@ from morefromless.experiments import (
     number,
     rows_of,
 )
+from morefromless.runs import file_name
 
 PUBLISHED = {
     "ResNet50": (0.7743, 0.6926, 0.7656, 0.7890, 0.8846, 0.9370),
@@ -35,7 +36,7 @@ class TableS2(Experiment):
 
     def studies(self, setting: Setting) -> dict[str, Study]:
         return {
-            name: setting.compare(f"table-s2-{name}", primary=(setting.sparsest,),
+            name: setting.compare(f"table-s2-{file_name(name)}", primary=(setting.sparsest,),
                                   encoder=typed, dense_arms=True)
             for name, typed in setting.encoders.items()
         }  # fmt: skip

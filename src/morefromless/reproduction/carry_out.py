@@ -16,7 +16,7 @@ from morefromless.comparison.execute import execute
 from morefromless.comparison.represent import represent
 from morefromless.comparison.transfer import Transfer
 from morefromless.data import atomic
-from morefromless.errors import TrainingError
+from morefromless.errors import MoreFromLessError, TrainingError
 from morefromless.experiments import Look
 from morefromless.options import RepresentOptions
 from morefromless.report import represented, table
@@ -40,18 +40,28 @@ def carry_out(plan: Plan, console: Console) -> None:
             execute(plan.runs, plan.setting.recipe.get("jobs", 0))
     except TrainingError as error:
         failure = error
-    _conclude_all(plan, console)
+    untold = _conclude_all(plan, console)
     if failure:
         raise failure
+    if untold:
+        raise untold[0]
 
 
-def _conclude_all(plan: Plan, console: Console) -> None:
+def _conclude_all(plan: Plan, console: Console) -> list[MoreFromLessError]:
+    """Conclude what is done; an experiment that cannot be concluded does not keep the others from
+    it. Why those cannot is returned."""
+    untold = []
     for wanted in plan.wanted:
         if wanted.done:
-            conclude(wanted, plan)
+            try:
+                conclude(wanted, plan)
+            except MoreFromLessError as error:
+                console.print(f"{wanted.name} cannot be concluded: {error}")
+                untold.append(error)
         else:
             waiting = sum(not one.run.done for one in wanted.runs)
             console.print(f"{wanted.name} waits for {waiting} of {len(wanted.runs)} runs.")
+    return untold
 
 
 def submit(plan: Plan, console: Console) -> None:

@@ -103,6 +103,8 @@ class Plan:
                 "about": SCALES[self.setting.scale].about,
                 "protocol": self.setting.protocol,
                 "recipe": self._recipe,
+                "sides": list(self.setting.sides),
+                "seeds": self._seeds,
                 "store": {
                     "path": str(store.path), "hash": store.hash, "side": store.side,
                     "title": store.meta["datasheet"]["title"], "um_per_px": store.um_per_px,
@@ -128,6 +130,10 @@ class Plan:
         passing = INCIDENTAL | {"jobs", "seeds"}
         return {k: v for k, v in self.setting.recipe.items() if k not in passing}
 
+    @property
+    def _seeds(self) -> int:
+        return int(self.setting.recipe["seeds"])
+
     def _before(self) -> dict[str, list[str]]:
         """Experiments that the folder holds already."""
         if not self.path.is_file():
@@ -135,12 +141,20 @@ class Plan:
         try:
             told = json.loads(self.path.read_text())
             held = {"data": told["store"]["hash"], "protocol": told["protocol"], **told["recipe"]}
+            held["sides"] = told.get("sides", list(self.setting.sides))
+            fewer = self._seeds < told.get("seeds", 0)
             earlier: dict[str, list[str]] = told["experiments"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{self.path} is damaged; remove that file, and the runs are found again."
             ) from error
-        ours = {"data": self.setting.store.hash, "protocol": self.setting.protocol, **self._recipe}
+        if fewer:
+            raise ConfigError(
+                f"{self.options.out} holds a reproduction with {told['seeds']} seeds, whose "
+                f"tables {self._seeds} would overwrite; give another --out."
+            )
+        ours = {"data": self.setting.store.hash, "protocol": self.setting.protocol, **self._recipe,
+                "sides": list(self.setting.sides)}  # fmt: skip
         for name in dict.fromkeys((*held, *ours)):
             if held.get(name) != ours.get(name):
                 raise ConfigError(

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from morefromless.comparison.disk import needed_bytes
-from morefromless.comparison.estimate import Estimate, estimate
+from morefromless.comparison.estimate import Estimate, estimate, steps_of
 from morefromless.comparison.status import status
 from morefromless.errors import ConfigError
 from morefromless.experiments import SCALES
@@ -59,8 +59,10 @@ def show_status(out: Path, console: Console) -> None:
         states = [found[run].state for run in runs]
         table.add_row(name, *(str(sum(s == one for one in states) or "") for s in STATES))
     console.print(table)
-    for state in ("failed", "running", "begun"):
+    for state in ("failed", "running", "begun", "waiting"):
         for one in (one for one in found.values() if one.state == state):
+            if state == "waiting" and not one.said:
+                continue  # those without a job are counted above
             console.print(f"- {one.name} {state}" + (f": {one.said}" if one.said else ""))
 
 
@@ -85,10 +87,7 @@ def _all(planned: dict[str, list[str]]) -> list[str]:
 
 def warnings(plan: Plan) -> list[str]:
     """What a person should know before so much is trained."""
-    steps = min(
-        (len(plan.setting.store.indices("train")) // one.options.batch) * one.options.epochs
-        for one in plan.runs
-    )
+    steps = min(steps_of(one.options, plan.setting.store) for one in plan.runs)
     if steps >= FLAT:
         return []
     return [

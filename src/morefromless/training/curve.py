@@ -32,7 +32,8 @@ MEMORY = 2**28
 
 
 class Curve(pl.Callback):
-    """Accuracy of a ridge probe on each branch's own modality, every `every` steps.
+    """Accuracy of a ridge probe on each branch's own modality, where test patches have it, every
+    `every` steps.
 
     Written to `path` (step, branch, accuracy) after each point. Test patches are only measured,
     nothing is chosen by them.
@@ -48,6 +49,7 @@ class Curve(pl.Callback):
         self.rows = {
             name: tuple(_sample(own.indices(split)) for split in ("train", "test"))
             for name, own in having.items()
+            if len(own.indices("test"))
         }
         self.points: list[dict[str, Any]] = []
         self.kept: dict[tuple[Modality, int], list[Tensor]] = {}
@@ -78,8 +80,8 @@ class Curve(pl.Callback):
         if not trainer.is_global_zero:
             return
         labels = torch.from_numpy(self.store.labels)
-        for name, encoder in self.encoders.items():
-            rows = self.rows[name]
+        for name, rows in self.rows.items():
+            encoder = self.encoders[name]
             train, test = (
                 represent(encoder, self._images(name, split, pl_module.device), pl_module.device)
                 for split in (0, 1)

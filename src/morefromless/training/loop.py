@@ -106,9 +106,10 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
         gpu = options.device != "cpu" and torch.cuda.is_available()
         synchronise(learner.network, "cuda" if gpu else "cpu")
     logs = run.path / "logs"
-    progress = Progress(steps.total, label)
+    progress, clock = Progress(steps.total, label), _Clock()
     callbacks: list[Callback] = [
         progress,
+        clock,  # before what writes checkpoints
         ModelCheckpoint(
             dirpath=run.path,
             filename=run.checkpoint.stem,
@@ -147,7 +148,6 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
     steps.start = lambda: trainer.global_step
     steps.rank, steps.world = trainer.global_rank, trainer.world_size
     resume = run.resumable()
-    began = time.perf_counter()
     loader = learner.feed.loader(steps, options.workers, pin=trainer.num_devices > 0)
     try:
         with _full_disk_told(run.checkpoint):
@@ -161,12 +161,29 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
             learner.network.state_dict(),
             {
                 "steps": steps.total,
-                "seconds": round(time.perf_counter() - began, 1),
+                "seconds": round(clock.seconds, 1),
                 "resumed": resume is not None,
                 "device": str(trainer.strategy.root_device),
                 "threads": torch.get_num_threads(),
             },
         )
+
+
+class _Clock(Callback):
+    """Seconds of training, those before the checkpoint that a resumed run goes on from included."""
+
+    def __init__(self) -> None:
+        self.earlier, self.began = 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self.began
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.earlier = float(state_dict["seconds"])
 
 
 class _WholeCheckpoints(TorchCheckpointIO):

@@ -16,7 +16,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.features import extract, kept
 from morefromless.labelling import labelled
 from morefromless.objectives import Objective
-from morefromless.options import INCIDENTAL, PretrainOptions
+from morefromless.options import INCIDENTAL, PretrainOptions, SuperviseOptions
 from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
 from morefromless.specs import build
@@ -122,6 +122,14 @@ def trained_on(store: Store, there: There, options: PretrainOptions) -> npt.NDAr
     if options.missing == "pairs":
         return train
     return train[np.logical_and.reduce([has[train] for has in there.values()])]
+
+
+def trained_patches(options: PretrainOptions | SuperviseOptions, store: Store) -> int:
+    """How many patches a run trains on."""
+    if not isinstance(options, PretrainOptions):
+        return len(store.having([modality(options.primary).array]).indices("train"))
+    pair = Pair(options.modalities, options.views, options.size)
+    return len(trained_on(store, views_there(store, pair, options), options))
 
 
 def check(planned: Sequence[Plan], objective: Objective, options: PretrainOptions) -> None:

@@ -81,7 +81,7 @@ def command(options: Mapping[str, Any]) -> str:
     usual = {one.name: one.default for one in fields(ReproduceOptions)}
     words = ["mfl", "reproduce", *options.get("experiments", [])]
     for name, value in options.items():
-        if name in ("experiments", "plan") or value in (None, [], False):
+        if name in ("experiments", "plan") or value is None or value == []:
             continue
         if name in usual and str(value) == str(usual[name]):
             continue
