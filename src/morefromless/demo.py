@@ -109,7 +109,7 @@ def both_ways(options: DemoOptions, console: Console) -> Transfer:
     write_sheet(sheet)
     found = transfer(
         TransferOptions(
-            **RECIPE | {"epochs": 10},
+            **RECIPE | {"epochs": 7},
             store=folder / "store",
             out=folder,
             sharing=("independent",),
