@@ -225,3 +225,5 @@ def test_what_is_damaged_is_made_again_or_told(copy: Path, capsys: Captured) -> 
     assert "table1 cannot be concluded" in captured.out
     assert "weights.safetensors is damaged" in captured.err.splitlines()[-1]
     assert told(copy, "table2")["numbers"]  # one does not keep the other from it
+    assert run([*command(copy, "table1"), "--cluster", "local"]) != 0  # which submits nothing
+    assert "weights.safetensors is damaged" in capsys.readouterr().err.splitlines()[-1]

@@ -73,15 +73,16 @@ def floors(
     """
     folder = (options.runs.parent if options.runs else options.out) / "floors"
     made = []
+    stores = {seen: store.having([modality(seen).array]) for seen in modalities}
     asked = [
         (seen, name)
         for seen in modalities
+        if len(stores[seen].indices("test"))
         for name in (*FLOORS, None)
-        if len(store.having([modality(seen).array]).indices("test"))
-        and (name in ("majority", None) or not modality(seen).vector)  # which has no colours
+        if name in ("majority", None) or not modality(seen).vector  # which has no colours
     ]
     for seen, name in tqdm(asked, desc="floors", unit="floor", leave=False, dynamic_ncols=True):
-        own = store.having([modality(seen).array])
+        own = stores[seen]
         if name:
             predictions = _told(folder, name, seen, task, options, own)
         else:

@@ -32,7 +32,7 @@ Found = Mapping[str, Comparison | Transfer]
 def carry_out(plan: Plan, console: Console) -> None:
     """Train what is not done, then write what can be said; a failed run stops only its experiments.
 
-    Raises `TrainingError` at the end, where runs failed.
+    Raises `TrainingError` at the end, where runs failed, or why an experiment cannot be concluded.
     """
     failure: TrainingError | None = None
     try:
@@ -40,28 +40,24 @@ def carry_out(plan: Plan, console: Console) -> None:
             execute(plan.runs, plan.setting.recipe.get("jobs", 0))
     except TrainingError as error:
         failure = error
-    untold = _conclude_all(plan, console)
-    if failure:
-        raise failure
-    if untold:
-        raise untold[0]
+    _conclude_all(plan, console, failure)
 
 
-def _conclude_all(plan: Plan, console: Console) -> list[MoreFromLessError]:
+def _conclude_all(plan: Plan, console: Console, failure: MoreFromLessError | None = None) -> None:
     """Conclude what is done; an experiment that cannot be concluded does not keep the others from
-    it. Why those cannot is returned."""
-    untold = []
+    it. Raises `failure` at the end, else why the first of those cannot."""
     for wanted in plan.wanted:
         if wanted.done:
             try:
                 conclude(wanted, plan)
             except MoreFromLessError as error:
                 console.print(f"{wanted.name} cannot be concluded: {error}")
-                untold.append(error)
+                failure = failure or error
         else:
             waiting = sum(not one.run.done for one in wanted.runs)
             console.print(f"{wanted.name} waits for {waiting} of {len(wanted.runs)} runs.")
-    return untold
+    if failure:
+        raise failure
 
 
 def submit(plan: Plan, console: Console) -> None:

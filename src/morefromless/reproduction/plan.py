@@ -140,17 +140,17 @@ class Plan:
             return {}
         try:
             told = json.loads(self.path.read_text())
-            held = {"data": told["store"]["hash"], "protocol": told["protocol"], **told["recipe"]}
-            held["sides"] = told.get("sides", list(self.setting.sides))
-            fewer = self._seeds < told.get("seeds", 0)
+            held = {"data": told["store"]["hash"], "protocol": told["protocol"], **told["recipe"],
+                    "sides": told["sides"]}  # fmt: skip
+            seeds = int(told["seeds"])
             earlier: dict[str, list[str]] = told["experiments"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"{self.path} is damaged; remove that file, and the runs are found again."
             ) from error
-        if fewer:
+        if self._seeds < seeds:
             raise ConfigError(
-                f"{self.options.out} holds a reproduction with {told['seeds']} seeds, whose "
+                f"{self.options.out} holds a reproduction with {seeds} seeds, whose "
                 f"tables {self._seeds} would overwrite; give another --out."
             )
         ours = {"data": self.setting.store.hash, "protocol": self.setting.protocol, **self._recipe,

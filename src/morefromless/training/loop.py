@@ -109,7 +109,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
     progress, clock = Progress(steps.total, label), _Clock()
     callbacks: list[Callback] = [
         progress,
-        clock,  # before what writes checkpoints
+        clock,
         ModelCheckpoint(
             dirpath=run.path,
             filename=run.checkpoint.stem,

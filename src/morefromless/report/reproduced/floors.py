@@ -1,6 +1,6 @@
 """What an experiment's modalities yield without learning a representation."""
 
-from morefromless.report.reproduced.left import Finished
+from morefromless.report.reproduced.left import Finished, Floor, Unbeaten
 from morefromless.report.reproduced.wording import bounds, listed, per_cent, seen
 from morefromless.report.section import Section
 
@@ -10,19 +10,17 @@ def floors(found: Finished) -> Section | None:
     names = list(dict.fromkeys(one.name for one in found.floors))
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for one in found.floors:
-        where = seen(f"{one.task}: {one.modality}" if one.task else one.modality)
-        row = cells.setdefault((where, one.study), {})
+        row = cells.setdefault((_where(one), one.study), {})
         row[one.name] = f"{per_cent(one.accuracy.estimate)} {bounds(one.accuracy)}"
     if not cells:
         return None
     places = list(dict.fromkeys(where for where, _ in cells))
-    studies = dict.fromkeys(study for _, study in cells)
     lines: dict[tuple[str, ...], list[str]] = {}
     for (where, study), row in sorted(cells.items(), key=lambda cell: places.index(cell[0][0])):
         values = (row.get(name, "") for name in names)
         lines.setdefault((where, *values), []).append(found.called(study))
     rows = [
-        (where if len(alike) == len(studies) else f"{where}, {', '.join(alike)}", *values)
+        (where if len(alike) == _studies(found) else f"{where}, {', '.join(alike)}", *values)
         for (where, *values), alike in lines.items()
     ]
     return Section(
@@ -36,18 +34,25 @@ def floors(found: Finished) -> Section | None:
 
 def unbeaten(found: Finished) -> str:
     """Where, in a table, no arm is above the highest floor; empty where all have one that is."""
-    studies = dict.fromkeys(one.study for one in found.floors)
+    if not (found.unbeaten and found.numbers):
+        return ""
     held: dict[str, list[str]] = {}
     for one in found.unbeaten:
-        where = seen(f"{one.task}: {one.modality}" if one.task else one.modality)
-        held.setdefault(where, []).append(found.called(one.study))
-    if not (held and found.numbers):
-        return ""
+        held.setdefault(_where(one), []).append(found.called(one.study))
     told = [
-        where if len(alike) == len(studies) else f"{where} ({listed(alike)})"
+        where if len(alike) == _studies(found) else f"{where} ({listed(alike)})"
         for where, alike in held.items()
     ]
     return (
         f"{found.title.partition(':')[0]}: no arm is above the highest floor of {listed(told)}. "
         "So the worth of what was learnt is not shown there."
     )
+
+
+def _where(one: Floor | Unbeaten) -> str:
+    return seen(f"{one.task}: {one.modality}" if one.task else one.modality)
+
+
+def _studies(found: Finished) -> int:
+    """How many there are; what holds in all of them need not name any."""
+    return len({one.study for one in found.floors})

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from morefromless.comparison.floors import FloorRow
 from morefromless.evaluation.intervals import Interval
 from morefromless.experiments import Number
 from morefromless.report.section import Section
@@ -25,13 +26,9 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Floor:
-    """What a modality yields without learning a representation."""
+class Floor(FloorRow):
+    """What a modality yields without learning a representation, on a task and in a study."""
 
-    name: str
-    modality: str
-    accuracy: Interval
-    accuracies: tuple[float, ...]
     task: str = ""
     study: str = ""
 
