@@ -98,8 +98,9 @@ def reference(pair: dict[str, nn.Module], batches: list[Tensor]) -> np.ndarray:
     layers = convolutions(pair["a"])
     sums = np.zeros((3, len(layers), len(layers)))
     for batch in batches:
-        grams = {name: _grams(network.double(), layers, batch.double())
-                 for name, network in pair.items()}  # fmt: skip
+        grams = {
+            name: _grams(network.double(), layers, batch.double()) for name, network in pair.items()
+        }
         for i in range(len(layers)):
             for j in range(len(layers)):
                 k, l = grams["a"][i], grams["b"][j]  # noqa: E741
@@ -134,8 +135,11 @@ def _song(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
 def one(way: str, options: argparse.Namespace) -> None:
     """In a process of its own: seconds, MiB beyond what was there, and the values."""
     ways: dict[str, Callable[..., np.ndarray | None]] = {
-        "passes": passes, "morefromless": ours, "torch_cka": torch_cka, "reference": reference,
-    }  # fmt: skip
+        "passes": passes,
+        "morefromless": ours,
+        "torch_cka": torch_cka,
+        "reference": reference,
+    }
     pair = networks()
     batches = list(torch.split(Patches(options.patches, options.size).images, options.batch))
     first = [batches[0][:4]]
@@ -172,8 +176,10 @@ def main() -> None:
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         found[way] = json.loads(run.stdout.splitlines()[-1])
     exact, bare = np.array(found["reference"]["values"]), found["passes"]["seconds"]
-    print(f"{options.patches} patches of {options.size} px, batches of {options.batch}, "
-          f"{torch.get_num_threads()} threads, 53 x 53 layers")  # fmt: skip
+    print(
+        f"{options.patches} patches of {options.size} px, batches of {options.batch}, "
+        f"{torch.get_num_threads()} threads, 53 x 53 layers"
+    )
     print(f"{'':14}{'seconds':>9}{'beyond passes':>15}{'peak MiB':>10}{'largest error':>15}")
     for way in WAYS[:3]:
         one_way = found[way]

@@ -112,8 +112,10 @@ def main() -> None:
         "64 masks' views": lambda: preset.draw_labels(masks, generator),
         "  64 images' views": lambda: preset.draw(images, generator),
     }
-    print(f"{len(nuclei.types):,} nuclei on {SIDE} x {SIDE} px; milliseconds, medians of "
-          f"{options.repeats}")  # fmt: skip
+    print(
+        f"{len(nuclei.types):,} nuclei on {SIDE} x {SIDE} px; milliseconds, medians of "
+        f"{options.repeats}"
+    )
     for name, call in rows.items():
         print(f"{name:50} {1000 * seconds(call, options.repeats):9.1f}")
 

@@ -16,8 +16,13 @@ torch.set_num_threads(1)  # two test processes on two cores
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
 
 TINY: dict[str, Any] = {
-    "size": 32, "encoder": "test_resnet", "epochs": 2, "batch": 32, "lr": 1e-3, "device": "cpu",
-}  # fmt: skip
+    "size": 32,
+    "encoder": "test_resnet",
+    "epochs": 2,
+    "batch": 32,
+    "lr": 1e-3,
+    "device": "cpu",
+}
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +48,11 @@ def supervision(tissue: Store, tmp_path: Path) -> SuperviseOptions:
 def comparison(tissue: Store, tmp_path: Path) -> CompareOptions:
     """Every arm with two seeds."""
     return CompareOptions(
-        store=tissue.path, out=tmp_path / "compare", primary=("downsample:4",), seeds=2, jobs=1,
-        width=64, **TINY,
-    )  # fmt: skip
+        store=tissue.path,
+        out=tmp_path / "compare",
+        primary=("downsample:4",),
+        seeds=2,
+        jobs=1,
+        width=64,
+        **TINY,
+    )

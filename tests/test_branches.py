@@ -76,8 +76,9 @@ def test_a_name_can_be_lent_anothers_weights() -> None:
     assert branches["twin"] is branches["primary"]
     assert branches["privileged"] is not branches["primary"]
     assert {name.split(".")[1] for name, _ in branches.named_parameters()} == {
-        "primary", "privileged"
-    }  # fmt: skip
+        "primary",
+        "privileged",
+    }
     made = branches({name: torch.rand(4, 3, 32, 32) for name in names})
     assert tuple(made) == names
 
@@ -87,15 +88,19 @@ def test_each_branch_can_have_an_architecture_of_its_own() -> None:
     images = torch.rand(4, 3, 32, 32)
     made = branches({"primary": images, "privileged": images})
     assert {n: tuple(y.shape) for n, (y, _) in made.items()} == {
-        "primary": (4, 64), "privileged": (4, 96)
-    }  # fmt: skip
+        "primary": (4, 64),
+        "privileged": (4, 96),
+    }
     assert {tuple(z.shape) for _, z in made.values()} == {(4, 32)}
 
 
 def test_trident_lends_the_primary_its_architecture_too() -> None:
-    keys = {one.name: (one.key, one.encoder) for one in plans(
-        _options(arm="trident", encoder="test_vit", privileged_encoder="test_resnet")
-    )}  # fmt: skip
+    keys = {
+        one.name: (one.key, one.encoder)
+        for one in plans(
+            _options(arm="trident", encoder="test_vit", privileged_encoder="test_resnet")
+        )
+    }
     assert keys == {
         "primary": ("primary", "test_vit"),
         "twin": ("primary", "test_vit"),
@@ -137,17 +142,27 @@ def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"sharing": "shared", "privileged_encoder": "test_vit"},
-         "cannot share weights, as they have two architectures .test_resnet and test_vit."),
-        ({"sharing": "shared", "primary": "nuclei:one-hot,types=6"},
-         "see different numbers of channels .6 and 3."),
+        (
+            {"sharing": "shared", "privileged_encoder": "test_vit"},
+            "cannot share weights, as they have two architectures .test_resnet and test_vit.",
+        ),
+        (
+            {"sharing": "shared", "primary": "nuclei:one-hot,types=6"},
+            "see different numbers of channels .6 and 3.",
+        ),
         ({"sharing": "shared", "freeze": ("privileged",)}, "not both frozen or both trained"),
         ({"sharing": "shared", "bare": ("privileged",)}, "both have an expander, or both none"),
         ({"freeze": ("privileged",)}, "'privileged' would keep random weights for ever"),
-        ({"encoder": "test_resnet:pretrained=true", "freeze": ("primary", "privileged"),
-          "bare": ("primary", "privileged")}, "nothing is trained"),
+        (
+            {
+                "encoder": "test_resnet:pretrained=true",
+                "freeze": ("primary", "privileged"),
+                "bare": ("primary", "privileged"),
+            },
+            "nothing is trained",
+        ),
     ],
-)  # fmt: skip
+)
 def test_contradictions_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         plans(_options(**given))

@@ -17,8 +17,20 @@ from morefromless.options import PretrainOptions, SuperviseOptions
 from morefromless.runs import Run, plain
 from morefromless.training.supervised import supervise
 
-QUICK = ["--size", "32", "--encoder", "test_resnet", "--epochs", "1", "--batch", "32", "--width",
-         "64", "--device", "cpu"]  # fmt: skip
+QUICK = [
+    "--size",
+    "32",
+    "--encoder",
+    "test_resnet",
+    "--epochs",
+    "1",
+    "--batch",
+    "32",
+    "--width",
+    "64",
+    "--device",
+    "cpu",
+]
 
 
 def _fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -132,9 +144,19 @@ def _labels_differ(root: Path) -> Path:
         (_wrong_keys, "pictures"),
         (_labels_differ, "C"),
     ],
-    ids=["missing", "one class", "text", "truncated", "grey", "RGBA", "16-bit", "0 bytes",
-         "npz keys", "labels differ"],
-)  # fmt: skip
+    ids=[
+        "missing",
+        "one class",
+        "text",
+        "truncated",
+        "grey",
+        "RGBA",
+        "16-bit",
+        "0 bytes",
+        "npz keys",
+        "labels differ",
+    ],
+)
 def test_sources_that_cannot_be_used(
     make: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -277,8 +299,21 @@ def test_a_full_disk_while_training(
 
 def test_views_are_written_to_be_looked_at(tissue: Store, tmp_path: Path) -> None:
     out = tmp_path / "views.png"
-    arguments = ["views", str(tissue.path), "--out", str(out), "--size", "32", "--primary",
-                 "downsample:4", "downsample:8", "--draws", "2", "--patches", "4"]  # fmt: skip
+    arguments = [
+        "views",
+        str(tissue.path),
+        "--out",
+        str(out),
+        "--size",
+        "32",
+        "--primary",
+        "downsample:4",
+        "downsample:8",
+        "--draws",
+        "2",
+        "--patches",
+        "4",
+    ]
     assert cli.run(arguments) == 0
     with Image.open(out) as image:
         assert image.width > image.height > 300

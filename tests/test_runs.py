@@ -57,8 +57,11 @@ def test_the_states_of_a_run(options: PretrainOptions) -> None:
         finish(run)
     assert state(run) == "done"
     assert [path.name for path in sorted(run.path.iterdir())] == [
-        "config.yaml", "lock", "run.json", "weights.safetensors",
-    ]  # fmt: skip
+        "config.yaml",
+        "lock",
+        "run.json",
+        "weights.safetensors",
+    ]
 
 
 def test_another_process_cannot_train_it(options: PretrainOptions) -> None:
@@ -199,8 +202,12 @@ def test_a_damaged_record_is_told(options: PretrainOptions, content: str) -> Non
         begun(options)
 
 
-ANSWERS = ("scores-primary-linear.json", "predictions-primary-linear.npz",
-           "probe-primary-linear.safetensors", "features/primary-train.npy")  # fmt: skip
+ANSWERS = (
+    "scores-primary-linear.json",
+    "predictions-primary-linear.npz",
+    "probe-primary-linear.safetensors",
+    "features/primary-train.npy",
+)
 
 
 def answered(run: Run) -> list[Path]:

@@ -152,8 +152,10 @@ def draw(found: Found, path: Path) -> None:
         colour = "#0072B2" if one["a"]["kind"] == "asymmetric" else "#D55E00"
         axes.plot([low, high], [place, place], color=colour, linewidth=2)
         axes.plot(middle, place, "o", color=colour, markersize=5)
-    titles = [f"{store}: {one['title'].replace(' | ', ', ')}; {one['a']['kind']}, "
-              f"{one['a']['sharing']}" for store, one in reversed(rows)]  # fmt: skip
+    titles = [
+        f"{store}: {one['title'].replace(' | ', ', ')}; {one['a']['kind']}, {one['a']['sharing']}"
+        for store, one in reversed(rows)
+    ]
     axes.set_yticks(range(len(rows)), titles, fontsize=7)
     axes.axvline(0, color="grey", linewidth=1, linestyle=":")
     axes.set_xlabel("points of accuracy over the symmetric arm with the same weights (95 %)")

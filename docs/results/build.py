@@ -116,13 +116,19 @@ def _write_representations(name: str, folder: Path) -> None:
         shown = [f"![{text}]({name}/{data}/{file})" for file, text in REPRESENTED.items()]
         own, lines = _alike(found)
         said.append(f"on {data} {own}")
-        sections += [f"## {data.capitalize()}", f"```sh\n{_represent_command(found)}\n```",
-                     "\n".join(lines), *shown, tables]
+        sections += [
+            f"## {data.capitalize()}",
+            f"```sh\n{_represent_command(found)}\n```",
+            "\n".join(lines),
+            *shown,
+            tables,
+        ]
         runs += [one for each in found["runs"].values() for one in each]
         seconds += found["training_seconds"]
     lead = f"**Encoders most alike to others of their own way of training: {'; '.join(said)}.**"
-    _fill(name, {"runs": runs, "training_seconds": seconds}, lead=lead,
-          sections="\n\n".join(sections))
+    _fill(
+        name, {"runs": runs, "training_seconds": seconds}, lead=lead, sections="\n\n".join(sections)
+    )
 
 
 REPRESENTED = {
@@ -150,18 +156,23 @@ def _alike(found: Found) -> tuple[str, list[str]]:
     for one in found["alike"]:
         pair = tuple(sorted(arm.partition(",")[0] for arm in (one["a"], one["b"])))
         values.setdefault(pair, []).append((one["mean"][-1][-1], one["combinations"]))
-    mean = {pair: sum(v * n for v, n in some) / sum(n for _, n in some)
-            for pair, some in values.items()}  # fmt: skip
+    mean = {
+        pair: sum(v * n for v, n in some) / sum(n for _, n in some) for pair, some in values.items()
+    }
     kinds = list(dict.fromkeys(kind for pair in mean for kind in pair))
-    lines = ["| trained | with its own kind | nearest other kind | farthest |",
-             "|---|---:|---:|---:|"]  # fmt: skip
+    lines = [
+        "| trained | with its own kind | nearest other kind | farthest |",
+        "|---|---:|---:|---:|",
+    ]
     holds = 0
     for kind in kinds:
         others = {other: mean[tuple(sorted((kind, other)))] for other in kinds if other != kind}
         near, far = max(others, key=others.__getitem__), min(others, key=others.__getitem__)
         holds += mean[kind, kind] > others[near]
-        lines.append(f"| {kind} | {mean[kind, kind]:.2f} | {others[near]:.2f} ({near}) "
-                     f"| {others[far]:.2f} ({far}) |")  # fmt: skip
+        lines.append(
+            f"| {kind} | {mean[kind, kind]:.2f} | {others[near]:.2f} ({near}) "
+            f"| {others[far]:.2f} ({far}) |"
+        )
     return f"{holds} of {len(kinds)} ways", lines
 
 

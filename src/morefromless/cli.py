@@ -196,10 +196,13 @@ def _from_file(arguments: list[str], named: str) -> Any:
     if unknown:
         raise ConfigError(f"{path} has no option '{unknown[0]}' of mfl {named}; remove it.")
     made = {
-        key: Path(value) if key in PATHS and value is not None
-        else tuple(value) if isinstance(value, list) else value
+        key: Path(value)
+        if key in PATHS and value is not None
+        else tuple(value)
+        if isinstance(value, list)
+        else value
         for key, value in values.items()
-    }  # fmt: skip
+    }
     try:
         return kind(**made)
     except TypeError as error:

@@ -104,8 +104,14 @@ def both_ways(options: DemoOptions, console: Console) -> Transfer:
     """Table 2's protocol on synthetic tissue: two modalities, two tasks, every encoder."""
     folder = options.out / "both-ways"
     ingest(open_source(TYPED), folder / "store")
-    sheet = ViewsOptions(store=folder / "store", out=folder / "views.png", primary=("nuclei",),
-                         privileged="full", size=RECIPE["size"], patches=9)  # fmt: skip
+    sheet = ViewsOptions(
+        store=folder / "store",
+        out=folder / "views.png",
+        primary=("nuclei",),
+        privileged="full",
+        size=RECIPE["size"],
+        patches=9,
+    )
     write_sheet(sheet)
     found = transfer(
         TransferOptions(

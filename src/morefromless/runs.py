@@ -263,8 +263,10 @@ class Run:
         answers = [path for kind in kinds for path in self.path.glob(kind)]
         record = self.record
         if answers or ("seconds" in record and not self.checkpoint.is_file()):
-            _tell(f"{self.path} has lost its weights; what was made of them is removed, and the "
-                  "run starts anew.")  # fmt: skip
+            _tell(
+                f"{self.path} has lost its weights; what was made of them is removed, and the "
+                "run starts anew."
+            )
             shutil.rmtree(self.path / "features", ignore_errors=True)
             for path in answers:
                 path.unlink(missing_ok=True)

@@ -141,8 +141,10 @@ def test_estimates_from_batches_of_different_sizes_agree() -> None:
 
 def _networks() -> dict[str, nn.Module]:
     torch.manual_seed(0)
-    return {"a": timm.create_model("test_resnet", num_classes=0),
-            "b": timm.create_model("test_vit", num_classes=0, dynamic_img_size=True)}  # fmt: skip
+    return {
+        "a": timm.create_model("test_resnet", num_classes=0),
+        "b": timm.create_model("test_vit", num_classes=0, dynamic_img_size=True),
+    }
 
 
 def test_networks_of_different_depth_and_kind() -> None:

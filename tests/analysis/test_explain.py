@@ -44,11 +44,12 @@ def runs(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     made = {
         name: pretrain(PretrainOptions(**{**common, "out": folder / name, "width": 32, **given}))
         for name, given in {
-            "asymmetric": {}, "symmetric": {"arm": "symmetric"},
+            "asymmetric": {},
+            "symmetric": {"arm": "symmetric"},
             "larger": {"size": 48, "arm": "symmetric", "epochs": 1},
             "vit": {"encoder": "test_vit", "arm": "symmetric", "epochs": 1},
         }.items()
-    }  # fmt: skip
+    }
     made["supervised"] = supervise(SuperviseOptions(**common, out=folder / "supervised"))
     return {name: one.path for name, one in made.items()}
 
@@ -117,8 +118,7 @@ def test_everything_is_written(options: Callable[..., ExplainOptions]) -> None:
     found = explain(chosen)
     written = write_explained(found)
     names = {path.name for path in written}
-    for stem in ("confusion", "cka", "cka-diagonal", "features", "gradcam-first",
-                 "gradcam-stages"):  # fmt: skip
+    for stem in ("confusion", "cka", "cka-diagonal", "features", "gradcam-first", "gradcam-stages"):
         assert {f"{stem}.{kind}" for kind in ("csv", "svg", "pdf", "png")} <= names
     assert written[-1] == chosen.out / "index.html"
     assert all(path.stat().st_size > 100 for path in written)
@@ -132,8 +132,9 @@ def test_everything_is_written(options: Callable[..., ExplainOptions]) -> None:
 
 def test_the_cams_of_a_page_are_gradcams(runs: dict[str, Path], tissue: Store) -> None:
     """Brightest where the map is highest, at the picture's own size."""
-    one = judged(Run.open(runs["asymmetric"]), "primary", tissue, ProbeOptions(**PROBE), "tissue",
-                 "cpu")  # fmt: skip
+    one = judged(
+        Run.open(runs["asymmetric"]), "primary", tissue, ProbeOptions(**PROBE), "tissue", "cpu"
+    )
     rows = tissue.indices("test")[:6]
     layer = "network.layer1.0.conv1"
     made = cams(one, rows, [layer], 32, "cpu")[layer]
@@ -169,9 +170,10 @@ def test_runs_on_other_patches_are_refused(
 ) -> None:
     ingest(Synthetic(patches=90, patients=6, size=32, seed=1), tmp_path / "other", progress=False)
     other = pretrain(
-        PretrainOptions(store=tmp_path / "other", out=tmp_path / "run", width=16,
-                        **{**TINY, "epochs": 1})
-    )  # fmt: skip
+        PretrainOptions(
+            store=tmp_path / "other", out=tmp_path / "run", width=16, **{**TINY, "epochs": 1}
+        )
+    )
     with pytest.raises(DataError, match="no test patches in common"):
         explain(replace(options(), run_b=other.path))
 
@@ -207,8 +209,18 @@ def test_a_class_without_test_patches_and_fewer_patches_than_a_batch(
 
 def test_the_command(runs: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "page"
-    words = ["explain", str(runs["asymmetric"]), str(runs["symmetric"]), "--out", str(out),
-             "--probe-epochs", "5", "--standardise", "--thumbnail", "32"]  # fmt: skip
+    words = [
+        "explain",
+        str(runs["asymmetric"]),
+        str(runs["symmetric"]),
+        "--out",
+        str(out),
+        "--probe-epochs",
+        "5",
+        "--standardise",
+        "--thumbnail",
+        "32",
+    ]
     assert run(words) == 0
     assert "They disagree on" in capsys.readouterr().out
     assert (out / "index.html").is_file()

@@ -32,21 +32,25 @@ def network(case: Case, dtype: torch.dtype) -> nn.Module:
         made: nn.Module
         kind = layer["op"]
         if kind == "conv2d":
-            made = nn.Conv2d(channels, layer["out"], layer["kernel"], layer["stride"],
-                             layer["padding"])  # fmt: skip
+            made = nn.Conv2d(
+                channels, layer["out"], layer["kernel"], layer["stride"], layer["padding"]
+            )
             channels = layer["out"]
         elif kind == "batchnorm2d_eval":
             made = nn.BatchNorm2d(channels, eps=layer["eps"])
         elif kind == "maxpool2d":
             made = nn.MaxPool2d(layer["kernel"], layer["stride"])
         else:
-            simple: dict[str, Any] = {"relu": lambda: nn.ReLU(inplace=True),
-                                      "global_avg_pool": Squeeze}  # fmt: skip
+            simple: dict[str, Any] = {
+                "relu": lambda: nn.ReLU(inplace=True),
+                "global_avg_pool": Squeeze,
+            }
             made = nn.Linear(channels, layer["out"]) if kind == "linear" else simple[kind]()
         parts[layer["name"]] = made
     whole = nn.Sequential(parts).to(dtype).eval()
-    weights = {k: torch.from_numpy(np.asarray(v)).to(dtype) for k, v in case.inputs.items()
-               if "." in k}  # fmt: skip
+    weights = {
+        k: torch.from_numpy(np.asarray(v)).to(dtype) for k, v in case.inputs.items() if "." in k
+    }
     missing = whole.load_state_dict(weights, strict=False)
     assert not missing.unexpected_keys
     assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)

@@ -18,10 +18,11 @@ def test_neighbours_agree_with_a_naive_loop() -> None:
     assert found.shape == (30, 5)
     for i in range(30):
         cosines = [
-            -np.inf if j == i else float(x[i] @ x[j]) / (
-                (np.linalg.norm(x[i]) or 1) * (np.linalg.norm(x[j]) or 1))
+            -np.inf
+            if j == i
+            else float(x[i] @ x[j]) / ((np.linalg.norm(x[i]) or 1) * (np.linalg.norm(x[j]) or 1))
             for j in range(30)
-        ]  # fmt: skip
+        ]
         assert i not in found[i]
         np.testing.assert_allclose(
             np.array(cosines)[found[i]], np.sort(cosines)[::-1][:5], atol=1e-6

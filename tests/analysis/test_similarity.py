@@ -37,8 +37,9 @@ def _direct(a: nn.Sequential, b: nn.Sequential) -> np.ndarray:
 
 
 def test_every_combination_of_runs_counts_once() -> None:
-    found = {(one.a, one.b): one for one in similarities(ARMS, dict.fromkeys(ARMS, LAYERS),
-                                                         _seen(ARMS))}  # fmt: skip
+    found = {
+        (one.a, one.b): one for one in similarities(ARMS, dict.fromkeys(ARMS, LAYERS), _seen(ARMS))
+    }
     assert set(found) == {("plain", "plain"), ("plain", "wide"), ("wide", "wide")}
     across = [_direct(a, b) for a, b in product(ARMS["plain"], ARMS["wide"])]
     np.testing.assert_allclose(found["plain", "wide"].mean, np.mean(across, axis=0))
@@ -62,8 +63,9 @@ def test_an_arm_of_one_run_is_not_held_against_itself() -> None:
 def test_a_layer_that_says_the_same_of_every_patch_is_left_out_and_named() -> None:
     """Its CKA is undefined; in one run of an arm, it is so for the arm."""
     arms = {"plain": ARMS["plain"][:2], "dead": [_network(3), _network(4, dead=True)]}
-    found = {(one.a, one.b): one for one in similarities(arms, dict.fromkeys(arms, LAYERS),
-                                                         _seen(arms))}  # fmt: skip
+    found = {
+        (one.a, one.b): one for one in similarities(arms, dict.fromkeys(arms, LAYERS), _seen(arms))
+    }
     one = found["plain", "dead"]
     assert one.rows == ("0", "2")
     assert one.columns == ("0",)

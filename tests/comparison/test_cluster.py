@@ -151,9 +151,17 @@ def test_what_slurm_is_asked_for(two: list[Planned], tmp_path: Path, slurm: Path
     jobs = submit(two, tmp_path, asked)
     assert [job.job_id for job in jobs] == ["1", "2"]
     script = (slurm / "0.sh").read_text()
-    for line in ("partition=gpu", "account=lab", "time=90", "cpus-per-task=6", "mem=48GB",
-                 "gpus-per-node=1", "requeue", "signal=USR2@120",
-                 "job-name=preempted"):  # fmt: skip
+    for line in (
+        "partition=gpu",
+        "account=lab",
+        "time=90",
+        "cpus-per-task=6",
+        "mem=48GB",
+        "gpus-per-node=1",
+        "requeue",
+        "signal=USR2@120",
+        "job-name=preempted",
+    ):
         assert f"#SBATCH --{line}\n" in script
     assert f"{tmp_path}/jobs" in script
     plain = tmp_path / "plain"

@@ -62,9 +62,11 @@ def test_from_end_to_end(comparison: CompareOptions, capsys: pytest.CaptureFixtu
     out = options.out
     written = [*report(made).write(out, "comparison"), *write_figures(made, out)]
     assert {p.name for p in written} == {
-        "comparison.md", "comparison.csv", "comparison.json",
+        "comparison.md",
+        "comparison.csv",
+        "comparison.json",
         *(f"{stem}.{kind}" for stem in ("density", "curves") for kind in ("svg", "pdf", "png")),
-    }  # fmt: skip
+    }
     assert all(path.stat().st_size > 500 for path in written)
 
     # Every branch on its own modality: five arms of the primary, two of the privileged.
@@ -79,8 +81,11 @@ def test_from_end_to_end(comparison: CompareOptions, capsys: pytest.CaptureFixtu
     assert len(made.contrasts) == 5
     assert [c.holm_p for c in made.contrasts] == holm([c.sign_flip.p for c in made.contrasts])
     assert {floor.name for floor in made.floors} == {
-        "majority", "mean-rgb", "colour-histogram", "random encoder",
-    }  # fmt: skip
+        "majority",
+        "mean-rgb",
+        "colour-histogram",
+        "random encoder",
+    }
 
     # What stands in the table is what stands on the disk.
     arm = made.planned[0]
@@ -114,8 +119,11 @@ def test_trident_is_an_arm_of_three_branches(comparison: CompareOptions) -> None
     options = replace(comparison, seeds=1, sharing=("independent",), trident=True, epochs=1)
     planned = plan(options, "hash")
     assert [one.arm.title for one in planned] == [
-        "asymmetric, independent", "symmetric, independent", "trident, independent", "supervised"
-    ]  # fmt: skip
+        "asymmetric, independent",
+        "symmetric, independent",
+        "trident, independent",
+        "supervised",
+    ]
     made = compare(options)
     trident = [row for row in made.rows if row.arm.kind == "trident"]
     assert [row.branch for row in trident] == ["primary", "privileged"]  # no twin of its own

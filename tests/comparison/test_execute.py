@@ -152,8 +152,14 @@ def alive(process: int) -> bool:
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.usefixtures("forked")
 def test_whatever_ends_one_run_does_not_end_the_others(planned: Making, jobs: int) -> None:
-    plan = [planned("a", "defect"), planned("b", "full"), planned("c", "memory"),
-            planned("d", width=48), planned("e", encoder="no_such_net"), planned("f")]  # fmt: skip
+    plan = [
+        planned("a", "defect"),
+        planned("b", "full"),
+        planned("c", "memory"),
+        planned("d", width=48),
+        planned("e", encoder="no_such_net"),
+        planned("f"),
+    ]
     with pytest.raises(TrainingError, match=r"^4 of 6 runs failed \(.* and 1 more\)") as caught:
         execute(plan, jobs)
     assert "the first because: " in str(caught.value)
@@ -170,8 +176,13 @@ def test_whatever_ends_one_run_does_not_end_the_others(planned: Making, jobs: in
 
 @pytest.mark.usefixtures("forked")
 def test_a_process_that_dies_takes_its_run_alone(planned: Making) -> None:
-    plan = [planned("a", "killed"), planned("b"), planned("c", "crashed"), planned("d", "killed"),
-            planned("e")]  # fmt: skip
+    plan = [
+        planned("a", "killed"),
+        planned("b"),
+        planned("c", "crashed"),
+        planned("d", "killed"),
+        planned("e"),
+    ]
     with pytest.raises(TrainingError, match=r"^3 of 5 runs failed"):
         execute(plan, 2)
     assert states(plan) == ["failed", "done", "failed", "failed", "done"]
@@ -269,9 +280,11 @@ def test_two_plans_of_one_folder_share_the_work(
 
 
 def test_a_run_that_another_process_trains_is_waited_for(
-    planned: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    planned: Making,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     file = tmp_path / "told"
     go = file.with_suffix(".go")
     theirs, ours = planned("a", "waits", file), planned("b")
@@ -363,9 +376,12 @@ def test_workers_die_with_who_started_them(planned: Making, tmp_path: Path) -> N
 
 
 def test_what_will_be_written_is_known_before(
-    pretraining: PretrainOptions, supervision: SuperviseOptions, tissue: Store, tmp_path: Path,
+    pretraining: PretrainOptions,
+    supervision: SuperviseOptions,
+    tissue: Store,
+    tmp_path: Path,
     planned: Making,
-) -> None:  # fmt: skip
+) -> None:
     one = Planned(replace(pretraining, epochs=1, out=tmp_path / "pretrained"))
     other = Planned(replace(supervision, epochs=1, out=tmp_path / "supervised"))
     plan = [one, other]

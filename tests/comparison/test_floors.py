@@ -25,8 +25,12 @@ def test_floors_are_told_the_labels_that_probes_are_told(
     images, labels = np.asarray(tissue.array("he")), tissue.labels
 
     def reached(told: Ints) -> float:
-        predicted = forest(mean_rgb(images, told), labels[told], mean_rgb(images, test),
-                           classes=len(tissue.classes)).argmax(1)  # fmt: skip
+        predicted = forest(
+            mean_rgb(images, told),
+            labels[told],
+            mean_rgb(images, test),
+            classes=len(tissue.classes),
+        ).argmax(1)
         return float((predicted == labels[test]).mean())
 
     told = [train[shown(labels[train], 0.25, seed)] for seed in range(2)]
@@ -47,11 +51,17 @@ def test_where_no_arm_is_above_a_floor_it_is_said() -> None:
         return FloorRow(name, seen, at(value), (value,))
 
     under = [
-        row("majority", "full", 0.2), row("mean-rgb", "full", 0.7),
-        row("majority", "downsample:7", 0.2), row("mean-rgb", "downsample:7", 0.9),
-    ]  # fmt: skip
-    reached = [("full", "one", at(0.71)), ("full", "other", at(0.5)),
-               ("downsample:7", "one", at(0.6)), ("downsample:7", "other", at(0.9))]  # fmt: skip
+        row("majority", "full", 0.2),
+        row("mean-rgb", "full", 0.7),
+        row("majority", "downsample:7", 0.2),
+        row("mean-rgb", "downsample:7", 0.9),
+    ]
+    reached = [
+        ("full", "one", at(0.71)),
+        ("full", "other", at(0.5)),
+        ("downsample:7", "one", at(0.6)),
+        ("downsample:7", "other", at(0.9)),
+    ]
     (found,) = unbeaten(under, reached, "cell")
     assert found == Unbeaten("downsample:7", "mean-rgb", 0.9, "other", 0.9, "cell")
     assert found.sentence.startswith(

@@ -65,9 +65,17 @@ def partial(out: Path) -> list[Path]:
 @pytest.mark.timeout(600)
 def test_killed_twenty_times_it_ends_with_the_same_table(tissue: Store, tmp_path: Path) -> None:
     options = CompareOptions(
-        store=tissue.path, out=tmp_path / "whole", primary=("downsample:4",), seeds=1, jobs=1,
-        width=32, sharing=("shared",), probe_every=3, checkpoint_every=2, **TINY,
-    )  # fmt: skip
+        store=tissue.path,
+        out=tmp_path / "whole",
+        primary=("downsample:4",),
+        seeds=1,
+        jobs=1,
+        width=32,
+        sharing=("shared",),
+        probe_every=3,
+        checkpoint_every=2,
+        **TINY,
+    )
     started(int).join()  # by now everything is imported
     began = time.monotonic()
     process = started(carry_out, options)

@@ -31,9 +31,15 @@ def compared(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three arms with two seeds, one epoch each."""
     out = tmp_path_factory.mktemp("compare")
     options = CompareOptions(
-        store=tissue.path, out=out, primary=("downsample:8",), seeds=2, jobs=1, width=32,
-        sharing=("independent",), **{**TINY, "epochs": 1},
-    )  # fmt: skip
+        store=tissue.path,
+        out=out,
+        primary=("downsample:8",),
+        seeds=2,
+        jobs=1,
+        width=32,
+        sharing=("independent",),
+        **{**TINY, "epochs": 1},
+    )
     table(compare(options)).write(out, "comparison")
     return out
 
@@ -48,9 +54,8 @@ def test_every_arm_and_untrained_encoders_with_it(options: RepresentOptions, tis
     arms = ["asymmetric, independent", "symmetric, independent", "supervised", "random"]
     assert list(found.arms) == arms[:3]
     assert {(one.a, one.b): len(one.each) for one in found.alike} == {
-        (a, b): 2 if a == b else 4
-        for place, a in enumerate(arms) for b in arms[place:]
-    }  # fmt: skip
+        (a, b): 2 if a == b else 4 for place, a in enumerate(arms) for b in arms[place:]
+    }
     by_arms = {(one.a, one.b): one for one in found.alike}
     own = by_arms["random", "random"]
     assert np.isfinite(own.mean).all()
@@ -66,10 +71,16 @@ def test_everything_is_written(options: RepresentOptions) -> None:
     written = [*made.write(found.out, "representations"), *write_figures(found)]
     assert {path.name for path in written} >= {
         f"{stem}.{kind}"
-        for stem in ("cka", "cka-diagonal", "confusion", "gradcam-first", "gradcam-stages",
-                     "features")
+        for stem in (
+            "cka",
+            "cka-diagonal",
+            "confusion",
+            "gradcam-first",
+            "gradcam-stages",
+            "features",
+        )
         for kind in ("svg", "pdf", "png", "csv")
-    }  # fmt: skip
+    }
     made.show(Console(quiet=True))
     told = json.loads((found.out / "representations.json").read_text())
     assert told["alike"][0]["combinations"] == 2

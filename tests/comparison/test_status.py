@@ -36,8 +36,11 @@ def test_every_run_is_in_one_state_and_says_what_is_to_be_said(comparison: Compa
     assert [row.state for row in rows] == ["done", "running", "failed", "begun", "waiting"]
     assert rows[1].said.startswith(f"process {os.getpid()} on {socket.gethostname()} since ")
     assert [row.said for row in rows if row.state != "running"] == [
-        "", "The loss is not finite; lower the learning rate.", "", "job 123",
-    ]  # fmt: skip
+        "",
+        "The loss is not finite; lower the learning rate.",
+        "",
+        "job 123",
+    ]
     assert counts(rows) == dict.fromkeys(("done", "running", "failed", "begun", "waiting"), 1)
     assert begun.state == "begun"
 

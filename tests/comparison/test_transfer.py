@@ -20,18 +20,25 @@ from tests.conftest import TINY
 @pytest.fixture
 def options(tissue: Store, tmp_path: Path) -> TransferOptions:
     return TransferOptions(
-        store=tissue.path, out=tmp_path / "transfer", seeds=2, jobs=1, width=32,
+        store=tissue.path,
+        out=tmp_path / "transfer",
+        seeds=2,
+        jobs=1,
+        width=32,
         **(TINY | {"epochs": 1}),
-    )  # fmt: skip
+    )
 
 
 def test_the_grid_is_the_papers(options: TransferOptions) -> None:
     titles = [method.title for method in methods(replace(options, sharing=("shared",)))]
     assert titles == [
-        "vicreg asymmetric, shared", "vicreg symmetric, shared",
-        "simclr asymmetric, shared", "simclr symmetric, shared",
-        "supervised on tissue", "supervised on cell",
-    ]  # fmt: skip
+        "vicreg asymmetric, shared",
+        "vicreg symmetric, shared",
+        "simclr asymmetric, shared",
+        "simclr symmetric, shared",
+        "supervised on tissue",
+        "supervised on cell",
+    ]
     runs = grid(options, "hash")
     # A seed has 2 objectives x 2 sharings x (1 asymmetric + 2 symmetric), and 2 x 2 supervised.
     assert len(runs) == 2 * (2 * 2 * 3 + 4)
@@ -55,8 +62,9 @@ def test_from_end_to_end(options: TransferOptions) -> None:
     assert len(keys) == len(set(keys)) == 2 * 2 * (2 + 2)
     own = [cell for cell in found.cells if cell.head]
     assert {(cell.method.learnt, cell.task) for cell in own} == {
-        ("tissue", "tissue"), ("cell", "cell")
-    }  # fmt: skip
+        ("tissue", "tissue"),
+        ("cell", "cell"),
+    }
     for cell in found.cells:
         assert len(cell.accuracies) == 2
         assert cell.accuracy.low <= sum(cell.accuracies) / 2 <= cell.accuracy.high
@@ -65,9 +73,7 @@ def test_from_end_to_end(options: TransferOptions) -> None:
     assert set(found.floors) == {"tissue", "cell"}
 
     papers = report(found).sections[0]
-    assert papers.header == (
-        "task: modality", "vicreg asym.", "superv. tissue", "superv. cell"
-    )  # fmt: skip
+    assert papers.header == ("task: modality", "vicreg asym.", "superv. tissue", "superv. cell")
     rows = [row[0] for row in papers.rows]
     assert rows == ["tissue: nuclei", "tissue: full", "cell: nuclei", "cell: full"]
     markdown, csv, everything = report(found).write(options.out, "transfer")

@@ -77,8 +77,9 @@ def test_a_feature_is_what_qupath_reads() -> None:
 
 
 def test_pieces_that_another_patch_counts_are_marked() -> None:
-    nuclei = Nuclei(np.array([[1, 2]], np.int32), np.array([1, 2], np.uint8),
-                    np.array([True, False]))  # fmt: skip
+    nuclei = Nuclei(
+        np.array([[1, 2]], np.int32), np.array([1, 2], np.uint8), np.array([True, False])
+    )
     first, second = feature_collection(nuclei, PANNUKE)["features"]
     assert "counted" not in first["properties"]
     assert second["properties"]["counted"] is False

@@ -51,9 +51,16 @@ def tiff(depth: int) -> bytes:
     """A 2 x 2 RGB tif with `depth` bits per channel, by hand."""
     bits, pixels = 200, 210
     tags = [
-        (256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2),
-        (273, 4, 1, pixels), (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 12 * depth // 8),
-    ]  # fmt: skip
+        (256, 3, 1, 2),
+        (257, 3, 1, 2),
+        (258, 3, 3, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, pixels),
+        (277, 3, 1, 3),
+        (278, 3, 1, 2),
+        (279, 4, 1, 12 * depth // 8),
+    ]
     data = b"II*\0" + struct.pack("<IH", 8, len(tags))
     data += b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
     data = data.ljust(bits, b"\0") + struct.pack("<HHH", depth, depth, depth)

@@ -51,7 +51,7 @@ def test_big_endian_files_are_read() -> None:
         b"\0\0\0\5\0\0\0\10" + b"\0\0\0\1\0\0\0\2"
         b"\0\1\0\1a\0\0\0"
         b"\0\4\0\4\1\0\0\2"
-    )  # fmt: skip
+    )
     held = header + b"\0\0\0\16" + len(matrix).to_bytes(4, "big") + matrix
     assert variables(held, {"a"})["a"].tolist() == [[256, 2]]
     np.testing.assert_array_equal(loadmat(io.BytesIO(held))["a"], [[256, 2]])

@@ -10,8 +10,9 @@ from morefromless.data.nuclei import MOST, Nuclei, census, counted_at_home
 from morefromless.data.schemes import CONSEP, PANNUKE
 from morefromless.errors import UnreadablePatch
 
-MAPS = hnp.arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)),
-                  elements=st.integers(0, 9))  # fmt: skip
+MAPS = hnp.arrays(
+    np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 9)
+)
 
 
 def typed(instances: np.ndarray, scheme=PANNUKE) -> Nuclei:
@@ -94,7 +95,5 @@ def test_the_census_counts_what_is_seen() -> None:
     marked = counted_at_home(typed(tile).encode(), 2)
     table = census(np.stack([marked[:, :2], np.zeros((2, 2, 3), np.uint8), marked[:, 2:]]))
     assert table.columns.tolist() == ["patch", "type", "area", "counted"]
-    assert table.to_numpy().tolist() == [
-        [0, 1, 2, True], [0, 2, 1, True], [2, 1, 1, False]
-    ]  # fmt: skip
+    assert table.to_numpy().tolist() == [[0, 1, 2, True], [0, 2, 1, True], [2, 1, 1, False]]
     assert len(census(np.empty((0, 2, 2, 3), np.uint8))) == 0

@@ -185,7 +185,7 @@ GOOD = rings(square(0, 0, 2))
         (rings([(-1.5, 0), (3, 3), (0, 3)]), "edges", "out of bounds: nucleus 2 reaches 2 px"),
         (rings(square(0, 0, 2)), "edges", "overlapping nuclei: nucleus 2 loses 4 of its 4 px"),
     ],
-)  # fmt: skip
+)
 def test_what_no_tool_draws_is_refused_in_a_sentence(
     nucleus: list, convention: str, reason: str
 ) -> None:
@@ -195,9 +195,23 @@ def test_what_no_tool_draws_is_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize(
-    "points", [None, 3, "ab", [], [1, 2], [[1]], [[1, 2], [3]], [["1", "2"]], [[True, False]],
-               [[10**30, 0]], {"x": 1}, [[None, 1]], [[1, 2, 3, 4]]],
-)  # fmt: skip
+    "points",
+    [
+        None,
+        3,
+        "ab",
+        [],
+        [1, 2],
+        [[1]],
+        [[1, 2], [3]],
+        [["1", "2"]],
+        [[True, False]],
+        [[10**30, 0]],
+        {"x": 1},
+        [[None, 1]],
+        [[1, 2, 3, 4]],
+    ],
+)
 def test_what_is_no_list_of_points_is_refused(points: object) -> None:
     with pytest.raises(
         UnreadablePatch, match="broken polygon: the outline of nucleus 7 is no list"

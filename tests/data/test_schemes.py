@@ -11,8 +11,12 @@ from morefromless.synthesis import NucleusType
 
 def test_pannuke_is_the_order_that_synthetic_tissue_is_drawn_in() -> None:
     assert [kind.name for kind in NucleusType][:5] == [
-        "BACKGROUND", "NEOPLASTIC", "INFLAMMATORY", "CONNECTIVE", "DEAD"
-    ]  # fmt: skip
+        "BACKGROUND",
+        "NEOPLASTIC",
+        "INFLAMMATORY",
+        "CONNECTIVE",
+        "DEAD",
+    ]
     assert NucleusType.EPITHELIAL == PANNUKE.code("Non-Neoplastic Epithelial") == 5
 
 

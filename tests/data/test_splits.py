@@ -33,8 +33,10 @@ def test_by_label_holds_each_class_at_its_share(counts: list[int], share: float,
 def test_by_group_keeps_groups_whole(patches: list[tuple[str, int]], seed: int) -> None:
     labels = [label for label, _ in patches]
     groups = [f"P{group}" for _, group in patches]
-    groups_of = {label: {g for own, g in zip(labels, groups, strict=True) if own == label}
-                 for label in labels}  # fmt: skip
+    groups_of = {
+        label: {g for own, g in zip(labels, groups, strict=True) if own == label}
+        for label in labels
+    }
     try:
         test = by_group(labels, groups, 0.3, seed)
     except DataError:

@@ -43,10 +43,11 @@ def drawn(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Weights:
             made[layer] = {"kernel": kernel, "bias": rng.normal(0, 0.1, shape[-1])}
         else:
             made[layer] = {
-                "gamma": rng.uniform(0.5, 1.5, shape), "beta": rng.normal(0, 0.3, shape),
+                "gamma": rng.uniform(0.5, 1.5, shape),
+                "beta": rng.normal(0, 0.3, shape),
                 "moving_mean": rng.normal(0, 0.3, shape),
                 "moving_variance": rng.uniform(0.5, 1.5, shape),
-            }  # fmt: skip
+            }
     return {
         layer: {name: value.astype(np.float32) for name, value in variables.items()}
         for layer, variables in made.items()
@@ -192,8 +193,9 @@ def test_analyses_find_its_blocks_and_stages(encoder: KerasV1) -> None:
     assert len(convolutions(encoder)) == 53
     assert len(blocks(encoder)) == 16
     assert first_of_stages(encoder) == [
-        "network.conv1_conv", *(f"network.conv{stage}.block1.1_conv" for stage in STAGES)
-    ]  # fmt: skip
+        "network.conv1_conv",
+        *(f"network.conv{stage}.block1.1_conv" for stage in STAGES),
+    ]
 
 
 def test_kernels_are_glorot_uniform_and_biases_zero(encoder: KerasV1) -> None:
@@ -215,18 +217,21 @@ def test_kernels_are_glorot_uniform_and_biases_zero(encoder: KerasV1) -> None:
 
 
 SMALL = {
-    "conv1_conv": (3, 2, 1, 4), "conv1_bn": (4,), "conv2_block1_1_conv": (1, 1, 4, 5),
+    "conv1_conv": (3, 2, 1, 4),
+    "conv1_bn": (4,),
+    "conv2_block1_1_conv": (1, 1, 4, 5),
     "conv2_block1_1_bn": (5,),
-}  # fmt: skip
+}
 
 
 def small() -> nn.Sequential:
     """A network whose layers have Keras' names and SMALL's shapes."""
     block = nn.ModuleDict({"1_conv": nn.Conv2d(4, 5, 1), "1_bn": nn.BatchNorm2d(5)})
     parts = OrderedDict(
-        conv1_conv=nn.Conv2d(1, 4, (3, 2)), conv1_bn=nn.BatchNorm2d(4),
+        conv1_conv=nn.Conv2d(1, 4, (3, 2)),
+        conv1_bn=nn.BatchNorm2d(4),
         conv2=nn.Sequential(OrderedDict(block1=block)),
-    )  # fmt: skip
+    )
     return nn.Sequential(parts)
 
 
@@ -240,10 +245,13 @@ def test_every_layout_of_keras_is_read(tmp_path: Path, whole: bool, inside: str 
         layer = module.replace(".", "_")
         conv, bn = weights[f"{layer}conv"], weights[f"{layer}bn"]
         expected = {
-            "conv.weight": np.einsum("hwio->oihw", conv["kernel"]), "conv.bias": conv["bias"],
-            "bn.weight": bn["gamma"], "bn.bias": bn["beta"],
-            "bn.running_mean": bn["moving_mean"], "bn.running_var": bn["moving_variance"],
-        }  # fmt: skip
+            "conv.weight": np.einsum("hwio->oihw", conv["kernel"]),
+            "conv.bias": conv["bias"],
+            "bn.weight": bn["gamma"],
+            "bn.bias": bn["beta"],
+            "bn.running_mean": bn["moving_mean"],
+            "bn.running_var": bn["moving_variance"],
+        }
         for key, value in expected.items():
             np.testing.assert_array_equal(held[module + key], value)
 

@@ -42,9 +42,14 @@ def test_branches_of_two_architectures(
     encoder: str, other: str, privileged: str, widths: tuple[int, int]
 ) -> None:
     options = PretrainOptions(
-        store=Path(), out=Path(), encoder=encoder, privileged_encoder=other,
-        privileged=privileged, size=64, width=32,
-    )  # fmt: skip
+        store=Path(),
+        out=Path(),
+        encoder=encoder,
+        privileged_encoder=other,
+        privileged=privileged,
+        size=64,
+        width=32,
+    )
     branches = Branches(plans(options), options.width)
     seen = torch.rand(4, 50) if privileged != "full" else torch.rand(4, 3, 64, 64)
     made = branches({"primary": torch.rand(4, 3, 64, 64), "privileged": seen})

@@ -169,7 +169,10 @@ def test_a_share_of_the_labels_is_of_every_class_and_part_of_a_larger_one() -> N
     found = {share: shown(labels, share, 7) for share in (1.0, 0.3, 0.1, 0.01)}
     np.testing.assert_array_equal(found[1.0], np.arange(143))
     assert [np.bincount(labels[rows]).tolist() for rows in found.values()] == [
-        [100, 40, 3], [30, 12, 1], [10, 4, 1], [1, 1, 1],
-    ]  # fmt: skip
+        [100, 40, 3],
+        [30, 12, 1],
+        [10, 4, 1],
+        [1, 1, 1],
+    ]
     assert set(found[0.01]) < set(found[0.1]) < set(found[0.3])
     assert set(shown(labels, 0.1, 8)) != set(found[0.1])

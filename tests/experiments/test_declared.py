@@ -32,9 +32,12 @@ PAPER = Path(__file__).parents[3] / "shared" / "paper" / "more-from-less.txt"
 @pytest.fixture
 def options(tissue: Store, tmp_path: Path) -> ReproduceOptions:
     return ReproduceOptions(
-        experiments=("all",), scale="smoke", store=tissue.path, out=tmp_path,
+        experiments=("all",),
+        scale="smoke",
+        store=tissue.path,
+        out=tmp_path,
         batch=16,  # a fifth of the pairs fills one
-    )  # fmt: skip
+    )
 
 
 def _numbers(values: Any) -> list[float]:
@@ -48,9 +51,13 @@ def _numbers(values: Any) -> list[float]:
 @pytest.mark.skipif(not PAPER.exists(), reason="the paper's text is not beside this checkout")
 @pytest.mark.parametrize(
     ("module", "place", "count"),
-    [(table1, "Table 1", 18), (table2, "Table 2", 24), (table_s2, "Table S2", 24),
-     (table_s3, "Table S3", 16)],
-)  # fmt: skip
+    [
+        (table1, "Table 1", 18),
+        (table2, "Table 2", 24),
+        (table_s2, "Table S2", 24),
+        (table_s3, "Table S3", 16),
+    ],
+)
 def test_published_numbers_are_the_papers(module: Any, place: str, count: int) -> None:
     """In the text's own order, so that none stands in another's place."""
     text = PAPER.read_text()
@@ -69,8 +76,18 @@ def test_published_numbers_are_the_papers(module: Any, place: str, count: int) -
 
 
 def test_the_order_of_all_is_the_papers() -> None:
-    assert known() == ["table1", "table2", "table-s2", "table-s3", "fig2", "fig3", "fig-s4",
-                       "fig-s5", "few-labels", "few-pairs"]  # fmt: skip
+    assert known() == [
+        "table1",
+        "table2",
+        "table-s2",
+        "table-s3",
+        "fig2",
+        "fig3",
+        "fig-s4",
+        "fig-s5",
+        "few-labels",
+        "few-pairs",
+    ]
     assert set(known()) == set(members(experiments, Experiment))
 
 
@@ -112,8 +129,12 @@ def test_the_authors_protocol_says_what_it_changes(
     assert study.primary == ("downsample:4,interpolation=point",)
     assert (study.epsilon, study.clip_each) == (1e-7, 1.0)
     assert setting.masks == "nuclei:raw,types=6"
-    assert Setting.of(replace(options, scale="paper", protocol="authors", sides=(8,)),
-                      tissue).recipe["encoder"] == "keras-v1"  # fmt: skip
+    assert (
+        Setting.of(replace(options, scale="paper", protocol="authors", sides=(8,)), tissue).recipe[
+            "encoder"
+        ]
+        == "keras-v1"
+    )
 
 
 def test_what_a_person_says_goes_before_the_scale(options: ReproduceOptions, tissue: Store) -> None:

@@ -73,9 +73,11 @@ def test_patches_are_the_tiles_pixels_and_every_nucleus_is_counted_once(tmp_path
         here = nuclei[nuclei["patch"].isin(mine)]
         counts = here[here["counted"]]["type"].value_counts().sort_index()
         pd.testing.assert_series_equal(
-            counts, pd.Series(whole.types).value_counts().sort_index(), check_names=False,
+            counts,
+            pd.Series(whole.types).value_counts().sort_index(),
+            check_names=False,
             check_index_type=False,
-        )  # fmt: skip
+        )
         assert here["area"].sum() == whole.areas.sum()
 
 

@@ -217,8 +217,15 @@ def test_classes_that_differ_between_train_and_test(tmp_path: Path) -> None:
 
 
 def test_a_class_that_loses_all_its_test_patches(tmp_path: Path) -> None:
-    root = folder(tmp_path / "in", {f"{s}/{c}/{i}.png": hash_ for hash_, (s, c, i) in enumerate(
-        (s, c, i) for s in ("train", "test") for c in "ABC" for i in range(3))})  # fmt: skip
+    root = folder(
+        tmp_path / "in",
+        {
+            f"{s}/{c}/{i}.png": hash_
+            for hash_, (s, c, i) in enumerate(
+                (s, c, i) for s in ("train", "test") for c in "ABC" for i in range(3)
+            )
+        },
+    )
     for path in (root / "test" / "C").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"C in train but not in test"):
@@ -234,8 +241,12 @@ def test_only_a_test_split_is_split_anew(tmp_path: Path) -> None:
 
 
 def test_groups_stay_whole(tmp_path: Path) -> None:
-    names = {f"{c}/P{p}-{i}.png": 100 * p + 10 * ord(c) + i for c in "AB" for p in range(8)
-             for i in range(3)}  # fmt: skip
+    names = {
+        f"{c}/P{p}-{i}.png": 100 * p + 10 * ord(c) + i
+        for c in "AB"
+        for p in range(8)
+        for i in range(3)
+    }
     root = folder(tmp_path / "in", names)
     ingest(Folder(str(root), group=r"(P\d+)"), tmp_path / "store", progress=False)
     store = Store.open(tmp_path / "store")
@@ -250,8 +261,12 @@ def test_groups_stay_whole(tmp_path: Path) -> None:
 
 
 def test_groups_on_both_sides_of_the_source_split_are_told(tmp_path: Path) -> None:
-    names = {f"{s}/{c}/P{p}.png": 10 * ord(c) + p + 1000 * len(s)
-             for c in "AB" for p in range(3) for s in ("train", "test")}  # fmt: skip
+    names = {
+        f"{s}/{c}/P{p}.png": 10 * ord(c) + p + 1000 * len(s)
+        for c in "AB"
+        for p in range(3)
+        for s in ("train", "test")
+    }
     root = folder(tmp_path / "in", names)
     ingest(Folder(str(root), group=r"(P\d)"), tmp_path / "store", progress=False)
     assert Store.open(tmp_path / "store").caveats == [

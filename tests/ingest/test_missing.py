@@ -179,8 +179,14 @@ def test_the_default_says_what_it_said_before(
     ingest(source, tmp_path / "store", progress=False)
     meta = json.loads((tmp_path / "store" / "meta.json").read_text())
     assert set(meta["made_from"]) == {
-        "listing", "split", "test_share", "seed", "size", "resize", "um_per_px",
-    }  # fmt: skip
+        "listing",
+        "split",
+        "test_share",
+        "seed",
+        "size",
+        "resize",
+        "um_per_px",
+    }
     assert "optional" not in meta["datasheet"]
     # As the code before computed it, from the title, the scale, the classes and each item.
     assert fingerprint(source.items()[:2], source.datasheet()) == "fb6f18e371dc54eea55753b5e9d298cf"
@@ -201,8 +207,9 @@ def test_the_default_says_what_it_said_before(
     (work / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     run(source, destination)
     assert {**contents(destination), "meta.json": b""} == {
-        **contents(tmp_path / "store"), "meta.json": b"",
-    }  # fmt: skip
+        **contents(tmp_path / "store"),
+        "meta.json": b"",
+    }
 
 
 def test_what_may_be_absent_is_part_of_the_listing(tmp_path: Path) -> None:

@@ -34,11 +34,17 @@ def variants(case: Case) -> dict[str, Objective]:
     match case.group:
         case "barlow":
             official = BarlowTwins("official", p["lambd"])
-            return {"authors": BarlowTwins("authors", p["lambd"]),
-                    "facebook": official, "lightly": official, "solo": official}  # fmt: skip
+            return {
+                "authors": BarlowTwins("authors", p["lambd"]),
+                "facebook": official,
+                "lightly": official,
+                "solo": official,
+            }
         case "clip":
-            return {"open_clip": Clip(1 / p["logit_scale"]),
-                    "authors_simclr_at_inverse_scale": Clip(1 / p["logit_scale"])}  # fmt: skip
+            return {
+                "open_clip": Clip(1 / p["logit_scale"]),
+                "authors_simclr_at_inverse_scale": Clip(1 / p["logit_scale"]),
+            }
         case _:
             return {"vsepp_max": Vse("hardest", p["margin"]), "vsepp_sum": Vse("all", p["margin"])}
 
@@ -61,8 +67,10 @@ def test_agrees_with_every_reference(case: Case, precision: str) -> None:
         found = {f"{name}.total": loss.total.item()}
         found |= {f"{name}.grad_z{i}": branch.grad for i, branch in enumerate(z)}
         if case.group == "barlow":
-            found |= {f"{name}.on_diag": loss.terms["on_diagonal"].item(),
-                      f"{name}.off_diag": loss.terms["off_diagonal"].item()}  # fmt: skip
+            found |= {
+                f"{name}.on_diag": loss.terms["on_diagonal"].item(),
+                f"{name}.off_diag": loss.terms["off_diagonal"].item(),
+            }
         for output in set(found) & set(case.names()):
             case.close(found[output], output, precision)
             looked_at.add(output)
@@ -74,8 +82,9 @@ def test_vse_agrees_with_a_naive_loop() -> None:
     worst = everything = 0.0
     for a, b in (z, z[::-1]):
         for i in range(5):
-            costs = [max(0.0, 0.3 - float(a[i] @ b[i]) + float(a[i] @ b[j]))
-                     for j in range(5) if j != i]  # fmt: skip
+            costs = [
+                max(0.0, 0.3 - float(a[i] @ b[i]) + float(a[i] @ b[j])) for j in range(5) if j != i
+            ]
             worst += max(costs)
             everything += sum(costs)
     assert Vse("hardest", 0.3)(z).total.item() == pytest.approx(worst)
@@ -135,11 +144,13 @@ def test_three_branches_are_the_mean_of_their_pairs(objective: Objective) -> Non
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("clip:0.001", "0.01 or more"), ("vse:margin=0", "margin to be above 0"),
-        ("vse:negatives=some", "hardest"), ("barlow-twins:convention=mine", "official"),
+        ("clip:0.001", "0.01 or more"),
+        ("vse:margin=0", "margin to be above 0"),
+        ("vse:negatives=some", "hardest"),
+        ("barlow-twins:convention=mine", "official"),
         ("barlow-twins:off_diagonal=-1", "0 or more"),
     ],
-)  # fmt: skip
+)
 def test_odd_parameters_are_refused(spec: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         build(spec, objectives, Objective)

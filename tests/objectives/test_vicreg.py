@@ -162,9 +162,14 @@ def test_unusable_embeddings_are_refused(shapes: list[tuple[int, ...]], message:
 
 @pytest.mark.parametrize(
     "spec",
-    ["vicreg:offical", "vicreg:variance=-1", "vicreg:gamma=0", "vicreg:epsilon=0",
-     "vicreg:covariance=nan"],
-)  # fmt: skip
+    [
+        "vicreg:offical",
+        "vicreg:variance=-1",
+        "vicreg:gamma=0",
+        "vicreg:epsilon=0",
+        "vicreg:covariance=nan",
+    ],
+)
 def test_parameters_out_of_range_are_refused(spec: str) -> None:
     with pytest.raises(ConfigError):
         build(spec, objectives, Objective)

@@ -21,10 +21,17 @@ def browser() -> Iterator[Chrome]:
         options = ChromeOptions()
         options.binary_location = CHROMIUM
         for flag in (
-            "headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-sync",
-            "disable-background-networking", "disable-component-update", "disable-dev-shm-usage",
-            "window-size=1280,900", f"user-data-dir={profile}",
-        ):  # fmt: skip
+            "headless=new",
+            "no-sandbox",
+            "disable-gpu",
+            "no-first-run",
+            "disable-sync",
+            "disable-background-networking",
+            "disable-component-update",
+            "disable-dev-shm-usage",
+            "window-size=1280,900",
+            f"user-data-dir={profile}",
+        ):
             options.add_argument(f"--{flag}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         started = Chrome(options=options, service=ChromeService(executable_path=DRIVER))

@@ -106,9 +106,15 @@ def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue:
     generator = torch.Generator().manual_seed(0)
     columns = seen_columns(stored, seen, TableS1(), 24, 1, generator)
     assert list(columns) == [
-        "stored he", "stored nuclei", "full", "nuclei", "nuclei:one-hot",
-        "full view 1", "nuclei view 1", "nuclei:one-hot view 1",
-    ]  # fmt: skip
+        "stored he",
+        "stored nuclei",
+        "full",
+        "nuclei",
+        "nuclei:one-hot",
+        "full view 1",
+        "nuclei view 1",
+        "nuclei:one-hot view 1",
+    ]
     assert {image.shape[1] for image in columns.values()} == {3}
     assert columns["stored nuclei"].shape == (6, 3, 32, 32)  # in colour, not its bytes
     for name in ("nuclei", "nuclei:one-hot"):

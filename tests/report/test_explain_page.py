@@ -218,9 +218,11 @@ def test_shades_grow_with_the_share_of_a_row(tmp_path: Path) -> None:
     probabilities[0, :, 0] = 1  # A: always the first class, which is right
     probabilities[1, :96, 0] = probabilities[1, 96:, 1] = 1
     explanation = dataclasses.replace(
-        made(100), classes=("one", "two"), labels=np.zeros(100, np.int64),
+        made(100),
+        classes=("one", "two"),
+        labels=np.zeros(100, np.int64),
         probabilities=probabilities,
-    )  # fmt: skip
+    )
     page = Parsed(write_page(explanation, [], tmp_path))
     shades = [c["class"] for c in page.all("td") if c.get("class", "").startswith("shade")]
     # A: all and none; B: 0.96 and 0.04 of the row; the difference: +0.04 and -0.04, its largest.
@@ -234,9 +236,11 @@ def test_thumbnails_lie_where_the_page_looks_for_them(tmp_path: Path) -> None:
     order = [*explanation.gallery, *rest]  # the gallery's first, so that a page of it is few sheets
     assert explanation.privileged is not None
     packed = {
-        "primary": explanation.primary[order], "privileged": explanation.privileged[order],
-        "cam-a": explanation.cams[0], "cam-b": explanation.cams[1],
-    }  # fmt: skip
+        "primary": explanation.primary[order],
+        "privileged": explanation.privileged[order],
+        "cam-a": explanation.cams[0],
+        "cam-b": explanation.cams[1],
+    }
     for name, pictures in packed.items():
         assert pictures is not None
         for number, picture in enumerate(pictures):

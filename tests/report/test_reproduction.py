@@ -30,18 +30,50 @@ from tests.report.test_explain_page import HOSTILE, Parsed
 
 ROUGH = "a | b ` <i>c</i> ](http://x) * __d__\n# e"
 """What must not become Markdown."""
-ARMS = ("asymmetric, independent", "asymmetric, shared", "symmetric, independent",
-        "symmetric, shared")  # fmt: skip
+ARMS = (
+    "asymmetric, independent",
+    "asymmetric, shared",
+    "symmetric, independent",
+    "symmetric, shared",
+)
 GAIN = 0.0123
-PAPER = {"store": "nct", "size": 224, "encoder": "resnet50", "views": "table-s1", "epochs": 100,
-         "batch": 128, "lr": 1e-4, "warmup": 0.1, "epsilon": 1e-8, "clip_each": None,
-         "precision": "32", "primary": "downsample:7", "privileged": "full", "width": 8192,
-         "objective": "vicreg", "seed": 0}  # fmt: skip
-SMALL = {**PAPER, "size": 32, "encoder": "test_resnet", "epochs": 24, "batch": 64, "lr": 1e-3,
-         "width": 256}  # fmt: skip
-NCT = {"path": "nct", "hash": "abc123", "side": 224, "title": "NCT-CRC-HE-100K", "um_per_px": 0.5,
-       "classes": list("ABCDEFGHI"), "kept": {"train": 99_998, "test": 7180},
-       "caveats": []}  # fmt: skip
+PAPER = {
+    "store": "nct",
+    "size": 224,
+    "encoder": "resnet50",
+    "views": "table-s1",
+    "epochs": 100,
+    "batch": 128,
+    "lr": 1e-4,
+    "warmup": 0.1,
+    "epsilon": 1e-8,
+    "clip_each": None,
+    "precision": "32",
+    "primary": "downsample:7",
+    "privileged": "full",
+    "width": 8192,
+    "objective": "vicreg",
+    "seed": 0,
+}
+SMALL = {
+    **PAPER,
+    "size": 32,
+    "encoder": "test_resnet",
+    "epochs": 24,
+    "batch": 64,
+    "lr": 1e-3,
+    "width": 256,
+}
+NCT = {
+    "path": "nct",
+    "hash": "abc123",
+    "side": 224,
+    "title": "NCT-CRC-HE-100K",
+    "um_per_px": 0.5,
+    "classes": list("ABCDEFGHI"),
+    "kept": {"train": 99_998, "test": 7180},
+    "caveats": [],
+}
 OWN = {**NCT, "title": "Own patches", "side": 64, "kept": {"train": 4800, "test": 1200}}
 
 
@@ -60,11 +92,18 @@ def made(
     usual = {**(PAPER if scale == "paper" else SMALL), **(options or {})}
     for seed, name in enumerate(runs):
         record = {
-            "key": "k", "kind": "pretrain", "recipe": 1, "options": {**usual, "seed": seed},
-            "store_hash": "abc123", "steps": 78_100 if scale == "paper" else 1800,
+            "key": "k",
+            "kind": "pretrain",
+            "recipe": 1,
+            "options": {**usual, "seed": seed},
+            "store_hash": "abc123",
+            "steps": 78_100 if scale == "paper" else 1800,
             "versions": {"morefromless": "0.1.0", "torch": "2.12", "python": "3.11"},
-            "seconds": 3600.0, "device": "cuda:0", "threads": 8, "resumed": seed == 1,
-        }  # fmt: skip
+            "seconds": 3600.0,
+            "device": "cuda:0",
+            "threads": 8,
+            "resumed": seed == 1,
+        }
         _write(out / "runs" / name / "run.json", record)
         (out / "runs" / name / "weights.safetensors").write_bytes(b"")
     every = _experiments(sides, seeds)
@@ -80,21 +119,35 @@ def made(
             _draw(out / path)
         _write(
             out / "experiments" / f"{name}.json",
-            {"name": name, "about": "What it asks.", "rising": [], "caveats": [], "unbeaten": [],
-             "seconds": 1.0, "runs": runs, "curves": drawn, **told},
-        )  # fmt: skip
+            {
+                "name": name,
+                "about": "What it asks.",
+                "rising": [],
+                "caveats": [],
+                "unbeaten": [],
+                "seconds": 1.0,
+                "runs": runs,
+                "curves": drawn,
+                **told,
+            },
+        )
     _write(
         out / "plan.json",
         {
-            "options": {"experiments": ["all"], "scale": scale, "out": str(out)}, "scale": scale,
-            "about": "What the scale is.", "protocol": "text", "recipe": {"seeds": seeds},
+            "options": {"experiments": ["all"], "scale": scale, "out": str(out)},
+            "scale": scale,
+            "about": "What the scale is.",
+            "protocol": "text",
+            "recipe": {"seeds": seeds},
             "store": NCT if scale == "paper" else OWN,
-            "experiments": dict.fromkeys(experiments, runs), "skipped": {},
+            "experiments": dict.fromkeys(experiments, runs),
+            "skipped": {},
             "versions": {"morefromless": "0.1.0", "torch": "2.12", "python": "3.11"},
             "machine": {"processor": "EPYC", "cores": 8, "gpus": ["A6000"]},
-            "when": "2026-01-01 00:00:00 +0000", **(plan or {}),
+            "when": "2026-01-01 00:00:00 +0000",
+            **(plan or {}),
         },
-    )  # fmt: skip
+    )
     return out
 
 
@@ -102,24 +155,42 @@ def _experiments(sides: tuple[int, ...], seeds: int) -> dict[str, dict[str, Any]
     def number(row: str, column: str, value: float | None, place: str = "") -> dict[str, Any]:
         ours = (0.5 if value is None else value) + GAIN
         spread = 0.01 * (np.arange(seeds) - (seeds - 1) / 2)
-        return {"row": row, "column": column, "ours": _interval(ours, 0.02),
-                "seeds": [ours + s for s in spread], "published": value,
-                "place": place if value else ""}  # fmt: skip
-
-    def experiment(title: str, numbers: list[dict[str, Any]], *studies: str, on: str = "full",
-                   looks: Any = (), pictures: Any = ()) -> dict[str, Any]:  # fmt: skip
         return {
-            "title": title, "numbers": numbers,
+            "row": row,
+            "column": column,
+            "ours": _interval(ours, 0.02),
+            "seeds": [ours + s for s in spread],
+            "published": value,
+            "place": place if value else "",
+        }
+
+    def experiment(
+        title: str,
+        numbers: list[dict[str, Any]],
+        *studies: str,
+        on: str = "full",
+        looks: Any = (),
+        pictures: Any = (),
+    ) -> dict[str, Any]:
+        return {
+            "title": title,
+            "numbers": numbers,
             "contrasts": [c for study in studies for c in _contrasts(study, on)],
             "floors": [f for study in studies for f in _floors(study)],
-            "looks": list(looks), "pictures": list(pictures),
-        }  # fmt: skip
+            "looks": list(looks),
+            "pictures": list(pictures),
+        }
 
     ones = []
     for px in (224, *sides):
         row = "whole patch" if px == 224 else f"{px} x {px} px"
-        told = dict(zip(("asymmetric, independent", "symmetric, shared", "supervised"),
-                        table1.PUBLISHED.get(px, (None,) * 3), strict=True))  # fmt: skip
+        told = dict(
+            zip(
+                ("asymmetric, independent", "symmetric, shared", "supervised"),
+                table1.PUBLISHED.get(px, (None,) * 3),
+                strict=True,
+            )
+        )
         ones += [number(row, column, value, "Table 1") for column, value in told.items()]
         other = [("asymmetric", "shared"), ("symmetric", "independent")]
         ones += [
@@ -128,52 +199,82 @@ def _experiments(sides: tuple[int, ...], seeds: int) -> dict[str, dict[str, Any]
             if px != 224
         ]
     twos = [
-        number(f"{task}: {seen}", f"{learnt} {kind}" + ("" if kind == "supervised" else sharing),
-               value if sharing == (", independent" if kind == "asymmetric" else ", shared") else
-               None, "Table 2")
+        number(
+            f"{task}: {seen}",
+            f"{learnt} {kind}" + ("" if kind == "supervised" else sharing),
+            value if sharing == (", independent" if kind == "asymmetric" else ", shared") else None,
+            "Table 2",
+        )
         for (task, seen), told in table2.PUBLISHED.items()
         for (learnt, kind), value in zip(table2.COLUMNS, told, strict=True)
         for sharing in (", independent", ", shared")
         if kind != "supervised" or sharing == ", shared"
-    ]  # fmt: skip
-    parts = [f"{seen}: {arm}" for seen in ("down-sampled", "full")
-             for arm in ("asymmetric", "symmetric", "supervised")]  # fmt: skip
-    encoders = [number(encoder, column, value, "Table S2")
-                for encoder, told in list(table_s2.PUBLISHED.items())[:3]
-                for column, value in zip(parts, told, strict=True)]  # fmt: skip
-    objectives = [number(", ".join(row), column, value, "Table S3")
-                  for row, told in table_s3.PUBLISHED.items()
-                  for column, value in zip(
-                      (p for p in parts if "supervised" not in p), told, strict=True)]  # fmt: skip
+    ]
+    parts = [
+        f"{seen}: {arm}"
+        for seen in ("down-sampled", "full")
+        for arm in ("asymmetric", "symmetric", "supervised")
+    ]
+    encoders = [
+        number(encoder, column, value, "Table S2")
+        for encoder, told in list(table_s2.PUBLISHED.items())[:3]
+        for column, value in zip(parts, told, strict=True)
+    ]
+    objectives = [
+        number(", ".join(row), column, value, "Table S3")
+        for row, told in table_s3.PUBLISHED.items()
+        for column, value in zip((p for p in parts if "supervised" not in p), told, strict=True)
+    ]
     kinds = ("asymmetric", "trident", "symmetric")
-    labels = [number(f"{share:.0%} of labels", arm, None)
-              for share, arm in product((1, 0.1, 0.01), ARMS)]  # fmt: skip
-    pairs = [number(f"{share:.0%} of pairs", kind, None)
-             for share, kind in product((1, 0.5, 0.2), kinds)]  # fmt: skip
+    labels = [
+        number(f"{share:.0%} of labels", arm, None) for share, arm in product((1, 0.1, 0.01), ARMS)
+    ]
+    pairs = [
+        number(f"{share:.0%} of pairs", kind, None) for share, kind in product((1, 0.5, 0.2), kinds)
+    ]
     sparsest = f"downsample:{sides[-1]}"
     return {
         "few-labels": experiment("Few labels", labels, "few-labels-1", "few-labels-0.1"),
         "few-pairs": experiment("Few pairs", pairs, "few-pairs-1", "few-pairs-0.5"),
-        "fig2": experiment("Fig. 2: how alike", [], "fig2-sparse",
-                           looks=[_look("fig2/sparse", "cka", "cka-diagonal")]),
-        "fig3": experiment("Fig. 3: GradCAM", [], "fig3",
-                           looks=[_look("fig3/arms", "gradcam-first")]),
+        "fig2": experiment(
+            "Fig. 2: how alike",
+            [],
+            "fig2-sparse",
+            looks=[_look("fig2/sparse", "cka", "cka-diagonal")],
+        ),
+        "fig3": experiment(
+            "Fig. 3: GradCAM", [], "fig3", looks=[_look("fig3/arms", "gradcam-first")]
+        ),
         "fig-s4": experiment("Fig. S4: confusion", [], looks=[_look("fig-s4/masks", "confusion")]),
-        "fig-s5": experiment("Fig. S5: stages", [],
-                             looks=[_look("fig-s5/arms", "gradcam-stages")]),
-        "table1": experiment("Table 1: magnifications", ones, "table1", on=sparsest,
-                             pictures=["table1/density.svg"]),
-        "table2": experiment("Table 2: nuclei", twos, "table2", on="cell: nuclei:types=6",
-                             pictures=["table2/transfer.svg"]),
-        "table-s2": experiment("Table S2: encoders", encoders, "table-s2-ResNet50",
-                               "table-s2-Xception"),
+        "fig-s5": experiment("Fig. S5: stages", [], looks=[_look("fig-s5/arms", "gradcam-stages")]),
+        "table1": experiment(
+            "Table 1: magnifications", ones, "table1", on=sparsest, pictures=["table1/density.svg"]
+        ),
+        "table2": experiment(
+            "Table 2: nuclei",
+            twos,
+            "table2",
+            on="cell: nuclei:types=6",
+            pictures=["table2/transfer.svg"],
+        ),
+        "table-s2": experiment(
+            "Table S2: encoders", encoders, "table-s2-ResNet50", "table-s2-Xception"
+        ),
         "table-s3": experiment("Table S3: objectives", objectives, "table-s3-vicreg"),
-    }  # fmt: skip
+    }
 
 
 def _interval(middle: float, half: float, unit: str = "patch") -> dict[str, Any]:
-    return {"estimate": middle, "low": middle - half, "high": middle + half, "level": 0.95,
-            "unit": unit, "units": 7180, "includes_seeds": True, "resamples": 2000}  # fmt: skip
+    return {
+        "estimate": middle,
+        "low": middle - half,
+        "high": middle + half,
+        "level": 0.95,
+        "unit": unit,
+        "units": 7180,
+        "includes_seeds": True,
+        "resamples": 2000,
+    }
 
 
 def _contrasts(study: str, on: str) -> list[dict[str, Any]]:
@@ -183,29 +284,53 @@ def _contrasts(study: str, on: str) -> list[dict[str, Any]]:
         "asymmetric shared - supervised": (-0.03, 0.01, 0.04, "worse"),
     }
     return [
-        {"name": name, "on": on, "study": study, "difference": _interval(middle, half),
-         "p": p, "verdict": verdict}
+        {
+            "name": name,
+            "on": on,
+            "study": study,
+            "difference": _interval(middle, half),
+            "p": p,
+            "verdict": verdict,
+        }
         for name, (middle, half, p, verdict) in told.items()
-    ]  # fmt: skip
+    ]
 
 
 def _floors(study: str) -> list[dict[str, Any]]:
     own = 0.6 if study.endswith(("-0.1", "Xception")) else 0.7
-    told = {("mean-rgb", "downsample:7"): 0.5, ("random encoder", "downsample:7"): own,
-            ("mean-rgb", "full"): 0.55, ("random encoder", "full"): 0.65}  # fmt: skip
+    told = {
+        ("mean-rgb", "downsample:7"): 0.5,
+        ("random encoder", "downsample:7"): own,
+        ("mean-rgb", "full"): 0.55,
+        ("random encoder", "full"): 0.65,
+    }
     return [
-        {"name": name, "modality": seen, "accuracy": _interval(value, 0.01), "accuracies": [value],
-         "study": study}
+        {
+            "name": name,
+            "modality": seen,
+            "accuracy": _interval(value, 0.01),
+            "accuracies": [value],
+            "study": study,
+        }
         for (name, seen), value in told.items()
-    ]  # fmt: skip
+    ]
 
 
 def _look(folder: str, *stems: str) -> dict[str, Any]:
-    table = {"title": "CKA of the last layer", "header": ["arm", "one", "other"],
-             "rows": [["one", "0.91 ± 0.01", "0.42 ± 0.03"]], "notes": []}  # fmt: skip
-    return {"study": folder.partition("/")[2], "primary": "downsample:7", "table": "",
-            "figures": [f"{folder}/{stem}.svg" for stem in stems], "sections": [table],
-            "notes": ["Deviations are over combinations of runs."]}  # fmt: skip
+    table = {
+        "title": "CKA of the last layer",
+        "header": ["arm", "one", "other"],
+        "rows": [["one", "0.91 ± 0.01", "0.42 ± 0.03"]],
+        "notes": [],
+    }
+    return {
+        "study": folder.partition("/")[2],
+        "primary": "downsample:7",
+        "table": "",
+        "figures": [f"{folder}/{stem}.svg" for stem in stems],
+        "sections": [table],
+        "notes": ["Deviations are over combinations of runs."],
+    }
 
 
 def _draw(path: Path) -> None:
@@ -255,8 +380,10 @@ class Report(Parsed):
         """Cells of one table below a heading of the Markdown, without its header."""
         part = self.markdown.partition(f"## {heading}")[2].partition("\n## ")[0]
         tables = re.findall(r"(?:^\|.*\n)+", part, re.MULTILINE)
-        return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-                for line in tables[table].splitlines()[2:]]  # fmt: skip
+        return [
+            [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in tables[table].splitlines()[2:]
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -284,24 +411,44 @@ def test_it_only_reads_what_lies_there(tmp_path: Path) -> None:
 
 
 def test_tables_come_first_then_figures_then_questions_of_ours(report: Report) -> None:
-    wanted = ["table1", "table2", "table-s2", "table-s3", "fig2", "fig3", "fig-s4", "fig-s5",
-              "few-labels", "few-pairs"]  # fmt: skip
+    wanted = [
+        "table1",
+        "table2",
+        "table-s2",
+        "table-s3",
+        "fig2",
+        "fig3",
+        "fig-s4",
+        "fig-s5",
+        "few-labels",
+        "few-pairs",
+    ]
     assert [h["id"] for h in report.all("h2")][: len(wanted)] == wanted
     links = [a["href"] for a in report.all("a") if a["href"].startswith("#")]
-    assert links[1:] == [f"#{name}" for name in wanted] + ["#about-chance", "#about-departures",
-                                                           "#about-runs"]  # fmt: skip
+    assert links[1:] == [f"#{name}" for name in wanted] + [
+        "#about-chance",
+        "#about-departures",
+        "#about-runs",
+    ]
 
 
 def test_cells_have_ours_the_interval_the_published_one_and_the_difference(report: Report) -> None:
     rows = report.rows("Table 1")
-    assert [row[0] for row in rows] == ["whole patch", "112 × 112 px", "56 × 56 px", "28 × 28 px",
-                                        "14 × 14 px", "7 × 7 px"]  # fmt: skip
+    assert [row[0] for row in rows] == [
+        "whole patch",
+        "112 × 112 px",
+        "56 × 56 px",
+        "28 × 28 px",
+        "14 × 14 px",
+        "7 × 7 px",
+    ]
     assert rows[-1][1:] == [
-        "78.7 [76.7, 80.7]<br>paper 77.43, Δ +1.2", "70.5 [68.5, 72.5]<br>paper 69.26, Δ +1.2",
+        "78.7 [76.7, 80.7]<br>paper 77.43, Δ +1.2",
+        "70.5 [68.5, 72.5]<br>paper 69.26, Δ +1.2",
         "77.8 [75.8, 79.8]<br>paper 76.56, Δ +1.2",
         "78.5 [76.5, 80.5]<br>paper 77.30 (Table S3), Δ +1.2",
         "75.1 [73.1, 77.1]<br>paper 73.83 (Table S3), Δ +1.2",
-    ]  # fmt: skip
+    ]
     assert rows[0][4:] == ["", ""]  # two whole patches cannot be told apart
     assert rows[1][4:] == ["51.2 [49.2, 53.2]"] * 2
 
@@ -317,8 +464,9 @@ def test_every_published_number_stands_on_the_page_as_it_was_printed(report: Rep
         text = "\n".join("|".join(row) for row in report.rows(heading))
         for value in values:
             assert f"paper {value * 100:.2f}" in text
-            assert f"paper {value * 100:.2f}" in report.part(heading.lower().replace(" ", "-", 1)
-                .replace("e-1", "e1").replace("e-2", "e2"))  # fmt: skip
+            assert f"paper {value * 100:.2f}" in report.part(
+                heading.lower().replace(" ", "-", 1).replace("e-1", "e1").replace("e-2", "e2")
+            )
 
 
 def test_html_and_markdown_hold_the_same_cells(report: Report) -> None:
@@ -338,10 +486,13 @@ def test_the_papers_columns_come_before_our_controls(report: Report) -> None:
     [header] = re.findall(r"^\|  \| vicreg.*$", report.markdown, re.MULTILINE)
     columns = [one.strip() for one in header.split("|")[2:-1]]
     assert columns[:6] == [
-        "vicreg asymmetric, independent", "vicreg symmetric, shared",
-        "simclr asymmetric, independent", "simclr symmetric, shared", "tissue supervised",
+        "vicreg asymmetric, independent",
+        "vicreg symmetric, shared",
+        "simclr asymmetric, independent",
+        "simclr symmetric, shared",
+        "tissue supervised",
         "cell supervised",
-    ]  # fmt: skip
+    ]
     assert all(one.endswith(" (control)") for one in columns[6:])
     assert "our controls" in report.part("table2")
     assert "our controls" not in report.part("few-labels")
@@ -350,10 +501,22 @@ def test_the_papers_columns_come_before_our_controls(report: Report) -> None:
 def test_rows_that_were_not_run_say_so(tmp_path: Path) -> None:
     report = Report(made(tmp_path, scale="small", sides=(14, 4)))
     rows = {row[0]: row[1:] for row in report.rows("Table 1")}
-    assert list(rows) == ["whole patch", "112 × 112 px", "56 × 56 px", "28 × 28 px", "14 × 14 px",
-                          "7 × 7 px", "4 × 4 px"]  # fmt: skip
-    assert rows["7 × 7 px"] == ["not run<br>paper 77.43", "not run<br>paper 69.26",
-                                "not run<br>paper 76.56", "", ""]  # fmt: skip
+    assert list(rows) == [
+        "whole patch",
+        "112 × 112 px",
+        "56 × 56 px",
+        "28 × 28 px",
+        "14 × 14 px",
+        "7 × 7 px",
+        "4 × 4 px",
+    ]
+    assert rows["7 × 7 px"] == [
+        "not run<br>paper 77.43",
+        "not run<br>paper 69.26",
+        "not run<br>paper 76.56",
+        "",
+        "",
+    ]
     assert rows["4 × 4 px"] == ["51.2 [49.2, 53.2]"] * 5  # nothing published
     assert report.rows("Table S2")[-1][:2] == ["Xception", "not run<br>paper 76.19"]
 
@@ -368,12 +531,16 @@ def test_rows_that_were_not_run_say_so(tmp_path: Path) -> None:
         ("paper", {"recipe": None}, {}, "but not these settings: probe."),
         ("paper", {"store": OWN}, {}, "are not to be compared with each other"),
         ("paper", {"store": {**NCT, "side": 96}}, {}, "are not to be compared with each other"),
-        ("paper", {"store": {**NCT, "kept": {"train": 100_000, "test": 6000}}}, {},
-         "are not to be compared with each other"),
+        (
+            "paper",
+            {"store": {**NCT, "kept": {"train": 100_000, "test": 6000}}},
+            {},
+            "are not to be compared with each other",
+        ),
         ("small", {}, {}, "are not to be compared with each other"),
         ("small", {"store": NCT}, PAPER, "are not to be compared with each other"),
     ],
-)  # fmt: skip
+)
 def test_whether_columns_may_be_compared_stands_at_the_top(
     scale: str, plan: dict[str, Any], options: dict[str, Any], notice: str, tmp_path: Path
 ) -> None:
@@ -396,12 +563,22 @@ def test_the_main_question_is_answered_like_with_like(report: Report) -> None:
 
 def test_contrasts_have_intervals_corrected_p_and_a_verdict(report: Report) -> None:
     assert report.rows("Table 1", 1) == [
-        ["asymmetric − symmetric, both shared", "7 × 7 px", "+8.0 [+7.0, +9.0]", "\\< 0.001",
-         "better"],
-        ["asymmetric − symmetric, both independent", "7 × 7 px", "+0.4 [−1.2, +2.0]", "1.000",
-         "no difference shown"],
+        [
+            "asymmetric − symmetric, both shared",
+            "7 × 7 px",
+            "+8.0 [+7.0, +9.0]",
+            "\\< 0.001",
+            "better",
+        ],
+        [
+            "asymmetric − symmetric, both independent",
+            "7 × 7 px",
+            "+0.4 [−1.2, +2.0]",
+            "1.000",
+            "no difference shown",
+        ],
         ["asymmetric shared − supervised", "7 × 7 px", "−3.0 [−4.0, −2.0]", "0.040", "worse"],
-    ]  # fmt: skip
+    ]
     assert report.says("3 contrasts: 1 better, 1 worse, 1 no difference shown")
     strips = re.findall(r'd="M(\S+) 0H(\S+)"/><circle cx="(\S+)"', report.part("table1"))
     wanted = [(7 / 9, 1, 8 / 9), (-1.2 / 9, 2 / 9, 0.4 / 9), (-4 / 9, -2 / 9, -3 / 9)]
@@ -413,7 +590,8 @@ def test_contrasts_have_intervals_corrected_p_and_a_verdict(report: Report) -> N
 def test_few_labels_say_nothing_of_supervised_arms_which_saw_all(report: Report) -> None:
     rows = report.rows("Few labels", 1)
     assert [row[1] for row in rows] == ["whole patch, 100% of labels"] * 2 + [
-        "whole patch, 10% of labels"] * 2  # fmt: skip
+        "whole patch, 10% of labels"
+    ] * 2
     assert not any("supervised" in row[0] for row in rows)
     assert "those with supervised arms, which its table has not, among them" in report.markdown
 
@@ -434,19 +612,25 @@ def test_floors_of_every_study_stand_once_where_they_are_alike(report: Report) -
         ["7 × 7 px, ResNet50", "50.0 [49.0, 51.0]", "70.0 [69.0, 71.0]"],
         ["7 × 7 px, Xception", "50.0 [49.0, 51.0]", "60.0 [59.0, 61.0]"],
         ["whole patch", "55.0 [54.0, 56.0]", "65.0 [64.0, 66.0]"],
-    ]  # fmt: skip
+    ]
     assert [row[0] for row in report.rows("Few labels", 2)] == [
-        "7 × 7 px, 100% of labels", "7 × 7 px, 10% of labels", "whole patch"]  # fmt: skip
+        "7 × 7 px, 100% of labels",
+        "7 × 7 px, 10% of labels",
+        "whole patch",
+    ]
 
 
 def test_where_no_arm_is_above_a_floor_is_said_at_the_top_and_below(tmp_path: Path) -> None:
     out = made(tmp_path, only=("table1", "few-labels", "fig2"))
     told = {
         "table1": [("downsample:7", "table1"), ("full", "table1")],
-        "few-labels": [("downsample:7", "few-labels-1"), ("full", "few-labels-1"),
-                       ("full", "few-labels-0.1")],
+        "few-labels": [
+            ("downsample:7", "few-labels-1"),
+            ("full", "few-labels-1"),
+            ("full", "few-labels-0.1"),
+        ],
         "fig2": [("full", "fig2")],
-    }  # fmt: skip
+    }
     for name, some in told.items():
         held = [{"modality": seen, "task": "", "study": study} for seen, study in some]
         changed(out / "experiments" / f"{name}.json", unbeaten=held)
@@ -468,7 +652,7 @@ def test_chance_in_the_paper_and_between_our_seeds(report: Report) -> None:
         ["whole patches, independent weights", "85.87 (Table 1)", "86.72 (Table S3)", "0.8"],
         ["whole patches, supervised", "93.70 (Table 1)", "94.51 (Table 2)", "0.8"],
         ["whole patches, shared weights", "88.55 (Table 1)", "88.46 (Table S3)", "0.1"],
-    ]  # fmt: skip
+    ]
     spread = 100 * np.std([-0.015, -0.005, 0.005, 0.015], ddof=1)
     ours = report.rows("How far chance goes", 1)
     assert ours[0] == ["Table 1: magnifications", "28", f"{spread:.1f}", f"{spread:.1f}"]
@@ -488,8 +672,10 @@ def test_one_seed_says_that_chance_between_seeds_is_not_known(tmp_path: Path) ->
 
 def test_learning_curves_and_what_was_still_rising(tmp_path: Path) -> None:
     made(tmp_path)
-    changed(tmp_path / "experiments/table1.json",
-            rising=["asymmetric, shared on downsample:7", "supervised on full"])  # fmt: skip
+    changed(
+        tmp_path / "experiments/table1.json",
+        rising=["asymmetric, shared on downsample:7", "supervised on full"],
+    )
     report = Report(tmp_path)
     assert report.part("table1").count("<img") == 2
     assert report.part("table-s2").count("<img") == 2  # of both studies
@@ -536,14 +722,27 @@ def test_a_whole_patch_lies_where_the_encoder_sees_it(tmp_path: Path) -> None:
 
 
 def test_what_was_run(tmp_path: Path) -> None:
-    made(tmp_path, plan={"options": {"experiments": ["table1", "fig2"], "scale": "paper",
-                                     "store": "my stores/nct", "sides": [28, 7], "seeds": None,
-                                     "plan": True, "out": "runs/reproduce"}},
-         only=["table2"])  # fmt: skip
+    made(
+        tmp_path,
+        plan={
+            "options": {
+                "experiments": ["table1", "fig2"],
+                "scale": "paper",
+                "store": "my stores/nct",
+                "sides": [28, 7],
+                "seeds": None,
+                "plan": True,
+                "out": "runs/reproduce",
+            }
+        },
+        only=["table2"],
+    )
     path = tmp_path / "runs/asymmetric-independent-s3/run.json"
     changed(path, versions={"morefromless": "0.2.0", "torch": "2.12"}, store_hash="other")
-    metered = [{"joules": {"gpu 0": 5.4e6, "intel-rapl:0": 1.8e6}, "seconds": 3600.0},
-               {"joules": {"gpu 0": 3.6e6}, "seconds": 1800.0}]  # fmt: skip
+    metered = [
+        {"joules": {"gpu 0": 5.4e6, "intel-rapl:0": 1.8e6}, "seconds": 3600.0},
+        {"joules": {"gpu 0": 3.6e6}, "seconds": 1800.0},
+    ]
     (tmp_path / "energy.jsonl").write_text("".join(json.dumps(one) + "\n" for one in metered))
     facts = dict(Report(tmp_path).rows("What was run"))
     assert facts["scale"] == "paper: What the scale is."
@@ -556,8 +755,10 @@ def test_what_was_run(tmp_path: Path) -> None:
     assert facts["training"] == "4.0 hours in all"
     assert facts["processor"] == "EPYC, 8 cores"
     assert facts["GPUs"] == "A6000"
-    assert facts["energy"] == ("3 kWh by the whole machine in the 1.5 hours that were metered "
-                               "(gpu 0 2.5, intel-rapl:0 0.5)")  # fmt: skip
+    assert facts["energy"] == (
+        "3 kWh by the whole machine in the 1.5 hours that were metered "
+        "(gpu 0 2.5, intel-rapl:0 0.5)"
+    )
     assert facts["versions"] == "morefromless 0.1.0 and 0.2.0; torch 2.12; python 3.11"
     assert facts["last command"] == (
         "mfl reproduce table1 fig2 --scale paper --store 'my stores/nct' --sides 28 7"
@@ -567,8 +768,22 @@ def test_what_was_run(tmp_path: Path) -> None:
 
 
 def test_the_last_command_parses_into_the_same_options(tmp_path: Path) -> None:
-    typed = ["reproduce", "table1", "few-pairs", "--scale", "smoke", "--out", str(tmp_path / "a b"),
-             "--seeds", "2", "--sides", "14", "7", "--standardise", "True"]  # fmt: skip
+    typed = [
+        "reproduce",
+        "table1",
+        "few-pairs",
+        "--scale",
+        "smoke",
+        "--out",
+        str(tmp_path / "a b"),
+        "--seeds",
+        "2",
+        "--sides",
+        "14",
+        "7",
+        "--standardise",
+        "True",
+    ]
     options = cli._parsed(list(typed), "reproduce")
     again = shlex.split(command(plain(options)))
     assert cli._parsed(again[1:], "reproduce") == options
@@ -589,7 +804,9 @@ def test_without_records_energy_and_recipe_the_page_says_what_is_not_known(tmp_p
 def test_what_differs_has_only_settings_that_do(tmp_path: Path) -> None:
     report = Report(made(tmp_path / "a", options={"epochs": 10}, only=["table2"]))
     assert report.rows("What differs from the paper") == [
-        ["epochs", "100", "10"], ["runs of each arm", "one, as far as is told", "4"]]  # fmt: skip
+        ["epochs", "100", "10"],
+        ["runs of each arm", "one, as far as is told", "4"],
+    ]
     report = Report(made(tmp_path / "b", scale="small", sides=(14, 7), only=["table2"]))
     rows = {row[0]: row[1:] for row in report.rows("What differs from the paper")}
     assert rows["encoder"] == ["ResNet-50", "test_resnet"]
@@ -613,19 +830,42 @@ def test_encoders_of_table_s2_are_no_departure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        ({}, {"VICReg's weights": "25 MSE, 12.5", "down-sampling": "area averages",
-              "augmentations": "table-s1", "ResNet-50": "v1.5", "Adam's ε": "1e-8",
-              "gradient clipping": "none"}),
-        ({"objective": "vicreg:authors", "primary": "downsample:7,interpolation=point",
-          "views": "authors", "encoder": "keras-v1", "epsilon": 1e-7, "clip_each": 1.0},
-         {"VICReg's weights": "50 MSE, 25 a branch", "down-sampling": "interpolation=point",
-          "augmentations": "as the code", "ResNet-50": "keras-v1", "Adam's ε": "1e-7",
-          "gradient clipping": "at norm 1"}),
-        ({"objective": "simclr", "primary": "nuclei:raw,types=6"},
-         {"SimCLR's negatives": "2N − 2", "masks of nuclei": "nuclei:raw"}),
+        (
+            {},
+            {
+                "VICReg's weights": "25 MSE, 12.5",
+                "down-sampling": "area averages",
+                "augmentations": "table-s1",
+                "ResNet-50": "v1.5",
+                "Adam's ε": "1e-8",
+                "gradient clipping": "none",
+            },
+        ),
+        (
+            {
+                "objective": "vicreg:authors",
+                "primary": "downsample:7,interpolation=point",
+                "views": "authors",
+                "encoder": "keras-v1",
+                "epsilon": 1e-7,
+                "clip_each": 1.0,
+            },
+            {
+                "VICReg's weights": "50 MSE, 25 a branch",
+                "down-sampling": "interpolation=point",
+                "augmentations": "as the code",
+                "ResNet-50": "keras-v1",
+                "Adam's ε": "1e-7",
+                "gradient clipping": "at norm 1",
+            },
+        ),
+        (
+            {"objective": "simclr", "primary": "nuclei:raw,types=6"},
+            {"SimCLR's negatives": "2N − 2", "masks of nuclei": "nuclei:raw"},
+        ),
         ({"primary": "nuclei:types=6"}, {"masks of nuclei": "spread over 0 to 255"}),
     ],
-)  # fmt: skip
+)
 def test_text_or_code_is_named_for_what_was_used(
     options: dict[str, Any], wanted: dict[str, str], tmp_path: Path
 ) -> None:
@@ -639,8 +879,10 @@ def test_text_or_code_is_named_for_what_was_used(
 def test_experiments_without_counterpart_and_from_outside_are_shown(tmp_path: Path) -> None:
     made(tmp_path, only=["table1", "few-pairs"])
     told = json.loads((tmp_path / "experiments/few-pairs.json").read_text())
-    _write(tmp_path / "experiments/my_package.mine:Mine.json",
-           {**told, "name": "my_package.mine:Mine", "title": "Mine", "curves": []})  # fmt: skip
+    _write(
+        tmp_path / "experiments/my_package.mine:Mine.json",
+        {**told, "name": "my_package.mine:Mine", "title": "Mine", "curves": []},
+    )
     report = Report(tmp_path)
     assert [h["id"] for h in report.all("h2")][2] == "my-package-mine-Mine"  # after all of ours
     assert not re.search(r"paper \d|Δ|control", report.part("my-package-mine-Mine"))
@@ -651,12 +893,18 @@ def hostile(out: Path) -> Path:
     evil = HOSTILE + ROUGH
     made(
         out,
-        plan={"store": {**OWN, "title": evil, "classes": [evil], "caveats": [evil], "hash": evil},
-              "skipped": {evil: evil}, "about": evil, "protocol": evil, "when": evil,
-              "machine": {"processor": evil, "cores": 1, "gpus": [evil]},
-              "experiments": {evil.replace("/", "-"): ["none"]}, "recipe": {evil: evil}},
+        plan={
+            "store": {**OWN, "title": evil, "classes": [evil], "caveats": [evil], "hash": evil},
+            "skipped": {evil: evil},
+            "about": evil,
+            "protocol": evil,
+            "when": evil,
+            "machine": {"processor": evil, "cores": 1, "gpus": [evil]},
+            "experiments": {evil.replace("/", "-"): ["none"]},
+            "recipe": {evil: evil},
+        },
         options={"encoder": evil, "objective": f"vicreg:{evil}", "views": evil},
-    )  # fmt: skip
+    )
     path = out / "experiments/table2.json"
     told = json.loads(path.read_text())
     for one in told["numbers"]:
@@ -665,8 +913,17 @@ def hostile(out: Path) -> Path:
         one.update(name=evil, on=evil, verdict=evil, study=evil)
     for one in told["floors"]:
         one.update(name=evil, modality=evil, study=evil)
-    changed(path, **{**told, "title": evil, "about": evil, "rising": [evil], "caveats": [evil],
-                     "curves": [f"{HOSTILE}.svg"]})  # fmt: skip
+    changed(
+        path,
+        **{
+            **told,
+            "title": evil,
+            "about": evil,
+            "rising": [evil],
+            "caveats": [evil],
+            "curves": [f"{HOSTILE}.svg"],
+        },
+    )
     return out
 
 
@@ -674,8 +931,12 @@ def test_names_cannot_break_out(tmp_path: Path) -> None:
     report = Report(hostile(tmp_path))
     assert len(report.scripts) == 2
     assert all(image["src"].startswith("data:image/") for image in report.all("img"))
-    assert not [name for name, attributes in report.tags for key in attributes
-                if key.startswith("on") or key == "style" or name == "i"]  # fmt: skip
+    assert not [
+        name
+        for name, attributes in report.tags
+        for key in attributes
+        if key.startswith("on") or key == "style" or name == "i"
+    ]
     tags = re.findall(r"(?<!\\)<[^ ]*?>", report.markdown)
     assert set(tags) <= {"<br>", "<details>", "<summary>", "</summary>", "</details>"}
     assert "](http" not in report.markdown
@@ -803,6 +1064,13 @@ def test_the_command_names_both_files(paper: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_last_command_says_no_and_nothing_too() -> None:
-    told = {"experiments": ["all"], "sides": [], "seeds": None, "standardise": False, "gpus": 0,
-            "probe_every": 0, "cluster": "none"}  # fmt: skip
+    told = {
+        "experiments": ["all"],
+        "sides": [],
+        "seeds": None,
+        "standardise": False,
+        "gpus": 0,
+        "probe_every": 0,
+        "cluster": "none",
+    }
     assert command(told) == "mfl reproduce all --standardise False --gpus 0 --probe-every 0"

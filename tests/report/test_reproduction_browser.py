@@ -50,8 +50,9 @@ def boxes(page: Page, css: str) -> list[dict[str, Any]]:
     """Where elements lie, in px of the window."""
     found: list[dict[str, Any]] = page.run(
         "return [...document.querySelectorAll(arguments[0])].map("
-        "(e) => e.getBoundingClientRect().toJSON())", css,
-    )  # fmt: skip
+        "(e) => e.getBoundingClientRect().toJSON())",
+        css,
+    )
     return found
 
 
@@ -147,8 +148,10 @@ def test_contrasts_are_cards_on_a_phone(phone: Page) -> None:
 def test_the_dark_page_is_dark_and_its_words_can_be_read(page: Page) -> None:
     features = [{"name": "prefers-color-scheme", "value": "dark"}]
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    contrasts = {css: contrast(page, css) for css in (".lede", ".notice", ".interval", ".note",
-                                                      ".better .verdict", ".axis")}  # fmt: skip
+    contrasts = {
+        css: contrast(page, css)
+        for css in (".lede", ".notice", ".interval", ".note", ".better .verdict", ".axis")
+    }
     paper = page.run("return getComputedStyle(document.documentElement).backgroundColor")
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     light = {css: contrast(page, css) for css in contrasts}
@@ -162,8 +165,9 @@ def contrast(page: Page, css: str) -> float:
     colours = page.run(
         "let e = document.querySelector(arguments[0]); const made = [getComputedStyle(e).color];"
         "while (e && getComputedStyle(e).backgroundColor === 'rgba(0, 0, 0, 0)') "
-        "e = e.parentElement; made.push(getComputedStyle(e).backgroundColor); return made", css,
-    )  # fmt: skip
+        "e = e.parentElement; made.push(getComputedStyle(e).backgroundColor); return made",
+        css,
+    )
     one, other = sorted(luminance(colour) for colour in colours)
     return (other + 0.05) / (one + 0.05)
 

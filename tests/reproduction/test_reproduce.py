@@ -63,12 +63,19 @@ def test_every_experiment_has_its_numbers_and_figures(smoke: Path) -> None:
 
 def test_shared_runs_are_the_same_numbers_everywhere(smoke: Path) -> None:
     """Table 1's sparsest arms are Table S3's VICReg and all labels of Few labels."""
-    one = {n["column"]: n["ours"] for n in told(smoke, "table1")["numbers"]
-           if n["row"] == "4 x 4 px"}  # fmt: skip
-    s3 = {n["row"]: n["ours"] for n in told(smoke, "table-s3")["numbers"]
-          if n["column"] == "down-sampled: asymmetric"}  # fmt: skip
-    all_labels = {n["column"]: n["ours"] for n in told(smoke, "few-labels")["numbers"]
-                  if n["row"] == "100% of labels"}  # fmt: skip
+    one = {
+        n["column"]: n["ours"] for n in told(smoke, "table1")["numbers"] if n["row"] == "4 x 4 px"
+    }
+    s3 = {
+        n["row"]: n["ours"]
+        for n in told(smoke, "table-s3")["numbers"]
+        if n["column"] == "down-sampled: asymmetric"
+    }
+    all_labels = {
+        n["column"]: n["ours"]
+        for n in told(smoke, "few-labels")["numbers"]
+        if n["row"] == "100% of labels"
+    }
     for sharing in ("independent", "shared"):
         found = one[f"asymmetric, {sharing}"]
         assert s3[f"vicreg, {sharing}"] == found

@@ -79,8 +79,10 @@ def test_a_type_is_found_where_programs_put_it(tmp_path: Path, properties: Any, 
 
 
 def test_a_cell_is_taken_for_its_nucleus(tmp_path: Path) -> None:
-    cell = {**feature(polygon(box(0, 0, 5, 5)), objectType="cell"),
-            "nucleusGeometry": polygon(box(1, 1, 2, 2))}  # fmt: skip
+    cell = {
+        **feature(polygon(box(0, 0, 5, 5)), objectType="cell"),
+        "nucleusGeometry": polygon(box(1, 1, 2, 2)),
+    }
     assert (read(tmp_path, [cell]).instances > 0).sum() == 4
     assert (read(tmp_path, [{**cell, "nucleusGeometry": None}]).instances > 0).sum() == 25
 
@@ -120,8 +122,12 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
     assert len(read(tmp_path, [at(0), feature(polygon(box(3, 0, 2, 2)), type=1)]).types) == 2
     assert len(read(tmp_path, [high(1.5), high(1.5, x=3)]).types) == 2
     slanted = feature(polygon([[0, 0, 0], [2, 0, 1], [2, 2, 1], [0, 0, 0]]), type=1)
-    for several in ([at(1), at(2, x=3)], [at(1), at(1, t=1, x=3)], [high(1), high(2, x=3)],
-                    [slanted]):  # fmt: skip
+    for several in (
+        [at(1), at(2, x=3)],
+        [at(1), at(1, t=1, x=3)],
+        [high(1), high(2, x=3)],
+        [slanted],
+    ):
         with pytest.raises(UnreadablePatch, match=r"several planes: .*; export one plane"):
             read(tmp_path, several)
 
@@ -138,11 +144,15 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
         (polygon(box(0, 0, 1, 1)), "unreadable: a.geojson is not GeoJSON of Features"),
         ({"type": "FeatureCollection", "features": {"a": 1}}, "unreadable: .* of Features"),
         ([feature(None)], "not a polygon: feature 1 is a feature without geometry"),
-        ([feature({"type": "LineString", "coordinates": [[0, 0], [1, 1]]})],
-         "not a polygon: feature 1 is a LineString; export areas"),
+        (
+            [feature({"type": "LineString", "coordinates": [[0, 0], [1, 1]]})],
+            "not a polygon: feature 1 is a LineString; export areas",
+        ),
         ([feature({"type": "Point", "coordinates": [0, 0]})], "not a polygon: .* is a Point"),
-        ([feature(polygon(box(0, 0, 1, 1)), objectType="tmaCore")],
-         "not a nucleus: feature 1 is a QuPath tmaCore"),
+        (
+            [feature(polygon(box(0, 0, 1, 1)), objectType="tmaCore")],
+            "not a nucleus: feature 1 is a QuPath tmaCore",
+        ),
         ([feature({"type": "Polygon"})], "broken polygon: feature 1 has no list of rings"),
         ([feature({"type": "MultiPolygon", "coordinates": [3]})], "broken polygon: feature 1 has"),
         ([feature({"type": "MultiPolygon", "coordinates": []})], "broken polygon: .* is empty"),
@@ -157,7 +167,7 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
         ([ONE, ONE], "overlapping nuclei: nucleus 2 loses 4 of its 4 px"),
         ([feature(polygon(box(20_000, 31_000, 9, 9)))], "out of bounds: .* 31,003 px beyond"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_used_is_refused_in_a_sentence(
     tmp_path: Path, held: Any, reason: str
 ) -> None:
@@ -169,9 +179,13 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
 def test_it_recognises_its_own_kind_of_json(tmp_path: Path) -> None:
     assert Geojson.recognises(tmp_path / "any.geojson")
     path = tmp_path / "a.json"
-    for held, own in ((json.dumps([ONE]), True), (json.dumps(ONE, indent=2), True), ("[]", False),
-                      ('{"type":"FeatureCollection","features":[]}', True),
-                      ('{"nuc": {"1": {"type": 1}}}', False)):  # fmt: skip
+    for held, own in (
+        (json.dumps([ONE]), True),
+        (json.dumps(ONE, indent=2), True),
+        ("[]", False),
+        ('{"type":"FeatureCollection","features":[]}', True),
+        ('{"nuc": {"1": {"type": 1}}}', False),
+    ):
         path.write_text(held)
         assert Geojson.recognises(path) is own
 

@@ -14,11 +14,21 @@ from morefromless.segmentations.hovernet_json import HovernetJson
 from morefromless.specs import build
 
 NUCLEI: dict[str, Any] = {
-    "7": {"bbox": [[0, 0], [2, 3]], "centroid": [1, 0.5],
-          "contour": [[0, 0], [0, 1], [2, 1], [2, 0]], "type_prob": 0.9, "type": 2},
-    "3": {"bbox": [[0, 3], [1, 4]], "centroid": [3, 0], "contour": [[3, 0]], "type_prob": None,
-          "type": None},
-}  # fmt: skip
+    "7": {
+        "bbox": [[0, 0], [2, 3]],
+        "centroid": [1, 0.5],
+        "contour": [[0, 0], [0, 1], [2, 1], [2, 0]],
+        "type_prob": 0.9,
+        "type": 2,
+    },
+    "3": {
+        "bbox": [[0, 3], [1, 4]],
+        "centroid": [3, 0],
+        "contour": [[3, 0]],
+        "type_prob": None,
+        "type": None,
+    },
+}
 
 
 def written(path: Path, held: Any) -> Path:
@@ -58,9 +68,16 @@ def test_a_magnification_in_the_file_must_be_the_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "held",
-    ["", "[]", "{}", '{"type": "FeatureCollection", "features": []}', '{"nuclei": {"1": 2}}',
-     '[{"type": "Feature", "properties": {"nuc": 1}}]', "\x00\xff"],
-)  # fmt: skip
+    [
+        "",
+        "[]",
+        "{}",
+        '{"type": "FeatureCollection", "features": []}',
+        '{"nuclei": {"1": 2}}',
+        '[{"type": "Feature", "properties": {"nuc": 1}}]',
+        "\x00\xff",
+    ],
+)
 def test_only_its_own_kind_of_json_is_recognised(tmp_path: Path, held: str) -> None:
     assert not HovernetJson.recognises(written(tmp_path / "a.json", held))
     assert not HovernetJson.recognises(tmp_path / "none.json")

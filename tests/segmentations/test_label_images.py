@@ -44,10 +44,15 @@ def typed(found: Segmented) -> Nuclei:
 @pytest.mark.parametrize(
     ("ending", "kind"),
     [
-        (".png", np.uint16), (".tif", np.uint16), (".tiff", np.int32), (".tif", np.float32),
-        (".npy", np.uint8), (".npy", np.int64), (".npy", np.float64),
+        (".png", np.uint16),
+        (".tif", np.uint16),
+        (".tiff", np.int32),
+        (".tif", np.float32),
+        (".npy", np.uint8),
+        (".npy", np.int64),
+        (".npy", np.float64),
     ],
-)  # fmt: skip
+)
 def test_instances_are_read_exactly(tmp_path: Path, ending: str, kind: type) -> None:
     instances = (MAP % 256 if kind is np.uint8 else MAP + 65000 * (MAP == 300)).astype(kind)
     found = read(tmp_path, (ending, instances), (".png", DRAWN.astype(np.uint8)))
@@ -73,10 +78,13 @@ def test_a_palette_is_its_numbers(tmp_path: Path) -> None:
         (".csv", "instance,type\n300,Spindle\n2,1\n", {300: "Spindle", 2: 1}),
         (".csv", "\ufefftype,x,instance\n1.0,,2\n4,,300.0\n", {2: 1, 300: 4}),
         (".json", json.dumps({"300": "Spindle", "2": 1}), {300: "Spindle", 2: 1}),
-        (".json", json.dumps([{"instance": 2, "type": "1"}, {"instance": 300, "type": 4.0}]),
-         {2: 1, 300: 4}),
+        (
+            ".json",
+            json.dumps([{"instance": 2, "type": "1"}, {"instance": 300, "type": 4.0}]),
+            {2: 1, 300: 4},
+        ),
     ],
-)  # fmt: skip
+)
 def test_tables_of_types(tmp_path: Path, ending: str, table: str, types: dict) -> None:
     found = read(tmp_path, (".npy", MAP), (ending, table))
     assert list(found.types.items()) == list(types.items())

@@ -26,9 +26,14 @@ from tests.segmentations.test_tiatoolbox_db import store
 SIDE = 48
 # x, y, width, height, type: touching, on the border, one pixel, and one of every type.
 BOXES = [
-    (0, 0, 5, 7, 1), (5, 0, 4, 4, 2), (10, 10, 1, 1, 3), (12, 9, 8, 2, 4), (44, 40, 4, 8, 5),
-    (12, 11, 3, 9, 1), (30, 30, 9, 9, 5),
-]  # fmt: skip
+    (0, 0, 5, 7, 1),
+    (5, 0, 4, 4, 2),
+    (10, 10, 1, 1, 3),
+    (12, 9, 8, 2, 4),
+    (44, 40, 4, 8, 5),
+    (12, 11, 3, 9, 1),
+    (30, 30, 9, 9, 5),
+]
 
 
 def truth() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
@@ -80,10 +85,13 @@ def tiatoolbox_db(folder: Path) -> None:
 
 def geojson(folder: Path) -> None:
     features = [
-        {"type": "Feature", "geometry": shapely.geometry.mapping(shapely.box(x, y, x + w, y + h)),
-         "properties": {"classification": {"name": PANNUKE.types[kind]}}}
+        {
+            "type": "Feature",
+            "geometry": shapely.geometry.mapping(shapely.box(x, y, x + w, y + h)),
+            "properties": {"classification": {"name": PANNUKE.types[kind]}},
+        }
         for x, y, w, h, kind in BOXES
-    ]  # fmt: skip
+    ]
     (folder / "a.geojson").write_text(
         json.dumps({"type": "FeatureCollection", "features": features})
     )
@@ -112,9 +120,14 @@ def pannuke_npy(folder: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
-    "hovernet-json": hovernet_json, "mat": mat, "tiatoolbox-dat": tiatoolbox_dat,
-    "tiatoolbox-db": tiatoolbox_db, "geojson": geojson, "label-images": label_images, "npy": npy,
-}  # fmt: skip
+    "hovernet-json": hovernet_json,
+    "mat": mat,
+    "tiatoolbox-dat": tiatoolbox_dat,
+    "tiatoolbox-db": tiatoolbox_db,
+    "geojson": geojson,
+    "label-images": label_images,
+    "npy": npy,
+}
 
 
 def read(images: Path, masks: Path) -> Nuclei:

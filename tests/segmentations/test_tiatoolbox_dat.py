@@ -22,9 +22,13 @@ from tests.segmentations.test_tiatoolbox_db import FILES, MASK
 
 def nucleus(contour: Any, kind: Any = 1, **more: Any) -> dict[str, Any]:
     return {
-        "box": np.array([0, 0, 3, 3]), "centroid": np.array([1.0, 1.0]), "contour": contour,
-        "prob": np.float64(0.5), "type": kind, **more,
-    }  # fmt: skip
+        "box": np.array([0, 0, 3, 3]),
+        "centroid": np.array([1.0, 1.0]),
+        "contour": contour,
+        "prob": np.float64(0.5),
+        "type": kind,
+        **more,
+    }
 
 
 CORNERS = np.array([[0, 0], [0, 1], [2, 1], [2, 0]], np.int32)
@@ -64,10 +68,15 @@ def test_nuclei_are_read_in_the_order_of_the_file(
 
 @pytest.mark.parametrize(
     "contour",
-    [CORNERS.astype(np.float32), CORNERS.astype(">i8"), np.asfortranarray(CORNERS),
-     CORNERS[:, ::-1][:, ::-1], CORNERS.tolist()],
+    [
+        CORNERS.astype(np.float32),
+        CORNERS.astype(">i8"),
+        np.asfortranarray(CORNERS),
+        CORNERS[:, ::-1][:, ::-1],
+        CORNERS.tolist(),
+    ],
     ids=["float", "big endian", "fortran", "strided", "list"],
-)  # fmt: skip
+)
 def test_arrays_of_any_making_are_the_same(tmp_path: Path, contour: Any) -> None:
     joblib.dump({1: nucleus(contour)}, tmp_path / "a.dat")
     found = TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
@@ -75,9 +84,16 @@ def test_arrays_of_any_making_are_the_same(tmp_path: Path, contour: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("kind", "read"), [(np.int64(3), 3), (np.uint8(3), 3), ("Dead", "Dead"), (3.0, 3),
-                       (np.str_("Dead"), "Dead"), (None, None)]
-)  # fmt: skip
+    ("kind", "read"),
+    [
+        (np.int64(3), 3),
+        (np.uint8(3), 3),
+        ("Dead", "Dead"),
+        (3.0, 3),
+        (np.str_("Dead"), "Dead"),
+        (None, None),
+    ],
+)
 def test_types_are_numbers_or_names(tmp_path: Path, kind: Any, read: Any) -> None:
     joblib.dump({np.int64(5): nucleus(CORNERS, kind)}, tmp_path / "a.dat")
     assert TiatoolboxDat().read(tmp_path / "a.dat", (3, 4)).types == {1: read}
@@ -196,13 +212,17 @@ def test_a_truncated_or_damaged_file_is_a_sentence(tmp_path: Path, compress: int
         ({10**9999: 2, 2: "x"}, "unreadable: 'a int' is no nucleus"),
         ({1: nucleus(CORNERS, "a\nb")}, r"odd type: nucleus 1 has 'a\?b'"),
         ({1: nucleus(CORNERS), 2: nucleus(CORNERS)}, "overlapping nuclei: nucleus 2 loses 6 of"),
-        ({"proc_resolution": {"resolution": 0.5, "units": "mpp"},
-          "base_resolution": {"resolution": 0.25, "units": "mpp"}},
-         "another magnification: contours at 0.5 mpp, the image at 0.25 mpp"),
+        (
+            {
+                "proc_resolution": {"resolution": 0.5, "units": "mpp"},
+                "base_resolution": {"resolution": 0.25, "units": "mpp"},
+            },
+            "another magnification: contours at 0.5 mpp, the image at 0.25 mpp",
+        ),
         ({"proc_resolution": {"resolution": 0.5}}, "another magnification: .* none that is said"),
         ({"proc_resolution": {}}, "unreadable: the file's resolution is no number"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_used_is_refused_in_a_sentence(
     tmp_path: Path, held: Any, reason: str
 ) -> None:
@@ -216,8 +236,11 @@ def test_other_files_and_floods_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.dat"
-    for data, reason in ((b"", "empty file"), (b"text", "unreadable: a.dat is no joblib file"),
-                         (b"BZh9", "unreadable: a.dat is no joblib file")):  # fmt: skip
+    for data, reason in (
+        (b"", "empty file"),
+        (b"text", "unreadable: a.dat is no joblib file"),
+        (b"BZh9", "unreadable: a.dat is no joblib file"),
+    ):
         path.write_bytes(data)
         assert not TiatoolboxDat.recognises(path)
         with pytest.raises(UnreadablePatch, match=reason):

@@ -140,9 +140,11 @@ def test_the_magnification_must_be_known(patches: Path, tmp_path: Path) -> None:
 
 
 def test_without_the_extra_it_says_how_to_get_it(
-    patches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    patches: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     real = importlib.import_module
 
     def missing(name: str, package: str | None = None) -> Any:

@@ -35,8 +35,9 @@ def test_tiles(tmp_path: Path) -> None:
     source = Consep(str(tmp_path))
     items = source.items()
     assert [(item.id, item.split, item.group) for item in items] == [
-        ("Test/test_1", "test", "test_1"), ("Train/train_1", "train", "train_1"),
-    ]  # fmt: skip
+        ("Test/test_1", "test", "test_1"),
+        ("Train/train_1", "train", "train_1"),
+    ]
     assert (items[0].label, items[0].origin) == ("unlabelled", "Test/Images/test_1.png")
     found = source.read(items[0])
     np.testing.assert_array_equal(found["he"], IMAGE)

@@ -42,8 +42,10 @@ def test_folds_as_published(tmp_path: Path) -> None:
     assert [item.split for item in items] == ["train"] * 8 + ["test"] * 4
     assert [item.label for item in items[4:8]] == TISSUES.tolist()
     assert (items[5].id, items[5].origin, items[5].group) == (
-        "Fold 2/images/fold2/1", "Fold 2/images/fold2/images.npy[1]", None,
-    )  # fmt: skip
+        "Fold 2/images/fold2/1",
+        "Fold 2/images/fold2/images.npy[1]",
+        None,
+    )
     with ThreadPoolExecutor(4) as pool:
         arrays = list(pool.map(source.read, items))
     for place, found in enumerate(arrays):

@@ -56,8 +56,10 @@ def test_listing(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
     assert [item.id for item in items] == [f"{name}/{spot}" for name in images for spot in SPOTS]
     assert [item.label for item in items] == ["0", "1", "2"] * 12
     assert {(item.group, item.split) for item in items} == {
-        ("A", "train"), ("B", "train"), ("C", "test"),
-    }  # fmt: skip
+        ("A", "train"),
+        ("B", "train"),
+        ("C", "test"),
+    }
     assert items[1].origin == "A.h5ad, spot 1x0"
     sheet = source.datasheet()
     told = f"Spatial transcriptomics: {tmp_path.name} (A, B | C), 5 of 30 common genes, 16 px"
@@ -178,9 +180,12 @@ def test_spots_that_are_set_aside(tmp_path: Path) -> None:
             with pytest.raises(UnreadablePatch):
                 source.shape(item)
     assert reasons == {
-        "B/1x0": "outside the image", "B/3x0": "outside the image", "B/0x1": "no counts",
-        "B/2x1": "no label", "B/3x1": "no label",
-    }  # fmt: skip
+        "B/1x0": "outside the image",
+        "B/3x0": "outside the image",
+        "B/0x1": "no counts",
+        "B/2x1": "no label",
+        "B/3x1": "no label",
+    }
     assert source.items()[12 + 6].label == "unlabelled"
 
 

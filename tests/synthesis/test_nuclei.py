@@ -29,8 +29,11 @@ def nuclei(x: Floats, y: Floats, radius: float) -> Nuclei:
     one, none = np.ones(count), np.zeros(count)
     return Nuclei(
         *(x, y, one * radius, one * radius, one, none, none, none),
-        kind=np.arange(1, count + 1, dtype=np.uint8), density=one, pale=none, clump=none,
-    )  # fmt: skip
+        kind=np.arange(1, count + 1, dtype=np.uint8),
+        density=one,
+        pale=none,
+        clump=none,
+    )
 
 
 @pytest.mark.parametrize("size", [16, 33, 64])
@@ -88,6 +91,11 @@ def test_without_nuclei_there_are_no_instances() -> None:
 
 def test_types_are_numbered_as_in_the_paper() -> None:
     assert [kind.name for kind in NucleusType] == [
-        "BACKGROUND", "NEOPLASTIC", "INFLAMMATORY", "CONNECTIVE", "DEAD", "EPITHELIAL",
-    ]  # fmt: skip
+        "BACKGROUND",
+        "NEOPLASTIC",
+        "INFLAMMATORY",
+        "CONNECTIVE",
+        "DEAD",
+        "EPITHELIAL",
+    ]
     assert [int(kind) for kind in NucleusType] == [0, 1, 2, 3, 4, 5]

@@ -63,8 +63,13 @@ class RealPair(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(3)
-        options = PretrainOptions(store=Path(), out=Path(), encoder="test_resnet", size=32,
-                                  privileged_encoder="test_efficientnet")  # fmt: skip
+        options = PretrainOptions(
+            store=Path(),
+            out=Path(),
+            encoder="test_resnet",
+            size=32,
+            privileged_encoder="test_efficientnet",
+        )
         self.branches = Branches(plans(options), 16).double()
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -152,9 +157,12 @@ def test_batch_norm_does_not_tell_one_process_from_two(
         for key, value in expected.items():
             # A bias before a BatchNorm has no gradient but rounding, hence the absolute bound.
             torch.testing.assert_close(
-                of_one_process[f"real {name}"][key], value, rtol=1e-5, atol=1e-10,
+                of_one_process[f"real {name}"][key],
+                value,
+                rtol=1e-5,
+                atol=1e-10,
                 msg=lambda said, key=key: f"{key}: {said}",
-            )  # fmt: skip
+            )
 
 
 @pytest.mark.parametrize("encoder", ["test_resnet", "test_efficientnet"])

@@ -30,8 +30,10 @@ def test_each_tensor_is_clipped_by_itself(pretraining: PretrainOptions) -> None:
     learner = Learner(network, None, options, None, None)  # type: ignore[arg-type]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     torch.manual_seed(0)
-    drawn = [torch.randn_like(w) * scale for w, scale in
-             zip(network.parameters(), (1.0, 1e-4, 1e-2, 1e-3), strict=True)]  # fmt: skip
+    drawn = [
+        torch.randn_like(w) * scale
+        for w, scale in zip(network.parameters(), (1.0, 1e-4, 1e-2, 1e-3), strict=True)
+    ]
     for weights, gradient in zip(network.parameters(), drawn, strict=True):
         weights.grad = gradient.clone()
     learner.configure_gradient_clipping(optimizer, None, None)

@@ -55,8 +55,14 @@ def stained(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def options(stained: Store, tmp_path: Path) -> PretrainOptions:
-    return PretrainOptions(store=stained.path, out=tmp_path / "run", primary="full:he",
-                           privileged="full:ihc", width=16, **TINY)  # fmt: skip
+    return PretrainOptions(
+        store=stained.path,
+        out=tmp_path / "run",
+        primary="full:he",
+        privileged="full:ihc",
+        width=16,
+        **TINY,
+    )
 
 
 def test_pairs_are_the_patches_that_have_both(stained: Store, options: PretrainOptions) -> None:
@@ -106,11 +112,14 @@ def test_a_frozen_branch_may_lack_a_view_too(stained: Store, options: PretrainOp
     teacher = pretrain(replace(options, arm="symmetric", primary="full:ihc"))
     run = pretrain(
         replace(
-            options, out=options.out.with_name("student"), arm="trident", missing="pairs",
+            options,
+            out=options.out.with_name("student"),
+            arm="trident",
+            missing="pairs",
             privileged_encoder=f"test_resnet:weights={teacher.weights_path}",
             freeze=("privileged",),
         )
-    )  # fmt: skip
+    )
     kept = np.load(run.path / "features" / "privileged-train.npy")
     assert len(kept) == len(stained.having(["ihc"]).indices("train"))
     assert len(evaluate(run, stained, PROBE)) == 2
@@ -119,11 +128,19 @@ def test_a_frozen_branch_may_lack_a_view_too(stained: Store, options: PretrainOp
 def test_a_comparison_says_how_many_pairs_there_are(stained: Store, tmp_path: Path) -> None:
     made = compare(
         CompareOptions(
-            store=stained.path, out=tmp_path / "compare", primary=("full:he",),
-            privileged="full:ihc", sharing=("independent",), seeds=1, jobs=1, width=16,
-            trident=True, missing="pairs", **{**TINY, "epochs": 1},
+            store=stained.path,
+            out=tmp_path / "compare",
+            primary=("full:he",),
+            privileged="full:ihc",
+            sharing=("independent",),
+            seeds=1,
+            jobs=1,
+            width=16,
+            trident=True,
+            missing="pairs",
+            **{**TINY, "epochs": 1},
         )
-    )  # fmt: skip
+    )
     paired = len(stained.having(["ihc"]).indices("train"))
     everything = len(stained.indices("train"))
     assert any(f"{paired} of {everything} training patches" in said for said in made.caveats)
@@ -134,9 +151,12 @@ def test_a_comparison_says_how_many_pairs_there_are(stained: Store, tmp_path: Pa
 
 
 OBJECTIVES: dict[str, Objective] = {
-    "vicreg": VICReg(), "simclr": SimCLR(), "barlow twins": BarlowTwins(), "clip": Clip(),
+    "vicreg": VICReg(),
+    "simclr": SimCLR(),
+    "barlow twins": BarlowTwins(),
+    "clip": Clip(),
     "vse": Vse(),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -150,8 +170,10 @@ def test_with_every_view_there_it_is_the_objective_itself(name: str) -> None:
 def test_each_two_branches_are_those_rows_that_have_both() -> None:
     generator = torch.Generator().manual_seed(1)
     z = {n: torch.randn(8, 5, generator=generator).double().requires_grad_() for n in "abc"}
-    has = {"b": torch.tensor([1, 1, 1, 1, 0, 0, 1, 0]).bool(),
-           "c": torch.tensor([1, 1, 0, 1, 1, 0, 1, 1]).bool()}  # fmt: skip
+    has = {
+        "b": torch.tensor([1, 1, 1, 1, 0, 0, 1, 0]).bool(),
+        "c": torch.tensor([1, 1, 0, 1, 1, 0, 1, 1]).bool(),
+    }
     loss = over_pairs(VICReg(), z, has)
     loss.total.backward()
     everything = torch.ones(8, dtype=torch.bool)
@@ -218,9 +240,17 @@ def test_a_view_that_no_test_patch_has_teaches_and_is_not_asked(
 
     monkeypatch.setattr(Store, "has", only_in_training)
     options = CompareOptions(
-        store=stained.path, out=tmp_path / "compare", primary=("full:he",), privileged="full:ihc",
-        seeds=1, jobs=1, width=16, probe_every=2, sharing=("independent",), **TINY,
-    )  # fmt: skip
+        store=stained.path,
+        out=tmp_path / "compare",
+        primary=("full:he",),
+        privileged="full:ihc",
+        seeds=1,
+        jobs=1,
+        width=16,
+        probe_every=2,
+        sharing=("independent",),
+        **TINY,
+    )
     made = compare(options)
     assert {(row.branch, row.modality) for row in made.rows} == {("primary", "full:he")}
     assert {floor.modality for floor in made.floors} == {"full:he"}
@@ -231,9 +261,15 @@ def test_a_view_that_no_test_patch_has_teaches_and_is_not_asked(
 
 def test_too_few_pairs_are_said_before_any_arm_is_trained(tissue: Store, tmp_path: Path) -> None:
     options = CompareOptions(
-        store=tissue.path, out=tmp_path / "compare", primary=("downsample:8",), seeds=1, jobs=1,
-        width=16, pairs=0.1, **TINY,
-    )  # fmt: skip
+        store=tissue.path,
+        out=tmp_path / "compare",
+        primary=("downsample:8",),
+        seeds=1,
+        jobs=1,
+        width=16,
+        pairs=0.1,
+        **TINY,
+    )
     with pytest.raises(ConfigError, match=r"--batch 32 is larger than the \d+ training patches"):
         compare(options)
     assert not list(tmp_path.glob("compare/runs/*"))

@@ -143,12 +143,14 @@ def test_two_architectures_are_rebuilt_from_their_run(
 ) -> None:
     run = pretrain(replace(pretraining, privileged_encoder="test_vit"))
     assert (run.options["encoder"], run.options["privileged_encoder"]) == (
-        "test_resnet", "test_vit",
-    )  # fmt: skip
+        "test_resnet",
+        "test_vit",
+    )
     found = trained(run, tissue)
     assert {name: type(one[0].network).__name__ for name, one in found.items()} == {
-        "primary": "ResNet", "privileged": "VisionTransformer",
-    }  # fmt: skip
+        "primary": "ResNet",
+        "privileged": "VisionTransformer",
+    }
 
 
 def _gradients(branches: Branches, images: dict[str, Tensor], parts: int) -> dict[str, Tensor]:
@@ -191,9 +193,14 @@ def test_parts_are_an_option_that_batch_norm_is_warned_of(pretraining: PretrainO
 def test_vectors_teach_images(spots: Store, tmp_path: Path) -> None:
     assert spots.array("expression").shape == (len(spots.table), 12)
     options = PretrainOptions(
-        store=spots.path, out=tmp_path / "run", primary="full", privileged="vector:12",
-        privileged_encoder="mlp:hidden=32", width=64, **TINY,
-    )  # fmt: skip
+        store=spots.path,
+        out=tmp_path / "run",
+        primary="full",
+        privileged="vector:12",
+        privileged_encoder="mlp:hidden=32",
+        width=64,
+        **TINY,
+    )
     run = pretrain(options)
     longer = ProbeOptions(probe_epochs=300, standardise=True)
     results = {one.branch: one for one in evaluate(run, spots, longer)}
@@ -203,10 +210,17 @@ def test_vectors_teach_images(spots: Store, tmp_path: Path) -> None:
 
 def test_vectors_are_compared_as_images_are(spots: Store, tmp_path: Path) -> None:
     options = CompareOptions(
-        store=spots.path, out=tmp_path / "compare", primary=("full",), privileged="vector:12",
-        privileged_encoder="mlp", sharing=("independent",), seeds=1, jobs=1, width=32,
+        store=spots.path,
+        out=tmp_path / "compare",
+        primary=("full",),
+        privileged="vector:12",
+        privileged_encoder="mlp",
+        sharing=("independent",),
+        seeds=1,
+        jobs=1,
+        width=32,
         **{**TINY, "epochs": 1},
-    )  # fmt: skip
+    )
     made = compare(options)
     assert {row.arm.kind for row in made.rows} == {"asymmetric", "symmetric", "supervised"}
     assert {floor.name for floor in made.floors} >= {"majority", "mean-rgb", "random encoder"}

@@ -300,9 +300,14 @@ def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
 ) -> None:
     """SLURM's variables would make Lightning believe in four processes, and queue the job again."""
     for name, value in {
-        "SLURM_JOB_ID": "123", "SLURM_JOB_NAME": "run", "SLURM_NTASKS": "4", "SLURM_PROCID": "0",
-        "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_NTASKS_PER_NODE": "4",
-    }.items():  # fmt: skip
+        "SLURM_JOB_ID": "123",
+        "SLURM_JOB_NAME": "run",
+        "SLURM_NTASKS": "4",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0",
+        "SLURM_NTASKS_PER_NODE": "4",
+    }.items():
         monkeypatch.setenv(name, value)
     told: list[int] = []
     handlers: list[object] = []

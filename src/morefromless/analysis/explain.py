@@ -63,8 +63,10 @@ def explain(options: ExplainOptions) -> Explained:
         if not len(rows):
             raise DataError(f"No test patch of {store.path} has the views of both runs.")
         bar.update()
-        features = (_of(rows, a, a.features("test", device)),
-                    _of(rows, b, b.features("test", device)))  # fmt: skip
+        features = (
+            _of(rows, a, a.features("test", device)),
+            _of(rows, b, b.features("test", device)),
+        )
         probabilities = np.stack([_of(rows, one, one.probabilities) for one in sides])
         near = np.stack([neighbours(found, NEIGHBOURS) for found in features])
         bar.update()
@@ -127,8 +129,9 @@ def _shown(
 
 def dense_spec(sides: Sequence[Judged]) -> str | None:
     """The modality shown beside the primary: what a run was trained with, else the whole patch."""
-    asymmetric = [one.run.options for one in sides if one.run.options.get("arm") in
-                  ("asymmetric", "trident")]  # fmt: skip
+    asymmetric = [
+        one.run.options for one in sides if one.run.options.get("arm") in ("asymmetric", "trident")
+    ]
     told = [str(options["privileged"]) for options in asymmetric]
     whole = f"full:{sides[0].sight.modality.array}"
     own = sides[0].sight.modality
@@ -169,8 +172,15 @@ def _titles(a: Judged, b: Judged) -> tuple[str, str]:
 
 
 def _facts(a: Judged, b: Judged) -> tuple[tuple[str, str, str], ...]:
-    names = {"arm": "arm", "sharing": "weights", "objective": "objective", "encoder": "encoder",
-             "size": "input, px", "epochs": "epochs", "seed": "seed"}  # fmt: skip
+    names = {
+        "arm": "arm",
+        "sharing": "weights",
+        "objective": "objective",
+        "encoder": "encoder",
+        "size": "input, px",
+        "epochs": "epochs",
+        "seed": "seed",
+    }
     said = [("run", str(a.run.path), str(b.run.path))]
     for key, title in names.items():
         values = [str(one.run.options.get(key) or "") for one in (a, b)]
@@ -182,9 +192,10 @@ def _facts(a: Judged, b: Judged) -> tuple[tuple[str, str, str], ...]:
     said.append(("sees", a.spec, b.spec))
     trained_with = [
         str(one.run.options["privileged"])
-        if one.run.options.get("arm") in ("asymmetric", "trident") else "–"
+        if one.run.options.get("arm") in ("asymmetric", "trident")
+        else "–"
         for one in (a, b)
-    ]  # fmt: skip
+    ]
     said.append(("trained with", *trained_with))  # type: ignore[arg-type]
     return tuple(said)
 

@@ -54,9 +54,15 @@ class Judged:
         path = self.run.path / "features" / f"{self.branch}-{split}.npy"
         made: npt.NDArray[np.float32] = kept(
             path,
-            lambda: extract(sight.encoder, sight.store, sight.store.indices(split), sight.modality,
-                            sight.size, device=device),
-        ).numpy()  # fmt: skip
+            lambda: extract(
+                sight.encoder,
+                sight.store,
+                sight.store.indices(split),
+                sight.modality,
+                sight.size,
+                device=device,
+            ),
+        ).numpy()
         return made
 
 

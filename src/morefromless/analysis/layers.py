@@ -112,8 +112,11 @@ def in_order(network: nn.Module, names: Sequence[str], images: Tensor) -> list[s
 
 
 def _weighted(network: nn.Module) -> list[str]:
-    return [name for name, part in network.named_modules()
-            if name and list(part.parameters(recurse=False))]  # fmt: skip
+    return [
+        name
+        for name, part in network.named_modules()
+        if name and list(part.parameters(recurse=False))
+    ]
 
 
 def _known(network: nn.Module, name: str) -> str:

@@ -68,8 +68,9 @@ def alike(
         count = max(1, len(drawn) // options.batch) if options.estimator == "unbiased" else 1
         # Shuffled, for patches stand in a store by class, and so would every batch be of one.
         order = np.random.default_rng(options.seed).permutation(drawn)
-        for part in tqdm(np.array_split(order, count), desc="CKA", unit="batch", leave=False,
-                         dynamic_ncols=True):  # fmt: skip
+        for part in tqdm(
+            np.array_split(order, count), desc="CKA", unit="batch", leave=False, dynamic_ncols=True
+        ):
             yield {arm: one.see(part, device) for arm, one in firsts.items()}
 
     encoders = {arm: [one.encoder for one in sights] for arm, sights in arms.items()}

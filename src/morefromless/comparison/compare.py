@@ -71,9 +71,15 @@ class Prepared:
         options, store, planned = self.options, self.store, self.planned
         device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
         evaluated = list(
-            tqdm(evaluate_all(planned, self.stored, options, device), total=len(planned),
-                 desc="probes", unit="run", leave=False, dynamic_ncols=True)
-        )  # fmt: skip
+            tqdm(
+                evaluate_all(planned, self.stored, options, device),
+                total=len(planned),
+                desc="probes",
+                unit="run",
+                leave=False,
+                dynamic_ncols=True,
+            )
+        )
         reached = rows(evaluated, store)
         under = floors(store, (*options.primary, options.privileged), options.task, options, device)
         return Comparison(

@@ -120,10 +120,11 @@ def _stepped(
     branches = Branches(planned, options.width).to(device)
     objective = build(options.objective, objectives, Objective)
     shapes = {
-        one.name: (branches[one.name].encoder.width,) if one.frozen
+        one.name: (branches[one.name].encoder.width,)
+        if one.frozen
         else modality(one.modality).shape(options.size)
         for one in planned
-    }  # fmt: skip
+    }
 
     def paired(count: int) -> None:
         made = branches({n: torch.rand(count, *s, device=device) for n, s in shapes.items()})

@@ -53,8 +53,9 @@ def execute(planned: Sequence[Planned], jobs: int = 0) -> None:
     workers = min(jobs or len(gpus) or os.cpu_count() or 1, len(todo))
     check_disk(runs, workers)
     failed: list[tuple[Planned, str]] = []
-    with tqdm(total=len(runs), initial=len(runs) - len(todo), desc="runs", unit="run",
-              dynamic_ncols=True) as bar:  # fmt: skip
+    with tqdm(
+        total=len(runs), initial=len(runs) - len(todo), desc="runs", unit="run", dynamic_ncols=True
+    ) as bar:
         while todo:
             elsewhere = []
             with closing(_tried(todo, workers, gpus)) as outcomes:

@@ -88,11 +88,22 @@ def floors(
         else:
             encoder = _encoder(options, seen)
             what = f"{file_name(seen)}-{file_name(encoder)}-{options.size}-{store.hash[:6]}"
-            predictions = np.stack([
-                evaluate_random(folder / f"{what}-s{seed}", encoder, seen, options.size, seed, own,
-                                options.probe, device, task).probabilities.argmax(1)
-                for seed in range(options.seeds)
-            ])  # fmt: skip
+            predictions = np.stack(
+                [
+                    evaluate_random(
+                        folder / f"{what}-s{seed}",
+                        encoder,
+                        seen,
+                        options.size,
+                        seed,
+                        own,
+                        options.probe,
+                        device,
+                        task,
+                    ).probabilities.argmax(1)
+                    for seed in range(options.seeds)
+                ]
+            )
         made.append(_row(name or "random encoder", seen, predictions, own))
     return made
 
@@ -131,9 +142,13 @@ def _row(name: str, seen: str, predictions: npt.NDArray[np.int64], store: Store)
 
 
 def _told(
-    folder: Path, name: Floor, seen: str, task: str, options: CompareOptions | TransferOptions,
+    folder: Path,
+    name: Floor,
+    seen: str,
+    task: str,
+    options: CompareOptions | TransferOptions,
     store: Store,
-) -> npt.NDArray[np.int64]:  # fmt: skip
+) -> npt.NDArray[np.int64]:
     """Classes (1, test patches) of a floor that is told all labels; else a row a seed, which is
     told the share of them that the probes of this seed are told."""
     share, train = options.labels, store.indices("train")
@@ -142,17 +157,23 @@ def _told(
     def fitted(seed: int) -> npt.NDArray[np.int64]:
         labelled = train[shown(store.labels[train], share, seed)]
         probabilities = floor(
-            name, _colours(store, seen), store.labels, train=labelled,
-            test=store.indices("test"), classes=len(store.classes),
-        )  # fmt: skip
+            name,
+            _colours(store, seen),
+            store.labels,
+            train=labelled,
+            test=store.indices("test"),
+            classes=len(store.classes),
+        )
         return np.asarray(probabilities.argmax(1))
 
     if share == 1:
         return _kept(folder / f"{stem}.json", store, partial(fitted, 0))[None]
-    return np.stack([
-        _kept(folder / f"{stem}-labels-{share:g}-s{seed}.json", store, partial(fitted, seed))
-        for seed in range(options.seeds)
-    ])  # fmt: skip
+    return np.stack(
+        [
+            _kept(folder / f"{stem}-labels-{share:g}-s{seed}.json", store, partial(fitted, seed))
+            for seed in range(options.seeds)
+        ]
+    )
 
 
 def _kept(

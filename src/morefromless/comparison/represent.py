@@ -103,12 +103,14 @@ def represent(options: RepresentOptions, cka: bool = True) -> Represented:
         arms=arms,
         alike=alike(sights, rows, options, device) if cka else [],
         confusion={
-            arm: np.sum([confusion(one.probabilities.argmax(1), truth, len(store.classes))
-                         for one in runs], axis=0)
+            arm: np.sum(
+                [confusion(one.probabilities.argmax(1), truth, len(store.classes)) for one in runs],
+                axis=0,
+            )
             for arm, runs in arms.items()
         },
         device=device,
-    )  # fmt: skip
+    )
 
 
 def _typed(arm: Arm) -> str:

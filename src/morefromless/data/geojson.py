@@ -27,8 +27,10 @@ def colours(count: int) -> list[tuple[int, int, int]]:
     hues = [
         colorsys.hsv_to_rgb(k * golden % 1, 0.85 if k % 2 else 0.6, 0.9) for k in range(count - 1)
     ]
-    return [(128, 128, 128), *((round(255 * r), round(255 * g), round(255 * b))
-                               for r, g, b in hues)][:count]  # fmt: skip
+    return [
+        (128, 128, 128),
+        *((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues),
+    ][:count]
 
 
 def feature_collection(

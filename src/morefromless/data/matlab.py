@@ -16,8 +16,18 @@ LARGEST = 2**31
 """Bytes that one variable may take; compressed files could otherwise unpack to anything."""
 
 _MATRIX, _COMPRESSED = 14, 15
-_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8",
-           12: "i8", 13: "u8"}  # fmt: skip
+_STORED = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
 _NUMERIC = range(6, 16)
 """Classes of arrays that hold numbers: not cells, structs, text or sparse matrices."""
 

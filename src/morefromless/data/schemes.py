@@ -69,12 +69,16 @@ class Scheme:
 
 PANNUKE = Scheme(
     "pannuke",
-    ("Background", "Neoplastic", "Inflammatory", "Connective", "Dead",
-     "Non-Neoplastic Epithelial"),
-    {"Neoplastic cells": "Neoplastic", "Inflammatory cells": "Inflammatory",
-     "Connective/Soft tissue cells": "Connective", "Dead cells": "Dead",
-     "Epithelial": "Non-Neoplastic Epithelial", "Non-Neoplastic": "Non-Neoplastic Epithelial"},
-)  # fmt: skip
+    ("Background", "Neoplastic", "Inflammatory", "Connective", "Dead", "Non-Neoplastic Epithelial"),
+    {
+        "Neoplastic cells": "Neoplastic",
+        "Inflammatory cells": "Inflammatory",
+        "Connective/Soft tissue cells": "Connective",
+        "Dead cells": "Dead",
+        "Epithelial": "Non-Neoplastic Epithelial",
+        "Non-Neoplastic": "Non-Neoplastic Epithelial",
+    },
+)
 """PanNuke's six, as in the paper (2.1); names as HoVer-Net, TIAToolbox and QuPath users write them.
 """
 
@@ -85,9 +89,16 @@ fibroblasts, muscle and endothelium another."""
 CONSEP_SEVEN = Scheme(
     "consep-seven",
     CONSEP.types,
-    {1: "Miscellaneous", 2: "Inflammatory", 3: "Epithelial", 4: "Epithelial",
-     5: "Spindle", 6: "Spindle", 7: "Spindle"},
-)  # fmt: skip
+    {
+        1: "Miscellaneous",
+        2: "Inflammatory",
+        3: "Epithelial",
+        4: "Epithelial",
+        5: "Spindle",
+        6: "Spindle",
+        7: "Spindle",
+    },
+)
 """CoNSeP's files as published, whose seven types become the merged four."""
 
 CONIC = Scheme(

@@ -37,9 +37,14 @@ class Result:
 
 
 def evaluate(
-    run: Run, store: Store, probe: ProbeOptions, device: str = "cpu", *,
-    task: str | None = None, progress: bool = False,
-) -> list[Result]:  # fmt: skip
+    run: Run,
+    store: Store,
+    probe: ProbeOptions,
+    device: str = "cpu",
+    *,
+    task: str | None = None,
+    progress: bool = False,
+) -> list[Result]:
     """Every branch of a finished run on its own modality, where test patches have it; what was done
     before is read back.
 
@@ -64,15 +69,31 @@ def evaluate(
         own_store = store.having([how.array])
         if not len(own_store.indices("test")):
             continue
-        maker = _Maker(encoder, own_store, how, int(options["size"]), device,
-                       f"features of {branch}" if progress else None)  # fmt: skip
+        maker = _Maker(
+            encoder,
+            own_store,
+            how,
+            int(options["size"]),
+            device,
+            f"features of {branch}" if progress else None,
+        )
         own_head = head if asked == own else None
         name = _name(branch, own_head, probe, asked)
         fitted = _of_head(own_head) if own_head is not None else None
         results.append(
-            scored(run.path, name, branch, seen, own_store, maker, folder / branch, fitted, probe,
-                   int(options["seed"]))
-        )  # fmt: skip
+            scored(
+                run.path,
+                name,
+                branch,
+                seen,
+                own_store,
+                maker,
+                folder / branch,
+                fitted,
+                probe,
+                int(options["seed"]),
+            )
+        )
     return results
 
 
@@ -120,17 +141,29 @@ class _Maker:
 
         def make() -> Tensor:
             return extract(
-                self.encoder, self.store, indices, self.modality, self.size,
-                device=self.device, label=self.label,
-            )  # fmt: skip
+                self.encoder,
+                self.store,
+                indices,
+                self.modality,
+                self.size,
+                device=self.device,
+                label=self.label,
+            )
 
         return kept(path, make)
 
 
 def evaluate_random(
-    folder: Path, encoder: str, seen: str, size: int, seed: int, store: Store,
-    probe: ProbeOptions, device: str = "cpu", task: str = "tissue",
-) -> Result:  # fmt: skip
+    folder: Path,
+    encoder: str,
+    seen: str,
+    size: int,
+    seed: int,
+    store: Store,
+    probe: ProbeOptions,
+    device: str = "cpu",
+    task: str = "tissue",
+) -> Result:
     """The floor of an untrained encoder through the same probe, `store` being labelled so."""
     torch.manual_seed(seed)
     how = modality(seen)
@@ -138,14 +171,32 @@ def evaluate_random(
     maker = _Maker(build_encoder(encoder, how.channels), store, how, size, device, None)
     folder.mkdir(parents=True, exist_ok=True)
     also = "" if task == "tissue" else f"-{file_name(task)}"
-    return scored(folder, f"random-{probe.name}{also}", "primary", seen, store, maker,
-                  folder / "features" / "random", None, probe, seed)  # fmt: skip
+    return scored(
+        folder,
+        f"random-{probe.name}{also}",
+        "primary",
+        seen,
+        store,
+        maker,
+        folder / "features" / "random",
+        None,
+        probe,
+        seed,
+    )
 
 
 def scored(
-    folder: Path, name: str, branch: str, seen: str, store: Store, maker: _Maker, stem: Path,
-    fitted: LinearProbe | None, options: ProbeOptions, seed: int,
-) -> Result:  # fmt: skip
+    folder: Path,
+    name: str,
+    branch: str,
+    seen: str,
+    store: Store,
+    maker: _Maker,
+    stem: Path,
+    fitted: LinearProbe | None,
+    options: ProbeOptions,
+    seed: int,
+) -> Result:
     """Scores in `folder/scores-NAME.json`, predictions beside them; read back where they exist."""
     scores_path = folder / f"scores-{name}.json"
     predictions_path = folder / f"predictions-{name}.npz"
@@ -161,10 +212,15 @@ def scored(
     if fitted is None:
         told = shown(store.labels[train], options.labels, seed)
         fitted = fit_linear_probe(
-            maker.features("train", stem)[told], labels[train][told], len(store.classes),
-            epochs=options.probe_epochs, lr=options.probe_lr, standardise=options.standardise,
-            seed=seed, device=maker.device,
-        )  # fmt: skip
+            maker.features("train", stem)[told],
+            labels[train][told],
+            len(store.classes),
+            epochs=options.probe_epochs,
+            lr=options.probe_lr,
+            standardise=options.standardise,
+            seed=seed,
+            device=maker.device,
+        )
         fitted.save(folder / f"probe-{name}.safetensors")
     probabilities = fitted.probabilities(maker.features("test", stem)).cpu().numpy()
     scores = score(probabilities, store.labels[test])

@@ -27,15 +27,33 @@ class Scale:
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
         "Synthetic tissue and a network that learns nothing: that everything runs, in minutes.",
-        {"size": 32, "encoder": "test_resnet", "width": 32, "epochs": 1, "batch": 32, "lr": 1e-3,
-         "seeds": 1, "standardise": True, "device": "cpu"},
+        {
+            "size": 32,
+            "encoder": "test_resnet",
+            "width": 32,
+            "epochs": 1,
+            "batch": 32,
+            "lr": 1e-3,
+            "seeds": 1,
+            "standardise": True,
+            "device": "cpu",
+        },
         (4,),
         {"ResNet50": "test_resnet", "EfficientNetB0": "test_efficientnet"},
     ),
     "small": Scale(
         "Any store: hours on two CPU cores, minutes on a GPU. A small network at 32 px.",
-        {"size": 32, "encoder": "test_resnet", "width": 256, "epochs": 24, "batch": 64, "lr": 1e-3,
-         "seeds": 3, "probe_every": 150, "standardise": True},
+        {
+            "size": 32,
+            "encoder": "test_resnet",
+            "width": 256,
+            "epochs": 24,
+            "batch": 64,
+            "lr": 1e-3,
+            "seeds": 3,
+            "probe_every": 150,
+            "standardise": True,
+        },
         (14, 7),
         {"ResNet50": "test_resnet", "EfficientNetB0": "test_efficientnet"},
     ),
@@ -44,10 +62,14 @@ SCALES: dict[str, Scale] = {
         "authors 8 hours on an A6000.",
         {"seeds": 4, "probe_every": 3905},
         (112, 56, 28, 14, 7),
-        {"ResNet50": "resnet50", "MobileNetV2": "mobilenetv2_100",
-         "EfficientNetB0": "efficientnet_b0", "Xception": "legacy_xception"},
+        {
+            "ResNet50": "resnet50",
+            "MobileNetV2": "mobilenetv2_100",
+            "EfficientNetB0": "efficientnet_b0",
+            "Xception": "legacy_xception",
+        },
     ),
-}  # fmt: skip
+}
 
 AUTHORS: dict[str, str] = {"vicreg": "vicreg:authors", "simclr": "simclr:authors"}
 """Objectives as the authors' code has them."""
@@ -96,8 +118,17 @@ class Setting:
             raw = "raw," if options.protocol == "authors" else ""
             masks = f"nuclei:{raw}types={len(store.scheme.types)}"
         tasks = (("tissue",) if len(store.classes) > 1 else ()) + (("cell",) if masks else ())
-        return cls(options.scale, store, options.out, options.protocol, recipe, sides, encoders,
-                   tasks, masks)  # fmt: skip
+        return cls(
+            options.scale,
+            store,
+            options.out,
+            options.protocol,
+            recipe,
+            sides,
+            encoders,
+            tasks,
+            masks,
+        )
 
     def downsampled(self, side: int) -> str:
         """The patch at `side` px, as the protocol reduces it."""
@@ -115,8 +146,11 @@ class Setting:
 
     def compare(self, name: str, **given: Any) -> CompareOptions:
         """A comparison of arms in its own folder, with runs that all studies share."""
-        usual = {"objective": self.objective("vicreg"), "privileged": self.whole,
-                 "task": self.tasks[0]}  # fmt: skip
+        usual = {
+            "objective": self.objective("vicreg"),
+            "privileged": self.whole,
+            "task": self.tasks[0],
+        }
         return CompareOptions(**{**usual, **self._common(name), **given})
 
     def transfer(self, name: str, **given: Any) -> TransferOptions:
@@ -124,13 +158,33 @@ class Setting:
         return TransferOptions(**{**self._common(name), "tasks": self.tasks, **given})
 
     def _common(self, name: str) -> dict[str, Any]:
-        return {**self.recipe, "store": self.store.path, "out": self.out / name,
-                "runs": self.out / "runs"}  # fmt: skip
+        return {
+            **self.recipe,
+            "store": self.store.path,
+            "out": self.out / name,
+            "runs": self.out / "runs",
+        }
 
 
 RECIPE = frozenset(
-    {"size", "encoder", "views", "epochs", "batch", "lr", "warmup", "precision", "device",
-     "workers", "probe_every", "checkpoint_every", "seeds", "width", "supervised_epochs",
-     "standardise", "jobs"}
-)  # fmt: skip
+    {
+        "size",
+        "encoder",
+        "views",
+        "epochs",
+        "batch",
+        "lr",
+        "warmup",
+        "precision",
+        "device",
+        "workers",
+        "probe_every",
+        "checkpoint_every",
+        "seeds",
+        "width",
+        "supervised_epochs",
+        "standardise",
+        "jobs",
+    }
+)
 """What a person may say beyond a scale, by the options' own names."""

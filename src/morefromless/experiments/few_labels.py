@@ -30,10 +30,11 @@ class FewLabels(Experiment):
 
     def studies(self, setting: Setting) -> dict[str, Study]:
         return {
-            f"{share:g}": setting.compare(f"few-labels-{share:g}", primary=(setting.sparsest,),
-                                          labels=share)
+            f"{share:g}": setting.compare(
+                f"few-labels-{share:g}", primary=(setting.sparsest,), labels=share
+            )
             for share in SHARES
-        }  # fmt: skip
+        }
 
     def numbers(self, found: Found, setting: Setting) -> list[Number]:
         made = []
@@ -41,8 +42,9 @@ class FewLabels(Experiment):
             rows = rows_of(found[f"{share:g}"])
             for kind in ("asymmetric", "symmetric"):
                 for sharing in ("independent", "shared"):
-                    row = chosen(rows, kind=kind, sharing=sharing, primary=setting.sparsest,
-                                 branch="primary")  # fmt: skip
+                    row = chosen(
+                        rows, kind=kind, sharing=sharing, primary=setting.sparsest, branch="primary"
+                    )
                     if row:
                         made.append(number(row, f"{share:.0%} of labels", f"{kind}, {sharing}"))
         return made

@@ -32,11 +32,15 @@ class FewPairs(Experiment):
     def studies(self, setting: Setting) -> dict[str, Study]:
         return {
             f"{share:g}": setting.compare(
-                f"few-pairs-{share:g}", primary=(setting.sparsest,), sharing=("independent",),
-                trident=True, pairs=share, missing="pairs" if share < 1 else "drop",
+                f"few-pairs-{share:g}",
+                primary=(setting.sparsest,),
+                sharing=("independent",),
+                trident=True,
+                pairs=share,
+                missing="pairs" if share < 1 else "drop",
             )
             for share in SHARES
-        }  # fmt: skip
+        }
 
     def numbers(self, found: Found, setting: Setting) -> list[Number]:
         made = []

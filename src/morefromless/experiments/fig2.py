@@ -2,8 +2,13 @@
 
 from morefromless.experiments import Experiment, Look, Setting, Study
 
-ARMS = ("asymmetric-independent", "symmetric-shared", "symmetric-independent", "supervised",
-        "random")  # fmt: skip
+ARMS = (
+    "asymmetric-independent",
+    "symmetric-shared",
+    "symmetric-independent",
+    "supervised",
+    "random",
+)
 
 
 class Fig2(Experiment):

@@ -12,9 +12,13 @@ from morefromless.experiments import (
 )
 
 PUBLISHED = {
-    224: (0.8587, 0.8855, 0.9370), 112: (0.8884, 0.9138, 0.9412), 56: (0.8745, 0.8810, 0.9338),
-    28: (0.8605, 0.8661, 0.8912), 14: (0.8264, 0.8175, 0.8573), 7: (0.7743, 0.6926, 0.7656),
-}  # fmt: skip
+    224: (0.8587, 0.8855, 0.9370),
+    112: (0.8884, 0.9138, 0.9412),
+    56: (0.8745, 0.8810, 0.9338),
+    28: (0.8605, 0.8661, 0.8912),
+    14: (0.8264, 0.8175, 0.8573),
+    7: (0.7743, 0.6926, 0.7656),
+}
 """Side in px to accuracy: asymmetric, symmetric, supervised."""
 OTHER_SHARING = {("asymmetric", 7): 0.7730, ("symmetric", 7): 0.7383}
 """The arms that Table 1 leaves out, from Table S3: asymmetric shared, symmetric independent."""
@@ -64,8 +68,12 @@ class Table1(Experiment):
                     continue
                 row = chosen(rows, **wanted)
                 if row:
-                    place = "Table S3" if (kind, side) in OTHER_SHARING and published == (
-                        OTHER_SHARING[kind, side]) else "Table 1"  # fmt: skip
+                    place = (
+                        "Table S3"
+                        if (kind, side) in OTHER_SHARING
+                        and published == (OTHER_SHARING[kind, side])
+                        else "Table 1"
+                    )
                     column = f"{kind}, {sharing}" if sharing else kind
                     made.append(number(row, name, column, published, place if published else ""))
         return made

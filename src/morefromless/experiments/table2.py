@@ -10,9 +10,13 @@ PUBLISHED = {
     ("cell", "images"): (0.8127, 0.6904, 0.8038, 0.6914, 0.7045, 0.8205),
 }
 COLUMNS = (
-    ("vicreg", "asymmetric"), ("vicreg", "symmetric"), ("simclr", "asymmetric"),
-    ("simclr", "symmetric"), ("tissue", "supervised"), ("cell", "supervised"),
-)  # fmt: skip
+    ("vicreg", "asymmetric"),
+    ("vicreg", "symmetric"),
+    ("simclr", "asymmetric"),
+    ("simclr", "symmetric"),
+    ("tissue", "supervised"),
+    ("cell", "supervised"),
+)
 SHARING = {"asymmetric": "independent", "symmetric": "shared", "supervised": None}
 """The weights of the paper's columns, told by Table S3."""
 
@@ -50,7 +54,13 @@ class Table2(Experiment):
                 place = COLUMNS.index((learnt, method.kind))
                 published = PUBLISHED[cell.task, seen][place]
             made.append(
-                Number(f"{cell.task}: {seen}", column, cell.accuracy, cell.accuracies, published,
-                       "Table 2" if published else "")
-            )  # fmt: skip
+                Number(
+                    f"{cell.task}: {seen}",
+                    column,
+                    cell.accuracy,
+                    cell.accuracies,
+                    published,
+                    "Table 2" if published else "",
+                )
+            )
         return made

@@ -36,10 +36,14 @@ class TableS2(Experiment):
 
     def studies(self, setting: Setting) -> dict[str, Study]:
         return {
-            name: setting.compare(f"table-s2-{file_name(name)}", primary=(setting.sparsest,),
-                                  encoder=typed, dense_arms=True)
+            name: setting.compare(
+                f"table-s2-{file_name(name)}",
+                primary=(setting.sparsest,),
+                encoder=typed,
+                dense_arms=True,
+            )
             for name, typed in setting.encoders.items()
-        }  # fmt: skip
+        }
 
     def numbers(self, found: Found, setting: Setting) -> list[Number]:
         made = []
@@ -55,9 +59,11 @@ class TableS2(Experiment):
                 ("full: asymmetric", ("asymmetric", "independent", sparse, "privileged")),
                 ("full: symmetric", ("symmetric", "shared", whole, "primary")),
                 ("full: supervised", ("supervised", None, whole, "primary")),
-                ("down-sampled: symmetric, independent",
-                 ("symmetric", "independent", sparse, "primary")),
-            ]  # fmt: skip
+                (
+                    "down-sampled: symmetric, independent",
+                    ("symmetric", "independent", sparse, "primary"),
+                ),
+            ]
             for place, (column, (kind, sharing, primary, branch)) in enumerate(wanted):
                 row = chosen(rows, kind=kind, sharing=sharing, primary=primary, branch=branch)
                 if row:

@@ -33,10 +33,14 @@ class TableS3(Experiment):
 
     def studies(self, setting: Setting) -> dict[str, Study]:
         return {
-            name: setting.compare(f"table-s3-{name}", primary=(setting.sparsest,),
-                                  objective=setting.objective(name), dense_arms=True)
+            name: setting.compare(
+                f"table-s3-{name}",
+                primary=(setting.sparsest,),
+                objective=setting.objective(name),
+                dense_arms=True,
+            )
             for name in ("simclr", "vicreg")
-        }  # fmt: skip
+        }
 
     def numbers(self, found: Found, setting: Setting) -> list[Number]:
         made = []

@@ -14,9 +14,18 @@ from morefromless.modalities import Modality
 Palette = Literal["levels", "raw", "one-hot", "colour"]
 
 COLOURS = (
-    (0, 0, 0), (230, 75, 53), (77, 187, 213), (0, 160, 135), (243, 155, 127), (145, 209, 194),
-    (132, 145, 180), (126, 97, 72), (220, 200, 80), (176, 156, 214), (255, 255, 255),
-)  # fmt: skip
+    (0, 0, 0),
+    (230, 75, 53),
+    (77, 187, 213),
+    (0, 160, 135),
+    (243, 155, 127),
+    (145, 209, 194),
+    (132, 145, 180),
+    (126, 97, 72),
+    (220, 200, 80),
+    (176, 156, 214),
+    (255, 255, 255),
+)
 """Of background and the first types; further types begin again after the background."""
 
 

@@ -54,8 +54,10 @@ def write_cams(
     if "gradcam-first" in wanted:
         size = max(one.sight.size for one in looking.values())
         shown = {title: next(iter(layers.values())) for title, layers in made.items()}
-        shown |= {title: pictures(modality(spec), store, rows, size, SIDE)
-                  for title, spec in beside.items()}  # fmt: skip
+        shown |= {
+            title: pictures(modality(spec), store, rows, size, SIDE)
+            for title, spec in beside.items()
+        }
         caption = (
             "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
             "grey; the brightest place supports the class most."
@@ -88,10 +90,16 @@ def _numbers(
         sure, said = logits.softmax(dim=1).cpu().max(dim=1)
         for (name, row), p, k in zip(patches.items(), sure.tolist(), said.tolist(), strict=True):
             lines.append(
-                {"patch": name, "id": store.table["id"].iloc[row], "encoder": title,
-                 "label": store.classes[store.labels[row]], "predicted": store.classes[k],
-                 "probability": p, "layers": " ".join(map(short, _layers(one)))}
-            )  # fmt: skip
+                {
+                    "patch": name,
+                    "id": store.table["id"].iloc[row],
+                    "encoder": title,
+                    "label": store.classes[store.labels[row]],
+                    "predicted": store.classes[k],
+                    "probability": p,
+                    "layers": " ".join(map(short, _layers(one))),
+                }
+            )
     return pd.DataFrame(lines)
 
 

@@ -66,15 +66,27 @@ def _panel(
         if counts is not None and counts[row, column]:
             text += f"\n({counts[row, column]:,})"
         lightness = np.dot(picture.to_rgba(np.array([value]))[0, :3], (0.299, 0.587, 0.114))
-        axes.text(column, row, text, ha="center", va="center", fontsize=5.5,
-                  color="black" if lightness > 0.5 else "white")  # fmt: skip
+        axes.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            fontsize=5.5,
+            color="black" if lightness > 0.5 else "white",
+        )
 
 
 def _numbers(matrices: Mapping[str, Counts], classes: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(
-        {"encoder": title, "true": classes[row], "predicted": classes[column],
-         "count": int(counts[row, column]), "share_of_row": by_row(counts)[row, column]}
+        {
+            "encoder": title,
+            "true": classes[row],
+            "predicted": classes[column],
+            "count": int(counts[row, column]),
+            "share_of_row": by_row(counts)[row, column],
+        }
         for title, counts in matrices.items()
         for row in range(len(classes))
         for column in range(len(classes))
-    )  # fmt: skip
+    )

@@ -15,8 +15,12 @@ from morefromless.analysis.explanation import Explanation
 from morefromless.report import pages
 from morefromless.report.pages import sheets
 
-VIEWS = {"primary": "primary view", "privileged": "privileged view",
-         "cam-a": "GradCAM of A", "cam-b": "GradCAM of B"}  # fmt: skip
+VIEWS = {
+    "primary": "primary view",
+    "privileged": "privileged view",
+    "cam-a": "GradCAM of A",
+    "cam-b": "GradCAM of B",
+}
 """What is shown of a patch: the name of its sheets, and the caption."""
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 _SHADES = 10
@@ -74,13 +78,15 @@ def write_page(explanation: Explanation, figures: Sequence[PageFigure], folder: 
     }
     page = folder / "index.html"
     pages.write(
-        page, "explain", _data(explanation, packed),
+        page,
+        "explain",
+        _data(explanation, packed),
         explanation=explanation,
         **_summary(explanation),
         matrices=_matrices(explanation),
         figures=shown,
         views={name: VIEWS[name] for name in packed},
-    )  # fmt: skip
+    )
     sheets.remove_others(folder / "sheets", VIEWS, set(chain.from_iterable(packed.values())))
     return page
 
@@ -198,10 +204,12 @@ def _figure(figure: PageFigure, folder: Path) -> dict[str, Any]:
     files = [*(path for path in beside if path.exists()), figure.table]
     encoded = base64.b64encode(figure.picture.read_bytes()).decode()
     return {
-        "title": figure.title, "caption": figure.caption, "alt": figure.alt,
+        "title": figure.title,
+        "caption": figure.caption,
+        "alt": figure.alt,
         "source": f"data:{_TYPES[figure.picture.suffix]};base64,{encoded}",
         "files": {path.suffix[1:].upper(): _beside(path, folder) for path in files},
-    }  # fmt: skip
+    }
 
 
 def _beside(path: Path, folder: Path) -> str:

@@ -34,11 +34,24 @@ def write_explained(found: Explained) -> list[Path]:
         "confusion": write_confusion(matrices, told.classes, folder / "confusion"),
         "cka": write_heat_maps([found.alike], folder / "cka"),
         "cka-diagonal": write_diagonals([found.alike], folder / "cka-diagonal"),
-        "features": write_map(dict(zip(told.titles, found.features, strict=True)), told.ids, names,
-                              told.groups, folder / "features", options.map, options.seed),
-        "gradcam": write_cams(dict(zip(told.titles, found.sides, strict=True)), shown, beside,
-                              folder, found.store, found.device),
-    }  # fmt: skip
+        "features": write_map(
+            dict(zip(told.titles, found.features, strict=True)),
+            told.ids,
+            names,
+            told.groups,
+            folder / "features",
+            options.map,
+            options.seed,
+        ),
+        "gradcam": write_cams(
+            dict(zip(told.titles, found.sides, strict=True)),
+            shown,
+            beside,
+            folder,
+            found.store,
+            found.device,
+        ),
+    }
     apart = folder / "patches.csv"
     atomic.write_text(apart, _patches(told).to_csv(index=False))
     paths = [path for some in written.values() for path in some]
@@ -83,11 +96,16 @@ def _figures(found: Explained, paths: list[Path]) -> list[PageFigure]:
     }
     held = {path.name for path in paths}
     return [
-        PageFigure(title, caption, alt, found.options.out / f"{stem}{_kind(stem)}",
-                   found.options.out / f"{stem}.csv")
+        PageFigure(
+            title,
+            caption,
+            alt,
+            found.options.out / f"{stem}{_kind(stem)}",
+            found.options.out / f"{stem}.csv",
+        )
         for stem, (title, caption, alt) in about.items()
         if f"{stem}.csv" in held
-    ]  # fmt: skip
+    ]
 
 
 def _kind(stem: str) -> str:

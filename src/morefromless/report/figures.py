@@ -37,10 +37,17 @@ def _density(comparison: Comparison) -> Figure:
         )
         bars = [middle - low, high - middle]
         axes.errorbar(
-            [p.resolution * shift for p in points], middle, yerr=np.clip(bars, 0, None),
-            label=title, color=COLOURS[arm.kind], linestyle=STYLES[arm.sharing],
-            marker=MARKERS[arm.sharing], markersize=5, capsize=2.5, linewidth=1.3,
-        )  # fmt: skip
+            [p.resolution * shift for p in points],
+            middle,
+            yerr=np.clip(bars, 0, None),
+            label=title,
+            color=COLOURS[arm.kind],
+            linestyle=STYLES[arm.sharing],
+            marker=MARKERS[arm.sharing],
+            markersize=5,
+            capsize=2.5,
+            linewidth=1.3,
+        )
     _floor_lines(axes, comparison, rows)
     sides = sorted({row.resolution for row in rows})
     axes.set_xscale("log")
@@ -61,8 +68,11 @@ def _floor_lines(axes: Axes, comparison: Comparison, rows: Sequence[Row]) -> Non
     The majority's is left to the table: it would take most of the height for itself.
     """
     # Floors often lie close together: each name has a place of its own along its bar.
-    places = {"mean-rgb": ("left", 1 / 1.12), "colour-histogram": ("center", 1.0),
-              "random encoder": ("right", 1.12)}  # fmt: skip
+    places = {
+        "mean-rgb": ("left", 1 / 1.12),
+        "colour-histogram": ("center", 1.0),
+        "random encoder": ("right", 1.12),
+    }
     for floor in comparison.floors:
         at = [row.resolution for row in rows if row.modality == floor.modality]
         if not at or floor.name not in places:
@@ -71,9 +81,14 @@ def _floor_lines(axes: Axes, comparison: Comparison, rows: Sequence[Row]) -> Non
         height = 100 * floor.accuracy.estimate
         axes.plot([at[0] / 1.12, at[0] * 1.12], [height, height], color="0.65", linewidth=1)
         axes.annotate(
-            floor.name, (at[0] * place, height), xytext=(0, 1.5), textcoords="offset points",
-            fontsize=6, color="0.4", ha=side,
-        )  # fmt: skip
+            floor.name,
+            (at[0] * place, height),
+            xytext=(0, 1.5),
+            textcoords="offset points",
+            fontsize=6,
+            color="0.4",
+            ha=side,
+        )
 
 
 def _tick(row: Row) -> str:
@@ -84,14 +99,17 @@ def _curves(comparison: Comparison) -> Figure | None:
     return curves_figure(
         {
             primary: [
-                (arm.title, (arm.kind, arm.sharing),
-                 [(p.run, "primary") for p in comparison.planned if p.arm == arm])
+                (
+                    arm.title,
+                    (arm.kind, arm.sharing),
+                    [(p.run, "primary") for p in comparison.planned if p.arm == arm],
+                )
                 for arm in dict.fromkeys(p.arm for p in comparison.planned)
                 if arm.primary == primary
             ]
             for primary in comparison.options.primary
         }
-    )  # fmt: skip
+    )
 
 
 Line = tuple[str, tuple[str, str | None], list[tuple[Run, str]]]

@@ -35,8 +35,9 @@ def write_map(
     own = {title: plane(values, how, seed) for title, values in features.items()}
     colourings = {"label": labels} | ({"group": groups} if groups is not None else {})
     both = len(features) == 2
-    figure = Figure(figsize=(3.3 * (len(own) + both) + 1.5, 3.2 * len(colourings) + 0.2),
-                    layout="constrained")  # fmt: skip
+    figure = Figure(
+        figsize=(3.3 * (len(own) + both) + 1.5, 3.2 * len(colourings) + 0.2), layout="constrained"
+    )
     panels = figure.subplots(len(colourings), len(own) + both, squeeze=False)
     for row, (name, values) in enumerate(colourings.items()):
         for axes, (title, places) in zip(panels[row], own.items(), strict=False):
@@ -48,8 +49,10 @@ def write_map(
         for axes in panels[1:, -1]:
             axes.set_axis_off()
         joint = _joint(panels[0, -1], features, how, seed)
-        numbers += [_numbers(f"{title}, in one space", places, ids, labels, groups)
-                    for title, places in joint.items()]  # fmt: skip
+        numbers += [
+            _numbers(f"{title}, in one space", places, ids, labels, groups)
+            for title, places in joint.items()
+        ]
     return save(figure, stem, pd.concat(numbers, ignore_index=True))
 
 
@@ -61,8 +64,17 @@ def _scatter(axes: Axes, places: npt.NDArray[np.float64], values: Sequence[str])
         colour = colormaps["viridis"](number / len(names)) if many else COLOURS[number % 8]
         shape = "o" if many else SHAPES[number // 8]
         mine = places[held == name]
-        axes.scatter(mine[:, 0], mine[:, 1], s=5, color=colour, marker=shape, alpha=0.6,
-                     linewidths=0, label=name, rasterized=True)  # fmt: skip
+        axes.scatter(
+            mine[:, 0],
+            mine[:, 1],
+            s=5,
+            color=colour,
+            marker=shape,
+            alpha=0.6,
+            linewidths=0,
+            label=name,
+            rasterized=True,
+        )
     _bare(axes)
 
 
@@ -74,12 +86,25 @@ def _joint(
     halves = dict(zip(features, np.split(places, 2), strict=True))
     a, b = halves.values()
     step = max(1, len(a) // 300)
-    axes.plot(*np.stack([a[::step], b[::step]]).transpose(2, 0, 1), color="0.6", linewidth=0.4,
-              alpha=0.5, zorder=0)  # fmt: skip
+    axes.plot(
+        *np.stack([a[::step], b[::step]]).transpose(2, 0, 1),
+        color="0.6",
+        linewidth=0.4,
+        alpha=0.5,
+        zorder=0,
+    )
     for number, (title, own) in enumerate(halves.items()):
-        axes.scatter(own[:, 0], own[:, 1], s=5, color=("#D55E00", "#0072B2")[number], alpha=0.5,
-                     marker=("o", "^")[number], linewidths=0, label=title,
-                     rasterized=True)  # fmt: skip
+        axes.scatter(
+            own[:, 0],
+            own[:, 1],
+            s=5,
+            color=("#D55E00", "#0072B2")[number],
+            alpha=0.5,
+            marker=("o", "^")[number],
+            linewidths=0,
+            label=title,
+            rasterized=True,
+        )
     axes.set_title("both in one space, by encoder", fontsize=8)
     _bare(axes)
     _legend(axes, "encoder")
@@ -95,14 +120,26 @@ def _bare(axes: Axes) -> None:
 def _legend(axes: Axes, title: str) -> None:
     handles, names = axes.get_legend_handles_labels()
     if len(names) <= 16:
-        axes.legend(handles, names, title=title, fontsize=6, title_fontsize=6, frameon=False,
-                    loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)  # fmt: skip
+        axes.legend(
+            handles,
+            names,
+            title=title,
+            fontsize=6,
+            title_fontsize=6,
+            frameon=False,
+            loc="upper left",
+            bbox_to_anchor=(1, 1),
+            markerscale=2,
+        )
 
 
 def _numbers(
-    title: str, places: npt.NDArray[np.float64], ids: Sequence[str], labels: Sequence[str],
+    title: str,
+    places: npt.NDArray[np.float64],
+    ids: Sequence[str],
+    labels: Sequence[str],
     groups: Sequence[str] | None,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     made = {"encoder": title, "id": list(ids), "label": list(labels)}
     if groups is not None:
         made["group"] = list(groups)

@@ -27,13 +27,16 @@ def report(found: Represented) -> Report:
         f"Representations of {found.primary}",
         [
             _table("CKA of the last layer", found, lambda one: one.each[:, -1, -1]),
-            _table("CKA of the same layer, mean over all layers", found,
-                   lambda one: one.diagonal.mean(axis=1)),
+            _table(
+                "CKA of the same layer, mean over all layers",
+                found,
+                lambda one: one.diagonal.mean(axis=1),
+            ),
         ],
         _notes(found),
         _lines(found),
         _everything(found),
-    )  # fmt: skip
+    )
 
 
 FIGURES = ("cka", "cka-diagonal", "confusion", *GRIDS, "features")
@@ -65,8 +68,11 @@ def _write_cams(found: Represented, wanted: Collection[str]) -> list[Path]:
         if found.options.show
         else representative(reference, found.store, found.device)
     )
-    beside = {spec: spec for spec in (found.primary, found.comparison.privileged)
-              if not modality(spec).vector}  # fmt: skip
+    beside = {
+        spec: spec
+        for spec in (found.primary, found.comparison.privileged)
+        if not modality(spec).vector
+    }
     return write_cams(firsts, shown, beside, found.out, found.store, found.device, wanted)
 
 
@@ -122,12 +128,19 @@ def _notes(found: Represented) -> list[str]:
 def _lines(found: Represented) -> pd.DataFrame:
     """Long form: a line every two arms and layer of both."""
     return pd.DataFrame(
-        {"a": one.a, "b": one.b, "layer": layer, "cka": values.mean(),
-         "sd": values.std(ddof=1) if len(values) > 1 else 0.0, "combinations": len(values)}
+        {
+            "a": one.a,
+            "b": one.b,
+            "layer": layer,
+            "cka": values.mean(),
+            "sd": values.std(ddof=1) if len(values) > 1 else 0.0,
+            "combinations": len(values),
+        }
         for one in found.alike
-        for layer, values in zip([n for n in one.rows if n in one.columns], one.diagonal.T,
-                                 strict=True)
-    )  # fmt: skip
+        for layer, values in zip(
+            [n for n in one.rows if n in one.columns], one.diagonal.T, strict=True
+        )
+    )
 
 
 def _everything(found: Represented) -> dict[str, object]:
@@ -142,9 +155,14 @@ def _everything(found: Represented) -> dict[str, object]:
             float(one.run.record["seconds"]) for runs in found.arms.values() for one in runs
         ),
         "alike": [
-            {**dataclasses.asdict(one), "each": None, "mean": one.mean.tolist(),
-             "sd": one.spread.tolist(), "combinations": len(one.each)}
+            {
+                **dataclasses.asdict(one),
+                "each": None,
+                "mean": one.mean.tolist(),
+                "sd": one.spread.tolist(),
+                "combinations": len(one.each),
+            }
             for one in found.alike
         ],
         "confusion": {arm: counts.tolist() for arm, counts in found.confusion.items()},
-    }  # fmt: skip
+    }

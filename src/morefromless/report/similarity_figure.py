@@ -57,18 +57,30 @@ def write_diagonals(found: Sequence[Alike], stem: Path) -> list[Path]:
     across = [one for one in found if one.a != one.b and one.diagonal.size]
     figure = Figure(figsize=(11, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, chosen, title in zip(panels, (own, across), ("within an arm", "between arms"),
-                                   strict=True):  # fmt: skip
+    for axes, chosen, title in zip(
+        panels, (own, across), ("within an arm", "between arms"), strict=True
+    ):
         for number, one in enumerate(chosen):
             mean = one.diagonal.mean(axis=0)
             spread = one.diagonal.std(axis=0, ddof=1 if len(one.diagonal) > 1 else 0)
             depth = np.arange(1, len(mean) + 1)
             label = one.a if one.a == one.b else f"{one.a} – {one.b}"
-            (line,) = axes.plot(depth, mean, linewidth=1.4, label=label,
-                                linestyle=("-", "--", ":", "-.")[number // 8 % 4])  # fmt: skip
+            (line,) = axes.plot(
+                depth,
+                mean,
+                linewidth=1.4,
+                label=label,
+                linestyle=("-", "--", ":", "-.")[number // 8 % 4],
+            )
             if len(chosen) <= 7:  # more bands than that hide each other
-                axes.fill_between(depth, mean - spread, mean + spread, color=line.get_color(),
-                                  alpha=0.15, linewidth=0)  # fmt: skip
+                axes.fill_between(
+                    depth,
+                    mean - spread,
+                    mean + spread,
+                    color=line.get_color(),
+                    alpha=0.15,
+                    linewidth=0,
+                )
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("layer, from input to output")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -95,17 +107,22 @@ def _name_layers(axes: Axes, one: Alike) -> None:
 def _numbers(found: Sequence[Alike]) -> pd.DataFrame:
     parts = []
     for one in found:
-        rows, columns = np.meshgrid(np.arange(len(one.rows)), np.arange(len(one.columns)),
-                                    indexing="ij")  # fmt: skip
+        rows, columns = np.meshgrid(
+            np.arange(len(one.rows)), np.arange(len(one.columns)), indexing="ij"
+        )
         parts.append(
             pd.DataFrame(
-                {"a": one.a, "b": one.b,
-                 "layer_a": np.array(one.rows, dtype=object)[rows.ravel()],
-                 "layer_b": np.array(one.columns, dtype=object)[columns.ravel()],
-                 "cka": one.mean.ravel(), "sd": one.spread.ravel(),
-                 "combinations": len(one.each)}
+                {
+                    "a": one.a,
+                    "b": one.b,
+                    "layer_a": np.array(one.rows, dtype=object)[rows.ravel()],
+                    "layer_b": np.array(one.columns, dtype=object)[columns.ravel()],
+                    "cka": one.mean.ravel(),
+                    "sd": one.spread.ravel(),
+                    "combinations": len(one.each),
+                }
             )
-        )  # fmt: skip
+        )
     return pd.concat(parts, ignore_index=True)
 
 

@@ -10,8 +10,12 @@ from matplotlib.figure import Figure
 from morefromless.data import atomic
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line style says the sharing.
-COLOURS = {"asymmetric": "#D55E00", "symmetric": "#0072B2", "supervised": "#009E73",
-           "trident": "#CC79A7"}  # fmt: skip
+COLOURS = {
+    "asymmetric": "#D55E00",
+    "symmetric": "#0072B2",
+    "supervised": "#009E73",
+    "trident": "#CC79A7",
+}
 STYLES = {"shared": "--", "independent": "-", None: "-"}
 MARKERS = {"shared": "s", "independent": "o", None: "D"}
 # Even in lightness, so that they print in grey and all can read them: amounts, and differences.

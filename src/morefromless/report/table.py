@@ -49,18 +49,25 @@ def notes(comparison: Comparison) -> list[str]:
         f"lr {options.lr:g}, seeds 0-{options.seeds - 1}; {options.probe.name} probe.",
         "Accuracy is the mean over seeds, in brackets the 95 % bootstrap interval over "
         + ("groups" if comparison.rows[0].accuracy.unit == "group" else "patches")
-        + (" and seeds." if options.seeds > 1 else "; one seed, so the chance between seeds is "
-           "not in it."),
+        + (
+            " and seeds."
+            if options.seeds > 1
+            else "; one seed, so the chance between seeds is not in it."
+        ),
         "p is a sign-flip test of the same test patches (McNemar's exact test, over all seeds), "
         "Holm-corrected for all contrasts shown; better or worse is said only where it is below "
         "0.05 and the interval excludes zero.",
-    ]  # fmt: skip
+    ]
     if not curves:
-        said.append("No learning curves were drawn (--probe-every), so whether the arms had "
-                    "finished rising is not known.")  # fmt: skip
+        said.append(
+            "No learning curves were drawn (--probe-every), so whether the arms had "
+            "finished rising is not known."
+        )
     elif rising:
-        said.append(f"Still rising when training ended: {'; '.join(rising)}. Train longer before "
-                    "comparing these.")  # fmt: skip
+        said.append(
+            f"Still rising when training ended: {'; '.join(rising)}. Train longer before "
+            "comparing these."
+        )
     else:
         said.append("No arm's learning curve was still rising when training ended.")
     return [*said, *(one.sentence for one in comparison.unbeaten), *comparison.caveats]
@@ -80,18 +87,30 @@ def report(comparison: Comparison) -> Report:
 def _arms(title: str, rows: Sequence[Row], comparison: Comparison, seen: str) -> Section:
     header = ("arm", "accuracy", "balanced", "macro-F1", "ECE", "seeds", "curve")
     lines = [
-        (row.title, interval(row.accuracy), f"{100 * row.balanced_accuracy.estimate:.1f}",
-         f"{100 * row.macro_f1.estimate:.1f}", f"{row.ece:.3f}",
-         " ".join(f"{100 * a:.1f}" for a in row.accuracies),
-         {True: "rising", False: "flat", None: "-"}[row.rising])
+        (
+            row.title,
+            interval(row.accuracy),
+            f"{100 * row.balanced_accuracy.estimate:.1f}",
+            f"{100 * row.macro_f1.estimate:.1f}",
+            f"{row.ece:.3f}",
+            " ".join(f"{100 * a:.1f}" for a in row.accuracies),
+            {True: "rising", False: "flat", None: "-"}[row.rising],
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
     lines += [
-        (f"floor: {floor.name}", interval(floor.accuracy), "", "", "",
-         " ".join(f"{100 * a:.1f}" for a in floor.accuracies), "")
+        (
+            f"floor: {floor.name}",
+            interval(floor.accuracy),
+            "",
+            "",
+            "",
+            " ".join(f"{100 * a:.1f}" for a in floor.accuracies),
+            "",
+        )
         for floor in comparison.floors
         if floor.modality == seen
-    ]  # fmt: skip
+    ]
     return Section(title, header, lines, [])
 
 
@@ -161,12 +180,20 @@ def show_results(results: Sequence[Result], store: Store, console: Console) -> N
         scores = result.scores
         predictions = result.probabilities.argmax(1)
         reached = bootstrap(
-            accuracy, predictions, store.labels[store.indices("test")],
-            classes=len(store.classes), groups=store.groups("test"),
-        )  # fmt: skip
-        table.add_row(result.branch, result.modality, interval(reached),
-                      f"{100 * scores.balanced_accuracy:.1f}", f"{100 * scores.macro_f1:.1f}",
-                      f"{scores.ece:.3f}")  # fmt: skip
+            accuracy,
+            predictions,
+            store.labels[store.indices("test")],
+            classes=len(store.classes),
+            groups=store.groups("test"),
+        )
+        table.add_row(
+            result.branch,
+            result.modality,
+            interval(reached),
+            f"{100 * scores.balanced_accuracy:.1f}",
+            f"{100 * scores.macro_f1:.1f}",
+            f"{scores.ece:.3f}",
+        )
     console.print(table)
     recalls = Table("recall %", *store.classes)
     for result in results:

@@ -40,20 +40,28 @@ def notes(found: Transfer) -> list[str]:
     unit = "groups" if found.cells[0].accuracy.unit == "group" else "patches"
     said += [
         f"Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval "
-        f"over {unit}" + (" and seeds." if options.seeds > 1 else "; one seed, so the chance "
-                          "between seeds is not in it."),
+        f"over {unit}"
+        + (
+            " and seeds."
+            if options.seeds > 1
+            else "; one seed, so the chance between seeds is not in it."
+        ),
         "A supervised encoder answers its own task with its own head (marked *), any other with a "
         "probe of the frozen encoder, as all others.",
         "p is a sign-flip test of the same test patches, Holm-corrected for all contrasts shown; "
         "better or worse is said only where it is below 0.05 and the interval excludes zero.",
-    ]  # fmt: skip
+    ]
     rising = [f"{c.method.title} on {c.modality}" for c in found.cells if c.rising]
     if all(c.rising is None for c in found.cells):
-        said.append("No learning curves were drawn (--probe-every), so whether encoders had "
-                    "finished rising is not known.")  # fmt: skip
+        said.append(
+            "No learning curves were drawn (--probe-every), so whether encoders had "
+            "finished rising is not known."
+        )
     elif rising:
-        said.append(f"Still rising on {options.tasks[0]} when training ended: "
-                    f"{'; '.join(dict.fromkeys(rising))}.")  # fmt: skip
+        said.append(
+            f"Still rising on {options.tasks[0]} when training ended: "
+            f"{'; '.join(dict.fromkeys(rising))}."
+        )
     else:
         said.append("No encoder's learning curve was still rising when training ended.")
     return [*said, *(one.sentence for one in found.unbeaten), *found.caveats]
@@ -105,10 +113,15 @@ def _supervised(cells: Sequence[Cell], found: Transfer) -> Section:
 def _contrasts(found: Transfer) -> Section:
     header = ("contrast", "task: modality", "points", "p (Holm)", "verdict")
     lines = [
-        (f"{c.a.title} - {c.b.kind}, {c.b.sharing}", f"{c.task}: {c.modality}",
-         interval(c.difference, signed=True), p_value(c.holm_p), c.verdict)
+        (
+            f"{c.a.title} - {c.b.kind}, {c.b.sharing}",
+            f"{c.task}: {c.modality}",
+            interval(c.difference, signed=True),
+            p_value(c.holm_p),
+            c.verdict,
+        )
         for c in found.contrasts
-    ]  # fmt: skip
+    ]
     return Section("What the other modality bought", header, lines, [])
 
 

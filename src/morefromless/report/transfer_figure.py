@@ -29,8 +29,14 @@ def write_figure(found: Transfer, folder: Path) -> list[Path]:
             if floor.modality == modality:
                 height = 100 * floor.accuracy.estimate
                 look = FLOORS[floor.name]
-                one.axvline(height, color="0.6", linewidth=1, linestyle=look, zorder=0,
-                            label=f"floor: {floor.name}")  # fmt: skip
+                one.axvline(
+                    height,
+                    color="0.6",
+                    linewidth=1,
+                    linestyle=look,
+                    zorder=0,
+                    label=f"floor: {floor.name}",
+                )
         one.set_title(f"{task} from {modality}", fontsize=9)
         one.set_xlabel("accuracy on test patches (%)")
         one.spines[["top", "right"]].set_visible(False)
@@ -74,10 +80,17 @@ def _curves(found: Transfer) -> Figure | None:
 def _panel(axes: Axes, cells: list[Cell], titles: list[str]) -> None:
     for cell in cells:
         found, method = cell.accuracy, cell.method
-        bars = [[max(0.0, 100 * (found.estimate - found.low))],
-                [max(0.0, 100 * (found.high - found.estimate))]]  # fmt: skip
+        bars = [
+            [max(0.0, 100 * (found.estimate - found.low))],
+            [max(0.0, 100 * (found.high - found.estimate))],
+        ]
         axes.errorbar(
-            [100 * found.estimate], [titles.index(method.title)], xerr=bars,
-            color=COLOURS[method.kind], marker=MARKERS[method.sharing], markersize=5, capsize=2.5,
+            [100 * found.estimate],
+            [titles.index(method.title)],
+            xerr=bars,
+            color=COLOURS[method.kind],
+            marker=MARKERS[method.sharing],
+            markersize=5,
+            capsize=2.5,
             linewidth=1.3,
-        )  # fmt: skip
+        )

@@ -64,10 +64,14 @@ def submit(plan: Plan, console: Console) -> None:
     """Put what is not done into a cluster's queue, and conclude the experiments that are done."""
     options = plan.options
     asked = ClusterOptions(
-        kind="local" if options.cluster == "local" else "slurm", partition=options.partition,
-        account=options.account, minutes=options.minutes, gpus=options.gpus, cpus=options.cpus,
+        kind="local" if options.cluster == "local" else "slurm",
+        partition=options.partition,
+        account=options.account,
+        minutes=options.minutes,
+        gpus=options.gpus,
+        cpus=options.cpus,
         memory=options.memory,
-    )  # fmt: skip
+    )
     jobs = cluster.submit(plan.runs, options.out, asked)
     console.print(
         f"{len(jobs)} jobs were submitted; mfl status {options.out} says how far they are. Run "
@@ -84,8 +88,13 @@ def conclude(wanted: Wanted, plan: Plan) -> None:
     for name, study in wanted.studies.items():
         found[name] = study.finish()
         written[name] = _write(found[name])
-    asked = tqdm(wanted.experiment.looks(plan.setting), desc=f"{wanted.name} figures",
-                 unit="study", leave=False, dynamic_ncols=True)  # fmt: skip
+    asked = tqdm(
+        wanted.experiment.looks(plan.setting),
+        desc=f"{wanted.name} figures",
+        unit="study",
+        leave=False,
+        dynamic_ncols=True,
+    )
     looks = [_look(look, found, wanted.name, plan) for look in asked]
     atomic.write_json(
         out / "experiments" / f"{wanted.name}.json",
@@ -93,23 +102,35 @@ def conclude(wanted: Wanted, plan: Plan) -> None:
             "name": wanted.name,
             "title": wanted.experiment.title,
             "about": wanted.experiment.about,
-            "numbers": [dataclasses.asdict(n) for n in
-                        wanted.experiment.numbers(found, plan.setting)],
+            "numbers": [
+                dataclasses.asdict(n) for n in wanted.experiment.numbers(found, plan.setting)
+            ],
             "contrasts": [c for one in found.values() for c in _contrasts(one)],
             "floors": [f for one in found.values() for f in _floors(one)],
-            "unbeaten": [{**dataclasses.asdict(f), "study": one.options.out.name}
-                         for one in found.values() for f in one.unbeaten],
+            "unbeaten": [
+                {**dataclasses.asdict(f), "study": one.options.out.name}
+                for one in found.values()
+                for f in one.unbeaten
+            ],
             "rising": sorted({r for one in found.values() for r in _rising(one)}),
-            "curves": [str(path.relative_to(out)) for paths in written.values()
-                       for path in paths if path.name == "curves.svg"],
-            "pictures": [str(path.relative_to(out)) for paths in written.values()
-                         for path in paths if path.name in ("density.svg", "transfer.svg")],
+            "curves": [
+                str(path.relative_to(out))
+                for paths in written.values()
+                for path in paths
+                if path.name == "curves.svg"
+            ],
+            "pictures": [
+                str(path.relative_to(out))
+                for paths in written.values()
+                for path in paths
+                if path.name in ("density.svg", "transfer.svg")
+            ],
             "looks": looks,
             "caveats": list(dict.fromkeys(c for one in found.values() for c in one.caveats)),
             "seconds": sum(float(one.run.record["seconds"]) for one in wanted.runs),
             "runs": [one.run.path.name for one in wanted.runs],
         },
-    )  # fmt: skip
+    )
 
 
 def _write(found: Comparison | Transfer) -> list[Path]:
@@ -127,10 +148,13 @@ def _look(look: Look, found: Found, name: str, plan: Plan) -> dict[str, Any]:
     folder = plan.options.out / name / look.study
     setting = plan.setting
     options = RepresentOptions(
-        comparison=study.options.out, primary=look.primary, arms=look.arms, out=folder,
+        comparison=study.options.out,
+        primary=look.primary,
+        arms=look.arms,
+        out=folder,
         standardise=setting.recipe.get("standardise", False),
         device=setting.recipe.get("device", "auto"),
-    )  # fmt: skip
+    )
     cka = any(stem.startswith("cka") for stem in look.figures)
     made = represent(replace(options, store=setting.store.path), cka)
     represented.write_figures(made, look.figures)
@@ -140,11 +164,14 @@ def _look(look: Look, found: Found, name: str, plan: Plan) -> dict[str, Any]:
     return {
         "study": look.study,
         "primary": look.primary,
-        "figures": [str((folder / f"{stem}.svg").relative_to(plan.options.out))
-                    for stem in look.figures if (folder / f"{stem}.svg").is_file()],
+        "figures": [
+            str((folder / f"{stem}.svg").relative_to(plan.options.out))
+            for stem in look.figures
+            if (folder / f"{stem}.svg").is_file()
+        ],
         "sections": [dataclasses.asdict(one) for one in told.sections] if told else [],
         "notes": told.notes if told else [],
-    }  # fmt: skip
+    }
 
 
 def _contrasts(found: Comparison | Transfer) -> list[dict[str, Any]]:
@@ -156,9 +183,15 @@ def _contrasts(found: Comparison | Transfer) -> list[dict[str, Any]]:
             name = f"{one.a.title} - {one.b.title}"
             on = f"{one.task}: {one.modality}"  # type: ignore[union-attr]
         made.append(
-            {"name": name, "on": on, "difference": dataclasses.asdict(one.difference),
-             "p": one.holm_p, "verdict": one.verdict, "study": found.options.out.name}
-        )  # fmt: skip
+            {
+                "name": name,
+                "on": on,
+                "difference": dataclasses.asdict(one.difference),
+                "p": one.holm_p,
+                "verdict": one.verdict,
+                "study": found.options.out.name,
+            }
+        )
     return made
 
 
@@ -166,8 +199,11 @@ def _floors(found: Comparison | Transfer) -> list[dict[str, Any]]:
     study = {"study": found.options.out.name}
     if isinstance(found, Comparison):
         return [{**dataclasses.asdict(floor), **study} for floor in found.floors]
-    return [{**dataclasses.asdict(floor), "task": task, **study}
-            for task, floors in found.floors.items() for floor in floors]  # fmt: skip
+    return [
+        {**dataclasses.asdict(floor), "task": task, **study}
+        for task, floors in found.floors.items()
+        for floor in floors
+    ]
 
 
 def _rising(found: Comparison | Transfer) -> list[str]:

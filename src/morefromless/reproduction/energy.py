@@ -24,8 +24,9 @@ def metered(path: Path) -> Iterator[None]:
         yield
     finally:
         after = counters()
-        used = {name: _since(before[name], value) for name, value in after.items()
-                if name in before}  # fmt: skip
+        used = {
+            name: _since(before[name], value) for name, value in after.items() if name in before
+        }
         if used:
             path.parent.mkdir(parents=True, exist_ok=True)
             line = json.dumps({"joules": used, "seconds": round(time.time() - began, 1)})
@@ -40,8 +41,10 @@ def counters() -> dict[str, tuple[float, float]]:
         if folder.name.count(":") > 1:  # a part of a package, which counts it too
             continue
         try:
-            joules, limit = (int((folder / name).read_text()) / 1e6
-                             for name in ("energy_uj", "max_energy_range_uj"))  # fmt: skip
+            joules, limit = (
+                int((folder / name).read_text()) / 1e6
+                for name in ("energy_uj", "max_energy_range_uj")
+            )
             found[folder.name] = joules, limit
         except (OSError, ValueError):  # often for the administrator only
             continue

@@ -106,23 +106,27 @@ class Plan:
                 "sides": list(self.setting.sides),
                 "seeds": self._seeds,
                 "store": {
-                    "path": str(store.path), "hash": store.hash, "side": store.side,
-                    "title": store.meta["datasheet"]["title"], "um_per_px": store.um_per_px,
-                    "classes": list(store.classes), "kept": store.meta["kept"],
+                    "path": str(store.path),
+                    "hash": store.hash,
+                    "side": store.side,
+                    "title": store.meta["datasheet"]["title"],
+                    "um_per_px": store.um_per_px,
+                    "classes": list(store.classes),
+                    "kept": store.meta["kept"],
                     "caveats": store.caveats,
                 },
-                "experiments": before | {
-                    one.name: [run.run.path.name for run in one.runs] for one in self.wanted
-                },
+                "experiments": before
+                | {one.name: [run.run.path.name for run in one.runs] for one in self.wanted},
                 "skipped": self.skipped,
                 "versions": {
-                    "morefromless": morefromless.__version__, "torch": torch.__version__,
+                    "morefromless": morefromless.__version__,
+                    "torch": torch.__version__,
                     "python": platform.python_version(),
                 },
                 "machine": machine(),
                 "when": now(),
             },
-        )  # fmt: skip
+        )
 
     @property
     def _recipe(self) -> dict[str, Any]:
@@ -140,8 +144,12 @@ class Plan:
             return {}
         try:
             told = json.loads(self.path.read_text())
-            held = {"data": told["store"]["hash"], "protocol": told["protocol"], **told["recipe"],
-                    "sides": told["sides"]}  # fmt: skip
+            held = {
+                "data": told["store"]["hash"],
+                "protocol": told["protocol"],
+                **told["recipe"],
+                "sides": told["sides"],
+            }
             seeds = int(told["seeds"])
             earlier: dict[str, list[str]] = told["experiments"]
         except (ValueError, KeyError, TypeError) as error:
@@ -153,8 +161,12 @@ class Plan:
                 f"{self.options.out} holds a reproduction with {seeds} seeds, whose "
                 f"tables {self._seeds} would overwrite; give another --out."
             )
-        ours = {"data": self.setting.store.hash, "protocol": self.setting.protocol, **self._recipe,
-                "sides": list(self.setting.sides)}  # fmt: skip
+        ours = {
+            "data": self.setting.store.hash,
+            "protocol": self.setting.protocol,
+            **self._recipe,
+            "sides": list(self.setting.sides),
+        }
         for name in dict.fromkeys((*held, *ours)):
             if held.get(name) != ours.get(name):
                 raise ConfigError(

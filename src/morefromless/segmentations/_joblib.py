@@ -43,8 +43,15 @@ def read_joblib(path: Path) -> Any:
     held = read_bytes(path)
     try:
         return _Machine(_unpacked(held, path)).run()
-    except (ValueError, TypeError, LookupError, EOFError, OverflowError, AssertionError,
-            zlib.error) as error:  # fmt: skip  # whatever a damaged file provokes
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        EOFError,
+        OverflowError,
+        AssertionError,
+        zlib.error,
+    ) as error:  # whatever a damaged file provokes
         raise UnreadablePatch(
             f"unreadable: {path.name} is no sound joblib file, or is truncated; write it again"
         ) from error
@@ -143,12 +150,27 @@ class _Machine:
                 lambda place: self.stack.append(self.memo[int(place)]),
             ),
             **dict.fromkeys(
-                ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT",
-                 "BINFLOAT", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
-                 "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
+                (
+                    "INT",
+                    "BININT",
+                    "BININT1",
+                    "BININT2",
+                    "LONG",
+                    "LONG1",
+                    "LONG4",
+                    "FLOAT",
+                    "BINFLOAT",
+                    "UNICODE",
+                    "SHORT_BINUNICODE",
+                    "BINUNICODE",
+                    "BINUNICODE8",
+                    "SHORT_BINBYTES",
+                    "BINBYTES",
+                    "BINBYTES8",
+                ),
                 self.stack.append,
             ),
-        }  # fmt: skip
+        }
 
     def run(self) -> Any:
         """What the file holds, arrays as `_Array`."""

@@ -142,6 +142,12 @@ def _type(properties: dict[str, Any], number: int) -> Told | None:
     if given in (None, ""):
         kind = properties.get("type")
         own = None if kind in OBJECTS else kind  # QuPath reads `type` as the kind of object
-        given = next((v for v in (properties.get("class"), own, properties.get("name"))
-                      if v not in (None, "")), None)  # fmt: skip
+        given = next(
+            (
+                v
+                for v in (properties.get("class"), own, properties.get("name"))
+                if v not in (None, "")
+            ),
+            None,
+        )
     return told(given, number)

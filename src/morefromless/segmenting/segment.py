@@ -107,18 +107,27 @@ def segment(
     counts = {"nuclei": 0, "vanished": 0}
     aside: list[dict[str, str]] = []
     shown = tqdm(
-        todo, desc="segmenting", total=len(items), initial=len(items) - len(todo),
-        unit=" patches", disable=not progress, dynamic_ncols=True,
-    )  # fmt: skip
+        todo,
+        desc="segmenting",
+        total=len(items),
+        initial=len(items) - len(todo),
+        unit=" patches",
+        disable=not progress,
+        dynamic_ncols=True,
+    )
     for group in _grouped(source, items, shown, scale / at, batch, aside):
         _segment(group, paths, built, batch, counts)
     atomic.write_text(
         root / ASIDE, pd.DataFrame(aside, columns=["id", "reason"]).to_csv(index=False)
     )
     return SegmentReport(
-        folder, len(todo) - len(aside), len(items) - len(todo), counts["nuclei"],
-        counts["vanished"], len(aside),
-    )  # fmt: skip
+        folder,
+        len(todo) - len(aside),
+        len(items) - len(todo),
+        counts["nuclei"],
+        counts["vanished"],
+        len(aside),
+    )
 
 
 @dataclass(frozen=True)
@@ -131,9 +140,13 @@ class _Patch:
 
 
 def _grouped(
-    source: Source, items: Sequence[Item], todo: "tqdm[int]", factor: float, batch: int,
+    source: Source,
+    items: Sequence[Item],
+    todo: "tqdm[int]",
+    factor: float,
+    batch: int,
     aside: list[dict[str, str]],
-) -> Iterator[list[_Patch]]:  # fmt: skip
+) -> Iterator[list[_Patch]]:
     """Patches until their windows fill a batch; what cannot be read is put into `aside`."""
     group: list[_Patch] = []
     for index in todo:

@@ -94,9 +94,13 @@ def read_cells(path: Path) -> Table:
     if path.suffix.lower() not in TABLES:
         raise DataError(f"{path} is no table of pairs; save it as {' or '.join(TABLES)}.")
     held = _read(
-        path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False,
+        path,
+        header=None,
+        dtype=str,
+        keep_default_na=False,
+        skip_blank_lines=False,
         skipinitialspace=True,
-    )  # fmt: skip
+    )
     lines = held.to_numpy(dtype=object).tolist()
     header = lines.pop(0) if path.suffix.lower() == ".csv" else held.columns
     names = [_word(name) for name in header]

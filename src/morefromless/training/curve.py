@@ -40,9 +40,14 @@ class Curve(pl.Callback):
     """
 
     def __init__(
-        self, encoders: Mapping[str, Encoder], store: Store, pair: Pair, path: Path, every: int,
+        self,
+        encoders: Mapping[str, Encoder],
+        store: Store,
+        pair: Pair,
+        path: Path,
+        every: int,
         total: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.encoders, self.store, self.pair, self.path = dict(encoders), store, pair, path
         self.every, self.total = every, total
         having = {name: store.having([pair.modalities[name].array]) for name in encoders}
@@ -56,9 +61,14 @@ class Curve(pl.Callback):
 
     @classmethod
     def of(
-        cls, encoders: Mapping[str, Encoder], store: Store, pair: Pair, path: Path, every: int,
+        cls,
+        encoders: Mapping[str, Encoder],
+        store: Store,
+        pair: Pair,
+        path: Path,
+        every: int,
         total: int,
-    ) -> "Curve | None":  # fmt: skip
+    ) -> "Curve | None":
         """A curve, or None where no points are wanted."""
         return cls(encoders, store, pair, path, every, total) if every else None
 
@@ -89,9 +99,12 @@ class Curve(pl.Callback):
             probe = fit_ridge_probe(train, labels[rows[0]], len(self.store.classes))
             right = probe.logits(test).argmax(1) == labels[rows[1]]
             self.points.append(
-                {"step": trainer.global_step, "branch": name,
-                 "accuracy": round(float(right.float().mean()), 5)}
-            )  # fmt: skip
+                {
+                    "step": trainer.global_step,
+                    "branch": name,
+                    "accuracy": round(float(right.float().mean()), 5),
+                }
+            )
         atomic.write_text(self.path, pd.DataFrame(self.points).to_csv(index=False))
 
     def _images(self, name: str, split: int, device: torch.device) -> Iterable[Tensor]:

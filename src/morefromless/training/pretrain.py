@@ -59,20 +59,34 @@ def pretrain(options: PretrainOptions) -> Run:
 
 
 def _train(
-    run: Run, options: PretrainOptions, store: Store, pair: Pair, there: There,
-    planned: Sequence[Plan], objective: Objective, train: npt.NDArray[np.int64], steps: Steps,
+    run: Run,
+    options: PretrainOptions,
+    store: Store,
+    pair: Pair,
+    there: There,
+    planned: Sequence[Plan],
+    objective: Objective,
+    train: npt.NDArray[np.int64],
+    steps: Steps,
     device: torch.device,
-) -> None:  # fmt: skip
+) -> None:
     torch.manual_seed(options.seed)
     branches = Branches(planned, options.width)
     network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
-    frozen = {one.name: _once(branches[one.name].encoder, one, store, train, options, run, device)
-              for one in planned if one.frozen}  # fmt: skip
+    frozen = {
+        one.name: _once(branches[one.name].encoder, one, store, train, options, run, device)
+        for one in planned
+        if one.frozen
+    }
     live = {one.name: one.modality for one in planned if not one.frozen}
     feed = Feed(
-        store, train, Pair(live, options.views, options.size), device, frozen=frozen,
+        store,
+        train,
+        Pair(live, options.views, options.size),
+        device,
+        frozen=frozen,
         present={name: has[train] for name, has in there.items() if not has[train].all()},
-    )  # fmt: skip
+    )
 
     def loss(
         images: dict[str, Tensor], batch: Batch, step: int
@@ -95,9 +109,13 @@ def _train(
 
     learner = Learner(network, feed, options, steps, loss)
     curve = Curve.of(
-        {name: branches[name].encoder for name in live if name != "twin"}, store, pair,
-        run.path / "curve.csv", options.probe_every, steps.total,
-    )  # fmt: skip
+        {name: branches[name].encoder for name in live if name != "twin"},
+        store,
+        pair,
+        run.path / "curve.csv",
+        options.probe_every,
+        steps.total,
+    )
     fit(learner, run, curve, f"{options.arm}/{options.sharing} {options.primary} s{options.seed}")
 
 
@@ -175,9 +193,14 @@ def in_parts(
 
 
 def _once(
-    encoder: Encoder, one: Plan, store: Store, train: npt.NDArray[np.int64],
-    options: PretrainOptions, run: Run, device: torch.device,
-) -> Tensor:  # fmt: skip
+    encoder: Encoder,
+    one: Plan,
+    store: Store,
+    train: npt.NDArray[np.int64],
+    options: PretrainOptions,
+    run: Run,
+    device: torch.device,
+) -> Tensor:
     """What a frozen encoder makes of the patches `train` (zeros of those without the view).
 
     That of all training patches which have the view is kept in the run's folder, where the
@@ -187,9 +210,10 @@ def _once(
     rows = store.having([seen.array]).indices("train")
     features = kept(
         run.path / "features" / f"{one.name}-train.npy",
-        lambda: extract(encoder, store, rows, seen, options.size,
-                        device=device, label=f"frozen {one.name}"),
-    )  # fmt: skip
+        lambda: extract(
+            encoder, store, rows, seen, options.size, device=device, label=f"frozen {one.name}"
+        ),
+    )
     whole = features.new_zeros(len(store.table), features.shape[1])
     whole[rows] = features
     return whole[train]

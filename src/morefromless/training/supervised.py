@@ -50,9 +50,14 @@ def supervise(options: SuperviseOptions) -> Run:
 
 
 def _train(
-    run: Run, options: SuperviseOptions, store: Store, pair: Pair, train: npt.NDArray[np.int64],
-    steps: Steps, device: torch.device,
-) -> None:  # fmt: skip
+    run: Run,
+    options: SuperviseOptions,
+    store: Store,
+    pair: Pair,
+    train: npt.NDArray[np.int64],
+    steps: Steps,
+    device: torch.device,
+) -> None:
     torch.manual_seed(options.seed)
     channels = pair.modalities["primary"].channels
     classifier = Classifier(options.encoder, len(store.classes), channels)
@@ -68,7 +73,11 @@ def _train(
 
     learner = Learner(classifier, Feed(store, train, pair, device), options, steps, loss)
     curve = Curve.of(
-        {"primary": classifier.encoder}, store, pair,
-        run.path / "curve.csv", options.probe_every, steps.total,
-    )  # fmt: skip
+        {"primary": classifier.encoder},
+        store,
+        pair,
+        run.path / "curve.csv",
+        options.probe_every,
+        steps.total,
+    )
     fit(learner, run, curve, f"supervised {options.primary} s{options.seed}")

@@ -30,9 +30,12 @@ def write(path: Path, name: str, data: Mapping[str, Any], **values: Any) -> None
     style = "".join((_HERE / file).read_text("utf-8") for file in ("page.css", f"{name}.css"))
     script = (_HERE / f"{name}.js").read_text("utf-8")
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     page = environment.get_template(f"{name}.html.jinja").render(
         values,
         style=Markup(style),

@@ -11,13 +11,28 @@ from morefromless.report.reproduced.wording import listed, per_cent, points, pub
 from morefromless.report.section import Section
 
 TWICE = (
-    ("whole patches, independent weights", "Table 1", table1.PUBLISHED[224][0],
-     "Table S3", table_s3.PUBLISHED["vicreg", "independent"][3]),
-    ("whole patches, supervised", "Table 1", table1.PUBLISHED[224][2],
-     "Table 2", table2.PUBLISHED["tissue", "images"][4]),
-    ("whole patches, shared weights", "Table 1", table1.PUBLISHED[224][1],
-     "Table S3", table_s3.PUBLISHED["vicreg", "shared"][3]),
-)  # fmt: skip
+    (
+        "whole patches, independent weights",
+        "Table 1",
+        table1.PUBLISHED[224][0],
+        "Table S3",
+        table_s3.PUBLISHED["vicreg", "independent"][3],
+    ),
+    (
+        "whole patches, supervised",
+        "Table 1",
+        table1.PUBLISHED[224][2],
+        "Table 2",
+        table2.PUBLISHED["tissue", "images"][4],
+    ),
+    (
+        "whole patches, shared weights",
+        "Table 1",
+        table1.PUBLISHED[224][1],
+        "Table S3",
+        table_s3.PUBLISHED["vicreg", "shared"][3],
+    ),
+)
 """Configurations that, as far as the text tells, the paper gives two numbers of."""
 SPREAD = mean(abs(a - b) for _, _, a, _, b in TWICE) * sqrt(pi) / 2
 """Standard deviation of a single run: two of a normal one lie 2 / √π of it apart on average."""
@@ -26,8 +41,10 @@ _GAIN = table1.PUBLISHED[14][0] - table1.PUBLISHED[14][1]
 
 def sections(finished: Sequence[Finished]) -> list[Section]:
     """The paper's pairs; beside them the standard deviation between our seeds."""
-    pairs = [(what, f"{published(a)} ({place})", f"{published(b)} ({other})",
-              per_cent(abs(a - b))) for what, place, a, other, b in TWICE]  # fmt: skip
+    pairs = [
+        (what, f"{published(a)} ({place})", f"{published(b)} ({other})", per_cent(abs(a - b)))
+        for what, place, a, other, b in TWICE
+    ]
     spreads = [(one.title, deviations(one)) for one in finished]
     ours = [
         (title, str(len(found)), per_cent(median(found)), per_cent(max(found)))
@@ -46,7 +63,7 @@ def sections(finished: Sequence[Finished]) -> list[Section]:
                 "training at 14 × 14 px are not beyond it."
             ],
         )
-    ]  # fmt: skip
+    ]
     if ours:
         made.append(
             Section(

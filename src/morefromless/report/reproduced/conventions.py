@@ -32,48 +32,86 @@ def conventions(used: Used) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     if told or _some("vicreg", objectives):
         rows.append(
-            ("VICReg's weights", "λ 25, μ 25, ν 1, as the original",
-             "each pair is counted twice and branches are added up: 50 MSE, 25 a branch's "
-             "variance, 1 covariance", _named(_some("vicreg", objectives), _OBJECTIVES))
-        )  # fmt: skip
+            (
+                "VICReg's weights",
+                "λ 25, μ 25, ν 1, as the original",
+                "each pair is counted twice and branches are added up: 50 MSE, 25 a branch's "
+                "variance, 1 covariance",
+                _named(_some("vicreg", objectives), _OBJECTIVES),
+            )
+        )
     if told or _some("simclr", objectives):
         rows.append(
-            ("SimCLR's negatives", "as the original, t 0.5",
-             "not published; later, those of the other branch only",
-             _named(_some("simclr", objectives), _OBJECTIVES))
-        )  # fmt: skip
+            (
+                "SimCLR's negatives",
+                "as the original, t 0.5",
+                "not published; later, those of the other branch only",
+                _named(_some("simclr", objectives), _OBJECTIVES),
+            )
+        )
     sparse = [one for one in used.modalities() if SPARSE.search(one)]
     if told or sparse:
         rows.append(
-            ("down-sampling", "to 7 × 7 px and back by linear interpolation; how down is not told",
-             "not published; later, bilinear without antialiasing, which reads 196 of 50,176 "
-             "pixels", _said(sparse, _downsampling))
-        )  # fmt: skip
+            (
+                "down-sampling",
+                "to 7 × 7 px and back by linear interpolation; how down is not told",
+                "not published; later, bilinear without antialiasing, which reads 196 of 50,176 "
+                "pixels",
+                _said(sparse, _downsampling),
+            )
+        )
     rows += [
-        ("sharing of weights", "asymmetric columns independent, symmetric ones shared, told by "
-         "Table S3 only", "not told", _said(used("sharing"), str)),
-        ("augmentations", "Table S1: names and probabilities",
-         "solarising inverts every pixel, brightness moves by 0.4 of 255 at most, noise falls "
-         "where a colour is exactly 0", _named(used("views"), _VIEWS)),
-        ("ResNet-50", "not told which", "Keras' v1: stride in the first 1 × 1 convolution, "
-         "biases, Glorot initialisation", _named(used("encoder"), _ENCODERS)),
+        (
+            "sharing of weights",
+            "asymmetric columns independent, symmetric ones shared, told by Table S3 only",
+            "not told",
+            _said(used("sharing"), str),
+        ),
+        (
+            "augmentations",
+            "Table S1: names and probabilities",
+            "solarising inverts every pixel, brightness moves by 0.4 of 255 at most, noise falls "
+            "where a colour is exactly 0",
+            _named(used("views"), _VIEWS),
+        ),
+        (
+            "ResNet-50",
+            "not told which",
+            "Keras' v1: stride in the first 1 × 1 convolution, biases, Glorot initialisation",
+            _named(used("encoder"), _ENCODERS),
+        ),
         ("Adam's ε", "not told", "1e-7 (Keras)", _said(used("epsilon"), _power)),
-        ("gradient clipping", "not told", "the gradient of each weight tensor, at norm 1",
-         _said(used("clip_each"), _clipped)),
-        ("probe", "dense layer with softmax",
-         "by default two layers, trained on augmented patches",
-         "softmax layer on frozen features of patches as they are"),
-    ]  # fmt: skip
+        (
+            "gradient clipping",
+            "not told",
+            "the gradient of each weight tensor, at norm 1",
+            _said(used("clip_each"), _clipped),
+        ),
+        (
+            "probe",
+            "dense layer with softmax",
+            "by default two layers, trained on augmented patches",
+            "softmax layer on frozen features of patches as they are",
+        ),
+    ]
     masks = [one for one in used.modalities() if one.startswith("nuclei")]
     if masks:
         rows += [
-            ("masks of nuclei", "coloured by type, repeated in 3 channels",
-             "types as 0 to 5 of 255, as far as can be told; interpolated, jittered and solarised "
-             "as images are",
-             _said(masks, _masks)),
-            ("type of most nuclei", "Background only where there is no nucleus",
-             "of ties the first listed; nuclei without a type count", "as the code (cell)"),
-        ]  # fmt: skip
+            (
+                "masks of nuclei",
+                "coloured by type, repeated in 3 channels",
+                "types as 0 to 5 of 255, as far as can be told; interpolated, jittered and "
+                "solarised "
+                "as images are",
+                _said(masks, _masks),
+            ),
+            (
+                "type of most nuclei",
+                "Background only where there is no nucleus",
+                "of ties the first listed; nuclei without a type count",
+                "as the code (cell)",
+            ),
+        ]
     return rows
 
 

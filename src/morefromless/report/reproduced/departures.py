@@ -38,10 +38,13 @@ def departures(left: Left) -> Departures:
             "Where the paper's text and its authors' code differ, or are silent",
             ("matter", "text", "authors' code", "here"),
             conventions(used),
-            ["The authors published their code for VICReg only; what it lacks is told from their "
-             "later code for TriDeNT."],
+            [
+                "The authors published their code for VICReg only; what it lacks is told from "
+                "their "
+                "later code for TriDeNT."
+            ],
         ),
-    ]  # fmt: skip
+    ]
     names = [row[0] for row in settings]
     if patches or left.plan.scale != "paper":
         return Departures(sections, "no", names)

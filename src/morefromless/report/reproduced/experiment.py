@@ -57,7 +57,7 @@ def part(found: Finished, left: Left, whole: int, comparable: bool) -> Part:
         notes=_notes(found, left),
         curves=_curves(found, left),
         looks=[_look(left, look) for look in found.looks],
-    )  # fmt: skip
+    )
 
 
 def _notes(found: Finished, left: Left) -> list[str]:

@@ -27,9 +27,11 @@ def floors(found: Finished) -> Section | None:
         "Floors: what needs no learnt representation",
         ("seen", *names),
         rows,
-        ["majority: the commonest class; mean-rgb, colour-histogram: forests on these; random "
-         "encoder: untrained, by the same probe."],
-    )  # fmt: skip
+        [
+            "majority: the commonest class; mean-rgb, colour-histogram: forests on these; random "
+            "encoder: untrained, by the same probe."
+        ],
+    )
 
 
 def unbeaten(found: Finished) -> str:

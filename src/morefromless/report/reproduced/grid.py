@@ -22,9 +22,12 @@ WHOLE = "whole patch"
 """The row of Table 1 that is not down-sampled."""
 PAPERS = {
     "table1": ("asymmetric, independent", "symmetric, shared", "supervised"),
-    "table-s2": tuple(f"{seen}: {arm}" for seen in ("down-sampled", "full")
-                      for arm in ("asymmetric", "symmetric", "supervised")),
-}  # fmt: skip
+    "table-s2": tuple(
+        f"{seen}: {arm}"
+        for seen in ("down-sampled", "full")
+        for arm in ("asymmetric", "symmetric", "supervised")
+    ),
+}
 """The paper's columns, in its order, of tables of which rows may be left out."""
 
 

@@ -10,8 +10,9 @@ from morefromless.report.section import Section
 
 def markdown(page: Page) -> str:
     """All of the page but its addresses within."""
-    return "\n".join([*_top(page), *(line for one in page.parts for line in _part(one)),
-                      *_end(page)])  # fmt: skip
+    return "\n".join(
+        [*_top(page), *(line for one in page.parts for line in _part(one)), *_end(page)]
+    )
 
 
 def escaped(text: str) -> str:

@@ -47,10 +47,16 @@ def _density(found: Finished, out: Path, whole: int, comparable: bool) -> Pictur
     sides = list(table1.PUBLISHED)
     for (kind, sharing), place in PAPERS.items():
         axes.plot(
-            sides, [100 * told[place] for told in table1.PUBLISHED.values()], label=PAPER + ": "
-            + _title(kind, sharing), color=COLOURS[kind], linestyle=":", linewidth=1.2,
-            marker=MARKERS[sharing], markersize=5, markerfacecolor="white",
-        )  # fmt: skip
+            sides,
+            [100 * told[place] for told in table1.PUBLISHED.values()],
+            label=PAPER + ": " + _title(kind, sharing),
+            color=COLOURS[kind],
+            linestyle=":",
+            linewidth=1.2,
+            marker=MARKERS[sharing],
+            markersize=5,
+            markerfacecolor="white",
+        )
     own = {x for line in ours.values() for x, _ in line}
     far = [px for px in sides if all(not 1 / NEAR < px / one < NEAR for one in own)]
     _finish(figure, axes, sorted({*own, *far}), "{:.0f}")
@@ -60,8 +66,11 @@ def _density(found: Finished, out: Path, whole: int, comparable: bool) -> Pictur
         for (kind, sharing), place in PAPERS.items()
         for px, told in table1.PUBLISHED.items()
     ]
-    save(figure, out / "report" / "table1-density",
-         pd.DataFrame([*_rows(ours, "side_px"), *published]))  # fmt: skip
+    save(
+        figure,
+        out / "report" / "table1-density",
+        pd.DataFrame([*_rows(ours, "side_px"), *published]),
+    )
     other = "" if comparable else " The two are of different scale or data."
     return picture(
         out,
@@ -101,11 +110,19 @@ def _lines(numbers: Sequence[Number], x: Callable[[Number], float]) -> Lines:
 
 def _rows(lines: Lines, x: str) -> list[dict[str, object]]:
     return [
-        {"source": "ours", "kind": kind, "sharing": sharing, x: at, "accuracy": n.ours.estimate,
-         "low": n.ours.low, "high": n.ours.high, "seeds": " ".join(f"{s:.4f}" for s in n.seeds)}
+        {
+            "source": "ours",
+            "kind": kind,
+            "sharing": sharing,
+            x: at,
+            "accuracy": n.ours.estimate,
+            "low": n.ours.low,
+            "high": n.ours.high,
+            "seeds": " ".join(f"{s:.4f}" for s in n.seeds),
+        }
         for (kind, sharing), line in lines.items()
         for at, n in line
-    ]  # fmt: skip
+    ]
 
 
 def _draw(axes: Axes, lines: Lines) -> None:
@@ -116,10 +133,17 @@ def _draw(axes: Axes, lines: Lines) -> None:
             for bound in ("estimate", "low", "high")
         )
         axes.errorbar(
-            [x * shift for x, _ in line], middle, yerr=np.stack([middle - low, high - middle])
-            .clip(0), label=_title(kind, sharing), color=COLOURS[kind], linestyle=STYLES[sharing],
-            marker=MARKERS[sharing], markersize=5, capsize=2.5, linewidth=1.3,
-        )  # fmt: skip
+            [x * shift for x, _ in line],
+            middle,
+            yerr=np.stack([middle - low, high - middle]).clip(0),
+            label=_title(kind, sharing),
+            color=COLOURS[kind],
+            linestyle=STYLES[sharing],
+            marker=MARKERS[sharing],
+            markersize=5,
+            capsize=2.5,
+            linewidth=1.3,
+        )
 
 
 def _axes() -> tuple[Figure, Axes]:
@@ -140,9 +164,13 @@ def _finish(figure: Figure, axes: Axes, ticks: Sequence[float], form: str) -> No
     told = zip(*axes.get_legend_handles_labels(), strict=True)
     ordered = sorted(told, key=lambda one: one[1].startswith(PAPER))
     figure.legend(
-        [handle for handle, _ in ordered], [label for _, label in ordered],
-        loc="outside lower center", ncols=2, frameon=False, fontsize=9,
-    )  # fmt: skip
+        [handle for handle, _ in ordered],
+        [label for _, label in ordered],
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+    )
 
 
 def _title(kind: str, sharing: str | None) -> str:

@@ -55,10 +55,14 @@ def runs(left: Left) -> Section:
         told = left.records.get(name, {})
         took = duration(told["seconds"]) if "seconds" in told else "not finished"
         lines.append(
-            (name, f"{told['steps']:,}" if "steps" in told else "",
-             took if told else "record is gone", str(told.get("device", "")),
-             "yes" if told.get("resumed") else "")
-        )  # fmt: skip
+            (
+                name,
+                f"{told['steps']:,}" if "steps" in told else "",
+                took if told else "record is gone",
+                str(told.get("device", "")),
+                "yes" if told.get("resumed") else "",
+            )
+        )
     return Section("", ("run", "steps", "training", "device", "resumed"), lines, [])
 
 
