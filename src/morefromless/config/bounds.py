@@ -1,0 +1,48 @@
+"""Bounds of options: finite numbers in a range, shares, values that do not repeat."""
+
+import math
+
+from morefromless.errors import ConfigError
+
+
+def at_least(least: float, config: object, *names: str) -> None:
+    """Raise `ConfigError` where one of these options is below `least` or not finite."""
+    between(least, math.inf, config, *names)
+
+
+def between(least: float, most: float, config: object, *names: str) -> None:
+    """Raise `ConfigError` where an option is outside [least, most] or no number; None passes."""
+    for name in names:
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if not math.isfinite(value) or not least <= value <= min(most, 1e15):
+            limit = f" and at most {most:,.0f}" if math.isfinite(most) else ""
+            raise ConfigError(f"--{_option(name)} is {value}; give {least:g} or more{limit}.")
+
+
+def above_zero(config: object, *names: str) -> None:
+    """Raise `ConfigError` where an option is not a finite number above zero; None passes."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise ConfigError(f"--{_option(name)} is {value}; give a number above 0, such as 1e-4.")
+
+
+def share(config: object, *names: str) -> None:
+    """Raise `ConfigError` where an option is not in (0, 1]."""
+    for name in names:
+        value = getattr(config, name)
+        if not 0 < value <= 1:
+            raise ConfigError(f"--{_option(name)} is {value:g}; give a share above 0, 1 at most.")
+
+
+def refuse_repeats(name: str, values: tuple[str, ...]) -> None:
+    """Raise `ConfigError` where a value stands twice: it would count one run as several."""
+    for value in values:
+        if values.count(value) > 1:
+            raise ConfigError(f"--{_option(name)} has {value} twice; give each value once.")
+
+
+def _option(name: str) -> str:
+    return name.replace("_", "-")

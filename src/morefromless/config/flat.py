@@ -1,0 +1,90 @@
+"""Options as files hold them: one flat mapping by name, and back into typed dataclasses."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from morefromless.errors import ConfigError
+
+Config = TypeVar("Config")
+
+
+def to_flat(config: Any) -> dict[str, Any]:
+    """All options by name, as JSON and YAML hold them: parts are dissolved, paths are text.
+
+    >>> to_flat(ExportConfig(store=Path("a"), out=Path("b")))
+    {'store': 'a', 'out': 'b'}
+    """
+    flat: dict[str, Any] = {}
+    for part in dataclasses.fields(config):
+        value = getattr(config, part.name)
+        if dataclasses.is_dataclass(value):
+            flat |= to_flat(value)
+        elif isinstance(value, tuple):
+            flat[part.name] = list(value)
+        else:
+            flat[part.name] = str(value) if isinstance(value, Path) else value
+    return flat
+
+
+def from_flat(kind: type[Config], values: Mapping[str, Any], origin: str = "The options") -> Config:
+    """The inverse of `to_flat`; what is not given has its default.
+
+    Raises `ConfigError`, in one sentence that begins with `origin`, for an option that `kind` does
+    not have, that is missing, or whose value is of another type.
+
+    >>> from_flat(Train, {"lr": "1e-3", "size": 32}).lr
+    0.001
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{origin} must be options by name, such as `epochs: 10`.")
+    unknown = set(values) - _names(kind)
+    if unknown:
+        raise ConfigError(f"{origin} has no option '{sorted(map(str, unknown))[0]}'; remove it.")
+    return _nested(kind, values, origin)
+
+
+def _names(kind: type) -> set[str]:
+    names: set[str] = set()
+    for part in dataclasses.fields(kind):
+        hint = _hint(kind, part.name)
+        names |= _names(hint) if dataclasses.is_dataclass(hint) else {part.name}
+    return names
+
+
+def _nested(kind: type[Config], values: Mapping[str, Any], origin: str) -> Config:
+    arguments: dict[str, Any] = {}
+    for part in dataclasses.fields(kind):  # type: ignore[arg-type]
+        hint = _hint(kind, part.name)
+        if dataclasses.is_dataclass(hint):
+            arguments[part.name] = _nested(hint, values, origin)
+        elif part.name in values:
+            arguments[part.name] = _converted(hint, values[part.name], part.name, origin)
+        elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{origin} lacks the option '{part.name}'.")
+    return kind(**arguments)
+
+
+def _hint(kind: type, name: str) -> Any:
+    return typing.get_type_hints(kind)[name]
+
+
+def _converted(hint: Any, value: Any, name: str, origin: str) -> Any:
+    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)  # YAML takes `precision: 32` for a number
+    if "precision" in name and isinstance(value, int):
+        value = str(value)
+    try:
+        return msgspec.convert(value, type=hint, strict=False, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{origin} has a wrong value for '{name}': {error}.") from error
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"expected a path, got {type(value).__name__}")

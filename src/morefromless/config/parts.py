@@ -1,0 +1,178 @@
+"""The parts that runs and studies are composed of; each option and its help stands once."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from morefromless.config.bounds import above_zero, at_least, share
+from morefromless.errors import ConfigError
+
+ArmKind = Literal["asymmetric", "symmetric", "trident", "supervised"]
+Sharing = Literal["shared", "independent"]
+Role = Literal["primary", "privileged"]
+Precision = Literal["32", "bf16", "16"]
+Device = Literal["auto", "cpu", "gpu"]
+Missing = Literal["drop", "pairs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """How an encoder is trained, whatever the arm."""
+
+    size: int = 224
+    """Side in px of the images that the encoder takes."""
+    encoder: str = "resnet50"
+    """A timm name (resnet18, vit_small_patch16_224 ...), keras-v1 (the authors' ResNet-50), mlp for
+    vectors, or a class of yours as package.module:Class. Append :pretrained=true for timm's weights
+    or :weights=FILE for a local file, which may be a run's weights.safetensors."""
+    views: str = "table-s1"
+    """Augmentations: table-s1 (the paper's list in sound units), authors (what the published code
+    does), plain (none)."""
+    epochs: int = 100
+    """Passes over the training patches."""
+    batch: int = 128
+    """Patches a step, over all devices together."""
+    lr: float = 1e-4
+    """Highest learning rate of Adam; a cosine takes it to zero."""
+    warmup: float = 0.1
+    """Length of the linear warm-up in epochs."""
+    epsilon: float = 1e-8
+    """Adam's, PyTorch's by default; the authors' Keras has 1e-7."""
+    clip_each: float | None = None
+    """Clip the gradient of each weight tensor at this norm, as the authors' code does at 1, for the
+    sum over the batch. By default none is clipped."""
+    precision: Precision = "32"
+    """Autocast of the encoders; objectives compute in 32 bits whatever it is."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "size", "epochs", "batch")
+        at_least(0, self, "warmup")
+        above_zero(self, "lr", "epsilon", "clip_each")
+        if self.warmup >= self.epochs:
+            raise ConfigError(
+                f"--warmup {self.warmup:g} is as long as the run (--epochs {self.epochs}); "
+                "choose a shorter one."
+            )
+        if self.clip_each is not None and self.precision == "16":
+            raise ConfigError("--clip-each needs unscaled gradients; give --precision bf16 or 32.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """How the branches of a self-supervised run are built and paired."""
+
+    width: int = 8192
+    """Width of the expander and of the embeddings."""
+    privileged_encoder: str | None = None
+    """Encoder of the privileged branch where it is another one, as for vectors (mlp)."""
+    freeze: tuple[Role, ...] = ()
+    """Branches whose encoder is not trained, such as a foundation model as privileged teacher. It
+    needs weights (:pretrained=true or :weights=FILE), takes patches without augmentation, and is
+    run once a patch."""
+    no_expander: tuple[Role, ...] = ()
+    """Branches without expander; their representation must be as wide as --width."""
+    accumulate: int | None = None
+    """Parts in which a batch goes through the branches, to fit in memory: the objective still gets
+    all of it, at the price of a second forward pass. BatchNorm's statistics are each part's own."""
+    pairs: float = 1.0
+    """Share of the training patches, drawn by the seed, whose privileged view is used; for
+    measuring what few pairs would do."""
+    missing: Missing = "drop"
+    """Training patches that lack a view (mfl ingest --missing keep): drop leaves them out; pairs,
+    for trident, trains every two views that a patch has. Probes and supervised arms use every patch
+    that has their own view."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "width", "accumulate")
+        share(self, "pairs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and how a run is carried out; nothing here changes which run it is."""
+
+    device: Device = "auto"
+    """Where to train and evaluate: auto takes a GPU where there is one."""
+    workers: int = 0
+    """Processes that read patches ahead where their images do not fit in memory."""
+    probe_every: int = 0
+    """Steps between two points of the learning curve (a ridge probe on frozen features of at most
+    2,000 training and 2,000 test patches); 0 draws none."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints to resume from."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "checkpoint_every")
+        at_least(0, self, "probe_every", "workers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way of training."""
+
+    kind: ArmKind = "asymmetric"
+    """asymmetric pairs primary with privileged; symmetric pairs primary with itself; trident does
+    both at once: two views of the primary through one branch, and the privileged through its own
+    (TriDeNT, Farndale et al. 2024); supervised learns the task's labels with a softmax head."""
+    sharing: Sharing = "independent"
+    """Whether the branches have one set of weights (shared) or one each (independent)."""
+    objective: str = "vicreg"
+    """vicreg, simclr, barlow-twins, clip, vse; the authors' conventions as vicreg:authors,
+    simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
+    primary: str = "downsample:7"
+    """Modality that is present at inference: downsample:7, full, full:ARRAY, vector:LENGTH, nuclei,
+    nuclei:palette=levels|raw|one-hot|colour,types=6 ..."""
+    privileged: str = "full"
+    """Modality that is present in training only."""
+    task: str = "tissue"
+    """What is predicted of a patch: tissue, or cell[:by=number|area,ties=first|lowest,
+    untyped=count|exclude], the type of most of its nuclei. Supervised arms learn it, probes and
+    curves ask it; self-supervised training uses no labels."""
+
+    @property
+    def supervised(self) -> bool:
+        return self.kind == "supervised"
+
+    @property
+    def modalities(self) -> dict[str, str]:
+        """Branch name to modality; `twin` is a second view of the primary."""
+        if self.supervised:
+            return {"primary": self.primary}
+        views = {"primary": self.primary, "twin": self.primary, "privileged": self.privileged}
+        absent = {"asymmetric": "twin", "symmetric": "privileged", "trident": None}[self.kind]
+        return {name: modality for name, modality in views.items() if name != absent}
+
+    @property
+    def weight_owner(self) -> dict[str, str]:
+        """Branches that have no weights of their own, and whose they use."""
+        return {"twin": "primary"} if self.kind == "trident" else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """The probe on frozen features."""
+
+    probe_epochs: int = 100
+    """Passes of the probe over the training features."""
+    probe_lr: float = 1e-3
+    """Learning rate of the probe's Adam, constant."""
+    standardise: bool = False
+    """Bring each feature to unit variance first. The paper does not; without it the probe of an
+    encoder with small features underfits."""
+    labels: float = 1.0
+    """Share of the training patches whose labels the probe is given, drawn by the run's seed within
+    each class (one at least). Supervised arms use all."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "probe_epochs")
+        above_zero(self, "probe_lr")
+        share(self, "labels")
+
+    @property
+    def name(self) -> str:
+        """How files that this probe made are told apart."""
+        parts = ["standardised" if self.standardise else "linear"]
+        if self.labels != 1:
+            parts.append(f"labels-{self.labels:g}")
+        if (self.probe_epochs, self.probe_lr) != (100, 1e-3):
+            parts.append(f"{self.probe_epochs}-{self.probe_lr:g}")
+        return "-".join(parts)

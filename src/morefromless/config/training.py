@@ -1,0 +1,166 @@
+"""One run, and a study of many."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from morefromless.config.bounds import at_least, between, refuse_repeats
+from morefromless.config.parts import Arm, Machine, Pairing, Probe, Sharing, Train
+from morefromless.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One arm with one seed, in a folder of its own."""
+
+    store: Positional[Path]
+    """Folder that `mfl ingest` wrote."""
+    out: Path
+    """Folder of the run. A run that was interrupted there goes on; one that is done is kept."""
+    arm: Arm = field(default_factory=Arm)
+    train: Train = field(default_factory=Train)
+    pairing: Pairing = field(default_factory=Pairing)
+    machine: Machine = field(default_factory=Machine)
+    seed: int = 0
+    """Initialisation, order of the patches and views all follow from it."""
+    devices: int = 1
+    """How many devices to train on, each with its share of the batch."""
+    threads: int = 0
+    """CPU threads of PyTorch; 0 leaves its own choice."""
+
+    def __post_init__(self) -> None:
+        between(0, 2**31 - 1, self, "seed")
+        at_least(1, self, "devices")
+        at_least(0, self, "threads")
+        batch, parts = self.train.batch, self.pairing.accumulate or 1
+        if batch % self.devices:
+            raise ConfigError(
+                f"--batch {batch} cannot be shared equally by {self.devices} devices; "
+                "choose a multiple."
+            )
+        per_device = batch // self.devices
+        if not self.arm.supervised and (per_device % parts or per_device == parts > 1):
+            raise ConfigError(
+                f"--accumulate {parts} does not part {per_device} patches into equal parts of "
+                "two or more; choose a divisor."
+            )
+        if self.pairing.missing == "pairs" and (self.arm.kind != "trident" or self.devices > 1):
+            raise ConfigError(
+                "--missing pairs is for --kind trident on one device: with two views, a patch that "
+                "lacks one has no pair."
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the run's weights and differs from the defaults, by option.
+
+        An option that a later version adds has its default here, so it renames no run. Options
+        that have no bearing on this kind of arm do not count: a symmetric run does not use the
+        privileged modality, and only supervised ones learn from labels.
+        """
+        arm, pairing = self.arm, self.pairing
+        names = {"kind", "primary"}
+        if arm.supervised:
+            names |= {"task"}
+            used: set[str] = set()
+        else:
+            names |= {"sharing", "objective"}
+            used = {"width", "accumulate"}
+        if arm.kind in ("asymmetric", "trident"):
+            names |= {"privileged"}
+            used |= {"privileged_encoder", "freeze", "no_expander", "pairs"}
+        if arm.kind == "trident":
+            used |= {"missing"}
+        settings = {name: getattr(arm, name) for name in names}
+        settings |= {name: getattr(pairing, name) for name in used}
+        settings |= {**vars(self.train), "seed": self.seed}
+        return {name: value for name, value in settings.items() if value != DEFAULTS[name]}
+
+
+DEFAULTS: dict[str, Any] = {
+    **vars(Arm()),
+    **vars(Pairing()),
+    **vars(Train()),
+    "seed": 0,
+}
+"""The value that an option has in a run's name where it is not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Arms x modalities x objectives x seeds x tasks: what is trained, and what is asked."""
+
+    store: Positional[Path]
+    """Folder that `mfl ingest` wrote."""
+    out: Path = Path("runs/compare")
+    """Folder for the runs, the tables and the figures; what is done there is not done again."""
+    primary: tuple[str, ...] = ("downsample:7",)
+    """Modalities that are present at inference, one comparison each."""
+    privileged: str = "full"
+    """Modality that is present in training only."""
+    sharing: tuple[Sharing, ...] = ("shared", "independent")
+    """Weights of the branches: one set, or one each. The paper's asymmetric columns are
+    independent and most of its symmetric ones shared; here both have both, so that sharing is no
+    confound."""
+    objectives: tuple[str, ...] = ("vicreg",)
+    """Self-supervised objectives, each with all arms; see mfl train --help."""
+    tasks: tuple[str, ...] = ("tissue",)
+    """What every encoder is asked, frozen, and what supervised arms are trained on: tissue, cell,
+    or cell:by=area,ties=lowest,untyped=exclude ..."""
+    seeds: int = 3
+    """Runs of each arm, with seeds 0, 1, ..."""
+    trident: bool = False
+    """Also train TriDeNT: two views of the primary through one branch, the privileged through its
+    own."""
+    dense_arms: bool = False
+    """Also train symmetric and supervised encoders of the privileged modality itself."""
+    both_ways: bool = False
+    """Each of the two modalities is also the other's privileged one: train the dense arms too, and
+    ask on both what the other bought (the paper's Table 2)."""
+    supervised_epochs: int = 0
+    """Epochs of supervised arms; 0 is as many as the others."""
+    train: Train = field(default_factory=Train)
+    pairing: Pairing = field(default_factory=Pairing)
+    machine: Machine = field(default_factory=Machine)
+    probe: Probe = field(default_factory=Probe)
+    jobs: int = 0
+    """Runs side by side; 0 is one a GPU, or one a CPU core where there is none."""
+    runs: Path | None = None
+    """Folder of the runs, which several studies may share; by default runs in --out."""
+
+    def __post_init__(self) -> None:
+        between(1, 1000, self, "seeds")
+        at_least(0, self, "supervised_epochs", "jobs")
+        for name in ("primary", "sharing", "objectives", "tasks"):
+            values = getattr(self, name)
+            if not values:
+                raise ConfigError(f"--{name} needs at least one value.")
+            refuse_repeats(name, values)
+        if self.privileged in self.primary:
+            raise ConfigError(
+                f"'{self.privileged}' is both --primary and --privileged, so no pair would be "
+                "asymmetric; give two different modalities."
+            )
+        if self.both_ways and len(self.primary) > 1:
+            raise ConfigError("--both-ways takes one --primary, which the privileged is paired to.")
+
+    @property
+    def runs_folder(self) -> Path:
+        return self.runs or self.out / "runs"
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Every modality of which encoders may be trained, the privileged one last."""
+        return (*self.primary, self.privileged)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The modalities on which the arms are contrasted."""
+        return self.modalities if self.both_ways else self.primary
+
+    def encoder_of(self, modality: str) -> str:
+        """The encoder of a modality: the privileged one may have another."""
+        if modality == self.privileged and self.pairing.privileged_encoder:
+            return self.pairing.privileged_encoder
+        return self.train.encoder

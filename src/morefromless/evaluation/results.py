@@ -1,0 +1,236 @@
+"""The results of a study: one tidy table, and what is said of it.
+
+A study evaluates frozen encoders on test patches. Everything that a reader gets, tables, figures
+and pages, is a view of `Results`; it is saved whole and read back from its folder:
+
+results.csv    the tidy table: a line a run, branch, task and metric (`Results.table`)
+curves.csv     learning curves, where they were drawn (`Results.curves`)
+results.json   the rest: options, summaries over seeds, contrasts, counts, caveats
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pandas as pd
+
+import morefromless
+from morefromless.config import StudyConfig, from_flat, to_flat
+from morefromless.data import atomic
+from morefromless.errors import ConfigError
+from morefromless.evaluation.intervals import Interval
+from morefromless.evaluation.paired import McNemar, SignFlip
+
+COLUMNS = (
+    "run",
+    "arm",
+    "sharing",
+    "objective",
+    "modality",
+    "partner",
+    "task",
+    "seed",
+    "metric",
+    "value",
+)
+"""Of the tidy table, in order."""
+
+FLOORS = ("majority", "mean-rgb", "colour-histogram", "random encoder")
+"""Arms that need no learning of representations."""
+
+Verdict = Literal["better", "worse", "no difference shown"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a row of a table stands for: encoders that differ in their seed alone, and a task."""
+
+    arm: str
+    """asymmetric, symmetric, trident, supervised, or a floor (`FLOORS`)."""
+    sharing: str
+    """shared or independent; empty where there are no branches."""
+    objective: str
+    """What was minimised: an objective or, of supervised arms, the task whose labels they learnt;
+    empty for floors."""
+    modality: str
+    """What the encoder is given."""
+    partner: str
+    """The other modality in training, of asymmetric and TriDeNT arms; else empty."""
+    task: str
+    """What is asked."""
+
+    @property
+    def floor(self) -> bool:
+        return self.arm in FLOORS
+
+    @property
+    def title(self) -> str:
+        """`asymmetric, shared`, `supervised` or `floor: majority`."""
+        if self.floor:
+            return f"floor: {self.arm}"
+        return ", ".join(word for word in (self.arm, self.sharing) if word)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One condition over its seeds."""
+
+    condition: Condition
+    accuracies: tuple[float, ...]
+    """One a seed."""
+    intervals: dict[str, Interval]
+    """Metric to its mean over seeds with bounds, of metrics that are functions of the confusion
+    matrix: accuracy, balanced_accuracy, macro_f1 ..."""
+    means: dict[str, float]
+    """Every metric's mean over seeds."""
+    recall: tuple[float | None, ...]
+    """Per class, mean over seeds; None where the class has no test patch."""
+    confusion: tuple[tuple[int, ...], ...]
+    """Counts summed over seeds; rows are the true classes."""
+    resolution: int
+    """Side in px of the information that the modality holds; 0 for vectors."""
+    um_per_px: float | None
+    """Magnification of that information."""
+    head: bool
+    """Whether the encoder's own head answered, not a probe."""
+    rising: bool | None
+    """Whether the mean learning curve still rose at the end; None where none was drawn."""
+
+    @property
+    def accuracy(self) -> Interval:
+        return self.intervals["accuracy"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two conditions on the same modality, task and test patches; `difference` is a minus b."""
+
+    name: str
+    """Such as `asymmetric - symmetric, both shared`."""
+    a: Condition
+    b: Condition
+    difference: Interval
+    sign_flip: SignFlip
+    mcnemar: tuple[McNemar, ...]
+    """Seed by seed, where both have it."""
+    holm_p: float
+    """p, corrected for the number of contrasts in the study."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class FloorNotExceeded:
+    """A modality and task on which no arm is above the highest floor."""
+
+    modality: str
+    task: str
+    floor: str
+    floor_accuracy: float
+    arm: str
+    arm_accuracy: float
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run that the results rest on."""
+
+    name: str
+    """Of its folder."""
+    seed: int
+    options: dict[str, Any]
+    """Flat (`config.to_flat`)."""
+    facts: dict[str, Any]
+    """What its `run.json` says beside: seconds, steps, device, versions ..."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The patches that were asked."""
+
+    title: str
+    """Of the store's datasheet."""
+    side: int
+    um_per_px: float | None
+    hash: str
+    patches: dict[str, int]
+    """Split to number."""
+    classes: dict[str, dict[str, tuple[int, int]]]
+    """Task to class to numbers of training and test patches."""
+    groups: int | None
+    """Test groups (patients or slides); None where they are not known."""
+    caveats: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything that tables, figures and a reader's questions are answered from."""
+
+    config: StudyConfig
+    table: pd.DataFrame
+    """Tidy: `COLUMNS`, a line a run (empty for floors), branch, task and metric."""
+    curves: pd.DataFrame
+    """run, arm, sharing, objective, modality, partner, seed, step, accuracy: a line a point."""
+    summaries: list[Summary]
+    contrasts: list[Contrast]
+    floors_not_exceeded: list[FloorNotExceeded]
+    data: Data
+    runs: list[RunRecord]
+    caveats: list[str]
+    """Sentences that must stand wherever these results stand."""
+    version: str = morefromless.__version__
+
+    @property
+    def seconds(self) -> float:
+        """Of training, over all runs."""
+        return sum(float(run.facts.get("seconds", 0)) for run in self.runs)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The tidy table."""
+        return self.table.copy()
+
+    def select(self, where: Callable[[Condition], bool]) -> list[Summary]:
+        """The summaries of some conditions, in the table's order."""
+        return [summary for summary in self.summaries if where(summary.condition)]
+
+    def save(self, folder: Path) -> list[Path]:
+        """`results.csv`, `curves.csv` (where there are curves) and `results.json` in `folder`."""
+        paths = [folder / "results.csv"]
+        atomic.write_text(paths[0], self.table.to_csv(index=False))
+        if len(self.curves):
+            paths.append(folder / "curves.csv")
+            atomic.write_text(paths[-1], self.curves.to_csv(index=False))
+        rest = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in ("config", "table", "curves")
+        }
+        plain = {"config": to_flat(self.config), **msgspec.to_builtins(rest)}
+        paths.append(folder / "results.json")
+        atomic.write_json(paths[-1], plain)
+        return paths
+
+    @classmethod
+    def load(cls, folder: Path) -> "Results":
+        """What `save` wrote. Raises `ConfigError` where there is none, or it is damaged."""
+        path = folder / "results.json"
+        try:
+            rest = msgspec.json.decode(path.read_bytes())
+            config = from_flat(StudyConfig, rest.pop("config"), str(path))
+            hints = cls.__annotations__
+            typed = {name: msgspec.convert(value, hints[name]) for name, value in rest.items()}
+            table = pd.read_csv(folder / "results.csv", keep_default_na=False)
+            curves = pd.DataFrame(columns=[*COLUMNS[:6], "seed", "step", "accuracy"])
+            if (folder / "curves.csv").is_file():
+                curves = pd.read_csv(folder / "curves.csv", keep_default_na=False)
+            return cls(config=config, table=table, curves=curves, **typed)
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{folder} holds no results ({Path(error.filename).name} is missing); give a "
+                "folder that mfl compare wrote."
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{path} is damaged ({error}); run the command that wrote it again."
+            ) from error
