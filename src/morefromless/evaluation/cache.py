@@ -1,6 +1,7 @@
 """Tensors on disk that are bound to what they were computed from."""
 
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -15,9 +16,8 @@ def cached(
 ) -> dict[str, Tensor]:
     """The tensors at `path` where they were computed from `key`, else computed and written there.
 
-    The key (hash of the weights, of the store, settings ...) stands in the file's own metadata. A
-    file that is damaged, was made from anything else or was put there by hand with another key is
-    computed again.
+    The key (hash of the weights, of the store, settings ...) stands in the file's metadata, with a
+    digest of the tensors. A file that is damaged or was computed from anything else is not used.
     """
     tensors = _read(path, key)
     if tensors is None:
@@ -25,7 +25,7 @@ def cached(
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(path) as temporary:
             contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, temporary, metadata=dict(key))
+            save_file(contiguous, temporary, metadata={**key, "digest": _digest(contiguous)})
     return tensors
 
 
@@ -34,8 +34,16 @@ def _read(path: Path, key: Mapping[str, str]) -> dict[str, Tensor] | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            if file.metadata() != dict(key):
-                return None
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            bound = file.metadata() == {**key, "digest": _digest(tensors)}
+            return tensors if bound else None
     except (SafetensorError, OSError, ValueError):
         return None
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = blake2b(digest_size=16)
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()

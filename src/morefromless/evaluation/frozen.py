@@ -4,7 +4,7 @@ Evaluation, learning curves, CKA, GradCAM, floors and inference all work on this
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from morefromless.branches import Branches, build_encoder, plans, untrained
 from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Split, Store
 from morefromless.encoders import Encoder
-from morefromless.errors import ConfigError
 from morefromless.evaluation.cache import cached
 from morefromless.evaluation.probes import LinearProbe
 from morefromless.modalities import Modality
@@ -173,7 +172,7 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
                 **common,
             )
         }
-    branch_plans = [_untrained_plan(plan) for plan in plans(config)]
+    branch_plans = [replace(plan, encoder=untrained(plan.encoder)) for plan in plans(config)]
     branches = Branches(branch_plans, config.pairing.width)
     run.load_into(nn.ModuleDict({"branches": branches}))
     return {
