@@ -5,15 +5,15 @@ objective sees z only; the probe sees y only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from morefromless import encoders
+from morefromless.config import Role, RunConfig
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
-from morefromless.options import PretrainOptions, Role, lent_by
 from morefromless.pairs import modality
 from morefromless.specs import build, members
 
@@ -78,39 +78,41 @@ class Plan:
     """Without expander."""
 
 
-def plans(options: PretrainOptions) -> list[Plan]:
-    """The branches that `options` describe, in the objective's order.
+def plans(config: RunConfig) -> list[Plan]:
+    """The branches that `config` describes, in the objective's order.
 
     Raises `ConfigError` where they contradict each other: one set of weights for two
     architectures or numbers of channels, for a frozen branch and one that is not, or for one with
     an expander and one without; a frozen encoder without weights; nothing left to train.
     """
-    lent = lent_by(options.arm)
-    made = []
-    for name, seen in options.modalities.items():
+    arm, pairing = config.arm, config.pairing
+    result = []
+    for name, spec in arm.modalities.items():
         role: Role = "privileged" if name == "privileged" else "primary"
-        other = options.privileged_encoder if role == "privileged" else None
-        made.append(
+        other = pairing.privileged_encoder if role == "privileged" else None
+        result.append(
             Plan(
                 name=name,
-                modality=seen,
-                key="shared" if options.sharing == "shared" else lent.get(name, name),
-                encoder=other or options.encoder,
-                channels=modality(seen).channels,
-                frozen=role in options.freeze,
-                bare=role in options.bare,
+                modality=spec,
+                key="shared" if arm.sharing == "shared" else arm.weight_owner.get(name, name),
+                encoder=other or config.train.encoder,
+                channels=modality(spec).channels,
+                frozen=role in pairing.freeze,
+                bare=role in pairing.no_expander,
             )
         )
-    _check_shared([one for one in made if one.key == "shared"])
-    for one in made:
-        if one.frozen and not any(word in one.encoder for word in ("pretrained=true", "weights=")):
+    _check_shared([plan for plan in result if plan.key == "shared"])
+    for plan in result:
+        if plan.frozen and not any(w in plan.encoder for w in ("pretrained=true", "weights=")):
             raise ConfigError(
-                f"The frozen branch '{one.name}' would keep random weights for ever; give "
-                f"{one.encoder}:weights=FILE or {one.encoder}:pretrained=true."
+                f"The frozen branch '{plan.name}' would keep random weights for ever; give "
+                f"{plan.encoder}:weights=FILE or {plan.encoder}:pretrained=true."
             )
-    if all(one.frozen and one.bare for one in made):
-        raise ConfigError("Every branch is frozen and bare, so nothing is trained; free one.")
-    return made
+    if all(plan.frozen and plan.bare for plan in result):
+        raise ConfigError(
+            "Every branch is frozen and has no expander, so nothing is trained; free one."
+        )
+    return result
 
 
 def _check_shared(made: Sequence[Plan]) -> None:
@@ -211,3 +213,20 @@ def untrained(encoder: str) -> str:
     name, _, rest = encoder.partition(":")
     parts = [p for p in rest.split(",") if p and not p.startswith(("pretrained=", "weights="))]
     return f"{name}:{','.join(parts)}" if parts else name
+
+
+def untrained_network(config: RunConfig) -> nn.Module:
+    """A run's network without its first weights and without memory for any, to measure it."""
+
+    def build() -> nn.Module:
+        if config.arm.supervised:
+            architecture = untrained(config.train.encoder)
+            return build_encoder(architecture, modality(config.arm.primary).channels)
+        branch_plans = [replace(plan, encoder=untrained(plan.encoder)) for plan in plans(config)]
+        return Branches(branch_plans, config.pairing.width)
+
+    try:
+        with torch.device("meta"):
+            return build()
+    except (RuntimeError, NotImplementedError):  # an encoder that insists on memory
+        return build()

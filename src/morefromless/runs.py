@@ -1,7 +1,7 @@
 """Runs: one arm with one seed, in a folder of its own that says what it was made from.
 
-run.json              what determines it (its key), on which data, by which versions, how long
-config.yaml           the options; `mfl pretrain --config FOLDER/config.yaml` runs it again
+run.json              what determines it (its key and options), on which data, by which versions
+config.yaml           the options; `mfl train --config FOLDER/config.yaml` runs it again
 lock                  while it trains: held by the process that trains it, and says which
 resume.ckpt           while it trains: the state to go on from
 failed.json           why it failed, until it is tried again (failed.txt: where, if unforeseen)
@@ -9,11 +9,10 @@ submitted.json        the cluster's job that was to train it
 weights.safetensors   the trained weights; written last, so its presence means done
 curve.csv             learning curve, where one was asked for
 logs/                 every term, rate and diagnostic (CSV and TensorBoard)
-features/             representations of the frozen encoder
-scores-*.json         what a probe made of them
+features/             representations of the frozen encoders
+predictions-*, probe-*   what probes answered, bound to the weights
 """
 
-import dataclasses
 import hashlib
 import json
 import platform
@@ -25,9 +24,12 @@ import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import torch
 import yaml
 from safetensors import SafetensorError
@@ -36,10 +38,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 import morefromless
+from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.data import atomic
 from morefromless.data.lock import holder, is_locked, locked, now
 from morefromless.errors import ConfigError, DataError, MoreFromLessError, RunBusy, TrainingError
-from morefromless.options import UNCHANGED
 
 RECIPE = 1
 """Raised whenever the same options on the same data would train to other weights."""
@@ -47,56 +49,96 @@ RECIPE = 1
 State = Literal["done", "running", "failed", "begun", "waiting"]
 """Of a run on disk: `begun` was interrupted and goes on from there, `waiting` was never begun."""
 
-BEGUN = ("key", "kind", "recipe", "options", "store_hash", "versions")
-"""What run.json says of a run that is not finished."""
-
-BEFORE = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"})
+BEFORE_RECORD = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"})
 """What may lie in a run's folder before its run.json does."""
 
 HOUR = 3600.0
 """Seconds in which a file that is being written is written to."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What run.json holds."""
+
+    key: str
+    """Of what determines the weights (`run_key`)."""
+    recipe: int
+    options: dict[str, Any]
+    """Flat (`config.to_flat`)."""
+    store_hash: str
+    versions: dict[str, str]
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Of a finished run: seconds, steps, device, weights (their hash) ..."""
+
+
+def run_key(config: RunConfig, store_hash: str) -> str:
+    """What determines a run, in twelve digits: options that differ from the defaults, the contents
+    of weight files that they name, the data, and our recipe."""
+    identity = json.loads(json.dumps(config.identity()))
+    files = {}
+    for name in ("encoder", "privileged_encoder"):
+        path = _weights_file(str(identity.get(name, "")))
+        if path:
+            files[name] = file_hash(path)
+    text = json.dumps([RECIPE, identity, files, store_hash], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def placed(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
+    """The config with its run's folder below `folder`, named after what determines it.
+
+    So studies that share `folder` share every run that they have in common.
+    """
+    arm = config.arm
+    words = [
+        arm.kind,
+        *([] if arm.supervised else [arm.sharing]),
+        file_name(arm.primary),
+        f"s{config.seed}",
+        run_key(config, store_hash)[:6],
+    ]
+    return replace(config, out=folder / "-".join(words))
+
+
 class Run:
     """A run's folder."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = Path(path)
 
     @classmethod
-    def begin(cls, kind: str, options: Any, store_hash: str, incidental: frozenset[str]) -> "Run":
-        """The run that these options make on these data: new, interrupted or done.
+    def begin(cls, config: RunConfig, store_hash: str) -> "Run":
+        """The run that these options train on these data: new, interrupted or done.
 
-        Raises `ConfigError` where `options.out` holds another run, or one that cannot be told.
+        Raises `ConfigError` where `config.out` holds another run, or one that cannot be told.
         """
-        run = cls(Path(options.out))
-        settings, key = plain(options), key_of(kind, options, store_hash, incidental)
-        there = run._files()  # first, as another process may begin the same run
+        run = cls(config.out)
+        options, key = to_flat(config), run_key(config, store_hash)
+        existing = run._files()  # first, as another process may begin the same run
         if run.record_path.exists():
-            if run.record["key"] != key:
-                how = _difference(run.record, kind, settings, store_hash)
+            if run.record.key != key:
+                reason = _difference(run.record, options, store_hash)
                 raise ConfigError(
-                    f"{run.path} holds another run ({how}); give another --out, or remove it."
+                    f"{run.path} holds another run ({reason}); give another --out, or remove it."
                 )
         else:
-            run._refuse_others(there)
-            atomic.write_json(
-                run.record_path,
-                {
-                    "key": key,
-                    "kind": kind,
-                    "recipe": RECIPE,
-                    "options": settings,
-                    "store_hash": store_hash,
-                    "versions": {
-                        "morefromless": morefromless.__version__,
-                        "torch": torch.__version__,
-                        "python": platform.python_version(),
-                    },
-                },
+            run._refuse_others(existing)
+            versions = {
+                "morefromless": morefromless.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            }
+            run._write(
+                Record(
+                    key=key,
+                    recipe=RECIPE,
+                    options=options,
+                    store_hash=store_hash,
+                    versions=versions,
+                )
             )
         if not run.config_path.exists():  # after run.json, which makes the folder ours
-            atomic.write_text(run.config_path, yaml.safe_dump(run.options, sort_keys=False))
+            atomic.write_text(run.config_path, yaml.safe_dump(options, sort_keys=False))
         return run
 
     @classmethod
@@ -116,20 +158,22 @@ class Run:
         return self.path / "run.json"
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         try:
-            record: dict[str, Any] = json.loads(self.record_path.read_text())
-            if not record.keys() >= set(BEGUN):
-                raise ValueError(f"{', '.join(BEGUN)}: not all are there")
-        except (ValueError, AttributeError) as error:
+            return msgspec.json.decode(self.record_path.read_bytes(), type=Record)
+        except (msgspec.DecodeError, OSError) as error:
             raise ConfigError(
-                f"{self.record_path} is damaged; remove that folder and run again."
+                f"{self.record_path} is damaged ({error}); remove that folder and run again."
             ) from error
-        return record
+
+    def _write(self, record: Record) -> None:
+        atomic.write_json(self.record_path, msgspec.to_builtins(record))
 
     @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.record["options"])
+    def config(self) -> RunConfig:
+        """Its options; `out` is where the folder lies now."""
+        options = {**self.record.options, "out": str(self.path)}
+        return from_flat(RunConfig, options, str(self.record_path))
 
     @property
     def config_path(self) -> Path:
@@ -182,14 +226,14 @@ class Run:
         return holder(self.lock_path)
 
     @contextmanager
-    def training(self, leads: bool = True) -> Iterator[None]:
+    def training(self, is_leader: bool = True) -> Iterator[None]:
         """Keep the run from other processes while the block trains it; one that is done stays free.
 
-        Of several processes that train one run together, only the one that `leads` does this. An
+        Of several processes that train one run together, only the leader does this. An
         exception is recorded (`fail`) and goes on. Raises `RunBusy` where another process trains
         it; that one may just have finished it, so look at `done` in the block.
         """
-        if self.done or not leads:
+        if self.done or not is_leader:
             yield
             return
         with locked(self.lock_path) as held:
@@ -236,15 +280,34 @@ class Run:
             self.checkpoint.replace(aside)
         except FileNotFoundError:  # or set aside by another process that trains it with us
             return None
-        _tell(f"{self.checkpoint} is damaged; it is now {aside.name}, and the run starts anew.")
+        _print(f"{self.checkpoint} is damaged; it is now {aside.name}, and the run starts anew.")
         return None
 
     def finish(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Record `facts` (seconds, steps, device ...), then the weights, then tidy up."""
-        atomic.write_json(self.record_path, {**self.record, **facts})
         with atomic.replacing(self.weights_path) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+            bound = {**facts, "weights": file_hash(temporary)}
+            self._write(replace(self.record, facts=bound))
         self.checkpoint.unlink(missing_ok=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights that were trained; what is computed from them is bound to it."""
+        return str(self.record.facts.get("weights", ""))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The trained weights. Raises `TrainingError` where they are damaged or of another run."""
+        if file_hash(self.weights_path) != self.fingerprint:
+            raise TrainingError(
+                f"{self.weights_path} is damaged, or of another run; remove it to train again."
+            )
+        try:
+            return load_file(self.weights_path)
+        except SafetensorError as error:
+            raise TrainingError(
+                f"{self.weights_path} is damaged ({error}); remove it to train the run again."
+            ) from error
 
     def sweep(self, older: float = HOUR) -> None:
         """Remove what killed processes left half-written, `older` seconds ago or more; until then
@@ -258,27 +321,27 @@ class Run:
         """Remove what earlier tries left, before a new one that is, for sure, `alone` or not."""
         self.forgive()
         self.sweep(0 if alone else HOUR)
-        # What was made of weights that are gone must not answer for those that are trained now.
-        kinds = ("scores-*.json", "predictions-*.npz", "probe-*.safetensors")
+        # What was computed from weights that are gone must not answer for the next ones.
+        kinds = ("predictions-*", "probe-*")
         answers = [path for kind in kinds for path in self.path.glob(kind)]
         record = self.record
-        if answers or ("seconds" in record and not self.checkpoint.is_file()):
-            _tell(
-                f"{self.path} has lost its weights; what was made of them is removed, and the "
-                "run starts anew."
+        if answers or ("seconds" in record.facts and not self.checkpoint.is_file()):
+            _print(
+                f"{self.path} has lost its weights; what was computed from them is removed, and "
+                "the run starts anew."
             )
             shutil.rmtree(self.path / "features", ignore_errors=True)
             for path in answers:
                 path.unlink(missing_ok=True)
-            atomic.write_json(self.record_path, {name: record[name] for name in BEGUN})
+            self._write(replace(record, facts={}))
 
     def _files(self) -> set[str]:
         with atomic.explaining(self.record_path):
             return {path.name for path in self.path.iterdir()} if self.path.exists() else set()
 
-    def _refuse_others(self, there: set[str]) -> None:
+    def _refuse_others(self, names: set[str]) -> None:
         """Raise `ConfigError` where a folder without run.json holds anything that is not ours."""
-        others = {name for name in there - BEFORE if not name.endswith(".partial")}
+        others = {name for name in names - BEFORE_RECORD if not name.endswith(".partial")}
         if others & {self.config_path.name, self.checkpoint.name, self.weights_path.name}:
             raise ConfigError(
                 f"{self.path} has lost its run.json, so what it was trained on is not known; "
@@ -289,64 +352,50 @@ class Run:
 
     def load_into(self, module: torch.nn.Module) -> None:
         """Load the trained weights. Raises `TrainingError` where they are of another encoder."""
-        try:
-            state = load_file(self.weights_path)
-        except SafetensorError as error:
-            raise TrainingError(
-                f"{self.weights_path} is damaged ({error}); remove it to train the run again."
-            ) from error
         # An objective that learns (a temperature) is kept with the run but is not an encoder's.
-        state = {k: v for k, v in state.items() if not k.startswith("objective.")}
-        own = module.state_dict()
-        wrong = [k for k in own if k not in state or state[k].shape != own[k].shape]
-        if wrong or len(state) != len(own):
+        state = {k: v for k, v in self.weights().items() if not k.startswith("objective.")}
+        expected = module.state_dict()
+        wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
+        if wrong or len(state) != len(expected):
             raise TrainingError(
-                f"{self.weights_path} does not fit encoder '{self.options['encoder']}' "
-                f"({len(wrong)} of {len(own)} tensors missing or of another shape, first: "
+                f"{self.weights_path} does not fit encoder '{self.config.train.encoder}' "
+                f"({len(wrong)} of {len(expected)} tensors missing or of another shape, first: "
                 f"{(wrong or ['extra tensors'])[0]}); it is a checkpoint of another encoder."
             )
         module.load_state_dict(state)
 
 
-def plain(options: Any) -> dict[str, Any]:
-    """Options as JSON and YAML hold them."""
-    return {key: _plain(value) for key, value in dataclasses.asdict(options).items()}
+def file_hash(path: Path) -> str:
+    """blake2b-128 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return str(value) if isinstance(value, Path) else value
+def _weights_file(spec: str) -> Path | None:
+    """The file that an encoder's specification names, where it names one that exists."""
+    for part in spec.split(":", 1)[-1].split(","):
+        name, _, value = part.partition("=")
+        if name == "weights" and Path(value).is_file():
+            return Path(value)
+    return None
 
 
-def key_of(kind: str, options: Any, store_hash: str, incidental: frozenset[str]) -> str:
-    """What determines a run, in twelve digits: its kind, options, data, and our recipe.
-
-    An option left at nothing does not count, nor one that says what was so before it came: an
-    option which a later version brings does not make another run of one trained without it.
-    """
-    settings = {
-        key: value
-        for key, value in plain(options).items()
-        if key not in incidental and value not in (None, []) and value != UNCHANGED.get(key)
-    }
-    text = json.dumps([RECIPE, kind, settings, store_hash], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _difference(
-    record: Mapping[str, Any], kind: str, settings: Mapping[str, Any], store_hash: str
-) -> str:
-    if record["store_hash"] != store_hash:
+def _difference(record: Record, options: Mapping[str, Any], store_hash: str) -> str:
+    if record.store_hash != store_hash:
         return "made from other data"
-    if record["recipe"] != RECIPE:
-        version = record["versions"]["morefromless"]
+    if record.recipe != RECIPE:
+        version = record.versions.get("morefromless", "?")
         return f"made by morefromless {version}, which trains otherwise"
-    if record["kind"] != kind:
-        return f"made by mfl {record['kind']}"
-    old = record["options"]
-    differing = [k for k in settings if old.get(k) != settings[k] and k not in ("out", "store")]
-    return ", ".join(f"{k} {old.get(k)}, not {settings[k]}" for k in differing) or "other options"
+    old = record.options
+    differing = [
+        name
+        for name, value in options.items()
+        if old.get(name) != value and name not in ("out", "store")
+    ]
+    return (
+        ", ".join(f"{name} {old.get(name)}, not {options[name]}" for name in differing)
+        or "other weights to begin from"
+    )
 
 
 def reason(error: Exception) -> str:
@@ -368,7 +417,7 @@ def _sound(checkpoint: Path) -> bool:
         return False
 
 
-def _tell(sentence: str) -> None:
+def _print(sentence: str) -> None:
     tqdm.write(sentence, file=sys.stderr)
 
 

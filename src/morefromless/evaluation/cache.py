@@ -25,7 +25,7 @@ def cached(
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.replacing(path) as temporary:
             contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, temporary, metadata={**key, "digest": _digest(contiguous)})
+            save_file(contiguous, temporary, metadata={**key, "digest": digest(contiguous)})
     return tensors
 
 
@@ -35,15 +35,21 @@ def _read(path: Path, key: Mapping[str, str]) -> dict[str, Tensor] | None:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            bound = file.metadata() == {**key, "digest": _digest(tensors)}
+            bound = file.metadata() == {**key, "digest": digest(tensors)}
             return tensors if bound else None
     except (SafetensorError, OSError, ValueError):
         return None
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = blake2b(digest_size=16)
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """blake2b-128 of named tensors."""
+    hashed = blake2b(digest_size=16)
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
+        hashed.update(name.encode())
+        hashed.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()
+
+
+def digest_text(*words: str) -> str:
+    """Eight hex digits that tell such words apart, for a file's name."""
+    return blake2b("\0".join(words).encode(), digest_size=4).hexdigest()

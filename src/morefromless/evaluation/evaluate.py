@@ -1,266 +1,154 @@
-"""Evaluation of a run: features of each branch on its own modality, the probe, and its scores."""
+"""Evaluation: a frozen encoder's answers to a task on the test patches, through a probe."""
 
-import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from morefromless.branches import Branches, build_encoder, plans, untrained
-from morefromless.data import atomic
-from morefromless.data.store import Split, Store
-from morefromless.encoders import Encoder
+from morefromless.config import Probe
+from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.features import extract, kept
+from morefromless.evaluation.cache import cached, digest
+from morefromless.evaluation.frozen import Classifier, FrozenEncoder, load_encoders
 from morefromless.evaluation.metrics import Scores, score
-from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, shown
+from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, label_subset
 from morefromless.labelling import labelled
-from morefromless.modalities import Modality
-from morefromless.options import PretrainOptions, ProbeOptions
-from morefromless.pairs import modality
-from morefromless.runs import Run, file_name
+from morefromless.runs import Run
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one trained encoder reached on the test patches."""
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one frozen encoder answered to one task."""
 
-    branch: str
-    modality: str
-    scores: Scores
+    frozen: FrozenEncoder
+    store: Store
+    """Labelled with the task; patches without the encoder's view stand in no split."""
+    task: str
+    probe: LinearProbe
+    """The probe that was fitted, or the encoder's own head."""
     probabilities: npt.NDArray[np.float32]
     """(test patches that have the view, classes), in the order of the store's rows."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(test patches,) the true classes."""
+        return self.store.labels[self.store.indices("test")]
+
+    @property
+    def scores(self) -> Scores:
+        return score(self.probabilities, self.labels)
+
+    @property
+    def classifier(self) -> Classifier:
+        """Encoder and probe as one network."""
+        return Classifier(self.frozen.encoder, self.probe)
+
+
+def answer(
+    frozen: FrozenEncoder,
+    store: Store,
+    probe: Probe,
+    task: str,
+    seed: int,
+    device: str = "cpu",
+    label: str | None = None,
+) -> Answer:
+    """Fit the probe, or take the encoder's own head for the task it learnt, and ask the test set.
+
+    What was computed before from the same weights, store and probe is read back. `seed` draws the
+    probe's start, the order of the patches and, of `probe.labels`, which are used.
+    """
+    store = labelled(store, task).having([frozen.modality.array])
+    itself = frozen.answers_itself(task)
+    name = frozen.artifact(probe, task)
+    key = {
+        "weights": frozen.fingerprint,
+        "store": store.hash,
+        "task": task,
+        "modality": frozen.modality_spec,
+        "size": str(frozen.size),
+        "seed": str(seed),
+        **{field.name: str(getattr(probe, field.name)) for field in fields(Probe)},
+    }
+
+    def fit() -> dict[str, Tensor]:
+        labels = torch.from_numpy(store.labels[store.indices("train")])
+        rows = label_subset(labels.numpy(), probe.labels, seed)
+        fitted = fit_linear_probe(
+            frozen.features(store, "train", device, label)[rows],
+            labels[rows],
+            len(store.classes),
+            epochs=probe.probe_epochs,
+            lr=probe.probe_lr,
+            standardise=probe.standardise,
+            seed=seed,
+            device=device,
+        )
+        return {"weight": fitted.weight.cpu(), "bias": fitted.bias.cpu()}
+
+    if itself:
+        assert frozen.head is not None
+        fitted = frozen.head
+        key["head"] = digest({"weight": fitted.weight, "bias": fitted.bias})
+    else:
+        fitted = LinearProbe(**cached(frozen.folder / f"probe-{name}.safetensors", key, fit))
+    fitted = fitted.to(device)
+
+    def ask() -> dict[str, Tensor]:
+        features = frozen.features(store, "test", device, label)
+        return {"probabilities": fitted.probabilities(features).cpu()}
+
+    answers = cached(frozen.folder / f"predictions-{name}.safetensors", key, ask)
+    probabilities = answers["probabilities"].numpy()
+    return Answer(frozen, store, task, fitted, probabilities)
 
 
 def evaluate(
     run: Run,
     store: Store,
-    probe: ProbeOptions,
+    probe: Probe,
     device: str = "cpu",
     *,
     task: str | None = None,
-    progress: bool = False,
-) -> list[Result]:
-    """Every branch of a finished run on its own modality, where test patches have it; what was done
-    before is read back.
+    label: str | None = None,
+) -> list[Answer]:
+    """Every branch of a finished run on its own modality, where test patches have it.
 
-    Branches of a self-supervised run get the probe; a supervised run is scored by its own head,
-    as in the paper, where the task (by default the run's) is its own, and probed on any other.
+    Branches of a self-supervised run are given the probe; a supervised run answers its own task
+    (the default) with its own head, as in the paper, and any other through a probe. Raises
+    `DataError` where `store` is not what the run was trained on.
     """
-    record = run.record
-    if record["store_hash"] != store.hash:
+    if run.record.store_hash != store.hash:
         raise DataError(
             f"{run.path} was trained on other data than {store.path}; evaluate it on the store "
             "that it was made from."
         )
-    options = run.options
-    own = str(options.get("task", "tissue"))
-    asked = own if task is None else task
-    branches = trained(run, store)
-    store = labelled(store, asked)
-    results = []
-    for branch, (encoder, head, seen) in branches.items():
-        folder = run.path / "features"
-        how = modality(seen)
-        own_store = store.having([how.array])
-        if not len(own_store.indices("test")):
-            continue
-        maker = _Maker(
-            encoder,
-            own_store,
-            how,
-            int(options["size"]),
-            device,
-            f"features of {branch}" if progress else None,
-        )
-        own_head = head if asked == own else None
-        name = _name(branch, own_head, probe, asked)
-        fitted = _of_head(own_head) if own_head is not None else None
-        results.append(
-            scored(
-                run.path,
-                name,
-                branch,
-                seen,
-                own_store,
-                maker,
-                folder / branch,
-                fitted,
-                probe,
-                int(options["seed"]),
-            )
-        )
-    return results
+    config = run.config
+    asked = config.arm.task if task is None else task
+    answers = []
+    for frozen in load_encoders(run).values():
+        if len(store.having([frozen.modality.array]).indices("test")):
+            what = f"{label} {frozen.name}" if label else None
+            answers.append(answer(frozen, store, probe, asked, config.seed, device, what))
+    return answers
 
 
-def judge(
-    run: Run, branch: str, head: nn.Linear | None, probe: ProbeOptions, task: str
-) -> LinearProbe:
-    """What `evaluate` scored a branch of `trained` with: its own head, or the probe it left.
-
-    Raises `ConfigError` where there is no such probe.
-    """
-    own_head = head if task == str(run.options.get("task", "tissue")) else None
-    if own_head is not None:
-        return _of_head(own_head)
-    path = run.path / f"probe-{_name(branch, None, probe, task)}.safetensors"
-    if not path.is_file():
+def answer_of(
+    run: Run, branch: str, store: Store, probe: Probe, task: str, device: str = "cpu"
+) -> Answer:
+    """One branch of a finished run. Raises `ConfigError` where the run has no such branch."""
+    answers = {a.frozen.name: a for a in evaluate(run, store, probe, device, task=task)}
+    if branch not in answers:
         raise ConfigError(
-            f"{run.path} has no probe of branch '{branch}' ({path.name}); remove its scores and "
-            "predictions of the same name, and mfl probe makes all three."
+            f"{run.path} has no branch '{branch}', only {', '.join(answers)}; give another "
+            "--branch."
         )
-    return LinearProbe.load(path)
+    return answers[branch]
 
 
-def _name(branch: str, own_head: nn.Linear | None, probe: ProbeOptions, task: str) -> str:
-    """How the files of a branch's scores, predictions and probe are told apart."""
-    also = "" if task == "tissue" else f"-{file_name(task)}"
-    return f"{branch}-{'head' if own_head is not None else probe.name}{also}"
-
-
-def _of_head(head: nn.Linear) -> LinearProbe:
-    return LinearProbe(head.weight.detach(), head.bias.detach())
-
-
-@dataclass(frozen=True)
-class _Maker:
-    encoder: Encoder
-    store: Store
-    modality: Modality
-    size: int
-    device: str
-    label: str | None
-
-    def features(self, split: Split, stem: Path) -> Tensor:
-        path = stem.with_name(f"{stem.name}-{split}.npy")
-        indices = self.store.indices(split)
-
-        def make() -> Tensor:
-            return extract(
-                self.encoder,
-                self.store,
-                indices,
-                self.modality,
-                self.size,
-                device=self.device,
-                label=self.label,
-            )
-
-        return kept(path, make)
-
-
-def evaluate_random(
-    folder: Path,
-    encoder: str,
-    seen: str,
-    size: int,
-    seed: int,
-    store: Store,
-    probe: ProbeOptions,
-    device: str = "cpu",
-    task: str = "tissue",
-) -> Result:
-    """The floor of an untrained encoder through the same probe, `store` being labelled so."""
-    torch.manual_seed(seed)
-    how = modality(seen)
-    store = store.having([how.array])
-    maker = _Maker(build_encoder(encoder, how.channels), store, how, size, device, None)
-    folder.mkdir(parents=True, exist_ok=True)
-    also = "" if task == "tissue" else f"-{file_name(task)}"
-    return scored(
-        folder,
-        f"random-{probe.name}{also}",
-        "primary",
-        seen,
-        store,
-        maker,
-        folder / "features" / "random",
-        None,
-        probe,
-        seed,
-    )
-
-
-def scored(
-    folder: Path,
-    name: str,
-    branch: str,
-    seen: str,
-    store: Store,
-    maker: _Maker,
-    stem: Path,
-    fitted: LinearProbe | None,
-    options: ProbeOptions,
-    seed: int,
-) -> Result:
-    """Scores in `folder/scores-NAME.json`, predictions beside them; read back where they exist."""
-    scores_path = folder / f"scores-{name}.json"
-    predictions_path = folder / f"predictions-{name}.npz"
-    if scores_path.is_file() and predictions_path.is_file():
-        try:
-            values = json.loads(scores_path.read_text())["scores"]
-            with np.load(predictions_path, allow_pickle=False) as file:
-                return Result(branch, seen, Scores.from_json(values), file["probabilities"])
-        except (ValueError, KeyError, TypeError, EOFError, BadZipFile):
-            pass  # damaged: made again from the weights
-    train, test = store.indices("train"), store.indices("test")
-    labels = torch.from_numpy(store.labels)
-    if fitted is None:
-        told = shown(store.labels[train], options.labels, seed)
-        fitted = fit_linear_probe(
-            maker.features("train", stem)[told],
-            labels[train][told],
-            len(store.classes),
-            epochs=options.probe_epochs,
-            lr=options.probe_lr,
-            standardise=options.standardise,
-            seed=seed,
-            device=maker.device,
-        )
-        fitted.save(folder / f"probe-{name}.safetensors")
-    probabilities = fitted.probabilities(maker.features("test", stem)).cpu().numpy()
-    scores = score(probabilities, store.labels[test])
-    with atomic.replacing(predictions_path) as temporary, temporary.open("wb") as file:
-        np.savez(file, probabilities=probabilities, rows=test)
-    atomic.write_json(
-        scores_path,
-        {
-            "branch": branch,
-            "modality": seen,
-            "classes": list(store.classes),
-            "probe": {f.name: getattr(options, f.name) for f in fields(ProbeOptions)},
-            "store_hash": store.hash,
-            "scores": scores.to_json(),
-        },
-    )
-    return Result(branch, seen, scores, probabilities)
-
-
-def trained(run: Run, store: Store) -> dict[str, tuple[Encoder, nn.Linear | None, str]]:
-    """Branch name to (encoder with its trained weights, its own head if any, what it sees)."""
-    options = run.options
-    if run.record["kind"] == "supervise":
-        classes = len(labelled(store, str(options.get("task", "tissue"))).classes)
-        channels = modality(options["primary"]).channels
-        encoder = build_encoder(untrained(options["encoder"]), channels)
-        network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(encoder.width, classes)})
-        run.load_into(network)
-        head = network["head"]
-        assert isinstance(head, nn.Linear)
-        return {"primary": (encoder, head, options["primary"])}
-    if run.record["kind"] != "pretrain":
-        raise ConfigError(f"{run.path} is a run of kind '{run.record['kind']}', not to be probed.")
-    planned = plans(PretrainOptions(**{**options, "out": run.path}))
-    branches = Branches(
-        [replace(one, encoder=untrained(one.encoder)) for one in planned], int(options["width"])
-    )
-    run.load_into(nn.ModuleDict({"branches": branches}))
-    return {
-        one.name: (branches[one.name].encoder, None, one.modality)
-        for one in planned
-        if one.name != "twin"  # a second view of the primary, not another encoder
-    }
+def store_path(run: Run, given: Path | None) -> Path:
+    """Where a run's store is: as given, else where it was when the run was trained."""
+    return given or run.config.store

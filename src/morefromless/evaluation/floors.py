@@ -7,15 +7,24 @@ and scanner differ between its classes. The fourth floor, a random encoder, is a
 through the same probe as any other arm.
 """
 
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.ensemble import RandomForestClassifier
+from torch import Tensor
 
+from morefromless.data.store import Store
 from morefromless.errors import ConfigError
+from morefromless.evaluation.cache import cached, digest_text
+from morefromless.evaluation.probes import label_subset
+from morefromless.modalities import Modality
+from morefromless.pairs import modality
 
 Floor = Literal["majority", "mean-rgb", "colour-histogram"]
+COLOUR_FLOORS: tuple[Floor, ...] = ("mean-rgb", "colour-histogram")
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Images = npt.NDArray[np.uint8]
@@ -118,3 +127,62 @@ def _chunks(images: Images, n: int) -> list[slice]:
     """Slices of [0, n), each of at most 16 MB of images."""
     step = max(1, 2**24 // int(np.prod(images.shape[1:])))
     return [slice(start, start + step) for start in range(0, n, step)]
+
+
+def floor_probabilities(
+    name: Floor,
+    store: Store,
+    modality_spec: str,
+    task: str,
+    share: float,
+    seed: int,
+    folder: Path,
+) -> npt.NDArray[np.float32]:
+    """A floor's probabilities (test patches, classes) on a modality, cached in `folder`.
+
+    `store` is labelled with `task`, and its patches without the modality stand in no split. Colours
+    are those of the modality at its own resolution, so that `downsample:7` has the 49 colours that
+    it has. The floor is given the share of the labels that the probe of `seed` is given.
+    """
+    train, test = store.indices("train"), store.indices("test")
+    rows = train if share == 1 else train[label_subset(store.labels[train], share, seed)]
+    key = {
+        "store": store.hash,
+        "modality": modality_spec,
+        "floor": name,
+        "task": task,
+        "labels": f"{share:g}",
+        "seed": str(seed),
+    }
+
+    def compute() -> dict[str, Tensor]:
+        probabilities = floor(
+            name,
+            modality_colours(store, modality(modality_spec)),
+            store.labels,
+            train=rows,
+            test=test,
+            classes=len(store.classes),
+        )
+        return {"probabilities": torch.from_numpy(probabilities.astype(np.float64))}
+
+    stem = digest_text(*key.values())
+    tensors = cached(folder / f"{name}-{stem}.safetensors", key, compute)
+    return tensors["probabilities"].numpy()
+
+
+def modality_colours(store: Store, how: Modality) -> Images:
+    """The stored array as the modality leaves it, (N, r, r, 3) uint8 at its own resolution r."""
+    stored = store.array(how.array)
+    if how.vector:
+        return np.zeros((len(stored), 1, 1, 3), np.uint8)  # the majority class uses no colours
+    side = stored.shape[1]
+    resolution = how.resolution(side)
+    if resolution == side and not how.labels:
+        return stored
+    colours = np.empty((len(stored), resolution, resolution, 3), np.uint8)
+    for rows in np.array_split(np.arange(len(stored)), max(1, len(stored) // 256)):
+        images = how.see(torch.from_numpy(np.asarray(stored[rows])), resolution)
+        rgb = (how.picture(images) * 255).round().to(torch.uint8)
+        colours[rows] = rgb.permute(0, 2, 3, 1).numpy()
+    return colours

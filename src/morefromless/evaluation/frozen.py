@@ -18,7 +18,7 @@ from morefromless.branches import Branches, build_encoder, plans, untrained
 from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Split, Store
 from morefromless.encoders import Encoder
-from morefromless.evaluation.cache import cached
+from morefromless.evaluation.cache import cached, digest
 from morefromless.evaluation.probes import LinearProbe
 from morefromless.modalities import Modality
 from morefromless.pairs import laid_out, modality
@@ -41,8 +41,6 @@ class FrozenEncoder:
     """Of the run's branch (`primary`, `privileged`), or `random`."""
     folder: Path
     """Where features, probes and predictions are cached: the run's folder."""
-    fingerprint: str
-    """Hash of the weights; what is cached is bound to it."""
     config: RunConfig | None = None
     """How it was trained; None of an untrained encoder."""
     head: LinearProbe | None = None
@@ -51,6 +49,11 @@ class FrozenEncoder:
     @cached_property
     def modality(self) -> Modality:
         return modality(self.modality_spec)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the weights; what is cached is bound to it."""
+        return digest(self.encoder.state_dict())
 
     @property
     def title(self) -> str:
@@ -153,7 +156,7 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
     """
     config = run.config
     weights = run.weights()
-    common = {"size": config.train.size, "folder": run.path, "fingerprint": run.fingerprint}
+    common = {"size": config.train.size, "folder": run.path}
     if config.arm.supervised:
         channels = modality(config.arm.primary).channels
         encoder = build_encoder(untrained(config.train.encoder), channels)
@@ -193,8 +196,5 @@ def random_encoder(
 ) -> FrozenEncoder:
     """An untrained encoder of the same architecture: weights that the spec names are left out."""
     torch.manual_seed(seed)
-    architecture = untrained(spec)
-    encoder = build_encoder(architecture, modality(modality_spec).channels)
-    return FrozenEncoder(
-        encoder.eval(), modality_spec, size, "random", folder, f"{architecture} seed {seed}"
-    )
+    encoder = build_encoder(untrained(spec), modality(modality_spec).channels)
+    return FrozenEncoder(encoder.eval(), modality_spec, size, "random", folder)

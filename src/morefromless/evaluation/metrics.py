@@ -1,15 +1,22 @@
-"""Metrics: scores of predicted class probabilities.
+"""Metrics: scores of predicted class probabilities. An open set: a metric is one function.
 
-Accuracy, balanced accuracy and macro-F1 are functions of the confusion matrix and are written so
-that they take any number of matrices at once: an estimate and its bootstrap interval
-(`intervals`) then come from one definition.
+    @confusion_metric
+    def specificity(confusion): ...            counts (..., C, C) -> (...)
+
+    @probability_metric
+    def brier(probabilities, labels): ...      (N, C) and (N,) -> float
+
+A metric that is registered here appears in every table and file by its function's name. Those that
+are functions of the confusion matrix take any number of matrices at once, so that an estimate and
+its bootstrap interval (`intervals`) come from one definition.
 
 A class that has no patch in the test labels has no recall. Its recall is reported as absent
 (None), and balanced accuracy averages over the other classes. Macro-F1 averages over the classes
 that occur in the labels or in the predictions, as scikit-learn and torchmetrics do.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +29,23 @@ from morefromless.errors import DataError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+ConfusionMetric = Callable[[Floats], Floats]
+ProbabilityMetric = Callable[[Floats, Ints], float]
+
+CONFUSION_METRICS: dict[str, ConfusionMetric] = {}
+PROBABILITY_METRICS: dict[str, ProbabilityMetric] = {}
+
+
+def confusion_metric(function: ConfusionMetric) -> ConfusionMetric:
+    """Register a function of confusion matrices; it is reported with an interval."""
+    CONFUSION_METRICS[function.__name__] = function
+    return function
+
+
+def probability_metric(function: ProbabilityMetric) -> ProbabilityMetric:
+    """Register a function of probabilities and labels; it is reported as the mean over seeds."""
+    PROBABILITY_METRICS[function.__name__] = function
+    return function
 
 
 @dataclass(frozen=True)
@@ -30,28 +54,12 @@ class Scores:
 
     n: int
     """Number of patches."""
-    accuracy: float
-    balanced_accuracy: float
-    macro_f1: float
-    ece: float
-    """Expected calibration error: mean |confidence - accuracy| over 15 equal bins (L1)."""
+    values: dict[str, float]
+    """Every registered metric by name: accuracy, balanced_accuracy, macro_f1, ece ..."""
     recall: tuple[float | None, ...]
     """Per class; None where the class has no patch in the labels."""
     confusion: tuple[tuple[int, ...], ...]
     """Numbers of patches: rows are the true classes, columns the predicted ones."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers and lists, which `json` can write."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Scores":
-        """The inverse of `to_json`."""
-        tuples = {
-            "recall": tuple(values["recall"]),
-            "confusion": tuple(tuple(row) for row in values["confusion"]),
-        }
-        return cls(**{**values, **tuples})
 
 
 def score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
@@ -69,13 +77,12 @@ def score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
     if np.abs(given.sum(1) - 1).max() > 1e-3 or given.min() < -1e-6:
         raise ValueError("rows of probabilities must be non-negative and sum to one (not logits)")
     matrix = confusion(given.argmax(1), truth, classes)
+    values = {name: float(metric(matrix)) for name, metric in CONFUSION_METRICS.items()}
+    values |= {name: metric(given, truth) for name, metric in PROBABILITY_METRICS.items()}
     recalls = _recalls(matrix)
     return Scores(
         n=len(truth),
-        accuracy=float(accuracy(matrix)),
-        balanced_accuracy=float(balanced_accuracy(matrix)),
-        macro_f1=float(macro_f1(matrix)),
-        ece=_calibration_error(given, truth),
+        values=values,
         recall=tuple(None if np.isnan(value) else float(value) for value in recalls),
         confusion=tuple(tuple(int(count) for count in row) for row in matrix),
     )
@@ -94,6 +101,7 @@ def confusion(predictions: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -
     return counts
 
 
+@confusion_metric
 def accuracy(confusion: npt.ArrayLike) -> Floats:
     """Fraction of patches on the diagonal: (..., C, C) counts -> (...)."""
     counts = np.asarray(confusion, np.float64)
@@ -101,6 +109,7 @@ def accuracy(confusion: npt.ArrayLike) -> Floats:
     return result
 
 
+@confusion_metric
 def balanced_accuracy(confusion: npt.ArrayLike) -> Floats:
     """Mean recall over the classes that have patches: (..., C, C) counts -> (...)."""
     recalls = _recalls(np.asarray(confusion, np.float64))
@@ -108,12 +117,24 @@ def balanced_accuracy(confusion: npt.ArrayLike) -> Floats:
     return result
 
 
+@confusion_metric
 def macro_f1(confusion: npt.ArrayLike) -> Floats:
     """Mean F1 = 2 TP / (2 TP + FP + FN) over the classes that occur: (..., C, C) -> (...)."""
     counts = np.asarray(confusion, np.float64)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     result: Floats = np.nanmean(_ratio(2 * hits, counts.sum(-1) + counts.sum(-2)), axis=-1)
     return result
+
+
+@probability_metric
+def ece(probabilities: Floats, labels: Ints) -> float:
+    """Expected calibration error: mean |confidence - accuracy| over 15 equal bins (L1)."""
+    # A probability of 1 + 1e-7 would make torchmetrics take all of them for logits.
+    bounded = torch.from_numpy(probabilities.clip(0, 1))
+    error = multiclass_calibration_error(
+        bounded, torch.from_numpy(labels), num_classes=probabilities.shape[1], n_bins=15
+    )
+    return float(error)
 
 
 def _recalls(counts: npt.NDArray[Any]) -> Floats:
@@ -125,12 +146,3 @@ def _ratio(over: npt.NDArray[Any], under: npt.NDArray[Any]) -> Floats:
     undefined = np.full(under.shape, np.nan)
     result: Floats = np.divide(over, under, out=undefined, where=under > 0)
     return result
-
-
-def _calibration_error(probabilities: Floats, labels: Ints) -> float:
-    # A probability of 1 + 1e-7 would make torchmetrics take all of them for logits.
-    bounded = torch.from_numpy(probabilities.clip(0, 1))
-    error = multiclass_calibration_error(
-        bounded, torch.from_numpy(labels), num_classes=probabilities.shape[1], n_bins=15
-    )
-    return float(error)

@@ -6,16 +6,12 @@ is meant for learning curves during training.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from morefromless.data import atomic
 from morefromless.errors import DataError
 
 
@@ -40,24 +36,12 @@ class LinearProbe:
         """(N, D) -> (N, classes) float32, the softmax of the logits."""
         return self.logits(features).softmax(1)
 
-    def save(self, path: Path) -> None:
-        """Writes the probe as safetensors, whole or not at all."""
-        with atomic.replacing(path) as partial:
-            save_file({"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}, partial)
-
-    @classmethod
-    def load(cls, path: Path, device: torch.device | str = "cpu") -> "LinearProbe":
-        """Reads what `save` wrote. Raises `DataError` where the file is missing or is no probe."""
-        try:
-            tensors = load_file(path, device=str(device))
-            return cls(tensors["weight"], tensors["bias"])
-        except (OSError, SafetensorError, KeyError) as error:
-            raise DataError(
-                f"{path} cannot be read as a probe ({error}); fit the probe again."
-            ) from error
+    def to(self, device: torch.device | str) -> "LinearProbe":
+        """The same probe on a device."""
+        return LinearProbe(self.weight.to(device), self.bias.to(device))
 
 
-def shown(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray[np.int64]:
+def label_subset(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray[np.int64]:
     """Places of the patches whose labels a probe sees: (N,) -> (n,), in ascending order.
 
     Of a class with n patches round(share n) are drawn, and one at least. A smaller share of the
@@ -68,8 +52,8 @@ def shown(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         drawn.append(members[: max(1, round(share * len(members)))])
-    made: npt.NDArray[np.int64] = np.sort(np.concatenate(drawn))
-    return made
+    subset: npt.NDArray[np.int64] = np.sort(np.concatenate(drawn))
+    return subset
 
 
 @torch.no_grad()
@@ -124,10 +108,10 @@ def fit_linear_probe(
             order = torch.randperm(len(x), generator=draw).to(device)
             for first in range(0, len(x), batch):
                 rows = order[first : first + batch]
-                seen = x[rows]
+                inputs = x[rows]
                 # The gradient of the mean cross-entropy, by hand: autograd costs more than it.
-                error = (torch.addmm(bias, seen, weight.T).softmax(1) - target[rows]) / len(rows)
-                weight.grad, bias.grad = error.T @ seen, error.sum(0)
+                error = (torch.addmm(bias, inputs, weight.T).softmax(1) - target[rows]) / len(rows)
+                weight.grad, bias.grad = error.T @ inputs, error.sum(0)
                 adam.step()
     weight, bias = weight.detach(), bias.detach()
     return LinearProbe(weight / scale, bias - weight @ (mean / scale))

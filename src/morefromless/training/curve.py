@@ -18,11 +18,10 @@ from torch import Tensor
 
 from morefromless.data import atomic
 from morefromless.data.store import Store
-from morefromless.encoders import Encoder
-from morefromless.evaluation.features import represent, see
+from morefromless.evaluation.frozen import FrozenEncoder, represent
 from morefromless.evaluation.probes import fit_ridge_probe
 from morefromless.modalities import Modality
-from morefromless.pairs import Pair
+from morefromless.runs import Run
 
 PATCHES = 2000
 """At most so many training patches, and so many test patches, make a point."""
@@ -41,36 +40,22 @@ class Curve(pl.Callback):
 
     def __init__(
         self,
-        encoders: Mapping[str, Encoder],
+        encoders: Mapping[str, FrozenEncoder],
         store: Store,
-        pair: Pair,
         path: Path,
         every: int,
         total: int,
     ) -> None:
-        self.encoders, self.store, self.pair, self.path = dict(encoders), store, pair, path
+        self.encoders, self.store, self.path = dict(encoders), store, path
         self.every, self.total = every, total
-        having = {name: store.having([pair.modalities[name].array]) for name in encoders}
+        having = {name: store.having([e.modality.array]) for name, e in self.encoders.items()}
         self.rows = {
-            name: tuple(_sample(own.indices(split)) for split in ("train", "test"))
-            for name, own in having.items()
-            if len(own.indices("test"))
+            name: tuple(_sample(subset.indices(split)) for split in ("train", "test"))
+            for name, subset in having.items()
+            if len(subset.indices("test"))
         }
         self.points: list[dict[str, Any]] = []
-        self.kept: dict[tuple[Modality, int], list[Tensor]] = {}
-
-    @classmethod
-    def of(
-        cls,
-        encoders: Mapping[str, Encoder],
-        store: Store,
-        pair: Pair,
-        path: Path,
-        every: int,
-        total: int,
-    ) -> "Curve | None":
-        """A curve, or None where no points are wanted."""
-        return cls(encoders, store, pair, path, every, total) if every else None
+        self.images: dict[tuple[Modality, int], list[Tensor]] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.path.is_file():
@@ -91,7 +76,7 @@ class Curve(pl.Callback):
             return
         labels = torch.from_numpy(self.store.labels)
         for name, rows in self.rows.items():
-            encoder = self.encoders[name]
+            encoder = self.encoders[name].encoder
             train, test = (
                 represent(encoder, self._images(name, split, pl_module.device), pl_module.device)
                 for split in (0, 1)
@@ -108,14 +93,21 @@ class Curve(pl.Callback):
         atomic.write_text(self.path, pd.DataFrame(self.points).to_csv(index=False))
 
     def _images(self, name: str, split: int, device: torch.device) -> Iterable[Tensor]:
-        """What a branch sees of a split's patches; made once where that is small."""
-        modality, size, rows = self.pair.modalities[name], self.pair.size, self.rows[name][split]
-        if len(rows) * math.prod(modality.shape(size)) * 4 > MEMORY:
-            return see(self.store, rows, modality, size, device)
-        key = (modality, split)
-        if key not in self.kept:
-            self.kept[key] = list(see(self.store, rows, modality, size, device))
-        return self.kept[key]
+        """A branch's inputs of a split's patches; rendered once where that is small."""
+        encoder, rows = self.encoders[name], self.rows[name][split]
+        if len(rows) * math.prod(encoder.modality.shape(encoder.size)) * 4 > MEMORY:
+            return encoder.batches(self.store, rows, device)
+        key = (encoder.modality, split)
+        if key not in self.images:
+            self.images[key] = list(encoder.batches(self.store, rows, device))
+        return self.images[key]
+
+
+def curve_of(
+    encoders: Mapping[str, FrozenEncoder], store: Store, run: Run, every: int, total: int
+) -> Curve | None:
+    """A run's curve, or None where no points are asked for."""
+    return Curve(encoders, store, run.path / "curve.csv", every, total) if every else None
 
 
 def _sample(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

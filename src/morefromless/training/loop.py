@@ -21,9 +21,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from morefromless.config import RunConfig
 from morefromless.data import atomic
 from morefromless.errors import ConfigError
-from morefromless.options import TrainingOptions
 from morefromless.pairs import laid_out
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
@@ -46,18 +46,18 @@ class Learner(pl.LightningModule):
         self,
         network: nn.Module,
         feed: Feed,
-        options: TrainingOptions,
+        config: RunConfig,
         steps: Steps,
         loss: Callable[[dict[str, Tensor], Batch, int], tuple[Tensor, dict[str, Tensor]]],
     ) -> None:
         super().__init__()
         self.network = network
-        self.feed, self.options, self.steps, self.loss = feed, options, steps, loss
+        self.feed, self.config, self.steps, self.loss = feed, config, steps, loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         del batch_idx  # counts from where a resumed run began; the step is what all follows from
         step = self.global_step
-        seed = self.options.seed
+        seed = self.config.seed
         # Dropout, where an encoder has any, follows from the step as the views do.
         torch.manual_seed((seed << 32) + step * self.steps.world + self.steps.rank)
         images = self.feed.pair.draw(
@@ -74,12 +74,12 @@ class Learner(pl.LightningModule):
 
         The authors' loss is a sum over the batch, so that their gradients are `batch` times ours.
         """
-        if self.options.clip_each is None:
+        if self.config.train.clip_each is None:
             return
         for weights in (w for group in optimizer.param_groups for w in group["params"]):
             if weights.grad is not None:
-                weights.grad.mul_(self.options.batch)
-                nn.utils.clip_grad_norm_([weights], self.options.clip_each)
+                weights.grad.mul_(self.config.train.batch)
+                nn.utils.clip_grad_norm_([weights], self.config.train.clip_each)
 
     def _rate(self) -> float:
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -87,23 +87,23 @@ class Learner(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         trained = [weights for weights in self.network.parameters() if weights.requires_grad]
         optimizer = torch.optim.Adam(
-            trained, lr=self.options.lr, eps=self.options.epsilon, fused=True
+            trained, lr=self.config.train.lr, eps=self.config.train.epsilon, fused=True
         )
         schedule = scheduler(
             optimizer,
             total_steps=self.steps.total,
-            warmup_steps=warmup_length(self.steps.per_epoch, self.options.warmup),
+            warmup_steps=warmup_length(self.steps.per_epoch, self.config.train.warmup),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
     """Train from the run's checkpoint, or from the start, to the end; then write the weights."""
-    options, steps = learner.options, learner.steps
+    config, steps = learner.config, learner.steps
     _quiet()
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if options.devices > 1:
-        gpu = options.device != "cpu" and torch.cuda.is_available()
+    if config.devices > 1:
+        gpu = config.machine.device != "cpu" and torch.cuda.is_available()
         synchronise(learner.network, "cuda" if gpu else "cpu")
     logs = run.path / "logs"
     progress, clock = Progress(steps.total, label), _Clock()
@@ -113,7 +113,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
         ModelCheckpoint(
             dirpath=run.path,
             filename=run.checkpoint.stem,
-            every_n_train_steps=options.checkpoint_every,
+            every_n_train_steps=config.machine.checkpoint_every,
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         ),
@@ -121,16 +121,16 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
         _Terminated(),
     ]
     plugins: list[Any] = [_WholeCheckpoints()]
-    if options.devices == 1:
+    if config.devices == 1:
         # In a SLURM job Lightning would else take the job's tasks for its own processes, and upon
         # SIGUSR1 save its own checkpoint, elsewhere, and queue the job again. One device needs none
         # of that: who submitted the job queues it again, and the run goes on from resume.ckpt.
         plugins.append(LightningEnvironment())
     trainer = pl.Trainer(
-        accelerator=options.device,
-        devices=options.devices,
-        strategy="ddp" if options.devices > 1 else "auto",
-        precision=PRECISION[options.precision],
+        accelerator=config.machine.device,
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        precision=PRECISION[config.train.precision],
         max_epochs=1,  # one stream of steps: an epoch of ours is `steps.per_epoch` of them
         callbacks=callbacks,
         plugins=plugins,
@@ -148,7 +148,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
     steps.start = lambda: trainer.global_step
     steps.rank, steps.world = trainer.global_rank, trainer.world_size
     resume = run.resumable()
-    loader = learner.feed.loader(steps, options.workers, pin=trainer.num_devices > 0)
+    loader = learner.feed.loader(steps, config.machine.workers, pin=trainer.num_devices > 0)
     try:
         with _full_disk_told(run.checkpoint):
             trainer.fit(learner, loader, ckpt_path=resume, weights_only=True)
@@ -230,18 +230,18 @@ def _full_disk_told(path: Path) -> Iterator[None]:
         raise
 
 
-def leads(options: TrainingOptions) -> bool:
+def is_rank_zero(config: RunConfig) -> bool:
     """Whether this process is the one, or the first, that trains a run."""
-    return options.devices == 1 or getattr(rank_zero_only, "rank", 0) == 0
+    return config.devices == 1 or getattr(rank_zero_only, "rank", 0) == 0
 
 
-def device_of(options: TrainingOptions) -> torch.device:
+def device_of(config: RunConfig) -> torch.device:
     """Where a run's patches are kept."""
-    if options.device == "gpu" and not torch.cuda.is_available():
+    if config.machine.device == "gpu" and not torch.cuda.is_available():
         raise ConfigError("--device gpu was asked for, but PyTorch sees no GPU here; use cpu.")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    if options.device == "cpu" or not torch.cuda.is_available() or options.devices > 1:
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.machine.device == "cpu" or not torch.cuda.is_available() or config.devices > 1:
         return torch.device("cpu")
     return torch.device("cuda", 0)
 

@@ -10,90 +10,90 @@ from torch.utils.checkpoint import checkpoint
 
 from morefromless import objectives
 from morefromless.branches import Branches, Plan, check_encoder, plans
+from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
-from morefromless.evaluation.features import extract, kept
+from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.labelling import labelled
 from morefromless.objectives import Objective
-from morefromless.options import INCIDENTAL, PretrainOptions, SuperviseOptions
 from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
 from morefromless.specs import build
-from morefromless.training.curve import Curve
+from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite, effective_rank, spread
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
-from morefromless.training.loop import Learner, device_of, fit, leads
+from morefromless.training.loop import Learner, device_of, fit, is_rank_zero
 from morefromless.training.partial import Present, embedded, over_pairs
 
 LOG_EVERY = 10
 
-There = dict[str, npt.NDArray[np.bool_]]
+Availability = dict[str, npt.NDArray[np.bool_]]
 """Branch to (N,) bool: which patches of the store have its view."""
 
 
-def pretrain(options: PretrainOptions) -> Run:
-    """Train the branches that `options` describe, going on where an earlier call was stopped.
+def pretrain(config: RunConfig) -> Run:
+    """Train the branches that `config` describes, going on where an earlier call was stopped.
 
     Raises `ConfigError` before anything is trained where the options cannot work, and
     `TrainingError` where the loss stops being finite.
     """
-    store = Store.open(options.store)
-    device = device_of(options)
-    planned = plans(options)
-    pair = Pair({one.name: one.modality for one in planned}, options.views, options.size)
-    objective = build(options.objective, objectives, Objective)
+    store = Store.open(config.store)
+    device = device_of(config)
+    arm, train = config.arm, config.train
+    branch_plans = plans(config)
+    pair = Pair(arm.modalities, train.views, train.size)
+    objective = build(arm.objective, objectives, Objective)
     pair.check(store)
-    if options.probe_every:
-        store = labelled(store, options.task)
-    check(planned, objective, options)
-    there = views_there(store, pair, options)
-    train = trained_on(store, there, options)
-    steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
-    run = Run.begin("pretrain", options, store.hash, INCIDENTAL | {"task"})
-    with run.training(leads(options)):
+    if config.machine.probe_every:
+        store = labelled(store, arm.task)
+    check(config)
+    availability = available_views(store, pair, config)
+    rows = training_rows(store, availability, config)
+    steps = Steps(len(rows), batch=train.batch, epochs=train.epochs, seed=config.seed)
+    run = Run.begin(config, store.hash)
+    with run.training(is_rank_zero(config)):
         if not run.done:
-            _train(run, options, store, pair, there, planned, objective, train, steps, device)
+            _train(run, config, store, availability, branch_plans, objective, rows, steps, device)
     return run
 
 
 def _train(
     run: Run,
-    options: PretrainOptions,
+    config: RunConfig,
     store: Store,
-    pair: Pair,
-    there: There,
-    planned: Sequence[Plan],
+    availability: Availability,
+    branch_plans: Sequence[Plan],
     objective: Objective,
-    train: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
     steps: Steps,
     device: torch.device,
 ) -> None:
-    torch.manual_seed(options.seed)
-    branches = Branches(planned, options.width)
+    torch.manual_seed(config.seed)
+    branches = Branches(branch_plans, config.pairing.width)
     network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
     frozen = {
-        one.name: _once(branches[one.name].encoder, one, store, train, options, run, device)
-        for one in planned
-        if one.frozen
+        plan.name: _frozen_features(branches[plan.name].encoder, plan, store, rows, config, device)
+        for plan in branch_plans
+        if plan.frozen
     }
-    live = {one.name: one.modality for one in planned if not one.frozen}
+    live = {plan.name: plan.modality for plan in branch_plans if not plan.frozen}
     feed = Feed(
         store,
-        train,
-        Pair(live, options.views, options.size),
+        rows,
+        Pair(live, config.train.views, config.train.size),
         device,
         frozen=frozen,
-        present={name: has[train] for name, has in there.items() if not has[train].all()},
+        present={name: has[rows] for name, has in availability.items() if not has[rows].all()},
     )
 
     def loss(
         images: dict[str, Tensor], batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         present = feed.present(batch)
-        made = in_parts(branches, images, options.accumulate or 1, present)
-        embeddings = {name: gather(z) for name, z in made.items()}
+        outputs = in_parts(branches, images, config.pairing.accumulate or 1, present)
+        embeddings = {name: gather(z) for name, z in outputs.items()}
         result = (
             over_pairs(objective, embeddings, present)
             if present
@@ -107,68 +107,75 @@ def _train(
                 logged[f"effective_rank/{name}"] = effective_rank(embedding)
         return result.total, logged
 
-    learner = Learner(network, feed, options, steps, loss)
-    curve = Curve.of(
-        {name: branches[name].encoder for name in live if name != "twin"},
-        store,
-        pair,
-        run.path / "curve.csv",
-        options.probe_every,
-        steps.total,
-    )
-    fit(learner, run, curve, f"{options.arm}/{options.sharing} {options.primary} s{options.seed}")
+    learner = Learner(network, feed, config, steps, loss)
+    encoders = {
+        name: FrozenEncoder(branches[name].encoder, spec, config.train.size, name, run.path)
+        for name, spec in live.items()
+        if name != "twin"
+    }
+    curve = curve_of(encoders, store, run, config.machine.probe_every, steps.total)
+    label = f"{config.arm.kind}/{config.arm.sharing} {config.arm.primary} s{config.seed}"
+    fit(learner, run, curve, label)
 
 
-def views_there(store: Store, pair: Pair, options: PretrainOptions) -> There:
-    """Which patches have the view of each branch; of `options.pairs`, the privileged of a share."""
-    there = {name: store.has(seen.array) for name, seen in pair.modalities.items()}
-    if options.pairs < 1 and "privileged" in there:
-        held = np.flatnonzero(there["privileged"])
-        held = np.random.default_rng(options.seed).permutation(
-            held[np.isin(held, store.indices("train"))]
+def available_views(store: Store, pair: Pair, config: RunConfig) -> Availability:
+    """Which patches have the view of each branch; the privileged of a share, `pairing.pairs`."""
+    available = {name: store.has(view.array) for name, view in pair.modalities.items()}
+    if config.pairing.pairs < 1 and "privileged" in available:
+        having = np.flatnonzero(available["privileged"])
+        having = np.random.default_rng(config.seed).permutation(
+            having[np.isin(having, store.indices("train"))]
         )
         used = np.zeros(len(store.table), dtype=bool)
-        used[held[: max(2, round(options.pairs * len(held)))]] = True
-        there["privileged"] = used
-    return there
+        used[having[: max(2, round(config.pairing.pairs * len(having)))]] = True
+        available["privileged"] = used
+    return available
 
 
-def trained_on(store: Store, there: There, options: PretrainOptions) -> npt.NDArray[np.int64]:
-    """Rows that self-supervised training sees: not those that lack a view of the pair, but where
-    it makes use of the views that such patches have."""
-    train = store.indices("train")
-    if options.missing == "pairs":
-        return train
-    return train[np.logical_and.reduce([has[train] for has in there.values()])]
+def training_rows(
+    store: Store, availability: Availability, config: RunConfig
+) -> npt.NDArray[np.int64]:
+    """Rows that self-supervised training uses: not those that lack a view of the pair, unless it
+    makes use of the views that such patches have."""
+    rows = store.indices("train")
+    if config.pairing.missing == "pairs":
+        return rows
+    return rows[np.logical_and.reduce([has[rows] for has in availability.values()])]
 
 
-def trained_patches(options: PretrainOptions | SuperviseOptions, store: Store) -> int:
+def count_training_patches(config: RunConfig, store: Store) -> int:
     """How many patches a run trains on."""
-    if not isinstance(options, PretrainOptions):
-        return len(store.having([modality(options.primary).array]).indices("train"))
-    pair = Pair(options.modalities, options.views, options.size)
-    return len(trained_on(store, views_there(store, pair, options), options))
+    pair = Pair(config.arm.modalities, config.train.views, config.train.size)
+    if config.arm.supervised:
+        return len(store.having(pair.arrays).indices("train"))
+    return len(training_rows(store, available_views(store, pair, config), config))
 
 
-def check(planned: Sequence[Plan], objective: Objective, options: PretrainOptions) -> None:
-    """Raise `ConfigError` where a first step would fail: every encoder sees two blank patches, and
-    the objective two rows of every branch, at the embeddings' own width."""
-    shapes = {one.key: modality(one.modality).shape(options.size) for one in planned}
-    for one in {one.key: one for one in planned}.values():
-        width = check_encoder(one.encoder, shapes[one.key])
-        if one.bare and width != options.width:
+def check(config: RunConfig) -> None:
+    """Raise `ConfigError` where a first step would fail: every encoder is given two blank patches,
+    and the objective two rows of every branch, at the embeddings' own width."""
+    size, width = config.train.size, config.pairing.width
+    if config.arm.supervised:
+        check_encoder(config.train.encoder, modality(config.arm.primary).shape(size))
+        return
+    branch_plans = plans(config)
+    shapes = {plan.key: modality(plan.modality).shape(size) for plan in branch_plans}
+    for plan in {plan.key: plan for plan in branch_plans}.values():
+        features = check_encoder(plan.encoder, shapes[plan.key])
+        if plan.bare and features != width:
             raise ConfigError(
-                f"The branch '{one.name}' has no expander, so its embeddings are {width} wide and "
-                f"the others' {options.width}; give --width {width}."
+                f"The branch '{plan.name}' has no expander, so its embeddings are {features} wide "
+                f"and the others' {width}; give --width {features}."
             )
-    if options.batch < 2:
+    if config.train.batch < 2:
         raise ConfigError(
             "--batch 1 leaves nothing to compare a patch with, and BatchNorm no statistics; give 2 "
             "or more."
         )
-    together = 2 if options.missing == "pairs" else len(planned)
+    objective = build(config.arm.objective, objectives, Objective)
+    together = 2 if config.pairing.missing == "pairs" else len(branch_plans)
     with torch.no_grad():
-        objective([torch.randn(2, min(options.width, 64)) for _ in range(together)])
+        objective([torch.randn(2, min(width, 64)) for _ in range(together)])
 
 
 def in_parts(
@@ -182,38 +189,33 @@ def in_parts(
     """
     if parts == 1:
         return embedded(branches, images, present)
-    made = []
+    outputs = []
     for number in range(parts):
         part, has = (
             {name: rows.chunk(parts)[number] for name, rows in whole.items()}
             for whole in (images, present)
         )
-        made.append(checkpoint(embedded, branches, part, has, use_reentrant=False))
-    return {name: torch.cat([embeddings[name] for embeddings in made]) for name in branches.names}
+        outputs.append(checkpoint(embedded, branches, part, has, use_reentrant=False))
+    return {
+        name: torch.cat([embeddings[name] for embeddings in outputs]) for name in branches.names
+    }
 
 
-def _once(
+def _frozen_features(
     encoder: Encoder,
-    one: Plan,
+    plan: Plan,
     store: Store,
-    train: npt.NDArray[np.int64],
-    options: PretrainOptions,
-    run: Run,
+    rows: npt.NDArray[np.int64],
+    config: RunConfig,
     device: torch.device,
 ) -> Tensor:
-    """What a frozen encoder makes of the patches `train` (zeros of those without the view).
+    """A frozen encoder's representations of the patches at `rows` (zeros where the view is absent).
 
-    That of all training patches which have the view is kept in the run's folder, where the
-    evaluation of that branch finds it too.
+    Those of all training patches that have the view are cached in the run's folder, where the
+    evaluation of that branch finds them too.
     """
-    seen = modality(one.modality)
-    rows = store.having([seen.array]).indices("train")
-    features = kept(
-        run.path / "features" / f"{one.name}-train.npy",
-        lambda: extract(
-            encoder, store, rows, seen, options.size, device=device, label=f"frozen {one.name}"
-        ),
-    )
+    frozen = FrozenEncoder(encoder, plan.modality, config.train.size, plan.name, config.out)
+    features = frozen.features(store, "train", device, label=f"frozen {plan.name}")
     whole = features.new_zeros(len(store.table), features.shape[1])
-    whole[rows] = features
-    return whole[train]
+    whole[store.having([frozen.modality.array]).indices("train")] = features
+    return whole[rows]

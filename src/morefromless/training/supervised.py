@@ -6,16 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from morefromless.branches import build_encoder, check_encoder
+from morefromless.config import RunConfig
 from morefromless.data.store import Store
+from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.labelling import labelled
 from morefromless.objectives import Loss
-from morefromless.options import INCIDENTAL, SuperviseOptions
 from morefromless.pairs import Pair
 from morefromless.runs import Run
-from morefromless.training.curve import Curve
+from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
-from morefromless.training.loop import Learner, device_of, fit, leads
+from morefromless.training.loop import Learner, device_of, fit, is_rank_zero
 
 
 class Classifier(nn.Module):
@@ -32,35 +33,36 @@ class Classifier(nn.Module):
         return logits
 
 
-def supervise(options: SuperviseOptions) -> Run:
+def supervise(config: RunConfig) -> Run:
     """Train a classifier on the primary modality, going on where an earlier call was stopped."""
-    store = Store.open(options.store)
-    device = device_of(options)
-    pair = Pair({"primary": options.primary}, options.views, options.size)
+    store = Store.open(config.store)
+    device = device_of(config)
+    arm, train = config.arm, config.train
+    pair = Pair(arm.modalities, train.views, train.size)
     pair.check(store)
-    store = labelled(store, options.task).having(pair.arrays)
-    check_encoder(options.encoder, pair.modalities["primary"].shape(options.size))
-    train = store.indices("train")
-    steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
-    run = Run.begin("supervise", options, store.hash, INCIDENTAL)
-    with run.training(leads(options)):
+    store = labelled(store, arm.task).having(pair.arrays)
+    check_encoder(train.encoder, pair.modalities["primary"].shape(train.size))
+    rows = store.indices("train")
+    steps = Steps(len(rows), batch=train.batch, epochs=train.epochs, seed=config.seed)
+    run = Run.begin(config, store.hash)
+    with run.training(is_rank_zero(config)):
         if not run.done:
-            _train(run, options, store, pair, train, steps, device)
+            _train(run, config, store, pair, rows, steps, device)
     return run
 
 
 def _train(
     run: Run,
-    options: SuperviseOptions,
+    config: RunConfig,
     store: Store,
     pair: Pair,
-    train: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
     steps: Steps,
     device: torch.device,
 ) -> None:
-    torch.manual_seed(options.seed)
+    torch.manual_seed(config.seed)
     channels = pair.modalities["primary"].channels
-    classifier = Classifier(options.encoder, len(store.classes), channels)
+    classifier = Classifier(config.train.encoder, len(store.classes), channels)
 
     def loss(
         images: dict[str, Tensor], batch: Batch, step: int
@@ -71,13 +73,9 @@ def _train(
         right = (logits.detach().argmax(1) == labels).float().mean()
         return entropy, {"term/cross_entropy": entropy.detach(), "train_accuracy": right}
 
-    learner = Learner(classifier, Feed(store, train, pair, device), options, steps, loss)
-    curve = Curve.of(
-        {"primary": classifier.encoder},
-        store,
-        pair,
-        run.path / "curve.csv",
-        options.probe_every,
-        steps.total,
+    learner = Learner(classifier, Feed(store, rows, pair, device), config, steps, loss)
+    frozen = FrozenEncoder(
+        classifier.encoder, config.arm.primary, config.train.size, "primary", run.path
     )
-    fit(learner, run, curve, f"supervised {options.primary} s{options.seed}")
+    curve = curve_of({"primary": frozen}, store, run, config.machine.probe_every, steps.total)
+    fit(learner, run, curve, f"supervised {config.arm.primary} s{config.seed}")

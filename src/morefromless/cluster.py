@@ -1,0 +1,164 @@
+"""Runs as jobs of a cluster, through submitit: a job a run, queued again where it is pre-empted."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from morefromless.config import Cluster, RunConfig
+from morefromless.data import atomic
+from morefromless.data.lock import now
+from morefromless.errors import ConfigError
+from morefromless.runner import check_disk, train_run, unique
+from morefromless.runs import Run
+
+if TYPE_CHECKING:
+    from submitit import Job
+    from submitit.helpers import DelayedSubmission
+
+REQUEUES = 1000
+"""How often a job may run out of its time and be queued again: it goes on where it was."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a run's submitted.json holds."""
+
+    job: str
+    kind: str
+    when: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a job does. submitit calls `checkpoint` upon the signal ahead of a pre-emption or of the
+    end of its time, and queues what it returns under the same number."""
+
+    config: RunConfig
+
+    def __call__(self) -> None:
+        # Processes that load patches are sent the signal too: they must not queue the job again.
+        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
+        train_run(self.config)
+
+    def checkpoint(self) -> "DelayedSubmission":
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "list[Job[Any]]":
+    """A job for every run that is not done, nor trained, nor in the queue already.
+
+    Scripts and logs of the jobs lie in `folder/jobs`. Raises `ConfigError` where submitit or the
+    cluster is missing, the cluster refuses, or the disk has no room for what the runs will write.
+    """
+    configs = unique(configs)
+    queue = queued_jobs([Run(config.out) for config in configs])
+    waiting = [
+        config
+        for config in configs
+        if Run(config.out).state not in ("done", "running") and config.out not in queue
+    ]
+    if not waiting:
+        return []
+    check_disk(waiting, 1)  # how many the cluster starts at once is not known
+    executor = _executor(folder / "jobs", options)
+    jobs: list[Job[Any]] = []
+    for config in waiting:
+        executor.update_parameters(name=config.out.name)
+        Run(config.out).forgive()  # first, for the job may fail at once
+        try:
+            job = executor.submit(Training(config))
+        except (OSError, RuntimeError) as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ConfigError(
+                f"The cluster does not take the job of {config.out.name} ({reason}); "
+                f"{len(jobs)} of {len(waiting)} are in the queue."
+            ) from error
+        submission = Submission(str(job.job_id), options.cluster, now(), socket.gethostname())
+        atomic.write_json(config.out / "submitted.json", msgspec.to_builtins(submission))
+        jobs.append(job)
+    return jobs
+
+
+def queued_jobs(runs: Iterable[Run]) -> dict[Path, str]:
+    """Folder to number of the jobs that are queued or run; where the cluster cannot be asked, of
+    all that were ever submitted."""
+    submissions = {run.path: submission for run in runs if (submission := _submission(run))}
+    slurm = any(submission.kind == "slurm" for submission in submissions.values())
+    alive = _slurm_jobs() if slurm else None
+    return {
+        path: submission.job
+        for path, submission in submissions.items()
+        if (
+            _lives(submission)
+            if submission.kind == "local"
+            else alive is None or submission.job in alive
+        )
+    }
+
+
+def _executor(folder: Path, options: Cluster) -> Any:
+    try:
+        import submitit
+    except ImportError as error:
+        raise ConfigError(
+            "A cluster needs submitit; install it with: pip install 'morefromless[cluster]'"
+        ) from error
+    try:
+        executor = submitit.AutoExecutor(
+            folder, cluster=options.cluster, **{f"{options.cluster}_max_num_timeout": REQUEUES}
+        )
+    except RuntimeError as error:
+        raise ConfigError(
+            "There is no SLURM here (srun was not found); run the command where jobs are "
+            "submitted, or without a cluster."
+        ) from error
+    executor.update_parameters(
+        timeout_min=options.minutes,
+        gpus_per_node=options.gpus or None,
+        cpus_per_task=options.cpus,
+        mem_gb=options.memory,
+        slurm_partition=options.partition,
+        slurm_account=options.account,
+        slurm_qos=options.qos,
+        slurm_constraint=options.constraint,
+        slurm_signal_delay_s=120,
+        slurm_additional_parameters={"requeue": True},  # some clusters do not let jobs by default
+    )
+    return executor
+
+
+def _submission(run: Run) -> Submission | None:
+    with suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode((run.path / "submitted.json").read_bytes(), type=Submission)
+    return None
+
+
+def _slurm_jobs() -> set[str] | None:
+    """Numbers of a user's jobs that are not over; None where SLURM does not answer."""
+    command = ["squeue", "--noheader", "--format=%A", "--me"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return set(answer.stdout.split())
+
+
+def _lives(submission: Submission) -> bool:
+    """Whether a job of this machine, which goes by the number of its process, is not over."""
+    if submission.host != socket.gethostname():
+        return False
+    try:  # empty where the process has ended and nobody has asked how
+        return b"submitit" in Path("/proc", submission.job, "cmdline").read_bytes()
+    except OSError:
+        return False

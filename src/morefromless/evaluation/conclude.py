@@ -1,0 +1,334 @@
+"""From evaluations to results: the tidy table, summaries over seeds, contrasts, floors."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from morefromless.config import RunConfig, StudyConfig
+from morefromless.data.store import Store
+from morefromless.evaluation.intervals import Interval, bootstrap, difference
+from morefromless.evaluation.metrics import CONFUSION_METRICS, Scores, score
+from morefromless.evaluation.paired import holm, mcnemar, sign_flip
+from morefromless.evaluation.results import (
+    COLUMNS,
+    Condition,
+    Contrast,
+    Data,
+    FloorNotExceeded,
+    Results,
+    RunRecord,
+    Summary,
+    Verdict,
+)
+from morefromless.labelling import labelled
+from morefromless.pairs import modality
+from morefromless.runs import Run
+
+RISING = 0.01
+"""An arm is called still rising where the last quarter of its curve lies so much higher, on
+average, than the quarter before it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one encoder, or floor, answered to one task."""
+
+    condition: Condition
+    seed: int
+    probabilities: npt.NDArray[np.floating]
+    """(test patches that have the modality, classes), in the order of the store's rows."""
+    run: str = ""
+    """Name of its folder; empty for floors."""
+    branch: str = ""
+    head: bool = False
+    """Whether the encoder's own head answered."""
+
+
+Gathered = Mapping[Condition, list[Evaluation]]
+
+
+def conclude(
+    config: StudyConfig,
+    store: Store,
+    runs: Sequence[RunConfig],
+    evaluations: Sequence[Evaluation],
+    caveats: Sequence[str],
+) -> Results:
+    """The results of a study, from what its encoders and floors answered."""
+    gathered: dict[Condition, list[Evaluation]] = {}
+    # Encoders of a privileged modality come after those of the primary ones.
+    for one in sorted(evaluations, key=lambda e: e.branch == "privileged"):
+        gathered.setdefault(one.condition, []).append(one)
+    subsets = {
+        (c.task, c.modality): labelled(store, c.task).having([modality(c.modality).array])
+        for c in gathered
+    }
+    scores = {
+        condition: [score(one.probabilities, _truth(subsets, condition)) for one in group]
+        for condition, group in gathered.items()
+    }
+    curves = _curves(gathered, {run.out.name: Run(run.out) for run in runs})
+    summaries = [
+        _summary(condition, group, scores[condition], subsets, curves, config.train.size)
+        for condition, group in gathered.items()
+    ]
+    return Results(
+        config=config,
+        table=_table(gathered, scores),
+        curves=curves,
+        summaries=summaries,
+        contrasts=_contrasts(gathered, subsets, config),
+        floors_not_exceeded=list(_floors_not_exceeded(summaries)),
+        data=_data(store, config.tasks),
+        runs=[_record(run) for run in {run.out: run for run in runs}.values()],
+        caveats=list(caveats),
+    )
+
+
+Subsets = Mapping[tuple[str, str], Store]
+
+
+def _truth(subsets: Subsets, condition: Condition) -> npt.NDArray[np.int64]:
+    store = subsets[condition.task, condition.modality]
+    return store.labels[store.indices("test")]
+
+
+def _table(gathered: Gathered, scores: Mapping[Condition, list[Scores]]) -> pd.DataFrame:
+    lines = [
+        (one.run, *_key(condition), condition.task, one.seed, metric, value)
+        for condition, group in gathered.items()
+        for one, reached in zip(group, scores[condition], strict=True)
+        for metric, value in reached.values.items()
+    ]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def _key(condition: Condition) -> tuple[str, ...]:
+    return (
+        condition.arm,
+        condition.sharing,
+        condition.objective,
+        condition.modality,
+        condition.partner,
+    )
+
+
+def _summary(
+    condition: Condition,
+    group: Sequence[Evaluation],
+    scores: Sequence[Scores],
+    subsets: Subsets,
+    curves: pd.DataFrame,
+    size: int,
+) -> Summary:
+    store = subsets[condition.task, condition.modality]
+    predictions = np.stack([one.probabilities.argmax(1) for one in group])
+    truth, groups = _truth(subsets, condition), store.groups("test")
+    intervals = {
+        name: bootstrap(metric, predictions, truth, classes=len(store.classes), groups=groups)
+        for name, metric in CONFUSION_METRICS.items()
+    }
+    how = modality(condition.modality)
+    side = store.array(how.array).shape[1]
+    resolution = how.resolution(min(side, size))
+    return Summary(
+        condition=condition,
+        accuracies=tuple(one.values["accuracy"] for one in scores),
+        intervals=intervals,
+        means={
+            name: float(np.mean([one.values[name] for one in scores])) for name in scores[0].values
+        },
+        recall=_mean_recall(scores),
+        confusion=_summed([one.confusion for one in scores]),
+        resolution=resolution,
+        um_per_px=store.um_per_px * side / resolution if store.um_per_px and resolution else None,
+        head=group[0].head,
+        rising=_rises(curves, condition),
+    )
+
+
+def _mean_recall(scores: Sequence[Scores]) -> tuple[float | None, ...]:
+    columns = zip(*(one.recall for one in scores), strict=True)
+    return tuple(
+        None if None in column else float(np.mean(np.asarray(column, dtype=float)))
+        for column in columns
+    )
+
+
+def _summed(matrices: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(n) for n in row) for row in np.sum(np.array(matrices), axis=0))
+
+
+# --------------------------------------------------------------------------------------------------
+# Contrasts
+# --------------------------------------------------------------------------------------------------
+
+
+def verdict(interval: Interval, holm_p: float) -> Verdict:
+    """Better or worse only where both the interval and the corrected test say so."""
+    if holm_p < 0.05 and interval.low > 0:
+        return "better"
+    if holm_p < 0.05 and interval.high < 0:
+        return "worse"
+    return "no difference shown"
+
+
+def _contrasts(gathered: Gathered, subsets: Subsets, config: StudyConfig) -> list[Contrast]:
+    """The questions a study is asked, each answered with an interval and a paired test."""
+    asked = [
+        (name, a, b)
+        for task in config.tasks
+        for spec in config.asked
+        for objective in config.objectives
+        for name, a, b in _questions(gathered, task, spec, objective, config)
+    ]
+    correct = {
+        condition: np.stack(
+            [
+                one.probabilities.argmax(1) == _truth(subsets, condition)
+                for one in gathered[condition]
+            ]
+        )
+        for condition in {c for _, a, b in asked for c in (a, b)}
+    }
+    groups = {key: store.groups("test") for key, store in subsets.items()}
+    flips = [
+        sign_flip(correct[a], correct[b], groups=groups[a.task, a.modality]) for _, a, b in asked
+    ]
+    corrected = holm([flip.p for flip in flips])
+    contrasts = []
+    for (name, a, b), flip, p in zip(asked, flips, corrected, strict=True):
+        interval = difference(correct[a], correct[b], groups=groups[a.task, a.modality])
+        tests = tuple(mcnemar(x, y) for x, y in zip(correct[a], correct[b], strict=False))
+        contrasts.append(Contrast(name, a, b, interval, flip, tests, p, verdict(interval, p)))
+    return contrasts
+
+
+def _questions(
+    conditions: Iterable[Condition], task: str, spec: str, objective: str, config: StudyConfig
+) -> Iterator[tuple[str, Condition, Condition]]:
+    """Pairs of arms of one modality and objective. Like is compared with like; the paper's own
+    headline, independent against shared weights, is there too and says so."""
+    # A modality may have been trained with several others; the question is that of its own pair.
+    partners = (config.privileged,) if spec in config.primary else config.primary
+    known = {
+        (c.arm, c.sharing): c
+        for c in conditions
+        if (c.task, c.modality) == (task, spec)
+        and (c.objective == objective or (c.arm, c.objective) == ("supervised", task))
+        and c.partner in ("", *partners)
+    }
+
+    def pairs(a: tuple[str, str], b: tuple[str, str], name: str) -> Iterator[tuple]:  # type: ignore[type-arg]
+        if a in known and b in known:
+            yield name, known[a], known[b]
+
+    for sharing in ("shared", "independent"):
+        a, b = ("asymmetric", sharing), ("symmetric", sharing)
+        yield from pairs(a, b, f"asymmetric - symmetric, both {sharing}")
+    yield from pairs(
+        ("asymmetric", "independent"),
+        ("symmetric", "shared"),
+        "asymmetric independent - symmetric shared (the paper's headline)",
+    )
+    for kind in ("symmetric", "asymmetric"):
+        a, b = ("trident", "independent"), (kind, "independent")
+        yield from pairs(a, b, f"trident - {kind}, both independent")
+    if not config.both_ways:  # there, supervised encoders are asked tasks that they did not learn
+        for sharing in ("shared", "independent"):
+            a, b = ("asymmetric", sharing), ("supervised", "")
+            yield from pairs(a, b, f"asymmetric {sharing} - supervised")
+
+
+def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExceeded]:
+    """The modalities and tasks on which no arm is above the highest floor."""
+    for task, spec in dict.fromkeys((s.condition.task, s.condition.modality) for s in summaries):
+        here = [s for s in summaries if (s.condition.task, s.condition.modality) == (task, spec)]
+        arms = [s for s in here if not s.condition.floor]
+        floors = [s for s in here if s.condition.floor]
+        if not arms or not floors:
+            continue
+        best = max(arms, key=lambda s: s.accuracy.estimate)
+        high = max(floors, key=lambda s: s.accuracy.estimate)
+        if best.accuracy.estimate <= high.accuracy.estimate:
+            yield FloorNotExceeded(
+                modality=spec,
+                task=task,
+                floor=high.condition.arm,
+                floor_accuracy=high.accuracy.estimate,
+                arm=best.condition.title,
+                arm_accuracy=best.accuracy.estimate,
+            )
+
+
+# --------------------------------------------------------------------------------------------------
+# Curves, data, runs
+# --------------------------------------------------------------------------------------------------
+
+CURVE_COLUMNS = (*COLUMNS[:6], "seed", "step", "accuracy")
+
+
+def _curves(gathered: Gathered, runs: Mapping[str, Run]) -> pd.DataFrame:
+    """Every learning curve that was drawn, a line a point, of the first task."""
+    lines = []
+    drawn = set()
+    for condition, group in gathered.items():
+        for one in group:
+            if not one.run or (one.run, one.branch) in drawn:
+                continue
+            drawn.add((one.run, one.branch))
+            path = runs[one.run].path / "curve.csv"
+            if not path.is_file():
+                continue
+            points = pd.read_csv(path)
+            points = points[points["branch"] == one.branch]
+            lines += [
+                (one.run, *_key(condition), one.seed, step, accuracy)
+                for step, accuracy in zip(points["step"], points["accuracy"], strict=True)
+            ]
+    return pd.DataFrame(lines, columns=list(CURVE_COLUMNS))
+
+
+def _rises(curves: pd.DataFrame, condition: Condition) -> bool | None:
+    """Whether the mean curve over seeds still rose; None where that is not known."""
+    mask = np.ones(len(curves), dtype=bool)
+    for name, value in zip(COLUMNS[1:6], _key(condition), strict=True):
+        mask &= (curves[name] == value).to_numpy(dtype=bool)
+    per_seed = [group["accuracy"].to_numpy() for _, group in curves[mask].groupby("seed")]
+    if not per_seed or min(map(len, per_seed)) < 8:
+        return None
+    length = min(map(len, per_seed))
+    mean = np.mean([curve[:length] for curve in per_seed], axis=0)
+    quarter = length // 4
+    return bool(mean[-quarter:].mean() - mean[-2 * quarter : -quarter].mean() > RISING)
+
+
+def _data(store: Store, tasks: Sequence[str]) -> Data:
+    classes = {}
+    for task in tasks:
+        own = labelled(store, task)
+        train, test = (
+            np.bincount(own.labels[own.indices(split)], minlength=len(own.classes))
+            for split in ("train", "test")
+        )
+        classes[task] = {name: (int(train[k]), int(test[k])) for k, name in enumerate(own.classes)}
+    groups = store.groups("test")
+    return Data(
+        title=str(store.meta["datasheet"]["title"]),
+        side=store.side,
+        um_per_px=store.um_per_px,
+        hash=store.hash,
+        patches={split: len(store.indices(split)) for split in ("train", "val", "test")},
+        classes=classes,
+        groups=None if groups is None else len(set(groups)),
+        caveats=store.caveats,
+    )
+
+
+def _record(config: RunConfig) -> RunRecord:
+    record = Run(config.out).record
+    facts = {**record.facts, "versions": record.versions}
+    return RunRecord(config.out.name, config.seed, record.options, facts)

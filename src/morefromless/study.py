@@ -1,0 +1,225 @@
+"""A study: arms x modalities x objectives x seeds x tasks, resolved once, then asked.
+
+study = Study.of(config)            # every refusal here, before anything is trained
+run_all(study.runs, config.jobs)    # each run resumes by itself
+results = study.evaluate()          # frozen encoders -> metrics -> one tidy table
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from morefromless import objectives
+from morefromless.config import Arm, Pairing, RunConfig, StudyConfig
+from morefromless.data.store import Store
+from morefromless.devices import resolve_device
+from morefromless.errors import ConfigError
+from morefromless.evaluation.conclude import Evaluation, conclude
+from morefromless.evaluation.evaluate import answer
+from morefromless.evaluation.floors import COLOUR_FLOORS, floor_probabilities
+from morefromless.evaluation.frozen import load_encoders, random_encoder
+from morefromless.evaluation.results import Condition, Results
+from morefromless.labelling import labelled
+from morefromless.objectives import Objective
+from morefromless.pairs import modality, preset
+from morefromless.runs import Run, file_name, placed
+from morefromless.specs import build
+from morefromless.training.feed import check_batch
+from morefromless.training.pretrain import check, count_training_patches
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A study that can work: its options and its store were checked."""
+
+    config: StudyConfig
+    store: Store
+    runs: list[RunConfig]
+    """What is to be trained, each in its folder (`out`), seeds outermost, so that an early look
+    has every arm in it."""
+    caveats: list[str]
+    """Sentences that must stand wherever its results stand."""
+
+    @classmethod
+    def of(cls, config: StudyConfig, store: Store | None = None) -> "Study":
+        """Resolve and check everything that can be known before training.
+
+        Raises `ConfigError` or `DataError` where the options or the store cannot work.
+        """
+        store = store or Store.open(config.store)
+        if not len(store.indices("test")):
+            raise ConfigError(f"{store.path} has no test patches; ingest it with --split random.")
+        for task in config.tasks:
+            labelled(store, task)
+        for spec in config.modalities:
+            modality(spec).check(store)
+        for objective in config.objectives:
+            build(objective, objectives, Objective)
+        preset(config.train.views)
+        caveats = [*store.caveats, *_check_availability(config, store)]
+        runs = [
+            placed(_run(arm, seed, config), config.runs_folder, store.hash)
+            for seed in range(config.seeds)
+            for arm in arms(config)
+        ]
+        # Runs that differ in their seed alone are checked once.
+        for run in {replace(run, seed=0, out=Path()): run for run in runs}.values():
+            check_batch(count_training_patches(run, store), run.train.batch)
+            check(run)
+        return cls(config, store, runs, caveats)
+
+    @property
+    def done(self) -> bool:
+        """Whether every run is trained."""
+        return all(Run(run.out).done for run in self.runs)
+
+    def evaluate(self, progress: bool = True) -> Results:
+        """Ask every encoder, which is trained, every task; what was asked before is read back."""
+        config, store = self.config, self.store
+        device = resolve_device(config.machine.device)
+        bar = tqdm(self.runs, desc="evaluate", unit="run", leave=False, disable=not progress)
+        evaluations = [one for run in bar for one in self._evaluate_run(run, device)]
+        evaluations += self._floors(device, progress)
+        return conclude(config, store, self.runs, evaluations, self.caveats)
+
+    def _evaluate_run(self, run: RunConfig, device: str) -> Iterator[Evaluation]:
+        for name, frozen in load_encoders(Run(run.out)).items():
+            if not len(self.store.having([frozen.modality.array]).indices("test")):
+                continue
+            for task in self.config.tasks:
+                reply = answer(frozen, self.store, self.config.probe, task, run.seed, device)
+                yield Evaluation(
+                    condition_of(run.arm, name, task),
+                    run.seed,
+                    reply.probabilities,
+                    run=run.out.name,
+                    branch=name,
+                    head=frozen.answers_itself(task),
+                )
+
+    def _floors(self, device: str, progress: bool) -> list[Evaluation]:
+        """What needs no learning, on every modality that test patches have."""
+        config, probe = self.config, self.config.probe
+        folder = config.runs_folder.parent / "floors"
+        seeds = range(config.seeds)
+        evaluations = []
+        questions = [(task, spec) for task in config.tasks for spec in config.modalities]
+        bar = tqdm(questions, desc="floors", unit="modality", leave=False, disable=not progress)
+        for task, spec in bar:
+            subset = labelled(self.store, task).having([modality(spec).array])
+            if not len(subset.indices("test")):
+                continue
+            names = ("majority", *(() if modality(spec).vector else COLOUR_FLOORS))
+            for name in names:
+                # A floor that is given all labels has no chance in it.
+                for seed in seeds if probe.labels < 1 else [0]:
+                    probabilities = floor_probabilities(
+                        name, subset, spec, task, probe.labels, seed, folder
+                    )
+                    evaluations.append(Evaluation(_floor(name, spec, task), seed, probabilities))
+            for seed in seeds:
+                encoder, size = config.encoder_of(spec), config.train.size
+                where = folder / f"random-{file_name(spec)}-{file_name(encoder)}-{size}-s{seed}"
+                frozen = random_encoder(encoder, spec, size, seed, where)
+                reply = answer(frozen, self.store, probe, task, seed, device)
+                condition = _floor("random encoder", spec, task)
+                evaluations.append(Evaluation(condition, seed, reply.probabilities))
+        return evaluations
+
+
+def arms(config: StudyConfig) -> list[Arm]:
+    """The ways of training of a study, of each modality in turn."""
+    sparse = [arm for primary in config.primary for arm in _arms(primary, config)]
+    if not (config.dense_arms or config.both_ways):
+        return sparse
+    dense = [arm for arm in _arms(config.privileged, config) if arm.kind in DENSE_KINDS]
+    return [*sparse, *dense]
+
+
+DENSE_KINDS = ("symmetric", "supervised")
+"""Arms of the privileged modality by itself; its asymmetric branch is trained with the primary."""
+
+
+def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
+    common = {"primary": primary, "privileged": config.privileged, "task": config.tasks[0]}
+    for objective in config.objectives:
+        for sharing in config.sharing:
+            yield Arm(kind="asymmetric", sharing=sharing, objective=objective, **common)
+        for sharing in config.sharing:
+            # It does not use the privileged modality.
+            itself = {**common, "privileged": primary}
+            yield Arm(kind="symmetric", sharing=sharing, objective=objective, **itself)
+        if config.trident:
+            # Its two views of the primary share a branch, and the privileged has its own.
+            yield Arm(kind="trident", sharing="independent", objective=objective, **common)
+    for task in config.tasks:
+        yield Arm(kind="supervised", primary=primary, task=task)
+
+
+def _run(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
+    """One arm with one seed, without what has no bearing on it; its folder is not known yet."""
+    train, pairing = config.train, config.pairing
+    if arm.primary == config.privileged:
+        train = replace(train, encoder=config.encoder_of(arm.primary))
+    if arm.supervised:
+        train = replace(train, epochs=config.supervised_epochs or train.epochs)
+        pairing = Pairing()
+    elif arm.kind == "symmetric":
+        pairing = Pairing(width=pairing.width, accumulate=pairing.accumulate)
+    elif arm.kind == "asymmetric":
+        pairing = replace(pairing, missing="drop")
+    return RunConfig(
+        store=config.store,
+        out=Path(),
+        arm=arm,
+        train=train,
+        pairing=pairing,
+        machine=config.machine,
+        seed=seed,
+    )
+
+
+def condition_of(arm: Arm, branch: str, task: str) -> Condition:
+    """What one branch of an arm is, asked a task."""
+    paired = arm.kind in ("asymmetric", "trident")
+    other = arm.primary if branch == "privileged" else arm.privileged
+    return Condition(
+        arm=arm.kind,
+        sharing="" if arm.supervised else arm.sharing,
+        objective=arm.task if arm.supervised else arm.objective,
+        modality=arm.privileged if paired and branch == "privileged" else arm.primary,
+        partner=other if paired else "",
+        task=task,
+    )
+
+
+def _floor(name: str, spec: str, task: str) -> Condition:
+    return Condition(name, "", "", spec, "", task)
+
+
+def _check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
+    """Raise `ConfigError` where patches lack what is to be trained or asked; say what is absent."""
+    dense = config.dense_arms or config.both_ways
+    for spec in config.modalities if dense else config.primary:
+        if not _tested(store, spec):
+            raise ConfigError(
+                f"No test patch of {store.path} has {spec}, so its encoders cannot be asked."
+            )
+    every = len(store.indices("train"))
+    for primary in config.primary:
+        arrays = [modality(spec).array for spec in (primary, config.privileged)]
+        paired = len(store.having(arrays).indices("train"))
+        check_batch(paired, config.train.batch)
+        if paired < every:
+            yield (
+                f"Pairs of {primary} and {config.privileged} are those of {paired:,} of {every:,} "
+                "training patches, which have both; arms of one modality train on all that have it."
+            )
+    if not _tested(store, config.privileged):
+        yield f"No test patch has {config.privileged}, so its encoders are not asked."
+
+
+def _tested(store: Store, spec: str) -> bool:
+    return bool(len(store.having([modality(spec).array]).indices("test")))
