@@ -1,8 +1,8 @@
 """Trains encoders for routine histology images that know what information-dense data know.
 
-    source -> store -> pair -> views -> branches -> objective -> run -> features -> probe -> table
-    (ingest)  (disk)   (modalities of    (encoder +   (VICReg,    (disk) (disk)      (compare)
-                        one patch)        expander)    SimCLR)
+    source -> store -> pair -> views -> branches -> objective -> run -> frozen encoder -> results
+    (ingest)  (disk)   (modalities of    (encoder +   (VICReg,    (disk)  (+ probe)       (one tidy
+                        one patch)        expander)    SimCLR)                             table)
 
 Each name below is one box of that line; `mfl --help` is the same line as commands.
 """
@@ -14,46 +14,52 @@ __version__ = version("morefromless")
 
 if TYPE_CHECKING:
     from morefromless.branches import Branches as Branches
-    from morefromless.comparison.compare import compare as compare
-    from morefromless.comparison.transfer import transfer as transfer
+    from morefromless.config import Arm as Arm
+    from morefromless.config import RunConfig as RunConfig
+    from morefromless.config import StudyConfig as StudyConfig
     from morefromless.data.store import Store as Store
     from morefromless.evaluation.evaluate import evaluate as evaluate
+    from morefromless.evaluation.frozen import FrozenEncoder as FrozenEncoder
+    from morefromless.evaluation.frozen import load_encoders as load_encoders
+    from morefromless.evaluation.results import Results as Results
     from morefromless.ingest import ingest as ingest
     from morefromless.objectives import Objective as Objective
-    from morefromless.options import CompareOptions as CompareOptions
-    from morefromless.options import PretrainOptions as PretrainOptions
-    from morefromless.options import SuperviseOptions as SuperviseOptions
-    from morefromless.options import TransferOptions as TransferOptions
     from morefromless.pairs import Pair as Pair
+    from morefromless.runner import run_all as run_all
     from morefromless.runs import Run as Run
-    from morefromless.training.pretrain import pretrain as pretrain
-    from morefromless.training.supervised import supervise as supervise
+    from morefromless.study import Study as Study
+    from morefromless.training.train import train as train
 
-_HOME = {
-    "Branches": "morefromless.branches",
-    "CompareOptions": "morefromless.options",
-    "Objective": "morefromless.objectives",
-    "Pair": "morefromless.pairs",
-    "PretrainOptions": "morefromless.options",
-    "Run": "morefromless.runs",
-    "Store": "morefromless.data.store",
-    "SuperviseOptions": "morefromless.options",
-    "TransferOptions": "morefromless.options",
-    "compare": "morefromless.comparison.compare",
-    "evaluate": "morefromless.evaluation.evaluate",
-    "ingest": "morefromless.ingest",
-    "pretrain": "morefromless.training.pretrain",
-    "supervise": "morefromless.training.supervised",
-    "transfer": "morefromless.comparison.transfer",
+_MODULES = {
+    "Arm": "config",
+    "Branches": "branches",
+    "FrozenEncoder": "evaluation.frozen",
+    "Objective": "objectives",
+    "Pair": "pairs",
+    "Results": "evaluation.results",
+    "Run": "runs",
+    "RunConfig": "config",
+    "Store": "data.store",
+    "Study": "study",
+    "StudyConfig": "config",
+    "evaluate": "evaluation.evaluate",
+    "ingest": "ingest",
+    "load_encoders": "evaluation.frozen",
+    "run_all": "runner",
+    "train": "training.train",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", *sorted(_MODULES)]
 
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when first asked for, so that `mfl --help` need not wait."""
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'morefromless' has no attribute '{name}'")
     from pkgutil import resolve_name
 
-    return resolve_name(f"{_HOME[name]}:{name}")
+    return resolve_name(f"morefromless.{_MODULES[name]}:{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

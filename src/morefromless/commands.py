@@ -1,30 +1,27 @@
 """What each command does, once its options are known. The machinery is imported when needed."""
 
 import os
-from pathlib import Path
 
 from rich.console import Console
 
-from morefromless.options import (
-    CompareOptions,
-    DemoOptions,
-    ExplainOptions,
-    ExportOptions,
-    IngestOptions,
-    PretrainOptions,
-    ProbeRunOptions,
-    ReportOptions,
-    RepresentOptions,
-    ReproduceOptions,
-    SegmentOptions,
-    StatusOptions,
-    SuperviseOptions,
-    TransferOptions,
-    ViewsOptions,
+from morefromless.config import (
+    DemoConfig,
+    ExplainConfig,
+    ExportConfig,
+    IngestConfig,
+    ProbeConfig,
+    ReportConfig,
+    RepresentConfig,
+    ReproduceConfig,
+    RunConfig,
+    SegmentConfig,
+    StatusConfig,
+    StudyConfig,
+    ViewsConfig,
 )
 
 
-def ingest(options: IngestOptions) -> None:
+def ingest(options: IngestConfig) -> None:
     """Decode a source into a store; the last line says what was kept and what was set aside."""
     from morefromless.ingest import ingest, open_source
 
@@ -55,14 +52,14 @@ def ingest(options: IngestOptions) -> None:
     print(report)
 
 
-def views(options: ViewsOptions) -> None:
+def views(options: ViewsConfig) -> None:
     """Write a contact sheet."""
     from morefromless.report.sheet import write_sheet
 
     print(f"Wrote {write_sheet(options)}: look at it before you train.")
 
 
-def segment(options: SegmentOptions) -> None:
+def segment(options: SegmentConfig) -> None:
     """Segment the nuclei of every patch."""
     import torch
 
@@ -83,7 +80,7 @@ def segment(options: SegmentOptions) -> None:
     print(f"{report}. Take them with: mfl ingest {options.source} STORE --nuclei {options.out}")
 
 
-def export(options: ExportOptions) -> None:
+def export(options: ExportConfig) -> None:
     """Write a store's nuclei as GeoJSON."""
     from morefromless.data.store import Store
     from morefromless.exporting import export_geojson
@@ -92,138 +89,97 @@ def export(options: ExportOptions) -> None:
     print(f"Wrote the nuclei of {count:,} patches to {options.out}.")
 
 
-def pretrain(options: PretrainOptions) -> None:
-    """Train one self-supervised arm."""
-    from morefromless.training.pretrain import pretrain
-
-    _trained(pretrain(options).path)
-
-
-def supervise(options: SuperviseOptions) -> None:
-    """Train the supervised arm."""
-    from morefromless.training.supervised import supervise
-
-    _trained(supervise(options).path)
-
-
-def _trained(path: Path) -> None:
+def train(config: RunConfig) -> None:
+    """Train one arm with one seed."""
     from pytorch_lightning.utilities import rank_zero_only
 
+    from morefromless.training.train import train
+
+    path = train(config).path
     # Every process of several devices comes by here.
     rank_zero_only(print)(f"Trained; the weights are in {path}. Evaluate them: mfl probe {path}")
 
 
-def probe(options: ProbeRunOptions) -> None:
+def probe(config: ProbeConfig) -> None:
     """Evaluate a finished run and print what each branch reached."""
-    import torch
-
     from morefromless.data.store import Store
-    from morefromless.evaluation.evaluate import evaluate
-    from morefromless.labelling import labelled
-    from morefromless.report.table import show_results
+    from morefromless.devices import resolve_device
+    from morefromless.evaluation.evaluate import evaluate, store_path
+    from morefromless.report.tables import show_answers
     from morefromless.runs import Run
 
-    run = Run.open(options.run)
-    store = Store.open(options.store or Path(run.options["store"]))
-    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
-    task = options.task or str(run.options.get("task", "tissue"))
-    results = evaluate(run, store, options, device, task=task, progress=True)
-    show_results(results, labelled(store, task), Console())
+    run = Run.open(config.run)
+    store = Store.open(store_path(run, config.store))
+    device = resolve_device(config.device)
+    answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
+    show_answers(answers, Console())
 
 
-def compare(options: CompareOptions) -> None:
-    """Train and evaluate every arm, and write the table and the figures."""
-    from morefromless.comparison.compare import compare
-    from morefromless.report.figures import write_figures
-    from morefromless.report.table import report
+def compare(config: StudyConfig) -> None:
+    """Train and evaluate every arm, and write the tables and the figures."""
+    from morefromless.report import figures, tables
+    from morefromless.runner import run_all
+    from morefromless.study import Study
 
-    comparison = compare(options)
-    made = report(comparison)
+    study = Study.of(config)
+    run_all(study.runs, config.jobs)
+    results = study.evaluate()
     written = [
-        *made.write(options.out, "comparison"),
-        *write_figures(comparison, options.out),
+        *results.save(config.out),
+        *tables.write(results, config.out),
+        *figures.write(results, config.out),
     ]
-    made.show(Console())
+    tables.show(results, Console())
     print("\nWrote " + ", ".join(str(path) for path in written))
 
 
-def transfer(options: TransferOptions) -> None:
-    """Train and ask every encoder of Table 2, and write the table."""
-    from morefromless.comparison.transfer import transfer
-    from morefromless.report.transfer import report
-    from morefromless.report.transfer_figure import write_figure
-
-    found = transfer(options)
-    made = report(found)
-    written = [*made.write(options.out, "transfer"), *write_figure(found, options.out)]
-    made.show(Console())
-    print("\nWrote " + ", ".join(str(path) for path in written))
-
-
-def explain(options: ExplainOptions) -> None:
-    """Hold two runs against each other, and write the page."""
+def explain(config: ExplainConfig) -> None:
+    """Compare two runs with each other, and write the page."""
     from morefromless.analysis.explain import explain
-    from morefromless.report.explained import write_explained
+    from morefromless.report.explain_page import write_page
 
-    found = explain(options)
-    *_, page = write_explained(found)
-    told = found.explanation
-    right = [int((told.predictions[side] == told.labels).sum()) for side in (0, 1)]
-    apart = int((told.predictions[0] != told.predictions[1]).sum())
-    for title, count in zip(told.titles, right, strict=True):
-        print(f"{title}: {count:,} of {len(told.ids):,} test patches right")
-    print(f"They disagree on {apart:,}. Open {page} in a browser; its figures lie beside it.")
+    disagreements = explain(config)
+    *_, page = write_page(disagreements)
+    for line in disagreements.summary_lines():
+        print(line)
+    print(f"Open {page} in a browser; its figures lie beside it.")
 
 
-def represent(options: RepresentOptions) -> None:
-    """Compare what the arms of a comparison represent, and write table and figures."""
-    from morefromless.comparison.represent import represent
-    from morefromless.report.represented import report, write_figures
+def represent(config: RepresentConfig) -> None:
+    """Compare what the arms of a study represent, and write table and figures."""
+    from morefromless.analysis.represent import represent
+    from morefromless.report import similarities
 
-    found = represent(options)
-    made = report(found)
-    written = [*made.write(found.out, "representations"), *write_figures(found)]
-    made.show(Console())
+    result = represent(config)
+    written = similarities.write(result)
+    similarities.show(result, Console())
     print("\nWrote " + ", ".join(str(path) for path in written))
 
 
-def reproduce(options: ReproduceOptions) -> None:
+def reproduce(config: ReproduceConfig) -> None:
     """Carry out experiments of the paper, or say what that would take."""
-    from morefromless.report.reproduction import write_report
-    from morefromless.reproduction.carry_out import carry_out, submit
-    from morefromless.reproduction.plan import plan
-    from morefromless.reproduction.showing import show_plan
+    from morefromless.reproduction import reproduce
 
-    console = Console()
-    made = plan(options)
-    show_plan(made, console)
-    if options.plan:
-        return
-    made.save()
-    try:
-        submit(made, console) if options.cluster != "none" else carry_out(made, console)
-    finally:  # where runs failed, of the others
-        if any(options.out.glob("experiments/*.json")):
-            console.print("Wrote " + ", ".join(map(str, write_report(options.out))))
+    reproduce(config, Console())
 
 
-def status(options: StatusOptions) -> None:
+def status(config: StatusConfig) -> None:
     """Say how far the runs of a folder are."""
-    from morefromless.reproduction.showing import show_status
+    from morefromless.reproduction import show_status
 
-    show_status(options.out, Console())
+    show_status(config.out, Console())
 
 
-def report(options: ReportOptions) -> None:
-    """Write the report of a reproduction."""
-    from morefromless.report.reproduction import write_report
+def report(config: ReportConfig) -> None:
+    """Write the report of a reproduction or a study."""
+    from morefromless.report.report import write_report
 
-    *_, markdown, page = write_report(options.out)
+    *_, markdown, page = write_report(config.out)
     print(f"Open {page} in a browser; {markdown} says the same in Markdown.")
 
 
-def demo(options: DemoOptions) -> None:
+def demo(config: DemoConfig) -> None:
     """The two controls on synthetic tissue."""
     from morefromless.demo import demo
 
-    demo(options, Console())
+    demo(config, Console())
