@@ -125,7 +125,7 @@ class Run:
             run._refuse_others(existing)
             versions = {
                 "morefromless": morefromless.__version__,
-                "torch": torch.__version__,
+                "torch": str(torch.__version__),
                 "python": platform.python_version(),
             }
             run._write(
