@@ -11,9 +11,9 @@ import pandas as pd
 from morefromless.comparison.plan import Arm, Planned
 from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Result, evaluate
-from morefromless.evaluation.intervals import Interval, bootstrap, difference
+from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import accuracy, balanced_accuracy, macro_f1
-from morefromless.evaluation.paired import McNemar, SignFlip, holm, mcnemar, sign_flip
+from morefromless.evaluation.paired import McNemar, SignFlip, difference, holm, mcnemar
 from morefromless.options import CompareOptions, Sharing
 from morefromless.pairs import modality
 from morefromless.runs import Run
@@ -22,7 +22,11 @@ RISING = 0.01
 """An arm is called still rising where the last quarter of its curve lies so much higher, on
 average, than the quarter before it."""
 
-Verdict = Literal["better", "worse", "no difference shown"]
+Verdict = Literal["better", "worse", "no difference shown", "no verdict"]
+"""The last where the question cannot be answered: one seed, too few groups, an arm that did not
+train."""
+
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -52,33 +56,87 @@ class Row:
     """Whether a seed's curve was still rising at the end; None where none was drawn."""
 
 
-def verdict(difference: Interval, holm_p: float) -> Verdict:
-    """Better or worse only where both the interval and the corrected test say so."""
-    if holm_p < 0.05 and difference.low > 0:
-        return "better"
-    if holm_p < 0.05 and difference.high < 0:
-        return "worse"
-    return "no difference shown"
+Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """Two arms on the same modality and the same test patches; `difference` is a minus b."""
+@dataclass(frozen=True, kw_only=True)
+class ContrastTest:
+    """Two arms on the same test patches; `difference` is a minus b."""
+
+    difference: Interval
+    sign_flip: SignFlip
+    p: float
+    """Of `paired.difference`: over seeds and units, and by sign flips."""
+    holm_p: float
+    """The same, corrected for the number of contrasts in the table."""
+    verdict: Verdict
+    remark: str = ""
+    """Why there is no verdict, and what holds instead."""
+
+    @property
+    def text(self) -> str:
+        """What the table says."""
+        return self.remark or self.verdict
+
+
+def contrast_tests(
+    sides: Sequence[tuple[Bools, Bools, npt.ArrayLike | None]], untrained: Sequence[str] = ()
+) -> list[ContrastTest]:
+    """Every contrast of a table tested and judged: (seeds, N) right of a and of b, and groups.
+
+    A difference is better or worse where Holm's p is below 0.05; then the interval excludes zero
+    as well. `untrained` names, for each contrast, the arm that did not train; empty where none.
+    """
+    found = [difference(a, b, groups=groups) for a, b, groups in sides]
+    corrected = holm([one.p for one in found])
+    # The least that n units' sign flips can give, were all contrasts as clear as they can be.
+    counts = [one.interval.units if one.groups is None else one.groups for one in found]
+    least = holm([2 * 0.5**n for n in counts])
+    tests = []
+    for one, p, n, possible, idle in zip(
+        found, corrected, counts, least, untrained or [""] * len(found), strict=True
+    ):
+        verdict: Verdict = "no verdict"
+        remark = ""
+        if idle:
+            remark = f"{idle} did not train"
+        elif possible >= ALPHA:
+            unit = "patch" if one.groups is None else "group"
+            remark = f"{n} test {_plural(unit, n)}: no difference could be shown"
+        elif not one.interval.includes_seeds:
+            shown = "differ" if p < ALPHA else "are not shown to differ"
+            remark = f"one seed: these encoders {shown}"
+        elif p >= ALPHA:
+            verdict = "no difference shown"
+        else:
+            verdict = "better" if one.interval.estimate > 0 else "worse"
+        tests.append(
+            ContrastTest(
+                difference=one.interval,
+                sign_flip=one.sign_flip,
+                p=one.p,
+                holm_p=p,
+                verdict=verdict,
+                remark=remark,
+            )
+        )
+    return tests
+
+
+def _plural(unit: str, n: int) -> str:
+    return unit if n == 1 else {"patch": "patches", "group": "groups"}[unit]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast(ContrastTest):
+    """Two arms on the same modality."""
 
     name: str
     primary: str
     a: Arm
     b: Arm
-    difference: Interval
-    sign_flip: SignFlip
     mcnemar: tuple[McNemar, ...]
     """Seed by seed, where both arms have it."""
-    holm_p: float
-    """The sign-flip test's p, corrected for the number of contrasts in the table."""
-
-    @property
-    def verdict(self) -> Verdict:
-        return verdict(self.difference, self.holm_p)
 
 
 @dataclass(frozen=True)
@@ -141,7 +199,7 @@ def _row(arm: Arm, branch: str, found: list[tuple[Planned, Result]], store: Stor
 
 def contrasts(evaluated: Sequence[Evaluated], store: Store) -> list[Contrast]:
     """The questions a table is read for, each answered with an interval and a paired test."""
-    correct: dict[Arm, npt.NDArray[np.bool_]] = {}
+    correct: dict[Arm, Bools] = {}
     groups: dict[str, npt.NDArray[np.object_] | None] = {}
     for arm in dict.fromkeys(one.planned.arm for one in evaluated):
         own = store.having([modality(arm.primary).array])
@@ -160,20 +218,17 @@ def contrasts(evaluated: Sequence[Evaluated], store: Store) -> list[Contrast]:
         for primary in dict.fromkeys(arm.primary for arm in correct)
         for name, a, b in _questions([arm for arm in correct if arm.primary == primary])
     ]
-    flips = [sign_flip(correct[a], correct[b], groups=groups[a.primary]) for _, a, b in asked]
-    corrected = holm([flip.p for flip in flips])
+    answers = contrast_tests([(correct[a], correct[b], groups[a.primary]) for _, a, b in asked])
     return [
         Contrast(
+            **vars(answer),
             name=name,
             primary=a.primary,
             a=a,
             b=b,
-            difference=difference(correct[a], correct[b], groups=groups[a.primary]),
-            sign_flip=flip,
             mcnemar=tuple(mcnemar(x, y) for x, y in zip(correct[a], correct[b], strict=False)),
-            holm_p=p,
         )
-        for (name, a, b), flip, p in zip(asked, flips, corrected, strict=True)
+        for (name, a, b), answer in zip(asked, answers, strict=True)
     ]
 
 

@@ -14,13 +14,12 @@ from morefromless.comparison.compare import check_tested, pairs_there
 from morefromless.comparison.execute import execute
 from morefromless.comparison.floors import FloorRow, Unbeaten, floors, unbeaten
 from morefromless.comparison.grid import GridRun, Method, grid, methods
-from morefromless.comparison.results import Verdict, curve_rises, verdict
+from morefromless.comparison.results import ContrastTest, contrast_tests, curve_rises
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.evaluate import Result, evaluate
-from morefromless.evaluation.intervals import Interval, bootstrap, difference
+from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import accuracy, balanced_accuracy
-from morefromless.evaluation.paired import SignFlip, holm, sign_flip
 from morefromless.labelling import labelled
 from morefromless.objectives import Objective
 from morefromless.options import TransferOptions
@@ -45,22 +44,14 @@ class Cell:
     """Whether a seed's curve was still rising at the end; None where none was drawn."""
 
 
-@dataclass(frozen=True)
-class TransferContrast:
-    """Two methods on one task and modality, on the same test patches; a minus b."""
+@dataclass(frozen=True, kw_only=True)
+class TransferContrast(ContrastTest):
+    """Two methods on one task and modality."""
 
     task: str
     modality: str
     a: Method
     b: Method
-    difference: Interval
-    sign_flip: SignFlip
-    holm_p: float
-    """The sign-flip test's p, corrected for the number of contrasts in the table."""
-
-    @property
-    def verdict(self) -> Verdict:
-        return verdict(self.difference, self.holm_p)
 
 
 @dataclass(frozen=True)
@@ -218,11 +209,9 @@ def _contrasts(answers: Answers, stores: Mapping[str, Store]) -> list[TransferCo
     sides = [
         (correct(t, s, a), correct(t, s, b), having[t, s].groups("test")) for t, s, a, b in asked
     ]
-    flips = [sign_flip(a, b, groups=groups) for a, b, groups in sides]
-    corrected = holm([flip.p for flip in flips])
     return [
-        TransferContrast(*key, difference(a, b, groups=groups), flip, p)
-        for key, (a, b, groups), flip, p in zip(asked, sides, flips, corrected, strict=True)
+        TransferContrast(**vars(answer), task=task, modality=seen, a=a, b=b)
+        for (task, seen, a, b), answer in zip(asked, contrast_tests(sides), strict=True)
     ]
 
 
