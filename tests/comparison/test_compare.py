@@ -79,7 +79,7 @@ def test_from_end_to_end(comparison: CompareOptions, capsys: pytest.CaptureFixtu
         assert row.accuracy.unit == "group"  # patients are known here
         assert np.sum(row.confusion) == 2 * made.patches["test"]
     assert len(made.contrasts) == 5
-    assert [c.holm_p for c in made.contrasts] == holm([c.sign_flip.p for c in made.contrasts])
+    assert [c.holm_p for c in made.contrasts] == holm([c.p for c in made.contrasts])
     assert {floor.name for floor in made.floors} == {
         "majority",
         "mean-rgb",

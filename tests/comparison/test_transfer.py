@@ -69,7 +69,7 @@ def test_from_end_to_end(options: TransferOptions) -> None:
         assert len(cell.accuracies) == 2
         assert cell.accuracy.low <= sum(cell.accuracies) / 2 <= cell.accuracy.high
     assert len(found.contrasts) == 4  # like with like, on each task and modality
-    assert [c.holm_p for c in found.contrasts] == holm([c.sign_flip.p for c in found.contrasts])
+    assert [c.holm_p for c in found.contrasts] == holm([c.p for c in found.contrasts])
     assert set(found.floors) == {"tissue", "cell"}
 
     papers = report(found).sections[0]

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 from sklearn import metrics as reference
 
-from morefromless.evaluation.intervals import Interval, bootstrap, difference
+from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import accuracy, balanced_accuracy, macro_f1
 
 
@@ -77,35 +76,6 @@ def rng_counts(n: int, p: np.ndarray) -> np.ndarray:
     return np.random.default_rng(5).multinomial(n, p, 200)
 
 
-def test_difference_agrees_with_a_naive_loop_over_the_same_draws() -> None:
-    rng = np.random.default_rng(1)
-    a, b = rng.random((3, 60)) < 0.8, rng.random((2, 60)) < 0.6
-    groups = np.repeat(np.arange(10), 6)
-    interval = difference(a, b, groups=groups, resamples=100, seed=7)
-
-    # Groups with equal results count as one kind, so take the groups in the order of the kinds.
-    totals = np.concatenate([a, b]).reshape(5, 10, 6).sum(2).T
-    order = np.lexsort(totals.T[::-1])
-    assert len(np.unique(totals, axis=0)) == 10
-    rng = np.random.default_rng(7)
-    units = rng.multinomial(9, np.full(10, 0.1), 100)
-    seeds_a = rng.multinomial(2, np.full(3, 1 / 3), 100)
-    seeds_b = rng.multinomial(1, np.full(2, 1 / 2), 100)
-    values = []
-    for unit, of_a, of_b in zip(units, seeds_a, seeds_b, strict=True):
-        patches = np.concatenate(
-            [np.tile(np.flatnonzero(groups == g), k) for g, k in zip(order, unit, strict=True)]
-        )
-        mean_a = a[np.repeat(np.arange(3), of_a)][:, patches].mean()
-        mean_b = b[np.repeat(np.arange(2), of_b)][:, patches].mean()
-        values.append(mean_a - mean_b)
-    assert (interval.low, interval.high) == pytest.approx(
-        tuple(np.quantile(values, [0.025, 0.975]))
-    )
-    assert interval.estimate == pytest.approx(a.mean() - b.mean())
-    assert interval.includes_seeds
-
-
 def test_group_intervals_hold_the_truth_as_often_as_they_say_and_patch_intervals_do_not() -> None:
     held = {"group": 0, "patch": 0}
     groups, labels = np.repeat(np.arange(40), 25), np.ones(1000, int)
@@ -119,33 +89,6 @@ def test_group_intervals_hold_the_truth_as_often_as_they_say_and_patch_intervals
     assert held["patch"] / 200 < 0.85
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.02])
-def test_difference_holds_the_truth_as_often_as_it_says(noise: float) -> None:
-    """Five seeds an arm; 0.02 is the standard deviation of an arm's accuracy between seeds."""
-    held, without_seeds = 0, 0
-    for draw in range(200):
-        rng = np.random.default_rng(draw)
-        hard = rng.normal(size=400)  # patches that are difficult for both arms
-        arms = []
-        for mean in (1.0, 0.8):
-            skill = mean + rng.normal(0, noise / 0.25, 5)
-            arms.append(hard + rng.normal(0, 0.5, (5, 400)) < skill[:, None])
-        truth = _normal_cdf(1.0, noise) - _normal_cdf(0.8, noise)
-        interval = difference(*arms, resamples=400)
-        held += interval.low <= truth <= interval.high
-        means = [arm.mean(0, keepdims=True) for arm in arms]
-        patches_only = difference(*means, resamples=400)
-        assert not patches_only.includes_seeds
-        without_seeds += patches_only.low <= truth <= patches_only.high
-    assert 0.90 <= held / 200 <= 1.0
-    if noise:
-        assert without_seeds < held - 20
-
-
-def _normal_cdf(skill: float, noise: float) -> float:
-    return float(norm.cdf(skill / np.sqrt(1 + 0.25 + (noise / 0.25) ** 2)))
-
-
 def test_resampling_groups_widens_the_interval_by_what_they_share() -> None:
     rng = np.random.default_rng(0)
     right = np.repeat(rng.random(100) < 0.8, 16).astype(int)  # patients wholly right or wrong
@@ -155,16 +98,6 @@ def test_resampling_groups_widens_the_interval_by_what_they_share() -> None:
     assert width(by_group) / width(by_patch) == pytest.approx(4, rel=0.1)  # sqrt(16)
 
 
-def test_patches_that_are_hard_for_both_arms_cancel() -> None:
-    rng = np.random.default_rng(0)
-    a = rng.random(500) < 0.7
-    assert width(difference(a, a)) == 0
-    b = a.copy()
-    b[:10] = ~b[:10]
-    shuffled = rng.permutation(b)
-    assert width(difference(a, b)) < 0.3 * width(difference(a, shuffled))
-
-
 def test_seeds_are_in_the_interval_where_there_are_several() -> None:
     labels = np.zeros(50, int)
     seeds = np.stack([np.zeros(50, int), np.ones(50, int)])  # one seed all right, one all wrong
@@ -172,9 +105,6 @@ def test_seeds_are_in_the_interval_where_there_are_several() -> None:
     assert (both.estimate, both.low, both.high, both.includes_seeds) == (0.5, 0, 1, True)
     one = bootstrap(accuracy, seeds[0], labels, classes=2)
     assert (one.low, one.high, one.includes_seeds) == (1, 1, False)
-    right = seeds == labels
-    assert difference(right, right).includes_seeds
-    assert not difference(right, right[0]).includes_seeds
 
 
 def test_a_single_group_falls_back_to_patches_and_says_so() -> None:
@@ -211,5 +141,3 @@ def test_shapes_and_classes_that_do_not_fit_are_refused() -> None:
         bootstrap(accuracy, predictions, labels[1:], classes=3)
     with pytest.raises(ValueError, match="groups must be"):
         bootstrap(accuracy, predictions, labels, classes=3, groups=["a"])
-    with pytest.raises(ValueError, match="same patches"):
-        difference(np.ones((2, 5)), np.ones((2, 6)))

@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t, ttest_rel
 
-from morefromless.evaluation.paired import holm, mcnemar, sign_flip
+from morefromless.evaluation.paired import difference, holm, mcnemar, sign_flip
 
 
 def test_mcnemar_by_hand() -> None:
@@ -68,7 +69,7 @@ def test_sign_flip_keeps_its_level_on_groups_where_mcnemar_does_not() -> None:
 def test_equal_arms_and_a_single_group_give_one() -> None:
     a = np.array([[True, False, True]])
     assert sign_flip(a, a).p == 1
-    assert sign_flip(a, ~a, groups=["s", "s", "s"]).p == 1
+    assert sign_flip(a, ~a, groups=["s", "s", "t"]).p == 1
 
 
 def test_sign_flip_sees_a_clear_difference() -> None:
@@ -94,3 +95,98 @@ def test_arms_with_other_patches_are_refused() -> None:
         mcnemar([True], [True, False])
     with pytest.raises(ValueError, match="same patches"):
         sign_flip(np.ones((1, 3), bool), np.ones((1, 4), bool))
+
+
+def test_a_difference_of_single_encoders_is_the_paired_t_test_of_patches() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random(200) < 0.8, rng.random(200) < 0.7
+    found = difference(a, b)
+    expected = ttest_rel(a.astype(float), b.astype(float))
+    low, high = expected.confidence_interval()
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
+    assert found.p == pytest.approx(max(expected.pvalue, mcnemar(a, b).p))
+    assert (found.interval.unit, found.interval.units, found.groups) == ("patch", 200, None)
+    assert not found.interval.includes_seeds
+
+
+def test_a_difference_over_seeds_and_groups_by_hand() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.random((3, 60)) < 0.8, rng.random((2, 60)) < 0.6
+    groups = np.repeat([f"patient {i}" for i in range(6)], [4, 6, 8, 12, 14, 16])
+    apart = a.mean(0) - b.mean(0)
+    means = np.array([apart[groups != name].mean() for name in np.unique(groups)])
+    over_groups = 5 / 6 * ((means - means.mean()) ** 2).sum()
+    over_seeds = a.mean(1).var(ddof=1) / 3 + b.mean(1).var(ddof=1) / 2
+    freedom = (over_groups + over_seeds) ** 2 / (over_groups**2 / 5 + over_seeds**2 / 1)
+    error = np.sqrt(over_groups + over_seeds)
+    found = difference(a, b, groups=groups)
+    interval = found.interval
+    estimate = a.mean() - b.mean()
+    assert interval.estimate == pytest.approx(estimate)
+    assert interval.high - estimate == pytest.approx(t.ppf(0.975, freedom) * error)
+    p = max(2 * t.sf(abs(estimate) / error, freedom), found.sign_flip.p)
+    assert found.p == pytest.approx(p)
+    assert (interval.unit, interval.units, interval.includes_seeds) == ("group", 6, True)
+    assert found.sign_flip.unit == "group"
+    swapped = difference(b, a, groups=groups)
+    assert (swapped.interval.low, swapped.p) == pytest.approx((-interval.high, found.p))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "noise"), [((5, 5), 0.0), ((5, 5), 0.02), ((2, 2), 0.02), ((2, 5), 0.05)]
+)
+def test_a_difference_holds_the_truth_as_often_as_it_says(
+    seeds: tuple[int, int], noise: float
+) -> None:
+    """`noise` is the standard deviation of an arm's accuracy between seeds."""
+    held, without_seeds = 0, 0
+    truth = _normal_cdf(1.0, noise) - _normal_cdf(0.8, noise)
+    for draw in range(300):
+        rng = np.random.default_rng(draw)
+        hard = rng.normal(size=400)  # patches that are difficult for both arms
+        arms = []
+        for mean, count in zip((1.0, 0.8), seeds, strict=True):
+            skill = mean + rng.normal(0, noise / 0.25, count)
+            arms.append(hard + rng.normal(0, 0.5, (count, 400)) < skill[:, None])
+        interval = difference(*arms).interval
+        held += interval.low <= truth <= interval.high
+        single = difference(arms[0][:1], arms[1][:1]).interval
+        assert not single.includes_seeds
+        without_seeds += single.low <= truth <= single.high
+    assert held / 300 >= 0.93
+    if noise:
+        assert without_seeds < held - 15
+
+
+def _normal_cdf(skill: float, noise: float) -> float:
+    return float(norm.cdf(skill / np.sqrt(1 + 0.25 + (noise / 0.25) ** 2)))
+
+
+def test_patches_that_are_hard_for_both_arms_cancel() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.random(500) < 0.7
+    same = difference(a, a)
+    assert (same.interval.low, same.interval.high, same.p) == (0, 0, 1)
+    b = a.copy()
+    b[:10] = ~b[:10]
+    near, far = (difference(a, other).interval for other in (b, rng.permutation(b)))
+    assert near.high - near.low < 0.3 * (far.high - far.low)
+
+
+def test_a_single_group_falls_back_to_patches_and_says_so() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 80)) < 0.8, rng.random((2, 80)) < 0.6
+    one, unknown = difference(a, b, groups=["slide 1"] * 80), difference(a, b)
+    assert (one.interval, one.p, one.sign_flip) == (unknown.interval, unknown.p, unknown.sign_flip)
+    assert (one.groups, unknown.groups) == (1, None)
+
+
+def test_certain_and_impossible_differences_have_bounds() -> None:
+    right, wrong = np.ones((2, 12), bool), np.zeros((2, 12), bool)
+    certain = difference(right, wrong)
+    assert (certain.interval.low, certain.interval.high) == (1, 1)
+    assert certain.p == certain.sign_flip.p == 2 / 2**12
+    single = difference([[True]], [[False]])  # one patch says nothing
+    assert (single.interval.low, single.interval.high, single.p) == (-1, 1, 1)
+    with pytest.raises(ValueError, match="same patches"):
+        difference(np.ones((2, 5)), np.ones((2, 6)))

@@ -9,9 +9,10 @@ import pandas as pd
 
 from morefromless.config import RunConfig, StudyConfig
 from morefromless.data.store import Store
-from morefromless.evaluation.intervals import Interval, bootstrap, difference
+from morefromless.evaluation.contrasts import contrast_tests
+from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import CONFUSION_METRICS, Scores, score
-from morefromless.evaluation.paired import holm, mcnemar, sign_flip
+from morefromless.evaluation.paired import mcnemar
 from morefromless.evaluation.results import (
     COLUMNS,
     Condition,
@@ -21,7 +22,6 @@ from morefromless.evaluation.results import (
     Results,
     RunRecord,
     Summary,
-    Verdict,
 )
 from morefromless.labelling import labelled
 from morefromless.pairs import modality
@@ -167,15 +167,6 @@ def _summed(matrices: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int,
 # --------------------------------------------------------------------------------------------------
 
 
-def verdict(interval: Interval, holm_p: float) -> Verdict:
-    """Better or worse only where both the interval and the corrected test say so."""
-    if holm_p < 0.05 and interval.low > 0:
-        return "better"
-    if holm_p < 0.05 and interval.high < 0:
-        return "worse"
-    return "no difference shown"
-
-
 def _contrasts(gathered: Gathered, subsets: Subsets, config: StudyConfig) -> list[Contrast]:
     """The questions a study is asked, each answered with an interval and a paired test."""
     asked = [
@@ -194,17 +185,19 @@ def _contrasts(gathered: Gathered, subsets: Subsets, config: StudyConfig) -> lis
         )
         for condition in {c for _, a, b in asked for c in (a, b)}
     }
-    groups = {key: store.groups("test") for key, store in subsets.items()}
-    flips = [
-        sign_flip(correct[a], correct[b], groups=groups[a.task, a.modality]) for _, a, b in asked
+    sides = [
+        (correct[a], correct[b], subsets[a.task, a.modality].groups("test")) for _, a, b in asked
     ]
-    corrected = holm([flip.p for flip in flips])
-    contrasts = []
-    for (name, a, b), flip, p in zip(asked, flips, corrected, strict=True):
-        interval = difference(correct[a], correct[b], groups=groups[a.task, a.modality])
-        tests = tuple(mcnemar(x, y) for x, y in zip(correct[a], correct[b], strict=False))
-        contrasts.append(Contrast(name, a, b, interval, flip, tests, p, verdict(interval, p)))
-    return contrasts
+    return [
+        Contrast(
+            **vars(test),
+            name=name,
+            a=a,
+            b=b,
+            mcnemar=tuple(mcnemar(x, y) for x, y in zip(correct[a], correct[b], strict=False)),
+        )
+        for (name, a, b), test in zip(asked, contrast_tests(sides), strict=True)
+    ]
 
 
 def _questions(

@@ -9,9 +9,8 @@ patches interact.
 
 Each level draws one fewer than it has, n - 1 out of n, which makes the bootstrap variance of a mean
 unbiased; drawing n would understate it by the factor (n - 1)/n, a third for three seeds. With so
-few seeds the interval is rough all the same: in simulation a 95 % interval of a difference held the
-truth in 95 to 100 % of cases where seeds matter no more than patches, but where they matter far
-more in 86 % (two seeds), 91 % (three) and 95 % (five).
+few seeds the interval of a single arm is rough all the same. A difference between arms has an
+interval of its own kind, `paired.difference`, which is wide enough with two seeds.
 """
 
 from collections.abc import Callable
@@ -34,12 +33,13 @@ class Interval:
     high: float
     level: float
     unit: Unit
-    """What was resampled."""
+    """What was resampled, or is a case of the t interval."""
     units: int
     """How many there are; fewer than about 20 groups make a rough interval."""
     includes_seeds: bool
     """Whether chance between seeds is in it (every arm had more than one)."""
     resamples: int
+    """0 for a t interval, which has none."""
 
 
 def bootstrap(
@@ -68,7 +68,7 @@ def bootstrap(
     if max(predicted.max(), truth.max()) >= classes:
         raise ValueError(f"class numbers must be below {classes}")
     cells = classes * truth + predicted  # (seeds, N): where each patch falls in the matrices
-    unit, member = _units(groups, n)
+    unit, member = units_of(groups, n)
     if unit == "patch":
         # Patches that fall in the same cells are interchangeable: one row stands for all of them.
         kinds, weights = np.unique(cells.T, axis=0, return_counts=True)
@@ -89,46 +89,11 @@ def bootstrap(
     )
 
 
-def difference(
-    correct_a: npt.ArrayLike,
-    correct_b: npt.ArrayLike,
-    *,
-    groups: npt.ArrayLike | None = None,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Interval of the difference between the mean accuracies of two arms, a minus b.
+def units_of(groups: npt.ArrayLike | None, n: int) -> tuple[Unit, npt.NDArray[np.int64]]:
+    """What is a unit of chance, and the number of the unit that each of the n patches belongs to.
 
-    `correct_a` (seeds of a, N) and `correct_b` (seeds of b, N), or (N,), say which of the same N
-    patches each trained model got right. Units are resampled *in pairs*, the same ones in both
-    arms, so what is difficult for both cancels. Seeds are resampled in each arm by itself: seed 3
-    of one arm has nothing but its number in common with seed 3 of the other. An arm with one seed
-    keeps it, and the interval then says `includes_seeds=False`: it holds for these trained models,
-    not for the ways of training.
+    Groups where at least two are known; patches where none is, or all are of one group.
     """
-    a, b = (np.atleast_2d(np.asarray(c, np.float64)) for c in (correct_a, correct_b))
-    if a.shape[1:] != b.shape[1:]:
-        raise ValueError(f"both arms need the same patches, got {a.shape} and {b.shape}")
-    unit, member = _units(groups, a.shape[1])
-    columns = np.concatenate([a, b, np.ones((1, a.shape[1]))]).T  # (N, seeds of a + of b + 1)
-    totals = np.zeros((member.max() + 1, columns.shape[1]))
-    np.add.at(totals, member, columns)
-    kinds, weights = np.unique(totals, axis=0, return_counts=True)
-
-    rng = np.random.default_rng(seed)
-    drawn = _resampled(kinds, weights, resamples, rng)
-    accuracies = drawn[:, :-1] / drawn[:, -1:]
-    mean_a = accuracies[:, : len(a)] * _seed_weights(len(a), resamples, rng)
-    mean_b = accuracies[:, len(a) :] * _seed_weights(len(b), resamples, rng)
-    both = len(a) > 1 and len(b) > 1
-    return _percentile(
-        float(a.mean() - b.mean()), mean_a.sum(1) - mean_b.sum(1), level, unit, len(totals), both
-    )
-
-
-def _units(groups: npt.ArrayLike | None, n: int) -> tuple[Unit, npt.NDArray[np.int64]]:
-    """What is resampled, and the number of the unit that each of the n patches belongs to."""
     if groups is not None:
         names, member = np.unique(np.asarray(groups), return_inverse=True)
         if member.shape != (n,):

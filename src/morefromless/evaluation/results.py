@@ -11,7 +11,7 @@ results.json   the rest: options, summaries over seeds, contrasts, counts, cavea
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -20,8 +20,9 @@ import morefromless
 from morefromless.config import StudyConfig, from_flat, to_flat
 from morefromless.data import atomic
 from morefromless.errors import ConfigError
+from morefromless.evaluation.contrasts import ContrastTest
 from morefromless.evaluation.intervals import Interval
-from morefromless.evaluation.paired import McNemar, SignFlip
+from morefromless.evaluation.paired import McNemar
 
 COLUMNS = (
     "run",
@@ -39,8 +40,6 @@ COLUMNS = (
 
 FLOORS = ("majority", "mean-rgb", "colour-histogram", "random encoder")
 """Arms that need no learning of representations."""
-
-Verdict = Literal["better", "worse", "no difference shown"]
 
 
 @dataclass(frozen=True)
@@ -103,21 +102,16 @@ class Summary:
         return self.intervals["accuracy"]
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """Two conditions on the same modality, task and test patches; `difference` is a minus b."""
+@dataclass(frozen=True, kw_only=True)
+class Contrast(ContrastTest):
+    """Two conditions on the same modality and task; `difference` is a minus b."""
 
     name: str
     """Such as `asymmetric - symmetric, both shared`."""
     a: Condition
     b: Condition
-    difference: Interval
-    sign_flip: SignFlip
     mcnemar: tuple[McNemar, ...]
     """Seed by seed, where both have it."""
-    holm_p: float
-    """p, corrected for the number of contrasts in the study."""
-    verdict: Verdict
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,14 @@ from rich.table import Table
 from morefromless.data import atomic
 from morefromless.evaluation.intervals import Interval
 
+TESTS = (
+    "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "
+    "two: that t test's, and an exact sign-flip test's of the same test patches; Holm-corrected "
+    "for all contrasts shown. Better or worse is said only where it is below 0.05; then the "
+    "interval excludes zero. With one seed of either arm there is no verdict: what is said then "
+    "holds for these encoders, not for the ways of training."
+)
+
 
 @dataclass(frozen=True)
 class Section:

@@ -15,7 +15,7 @@ from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Result
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
-from morefromless.report.section import Report, Section, interval, p_value
+from morefromless.report.section import TESTS, Report, Section, interval, p_value
 from morefromless.runs import plain
 
 
@@ -41,6 +41,7 @@ def notes(comparison: Comparison) -> list[str]:
     options, patches = comparison.options, comparison.patches
     rising = [f"{r.title} on {r.modality}" for r in comparison.rows if r.rising]
     curves = [r for r in comparison.rows if r.rising is not None]
+    units = "groups" if comparison.rows[0].accuracy.unit == "group" else "patches"
     said = [
         f"Task {options.task}: {patches['train']:,} training and {patches['test']:,} test patches "
         f"of {len(comparison.classes)} classes ({', '.join(comparison.classes)}); "
@@ -48,15 +49,13 @@ def notes(comparison: Comparison) -> list[str]:
         f"views {options.views}, {options.epochs} epochs of batches of {options.batch}, "
         f"lr {options.lr:g}, seeds 0-{options.seeds - 1}; {options.probe.name} probe.",
         "Accuracy is the mean over seeds, in brackets the 95 % bootstrap interval over "
-        + ("groups" if comparison.rows[0].accuracy.unit == "group" else "patches")
+        + units
         + (
             " and seeds."
             if options.seeds > 1
             else "; one seed, so the chance between seeds is not in it."
         ),
-        "p is a sign-flip test of the same test patches (McNemar's exact test, over all seeds), "
-        "Holm-corrected for all contrasts shown; better or worse is said only where it is below "
-        "0.05 and the interval excludes zero.",
+        TESTS.format(units=units),
     ]
     if not curves:
         said.append(
@@ -117,7 +116,7 @@ def _arms(title: str, rows: Sequence[Row], comparison: Comparison, seen: str) ->
 def _contrasts(primary: str, comparison: Comparison) -> Section:
     header = ("contrast", "points", "p (Holm)", "verdict")
     lines = [
-        (c.name, interval(c.difference, signed=True), p_value(c.holm_p), c.verdict)
+        (c.name, interval(c.difference, signed=True), p_value(c.holm_p), c.text)
         for c in comparison.contrasts
         if c.primary == primary
     ]
@@ -151,7 +150,6 @@ def _lines(comparison: Comparison) -> pd.DataFrame:
 
 
 def _everything(comparison: Comparison) -> dict[str, Any]:
-    verdicts = [{**dataclasses.asdict(c), "verdict": c.verdict} for c in comparison.contrasts]
     return {
         "version": morefromless.__version__,
         "options": plain(comparison.options),
@@ -160,7 +158,7 @@ def _everything(comparison: Comparison) -> dict[str, Any]:
         "unbeaten": [dataclasses.asdict(one) for one in comparison.unbeaten],
         "caveats": comparison.caveats,
         "rows": [dataclasses.asdict(row) for row in comparison.rows],
-        "contrasts": verdicts,
+        "contrasts": [dataclasses.asdict(c) for c in comparison.contrasts],
         "floors": [dataclasses.asdict(floor) for floor in comparison.floors],
         "runs": [{"folder": one.run.path.name, **one.run.record} for one in comparison.planned],
         "training_seconds": comparison.seconds,

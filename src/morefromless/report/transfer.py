@@ -9,7 +9,7 @@ import pandas as pd
 import morefromless
 from morefromless.comparison.floors import FloorRow
 from morefromless.comparison.transfer import Cell, Transfer
-from morefromless.report.section import Report, Section, interval, p_value
+from morefromless.report.section import TESTS, Report, Section, interval, p_value
 from morefromless.runs import plain
 
 
@@ -48,8 +48,7 @@ def notes(found: Transfer) -> list[str]:
         ),
         "A supervised encoder answers its own task with its own head (marked *), any other with a "
         "probe of the frozen encoder, as all others.",
-        "p is a sign-flip test of the same test patches, Holm-corrected for all contrasts shown; "
-        "better or worse is said only where it is below 0.05 and the interval excludes zero.",
+        TESTS.format(units=unit),
     ]
     rising = [f"{c.method.title} on {c.modality}" for c in found.cells if c.rising]
     if all(c.rising is None for c in found.cells):
@@ -118,7 +117,7 @@ def _contrasts(found: Transfer) -> Section:
             f"{c.task}: {c.modality}",
             interval(c.difference, signed=True),
             p_value(c.holm_p),
-            c.verdict,
+            c.text,
         )
         for c in found.contrasts
     ]
@@ -144,7 +143,6 @@ def _lines(found: Transfer) -> pd.DataFrame:
 
 
 def _everything(found: Transfer) -> dict[str, Any]:
-    verdicts = [{**dataclasses.asdict(c), "verdict": c.verdict} for c in found.contrasts]
     floors: dict[str, list[FloorRow]] = found.floors
     return {
         "version": morefromless.__version__,
@@ -153,7 +151,7 @@ def _everything(found: Transfer) -> dict[str, Any]:
         "unbeaten": [dataclasses.asdict(one) for one in found.unbeaten],
         "caveats": found.caveats,
         "cells": [dataclasses.asdict(cell) for cell in found.cells],
-        "contrasts": verdicts,
+        "contrasts": [dataclasses.asdict(c) for c in found.contrasts],
         "floors": {task: [dataclasses.asdict(f) for f in rows] for task, rows in floors.items()},
         "runs": [{"folder": one.run.path.name, **one.run.record} for one in found.runs],
         "training_seconds": found.seconds,

@@ -188,7 +188,7 @@ def _contrasts(found: Comparison | Transfer) -> list[dict[str, Any]]:
                 "on": on,
                 "difference": dataclasses.asdict(one.difference),
                 "p": one.holm_p,
-                "verdict": one.verdict,
+                "verdict": one.text,
                 "study": found.options.out.name,
             }
         )

@@ -60,7 +60,8 @@ def _note(found: Finished, shown: Sequence[Contrast]) -> str:
     hidden = len(found.contrasts) - len(shown)
     also = ", those with supervised arms, which its table has not, among them" if hidden else ""
     return (
-        "Differences in points. p is of a sign-flip test on the same test patches, Holm-corrected "
-        f"for {family}{each}{also}; better or worse is said only where it is below 0.05 and the "
-        "interval excludes zero."
+        "Differences in points, with Student's intervals over seeds and test units. p is the "
+        "larger of that t test's and a sign-flip test's on the same test patches, Holm-corrected "
+        f"for {family}{each}{also}; better or worse is said only where it is below 0.05, and never "
+        "with one seed."
     )

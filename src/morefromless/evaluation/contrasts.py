@@ -1,0 +1,87 @@
+"""Contrasts of a table: every pair of arms tested together, and judged in one place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.evaluation.intervals import Interval
+from morefromless.evaluation.paired import SignFlip, difference, holm
+
+Verdict = Literal["better", "worse", "no difference shown", "no verdict"]
+"""The last where the question cannot be answered: one seed, too few groups, an arm that did not
+train."""
+
+ALPHA = 0.05
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastTest:
+    """Two arms on the same test patches; `difference` is a minus b."""
+
+    difference: Interval
+    sign_flip: SignFlip
+    p: float
+    """Of `paired.difference`: over seeds and units, and by sign flips."""
+    holm_p: float
+    """The same, corrected for the number of contrasts in the table."""
+    verdict: Verdict
+    remark: str = ""
+    """Why there is no verdict, and what holds instead."""
+
+    @property
+    def text(self) -> str:
+        """What the table says."""
+        return self.remark or self.verdict
+
+
+def contrast_tests(
+    sides: Sequence[tuple[Bools, Bools, npt.ArrayLike | None]], untrained: Sequence[str] = ()
+) -> list[ContrastTest]:
+    """Every contrast of a table tested and judged: (seeds, N) right of a and of b, and groups.
+
+    A difference is better or worse where Holm's p is below 0.05; then the interval excludes zero
+    as well. `untrained` names, for each contrast, the arm that did not train; empty where none.
+    """
+    differences = [difference(a, b, groups=groups) for a, b, groups in sides]
+    corrected = holm([one.p for one in differences])
+    # The least that n units' sign flips can give, were all contrasts as clear as they can be.
+    counts = [one.interval.units if one.groups is None else one.groups for one in differences]
+    least = holm([2 * 0.5**n for n in counts])
+    tests = []
+    for one, p, n, possible, idle in zip(
+        differences, corrected, counts, least, untrained or [""] * len(differences), strict=True
+    ):
+        verdict: Verdict = "no verdict"
+        remark = ""
+        if idle:
+            remark = f"{idle} did not train"
+        elif possible >= ALPHA:
+            unit = "patch" if one.groups is None else "group"
+            remark = f"{n} test {_plural(unit, n)}: no difference could be shown"
+        elif not one.interval.includes_seeds:
+            shown = "differ" if p < ALPHA else "are not shown to differ"
+            remark = f"one seed: these encoders {shown}"
+        elif p >= ALPHA:
+            verdict = "no difference shown"
+        else:
+            verdict = "better" if one.interval.estimate > 0 else "worse"
+        tests.append(
+            ContrastTest(
+                difference=one.interval,
+                sign_flip=one.sign_flip,
+                p=one.p,
+                holm_p=p,
+                verdict=verdict,
+                remark=remark,
+            )
+        )
+    return tests
+
+
+def _plural(unit: str, n: int) -> str:
+    return unit if n == 1 else {"patch": "patches", "group": "groups"}[unit]
