@@ -135,7 +135,7 @@ def needed_bytes(configs: Sequence[RunConfig], at_once: int = 1) -> int:
     for config in configs:
         if not Run(config.out).done:
             network = untrained_network(config)
-            sizes.append(sum(tensor.nbytes for tensor in network.state_dict().values()))
+            sizes.append(sum(int(tensor.nbytes) for tensor in network.state_dict().values()))
     return sum(sizes) + sum(sorted(sizes, reverse=True)[:at_once]) * 6
 
 

@@ -52,7 +52,7 @@ def _names(kind: type) -> set[str]:
     names: set[str] = set()
     for part in dataclasses.fields(kind):
         hint = _hint(kind, part.name)
-        names |= _names(hint) if dataclasses.is_dataclass(hint) else {part.name}
+        names |= _names(hint) if _is_part(hint) else {part.name}
     return names
 
 
@@ -60,13 +60,17 @@ def _nested(kind: type[Config], values: Mapping[str, Any], origin: str) -> Confi
     arguments: dict[str, Any] = {}
     for part in dataclasses.fields(kind):  # type: ignore[arg-type]
         hint = _hint(kind, part.name)
-        if dataclasses.is_dataclass(hint):
+        if _is_part(hint):
             arguments[part.name] = _nested(hint, values, origin)
         elif part.name in values:
             arguments[part.name] = _converted(hint, values[part.name], part.name, origin)
         elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{origin} lacks the option '{part.name}'.")
     return kind(**arguments)
+
+
+def _is_part(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 def _hint(kind: type, name: str) -> Any:

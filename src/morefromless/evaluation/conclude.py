@@ -32,6 +32,10 @@ RISING = 0.01
 average, than the quarter before it."""
 
 
+UNTRAINED_FLOORS = ("majority", "random encoder")
+"""What an arm that learnt anything is above."""
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What one encoder, or floor, answered to one task."""
@@ -71,8 +75,9 @@ def conclude(
         for condition, group in gathered.items()
     }
     curves = _curves(gathered, {run.out.name: Run(run.out) for run in runs})
+    lowest = _lowest_floors(scores)
     summaries = [
-        _summary(condition, group, scores[condition], subsets, curves, config.train.size)
+        _summary(condition, group, scores[condition], subsets, curves, lowest, config.train.size)
         for condition, group in gathered.items()
     ]
     return Results(
@@ -80,7 +85,7 @@ def conclude(
         table=_table(gathered, scores),
         curves=curves,
         summaries=summaries,
-        contrasts=_contrasts(gathered, subsets, config),
+        contrasts=_contrasts(gathered, subsets, config, summaries),
         floors_not_exceeded=list(_floors_not_exceeded(summaries)),
         data=_data(store, config.tasks),
         runs=[_record(run) for run in {run.out: run for run in runs}.values()],
@@ -122,6 +127,7 @@ def _summary(
     scores: Sequence[Scores],
     subsets: Subsets,
     curves: pd.DataFrame,
+    lowest: Mapping[tuple[str, str], float],
     size: int,
 ) -> Summary:
     store = subsets[condition.task, condition.modality]
@@ -147,7 +153,20 @@ def _summary(
         um_per_px=store.um_per_px * side / resolution if store.um_per_px and resolution else None,
         head=group[0].head,
         rising=_rises(curves, condition),
+        trained=condition.floor
+        or intervals["accuracy"].estimate > lowest.get((condition.task, condition.modality), 0.0),
     )
+
+
+def _lowest_floors(scores: Mapping[Condition, list[Scores]]) -> dict[tuple[str, str], float]:
+    """Task and modality to the accuracy that an arm must exceed to have trained at all."""
+    lowest: dict[tuple[str, str], float] = {}
+    for condition, reached in scores.items():
+        if condition.arm in UNTRAINED_FLOORS:
+            key = (condition.task, condition.modality)
+            mean = float(np.mean([one.values["accuracy"] for one in reached]))
+            lowest[key] = max(lowest.get(key, 0.0), mean)
+    return lowest
 
 
 def _mean_recall(scores: Sequence[Scores]) -> tuple[float | None, ...]:
@@ -167,7 +186,9 @@ def _summed(matrices: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int,
 # --------------------------------------------------------------------------------------------------
 
 
-def _contrasts(gathered: Gathered, subsets: Subsets, config: StudyConfig) -> list[Contrast]:
+def _contrasts(
+    gathered: Gathered, subsets: Subsets, config: StudyConfig, summaries: Sequence[Summary]
+) -> list[Contrast]:
     """The questions a study is asked, each answered with an interval and a paired test."""
     asked = [
         (name, a, b)
@@ -188,6 +209,8 @@ def _contrasts(gathered: Gathered, subsets: Subsets, config: StudyConfig) -> lis
     sides = [
         (correct[a], correct[b], subsets[a.task, a.modality].groups("test")) for _, a, b in asked
     ]
+    untrained = {s.condition: s.condition.title for s in summaries if not s.trained}
+    idle = [untrained.get(a) or untrained.get(b) or "" for _, a, b in asked]
     return [
         Contrast(
             **vars(test),
@@ -196,7 +219,7 @@ def _contrasts(gathered: Gathered, subsets: Subsets, config: StudyConfig) -> lis
             b=b,
             mcnemar=tuple(mcnemar(x, y) for x, y in zip(correct[a], correct[b], strict=False)),
         )
-        for (name, a, b), test in zip(asked, contrast_tests(sides), strict=True)
+        for (name, a, b), test in zip(asked, contrast_tests(sides, idle), strict=True)
     ]
 
 

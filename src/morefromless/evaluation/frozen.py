@@ -156,7 +156,7 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
     """
     config = run.config
     weights = run.weights()
-    common = {"size": config.train.size, "folder": run.path}
+    size = config.train.size
     if config.arm.supervised:
         channels = modality(config.arm.primary).channels
         encoder = build_encoder(untrained(config.train.encoder), channels)
@@ -169,10 +169,11 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
             "primary": FrozenEncoder(
                 encoder.eval(),
                 config.arm.primary,
-                name="primary",
-                config=config,
-                head=LinearProbe(head.weight.detach(), head.bias.detach()),
-                **common,
+                size,
+                "primary",
+                run.path,
+                config,
+                LinearProbe(head.weight.detach(), head.bias.detach()),
             )
         }
     branch_plans = [replace(plan, encoder=untrained(plan.encoder)) for plan in plans(config)]
@@ -182,9 +183,10 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
         plan.name: FrozenEncoder(
             branches[plan.name].encoder.eval(),
             plan.modality,
-            name=plan.name,
-            config=config,
-            **common,
+            size,
+            plan.name,
+            run.path,
+            config,
         )
         for plan in branch_plans
         if plan.name != "twin"  # a second view of the primary, not another encoder

@@ -76,7 +76,7 @@ def score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
         raise DataError("The predicted probabilities are not finite; fit the probe again.")
     if np.abs(given.sum(1) - 1).max() > 1e-3 or given.min() < -1e-6:
         raise ValueError("rows of probabilities must be non-negative and sum to one (not logits)")
-    matrix = confusion(given.argmax(1), truth, classes)
+    matrix = confusion(given.argmax(1), truth, classes).astype(np.float64)
     values = {name: float(metric(matrix)) for name, metric in CONFUSION_METRICS.items()}
     values |= {name: metric(given, truth) for name, metric in PROBABILITY_METRICS.items()}
     recalls = _recalls(matrix)
