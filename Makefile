@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.set-up
 
-.PHONY: demo test test-nuclei check setup clean help
+.PHONY: demo test test-nuclei check docs setup clean help
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -33,10 +33,14 @@ test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 22
 	$(VENV)-nuclei/bin/python -m pytest tests/segmenting
 
 check: $(SETUP) ## Lint, types, and that imports run one way
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+docs: $(SETUP) ## Build the documentation as a site in build/site, without a network
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
+	@echo "Open build/site/index.html"
 
 clean: ## Remove the virtual environment and caches (not runs/)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
