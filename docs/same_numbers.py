@@ -1,0 +1,185 @@
+"""Are the numbers of a rebuilt version those of an earlier commit, to the last digit?
+
+    python docs/same_numbers.py --before COMMIT --work /tmp/same
+
+checks that commit out beside this one, runs `mfl demo` and `mfl reproduce all --scale smoke` with
+both, and compares every accuracy, interval, p-value, recall, confusion matrix, floor and CKA.
+Both run on one machine, one after the other, since numbers differ between processors.
+`--old FOLDER --new FOLDER` compares folders that were written already.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = {"demo": ["demo"], "smoke": ["reproduce", "all", "--scale", "smoke"]}
+
+Numbers = dict[str, Any]
+"""Where a number stands, such as `table1/asymmetric|shared|.../accuracy`, to its value."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--before", help="the earlier commit")
+    parser.add_argument("--work", type=Path, default=Path("build/same"))
+    parser.add_argument("--old", type=Path)
+    parser.add_argument("--new", type=Path)
+    given = parser.parse_args()
+    pairs = [(given.old, given.new)]
+    if given.before:
+        tree = given.work / "before"
+        if not tree.exists():
+            subprocess.run(["git", "worktree", "add", tree.absolute(), given.before], check=True)
+        for name, command in COMMANDS.items():
+            for side, source in (("old", tree), ("new", ROOT)):
+                run_mfl(source, [*command, "--out", str((given.work / side / name).absolute())])
+        pairs = [(given.work / "old" / name, given.work / "new" / name) for name in COMMANDS]
+    differing = 0
+    for old, new in pairs:
+        differing += compare(old, new)
+    return 1 if differing else 0
+
+
+def run_mfl(source: Path, arguments: list[str]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str((source / "src").absolute())}
+    code = "import sys; from morefromless.cli import run; sys.exit(run(sys.argv[1:]))"
+    subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=True)
+
+
+def compare(old: Path, new: Path) -> int:
+    """Print what differs between two folders; how many numbers do."""
+    before, after = dict(numbers(old)), dict(numbers(new))
+    missing = [key for key in before if key not in after]
+    different = [key for key in before if key in after and not same(before[key], after[key])]
+    for key in missing:
+        print(f"missing    {key}")
+    for key in different:
+        print(f"different  {key}: {before[key]} before, {after[key]} now")
+    equal = len(before) - len(missing) - len(different)
+    print(f"{old}: {equal} of {len(before)} numbers are equal to the last digit.")
+    return len(missing) + len(different) + (not before)
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
+        return True
+    return bool(a == b)
+
+
+def numbers(folder: Path) -> Iterator[tuple[str, Any]]:
+    """Every number of a demo or a reproduction, of either version."""
+    readers = {
+        "comparison.json": old_comparison,
+        "transfer.json": old_transfer,
+        "results.json": new_results,
+        "representations.json": representations,
+    }
+    for name, reader in readers.items():
+        for path in sorted(folder.rglob(name)):
+            place = path.parent.relative_to(folder)
+            for key, value in reader(json.loads(path.read_text())):
+                yield f"{place}: {key}", value
+
+
+def condition(**words: str | None) -> str:
+    order = ("arm", "sharing", "objective", "modality", "partner", "task")
+    return " | ".join(words.get(name) or "-" for name in order)
+
+
+def old_comparison(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    options = told["options"]
+
+    def of(arm: dict[str, Any], branch: str = "primary") -> str:
+        paired = arm["kind"] in ("asymmetric", "trident")
+        names = [arm["primary"], options["privileged"]]
+        modality, partner = names if branch == "primary" else names[::-1]
+        supervised = arm["kind"] == "supervised"
+        return condition(
+            arm=arm["kind"],
+            sharing=arm["sharing"],
+            objective=options["task"] if supervised else options["objective"],
+            modality=modality,
+            partner=partner if paired else None,
+            task=options["task"],
+        )
+
+    for row in told["rows"]:
+        key = of(row["arm"], row["branch"])
+        yield from scores(key, row)
+        yield f"{key} ece", row["ece"]
+        yield f"{key} recall", row["recall"]
+        yield f"{key} confusion", row["confusion"]
+    for floor in told["floors"]:
+        key = condition(arm=floor["name"], modality=floor["modality"], task=options["task"])
+        yield from scores(key, floor)
+    for contrast in told["contrasts"]:
+        yield from tested(f"{of(contrast['a'])} less {of(contrast['b'])}", contrast)
+
+
+def old_transfer(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    modalities = told["options"]["modalities"]
+
+    def of(method: dict[str, Any], modality: str, task: str) -> str:
+        other = next(one for one in modalities if one != modality)
+        return condition(
+            arm=method["kind"],
+            sharing=method["sharing"],
+            objective=method["learnt"],
+            modality=modality,
+            partner=other if method["kind"] == "asymmetric" else None,
+            task=task,
+        )
+
+    for cell in told["cells"]:
+        yield from scores(of(cell["method"], cell["modality"], cell["task"]), cell)
+    for task, floors in told["floors"].items():
+        for floor in floors:
+            key = condition(arm=floor["name"], modality=floor["modality"], task=task)
+            yield from scores(key, floor)
+    for contrast in told["contrasts"]:
+        where = contrast["modality"], contrast["task"]
+        pair = f"{of(contrast['a'], *where)} less {of(contrast['b'], *where)}"
+        yield from tested(pair, contrast)
+
+
+def new_results(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for summary in told["summaries"]:
+        key = condition(**summary["condition"])
+        yield from scores(key, {**summary, **summary["intervals"]})
+        for name in ("recall", "confusion"):
+            yield f"{key} {name}", summary[name]
+        yield f"{key} ece", summary["means"]["ece"]
+    for contrast in told["contrasts"]:
+        pair = f"{condition(**contrast['a'])} less {condition(**contrast['b'])}"
+        yield from tested(pair, contrast)
+
+
+def scores(key: str, row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield f"{key} seeds", row["accuracies"]
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        if name in row:
+            interval = row[name]
+            yield f"{key} {name}", [interval["estimate"], interval["low"], interval["high"]]
+
+
+def tested(key: str, contrast: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    difference = contrast["difference"]
+    yield f"{key} points", [difference["estimate"], difference["low"], difference["high"]]
+    yield f"{key} p", [contrast["sign_flip"]["p"], contrast["p"], contrast["holm_p"]]
+
+
+def representations(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """CKA of every two arms: means over pairs of runs."""
+    for one in told.get("cka", []):
+        yield f"cka {one['a']} with {one['b']}", one["mean"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
