@@ -3,7 +3,7 @@
 Every command answers a mistake of its user's with one sentence on standard error and exit code 2.
 """
 
-import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import tyro
 import yaml
 
 from morefromless import commands, config
-from morefromless.errors import ConfigError, MoreFromLessError
+from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error
 
 WHAT = """Train an encoder for routine, information-sparse histology images so that it knows what
 information-dense data of the same tissue know, and find out what that bought.
@@ -122,13 +122,15 @@ def run(arguments: Sequence[str]) -> int:
         next(c for c in COMMANDS.values() if c.config is type(options)).function(options)
     except MoreFromLessError as error:
         return _fail(name, str(error))
+    except BrokenPipeError:  # who read our output has gone: nothing is left to say, or to whom
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
+        return _fail(name, explain_os_error(error))
+    except MemoryError:
         return _fail(
-            name,
-            f"{error.filename or 'The output folder'} cannot be written ({error.strerror}); free "
-            "some space or give another folder, then run the command again: it goes on.",
+            name, "The memory is used up; give a smaller --batch, --jobs or --workers, and go on."
         )
     except KeyboardInterrupt:
         _fail(name, "Interrupted; the same command goes on where it was.")
@@ -137,7 +139,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(command: str, sentence: str) -> int:
-    print(f"mfl {command}: {sentence}", file=sys.stderr)
+    with suppress(OSError, ValueError):  # standard error is closed
+        print(f"mfl {command}: {' '.join(sentence.split())}", file=sys.stderr)
     return 2
 
 

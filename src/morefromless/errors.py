@@ -4,6 +4,8 @@ The command line turns any `MoreFromLessError` into that one sentence and exit c
 else is a defect of ours and keeps its traceback.
 """
 
+import errno
+
 
 class MoreFromLessError(Exception):
     """Base of every error that a user can mend."""
@@ -27,3 +29,28 @@ class TrainingError(MoreFromLessError):
 
 class RunBusy(TrainingError):
     """A run that another process is training."""
+
+
+def explain_os_error(error: OSError) -> str:
+    """One sentence of what the system refused, where, and what to do about it.
+
+    >>> explain_os_error(PermissionError(13, "Permission denied", "runs/a"))
+    'runs/a: permission denied; change its permissions, or choose another place.'
+    """
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{reason}; {_ADVICE.get(error.errno or 0, 'check that path, and run again')}."
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space or choose another place, and run again: it goes on",
+    errno.EDQUOT: "free some space or choose another place, and run again: it goes on",
+    errno.EACCES: "change its permissions, or choose another place",
+    errno.EPERM: "change its permissions, or choose another place",
+    errno.EROFS: "choose another place",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another place",
+    errno.EISDIR: "a folder stands where a file is needed; choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or give fewer --jobs and --workers",
+}
