@@ -6,6 +6,7 @@ Every command answers a mistake of its user's with one sentence on standard erro
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Union, cast

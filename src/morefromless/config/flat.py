@@ -16,6 +16,7 @@ Config = TypeVar("Config")
 def to_flat(config: Any) -> dict[str, Any]:
     """All options by name, as JSON and YAML hold them: parts are dissolved, paths are text.
 
+    >>> from morefromless.config import ExportConfig
     >>> to_flat(ExportConfig(store=Path("a"), out=Path("b")))
     {'store': 'a', 'out': 'b'}
     """
@@ -37,6 +38,7 @@ def from_flat(kind: type[Config], values: Mapping[str, Any], origin: str = "The 
     Raises `ConfigError`, in one sentence that begins with `origin`, for an option that `kind` does
     not have, that is missing, or whose value is of another type.
 
+    >>> from morefromless.config import Train
     >>> from_flat(Train, {"lr": "1e-3", "size": 32}).lr
     0.001
     """
