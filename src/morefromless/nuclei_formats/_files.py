@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from morefromless.data.schemes import Told
+from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 
 LARGEST = 2**28
@@ -70,7 +70,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def told(value: Any, number: int) -> Told | None:
+def parse_type(value: Any, number: int) -> RawType | None:
     """The type of nucleus `number` as a file gives it: a name, a whole number, or None for none.
 
     Raises `UnreadablePatch` for anything else.

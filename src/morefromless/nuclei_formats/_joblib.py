@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations._files import LARGEST, read_bytes, shown, too_large
+from morefromless.nuclei_formats._files import LARGEST, read_bytes, shown, too_large
 
 MOST_STEPS = 2**24
 """Steps of a file, of which a nucleus takes some hundred; more would exhaust the memory."""
