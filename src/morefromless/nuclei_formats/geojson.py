@@ -9,7 +9,7 @@ from morefromless.data import polygons
 from morefromless.data.schemes import RawType
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import head, parse_type, read_json, shown
+from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
 
 _FEATURES = re.compile(r'"type"\s*:\s*"Feature(Collection)?"')
 
@@ -61,7 +61,7 @@ class Geojson(NucleiFormat):
             kind = properties.get("objectType", feature.get("objectType"))
             if kind is not None and kind not in OBJECTS:
                 raise UnreadablePatch(
-                    f"not a nucleus: feature {number} is a QuPath {shown(kind)}; export detections "
+                    f"not a nucleus: feature {number} is a QuPath {plain(kind)}; export detections "
                     "or cells"
                 )
             geometry = _mapping(feature.get("nucleusGeometry") or feature.get("geometry"))
@@ -84,7 +84,7 @@ class Geojson(NucleiFormat):
         if kind not in ("Polygon", "MultiPolygon"):
             raise UnreadablePatch(
                 f"not a polygon: feature {number} is a "
-                f"{shown(kind) if kind else 'feature without geometry'}; export areas"
+                f"{plain(kind) if kind else 'feature without geometry'}; export areas"
             )
         parts = [held] if kind == "Polygon" else held
         if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):

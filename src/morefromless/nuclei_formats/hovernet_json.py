@@ -8,7 +8,7 @@ from morefromless.data import polygons
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import head, parse_type, read_json, shown
+from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
 
 _START = re.compile(
     r'\s*\{(\s*"mag"\s*:[^,{}]*,)?\s*("nuc"\s*:|"[^"]*"\s*:\s*\{\s*"(bbox|contour)"\s*:)'
@@ -61,10 +61,10 @@ class HovernetJson(NucleiFormat):
             return
         if self.mag is None:
             raise UnreadablePatch(
-                f"magnification unknown: the contours are at mag {shown(mag)}; if the images are "
-                f"too, say hovernet-json:mag={shown(mag)}"
+                f"magnification unknown: the contours are at mag {plain(mag)}; if the images are "
+                f"too, say hovernet-json:mag={plain(mag)}"
             )
         raise UnreadablePatch(
-            f"another magnification: the contours are at mag {shown(mag)}, the images at "
+            f"another magnification: the contours are at mag {plain(mag)}, the images at "
             f"{self.mag:g}; segment the images themselves"
         )

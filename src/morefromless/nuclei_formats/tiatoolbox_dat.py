@@ -7,8 +7,8 @@ from morefromless.data import polygons
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import parse_type, shown
-from morefromless.nuclei_formats._joblib import PACKED, PICKLE, plain, read_joblib
+from morefromless.nuclei_formats._files import parse_type, plain
+from morefromless.nuclei_formats._joblib import PACKED, PICKLE, read_joblib
 
 SCALES = ("proc_resolution", "base_resolution")
 """What some networks' files say of the contours' scale, and of the image's."""
@@ -53,7 +53,7 @@ class TiatoolboxDat(NucleiFormat):
                 continue
             number = len(outlines) + 1
             outlines.append([[polygons.ring(_contour(nucleus, key), number)]])
-            types[number] = parse_type(plain(nucleus.get("type")), number)
+            types[number] = parse_type(nucleus.get("type"), number)
         return TypedInstances(polygons.fill(outlines, shape, "centres"), types)
 
 
@@ -63,18 +63,18 @@ def _said(scale: Any) -> str:
     )
     if not isinstance(number, (int, float)):
         raise UnreadablePatch("unreadable: the file's resolution is no number; write it again")
-    return f"{shown(number)} {shown(unit)}" if isinstance(unit, str) else shown(number)
+    return f"{plain(number)} {plain(unit)}" if isinstance(unit, str) else plain(number)
 
 
 def _contour(nucleus: Any, key: Any) -> Any:
     if isinstance(nucleus, dict):
         for name in ("contour", "contours"):  # until version 1.6, and since 2.0
             if name in nucleus:
-                return plain(nucleus[name])
+                return nucleus[name]
         if any(isinstance(value, dict) for value in nucleus.values()):
             raise UnreadablePatch(
-                f"several heads: '{shown(key)}' holds nuclei of its own; write one head by itself"
+                f"several heads: '{plain(key)}' holds nuclei of its own; write one head by itself"
             )
     raise UnreadablePatch(
-        f"unreadable: '{shown(key)}' is no nucleus with a contour; write it again"
+        f"unreadable: '{plain(key)}' is no nucleus with a contour; write it again"
     )

@@ -17,7 +17,7 @@ from morefromless.data import polygons
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import LARGEST, parse_type, shown
+from morefromless.nuclei_formats._files import LARGEST, parse_type, plain
 
 POLYGON, MULTIPOLYGON = shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON
 
@@ -56,7 +56,7 @@ class TiatoolboxDb(NucleiFormat):
                 compression, rows = _annotations(store, path)
         except sqlite3.Error as error:
             raise UnreadablePatch(
-                f"unreadable: {path.name} is no sound SQLite file ({shown(str(error))}); write it "
+                f"unreadable: {path.name} is no sound SQLite file ({plain(str(error))}); write it "
                 "again"
             ) from error
         blobs = [_unpacked(blob, compression, number) for number, (blob, _) in enumerate(rows, 1)]
@@ -78,7 +78,7 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
     compression = _json(found[0] if found else b"null", "its metadata")
     if compression not in (None, "zlib"):
         raise UnreadablePatch(
-            f"unreadable: geometries are packed with {shown(compression)}; use zlib or None"
+            f"unreadable: geometries are packed with {plain(compression)}; use zlib or None"
         )
     (size,) = store.execute("SELECT total(length(geometry)) FROM annotations").fetchone()
     if size > LARGEST:
