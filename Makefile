@@ -30,7 +30,7 @@ test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 22
 	$(PYTHON) -m venv $(VENV)-nuclei
 	$(VENV)-nuclei/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints-nuclei.txt --editable '.[dev,nuclei]'
-	$(VENV)-nuclei/bin/python -m pytest tests/segmenting
+	$(VENV)-nuclei/bin/python -m pytest tests/hovernet
 
 check: $(SETUP) ## Lint, types, and that imports run one way
 	$(BIN)/ruff check

@@ -19,13 +19,13 @@ from PIL import Image, ImageDraw
 from scipy.io import savemat
 
 from morefromless.data.geojson import write_geojson
-from morefromless.data.nuclei import Nuclei, census, counted_at_home
+from morefromless.data.nuclei import Nuclei, assign_border_nuclei, nuclei_table
 from morefromless.data.schemes import PANNUKE
 from morefromless.modalities.full import Full
 from morefromless.modalities.nuclei import Nuclei as Mask
-from morefromless.segmentations.geojson import Geojson
-from morefromless.segmentations.hovernet_json import HovernetJson
-from morefromless.segmentations.mat import Mat
+from morefromless.nuclei_formats.geojson import Geojson
+from morefromless.nuclei_formats.hovernet_json import HovernetJson
+from morefromless.nuclei_formats.mat import Mat
 from morefromless.views.table_s1 import TableS1
 
 SIDE = 1000
@@ -105,8 +105,8 @@ def main() -> None:
         "decode": lambda: Nuclei.decode(coded),
         "count areas": lambda: nuclei.areas,
         "  plain: one comparison a nucleus": by_comparison,
-        "count at home, for 64 patches": lambda: counted_at_home(coded, 125),
-        "census of 64 patches": lambda: census(patches),
+        "assign border nuclei, for 64 patches": lambda: assign_border_nuclei(coded, 125),
+        "table of 64 patches": lambda: nuclei_table(patches),
         "64 masks seen at 64 px": lambda: Mask().see(batch, 64),
         "  64 images seen at 64 px": lambda: Full().see(batch, 64),
         "64 masks' views": lambda: preset.draw_labels(masks, generator),

@@ -63,9 +63,9 @@ def segment(options: SegmentConfig) -> None:
     """Segment the nuclei of every patch."""
     import torch
 
+    from morefromless.hovernet.network import LICENCE, Hovernet
+    from morefromless.hovernet.segment import segment
     from morefromless.ingest.opening import open_images
-    from morefromless.segmenting.hovernet import LICENCE, Hovernet
-    from morefromless.segmenting.segment import segment
 
     device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
     report = segment(

@@ -14,6 +14,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import re
 import typing
 from types import ModuleType
 from typing import Any, TypeVar
@@ -43,7 +44,7 @@ def members(package: ModuleType, contract: type[Member]) -> dict[str, type[Membe
 
 def build(spec: str, package: ModuleType, contract: type[Member]) -> Member:
     """The member that `spec` names, constructed. Raises `ConfigError` with near names."""
-    what = contract.__name__.lower()
+    what = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", contract.__name__).lower()
     known = members(package, contract)
     name, _, rest = spec.partition(":")
     if name in known:

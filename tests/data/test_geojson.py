@@ -16,7 +16,7 @@ from morefromless.data.atomic import StorageError
 from morefromless.data.geojson import colours, feature_collection, write_geojson
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import CONIC, PANNUKE
-from morefromless.segmentations.geojson import Geojson
+from morefromless.nuclei_formats.geojson import Geojson
 
 MAPS = hnp.arrays(
     np.int32, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.integers(0, 5)

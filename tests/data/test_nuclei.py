@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from morefromless.data.nuclei import MOST, Nuclei, census, counted_at_home
+from morefromless.data.nuclei import MOST, Nuclei, assign_border_nuclei, nuclei_table
 from morefromless.data.schemes import CONSEP, PANNUKE
 from morefromless.errors import UnreadablePatch
 
@@ -48,7 +48,7 @@ def test_the_largest_number_of_nuclei_is_coded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("raw_types", "reason"),
     [
         ({1: 1}, "instance without a type: 2;"),
         ({1: 1, 2: None}, "instance without a type: 2;"),
@@ -57,9 +57,9 @@ def test_the_largest_number_of_nuclei_is_coded() -> None:
         ({1: 1, 2: "Neutrophil"}, "type outside the scheme: 'Neutrophil' is not in consep"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_sentence(told: dict, reason: str) -> None:
+def test_what_does_not_fit_is_refused_in_a_sentence(raw_types: dict, reason: str) -> None:
     with pytest.raises(UnreadablePatch, match=reason):
-        Nuclei.typed(np.array([[1, 2]]), told, CONSEP)
+        Nuclei.typed(np.array([[1, 2]]), raw_types, CONSEP)
     with pytest.raises(UnreadablePatch, match="negative instance: id -1"):
         Nuclei.typed(np.array([[-1, 2]]), {2: 1}, CONSEP)
 
@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(told: dict, reason: str) -> 
 def test_a_nucleus_is_counted_in_the_patch_that_holds_most_of_it(
     instances: np.ndarray, side: int
 ) -> None:
-    tile = counted_at_home(typed(instances).encode(), side)
+    tile = assign_border_nuclei(typed(instances).encode(), side)
     rows, columns = (extent // side for extent in instances.shape)
     counted: dict[int, list[int]] = {}
     drawn = 0
@@ -90,10 +90,10 @@ def test_a_nucleus_is_counted_in_the_patch_that_holds_most_of_it(
         assert places == [int(held.argmax())]
 
 
-def test_the_census_counts_what_is_seen() -> None:
+def test_the_table_has_a_row_for_each_nucleus_of_a_patch() -> None:
     tile = np.array([[1, 1, 1, 0], [0, 2, 0, 0]], np.int32)
-    marked = counted_at_home(typed(tile).encode(), 2)
-    table = census(np.stack([marked[:, :2], np.zeros((2, 2, 3), np.uint8), marked[:, 2:]]))
+    marked = assign_border_nuclei(typed(tile).encode(), 2)
+    table = nuclei_table(np.stack([marked[:, :2], np.zeros((2, 2, 3), np.uint8), marked[:, 2:]]))
     assert table.columns.tolist() == ["patch", "type", "area", "counted"]
     assert table.to_numpy().tolist() == [[0, 1, 2, True], [0, 2, 1, True], [2, 1, 1, False]]
-    assert len(census(np.empty((0, 2, 2, 3), np.uint8))) == 0
+    assert len(nuclei_table(np.empty((0, 2, 2, 3), np.uint8))) == 0

@@ -20,29 +20,30 @@ def test_pannuke_is_the_order_that_synthetic_tissue_is_drawn_in() -> None:
     assert NucleusType.EPITHELIAL == PANNUKE.code("Non-Neoplastic Epithelial") == 5
 
 
-@pytest.mark.parametrize("told", ["Neoplastic", "neoplastic cells", "NEOPLASTIC", 1, "1"])
-def test_a_type_is_known_by_number_and_by_name(told: int | str) -> None:
-    assert PANNUKE.code(told) == 1
+@pytest.mark.parametrize("raw", ["Neoplastic", "neoplastic cells", "NEOPLASTIC", 1, "1"])
+def test_a_type_is_known_by_number_and_by_name(raw: int | str) -> None:
+    assert PANNUKE.code(raw) == 1
 
 
 def test_conseps_seven_become_its_four() -> None:
     assert [CONSEP_SEVEN.code(k) for k in range(8)] == [0, 1, 2, 3, 3, 4, 4, 4]
 
 
-@pytest.mark.parametrize("told", [6, -1, "6", "Plasma", "", "²"])
-def test_what_a_scheme_lacks_is_refused(told: int | str) -> None:
+@pytest.mark.parametrize("raw", [6, -1, "6", "Plasma", "", "²"])
+def test_what_a_scheme_lacks_is_refused(raw: int | str) -> None:
     with pytest.raises(UnreadablePatch, match="type outside the scheme: "):
-        PANNUKE.code(told)
+        PANNUKE.code(raw)
 
 
 def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
     path = tmp_path / "immune.yaml"
     path.write_text(
-        "types: [Background, Tumour, Immune]\nsays: {7: Tumour, Lymphocyte: immune, T cell: Immune}"
+        "types: [Background, Tumour, Immune]\n"
+        "aliases: {7: Tumour, Lymphocyte: immune, T cell: Immune}"
     )
     scheme = scheme_of(str(path))
     assert (scheme.name, scheme.types) == ("immune", ("Background", "Tumour", "Immune"))
-    assert [scheme.code(told) for told in (0, 7, "lymphocyte", "Tumour")] == [0, 1, 2, 1]
+    assert [scheme.code(raw) for raw in (0, 7, "lymphocyte", "Tumour")] == [0, 1, 2, 1]
     with pytest.raises(UnreadablePatch):
         scheme.code(1)  # the file says what its numbers are, and 1 is none of them
 
@@ -52,8 +53,9 @@ def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
     [
         ("types: [Background]", "needs 2 to 256 types"),
         ("types: [Background, A, a]", "different names"),
-        ("types: [Background, A]\nsays: {1: B}", "maps to 'B'"),
-        ("says: {1: B}", "is not a scheme"),
+        ("types: [Background, A]\naliases: {1: B}", "maps to 'B'"),
+        ("aliases: {1: B}", "is not a scheme"),
+        ("types: [Background, A]\nsays: {1: A}", "unknown key 'says'"),
         ("- a", "is not a scheme"),
         ("{", "is not a scheme"),
     ],

@@ -162,7 +162,7 @@ def test_mistakes_are_answered(images: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no segmentations; their files end in"):
         ingest(open_source(str(images), nuclei=tmp_path / "empty"), tmp_path / "s", progress=False)
-    with pytest.raises(ConfigError, match="no segmentation named 'stardist'"):
+    with pytest.raises(ConfigError, match="no nuclei format named 'stardist'"):
         open_source(str(images), nuclei=images, nuclei_format="stardist")
     with pytest.raises(ConfigError, match="neither a scheme"):
         open_source(str(images), nuclei=images, scheme="panuke")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morefromless.data.nuclei import Nuclei, census
+from morefromless.data.nuclei import Nuclei, nuclei_table
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.labelling import labelled
@@ -31,7 +31,7 @@ OTHERS = {"info.label_pixel_majority_all", "authors.label_if_fed_the_pixel_mask"
 def nuclei_of(case: Case) -> pd.DataFrame:
     types = case.inputs["nucleus_types"].astype(np.uint8)
     instances = case.inputs["instance_map"].astype(np.int32)
-    return census(Nuclei(instances, types, np.ones(len(types), bool)).encode()[None])
+    return nuclei_table(Nuclei(instances, types, np.ones(len(types), bool)).encode()[None])
 
 
 @pytest.mark.parametrize("case", cases("cell_label"), ids=str)

@@ -40,7 +40,7 @@ def feature_collection(
     tile.
 
     Outlines run along the edges of pixels, with holes, and as a MultiPolygon where a nucleus is in
-    several pieces: `segmentations.geojson` reads the same nuclei, types and pixels from them.
+    several pieces: `nuclei_formats.geojson` reads the same nuclei, types and pixels from them.
     Pieces that a neighbouring patch counts are marked `"counted": false`; no program reads that,
     ours included, for a file of one patch alone cannot say who counts them. `name` makes ids that
     differ between images, and are the same each time.
@@ -53,18 +53,18 @@ def feature_collection(
     ):
         rows, columns = box
         corner = np.array([columns.start + offset[0], rows.start + offset[1]])
-        told: dict[str, Any] = {
+        properties: dict[str, Any] = {
             "objectType": "detection",
             "classification": {"name": scheme.types[kind], "color": list(tint[kind])},
         }
         if not counted:
-            told["counted"] = False
+            properties["counted"] = False
         features.append(
             {
                 "type": "Feature",
                 "id": str(uuid.uuid5(_NAMESPACE, f"{name}/{number}")),
                 "geometry": _geometry(trace(nuclei.instances[box] == number), corner),
-                "properties": told,
+                "properties": properties,
             }
         )
     return {"type": "FeatureCollection", "features": features}
@@ -82,10 +82,12 @@ def write_geojson(
 
     Raises `StorageError` where the disk is full or the place may not be written to.
     """
-    made = feature_collection(
+    collection = feature_collection(
         nuclei, scheme, offset=offset, name=path.stem if name is None else name
     )
-    atomic.write_text(path, json.dumps(made, separators=(",", ":"), ensure_ascii=False) + "\n")
+    atomic.write_text(
+        path, json.dumps(collection, separators=(",", ":"), ensure_ascii=False) + "\n"
+    )
 
 
 def _geometry(traced: shapely.Geometry, corner: np.ndarray[Any, Any]) -> dict[str, Any]:

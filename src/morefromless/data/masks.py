@@ -62,13 +62,13 @@ def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
     kinds, kind = np.unique(types[inside], return_inverse=True)
     if not len(ids):
         return {}
-    held = np.bincount(number * len(kinds) + kind, minlength=len(ids) * len(kinds))
-    held = held.reshape(len(ids), len(kinds))
-    mixed = ids[2 * held.max(1) <= held.sum(1)]
+    counts = np.bincount(number * len(kinds) + kind, minlength=len(ids) * len(kinds))
+    counts = counts.reshape(len(ids), len(kinds))
+    mixed = ids[2 * counts.max(1) <= counts.sum(1)]
     if len(mixed):
         raise UnreadablePatch(
             f"instance of several types: {mixed[0]} has no type on more than half its pixels; "
             "give it one"
         )
-    most = kinds[held.argmax(1)]
-    return {int(k): (int(told) if told else None) for k, told in zip(ids, most, strict=True)}
+    most = kinds[counts.argmax(1)]
+    return {int(k): (int(raw) if raw else None) for k, raw in zip(ids, most, strict=True)}

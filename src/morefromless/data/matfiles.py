@@ -18,34 +18,34 @@ def read_mat(path: Path, shape: tuple[int, ...]) -> tuple[Mask, dict[int, int | 
     """Instance map of an image of `shape` (height, width, ...), and the type of each id.
 
     A file holds `inst_map` and one type an id in `inst_type` (HoVer-Net, CoNSeP) or `class`
-    (Lizard), else a `type_map`. The ids are those of `inst_uid` or `id`, else the map's own in
+    (Lizard), else a `type_map`. The ids are those of `inst_uid` or `id`, else those of the map in
     ascending order. Types beyond the ids come out as ids that no pixel has, and an id without a
     type as None. A list and a `type_map` must agree on most pixels of each nucleus. Raises
     `UnreadablePatch`.
     """
-    held = _load(path)
-    if "inst_map" not in held:
+    arrays = _load(path)
+    if "inst_map" not in arrays:
         raise UnreadablePatch(
             f"no instance map: {path.name} has no numbers called inst_map; save it so"
         )
-    instances = _map(held, "inst_map", shape)
-    types = _map(held, "type_map", shape) if "type_map" in held else None
-    listed = next((key for key in ("inst_type", "class") if key in held), None)
-    if listed is None:
+    instances = _map(arrays, "inst_map", shape)
+    types = _map(arrays, "type_map", shape) if "type_map" in arrays else None
+    type_key = next((key for key in ("inst_type", "class") if key in arrays), None)
+    if type_key is None:
         if types is None:
             raise UnreadablePatch(
                 f"no types: {path.name} has neither inst_type nor class nor type_map; segment "
                 "with types"
             )
         return instances, majority(instances, types)
-    named = next((key for key in ("inst_uid", "id") if key in held), None)
-    own = [int(k) for k in np.unique(instances) if k]
-    ids = own if named is None else whole(held[named], named).ravel().tolist()
-    codes = whole(held[listed], listed).ravel().tolist()
-    told = _paired(ids, codes, beyond=max([0, *ids, *own]))
+    id_key = next((key for key in ("inst_uid", "id") if key in arrays), None)
+    present = [int(k) for k in np.unique(instances) if k]
+    ids = present if id_key is None else whole(arrays[id_key], id_key).ravel().tolist()
+    codes = whole(arrays[type_key], type_key).ravel().tolist()
+    types_by_id = _paired(ids, codes, beyond=max([0, *ids, *present]))
     if types is not None:
-        _agree(instances, types, told)
-    return instances, told
+        _agree(instances, types, types_by_id)
+    return instances, types_by_id
 
 
 def _paired(ids: list[int], codes: list[int], beyond: int) -> dict[int, int | None]:
@@ -57,22 +57,22 @@ def _paired(ids: list[int], codes: list[int], beyond: int) -> dict[int, int | No
     return dict(zip(ids, [*codes, *[None] * missing], strict=True))
 
 
-def _agree(instances: Mask, types: Mask, told: dict[int, int | None]) -> None:
+def _agree(instances: Mask, types: Mask, types_by_id: dict[int, int | None]) -> None:
     ids = np.unique(instances)
     places = np.searchsorted(ids, instances)  # far quicker than unique's inverse
-    listed = np.array([told.get(int(k)) or 0 for k in ids])
-    same = np.bincount(places[types == listed[places]], minlength=len(ids))
-    parts = same / np.bincount(places.ravel())
-    for k, kind, part in zip(ids, listed, parts, strict=True):
-        if k and told.get(int(k)) is not None and part <= 0.5:
+    listed = np.array([types_by_id.get(int(k)) or 0 for k in ids])
+    agreeing = np.bincount(places[types == listed[places]], minlength=len(ids))
+    share = agreeing / np.bincount(places.ravel())
+    for k, kind, part in zip(ids, listed, share, strict=True):
+        if k and types_by_id.get(int(k)) is not None and part <= 0.5:
             raise UnreadablePatch(
                 f"types disagree: nucleus {k} is {kind} in the list and another in most of "
                 "type_map; mend one of them"
             )
 
 
-def _map(held: dict[str, npt.NDArray[Any]], key: str, shape: tuple[int, ...]) -> Mask:
-    values = whole(held[key], key)
+def _map(arrays: dict[str, npt.NDArray[Any]], key: str, shape: tuple[int, ...]) -> Mask:
+    values = whole(arrays[key], key)
     same_size(flat(values, key).shape, shape)
     return values
 

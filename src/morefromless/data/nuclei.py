@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from morefromless.data.schemes import Scheme, Told
+from morefromless.data.schemes import RawType, Scheme
 from morefromless.errors import UnreadablePatch
 
 ARRAY = "nuclei"
@@ -17,7 +17,7 @@ ARRAY = "nuclei"
 MOST = 2**15 - 1
 """Nuclei that one patch or tile can have: their numbers take 15 bits in the store."""
 
-ELSEWHERE = 0x80
+BORDER = 0x80
 """Bit of the second channel: a piece of a nucleus that another patch counts."""
 
 
@@ -41,12 +41,15 @@ class Nuclei:
 
     @classmethod
     def typed(
-        cls, instances: npt.NDArray[np.integer], told: Mapping[int, Told | None], scheme: Scheme
+        cls,
+        instances: npt.NDArray[np.integer],
+        raw_types: Mapping[int, RawType | None],
+        scheme: Scheme,
     ) -> "Nuclei":
-        """Nuclei from an instance map with any positive ids, and what a file says of each id.
+        """Nuclei from an instance map with any positive ids, and the raw type of each id.
 
-        They are numbered in the order of `told`. Raises `UnreadablePatch` for ids without a type,
-        types without an instance, and types that the scheme lacks.
+        They are numbered in the order of `raw_types`. Raises `UnreadablePatch` for ids without a
+        type, types without an instance, and types that the scheme lacks.
         """
         ids = np.unique(instances)
         ids = ids[ids != 0]
@@ -54,15 +57,15 @@ class Nuclei:
             raise UnreadablePatch(f"negative instance: id {ids[0]}; number nuclei from 1")
         if len(ids) > MOST:
             raise UnreadablePatch(f"too many nuclei: {len(ids):,}; cut smaller tiles")
-        named = [number for number, kind in told.items() if kind is not None]
-        bare = sorted(set(ids.tolist()) - set(named))
-        if bare:
-            raise UnreadablePatch(f"instance without a type: {_some(bare)}; give each id a type")
-        empty = sorted(set(told) - set(ids.tolist()))
+        named = [number for number, kind in raw_types.items() if kind is not None]
+        untyped = sorted(set(ids.tolist()) - set(named))
+        if untyped:
+            raise UnreadablePatch(f"instance without a type: {_some(untyped)}; give each id a type")
+        empty = sorted(set(raw_types) - set(ids.tolist()))
         if empty:
             raise UnreadablePatch(f"type without an instance: {_some(empty)}; no pixel has this id")
         codes = np.array(
-            [scheme.code(kind) for kind in told.values() if kind is not None], np.uint8
+            [scheme.code(kind) for kind in raw_types.values() if kind is not None], np.uint8
         )
         values = np.append(0, ids)  # 0 may be absent: a patch that is nothing but nuclei
         renumbered = np.zeros(len(values), np.int32)
@@ -78,25 +81,25 @@ class Nuclei:
         """
         numbers = np.append(0, np.arange(1, len(self.types) + 1)).astype(np.uint16)
         high = (numbers >> 8).astype(np.uint8)
-        high[1:] |= np.where(self.counted, 0, ELSEWHERE).astype(np.uint8)
+        high[1:] |= np.where(self.counted, 0, BORDER).astype(np.uint8)
         lut = np.stack([np.append(0, self.types), high, numbers & 0xFF], -1).astype(np.uint8)
         coded: npt.NDArray[np.uint8] = lut[self.instances]
         return coded
 
     @classmethod
     def decode(cls, coded: npt.NDArray[np.uint8]) -> "Nuclei":
-        """The nuclei of an image that `encode` made, numbered anew in the same order."""
+        """The nuclei of an image that `encode` wrote, numbered anew in the same order."""
         marked, numbers = _numbers(coded)
         present = np.bincount(numbers.ravel(), minlength=1) > 0
         present[0] = False
         renumbered = (np.cumsum(present) * present).astype(np.int32)
         types, counted = np.zeros(len(present), np.uint8), np.zeros(len(present), bool)
-        types[numbers] = coded[..., 0]  # every pixel of a nucleus says the same
+        types[numbers] = coded[..., 0]  # every pixel of a nucleus has the same
         counted[numbers] = ~marked
         return cls(renumbered[numbers], types[present], counted[present])
 
 
-def counted_at_home(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+def assign_border_nuclei(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
     """An encoded tile (H, W, 3), marked for being cut into patches of `side` px from the top left.
 
     The border rule: a nucleus is drawn in every patch that it reaches into, and counted in the one
@@ -109,31 +112,31 @@ def counted_at_home(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.u
     patch = (np.arange(rows * side) // side)[:, None] * columns + np.arange(columns * side) // side
     patches = max(1, rows * columns)
     pairs = inside.astype(np.int64) * patches + patch
-    held = np.bincount(pairs.ravel(), minlength=(int(numbers.max(initial=0)) + 1) * patches)
-    away = held.reshape(-1, patches).argmax(1)[inside] != patch
+    counts = np.bincount(pairs.ravel(), minlength=(int(numbers.max(initial=0)) + 1) * patches)
+    elsewhere = counts.reshape(-1, patches).argmax(1)[inside] != patch
     marked = coded.copy()
     marked[: rows * side, : columns * side, 1] |= np.where(
-        away & (inside > 0), ELSEWHERE, 0
+        elsewhere & (inside > 0), BORDER, 0
     ).astype(np.uint8)
     return marked
 
 
-def census(stored: npt.NDArray[np.uint8]) -> pd.DataFrame:
+def nuclei_table(stored: npt.NDArray[np.uint8]) -> pd.DataFrame:
     """The nuclei of encoded patches (N, H, W, 3): a row each, in order of patch and number.
 
     Columns: `patch` (its row in the store), `type` (the scheme's code), `area` (px in this patch)
     and `counted` (false where a neighbouring patch of the same tile counts it).
     """
-    found = []
+    parts = []
     for coded in stored:
         nuclei = Nuclei.decode(np.asarray(coded))
-        found.append((nuclei.types, nuclei.areas, nuclei.counted))
+        parts.append((nuclei.types, nuclei.areas, nuclei.counted))
     return pd.DataFrame(
         {
-            "patch": np.repeat(np.arange(len(found)), [len(types) for types, _, _ in found]),
-            "type": _joined([types for types, _, _ in found], np.uint8),
-            "area": _joined([areas for _, areas, _ in found], np.int32),
-            "counted": _joined([counted for _, _, counted in found], np.bool_),
+            "patch": np.repeat(np.arange(len(parts)), [len(types) for types, _, _ in parts]),
+            "type": _joined([types for types, _, _ in parts], np.uint8),
+            "area": _joined([areas for _, areas, _ in parts], np.int32),
+            "counted": _joined([counted for _, _, counted in parts], np.bool_),
         }
     )
 
@@ -151,5 +154,5 @@ def _numbers(
 
 
 def _some(ids: list[int]) -> str:
-    shown = ", ".join(map(str, ids[:3]))
-    return shown if len(ids) <= 3 else f"{shown} and {len(ids) - 3} more"
+    first = ", ".join(map(str, ids[:3]))
+    return first if len(ids) <= 3 else f"{first} and {len(ids) - 3} more"

@@ -23,8 +23,8 @@ Rules in both:
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,25 +47,38 @@ SLACK = 1.0
 FINE = 1e-6
 """Pixels below which coordinates are equal: what scaling and storing them costs."""
 
-MOST_CROSSINGS = 2**24
-"""Places at which all outlines of one image together may cross the rows of its pixels. A tile of
-50,000 nuclei has a fifth of that; a file made to exhaust the memory has more."""
+MOST_PIXELS = 2**26
+"""Pixels in the boxes around all outlines of one image; a tile of 50,000 nuclei has a tenth."""
+
+MOST_VERTICES = 1024
+"""Vertices of an outline that runs back upon itself, where each edge may cross all others."""
 
 Numbers = npt.NDArray[np.int64]
+Geometries = npt.NDArray[Any]
 
 
 def ring(points: Any, number: int) -> Ring:
     """Vertices (n, 2) or (n, 3) of nucleus `number` as a file gives them; a third one is dropped.
 
     Raises `UnreadablePatch` where they are not a list of pairs of numbers.
+
+    >>> ring([[0, 1], [2, 3]], number=7)
+    array([[0., 1.],
+           [2., 3.]])
     """
+    if isinstance(points, (list, tuple)):
+        # Checked first, for a small pickle may hold lists of lists that would fill the memory.
+        if not all(isinstance(point, (list, tuple)) and len(point) in (2, 3) for point in points):
+            raise _broken(number, "is no list of x, y")
+        if not {type(value) for point in points for value in point} <= {int, float}:
+            raise _broken(number, "is no list of x, y")
     try:
-        found = np.asarray(points)
+        array = np.asarray(points)
     except ValueError as error:  # pairs and triples mixed
         raise _broken(number, "is no list of x, y") from error
-    if found.dtype.kind not in "iuf" or found.ndim != 2 or found.shape[1] not in (2, 3):
+    if array.dtype.kind not in "iuf" or array.ndim != 2 or array.shape[1] not in (2, 3):
         raise _broken(number, "is no list of x, y")
-    return found[:, :2].astype(np.float64)
+    return array[:, :2].astype(np.float64)
 
 
 def fill(
@@ -75,6 +88,16 @@ def fill(
 
     A nucleus is one polygon or several, which may touch and overlap each other. Raises
     `UnreadablePatch` as the module says.
+
+    >>> square = np.array([[1, 0], [3, 0], [3, 2], [1, 2]])
+    >>> fill([[[square]]], (3, 4), "edges")
+    array([[0, 1, 1, 0],
+           [0, 1, 1, 0],
+           [0, 0, 0, 0]], dtype=int32)
+    >>> fill([[[square]]], (3, 4), "centres")
+    array([[0, 1, 1, 1],
+           [0, 1, 1, 1],
+           [0, 1, 1, 1]], dtype=int32)
     """
     if not nuclei:
         return np.zeros(shape, np.int32)
@@ -83,12 +106,13 @@ def fill(
     if convention == "edges":
         _refuse_invalid(outlines)
     shift = 0.5 if convention == "edges" else 0.0
-    near = np.rint(outlines.points - shift)
-    apart = outlines.points - shift - near
+    nearest = np.rint(outlines.points - shift)
+    distance = outlines.points - shift - nearest
     # On the grid of pixel centres, so that a centre is a pair of whole numbers.
-    points = np.where(np.abs(apart) < FINE, near, near + apart)
-    runs = _runs(points, outlines, shape, closed=convention == "centres")
-    return _painted(*runs, points, outlines, shape)
+    points = np.where(np.abs(distance) < FINE, nearest, nearest + distance)
+    outlines = replace(outlines, points=points)
+    owner, pixel = _claims(outlines, shape, convention)
+    return _painted(owner, pixel, outlines, shape)
 
 
 @dataclass(frozen=True)
@@ -119,6 +143,16 @@ class _Outlines:
         """(P,) nucleus of each vertex, from 0."""
         owner: Numbers = self.nucleus[self.polygon[self.ring]]
         return owner
+
+    def rings(self) -> Geometries:
+        """(R,) as shapely's; an outline of one or two vertices has its last one repeated."""
+        counts = np.bincount(self.ring)
+        times = np.ones(len(self.points), np.int64)
+        times[np.cumsum(counts) - 1] += np.maximum(3 - counts, 0)
+        rings: Geometries = shapely.linearrings(
+            np.repeat(self.points, times, axis=0), indices=np.repeat(self.ring, times)
+        )
+        return rings
 
 
 def _repeated(counts: list[int]) -> Numbers:
@@ -156,121 +190,114 @@ def _refuse_invalid(outlines: _Outlines) -> None:
     if few.any():
         owner = outlines.nucleus[outlines.polygon[few]][0]
         raise _broken(int(owner) + 1, "has fewer than three different vertices")
-    drawn = shapely.polygons(shapely.linearrings(points, indices=rings), indices=outlines.polygon)
-    invalid = ~shapely.is_valid(drawn)
+    areas = shapely.polygons(outlines.rings(), indices=outlines.polygon)
+    invalid = ~shapely.is_valid(areas)
     if invalid.any():
-        why = shapely.is_valid_reason(drawn[invalid][0]).replace("[", " at x y = ").rstrip("]")
+        why = shapely.is_valid_reason(areas[invalid][0]).replace("[", " at x y = ").rstrip("]")
         raise _broken(int(outlines.nucleus[invalid][0]) + 1, f"is not valid ({why})")
 
 
-def _runs(
-    points: npt.NDArray[np.float64], outlines: _Outlines, shape: tuple[int, int], closed: bool
-) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Runs of pixels, as nucleus (from 0), row, first column and the column after the last.
-
-    Every row is cut at the outlines' crossings with the line through its pixels' centres; what
-    lies between an odd crossing of a polygon and the next is inside.
-    """
+def _claims(
+    outlines: _Outlines, shape: tuple[int, int], convention: Convention
+) -> tuple[Numbers, Numbers]:
+    """Nucleus (from 0) and flat index of each pixel that an outline encloses, in their order."""
     height, width = shape
-    following = np.arange(1, len(points) + 1)
-    first_of = np.flatnonzero(np.append(True, np.diff(outlines.ring) != 0))
-    following[np.append(first_of[1:], len(points)) - 1] = first_of
-    # Upwards or downwards, an edge is computed from its upper end: retraced ones cancel exactly.
-    down = points[following, 1] > points[:, 1]
-    upper = np.where(down[:, None], points, points[following])
-    lower = np.where(down[:, None], points[following], points)
-    top = np.clip(np.ceil(upper[:, 1]), 0, height).astype(np.int64)
-    count = np.clip(np.ceil(lower[:, 1]), 0, height).astype(np.int64) - top
-    if count.sum() > MOST_CROSSINGS:
-        raise UnreadablePatch(
-            f"too detailed: outlines cross rows {int(count.sum()):,} times; cut smaller tiles"
-        )
-    edge = np.repeat(np.arange(len(points)), count)
-    row = top[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
-    reach = lower[edge] - upper[edge]
-    x = upper[edge, 0] + (row - upper[edge, 1]) * reach[:, 0] / reach[:, 1]
-    if closed:
-        _refuse_crossed(x, row, outlines.ring[edge], np.where(down[edge], 1, -1), outlines)
-    polygon = outlines.polygon[outlines.ring[edge]]
-    order = np.lexsort((x, row, polygon))
-    left, right = x[order][0::2], x[order][1::2]
-    owner, row = outlines.nucleus[polygon[order][0::2]], row[order][0::2]
-    if closed:  # and what lies on the outline in rows where it does not pass: flat edges, tips
-        y = points[:, 1]
-        flat = np.flatnonzero((y == np.rint(y)) & (y >= 0) & (y < height))
-        level = y[following[flat]] == y[flat]
-        other = np.where(level, points[following[flat], 0], points[flat, 0])
-        left = np.append(left, np.minimum(points[flat, 0], other))
-        right = np.append(right, np.maximum(points[flat, 0], other))
-        owner = np.append(owner, outlines.owner[flat])
-        row = np.append(row, y[flat].astype(np.int64))
-        start, stop = np.ceil(left - FINE), np.floor(right + FINE) + 1
-    else:
-        start, stop = np.ceil(left - FINE), np.ceil(right - FINE)
-    start = np.clip(start, 0, width).astype(np.int64)
-    stop = np.clip(stop, start, width).astype(np.int64)
-    return owner, row, start, stop
+    rings = outlines.rings()
+    areas = shapely.polygons(rings, indices=outlines.polygon)
+    lines = np.full(len(areas), None)
+    bounds = shapely.bounds(areas)
+    if convention == "centres":
+        for k in np.flatnonzero(~shapely.is_valid(areas)).tolist():
+            of_polygon = rings[slice(*np.searchsorted(outlines.polygon, (k, k + 1)))]
+            areas[k] = _without_necks(areas[k], of_polygon, int(outlines.nucleus[k]) + 1)
+            lines[k] = shapely.MultiLineString(list(of_polygon))
+    shapely.prepare(areas)
+    shapely.prepare(lines)
+    total, claims = 0, [np.empty(0, np.int64)]
+    for polygon, x, y in _candidates(bounds, shape):
+        if convention == "centres":
+            inside = shapely.intersects_xy(areas[polygon], x, y)
+            inside |= shapely.intersects_xy(lines[polygon], x, y)
+        else:  # a hair to the right and below, for centres on the outline
+            inside = shapely.contains_xy(areas[polygon], x + FINE, y + FINE / 1000)
+        total += int(inside.sum())
+        # With more than 2 px claimed for each there is, somebody would lose more than half;
+        # the polygons of one nucleus may overlap.
+        if total > 6 * height * width:
+            raise UnreadablePatch(
+                f"overlapping nuclei: they claim {total:,} px of an image of "
+                f"{height * width:,}; list each nucleus once"
+            )
+        owner = outlines.nucleus[polygon[inside]]
+        claims.append(owner * (height * width) + y[inside] * width + x[inside])
+    owner, pixel = np.divmod(np.unique(np.concatenate(claims)), height * width)
+    return owner, pixel
 
 
-def _refuse_crossed(
-    x: npt.NDArray[np.float64], row: Numbers, ring: Numbers, turn: Numbers, outlines: _Outlines
-) -> None:
-    """Refuse rings that go round anything twice, or round one part this way and another that way.
+def _without_necks(area: Any, rings: Geometries, number: int) -> Any:
+    """The polygon of a contour that runs back upon itself; one that crosses itself is refused.
 
-    No tracing of a mask does. Running back upon itself goes round nothing, so that is allowed.
+    A contour that goes round anything twice, or round one part this way and another that way, has
+    another signed area than the parts it encloses. To run back upon itself encloses nothing.
     """
-    order = np.lexsort((x, row, ring))
-    x, row, ring = x[order], row[order], ring[order]
-    around = np.cumsum(turn[order])  # each row of a ring ends at 0
-    wide = np.append((np.diff(x) > FINE) & (np.diff(row) == 0) & (np.diff(ring) == 0), True)
-    this_way = np.unique(ring[wide & (around > 0)])
-    that_way = np.unique(ring[wide & (around < 0)])
-    twice = np.unique(ring[wide & (np.abs(around) > 1)])
-    crossed = np.append(np.intersect1d(this_way, that_way), twice)
-    if len(crossed):
-        owner = outlines.nucleus[outlines.polygon[crossed.min()]]
-        raise _broken(int(owner) + 1, "crosses itself")
+    if len(shapely.get_coordinates(area)) > MOST_VERTICES:
+        raise UnreadablePatch(
+            f"too detailed: the outline of nucleus {number} touches itself and has more than "
+            f"{MOST_VERTICES:,} vertices; cut smaller tiles"
+        )
+    for outline in rings:
+        x, y = outline.xy
+        signed = (np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2
+        enclosed = shapely.make_valid(shapely.Polygon(outline)).area
+        if abs(abs(signed) - enclosed) > FINE * (1 + outline.length):
+            raise _broken(number, "crosses itself")
+    return shapely.make_valid(area)
+
+
+def _candidates(
+    bounds: npt.NDArray[np.float64], shape: tuple[int, int]
+) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
+    """Polygon, x and y of the pixels in the polygons' boxes (Q, 4), up to some millions at once."""
+    height, width = shape
+    first = np.maximum(np.ceil(bounds[:, :2] - FINE), 0).astype(np.int64)
+    last = np.minimum(np.floor(bounds[:, 2:] + FINE), (width - 1, height - 1)).astype(np.int64)
+    columns, rows = np.maximum(last + 1 - first, 0).T
+    counts = columns * rows
+    if counts.sum() > MOST_PIXELS:
+        raise UnreadablePatch(
+            f"too detailed: outlines cover boxes of {int(counts.sum()):,} px; cut smaller tiles"
+        )
+    chunk = np.cumsum(counts) // 2**22
+    for k in np.unique(chunk):
+        polygons = np.flatnonzero(chunk == k)
+        polygon = np.repeat(polygons, counts[polygons])
+        before = np.cumsum(counts[polygons]) - counts[polygons]
+        place = np.arange(len(polygon)) - np.repeat(before, counts[polygons])
+        row, column = np.divmod(place, columns[polygon])
+        yield polygon, first[polygon, 0] + column, first[polygon, 1] + row
 
 
 def _painted(
-    owner: Numbers,
-    row: Numbers,
-    start: Numbers,
-    stop: Numbers,
-    points: npt.NDArray[np.float64],
-    outlines: _Outlines,
-    shape: tuple[int, int],
+    owner: Numbers, pixel: Numbers, outlines: _Outlines, shape: tuple[int, int]
 ) -> npt.NDArray[np.int32]:
-    """Runs onto an instance map: the first nucleus has it, and nobody may lose most of himself."""
+    """Claims onto an instance map: the first nucleus has a pixel, and none may lose most of its."""
     height, width = shape
-    length = stop - start
-    nuclei = int(outlines.nucleus[-1]) + 1
-    # With more than 2 px claimed for each there is, somebody would lose more than half. A pixel may
-    # come three times here, as part of a row and of the outline; a flood is not laid out.
-    if length.sum() > 6 * height * width + len(points) + len(length):
-        raise UnreadablePatch(
-            f"overlapping nuclei: they claim {int(length.sum()):,} px of an image of "
-            f"{height * width:,}; list each nucleus once"
-        )
-    run = np.repeat(np.arange(len(length)), length)
-    column = start[run] + np.arange(len(run)) - np.repeat(np.cumsum(length) - length, length)
-    claims = np.unique(owner[run] * (height * width) + row[run] * width + column)
-    owner, pixel = np.divmod(claims, height * width)
+    count = int(outlines.nucleus[-1]) + 1
     pixel, first = np.unique(pixel, return_index=True)  # claims ascend: the first nucleus' one
-    painted = np.zeros(height * width, np.int32)
-    painted[pixel] = owner[first] + 1
-    claimed = np.bincount(owner, minlength=nuclei)
-    lost = claimed - np.bincount(owner[first], minlength=nuclei)
-    robbed = np.flatnonzero(2 * lost > claimed)
-    if len(robbed):
-        number = int(robbed[0])
+    instances = np.zeros(height * width, np.int32)
+    instances[pixel] = owner[first] + 1
+    instances = instances.reshape(shape)
+    claimed = np.bincount(owner, minlength=count)
+    lost = claimed - np.bincount(owner[first], minlength=count)
+    mostly_lost = np.flatnonzero(2 * lost > claimed)
+    if len(mostly_lost):
+        number = int(mostly_lost[0])
         raise UnreadablePatch(
             f"overlapping nuclei: nucleus {number + 1} loses {lost[number]} of its "
             f"{claimed[number]} px to those listed before it; outlines must not lie upon each other"
         )
-    instances = painted.reshape(shape)
     for number in np.flatnonzero(claimed == 0).tolist():
-        middle = points[outlines.owner == number].mean(0)
+        middle = outlines.points[outlines.owner == number].mean(0)
         x, y = np.clip(np.rint(middle), 0, (width - 1, height - 1)).astype(np.int64)
         if instances[y, x]:
             raise UnreadablePatch(
@@ -286,6 +313,9 @@ def trace(mask: npt.NDArray[np.bool_]) -> shapely.Geometry:
 
     Exact, valid, and with a vertex only where the outline turns. Pixels that touch at a corner
     alone become polygons, or a polygon and its hole, that touch in that point.
+
+    >>> trace(np.array([[True, True, False]])).wkt
+    'POLYGON ((0 0, 0 1, 2 1, 2 0, 0 0))'
     """
     steps = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     row, start = np.nonzero(steps == 1)

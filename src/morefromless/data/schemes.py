@@ -9,8 +9,8 @@ import yaml
 
 from morefromless.errors import ConfigError, UnreadablePatch
 
-Told = int | str
-"""What a file says a nucleus is: a number or a name."""
+RawType = int | str
+"""The type of a nucleus as a file gives it: a number or a name."""
 
 
 def _folded(name: str) -> str:
@@ -21,41 +21,41 @@ def _folded(name: str) -> str:
 class Scheme:
     """Types by their codes: code k is `types[k]`, and 0 is none, or a nucleus without a type.
 
-    `says` maps what files say, where that is neither a code nor a type's name, to a type's name.
+    `aliases` maps further raw types, neither codes nor names of types, to a type's name.
     """
 
     name: str
     types: tuple[str, ...]
-    says: Mapping[Told, str] = field(default_factory=dict)
+    aliases: Mapping[RawType, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.types) <= 256 or len(set(map(_folded, self.types))) < len(self.types):
             raise ConfigError(
                 f"Scheme '{self.name}' needs 2 to 256 types with different names, background first."
             )
-        strange = [name for name in self.says.values() if _folded(name) not in self._named]
-        if strange:
+        unknown = [name for name in self.aliases.values() if _folded(name) not in self._named]
+        if unknown:
             raise ConfigError(
-                f"Scheme '{self.name}' maps to '{strange[0]}', which is not one of its types "
+                f"Scheme '{self.name}' maps to '{unknown[0]}', which is not one of its types "
                 f"({', '.join(self.types)})."
             )
 
-    def code(self, told: Told) -> int:
-        """The code of what a file says. Raises `UnreadablePatch` for what the scheme lacks."""
-        if told in self.says:
-            return self._named[_folded(self.says[told])]
-        if isinstance(told, str):
-            said = {_folded(str(key)): name for key, name in self.says.items()}
-            name = _folded(said.get(_folded(told), told))
+    def code(self, raw: RawType) -> int:
+        """The code of a raw type. Raises `UnreadablePatch` for what the scheme lacks."""
+        if raw in self.aliases:
+            return self._named[_folded(self.aliases[raw])]
+        if isinstance(raw, str):
+            aliases = {_folded(str(key)): name for key, name in self.aliases.items()}
+            name = _folded(aliases.get(_folded(raw), raw))
             if name in self._named:
                 return self._named[name]
-            told = int(name) if name.isascii() and name.isdigit() else told
-        # A mapping that speaks of numbers says all of them: another one is a mistake.
-        numbered = any(isinstance(key, int) for key in self.says)
-        if isinstance(told, int) and (told == 0 or (0 <= told < len(self.types) and not numbered)):
-            return told
+            raw = int(name) if name.isascii() and name.isdigit() else raw
+        # Aliases with numbers list every number: another one is a mistake.
+        numbered = any(isinstance(key, int) for key in self.aliases)
+        if isinstance(raw, int) and (raw == 0 or (0 <= raw < len(self.types) and not numbered)):
+            return raw
         raise UnreadablePatch(
-            f"type outside the scheme: '{told}' is not in {self.name} ({', '.join(self.types)}); "
+            f"type outside the scheme: '{raw}' is not in {self.name} ({', '.join(self.types)}); "
             "give --scheme, or a file that maps it"
         )
 
@@ -115,7 +115,7 @@ def scheme_of(name: str) -> Scheme:
 
         name: immune
         types: [Background, Tumour, Immune, Other]
-        says: {1: Tumour, Lymphocyte: Immune, Stroma: Other}
+        aliases: {1: Tumour, Lymphocyte: Immune, Stroma: Other}
 
     Raises `ConfigError` for what is neither.
     """
@@ -125,15 +125,18 @@ def scheme_of(name: str) -> Scheme:
     if not path.is_file():
         raise ConfigError(
             f"'{name}' is neither a scheme ({', '.join(SCHEMES)}) nor a file; a file holds "
-            "name, types (background first) and says (what your files say: type)."
+            "name, types (background first) and aliases (what your files say: type)."
         )
     try:
-        held = yaml.safe_load(path.read_text(encoding="utf-8"))
-        types = tuple(str(kind) for kind in held["types"])
-        says = {key: str(value) for key, value in (held.get("says") or {}).items()}
-        return Scheme(str(held.get("name", path.stem)), types, says)
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        unknown = sorted(set(map(str, content)) - {"name", "types", "aliases"})
+        if unknown:
+            raise ValueError(f"unknown key '{unknown[0]}'")
+        types = tuple(str(kind) for kind in content["types"])
+        aliases = {key: str(value) for key, value in (content.get("aliases") or {}).items()}
+        return Scheme(str(content.get("name", path.stem)), types, aliases)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ConfigError(
             f"{path} is not a scheme ({error}); it should hold name, types (a list, background "
-            "first) and says (what your files say: type)."
+            "first) and aliases (what your files say: type)."
         ) from error

@@ -91,7 +91,7 @@ class Store:
 
     @cached_property
     def nuclei(self) -> pd.DataFrame:
-        """A row per nucleus: patch, type, area, counted (`data.nuclei.census`).
+        """A row per nucleus: patch, type, area, counted (`data.nuclei.nuclei_table`).
 
         Raises `DataError` where no nuclei are known.
         """

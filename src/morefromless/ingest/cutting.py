@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.nuclei import ARRAY, counted_at_home
+from morefromless.data.nuclei import ARRAY, assign_border_nuclei
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.sources import Datasheet, Item, Source
 
@@ -24,8 +24,9 @@ class Cut(Source):
     """Every tile of a source, cut into patches of `side` px side by side from the top left.
 
     What the last row and column leave over is left out. A nucleus that a border cuts is drawn in
-    every patch that it reaches into and counted in one (`data.nuclei.counted_at_home`). Patches of
-    a tile are one group, where the source knows no wider one, so a split keeps them together.
+    every patch that it reaches into and counted in one (`data.nuclei.assign_border_nuclei`).
+    Patches of a tile are one group, where the source knows no wider one, so a split keeps them
+    together.
     """
 
     def __init__(self, tiles: Source, side: int) -> None:
@@ -91,7 +92,7 @@ class Cut(Source):
             try:
                 arrays = self.tiles.read(tile)
                 if ARRAY in arrays:
-                    arrays[ARRAY] = counted_at_home(arrays[ARRAY], self.side)
+                    arrays[ARRAY] = assign_border_nuclei(arrays[ARRAY], self.side)
                 waiting.set_result(arrays)
             except BaseException as error:
                 waiting.set_exception(error)

@@ -8,7 +8,7 @@ import pandas as pd
 
 import morefromless
 from morefromless.data import atomic
-from morefromless.data.nuclei import ARRAY, census
+from morefromless.data.nuclei import ARRAY, nuclei_table
 from morefromless.data.store import COLUMNS, FORMAT, content_hash, kinds
 from morefromless.ingest.decoding import Shape
 from morefromless.ingest.rows import Rows
@@ -57,7 +57,7 @@ def finish(
     if ARRAY in shape.arrays:
         stored = np.load(folder / f"{ARRAY}.npy", mmap_mode="r", allow_pickle=False)
         with atomic.replacing(folder / "nuclei.parquet") as temporary:
-            census(stored).to_parquet(temporary, index=False)
+            nuclei_table(stored).to_parquet(temporary, index=False)
     aside = made.aside[["id", "origin", "reason"]]
     atomic.write_text(folder / "set_aside.csv", aside.to_csv(index=False))
     atomic.write_json(folder / "meta.json", _meta(table, made, shape, datasheet, made_from))

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from morefromless import segmentations
+from morefromless import nuclei_formats
 from morefromless.data.images import bare
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import Scheme
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.segmentations import Segmentation
+from morefromless.nuclei_formats import NucleiFormat
 from morefromless.sources import Datasheet, Item, Source
 from morefromless.specs import build, members
 
@@ -34,11 +34,11 @@ class WithNuclei(Source):
         self.images, self.folder, self.scheme, self.how = images, folder.expanduser(), scheme, how
         if not self.folder.is_dir():
             raise DataError(f"There is no folder {self.folder} of segmentations; check the path.")
-        known = members(segmentations, Segmentation)
+        known = members(nuclei_formats, NucleiFormat)
         self._formats = (
-            [build(name, segmentations, Segmentation) for name in known]
+            [build(name, nuclei_formats, NucleiFormat) for name in known]
             if how == "auto"
-            else [build(how, segmentations, Segmentation)]
+            else [build(how, nuclei_formats, NucleiFormat)]
         )
 
     def datasheet(self) -> Datasheet:
@@ -73,7 +73,7 @@ class WithNuclei(Source):
                 by_name[path.stem].append(path)
         return by_path, by_name
 
-    def _file(self, item: Item) -> tuple[Path, Segmentation]:
+    def _file(self, item: Item) -> tuple[Path, NucleiFormat]:
         by_path, by_name = self._files
         name = bare(item.id)
         stem = PurePosixPath(name).name

@@ -50,11 +50,11 @@ class Cell(Task):
         return tuple(types[code] for code in present), np.searchsorted(present, codes)
 
     def most(self, nuclei: pd.DataFrame, patches: int) -> npt.NDArray[np.int64]:
-        """Type code of each of `patches` patches, from their nuclei (`data.nuclei.census`)."""
-        found = nuclei if self.by == "area" else nuclei[nuclei["counted"]]
+        """Type code of each of `patches` patches, from a `data.nuclei.nuclei_table`."""
+        rows = nuclei if self.by == "area" else nuclei[nuclei["counted"]]
         if self.untyped == "exclude":
-            found = found[found["type"] > 0]
-        numbered = found.assign(place=np.arange(len(found)), number=1)
+            rows = rows[rows["type"] > 0]
+        numbered = rows.assign(place=np.arange(len(rows)), number=1)
         each = numbered.groupby(["patch", "type"], as_index=False).agg(
             {"number": "sum", "area": "sum", "place": "min"}
         )

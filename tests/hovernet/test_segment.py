@@ -16,11 +16,11 @@ from morefromless.cli import run
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
+from morefromless.hovernet import network
+from morefromless.hovernet.segment import SegmentReport, segment
+from morefromless.hovernet.windows import MARGIN
 from morefromless.ingest import ingest, open_source
 from morefromless.ingest.opening import open_images
-from morefromless.segmenting import hovernet
-from morefromless.segmenting.segment import SegmentReport, segment
-from morefromless.segmenting.windows import MARGIN
 
 
 class Red:
@@ -71,7 +71,7 @@ def test_nuclei_are_where_they_lie_at_any_magnification(
     patches: Path, tmp_path: Path, um_per_px: float
 ) -> None:
     report = made(patches, tmp_path / "out", um_per_px=um_per_px, batch=5)
-    assert (report.segmented, report.nuclei, report.vanished, report.set_aside) == (6, 15, 0, 0)
+    assert (report.segmented, report.nuclei, report.too_small, report.rejected) == (6, 15, 0, 0)
     source = open_source(str(patches), nuclei=tmp_path / "out")
     ingest(source, tmp_path / "store", split="random", progress=False)
     store = Store.open(tmp_path / "store")
@@ -92,13 +92,13 @@ def test_it_goes_on_where_it_was(patches: Path, tmp_path: Path) -> None:
     (out / "A" / "p2.geojson").unlink()
     engine = Red()
     report = made(patches, out, lambda: engine)
-    assert (report.segmented, report.already) == (1, 5)
+    assert (report.segmented, report.resumed) == (1, 5)
     assert engine.windows == 4  # one patch of 200 px
 
     def never() -> Red:
         raise AssertionError("nothing is left to do")
 
-    assert made(patches, out, never).already == 6
+    assert made(patches, out, never).resumed == 6
     untouched = {path: path.stat().st_mtime_ns for path in out.rglob("*.geojson")}
     assert {p: t for p, t in untouched.items() if p.name != "p2.geojson"} == {
         p: t for p, t in before.items() if p.name != "p2.geojson"
@@ -120,16 +120,16 @@ def test_what_made_it_is_recorded_and_held_to(patches: Path, tmp_path: Path) -> 
     with pytest.raises(DataError, match="weights_sha256 0, not 1"):
         made(patches, out, lambda: other)
     (out / "segmentation.json").unlink()
-    with pytest.raises(DataError, match="what made them is not known"):
+    with pytest.raises(DataError, match="the network is not known"):
         made(patches, out)
 
 
-def test_what_cannot_be_read_is_set_aside(patches: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_rejected(patches: Path, tmp_path: Path) -> None:
     (patches / "A" / "p9.png").write_text("no image")
     report = made(patches, tmp_path / "out")
-    assert (report.segmented, report.set_aside) == (6, 1)
-    assert 'A/p9.png,"unreadable' in (tmp_path / "out" / "set_aside.csv").read_text()
-    assert "1 set aside" in str(report)
+    assert (report.segmented, report.rejected) == (6, 1)
+    assert 'A/p9.png,"unreadable' in (tmp_path / "out" / "rejected.csv").read_text()
+    assert "1 rejected" in str(report)
 
 
 def test_the_magnification_must_be_known(patches: Path, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_without_the_extra_it_says_how_to_get_it(
             raise ImportError(name)
         return real(name, package)
 
-    monkeypatch.setattr(hovernet.importlib, "import_module", missing)
+    monkeypatch.setattr(network.importlib, "import_module", missing)
     arguments = ["segment", str(patches), str(tmp_path / "out"), "--um-per-px", "0.5"]
     assert run(arguments) == 2
     said = capsys.readouterr().err

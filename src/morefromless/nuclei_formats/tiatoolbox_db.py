@@ -14,17 +14,17 @@ import numpy.typing as npt
 import shapely
 
 from morefromless.data import polygons
-from morefromless.data.schemes import Told
+from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations import Segmentation, Segmented
-from morefromless.segmentations._files import LARGEST, shown, told
+from morefromless.nuclei_formats import NucleiFormat, TypedInstances
+from morefromless.nuclei_formats._files import LARGEST, parse_type, plain
 
 POLYGON, MULTIPOLYGON = shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON
 
 _SIGN = b"SQLite format 3\0"
 
 
-class TiatoolboxDb(Segmentation):
+class TiatoolboxDb(NucleiFormat):
     """What TIAToolbox's HoVer-Net writes as an AnnotationStore (`.db`), one for each image.
 
     An annotation is a nucleus: a polygon through pixel centres (`data.polygons`), and its property
@@ -46,7 +46,7 @@ class TiatoolboxDb(Segmentation):
         except OSError:
             return False
 
-    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+    def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         if not path.is_file():
             raise UnreadablePatch(f"no segmentation: there is no {path.name}")
         address = f"file:{quote(str(path.resolve()))}?mode=ro"
@@ -56,12 +56,12 @@ class TiatoolboxDb(Segmentation):
                 compression, rows = _annotations(store, path)
         except sqlite3.Error as error:
             raise UnreadablePatch(
-                f"unreadable: {path.name} is no sound SQLite file ({shown(str(error))}); write it "
+                f"unreadable: {path.name} is no sound SQLite file ({plain(str(error))}); write it "
                 "again"
             ) from error
         blobs = [_unpacked(blob, compression, number) for number, (blob, _) in enumerate(rows, 1)]
         types = {number: _type(text, number) for number, (_, text) in enumerate(rows, 1)}
-        return Segmented(polygons.fill(_outlines(blobs), shape, "centres"), types)
+        return TypedInstances(polygons.fill(_outlines(blobs), shape, "centres"), types)
 
 
 def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple[Any, Any]]]:
@@ -78,7 +78,7 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
     compression = _json(found[0] if found else b"null", "its metadata")
     if compression not in (None, "zlib"):
         raise UnreadablePatch(
-            f"unreadable: geometries are packed with {shown(compression)}; use zlib or None"
+            f"unreadable: geometries are packed with {plain(compression)}; use zlib or None"
         )
     (size,) = store.execute("SELECT total(length(geometry)) FROM annotations").fetchone()
     if size > LARGEST:
@@ -139,9 +139,9 @@ def _geometries(blobs: list[bytes]) -> Iterable[Any]:
     return found
 
 
-def _type(text: Any, number: int) -> Told | None:
+def _type(text: Any, number: int) -> RawType | None:
     properties = _json(text, f"nucleus {number}")
-    return told(properties.get("type") if isinstance(properties, dict) else None, number)
+    return parse_type(properties.get("type") if isinstance(properties, dict) else None, number)
 
 
 def _json(text: Any, whose: str) -> Any:

@@ -1,4 +1,4 @@
-"""Patches to windows of a network's input size, and what it says of them back to patches.
+"""Patches to windows of a network's input size, and its maps of them back to patches.
 
 A network without padding sees more than it answers for: HoVer-Net takes `WINDOW` px and gives the
 `OUTPUT` px in the middle. A patch is continued by its reflection, so that every pixel is answered
@@ -27,20 +27,20 @@ def split(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         mode="symmetric",
     )
     windows = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW), axis=(0, 1))
-    chosen = windows[::OUTPUT, ::OUTPUT].transpose(0, 1, 3, 4, 2)
-    return np.ascontiguousarray(chosen.reshape(-1, WINDOW, WINDOW, 3))
+    selected = windows[::OUTPUT, ::OUTPUT].transpose(0, 1, 3, 4, 2)
+    return np.ascontiguousarray(selected.reshape(-1, WINDOW, WINDOW, 3))
 
 
 def stitch(maps: npt.NDArray[np.float32], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Answers (n, OUTPUT, OUTPUT, c) for an image's windows -> (H, W, c)."""
     height, width = shape
     rows, columns = (-(-extent // OUTPUT) for extent in shape)
-    laid = maps.reshape(rows, columns, OUTPUT, OUTPUT, -1).transpose(0, 2, 1, 3, 4)
-    whole = laid.reshape(rows * OUTPUT, columns * OUTPUT, -1)
-    return np.ascontiguousarray(whole[:height, :width])
+    tiled = maps.reshape(rows, columns, OUTPUT, OUTPUT, -1).transpose(0, 2, 1, 3, 4)
+    image = tiled.reshape(rows * OUTPUT, columns * OUTPUT, -1)
+    return np.ascontiguousarray(image[:height, :width])
 
 
-def scaled(image: npt.NDArray[np.uint8], factor: float) -> npt.NDArray[np.uint8]:
+def rescale(image: npt.NDArray[np.uint8], factor: float) -> npt.NDArray[np.uint8]:
     """An image (H, W, 3) enlarged (bicubic) or shrunk (antialiased) by a factor."""
     height, width = (max(1, round(extent * factor)) for extent in image.shape[:2])
     if (height, width) == image.shape[:2]:
@@ -48,7 +48,7 @@ def scaled(image: npt.NDArray[np.uint8], factor: float) -> npt.NDArray[np.uint8]
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def brought_back(
+def to_grid(
     instances: npt.NDArray[np.int32], shape: tuple[int, int]
 ) -> tuple[npt.NDArray[np.int32], int]:
     """An instance map at the grid of `shape`, by nearest pixel, and how many nuclei that cost.
@@ -59,8 +59,8 @@ def brought_back(
     if instances.shape == shape:
         return instances, 0
     at = [
-        ((np.arange(extent) + 0.5) * own / extent).astype(np.intp)
-        for extent, own in zip(shape, instances.shape, strict=True)
+        ((np.arange(extent) + 0.5) * size / extent).astype(np.intp)
+        for extent, size in zip(shape, instances.shape, strict=True)
     ]
     back = instances[at[0][:, None], at[1]]
     lost = 0

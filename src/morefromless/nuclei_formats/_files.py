@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from morefromless.data.schemes import Told
+from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 
 LARGEST = 2**28
@@ -66,11 +66,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise UnreadablePatch(f"repeated key: '{shown(twice)}' comes twice; give each its own name")
+        raise UnreadablePatch(f"repeated key: '{plain(twice)}' comes twice; give each its own name")
     return made
 
 
-def told(value: Any, number: int) -> Told | None:
+def parse_type(value: Any, number: int) -> RawType | None:
     """The type of nucleus `number` as a file gives it: a name, a whole number, or None for none.
 
     Raises `UnreadablePatch` for anything else.
@@ -84,11 +84,11 @@ def told(value: Any, number: int) -> Told | None:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31:
         return value
     raise UnreadablePatch(
-        f"odd type: nucleus {number} has '{shown(value)}' for a type; write a number or a name"
+        f"odd type: nucleus {number} has '{plain(value)}' for a type; write a number or a name"
     )
 
 
-def shown(value: Any) -> str:
+def plain(value: Any) -> str:
     """What a file holds, fit for a sentence: on one line, and not long."""
     if isinstance(value, str):
         return "".join(letter if letter.isprintable() else "?" for letter in value[:60])

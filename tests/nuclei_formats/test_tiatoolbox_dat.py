@@ -1,4 +1,4 @@
-"""TIAToolbox's .dat: a pickle of which nothing is run. tests/segmentations/files holds real ones,
+"""TIAToolbox's .dat: a pickle of which nothing is run. tests/nuclei_formats/files holds real ones,
 whose making is told in test_tiatoolbox_db.py.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations import _joblib
-from morefromless.segmentations.tiatoolbox_dat import TiatoolboxDat
-from tests.segmentations.test_tiatoolbox_db import FILES, MASK
+from morefromless.nuclei_formats import _joblib
+from morefromless.nuclei_formats.tiatoolbox_dat import TiatoolboxDat
+from tests.nuclei_formats.test_tiatoolbox_db import FILES, MASK
 
 
 def nucleus(contour: Any, kind: Any = 1, **more: Any) -> dict[str, Any]:

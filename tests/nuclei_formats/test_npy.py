@@ -8,18 +8,18 @@ import pytest
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import CONIC, PANNUKE, Scheme
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations import Segmented
-from morefromless.segmentations.npy import Npy
+from morefromless.nuclei_formats import TypedInstances
+from morefromless.nuclei_formats.npy import Npy
 
 PAIRS = np.array([[[0, 0], [5, 6]], [[2, 1], [5, 6]]])
 
 
-def read(tmp_path: Path, mask: np.ndarray, shape: tuple[int, int] = (2, 2)) -> Segmented:
+def read(tmp_path: Path, mask: np.ndarray, shape: tuple[int, int] = (2, 2)) -> TypedInstances:
     np.save(tmp_path / "a.npy", mask)
     return Npy().read(tmp_path / "a.npy", shape)
 
 
-def typed(found: Segmented, scheme: Scheme = CONIC) -> Nuclei:
+def typed(found: TypedInstances, scheme: Scheme = CONIC) -> Nuclei:
     return Nuclei.typed(found.instances, found.types, scheme)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from morefromless.errors import ConfigError, UnreadablePatch
-from morefromless.segmentations import Segmented
-from morefromless.segmentations.geojson import Geojson
+from morefromless.nuclei_formats import TypedInstances
+from morefromless.nuclei_formats.geojson import Geojson
 
 SHAPE = (6, 8)
 
@@ -25,7 +25,7 @@ def feature(geometry: Any, **properties: Any) -> dict[str, Any]:
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
-def read(tmp_path: Path, held: Any, **options: Any) -> Segmented:
+def read(tmp_path: Path, held: Any, **options: Any) -> TypedInstances:
     path = tmp_path / "a.geojson"
     path.write_text(held if isinstance(held, str) else json.dumps(held))
     return Geojson(**options).read(path, SHAPE)

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import Any
 
 from morefromless.data import polygons
-from morefromless.data.schemes import Told
+from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations import Segmentation, Segmented
-from morefromless.segmentations._files import shown, told
-from morefromless.segmentations._joblib import PACKED, PICKLE, plain, read_joblib
+from morefromless.nuclei_formats import NucleiFormat, TypedInstances
+from morefromless.nuclei_formats._files import parse_type, plain
+from morefromless.nuclei_formats._joblib import PACKED, PICKLE, read_joblib
 
 SCALES = ("proc_resolution", "base_resolution")
 """What some networks' files say of the contours' scale, and of the image's."""
 
 
-class TiatoolboxDat(Segmentation):
+class TiatoolboxDat(NucleiFormat):
     """What TIAToolbox's nucleus segmentation writes: a dictionary of nuclei by any ids, each with
     `contour` (n, 2) x, y through pixel centres (`data.polygons`) and `type`, a number or a name.
 
@@ -34,7 +34,7 @@ class TiatoolboxDat(Segmentation):
         except OSError:
             return False
 
-    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+    def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         held = read_joblib(path)
         if not isinstance(held, dict):
             raise UnreadablePatch(
@@ -47,14 +47,14 @@ class TiatoolboxDat(Segmentation):
                 f"at {image or 'none that is said'}; segment the images themselves"
             )
         outlines: list[list[polygons.Polygon]] = []
-        types: dict[int, Told | None] = {}
+        types: dict[int, RawType | None] = {}
         for key, nucleus in held.items():
             if key in SCALES:
                 continue
             number = len(outlines) + 1
             outlines.append([[polygons.ring(_contour(nucleus, key), number)]])
-            types[number] = told(plain(nucleus.get("type")), number)
-        return Segmented(polygons.fill(outlines, shape, "centres"), types)
+            types[number] = parse_type(nucleus.get("type"), number)
+        return TypedInstances(polygons.fill(outlines, shape, "centres"), types)
 
 
 def _said(scale: Any) -> str:
@@ -63,18 +63,18 @@ def _said(scale: Any) -> str:
     )
     if not isinstance(number, (int, float)):
         raise UnreadablePatch("unreadable: the file's resolution is no number; write it again")
-    return f"{shown(number)} {shown(unit)}" if isinstance(unit, str) else shown(number)
+    return f"{plain(number)} {plain(unit)}" if isinstance(unit, str) else plain(number)
 
 
 def _contour(nucleus: Any, key: Any) -> Any:
     if isinstance(nucleus, dict):
         for name in ("contour", "contours"):  # until version 1.6, and since 2.0
             if name in nucleus:
-                return plain(nucleus[name])
+                return nucleus[name]
         if any(isinstance(value, dict) for value in nucleus.values()):
             raise UnreadablePatch(
-                f"several heads: '{shown(key)}' holds nuclei of its own; write one head by itself"
+                f"several heads: '{plain(key)}' holds nuclei of its own; write one head by itself"
             )
     raise UnreadablePatch(
-        f"unreadable: '{shown(key)}' is no nucleus with a contour; write it again"
+        f"unreadable: '{plain(key)}' is no nucleus with a contour; write it again"
     )

@@ -10,9 +10,9 @@ import numpy as np
 from morefromless.data.arrays import mapped
 from morefromless.data.images import opened
 from morefromless.data.masks import Mask, flat, majority, same_size, whole
-from morefromless.data.schemes import Told
+from morefromless.data.schemes import RawType
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.segmentations import Segmentation, Segmented
+from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 
 IMAGES = (".png", ".tif", ".tiff", ".npy")
 TABLES = (".csv", ".json")
@@ -20,7 +20,7 @@ MODES = ("L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 """Pillow's modes of one number a pixel; a palette's number is what a label image means."""
 
 
-class LabelImages(Segmentation):
+class LabelImages(NucleiFormat):
     """`instances/**/STEM` numbers the nuclei, and `types/**/STEM` beside that folder types them.
 
     Instances are a png, tif or npy of one whole number a pixel, in up to 32 bits. Types are such
@@ -34,14 +34,14 @@ class LabelImages(Segmentation):
     def recognises(cls, path: Path) -> bool:
         return path.suffix.lower() in IMAGES and "instances" in path.parts[:-1]
 
-    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+    def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         if not path.is_file():
             raise UnreadablePatch(f"no segmentation: there is no {path.name}; fetch it")
         types = _types_of(path)
         instances = _image(path, shape)
         if types.suffix.lower() in IMAGES:
-            return Segmented(instances, majority(instances, _image(types, shape)))
-        return Segmented(instances, _table(types))
+            return TypedInstances(instances, majority(instances, _image(types, shape)))
+        return TypedInstances(instances, _table(types))
 
 
 def _types_of(path: Path) -> Path:
@@ -91,15 +91,15 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
     return whole(values, what)
 
 
-def _table(path: Path) -> dict[int, Told | None]:
+def _table(path: Path) -> dict[int, RawType | None]:
     what = f"types/{path.name}"
-    types: dict[int, Told | None] = {}
+    types: dict[int, RawType | None] = {}
     try:
-        for key, told in _csv(path) if path.suffix.lower() == ".csv" else _json(path):
+        for key, kind in _csv(path) if path.suffix.lower() == ".csv" else _json(path):
             number = _number(key)
             if number in types:
                 raise UnreadablePatch(f"several types: {what} lists id {number} twice; keep one")
-            types[number] = _told(told)
+            types[number] = _parse_type(kind)
     # A table that is damaged, or another sort of file by that name.
     except (OSError, ValueError, TypeError, KeyError, RecursionError, csv.Error) as error:
         raise UnreadablePatch(
@@ -127,7 +127,7 @@ def _number(value: Any) -> int:
     return int(float(value))
 
 
-def _told(value: Any) -> Told | None:
+def _parse_type(value: Any) -> RawType | None:
     if value is None or value == "":
         return None
     try:

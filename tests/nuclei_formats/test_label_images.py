@@ -11,8 +11,8 @@ from PIL import Image
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import CONSEP
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations import Segmented
-from morefromless.segmentations.label_images import LabelImages
+from morefromless.nuclei_formats import TypedInstances
+from morefromless.nuclei_formats.label_images import LabelImages
 
 MAP = np.array([[0, 300, 300], [2, 2, 0]])
 DRAWN = np.array([[0, 3, 3], [1, 1, 0]])
@@ -31,13 +31,13 @@ def put(path: Path, held: Any) -> Path:
 
 def read(
     root: Path, instances: tuple[str, Any], types: tuple[str, Any], shape: tuple[int, int] = (2, 3)
-) -> Segmented:
+) -> TypedInstances:
     put(root / "types" / "Train" / f"a{types[0]}", types[1])
     path = put(root / "instances" / "Train" / f"a{instances[0]}", instances[1])
     return LabelImages().read(path, shape)
 
 
-def typed(found: Segmented) -> Nuclei:
+def typed(found: TypedInstances) -> Nuclei:
     return Nuclei.typed(found.instances, found.types, CONSEP)
 
 

@@ -6,10 +6,10 @@ from morefromless.data.arrays import mapped
 from morefromless.data.masks import majority, same_size, whole
 from morefromless.data.pannuke_masks import CHANNELS, unpacked
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.segmentations import Segmentation, Segmented
+from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 
 
-class Npy(Segmentation):
+class Npy(NucleiFormat):
     """(H, W, 2): instance and type, as in CoNIC; (H, W, 6): a channel of instances for each type,
     as in PanNuke. Files in a folder `instances` are label images instead.
     """
@@ -25,7 +25,7 @@ class Npy(Segmentation):
         except DataError:
             return False
 
-    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+    def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         try:
             mask = mapped(path)
         except DataError as error:
@@ -37,6 +37,6 @@ class Npy(Segmentation):
             )
         same_size(mask.shape, shape)
         if mask.shape[2] == CHANNELS:
-            return Segmented(*unpacked(mask, path.name))
+            return TypedInstances(*unpacked(mask, path.name))
         instances, types = (whole(mask[..., k], path.name) for k in range(2))
-        return Segmented(instances, majority(instances, types))
+        return TypedInstances(instances, majority(instances, types))

@@ -1,4 +1,4 @@
-"""The loop: a GeoJSON file a patch, resumable, with a record of what made it."""
+"""The loop: a GeoJSON file a patch, resumable, with a record of weights and versions."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,17 +18,17 @@ from morefromless.data.images import bare
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
-from morefromless.segmenting import windows as windowing
+from morefromless.hovernet import windows as windowing
 from morefromless.sources import Item, Source
 
 RECORD = "segmentation.json"
-ASIDE = "set_aside.csv"
+REJECTED = "rejected.csv"
 
 Maps = tuple[npt.NDArray[np.float32], ...]
 
 
 class Engine(Protocol):
-    """A network that segments windows (`segmenting.hovernet.Hovernet`)."""
+    """A network that segments windows (`hovernet.network.Hovernet`)."""
 
     facts: dict[str, str]
     """What determines its answers: network, weights, versions."""
@@ -40,25 +40,28 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class SegmentReport:
-    """What came of it; `str` of it is the last line to print."""
+    """Counts of one call of `segment`; `str` of it is the last line to print."""
 
     folder: Path
     segmented: int
     """Patches segmented now."""
-    already: int
+    resumed: int
     """Patches that were segmented before."""
     nuclei: int
     """Nuclei found now."""
-    vanished: int
+    too_small: int
     """Nuclei too small for the patch's own grid."""
-    set_aside: int
+    rejected: int
+    """Patches that could not be read."""
 
     def __str__(self) -> str:
-        lost = f", {self.vanished} of them too small for the patch's pixels" * bool(self.vanished)
-        aside = f"; {self.set_aside} set aside (listed in {self.folder / ASIDE})"
+        dropped = f", {self.too_small} of them too small for the patch's pixels" * bool(
+            self.too_small
+        )
+        rejected = f"; {self.rejected} rejected (listed in {self.folder / REJECTED})"
         return (
-            f"{self.folder} holds {self.segmented + self.already:,} patches, {self.segmented:,} of "
-            f"them segmented now ({self.nuclei:,} nuclei{lost})" + aside * bool(self.set_aside)
+            f"{self.folder} holds {self.segmented + self.resumed:,} patches, {self.segmented:,} of "
+            f"them segmented now ({self.nuclei:,} nuclei{dropped})" + rejected * bool(self.rejected)
         )
 
 
@@ -76,8 +79,8 @@ def segment(
 
     Patches of `um_per_px` (by default what the source says) are brought to `at` µm/px, the
     network's, and the nuclei back to the patches' own grid. Patches that are there already are
-    passed over, and what made them is held against what would make the others; the engine is built
-    only where there is something to do. Raises `ConfigError` where the magnification is not known,
+    skipped, and their record must agree with this network; the engine is built only where there is
+    something to do. Raises `ConfigError` where the magnification is not known,
     `DataError` where the folder holds another segmentation.
     """
     items = source.items()
@@ -93,20 +96,20 @@ def segment(
     root = folder.resolve()
     paths = [_path(root, item) for item in items]
     todo = [k for k, path in enumerate(paths) if not path.is_file()]
-    made = {"um_per_px": scale, "at": at, "source": sheet.title}
+    settings = {"um_per_px": scale, "at": at, "source": sheet.title}
     facts = _record(root)
     if facts is not None:
-        _check(root, facts, made)
+        _check(root, facts, settings)
     if not todo:
         return SegmentReport(folder, 0, len(items), 0, 0, 0)
-    built = engine()
+    network = engine()
     if facts is not None:
-        _check(root, facts, built.facts)
+        _check(root, facts, network.facts)
     else:
-        _begin(root, {**made, **built.facts})
-    counts = {"nuclei": 0, "vanished": 0}
-    aside: list[dict[str, str]] = []
-    shown = tqdm(
+        _begin(root, {**settings, **network.facts})
+    counts = {"nuclei": 0, "too_small": 0}
+    rejected: list[dict[str, str]] = []
+    progress_bar = tqdm(
         todo,
         desc="segmenting",
         total=len(items),
@@ -115,18 +118,18 @@ def segment(
         disable=not progress,
         dynamic_ncols=True,
     )
-    for group in _grouped(source, items, shown, scale / at, batch, aside):
-        _segment(group, paths, built, batch, counts)
+    for group in _grouped(source, items, progress_bar, scale / at, batch, rejected):
+        _segment(group, paths, network, batch, counts)
     atomic.write_text(
-        root / ASIDE, pd.DataFrame(aside, columns=["id", "reason"]).to_csv(index=False)
+        root / REJECTED, pd.DataFrame(rejected, columns=["id", "reason"]).to_csv(index=False)
     )
     return SegmentReport(
         folder,
-        len(todo) - len(aside),
+        len(todo) - len(rejected),
         len(items) - len(todo),
         counts["nuclei"],
-        counts["vanished"],
-        len(aside),
+        counts["too_small"],
+        len(rejected),
     )
 
 
@@ -134,7 +137,7 @@ def segment(
 class _Patch:
     index: int
     shape: tuple[int, int]
-    """Its own height and width."""
+    """Height and width of the patch."""
     enlarged: tuple[int, int]
     windows: npt.NDArray[np.uint8]
 
@@ -145,9 +148,9 @@ def _grouped(
     todo: "tqdm[int]",
     factor: float,
     batch: int,
-    aside: list[dict[str, str]],
+    rejected: list[dict[str, str]],
 ) -> Iterator[list[_Patch]]:
-    """Patches until their windows fill a batch; what cannot be read is put into `aside`."""
+    """Patches until their windows fill a batch; what cannot be read is put into `rejected`."""
     group: list[_Patch] = []
     for index in todo:
         try:
@@ -155,9 +158,9 @@ def _grouped(
             if image is None:
                 raise UnreadablePatch("no H&E image: the source has no array 'he'")
         except UnreadablePatch as problem:
-            aside.append({"id": items[index].id, "reason": str(problem)})
+            rejected.append({"id": items[index].id, "reason": str(problem)})
             continue
-        enlarged = windowing.scaled(image, factor)
+        enlarged = windowing.rescale(image, factor)
         height, width, _ = image.shape
         group.append(_Patch(index, (height, width), enlarged.shape[:2], windowing.split(enlarged)))
         if sum(len(patch.windows) for patch in group) >= batch:
@@ -179,13 +182,13 @@ def _segment(
         whole = tuple(windowing.stitch(kind[start:stop], patch.enlarged) for kind in maps)
         start = stop
         instances, types = engine.nuclei(whole)
-        instances, lost = windowing.brought_back(instances, patch.shape)
-        left = set(np.unique(instances).tolist())
-        kept = {number: kind for number, kind in types.items() if number in left}
-        nuclei = Nuclei.typed(instances, kept, PANNUKE)
+        instances, lost_count = windowing.to_grid(instances, patch.shape)
+        ids = set(np.unique(instances).tolist())
+        types = {number: kind for number, kind in types.items() if number in ids}
+        nuclei = Nuclei.typed(instances, types, PANNUKE)
         write_geojson(nuclei, PANNUKE, paths[patch.index])
-        counts["nuclei"] += len(kept)
-        counts["vanished"] += lost
+        counts["nuclei"] += len(types)
+        counts["too_small"] += lost_count
 
 
 def _path(root: Path, item: Item) -> Path:
@@ -200,24 +203,24 @@ def _record(root: Path) -> dict[str, Any] | None:
     if not path.is_file():
         if root.is_dir() and any(root.rglob("*.geojson")):
             raise DataError(
-                f"{root} holds segmentations and no {RECORD}, so what made them is not known; "
+                f"{root} holds segmentations and no {RECORD}, so the network is not known; "
                 "choose another folder."
             )
         return None
     try:
-        held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged; choose another folder.") from error
-    return held
+    return record
 
 
-def _check(root: Path, held: dict[str, Any], now: dict[str, Any]) -> None:
-    """What made the patches that are there must make the others too."""
-    telling = ("network", "weights_sha256", "um_per_px", "at", "source")
+def _check(root: Path, record: dict[str, Any], current: dict[str, Any]) -> None:
+    """The network and settings of the patches on disk must be those of the others."""
+    identity = ("network", "weights_sha256", "um_per_px", "at", "source")
     differing = [
-        f"{key} {held.get(key)}, not {now[key]}"
-        for key in telling
-        if key in now and held.get(key) != now[key]
+        f"{key} {record.get(key)}, not {current[key]}"
+        for key in identity
+        if key in current and record.get(key) != current[key]
     ]
     if differing:
         raise DataError(
@@ -226,9 +229,9 @@ def _check(root: Path, held: dict[str, Any], now: dict[str, Any]) -> None:
         )
 
 
-def _begin(root: Path, made: dict[str, Any]) -> None:
+def _begin(root: Path, facts: dict[str, Any]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     atomic.write_json(
         root / RECORD,
-        {**made, "scheme": PANNUKE.to_json(), "morefromless": morefromless.__version__},
+        {**facts, "scheme": PANNUKE.to_json(), "morefromless": morefromless.__version__},
     )

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from morefromless.data.matfiles import read_mat
-from morefromless.segmentations import Segmentation, Segmented
+from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 
 
-class Mat(Segmentation):
+class Mat(NucleiFormat):
     """`inst_map` (H, W) with `inst_type` and perhaps `inst_uid` or `type_map`, or with `class` and
     `id`, as in files of MATLAB up to v7; HDF5 files (v7.3) are refused.
     """
@@ -17,5 +17,5 @@ class Mat(Segmentation):
     def recognises(cls, path: Path) -> bool:
         return path.suffix.lower() in cls.suffixes
 
-    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
-        return Segmented(*read_mat(path, shape))
+    def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
+        return TypedInstances(*read_mat(path, shape))

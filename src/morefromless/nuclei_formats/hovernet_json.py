@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from morefromless.data import polygons
-from morefromless.data.schemes import Told
+from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations import Segmentation, Segmented
-from morefromless.segmentations._files import head, read_json, shown, told
+from morefromless.nuclei_formats import NucleiFormat, TypedInstances
+from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
 
 _START = re.compile(
     r'\s*\{(\s*"mag"\s*:[^,{}]*,)?\s*("nuc"\s*:|"[^"]*"\s*:\s*\{\s*"(bbox|contour)"\s*:)'
 )
 
 
-class HovernetJson(Segmentation):
+class HovernetJson(NucleiFormat):
     """HoVer-Net's json for tiles: `{"mag": null, "nuc": {"1": {"contour": [[x, y], ...], "type":
     1, ...}, ...}}`, or that mapping of nuclei alone.
 
@@ -36,7 +36,7 @@ class HovernetJson(Segmentation):
     def recognises(cls, path: Path) -> bool:
         return _START.match(head(path)) is not None
 
-    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+    def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         held = read_json(path)
         if isinstance(held, dict) and "nuc" in held:
             self._check(held.get("mag"))
@@ -46,24 +46,25 @@ class HovernetJson(Segmentation):
                 f"unreadable: {path.name} lists no nuclei as HoVer-Net does; it should hold nuc"
             )
         nuclei: list[dict[str, Any]] = list(held.values())
-        types: dict[int, Told | None] = {
-            number: told(nucleus.get("type"), number) for number, nucleus in enumerate(nuclei, 1)
+        types: dict[int, RawType | None] = {
+            number: parse_type(nucleus.get("type"), number)
+            for number, nucleus in enumerate(nuclei, 1)
         }
         contours = [
             [[polygons.ring(nucleus.get("contour"), number)]]
             for number, nucleus in enumerate(nuclei, 1)
         ]
-        return Segmented(polygons.fill(contours, shape, "centres"), types)
+        return TypedInstances(polygons.fill(contours, shape, "centres"), types)
 
     def _check(self, mag: Any) -> None:
         if mag is None or mag == self.mag:
             return
         if self.mag is None:
             raise UnreadablePatch(
-                f"magnification unknown: the contours are at mag {shown(mag)}; if the images are "
-                f"too, say hovernet-json:mag={shown(mag)}"
+                f"magnification unknown: the contours are at mag {plain(mag)}; if the images are "
+                f"too, say hovernet-json:mag={plain(mag)}"
             )
         raise UnreadablePatch(
-            f"another magnification: the contours are at mag {shown(mag)}, the images at "
+            f"another magnification: the contours are at mag {plain(mag)}, the images at "
             f"{self.mag:g}; segment the images themselves"
         )

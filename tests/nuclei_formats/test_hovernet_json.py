@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from morefromless import segmentations
+from morefromless import nuclei_formats
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations import Segmentation
-from morefromless.segmentations.hovernet_json import HovernetJson
+from morefromless.nuclei_formats import NucleiFormat
+from morefromless.nuclei_formats.hovernet_json import HovernetJson
 from morefromless.specs import build
 
 NUCLEI: dict[str, Any] = {
@@ -56,7 +56,7 @@ def test_no_nuclei_are_an_empty_map(tmp_path: Path) -> None:
 def test_a_magnification_in_the_file_must_be_the_images(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", {"mag": 40, "nuc": NUCLEI})
     assert HovernetJson.recognises(path)
-    same = build("hovernet-json:mag=40", segmentations, Segmentation)
+    same = build("hovernet-json:mag=40", nuclei_formats, NucleiFormat)
     np.testing.assert_array_equal(same.read(path, (3, 4)).instances[0], [1, 1, 1, 2])
     with pytest.raises(UnreadablePatch, match=r"magnification unknown: .* hovernet-json:mag=40"):
         HovernetJson().read(path, (3, 4))

@@ -13,15 +13,15 @@ import shapely
 from PIL import Image
 from scipy.io import savemat
 
-from morefromless import segmentations
+from morefromless import nuclei_formats
 from morefromless.data.geojson import write_geojson
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.ingest.segmented import WithNuclei
-from morefromless.segmentations import Segmentation
+from morefromless.nuclei_formats import NucleiFormat
 from morefromless.sources.folder import Folder
 from morefromless.specs import members
-from tests.segmentations.test_tiatoolbox_db import store
+from tests.nuclei_formats.test_tiatoolbox_db import store
 
 SIDE = 48
 # x, y, width, height, type: touching, on the border, one pixel, and one of every type.
@@ -163,4 +163,4 @@ def test_in_out_and_in_again(write: Callable[[Path], None], tmp_path: Path) -> N
 
 
 def test_no_format_is_left_out() -> None:
-    assert set(WRITERS) == set(members(segmentations, Segmentation))
+    assert set(WRITERS) == set(members(nuclei_formats, NucleiFormat))

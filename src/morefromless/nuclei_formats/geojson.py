@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from morefromless.data import polygons
-from morefromless.data.schemes import Told
+from morefromless.data.schemes import RawType
 from morefromless.errors import ConfigError, UnreadablePatch
-from morefromless.segmentations import Segmentation, Segmented
-from morefromless.segmentations._files import head, read_json, shown, told
+from morefromless.nuclei_formats import NucleiFormat, TypedInstances
+from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
 
 _FEATURES = re.compile(r'"type"\s*:\s*"Feature(Collection)?"')
 
@@ -19,7 +19,7 @@ OBJECTS = ("annotation", "detection", "cell")
 Parts = Literal["one", "each", "ask"]
 
 
-class Geojson(Segmentation):
+class Geojson(NucleiFormat):
     """A FeatureCollection, a list of Features or one Feature, in the image's own pixels.
 
     A Feature is a nucleus: its Polygon with holes, or all of its MultiPolygon; of QuPath's cells
@@ -51,9 +51,9 @@ class Geojson(Segmentation):
     def recognises(cls, path: Path) -> bool:
         return path.suffix.lower() == ".geojson" or _FEATURES.search(head(path)) is not None
 
-    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+    def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         nuclei: list[list[list[polygons.Ring]]] = []
-        types: dict[int, Told | None] = {}
+        types: dict[int, RawType | None] = {}
         planes = set()
         for number, feature in enumerate(_features(read_json(path), path), 1):
             properties = _mapping(feature.get("properties"))
@@ -61,7 +61,7 @@ class Geojson(Segmentation):
             kind = properties.get("objectType", feature.get("objectType"))
             if kind is not None and kind not in OBJECTS:
                 raise UnreadablePatch(
-                    f"not a nucleus: feature {number} is a QuPath {shown(kind)}; export detections "
+                    f"not a nucleus: feature {number} is a QuPath {plain(kind)}; export detections "
                     "or cells"
                 )
             geometry = _mapping(feature.get("nucleusGeometry") or feature.get("geometry"))
@@ -76,7 +76,7 @@ class Geojson(Segmentation):
             for nucleus in each:
                 nuclei.append(nucleus)
                 types[len(nuclei)] = _type(properties, number)
-        return Segmented(polygons.fill(nuclei, shape, self.convention), types)
+        return TypedInstances(polygons.fill(nuclei, shape, self.convention), types)
 
     def _polygons(self, geometry: dict[str, Any], number: int, annotation: bool) -> list[Any]:
         """The geometry's polygons, each a list of rings that are as yet unchecked."""
@@ -84,7 +84,7 @@ class Geojson(Segmentation):
         if kind not in ("Polygon", "MultiPolygon"):
             raise UnreadablePatch(
                 f"not a polygon: feature {number} is a "
-                f"{shown(kind) if kind else 'feature without geometry'}; export areas"
+                f"{plain(kind) if kind else 'feature without geometry'}; export areas"
             )
         parts = [held] if kind == "Polygon" else held
         if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):
@@ -134,7 +134,7 @@ def _planes(
         return set()
 
 
-def _type(properties: dict[str, Any], number: int) -> Told | None:
+def _type(properties: dict[str, Any], number: int) -> RawType | None:
     given = properties.get("classification")
     if isinstance(given, dict):
         names = given.get("names")
@@ -150,4 +150,4 @@ def _type(properties: dict[str, Any], number: int) -> Told | None:
             ),
             None,
         )
-    return told(given, number)
+    return parse_type(given, number)

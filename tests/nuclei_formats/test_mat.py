@@ -10,20 +10,20 @@ from scipy.io import savemat
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import CONSEP
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations import Segmented
-from morefromless.segmentations.mat import Mat
+from morefromless.nuclei_formats import TypedInstances
+from morefromless.nuclei_formats.mat import Mat
 
 MAP = np.array([[0, 5, 5], [2, 2, 0]], np.int32)
 DRAWN = np.array([[0, 3, 3], [1, 1, 0]], np.int32)
 
 
-def read(tmp_path: Path, shape: tuple[int, int] = (2, 3), **held: Any) -> Segmented:
+def read(tmp_path: Path, shape: tuple[int, int] = (2, 3), **held: Any) -> TypedInstances:
     savemat(tmp_path / "a.mat", held, do_compression=True)
     assert Mat.recognises(tmp_path / "a.mat")
     return Mat().read(tmp_path / "a.mat", shape)
 
 
-def typed(found: Segmented) -> Nuclei:
+def typed(found: TypedInstances) -> Nuclei:
     return Nuclei.typed(found.instances, found.types, CONSEP)
 
 

@@ -1,18 +1,18 @@
-"""Windows: every pixel answered for once, and nuclei back on their own grid."""
+"""Windows: every pixel answered for once, and nuclei back on their instances grid."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morefromless.segmenting.windows import (
+from morefromless.hovernet.windows import (
     MARGIN,
     OUTPUT,
     WINDOW,
-    brought_back,
-    scaled,
+    rescale,
     split,
     stitch,
+    to_grid,
 )
 
 
@@ -35,18 +35,18 @@ def test_beyond_the_border_lies_the_reflection() -> None:
 
 def test_scaling_keeps_the_mean_and_the_size_asked_for() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    assert scaled(image, 1) is image
-    assert scaled(image, 2).shape == (80, 120, 3)
-    assert scaled(image, 0.5).shape == (20, 30, 3)
-    assert scaled(image, 0.5).mean() == pytest.approx(image.mean(), abs=1)
+    assert rescale(image, 1) is image
+    assert rescale(image, 2).shape == (80, 120, 3)
+    assert rescale(image, 0.5).shape == (20, 30, 3)
+    assert rescale(image, 0.5).mean() == pytest.approx(image.mean(), abs=1)
 
 
 def test_nuclei_come_back_where_they_were() -> None:
-    own = np.zeros((20, 20), np.int32)
-    own[2:6, 3:9], own[10:15, 10:15] = 1, 2
-    large = own.repeat(2, 0).repeat(2, 1)
-    back, lost = brought_back(large, (20, 20))
-    np.testing.assert_array_equal(back, own)
+    instances = np.zeros((20, 20), np.int32)
+    instances[2:6, 3:9], instances[10:15, 10:15] = 1, 2
+    large = instances.repeat(2, 0).repeat(2, 1)
+    back, lost = to_grid(large, (20, 20))
+    np.testing.assert_array_equal(back, instances)
     assert lost == 0
 
 
@@ -54,7 +54,7 @@ def test_a_nucleus_smaller_than_a_pixel_keeps_one_if_it_is_free() -> None:
     large = np.zeros((40, 40), np.int32)
     large[8, 8] = 7  # between the centres of a grid of 10 x 10
     large[20:24, 20:24], large[20, 20] = 3, 9
-    back, lost = brought_back(large, (10, 10))
+    back, lost = to_grid(large, (10, 10))
     assert back[2, 2] == 7
     assert back[5, 5] == 3
     assert (back == 9).sum() == 0

@@ -2,7 +2,7 @@
 
 TIAToolbox's engines read slides and folders and write stores of their own; resuming patch by patch,
 and staying at one patch's grid, is what they do not offer. So its network and its post-processing
-are used, and the loop around them is `segmenting.segment`.
+are used, and the loop around them is `hovernet.segment`.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class Hovernet:
         # PyTorch's own `to`: TIAToolbox's would wrap the network where there are several GPUs.
         torch.nn.Module.to(self.network, device)
         self.device = device
-        path = downloaded() if weights is None else weights
+        path = pretrained_weights() if weights is None else weights
         _load(self.network, path)
         self.facts = {
             "network": PRETRAINED,
@@ -70,8 +70,8 @@ class Hovernet:
         TIAToolbox and HoVer-Net. (TIAToolbox's own list leaves out nuclei whose outline has fewer
         than three corners.)
         """
-        found = self.network.postproc(list(maps))[0]
-        instances = np.asarray(found["predictions"]).astype(np.int32)
+        result = self.network.postproc(list(maps))[0]
+        instances = np.asarray(result["predictions"]).astype(np.int32)
         kinds = np.rint(maps[2][..., 0]).astype(np.intp)
         votes = np.zeros((int(instances.max(initial=0)) + 1, TYPES), np.int64)
         np.add.at(votes, (instances, kinds), 1)
@@ -88,7 +88,7 @@ def network() -> Any:
     return module.HoVerNet(num_types=TYPES, mode="fast")
 
 
-def downloaded() -> Path:
+def pretrained_weights() -> Path:
     """The pretrained weights, fetched into TIAToolbox's folder unless they are there."""
     try:
         architecture = importlib.import_module("tiatoolbox.models.architecture")

@@ -1,10 +1,10 @@
-"""Segmentations: file formats in which nuclei come. An open set.
+"""Nuclei formats: file formats in which nuclei come. An open set.
 
 Each member reads one file, one image's nuclei, and says what the file says: which pixels belong to
 which nucleus, and what the file calls each one's type. What a type's name or number means is the
 scheme's business (`morefromless.data.schemes`), which image a file belongs to is
 `morefromless.ingest`'s. To add a format, add a file with one public class deriving from
-`Segmentation`.
+`NucleiFormat`.
 """
 
 from abc import ABC, abstractmethod
@@ -16,11 +16,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.schemes import Told
+from morefromless.data.schemes import RawType
 
 
 @dataclass(frozen=True)
-class Segmented:
+class TypedInstances:
     """What one file says.
 
     `instances` (H, W) integers: 0 where there is no nucleus, else its id, any positive number.
@@ -29,10 +29,10 @@ class Segmented:
     """
 
     instances: npt.NDArray[np.int32]
-    types: Mapping[int, Told | None]
+    types: Mapping[int, RawType | None]
 
 
-class Segmentation(ABC):
+class NucleiFormat(ABC):
     """One file format."""
 
     suffixes: ClassVar[tuple[str, ...]]
@@ -44,7 +44,7 @@ class Segmentation(ABC):
         """Whether a file with one of the suffixes is of this format; at most its head is read."""
 
     @abstractmethod
-    def read(self, path: Path, shape: tuple[int, int]) -> Segmented:
+    def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         """The nuclei of an image of `shape` (height, width) px.
 
         Called from several threads at once. Raises `UnreadablePatch` with a reason "kind: what;

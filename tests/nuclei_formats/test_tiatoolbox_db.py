@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from morefromless.errors import UnreadablePatch
-from morefromless.segmentations.tiatoolbox_db import TiatoolboxDb
+from morefromless.nuclei_formats.tiatoolbox_db import TiatoolboxDb
 
 FILES = Path(__file__).parent / "files"
 """Made with tiatoolbox 2.1.3 from the mask below:

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from morefromless.cli import run
 from morefromless.data.nuclei import Nuclei
 from morefromless.errors import ConfigError
-from morefromless.segmenting import hovernet
-from morefromless.segmenting.hovernet import Hovernet
+from morefromless.hovernet import network
+from morefromless.hovernet.network import Hovernet
 from morefromless.sources.synthetic import Synthetic
 from tests.ingest.made import two_classes
 
@@ -24,7 +24,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights, as somebody offline would bring trained ones."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "hovernet.safetensors"
-    save_file(hovernet.network().state_dict(), path)
+    save_file(network.network().state_dict(), path)
     return path
 
 

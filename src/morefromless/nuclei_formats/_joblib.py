@@ -1,0 +1,208 @@
+"""Plain data and arrays from a joblib file, without running any of it.
+
+A pickle is a program, which may name any function and call it. joblib's own reader is used here
+with a short list of steps and names: dictionaries, lists, tuples, numbers, text, and numpy's arrays
+and scalars. A file that asks for anything else is refused, and so are arrays of Python objects,
+which are pickles of their own. Sizes are checked before memory is taken.
+"""
+
+import io
+import math
+import pickle
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
+
+from morefromless.errors import UnreadablePatch
+from morefromless.nuclei_formats._files import LARGEST, plain, read_bytes, too_large
+
+MOST_STEPS = 2**24
+"""Steps of a file, of which a nucleus takes some hundred; more would exhaust the memory."""
+
+PICKLE = b"\x80"
+PACKED = (b"\x78", b"\x1f\x8b")
+"""First bytes of plain files, and of files packed with zlib or gzip."""
+
+STEPS = (
+    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT "
+    "BINFLOAT UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 "
+    "EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 LIST APPEND APPENDS SETITEM "
+    "SETITEMS MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE "
+    "NEWOBJ BUILD"
+)
+_DTYPE = re.compile(r"[biufUSO]\d{1,9}")
+
+
+def read_joblib(path: Path) -> Any:
+    """What `joblib.dump` wrote, plain or packed with zlib or gzip. Raises `UnreadablePatch`."""
+    data = read_bytes(path)
+    try:
+        return _DataUnpickler(_decompressed(data, path)).load()
+    except (
+        pickle.UnpicklingError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        EOFError,
+        OverflowError,
+        AssertionError,
+        struct.error,
+        zlib.error,
+    ) as error:  # whatever a damaged file provokes
+        raise UnreadablePatch(
+            f"unreadable: {path.name} is no sound joblib file, or is truncated; write it again"
+        ) from error
+
+
+def _decompressed(data: bytes, path: Path) -> bytes:
+    if data.startswith(PACKED):
+        stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either of the two
+        data = stream.decompress(data, LARGEST)
+        if stream.unconsumed_tail:
+            raise too_large(path)
+        if not stream.eof:
+            raise EOFError
+    elif not data.startswith(PICKLE):
+        raise UnreadablePatch(
+            f"unreadable: {path.name} is no joblib file, plain or packed with zlib or gzip"
+        )
+    return data
+
+
+def _not_data(what: str) -> UnreadablePatch:
+    return UnreadablePatch(
+        f"not data: the file asks for {plain(what)}, which is not run; write plain numbers and "
+        "arrays"
+    )
+
+
+class _Wrapper(NumpyArrayWrapper):  # type: ignore[misc]
+    """joblib's stand-in for an array, whose numbers follow it in the file."""
+
+    def __init__(self) -> None:
+        """Its attributes come with BUILD."""
+
+
+class _Steps(dict[int, Any]):
+    """The steps that are followed, by their code; each look-up is counted."""
+
+    count = 0
+
+    def __getitem__(self, code: int) -> Any:
+        self.count += 1
+        if self.count > MOST_STEPS:
+            raise UnreadablePatch(
+                f"too large: the file takes more than {MOST_STEPS:,} steps; export each image by "
+                "itself"
+            )
+        return super().__getitem__(code)
+
+    def __missing__(self, code: int) -> Any:
+        raise _not_data(f"the step {code}")
+
+
+class _DataUnpickler(NumpyUnpickler):  # type: ignore[misc]
+    """joblib's reader, which follows `STEPS` and knows five names."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__("", io.BytesIO(data), ensure_native_byte_order=False)
+        self.size = len(data)
+        codes = [getattr(pickle, name)[0] for name in STEPS.split()]
+        own = {
+            pickle.SETITEM[0]: _DataUnpickler.set_item,
+            pickle.SETITEMS[0]: _DataUnpickler.set_items,
+            pickle.REDUCE[0]: _DataUnpickler.call,
+            pickle.NEWOBJ[0]: _DataUnpickler.call,
+            pickle.BUILD[0]: _DataUnpickler.build,
+        }
+        self.dispatch = _Steps({code: self.dispatch[code] for code in codes} | own)
+
+    def find_class(self, module: str, name: str) -> Any:
+        match module.replace("numpy.core.", "numpy._core."), name:
+            case "numpy", "dtype":
+                return _dtype
+            case "numpy", "ndarray":
+                return "numpy.ndarray"  # only ever an argument
+            case "numpy._core.multiarray", "scalar":
+                return _scalar
+            case "numpy._core.multiarray", "_reconstruct":
+                return _empty
+            case "joblib.numpy_pickle", "NumpyArrayWrapper":
+                return _Wrapper
+        raise _not_data(f"{module}.{name}")
+
+    def call(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not any(function is known for known in (_dtype, _scalar, _empty, _Wrapper)):
+            raise _not_data("a call of what is no function")
+        self.append(function(*arguments))
+
+    def build(self) -> None:
+        state, target = self.stack[-1], self.stack[-2]
+        if isinstance(target, np.dtype):
+            order = state[1]
+            if order not in ("<", ">", "=", "|"):
+                raise ValueError(order)
+            state = target.newbyteorder(order).__reduce__()[2]  # numpy's own, not the file's
+        elif isinstance(target, np.ndarray):
+            _, shape, dtype, _, data = state
+            if not isinstance(data, bytes) or _size(shape, dtype) != len(data):
+                raise ValueError("an array of another size")
+        elif isinstance(target, _Wrapper):
+            if _size(state["shape"], state["dtype"]) > self.size - self.file_handle.tell():
+                raise EOFError
+            known = ("shape", "order", "dtype", "numpy_array_alignment_bytes")
+            state = {key: state[key] for key in known if key in state} | {"subclass": np.ndarray}
+        else:
+            raise _not_data("changing an object")
+        self.stack[-1] = state
+        self.load_build()
+
+    def set_item(self) -> None:
+        _check_keys(self.stack[-3], self.stack[-2:-1])
+        self.load_setitem()
+
+    def set_items(self) -> None:
+        _check_keys(self.metastack[-1][-1], self.stack[::2])
+        self.load_setitems()
+
+
+def _check_keys(target: Any, keys: list[Any]) -> None:
+    if not isinstance(target, dict):
+        raise TypeError("not a dictionary")
+    for key in keys:  # to hash a tuple in tuples in tuples would overflow the stack
+        if not isinstance(key, (str, int)):
+            raise _not_data(f"a key of type {type(key).__name__}")
+
+
+def _size(shape: Any, dtype: Any) -> int:
+    """Bytes of an array of numbers or text."""
+    if not isinstance(dtype, np.dtype) or dtype.itemsize == 0:
+        raise ValueError(dtype)
+    if not isinstance(shape, tuple) or any(not isinstance(n, int) or n < 0 for n in shape):
+        raise ValueError(shape)
+    return math.prod(shape) * dtype.itemsize
+
+
+def _dtype(name: str, *_: Any) -> np.dtype[Any]:
+    if not _DTYPE.fullmatch(name):
+        raise _not_data(f"an array of type {name}")
+    if name.startswith("O"):
+        raise _not_data("an array of Python objects")
+    return np.dtype(name, copy=True)  # type: ignore[call-overload, no-any-return]
+
+
+def _scalar(dtype: np.dtype[Any], data: bytes) -> Any:
+    if _size((), dtype) != len(data):
+        raise ValueError(data)
+    return np.frombuffer(data, dtype)[0].item()
+
+
+def _empty(*_: Any) -> Any:
+    return np.empty(0, np.int8)
