@@ -63,8 +63,8 @@ def conclude(
 ) -> Results:
     """The results of a study, from what its encoders and floors answered."""
     gathered: dict[Condition, list[Evaluation]] = {}
-    # Encoders of a privileged modality come after those of the primary ones.
-    for one in sorted(evaluations, key=lambda e: e.branch == "privileged"):
+    # Encoders of a privileged modality come after those of the primary ones, floors last.
+    for one in sorted(evaluations, key=lambda e: (e.condition.floor, e.branch == "privileged")):
         gathered.setdefault(one.condition, []).append(one)
     subsets = {
         (c.task, c.modality): labelled(store, c.task).having([modality(c.modality).array])
@@ -87,7 +87,7 @@ def conclude(
         summaries=summaries,
         contrasts=_contrasts(gathered, subsets, config, summaries),
         floors_not_exceeded=list(_floors_not_exceeded(summaries)),
-        data=_data(store, config.tasks),
+        data=data_facts(store, config.tasks),
         runs=[_record(run) for run in {run.out: run for run in runs}.values()],
         caveats=list(caveats),
     )
@@ -322,7 +322,8 @@ def _rises(curves: pd.DataFrame, condition: Condition) -> bool | None:
     return bool(mean[-quarter:].mean() - mean[-2 * quarter : -quarter].mean() > RISING)
 
 
-def _data(store: Store, tasks: Sequence[str]) -> Data:
+def data_facts(store: Store, tasks: Sequence[str]) -> Data:
+    """What results say of the patches that they rest on."""
     classes = {}
     for task in tasks:
         own = labelled(store, task)

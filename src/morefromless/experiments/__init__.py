@@ -1,55 +1,52 @@
 """Experiments: the paper's tables and figures, and the questions asked next. An open set.
 
-An experiment is a page of declarations: which comparisons it takes, and which of their numbers
-stands beside which published one. Runs are shared: what two experiments want alike is trained once.
-To add one, add a file with one public class deriving from `Experiment`; `mfl reproduce NAME` knows
-it by the file's name.
+An experiment is a page of declarations: which studies it takes, and which of their numbers is which
+cell of its table. Published numbers stand in `published.csv`, joined by experiment, row and column.
+Runs are shared: what two experiments have in common is trained once. To add one, add a file with
+one public class deriving from `Experiment`; `mfl reproduce NAME` knows it by the file's name.
 """
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
 from typing import Literal
 
-from morefromless.comparison.compare import Comparison
-from morefromless.comparison.results import Row
-from morefromless.comparison.transfer import Transfer
-from morefromless.evaluation.intervals import Interval
+import pandas as pd
+
+from morefromless.config import StudyConfig
+from morefromless.evaluation.results import Condition, Results, Summary
 from morefromless.experiments._setting import SCALES as SCALES
 from morefromless.experiments._setting import Setting as Setting
-from morefromless.options import CompareOptions, TransferOptions
+from morefromless.report.content import Picture as Picture
 from morefromless.specs import members
-
-Study = CompareOptions | TransferOptions
-"""What is trained and asked for an experiment, in a folder of its own."""
-Found = Mapping[str, Comparison | Transfer]
-"""What came of an experiment's studies, by the names that it gave them."""
 
 
 @dataclass(frozen=True)
-class Number:
-    """One cell of a table: ours, and the published one where the paper has it."""
+class Cell:
+    """One number of ours in a table."""
 
     row: str
     column: str
-    ours: Interval
-    seeds: tuple[float, ...]
-    """Accuracy of each run."""
-    published: float | None = None
-    place: str = ""
-    """Where in the paper."""
+    summary: Summary
+    x: float | None = None
+    """Its place on a figure's axis, where it has one."""
+    note: str = ""
+    """What differs from what its row is called, such as a stand-in for an encoder."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """A look into the encoders of a study's arms (`mfl represent`), for a figure of the paper."""
+class Figure:
+    """Figures of representations that belong to an experiment (`mfl represent`)."""
 
     study: str
     primary: str
     arms: tuple[str, ...]
-    figures: tuple[str, ...]
-    """Stems of the figures that are shown: cka, cka-diagonal, confusion, gradcam-first ..."""
+    stems: tuple[str, ...]
+    """cka, cka-diagonal, confusion, gradcam-first, gradcam-stages ..."""
 
 
 class Experiment(ABC):
@@ -63,42 +60,48 @@ class Experiment(ABC):
     """What the store must have: classes of tissue, nuclei."""
 
     @abstractmethod
-    def studies(self, setting: Setting) -> dict[str, Study]:
+    def studies(self, setting: Setting) -> dict[str, StudyConfig]:
         """What has to be trained and asked, by a short name."""
 
-    def numbers(self, found: Found, setting: Setting) -> list[Number]:  # noqa: ARG002
+    def cells(self, results: Mapping[str, Results], setting: Setting) -> list[Cell]:  # noqa: ARG002
         """The cells of its table, row by row."""
         return []
 
-    def looks(self, setting: Setting) -> list[Look]:  # noqa: ARG002
+    def figures(self, setting: Setting) -> list[Figure]:  # noqa: ARG002
         """Figures of representations that belong to it."""
         return []
+
+    def draw(self, cells: list[Cell], folder: Path) -> list[Picture]:  # noqa: ARG002
+        """A figure of its own, written to `folder`."""
+        return []
+
+    def headline(self, results: Mapping[str, Results], setting: Setting) -> str:  # noqa: ARG002
+        """A sentence that belongs to the top of the page."""
+        return ""
 
 
 def known() -> list[str]:
     """Names of all experiments: the paper's tables, its figures, then questions of ours."""
-    made = {name: kind.title for name, kind in members(sys.modules[__name__], Experiment).items()}
+    titles = {name: kind.title for name, kind in members(sys.modules[__name__], Experiment).items()}
     places = {word: place for place, word in enumerate(("Table", "Fig."))}
-    return sorted(made, key=lambda n: (places.get(made[n].split()[0], 2), made[n]))
+    return sorted(titles, key=lambda n: (places.get(titles[n].split()[0], 2), titles[n]))
 
 
-def rows_of(found: Comparison | Transfer) -> list[Row]:
-    """The rows of a comparison."""
-    assert isinstance(found, Comparison)
-    return found.rows
+@cache
+def published() -> pd.DataFrame:
+    """The paper's numbers: experiment, row, column, value, place, and the name of a configuration
+    that it gives more than one number of."""
+    with resources.files(__name__).joinpath("published.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, keep_default_na=False)
 
 
-def number(
-    row: Row, name: str, column: str, published: float | None = None, place: str = ""
-) -> Number:
-    """A comparison's row as a cell."""
-    return Number(name, column, row.accuracy, row.accuracies, published, place)
-
-
-def chosen(rows: Iterable[Row], **wanted: object) -> Row | None:
-    """The first row whose arm (kind, sharing, primary) and branch are as wanted."""
-    for row in rows:
-        told = {**vars(row.arm), "branch": row.branch}
-        if all(told[key] == value for key, value in wanted.items()):
-            return row
+def find(results: Results, **where: str) -> Summary | None:
+    """The first summary whose condition has these values, such as `arm="supervised"`."""
+    for summary in results.summaries:
+        if matches(summary.condition, where):
+            return summary
     return None
+
+
+def matches(condition: Condition, where: Mapping[str, str]) -> bool:
+    return all(getattr(condition, name) == value for name, value in where.items())

@@ -1,12 +1,11 @@
 """What a scale, and a person beyond it, fixes for all experiments."""
 
-from dataclasses import dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from morefromless.config import ReproduceConfig, StudyConfig, from_flat
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
-from morefromless.options import CompareOptions, ReproduceOptions, TransferOptions
 
 Protocol = Literal["text", "authors"]
 
@@ -79,11 +78,10 @@ AUTHORS: dict[str, str] = {"vicreg": "vicreg:authors", "simclr": "simclr:authors
 class Setting:
     """One reproduction: its scale, store and folder, and how a study is worded in it."""
 
-    scale: str
+    config: ReproduceConfig
     store: Store
-    out: Path
-    protocol: Protocol
     recipe: dict[str, Any]
+    """What all studies have in common and is not the default, by option."""
     sides: tuple[int, ...]
     encoders: dict[str, str]
     tasks: tuple[str, ...]
@@ -94,97 +92,75 @@ class Setting:
     """The modality of the whole patch."""
 
     @classmethod
-    def of(cls, options: ReproduceOptions, store: Store) -> "Setting":
+    def of(cls, config: ReproduceConfig, store: Store) -> "Setting":
         """The setting that options describe. Raises `ConfigError` where they cannot work."""
-        scale = SCALES[options.scale]
-        said = {f.name: getattr(options, f.name) for f in fields(options) if f.name in RECIPE}
-        recipe = {**scale.recipe, **{k: v for k, v in said.items() if v is not None}}
-        if options.protocol == "authors":
+        scale = SCALES[config.scale]
+        given = {name: getattr(config, name) for name in RECIPE}
+        recipe = {**scale.recipe, **{k: v for k, v in given.items() if v is not None}}
+        if config.protocol == "authors":
             recipe["views"] = "authors"
             recipe.setdefault("encoder", "keras-v1")
             recipe["epsilon"], recipe["clip_each"] = 1e-7, 1.0
-        sides = options.sides or tuple(side for side in scale.sides if side < store.side)
+        sides = config.sides or tuple(side for side in scale.sides if side < store.side)
         if not sides:
             raise ConfigError(
                 f"Patches of {store.path} are {store.side} px, so none of {scale.sides} px is a "
                 "down-sampling of them; give --sides."
             )
         encoders = scale.encoders
-        if options.encoders:
-            papers = {typed: name for name, typed in SCALES["paper"].encoders.items()}
-            encoders = {papers.get(name, name): name for name in options.encoders}
+        if config.encoders:
+            papers = {spec: name for name, spec in SCALES["paper"].encoders.items()}
+            encoders = {papers.get(name, name): name for name in config.encoders}
         masks = None
         if store.meta.get("scheme"):
-            raw = "raw," if options.protocol == "authors" else ""
+            raw = "raw," if config.protocol == "authors" else ""
             masks = f"nuclei:{raw}types={len(store.scheme.types)}"
         tasks = (("tissue",) if len(store.classes) > 1 else ()) + (("cell",) if masks else ())
-        return cls(
-            options.scale,
-            store,
-            options.out,
-            options.protocol,
-            recipe,
-            sides,
-            encoders,
-            tasks,
-            masks,
-        )
+        return cls(config, store, recipe, sides, encoders, tasks, masks)
 
     def downsampled(self, side: int) -> str:
         """The patch at `side` px, as the protocol reduces it."""
-        point = self.protocol == "authors"
+        point = self.config.protocol == "authors"
         return f"downsample:{side}" + (",interpolation=point" if point else "")
 
     def objective(self, name: str) -> str:
         """`vicreg` or `simclr` in the protocol's convention."""
-        return AUTHORS.get(name, name) if self.protocol == "authors" else name
+        return AUTHORS.get(name, name) if self.config.protocol == "authors" else name
 
     @property
     def sparsest(self) -> str:
         """The modality of the fewest pixels, 7 x 7 in the paper."""
         return self.downsampled(min(self.sides))
 
-    def compare(self, name: str, **given: Any) -> CompareOptions:
-        """A comparison of arms in its own folder, with runs that all studies share."""
+    def study(self, name: str, **given: Any) -> StudyConfig:
+        """A study in its own folder, with runs that all studies share; `given` by option."""
         usual = {
-            "objective": self.objective("vicreg"),
+            "objectives": (self.objective("vicreg"),),
             "privileged": self.whole,
-            "task": self.tasks[0],
+            "tasks": self.tasks[:1],
         }
-        return CompareOptions(**{**usual, **self._common(name), **given})
-
-    def transfer(self, name: str, **given: Any) -> TransferOptions:
-        """Encoders of two modalities asked several tasks, likewise."""
-        return TransferOptions(**{**self._common(name), "tasks": self.tasks, **given})
-
-    def _common(self, name: str) -> dict[str, Any]:
-        return {
-            **self.recipe,
+        places = {
             "store": self.store.path,
-            "out": self.out / name,
-            "runs": self.out / "runs",
+            "out": self.config.out / name,
+            "runs": self.config.out / "runs",
         }
+        return from_flat(StudyConfig, {**usual, **self.recipe, **places, **given}, name)
 
 
-RECIPE = frozenset(
-    {
-        "size",
-        "encoder",
-        "views",
-        "epochs",
-        "batch",
-        "lr",
-        "warmup",
-        "precision",
-        "device",
-        "workers",
-        "probe_every",
-        "checkpoint_every",
-        "seeds",
-        "width",
-        "supervised_epochs",
-        "standardise",
-        "jobs",
-    }
+RECIPE = (
+    "size",
+    "encoder",
+    "width",
+    "epochs",
+    "supervised_epochs",
+    "batch",
+    "lr",
+    "seeds",
+    "probe_every",
+    "standardise",
+    "precision",
+    "device",
+    "workers",
+    "jobs",
 )
-"""What a person may say beyond a scale, by the options' own names."""
+"""What a person may give beyond a scale, by the options' names."""

@@ -1,15 +1,12 @@
-"""Few labels: accuracy against the share of labels that the probe sees."""
+"""Few labels: accuracy against the share of labels that the probe is given."""
 
-from morefromless.experiments import (
-    Experiment,
-    Found,
-    Number,
-    Setting,
-    Study,
-    chosen,
-    number,
-    rows_of,
-)
+from collections.abc import Mapping
+from pathlib import Path
+
+from morefromless.config import StudyConfig
+from morefromless.evaluation.results import Results
+from morefromless.experiments import Cell, Experiment, Picture, Setting, find
+from morefromless.experiments._lines import write_lines
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
 
@@ -18,7 +15,7 @@ class FewLabels(Experiment):
     """Cost: the runs are Table 1's at the sparsest side; each share fits its own probes.
 
     Labels are drawn anew for each seed, of every class its share and one at least. Supervised arms
-    saw all labels in training, so they have no part in it.
+    had all labels in training, so they have no part in it.
     """
 
     title = "Few labels"
@@ -28,23 +25,34 @@ class FewLabels(Experiment):
     )
     needs = frozenset({"tissue"})
 
-    def studies(self, setting: Setting) -> dict[str, Study]:
+    def studies(self, setting: Setting) -> dict[str, StudyConfig]:
         return {
-            f"{share:g}": setting.compare(
+            f"{share:g}": setting.study(
                 f"few-labels-{share:g}", primary=(setting.sparsest,), labels=share
             )
             for share in SHARES
         }
 
-    def numbers(self, found: Found, setting: Setting) -> list[Number]:
-        made = []
+    def cells(self, results: Mapping[str, Results], setting: Setting) -> list[Cell]:
+        cells = []
         for share in SHARES:
-            rows = rows_of(found[f"{share:g}"])
-            for kind in ("asymmetric", "symmetric"):
+            for arm in ("asymmetric", "symmetric"):
                 for sharing in ("independent", "shared"):
-                    row = chosen(
-                        rows, kind=kind, sharing=sharing, primary=setting.sparsest, branch="primary"
-                    )
-                    if row:
-                        made.append(number(row, f"{share:.0%} of labels", f"{kind}, {sharing}"))
-        return made
+                    where = {"arm": arm, "sharing": sharing, "modality": setting.sparsest}
+                    summary = find(results[f"{share:g}"], **where)
+                    if summary:
+                        row, column = f"{share:.0%} of labels", f"{arm}, {sharing}"
+                        cells.append(Cell(row, column, summary, 100 * share))
+        return cells
+
+    def draw(self, cells: list[Cell], folder: Path) -> list[Picture]:
+        caption = "Accuracy against the share of labels, with intervals."
+        return [
+            write_lines(
+                folder / "shares",
+                cells,
+                axis_title="share of labels",
+                caption=caption,
+                ticks="{:g} %",
+            )
+        ]

@@ -1,15 +1,12 @@
 """Few pairs: accuracy against the share of training patches that have a privileged view."""
 
-from morefromless.experiments import (
-    Experiment,
-    Found,
-    Number,
-    Setting,
-    Study,
-    chosen,
-    number,
-    rows_of,
-)
+from collections.abc import Mapping
+from pathlib import Path
+
+from morefromless.config import StudyConfig
+from morefromless.evaluation.results import Results
+from morefromless.experiments import Cell, Experiment, Picture, Setting, find
+from morefromless.experiments._lines import write_lines
 
 SHARES = (1.0, 0.5, 0.2)
 
@@ -29,9 +26,9 @@ class FewPairs(Experiment):
     )
     needs = frozenset({"tissue"})
 
-    def studies(self, setting: Setting) -> dict[str, Study]:
+    def studies(self, setting: Setting) -> dict[str, StudyConfig]:
         return {
-            f"{share:g}": setting.compare(
+            f"{share:g}": setting.study(
                 f"few-pairs-{share:g}",
                 primary=(setting.sparsest,),
                 sharing=("independent",),
@@ -42,12 +39,23 @@ class FewPairs(Experiment):
             for share in SHARES
         }
 
-    def numbers(self, found: Found, setting: Setting) -> list[Number]:
-        made = []
+    def cells(self, results: Mapping[str, Results], setting: Setting) -> list[Cell]:
+        cells = []
         for share in SHARES:
-            rows = rows_of(found[f"{share:g}"])
-            for kind in ("asymmetric", "trident", "symmetric"):
-                row = chosen(rows, kind=kind, primary=setting.sparsest, branch="primary")
-                if row:
-                    made.append(number(row, f"{share:.0%} of pairs", kind))
-        return made
+            for arm in ("asymmetric", "trident", "symmetric"):
+                summary = find(results[f"{share:g}"], arm=arm, modality=setting.sparsest)
+                if summary:
+                    cells.append(Cell(f"{share:.0%} of pairs", arm, summary, 100 * share))
+        return cells
+
+    def draw(self, cells: list[Cell], folder: Path) -> list[Picture]:
+        caption = "Accuracy against the share of pairs, with intervals."
+        return [
+            write_lines(
+                folder / "shares",
+                cells,
+                axis_title="share of pairs",
+                caption=caption,
+                ticks="{:g} %",
+            )
+        ]

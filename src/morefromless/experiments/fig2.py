@@ -1,6 +1,7 @@
 """Fig. 2: CKA between encoders of one way of training, and of different ones."""
 
-from morefromless.experiments import Experiment, Look, Setting, Study
+from morefromless.config import StudyConfig
+from morefromless.experiments import Experiment, Figure, Setting
 
 ARMS = (
     "asymmetric-independent",
@@ -21,17 +22,17 @@ class Fig2(Experiment):
     )
     needs = frozenset({"tissue"})
 
-    def studies(self, setting: Setting) -> dict[str, Study]:
-        made: dict[str, Study] = {
-            "sparse": setting.compare("fig2-sparse", primary=(setting.sparsest,))
+    def studies(self, setting: Setting) -> dict[str, StudyConfig]:
+        studies: dict[str, StudyConfig] = {
+            "sparse": setting.study("fig2-sparse", primary=(setting.sparsest,))
         }
         if setting.masks:
-            made["masks"] = setting.compare("fig2-masks", primary=(setting.masks,))
-        return made
+            studies["masks"] = setting.study("fig2-masks", primary=(setting.masks,))
+        return studies
 
-    def looks(self, setting: Setting) -> list[Look]:
-        shown = ("cka", "cka-diagonal")
-        made = [Look("sparse", setting.sparsest, ARMS, shown)]
+    def figures(self, setting: Setting) -> list[Figure]:
+        stems = ("cka", "cka-diagonal")
+        figures = [Figure("sparse", setting.sparsest, ARMS, stems)]
         if setting.masks:
-            made.append(Look("masks", setting.masks, ARMS, shown))
-        return made
+            figures.append(Figure("masks", setting.masks, ARMS, stems))
+        return figures

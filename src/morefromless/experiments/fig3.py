@@ -1,6 +1,7 @@
 """Fig. 3: where the first convolution looks."""
 
-from morefromless.experiments import Experiment, Look, Setting, Study
+from morefromless.config import StudyConfig
+from morefromless.experiments import Experiment, Figure, Setting
 
 
 class Fig3(Experiment):
@@ -13,10 +14,10 @@ class Fig3(Experiment):
         "one at fine ones."
     )
 
-    def studies(self, setting: Setting) -> dict[str, Study]:
-        return {"arms": setting.compare("fig3", primary=(setting.masks or setting.sparsest,))}
+    def studies(self, setting: Setting) -> dict[str, StudyConfig]:
+        return {"arms": setting.study("fig3", primary=(setting.masks or setting.sparsest,))}
 
-    def looks(self, setting: Setting) -> list[Look]:
+    def figures(self, setting: Setting) -> list[Figure]:
         primary = setting.masks or setting.sparsest
         arms = ("asymmetric-independent", "symmetric-shared")
-        return [Look("arms", primary, arms, ("gradcam-first",))]
+        return [Figure("arms", primary, arms, ("gradcam-first",))]

@@ -1,6 +1,7 @@
 """Fig. S4: what encoders of masks confuse."""
 
-from morefromless.experiments import Experiment, Look, Setting, Study
+from morefromless.config import StudyConfig
+from morefromless.experiments import Experiment, Figure, Setting
 
 
 class FigS4(Experiment):
@@ -14,11 +15,11 @@ class FigS4(Experiment):
     )
     needs = frozenset({"nuclei"})
 
-    def studies(self, setting: Setting) -> dict[str, Study]:
+    def studies(self, setting: Setting) -> dict[str, StudyConfig]:
         assert setting.masks
-        return {"masks": setting.compare("fig-s4", primary=(setting.masks,))}
+        return {"masks": setting.study("fig-s4", primary=(setting.masks,))}
 
-    def looks(self, setting: Setting) -> list[Look]:
+    def figures(self, setting: Setting) -> list[Figure]:
         assert setting.masks
         arms = ("asymmetric-independent", "symmetric-shared")
-        return [Look("masks", setting.masks, arms, ("confusion",))]
+        return [Figure("masks", setting.masks, arms, ("confusion",))]

@@ -1,6 +1,7 @@
 """Fig. S5: where each stage looks."""
 
-from morefromless.experiments import Experiment, Look, Setting, Study
+from morefromless.config import StudyConfig
+from morefromless.experiments import Experiment, Figure, Setting
 
 
 class FigS5(Experiment):
@@ -9,10 +10,10 @@ class FigS5(Experiment):
     title = "Fig. S5: GradCAM of the first convolution of every stage"
     about = "In the paper the difference of Fig. 3 is seen in all stages."
 
-    def studies(self, setting: Setting) -> dict[str, Study]:
-        return {"arms": setting.compare("fig-s5", primary=(setting.masks or setting.sparsest,))}
+    def studies(self, setting: Setting) -> dict[str, StudyConfig]:
+        return {"arms": setting.study("fig-s5", primary=(setting.masks or setting.sparsest,))}
 
-    def looks(self, setting: Setting) -> list[Look]:
+    def figures(self, setting: Setting) -> list[Figure]:
         primary = setting.masks or setting.sparsest
         arms = ("asymmetric-independent", "symmetric-shared")
-        return [Look("arms", primary, arms, ("gradcam-stages",))]
+        return [Figure("arms", primary, arms, ("gradcam-stages",))]

@@ -1,23 +1,10 @@
 """Table S3: SimCLR and VICReg, shared and independent weights."""
 
-from morefromless.experiments import (
-    Experiment,
-    Found,
-    Number,
-    Setting,
-    Study,
-    chosen,
-    number,
-    rows_of,
-)
+from collections.abc import Mapping
 
-PUBLISHED = {
-    ("simclr", "shared"): (0.7780, 0.7241, 0.8136, 0.9075),
-    ("simclr", "independent"): (0.7505, 0.7243, 0.8250, 0.8715),
-    ("vicreg", "shared"): (0.7730, 0.6926, 0.7867, 0.8846),
-    ("vicreg", "independent"): (0.7743, 0.7383, 0.7890, 0.8672),
-}
-"""Down-sampled: asymmetric, symmetric; full resolution: the same."""
+from morefromless.config import StudyConfig
+from morefromless.evaluation.results import Results
+from morefromless.experiments import Cell, Experiment, Setting, find
 
 
 class TableS3(Experiment):
@@ -31,31 +18,29 @@ class TableS3(Experiment):
     )
     needs = frozenset({"tissue"})
 
-    def studies(self, setting: Setting) -> dict[str, Study]:
+    def studies(self, setting: Setting) -> dict[str, StudyConfig]:
         return {
-            name: setting.compare(
+            name: setting.study(
                 f"table-s3-{name}",
                 primary=(setting.sparsest,),
-                objective=setting.objective(name),
+                objectives=(setting.objective(name),),
                 dense_arms=True,
             )
             for name in ("simclr", "vicreg")
         }
 
-    def numbers(self, found: Found, setting: Setting) -> list[Number]:
-        made = []
-        for (objective, sharing), told in PUBLISHED.items():
-            rows = rows_of(found[objective])
-            sparse, whole = setting.sparsest, setting.whole
-            wanted = {
-                "down-sampled: asymmetric": ("asymmetric", sparse, "primary"),
-                "down-sampled: symmetric": ("symmetric", sparse, "primary"),
-                "full: asymmetric": ("asymmetric", sparse, "privileged"),
-                "full: symmetric": ("symmetric", whole, "primary"),
-            }
-            for (column, (kind, primary, branch)), value in zip(wanted.items(), told, strict=True):
-                row = chosen(rows, kind=kind, sharing=sharing, primary=primary, branch=branch)
-                if row:
-                    name = f"{objective}, {sharing}"
-                    made.append(number(row, name, column, value, "Table S3"))
-        return made
+    def cells(self, results: Mapping[str, Results], setting: Setting) -> list[Cell]:
+        sparse, whole = setting.sparsest, setting.whole
+        columns = {
+            "down-sampled: asymmetric": {"arm": "asymmetric", "modality": sparse},
+            "down-sampled: symmetric": {"arm": "symmetric", "modality": sparse},
+            "full: asymmetric": {"arm": "asymmetric", "modality": whole},
+            "full: symmetric": {"arm": "symmetric", "modality": whole},
+        }
+        return [
+            Cell(f"{objective}, {sharing}", column, summary)
+            for objective in ("simclr", "vicreg")
+            for sharing in ("shared", "independent")
+            for column, where in columns.items()
+            if (summary := find(results[objective], **where, sharing=sharing))
+        ]

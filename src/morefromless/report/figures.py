@@ -1,54 +1,67 @@
-"""The comparison's figures: accuracy against information density, and the learning curves."""
+"""The figures of a study: views of its results.
 
-from collections.abc import Mapping, Sequence
+`density`: accuracy against information density; `panels`: every condition, a panel a task and
+modality, where several are asked; `curves`: learning curves, where they were drawn.
+"""
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from morefromless.comparison.compare import Comparison
-from morefromless.comparison.results import Row, curve_of
-from morefromless.report.style import COLOURS, MARKERS, STYLES, save
-from morefromless.runs import Run
+from morefromless.evaluation.results import Condition, Results, Summary
+from morefromless.report.style import COLOURS, FLOOR_STYLES, MARKERS, STYLES, save
+
+APART = 1.025
+"""Factor between neighbouring arms along x, so that their intervals can be told apart."""
 
 
-def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
-    """`density` always, `curves` where learning curves were drawn; each as SVG and PNG."""
-    made = save(_density(comparison), folder / "density")
-    curves = _curves(comparison)
-    return made + (save(curves, folder / "curves") if curves else [])
+def write(results: Results, folder: Path) -> list[Path]:
+    """Every figure that these results have, as SVG, PDF and PNG with the numbers as CSV."""
+    paths = []
+    arms = results.select(lambda c: not c.floor)
+    if len(results.config.tasks) > 1 or results.config.both_ways:
+        paths += save(panels(results), folder / "panels", numbers(arms))
+    elif any(summary.resolution for summary in arms):
+        paths += save(density(results), folder / "density", numbers(arms))
+    if not results.curves.empty:
+        paths += save(curves(results), folder / "curves", results.curves)
+    return paths
 
 
-def _density(comparison: Comparison) -> Figure:
+def numbers(summaries: Sequence[Summary]) -> pd.DataFrame:
+    """What a figure of accuracies draws: a line a condition."""
+    return pd.DataFrame(
+        {
+            **vars(s.condition),
+            "resolution_px": s.resolution,
+            "um_per_px": s.um_per_px,
+            "accuracy": s.accuracy.estimate,
+            "low": s.accuracy.low,
+            "high": s.accuracy.high,
+            "seeds": " ".join(f"{value:.4f}" for value in s.accuracies),
+        }
+        for s in summaries
+    )
+
+
+def density(results: Results) -> Figure:
+    """Accuracy of the encoders of primary modalities against the information that these hold."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    rows = [r for r in comparison.rows if r.branch == "primary" and r.resolution]
-    titles = list(dict.fromkeys(row.title for row in rows))
-    for number, title in enumerate(titles):
-        points = sorted((r for r in rows if r.title == title), key=lambda row: row.resolution)
-        arm = points[0].arm
-        # Arms stand side by side, so that their intervals can be told apart.
-        shift = 1.025 ** (number - (len(titles) - 1) / 2)
-        middle = np.array([100 * p.accuracy.estimate for p in points])
-        low, high = (
-            np.array([100 * getattr(p.accuracy, bound) for p in points])
-            for bound in ("low", "high")
-        )
-        bars = [middle - low, high - middle]
-        axes.errorbar(
-            [p.resolution * shift for p in points],
-            middle,
-            yerr=np.clip(bars, 0, None),
-            label=title,
-            color=COLOURS[arm.kind],
-            linestyle=STYLES[arm.sharing],
-            marker=MARKERS[arm.sharing],
-            markersize=5,
-            capsize=2.5,
-            linewidth=1.3,
-        )
-    _floor_lines(axes, comparison, rows)
+    primary = results.config.primary
+    rows = results.select(lambda c: c.modality in primary and not c.floor)
+    rows = [summary for summary in rows if summary.resolution]
+    lines: dict[tuple[str, str], list[tuple[float, Summary]]] = {}
+    for summary in rows:
+        key = (summary.condition.arm, summary.condition.sharing)
+        lines.setdefault(key, []).append((summary.resolution, summary))
+    draw_lines(axes, lines)
+    floors = results.select(lambda c: c.floor and c.modality in primary)
+    _floor_lines(axes, floors)
     sides = sorted({row.resolution for row in rows})
     axes.set_xscale("log")
     axes.set_xticks(sides, [_tick(next(r for r in rows if r.resolution == s)) for s in sides])
@@ -62,7 +75,32 @@ def _density(comparison: Comparison) -> Figure:
     return figure
 
 
-def _floor_lines(axes: Axes, comparison: Comparison, rows: Sequence[Row]) -> None:
+def draw_lines(
+    axes: Axes, lines: dict[tuple[str, str], list[tuple[float, Summary]]], log: bool = True
+) -> None:
+    """A line an arm and sharing: points (x, summary), with intervals, side by side."""
+    for number, ((arm, sharing), line) in enumerate(lines.items()):
+        shift = APART ** (number - (len(lines) - 1) / 2) if log else 1
+        ordered = sorted(line, key=lambda point: point[0])
+        middle, low, high = (
+            np.array([100 * getattr(s.accuracy, bound) for _, s in ordered])
+            for bound in ("estimate", "low", "high")
+        )
+        axes.errorbar(
+            [x * shift for x, _ in ordered],
+            middle,
+            yerr=np.stack([middle - low, high - middle]).clip(0),
+            label=", ".join(filter(None, (arm, sharing))),
+            color=COLOURS[arm],
+            linestyle=STYLES[sharing],
+            marker=MARKERS[sharing],
+            markersize=5,
+            capsize=2.5,
+            linewidth=1.3,
+        )
+
+
+def _floor_lines(axes: Axes, floors: Iterable[Summary]) -> None:
     """Floors as short grey bars beside the arms that they belong to.
 
     The majority's is left to the table: it would take most of the height for itself.
@@ -73,16 +111,16 @@ def _floor_lines(axes: Axes, comparison: Comparison, rows: Sequence[Row]) -> Non
         "colour-histogram": ("center", 1.0),
         "random encoder": ("right", 1.12),
     }
-    for floor in comparison.floors:
-        at = [row.resolution for row in rows if row.modality == floor.modality]
-        if not at or floor.name not in places:
+    for floor in floors:
+        name, at = floor.condition.arm, floor.resolution
+        if not at or name not in places:
             continue
-        side, place = places[floor.name]
+        side, place = places[name]
         height = 100 * floor.accuracy.estimate
-        axes.plot([at[0] / 1.12, at[0] * 1.12], [height, height], color="0.65", linewidth=1)
+        axes.plot([at / 1.12, at * 1.12], [height, height], color="0.65", linewidth=1)
         axes.annotate(
-            floor.name,
-            (at[0] * place, height),
+            name,
+            (at * place, height),
             xytext=(0, 1.5),
             textcoords="offset points",
             fontsize=6,
@@ -91,56 +129,93 @@ def _floor_lines(axes: Axes, comparison: Comparison, rows: Sequence[Row]) -> Non
         )
 
 
-def _tick(row: Row) -> str:
+def _tick(row: Summary) -> str:
     return f"{row.resolution}" + (f"\n{row.um_per_px:.3g} µm/px" if row.um_per_px else "")
 
 
-def _curves(comparison: Comparison) -> Figure | None:
-    return curves_figure(
-        {
-            primary: [
-                (
-                    arm.title,
-                    (arm.kind, arm.sharing),
-                    [(p.run, "primary") for p in comparison.planned if p.arm == arm],
+def panels(results: Results) -> Figure:
+    """A panel a task and modality, a line a method with its interval, over the floors."""
+    arms = results.select(lambda c: not c.floor)
+    places = list(dict.fromkeys((s.condition.task, s.condition.modality) for s in arms))
+    titles = list(dict.fromkeys(_method(s.condition) for s in arms))
+    size = (2.2 + 2.9 * len(places), 1.6 + 0.26 * len(titles))
+    figure = Figure(figsize=size, layout="constrained")
+    every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
+    for axes, (task, spec) in zip(every, places, strict=True):
+        for summary in results.select(
+            lambda c, task=task, spec=spec: (c.task, c.modality) == (task, spec)  # type: ignore[misc]
+        ):
+            value = summary.accuracy
+            if summary.condition.floor:
+                axes.axvline(
+                    100 * value.estimate,
+                    color="0.6",
+                    linewidth=1,
+                    linestyle=FLOOR_STYLES[summary.condition.arm],
+                    zorder=0,
+                    label=summary.condition.title,
                 )
-                for arm in dict.fromkeys(p.arm for p in comparison.planned)
-                if arm.primary == primary
-            ]
-            for primary in comparison.options.primary
-        }
-    )
-
-
-Line = tuple[str, tuple[str, str | None], list[tuple[Run, str]]]
-"""Title, kind and sharing, and the runs with the branch whose curve is meant."""
-
-
-def curves_figure(panels: Mapping[str, Sequence[Line]]) -> Figure | None:
-    """Learning curves: a panel a title, a line the mean of several runs; None where none was drawn.
-
-    Thin lines are the runs.
-    """
-    figure = Figure(figsize=(1.8 + 3.6 * len(panels), 3.6), layout="constrained")
-    drawn = False
-    every = np.atleast_1d(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
-    for axes, (title, lines) in zip(every, panels.items(), strict=True):
-        for label, (kind, sharing), branches in lines:
-            curves = [curve for one in branches if (curve := curve_of(*one)) is not None]
-            if not curves:
                 continue
-            drawn = True
-            look = {"color": COLOURS[kind], "linestyle": STYLES[sharing]}
-            for curve in curves:
-                axes.plot(curve["step"], 100 * curve["accuracy"], linewidth=0.5, alpha=0.4, **look)
-            length = min(map(len, curves))
-            mean = np.mean([c["accuracy"].to_numpy()[:length] for c in curves], axis=0)
-            axes.plot(curves[0]["step"][:length], 100 * mean, linewidth=1.8, label=label, **look)
-        axes.set_title(title, fontsize=9)
+            below, above = value.estimate - value.low, value.high - value.estimate
+            axes.errorbar(
+                [100 * value.estimate],
+                [titles.index(_method(summary.condition))],
+                xerr=[[max(0.0, 100 * below)], [max(0.0, 100 * above)]],
+                color=COLOURS[summary.condition.arm],
+                marker=MARKERS[summary.condition.sharing],
+                markersize=5,
+                capsize=2.5,
+                linewidth=1.3,
+            )
+        axes.set_title(f"{task} from {spec}", fontsize=9)
+        axes.set_xlabel("accuracy on test patches (%)")
+        axes.spines[["top", "right"]].set_visible(False)
+    every[0].set_yticks(range(len(titles)), titles, fontsize=8)
+    every[0].set_ylim(len(titles) - 0.4, -0.6)
+    lines, names = every[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def _method(condition: Condition) -> str:
+    if condition.arm == "supervised":
+        return f"supervised on {condition.objective}"
+    return f"{condition.objective} {condition.title}"
+
+
+def curves(results: Results) -> Figure:
+    """Learning curves: a panel a modality and objective, a line the mean over seeds.
+
+    Thin lines are the runs. Supervised encoders of the first task stand in every panel.
+    """
+    config, table = results.config, results.curves
+    keys = [
+        (spec, objective)
+        for spec in dict.fromkeys(table["modality"])
+        for objective in config.objectives
+    ]
+    figure = Figure(figsize=(1.8 + 3.6 * len(keys), 3.6), layout="constrained")
+    every = np.atleast_1d(figure.subplots(1, len(keys), sharey=True, squeeze=False)[0])
+    for axes, (spec, objective) in zip(every, keys, strict=True):
+        learnt = table["objective"].isin([objective, config.tasks[0]])
+        part = table[(table["modality"] == spec) & learnt]
+        for (arm, sharing, partner), arm_points in part.groupby(
+            ["arm", "sharing", "partner"], sort=False
+        ):
+            look = {"color": COLOURS[arm], "linestyle": STYLES[sharing]}
+            runs = [run for _, run in arm_points.groupby("run", sort=False)]
+            for run in runs:
+                axes.plot(run["step"], 100 * run["accuracy"], linewidth=0.5, alpha=0.4, **look)
+            length = min(map(len, runs))
+            mean = np.mean([run["accuracy"].to_numpy()[:length] for run in runs], axis=0)
+            label = ", ".join(filter(None, (arm, sharing)))
+            if spec == config.privileged and partner and len(config.primary) > 1:
+                label += f", with {partner}"
+            steps = runs[0]["step"][:length]
+            axes.plot(steps, 100 * mean, linewidth=1.8, label=label, **look)
+        axes.set_title(spec if len(config.objectives) == 1 else f"{spec}, {objective}", fontsize=9)
         axes.set_xlabel("training steps")
         axes.spines[["top", "right"]].set_visible(False)
-    if not drawn:
-        return None
     every[0].set_ylabel("ridge probe on test patches (%)")
     every[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

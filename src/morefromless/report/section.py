@@ -1,25 +1,16 @@
-"""A report: tables with their notes, for the terminal, Markdown, CSV and JSON."""
+"""A report: tables with their notes, for the terminal and Markdown."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from morefromless.data import atomic
 from morefromless.evaluation.intervals import Interval
-
-TESTS = (
-    "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "
-    "two: that t test's, and an exact sign-flip test's of the same test patches; Holm-corrected "
-    "for all contrasts shown. Better or worse is said only where it is below 0.05; then the "
-    "interval excludes zero. With one seed of either arm there is no verdict: what is said then "
-    "holds for these encoders, not for the ways of training."
-)
+from morefromless.report.words import markdown_text, minus
 
 
 @dataclass(frozen=True)
@@ -29,20 +20,23 @@ class Section:
     title: str
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
-    notes: list[str]
+    notes: Sequence[str] = ()
 
     def markdown(self) -> str:
-        lines = [f"### {self.title}", "", _piped(self.header)]
-        lines += [_piped(["---", *["---:"] * (len(self.header) - 1)])]
-        lines += [_piped(row) for row in self.rows]
-        return "\n".join([*lines, "", *[f"- {note}" for note in self.notes], ""])
+        """The table as GitHub Markdown."""
+        lines = [f"### {markdown_text(self.title)}", ""] if self.title else []
+        lines += [_row(self.header), _row(["---", *["---:"] * (len(self.header) - 1)], plain=True)]
+        lines += [_row(row) for row in self.rows]
+        return "\n".join([*lines, "", *[f"- {markdown_text(note)}" for note in self.notes], ""])
 
     def rich(self) -> Table:
-        table = Table(title=self.title, title_justify="left", title_style="bold")
+        """The table for a terminal."""
+        table = Table(title=escape(self.title), title_justify="left", title_style="bold")
         for number, name in enumerate(self.header):
-            table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+            justify = "left" if number == 0 else "right"
+            table.add_column(escape(name), justify=justify, overflow="fold")
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         return table
 
 
@@ -51,44 +45,48 @@ class Report:
     """One content in every form."""
 
     title: str
-    sections: list[Section]
-    notes: list[str]
+    sections: Sequence[Section]
+    notes: Sequence[str]
     """What holds for all the tables: data, protocol, and what they do not show."""
-    lines: pd.DataFrame
-    """Long form: a line a seed."""
-    everything: dict[str, Any]
 
-    def write(self, folder: Path, stem: str) -> list[Path]:
-        """`STEM.md`, `.csv` (the lines) and `.json` (everything) in `folder`."""
-        parts = [f"# {self.title}", "", *(section.markdown() for section in self.sections)]
-        parts += ["### What these tables say", "", *(f"- {note}" for note in self.notes), ""]
-        paths = [folder / f"{stem}.{kind}" for kind in ("md", "csv", "json")]
-        atomic.write_text(paths[0], "\n".join(parts))
-        atomic.write_text(paths[1], self.lines.to_csv(index=False))
-        atomic.write_text(paths[2], json.dumps(self.everything, indent=1, default=str))
-        return paths
+    def write(self, path: Path) -> Path:
+        """The report as Markdown, at `path`."""
+        parts = [f"# {markdown_text(self.title)}", ""]
+        parts += [section.markdown() for section in self.sections]
+        notes = [f"- {markdown_text(note)}" for note in self.notes]
+        parts += ["### What these tables say", "", *notes, ""]
+        atomic.write_text(path, "\n".join(parts))
+        return path
 
     def show(self, console: Console) -> None:
         """The tables and notes in the terminal."""
         for section in self.sections:
             console.print(section.rich())
             for note in section.notes:
-                console.print(f"  {note}", style="dim")
+                console.print(f"  {escape(note)}", style="dim")
             console.print()
         for note in self.notes:
-            console.print(f"- {note}")
+            console.print(f"- {escape(note)}")
 
 
-def interval(found: Interval, signed: bool = False) -> str:
-    """In per cent or points: `86.5 [84.1, 88.9]`."""
+def interval(value: Interval, signed: bool = False) -> str:
+    """In per cent or points.
+
+    >>> interval(Interval(0.865, 0.841, 0.889, 0.95, "patch", 400, True, 2000))
+    '86.5 [84.1, 88.9]'
+    """
     sign = "+" if signed else ""
-    low, high = 100 * found.low, 100 * found.high
-    return f"{100 * found.estimate:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+    low, high = 100 * value.low, 100 * value.high
+    return minus(f"{100 * value.estimate:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]")
 
 
 def p_value(p: float) -> str:
+    """
+    >>> p_value(0.0004), p_value(0.0312)
+    ('< 0.001', '0.031')
+    """
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _piped(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _row(cells: Sequence[str], plain: bool = False) -> str:
+    return f"| {' | '.join(cells if plain else map(markdown_text, cells))} |"

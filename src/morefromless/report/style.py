@@ -16,8 +16,14 @@ COLOURS = {
     "supervised": "#009E73",
     "trident": "#CC79A7",
 }
-STYLES = {"shared": "--", "independent": "-", None: "-"}
-MARKERS = {"shared": "s", "independent": "o", None: "D"}
+STYLES = {"shared": "--", "independent": "-", "": "-"}
+MARKERS = {"shared": "s", "independent": "o", "": "D"}
+FLOOR_STYLES = {
+    "majority": ":",
+    "mean-rgb": "--",
+    "colour-histogram": "-",
+    "random encoder": "-.",
+}
 # Even in lightness, so that they print in grey and all can read them: amounts, and differences.
 AMOUNTS, DIFFERENCES = "cividis", "PuOr"
 

@@ -7,17 +7,26 @@ The page NAME is `NAME.html.jinja`, which extends `base.html.jinja`; `NAME.css` 
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import morefromless
 from morefromless.data import atomic
+from morefromless.report.words import markdown_text
 
 _HERE = Path(__file__).parent
+
+LARGE = 400_000
+"""Bytes above which a picture is shown as PNG: GradCAMs in an SVG are pixels all the same."""
+PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
+"""What a page can show."""
+FORMS = (".svg", ".png", ".pdf", ".csv")
 
 
 def write(path: Path, name: str, data: Mapping[str, Any], **values: Any) -> None:
@@ -45,6 +54,59 @@ def write(path: Path, name: str, data: Mapping[str, Any], **values: Any) -> None
         version=morefromless.__version__,
     )
     atomic.write_text(path, page)
+
+
+def write_text(path: Path, template: str, **values: Any) -> None:
+    """Write a text (Markdown) from a template; `md` there makes a text mean itself."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["md"] = markdown_text
+    text = environment.get_template(template).render(values)
+    atomic.write_text(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+
+
+class Pictures:
+    """The figures of a folder, as a page shows them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def file(self, path: str) -> Path | None:
+        """The figure at `path`, or the PNG beside it where that is large; None where there is no
+        picture, or it is not in the folder."""
+        file = self.folder / path
+        inside = file.resolve().is_relative_to(self.folder.resolve())
+        if not (inside and file.is_file() and file.suffix in PICTURES):
+            return None
+        png = file.with_suffix(".png")
+        return png if file.stat().st_size > LARGE and png.is_file() else file
+
+    def source(self, path: str) -> str:
+        """A picture as an address that holds all of it."""
+        file = self.file(path)
+        assert file is not None
+        encoded = base64.b64encode(file.read_bytes()).decode()
+        return f"data:{PICTURES[file.suffix]};base64,{encoded}"
+
+    def address(self, path: str) -> str:
+        """A picture's address, relative to the folder."""
+        file = self.file(path)
+        assert file is not None
+        return quote(file.relative_to(self.folder).as_posix())
+
+    def forms(self, path: str) -> dict[str, str]:
+        """Other forms of a figure: kind to address."""
+        files = [(self.folder / path).with_suffix(kind) for kind in FORMS]
+        return {
+            file.suffix[1:].upper(): quote(file.relative_to(self.folder).as_posix())
+            for file in files
+            if file.is_file()
+        }
 
 
 def _embedded(data: Mapping[str, Any]) -> Markup:

@@ -1,0 +1,88 @@
+"""A figure of an experiment's own: lines of accuracy along an axis, the paper's beside ours."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure as MatplotlibFigure
+
+from morefromless.evaluation.results import Summary
+from morefromless.experiments import Cell
+from morefromless.report.content import Picture
+from morefromless.report.figures import draw_lines
+from morefromless.report.style import COLOURS, MARKERS, save
+
+NEAR = 1.25
+"""Factor within which two ticks would run into each other."""
+
+
+def write_lines(
+    stem: Path,
+    cells: Sequence[Cell],
+    *,
+    axis_title: str,
+    caption: str,
+    ticks: str = "{:g}",
+    papers: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+) -> Picture:
+    """`stem.svg`, `.pdf`, `.png` and `.csv`: a line an arm over `Cell.x`, on a logarithmic axis.
+
+    `papers` has published lines by column: points (x, accuracy).
+    """
+    figure = MatplotlibFigure(figsize=(6.0, 5.0), layout="constrained")
+    axes = figure.subplots()
+    lines: dict[tuple[str, str], list[tuple[float, Summary]]] = {}
+    for cell in cells:
+        arm, _, sharing = cell.column.partition(", ")
+        if cell.x is not None and arm in COLOURS:
+            lines.setdefault((arm, sharing), []).append((cell.x, cell.summary))
+    axes.set_xscale("log")
+    draw_lines(axes, lines)
+    xs = {x for line in lines.values() for x, _ in line}
+    for column, points in (papers or {}).items():
+        arm, _, sharing = column.partition(", ")
+        axes.plot(
+            [x for x, _ in points],
+            [100 * value for _, value in points],
+            label=f"paper: {column}",
+            color=COLOURS[arm],
+            linestyle=":",
+            linewidth=1.2,
+            marker=MARKERS[sharing],
+            markersize=5,
+            markerfacecolor="white",
+        )
+    others = {x for points in (papers or {}).values() for x, _ in points}
+    far = [x for x in others if all(not 1 / NEAR < x / ours < NEAR for ours in xs)]
+    places = sorted({*xs, *far})
+    axes.set_xticks(places, [ticks.format(x) for x in places])
+    axes.minorticks_off()
+    if len(places) == 1:
+        axes.set_xlim(places[0] / NEAR, places[0] * NEAR)
+    axes.set_xlabel(axis_title)
+    axes.set_ylabel("accuracy on test patches (%)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    rows = [
+        {
+            "source": "ours",
+            "column": cell.column,
+            "x": cell.x,
+            "accuracy": cell.summary.accuracy.estimate,
+            "low": cell.summary.accuracy.low,
+            "high": cell.summary.accuracy.high,
+        }
+        for cell in cells
+    ]
+    rows += [
+        {"source": "paper", "column": column, "x": x, "accuracy": value}
+        for column, points in (papers or {}).items()
+        for x, value in points
+    ]
+    save(figure, stem, pd.DataFrame(rows))
+    return Picture(
+        stem.with_suffix(".svg").name,
+        caption,
+        f"Lines of accuracy, one for each way of training, over {axis_title}; the numbers are in "
+        "the table above.",
+    )

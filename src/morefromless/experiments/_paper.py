@@ -1,0 +1,65 @@
+"""The paper's settings, for telling where ours are others."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from morefromless.config import RunConfig, to_flat
+from morefromless.evaluation.results import Data
+from morefromless.report.words import join_words
+
+TRAIN, TEST = 100_000, 7_180
+"""Patches of NCT-CRC-HE-100K and of CRC-VAL-HE-7K."""
+
+
+@dataclass(frozen=True)
+class PaperSetting:
+    """An option that the paper tells."""
+
+    title: str
+    paper: str
+    option: str
+    values: tuple[Any, ...]
+    """Values that are the paper's."""
+
+
+SETTINGS = (
+    PaperSetting("encoder", "ResNet-50", "encoder", ("resnet50", "keras-v1")),
+    PaperSetting("side of its input", "224 px", "size", (224,)),
+    PaperSetting("width of the expander", "8192", "width", (8192,)),
+    PaperSetting("epochs", "100", "epochs", (100,)),
+    PaperSetting("batch", "128", "batch", (128,)),
+    PaperSetting("highest learning rate", "0.0001", "lr", (1e-4,)),
+    PaperSetting("warm-up in epochs", "0.1", "warmup", (0.1,)),
+    PaperSetting("precision in bits", "not told; 32 in the code", "precision", ("32",)),
+)
+
+
+def departures(
+    runs: Sequence[RunConfig], data: Data, standardise: bool
+) -> Iterator[tuple[str, str, str]]:
+    """Settings of runs that are not the paper's: matter, paper, here."""
+    classes = len(data.classes.get("tissue", {}))
+    train, test = data.patches.get("train", 0), data.patches.get("test", 0)
+    near = abs(train - TRAIN) <= TRAIN // 100 and abs(test - TEST) <= TEST // 100
+    if not (near and data.side == 224 and classes == 9):
+        yield (
+            "patches",
+            f"NCT-CRC-HE-100K, tested on CRC-VAL-HE-7K: {TRAIN:,} and {TEST:,} of 9 tissues, "
+            "224 px",
+            f"{data.title}: {train:,} and {test:,}, {data.side} px",
+        )
+    options = [to_flat(run) for run in runs]
+    for setting in SETTINGS:
+        values = dict.fromkeys(str(one[setting.option]) for one in options)
+        if set(values) - {str(value) for value in setting.values}:
+            yield setting.title, setting.paper, join_words(values)
+    if standardise:
+        yield (
+            "probe",
+            "softmax layer on the features as they are",
+            "each feature brought to unit variance first",
+        )
+    seeds = len({run.seed for run in runs})
+    if seeds > 1:
+        yield "runs of each arm", "one, as far as is told", str(seeds)

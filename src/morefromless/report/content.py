@@ -1,0 +1,118 @@
+"""What a report rests on, as it lies in a folder; written by `mfl reproduce` and `mfl compare`.
+
+plan.json             experiments, runs, data, versions and machine of a reproduction
+experiments/NAME.json the cells of an experiment's table, ours beside the published ones
+STUDY/results.json    the results of each study (`evaluation.results`)
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from morefromless.data import atomic
+from morefromless.errors import ConfigError
+from morefromless.evaluation.results import Condition, Data
+
+File = TypeVar("File")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that lies in the folder."""
+
+    path: str
+    """Relative to the folder, `.svg`; other forms lie beside it."""
+    caption: str
+    alt: str
+    """What a reader who cannot see it should know of it."""
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table of words."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFile:
+    """One cell of an experiment's table."""
+
+    row: str
+    column: str
+    study: str | None = None
+    """Whose results have it; None where it was not run."""
+    condition: Condition | None = None
+    note: str = ""
+    """What differs from what its row is called, such as a stand-in for an encoder."""
+    published: float | None = None
+    place: str = ""
+    """Where in the paper."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentFile:
+    """One experiment, or the one study of a comparison."""
+
+    name: str
+    title: str
+    about: str
+    headline: str = ""
+    studies: dict[str, str]
+    """Name to folder, relative to the report's."""
+    cells: list[CellFile] = field(default_factory=list)
+    drawn: list[Picture] = field(default_factory=list)
+    """Figures of its numbers."""
+    pictures: list[Picture] = field(default_factory=list)
+    """Figures of representations."""
+    tables: list[TableFile] = field(default_factory=list)
+    """Tables of representations."""
+
+    def write(self, folder: Path) -> None:
+        atomic.write_json(folder / "experiments" / f"{self.name}.json", msgspec.to_builtins(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanFile:
+    """A reproduction: what was planned, where, and by which versions."""
+
+    command: str
+    options: dict[str, Any]
+    """Flat (`config.to_flat`)."""
+    about: str
+    """Of the scale."""
+    settings: dict[str, Any]
+    """What all runs have in common and is not the default."""
+    sides: list[int]
+    seeds: int
+    data: Data
+    experiments: dict[str, list[str]]
+    """Name to the names of its runs."""
+    titles: dict[str, str]
+    skipped: dict[str, str]
+    """Experiments that this store cannot pose, and why."""
+    departures: list[tuple[str, str, str]]
+    """Settings that are not the paper's: matter, paper, here."""
+    repeated: dict[str, list[float]]
+    """Configurations that the paper gives more than one number of."""
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    when: str
+
+    def write(self, folder: Path) -> None:
+        atomic.write_json(folder / "plan.json", msgspec.to_builtins(self))
+
+
+def read(path: Path, kind: type[File]) -> File:
+    """What `write` wrote. Raises `ConfigError` where it is missing or damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is missing; give a folder of mfl reproduce.") from error
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}); run mfl reproduce again.") from error

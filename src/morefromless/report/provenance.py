@@ -1,0 +1,68 @@
+"""Where results came from: versions, data, hours, machine, and every run."""
+
+from collections.abc import Iterable
+
+import morefromless
+from morefromless.evaluation.results import Results, RunRecord
+from morefromless.report.content import PlanFile
+from morefromless.report.section import Section
+from morefromless.report.words import count, duration, join_words
+
+
+def facts(plan: PlanFile | None, results: Iterable[Results]) -> Section:
+    """A line a fact."""
+    results = list(results)
+    runs = _runs(results)
+    devices = dict.fromkeys(str(run.facts.get("device", "")) for run in runs)
+    versions: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, version in run.facts.get("versions", {}).items():
+            versions.setdefault(name, {})[str(version)] = None
+    versions.setdefault("morefromless", {})[morefromless.__version__] = None
+    lines = {
+        "runs": f"{len(runs):,}, seeds {join_words(sorted({str(run.seed) for run in runs}))}",
+        "training": f"{duration(sum(_seconds(run) for run in runs))} in all",
+        "trained on": join_words(devices),
+        "versions": "; ".join(f"{n} {join_words(values)}" for n, values in versions.items()),
+    }
+    if results:
+        data = results[0].data
+        classes = "; ".join(f"{task}: {len(each)}" for task, each in data.classes.items())
+        lines |= {"data": f"{data.title}, hash {data.hash}", "classes": classes}
+    if plan:
+        settings = ", ".join(f"{n.replace('_', ' ')} {v}" for n, v in plan.settings.items())
+        machine = plan.machine
+        lines |= {
+            "command": plan.command,
+            "settings": f"{settings}; all else as the paper has it",
+            "processor": f"{machine.get('processor', '')}, "
+            + count(int(machine.get("cores", 0)), "core"),
+            "GPUs": join_words(machine.get("gpus") or ["none"]),
+            "planned": plan.when,
+        }
+    return Section("", ("", ""), list(lines.items()))
+
+
+def runs_table(results: Iterable[Results]) -> Section:
+    """A line a run."""
+    lines = [
+        (
+            run.name,
+            f"{run.facts.get('steps', 0):,}",
+            duration(_seconds(run)),
+            str(run.facts.get("device", "")),
+            "yes" if run.facts.get("resumed") else "",
+        )
+        for run in _runs(results)
+    ]
+    return Section("", ("run", "steps", "training", "device", "resumed"), lines)
+
+
+def _runs(results: Iterable[Results]) -> list[RunRecord]:
+    """Each run once, in order of name."""
+    runs = {run.name: run for found in results for run in found.runs}
+    return [runs[name] for name in sorted(runs)]
+
+
+def _seconds(run: RunRecord) -> float:
+    return float(run.facts.get("seconds", 0))

@@ -1,0 +1,255 @@
+"""The tables of a study: a view of its results, for the terminal and Markdown.
+
+A study of one task and one objective has a table of arms for each modality; one of several has
+grids as the paper's Table 2: rows are a task and a modality, columns are ways of training.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from morefromless.evaluation.evaluate import Answer
+from morefromless.evaluation.intervals import bootstrap
+from morefromless.evaluation.metrics import accuracy
+from morefromless.evaluation.results import Results, Summary
+from morefromless.report.section import Report, Section, interval, p_value
+from morefromless.report.words import metric_title
+
+TESTS = (
+    "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "
+    "two: that t test's, and an exact sign-flip test's of the same test patches; Holm-corrected "
+    "for all contrasts of the study. Better or worse is said only where it is below 0.05; then the "
+    "interval excludes zero. With one seed of either arm there is no verdict: what is said then "
+    "holds for these encoders, not for the ways of training."
+)
+FEW_GROUPS = 8
+"""Below so many test groups an interval is marked as rough."""
+
+
+def write(results: Results, folder: Path) -> list[Path]:
+    """`results.md` in `folder`. The numbers themselves are `Results.save`'s."""
+    return [report(results).write(folder / "results.md")]
+
+
+def show(results: Results, console: Console) -> None:
+    """The tables and notes in the terminal."""
+    report(results).show(console)
+
+
+def report(results: Results) -> Report:
+    """The tables in every form."""
+    config = results.config
+    title = f"{', '.join(config.primary)} with {config.privileged}"
+    several = len(config.tasks) > 1 or len(config.objectives) > 1
+    sections = _grids(results) if several else _tables(results)
+    return Report(f"Comparison: {title}", [*sections, _contrasts(results)], notes(results))
+
+
+def notes(results: Results) -> list[str]:
+    """What holds for all the tables: data, protocol, and what they do not show."""
+    config, data = results.config, results.data
+    train, unit = config.train, results.summaries[0].accuracy.unit
+    lines = [
+        f"{train.encoder} at {train.size} px, {', '.join(config.objectives)}, width "
+        f"{config.pairing.width}, views {train.views}, {train.epochs} epochs of batches of "
+        f"{train.batch}, lr {train.lr:g}, seeds 0-{config.seeds - 1}; {config.probe.name} probe."
+    ]
+    for task, classes in data.classes.items():
+        each = ", ".join(f"{name} {train:,} / {test:,}" for name, (train, test) in classes.items())
+        lines.append(f"Task {task}, training / test patches: {each}.")
+    units = "groups" if unit == "group" else "patches"
+    chance = "and seeds." if config.seeds > 1 else "; one seed: chance between seeds is not in it."
+    lines.append(
+        "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "
+        f"{units} {chance}"
+    )
+    if data.groups is not None and data.groups < FEW_GROUPS:
+        lines.append(
+            f"There are {data.groups} test groups. With fewer than {FEW_GROUPS}, intervals are "
+            "rough, and too narrow rather than too wide."
+        )
+    if any(s.head for s in results.summaries) and len(config.tasks) > 1:
+        lines.append(
+            "A supervised encoder answers its own task with its own head (marked *), any other "
+            "with a probe of the frozen encoder, as all others."
+        )
+    lines.append(TESTS.format(units=units))
+    lines += [*_untrained(results), _curves(results), *floor_notes(results), *results.caveats]
+    return lines
+
+
+def floor_notes(results: Results) -> list[str]:
+    """Where no arm is above the highest floor."""
+    several = len(results.config.tasks) > 1
+    return [
+        f"No arm on {one.modality}{f', task {one.task}' if several else ''} is above the floor "
+        f"{one.floor} ({100 * one.floor_accuracy:.1f} %); the best is {one.arm} "
+        f"({100 * one.arm_accuracy:.1f} %). So the worth of what was learnt is not shown there."
+        for one in results.floors_not_exceeded
+    ]
+
+
+def _untrained(results: Results) -> list[str]:
+    idle = [f"{s.condition.title} on {s.condition.modality}" for s in results.summaries]
+    idle = [name for name, s in zip(idle, results.summaries, strict=True) if not s.trained]
+    if not idle:
+        return []
+    return [
+        f"Not above the majority class or a random encoder, so not trained: {'; '.join(idle)}. "
+        "Contrasts with them get no verdict."
+    ]
+
+
+def _curves(results: Results) -> str:
+    arms = [s for s in results.summaries if not s.condition.floor]
+    rising = dict.fromkeys(
+        f"{s.condition.title} on {s.condition.modality}" for s in arms if s.rising
+    )
+    if results.curves.empty:
+        return (
+            "No learning curves were drawn (--probe-every), so whether the arms had finished "
+            "rising is not known."
+        )
+    if rising:
+        return (
+            f"Still rising when training ended: {'; '.join(rising)}. Train longer before comparing "
+            "these."
+        )
+    if all(s.rising is None for s in arms):
+        return "The learning curves have fewer than 8 points, too few to tell whether arms rose."
+    return "No arm's learning curve was still rising when training ended."
+
+
+def _tables(results: Results) -> list[Section]:
+    """A table of each modality: its arms, then its floors."""
+    config = results.config
+    sections = []
+    for spec in config.modalities:
+        rows = results.select(lambda c, spec=spec: c.modality == spec)  # type: ignore[misc]
+        if all(s.condition.floor for s in rows):
+            continue
+        role = "the privileged modality, " if spec == config.privileged else ""
+        sections.append(_arms(f"Encoders of {role}{spec} ({_density(rows[0])})", rows))
+    return sections
+
+
+def _arms(title: str, rows: Sequence[Summary]) -> Section:
+    metrics = [name for name in rows[0].means if name != "accuracy"]
+    header = ("arm", "accuracy", *map(metric_title, metrics), "seeds", "curve")
+    lines = []
+    for summary in rows:
+        condition = summary.condition
+        partner = f", with {condition.partner}" if condition.partner else ""
+        name = condition.title + (partner if _ambiguous(summary, rows) else "")
+        curve = {True: "rising", False: "flat", None: ""}[summary.rising]
+        lines.append(
+            (
+                name + ("" if summary.trained else " (did not train)"),
+                interval(summary.accuracy),
+                *(_metric(name, summary.means[name]) for name in metrics),
+                " ".join(f"{100 * value:.1f}" for value in summary.accuracies),
+                curve,
+            )
+        )
+    return Section(title, header, lines)
+
+
+def _ambiguous(summary: Summary, rows: Sequence[Summary]) -> bool:
+    """Whether an arm of a privileged modality was trained with several primary ones."""
+    partners = {s.condition.partner for s in rows if s.condition.title == summary.condition.title}
+    return len(partners) > 1
+
+
+def _metric(name: str, value: float) -> str:
+    """Shares in per cent; a calibration error as it is."""
+    return f"{value:.3f}" if name == "ece" else f"{100 * value:.1f}"
+
+
+def _grids(results: Results) -> list[Section]:
+    """Rows are a task and what the encoder is given; columns are methods."""
+    arms = [s for s in results.summaries if not s.condition.floor]
+    supervised = [s for s in arms if s.condition.arm == "supervised"]
+    sections = []
+    for objective in results.config.objectives:
+        rows = [s for s in arms if s.condition.objective == objective]
+        titles = [s.condition.title for s in rows]
+        sections.append(_grid(f"{objective}, frozen, linear probe", rows, titles))
+    titles = [f"supervised on {s.condition.objective}" for s in supervised]
+    sections.append(_grid("Supervised encoders", supervised, titles))
+    floors = [s for s in results.summaries if s.condition.floor]
+    sections.append(_grid("Floors", floors, [s.condition.arm for s in floors]))
+    return sections
+
+
+def _grid(title: str, summaries: Sequence[Summary], columns: Sequence[str]) -> Section:
+    header = tuple(dict.fromkeys(columns))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for summary, column in zip(summaries, columns, strict=True):
+        text = interval(summary.accuracy) + (" *" if summary.head else "")
+        text += "" if summary.trained else " (did not train)"
+        key = (summary.condition.task, summary.condition.modality)
+        rows.setdefault(key, {})[column] = text
+    lines = [
+        (f"{task}: {spec}", *(row.get(name, "") for name in header))
+        for (task, spec), row in rows.items()
+    ]
+    return Section(title, ("task: modality", *header), lines)
+
+
+def _contrasts(results: Results) -> Section:
+    config = results.config
+    several = len(config.tasks) > 1 or len(config.objectives) > 1 or len(config.asked) > 1
+    lines = []
+    for contrast in results.contrasts:
+        a = contrast.a
+        where = f"{a.task}: {a.modality}, {a.objective}" if several else ""
+        lines.append(
+            (
+                f"{where}: {contrast.name}" if where else contrast.name,
+                interval(contrast.difference, signed=True),
+                p_value(contrast.holm_p),
+                contrast.text,
+            )
+        )
+    header = ("contrast", "points", "p (Holm)", "verdict")
+    return Section("What the privileged modality bought", header, lines)
+
+
+def _density(summary: Summary) -> str:
+    if not summary.resolution:
+        return "vectors"
+    magnification = f", {summary.um_per_px:.3g} µm/px" if summary.um_per_px else ""
+    return f"{summary.resolution} x {summary.resolution} px of information{magnification}"
+
+
+def show_answers(answers: Sequence[Answer], console: Console) -> None:
+    """What each branch of one run reached, in the terminal."""
+    if not answers:
+        console.print("No test patch has a view of this run, so there is nothing to ask.")
+        return
+    metrics = [name for name in answers[0].scores.values if name != "accuracy"]
+    lines = []
+    for answer in answers:
+        store, scores = answer.store, answer.scores
+        reached = bootstrap(
+            accuracy,
+            answer.probabilities.argmax(1),
+            answer.labels,
+            classes=len(store.classes),
+            groups=store.groups("test"),
+        )
+        values = (_metric(name, scores.values[name]) for name in metrics)
+        frozen = answer.frozen
+        lines.append((frozen.name, frozen.modality_spec, interval(reached), *values))
+    header = ("branch", "modality", "accuracy", *map(metric_title, metrics))
+    console.print(Section("", header, lines).rich())
+    recalls = Table("recall %", *answers[0].store.classes)
+    for answer in answers:
+        recall = answer.scores.recall
+        cells = ["-" if value is None else f"{100 * value:.1f}" for value in recall]
+        recalls.add_row(answer.frozen.name, *cells)
+    console.print(recalls)
+    for caveat in answers[0].store.caveats:
+        console.print(f"- {caveat}")

@@ -1,0 +1,101 @@
+"""Words and numbers as a reader should meet them."""
+
+import re
+from collections.abc import Iterable
+
+from morefromless.evaluation.intervals import Interval
+
+SIDE = re.compile(r"\bdownsample:(\d+)(?:,interpolation=\w+)?")
+
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "macro_f1": "macro-F1",
+    "ece": "ECE",
+}
+"""Short titles; any other metric is called by its name."""
+
+
+def metric_title(name: str) -> str:
+    """
+    >>> metric_title("macro_f1"), metric_title("cohen_kappa")
+    ('macro-F1', 'cohen kappa')
+    """
+    return METRICS.get(name, name.replace("_", " "))
+
+
+def modality_title(spec: str, task: str = "") -> str:
+    """A modality as tables call it, under a task where several are asked.
+
+    >>> modality_title("downsample:7"), modality_title("full", "cell")
+    ('7 × 7 px', 'cell: whole patch')
+    """
+    if spec == "full":
+        spec = "whole patch"
+    elif spec.partition(":")[0] == "nuclei":
+        spec = "masks"
+    title = SIDE.sub(r"\1 × \1 px", spec)
+    return f"{task}: {title}" if task else title
+
+
+def typeset(text: str) -> str:
+    """`7 x 7 px` with a multiplication sign, `a - b` with a minus."""
+    return re.sub(r"(?<=\d) x (?=\d)", " × ", text).replace(" - ", " − ")
+
+
+def per_cent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def bounds(value: Interval, signed: bool = False) -> str:
+    """`[80.0, 86.7]`, in per cent or points."""
+    sign = "+" if signed else ""
+    return minus(f"[{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]")
+
+
+def points(value: float) -> str:
+    """A difference of two accuracies.
+
+    >>> points(0.034), points(-0.0001)
+    ('+3.4', '0.0')
+    """
+    return minus(f"{100 * value:+.1f}").replace("+0.0", "0.0").replace("−0.0", "0.0")
+
+
+def minus(number: str) -> str:
+    """With a minus sign in place of hyphens."""
+    return number.replace("-", "−")
+
+
+def join_words(words: Iterable[str]) -> str:
+    """`a, b and c`; nothing of nothing."""
+    *most, last = [*words] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def count(number: int, noun: str) -> str:
+    """
+    >>> count(1, "run"), count(1250, "run")
+    ('1 run', '1,250 runs')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(45), duration(138), duration(45000)
+    ('45 seconds', '2.3 minutes', '12.5 hours')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:,.1f} hours"
+
+
+def markdown_text(text: str) -> str:
+    """Text that means itself in Markdown: no markup, no cell's end, no new line.
+
+    >>> print(markdown_text("a|b <i> x_y _z"))
+    a\\|b \\<i> x_y \\_z
+    """
+    text = re.sub(r"([\\`*|<]|(?<=\])\()", r"\\\1", " ".join(text.split()))
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)

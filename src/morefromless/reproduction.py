@@ -1,0 +1,401 @@
+"""`mfl reproduce`: experiments planned together, trained once, and set beside the paper.
+
+OUT/plan.json            which experiments and runs, on which data, by which versions and machine
+OUT/runs/                every run, named after what determines it, so that studies share them
+OUT/STUDY/               results, tables and figures of one study, as `mfl compare` writes them
+OUT/experiments/*.json   the cells of each experiment's table, ours beside the published ones
+OUT/report.html, .md     all of it on one page (`mfl report OUT`), from these files alone
+"""
+
+import os
+import platform
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import morefromless
+from morefromless import experiments
+from morefromless.analysis.represent import represent
+from morefromless.cluster import queued_jobs, submit
+from morefromless.config import (
+    Analysis,
+    Probe,
+    RepresentConfig,
+    ReproduceConfig,
+    RunConfig,
+    to_flat,
+)
+from morefromless.data.lock import now
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError, MoreFromLessError, TrainingError
+from morefromless.evaluation.conclude import data_facts
+from morefromless.evaluation.results import Results
+from morefromless.experiments import SCALES, Experiment, Setting, known, published
+from morefromless.experiments._paper import departures
+from morefromless.ingest import ingest, open_source
+from morefromless.report import figures, similarities, tables
+from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
+from morefromless.report.report import write_report
+from morefromless.runner import needed_bytes, run_all, status, unique
+from morefromless.runs import Run, State
+from morefromless.specs import build
+from morefromless.study import Study
+
+SMOKE = "synthetic:patches=270,patients=18,size=32"
+"""Tissue of the smallest scale, with nuclei."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedExperiment:
+    """An experiment and its studies."""
+
+    name: str
+    experiment: Experiment
+    studies: dict[str, Study]
+
+    @property
+    def runs(self) -> list[RunConfig]:
+        """Each once, in the order of the studies."""
+        return unique(run for study in self.studies.values() for run in study.runs)
+
+    @property
+    def done(self) -> bool:
+        return all(study.done for study in self.studies.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a reproduction will do."""
+
+    setting: Setting
+    experiments: list[PlannedExperiment]
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Experiments that this store cannot pose, and why."""
+
+    @property
+    def config(self) -> ReproduceConfig:
+        return self.setting.config
+
+    @property
+    def runs(self) -> list[RunConfig]:
+        """Every run, each once: shared between experiments, and those of early seeds first."""
+        runs = unique(run for planned in self.experiments for run in planned.runs)
+        return sorted(runs, key=lambda run: run.seed)
+
+
+def plan(config: ReproduceConfig) -> Plan:
+    """Check every study of the experiments that are asked for; train nothing.
+
+    Raises `ConfigError` or `DataError` where one cannot work; of `all`, those that ask for what
+    the store does not hold are left out, and named.
+    """
+    store = _store(config)
+    setting = Setting.of(config, store)
+    planned, skipped = [], {}
+    for name in _names(config):
+        experiment = build(name, experiments, Experiment)
+        lacks = _lacks(experiment, setting)
+        if lacks and "all" in config.experiments:
+            skipped[name] = lacks
+        elif lacks:
+            raise DataError(f"{name} cannot be asked of {store.path}: {lacks}")
+        else:
+            studies = {s: Study.of(c, store) for s, c in experiment.studies(setting).items()}
+            planned.append(PlannedExperiment(name, experiment, studies))
+    return Plan(setting, planned, skipped)
+
+
+def reproduce(config: ReproduceConfig, console: Console) -> None:
+    """Train what is not done, then write what can be said; a failed run stops only its experiments.
+
+    Raises `TrainingError` at the end, where runs failed, or why an experiment has no results.
+    """
+    planned = plan(config)
+    show_plan(planned, console)
+    if config.plan:
+        return
+    save_plan(planned)
+    failure: MoreFromLessError | None = None
+    if config.cluster.cluster != "none":
+        jobs = submit(planned.runs, config.out, config.cluster)
+        console.print(
+            f"{len(jobs)} jobs were submitted; mfl status {config.out} says how far they are. Run "
+            "this command again when they are done: it makes the tables, and submits what is left."
+        )
+    else:
+        try:
+            run_all(planned.runs, config.jobs or 0)
+        except TrainingError as error:
+            failure = error
+    for one in planned.experiments:
+        if not one.done:
+            waiting = sum(not Run(run.out).done for run in one.runs)
+            console.print(f"{one.name} waits for {waiting} of {len(one.runs)} runs.")
+            continue
+        try:
+            write_results(one, planned.setting)
+        except MoreFromLessError as error:
+            console.print(f"{one.name} has no results: {error}")
+            failure = failure or error
+    if any(config.out.glob("experiments/*.json")):
+        console.print("Wrote " + ", ".join(map(str, write_report(config.out))))
+    if failure:
+        raise failure
+
+
+def write_results(planned: PlannedExperiment, setting: Setting) -> None:
+    """Evaluate an experiment's runs, which are done, and write its results, tables and figures."""
+    out, experiment = setting.config.out, planned.experiment
+    results: dict[str, Results] = {}
+    for name, study in planned.studies.items():
+        results[name] = study.evaluate()
+        folder = study.config.out
+        results[name].save(folder)
+        tables.write(results[name], folder)
+        figures.write(results[name], folder)
+    cells = experiment.cells(results, setting)
+    folder = out / planned.name
+    drawn = [
+        Picture(f"{planned.name}/{picture.path}", picture.caption, picture.alt)
+        for picture in (experiment.draw(cells, folder) if cells else [])
+    ]
+    pictures, words = [], []
+    for figure in experiment.figures(setting):
+        where = folder / figure.study
+        config = RepresentConfig(
+            study=planned.studies[figure.study].config.out,
+            primary=figure.primary,
+            arms=figure.arms,
+            out=where,
+            store=setting.store.path,
+            analysis=Analysis(device=setting.recipe.get("device", "auto")),
+            probe=Probe(standardise=setting.recipe.get("standardise", False)),
+        )
+        cka = any(stem.startswith("cka") for stem in figure.stems)
+        found = represent(config, cka)
+        similarities.write(found, figure.stems)
+        pictures += similarities.pictures(found, figure.stems, out)
+        words += similarities.tables(found) if cka else []
+    ExperimentFile(
+        name=planned.name,
+        title=experiment.title,
+        about=experiment.about,
+        headline=experiment.headline(results, setting) if cells else "",
+        studies={
+            name: str(study.config.out.relative_to(out)) for name, study in planned.studies.items()
+        },
+        cells=_cells(planned.name, cells, results),
+        drawn=drawn,
+        pictures=pictures,
+        tables=words,
+    ).write(out)
+
+
+def _cells(
+    name: str, cells: Sequence[experiments.Cell], results: dict[str, Results]
+) -> list[CellFile]:
+    """Ours, joined with the published ones by row and column; those that were not run as well."""
+    told = published()
+    told = told[told["experiment"] == name].set_index(["row", "column"])
+    studies = {
+        id(summary): study for study, found in results.items() for summary in found.summaries
+    }
+    files = []
+    for cell in cells:
+        key = (cell.row, cell.column)
+        there = key in told.index
+        files.append(
+            CellFile(
+                row=cell.row,
+                column=cell.column,
+                study=studies[id(cell.summary)],
+                condition=cell.summary.condition,
+                note=cell.note,
+                published=float(told.loc[key, "value"]) if there else None,
+                place=str(told.loc[key, "place"]) if there else "",
+            )
+        )
+    run = {(cell.row, cell.column) for cell in cells}
+    for (row, column), line in told.iterrows() if cells else ():
+        if (row, column) not in run:
+            value = float(line["value"])
+            files.append(CellFile(row=row, column=column, published=value, place=line["place"]))
+    return files
+
+
+def save_plan(planned: Plan) -> None:
+    """Write what `mfl status` and `mfl report` read; experiments of earlier commands stay.
+
+    Raises `ConfigError` where the folder holds a reproduction of other data or settings.
+    """
+    setting, config = planned.setting, planned.config
+    passing = {*vars(RunConfig(store=Path(), out=Path()).machine), "jobs", "seeds"}
+    settings = {k: v for k, v in setting.recipe.items() if k not in passing}
+    settings["protocol"] = config.protocol
+    earlier = _earlier(planned, settings)
+    data = data_facts(setting.store, setting.tasks)
+    told = published()
+    repeated = told[told["configuration"] != ""].groupby("configuration")["value"]
+    PlanFile(
+        command=command(config),
+        options=to_flat(config),
+        about=SCALES[config.scale].about,
+        settings=settings,
+        sides=list(setting.sides),
+        seeds=int(setting.recipe["seeds"]),
+        data=data,
+        experiments=(earlier.experiments if earlier else {})
+        | {one.name: [run.out.name for run in one.runs] for one in planned.experiments},
+        titles=(earlier.titles if earlier else {})
+        | {one.name: one.experiment.title for one in planned.experiments},
+        skipped=planned.skipped,
+        departures=list(
+            departures(planned.runs, data, bool(setting.recipe.get("standardise", False)))
+        ),
+        repeated={name: [float(v) for v in values] for name, values in repeated},
+        versions={
+            "morefromless": morefromless.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        machine=machine(),
+        when=now(),
+    ).write(config.out)
+
+
+def _earlier(planned: Plan, settings: dict[str, Any]) -> PlanFile | None:
+    """The plan that the folder holds already, where this one may be added to it."""
+    out = planned.config.out
+    if not (out / "plan.json").is_file():
+        return None
+    earlier = read(out / "plan.json", PlanFile)
+    seeds = int(planned.setting.recipe["seeds"])
+    if seeds < earlier.seeds:
+        raise ConfigError(
+            f"{out} holds a reproduction with {earlier.seeds} seeds, whose tables {seeds} would "
+            "overwrite; give another --out."
+        )
+    ours = {"data": planned.setting.store.hash, "sides": list(planned.setting.sides), **settings}
+    theirs = {"data": earlier.data.hash, "sides": earlier.sides, **earlier.settings}
+    for name in dict.fromkeys((*theirs, *ours)):
+        if theirs.get(name) != ours.get(name):
+            raise ConfigError(
+                f"{out} holds a reproduction with {name} {theirs.get(name)}, not "
+                f"{ours.get(name)}; give another --out, and its runs stay as they are."
+            )
+    return earlier
+
+
+def command(config: ReproduceConfig) -> str:
+    """The command line that these options came from.
+
+    >>> command(ReproduceConfig(experiments=("table1",), scale="smoke", seeds=2))
+    'mfl reproduce table1 --scale smoke --seeds 2'
+    """
+    usual = to_flat(ReproduceConfig(experiments=()))
+    words = ["mfl", "reproduce", *config.experiments]
+    for name, value in to_flat(config).items():
+        if name not in ("experiments", "plan") and value != usual[name]:
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
+
+
+def machine() -> dict[str, Any]:
+    """What the runs are trained on."""
+    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "gpus": gpus}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _names(config: ReproduceConfig) -> Iterator[str]:
+    if not config.experiments:
+        raise ConfigError(f"Name an experiment ({', '.join(known())}), or all.")
+    yield from known() if "all" in config.experiments else dict.fromkeys(config.experiments)
+
+
+def _store(config: ReproduceConfig) -> Store:
+    if config.store is not None:
+        return Store.open(config.store)
+    if config.scale != "smoke":
+        raise ConfigError(
+            f"--scale {config.scale} needs patches; give --store STORE, made with mfl ingest."
+        )
+    path = config.out / "store"
+    ingest(open_source(SMOKE), path, progress=False)
+    return Store.open(path)
+
+
+def _lacks(experiment: Experiment, setting: Setting) -> str | None:
+    if "tissue" in experiment.needs and "tissue" not in setting.tasks:
+        return "its patches are all of one class; ingest it with classes of tissue."
+    if "nuclei" in experiment.needs and setting.masks is None:
+        return "it holds no nuclei; ingest again with --nuclei (docs/nuclei.md)."
+    return None
+
+
+# --------------------------------------------------------------------------------------------------
+# In the terminal
+# --------------------------------------------------------------------------------------------------
+
+STATES: tuple[State, ...] = get_args(State)
+
+
+def show_plan(planned: Plan, console: Console) -> None:
+    """Each experiment's runs, what is done, and what disk the rest takes."""
+    config, setting = planned.config, planned.setting
+    console.print(f"[bold]{config.scale}[/]: {SCALES[config.scale].about}")
+    table = Table("experiment", "runs", "done", "of its own", "what it asks")
+    claimed: set[Path] = set()
+    for one in planned.experiments:
+        paths = {run.out for run in one.runs}
+        done = sum(Run(run.out).done for run in one.runs)
+        numbers = map(str, (len(paths), done, len(paths - claimed)))
+        claimed |= paths
+        table.add_row(one.name, *numbers, one.experiment.title)
+    console.print(table)
+    for name, reason in planned.skipped.items():
+        console.print(f"- {name} is left out: {reason}")
+    waiting = [run for run in planned.runs if not Run(run.out).done]
+    console.print(
+        f"{len(waiting)} of {len(planned.runs)} runs on {setting.store.path} are to be trained, "
+        f"with up to {needed_bytes(waiting) / 1e9:,.2f} GB of disk; into {config.out}."
+    )
+
+
+def show_status(out: Path, console: Console) -> None:
+    """How many runs of each experiment are in each state, and why those not done are not.
+
+    Raises `ConfigError` where the folder holds neither a plan nor runs.
+    """
+    if (out / "plan.json").is_file():
+        planned = read(out / "plan.json", PlanFile).experiments
+    else:
+        begun = sorted(path.parent.name for path in out.glob("runs/*/run.json"))
+        planned = {out.name: begun} if begun else {}
+    if not planned:
+        raise ConfigError(f"{out} holds no runs; give the folder of mfl reproduce or mfl compare.")
+    names = dict.fromkeys(name for runs in planned.values() for name in runs)
+    runs = [Run(out / "runs" / name) for name in names]
+    statuses = {one.name: one for one in status(runs, queued_jobs(runs))}
+    table = Table("experiment", *STATES)
+    for name, names_of in planned.items():
+        states = [statuses[run].state for run in names_of]
+        table.add_row(name, *(str(states.count(state) or "") for state in STATES))
+    console.print(table)
+    for one in sorted(statuses.values(), key=lambda s: STATES.index(s.state)):
+        if one.state != "done" and (one.detail or one.state != "waiting"):
+            console.print(f"- {one.name} {one.state}" + (f": {one.detail}" if one.detail else ""))
