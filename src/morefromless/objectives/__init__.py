@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from morefromless.errors import ConfigError
+from morefromless.specs import Member
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Loss:
     terms: dict[str, Tensor]
 
 
-class Objective(nn.Module, ABC):
+class Objective(Member, nn.Module, ABC):
     """A loss over embeddings."""
 
     @abstractmethod

@@ -155,7 +155,7 @@ def check(planned: Sequence[Plan], objective: Objective, options: PretrainOption
     the objective two rows of every branch, at the embeddings' own width."""
     shapes = {one.key: modality(one.modality).shape(options.size) for one in planned}
     for one in {one.key: one for one in planned}.values():
-        width = check_encoder(one.encoder, shapes[one.key])
+        width = check_encoder(one.encoder, shapes[one.key], one.frozen)
         if one.bare and width != options.width:
             raise ConfigError(
                 f"The branch '{one.name}' has no expander, so its embeddings are {width} wide and "

@@ -9,8 +9,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from morefromless.specs import Member
 
-class Views(ABC):
+
+class Views(Member, ABC):
     """A preset of augmentations."""
 
     @abstractmethod
