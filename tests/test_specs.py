@@ -4,7 +4,6 @@ import copy
 import pickle
 import sys
 import types
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ def test_a_class_from_outside_the_package(monkeypatch: pytest.MonkeyPatch) -> No
             super().__init__()
             self.weight = weight
 
-        def forward(self, embeddings: Sequence[Tensor]) -> Loss:
+        def compute(self, embeddings: list[Tensor]) -> Loss:
             distance = (embeddings[0] - embeddings[1]).square().mean()
             return Loss(self.weight * distance, {"distance": distance})
 
