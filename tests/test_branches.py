@@ -8,7 +8,16 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from morefromless.branches import Branches, Expander, build_encoder, check_encoder, plans
+from morefromless.branches import (
+    Branches,
+    Expander,
+    build_encoder,
+    check_encoder,
+    normalise_encoder,
+    plans,
+    untrained,
+)
+from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
 from morefromless.options import PretrainOptions
 
@@ -127,7 +136,7 @@ def test_a_bare_branch_gives_its_representation() -> None:
 def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path: Path) -> None:
     save_file(build_encoder("test_resnet").network.state_dict(), tmp_path / "w.safetensors")
     branches = _branches(
-        privileged_encoder=f"test_resnet:weights={tmp_path / 'w.safetensors'}",
+        privileged_encoder=f"test_resnet:weights={tmp_path / 'w.safetensors'},mean=0.5,std=0.5",
         freeze=("privileged",),
     )
     branches.train()
@@ -152,7 +161,6 @@ def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path
         ),
         ({"sharing": "shared", "freeze": ("privileged",)}, "not both frozen or both trained"),
         ({"sharing": "shared", "bare": ("privileged",)}, "both have an expander, or both none"),
-        ({"freeze": ("privileged",)}, "'privileged' would keep random weights for ever"),
         (
             {
                 "encoder": "test_resnet:pretrained=true",
@@ -166,6 +174,47 @@ def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path
 def test_contradictions_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         plans(_options(**given))
+
+
+class Declared(Encoder):
+    """An encoder from outside the package that brings weights of its own."""
+
+    pretrained = True
+    width = 3
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))
+
+
+def test_only_an_encoder_that_begins_from_weights_is_frozen() -> None:
+    with pytest.raises(ConfigError, match="'test_resnet' would keep random weights for ever"):
+        check_encoder("test_resnet", (3, 32, 32), frozen=True)
+    assert check_encoder(f"{__name__}:Declared", (3, 32, 32), frozen=True) == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "same", "without_weights"),
+    [
+        ("timm:resnet50", "resnet50", "resnet50"),
+        ("resnet50:pretrained=false", "resnet50", "resnet50"),
+        (
+            "resnet50.a1_in1k:pretrained=true",
+            "resnet50.a1_in1k:pretrained=true",
+            "resnet50.a1_in1k",
+        ),
+        (
+            "test_vit:weights='a,b:c.pt',init_values=1e-5",
+            "test_vit:weights='a,b:c.pt',init_values=1e-05",
+            "test_vit:init_values=1e-05",
+        ),
+        ("mlp:hidden=512,layers=2", "mlp:512", "mlp:512"),
+        ("hf-hub:o/n:pretrained=true", "hf-hub:o/n:pretrained=true", "hf-hub:o/n"),
+    ],
+)
+def test_specs_of_encoders_have_one_form(spec: str, same: str, without_weights: str) -> None:
+    assert normalise_encoder(spec) == same
+    assert normalise_encoder(same) == same
+    assert untrained(spec) == untrained(same) == without_weights
 
 
 def test_widths_that_differ_are_refused() -> None:

@@ -1,11 +1,16 @@
 """Specifications, and that an open set grows by a file alone."""
 
+import copy
+import pickle
 import sys
 import types
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from morefromless import modalities, objectives, views
@@ -14,13 +19,14 @@ from morefromless.modalities import Modality
 from morefromless.modalities.downsample import Downsample
 from morefromless.objectives import Loss, Objective
 from morefromless.objectives.simclr import SimCLR
-from morefromless.specs import build, members, signature
+from morefromless.objectives.vicreg import VICReg
+from morefromless.specs import build, members, normalise, signature
 from morefromless.views import Views
 
 
 def test_members_are_the_modules_of_a_folder() -> None:
     assert set(members(modalities, Modality)) >= {"downsample", "full"}
-    assert set(members(views, Views)) == {"authors", "plain", "table-s1"}
+    assert set(members(views, Views)) >= {"authors", "plain", "table-s1"}
     assert set(members(objectives, Objective)) >= {"simclr", "vicreg"}
 
 
@@ -42,7 +48,7 @@ def test_a_class_from_outside_the_package(monkeypatch: pytest.MonkeyPatch) -> No
             super().__init__()
             self.weight = weight
 
-        def forward(self, embeddings: Sequence[Tensor]) -> Loss:
+        def compute(self, embeddings: list[Tensor]) -> Loss:
             distance = (embeddings[0] - embeddings[1]).square().mean()
             return Loss(self.weight * distance, {"distance": distance})
 
@@ -68,6 +74,10 @@ def test_a_class_from_outside_the_package(monkeypatch: pytest.MonkeyPatch) -> No
         ("no.such.module:Class", "cannot be imported"),
         ("pathlib.nothing:Path", "cannot be imported"),
         ("os.path:join", "is not a Modality"),
+        ("downsample:7,size=7", "gives 'size' twice"),
+        ("downsample:7,array=he,array=ihc", "gives 'array' twice"),
+        ("downsample:1e5", "not a value for 'size'"),
+        ("", "no modality named ''"),
     ],
 )
 def test_mistakes_are_answered_in_one_sentence(spec: str, said: str) -> None:
@@ -95,3 +105,102 @@ def test_a_new_file_is_a_new_member(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert set(members(more, Modality)) == {"half-size"}
     assert build("half-size", more, Modality).resolution(32) == 16
+
+
+@pytest.mark.parametrize(
+    ("spec", "same"),
+    [
+        ("downsample:size=7", "downsample:7"),
+        ("downsample:7,area", "downsample:7"),
+        ("downsample:array=ihc,size=+07", "downsample:7,array=ihc"),
+        ("full:he", "full"),
+        ("full:array=he,", "full"),
+        ("full: ihc ", "full:ihc"),
+        ("full:'a,b'", "full:'a,b'"),
+        ("nuclei:types=6,palette=one-hot", "nuclei:one-hot"),
+    ],
+)
+def test_aliases_have_one_form(spec: str, same: str) -> None:
+    assert normalise(spec, modalities, Modality) == same
+    assert normalise(same, modalities, Modality) == same
+    assert build(spec, modalities, Modality).spec == same
+
+
+def test_an_object_knows_its_specification() -> None:
+    assert Downsample(7).spec == "downsample:7"
+    assert replace(Downsample(7), array="ihc").spec == "downsample:7,array=ihc"
+    assert copy.deepcopy(SimCLR("authors", temperature=0.25)).spec == "simclr:authors,0.25"
+    assert pickle.loads(pickle.dumps(Downsample(9))).spec == "downsample:9"  # noqa: S301
+
+
+@given(
+    size=st.integers(1, 10**6),
+    interpolation=st.sampled_from(["area", "antialiased", "point"]),
+    array=st.text().filter(lambda text: not {"'", '"'} <= set(text)),
+    order=st.permutations(["size", "interpolation", "array"]),
+)
+def test_what_an_object_says_of_itself_builds_its_equal(
+    size: int, interpolation: Any, array: str, order: list[str]
+) -> None:
+    built = Downsample(size, interpolation, array)
+    assert build(built.spec, modalities, Modality) == built
+    quote = '"' if "'" in array else "'"
+    typed = {"size": size, "interpolation": interpolation, "array": f"{quote}{array}{quote}"}
+    spec = f"downsample:{','.join(f'{key}={typed[key]}' for key in order)}"
+    assert build(spec, modalities, Modality) == built
+    assert normalise(spec, modalities, Modality) == built.spec
+
+
+@given(number=st.floats(allow_nan=False, allow_infinity=False, min_value=1e-300))
+def test_numbers_keep_every_digit(number: float) -> None:
+    spec = VICReg(variance=number).spec
+    assert build(spec, objectives, Objective).weights["variance"] == number  # type: ignore[attr-defined]
+
+
+@given(
+    spec=st.text() | st.from_regex(r"(downsample|full|nuclei|a\.b:C)[:,='\"\w.]*", fullmatch=True)
+)
+def test_any_text_is_built_or_refused_in_one_sentence(spec: str) -> None:
+    try:
+        text = normalise(spec, modalities, Modality)
+    except ConfigError:
+        return
+    assert normalise(text, modalities, Modality) == text
+
+
+def test_what_a_file_names_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "away.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="give --trust"):
+        build("far.away:Thing:3", modalities, Modality, trust=False)
+    assert "far" not in sys.modules
+    with pytest.raises(ConfigError, match=r"cannot be imported \(imported\)"):
+        build("far.away:Thing:3", modalities, Modality)
+    assert build("downsample:7", modalities, Modality, trust=False) == Downsample(7)
+
+
+class Open(Modality):
+    """Takes what it does not know."""
+
+    array = "he"
+
+    def __init__(self, scale: tuple[float, ...] = (1.0,), **further: Any) -> None:
+        self.scale, self.further = scale, further
+
+    def see(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
+        return patches
+
+    def resolution(self, side: int) -> int:
+        return side
+
+
+def test_several_numbers_and_parameters_of_no_known_type() -> None:
+    typed = f"{__name__}:Open:scale=1/2.5,flag=true,side=3,rate=1e-5,name=a/b,nothing=none"
+    built = build(typed, modalities, Modality)
+    assert isinstance(built, Open)
+    assert built.scale == (1, 2.5)
+    assert built.further == {"flag": True, "side": 3, "rate": 1e-5, "name": "a/b", "nothing": None}
+    assert build(built.spec, modalities, Modality).further == built.further  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"float, several joined by /"):
+        build(f"{__name__}:Open:scale=wide", modalities, Modality)

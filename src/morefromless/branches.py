@@ -4,7 +4,7 @@ Figure 1 of the paper: patch -> encoder -> representation y -> expander -> embed
 objective sees z only; the probe sees y only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +15,7 @@ from morefromless.config import Role, RunConfig
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
 from morefromless.pairs import modality
-from morefromless.specs import build, members
+from morefromless.specs import SCHEMES, build, members, normalise, split
 
 
 class Expander(nn.Sequential):
@@ -102,12 +102,6 @@ def plans(config: RunConfig) -> list[Plan]:
             )
         )
     _check_shared([plan for plan in result if plan.key == "shared"])
-    for plan in result:
-        if plan.frozen and not any(w in plan.encoder for w in ("pretrained=true", "weights=")):
-            raise ConfigError(
-                f"The frozen branch '{plan.name}' would keep random weights for ever; give "
-                f"{plan.encoder}:weights=FILE or {plan.encoder}:pretrained=true."
-            )
     if all(plan.frozen and plan.bare for plan in result):
         raise ConfigError(
             "Every branch is frozen and has no expander, so nothing is trained; free one."
@@ -172,25 +166,50 @@ class Branches(nn.Module):
         return {name: self[name](images[name]) for name in self.names}
 
 
-def build_encoder(spec: str, channels: int = 3) -> Encoder:
-    """The encoder that `spec` names: a member of the open set, or a timm name by itself."""
-    name = spec.partition(":")[0]
-    if channels != 3:
-        colons = 2 if "." in name and ":" in spec else 1  # package.module:Class:... or name:...
-        spec += f"{',' if spec.count(':') == colons else ':'}channels={channels}"
-    if name in members(encoders, Encoder) or ("." in name and ":" in spec):
-        return build(spec, encoders, Encoder)
-    _, _, options = spec.partition(":")
-    return build(f"timm:{name}" + (f",{options}" if options else ""), encoders, Encoder)
+def build_encoder(spec: str, channels: int = 3, *, trust: bool = True) -> Encoder:
+    """The encoder that `spec` names: a member of the open set, or a timm name by itself.
+
+    >>> build_encoder("mlp:hidden=8", channels=40).width
+    8
+    """
+    given = {} if channels == 3 else {"channels": channels}
+    return build(_member(spec), encoders, Encoder, trust=trust, **given)
 
 
-def check_encoder(spec: str, shape: tuple[int, ...]) -> int:
+def normalise_encoder(spec: str, *, trust: bool = True, without: Collection[str] = ()) -> str:
+    """The one text of all specifications of the same encoder, less the parameters `without`.
+
+    >>> normalise_encoder("timm:resnet50,pretrained=false")
+    'resnet50'
+    """
+    text = normalise(_member(spec), encoders, Encoder, trust=trust, without=without)
+    if not text.startswith("timm:"):
+        return text
+    return text.removeprefix("timm:").replace(",", ":", 1)
+
+
+def _member(spec: str) -> str:
+    """A timm name by itself becomes the first argument of the member `timm`."""
+    name, arguments = split(spec)
+    scheme = name.startswith(SCHEMES)
+    if name in members(encoders, Encoder) or (":" in name and not scheme):
+        return spec
+    return f"timm:{name}" + (f",{arguments}" if arguments else "")
+
+
+def check_encoder(spec: str, shape: tuple[int, ...], frozen: bool = False) -> int:
     """Build and try an encoder on two blank images, or vectors, of this shape; its width.
 
-    Finds before anything is trained what would otherwise end a run at its first step.
+    Finds before anything is trained what would otherwise end a run at its first step. One that is
+    `frozen` must begin from weights.
     """
     what = f"images of {shape[1]} x {shape[2]} px" if len(shape) == 3 else f"vectors of {shape[0]}"
     encoder = build_encoder(spec, shape[0]).eval()
+    if frozen and not encoder.pretrained:
+        raise ConfigError(
+            f"The frozen encoder '{spec}' would keep random weights for ever; give "
+            f"weights=FILE or pretrained=true, or an encoder that is `pretrained`."
+        )
     try:
         with torch.no_grad():
             made = encoder(torch.zeros(2, *shape))
@@ -210,9 +229,7 @@ def check_encoder(spec: str, shape: tuple[int, ...]) -> int:
 
 def untrained(encoder: str) -> str:
     """The same architecture without the weights it began from: a run's own follow."""
-    name, _, rest = encoder.partition(":")
-    parts = [p for p in rest.split(",") if p and not p.startswith(("pretrained=", "weights="))]
-    return f"{name}:{','.join(parts)}" if parts else name
+    return normalise_encoder(encoder, without=("pretrained", "weights"))
 
 
 def untrained_network(config: RunConfig) -> nn.Module:

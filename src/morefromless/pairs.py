@@ -35,6 +35,8 @@ class Pair:
         """Raise `DataError` or `ConfigError` where a modality cannot be had of this store."""
         for seen in self.modalities.values():
             seen.check(store)
+            if not seen.vector:
+                self.views.check(seen.channels, seen.labels)
 
     @property
     def arrays(self) -> frozenset[str]:

@@ -1,8 +1,12 @@
-"""Short specifications: what a person types to choose a member of an open set.
+"""Specifications: what a person types to choose a member of an open set.
 
-    downsample:7                     the member `downsample` with its first parameter set to 7
-    downsample:7,interpolation=point positional values first, then named ones
-    my_package.mine:Mine:0.5         a class of one's own, from outside the package
+    downsample:7                      the member `downsample` with its first parameter set to 7
+    downsample:7,interpolation=point  positional values first, then named ones
+    my_package.mine:Mine:0.5          a class from outside the package
+    hf-hub:owner/name:pretrained=true a name with a scheme, where a member takes such names (timm)
+
+Values are separated by commas; colons within values mean nothing. A value with a comma is quoted:
+`weights='a,b.pt'`. Several numbers are joined by slashes: `mean=0.5/0.4/0.6`.
 
 A plural folder of this package is an *open set*: every module in it that defines a public class
 deriving from the folder's contract is a member, under the module's name (`table_s1.py` is typed
@@ -16,20 +20,52 @@ import inspect
 import pkgutil
 import re
 import typing
+from collections.abc import Collection, Mapping
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from morefromless.errors import ConfigError
 
-Member = TypeVar("Member")
+T = TypeVar("T")
+
+SCHEMES = ("hf-hub:", "hf_hub:", "local-dir:")
+"""How timm's names of models that are not its own begin."""
+_NAME = re.compile(
+    rf"(?P<scheme>(?:{'|'.join(SCHEMES)})[^:,]+)"
+    r"|(?P<class>[A-Za-z_]\w*(?:\.\w+)+:[A-Za-z_]\w*(?=:|$))"
+    r"|(?P<member>[^:]*)"
+)
+_VALUE = re.compile(r"(?:([\w-]+)\s*=)?(?:'([^']*)'(?=,|$)|\"([^\"]*)\"(?=,|$)|([^,]*))(?:,|$)")
 
 
-def members(package: ModuleType, contract: type[Member]) -> dict[str, type[Member]]:
+class Member:
+    """A member of an open set, which knows the shortest specification that builds its like."""
+
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        member = super().__new__(cls)
+        object.__setattr__(member, "_arguments", (args, kwargs))  # also where the class is frozen
+        return member
+
+    @property
+    def spec(self) -> str:
+        """The specification, in the one form that equal members share.
+
+        >>> from morefromless.modalities.downsample import Downsample
+        >>> Downsample(size=7, interpolation="area").spec
+        'downsample:7'
+        """
+        args, kwargs = self._arguments
+        return _text(type(self), dict(zip(_parameters(type(self)), args, strict=False)) | kwargs)
+
+
+def members(package: ModuleType, contract: type[T]) -> dict[str, type[T]]:
     """The members of an open set by the name a person types, in alphabetical order."""
-    found: dict[str, type[Member]] = {}
+    classes: dict[str, type[T]] = {}
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
-        own = [
+        public = [
             value
             for value in vars(module).values()
             if inspect.isclass(value)
@@ -37,63 +73,157 @@ def members(package: ModuleType, contract: type[Member]) -> dict[str, type[Membe
             and not value.__name__.startswith("_")
             and issubclass(value, contract)
         ]
-        if len(own) == 1:
-            found[info.name.replace("_", "-")] = own[0]
-    return found
+        if len(public) == 1:
+            classes[info.name.replace("_", "-")] = public[0]
+    return classes
 
 
-def build(spec: str, package: ModuleType, contract: type[Member]) -> Member:
-    """The member that `spec` names, constructed. Raises `ConfigError` with near names."""
-    what = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", contract.__name__).lower()
+def build(
+    spec: str, package: ModuleType, contract: type[T], *, trust: bool = True, **given: Any
+) -> T:
+    """The member that `spec` names, constructed; `given` are values that the program adds.
+
+    Without `trust`, as for what a file says, no class from outside the package is imported. Raises
+    `ConfigError`, with near names where there are any.
+
+    >>> from morefromless import modalities
+    >>> build("downsample:7,interpolation=point", modalities, modalities.Modality)
+    Downsample(size=7, interpolation='point', array='he')
+    """
+    member, values = _resolve(spec, package, contract, trust, given)
+    return member(**values)
+
+
+def normalise(
+    spec: str,
+    package: ModuleType,
+    contract: type[T],
+    *,
+    trust: bool = True,
+    without: Collection[str] = (),
+) -> str:
+    """The one text of all specifications of the same member: nothing is constructed.
+
+    Values are positional as far as that can be read; defaults, and the parameters `without`, are left
+    out.
+
+    >>> from morefromless import modalities
+    >>> normalise("downsample:array=he,size=07", modalities, modalities.Modality)
+    'downsample:7'
+    """
+    member, values = _resolve(spec, package, contract, trust, {})
+    return _text(member, {name: value for name, value in values.items() if name not in without})
+
+
+def split(spec: str) -> tuple[str, str]:
+    """The name in a specification, and its arguments.
+
+    >>> split("downsample:7,interpolation=point")
+    ('downsample', '7,interpolation=point')
+    >>> split("hf-hub:owner/name:pretrained=true")
+    ('hf-hub:owner/name', 'pretrained=true')
+    """
+    match = _NAME.match(spec)
+    assert match is not None  # the last alternative matches anything
+    return match[0], spec[match.end() :].removeprefix(":")
+
+
+def signature(member: type[object]) -> str:
+    """How a member is typed, e.g. `downsample:size,interpolation=area`."""
+    parts = [
+        name if parameter.default is parameter.empty else f"{name}={_written(parameter.default)}"
+        for name, parameter in _parameters(member).items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    return f"{_name(member)}:{','.join(parts)}" if parts else _name(member)
+
+
+def _resolve(
+    spec: str, package: ModuleType, contract: type[T], trust: bool, given: Mapping[str, Any]
+) -> tuple[type[T], dict[str, Any]]:
     known = members(package, contract)
-    name, _, rest = spec.partition(":")
+    name, arguments = split(spec)
     if name in known:
-        return _construct(known[name], rest, spec)
-    if "." in name and rest:
-        class_name, _, rest = rest.partition(":")
-        return _construct(_imported(name, class_name, contract, spec), rest, spec)
+        return known[name], _values(known[name], arguments, spec, given)
+    if _NAME.fullmatch(name)["class"]:  # type: ignore[index]
+        if not trust:
+            raise ConfigError(
+                f"'{spec}' is from outside of {package.__name__.partition('.')[0]}, and a file "
+                "names it; give --trust to import it."
+            )
+        member = _imported(name, contract, spec)
+        return member, _values(member, arguments, spec, given)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
-    raise ConfigError(f"There is no {what} named '{name}' (in '{spec}'); {hint}")
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", contract.__name__).lower()
+    raise ConfigError(f"There is no {kind} named '{name}' (in '{spec}'); {hint}")
 
 
-def _imported(module: str, name: str, contract: type[Member], spec: str) -> type[Member]:
+def _imported(name: str, contract: type[T], spec: str) -> type[T]:
     try:
-        found = pkgutil.resolve_name(f"{module}:{name}")
-    except (ImportError, AttributeError) as error:
+        member = pkgutil.resolve_name(name)
+    except (Exception, SystemExit) as error:  # a module raises whatever it likes
+        reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
         raise ConfigError(
-            f"'{spec}' cannot be imported ({error}); write it as package.module:Class "
+            f"'{spec}' cannot be imported ({reason}); write it as package.module:Class "
             "and make sure that the package is installed here."
         ) from error
-    if not (inspect.isclass(found) and issubclass(found, contract)):
+    if not (inspect.isclass(member) and issubclass(member, contract)):
         raise ConfigError(
             f"'{spec}' is not a {contract.__name__}; derive it from "
             f"{contract.__module__}.{contract.__name__}."
         )
-    return found
+    return member
 
 
-def _construct(member: type[Member], arguments: str, spec: str) -> Member:
-    parameters = dict(inspect.signature(member).parameters)
+def _values(
+    member: type[object], arguments: str, spec: str, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments by parameter, converted."""
+    parameters = _parameters(member)
+    further = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    parameters = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     hints = typing.get_type_hints(member.__init__)
     usage = f"usage: {signature(member)}"
     values: dict[str, Any] = {}
     named = False
-    for position, text in enumerate(part for part in arguments.split(",") if part):
-        key, has_key, value = text.partition("=")
-        named |= bool(has_key)
-        if not has_key:
-            if position >= len(parameters) or named:
-                raise ConfigError(f"'{spec}' has a value out of place: '{text}'; {usage}")
-            key, value = list(parameters)[position], text
-        key = key.strip().replace("-", "_")
-        if key not in parameters:
+    for position, (key, text) in enumerate(_arguments(arguments)):
+        if not key and (named or position >= len(parameters)):
+            raise ConfigError(f"'{spec}' has a value out of place: '{text}'; {usage}")
+        named |= bool(key)
+        key = key.replace("-", "_") or list(parameters)[position]
+        if key in values or key in given:
+            raise ConfigError(f"'{spec}' gives '{key}' twice; {usage}")
+        if key in parameters:
+            values[key] = _converted(text, hints.get(key, str), key, spec, usage)
+        elif further:
+            values[key] = _guessed(text)
+        else:
             raise ConfigError(f"'{spec}' has no parameter '{key}'; {usage}")
-        values[key] = _converted(value.strip(), hints.get(key, str), key, spec, usage)
+    for key in given:
+        if key not in parameters and not further:
+            raise ConfigError(f"'{spec}' has no parameter '{key}'; {usage}")
+    values |= given
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in values]
     if missing:
         raise ConfigError(f"'{spec}' lacks {', '.join(missing)}; {usage}")
-    return member(**values)
+    return values
+
+
+def _arguments(text: str) -> list[tuple[str, str]]:
+    """Key, or nothing, and text of each argument, quotes taken off."""
+    pairs = []
+    for key, single, double, bare in _VALUE.findall(text):
+        value = single or double or bare.strip()
+        if key or value:
+            pairs.append((key, value))
+    return pairs
+
+
+def _parameters(member: type[object]) -> dict[str, inspect.Parameter]:
+    if member.__init__ is object.__init__:
+        return {}
+    return dict(list(inspect.signature(member.__init__).parameters.items())[1:])
 
 
 def _converted(text: str, hint: Any, key: str, spec: str, usage: str) -> Any:
@@ -102,28 +232,83 @@ def _converted(text: str, hint: Any, key: str, spec: str, usage: str) -> Any:
         if text in options:
             return text
         expected = " or ".join(map(str, options))
-    elif hint is bool:
-        if text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        expected = "true or false"
     else:
-        kinds = [kind for kind in (options or (hint,)) if kind is not type(None)]
+        union = options and typing.get_origin(hint) is not tuple
+        kinds = [kind for kind in (options if union else (hint,)) if kind is not type(None)]
         if text.lower() == "none" and type(None) in options:
             return None
         for kind in kinds:
             try:
-                return kind(text)
-            except (TypeError, ValueError):
+                return _as(kind, text)
+            except (TypeError, ValueError, OverflowError):
                 continue
-        expected = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+        expected = " or ".join(_expected(kind) for kind in kinds)
     raise ConfigError(f"'{text}' is not a value for '{key}' in '{spec}' ({expected}); {usage}")
 
 
-def signature(member: type[object]) -> str:
-    """How a member is typed, e.g. `downsample:size,interpolation=area`."""
-    parts = [
-        name if parameter.default is parameter.empty else f"{name}={parameter.default}"
-        for name, parameter in inspect.signature(member).parameters.items()
-    ]
-    name = member.__module__.rpartition(".")[2].replace("_", "-")
-    return f"{name}:{','.join(parts)}" if parts else name
+def _as(kind: Any, text: str) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    if typing.get_origin(kind) is tuple:
+        return tuple(_as(typing.get_args(kind)[0], part) for part in text.split("/"))
+    return kind(text)
+
+
+def _expected(kind: Any) -> str:
+    if kind is bool:
+        return "true or false"
+    if typing.get_origin(kind) is tuple:
+        return f"{_expected(typing.get_args(kind)[0])}, several joined by /"
+    return str(getattr(kind, "__name__", kind))
+
+
+def _guessed(text: str) -> Any:
+    """The value of a parameter whose type is not known: none, true, a number, numbers, or text."""
+    if text.lower() == "none":
+        return None
+    for kind in (bool, int, float, tuple[int, ...], tuple[float, ...]):
+        try:
+            return _as(kind, text)
+        except ValueError:
+            continue
+    return text
+
+
+def _name(member: type[object]) -> str:
+    """What a person types: the module's name in an open set, elsewhere `package.module:Class`."""
+    package, _, module = member.__module__.rpartition(".")
+    if any(base.__module__ == package for base in member.__mro__[1:]):
+        return module.replace("_", "-")
+    return f"{member.__module__}:{member.__qualname__}"
+
+
+def _text(member: type[object], values: Mapping[str, Any]) -> str:
+    parameters = _parameters(member)
+    parts: list[str] = []
+    positional = True
+    further = [name for name in values if name not in parameters]
+    for name in [*parameters, *sorted(further)]:
+        default = parameters[name].default if name in parameters else inspect.Parameter.empty
+        if name not in values or values[name] == default:
+            positional = False
+            continue
+        value, text = values[name], _written(values[name])
+        plain = bool(text) and "=" not in text and not isinstance(value, bool)
+        positional = positional and plain and name in parameters
+        parts.append(text if positional else f"{name}={text}")
+    return f"{_name(member)}:{','.join(parts)}" if parts else _name(member)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    if isinstance(value, tuple | list):
+        return "/".join(map(_written, value))
+    text = str(value)
+    if "," in text or text[:1] in ("'", '"') or text != text.strip():
+        return f'"{text}"' if "'" in text else f"'{text}'"
+    return text

@@ -49,8 +49,9 @@ def test_local_weights_with_a_classifier_are_taken(tmp_path: Path, suffix: str) 
         save_file(donor.state_dict(), path)
     else:
         torch.save({"state_dict": donor.state_dict()}, path)
-    encoder = build_encoder(f"test_resnet:weights={path}")
+    encoder = build_encoder(f"test_resnet:weights={path},mean=0.5,std=0.5")
     assert isinstance(encoder, Timm)
+    assert encoder.pretrained
     for name, value in encoder.network.state_dict().items():
         assert torch.equal(value, donor.state_dict()[name])
 
@@ -103,3 +104,98 @@ def test_missing_weights_and_contradictions(tmp_path: Path) -> None:
 def test_a_size_that_does_not_fit_is_found_early() -> None:
     with pytest.raises(ConfigError, match="does not take images of 3 x 3 px"):
         check_encoder("vit_tiny_patch16_224", (3, 3, 3))
+
+
+@pytest.fixture(scope="module")
+def scaled_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a transformer with LayerScale, and with its classifier."""
+    path = tmp_path_factory.mktemp("vit") / "a,b.safetensors"
+    save_file(timm.create_model("test_vit", init_values=0.3).state_dict(), path)
+    return path
+
+
+def test_layer_scale_is_not_dropped(scaled_vit: Path) -> None:
+    with pytest.raises(ConfigError, match=r"lacks blocks.0.ls1.gamma.*init_values"):
+        build_encoder(f"test_vit:weights='{scaled_vit}',mean=0.5,std=0.5")
+    encoder = build_encoder(f"test_vit:weights='{scaled_vit}',init_values=1e-5,mean=0.5,std=0.5")
+    assert encoder.network.blocks[0].ls1.gamma.unique().tolist() == pytest.approx([0.3])
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    del state["layer1.0.conv1.weight"]
+    state |= {"conv1.0.weight": torch.zeros(16, 3, 5, 5), "further.weight": torch.zeros(2)}
+    save_file(state, tmp_path / "x.safetensors")
+    with pytest.raises(ConfigError) as caught:
+        build_encoder(f"test_resnet:weights={tmp_path / 'x.safetensors'},mean=0.5,std=0.5")
+    for words in (
+        "it lacks layer1.0.conv1.weight;",
+        "the encoder lacks further.weight;",
+        "conv1.0.weight is 16 x 3 x 5 x 5, not 16 x 3 x 3 x 3",
+    ):
+        assert words in str(caught.value)
+
+
+def test_arguments_of_timm(tmp_path: Path) -> None:
+    encoder = build_encoder("test_vit:img_size=96/96,class_token=false,global_pool=avg")
+    assert encoder.network.patch_embed.img_size == (96, 96)
+    assert encoder.network.cls_token is None
+    with pytest.raises(ConfigError, match="cannot make 'test_resnet' with no_such_thing"):
+        build_encoder("test_resnet:no_such_thing=3")
+    with pytest.raises(ConfigError, match="cannot be given checkpoint_path"):
+        build_encoder(f"test_resnet:checkpoint_path={tmp_path}")
+
+
+def test_names_with_a_tag_and_names_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(build_encoder("test_resnet.r160_in1k:output_stride=16"), Timm)
+    asked = {}
+
+    def create(name: str, **options: object) -> torch.nn.Module:
+        asked.update(options, name=name)
+        return real("test_vit", num_classes=0)
+
+    real = timm.create_model
+    monkeypatch.setattr(timm, "create_model", create)
+    encoder = build_encoder("hf-hub:owner/net:pretrained=true,init_values=1e-5")
+    assert asked == {
+        "name": "hf-hub:owner/net",
+        "pretrained": True,
+        "num_classes": 0,
+        "in_chans": 3,
+        "init_values": 1e-5,
+    }
+    assert encoder.pretrained
+    assert encoder.spec == "timm:hf-hub:owner/net,pretrained=true,init_values=1e-05"
+
+
+def test_normalisation_is_given_asked_for_and_stored(tmp_path: Path) -> None:
+    donor = timm.create_model("test_resnet")
+    plain, said = tmp_path / "plain.safetensors", tmp_path / "said.safetensors"
+    save_file(donor.state_dict(), plain)
+    with pytest.raises(ConfigError, match=r"mean=0.5/0.5/0.5,std=0.5/0.5/0.5"):
+        build_encoder(f"test_resnet:weights={plain}")
+    given = build_encoder(f"test_resnet:weights={plain},mean=0.7/0.6/0.5,std=0.2")
+    assert given.mean.flatten().tolist() == pytest.approx([0.7, 0.6, 0.5])
+    assert given.std.flatten().tolist() == pytest.approx([0.2] * 3)
+    image = torch.rand(2, 3, 32, 32)
+    expected = given.eval().network((image - given.mean) / given.std)
+    torch.testing.assert_close(given(image), expected)
+
+    save_file(donor.state_dict(), said, {"mean": "[0.1, 0.2, 0.3]", "std": "[0.4, 0.4, 0.4]"})
+    assert build_encoder(f"test_resnet:weights={said}").mean.flatten()[1] == pytest.approx(0.2)
+    run = tmp_path / "run.safetensors"  # a run keeps them with its weights
+    prefix = "branches.own.primary.encoder."
+    save_file({prefix + k: v.clone() for k, v in given.state_dict().items()}, run)
+    again = build_encoder(f"test_resnet:weights={run}")
+    assert torch.equal(again.mean, given.mean)
+    assert torch.equal(again(image), again.network((image - given.mean) / given.std))
+    (tmp_path / "config.json").write_text(
+        '{"pretrained_cfg": {"mean": [0, 0, 0], "std": [1, 1, 1]}}'
+    )
+    assert build_encoder(f"test_resnet:weights={plain}").std.flatten().tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("bad", ["mean=0.5/0.5", "std=0", "std=nan", "mean=inf", "mean=grey"])
+def test_a_normalisation_that_is_none_is_refused(bad: str) -> None:
+    with pytest.raises(ConfigError, match=bad.partition("=")[0]):
+        build_encoder(f"test_resnet:{bad}")

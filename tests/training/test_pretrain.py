@@ -19,7 +19,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import evaluate, trained
 from morefromless.evaluation.features import extract
 from morefromless.ingest import ingest
-from morefromless.objectives import Loss, Objective, comparable
+from morefromless.objectives import Loss, Objective
 from morefromless.options import CompareOptions, PretrainOptions, ProbeOptions, SuperviseOptions
 from morefromless.pairs import modality
 from morefromless.report.figures import write_figures
@@ -36,12 +36,15 @@ HERE = "tests.training.test_pretrain"
 class Distance(Objective):
     """What somebody else may write: mean squared distance of two branches, and a spread."""
 
+    min_rows = 2
+    n_branches = 2
+
     def __init__(self, spread: float = 1.0) -> None:
         super().__init__()
         self.spread = spread
 
-    def forward(self, embeddings: Any) -> Loss:
-        first, second = comparable(embeddings, "distance", rows=2, branches=2)
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        first, second = embeddings
         near = (first - second).square().mean()
         wide = sum((1 - z.std(dim=0)).clamp(min=0).mean() for z in embeddings)
         return Loss(near + self.spread * wide, {"near": near, "wide": torch.as_tensor(wide)})
@@ -243,7 +246,7 @@ def test_an_objective_of_two_branches_is_not_given_three(pretraining: PretrainOp
     options = replace(
         pretraining, arm="trident", objective=f"{HERE}:Distance:", primary="downsample:4"
     )
-    with pytest.raises(ConfigError, match="distance compares 2 branches, not 3"):
+    with pytest.raises(ConfigError, match="Distance compares 2 branches, not 3"):
         pretrain(options)
     assert not options.out.exists()
 

@@ -7,12 +7,19 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from morefromless.specs import Member
 
-class Encoder(nn.Module, ABC):
+
+class Encoder(Member, nn.Module, ABC):
     """Representation of an image."""
 
     width: int
     """Length of the representation (2048 for ResNet-50)."""
+    pretrained: bool = False
+    """Whether it begins from trained weights; only such an encoder can be frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

@@ -1,49 +1,101 @@
 """Weights of local files, for encoders whose parameters are called as in the file."""
 
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from morefromless.errors import ConfigError
 
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel."""
 
-def load_weights(network: nn.Module, path: Path, name: str) -> None:
-    """Load safetensors, or a PyTorch file that holds tensors only, into the network of `name`.
 
-    Of a run's weights.safetensors it takes the encoder of the primary branch. Raises `ConfigError`
-    where there is no such file, or it cannot be read, or lacks any of the network's tensors.
+@dataclass(frozen=True)
+class Weights:
+    """What a file holds: tensors by name, and the normalisation that they were trained with."""
+
+    path: Path
+    tensors: Mapping[str, Any]
+    normalisation: Normalisation | None = None
+
+
+def read_weights(path: Path, name: str) -> Weights:
+    """Read safetensors, or a PyTorch file that holds tensors only, for the encoder `name`.
+
+    Of a run's weights.safetensors it takes the encoder of the primary branch. The normalisation is
+    a run's own, or what the file's metadata or a `config.json` beside it (timm's and the Hub's)
+    give as `mean` and `std`. Raises `ConfigError` where there is no such file or it cannot be read.
     """
     check_exists(path, name)
+    normalisation = None
     try:
         if path.suffix == ".safetensors":
             state: dict[str, Any] = load_file(path)
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+            if {"mean", "std"} <= set(metadata):
+                normalisation = _normalisation(
+                    {k: json.loads(metadata[k]) for k in ("mean", "std")}
+                )
         else:  # weights_only: a file from elsewhere is data, never a program
             state = torch.load(path, map_location="cpu", weights_only=True)
         for wrapper in ("state_dict", "model"):  # how training scripts wrap what they save
             state = state.get(wrapper, state)
-        state = _of_a_run(state)
+        encoder = _of_a_run(state)
+        network = {
+            key.removeprefix("network."): value
+            for key, value in encoder.items()
+            if key.startswith("network.")
+        }
+        normalisation = normalisation or _normalisation(encoder) or _beside(path)
     except Exception as error:  # the readers raise whatever the file provokes
         raise ConfigError(
             f"{path} cannot be read as weights ({first_line(error)}); "
             "give a .safetensors file or a PyTorch file that holds tensors only."
         ) from error
+    return Weights(path, network or state, normalisation)
+
+
+def load_weights(
+    network: nn.Module, weights: Weights, name: str, classifier: Collection[str] = ()
+) -> None:
+    """Load all of the weights into the network of `name`, but for the layers of a `classifier`.
+
+    Raises `ConfigError` that names what does not fit: tensors that the file lacks, that the network
+    lacks, or that have another shape.
+    """
     known = network.state_dict()
-    # A published checkpoint holds its classifier too, which an encoder does not have.
-    fitting = {
+    prefixes = tuple(f"{layer}." for layer in classifier)
+    tensors = {
         key: value
-        for key, value in state.items()
-        if key in known and isinstance(value, Tensor) and value.shape == known[key].shape
+        for key, value in weights.tensors.items()
+        if key in known or not key.startswith(prefixes)
     }
-    missing = [key for key in known if key not in fitting]
-    if missing:
+    shapes = {
+        key: f"{key} is {_shape(value)}, not {_shape(known[key])}"
+        for key, value in tensors.items()
+        if key in known and _shape(value) != _shape(known[key])
+    }
+    reasons = {
+        "it lacks": [key for key in known if key not in tensors],
+        "the encoder lacks": [key for key in tensors if key not in known],
+        "of other shapes": list(shapes.values()),
+    }
+    reason = "; ".join(f"{what} {_listed(keys)}" for what, keys in reasons.items() if keys)
+    if reason:
+        scale = any(key.endswith((".gamma", ".gamma_1")) for key in reasons["the encoder lacks"])
         raise ConfigError(
-            f"{path} is not a checkpoint of '{name}': {len(missing)} of {len(known)} tensors are "
-            f"missing or of another shape (first: {missing[0]}); choose the encoder it was made of."
+            f"{weights.path} is not a checkpoint of '{name}' ({reason}); choose the encoder it was "
+            f"made of{', with LayerScale (init_values=1e-5)' if scale else ''}."
         )
-    network.load_state_dict(fitting)
+    network.load_state_dict(tensors)
 
 
 def check_exists(path: Path, name: str) -> None:
@@ -57,11 +109,37 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def _shape(value: Any) -> str:
+    return " x ".join(map(str, value.shape)) or "one number" if isinstance(value, Tensor) else "?"
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
 def _of_a_run(state: dict[str, Any]) -> dict[str, Any]:
-    """The encoder of the primary branch where these are the weights of a run, else all of them."""
-    for prefix in ("branches.own.shared.", "branches.own.primary.", ""):
-        start = f"{prefix}encoder.network."
-        own = {key.removeprefix(start): state[key] for key in state if key.startswith(start)}
-        if own:
-            return own
-    return state
+    """The encoder of the primary branch where these are the weights of a run, else nothing."""
+    for prefix in ("branches.own.shared.encoder.", "branches.own.primary.encoder.", "encoder."):
+        encoder = {
+            key.removeprefix(prefix): value
+            for key, value in state.items()
+            if key.startswith(prefix)
+        }
+        if any(key.startswith("network.") for key in encoder):
+            return encoder
+    return {}
+
+
+def _beside(path: Path) -> Normalisation | None:
+    file = path.with_name("config.json")
+    if not file.is_file():
+        return None
+    config = json.loads(file.read_text(encoding="utf-8"))
+    return _normalisation(config.get("pretrained_cfg", config))
+
+
+def _normalisation(values: Mapping[str, Any]) -> Normalisation | None:
+    if not {"mean", "std"} <= set(values):
+        return None
+    mean, std = (torch.as_tensor(values[key]).flatten().tolist() for key in ("mean", "std"))
+    return tuple(mean), tuple(std)

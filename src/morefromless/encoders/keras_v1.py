@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from morefromless.encoders import Encoder
 from morefromless.encoders._keras_weights import load_h5, refuse_tensorflows_own
-from morefromless.encoders._weights import load_weights
+from morefromless.encoders._weights import load_weights, read_weights
 
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 """Blocks, and channels of their 3 x 3 convolutions, of conv2 to conv5 (He et al. 2016, Table 1)."""
@@ -33,13 +33,14 @@ class KerasV1(Encoder):
     def __init__(self, channels: int = 3, weights: Path | None = None) -> None:
         super().__init__()
         self.network = _resnet50(channels)
+        self.pretrained = weights is not None
         if weights is None:
             return
         if weights.suffix in (".h5", ".hdf5"):
             load_h5(self.network, weights, "keras-v1")
         else:
             refuse_tensorflows_own(weights)
-            load_weights(self.network, weights, "keras-v1")
+            load_weights(self.network, read_weights(weights, "keras-v1"), "keras-v1")
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, S, S) in [0, 1] -> (B, 2048)."""

@@ -10,22 +10,32 @@ import torch
 from torch import Tensor, nn
 
 from morefromless.encoders import Encoder
-from morefromless.encoders._weights import first_line, load_weights
+from morefromless.encoders._weights import first_line, load_weights, read_weights
 from morefromless.errors import ConfigError
+from morefromless.specs import SCHEMES
+
+RESERVED = ("num_classes", "in_chans", "features_only", "checkpoint_path", "pretrained_cfg")
+"""Arguments of timm that are set here, or that would load weights unseen."""
 
 
 class Timm(Encoder):
     """Any timm model that yields one feature vector per image.
 
     `timm:resnet50`, or just `resnet50`, is random initialisation, as in the paper (2.2).
-    `resnet50:pretrained=true` asks timm for its weights, which may download them;
+    `resnet50:pretrained=true` asks timm for its weights, which may download them, and
+    `hf-hub:owner/name:pretrained=true` the Hugging Face Hub.
     `resnet50:weights=/path/to/file.safetensors` loads a local file and never touches the network;
-    of a run's weights.safetensors it takes the encoder of the primary branch.
-    Images in [0, 1] are normalised with the mean and standard deviation of timm's configuration
-    of the model, averaged where `channels` is not 3. timm's ResNet-50 is v1.5 (stride in the 3 x 3
-    convolution); the authors' is Keras' v1, which is `keras-v1` (`docs/encoders.md`).
+    of a run's weights.safetensors it takes the encoder of the primary branch. All of a file must
+    fit, its classifier aside. Any other argument is timm's: `vit_small_patch16_224:img_size=96`.
 
-    Raises `ConfigError` for an unknown name (with near ones) and for weights that do not fit.
+    Images in [0, 1] are normalised with `mean` and `std`: one number, or one a channel joined by
+    slashes. Without them, with those of the weights file where it says them, else with those of
+    timm's configuration of the model, averaged where `channels` is not 3. They are kept with the
+    weights. timm's ResNet-50 is v1.5 (stride in the 3 x 3 convolution); the authors' is Keras' v1,
+    which is `keras-v1` (`docs/encoders.md`).
+
+    Raises `ConfigError` for an unknown name (with near ones) or argument, for weights that do not
+    fit, and for a file of weights of which nobody says the normalisation.
     """
 
     def __init__(
@@ -33,39 +43,48 @@ class Timm(Encoder):
         name: str,
         pretrained: bool = False,
         weights: Path | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
         channels: int = 3,
+        **arguments: Any,
     ) -> None:
         super().__init__()
-        if not timm.is_model(name.partition(".")[0]):
-            near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-            hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them."
-            raise ConfigError(f"timm has no model named '{name}'; {hint}")
         if pretrained and weights is not None:
             raise ConfigError(f"'{name}' has both pretrained=true and weights={weights}; give one.")
-        options: dict[str, Any] = {"dynamic_img_size": True} if _takes_any_size(name) else {}
-        try:
-            self.network: nn.Module = timm.create_model(
-                name, pretrained=pretrained, num_classes=0, in_chans=channels, **options
-            )
-        except (RuntimeError, OSError) as error:
-            raise ConfigError(
-                f"timm cannot make '{name}': {first_line(error)}; without a network, give "
-                f"'{name}:weights=FILE' with a local file."
-            ) from error
-        if weights is not None:
-            load_weights(self.network, weights, name)
+        for key in RESERVED:
+            if key in arguments:
+                raise ConfigError(f"'{name}' cannot be given {key}; leave it out.")
+        if not name.startswith(SCHEMES):
+            _check_known(name)
+            if _takes_any_size(name):
+                arguments.setdefault("dynamic_img_size", True)
         self.name = name
+        self.pretrained = pretrained or weights is not None
+        self.network = _created(name, pretrained, channels, arguments)
+        config: dict[str, Any] = self.network.pretrained_cfg  # type: ignore[assignment]
+        normalisation = config["mean"], config["std"]
+        if weights is not None:
+            file = read_weights(weights, name)
+            classifier = config.get("classifier") or ()
+            layers = (classifier,) if isinstance(classifier, str) else classifier
+            load_weights(self.network, file, name, layers)
+            if file.normalisation is None and (mean is None or std is None):
+                usual = ",".join(
+                    f"{key}={'/'.join(map(str, values))}"
+                    for key, values in zip(("mean", "std"), normalisation, strict=True)
+                )
+                raise ConfigError(
+                    f"{weights} does not say how images were normalised for it; give mean=... and "
+                    f"std=... (timm's own of '{name}': {usual})."
+                )
+            normalisation = file.normalisation or normalisation
+        self.mean: Tensor
+        self.std: Tensor
+        for key, given, usual in zip(("mean", "std"), (mean, std), normalisation, strict=True):
+            self.register_buffer(key, _by_channel(key, given, usual, channels))
         self.width = int(self.network.num_features)  # type: ignore[arg-type]
         if hasattr(self.network, "head_hidden_size"):  # wider than num_features in MobileNetV3
             self.width = int(self.network.head_hidden_size)  # type: ignore[arg-type]
-        config = self.network.pretrained_cfg
-        self.mean: Tensor
-        self.std: Tensor
-        for key in ("mean", "std"):
-            values = torch.tensor(config[key]).view(1, -1, 1, 1)  # type: ignore[index]
-            if channels != values.shape[1]:
-                values = values.mean().expand(1, channels, 1, 1).clone()
-            self.register_buffer(key, values, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, S, S) in [0, 1] -> (B, width)."""
@@ -73,6 +92,46 @@ class Timm(Encoder):
             raise ValueError(f"{self.name} takes images, not vectors")
         features: Tensor = self.network((images - self.mean) / self.std)
         return features
+
+
+def _created(name: str, pretrained: bool, channels: int, arguments: dict[str, Any]) -> nn.Module:
+    try:
+        network: nn.Module = timm.create_model(
+            name, pretrained=pretrained, num_classes=0, in_chans=channels, **arguments
+        )
+    except TypeError as error:
+        raise ConfigError(
+            f"timm cannot make '{name}' with {', '.join(arguments)} ({first_line(error)}); "
+            "leave out what the model does not take."
+        ) from error
+    except Exception as error:  # the Hub's client raises what the network provokes
+        raise ConfigError(
+            f"timm cannot make '{name}': {first_line(error)}; without a network, give the name of "
+            "one of timm's models and a local file, as in NAME:weights=FILE."
+        ) from error
+    return network
+
+
+def _check_known(name: str) -> None:
+    if not timm.is_model(name.partition(".")[0]):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them."
+        raise ConfigError(f"timm has no model named '{name}'; {hint}")
+
+
+def _by_channel(
+    key: str, given: tuple[float, ...] | None, usual: tuple[float, ...], channels: int
+) -> Tensor:
+    """(1, channels, 1, 1): as given, one number for all channels or one each; else the usual."""
+    values = torch.tensor(usual if given is None else given)
+    if given is not None:
+        if len(values) not in (1, channels):
+            raise ConfigError(f"{key} has {len(values)} numbers for {channels} channels.")
+        if not values.isfinite().all() or (key == "std" and not (values > 0).all()):
+            raise ConfigError(f"{key}={'/'.join(map(str, given))} cannot normalise an image.")
+    if len(values) != channels:
+        values = values.mean().expand(channels)
+    return values.view(1, -1, 1, 1).clone()
 
 
 def _takes_any_size(name: str) -> bool:

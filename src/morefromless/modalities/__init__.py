@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from morefromless.data.store import Store
+from morefromless.specs import Member
 
 
-class Modality(ABC):
+class Modality(Member, ABC):
     """How a batch of stored patches is seen."""
 
     array: str

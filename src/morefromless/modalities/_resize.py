@@ -20,7 +20,7 @@ _BLOCK = 2**17
 
 
 def resized(patches: Tensor, *weights: Tensor) -> Tensor:
-    """(B, H, H, 3) uint8 -> (B, 3, S, S) float32 in [0, 1], by one weight matrix after another.
+    """(B, H, H, C) uint8 -> (B, C, S, S) float32 in [0, 1], by one weight matrix after another.
 
     float32 throughout, also under autocast: no value is rounded to 8 bits in between.
     """
@@ -29,7 +29,7 @@ def resized(patches: Tensor, *weights: Tensor) -> Tensor:
     weights = tuple(
         matrix.to(patches.device, torch.float32, non_blocking=True) for matrix in weights
     )
-    seen = torch.empty(len(patches), 3, size, size, device=patches.device)
+    seen = torch.empty(len(patches), patches.shape[-1], size, size, device=patches.device)
     step = max(1, _BLOCK // side**2 if patches.device.type == "cpu" else len(patches))
     with torch.no_grad(), torch.autocast(patches.device.type, enabled=False):
         for start in range(0, len(patches), step):
@@ -42,7 +42,7 @@ def resized(patches: Tensor, *weights: Tensor) -> Tensor:
 
 
 def _channels_first(patches: Tensor, *weights: Tensor) -> Tensor:
-    """(B, H, H, 3) uint8 -> (B, 3, S, S) float32 in 0-255, resized where a matrix is given.
+    """(B, H, H, C) uint8 -> (B, C, S, S) float32 in 0-255, resized where a matrix is given.
 
     Rows are reduced while the channels still stand last: far less is left to be moved.
     """
@@ -84,7 +84,7 @@ def fit(side: int, size: int) -> tuple[Tensor, ...]:
 
 
 def square_side(patches: Tensor) -> int:
-    """The side of (B, H, W, 3) patches. Raises `DataError` where they are not square."""
+    """The side of (B, H, W, C) patches. Raises `DataError` where they are not square."""
     _, height, width, _ = patches.shape
     if height != width:
         raise DataError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from morefromless.errors import ConfigError
+from morefromless.specs import Member
 
 
 @dataclass(frozen=True)
@@ -23,46 +24,50 @@ class Loss:
     terms: dict[str, Tensor]
 
 
-class Objective(nn.Module, ABC):
-    """A loss over embeddings."""
+class Objective(Member, nn.Module, ABC):
+    """A loss over embeddings.
+
+    Called with one (N, D) tensor per branch, row i of each being the same patch, it computes in
+    float32, or float64 where one of them is, whatever the autocast. Raises `ConfigError` where the
+    number of branches or of rows cannot be used.
+    """
+
+    min_rows: int = 1
+    """Patches that a batch must have, over all processes."""
+    n_branches: int | None = None
+    """Branches that are compared, where the objective is defined for one number of them only."""
+
+    def __init__(self) -> None:
+        super().__init__()
 
     @abstractmethod
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        """The loss of two or more branches: (N, D) each, float32 or float64, autocast off."""
+
     def forward(self, embeddings: Sequence[Tensor]) -> Loss:
-        """`embeddings`: one (N, D) tensor per branch, row i of each being the same patch.
+        self._check(embeddings)
+        double = any(embedding.dtype == torch.float64 for embedding in embeddings)
+        dtype = torch.float64 if double else torch.float32
+        with torch.autocast(embeddings[0].device.type, enabled=False):
+            return self.compute([embedding.to(dtype) for embedding in embeddings])
 
-        Computes in float32 or better whatever the autocast; float64 in, float64 out.
-        Raises `ConfigError` where the number of branches or of rows cannot be used.
-        """
-
-
-def comparable(
-    embeddings: Sequence[Tensor], objective: str, rows: int = 1, branches: int | None = None
-) -> list[Tensor]:
-    """The embeddings in float32, or in float64 where one is, after checking their shapes.
-
-    Every objective begins with it: two or more branches, or `branches` of them where the objective
-    is defined for no other number; (N, D) each, with N at least `rows`. Raises `ConfigError` in the
-    name of `objective` otherwise.
-    """
-    if branches is not None and len(embeddings) != branches:
-        raise ConfigError(
-            f"{objective} compares {branches} branches, not {len(embeddings)}; choose another arm "
-            "or another objective."
-        )
-    if len(embeddings) < 2:
-        raise ConfigError(
-            f"{objective} compares two or more branches, not {len(embeddings)}; add a modality."
-        )
-    shapes = [tuple(embedding.shape) for embedding in embeddings]
-    if len(set(shapes)) > 1 or len(shapes[0]) != 2:
-        raise ConfigError(
-            f"{objective} got embeddings of shapes {', '.join(map(str, shapes))}; "
-            "every branch must give one row per patch, all of the same width."
-        )
-    if shapes[0][0] < rows:
-        raise ConfigError(
-            f"{objective} got a batch of {shapes[0][0]}, too few to compare; "
-            f"use a batch size of {max(rows, 1)} or more."
-        )
-    double = any(embedding.dtype == torch.float64 for embedding in embeddings)
-    return [embedding.to(torch.float64 if double else torch.float32) for embedding in embeddings]
+    def _check(self, embeddings: Sequence[Tensor]) -> None:
+        name, count = type(self).__name__, len(embeddings)
+        if self.n_branches not in (None, count):
+            raise ConfigError(
+                f"{name} compares {self.n_branches} branches, not {count}; choose another arm or "
+                "another objective."
+            )
+        if count < 2:
+            raise ConfigError(f"{name} compares two or more branches, not {count}; add a modality.")
+        shapes = [tuple(embedding.shape) for embedding in embeddings]
+        if len(set(shapes)) > 1 or len(shapes[0]) != 2:
+            raise ConfigError(
+                f"{name} got embeddings of shapes {', '.join(map(str, shapes))}; "
+                "every branch must give one row per patch, all of the same width."
+            )
+        if shapes[0][0] < self.min_rows:
+            raise ConfigError(
+                f"{name} got a batch of {shapes[0][0]}, too few to compare; "
+                f"use a batch size of {self.min_rows} or more."
+            )

@@ -1,7 +1,6 @@
 """Barlow Twins: two branches agree in every dimension, and no two dimensions say the same."""
 
 import math
-from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from morefromless.errors import ConfigError
-from morefromless.objectives import Loss, Objective, comparable
+from morefromless.objectives import Loss, Objective
 
 
 class BarlowTwins(Objective):
@@ -27,6 +26,8 @@ class BarlowTwins(Objective):
     Source: Zbontar et al. 2021 (arXiv 2103.03230), equations 1 and 2; weight 0.005 as there.
     """
 
+    min_rows = 2
+
     def __init__(
         self,
         convention: Literal["official", "authors"] = "official",
@@ -42,12 +43,10 @@ class BarlowTwins(Objective):
         self.convention = convention
         self.weight = off_diagonal
 
-    def forward(self, embeddings: Sequence[Tensor]) -> Loss:
-        branches = comparable(embeddings, "Barlow Twins", rows=2)
-        with torch.autocast(branches[0].device.type, enabled=False):
-            scaled = [self._scaled(branch) for branch in branches]
-            found = [correlations(a, b) for a, b in combinations(scaled, 2)]
-            on, off = (torch.stack(values).mean() for values in zip(*found, strict=True))
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        scaled = [self._scaled(branch) for branch in embeddings]
+        found = [correlations(a, b) for a, b in combinations(scaled, 2)]
+        on, off = (torch.stack(values).mean() for values in zip(*found, strict=True))
         return Loss(on + self.weight * off, {"on_diagonal": on, "off_diagonal": off})
 
     def _scaled(self, branch: Tensor) -> Tensor:

@@ -1,14 +1,13 @@
 """CLIP: each patch finds its other embedding among the other branch's, at a learned temperature."""
 
 import math
-from collections.abc import Sequence
 from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 
 from morefromless.errors import ConfigError
-from morefromless.objectives import Loss, Objective, comparable
+from morefromless.objectives import Loss, Objective
 from morefromless.objectives._cosine import cross_branch, unit_rows
 
 LARGEST_SCALE = 100.0
@@ -36,16 +35,14 @@ class Clip(Objective):
         log_scale = torch.tensor(-math.log(temperature), dtype=torch.float64)
         self.log_scale = nn.Parameter(log_scale.float(), requires_grad=learned)
 
-    def forward(self, embeddings: Sequence[Tensor]) -> Loss:
-        branches = comparable(embeddings, "CLIP")
+    def compute(self, embeddings: list[Tensor]) -> Loss:
         with torch.no_grad():  # clamped here, not in the graph: beyond it nothing would be learned
             self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
-        with torch.autocast(branches[0].device.type, enabled=False):
-            scale = self.log_scale.to(branches[0].dtype).exp()
-            directions = [unit_rows(branch) for branch in branches]
-            terms = {}
-            for i, j in combinations(range(len(directions)), 2):
-                there, back = cross_branch(directions[i] * scale, directions[j], 1)
-                terms[f"contrastive_{i}_{j}"] = (there + back).mean() / 2
-            total = torch.stack(list(terms.values())).mean()
+        scale = self.log_scale.to(embeddings[0].dtype).exp()
+        directions = [unit_rows(branch) for branch in embeddings]
+        terms = {}
+        for i, j in combinations(range(len(directions)), 2):
+            there, back = cross_branch(directions[i] * scale, directions[j], 1)
+            terms[f"contrastive_{i}_{j}"] = (there + back).mean() / 2
+        total = torch.stack(list(terms.values())).mean()
         return Loss(total, {**terms, "temperature": 1 / scale.detach()})

@@ -1,7 +1,6 @@
 """SimCLR: a patch's two embeddings find each other among all the others of the batch."""
 
 import math
-from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from morefromless.errors import ConfigError
-from morefromless.objectives import Loss, Objective, comparable
+from morefromless.objectives import Loss, Objective
 from morefromless.objectives._cosine import cross_branch, unit_rows
 
 
@@ -46,16 +45,14 @@ class SimCLR(Objective):
         self.convention = convention
         self.temperature = temperature
 
-    def forward(self, embeddings: Sequence[Tensor]) -> Loss:
-        branches = comparable(embeddings, "SimCLR")
-        with torch.autocast(branches[0].device.type, enabled=False):
-            directions = [unit_rows(branch) for branch in branches]
-            terms = {
-                f"contrastive_{i}_{j}": self._pair(directions[i], directions[j])
-                for i, j in combinations(range(len(directions)), 2)
-            }
-            pairs = torch.stack(list(terms.values()))
-            total = pairs.mean() if self.convention == "nt-xent" else pairs.sum()
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        directions = [unit_rows(branch) for branch in embeddings]
+        terms = {
+            f"contrastive_{i}_{j}": self._pair(directions[i], directions[j])
+            for i, j in combinations(range(len(directions)), 2)
+        }
+        pairs = torch.stack(list(terms.values()))
+        total = pairs.mean() if self.convention == "nt-xent" else pairs.sum()
         return Loss(total, terms)
 
     def _pair(self, first: Tensor, second: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """VICReg: embeddings of a pair agree, every dimension varies, no two dimensions say the same."""
 
 import math
-from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from morefromless.errors import ConfigError
-from morefromless.objectives import Loss, Objective, comparable
+from morefromless.objectives import Loss, Objective
 
 
 class VICReg(Objective):
@@ -38,6 +37,8 @@ class VICReg(Objective):
     Source: Bardes et al. 2022 (arXiv 2105.04906), equations 1 to 6; More From Less, section 2.2.
     """
 
+    min_rows = 2
+
     def __init__(
         self,
         convention: Literal["official", "authors"] = "official",
@@ -64,19 +65,17 @@ class VICReg(Objective):
         self.gamma = gamma
         self.epsilon = epsilon
 
-    def forward(self, embeddings: Sequence[Tensor]) -> Loss:
-        branches = comparable(embeddings, "VICReg", rows=2)
-        degrees = len(branches[0]) - (1 if self.convention == "official" else 0)
-        with torch.autocast(branches[0].device.type, enabled=False):
-            centred = [branch - branch.mean(dim=0) for branch in branches]
-            s = torch.stack([squared_distances(a, b).mean() for a, b in combinations(branches, 2)])
-            v = torch.stack([hinge(z, degrees, self.gamma, self.epsilon) for z in centred])
-            c = torch.stack([redundancy(z, degrees) for z in centred])
-            if self.convention == "official":
-                terms = {"invariance": s.mean(), "variance": v.mean(), "covariance": 2 * c.mean()}
-            else:
-                terms = {"invariance": 2 * s.sum(), "variance": v.sum(), "covariance": c.sum()}
-            total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        degrees = len(embeddings[0]) - (1 if self.convention == "official" else 0)
+        centred = [branch - branch.mean(dim=0) for branch in embeddings]
+        s = torch.stack([squared_distances(a, b).mean() for a, b in combinations(embeddings, 2)])
+        v = torch.stack([hinge(z, degrees, self.gamma, self.epsilon) for z in centred])
+        c = torch.stack([redundancy(z, degrees) for z in centred])
+        if self.convention == "official":
+            terms = {"invariance": s.mean(), "variance": v.mean(), "covariance": 2 * c.mean()}
+        else:
+            terms = {"invariance": 2 * s.sum(), "variance": v.sum(), "covariance": c.sum()}
+        total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         return Loss(total, terms)
 
 

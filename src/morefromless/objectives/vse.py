@@ -1,7 +1,6 @@
 """VSE++: a patch's two embeddings are nearer than any others, by a margin."""
 
 import math
-from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from morefromless.errors import ConfigError
-from morefromless.objectives import Loss, Objective, comparable
+from morefromless.objectives import Loss, Objective
 from morefromless.objectives._cosine import unit_rows
 
 
@@ -37,15 +36,13 @@ class Vse(Objective):
         self.negatives = negatives
         self.margin = margin
 
-    def forward(self, embeddings: Sequence[Tensor]) -> Loss:
-        branches = comparable(embeddings, "VSE")
-        with torch.autocast(branches[0].device.type, enabled=False):
-            directions = [unit_rows(branch) for branch in branches]
-            terms = {
-                f"hinge_{i}_{j}": self._pair(directions[i], directions[j])
-                for i, j in combinations(range(len(directions)), 2)
-            }
-            total = torch.stack(list(terms.values())).mean()
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        directions = [unit_rows(branch) for branch in embeddings]
+        terms = {
+            f"hinge_{i}_{j}": self._pair(directions[i], directions[j])
+            for i, j in combinations(range(len(directions)), 2)
+        }
+        total = torch.stack(list(terms.values())).mean()
         return Loss(total, terms)
 
     def _pair(self, first: Tensor, second: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.store import Store
+from morefromless.specs import Member
 
 
-class Task(ABC):
+class Task(Member, ABC):
     """One question that is asked of every patch."""
 
     @abstractmethod

@@ -161,7 +161,7 @@ def check(config: RunConfig) -> None:
     branch_plans = plans(config)
     shapes = {plan.key: modality(plan.modality).shape(size) for plan in branch_plans}
     for plan in {plan.key: plan for plan in branch_plans}.values():
-        features = check_encoder(plan.encoder, shapes[plan.key])
+        features = check_encoder(plan.encoder, shapes[plan.key], plan.frozen)
         if plan.bare and features != width:
             raise ConfigError(
                 f"The branch '{plan.name}' has no expander, so its embeddings are {features} wide "

@@ -9,19 +9,26 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from morefromless.errors import ConfigError
+from morefromless.specs import Member
 
-class Views(ABC):
+
+class Views(Member, ABC):
     """A preset of augmentations."""
 
+    remedy = "choose other views, such as plain."
+    """What to do where the preset does not hold for a modality."""
+
     @abstractmethod
-    def draw(self, patches: Tensor, generator: torch.Generator) -> Tensor:
-        """One view per patch: (B, 3, S, S) float32 in [0, 1] -> the same shape and range.
+    def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+        """One view per patch: (B, C, S, S) float32 in [0, 1] -> the same shape and range.
 
         All randomness comes from `generator`, which lives on the patches' device: the same
-        generator state gives the same views. The input is not changed.
+        generator state gives the same views. The input is not changed. Raises `ConfigError` where
+        the preset's colours do not hold for C channels.
         """
 
-    def draw_labels(self, masks: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def augment_mask(self, masks: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """One view per mask, of a modality whose pixels are labels: (B, C, S, S), any C.
 
         The preset's geometry by nearest neighbour and none of its colours, so that every value of
@@ -29,9 +36,27 @@ class Views(ABC):
         """
         return masks.detach().clone()
 
-    def draw_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def augment_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """One view per vector, (B, length) float32 -> the same shape.
 
         A preset without augmentations for vectors leaves them as they are.
         """
         return vectors.detach().clone()
+
+    def channels(self, mask: bool = False) -> tuple[int, ...] | None:  # noqa: ARG002
+        """Numbers of channels of images, or of masks, that the preset holds for; None is any."""
+        return None
+
+    def check(self, channels: int, mask: bool = False) -> None:
+        """Raise `ConfigError` where the preset does not hold for images, or masks, so made.
+
+        >>> from morefromless.views.table_s1 import TableS1
+        >>> TableS1().check(channels=3)
+        >>> TableS1(saturation=0, hue=0).check(channels=1)
+        """
+        allowed = self.channels(mask)
+        if allowed is not None and channels not in allowed:
+            raise ConfigError(
+                f"--views {self.spec} changes colours of {' or '.join(map(str, allowed))} channels,"
+                f" and this {'mask' if mask else 'modality'} has {channels} channels; {self.remedy}"
+            )

@@ -51,7 +51,7 @@ def rotate_nearest(images: Tensor, angles: Tensor) -> Tensor:
 
 
 def crop_resize(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Read (B, 3, S, S) bilinearly at the source pixels `rows` (B, S) x `columns` (B, S).
+    """Read (B, C, S, S) bilinearly at the source pixels `rows` (B, S) x `columns` (B, S).
 
     Pixel centres are integers here: 0 is the middle of the first pixel, S - 1 of the last.
     """

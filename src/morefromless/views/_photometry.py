@@ -1,6 +1,6 @@
 """Changes of colour of a batch, each patch with values of its own.
 
-Images are (B, 3, S, S) RGB; values per patch are (B,).
+Images are (B, C, S, S), RGB where hue or saturation change; values per patch are (B,).
 """
 
 import torch
@@ -39,6 +39,13 @@ def jitter(
     offset = (1 - contrast) * brightness * mean
     changed = torch.baddbmm(offset[:, None, None], matrix, images.flatten(2))
     return changed.view_as(images)
+
+
+def brightness_and_contrast(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+    """Of any number of channels: as `jitter`, but about the mean of all channels together."""
+    mean = images.mean((1, 2, 3))
+    offset = (1 - contrast) * brightness * mean
+    return images * per_patch(brightness * contrast) + per_patch(offset)
 
 
 def solarize(images: Tensor, thresholds: Tensor, white: float = 1.0) -> Tensor:

@@ -26,6 +26,8 @@ class Authors(Views):
     included, and the colour steps come in the order given.
     """
 
+    remedy = "choose authors:jitter=0 or other views, and of nuclei nuclei:levels or nuclei:raw."
+
     flip: float = 0.5
     """Probability of a flip, for each axis."""
     crop: float = 0.75
@@ -43,9 +45,16 @@ class Authors(Views):
         check_range(self, "flip noise rotation solarize jitter", 0, 1)
         check_range(self, "crop", 0.05, 1)
 
+    def channels(self, mask: bool = False) -> tuple[int, ...] | None:  # noqa: ARG002
+        return (3,) if self.jitter > 0 else None
+
     @torch.no_grad()
     def draw(self, patches: Tensor, generator: torch.Generator) -> Tensor:
-        """One view per patch: (B, 3, S, S) float32 in [0, 1] -> the same shape and range."""
+        """One view per patch: (B, C, S, S) float32 in [0, 1] -> the same shape and range.
+
+        C is 3 unless `jitter` is 0.
+        """
+        self.check(patches.shape[1])
         count, side = len(patches), patches.shape[-1]
         rows = self._positions(count, side, generator)
         columns = self._positions(count, side, generator)
@@ -67,20 +76,14 @@ class Authors(Views):
                 images = where(noisy[of], images, noise)
                 images = where(rotated[of], images, geometry.rotate_nearest, angles[of])
                 images = where(solarized[of], images, _solarize, thresholds[of])
-                images = where(jittered[of], images, _jitter, *colours[:, of])
+                if self.jitter > 0:
+                    images = where(jittered[of], images, _jitter, *colours[:, of])
                 torch.div(images.clamp_(0, 255), 255, out=views[of])
         return views
 
     def draw_labels(self, masks: Tensor, generator: torch.Generator) -> Tensor:
-        """All of it, colours and bilinear crops included: the published code spares no mask.
-
-        (B, 3, S, S) only; raises `ConfigError` for a one-hot mask, which has no colours.
-        """
-        if masks.shape[1] != 3:
-            raise ConfigError(
-                f"--views authors turns colours, and this mask has {masks.shape[1]} channels; "
-                "choose nuclei:levels or nuclei:raw, or other views."
-            )
+        """All of it, colours and bilinear crops included: the published code spares no mask."""
+        self.check(masks.shape[1], mask=True)
         return self.draw(masks, generator)
 
     def _positions(self, count: int, side: int, generator: torch.Generator) -> Tensor:

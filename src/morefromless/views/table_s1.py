@@ -22,6 +22,8 @@ class TableS1(Views):
     jitter and one clip.
     """
 
+    remedy = "choose table-s1:saturation=0,hue=0 or plain."
+
     flip: float = 0.5
     """Probability of a flip, for each axis: Table S1's 1.0 means that it is drawn every time."""
     crop: float = 0.75
@@ -61,9 +63,17 @@ class TableS1(Views):
         check_range(self, "brightness contrast saturation", 0, 1)
         check_range(self, "hue", 0, 0.5)
 
+    def channels(self, mask: bool = False) -> tuple[int, ...] | None:
+        turned = self.jitter > 0 and (self.saturation > 0 or self.hue > 0)
+        return (3,) if turned and not mask else None
+
     @torch.no_grad()
     def draw(self, patches: Tensor, generator: torch.Generator) -> Tensor:
-        """One view per patch: (B, 3, S, S) float32 in [0, 1] -> the same shape and range."""
+        """One view per patch: (B, C, S, S) float32 in [0, 1] -> the same shape and range.
+
+        C is 3 unless `saturation` and `hue`, or `jitter`, are 0.
+        """
+        self.check(patches.shape[1])
         count = len(patches)
         maps = self._maps(count, generator)
         noisy = chance(count, self.noise, generator)
@@ -83,7 +93,10 @@ class TableS1(Views):
                 images = geometry.warp(patches[of], maps[of])
                 images = where(noisy[of], images, noise)
                 images = where(solarized[of], images, photometry.solarize, thresholds[of])
-                images = photometry.jitter(images, *colours[:, of])
+                if images.shape[1] == 3:
+                    images = photometry.jitter(images, *colours[:, of])
+                else:
+                    images = photometry.brightness_and_contrast(images, *colours[:2, of])
                 torch.clamp(images, 0, 1, out=views[of])
         return views
 
