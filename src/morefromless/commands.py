@@ -61,13 +61,12 @@ def views(options: ViewsConfig) -> None:
 
 def segment(options: SegmentConfig) -> None:
     """Segment the nuclei of every patch."""
-    import torch
-
+    from morefromless.devices import resolve_device
     from morefromless.hovernet.network import LICENCE, Hovernet
     from morefromless.hovernet.segment import segment
     from morefromless.ingest.opening import open_images
 
-    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+    device = resolve_device(options.device)
     report = segment(
         open_images(options.source),
         options.out,
@@ -136,11 +135,11 @@ def compare(config: StudyConfig) -> None:
 def explain(config: ExplainConfig) -> None:
     """Compare two runs with each other, and write the page."""
     from morefromless.analysis.explain import explain
-    from morefromless.report.explain_page import write_page
+    from morefromless.report import disagreements
 
-    disagreements = explain(config)
-    *_, page = write_page(disagreements)
-    for line in disagreements.summary_lines():
+    result = explain(config)
+    *_, page = disagreements.write(result)
+    for line in result.summary_lines():
         print(line)
     print(f"Open {page} in a browser; its figures lie beside it.")
 

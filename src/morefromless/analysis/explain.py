@@ -1,226 +1,300 @@
-"""Two runs held against each other on the same test patches (`mfl explain`)."""
+"""Two runs compared on the same test patches (`mfl explain`)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tqdm import tqdm
 
-from morefromless.analysis.explanation import Explanation, disagreements
-from morefromless.analysis.judged import Judged, judged
+from morefromless.analysis.layer_cka import layer_cka
 from morefromless.analysis.layers import chosen, first_of_stages, observed
 from morefromless.analysis.maps import neighbours
 from morefromless.analysis.overlay import Pictures, cams, pictures
-from morefromless.analysis.sight import Rows, alike
-from morefromless.analysis.similarity import Alike
+from morefromless.analysis.similarity import LayerCka
+from morefromless.config import ExplainConfig
 from morefromless.data.store import Store
+from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.evaluate import Answer, answer_of, store_path
 from morefromless.labelling import labelled
-from morefromless.options import ExplainOptions
 from morefromless.pairs import modality
 from morefromless.runs import Run
 
+Rows = npt.NDArray[np.int64]
 NEIGHBOURS = 5
 """Nearest test patches that are named of each."""
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
-    """What the page and its figures are made of."""
+class Disagreements:
+    """Two encoders, A and B, each with its probe, on the same N test patches of C classes.
 
-    options: ExplainOptions
+    All that the page and its figures need. Thumbnails are uint8 RGB squares of one side T.
+    """
+
+    config: ExplainConfig
     store: Store
-    sides: tuple[Judged, Judged]
+    answers: tuple[Answer, Answer]
+    cka: LayerCka
+    """Of A with B."""
+    titles: tuple[str, str]
+    """How A and B are called, such as `asymmetric, independent, seed 0`."""
+    facts: tuple[tuple[str, str, str], ...]
+    """Name of a fact, what it is for A, and for B: arm, objective, encoder, accuracy ..."""
+    notes: tuple[str, ...]
+    """Sentences that must stand beside the results: the store's caveats, what is not shown."""
     rows: Rows
-    """(N,) test patches that both encoders see, as rows of the store."""
-    explanation: Explanation
+    """(N,) test patches that both encoders are given, as rows of the store."""
+    probabilities: npt.NDArray[np.float32]
+    """(2, N, C), A first."""
     features: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
     """(N, width) of each."""
-    alike: Alike
-    """CKA of A with B."""
-    device: str
+    neighbours: npt.NDArray[np.int64]
+    """(2, N, K): the K test patches whose features are nearest (cosine), nearest first."""
+    primary: Pictures
+    """(N, T, T, 3): the encoders' input."""
+    privileged: Pictures | None
+    """(N, T, T, 3): what was present in training only; None where neither run had any."""
+    gallery: Rows
+    """(M,) the patches that are shown one by one, the most confident disagreement first."""
+    cams: tuple[Pictures | None, Pictures | None]
+    """For A and B: (M, T, T, 3), GradCAM of the own prediction over the primary view, in the order
+    of `gallery`; None for an encoder that has no feature maps."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C names; a class may be absent from the test patches."""
+        return self.store.classes
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self.store.table["id"].iloc[self.rows])
+
+    @property
+    def groups(self) -> tuple[str, ...] | None:
+        """Patient or slide of each patch; None where not known."""
+        if not self.store.groups_known:
+            return None
+        return tuple(map(str, self.store.table["group"].iloc[self.rows]))
+
+    @property
+    def labels(self) -> Rows:
+        """(N,) indices into `classes`."""
+        return self.store.labels[self.rows]
+
+    @property
+    def predictions(self) -> Rows:
+        """(2, N) the likeliest class."""
+        return np.asarray(self.probabilities.argmax(axis=2))
+
+    @property
+    def confidence(self) -> npt.NDArray[np.float32]:
+        """(2, N) the probability of that class."""
+        return np.asarray(self.probabilities.max(axis=2))
+
+    def confusion(self, side: int) -> Rows:
+        """(C, C) counts of one encoder: rows are the true classes, columns the predicted ones."""
+        counts: Rows = np.zeros((len(self.classes),) * 2, np.int64)
+        np.add.at(counts, (self.labels, self.predictions[side]), 1)
+        return counts
+
+    def summary_lines(self) -> Iterator[str]:
+        """How many each gets right, and on how many they disagree."""
+        predictions = self.predictions
+        for side, title in enumerate(self.titles):
+            right = int((predictions[side] == self.labels).sum())
+            yield f"{title}: {right:,} of {len(self.ids):,} test patches right"
+        yield f"They disagree on {int((predictions[0] != predictions[1]).sum()):,}."
 
 
-def explain(options: ExplainOptions) -> Explained:
-    """Evaluate two runs where they are not yet, and look into both.
+def explain(config: ExplainConfig) -> Disagreements:
+    """Evaluate two runs where they are not yet, and compare them.
 
     Raises `ConfigError` or `DataError` where they have no test patches or no such branch in common.
     """
-    runs = (Run.open(options.run_a), Run.open(options.run_b))
+    runs = (Run.open(config.run_a), Run.open(config.run_b))
     _check_same_patches(*runs)
-    raw = Store.open(options.store or Path(runs[0].options["store"]))
-    task = options.task or str(runs[0].options.get("task", "tissue"))
-    device = "cuda" if options.device != "cpu" and torch.cuda.is_available() else "cpu"
+    raw = Store.open(store_path(runs[0], config.store))
+    task = config.task or runs[0].config.arm.task
+    device = resolve_device(config.analysis.device)
     with tqdm(total=5, desc="explain", unit="part", leave=False, dynamic_ncols=True) as bar:
-        a, b = (judged(run, options.branch, raw, options, task, device) for run in runs)
-        sides = (a, b)
-        store = labelled(raw, task).having({one.sight.modality.array for one in sides})
+        a, b = (answer_of(run, config.branch, raw, config.probe, task, device) for run in runs)
+        store = labelled(raw, task).having({one.frozen.modality.array for one in (a, b)})
         rows = store.indices("test")
         if not len(rows):
             raise DataError(f"No test patch of {store.path} has the views of both runs.")
         bar.update()
-        features = (
-            _of(rows, a, a.features("test", device)),
-            _of(rows, b, b.features("test", device)),
+        features = tuple(
+            _select(one, rows, one.frozen.features(raw, "test", device).numpy()) for one in (a, b)
         )
-        probabilities = np.stack([_of(rows, one, one.probabilities) for one in sides])
-        near = np.stack([neighbours(found, NEIGHBOURS) for found in features])
+        probabilities = np.stack([_select(one, rows, one.probabilities) for one in (a, b)])
         bar.update()
         gallery = disagreements(probabilities)
-        if options.gallery == "all":
+        if config.gallery == "all":
             gallery = np.concatenate([gallery, np.setdiff1d(np.arange(len(rows)), gallery)])
-        primary, privileged = _shown(sides, store, rows, options.thumbnail)
+        primary, privileged = _pictures(a, b, store, rows, config.thumbnail)
         bar.update()
-        looks = (_look(a, rows[gallery], options, device), _look(b, rows[gallery], options, device))
+        maps = tuple(_cams(one, store, rows[gallery], config, device) for one in (a, b))
         bar.update()
-        found = alike({"A": [a.sight], "B": [b.sight]}, rows, options, device)
-        between = next(one for one in found if (one.a, one.b) == ("A", "B"))
+        arms = {"A": [a.frozen], "B": [b.frozen]}
+        every = layer_cka(arms, store, rows, config.analysis, device)
+        cka = next(one for one in every if (one.a, one.b) == ("A", "B"))
         bar.update()
-    explanation = Explanation(
-        titles=_titles(*sides),
-        facts=_facts(*sides),
-        notes=tuple(_notes(sides, store, between, options)),
-        classes=store.classes,
-        ids=tuple(store.table["id"].iloc[rows]),
-        groups=tuple(map(str, store.table["group"].iloc[rows])) if store.groups_known else None,
-        labels=store.labels[rows],
+    return Disagreements(
+        config=config,
+        store=store,
+        answers=(a, b),
+        cka=cka,
+        titles=_titles(a, b),
+        facts=_facts(a, b),
+        notes=tuple(_notes(a, b, store, cka, config)),
+        rows=rows,
         probabilities=probabilities,
-        neighbours=near,
+        features=features,  # type: ignore[arg-type]
+        neighbours=np.stack([neighbours(values, NEIGHBOURS) for values in features]),
         primary=primary,
         privileged=privileged,
         gallery=gallery,
-        cams=looks,
+        cams=maps,  # type: ignore[arg-type]
     )
-    return Explained(options, store, sides, rows, explanation, features, between, device)
 
 
-def _check_same_patches(a: Run, b: Run) -> None:
-    if a.path.resolve() == b.path.resolve():
-        raise ConfigError(f"{a.path} is given twice; give the run that it is held against.")
-    if a.record["store_hash"] != b.record["store_hash"]:
-        raise DataError(
-            f"{a.path} and {b.path} were trained on different stores ({a.options['store']} and "
-            f"{b.options['store']}), so they have no test patches in common; give two runs of one."
-        )
+def disagreements(probabilities: npt.NDArray[Any]) -> Rows:
+    """Patches that two encoders (2, N, C) give different classes, the most confident first.
+
+    Confidence in a disagreement is the smaller of the two: both are sure, and one is wrong.
+
+    >>> disagreements(np.array([[[0.9, 0.1], [0.6, 0.4]], [[0.2, 0.8], [0.7, 0.3]]]))
+    array([0])
+    """
+    apart = np.flatnonzero(probabilities[0].argmax(axis=1) != probabilities[1].argmax(axis=1))
+    confidence = probabilities[:, apart].max(axis=2).min(axis=0)
+    return np.asarray(apart[np.argsort(-confidence, kind="stable")])
 
 
-def _of(rows: Rows, one: Judged, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Of what there is for the test patches that one encoder sees, the part that both see."""
-    kept: npt.NDArray[Any] = values[np.searchsorted(one.sight.store.indices("test"), rows)]
-    return kept
-
-
-def _shown(
-    sides: tuple[Judged, Judged], store: Store, rows: Rows, side: int
-) -> tuple[Pictures, Pictures | None]:
-    """What A's encoder sees, and what is denser: a privileged image, else the whole patch."""
-    seen, size = sides[0].sight.modality, sides[0].sight.size
-    primary = pictures(seen, store, rows, size, side)
-    denser = dense_spec(sides)
-    if denser is None:
-        return primary, None
-    other = modality(denser)
-    return primary, pictures(other, store, rows, max(size, side), side)
-
-
-def dense_spec(sides: Sequence[Judged]) -> str | None:
-    """The modality shown beside the primary: what a run was trained with, else the whole patch."""
-    asymmetric = [
-        one.run.options for one in sides if one.run.options.get("arm") in ("asymmetric", "trident")
-    ]
-    told = [str(options["privileged"]) for options in asymmetric]
-    whole = f"full:{sides[0].sight.modality.array}"
-    own = sides[0].sight.modality
-    for spec in (*told, whole):
-        seen = modality(spec)
-        if not seen.vector and seen != own and seen.array in sides[0].sight.store.arrays:
+def dense_modality(answers: Sequence[Answer]) -> str | None:
+    """The modality shown beside the input: what a run was trained with, else the whole patch."""
+    first = answers[0].frozen
+    configs = [one.frozen.config for one in answers]
+    partners = [c.arm.privileged for c in configs if c and c.arm.kind in ("asymmetric", "trident")]
+    for spec in (*partners, f"full:{first.modality.array}"):
+        other = modality(spec)
+        if not other.vector and other != first.modality and other.array in answers[0].store.arrays:
             return spec
     return None
 
 
-def _look(one: Judged, rows: Rows, options: ExplainOptions, device: str) -> Pictures | None:
-    """GradCAM over the patches; None where the encoder has no feature maps to show."""
-    layer = options.cam_layer or cam_layer(one)
-    if layer is None:
-        return None
-    (name,) = chosen(one.sight.encoder, [layer])
-    return cams(one, rows, [name], options.thumbnail, device)[name]
-
-
-def cam_layer(one: Judged) -> str | None:
+def cam_layer(one: Answer) -> str | None:
     """The last stage's first convolution whose maps have 4 x 4 places or more: smaller ones say
     little of where. None where the encoder has no stages."""
+    encoder = one.frozen.encoder
     try:
-        layers = first_of_stages(one.sight.encoder)
+        layers = first_of_stages(encoder)
     except ConfigError:
         return None
     sides: dict[str, int] = {}
-    with observed(one.sight.encoder, layers, lambda n, out: sides.update({n: out.shape[-1]})):
-        one.sight.encoder(one.sight.see(np.array([0])))
+    with observed(encoder, layers, lambda name, out: sides.update({name: out.shape[-1]})):
+        encoder(one.frozen.render(one.store, np.array([0])))
     return next((name for name in reversed(layers) if sides[name] >= 4), layers[0])
 
 
-def _titles(a: Judged, b: Judged) -> tuple[str, str]:
+def _check_same_patches(a: Run, b: Run) -> None:
+    if a.path.resolve() == b.path.resolve():
+        raise ConfigError(f"{a.path} is given twice; give the run that it is compared with.")
+    if a.record.store_hash != b.record.store_hash:
+        raise DataError(
+            f"{a.path} and {b.path} were trained on different stores ({a.config.store} and "
+            f"{b.config.store}), so they have no test patches in common; give two runs of one."
+        )
+
+
+def _select(one: Answer, rows: Rows, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of values for the test patches that one encoder is given, those of the patches `rows`."""
+    return np.asarray(values[np.searchsorted(one.store.indices("test"), rows)])
+
+
+def _pictures(
+    a: Answer, b: Answer, store: Store, rows: Rows, side: int
+) -> tuple[Pictures, Pictures | None]:
+    """A's input, and what is denser: a privileged image, else the whole patch."""
+    frozen = a.frozen
+    primary = pictures(frozen.modality, store, rows, frozen.size, side)
+    denser = dense_modality((a, b))
+    if denser is None:
+        return primary, None
+    return primary, pictures(modality(denser), store, rows, max(frozen.size, side), side)
+
+
+def _cams(
+    one: Answer, store: Store, rows: Rows, config: ExplainConfig, device: str
+) -> Pictures | None:
+    """GradCAM over the patches; None where the encoder has no feature maps to show."""
+    layer = config.cam_layer or cam_layer(one)
+    if layer is None:
+        return None
+    (name,) = chosen(one.frozen.encoder, [layer])
+    return cams(one, store, rows, [name], config.thumbnail, device)[name]
+
+
+def _titles(a: Answer, b: Answer) -> tuple[str, str]:
     """As short as tells the two apart."""
-    if a.title != b.title:
-        return a.title, b.title
-    return f"{a.title} ({a.run.path.name})", f"{b.title} ({b.run.path.name})"
+    titles = (a.frozen.title, b.frozen.title)
+    if titles[0] != titles[1]:
+        return titles
+    return tuple(f"{one.frozen.title} ({one.frozen.folder.name})" for one in (a, b))  # type: ignore[return-value]
 
 
-def _facts(a: Judged, b: Judged) -> tuple[tuple[str, str, str], ...]:
-    names = {
-        "arm": "arm",
-        "sharing": "weights",
-        "objective": "objective",
-        "encoder": "encoder",
-        "size": "input, px",
-        "epochs": "epochs",
-        "seed": "seed",
-    }
-    said = [("run", str(a.run.path), str(b.run.path))]
-    for key, title in names.items():
-        values = [str(one.run.options.get(key) or "") for one in (a, b)]
-        if key == "arm":
-            values = [value or "supervised" for value in values]
-        if key == "seed":
-            values = [str(one.run.options[key]) for one in (a, b)]
-        said.append((title, values[0] or "–", values[1] or "–"))
-    said.append(("sees", a.spec, b.spec))
-    trained_with = [
-        str(one.run.options["privileged"])
-        if one.run.options.get("arm") in ("asymmetric", "trident")
-        else "–"
-        for one in (a, b)
-    ]
-    said.append(("trained with", *trained_with))  # type: ignore[arg-type]
-    return tuple(said)
+def _facts(a: Answer, b: Answer) -> tuple[tuple[str, str, str], ...]:
+    return tuple(
+        (name, left, right)
+        for (name, left), (_, right) in zip(_facts_of(a), _facts_of(b), strict=True)
+    )
+
+
+def _facts_of(one: Answer) -> Iterator[tuple[str, str]]:
+    config = one.frozen.config
+    assert config is not None
+    arm, train = config.arm, config.train
+    paired = arm.kind in ("asymmetric", "trident")
+    yield "run", str(one.frozen.folder)
+    yield "arm", arm.kind
+    yield "weights", "–" if arm.supervised else arm.sharing
+    yield "objective", "–" if arm.supervised else arm.objective
+    yield "encoder", train.encoder
+    yield "input, px", str(train.size)
+    yield "epochs", str(train.epochs)
+    yield "seed", str(config.seed)
+    yield "modality", one.frozen.modality_spec
+    yield "trained with", arm.privileged if paired else "–"
 
 
 def _notes(
-    sides: tuple[Judged, Judged], store: Store, between: Alike, options: ExplainOptions
+    a: Answer, b: Answer, store: Store, cka: LayerCka, config: ExplainConfig
 ) -> Iterator[str]:
-    a, b = sides
-    denser = dense_spec(sides)
+    denser = dense_modality((a, b))
+    specs = (a.frozen.modality_spec, b.frozen.modality_spec)
     yield (
-        f"Pictures show what A sees ({a.spec})" + (f" and, beside it, {denser}." if denser else ".")
+        f"Pictures show the input of A ({specs[0]})"
+        + (f" and, beside it, {denser}." if denser else ".")
     )
-    if a.spec != b.spec:
-        yield f"The two see different modalities: A {a.spec}, B {b.spec}."
-    if a.sight.size != b.sight.size:
+    if specs[0] != specs[1]:
+        yield f"The two have different modalities: A {specs[0]}, B {specs[1]}."
+    if a.frozen.size != b.frozen.size:
+        yield f"Inputs differ in size: A at {a.frozen.size} px, B at {b.frozen.size} px."
+    if cka.equal_seeds:
         yield (
-            f"Each sees patches at its own size: A at {a.sight.size} px, B at {b.sight.size} px."
+            "Both runs have the same seed, so their encoders may have begun from the same weights, "
+            "and CKA between them is higher than between two seeds."
         )
-    for name, one in zip("AB", sides, strict=True):
-        if cam_layer(one) is None and options.cam_layer is None:
+    for name, one in (("A", a), ("B", b)):
+        if cam_layer(one) is None and config.cam_layer is None:
             yield f"{name}'s encoder has no feature maps, so GradCAM has nothing to show of it."
-    for name, left in zip("AB", between.left_out, strict=True):
-        if left:
+    for name, constant in zip("AB", cka.left_out, strict=True):
+        if constant:
             yield (
-                f"{len(left)} layers of {name} say the same of every patch ({left[0]}), so their "
-                "CKA is undefined; they are left out."
+                f"{len(constant)} layers of {name} are constant over the patches ({constant[0]}), "
+                "so their CKA is undefined; they are left out."
             )
     yield from store.caveats

@@ -15,23 +15,8 @@ from torch.nn import functional as F
 
 from morefromless.analysis.layers import chosen
 from morefromless.errors import ConfigError
-from morefromless.evaluation.probes import LinearProbe
 
 Score = Literal["logit", "probability"]
-
-
-class Classifier(nn.Module):
-    """A frozen encoder and the probe, or the head, that was fitted to its representations."""
-
-    def __init__(self, encoder: nn.Module, probe: LinearProbe) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.register_buffer("weight", probe.weight)
-        self.register_buffer("bias", probe.bias)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, S, S) in [0, 1] -> logits (B, classes)."""
-        return F.linear(self.encoder(images), self.get_buffer("weight"), self.get_buffer("bias"))
 
 
 def gradcam(

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from morefromless.analysis.gradcam import gradcam, scaled
-from morefromless.analysis.judged import Judged
 from morefromless.data.store import Store
+from morefromless.evaluation.evaluate import Answer
 from morefromless.modalities import Modality
 
 Pictures = npt.NDArray[np.uint8]
@@ -35,19 +35,19 @@ def pictures(seen: Modality, store: Store, rows: Rows, size: int, side: int) -> 
 
 
 def cams(
-    one: Judged, rows: Rows, layers: Sequence[str], side: int, device: str
+    answer: Answer, store: Store, rows: Rows, layers: Sequence[str], side: int, device: str
 ) -> dict[str, Pictures]:
     """GradCAM of the encoder's own predictions by layer, over its patches in grey.
 
     (n, side, side, 3) each; the brightest place of each patch supports its class most.
     """
     made = {layer: np.empty((len(rows), side, side, 3), np.uint8) for layer in layers}
-    classifier = one.classifier.to(device)
+    classifier = answer.classifier.to(device)
     names = {f"encoder.{layer}": layer for layer in layers}
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
-        images = one.sight.see(part, device)
-        shown = _sized(one.sight.modality.picture(images.cpu()), side)
+        images = answer.frozen.render(store, part, device)
+        shown = _sized(answer.frozen.modality.picture(images.cpu()), side)
         for name, maps in gradcam(classifier, images, list(names)).items():
             over = _over(shown, scaled(maps.cpu(), side))
             made[names[name]][start : start + len(part)] = _bytes(over)

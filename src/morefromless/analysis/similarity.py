@@ -15,11 +15,11 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Alike:
+class LayerCka:
     """CKA of the layers of arm `a` with those of arm `b`, over combinations of their runs.
 
     Within one arm these are all pairs of different runs, in both directions, so that the matrix is
-    symmetric; between two arms, each run of one with each of the other.
+    symmetric; between two arms, each run of one with each of the other that has another seed.
     """
 
     a: str
@@ -28,6 +28,9 @@ class Alike:
     columns: tuple[str, ...]
     each: Floats
     """(combinations, rows, columns)."""
+    equal_seeds: bool = False
+    """Whether these are runs with equal seeds, which begin from the same weights; only where there
+    are no others."""
     left_out: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Layers of `a` and of `b` that say the same of every patch in some run: their CKA is 0 / 0."""
 
@@ -57,13 +60,16 @@ def similarities(
     layers: Mapping[str, Sequence[str]],
     batches: Iterable[Mapping[str, Tensor]],
     estimator: Estimator = "unbiased",
-) -> list[Alike]:
+    seeds: Mapping[str, Sequence[int]] | None = None,
+) -> list[LayerCka]:
     """CKA of every arm with every other and, where it has two runs or more, with itself.
 
     `arms` maps an arm to the encoders of its runs, `layers` to the names of their layers; a batch
     maps it to what they see of some patches, the same patches for all arms. One encoder at a time
     is run, and of a batch only Gram matrices are kept (`Cka`). Layers that say the same of every
-    patch have no CKA and are left out where any run of the arm has one. Raises `ConfigError` where
+    patch have no CKA and are left out where any run of the arm has one. `seeds` has the seed of
+    each run: of two arms, runs with equal seeds begin from the same weights, so those pairs are
+    left out. Raises `ConfigError` where
     there is nothing to compare.
     """
     names = {arm: [f"{arm} {number}" for number in range(len(runs))] for arm, runs in arms.items()}
@@ -79,13 +85,31 @@ def similarities(
     }
     keep = {run: varying[arm] for arm in arms for run in names[arm]}
     left_out = {a: tuple(n for n in layers[a] if n not in varying[a]) for a in arms}
-    found = []
+    seed_of = {
+        run: seed
+        for arm in arms
+        for run, seed in zip(
+            names[arm], (seeds or {}).get(arm, [-1] * len(names[arm])), strict=True
+        )
+    }
+    results = []
     for a, b in _pairs(list(arms)):
-        each = [cka.between(x, y, keep).values for x, y in _runs(names[a], names[b])]
+        pairs = list(_runs(names[a], names[b]))
+        different = [(x, y) for x, y in pairs if seeds is None or seed_of[x] != seed_of[y]]
+        each = [cka.between(x, y, keep).values for x, y in different or pairs]
         if each:
-            rows, columns = tuple(varying[a]), tuple(varying[b])
-            found.append(Alike(a, b, rows, columns, np.stack(each), (left_out[a], left_out[b])))
-    return found
+            results.append(
+                LayerCka(
+                    a,
+                    b,
+                    tuple(varying[a]),
+                    tuple(varying[b]),
+                    np.stack(each),
+                    equal_seeds=not different,
+                    left_out=(left_out[a], left_out[b]),
+                )
+            )
+    return results
 
 
 def _pairs(arms: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -43,6 +43,8 @@ class FrozenEncoder:
     """Where features, probes and predictions are cached: the run's folder."""
     config: RunConfig | None = None
     """How it was trained; None of an untrained encoder."""
+    seed: int = 0
+    """Of its first weights."""
     head: LinearProbe | None = None
     """A supervised arm's own head, which answers `config.arm.task`."""
 
@@ -173,6 +175,7 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
                 "primary",
                 run.path,
                 config,
+                config.seed,
                 LinearProbe(head.weight.detach(), head.bias.detach()),
             )
         }
@@ -187,6 +190,7 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
             plan.name,
             run.path,
             config,
+            config.seed,
         )
         for plan in branch_plans
         if plan.name != "twin"  # a second view of the primary, not another encoder
@@ -199,4 +203,4 @@ def random_encoder(
     """An untrained encoder of the same architecture: weights that the spec names are left out."""
     torch.manual_seed(seed)
     encoder = build_encoder(untrained(spec), modality(modality_spec).channels)
-    return FrozenEncoder(encoder.eval(), modality_spec, size, "random", folder)
+    return FrozenEncoder(encoder.eval(), modality_spec, size, "random", folder, seed=seed)

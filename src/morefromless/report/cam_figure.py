@@ -9,11 +9,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from morefromless.analysis.judged import Judged
 from morefromless.analysis.layers import first_of_stages
 from morefromless.analysis.overlay import Pictures, cams, pictures
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
+from morefromless.evaluation.evaluate import Answer
 from morefromless.pairs import modality
 from morefromless.report.contact_sheet import sheet
 from morefromless.report.similarity_figure import short
@@ -29,7 +29,7 @@ patch and encoder (Fig. S5)."""
 
 
 def write_cams(
-    encoders: Mapping[str, Judged],
+    encoders: Mapping[str, Answer],
     patches: Mapping[str, int],
     beside: Mapping[str, str],
     folder: Path,
@@ -48,12 +48,14 @@ def write_cams(
         return []
     rows, titles = np.array(list(patches.values())), list(patches)
     deep = slice(None) if "gradcam-stages" in wanted else slice(1)
-    made = {t: cams(one, rows, _layers(one)[deep], SIDE, device) for t, one in looking.items()}
-    said = _numbers(looking, patches, store, device)
+    maps = {
+        t: cams(one, store, rows, _layers(one)[deep], SIDE, device) for t, one in looking.items()
+    }
+    numbers = _numbers(looking, patches, store, device)
     written: list[Path] = []
     if "gradcam-first" in wanted:
-        size = max(one.sight.size for one in looking.values())
-        shown = {title: next(iter(layers.values())) for title, layers in made.items()}
+        size = max(one.frozen.size for one in looking.values())
+        shown = {title: next(iter(layers.values())) for title, layers in maps.items()}
         shown |= {
             title: pictures(modality(spec), store, rows, size, SIDE)
             for title, spec in beside.items()
@@ -62,33 +64,35 @@ def write_cams(
             "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
             "grey; the brightest place supports the class most."
         )
-        written += save(sheet(_tensors(shown), titles, caption), folder / "gradcam-first", said)
+        written += save(sheet(_tensors(shown), titles, caption), folder / "gradcam-first", numbers)
     if "gradcam-stages" in wanted:
-        written += save(_stages(made, titles), folder / "gradcam-stages", said)
+        written += save(_stages(maps, titles), folder / "gradcam-stages", numbers)
     return written
 
 
-def _stages(made: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Figure:
+def _stages(maps: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Figure:
     columns: dict[str, Pictures] = {}
-    for number, layers in enumerate(zip(*made.values(), strict=False)):
+    for number, layers in enumerate(zip(*maps.values(), strict=False)):
         title = f"{number + 1}: {' or '.join(dict.fromkeys(map(short, layers)))}"
-        shown = [maps[layer] for maps, layer in zip(made.values(), layers, strict=True)]
+        shown = [by_layer[layer] for by_layer, layer in zip(maps.values(), layers, strict=True)]
         by_patch = np.stack(shown, axis=1)  # the encoders of one patch together
         columns[title] = by_patch.reshape(-1, SIDE, SIDE, 3)
     caption = "GradCAM at the first convolution and the first of every stage, from input to output."
-    return sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in made], caption)
+    return sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in maps], caption)
 
 
 def _numbers(
-    encoders: Mapping[str, Judged], patches: Mapping[str, int], store: Store, device: str
+    encoders: Mapping[str, Answer], patches: Mapping[str, int], store: Store, device: str
 ) -> pd.DataFrame:
     """What each encoder says of each patch that is shown."""
-    lines = []
+    lines, rows = [], np.array(list(patches.values()))
     for title, one in encoders.items():
         with torch.no_grad():
-            logits = one.classifier.eval()(one.sight.see(np.array(list(patches.values())), device))
-        sure, said = logits.softmax(dim=1).cpu().max(dim=1)
-        for (name, row), p, k in zip(patches.items(), sure.tolist(), said.tolist(), strict=True):
+            logits = one.classifier.to(device).eval()(one.frozen.render(store, rows, device))
+        confidence, predicted = logits.softmax(dim=1).cpu().max(dim=1)
+        for (name, row), p, k in zip(
+            patches.items(), confidence.tolist(), predicted.tolist(), strict=True
+        ):
             lines.append(
                 {
                     "patch": name,
@@ -103,9 +107,9 @@ def _numbers(
     return pd.DataFrame(lines)
 
 
-def _layers(one: Judged) -> list[str]:
+def _layers(one: Answer) -> list[str]:
     try:
-        return first_of_stages(one.sight.encoder)
+        return first_of_stages(one.frozen.encoder)
     except ConfigError:
         return []
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.analysis.explanation import Explanation
+from morefromless.analysis.explain import Disagreements
 from morefromless.report import pages
 from morefromless.report.pages import sheets
 
@@ -65,7 +65,7 @@ class Matrix:
     rows: list[tuple[str, int, list[Cell]]]
 
 
-def write_page(explanation: Explanation, figures: Sequence[PageFigure], folder: Path) -> Path:
+def write_page(disagreements: Disagreements, figures: Sequence[PageFigure], folder: Path) -> Path:
     """Write `folder/index.html` and the pictures that it loads, `folder/sheets/*.webp`.
 
     Sheets of an earlier call that are needed no longer go. Raises `ValueError` for a figure that
@@ -74,16 +74,16 @@ def write_page(explanation: Explanation, figures: Sequence[PageFigure], folder: 
     shown = [_figure(figure, folder) for figure in figures]
     packed = {
         name: sheets.pack(name, pictures, folder / "sheets")
-        for name, pictures in _pictures(explanation).items()
+        for name, pictures in _pictures(disagreements).items()
     }
     page = folder / "index.html"
     pages.write(
         page,
         "explain",
-        _data(explanation, packed),
-        explanation=explanation,
-        **_summary(explanation),
-        matrices=_matrices(explanation),
+        _data(disagreements, packed),
+        disagreements=disagreements,
+        **_summary(disagreements),
+        matrices=_matrices(disagreements),
         figures=shown,
         views={name: VIEWS[name] for name in packed},
     )
@@ -91,53 +91,52 @@ def write_page(explanation: Explanation, figures: Sequence[PageFigure], folder: 
     return page
 
 
-def _pictures(explanation: Explanation) -> dict[str, npt.NDArray[np.uint8]]:
+def _pictures(disagreements: Disagreements) -> dict[str, npt.NDArray[np.uint8]]:
     """Views of the gallery's patches in its order, so that a page of it takes few sheets; then, of
     the encoders' input, all other test patches, which may be neighbours."""
-    order = _order(explanation)
-    whole = {"primary": explanation.primary, "privileged": explanation.privileged}
-    own = {"cam-a": explanation.cams[0], "cam-b": explanation.cams[1]}
+    order = _order(disagreements)
+    whole = {"primary": disagreements.primary, "privileged": disagreements.privileged}
+    own = {"cam-a": disagreements.cams[0], "cam-b": disagreements.cams[1]}
     return {
         **{name: pictures[order] for name, pictures in whole.items() if pictures is not None},
         **{name: pictures for name, pictures in own.items() if pictures is not None},
     }
 
 
-def _order(explanation: Explanation) -> npt.NDArray[np.int64]:
+def _order(disagreements: Disagreements) -> npt.NDArray[np.int64]:
     """(N,) all test patches, the gallery's first."""
-    everything = np.arange(len(explanation.ids))
-    rest = np.setdiff1d(everything, explanation.gallery)
-    made: npt.NDArray[np.int64] = np.concatenate([explanation.gallery, rest])
-    return made
+    everything = np.arange(len(disagreements.ids))
+    rest = np.setdiff1d(everything, disagreements.gallery)
+    return np.concatenate([disagreements.gallery, rest])
 
 
-def _data(explanation: Explanation, packed: dict[str, list[str]]) -> dict[str, Any]:
+def _data(disagreements: Disagreements, packed: dict[str, list[str]]) -> dict[str, Any]:
     """What `explain.js` reads. Of patches that are not in the gallery it needs no probabilities."""
-    gallery = explanation.gallery
+    gallery = disagreements.gallery
     return {
-        "classes": explanation.classes,
-        "ids": explanation.ids,
-        "groups": explanation.groups,
-        "labels": explanation.labels.tolist(),
-        "predictions": explanation.predictions.tolist(),
+        "classes": disagreements.classes,
+        "ids": disagreements.ids,
+        "groups": disagreements.groups,
+        "labels": disagreements.labels.tolist(),
+        "predictions": disagreements.predictions.tolist(),
         "gallery": gallery.tolist(),
-        "permille": (1000 * explanation.probabilities[:, gallery]).round().astype(int).tolist(),
-        "neighbours": explanation.neighbours[:, gallery].tolist(),
-        "places": np.argsort(_order(explanation)).tolist(),
-        "side": explanation.primary.shape[1],
+        "permille": (1000 * disagreements.probabilities[:, gallery]).round().astype(int).tolist(),
+        "neighbours": disagreements.neighbours[:, gallery].tolist(),
+        "places": np.argsort(_order(disagreements)).tolist(),
+        "side": disagreements.primary.shape[1],
         "columns": sheets.COLUMNS,
         "gutter": sheets.GUTTER,
         "sheets": {name: [f"sheets/{one}" for one in some] for name, some in packed.items()},
     }
 
 
-def _summary(explanation: Explanation) -> dict[str, Any]:
+def _summary(disagreements: Disagreements) -> dict[str, Any]:
     """How many test patches each encoder is right on, and how many of them are in the gallery.
 
     The gallery may hold all test patches, or some of the disagreements only.
     """
-    said, gallery = explanation.predictions, explanation.gallery
-    a, b = said == explanation.labels
+    said, gallery = disagreements.predictions, disagreements.gallery
+    a, b = said == disagreements.labels
     apart = said[0] != said[1]
     outcomes = {"both": a & b, "a": a & ~b, "b": b & ~a, "neither": ~a & ~b}
     return {
@@ -148,18 +147,20 @@ def _summary(explanation: Explanation) -> dict[str, Any]:
             name: (int(of.sum()), int(of[gallery].sum())) for name, of in outcomes.items()
         },
         "differently": int((outcomes["neither"] & apart).sum()),
-        "groups": sorted({explanation.groups[i] for i in gallery}) if explanation.groups else [],
+        "groups": sorted({disagreements.groups[i] for i in gallery})
+        if disagreements.groups
+        else [],
     }
 
 
-def _matrices(explanation: Explanation) -> list[Matrix]:
+def _matrices(disagreements: Disagreements) -> list[Matrix]:
     """A's, B's, and A's less B's."""
-    a, b = explanation.confusion(0), explanation.confusion(1)
-    totals = np.bincount(explanation.labels, minlength=len(explanation.classes))
+    a, b = disagreements.confusion(0), disagreements.confusion(1)
+    totals = np.bincount(disagreements.labels, minlength=len(disagreements.classes))
     return [
-        _matrix("a", "called {} by A", a, totals, explanation.classes),
-        _matrix("b", "called {} by B", b, totals, explanation.classes),
-        _matrix("either", "called {}, A less B", a - b, totals, explanation.classes, signed=True),
+        _matrix("a", "called {} by A", a, totals, disagreements.classes),
+        _matrix("b", "called {} by B", b, totals, disagreements.classes),
+        _matrix("either", "called {}, A less B", a - b, totals, disagreements.classes, signed=True),
     ]
 
 

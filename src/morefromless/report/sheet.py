@@ -6,39 +6,37 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from morefromless.config import ViewsConfig
 from morefromless.data.store import Store
 from morefromless.labelling import labelled
-from morefromless.options import ViewsOptions
 from morefromless.pairs import modality, preset
 from morefromless.report.contact_sheet import contact_sheet, seen_columns
 
 
-def write_sheet(options: ViewsOptions) -> Path:
-    """Write the contact sheet that `options` describe and return its path.
+def write_sheet(config: ViewsConfig) -> Path:
+    """Write the contact sheet that `config` describe and return its path.
 
     One row a patch; then, for the privileged and each primary modality, what the branch sees and
     `draws` augmented views of it.
     """
-    store = Store.open(options.store)
-    if options.task != "tissue":  # rows may well be of one tissue, which is no task
-        store = labelled(store, options.task)
-    seen = {spec: modality(spec) for spec in (options.privileged, *options.primary)}
+    store = Store.open(config.store)
+    if config.task != "tissue":  # rows may well be of one tissue, which is no task
+        store = labelled(store, config.task)
+    seen = {spec: modality(spec) for spec in (config.privileged, *config.primary)}
     for how in seen.values():
         how.check(store)
     store = store.having([how.array for how in seen.values()])
-    rows = _spread_over_classes(store, options.patches, options.seed)
+    rows = _spread_over_classes(store, config.patches, config.seed)
     names = dict.fromkeys(how.array for how in seen.values())
     stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}
-    generator = torch.Generator().manual_seed(options.seed)
-    columns = seen_columns(
-        stored, seen, preset(options.views), options.size, options.draws, generator
-    )
+    generator = torch.Generator().manual_seed(config.seed)
+    columns = seen_columns(stored, seen, preset(config.views), config.size, config.draws, generator)
     caption = (
-        f"{store.path.name}: views '{options.views}' at {options.size} px; each view is drawn anew "
+        f"{store.path.name}: views '{config.views}' at {config.size} px; each view is drawn anew "
         "for every patch, branch and step."
     )
-    contact_sheet(columns, list(store.table["label"].iloc[rows]), options.out, caption)
-    return options.out
+    contact_sheet(columns, list(store.table["label"].iloc[rows]), config.out, caption)
+    return config.out
 
 
 def _spread_over_classes(store: Store, count: int, seed: int) -> npt.NDArray[np.int64]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -46,7 +47,8 @@ def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> lis
         atomic.write_text(paths[0], numbers.to_csv(index=False))
     for suffix, options in FORMATS.items():
         path = stem.with_suffix(suffix)
-        with atomic.replacing(path) as temporary:
+        # The same figure has the same bytes each time.
+        with rc_context({"svg.hashsalt": stem.name}), atomic.replacing(path) as temporary:
             figure.savefig(temporary, format=suffix[1:], **options)
         paths.append(path)
     return paths

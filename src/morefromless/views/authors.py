@@ -6,7 +6,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from morefromless.errors import ConfigError
 from morefromless.views import Views
 from morefromless.views import _geometry as geometry
 from morefromless.views import _photometry as photometry

@@ -1,0 +1,71 @@
+"""CKA between the layers of several arms' encoders on the same patches of a store."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+from tqdm import tqdm
+
+from morefromless.analysis.layers import chosen, in_order
+from morefromless.analysis.similarity import LayerCka, similarities
+from morefromless.config import Analysis
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation.frozen import FrozenEncoder
+
+Rows = npt.NDArray[np.int64]
+
+
+def layer_cka(
+    arms: Mapping[str, Sequence[FrozenEncoder]],
+    store: Store,
+    rows: Rows,
+    analysis: Analysis,
+    device: str,
+) -> list[LayerCka]:
+    """CKA between the layers of every two arms, whose encoders are given the same patches, `rows`.
+
+    All encoders of one arm have one architecture and one modality. At most `analysis.cka_patches`
+    patches are drawn, and shared out evenly over batches, for the unbiased estimator has no use
+    for a last batch of one. Between two arms, pairs of runs with equal seeds are left out: they
+    begin from the same weights. Raises `ConfigError` where there are too few patches.
+    """
+    unbiased = analysis.estimator == "unbiased"
+    least = 4 if unbiased else 2
+    if len(rows) < least:
+        raise ConfigError(
+            f"{analysis.estimator} CKA needs {least} patches or more, and {len(rows)} are tested."
+        )
+    sample = rows
+    if 0 < analysis.cka_patches < len(rows):
+        rng = np.random.default_rng(analysis.seed)
+        sample = np.sort(rng.choice(rows, max(analysis.cka_patches, least), replace=False))
+    firsts = {arm: encoders[0] for arm, encoders in arms.items()}
+    for encoders in arms.values():
+        for frozen in encoders:
+            frozen.encoder.eval().to(device)
+    layers = {
+        arm: in_order(
+            first.encoder, _names(first, analysis.layers), first.render(store, sample[:2], device)
+        )
+        for arm, first in firsts.items()
+    }
+
+    def batches() -> Iterator[dict[str, Tensor]]:
+        count = max(1, len(sample) // analysis.cka_batch) if unbiased else 1
+        # Shuffled, for patches stand in a store by class, and so would every batch be of one.
+        order = np.random.default_rng(analysis.seed).permutation(sample)
+        parts = np.array_split(order, count)
+        for part in tqdm(parts, desc="CKA", unit="batch", leave=False, dynamic_ncols=True):
+            yield {arm: first.render(store, part, device) for arm, first in firsts.items()}
+
+    networks = {arm: [frozen.encoder for frozen in encoders] for arm, encoders in arms.items()}
+    seeds = {arm: [frozen.seed for frozen in encoders] for arm, encoders in arms.items()}
+    return similarities(networks, layers, batches(), analysis.estimator, seeds)
+
+
+def _names(frozen: FrozenEncoder, which: str) -> list[str]:
+    if which in ("auto", "convolutions", "blocks"):
+        return chosen(frozen.encoder, which)
+    return chosen(frozen.encoder, [name.strip() for name in which.split("+")])

@@ -1,0 +1,131 @@
+"""Representations of a study's arms: CKA over combinations of their runs, and the rest."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from morefromless.analysis.layer_cka import layer_cka
+from morefromless.analysis.similarity import LayerCka
+from morefromless.config import RepresentConfig, RunConfig, StudyConfig
+from morefromless.data.store import Store
+from morefromless.devices import resolve_device
+from morefromless.errors import ConfigError
+from morefromless.evaluation.evaluate import Answer, answer_of
+from morefromless.evaluation.frozen import random_encoder
+from morefromless.evaluation.metrics import confusion
+from morefromless.evaluation.results import Results
+from morefromless.labelling import labelled
+from morefromless.pairs import modality
+from morefromless.runs import Run
+from morefromless.study import Study
+
+RANDOM = "random"
+"""Name of the arm of untrained encoders."""
+
+
+@dataclass(frozen=True, eq=False)
+class Similarities:
+    """What the figures and the tables of `mfl represent` are made of."""
+
+    config: RepresentConfig
+    study: StudyConfig
+    primary: str
+    store: Store
+    """Labelled, and without patches that lack the primary view."""
+    arms: dict[str, list[Answer]]
+    """Runs by arm, in the order of the study's table."""
+    cka: list[LayerCka]
+    """Every two arms, and each with itself; untrained encoders among them."""
+    confusion: dict[str, npt.NDArray[np.int64]]
+    """By arm, summed over seeds; rows are the true classes."""
+    device: str
+
+    @property
+    def out(self) -> Path:
+        return self.config.out or self.config.study / "representations"
+
+
+def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
+    """Compare every run of a study whose encoder has the modality `primary`; CKA if asked for.
+
+    Raises `ConfigError` or `DataError` where the folder holds no finished study.
+    """
+    study = study_of(config)
+    raw = Store.open(study.store)
+    primary = config.primary or study.primary[0]
+    if primary not in study.primary:
+        raise ConfigError(
+            f"{config.study} has no primary '{primary}', only {', '.join(study.primary)}."
+        )
+    device, task = resolve_device(config.analysis.device), study.tasks[0]
+    spec = modality(primary)
+    store = labelled(raw, task).having([spec.array])
+    runs = [run for run in Study.of(study, raw).runs if run.arm.primary == primary]
+    waiting = [run for run in runs if not Run(run.out).done]
+    if waiting:
+        raise ConfigError(
+            f"{len(waiting)} of {len(runs)} runs of {config.study} are not finished "
+            f"({waiting[0].out.name}); run its mfl compare again and it goes on."
+        )
+    names = [*dict.fromkeys(_name(run) for run in runs), RANDOM]
+    unknown = [arm for arm in config.arms if arm not in names]
+    if unknown:
+        raise ConfigError(f"{config.study} has no arm '{unknown[0]}'; it has {', '.join(names)}.")
+    selected = config.arms or names
+    if set(selected) == {RANDOM}:
+        raise ConfigError(
+            f"Untrained encoders alone say nothing; name one of {', '.join(names[:-1])}."
+        )
+    arms: dict[str, list[Answer]] = {}
+    for run in tqdm(
+        [run for run in runs if _name(run) in selected],
+        desc="evaluate",
+        unit="run",
+        leave=False,
+        dynamic_ncols=True,
+    ):
+        answer = answer_of(Run(run.out), "primary", raw, config.probe, task, device)
+        arms.setdefault(_name(run).replace("-", ", ", 1), []).append(answer)
+    encoders = {arm: [answer.frozen for answer in answers] for arm, answers in arms.items()}
+    if RANDOM in selected:
+        encoders[RANDOM] = [
+            random_encoder(study.train.encoder, primary, study.train.size, seed, study.out)
+            for seed in range(study.seeds)
+        ]
+    rows = store.indices("test")
+    truth, classes = store.labels[rows], len(store.classes)
+    return Similarities(
+        config=config,
+        study=study,
+        primary=primary,
+        store=store,
+        arms=arms,
+        cka=layer_cka(encoders, store, rows, config.analysis, device) if cka else [],
+        confusion={
+            arm: np.sum(
+                [confusion(a.probabilities.argmax(1), truth, classes) for a in answers], axis=0
+            )
+            for arm, answers in arms.items()
+        },
+        device=device,
+    )
+
+
+def study_of(config: RepresentConfig) -> StudyConfig:
+    """The options of the study in a folder, which may have moved with its runs."""
+    study = Results.load(config.study).config
+    runs = study.runs
+    if runs is not None:
+        beside = config.study / os.path.relpath(runs, study.out)
+        runs = beside if beside.is_dir() else runs
+    return replace(study, store=config.store or study.store, out=config.study, runs=runs)
+
+
+def _name(run: RunConfig) -> str:
+    """How a person types an arm: `asymmetric-independent`."""
+    arm = run.arm
+    return arm.kind if arm.supervised else f"{arm.kind}-{arm.sharing}"

@@ -1,0 +1,128 @@
+"""What `mfl explain` writes: figures with their numbers, the disagreements, and the page."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from morefromless.analysis.explain import Disagreements, dense_modality
+from morefromless.analysis.representative import named_patches, representative_patches
+from morefromless.data import atomic
+from morefromless.devices import resolve_device
+from morefromless.report.cam_figure import write_cams
+from morefromless.report.confusion import write_confusion
+from morefromless.report.explain_page import PageFigure, write_page
+from morefromless.report.map_figure import write_map
+from morefromless.report.similarity_figure import write_diagonals, write_heat_maps
+
+
+def write(disagreements: Disagreements) -> list[Path]:
+    """Everything, in the folder that the options name; the page comes last."""
+    config = disagreements.config
+    folder, titles, classes = config.out, disagreements.titles, disagreements.classes
+    first = disagreements.answers[0]
+    device = resolve_device(config.analysis.device)
+    matrices = {title: disagreements.confusion(side) for side, title in enumerate(titles)}
+    names = [classes[label] for label in disagreements.labels]
+    patches = (
+        named_patches(disagreements.store, config.analysis.show)
+        if config.analysis.show
+        else representative_patches(first, disagreements.store, device)
+    )
+    denser, spec = dense_modality(disagreements.answers), first.frozen.modality_spec
+    beside = {spec: spec} | ({denser: denser} if denser else {})
+    written = {
+        "confusion": write_confusion(matrices, classes, folder / "confusion"),
+        "cka": write_heat_maps([disagreements.cka], folder / "cka"),
+        "cka-diagonal": write_diagonals([disagreements.cka], folder / "cka-diagonal"),
+        "features": write_map(
+            dict(zip(titles, disagreements.features, strict=True)),
+            disagreements.ids,
+            names,
+            disagreements.groups,
+            folder / "features",
+            config.map,
+            config.analysis.seed,
+        ),
+        "gradcam": write_cams(
+            dict(zip(titles, disagreements.answers, strict=True)),
+            patches,
+            beside,
+            folder,
+            disagreements.store,
+            device,
+        ),
+    }
+    table = folder / "patches.csv"
+    atomic.write_text(table, _patches(disagreements).to_csv(index=False))
+    paths = [path for some in written.values() for path in some]
+    page = write_page(disagreements, _figures(disagreements, paths), folder)
+    return [*paths, table, page]
+
+
+def _figures(disagreements: Disagreements, paths: list[Path]) -> list[PageFigure]:
+    """The figures of the page; the confusion matrices stand there as tables."""
+    a, b = disagreements.titles
+    between = disagreements.cka
+    highest = f"{between.mean.max():.2f}" if between.mean.size else "none"
+    about = {
+        "cka": (
+            "How alike the layers are (CKA)",
+            f"{disagreements.config.analysis.estimator.capitalize()} CKA of every layer of A ({a}) "
+            f"with every layer of B ({b}), on test patches; 1 is alike but for rotation and scale.",
+            f"Heat map of CKA, {len(between.rows)} by {len(between.columns)} layers; its highest "
+            f"value is {highest}.",
+        ),
+        "cka-diagonal": (
+            "The same layer in both, from input to output",
+            "CKA of each layer of A with the layer of the same name in B.",
+            "A line from the first to the last layer.",
+        ),
+        "features": (
+            "Map of the representations",
+            f"{disagreements.config.map.upper()} of each encoder's test features; at the right "
+            "both in one space, the second turned onto the first (Procrustes), each line one patch.",
+            "Scatter plots of test patches, coloured by class.",
+        ),
+        "gradcam-first": (
+            "Where the first convolution looks",
+            "Patches nearest to their class's mean, from training and test.",
+            "A grid of GradCAM pictures, one row a patch.",
+        ),
+        "gradcam-stages": (
+            "Where each stage looks",
+            "The same patches, from the first convolution to the last stage's first.",
+            "A grid of GradCAM pictures, one column a stage.",
+        ),
+    }
+    written = {path.name for path in paths}
+    return [
+        PageFigure(
+            title,
+            caption,
+            alt,
+            disagreements.config.out / f"{stem}{_kind(stem)}",
+            disagreements.config.out / f"{stem}.csv",
+        )
+        for stem, (title, caption, alt) in about.items()
+        if f"{stem}.csv" in written
+    ]
+
+
+def _kind(stem: str) -> str:
+    """Pictures of pixels are smaller as PNG."""
+    return ".png" if stem.startswith(("gradcam", "features")) else ".svg"
+
+
+def _patches(disagreements: Disagreements) -> pd.DataFrame:
+    """A line a test patch: what it is, and what each encoder predicts and how surely."""
+    predicted, confidence = disagreements.predictions, disagreements.confidence
+    names = np.array(disagreements.classes, dtype=object)
+    columns = {"id": disagreements.ids, "label": names[disagreements.labels]}
+    if disagreements.groups is not None:
+        columns["group"] = disagreements.groups
+    for side, letter in enumerate("ab"):
+        columns[f"predicted_{letter}"] = names[predicted[side]]
+        columns[f"confidence_{letter}"] = confidence[side].round(5)
+    table = pd.DataFrame(columns)
+    return table.iloc[np.argsort(predicted[0] == predicted[1], kind="stable")]

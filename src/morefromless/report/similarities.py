@@ -1,0 +1,225 @@
+"""What `mfl represent` writes: tables of CKA, and the figures with their numbers."""
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rich.console import Console
+
+import morefromless
+from morefromless.analysis.represent import Similarities
+from morefromless.analysis.representative import named_patches, representative_patches
+from morefromless.analysis.similarity import LayerCka
+from morefromless.config import to_flat
+from morefromless.data import atomic
+from morefromless.pairs import modality
+from morefromless.report.cam_figure import GRIDS, write_cams
+from morefromless.report.confusion import write_confusion
+from morefromless.report.content import Picture, TableFile
+from morefromless.report.map_figure import write_map
+from morefromless.report.section import Report, Section
+from morefromless.report.similarity_figure import short, write_diagonals, write_heat_maps
+from morefromless.report.words import modality_title
+
+FIGURES = ("cka", "cka-diagonal", "confusion", *GRIDS, "features")
+CAPTIONS = {
+    "cka": "CKA of every two layers, the mean over combinations of runs, a panel every two arms "
+    "(the paper's Fig. 2). Layers run from input (lower left) to output; 1 is alike but for "
+    "rotation and scale. Between arms, pairs of runs with equal seeds are left out.",
+    "cka-diagonal": "CKA of the same layer in two encoders, from input to output; bands are one "
+    "standard deviation over combinations of runs.",
+    "confusion": "What is taken for what, in per cent of the true class and in patches over all "
+    "runs; below, the difference in points (the paper's Fig. S4).",
+    "gradcam-first": "GradCAM of the first convolution, of the first seed of each arm, on the "
+    "patch nearest to its class's mean (the paper's Fig. 3).",
+    "gradcam-stages": "GradCAM of the first convolution of every stage, on the same patches (the "
+    "paper's Fig. S5).",
+    "features": "Maps of the features of the first seed of each arm.",
+}
+
+
+def write(result: Similarities, stems: Collection[str] = FIGURES) -> list[Path]:
+    """Figures, and where CKA was computed its tables (`representations.md`, `.csv`, `.json`)."""
+    folder = result.out
+    written: list[Path] = []
+    if "cka" in stems:
+        written += write_heat_maps(result.cka, folder / "cka")
+    if "cka-diagonal" in stems:
+        written += write_diagonals(result.cka, folder / "cka-diagonal")
+    if "confusion" in stems:
+        written += write_confusion(result.confusion, result.store.classes, folder / "confusion")
+    if set(GRIDS) & set(stems):
+        written += _write_cams(result, stems)
+    if "features" in stems:
+        written += _write_map(result)
+    if result.cka:
+        written.append(report(result).write(folder / "representations.md"))
+        written.append(folder / "representations.csv")
+        atomic.write_text(written[-1], _lines(result).to_csv(index=False))
+        written.append(folder / "representations.json")
+        atomic.write_json(written[-1], _everything(result))
+    return written
+
+
+def show(result: Similarities, console: Console) -> None:
+    """The tables and notes in the terminal."""
+    report(result).show(console)
+
+
+def pictures(result: Similarities, stems: Collection[str], folder: Path) -> list[Picture]:
+    """The figures that were written, for a report in `folder`."""
+    lead = f"Encoders of {modality_title(result.primary)}. "
+    return [
+        Picture(str(path.relative_to(folder)), lead + CAPTIONS[stem], lead + CAPTIONS[stem])
+        for stem in stems
+        if (path := result.out / f"{stem}.svg").is_file()
+    ]
+
+
+def tables(result: Similarities) -> list[TableFile]:
+    """The tables, for a report."""
+    content = report(result)
+    sections = [
+        TableFile(section.title, section.header, list(section.rows)) for section in content.sections
+    ]
+    sections[-1].notes.extend(content.notes)
+    return sections
+
+
+def report(result: Similarities) -> Report:
+    """The tables in every form."""
+    return Report(
+        f"Representations of {result.primary}",
+        [
+            _table("CKA of the last layer", result.cka, lambda one: one.each[:, -1, -1]),
+            _table(
+                "CKA of the same layer, mean over all layers",
+                result.cka,
+                lambda one: one.diagonal.mean(axis=1),
+            ),
+        ],
+        _notes(result),
+    )
+
+
+def _write_cams(result: Similarities, stems: Collection[str]) -> list[Path]:
+    """The first seed of each arm, on patches named or standing for their class."""
+    firsts = {arm: answers[0] for arm, answers in result.arms.items()}
+    reference, named = next(iter(firsts.values())), result.config.analysis.show
+    patches = (
+        named_patches(result.store, named)
+        if named
+        else representative_patches(reference, result.store, result.device)
+    )
+    beside = {
+        spec: spec
+        for spec in (result.primary, result.study.privileged)
+        if not modality(spec).vector
+    }
+    return write_cams(firsts, patches, beside, result.out, result.store, result.device, stems)
+
+
+def _write_map(result: Similarities) -> list[Path]:
+    store = result.store
+    rows = store.indices("test")
+    names = [store.classes[label] for label in store.labels[rows]]
+    groups = store.groups("test")
+    features = {
+        arm: answers[0].frozen.features(store, "test", result.device).numpy()
+        for arm, answers in result.arms.items()
+    }
+    return write_map(
+        features,
+        list(store.table["id"].iloc[rows]),
+        names,
+        None if groups is None else list(map(str, groups)),
+        result.out / "features",
+    )
+
+
+def _table(
+    title: str,
+    cka: Sequence[LayerCka],
+    value: Callable[[LayerCka], npt.NDArray[np.float64]],
+) -> Section:
+    """Arms against arms: mean over combinations of runs, and their standard deviation."""
+    arms = list(dict.fromkeys(arm for one in cka for arm in (one.a, one.b)))
+    cells = {}
+    for one in cka:
+        values = value(one)
+        spread = values.std(ddof=1) if len(values) > 1 else 0.0
+        mark = " (equal seeds)" if one.equal_seeds else ""
+        cells[one.a, one.b] = cells[one.b, one.a] = f"{values.mean():.2f} ± {spread:.2f}{mark}"
+    lines = [(arm, *(cells.get((arm, other), "") for other in arms)) for arm in arms]
+    return Section(title, ("arm", *arms), lines)
+
+
+def _notes(result: Similarities) -> list[str]:
+    analysis, study, first = result.config.analysis, result.study, result.cka[0]
+    patches = len(result.store.indices("test"))
+    used = min(analysis.cka_patches or patches, patches)
+    lines = [
+        f"{analysis.estimator.capitalize()} linear CKA on {used:,} of {patches:,} test patches in "
+        f"batches of about {analysis.cka_batch}; {len(first.rows)} layers from "
+        f"{short(first.rows[0])} to {short(first.rows[-1])}.",
+        f"Means ± standard deviations are over combinations of {study.seeds} runs (seeds): within "
+        "an arm, of different runs; between arms, of runs with different seeds, since runs with "
+        "equal seeds begin from the same weights. Combinations share runs, so the deviation "
+        "describes them and is no standard error.",
+        "'random' are untrained encoders of the same architecture.",
+        f"{study.train.encoder} at {study.train.size} px, {', '.join(study.objectives)}, "
+        f"{study.train.epochs} epochs of batches of {study.train.batch}.",
+    ]
+    constant = {name for one in result.cka for names in one.left_out for name in names}
+    if constant:
+        lines.append(
+            f"{len(constant)} layers are constant over the patches in some run ({min(constant)}), "
+            "so their CKA is undefined; they are left out."
+        )
+    return [*lines, *result.store.caveats]
+
+
+def _lines(result: Similarities) -> pd.DataFrame:
+    """Long form: a line every two arms and layer of both."""
+    return pd.DataFrame(
+        {
+            "a": one.a,
+            "b": one.b,
+            "layer": layer,
+            "cka": values.mean(),
+            "sd": values.std(ddof=1) if len(values) > 1 else 0.0,
+            "combinations": len(values),
+        }
+        for one in result.cka
+        for layer, values in zip(
+            [name for name in one.rows if name in one.columns], one.diagonal.T, strict=True
+        )
+    )
+
+
+def _everything(result: Similarities) -> dict[str, object]:
+    return {
+        "version": morefromless.__version__,
+        "options": to_flat(result.config),
+        "primary": result.primary,
+        "classes": list(result.store.classes),
+        "runs": {
+            arm: [a.frozen.folder.name for a in answers] for arm, answers in result.arms.items()
+        },
+        "cka": [
+            {
+                "a": one.a,
+                "b": one.b,
+                "rows": list(one.rows),
+                "columns": list(one.columns),
+                "mean": one.mean.tolist(),
+                "sd": one.spread.tolist(),
+                "combinations": len(one.each),
+                "equal_seeds": one.equal_seeds,
+            }
+            for one in result.cka
+        ],
+        "confusion": {arm: counts.tolist() for arm, counts in result.confusion.items()},
+    }
