@@ -2,7 +2,11 @@
 
 Two controls of the whole system. In the *positive* one the privileged modality holds a signal that
 the primary has only under a nuisance of its own, so asymmetric training must win. In the *negative*
-one it adds nothing, so asymmetric training must not win.
+one it adds nothing, so asymmetric training must not win. Winning is a verdict, "better", whose
+whole interval is above `MARGIN`. Numbers differ between processors, which round otherwise, and
+training amplifies that as it does another seed; on one machine with as many threads they are the
+same. What must come out holds on all of them: with three seeds, chance alone spans a few points,
+and the positive control's difference is above twenty.
 
 Then the paper's second experiment, image and nuclei mask both ways, which has no known answer here.
 """
@@ -14,14 +18,13 @@ from typing import Any
 from rich.console import Console
 
 from morefromless.comparison.compare import Comparison, compare
-from morefromless.comparison.results import Verdict
+from morefromless.comparison.results import Contrast
 from morefromless.comparison.transfer import Transfer, transfer
 from morefromless.data import atomic
 from morefromless.ingest import ingest, open_source
 from morefromless.options import (
     CompareOptions,
     DemoOptions,
-    Sharing,
     TransferOptions,
     ViewsOptions,
 )
@@ -41,8 +44,10 @@ RECIPE: dict[str, Any] = {
     "batch": 64,
     "lr": 1e-3,
     "standardise": True,
-    "device": "cpu",  # so that every machine shows the same numbers
+    "device": "cpu",  # so that it runs on any machine
 }
+MARGIN = 0.05
+"""Asymmetric training wins where the interval of the difference is above this."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,18 @@ class Control:
 
     name: str
     expected: str
-    passes: tuple[Verdict, ...]
-    sharing: tuple[Sharing, ...]
+    wins: bool
+    """Whether asymmetric training must win."""
+
+    def passed(self, contrast: Contrast) -> bool:
+        """Whether it came out as it must."""
+        won = contrast.verdict == "better" and contrast.difference.low > MARGIN
+        return won == self.wins
 
 
 CONTROLS = (
-    Control("positive", "asymmetric training must win", ("better",), ("shared", "independent")),
-    Control(
-        "negative",
-        "asymmetric training must not win",
-        ("no difference shown", "worse"),
-        ("independent",),  # one kind of sharing is enough to see nothing
-    ),
+    Control("positive", "asymmetric training must win", True),
+    Control("negative", "asymmetric training must not win", False),
 )
 
 
@@ -73,20 +78,20 @@ def demo(options: DemoOptions, console: Console) -> bool:
     passed = True
     for control in CONTROLS:
         console.rule(f"[bold]{control.name} control: {control.expected}")
-        comparison = _compared(control, options)
+        comparison = compare_control(control, options)
         folder = options.out / control.name
         report = table.report(comparison)
         report.write(folder, "comparison")
         write_figures(comparison, folder)
         report.show(console)
         contrast = table.contrast_of(comparison, "full:primary", "independent")
-        right = contrast.verdict in control.passes
+        right = control.passed(contrast)
         passed &= right
         points = contrast.difference
         lines.append(
             f"{control.name} control ({control.expected}): asymmetric - symmetric = "
             f"{100 * points.estimate:+.1f} points [{100 * points.low:+.1f}, "
-            f"{100 * points.high:+.1f}], {contrast.verdict}: "
+            f"{100 * points.high:+.1f}], {contrast.text}: "
             + ("as it must be" if right else "NOT as it must be")
         )
     console.rule("[bold]both ways: nuclei and image, tissue and cell")
@@ -130,7 +135,7 @@ def both_ways(options: DemoOptions, console: Console) -> Transfer:
     return found
 
 
-def _compared(control: Control, options: DemoOptions) -> Comparison:
+def compare_control(control: Control, options: DemoOptions) -> Comparison:
     """Ingest one control and compare all arms on it; what was done before is kept."""
     folder = options.out / control.name
     ingest(open_source(SOURCE + control.name), folder / "store")
@@ -148,6 +153,6 @@ def _compared(control: Control, options: DemoOptions) -> Comparison:
             out=folder,
             seeds=options.seeds,
             jobs=options.jobs,
-            sharing=control.sharing,
+            sharing=("independent",),
         )
     )

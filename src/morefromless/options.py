@@ -537,10 +537,16 @@ class DemoOptions:
 
     out: Path = Path("runs/demo")
     """Folder for its stores, runs, tables and figures."""
-    seeds: int = 2
-    """Runs of each arm."""
+    seeds: int = 3
+    """Runs of each arm, at least 2."""
     jobs: int = 0
     """Runs side by side; 0 is one a CPU core."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise ConfigError(
+                "The controls need verdicts, and one seed gives none; give --seeds 2 or more."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ class Prepared:
             options=options,
             planned=planned,
             rows=reached,
-            contrasts=contrasts(evaluated, store),
+            contrasts=contrasts(evaluated, store, under),
             floors=under,
             classes=store.classes,
             patches={s: len(store.indices(s)) for s in ("train", "val", "test")},

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from morefromless.comparison.plan import Kind
 from morefromless.data import atomic
 from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import evaluate_random
@@ -124,6 +125,21 @@ def unbeaten(
         if value <= high.accuracy.estimate:
             made.append(Unbeaten(seen, high.name, high.accuracy.estimate, arm, value, task))
     return made
+
+
+def not_above(kind: Kind, accuracy: float, modality: str, floors: Iterable[FloorRow]) -> str:
+    """The floor that shows that an arm did not train; empty where none does.
+
+    An arm that is not above majority tells no classes apart. A supervised encoder must be above
+    the random one too; a self-supervised one that is not is a finding, not a failed training.
+    """
+    names = ("majority", "random encoder") if kind == "supervised" else ("majority",)
+    beaten_by = (
+        row.name
+        for row in floors
+        if row.modality == modality and row.name in names and accuracy <= row.accuracy.estimate
+    )
+    return next(beaten_by, "")
 
 
 def _encoder(options: CompareOptions | TransferOptions, seen: str) -> str:

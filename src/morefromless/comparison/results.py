@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from morefromless.comparison.plan import Arm, Planned
+from morefromless.comparison.floors import FloorRow, not_above
+from morefromless.comparison.plan import Arm, Kind, Planned
 from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Result, evaluate
 from morefromless.evaluation.intervals import Interval, bootstrap
@@ -85,7 +86,7 @@ def contrast_tests(
     """Every contrast of a table tested and judged: (seeds, N) right of a and of b, and groups.
 
     A difference is better or worse where Holm's p is below 0.05; then the interval excludes zero
-    as well. `untrained` names, for each contrast, the arm that did not train; empty where none.
+    as well. `untrained` says, for each contrast, which arm did not train; empty where both did.
     """
     found = [difference(a, b, groups=groups) for a, b, groups in sides]
     corrected = holm([one.p for one in found])
@@ -93,13 +94,10 @@ def contrast_tests(
     counts = [one.interval.units if one.groups is None else one.groups for one in found]
     least = holm([2 * 0.5**n for n in counts])
     tests = []
-    for one, p, n, possible, idle in zip(
-        found, corrected, counts, least, untrained or [""] * len(found), strict=True
-    ):
+    for one, p, n, possible, remark in zip(found, corrected, counts, least, untrained, strict=True):
         verdict: Verdict = "no verdict"
-        remark = ""
-        if idle:
-            remark = f"{idle} did not train"
+        if remark:
+            pass
         elif possible >= ALPHA:
             unit = "patch" if one.groups is None else "group"
             remark = f"{n} test {_plural(unit, n)}: no difference could be shown"
@@ -121,6 +119,16 @@ def contrast_tests(
             )
         )
     return tests
+
+
+def untrained(
+    arms: Sequence[tuple[str, Kind, Bools]], modality: str, floors: Sequence[FloorRow]
+) -> str:
+    """Which of a contrast's arms (title, kind, right answers) did not train, for its remark."""
+    for title, kind, correct in arms:
+        if floor := not_above(kind, float(correct.mean()), modality, floors):
+            return f"{title} is not above {floor}"
+    return ""
 
 
 def _plural(unit: str, n: int) -> str:
@@ -197,7 +205,9 @@ def _row(arm: Arm, branch: str, found: list[tuple[Planned, Result]], store: Stor
     )
 
 
-def contrasts(evaluated: Sequence[Evaluated], store: Store) -> list[Contrast]:
+def contrasts(
+    evaluated: Sequence[Evaluated], store: Store, floors: Sequence[FloorRow]
+) -> list[Contrast]:
     """The questions a table is read for, each answered with an interval and a paired test."""
     correct: dict[Arm, Bools] = {}
     groups: dict[str, npt.NDArray[np.object_] | None] = {}
@@ -218,7 +228,13 @@ def contrasts(evaluated: Sequence[Evaluated], store: Store) -> list[Contrast]:
         for primary in dict.fromkeys(arm.primary for arm in correct)
         for name, a, b in _questions([arm for arm in correct if arm.primary == primary])
     ]
-    answers = contrast_tests([(correct[a], correct[b], groups[a.primary]) for _, a, b in asked])
+    answers = contrast_tests(
+        [(correct[a], correct[b], groups[a.primary]) for _, a, b in asked],
+        [
+            untrained([(arm.title, arm.kind, correct[arm]) for arm in (a, b)], a.primary, floors)
+            for _, a, b in asked
+        ],
+    )
     return [
         Contrast(
             **vars(answer),

@@ -14,7 +14,7 @@ from morefromless.comparison.compare import check_tested, pairs_there
 from morefromless.comparison.execute import execute
 from morefromless.comparison.floors import FloorRow, Unbeaten, floors, unbeaten
 from morefromless.comparison.grid import GridRun, Method, grid, methods
-from morefromless.comparison.results import ContrastTest, contrast_tests, curve_rises
+from morefromless.comparison.results import ContrastTest, contrast_tests, curve_rises, untrained
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.evaluate import Result, evaluate
@@ -108,7 +108,7 @@ class Prepared:
             options=options,
             runs=runs,
             cells=cells,
-            contrasts=_contrasts(answers, self.stores),
+            contrasts=_contrasts(answers, self.stores, under),
             floors=under,
             classes={task: _counts(store) for task, store in self.stores.items()},
             unbeaten=[
@@ -191,7 +191,9 @@ def _cell(key: Key, found: list[tuple[GridRun, Result]], store: Store) -> Cell:
     )
 
 
-def _contrasts(answers: Answers, stores: Mapping[str, Store]) -> list[TransferContrast]:
+def _contrasts(
+    answers: Answers, stores: Mapping[str, Store], floors: Mapping[str, Sequence[FloorRow]]
+) -> list[TransferContrast]:
     asked = [
         (task, seen, a, b)
         for task, seen in dict.fromkeys((task, seen) for task, seen, _ in answers)
@@ -209,9 +211,17 @@ def _contrasts(answers: Answers, stores: Mapping[str, Store]) -> list[TransferCo
     sides = [
         (correct(t, s, a), correct(t, s, b), having[t, s].groups("test")) for t, s, a, b in asked
     ]
+    weak = [
+        untrained(
+            [(one.title, one.kind, right) for one, right in ((a, of_a), (b, of_b))],
+            seen,
+            floors[task],
+        )
+        for (task, seen, a, b), (of_a, of_b, _) in zip(asked, sides, strict=True)
+    ]
     return [
         TransferContrast(**vars(answer), task=task, modality=seen, a=a, b=b)
-        for (task, seen, a, b), answer in zip(asked, contrast_tests(sides), strict=True)
+        for (task, seen, a, b), answer in zip(asked, contrast_tests(sides, weak), strict=True)
     ]
 
 

@@ -21,6 +21,32 @@ TESTS = (
     "holds for these encoders, not for the ways of training."
 )
 
+FEW_GROUPS = 8
+ROUGH = (
+    f"† Rough: fewer than {FEW_GROUPS} groups, or an interval of width 0, whose chance no test "
+    "patch has shown."
+)
+
+
+def curves_note(rising: Sequence[str], drawn: bool, known: bool) -> str:
+    """What learning curves tell of the arms: `rising` names those that still rose at the end."""
+    if not drawn:
+        return (
+            "No learning curves were drawn (--probe-every), so whether the arms had finished "
+            "rising is not known."
+        )
+    if not known:
+        return (
+            "The learning curves have fewer than 8 points, too few to tell whether the arms had "
+            "finished rising; give a lower --probe-every."
+        )
+    if rising:
+        return (
+            f"Still rising when training ended: {'; '.join(dict.fromkeys(rising))}. Train longer "
+            "before comparing these."
+        )
+    return "No arm's learning curve was still rising when training ended."
+
 
 @dataclass(frozen=True)
 class Section:
@@ -80,10 +106,23 @@ class Report:
 
 
 def interval(found: Interval, signed: bool = False) -> str:
-    """In per cent or points: `86.5 [84.1, 88.9]`."""
+    """In per cent or points: `86.5 [84.1, 88.9]`, with † where it is rough."""
     sign = "+" if signed else ""
     low, high = 100 * found.low, 100 * found.high
-    return f"{100 * found.estimate:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+    mark = " †" if rough(found) else ""
+    return f"{100 * found.estimate:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]{mark}"
+
+
+def rough(found: Interval) -> bool:
+    """Whether an interval says less than its width: few groups, or no chance seen at all."""
+    few = found.unit == "group" and found.units < FEW_GROUPS
+    return few or found.low == found.high
+
+
+def rough_note(sections: Sequence[Section]) -> list[str]:
+    """What the mark means, where one is in these tables."""
+    cells = (cell for section in sections for row in section.rows for cell in row)
+    return [ROUGH] if any("†" in cell for cell in cells) else []
 
 
 def p_value(p: float) -> str:

@@ -15,7 +15,17 @@ from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Result
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
-from morefromless.report.section import TESTS, Report, Section, interval, p_value
+from morefromless.report.section import (
+    ROUGH,
+    TESTS,
+    Report,
+    Section,
+    curves_note,
+    interval,
+    p_value,
+    rough,
+    rough_note,
+)
 from morefromless.runs import plain
 
 
@@ -40,7 +50,6 @@ def notes(comparison: Comparison) -> list[str]:
     """What holds for all the tables: data, protocol, and what they do not show."""
     options, patches = comparison.options, comparison.patches
     rising = [f"{r.title} on {r.modality}" for r in comparison.rows if r.rising]
-    curves = [r for r in comparison.rows if r.rising is not None]
     units = "groups" if comparison.rows[0].accuracy.unit == "group" else "patches"
     said = [
         f"Task {options.task}: {patches['train']:,} training and {patches['test']:,} test patches "
@@ -57,27 +66,18 @@ def notes(comparison: Comparison) -> list[str]:
         ),
         TESTS.format(units=units),
     ]
-    if not curves:
-        said.append(
-            "No learning curves were drawn (--probe-every), so whether the arms had "
-            "finished rising is not known."
-        )
-    elif rising:
-        said.append(
-            f"Still rising when training ended: {'; '.join(rising)}. Train longer before "
-            "comparing these."
-        )
-    else:
-        said.append("No arm's learning curve was still rising when training ended.")
+    known = any(r.rising is not None for r in comparison.rows)
+    said.append(curves_note(rising, options.probe_every > 0, known))
     return [*said, *(one.sentence for one in comparison.unbeaten), *comparison.caveats]
 
 
 def report(comparison: Comparison) -> Report:
     """The tables in every form."""
+    tables = sections(comparison)
     return Report(
         f"Comparison: {', '.join(comparison.options.primary)} with {comparison.options.privileged}",
-        sections(comparison),
-        notes(comparison),
+        tables,
+        [*rough_note(tables), *notes(comparison)],
         _lines(comparison),
         _everything(comparison),
     )
@@ -193,6 +193,8 @@ def show_results(results: Sequence[Result], store: Store, console: Console) -> N
             f"{scores.ece:.3f}",
         )
     console.print(table)
+    if rough(reached):
+        console.print(ROUGH)
     recalls = Table("recall %", *store.classes)
     for result in results:
         cells = ["-" if r is None else f"{100 * r:.1f}" for r in result.scores.recall]

@@ -9,7 +9,15 @@ import pandas as pd
 import morefromless
 from morefromless.comparison.floors import FloorRow
 from morefromless.comparison.transfer import Cell, Transfer
-from morefromless.report.section import TESTS, Report, Section, interval, p_value
+from morefromless.report.section import (
+    TESTS,
+    Report,
+    Section,
+    curves_note,
+    interval,
+    p_value,
+    rough_note,
+)
 from morefromless.runs import plain
 
 
@@ -51,27 +59,18 @@ def notes(found: Transfer) -> list[str]:
         TESTS.format(units=unit),
     ]
     rising = [f"{c.method.title} on {c.modality}" for c in found.cells if c.rising]
-    if all(c.rising is None for c in found.cells):
-        said.append(
-            "No learning curves were drawn (--probe-every), so whether encoders had "
-            "finished rising is not known."
-        )
-    elif rising:
-        said.append(
-            f"Still rising on {options.tasks[0]} when training ended: "
-            f"{'; '.join(dict.fromkeys(rising))}."
-        )
-    else:
-        said.append("No encoder's learning curve was still rising when training ended.")
+    known = any(c.rising is not None for c in found.cells)
+    said.append(curves_note(rising, options.probe_every > 0, known))
     return [*said, *(one.sentence for one in found.unbeaten), *found.caveats]
 
 
 def report(found: Transfer) -> Report:
     """The tables in every form."""
+    tables = sections(found)
     return Report(
         f"Transfer: {' and '.join(found.options.modalities)}",
-        sections(found),
-        notes(found),
+        tables,
+        [*rough_note(tables), *notes(found)],
         _lines(found),
         _everything(found),
     )
