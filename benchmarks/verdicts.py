@@ -152,7 +152,7 @@ def false_verdicts() -> str:
     """Shares of verdicts where the arms are equally good."""
     lines = _header("noise, points", "patients")
     for noise in NOISE:
-        for patients in (2, 4, 8, 20):
+        for patients in (2, 4, 8, 20, 60):
             lines.append(_row(noise, patients, 0, REPETITIONS, noise.name, patients))
     return "\n".join(lines)
 

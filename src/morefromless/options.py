@@ -434,7 +434,7 @@ class SeveralRuns(Recipe):
     """What all comparisons of several runs can be told."""
 
     seeds: int = 3
-    """Runs of each arm, with seeds 0, 1, ..."""
+    """Runs of each arm, with seeds 0, 1, ...; a verdict takes two or more."""
     sharing: tuple[Sharing, ...] = ("shared", "independent")
     """Weights of the branches: one set, or one each. The paper's asymmetric columns are
     independent and most of its symmetric ones shared; here both have both, so that sharing is no
