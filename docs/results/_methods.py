@@ -107,7 +107,7 @@ def contrasts(chosen: list[Found]) -> list[Found]:
             like = b["kind"] == "symmetric" and a["sharing"] == b["sharing"]
             if like and a["kind"] in ("asymmetric", "trident"):
                 made.append({**contrast, "title": _title(one)})
-    corrected = holm([one["sign_flip"]["p"] for one in made])
+    corrected = holm([one["p"] for one in made])
     return [{**one, "p": p} for one, p in zip(made, corrected, strict=True)]
 
 

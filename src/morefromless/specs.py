@@ -104,8 +104,8 @@ def normalise(
 ) -> str:
     """The one text of all specifications of the same member: nothing is constructed.
 
-    Values are positional as far as that can be read; defaults, and the parameters `without`, are left
-    out.
+    Values are positional as far as that can be read; defaults, and the parameters `without`, are
+    left out.
 
     >>> from morefromless import modalities
     >>> normalise("downsample:array=he,size=07", modalities, modalities.Modality)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.comparison.floors import FloorRow, Unbeaten, floors, unbeaten
+from morefromless.comparison.floors import FloorRow, Unbeaten, floors, not_above, unbeaten
 from morefromless.data.store import Store
 from morefromless.evaluation.floors import forest, mean_rgb
 from morefromless.evaluation.intervals import Interval
@@ -43,13 +43,29 @@ def test_floors_are_told_the_labels_that_probes_are_told(
     assert again["mean-rgb"] == made["mean-rgb"]
 
 
+def at(value: float) -> Interval:
+    return Interval(value, value - 0.1, value + 0.1, 0.95, "patch", 100, True, 1000)
+
+
+def row(name: str, seen: str, value: float) -> FloorRow:
+    return FloorRow(name, seen, at(value), (value,))
+
+
+def test_an_arm_that_is_not_above_chance_did_not_train() -> None:
+    under = [
+        row("majority", "full", 0.2),
+        row("colour-histogram", "full", 0.5),
+        row("random encoder", "full", 0.4),
+        row("majority", "nuclei", 0.6),
+    ]
+    assert not_above("symmetric", 0.2, "full", under) == "majority"
+    assert not_above("symmetric", 0.3, "full", under) == ""  # a finding
+    assert not_above("supervised", 0.3, "full", under) == "random encoder"
+    assert not_above("supervised", 0.45, "full", under) == ""
+    assert not_above("supervised", 0.45, "nuclei", under) == "majority"
+
+
 def test_where_no_arm_is_above_a_floor_it_is_said() -> None:
-    def at(value: float) -> Interval:
-        return Interval(value, value - 0.1, value + 0.1, 0.95, "patch", 100, True, 1000)
-
-    def row(name: str, seen: str, value: float) -> FloorRow:
-        return FloorRow(name, seen, at(value), (value,))
-
     under = [
         row("majority", "full", 0.2),
         row("mean-rgb", "full", 0.7),

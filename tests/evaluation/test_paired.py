@@ -118,6 +118,7 @@ def test_a_difference_over_seeds_and_groups_by_hand() -> None:
     over_groups = 5 / 6 * ((means - means.mean()) ** 2).sum()
     over_seeds = a.mean(1).var(ddof=1) / 3 + b.mean(1).var(ddof=1) / 2
     freedom = (over_groups + over_seeds) ** 2 / (over_groups**2 / 5 + over_seeds**2 / 1)
+    assert freedom < 8
     error = np.sqrt(over_groups + over_seeds)
     found = difference(a, b, groups=groups)
     interval = found.interval
@@ -156,6 +157,16 @@ def test_a_difference_holds_the_truth_as_often_as_it_says(
     assert held / 300 >= 0.93
     if noise:
         assert without_seeds < held - 15
+
+
+def test_two_seeds_that_agree_do_not_show_that_seeds_do_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 400)) < 0.8, rng.random((2, 400)) < 0.7
+    a, b = (np.stack([arm[0], np.roll(arm[0], 1)]) for arm in (a, b))  # equal accuracies
+    found = difference(a, b).interval
+    apart = a.mean(0) - b.mean(0)
+    error = np.sqrt(apart.var(ddof=1) / 400)
+    assert found.high - found.estimate == pytest.approx(t.ppf(0.975, 8) * error)
 
 
 def _normal_cdf(skill: float, noise: float) -> float:

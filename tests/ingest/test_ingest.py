@@ -256,8 +256,31 @@ def test_groups_stay_whole(tmp_path: Path) -> None:
     assert store.groups_known
     assert not set(train) & set(test)
     assert set(train) | set(test) == {f"P{i}" for i in range(8)}
-    assert store.caveats == []
+    assert store.caveats == [FEW.format(f"{len(set(test))} test groups")]
     assert store.meta["split_rule"] == "group"
+
+
+FEW = (
+    "{} (patients or slides): no difference between arms can be shown, which takes at least 6, "
+    "and more for several contrasts."
+)
+
+
+@pytest.mark.parametrize("patients", [1, 5, 6])
+def test_so_few_test_groups_that_nothing_can_be_shown_are_told(
+    tmp_path: Path, patients: int
+) -> None:
+    names = {
+        f"{s}/{c}/P{s}{p}.png": 10 * ord(c) + p + 1000 * len(s)
+        for c in "AB"
+        for p in range(patients)
+        for s in ("train", "test")
+    }
+    root = folder(tmp_path / "in", names)
+    ingest(Folder(str(root), group=r"(P\w+\d)"), tmp_path / "store", progress=False)
+    counted = f"{patients} test group{'s' * (patients > 1)}"
+    told = [] if 2 / 2**patients < 0.05 else [FEW.format(counted)]
+    assert Store.open(tmp_path / "store").caveats == told
 
 
 def test_groups_on_both_sides_of_the_source_split_are_told(tmp_path: Path) -> None:
@@ -270,7 +293,8 @@ def test_groups_on_both_sides_of_the_source_split_are_told(tmp_path: Path) -> No
     root = folder(tmp_path / "in", names)
     ingest(Folder(str(root), group=r"(P\d)"), tmp_path / "store", progress=False)
     assert Store.open(tmp_path / "store").caveats == [
-        "3 groups (patients or slides) stand in both train and test."
+        "3 groups (patients or slides) stand in both train and test.",
+        FEW.format("3 test groups"),
     ]
 
 

@@ -368,9 +368,28 @@ def test_numbers_of_the_matrices_lead_to_their_patches(
 def test_outcomes_lead_to_their_patches(page: Page, explanation: Explanation) -> None:
     page.one(".outcomes [href='#right=b']").click()
     page.wait(lambda: page.ids == expected(explanation, right="b")[:PAGE])
-    page.one(".skip").send_keys(Keys.ENTER)  # a link of another kind changes nothing
+    assert page.browser.current_url.endswith("#right=b")
+
+
+def test_a_link_of_another_kind_changes_no_filter(page: Page, explanation: Explanation) -> None:
+    page.open("#right=b")
+    skip = page.one(".skip")
+    assert not on_screen(page, skip)
+    page.press(Keys.TAB)  # it shows on focus
+    assert page.browser.switch_to.active_element == skip
+    page.wait(lambda: on_screen(page, skip))
+    page.press(Keys.ENTER)
     page.wait(lambda: page.browser.current_url.endswith("#right=b"))
+    assert page.browser.switch_to.active_element != skip
     assert page.ids == expected(explanation, right="b")[:PAGE]
+
+
+def on_screen(page: Page, element: WebElement) -> bool:
+    shown: bool = page.run(
+        "const r = arguments[0].getBoundingClientRect(); return r.top >= 0 && r.bottom > r.top;",
+        element,
+    )
+    return shown
 
 
 def test_matrices_in_per_cent_and_by_arrow_keys(page: Page) -> None:

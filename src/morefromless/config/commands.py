@@ -237,13 +237,13 @@ class DemoConfig:
 
     out: Path = Path("runs/demo")
     """Folder for its stores, runs, tables and figures."""
-    seeds: int = 2
-    """Runs of each arm."""
+    seeds: int = 3
+    """Runs of each arm, at least 2: one seed gives no verdict."""
     jobs: int = 0
     """Runs side by side; 0 is one a CPU core."""
 
     def __post_init__(self) -> None:
-        between(1, 1000, self, "seeds")
+        between(2, 1000, self, "seeds")
         at_least(0, self, "jobs")
 
 

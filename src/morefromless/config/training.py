@@ -109,7 +109,7 @@ class StudyConfig:
     """What every encoder is asked, frozen, and what supervised arms are trained on: tissue, cell,
     or cell:by=area,ties=lowest,untyped=exclude ..."""
     seeds: int = 3
-    """Runs of each arm, with seeds 0, 1, ..."""
+    """Runs of each arm, with seeds 0, 1, ...; a verdict takes two or more."""
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""

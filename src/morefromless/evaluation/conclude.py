@@ -10,7 +10,7 @@ import pandas as pd
 from morefromless.config import RunConfig, StudyConfig
 from morefromless.data.store import Store
 from morefromless.evaluation.contrasts import contrast_tests
-from morefromless.evaluation.intervals import bootstrap
+from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import CONFUSION_METRICS, Scores, score
 from morefromless.evaluation.paired import mcnemar
 from morefromless.evaluation.results import (
@@ -75,9 +75,13 @@ def conclude(
         for condition, group in gathered.items()
     }
     curves = _curves(gathered, {run.out.name: Run(run.out) for run in runs})
-    lowest = _lowest_floors(scores)
+    floors = {
+        condition: float(np.mean([one.values["accuracy"] for one in reached]))
+        for condition, reached in scores.items()
+        if condition.floor
+    }
     summaries = [
-        _summary(condition, group, scores[condition], subsets, curves, lowest, config.train.size)
+        _summary(condition, group, scores[condition], subsets, curves, floors, config.train.size)
         for condition, group in gathered.items()
     ]
     return Results(
@@ -127,7 +131,7 @@ def _summary(
     scores: Sequence[Scores],
     subsets: Subsets,
     curves: pd.DataFrame,
-    lowest: Mapping[tuple[str, str], float],
+    floors: Mapping[Condition, float],
     size: int,
 ) -> Summary:
     store = subsets[condition.task, condition.modality]
@@ -153,20 +157,20 @@ def _summary(
         um_per_px=store.um_per_px * side / resolution if store.um_per_px and resolution else None,
         head=group[0].head,
         rising=_rises(curves, condition),
-        trained=condition.floor
-        or intervals["accuracy"].estimate > lowest.get((condition.task, condition.modality), 0.0),
+        not_above="" if condition.floor else _not_above(condition, intervals, floors),
     )
 
 
-def _lowest_floors(scores: Mapping[Condition, list[Scores]]) -> dict[tuple[str, str], float]:
-    """Task and modality to the accuracy that an arm must exceed to have trained at all."""
-    lowest: dict[tuple[str, str], float] = {}
-    for condition, reached in scores.items():
-        if condition.arm in UNTRAINED_FLOORS:
-            key = (condition.task, condition.modality)
-            mean = float(np.mean([one.values["accuracy"] for one in reached]))
-            lowest[key] = max(lowest.get(key, 0.0), mean)
-    return lowest
+def _not_above(
+    condition: Condition, intervals: Mapping[str, Interval], floors: Mapping[Condition, float]
+) -> str:
+    """The first floor, of those that anything trained exceeds, that an arm is not above."""
+    reached = intervals["accuracy"].estimate
+    for floor, accuracy in floors.items():
+        same = (floor.task, floor.modality) == (condition.task, condition.modality)
+        if same and floor.arm in UNTRAINED_FLOORS and reached <= accuracy:
+            return floor.arm
+    return ""
 
 
 def _mean_recall(scores: Sequence[Scores]) -> tuple[float | None, ...]:
@@ -209,8 +213,12 @@ def _contrasts(
     sides = [
         (correct[a], correct[b], subsets[a.task, a.modality].groups("test")) for _, a, b in asked
     ]
-    untrained = {s.condition: s.condition.title for s in summaries if not s.trained}
-    idle = [untrained.get(a) or untrained.get(b) or "" for _, a, b in asked]
+    untrained = {
+        s.condition: f"{s.condition.title} is not above {s.not_above}"
+        for s in summaries
+        if s.not_above
+    }
+    remarks = [untrained.get(a) or untrained.get(b) or "" for _, a, b in asked]
     return [
         Contrast(
             **vars(test),
@@ -219,7 +227,7 @@ def _contrasts(
             b=b,
             mcnemar=tuple(mcnemar(x, y) for x, y in zip(correct[a], correct[b], strict=False)),
         )
-        for (name, a, b), test in zip(asked, contrast_tests(sides, idle), strict=True)
+        for (name, a, b), test in zip(asked, contrast_tests(sides, remarks), strict=True)
     ]
 
 

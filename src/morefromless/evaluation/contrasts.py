@@ -45,7 +45,7 @@ def contrast_tests(
     """Every contrast of a table tested and judged: (seeds, N) right of a and of b, and groups.
 
     A difference is better or worse where Holm's p is below 0.05; then the interval excludes zero
-    as well. `untrained` names, for each contrast, the arm that did not train; empty where none.
+    as well. `untrained` says, for each contrast, which arm did not train; empty where both did.
     """
     differences = [difference(a, b, groups=groups) for a, b, groups in sides]
     corrected = holm([one.p for one in differences])
@@ -53,13 +53,13 @@ def contrast_tests(
     counts = [one.interval.units if one.groups is None else one.groups for one in differences]
     least = holm([2 * 0.5**n for n in counts])
     tests = []
-    for one, p, n, possible, idle in zip(
-        differences, corrected, counts, least, untrained or [""] * len(differences), strict=True
+    remarks = untrained or [""] * len(differences)
+    for one, p, n, possible, remark in zip(
+        differences, corrected, counts, least, remarks, strict=True
     ):
         verdict: Verdict = "no verdict"
-        remark = ""
-        if idle:
-            remark = f"{idle} did not train"
+        if remark:
+            pass
         elif possible >= ALPHA:
             unit = "patch" if one.groups is None else "group"
             remark = f"{n} test {_plural(unit, n)}: no difference could be shown"

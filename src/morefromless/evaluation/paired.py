@@ -71,8 +71,9 @@ def difference(
 
     with s² the variance of accuracy between an arm's n seeds, and the jackknife over whole units.
     What seeds and units do together is in both parts, so the sum errs on the wide side. Degrees of
-    freedom are Satterthwaite's, with min(n_a, n_b) - 1 for the seeds and units - 1. Where an arm
-    has one seed, seeds are left out and the interval says `includes_seeds=False`: it holds for
+    freedom are Satterthwaite's, with n = min(n_a, n_b) - 1 for the seeds and units - 1, and at most
+    8 n: two seeds that agree by chance do not show that seeds do not matter. Where an arm has one
+    seed, seeds are left out and the interval says `includes_seeds=False`: it holds for
     these trained encoders, not for the ways of training. See docs/statistics.md.
     """
     a, b = (np.atleast_2d(np.asarray(c, np.float64)) for c in (correct_a, correct_b))
@@ -85,7 +86,7 @@ def difference(
     if fewest > 1:
         between = sum(float(arm.mean(1).var(ddof=1)) / len(arm) for arm in (a, b))
         parts.append((between, fewest - 1))
-    half, p_t = _student(estimate, parts, level)
+    half, p_t = _student(estimate, parts, 8 * (fewest - 1) or math.inf, level)
     flip = sign_flip(correct_a, correct_b, groups=groups)
     return Difference(
         Interval(
@@ -177,15 +178,15 @@ def _jackknife(values: Floats, member: npt.NDArray[np.int64]) -> float:
 
 
 def _student(
-    estimate: float, parts: Sequence[tuple[float, int]], level: float
+    estimate: float, parts: Sequence[tuple[float, int]], most: float, level: float
 ) -> tuple[float, float]:
     """Half the width of a t interval and the two-sided p, from variances that add up, each with
-    its degrees of freedom."""
+    its degrees of freedom, of which together there are at `most` so many."""
     variance = sum(part for part, _ in parts)
     if not 0 < variance < math.inf:
         certain = variance == 0
         return 0.0 if certain else math.inf, 0.0 if certain and estimate else 1.0
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    freedom = min(most, variance**2 / sum(part**2 / degrees for part, degrees in parts))
     error = math.sqrt(variance)
     half = float(t.ppf((1 + level) / 2, freedom)) * error
     return half, float(2 * t.sf(abs(estimate) / error, freedom))

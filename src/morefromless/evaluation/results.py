@@ -96,9 +96,9 @@ class Summary:
     """Whether the encoder's own head answered, not a probe."""
     rising: bool | None
     """Whether the mean learning curve still rose at the end; None where none was drawn."""
-    trained: bool
-    """Whether it is above the majority class and above a random encoder; always true of floors.
-    An arm that is not did not train, and is no opponent: its contrasts get no verdict."""
+    not_above: str
+    """A floor, majority or random encoder, that it is not above; empty where there is none. Such an
+    arm did not train, and is no opponent: its contrasts get no verdict."""
 
     @property
     def accuracy(self) -> Interval:

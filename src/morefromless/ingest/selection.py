@@ -20,6 +20,9 @@ from morefromless.sources import Item
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 """Of copies in several splits, the first of these keeps its own."""
 
+FEWEST_GROUPS = 6
+"""Of so many test groups the signs can all agree by chance in less than 5 % of cases: 2 / 2^6."""
+
 
 @dataclass
 class Selection:
@@ -176,6 +179,13 @@ def _caveats(made: Selection, items: Sequence[Item], options: Options) -> list[s
         both = set(held["train"]) & set(held["test"])
         if both:
             caveats.append(f"{len(both)} groups (patients or slides) stand in both train and test.")
+        test = len(held["test"])
+        if test < FEWEST_GROUPS:
+            caveats.append(
+                f"{test} test group{'s' * (test != 1)} (patients or slides): no difference between "
+                f"arms can be shown, which takes at least {FEWEST_GROUPS}, and more for several "
+                "contrasts."
+            )
         return caveats
     some = int(made.table["group"].notna().sum())
     known = f"known for {some} of {len(items)} patches only" if some else "not known"

@@ -81,7 +81,7 @@ def _figures(disagreements: Disagreements, paths: list[Path]) -> list[PageFigure
         "features": (
             "Map of the representations",
             f"{disagreements.config.map.upper()} of each encoder's test features; at the right "
-            "both in one space, the second turned onto the first (Procrustes), each line one patch.",
+            "both in one space, the second turned onto the first (Procrustes); a line is a patch.",
             "Scatter plots of test patches, coloured by class.",
         ),
         "gradcam-first": (

@@ -15,14 +15,16 @@ from morefromless.report import pages
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
 from morefromless.report.provenance import facts, runs_table
 from morefromless.report.section import Section, p_value
-from morefromless.report.tables import FEW_GROUPS, TESTS, floor_notes, notes
+from morefromless.report.tables import TESTS, floor_notes, notes
 from morefromless.report.words import (
+    ROUGH,
     bounds,
     count,
     join_words,
     modality_title,
     per_cent,
     points,
+    rough,
     typeset,
 )
 
@@ -366,15 +368,16 @@ def _floors(results: Mapping[str, Results]) -> Section | None:
 
 def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterator[str]:
     first = next(iter(results.values()))
-    accuracy, groups = first.summaries[0].accuracy, first.data.groups
+    accuracy = first.summaries[0].accuracy
     unit = "groups" if accuracy.unit == "group" else "patches"
     chance = " and seeds" if first.config.seeds > 1 else "; chance between seeds is not in it"
-    rough = " With so few groups it is rough." if groups and groups < FEW_GROUPS else ""
     yield (
         f"Accuracy on test patches in per cent, the mean of {count(first.config.seeds, 'seed')}, "
         f"in brackets the 95 % bootstrap interval over {count(accuracy.units, unit[:-1])}"
-        f"{chance}.{rough}"
+        f"{chance}."
     )
+    if any(rough(s.accuracy) for r in results.values() for s in r.summaries):
+        yield ROUGH
     if any(cell.published is not None for cell in file.cells):
         yield "Below it the paper's, of single runs, and Δ, ours less the paper's in points."
     if any(s.head for r in results.values() for s in r.summaries) and len(first.config.tasks) > 1:

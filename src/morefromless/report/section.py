@@ -10,7 +10,8 @@ from rich.table import Table
 
 from morefromless.data import atomic
 from morefromless.evaluation.intervals import Interval
-from morefromless.report.words import markdown_text, minus
+from morefromless.report.words import ROUGH, bounds, markdown_text, minus
+from morefromless.report.words import rough as rough
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,20 @@ class Report:
 
 
 def interval(value: Interval, signed: bool = False) -> str:
-    """In per cent or points.
+    """In per cent or points, with † where it is rough.
 
     >>> interval(Interval(0.865, 0.841, 0.889, 0.95, "patch", 400, True, 2000))
     '86.5 [84.1, 88.9]'
     """
     sign = "+" if signed else ""
-    low, high = 100 * value.low, 100 * value.high
-    return minus(f"{100 * value.estimate:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]")
+    estimate = minus(f"{100 * value.estimate:{sign}.1f}")
+    return f"{estimate} {bounds(value, signed)}"
+
+
+def rough_note(sections: Sequence[Section]) -> list[str]:
+    """What the mark means, where one is in these tables."""
+    cells = (cell for section in sections for row in section.rows for cell in row)
+    return [ROUGH] if any("†" in cell for cell in cells) else []
 
 
 def p_value(p: float) -> str:

@@ -14,7 +14,7 @@ from morefromless.evaluation.evaluate import Answer
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
 from morefromless.evaluation.results import Results, Summary
-from morefromless.report.section import Report, Section, interval, p_value
+from morefromless.report.section import ROUGH, Report, Section, interval, p_value, rough, rough_note
 from morefromless.report.words import metric_title
 
 TESTS = (
@@ -24,8 +24,6 @@ TESTS = (
     "interval excludes zero. With one seed of either arm there is no verdict: what is said then "
     "holds for these encoders, not for the ways of training."
 )
-FEW_GROUPS = 8
-"""Below so many test groups an interval is marked as rough."""
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -44,7 +42,8 @@ def report(results: Results) -> Report:
     title = f"{', '.join(config.primary)} with {config.privileged}"
     several = len(config.tasks) > 1 or len(config.objectives) > 1
     sections = _grids(results) if several else _tables(results)
-    return Report(f"Comparison: {title}", [*sections, _contrasts(results)], notes(results))
+    sections = [*sections, _contrasts(results)]
+    return Report(f"Comparison: {title}", sections, [*rough_note(sections), *notes(results)])
 
 
 def notes(results: Results) -> list[str]:
@@ -65,11 +64,6 @@ def notes(results: Results) -> list[str]:
         "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "
         f"{units} {chance}"
     )
-    if data.groups is not None and data.groups < FEW_GROUPS:
-        lines.append(
-            f"There are {data.groups} test groups. With fewer than {FEW_GROUPS}, intervals are "
-            "rough, and too narrow rather than too wide."
-        )
     if any(s.head for s in results.summaries) and len(config.tasks) > 1:
         lines.append(
             "A supervised encoder answers its own task with its own head (marked *), any other "
@@ -92,13 +86,16 @@ def floor_notes(results: Results) -> list[str]:
 
 
 def _untrained(results: Results) -> list[str]:
-    idle = [f"{s.condition.title} on {s.condition.modality}" for s in results.summaries]
-    idle = [name for name, s in zip(idle, results.summaries, strict=True) if not s.trained]
+    idle = [
+        f"{s.condition.title} on {s.condition.modality} ({s.not_above})"
+        for s in results.summaries
+        if s.not_above
+    ]
     if not idle:
         return []
     return [
-        f"Not above the majority class or a random encoder, so not trained: {'; '.join(idle)}. "
-        "Contrasts with them get no verdict."
+        f"Not above a floor that needs no training, so not trained: {'; '.join(idle)}. Contrasts "
+        "with them get no verdict."
     ]
 
 
@@ -118,7 +115,10 @@ def _curves(results: Results) -> str:
             "these."
         )
     if all(s.rising is None for s in arms):
-        return "The learning curves have fewer than 8 points, too few to tell whether arms rose."
+        return (
+            "The learning curves have fewer than 8 points, too few to tell whether the arms had "
+            "finished rising; give a lower --probe-every."
+        )
     return "No arm's learning curve was still rising when training ended."
 
 
@@ -146,7 +146,7 @@ def _arms(title: str, rows: Sequence[Summary]) -> Section:
         curve = {True: "rising", False: "flat", None: ""}[summary.rising]
         lines.append(
             (
-                name + ("" if summary.trained else " (did not train)"),
+                name + (f" (not above {summary.not_above})" if summary.not_above else ""),
                 interval(summary.accuracy),
                 *(_metric(name, summary.means[name]) for name in metrics),
                 " ".join(f"{100 * value:.1f}" for value in summary.accuracies),
@@ -188,7 +188,7 @@ def _grid(title: str, summaries: Sequence[Summary], columns: Sequence[str]) -> S
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for summary, column in zip(summaries, columns, strict=True):
         text = interval(summary.accuracy) + (" *" if summary.head else "")
-        text += "" if summary.trained else " (did not train)"
+        text += f" (not above {summary.not_above})" if summary.not_above else ""
         key = (summary.condition.task, summary.condition.modality)
         rows.setdefault(key, {})[column] = text
     lines = [
@@ -245,6 +245,8 @@ def show_answers(answers: Sequence[Answer], console: Console) -> None:
         lines.append((frozen.name, frozen.modality_spec, interval(reached), *values))
     header = ("branch", "modality", "accuracy", *map(metric_title, metrics))
     console.print(Section("", header, lines).rich())
+    if rough(reached):
+        console.print(ROUGH)
     recalls = Table("recall %", *answers[0].store.classes)
     for answer in answers:
         recall = answer.scores.recall

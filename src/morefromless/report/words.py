@@ -47,10 +47,24 @@ def per_cent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
+FEW_GROUPS = 8
+ROUGH = (
+    f"† Rough: fewer than {FEW_GROUPS} groups, or an interval of width 0, whose chance no test "
+    "patch has shown."
+)
+
+
+def rough(value: Interval) -> bool:
+    """Whether an interval says less than its width: few groups, or no chance at all."""
+    few = value.unit == "group" and value.units < FEW_GROUPS
+    return few or value.low == value.high
+
+
 def bounds(value: Interval, signed: bool = False) -> str:
-    """`[80.0, 86.7]`, in per cent or points."""
+    """`[80.0, 86.7]`, in per cent or points, with † where it is rough."""
     sign = "+" if signed else ""
-    return minus(f"[{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]")
+    text = minus(f"[{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]")
+    return text + (" †" if rough(value) else "")
 
 
 def points(value: float) -> str:

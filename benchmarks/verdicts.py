@@ -1,0 +1,235 @@
+"""How often a verdict is false, and how often a true difference is shown: docs/statistics.md.
+
+    python benchmarks/verdicts.py train runs/verdicts [--seeds 24] [--jobs 0]
+    python benchmarks/verdicts.py write runs/verdicts docs/statistics.md
+
+`train` trains the two arms of the demonstration's negative control, where the privileged image is
+the primary photographed again, and writes which test patches each run got right. `write` draws
+subsets of those runs and simulates arms whose difference is known, asks `contrast_tests` for the
+verdict as `mfl compare` does, and puts the shares into the page, between its marks.
+"""
+
+import argparse
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.comparison.compare import prepare
+from morefromless.comparison.execute import execute
+from morefromless.comparison.results import ContrastTest, contrast_tests, evaluate_all
+from morefromless.demo import RECIPE, SOURCE
+from morefromless.ingest import ingest, open_source
+from morefromless.options import CompareOptions
+
+Bools = npt.NDArray[np.bool_]
+VERDICTS = ("better", "worse")
+DRAWS, REPETITIONS = 2000, 2000
+SEEDS = (2, 3, 4, 5)
+PATCHES = 20
+"""Test patches of a simulated patient."""
+
+
+def train(out: Path, seeds: int, jobs: int) -> None:
+    """Train and probe both arms of the negative control; write `correct.npz`."""
+    ingest(open_source(SOURCE + "negative"), out / "store")
+    prepared = prepare(
+        CompareOptions(
+            **RECIPE,
+            store=out / "store",
+            out=out,
+            primary=("full:primary",),
+            privileged="full:privileged",
+            sharing=("independent",),
+            seeds=seeds,
+        )
+    )
+    kinds = ("asymmetric", "symmetric")
+    prepared = replace(prepared, planned=[p for p in prepared.planned if p.arm.kind in kinds])
+    execute(prepared.planned, jobs)
+    test = prepared.store.indices("test")
+    correct: dict[str, list[Bools]] = {kind: [] for kind in kinds}
+    for run in evaluate_all(prepared.planned, prepared.stored, prepared.options, "cpu"):
+        primary = next(result for result in run.results if result.branch == "primary")
+        right = primary.probabilities.argmax(1) == prepared.store.labels[test]
+        correct[run.planned.arm.kind].append(right)
+    groups = np.asarray(prepared.store.groups("test")).astype(str)
+    arms = {kind: np.stack(runs) for kind, runs in correct.items()}
+    np.savez_compressed(out / "correct.npz", groups=groups, **arms)  # type: ignore[arg-type]
+
+
+def ask(a: Bools, b: Bools, groups: npt.ArrayLike | None) -> ContrastTest:
+    return contrast_tests([(a, b, groups)], [""])[0]
+
+
+def trained(out: Path) -> str:
+    """Verdicts about the trained arms, by the number of seeds that each has."""
+    with np.load(out / "correct.npz") as found:
+        a, b, groups = found["asymmetric"], found["symmetric"], found["groups"]
+    lines = [
+        f"{len(a)} runs an arm, {a.shape[1]} test patches of {len(np.unique(groups))} patients. "
+        f"Accuracy: asymmetric {_spread(a)}, symmetric {_spread(b)}.",
+        "",
+        "| seeds of each arm | pairs drawn | false verdicts | the same, an arm against itself "
+        "| sign-flip test alone below 0.05 |",
+        "|---:|---:|---:|---:|---:|",
+    ]
+    for k in (1, 2, 3, 5):
+        between = [ask(a[i], b[j], groups) for i, j in _between(len(a), len(b), k)]
+        within = [ask(arm[i], arm[j], groups) for arm in (a, b) for i, j in _within(len(arm), k)]
+        flips = np.mean([one.sign_flip.p < 0.05 for one in between])
+        lines.append(
+            f"| {k} | {len(between)} | {_share(between)} | {_share(within)} | {100 * flips:.1f} % |"
+        )
+    return "\n".join(lines)
+
+
+Subsets = tuple[list[int], list[int]]
+
+
+def _between(a: int, b: int, k: int) -> Iterator[Subsets]:
+    """All pairs of k runs of one arm and k of the other, or as many draws."""
+    pairs = [list(map(list, itertools.combinations(range(n), k))) for n in (a, b)]
+    if len(pairs[0]) * len(pairs[1]) <= DRAWS:
+        yield from itertools.product(*pairs)
+        return
+    rng = np.random.default_rng(k)
+    for _ in range(DRAWS):
+        yield pairs[0][rng.integers(len(pairs[0]))], pairs[1][rng.integers(len(pairs[1]))]
+
+
+def _within(runs: int, k: int) -> Iterator[Subsets]:
+    rng = np.random.default_rng(k)
+    for _ in range(DRAWS // 2):
+        drawn = rng.permutation(runs)
+        yield list(drawn[:k]), list(drawn[k : 2 * k])
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Standard deviations in accuracy, in points."""
+
+    name: str
+    seed: float = 0
+    """Between two trainings of one arm, on all patients alike."""
+    patient: float = 0
+    """Between patients, in how much better one arm is."""
+    both: float = 0
+    """Between trainings and patients together."""
+
+
+NOISE = (
+    Noise("chance of patches alone"),
+    Noise("patients 5", patient=5),
+    Noise("seeds 2", seed=2),
+    Noise("seeds 5", seed=5),
+    Noise("seeds 10", seed=10),
+    Noise("seeds 2, patients 5, together 5", seed=2, patient=5, both=5),
+    Noise("seeds 5, patients 5, together 5", seed=5, patient=5, both=5),
+)
+
+
+def simulate(
+    rng: np.random.Generator, patients: int, seeds: Sequence[int], noise: Noise, difference: float
+) -> ContrastTest:
+    """The verdict about two arms that differ by so many points; 70 % on average are right."""
+    level = rng.beta(13.7, 5.9, patients)  # mean 0.7, standard deviation 0.1
+    sizes = 2 + rng.poisson(PATCHES - 2, patients)
+    groups = np.repeat(np.arange(patients), sizes)
+    arms = []
+    for n, shift in zip(seeds, (difference / 200, -difference / 200), strict=True):
+        arm = level + shift + rng.normal(0, noise.patient / 100 / np.sqrt(2), patients)
+        each = arm + rng.normal(0, noise.seed / 100, (n, 1))
+        each = each + rng.normal(0, noise.both / 100, (n, patients))
+        arms.append(rng.random((n, len(groups))) < each[:, groups])
+    return ask(arms[0], arms[1], groups)
+
+
+def false_verdicts() -> str:
+    """Shares of verdicts where the arms are equally good."""
+    lines = _header("noise, points", "patients")
+    for noise in NOISE:
+        for patients in (2, 4, 8, 20, 60):
+            lines.append(_row(noise, patients, 0, REPETITIONS, noise.name, patients))
+    return "\n".join(lines)
+
+
+POWER = (NOISE[-2], NOISE[-1])
+
+
+def power() -> str:
+    """Shares of "better" where a is better."""
+    lines = _header("noise, points", "true difference, points", "patients")
+    for noise in POWER:
+        for difference in (5, 10, 20):
+            for patients in (8, 20, 60):
+                cells = (noise.name, difference, patients)
+                lines.append(_row(noise, patients, difference, REPETITIONS // 4, *cells))
+    return "\n".join(lines)
+
+
+def _header(*cells: str) -> list[str]:
+    columns = [*cells, *(f"{n} seeds" for n in SEEDS)]
+    rule = ["---", *["---:"] * (len(columns) - 1)]
+    return [f"| {' | '.join(columns)} |", f"|{'|'.join(rule)}|"]
+
+
+def _row(noise: Noise, patients: int, difference: int, repetitions: int, *cells: object) -> str:
+    shares = [
+        _share(
+            [
+                simulate(np.random.default_rng(draw), patients, (n, n), noise, difference)
+                for draw in range(repetitions)
+            ]
+        )
+        for n in SEEDS
+    ]
+    return f"| {' | '.join(map(str, [*cells, *shares]))} |"
+
+
+def _share(found: Sequence[ContrastTest]) -> str:
+    return f"{100 * np.mean([one.verdict in VERDICTS for one in found]):.1f} %"
+
+
+def _spread(right: Bools) -> str:
+    reached = 100 * right.mean(1)
+    return f"{reached.mean():.1f} ± {reached.std(ddof=1):.1f} (standard deviation between runs)"
+
+
+def write(out: Path, page: Path) -> None:
+    """Put the tables between the page's marks, `<!-- NAME -->` and `<!-- end -->`."""
+    text = page.read_text()
+    for name, table in (
+        ("trained", trained(out)),
+        ("false verdicts", false_verdicts()),
+        ("power", power()),
+    ):
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        text = f"{before}{mark}{table}\n{end}{after}"
+    page.write_text(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(required=True, dest="command")
+    for name in ("train", "write"):
+        command = commands.add_parser(name)
+        command.add_argument("out", type=Path, help="folder of the trained runs")
+        if name == "train":
+            command.add_argument("--seeds", type=int, default=24)
+            command.add_argument("--jobs", type=int, default=0)
+        else:
+            command.add_argument("page", type=Path)
+    given = parser.parse_args()
+    if given.command == "train":
+        train(given.out, given.seeds, given.jobs)
+    else:
+        write(given.out, given.page)
+
+
+if __name__ == "__main__":
+    main()
