@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from morefromless.synthesis.chance import Chance, Floats
+from morefromless.synthesis.rng import Rng, Floats
 from morefromless.synthesis.nuclei import Nuclei
 
 
@@ -23,4 +23,4 @@ class Drawing(Protocol):
     No draw of chance depends on S, so a patch of another size shows the same tissue.
     """
 
-    def __call__(self, chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch: ...
+    def __call__(self, rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch: ...
