@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from morefromless import encoders
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
-from morefromless.options import PretrainOptions, Role, lent_by
+from morefromless.options import PretrainOptions, Role, weight_owner
 from morefromless.pairs import modality
 from morefromless.specs import SCHEMES, build, members, normalise, split
 
@@ -85,7 +85,7 @@ def plans(options: PretrainOptions) -> list[Plan]:
     architectures or numbers of channels, for a frozen branch and one that is not, or for one with
     an expander and one without; a frozen encoder without weights; nothing left to train.
     """
-    lent = lent_by(options.arm)
+    lent = weight_owner(options.arm)
     made = []
     for name, seen in options.modalities.items():
         role: Role = "privileged" if name == "privileged" else "primary"

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Alike:
+class LayerCka:
     """CKA of the layers of arm `a` with those of arm `b`, over combinations of their runs.
 
     Within one arm these are all pairs of different runs, in both directions, so that the matrix is
@@ -57,7 +57,7 @@ def similarities(
     layers: Mapping[str, Sequence[str]],
     batches: Iterable[Mapping[str, Tensor]],
     estimator: Estimator = "unbiased",
-) -> list[Alike]:
+) -> list[LayerCka]:
     """CKA of every arm with every other and, where it has two runs or more, with itself.
 
     `arms` maps an arm to the encoders of its runs, `layers` to the names of their layers; a batch
@@ -84,7 +84,7 @@ def similarities(
         each = [cka.between(x, y, keep).values for x, y in _runs(names[a], names[b])]
         if each:
             rows, columns = tuple(varying[a]), tuple(varying[b])
-            found.append(Alike(a, b, rows, columns, np.stack(each), (left_out[a], left_out[b])))
+            found.append(LayerCka(a, b, rows, columns, np.stack(each), (left_out[a], left_out[b])))
     return found
 
 
