@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
 from morefromless.comparison.compare import prepare
 from morefromless.comparison.execute import execute
 from morefromless.comparison.results import ContrastTest, contrast_tests, evaluate_all
+from morefromless.options import CompareOptions
+
 from morefromless.demo import RECIPE, SOURCE
 from morefromless.ingest import ingest, open_source
-from morefromless.options import CompareOptions
 
 Bools = npt.NDArray[np.bool_]
 VERDICTS = ("better", "worse")

@@ -16,14 +16,14 @@ from morefromless.views import Views
 class Pair:
     """Modalities by name, all read from the same stored patches.
 
-    `modalities` maps a branch's name to the specification of what it sees, e.g.
+    `modalities` maps a branch's name to the specification of its modality, e.g.
     `{"primary": "downsample:7", "privileged": "full"}`. An asymmetric pair has different
     modalities; a symmetric one has the same twice (paper, 2.1).
     """
 
     def __init__(self, modalities: Mapping[str, str], views: str, size: int) -> None:
-        made = {spec: modality(spec) for spec in modalities.values()}
-        self.modalities = {name: made[spec] for name, spec in modalities.items()}
+        distinct = {spec: modality(spec) for spec in modalities.values()}
+        self.modalities = {name: distinct[spec] for name, spec in modalities.items()}
         self.views = preset(views)
         self.size = size
 
@@ -33,48 +33,48 @@ class Pair:
 
     def check(self, store: Store) -> None:
         """Raise `DataError` or `ConfigError` where a modality cannot be had of this store."""
-        for seen in self.modalities.values():
-            seen.check(store)
-            if not seen.vector:
-                self.views.check(seen.channels, seen.labels)
+        for how in self.modalities.values():
+            how.check(store)
 
     @property
     def arrays(self) -> frozenset[str]:
         """The stored arrays that the modalities read."""
-        return frozenset(seen.array for seen in self.modalities.values())
+        return frozenset(how.array for how in self.modalities.values())
 
-    def see(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Stored arrays (B, H, W, 3) uint8 -> what each branch sees, (B, C, S, S) in [0, 1]."""
-        images: dict[Modality, Tensor] = {}  # a symmetric pair is seen once
-        for seen in self.modalities.values():
-            if seen not in images:
-                images[seen] = seen.see(stored[seen.array], self.size)
-        return {name: images[seen] for name, seen in self.modalities.items()}
+    def render(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Stored arrays (B, H, W, 3) uint8 -> each branch's input, (B, C, S, S) in [0, 1]."""
+        images: dict[Modality, Tensor] = {}  # of a symmetric pair, once
+        for how in self.modalities.values():
+            if how not in images:
+                images[how] = how.render(stored[how.array], self.size)
+        return {name: images[how] for name, how in self.modalities.items()}
 
-    def draw(self, images: Mapping[str, Tensor], *, seed: int, step: int) -> dict[str, Tensor]:
+    def augment(self, images: Mapping[str, Tensor], *, seed: int, step: int) -> dict[str, Tensor]:
         """One view per branch and patch.
 
         The randomness is a function of (seed, step, branch) and of nothing else, so a run that is
         interrupted at any step draws, when it goes on, what it would have drawn.
         """
-        drawn = {}
+        views = {}
         for number, (name, batch) in enumerate(images.items()):
             generator = torch.Generator(device=batch.device)
             generator.manual_seed(derived_seed(seed, step, number))
-            drawn[name] = drawer(self.views, self.modalities[name])(batch, generator)
-        return drawn
+            views[name] = augmentation(self.views, self.modalities[name])(batch, generator)
+        return views
 
 
-def drawer(views: Views, modality: Modality) -> Callable[[Tensor, torch.Generator], Tensor]:
-    """How a preset draws views of what a modality shows."""
-    if modality.vector:
-        return views.draw_vectors
-    return views.draw_labels if modality.labels else views.draw
+def augmentation(views: Views, how: Modality) -> Callable[[Tensor, torch.Generator], Tensor]:
+    """How a preset draws views of a modality."""
+    if how.vector:
+        return views.augment_vectors
+    return views.augment_mask if how.labels else views.augment
 
 
-def laid_out(seen: Tensor) -> Tensor:
+def channels_last(images: Tensor) -> Tensor:
     """Images in the memory layout that convolutions are fastest on; vectors as they are."""
-    return seen.contiguous(memory_format=torch.channels_last) if seen.ndim == 4 else seen
+    if images.ndim != 4:
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def modality(spec: str) -> Modality:

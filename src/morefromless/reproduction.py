@@ -201,15 +201,13 @@ def _cells(
     name: str, cells: Sequence[experiments.Cell], results: dict[str, Results]
 ) -> list[CellFile]:
     """Ours, joined with the published ones by row and column; those that were not run as well."""
-    told = published()
-    told = told[told["experiment"] == name].set_index(["row", "column"])
+    papers = {(n.row, n.column): n for n in published() if n.experiment == name}
     studies = {
-        id(summary): study for study, found in results.items() for summary in found.summaries
+        id(summary): study for study, result in results.items() for summary in result.summaries
     }
     files = []
     for cell in cells:
-        key = (cell.row, cell.column)
-        there = key in told.index
+        paper = papers.pop((cell.row, cell.column), None)
         files.append(
             CellFile(
                 row=cell.row,
@@ -217,15 +215,15 @@ def _cells(
                 study=studies[id(cell.summary)],
                 condition=cell.summary.condition,
                 note=cell.note,
-                published=float(told.loc[key, "value"]) if there else None,
-                place=str(told.loc[key, "place"]) if there else "",
+                published=paper.value if paper else None,
+                place=paper.place if paper else "",
             )
         )
-    run = {(cell.row, cell.column) for cell in cells}
-    for (row, column), line in told.iterrows() if cells else ():
-        if (row, column) not in run:
-            value = float(line["value"])
-            files.append(CellFile(row=row, column=column, published=value, place=line["place"]))
+    if cells:
+        files += [
+            CellFile(row=n.row, column=n.column, published=n.value, place=n.place)
+            for n in papers.values()
+        ]
     return files
 
 
@@ -240,8 +238,10 @@ def save_plan(planned: Plan) -> None:
     settings["protocol"] = config.protocol
     earlier = _earlier(planned, settings)
     data = data_facts(setting.store, setting.tasks)
-    told = published()
-    repeated = told[told["configuration"] != ""].groupby("configuration")["value"]
+    repeated: dict[str, list[float]] = {}
+    for number in published():
+        if number.configuration:
+            repeated.setdefault(number.configuration, []).append(number.value)
     PlanFile(
         command=command(config),
         options=to_flat(config),
@@ -258,7 +258,7 @@ def save_plan(planned: Plan) -> None:
         departures=list(
             departures(planned.runs, data, bool(setting.recipe.get("standardise", False)))
         ),
-        repeated={name: [float(v) for v in values] for name, values in repeated},
+        repeated=repeated,
         versions={
             "morefromless": morefromless.__version__,
             "torch": str(torch.__version__),

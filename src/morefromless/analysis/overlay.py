@@ -29,8 +29,8 @@ def pictures(seen: Modality, store: Store, rows: Rows, size: int, side: int) -> 
     stored = store.array(seen.array)
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
-        images = seen.see(torch.from_numpy(np.asarray(stored[part])), size)
-        made[start : start + len(part)] = _bytes(_sized(seen.picture(images), side))
+        images = seen.render(torch.from_numpy(np.asarray(stored[part])), size)
+        made[start : start + len(part)] = _bytes(_sized(seen.to_rgb(images), side))
     return made
 
 
@@ -47,7 +47,7 @@ def cams(
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         images = answer.frozen.render(store, part, device)
-        shown = _sized(answer.frozen.modality.picture(images.cpu()), side)
+        shown = _sized(answer.frozen.modality.to_rgb(images.cpu()), side)
         for name, maps in gradcam(classifier, images, list(names)).items():
             over = _over(shown, scaled(maps.cpu(), side))
             made[names[name]][start : start + len(part)] = _bytes(over)

@@ -182,7 +182,7 @@ def modality_colours(store: Store, how: Modality) -> Images:
         return stored
     colours = np.empty((len(stored), resolution, resolution, 3), np.uint8)
     for rows in np.array_split(np.arange(len(stored)), max(1, len(stored) // 256)):
-        images = how.see(torch.from_numpy(np.asarray(stored[rows])), resolution)
-        rgb = (how.picture(images) * 255).round().to(torch.uint8)
+        images = how.render(torch.from_numpy(np.asarray(stored[rows])), resolution)
+        rgb = (how.to_rgb(images) * 255).round().to(torch.uint8)
         colours[rows] = rgb.permute(0, 2, 3, 1).numpy()
     return colours

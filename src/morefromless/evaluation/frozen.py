@@ -21,7 +21,7 @@ from morefromless.encoders import Encoder
 from morefromless.evaluation.cache import cached, digest
 from morefromless.evaluation.probes import LinearProbe
 from morefromless.modalities import Modality
-from morefromless.pairs import laid_out, modality
+from morefromless.pairs import channels_last, modality
 from morefromless.runs import Run, file_name
 
 CHUNK = 256
@@ -71,7 +71,7 @@ class FrozenEncoder:
     ) -> Tensor:
         """The encoder's input of the patches at `rows`, without augmentation: (N, C, S, S)."""
         stored = torch.from_numpy(np.asarray(store.array(self.modality.array)[rows]))
-        return laid_out(self.modality.see(stored.to(device), self.size))
+        return channels_last(self.modality.render(stored.to(device), self.size))
 
     def batches(
         self, store: Store, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu"

@@ -6,6 +6,7 @@ Runs are shared: what two experiments have in common is trained once. To add one
 one public class deriving from `Experiment`; `mfl reproduce NAME` knows it by the file's name.
 """
 
+import csv
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,8 +15,6 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Literal
-
-import pandas as pd
 
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Condition, Results, Summary
@@ -87,12 +86,27 @@ def known() -> list[str]:
     return sorted(titles, key=lambda n: (places.get(titles[n].split()[0], 2), titles[n]))
 
 
+@dataclass(frozen=True)
+class Published:
+    """One number of the paper: a line of `published.csv`."""
+
+    experiment: str
+    row: str
+    column: str
+    value: float
+    place: str
+    """Where in the paper."""
+    configuration: str
+    """Of configurations that the paper gives more than one number of, what they are."""
+
+
 @cache
-def published() -> pd.DataFrame:
-    """The paper's numbers: experiment, row, column, value, place, and the name of a configuration
-    that it gives more than one number of."""
+def published() -> tuple[Published, ...]:
+    """The paper's numbers."""
     with resources.files(__name__).joinpath("published.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, keep_default_na=False)
+        return tuple(
+            Published(**{**row, "value": float(row["value"])}) for row in csv.DictReader(file)
+        )
 
 
 def find(results: Results, **where: str) -> Summary | None:

@@ -69,15 +69,10 @@ class Table1(Experiment):
         return cells
 
     def draw(self, cells: list[Cell], folder: Path) -> list[Picture]:
-        told = published()
-        told = told[told["experiment"] == "table1"]
-        papers = {
-            (row, column): value
-            for row, column, value in zip(told["row"], told["column"], told["value"], strict=True)
-        }
+        papers = [number for number in published() if number.experiment == "table1"]
         axis = {f"{side} x {side} px": side for side in (112, 56, 28, 14, 7)} | {WHOLE: 224}
         lines = {
-            column: [(axis[row], value) for (row, c), value in papers.items() if c == column]
+            column: [(axis[n.row], n.value) for n in papers if n.column == column]
             for column in list(ARMS)[:3]
         }
         return [

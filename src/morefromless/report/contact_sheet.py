@@ -13,7 +13,7 @@ from morefromless.data.nuclei import ARRAY
 from morefromless.modalities import Modality
 from morefromless.modalities.full import Full
 from morefromless.modalities.nuclei import Nuclei
-from morefromless.pairs import drawer
+from morefromless.pairs import augmentation
 from morefromless.views import Views
 
 _CELL = 1.5
@@ -87,14 +87,15 @@ def seen_columns(
         if stored[name].ndim == 2:  # a vector is shown as it is seen
             continue
         shown = Nuclei("colour") if name == ARRAY else Full(name)
-        columns[title] = shown.see(stored[name], stored[name].shape[1])
+        columns[title] = shown.render(stored[name], stored[name].shape[1])
     seen = {
-        title: modality.see(stored[modality.array], size) for title, modality in modalities.items()
+        title: modality.render(stored[modality.array], size)
+        for title, modality in modalities.items()
     }
-    columns.update({title: modalities[title].picture(images) for title, images in seen.items()})
+    columns.update({title: modalities[title].to_rgb(images) for title, images in seen.items()})
     for title, images in seen.items():
         modality = modalities[title]
-        drawn = drawer(views, modality)
+        draw_view = augmentation(views, modality)
         for draw in range(1, draws + 1):
-            columns[f"{title} view {draw}"] = modality.picture(drawn(images, generator))
+            columns[f"{title} view {draw}"] = modality.to_rgb(draw_view(images, generator))
     return columns

@@ -11,7 +11,6 @@ from rich.table import Table
 from morefromless.data import atomic
 from morefromless.evaluation.intervals import Interval
 from morefromless.report.words import ROUGH, bounds, markdown_text, minus
-from morefromless.report.words import rough as rough
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,9 @@ class Section:
         """The table for a terminal."""
         table = Table(title=escape(self.title), title_justify="left", title_style="bold")
         for number, name in enumerate(self.header):
-            justify = "left" if number == 0 else "right"
-            table.add_column(escape(name), justify=justify, overflow="fold")
+            table.add_column(
+                escape(name), justify="left" if number == 0 else "right", overflow="fold"
+            )
         for row in self.rows:
             table.add_row(*map(escape, row))
         return table

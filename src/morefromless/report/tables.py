@@ -14,8 +14,8 @@ from morefromless.evaluation.evaluate import Answer
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
 from morefromless.evaluation.results import Results, Summary
-from morefromless.report.section import ROUGH, Report, Section, interval, p_value, rough, rough_note
-from morefromless.report.words import metric_title
+from morefromless.report.section import Report, Section, interval, p_value, rough_note
+from morefromless.report.words import ROUGH, metric_title, rough
 
 TESTS = (
     "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.synthesis.chance import Floats
+from morefromless.synthesis.rng import Floats
 from morefromless.synthesis.texture import FIELD
 
 _REACH = 1.5  # radii up to which a body is followed, so that its edge can be drawn soft

@@ -100,7 +100,7 @@ class Feed(Dataset[Batch]):
             chunks = np.array_split(np.arange(len(indices)), max(1, len(indices) // 256))
             whole = {
                 seen: torch.cat(
-                    [seen.see(self._stored(c, device)[seen.array], pair.size) for c in chunks]
+                    [seen.render(self._stored(c, device)[seen.array], pair.size) for c in chunks]
                 )
                 for seen in distinct
             }
@@ -123,7 +123,7 @@ class Feed(Dataset[Batch]):
         """What each branch sees of a batch that has been moved to the device."""
         if self.kept is not None:
             return {name: kept[batch["position"]] for name, kept in self.kept.items()}
-        return self.pair.see(batch)
+        return self.pair.render(batch)
 
     def representations(self, batch: Batch) -> dict[str, Tensor]:
         """What frozen encoders made of a batch's patches."""

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from morefromless.config import RunConfig
 from morefromless.data import atomic
 from morefromless.errors import ConfigError
-from morefromless.pairs import laid_out
+from morefromless.pairs import channels_last
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
 from morefromless.training.feed import Batch, Feed, Steps
@@ -60,10 +60,10 @@ class Learner(pl.LightningModule):
         seed = self.config.seed
         # Dropout, where an encoder has any, follows from the step as the views do.
         torch.manual_seed((seed << 32) + step * self.steps.world + self.steps.rank)
-        images = self.feed.pair.draw(
+        images = self.feed.pair.augment(
             self.feed.images(batch), seed=seed, step=step * self.steps.world + self.steps.rank
         )
-        images = {name: laid_out(seen) for name, seen in images.items()}
+        images = {name: channels_last(batch) for name, batch in images.items()}
         images |= {n: made.to(self.device) for n, made in self.feed.representations(batch).items()}
         total, logged = self.loss(images, batch, step)
         self.log_dict({"loss": total.detach(), **logged, "lr": self._rate()})

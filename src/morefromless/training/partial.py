@@ -9,13 +9,11 @@ from torch import Tensor
 from morefromless.branches import Branches
 from morefromless.objectives import Loss, Objective
 
-Present = Mapping[str, Tensor]
+Mask = Mapping[str, Tensor]
 """Branch to (B,) bool: which patches have its view. Branches that are not in it have all."""
 
 
-def embedded(
-    branches: Branches, images: Mapping[str, Tensor], present: Present
-) -> dict[str, Tensor]:
+def embedded(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> dict[str, Tensor]:
     """Embeddings (B, width) by branch; rows that lack the view are zero, and are run by nobody.
 
     So BatchNorm's statistics are of views that exist. One row alone has none, and is left out.
@@ -35,7 +33,7 @@ def embedded(
     return made
 
 
-def over_pairs(objective: Objective, embeddings: Mapping[str, Tensor], present: Present) -> Loss:
+def pairwise_loss(objective: Objective, embeddings: Mapping[str, Tensor], present: Mask) -> Loss:
     """The mean, over every two branches, of the objective of the patches that have both views.
 
     Where no view is missing this is what objectives that take the mean over pairs say themselves

@@ -25,7 +25,7 @@ from morefromless.training.diagnostics import check_finite, effective_rank, spre
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
 from morefromless.training.loop import Learner, device_of, fit, is_rank_zero
-from morefromless.training.partial import Present, embedded, over_pairs
+from morefromless.training.partial import Mask, embedded, pairwise_loss
 
 LOG_EVERY = 10
 
@@ -95,7 +95,7 @@ def _train(
         outputs = in_parts(branches, images, config.pairing.accumulate or 1, present)
         embeddings = {name: gather(z) for name, z in outputs.items()}
         result = (
-            over_pairs(objective, embeddings, present)
+            pairwise_loss(objective, embeddings, present)
             if present
             else objective(list(embeddings.values()))
         )
@@ -179,7 +179,7 @@ def check(config: RunConfig) -> None:
 
 
 def in_parts(
-    branches: Branches, images: Mapping[str, Tensor], parts: int, present: Present
+    branches: Branches, images: Mapping[str, Tensor], parts: int, present: Mask
 ) -> dict[str, Tensor]:
     """Embeddings of a batch that goes through the branches in equal parts, by branch.
 
