@@ -91,6 +91,6 @@ def _converted(hint: Any, value: Any, name: str, origin: str) -> Any:
 
 
 def _path(kind: type, value: Any) -> Any:
-    if kind is Path and isinstance(value, str):
+    if kind is Path and isinstance(value, str | Path):
         return Path(value)
     raise TypeError(f"expected a path, got {type(value).__name__}")

@@ -105,7 +105,15 @@ def published() -> tuple[Published, ...]:
     """The paper's numbers."""
     with resources.files(__name__).joinpath("published.csv").open(encoding="utf-8") as file:
         return tuple(
-            Published(**{**row, "value": float(row["value"])}) for row in csv.DictReader(file)
+            Published(
+                line["experiment"],
+                line["row"],
+                line["column"],
+                float(line["value"]),
+                line["place"],
+                line["configuration"],
+            )
+            for line in csv.DictReader(file)
         )
 
 
