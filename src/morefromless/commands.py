@@ -50,7 +50,7 @@ def ingest(options: IngestOptions) -> None:
         missing=options.missing,
         um_per_px=options.um_per_px,
     )
-    for caveat in report.caveats:
+    for caveat in [*report.caveats, *source.notes()]:
         print(f"- {caveat}")
     print(report)
 

@@ -1,5 +1,6 @@
 """GeoJSON as QuPath and others write it. What is written here is read in tests/data."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,84 @@ def test_a_cell_is_taken_for_its_nucleus(tmp_path: Path) -> None:
         "nucleusGeometry": polygon(box(1, 1, 2, 2)),
     }
     assert (read(tmp_path, [cell]).instances > 0).sum() == 4
-    assert (read(tmp_path, [{**cell, "nucleusGeometry": None}]).instances > 0).sum() == 25
+    bare = [{**cell, "nucleusGeometry": None}, feature(polygon(box(0, 0, 5, 5)), objectType="cell")]
+    found = read(tmp_path, [cell, *bare])
+    assert (found.instances > 0).sum() == 4
+    assert found.skipped == {"cell without nucleus": 2}
+    with pytest.raises(UnreadablePatch, match=r"no nucleus: all 2 cells lack a nucleusGeometry"):
+        read(tmp_path, bare)
+
+
+REGION = feature(polygon(box(0, 0, 8, 6)), classification={"name": "Tumor"})
+SPOT = feature({"type": "Point", "coordinates": [2, 2]}, objectType="annotation", name="landmark")
+NUCLEUS = feature(polygon(box(1, 1, 2, 2)), objectType="detection", classification={"name": "A"})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"properties": {"objectType": "annotation", "classification": {"name": "Tumor"}}},
+        {"properties": {"objectType": "tile"}},
+        {"properties": {"object_type": "tma_core"}},
+        {"properties": {"objectType": "tmaCore"}},
+        {"properties": {"type": "annotation"}},
+        {"properties": {}, "id": "PathAnnotationObject"},
+        {"properties": {}, "id": "PathTileObject"},
+        {"properties": {}, "id": "TMACoreObject"},
+        {"properties": {}, "objectType": "annotation"},
+    ],
+)
+def test_regions_and_points_beside_nuclei_are_skipped_in_any_order(
+    tmp_path: Path, kind: dict[str, Any]
+) -> None:
+    objects = [{**REGION, **kind}, NUCLEUS, SPOT]
+    for order in itertools.permutations(objects):
+        found = read(tmp_path, list(order))
+        assert found.types == {1: "A"}
+        assert (found.instances > 0).sum() == 4
+        assert sum(found.skipped.values()) == 2
+
+
+@pytest.mark.parametrize(
+    "kind", [{"id": "PathTileObject"}, {"properties": {"object_type": "tile"}}]
+)
+def test_older_spellings_of_a_tile_are_tiles(tmp_path: Path, kind: dict[str, Any]) -> None:
+    with pytest.raises(UnreadablePatch, match="not a nucleus: feature 1 is a QuPath "):
+        read(tmp_path, [{**REGION, **kind}])
+
+
+def test_only_keys_that_are_read_must_be_unique(tmp_path: Path) -> None:
+    text = json.dumps([NUCLEUS])
+    twice = text.replace('"objectType"', '"metadata": {"a": 1}, "metadata": {}, "objectType"')
+    assert read(tmp_path, twice).types == {1: "A"}
+    twice = text.replace('"objectType"', '"objectType": "tile", "objectType"')
+    with pytest.raises(UnreadablePatch, match="repeated key: 'objectType' comes twice"):
+        read(tmp_path, twice)
+
+
+def test_a_classification_within_a_text_is_parsed(tmp_path: Path) -> None:
+    kind = '{ "name": "Tumor", "color": [ 200, 0, 0 ] }'
+    found = read(tmp_path, [feature(polygon(box(1, 1, 2, 2)), classification=kind)])
+    assert found.types == {1: "Tumor"}
+
+
+def traced(x: int, side: int, box: Any, **more: Any) -> dict[str, Any]:
+    """A nucleus of side x side px as TIAToolbox writes it, with any `box`."""
+    corners = [[x, 1], [x, side], [x + side - 1, side], [x + side - 1, 1], [x, 1]]
+    return feature(polygon(corners), box=box, centroid=[x, 2.5], prob=0.9, type="A", **more)
+
+
+def test_outlines_through_pixel_centres_are_known_by_their_boxes(tmp_path: Path) -> None:
+    held = [traced(1, 3, [1, 1, 4, 4]), traced(5, 2, "[ 5, 1, 7, 3 ]")]
+    found = read(tmp_path, held)
+    assert [(found.instances == k).sum() for k in (1, 2)] == [9, 4]
+    assert (read(tmp_path, held, convention="edges").instances == 1).sum() == 4
+    redrawn = feature(polygon(box(1, 1, 3, 3)), box=[1, 1, 4, 4], type="A")
+    assert (read(tmp_path, [redrawn]).instances > 0).sum() == 9
+    unclear = feature(polygon(box(1, 1, 3, 3)), centroid=[2, 2], type="A")
+    with pytest.raises(UnreadablePatch, match=r"outlines unclear: .*convention=centres"):
+        read(tmp_path, [unclear])
+    assert (read(tmp_path, [unclear], convention="edges").instances > 0).sum() == 9
 
 
 def test_contours_of_opencv_need_the_other_convention(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from morefromless.data.nuclei import Nuclei
-from morefromless.data.schemes import CONSEP
+from morefromless.data.schemes import CONSEP, UNTYPED
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import TypedInstances
 from morefromless.nuclei_formats.label_images import LabelImages
@@ -167,14 +167,40 @@ def test_files_that_are_missing_or_too_many(tmp_path: Path) -> None:
     with pytest.raises(UnreadablePatch, match=r"no segmentation: there is no a.npy; "):
         LabelImages().read(path, (2, 3))
     put(path, MAP)
+    (tmp_path / "types").mkdir()
     with pytest.raises(UnreadablePatch, match=r"no types: there is no types/a for a.npy; add it"):
         LabelImages().read(path, (2, 3))
     put(tmp_path / "types" / "a.npy", DRAWN)
     put(tmp_path / "types" / "a.csv", "instance,type\n")
     with pytest.raises(UnreadablePatch, match=r"several types: there are types/a.csv and types/a"):
         LabelImages().read(path, (2, 3))
-    with pytest.raises(UnreadablePatch, match=r"no types: b.npy lies in no folder instances; "):
-        LabelImages().read(put(tmp_path / "b.npy", MAP), (2, 3))
+
+
+def test_label_images_without_types_are_untyped_nuclei(tmp_path: Path) -> None:
+    for path in (tmp_path / "instances" / "a.npy", tmp_path / "b_cp_masks.png"):
+        found = LabelImages().read(put(path, MAP.astype(np.uint16)), (2, 3))
+        assert found.types == {2: None, 300: None}
+        assert Nuclei.typed(found.instances, found.types, UNTYPED).types.tolist() == [1, 1]
+        with pytest.raises(UnreadablePatch, match=r"instance without a type: 2, 300; .* untyped"):
+            typed(found)
+
+
+def test_one_id_in_several_pieces_is_parted_if_asked(tmp_path: Path) -> None:
+    mask = np.zeros((12, 12), np.uint8)
+    mask[:3, :3] = mask[6:9, 6:9] = mask[6:9, 0:3] = mask[9, 9] = 255  # the last touches a corner
+    path = put(tmp_path / "a.png", mask)
+    with pytest.raises(UnreadablePatch, match=r"id 255 lies in 3 pieces; say label-images:pieces="):
+        LabelImages().read(path, (12, 12))
+    assert LabelImages("one").read(path, (12, 12)).types == {255: None}
+    each = LabelImages("each").read(path, (12, 12))
+    assert [(each.instances == k).sum() for k in each.types] == [9, 9, 10]
+    mask[0:4, 6:9], mask[0, 10] = 4, 4  # one of two ids lies in a piece and a stray pixel
+    mask[6:] = 0
+    assert LabelImages().read(put(path, mask), (12, 12)).types == {4: None, 255: None}
+    table = put(tmp_path / "types" / "a.csv", "instance,type\n4,1\n255,3\n")
+    moved = put(tmp_path / "instances" / "a.png", mask)
+    assert table.is_file()
+    assert LabelImages("each").read(moved, (12, 12)).types == {1: 1, 2: 1, 3: 3}
 
 
 def test_what_is_recognised(tmp_path: Path) -> None:
@@ -182,3 +208,5 @@ def test_what_is_recognised(tmp_path: Path) -> None:
     assert not LabelImages.recognises(tmp_path / "instances" / "a.csv")
     assert not LabelImages.recognises(tmp_path / "types" / "a.png")
     assert not LabelImages.recognises(tmp_path / "instances.png")
+    assert not LabelImages.recognises(put(tmp_path / "rgb.png", np.zeros((2, 2, 3), np.uint8)))
+    assert LabelImages.recognises(put(tmp_path / "grey.png", np.zeros((2, 2), np.uint8)))

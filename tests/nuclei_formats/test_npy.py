@@ -64,6 +64,18 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, mask: np.ndarray, reason
         typed(read(tmp_path, mask))
 
 
+def test_a_label_of_cellvit_is_refused_with_advice_that_works(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    label = {"inst_map": PAIRS[..., 0], "type_map": PAIRS[..., 1]}
+    np.save(path, np.array(label, object), allow_pickle=True)
+    assert Npy.recognises(path)
+    with pytest.raises(UnreadablePatch, match=r"not data: .*np\.save\(file, np\.stack"):
+        Npy().read(path, (2, 2))
+    d = np.load(path, allow_pickle=True).item()
+    np.save(path, np.stack([d["inst_map"], d["type_map"]], -1))
+    assert Npy().read(path, (2, 2)).types
+
+
 def test_what_is_recognised(tmp_path: Path) -> None:
     folder = tmp_path / "instances"
     folder.mkdir()

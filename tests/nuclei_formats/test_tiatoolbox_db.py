@@ -115,6 +115,10 @@ def test_no_annotations_are_no_nuclei(tmp_path: Path) -> None:
         ),
         ((shapely.box(4, 0, 5, 1), {"type": [1]}), "zlib", "odd type: nucleus 2 has 'a list'"),
         ((SQUARE, {}), "lzma", "unreadable: geometries are packed with lzma"),
+        ((b"\x01\x07\0\0\0\x01\0\0\0" * 200_000, {}), None, "not a polygon: nucleus 2 is"),
+        ((b"\x01\x06\0\0\0\x01\0\0\0" * 200_000, {}), None, "unreadable: .* no well-known"),
+        ((b"\x01\x03\0\0\0\xff\xff\xff\xff", {}), None, "unreadable: .* no well-known binary"),
+        ((b"\x01\xeb\x03\0\0\0\0\0\0", {}), None, "unreadable: .* no well-known binary"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(

@@ -15,6 +15,8 @@ def mapped(path: Path) -> npt.NDArray[Any]:
     Nothing in the file is executed, so Python objects are refused; so are files shorter than
     their header says.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DataError(f"{path} is a folder, a pipe or a device; give a .npy file.")
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:

@@ -51,6 +51,9 @@ def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
 
     None where most of them have none. Raises `UnreadablePatch` where no type, nor none, holds more
     than half of an instance, and for types where there is no instance.
+
+    >>> majority(np.array([[1, 1, 1, 4]]), np.array([[2, 2, 5, 3]]))
+    {1: 2, 4: 3}
     """
     stray = int(((types != 0) & (instances == 0)).sum())
     if stray:

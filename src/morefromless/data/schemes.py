@@ -41,7 +41,11 @@ class Scheme:
             )
 
     def code(self, raw: RawType) -> int:
-        """The code of a raw type. Raises `UnreadablePatch` for what the scheme lacks."""
+        """The code of a raw type. Raises `UnreadablePatch` for what the scheme lacks.
+
+        >>> PANNUKE.code("neoplastic cells"), PANNUKE.code(2), CONSEP_SEVEN.code(7)
+        (1, 2, 4)
+        """
         if raw in self.aliases:
             return self._named[_folded(self.aliases[raw])]
         if isinstance(raw, str):
@@ -104,10 +108,19 @@ CONSEP_SEVEN = Scheme(
 CONIC = Scheme(
     "conic",
     ("Background", "Neutrophil", "Epithelial", "Lymphocyte", "Plasma", "Eosinophil", "Connective"),
+    {
+        "Epithelial-cell": "Epithelial",
+        "Plasma-cell": "Plasma",
+        "Connective-tissue-cell": "Connective",
+    },
 )
-"""Lizard's and CoNIC's six types of colonic nuclei."""
+"""Lizard's and CoNIC's six types of colonic nuclei; names as HoVer-NeXt writes them too."""
 
-SCHEMES = {scheme.name: scheme for scheme in (PANNUKE, CONSEP, CONSEP_SEVEN, CONIC)}
+UNTYPED = Scheme("untyped", ("Background", "Nucleus"))
+"""Nuclei without types (StarDist, cellpose, QuPath's plain detections): whatever a file gives for
+a type, code 1. They make a view; the task `cell` has nothing to ask."""
+
+SCHEMES = {scheme.name: scheme for scheme in (PANNUKE, CONSEP, CONSEP_SEVEN, CONIC, UNTYPED)}
 
 
 def scheme_of(name: str) -> Scheme:
