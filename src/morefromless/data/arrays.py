@@ -1,6 +1,7 @@
 """Arrays in .npy files, which stay on disk until they are read."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def mapped(path: Path) -> npt.NDArray[Any]:
         return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}; check the path.") from error
-    except (OSError, ValueError, OverflowError, SyntaxError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError, SyntaxError, RecursionError, TokenError) as error:
         if "Python objects" in str(error):
             raise DataError(
                 f"{path} holds Python objects, which are not read as they can run code; if you "

@@ -4,6 +4,7 @@ import json
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -86,12 +87,15 @@ def holds_objects(path: Path) -> bool:
     """Whether a .npy file holds one Python object, which numpy would unpickle."""
     try:
         with open_regular(path) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0
+            major, _ = np.lib.format.read_magic(file)
             shape, _, dtype = (
-                read(file) if version == (1, 0) else np.lib.format.read_array_header_2_0(file)
+                np.lib.format.read_array_header_1_0(file)
+                if major == 1
+                else np.lib.format.read_array_header_2_0(file)
             )
-    except (UnreadablePatch, OSError, ValueError, SyntaxError, RecursionError, OverflowError):
+    except (UnreadablePatch, OSError, ValueError, SyntaxError, OverflowError, RecursionError):
+        return False
+    except TokenError:  # from a header that numpy takes for one of Python 2
         return False
     return bool(dtype.hasobject) and shape == ()
 

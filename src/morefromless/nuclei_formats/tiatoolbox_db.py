@@ -55,7 +55,7 @@ class TiatoolboxDb(NucleiFormat):
             with closing(sqlite3.connect(address, uri=True)) as store:
                 store.execute("PRAGMA trusted_schema = OFF")
                 compression, rows = _annotations(store, path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise UnreadablePatch(
                 f"unreadable: {path.name} is no sound SQLite file ({plain(str(error))}); write it "
                 "again"
