@@ -160,8 +160,9 @@ def test_outlines_through_pixel_centres_are_known_by_their_boxes(tmp_path: Path)
     redrawn = feature(polygon(box(1, 1, 3, 3)), box=[1, 1, 4, 4], type="A")
     assert (read(tmp_path, [redrawn]).instances > 0).sum() == 9
     unclear = feature(polygon(box(1, 1, 3, 3)), centroid=[2, 2], type="A")
-    with pytest.raises(UnreadablePatch, match=r"outlines unclear: .*convention=centres"):
-        read(tmp_path, [unclear])
+    for held in ([unclear], [feature(polygon(box(1, 1, 3, 3)), prob=0.9, type="A")]):
+        with pytest.raises(UnreadablePatch, match=r"outlines unclear: .*convention=centres"):
+            read(tmp_path, held)
     assert (read(tmp_path, [unclear], convention="edges").instances > 0).sum() == 9
 
 

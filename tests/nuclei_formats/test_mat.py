@@ -96,6 +96,16 @@ def test_a_mask_of_another_size(tmp_path: Path) -> None:
     )
 
 
+def test_a_variable_larger_than_the_image_is_refused_by_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    flood = {"inst_map": np.zeros((1500, 1500)), "inst_type": [1]}
+    savemat(path, flood, do_compression=True)
+    with pytest.raises(UnreadablePatch, match=r"too large: a variable of a.mat takes 18,?000,?0"):
+        Mat().read(path, (2, 3))
+    savemat(path, {"other": np.zeros((1500, 1500)), "inst_map": MAP}, do_compression=True)
+    assert Mat().read(path, (2, 3)).types == {2: None, 5: None}  # never unpacked, as not asked for
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
     assert Mat.recognises(path)

@@ -29,7 +29,7 @@ REGIONS = ("annotation", "tile", "tmacore", "root")
 """QuPath's kinds of objects; an annotation is a nucleus only where there are no detections or
 cells, for beside those it is a region."""
 
-TRACED = frozenset({"box", "centroid", "class_value"})
+TRACED = tuple(map(frozenset, ({"box"}, {"centroid"}, {"class_value"}, {"prob", "type"})))
 """Properties of TIAToolbox's nuclei, whose outlines are traced through pixel centres."""
 
 Parts = Literal["one", "each", "ask"]
@@ -210,7 +210,7 @@ def _convention(
     """
     if nuclei and all(nucleus.is_hover_next for nucleus in nuclei):
         return "centres"
-    if not any(TRACED & nucleus.properties.keys() for nucleus in nuclei):
+    if not any(signs <= nucleus.properties.keys() for nucleus in nuclei for signs in TRACED):
         return "edges"
     beyond = Counter(
         round(box[2] - max(x for part in outline for x in part[0][:, 0].tolist()))
