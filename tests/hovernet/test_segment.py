@@ -119,6 +119,10 @@ def test_what_made_it_is_recorded_and_held_to(patches: Path, tmp_path: Path) -> 
     other.facts = Red.facts | {"weights_sha256": "1"}
     with pytest.raises(DataError, match="weights_sha256 0, not 1"):
         made(patches, out, lambda: other)
+    for text in ("[]", "{", "[" * 99_999):
+        (out / "segmentation.json").write_text(text)
+        with pytest.raises(DataError, match=r"segmentation.json is damaged"):
+            made(patches, out)
     (out / "segmentation.json").unlink()
     with pytest.raises(DataError, match="the network is not known"):
         made(patches, out)

@@ -2,10 +2,13 @@
 
 import itertools
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.nuclei_formats import TypedInstances
@@ -144,6 +147,47 @@ def test_a_classification_within_a_text_is_parsed(tmp_path: Path) -> None:
     kind = '{ "name": "Tumor", "color": [ 200, 0, 0 ] }'
     found = read(tmp_path, [feature(polygon(box(1, 1, 2, 2)), classification=kind)])
     assert found.types == {1: "Tumor"}
+
+
+KINDS = st.sampled_from(["detection", "cell", "bare cell", "annotation", "tile", "point", None])
+
+
+@given(st.lists(KINDS, min_size=1, max_size=8), st.randoms())
+def test_nuclei_are_the_same_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, kinds: list[str | None], order: random.Random
+) -> None:
+    """Objects of all kinds, each at a place of its own: a reader must not mind who comes first."""
+    objects = []
+    for x, kind in enumerate(kinds):
+        shape = polygon(box(x, 0, 1, 1))
+        held = feature(shape, classification={"name": f"type {x}"})
+        if kind == "point":
+            held["geometry"] = {"type": "Point", "coordinates": [x, 0]}
+        if kind is not None:
+            spelled = {"bare cell": "cell", "point": "annotation"}.get(kind, kind)
+            held["properties"]["objectType"] = spelled
+        if kind == "cell":
+            held |= {"geometry": polygon(box(0, 0, 8, 6)), "nucleusGeometry": shape}
+        objects.append(held)
+    places = list(range(len(objects)))
+    order.shuffle(places)
+    results = []
+    for arranged in (objects, [objects[k] for k in places]):
+        try:
+            found = read(tmp_path_factory.getbasetemp(), arranged)
+        except UnreadablePatch as refused:
+            results.append(str(refused).partition(":")[0])
+        else:
+            pixels = {kind: found.instances == number for number, kind in found.types.items()}
+            results.append(({k: v.tobytes() for k, v in pixels.items()}, found.skipped))
+    beside = {"detection", "cell", "bare cell"} & set(kinds)
+    nuclei = {"detection", "cell", None} if beside else {"annotation", None}
+    if isinstance(results[0], str):
+        assert isinstance(results[1], str)
+        assert not beside or not nuclei & set(kinds)
+    else:
+        assert results[0] == results[1]
+        assert len(results[0][0]) == sum(kind in nuclei for kind in kinds)
 
 
 def traced(x: int, side: int, box: Any, **more: Any) -> dict[str, Any]:

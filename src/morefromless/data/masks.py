@@ -20,7 +20,9 @@ def whole(values: Any, what: str) -> Mask:
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         kind = getattr(values, "dtype", type(values).__name__)
         raise UnreadablePatch(f"not a mask: {what} holds {kind}; store whole numbers")
-    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+    with np.errstate(invalid="ignore"):  # for what is no number
+        fractions = values.dtype.kind == "f" and not (values == np.rint(values)).all()
+    if fractions:
         raise UnreadablePatch(f"float mask: {what} holds fractions; store whole numbers")
     if values.size and not -(2**31) <= values.min() <= values.max() < 2**31:
         raise UnreadablePatch(f"not a mask: {what} holds numbers beyond 32 bits; renumber it")

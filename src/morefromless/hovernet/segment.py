@@ -200,9 +200,11 @@ def _record(root: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged; choose another folder.") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{path} is damaged; choose another folder.")
     return record
 
 

@@ -1,10 +1,8 @@
 """GeoJSON, as QuPath, TIAToolbox and HoVer-NeXt export it and as `data.geojson` writes it."""
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,6 +10,16 @@ from morefromless.data import polygons
 from morefromless.data.schemes import RawType
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
+from morefromless.nuclei_formats._features import (
+    NUCLEI,
+    REGIONS,
+    Feature,
+    as_mapping,
+    features_of,
+    fold_kind,
+    parse_text,
+    select_nuclei,
+)
 from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
 
 _FEATURES = re.compile(r'"type"\s*:\s*"Feature(Collection)?"')
@@ -23,11 +31,6 @@ KEYS = frozenset(
 """The keys that are read; only these are refused where an object has one twice."""
 
 _CELLVIT = re.compile(r"(^|_)cells\.(geo)?json$")
-
-NUCLEI = ("detection", "cell")
-REGIONS = ("annotation", "tile", "tmacore", "root")
-"""QuPath's kinds of objects; an annotation is a nucleus only where there are no detections or
-cells, for beside those it is a region."""
 
 TRACED = tuple(map(frozenset, ({"box"}, {"centroid"}, {"class_value"}, {"prob", "type"})))
 """Properties of TIAToolbox's nuclei, whose outlines are traced through pixel centres."""
@@ -74,8 +77,8 @@ class Geojson(NucleiFormat):
         return _FEATURES.search(head(path)) is not None
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        features = _features(read_json(path, KEYS), path)
-        nuclei, skipped = _nuclei([_Object.of(*pair) for pair in enumerate(features, 1)])
+        features = features_of(read_json(path, KEYS), path)
+        nuclei, skipped = select_nuclei([Feature.of(*pair) for pair in enumerate(features, 1)])
         cellvit = _CELLVIT.search(path.name.lower()) is not None and all(
             nucleus.kind == "annotation" and nucleus.geometry.get("type") == "MultiPolygon"
             for nucleus in nuclei
@@ -103,80 +106,7 @@ class Geojson(NucleiFormat):
         return TypedInstances(polygons.fill(outlines, shape, convention), types, skipped)
 
 
-@dataclass(frozen=True)
-class _Object:
-    """One Feature. `kind` is QuPath's in its newest spelling without capitals, None for none."""
-
-    number: int
-    kind: str | None
-    written_kind: Any
-    geometry: dict[str, Any]
-    properties: dict[str, Any]
-    feature: dict[str, Any]
-
-    @classmethod
-    def of(cls, number: int, feature: dict[str, Any]) -> "_Object":
-        properties = _mapping(feature.get("properties"))
-        # Programs other than QuPath write it beside the properties.
-        written = next(
-            (
-                holder[key]
-                for holder in (properties, feature)
-                for key in ("objectType", "object_type")
-                if holder.get(key) is not None
-            ),
-            None,
-        )
-        if written is None:  # QuPath 0.2 names the class in `id`, some programs the kind in `type`
-            for value in (feature.get("id"), properties.get("type")):
-                if isinstance(value, str) and _folded(value) in NUCLEI + REGIONS:
-                    written = value
-        kind = None if written is None else _folded(written)
-        nucleus = feature.get("nucleusGeometry")
-        geometry = _mapping(nucleus if nucleus or kind == "cell" else feature.get("geometry"))
-        return cls(number, kind, written, geometry, properties, feature)
-
-    @property
-    def is_hover_next(self) -> bool:
-        name = self.properties.get("Name")
-        return self.properties.get("Type") == "Polygon" and str(name).startswith("Nuc ")
-
-
-def _folded(kind: Any) -> str:
-    """`PathTileObject` and `tile` are one kind, and so are `TMACoreObject` and `tmaCore`."""
-    letters = re.sub(r"[^a-z]", "", str(kind).lower()[:60])
-    return letters.removeprefix("path").removesuffix("object")
-
-
-def _nuclei(objects: Sequence[_Object]) -> tuple[list[_Object], dict[str, int]]:
-    """The nuclei among a file's objects, and how many others there are of each kind."""
-    beside = any(item.kind in NUCLEI for item in objects)
-    nuclei: list[_Object] = []
-    skipped: Counter[str] = Counter()
-    for item in objects:
-        shape = _mapping(item.feature.get("geometry")).get("type")
-        if beside and item.kind in REGIONS:
-            skipped[f"{item.kind} beside nuclei"] += 1
-        elif beside and shape in ("Point", "MultiPoint"):
-            skipped["point beside nuclei"] += 1
-        elif item.kind == "cell" and not item.geometry:
-            skipped["cell without nucleus"] += 1
-        elif item.kind not in (None, "annotation", *NUCLEI):
-            raise UnreadablePatch(
-                f"not a nucleus: feature {item.number} is a QuPath {plain(item.written_kind)}; "
-                "export detections or cells"
-            )
-        else:
-            nuclei.append(item)
-    if not nuclei and skipped["cell without nucleus"]:
-        raise UnreadablePatch(
-            f"no nucleus: all {skipped['cell without nucleus']} cells lack a nucleusGeometry; "
-            "detect nuclei, or export detections"
-        )
-    return nuclei, dict(skipped)
-
-
-def _parts(nucleus: _Object, how: Parts) -> list[Any]:
+def _parts(nucleus: Feature, how: Parts) -> list[Any]:
     """The polygons of a nucleus, each a list of rings that are as yet unchecked."""
     kind, coordinates = nucleus.geometry.get("type"), nucleus.geometry.get("coordinates")
     if kind == "LineString" and nucleus.is_hover_next:
@@ -201,7 +131,7 @@ def _parts(nucleus: _Object, how: Parts) -> list[Any]:
 
 
 def _convention(
-    nuclei: Sequence[_Object], outlines: Sequence[Any], boxes: Sequence[Any]
+    nuclei: Sequence[Feature], outlines: Sequence[Any], boxes: Sequence[Any]
 ) -> polygons.Convention:
     """How outlines are meant, by what the tool writes beside them.
 
@@ -228,43 +158,16 @@ def _convention(
 
 
 def _box(value: Any) -> list[float] | None:
-    value = _parsed(value)
+    value = parse_text(value)
     if not isinstance(value, list) or len(value) != 4:
         return None
     numbers = all(type(number) in (int, float) and abs(number) < 2**31 for number in value)
     return value if numbers else None
 
 
-def _parsed(value: Any) -> Any:
-    """JSON within a text, as GeoPandas writes what is no number or text itself."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
-
-
-def _features(content: Any, path: Path) -> Iterable[dict[str, Any]]:
-    if isinstance(content, dict):
-        collection = content.get("type") == "FeatureCollection"
-        content = content.get("features") if collection else [content]
-    if not isinstance(content, list) or not all(
-        isinstance(feature, dict) and feature.get("type") == "Feature" for feature in content
-    ):
-        raise UnreadablePatch(
-            f"unreadable: {path.name} is not GeoJSON of Features; export it as a FeatureCollection"
-        )
-    return content
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _planes(nucleus: _Object, parts: list[Any]) -> set[tuple[Any, ...]]:
+def _planes(nucleus: Feature, parts: list[Any]) -> set[tuple[Any, ...]]:
     """Where a nucleus lies: z and t of its plane, and the third numbers of its coordinates."""
-    plane = _mapping(nucleus.geometry.get("plane") or nucleus.feature.get("plane"))
+    plane = as_mapping(nucleus.geometry.get("plane") or nucleus.members.get("plane"))
     place = (plane.get("z") or 0, plane.get("t") or 0)
     try:
         heights: set[Any] = {
@@ -279,12 +182,12 @@ def _planes(nucleus: _Object, parts: list[Any]) -> set[tuple[Any, ...]]:
 
 
 def _type(properties: dict[str, Any], number: int) -> RawType | None:
-    value = _parsed(properties.get("classification"))
+    value = parse_text(properties.get("classification"))
     if isinstance(value, dict):
         names = value.get("names")
         value = value.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else "")
     kind = properties.get("type")
-    if isinstance(kind, str) and _folded(kind) in NUCLEI + REGIONS:
+    if isinstance(kind, str) and fold_kind(kind) in NUCLEI + REGIONS:
         kind = None
     candidates = (value, properties.get("class"), kind, properties.get("name"))
     return parse_type(next((v for v in candidates if v not in (None, "")), None), number)

@@ -114,7 +114,9 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
         if getattr(image, "n_frames", 1) > 1:
             raise UnreadablePatch(f"several pages: {name} has more than one; store one")
         same_size((image.height, image.width), shape)  # before anything is decoded
-        return whole(np.asarray(image), name)
+        array = np.asarray(image)
+    same_size(array.shape, shape)  # again, for a decoder may turn an image as its tag says
+    return whole(array, name)
 
 
 def _table(path: Path) -> dict[int, RawType | None]:
