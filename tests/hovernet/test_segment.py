@@ -159,7 +159,7 @@ def test_without_the_extra_it_says_how_to_get_it(
     monkeypatch.setattr(network.importlib, "import_module", missing)
     arguments = ["segment", str(patches), str(tmp_path / "out"), "--um-per-px", "0.5"]
     assert run(arguments) == 2
-    said = capsys.readouterr().err
-    assert "pip install 'morefromless[nuclei]'" in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "pip install 'morefromless[nuclei]'" in message
+    assert message.count("\n") == 1
     assert not list((tmp_path / "out").rglob("*.geojson"))

@@ -62,10 +62,10 @@ def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Pa
     assert store.scheme.name == "pannuke"
     assert store.meta["datasheet"]["segmentation"] == "masks (auto)"
     for row, name in enumerate(store.table["id"]):
-        held = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
+        content = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
         expected = nuclei(int(Path(name).stem[1:]))
-        np.testing.assert_array_equal(held.instances, expected.instances)
-        np.testing.assert_array_equal(held.types, expected.types)
+        np.testing.assert_array_equal(content.instances, expected.instances)
+        np.testing.assert_array_equal(content.types, expected.types)
     cells = labelled(store, "cell")
     assert set(cells.classes) == {"Neoplastic", "Inflammatory", "Connective"}
 
@@ -95,9 +95,9 @@ def test_what_cannot_be_used_is_set_aside_and_counted(
     store = tmp_path / "store"
     arguments = ["ingest", str(images), str(store), "--nuclei", str(masks), "--split", "random"]
     assert run(arguments) == 0
-    said = capsys.readouterr().out
-    assert "keeps 7 patches" in said
-    assert "5 set aside" in said
+    message = capsys.readouterr().out
+    assert "keeps 7 patches" in message
+    assert "5 set aside" in message
     aside = (store / "set_aside.csv").read_text()
     for patch, reason in {
         "p00": "no segmentation: there is no file for p00",
@@ -200,13 +200,13 @@ def test_mistakes_are_answered(images: Path, tmp_path: Path) -> None:
 
 def origins(source: WithNuclei) -> dict[str, str]:
     """Of each image, the file that it gets or the beginning of the reason why it gets none."""
-    found = {}
+    result = {}
     for item in source.items():
         try:
-            found[item.id] = source._file(item)[0].relative_to(source.folder).as_posix()
+            result[item.id] = source._file(item)[0].relative_to(source.folder).as_posix()
         except UnreadablePatch as refused:
-            found[item.id] = str(refused).partition(":")[0]
-    return found
+            result[item.id] = str(refused).partition(":")[0]
+    return result
 
 
 NONE, IMAGES, FILES = "no segmentation", "several images", "several segmentations"
@@ -275,9 +275,9 @@ def test_what_is_left_out_is_counted(
     for i in range(12):
         write_geojson(nuclei(i), PANNUKE, tmp_path / "masks" / f"p{i:02}.geojson")
     path = tmp_path / "masks" / "p03.geojson"
-    held = json.loads(path.read_text())
-    region = {**held["features"][0], "properties": {"objectType": "annotation"}}
-    path.write_text(json.dumps({**held, "features": [region, *held["features"]]}))
+    content = json.loads(path.read_text())
+    region = {**content["features"][0], "properties": {"objectType": "annotation"}}
+    path.write_text(json.dumps({**content, "features": [region, *content["features"]]}))
     store = tmp_path / "store"
     arguments = ["ingest", str(images), str(store), "--nuclei", str(tmp_path / "masks")]
     assert run([*arguments, "--split", "random"]) == 0
@@ -289,10 +289,10 @@ def test_nuclei_without_types_are_a_view_and_no_task(images: Path, tmp_path: Pat
     for i in range(12):
         write_geojson(nuclei(i), PANNUKE, tmp_path / "masks" / f"p{i:02}.geojson")
         path = tmp_path / "masks" / f"p{i:02}.geojson"
-        held = json.loads(path.read_text())
-        for feature in held["features"]:
+        content = json.loads(path.read_text())
+        for feature in content["features"]:
             del feature["properties"]["classification"]
-        path.write_text(json.dumps(held))
+        path.write_text(json.dumps(content))
     source = open_source(str(images), nuclei=tmp_path / "masks", scheme="untyped")
     ingest(source, tmp_path / "store", test_share=0.5, progress=False)
     store = Store.open(tmp_path / "store")

@@ -29,9 +29,9 @@ def feature(geometry: Any, **properties: Any) -> dict[str, Any]:
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
-def read(tmp_path: Path, held: Any, **options: Any) -> TypedInstances:
+def read(tmp_path: Path, content: Any, **options: Any) -> TypedInstances:
     path = tmp_path / "a.geojson"
-    path.write_text(held if isinstance(held, str) else json.dumps(held))
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
     return Geojson(**options).read(path, SHAPE)
 
 
@@ -40,11 +40,11 @@ TWO = feature(polygon(box(4, 0, 4, 4), box(5, 1, 1, 1)), objectType="detection")
 
 
 @pytest.mark.parametrize(
-    "held", [{"type": "FeatureCollection", "features": [ONE, TWO]}, [ONE, TWO]]
+    "content", [{"type": "FeatureCollection", "features": [ONE, TWO]}, [ONE, TWO]]
 )
-def test_each_feature_is_a_nucleus(tmp_path: Path, held: Any) -> None:
-    found = read(tmp_path, held)
-    assert found.instances.tolist() == [
+def test_each_feature_is_a_nucleus(tmp_path: Path, content: Any) -> None:
+    result = read(tmp_path, content)
+    assert result.instances.tolist() == [
         [0, 0, 0, 0, 2, 2, 2, 2],
         [0, 1, 1, 0, 2, 0, 2, 2],
         [0, 1, 1, 0, 2, 2, 2, 2],
@@ -52,16 +52,16 @@ def test_each_feature_is_a_nucleus(tmp_path: Path, held: Any) -> None:
         [0] * 8,
         [0] * 8,
     ]
-    assert list(found.types.items()) == [(1, "Tumor"), (2, None)]
+    assert list(result.types.items()) == [(1, "Tumor"), (2, None)]
     assert read(tmp_path, "\ufeff" + json.dumps(ONE)).instances.sum() == 4
 
 
 def test_no_features_are_no_nuclei(tmp_path: Path) -> None:
-    for held in ({"type": "FeatureCollection", "features": []}, []):
-        found = read(tmp_path, held)
-        assert found.instances.shape == SHAPE
-        assert not found.instances.any()
-        assert not found.types
+    for content in ({"type": "FeatureCollection", "features": []}, []):
+        result = read(tmp_path, content)
+        assert result.instances.shape == SHAPE
+        assert not result.instances.any()
+        assert not result.types
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_a_cell_is_taken_for_its_nucleus(tmp_path: Path) -> None:
     }
     assert (read(tmp_path, [cell]).instances > 0).sum() == 4
     bare = [{**cell, "nucleusGeometry": None}, feature(polygon(box(0, 0, 5, 5)), objectType="cell")]
-    found = read(tmp_path, [cell, *bare])
-    assert (found.instances > 0).sum() == 4
-    assert found.skipped == {"cell without nucleus": 2}
+    result = read(tmp_path, [cell, *bare])
+    assert (result.instances > 0).sum() == 4
+    assert result.skipped == {"cell without nucleus": 2}
     with pytest.raises(UnreadablePatch, match=r"no nucleus: all 2 cells lack a nucleusGeometry"):
         read(tmp_path, bare)
 
@@ -120,10 +120,10 @@ def test_regions_and_points_beside_nuclei_are_skipped_in_any_order(
 ) -> None:
     objects = [{**REGION, **kind}, NUCLEUS, SPOT]
     for order in itertools.permutations(objects):
-        found = read(tmp_path, list(order))
-        assert found.types == {1: "A"}
-        assert (found.instances > 0).sum() == 4
-        assert sum(found.skipped.values()) == 2
+        result = read(tmp_path, list(order))
+        assert result.types == {1: "A"}
+        assert (result.instances > 0).sum() == 4
+        assert sum(result.skipped.values()) == 2
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_only_keys_that_are_read_must_be_unique(tmp_path: Path) -> None:
 
 def test_a_classification_within_a_text_is_parsed(tmp_path: Path) -> None:
     kind = '{ "name": "Tumor", "color": [ 200, 0, 0 ] }'
-    found = read(tmp_path, [feature(polygon(box(1, 1, 2, 2)), classification=kind)])
-    assert found.types == {1: "Tumor"}
+    result = read(tmp_path, [feature(polygon(box(1, 1, 2, 2)), classification=kind)])
+    assert result.types == {1: "Tumor"}
 
 
 KINDS = st.sampled_from(["detection", "cell", "bare cell", "annotation", "tile", "point", None])
@@ -160,26 +160,26 @@ def test_nuclei_are_the_same_in_any_order(
     objects = []
     for x, kind in enumerate(kinds):
         shape = polygon(box(x, 0, 1, 1))
-        held = feature(shape, classification={"name": f"type {x}"})
+        content = feature(shape, classification={"name": f"type {x}"})
         if kind == "point":
-            held["geometry"] = {"type": "Point", "coordinates": [x, 0]}
+            content["geometry"] = {"type": "Point", "coordinates": [x, 0]}
         if kind is not None:
             spelled = {"bare cell": "cell", "point": "annotation"}.get(kind, kind)
-            held["properties"]["objectType"] = spelled
+            content["properties"]["objectType"] = spelled
         if kind == "cell":
-            held |= {"geometry": polygon(box(0, 0, 8, 6)), "nucleusGeometry": shape}
-        objects.append(held)
+            content |= {"geometry": polygon(box(0, 0, 8, 6)), "nucleusGeometry": shape}
+        objects.append(content)
     places = list(range(len(objects)))
     order.shuffle(places)
     results = []
     for arranged in (objects, [objects[k] for k in places]):
         try:
-            found = read(tmp_path_factory.getbasetemp(), arranged)
+            result = read(tmp_path_factory.getbasetemp(), arranged)
         except UnreadablePatch as refused:
             results.append(str(refused).partition(":")[0])
         else:
-            pixels = {kind: found.instances == number for number, kind in found.types.items()}
-            results.append(({k: v.tobytes() for k, v in pixels.items()}, found.skipped))
+            pixels = {kind: result.instances == number for number, kind in result.types.items()}
+            results.append(({k: v.tobytes() for k, v in pixels.items()}, result.skipped))
     beside = {"detection", "cell", "bare cell"} & set(kinds)
     nuclei = {"detection", "cell", None} if beside else {"annotation", None}
     if isinstance(results[0], str):
@@ -197,16 +197,16 @@ def traced(x: int, side: int, box: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_outlines_through_pixel_centres_are_known_by_their_boxes(tmp_path: Path) -> None:
-    held = [traced(1, 3, [1, 1, 4, 4]), traced(5, 2, "[ 5, 1, 7, 3 ]")]
-    found = read(tmp_path, held)
-    assert [(found.instances == k).sum() for k in (1, 2)] == [9, 4]
-    assert (read(tmp_path, held, convention="edges").instances == 1).sum() == 4
+    content = [traced(1, 3, [1, 1, 4, 4]), traced(5, 2, "[ 5, 1, 7, 3 ]")]
+    result = read(tmp_path, content)
+    assert [(result.instances == k).sum() for k in (1, 2)] == [9, 4]
+    assert (read(tmp_path, content, convention="edges").instances == 1).sum() == 4
     redrawn = feature(polygon(box(1, 1, 3, 3)), box=[1, 1, 4, 4], type="A")
     assert (read(tmp_path, [redrawn]).instances > 0).sum() == 9
     unclear = feature(polygon(box(1, 1, 3, 3)), centroid=[2, 2], type="A")
-    for held in ([unclear], [feature(polygon(box(1, 1, 3, 3)), prob=0.9, type="A")]):
+    for content in ([unclear], [feature(polygon(box(1, 1, 3, 3)), prob=0.9, type="A")]):
         with pytest.raises(UnreadablePatch, match=r"outlines unclear: .*convention=centres"):
-            read(tmp_path, held)
+            read(tmp_path, content)
     assert (read(tmp_path, [unclear], convention="edges").instances > 0).sum() == 9
 
 
@@ -218,13 +218,13 @@ def test_contours_of_opencv_need_the_other_convention(tmp_path: Path) -> None:
 
 def test_parts_are_one_nucleus_or_each_one(tmp_path: Path) -> None:
     pieces = {"type": "MultiPolygon", "coordinates": [[box(0, 0, 2, 2)], [box(5, 5, 1, 1)]]}
-    for held in (
+    for content in (
         feature(pieces, type="Dead"),
         feature(pieces, type="Dead", objectType="detection"),
     ):
-        found = read(tmp_path, [held, ONE | {"geometry": polygon(box(4, 0, 2, 2))}])
-        assert found.types == {1: "Dead", 2: "Tumor"}
-        assert (found.instances == 1).sum() == 5
+        result = read(tmp_path, [content, ONE | {"geometry": polygon(box(4, 0, 2, 2))}])
+        assert result.types == {1: "Dead", 2: "Tumor"}
+        assert (result.instances == 1).sum() == 5
     gathered = [feature(pieces, objectType="annotation", classification={"name": "Dead"})]
     with pytest.raises(UnreadablePatch, match=r"several parts: feature 1 .* geojson:parts=each"):
         read(tmp_path, gathered)
@@ -256,7 +256,7 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "reason"),
+    ("content", "reason"),
     [
         ("", "empty file: "),
         ("{", "unreadable: a.geojson is not sound JSON"),
@@ -292,24 +292,24 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(
-    tmp_path: Path, held: Any, reason: str
+    tmp_path: Path, content: Any, reason: str
 ) -> None:
     with pytest.raises(UnreadablePatch, match=reason) as refused:
-        read(tmp_path, held)
+        read(tmp_path, content)
     assert "\n" not in str(refused.value)
 
 
 def test_it_recognises_its_own_kind_of_json(tmp_path: Path) -> None:
     assert Geojson.recognises(tmp_path / "any.geojson")
     path = tmp_path / "a.json"
-    for held, own in (
+    for content, own in (
         (json.dumps([ONE]), True),
         (json.dumps(ONE, indent=2), True),
         ("[]", False),
         ('{"type":"FeatureCollection","features":[]}', True),
         ('{"nuc": {"1": {"type": 1}}}', False),
     ):
-        path.write_text(held)
+        path.write_text(content)
         assert Geojson.recognises(path) is own
 
 

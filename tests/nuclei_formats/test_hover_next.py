@@ -39,9 +39,9 @@ def write(folder: Path, entries: dict[str, bytes] | None = None, **header: Any) 
 def test_instances_have_the_classes_of_the_table(tmp_path: Path) -> None:
     path = write(tmp_path)
     assert HoverNext.recognises(path)
-    found = HoverNext().read(path, (2, 3))
-    assert found.instances.tolist() == MAP.tolist()
-    assert list(found.types.items()) == [(2, 3), (1, 1)]
+    result = HoverNext().read(path, (2, 3))
+    assert result.instances.tolist() == MAP.tolist()
+    assert list(result.types.items()) == [(2, 3), (1, 1)]
 
 
 def test_a_file_of_zarr_itself_is_read(tmp_path: Path) -> None:

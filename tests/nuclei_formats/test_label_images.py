@@ -18,14 +18,14 @@ MAP = np.array([[0, 300, 300], [2, 2, 0]])
 DRAWN = np.array([[0, 3, 3], [1, 1, 0]])
 
 
-def put(path: Path, held: Any) -> Path:
+def put(path: Path, content: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
-        np.save(path, held)
-    elif isinstance(held, str):
-        path.write_text(held, encoding="utf-8")
+        np.save(path, content)
+    elif isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
     else:
-        Image.fromarray(held).save(path)
+        Image.fromarray(content).save(path)
     return path
 
 
@@ -37,8 +37,8 @@ def read(
     return LabelImages().read(path, shape)
 
 
-def typed(found: TypedInstances) -> Nuclei:
-    return Nuclei.typed(found.instances, found.types, CONSEP)
+def typed(result: TypedInstances) -> Nuclei:
+    return Nuclei.typed(result.instances, result.types, CONSEP)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def typed(found: TypedInstances) -> Nuclei:
 )
 def test_instances_are_read_exactly(tmp_path: Path, ending: str, kind: type) -> None:
     instances = (MAP % 256 if kind is np.uint8 else MAP + 65000 * (MAP == 300)).astype(kind)
-    found = read(tmp_path, (ending, instances), (".png", DRAWN.astype(np.uint8)))
-    np.testing.assert_array_equal(found.instances, instances)
-    assert found.instances.dtype == np.int32
-    assert typed(found).types.tolist() == [1, 3]
+    result = read(tmp_path, (ending, instances), (".png", DRAWN.astype(np.uint8)))
+    np.testing.assert_array_equal(result.instances, instances)
+    assert result.instances.dtype == np.int32
+    assert typed(result).types.tolist() == [1, 3]
 
 
 def test_a_palette_is_its_numbers(tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_a_palette_is_its_numbers(tmp_path: Path) -> None:
     put(tmp_path / "instances" / "a.npy", MAP)
     (tmp_path / "types").mkdir()
     image.save(tmp_path / "types" / "a.png")
-    found = LabelImages().read(tmp_path / "instances" / "a.npy", (2, 3))
-    assert found.types == {2: 1, 300: 3}
+    result = LabelImages().read(tmp_path / "instances" / "a.npy", (2, 3))
+    assert result.types == {2: 1, 300: 3}
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_palette_is_its_numbers(tmp_path: Path) -> None:
     ],
 )
 def test_tables_of_types(tmp_path: Path, ending: str, table: str, types: dict) -> None:
-    found = read(tmp_path, (".npy", MAP), (ending, table))
-    assert list(found.types.items()) == list(types.items())
-    assert sorted(typed(found).types) == [1, 4]
+    result = read(tmp_path, (".npy", MAP), (ending, table))
+    assert list(result.types.items()) == list(types.items())
+    assert sorted(typed(result).types) == [1, 4]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_types_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UnreadablePatch) as caught:
         typed(read(tmp_path, (".npy", MAP), (ending, types)))
-    said = str(caught.value).replace("Train/a", "types/a")  # the folder that the file lies in
-    assert said.startswith(reason)
-    assert "; " in said
+    message = str(caught.value).replace("Train/a", "types/a")  # the folder that the file lies in
+    assert message.startswith(reason)
+    assert "; " in message
 
 
 @pytest.mark.parametrize(
@@ -178,11 +178,11 @@ def test_files_that_are_missing_or_too_many(tmp_path: Path) -> None:
 
 def test_label_images_without_types_are_untyped_nuclei(tmp_path: Path) -> None:
     for path in (tmp_path / "instances" / "a.npy", tmp_path / "b_cp_masks.png"):
-        found = LabelImages().read(put(path, MAP.astype(np.uint16)), (2, 3))
-        assert found.types == {2: None, 300: None}
-        assert Nuclei.typed(found.instances, found.types, UNTYPED).types.tolist() == [1, 1]
+        result = LabelImages().read(put(path, MAP.astype(np.uint16)), (2, 3))
+        assert result.types == {2: None, 300: None}
+        assert Nuclei.typed(result.instances, result.types, UNTYPED).types.tolist() == [1, 1]
         with pytest.raises(UnreadablePatch, match=r"instance without a type: 2, 300; .* untyped"):
-            typed(found)
+            typed(result)
 
 
 def test_one_id_in_several_pieces_is_parted_if_asked(tmp_path: Path) -> None:

@@ -26,15 +26,15 @@ def read(tmp_path: Path, text: str, radius: float = 1.0) -> TypedInstances:
     ],
 )
 def test_points_are_discs_with_a_type(tmp_path: Path, text: str) -> None:
-    found = read(tmp_path, text)
-    assert found.instances.tolist() == [
+    result = read(tmp_path, text)
+    assert result.instances.tolist() == [
         [0, 1, 0, 0, 0, 0, 0],
         [1, 1, 1, 0, 0, 0, 0],
         [0, 1, 0, 0, 0, 2, 0],
         [0, 0, 0, 0, 2, 2, 2],
         [0, 0, 0, 0, 0, 2, 0],
     ]
-    assert found.types == {1: "Dead", 2: 2}
+    assert result.types == {1: "Dead", 2: 2}
 
 
 def test_a_pixel_goes_to_the_nearer_point_and_then_to_the_first(tmp_path: Path) -> None:
@@ -42,9 +42,9 @@ def test_a_pixel_goes_to_the_nearer_point_and_then_to_the_first(tmp_path: Path) 
         ("x,y\n5,2\n1,2\n", [2, 2, 2, 1, 1, 1, 1]),
         ("x,y\n1,2\n4,2\n", [1, 1, 1, 2, 2, 2, 2]),
     ):
-        found = read(tmp_path, text, radius=3)
-        assert found.instances[2].tolist() == row
-        assert found.types == {1: None, 2: None}
+        result = read(tmp_path, text, radius=3)
+        assert result.instances[2].tolist() == row
+        assert result.types == {1: None, 2: None}
     assert (read(tmp_path, "x,y\n1,2\n2,2\n", radius=0).instances > 0).sum() == 2
     assert not read(tmp_path, "x,y,type\n").types
 
@@ -80,8 +80,8 @@ def test_discs_agree_with_distances() -> None:
     rng = np.random.default_rng(0)
     flat = rng.choice(40 * 40, 30, replace=False)
     places = [(float(k % 40), float(k // 40)) for k in flat]
-    found = _discs(places, (40, 40), 4.0)
+    result = _discs(places, (40, 40), 4.0)
     y, x = np.mgrid[:40, :40]
     distances = np.stack([np.hypot(x - a, y - b) for a, b in places])
     expected = np.where(distances.min(0) <= 4, distances.argmin(0) + 1, 0)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(result, expected)

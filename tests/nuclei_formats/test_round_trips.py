@@ -217,7 +217,7 @@ WRITERS: tuple[Callable[[Path], None], ...] = (
 
 
 def read(images: Path, masks: Path) -> Nuclei:
-    """Through the same door as `mfl ingest --nuclei`, the format being told by the file."""
+    """Through the same door as `mfl ingest --nuclei`, the format chosen by the file."""
     source = WithNuclei(Folder(str(images), classes="none"), masks, PANNUKE)
     (item,) = source.items()
     return Nuclei.decode(source.read(item)[ARRAY])

@@ -181,13 +181,13 @@ def _segment(
         whole = tuple(windowing.stitch(kind[start:stop], patch.enlarged) for kind in maps)
         start = stop
         instances, types = engine.nuclei(whole)
-        instances, lost_count = windowing.to_grid(instances, patch.shape)
+        instances, dropped = windowing.to_grid(instances, patch.shape)
         ids = set(np.unique(instances).tolist())
         types = {number: kind for number, kind in types.items() if number in ids}
         nuclei = Nuclei.typed(instances, types, PANNUKE)
         write_geojson(nuclei, PANNUKE, paths[patch.index])
         counts["nuclei"] += len(types)
-        counts["too_small"] += lost_count
+        counts["too_small"] += dropped
 
 
 def _record(root: Path) -> dict[str, Any] | None:

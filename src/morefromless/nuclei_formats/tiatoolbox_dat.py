@@ -44,8 +44,8 @@ class TiatoolboxDat(NucleiFormat):
         contours, image = (_scale(content[name]) if name in content else None for name in SCALES)
         if contours != image:
             raise UnreadablePatch(
-                f"another magnification: contours at {contours or 'none that is said'}, the image "
-                f"at {image or 'none that is said'}; segment the images themselves"
+                f"another magnification: contours at {contours or 'none stated'}, the image "
+                f"at {image or 'none stated'}; segment the images themselves"
             )
         outlines: list[list[polygons.Polygon]] = []
         types: dict[int, RawType | None] = {}
