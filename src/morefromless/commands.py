@@ -47,7 +47,7 @@ def ingest(options: IngestConfig) -> None:
         missing=options.missing,
         um_per_px=options.um_per_px,
     )
-    for caveat in report.caveats:
+    for caveat in [*report.caveats, *source.notes()]:
         print(f"- {caveat}")
     print(report)
 

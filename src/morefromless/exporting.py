@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from morefromless.data.geojson import write_geojson
-from morefromless.data.images import bare
+from morefromless.data.geojson import geojson_paths, is_foreign, write_geojson
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.store import Store
 from morefromless.errors import DataError
@@ -16,17 +15,19 @@ def export_geojson(store: Store, folder: Path, *, progress: bool = True) -> int:
     """Write one `ID.geojson` a patch below `folder`, in the patch's own pixels; how many.
 
     QuPath opens them on the patches, and `mfl ingest ... --nuclei FOLDER` takes them back: the same
-    nuclei, types and pixels. Raises `DataError` where the store has no nuclei, or an id would lie
-    outside the folder.
+    nuclei, types and pixels. Raises `DataError`, before anything is written, where the store has no
+    nuclei, two ids would write one file, an id would write outside the folder, or a file is there
+    that this function did not write.
     """
-    scheme, stored = store.scheme, store.array(ARRAY)
-    root = folder.resolve()
+    scheme, array = store.scheme, store.array(ARRAY)
     ids = store.table["id"].tolist()
-    for row, name in enumerate(
-        tqdm(ids, desc="export", unit=" patches", disable=not progress, dynamic_ncols=True)
+    paths = geojson_paths(ids, folder)
+    foreign = next((p for p, name in zip(paths, ids, strict=True) if is_foreign(p, name)), None)
+    if foreign is not None:
+        raise DataError(f"{foreign} is there and is another file; choose another folder.")
+    for row in tqdm(
+        range(len(ids)), desc="export", unit=" patches", disable=not progress, dynamic_ncols=True
     ):
-        path = root / f"{bare(name)}.geojson"
-        if not path.resolve().is_relative_to(root):
-            raise DataError(f"The id '{name}' would be written outside {folder}; nothing is.")
-        write_geojson(Nuclei.decode(np.asarray(stored[row])), scheme, path, name=name)
+        nuclei = Nuclei.decode(np.asarray(array[row]))
+        write_geojson(nuclei, scheme, paths[row], name=ids[row])
     return len(ids)

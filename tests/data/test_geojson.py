@@ -30,8 +30,8 @@ def typed(instances: np.ndarray) -> Nuclei:
 
 def again(nuclei: Nuclei, path: Path) -> Nuclei:
     write_geojson(nuclei, PANNUKE, path)
-    found = Geojson().read(path, nuclei.instances.shape)
-    return Nuclei.typed(found.instances, found.types, PANNUKE)
+    result = Geojson().read(path, nuclei.instances.shape)
+    return Nuclei.typed(result.instances, result.types, PANNUKE)
 
 
 @given(MAPS)
@@ -39,10 +39,10 @@ def test_a_round_trip_loses_nothing(instances: np.ndarray) -> None:
     """Also where nuclei touch, have holes, are single pixels, in pieces, or at the border."""
     nuclei = typed(instances)
     with TemporaryDirectory() as folder:
-        found = again(nuclei, Path(folder) / "x.geojson")
-    np.testing.assert_array_equal(found.instances, nuclei.instances)
-    np.testing.assert_array_equal(found.types, nuclei.types)
-    np.testing.assert_array_equal(found.areas, nuclei.areas)
+        result = again(nuclei, Path(folder) / "x.geojson")
+    np.testing.assert_array_equal(result.instances, nuclei.instances)
+    np.testing.assert_array_equal(result.types, nuclei.types)
+    np.testing.assert_array_equal(result.areas, nuclei.areas)
 
 
 @given(MAPS)
@@ -57,9 +57,9 @@ def test_outlines_are_valid_geometry_and_cover_the_pixels(instances: np.ndarray)
 def test_a_feature_is_what_qupath_reads() -> None:
     instances = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0], [2, 0, 2]])
     nuclei = Nuclei.typed(instances, {1: "Neoplastic", 2: 4}, PANNUKE)
-    held = feature_collection(nuclei, PANNUKE, offset=(100, 200), name="a")
-    ring, pieces = held["features"]
-    assert held["type"] == "FeatureCollection"
+    content = feature_collection(nuclei, PANNUKE, offset=(100, 200), name="a")
+    ring, pieces = content["features"]
+    assert content["type"] == "FeatureCollection"
     assert (ring["type"], ring["geometry"]["type"]) == ("Feature", "Polygon")
     outer, hole = (sorted(map(tuple, part)) for part in ring["geometry"]["coordinates"])
     assert set(outer) == {(100, 200), (103, 200), (103, 203), (100, 203)}
@@ -70,8 +70,8 @@ def test_a_feature_is_what_qupath_reads() -> None:
         "objectType": "detection",
         "classification": {"name": "Neoplastic", "color": list(colours(6)[1])},
     }
-    assert len({UUID(feature["id"]) for feature in held["features"]}) == 2
-    assert held == feature_collection(nuclei, PANNUKE, offset=(100, 200), name="a")
+    assert len({UUID(feature["id"]) for feature in content["features"]}) == 2
+    assert content == feature_collection(nuclei, PANNUKE, offset=(100, 200), name="a")
     other = feature_collection(nuclei, PANNUKE, offset=(100, 200), name="b")
     assert other["features"][0]["id"] != ring["id"]
 
@@ -86,9 +86,9 @@ def test_pieces_that_another_patch_counts_are_marked() -> None:
 
 
 def test_an_image_without_nuclei_is_an_empty_collection(tmp_path: Path) -> None:
-    found = again(typed(np.zeros((3, 4), np.int32)), tmp_path / "new" / "x.geojson")
-    assert found.instances.shape == (3, 4)
-    assert not len(found.types)
+    result = again(typed(np.zeros((3, 4), np.int32)), tmp_path / "new" / "x.geojson")
+    assert result.instances.shape == (3, 4)
+    assert not len(result.types)
 
 
 def test_a_place_that_cannot_be_written_to_is_a_sentence(tmp_path: Path) -> None:

@@ -34,14 +34,14 @@ def saved(compressed: bool = True) -> bytes:
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_numbers_are_read_as_scipy_reads_them(compressed: bool) -> None:
-    held = saved(compressed)
-    expected = loadmat(io.BytesIO(held))
-    found = variables(held, HELD.keys())
-    assert set(HELD) - set(found) == {"text", "cell", "struct", "complex"}
-    for name, values in found.items():
+    content = saved(compressed)
+    expected = loadmat(io.BytesIO(content))
+    result = variables(content, HELD.keys())
+    assert set(HELD) - set(result) == {"text", "cell", "struct", "complex"}
+    for name, values in result.items():
         np.testing.assert_array_equal(values, expected[name])
         assert values.shape == expected[name].shape
-    assert variables(held, {"single"}).keys() == {"single"}
+    assert variables(content, {"single"}).keys() == {"single"}
 
 
 def test_big_endian_files_are_read() -> None:
@@ -52,26 +52,26 @@ def test_big_endian_files_are_read() -> None:
         b"\0\1\0\1a\0\0\0"
         b"\0\4\0\4\1\0\0\2"
     )
-    held = header + b"\0\0\0\16" + len(matrix).to_bytes(4, "big") + matrix
-    assert variables(held, {"a"})["a"].tolist() == [[256, 2]]
-    np.testing.assert_array_equal(loadmat(io.BytesIO(held))["a"], [[256, 2]])
+    content = header + b"\0\0\0\16" + len(matrix).to_bytes(4, "big") + matrix
+    assert variables(content, {"a"})["a"].tolist() == [[256, 2]]
+    np.testing.assert_array_equal(loadmat(io.BytesIO(content))["a"], [[256, 2]])
 
 
 @pytest.mark.parametrize("compressed", [True, False])
 def test_damaged_files_are_refused_or_read_and_never_crash(compressed: bool) -> None:
-    held, drawn, refused = saved(compressed), random.Random(0), 0
+    content, drawn, refused = saved(compressed), random.Random(0), 0
     for _ in range(1000):
-        damaged = bytearray(held)
+        damaged = bytearray(content)
         for _ in range(drawn.randint(1, 4)):
-            damaged[drawn.randrange(124, len(held))] = drawn.randrange(256)
+            damaged[drawn.randrange(124, len(content))] = drawn.randrange(256)
         try:
             variables(bytes(damaged), HELD.keys())
         except (ValueError, NotImplementedError):
             refused += 1
     assert refused > 300
-    for size in (0, 64, 127, 131, len(held) - 1):
+    for size in (0, 64, 127, 131, len(content) - 1):
         with pytest.raises(ValueError, match=r"header|damaged|truncated"):
-            variables(held[:size], HELD.keys())
+            variables(content[:size], HELD.keys())
 
 
 def test_v7_3_is_told_by_its_version() -> None:

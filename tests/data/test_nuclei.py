@@ -86,8 +86,8 @@ def test_a_nucleus_is_counted_in_the_patch_that_holds_most_of_it(
     assert set(counted) == set(np.unique(covered[covered > 0]).tolist())
     for nucleus, places in counted.items():
         ys, xs = np.nonzero(covered == nucleus)
-        held = np.bincount(ys // side * columns + xs // side, minlength=rows * columns)
-        assert places == [int(held.argmax())]
+        content = np.bincount(ys // side * columns + xs // side, minlength=rows * columns)
+        assert places == [int(content.argmax())]
 
 
 def test_the_table_has_a_row_for_each_nucleus_of_a_patch() -> None:

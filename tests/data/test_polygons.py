@@ -72,16 +72,16 @@ def parts(traced: shapely.Geometry) -> list:
 @pytest.mark.parametrize(("rows", "simple", "every"), TRACED.values(), ids=TRACED)
 def test_a_contour_of_opencv_gives_back_its_mask(rows: str, simple: list, every: list) -> None:
     for contour in (simple, every or simple, [*simple, simple[0]]):
-        found = fill([rings(contour)], drawn(rows).shape, "centres")
-        np.testing.assert_array_equal(found > 0, drawn(rows))
+        result = fill([rings(contour)], drawn(rows).shape, "centres")
+        np.testing.assert_array_equal(result > 0, drawn(rows))
 
 
 @pytest.mark.parametrize("name", ["thin neck", "bent line", "branches", "diamond"])
 def test_a_contour_that_was_widened_by_a_hair_gives_the_same_pixels(name: str) -> None:
     rows, contour, _ = TRACED[name]
     widened = shapely.buffer(shapely.Polygon(contour), 0.01)
-    found = fill([parts(widened)], drawn(rows).shape, "centres")
-    np.testing.assert_array_equal(found > 0, drawn(rows))
+    result = fill([parts(widened)], drawn(rows).shape, "centres")
+    np.testing.assert_array_equal(result > 0, drawn(rows))
 
 
 @given(MASKS)
@@ -115,17 +115,17 @@ def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
         ("edges", shapely.contains_xy(shape, x + 0.5, y + 0.5)),
         ("centres", shapely.intersects_xy(shape, x, y)),
     ):
-        found = fill([parts(shape)], (20, 20), convention)
+        result = fill([parts(shape)], (20, 20), convention)
         if inside.any():
-            np.testing.assert_array_equal(found > 0, inside)
+            np.testing.assert_array_equal(result > 0, inside)
 
 
 def test_neighbours_share_no_pixel_and_leave_none_out() -> None:
     """The border runs through pixel centres; those go to one side, whichever is listed first."""
     lower, upper = rings([(0, 0), (4, 4), (0, 4)]), rings([(0, 0), (4, 0), (4, 4)])
-    found = fill([lower, upper], (4, 4), "edges")
-    assert (found > 0).all()
-    np.testing.assert_array_equal(fill([upper, lower], (4, 4), "edges"), 3 - found)
+    result = fill([lower, upper], (4, 4), "edges")
+    assert (result > 0).all()
+    np.testing.assert_array_equal(fill([upper, lower], (4, 4), "edges"), 3 - result)
     halves = [
         rings([(0, 0), (1.5, 0), (1.5, 2), (0, 2)]),
         rings([(1.5, 0), (3, 0), (3, 2), (1.5, 2)]),
@@ -139,8 +139,8 @@ def test_parts_are_one_nucleus_and_may_overlap() -> None:
 
 
 def test_the_nucleus_listed_first_keeps_a_pixel_that_two_claim() -> None:
-    found = fill([rings(square(0, 0, 3)), rings(square(2, 0, 3))], (3, 5), "edges")
-    assert found.tolist() == [[1, 1, 1, 2, 2]] * 3
+    result = fill([rings(square(0, 0, 3)), rings(square(2, 0, 3))], (3, 5), "edges")
+    assert result.tolist() == [[1, 1, 1, 2, 2]] * 3
     half = fill([rings(square(0, 0, 2)), rings(square(1, 0, 2))], (2, 3), "edges")
     assert half.tolist() == [[1, 1, 2]] * 2  # a half is not more than half
 

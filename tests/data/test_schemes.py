@@ -56,7 +56,12 @@ def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
         ("types: [Background, A]\naliases: {1: B}", "maps to 'B'"),
         ("aliases: {1: B}", "is not a scheme"),
         ("types: [Background, A]\nsays: {1: A}", "unknown key 'says'"),
-        ("- a", "is not a scheme"),
+        ("- a", "no list of types"),
+        ("types: Background", "no list of types"),
+        ("types: [Background, [A]]", "a name that is no text"),
+        ("types: [Background, A]\naliases: [A]", "aliases are no mapping"),
+        ("types: [Background, A]\naliases: {1.5: A}", "a name that is no text"),
+        ("[" * 5000, "is not a scheme"),
         ("{", "is not a scheme"),
     ],
 )
@@ -65,6 +70,10 @@ def test_a_poor_file_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=reason):
         scheme_of(str(path))
+
+
+def test_an_accent_is_the_same_in_one_letter_and_in_two() -> None:
+    assert Scheme("a", ("Background", "N\u00e9oplasique")).code("Ne\u0301oplasique") == 1
 
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:

@@ -66,16 +66,16 @@ def test_its_post_processing_gives_the_nuclei_back(weights: Path) -> None:
     item = next(item for item in source.items() if item.label == "LYM")
     tissue = source.tissue(item)
     instances, types = tissue.instances.astype(np.int32), tissue.types
-    found, kinds = Hovernet(weights, "cpu").nuclei(perfect(instances, types))
+    result, kinds = Hovernet(weights, "cpu").nuclei(perfect(instances, types))
     areas = np.bincount(instances.ravel())
     whole = [k for k in range(1, len(types) + 1) if areas[k] > 50]
     matched = right = 0
     for k in whole:
-        overlapping = np.bincount(found[instances == k])
+        overlapping = np.bincount(result[instances == k])
         if len(overlapping) < 2 or not overlapping[1:].any():
             continue
         best = int(overlapping[1:].argmax()) + 1
-        union = ((found == best) | (instances == k)).sum()
+        union = ((result == best) | (instances == k)).sum()
         if overlapping[best] / union > 0.5:
             matched += 1
             right += kinds[best] == types[k - 1]

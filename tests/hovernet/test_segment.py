@@ -119,6 +119,10 @@ def test_what_made_it_is_recorded_and_held_to(patches: Path, tmp_path: Path) -> 
     other.facts = Red.facts | {"weights_sha256": "1"}
     with pytest.raises(DataError, match="weights_sha256 0, not 1"):
         made(patches, out, lambda: other)
+    for text in ("[]", "{", "[" * 99_999):
+        (out / "segmentation.json").write_text(text)
+        with pytest.raises(DataError, match=r"segmentation.json is damaged"):
+            made(patches, out)
     (out / "segmentation.json").unlink()
     with pytest.raises(DataError, match="the network is not known"):
         made(patches, out)
@@ -155,7 +159,7 @@ def test_without_the_extra_it_says_how_to_get_it(
     monkeypatch.setattr(network.importlib, "import_module", missing)
     arguments = ["segment", str(patches), str(tmp_path / "out"), "--um-per-px", "0.5"]
     assert run(arguments) == 2
-    said = capsys.readouterr().err
-    assert "pip install 'morefromless[nuclei]'" in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "pip install 'morefromless[nuclei]'" in message
+    assert message.count("\n") == 1
     assert not list((tmp_path / "out").rglob("*.geojson"))

@@ -45,17 +45,17 @@ def test_nuclei_come_back_where_they_were() -> None:
     instances = np.zeros((20, 20), np.int32)
     instances[2:6, 3:9], instances[10:15, 10:15] = 1, 2
     large = instances.repeat(2, 0).repeat(2, 1)
-    back, lost = to_grid(large, (20, 20))
+    back, dropped = to_grid(large, (20, 20))
     np.testing.assert_array_equal(back, instances)
-    assert lost == 0
+    assert dropped == 0
 
 
 def test_a_nucleus_smaller_than_a_pixel_keeps_one_if_it_is_free() -> None:
     large = np.zeros((40, 40), np.int32)
     large[8, 8] = 7  # between the centres of a grid of 10 x 10
     large[20:24, 20:24], large[20, 20] = 3, 9
-    back, lost = to_grid(large, (10, 10))
+    back, dropped = to_grid(large, (10, 10))
     assert back[2, 2] == 7
     assert back[5, 5] == 3
     assert (back == 9).sum() == 0
-    assert lost == 1
+    assert dropped == 1

@@ -1,22 +1,28 @@
 """Images with somebody's nuclei: what belongs together, what is set aside, and out again."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from morefromless import nuclei_formats
 from morefromless.cli import run
 from morefromless.data.geojson import write_geojson
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.exporting import export_geojson
 from morefromless.ingest import ingest, open_source
+from morefromless.ingest.segmented import WithNuclei
 from morefromless.labelling import labelled
+from morefromless.nuclei_formats import NucleiFormat
+from morefromless.sources.folder import Folder
 from morefromless.sources.synthetic import Synthetic
+from morefromless.specs import build, members
 from tests.ingest.made import folder
 
 
@@ -56,10 +62,10 @@ def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Pa
     assert store.scheme.name == "pannuke"
     assert store.meta["datasheet"]["segmentation"] == "masks (auto)"
     for row, name in enumerate(store.table["id"]):
-        held = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
+        content = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
         expected = nuclei(int(Path(name).stem[1:]))
-        np.testing.assert_array_equal(held.instances, expected.instances)
-        np.testing.assert_array_equal(held.types, expected.types)
+        np.testing.assert_array_equal(content.instances, expected.instances)
+        np.testing.assert_array_equal(content.types, expected.types)
     cells = labelled(store, "cell")
     assert set(cells.classes) == {"Neoplastic", "Inflammatory", "Connective"}
 
@@ -89,9 +95,9 @@ def test_what_cannot_be_used_is_set_aside_and_counted(
     store = tmp_path / "store"
     arguments = ["ingest", str(images), str(store), "--nuclei", str(masks), "--split", "random"]
     assert run(arguments) == 0
-    said = capsys.readouterr().out
-    assert "keeps 7 patches" in said
-    assert "5 set aside" in said
+    message = capsys.readouterr().out
+    assert "keeps 7 patches" in message
+    assert "5 set aside" in message
     aside = (store / "set_aside.csv").read_text()
     for patch, reason in {
         "p00": "no segmentation: there is no file for p00",
@@ -136,6 +142,28 @@ def test_an_export_stays_in_its_folder(tissue: Store, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.geojson"))
 
 
+def test_an_export_replaces_only_what_it_wrote(tissue: Store, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    count = export_geojson(tissue, out, progress=False)
+    before = {path: path.read_bytes() for path in out.rglob("*.geojson")}
+    assert export_geojson(tissue, out, progress=False) == count == len(before)
+    assert {path: path.read_bytes() for path in out.rglob("*.geojson")} == before
+    last = sorted(before)[-1]
+    last.write_text("mine")
+    first = sorted(before)[0]
+    first.unlink()
+    with pytest.raises(DataError, match="is another file; choose another folder"):
+        export_geojson(tissue, out, progress=False)
+    assert last.read_text() == "mine"
+    assert not first.exists()  # nothing is written before all places are checked
+    ids = [f"{name}.png" for name in tissue.table["id"]]
+    ids[1] = ids[0].replace(".png", ".jpg")
+    twins = Store(tissue.path, tissue.meta, tissue.table.assign(id=ids), tissue.arrays)
+    with pytest.raises(DataError, match=r"The ids '.*png' and '.*jpg' would both write"):
+        export_geojson(twins, tmp_path / "twins", progress=False)
+    assert not (tmp_path / "twins").exists()
+
+
 def test_patches_without_tissue_classes_need_nuclei(
     images: Path, masks: Path, tmp_path: Path
 ) -> None:
@@ -168,3 +196,107 @@ def test_mistakes_are_answered(images: Path, tmp_path: Path) -> None:
         open_source(str(images), nuclei=images, scheme="panuke")
     with pytest.raises(ConfigError, match="--unlabelled is for a folder"):
         open_source("synthetic", unlabelled=True)
+
+
+def origins(source: WithNuclei) -> dict[str, str]:
+    """Of each image, the file that it gets or the beginning of the reason why it gets none."""
+    result = {}
+    for item in source.items():
+        try:
+            result[item.id] = source._file(item)[0].relative_to(source.folder).as_posix()
+        except UnreadablePatch as refused:
+            result[item.id] = str(refused).partition(":")[0]
+    return result
+
+
+NONE, IMAGES, FILES = "no segmentation", "several images", "several segmentations"
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "expected"),
+    [
+        (["A/p.png", "B/p.png"], ["A/p.json", "B/p.json"], ["A/p.json", "B/p.json"]),
+        (["A/p.png", "B/p.png"], ["B/p.json"], [NONE, "B/p.json"]),  # another image's
+        (["A/p.png", "B/p.png"], ["p.json"], [IMAGES, IMAGES]),
+        (["A/p.png", "B/p.png"], ["A/p.json", "p.json"], ["A/p.json", IMAGES]),
+        (["A/p.png", "B/q.png"], ["B/p.json", "x/q.json"], [NONE, "x/q.json"]),
+        (["A/p.png", "A/p.jpg"], ["A/p.json"], [IMAGES, IMAGES]),
+        (["A/p.png", "B/q.png"], ["p.json", "p.geojson"], [FILES, NONE]),
+        (["A/p.png", "B/p.png"], ["A/p/cells.json", "p_cells.json"], ["A/p/cells.json", IMAGES]),
+        (
+            ["A/p.png", "B/p_cells.png"],
+            ["p/cell_detection/cells.json", "p_cells.json"],
+            ["p/cell_detection/cells.json", "p_cells.json"],
+        ),
+        (["A/\u00e9.png", "B/p.png"], ["A/e\u0301.json"], ["A/e\u0301.json", NONE]),
+    ],
+)
+def test_a_file_serves_one_image(
+    tmp_path: Path, names: list[str], files: list[str], expected: list[str]
+) -> None:
+    root = folder(tmp_path / "images", {name: k for k, name in enumerate(names)}, side=32)
+    for name in files:
+        cells = name.endswith("cells.json")
+        path = tmp_path / "masks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"cells": []}' if cells else '{"type": "FeatureCollection"}')
+    source = WithNuclei(Folder(str(root)), tmp_path / "masks", PANNUKE)
+    assert origins(source) == dict(zip(names, expected, strict=True))
+
+
+def test_pipes_and_folders_are_not_opened(images: Path, masks: Path) -> None:
+    for name in ("p00.geojson", "p01.mat", "p02.db", "p03.dat", "p04.npy", "p05.csv"):
+        (masks / name).unlink(missing_ok=True)
+        os.mkfifo(masks / name)
+    (masks / "p06.geojson").unlink()
+    (masks / "p06.geojson").mkdir()
+    source = WithNuclei(Folder(str(images)), masks, PANNUKE)
+    reasons = {}
+    for item in source.items():
+        try:
+            source.read(item)
+        except UnreadablePatch as refused:
+            reasons[Path(item.id).stem] = str(refused)
+    assert reasons["p00"].startswith("not a file: p00.geojson")
+    assert reasons["p06"].startswith("not a file: p06.geojson")
+    for name in members(nuclei_formats, NucleiFormat):
+        how = build(name, nuclei_formats, NucleiFormat)
+        for ending in how.suffixes:
+            pipe = masks / f"{name}{ending}"
+            os.mkfifo(pipe)
+            how.recognises(pipe)
+            with pytest.raises(UnreadablePatch):
+                how.read(pipe, (32, 32))
+
+
+def test_what_is_left_out_is_counted(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(12):
+        write_geojson(nuclei(i), PANNUKE, tmp_path / "masks" / f"p{i:02}.geojson")
+    path = tmp_path / "masks" / "p03.geojson"
+    content = json.loads(path.read_text())
+    region = {**content["features"][0], "properties": {"objectType": "annotation"}}
+    path.write_text(json.dumps({**content, "features": [region, *content["features"]]}))
+    store = tmp_path / "store"
+    arguments = ["ingest", str(images), str(store), "--nuclei", str(tmp_path / "masks")]
+    assert run([*arguments, "--split", "random"]) == 0
+    assert "1 x annotation beside nuclei" in capsys.readouterr().out
+    assert len(Store.open(store).nuclei) == 60
+
+
+def test_nuclei_without_types_are_a_view_and_no_task(images: Path, tmp_path: Path) -> None:
+    for i in range(12):
+        write_geojson(nuclei(i), PANNUKE, tmp_path / "masks" / f"p{i:02}.geojson")
+        path = tmp_path / "masks" / f"p{i:02}.geojson"
+        content = json.loads(path.read_text())
+        for feature in content["features"]:
+            del feature["properties"]["classification"]
+        path.write_text(json.dumps(content))
+    source = open_source(str(images), nuclei=tmp_path / "masks", scheme="untyped")
+    ingest(source, tmp_path / "store", test_share=0.5, progress=False)
+    store = Store.open(tmp_path / "store")
+    assert set(store.nuclei["type"]) == {1}
+    assert labelled(store, "tissue").classes == ("A", "B")
+    with pytest.raises(DataError, match="have no types, so the task cell asks nothing"):
+        labelled(store, "cell")

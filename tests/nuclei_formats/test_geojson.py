@@ -1,10 +1,14 @@
 """GeoJSON as QuPath and others write it. What is written here is read in tests/data."""
 
+import itertools
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.nuclei_formats import TypedInstances
@@ -25,9 +29,9 @@ def feature(geometry: Any, **properties: Any) -> dict[str, Any]:
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
-def read(tmp_path: Path, held: Any, **options: Any) -> TypedInstances:
+def read(tmp_path: Path, content: Any, **options: Any) -> TypedInstances:
     path = tmp_path / "a.geojson"
-    path.write_text(held if isinstance(held, str) else json.dumps(held))
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
     return Geojson(**options).read(path, SHAPE)
 
 
@@ -36,11 +40,11 @@ TWO = feature(polygon(box(4, 0, 4, 4), box(5, 1, 1, 1)), objectType="detection")
 
 
 @pytest.mark.parametrize(
-    "held", [{"type": "FeatureCollection", "features": [ONE, TWO]}, [ONE, TWO]]
+    "content", [{"type": "FeatureCollection", "features": [ONE, TWO]}, [ONE, TWO]]
 )
-def test_each_feature_is_a_nucleus(tmp_path: Path, held: Any) -> None:
-    found = read(tmp_path, held)
-    assert found.instances.tolist() == [
+def test_each_feature_is_a_nucleus(tmp_path: Path, content: Any) -> None:
+    result = read(tmp_path, content)
+    assert result.instances.tolist() == [
         [0, 0, 0, 0, 2, 2, 2, 2],
         [0, 1, 1, 0, 2, 0, 2, 2],
         [0, 1, 1, 0, 2, 2, 2, 2],
@@ -48,16 +52,16 @@ def test_each_feature_is_a_nucleus(tmp_path: Path, held: Any) -> None:
         [0] * 8,
         [0] * 8,
     ]
-    assert list(found.types.items()) == [(1, "Tumor"), (2, None)]
+    assert list(result.types.items()) == [(1, "Tumor"), (2, None)]
     assert read(tmp_path, "\ufeff" + json.dumps(ONE)).instances.sum() == 4
 
 
 def test_no_features_are_no_nuclei(tmp_path: Path) -> None:
-    for held in ({"type": "FeatureCollection", "features": []}, []):
-        found = read(tmp_path, held)
-        assert found.instances.shape == SHAPE
-        assert not found.instances.any()
-        assert not found.types
+    for content in ({"type": "FeatureCollection", "features": []}, []):
+        result = read(tmp_path, content)
+        assert result.instances.shape == SHAPE
+        assert not result.instances.any()
+        assert not result.types
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,126 @@ def test_a_cell_is_taken_for_its_nucleus(tmp_path: Path) -> None:
         "nucleusGeometry": polygon(box(1, 1, 2, 2)),
     }
     assert (read(tmp_path, [cell]).instances > 0).sum() == 4
-    assert (read(tmp_path, [{**cell, "nucleusGeometry": None}]).instances > 0).sum() == 25
+    bare = [{**cell, "nucleusGeometry": None}, feature(polygon(box(0, 0, 5, 5)), objectType="cell")]
+    result = read(tmp_path, [cell, *bare])
+    assert (result.instances > 0).sum() == 4
+    assert result.skipped == {"cell without nucleus": 2}
+    with pytest.raises(UnreadablePatch, match=r"no nucleus: all 2 cells lack a nucleusGeometry"):
+        read(tmp_path, bare)
+
+
+REGION = feature(polygon(box(0, 0, 8, 6)), classification={"name": "Tumor"})
+SPOT = feature({"type": "Point", "coordinates": [2, 2]}, objectType="annotation", name="landmark")
+NUCLEUS = feature(polygon(box(1, 1, 2, 2)), objectType="detection", classification={"name": "A"})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"properties": {"objectType": "annotation", "classification": {"name": "Tumor"}}},
+        {"properties": {"objectType": "tile"}},
+        {"properties": {"object_type": "tma_core"}},
+        {"properties": {"objectType": "tmaCore"}},
+        {"properties": {"type": "annotation"}},
+        {"properties": {}, "id": "PathAnnotationObject"},
+        {"properties": {}, "id": "PathTileObject"},
+        {"properties": {}, "id": "TMACoreObject"},
+        {"properties": {}, "objectType": "annotation"},
+    ],
+)
+def test_regions_and_points_beside_nuclei_are_skipped_in_any_order(
+    tmp_path: Path, kind: dict[str, Any]
+) -> None:
+    objects = [{**REGION, **kind}, NUCLEUS, SPOT]
+    for order in itertools.permutations(objects):
+        result = read(tmp_path, list(order))
+        assert result.types == {1: "A"}
+        assert (result.instances > 0).sum() == 4
+        assert sum(result.skipped.values()) == 2
+
+
+@pytest.mark.parametrize(
+    "kind", [{"id": "PathTileObject"}, {"properties": {"object_type": "tile"}}]
+)
+def test_older_spellings_of_a_tile_are_tiles(tmp_path: Path, kind: dict[str, Any]) -> None:
+    with pytest.raises(UnreadablePatch, match="not a nucleus: feature 1 is a QuPath "):
+        read(tmp_path, [{**REGION, **kind}])
+
+
+def test_only_keys_that_are_read_must_be_unique(tmp_path: Path) -> None:
+    text = json.dumps([NUCLEUS])
+    twice = text.replace('"objectType"', '"metadata": {"a": 1}, "metadata": {}, "objectType"')
+    assert read(tmp_path, twice).types == {1: "A"}
+    twice = text.replace('"objectType"', '"objectType": "tile", "objectType"')
+    with pytest.raises(UnreadablePatch, match="repeated key: 'objectType' comes twice"):
+        read(tmp_path, twice)
+
+
+def test_a_classification_within_a_text_is_parsed(tmp_path: Path) -> None:
+    kind = '{ "name": "Tumor", "color": [ 200, 0, 0 ] }'
+    result = read(tmp_path, [feature(polygon(box(1, 1, 2, 2)), classification=kind)])
+    assert result.types == {1: "Tumor"}
+
+
+KINDS = st.sampled_from(["detection", "cell", "bare cell", "annotation", "tile", "point", None])
+
+
+@given(st.lists(KINDS, min_size=1, max_size=8), st.randoms())
+def test_nuclei_are_the_same_in_any_order(
+    tmp_path_factory: pytest.TempPathFactory, kinds: list[str | None], order: random.Random
+) -> None:
+    """Objects of all kinds, each at a place of its own: a reader must not mind who comes first."""
+    objects = []
+    for x, kind in enumerate(kinds):
+        shape = polygon(box(x, 0, 1, 1))
+        content = feature(shape, classification={"name": f"type {x}"})
+        if kind == "point":
+            content["geometry"] = {"type": "Point", "coordinates": [x, 0]}
+        if kind is not None:
+            spelled = {"bare cell": "cell", "point": "annotation"}.get(kind, kind)
+            content["properties"]["objectType"] = spelled
+        if kind == "cell":
+            content |= {"geometry": polygon(box(0, 0, 8, 6)), "nucleusGeometry": shape}
+        objects.append(content)
+    places = list(range(len(objects)))
+    order.shuffle(places)
+    results = []
+    for arranged in (objects, [objects[k] for k in places]):
+        try:
+            result = read(tmp_path_factory.getbasetemp(), arranged)
+        except UnreadablePatch as refused:
+            results.append(str(refused).partition(":")[0])
+        else:
+            pixels = {kind: result.instances == number for number, kind in result.types.items()}
+            results.append(({k: v.tobytes() for k, v in pixels.items()}, result.skipped))
+    beside = {"detection", "cell", "bare cell"} & set(kinds)
+    nuclei = {"detection", "cell", None} if beside else {"annotation", None}
+    if isinstance(results[0], str):
+        assert isinstance(results[1], str)
+        assert not beside or not nuclei & set(kinds)
+    else:
+        assert results[0] == results[1]
+        assert len(results[0][0]) == sum(kind in nuclei for kind in kinds)
+
+
+def traced(x: int, side: int, box: Any, **more: Any) -> dict[str, Any]:
+    """A nucleus of side x side px as TIAToolbox writes it, with any `box`."""
+    corners = [[x, 1], [x, side], [x + side - 1, side], [x + side - 1, 1], [x, 1]]
+    return feature(polygon(corners), box=box, centroid=[x, 2.5], prob=0.9, type="A", **more)
+
+
+def test_outlines_through_pixel_centres_are_known_by_their_boxes(tmp_path: Path) -> None:
+    content = [traced(1, 3, [1, 1, 4, 4]), traced(5, 2, "[ 5, 1, 7, 3 ]")]
+    result = read(tmp_path, content)
+    assert [(result.instances == k).sum() for k in (1, 2)] == [9, 4]
+    assert (read(tmp_path, content, convention="edges").instances == 1).sum() == 4
+    redrawn = feature(polygon(box(1, 1, 3, 3)), box=[1, 1, 4, 4], type="A")
+    assert (read(tmp_path, [redrawn]).instances > 0).sum() == 9
+    unclear = feature(polygon(box(1, 1, 3, 3)), centroid=[2, 2], type="A")
+    for content in ([unclear], [feature(polygon(box(1, 1, 3, 3)), prob=0.9, type="A")]):
+        with pytest.raises(UnreadablePatch, match=r"outlines unclear: .*convention=centres"):
+            read(tmp_path, content)
+    assert (read(tmp_path, [unclear], convention="edges").instances > 0).sum() == 9
 
 
 def test_contours_of_opencv_need_the_other_convention(tmp_path: Path) -> None:
@@ -95,13 +218,13 @@ def test_contours_of_opencv_need_the_other_convention(tmp_path: Path) -> None:
 
 def test_parts_are_one_nucleus_or_each_one(tmp_path: Path) -> None:
     pieces = {"type": "MultiPolygon", "coordinates": [[box(0, 0, 2, 2)], [box(5, 5, 1, 1)]]}
-    for held in (
+    for content in (
         feature(pieces, type="Dead"),
         feature(pieces, type="Dead", objectType="detection"),
     ):
-        found = read(tmp_path, [held, ONE | {"geometry": polygon(box(4, 0, 2, 2))}])
-        assert found.types == {1: "Dead", 2: "Tumor"}
-        assert (found.instances == 1).sum() == 5
+        result = read(tmp_path, [content, ONE | {"geometry": polygon(box(4, 0, 2, 2))}])
+        assert result.types == {1: "Dead", 2: "Tumor"}
+        assert (result.instances == 1).sum() == 5
     gathered = [feature(pieces, objectType="annotation", classification={"name": "Dead"})]
     with pytest.raises(UnreadablePatch, match=r"several parts: feature 1 .* geojson:parts=each"):
         read(tmp_path, gathered)
@@ -133,7 +256,7 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "reason"),
+    ("content", "reason"),
     [
         ("", "empty file: "),
         ("{", "unreadable: a.geojson is not sound JSON"),
@@ -169,24 +292,24 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(
-    tmp_path: Path, held: Any, reason: str
+    tmp_path: Path, content: Any, reason: str
 ) -> None:
     with pytest.raises(UnreadablePatch, match=reason) as refused:
-        read(tmp_path, held)
+        read(tmp_path, content)
     assert "\n" not in str(refused.value)
 
 
 def test_it_recognises_its_own_kind_of_json(tmp_path: Path) -> None:
     assert Geojson.recognises(tmp_path / "any.geojson")
     path = tmp_path / "a.json"
-    for held, own in (
+    for content, own in (
         (json.dumps([ONE]), True),
         (json.dumps(ONE, indent=2), True),
         ("[]", False),
         ('{"type":"FeatureCollection","features":[]}', True),
         ('{"nuc": {"1": {"type": 1}}}', False),
     ):
-        path.write_text(held)
+        path.write_text(content)
         assert Geojson.recognises(path) is own
 
 

@@ -31,26 +31,26 @@ NUCLEI: dict[str, Any] = {
 }
 
 
-def written(path: Path, held: Any) -> Path:
-    path.write_text(held if isinstance(held, str) else json.dumps(held))
+def written(path: Path, content: Any) -> Path:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
     return path
 
 
-@pytest.mark.parametrize("held", [{"mag": None, "nuc": NUCLEI}, {"nuc": NUCLEI}, NUCLEI])
-def test_nuclei_are_read_in_the_order_of_the_file(tmp_path: Path, held: Any) -> None:
-    path = written(tmp_path / "a.json", held)
+@pytest.mark.parametrize("content", [{"mag": None, "nuc": NUCLEI}, {"nuc": NUCLEI}, NUCLEI])
+def test_nuclei_are_read_in_the_order_of_the_file(tmp_path: Path, content: Any) -> None:
+    path = written(tmp_path / "a.json", content)
     assert HovernetJson.recognises(path)
-    found = HovernetJson().read(path, (3, 4))
-    assert found.instances.tolist() == [[1, 1, 1, 2], [1, 1, 1, 0], [0] * 4]
-    assert list(found.types.items()) == [(1, 2), (2, None)]
+    result = HovernetJson().read(path, (3, 4))
+    assert result.instances.tolist() == [[1, 1, 1, 2], [1, 1, 1, 0], [0] * 4]
+    assert list(result.types.items()) == [(1, 2), (2, None)]
 
 
 def test_no_nuclei_are_an_empty_map(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", {"mag": None, "nuc": {}})
     assert HovernetJson.recognises(path)
-    found = HovernetJson().read(path, (3, 4))
-    assert not found.instances.any()
-    assert not found.types
+    result = HovernetJson().read(path, (3, 4))
+    assert not result.instances.any()
+    assert not result.types
 
 
 def test_a_magnification_in_the_file_must_be_the_images(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_magnification_in_the_file_must_be_the_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "held",
+    "content",
     [
         "",
         "[]",
@@ -78,13 +78,13 @@ def test_a_magnification_in_the_file_must_be_the_images(tmp_path: Path) -> None:
         "\x00\xff",
     ],
 )
-def test_only_its_own_kind_of_json_is_recognised(tmp_path: Path, held: str) -> None:
-    assert not HovernetJson.recognises(written(tmp_path / "a.json", held))
+def test_only_its_own_kind_of_json_is_recognised(tmp_path: Path, content: str) -> None:
+    assert not HovernetJson.recognises(written(tmp_path / "a.json", content))
     assert not HovernetJson.recognises(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
-    ("held", "reason"),
+    ("content", "reason"),
     [
         ("", "empty file: a.json has 0 bytes"),
         ("{", "unreadable: a.json is not sound JSON"),
@@ -102,13 +102,13 @@ def test_only_its_own_kind_of_json_is_recognised(tmp_path: Path, held: str) -> N
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(
-    tmp_path: Path, held: Any, reason: str
+    tmp_path: Path, content: Any, reason: str
 ) -> None:
     path = tmp_path / "a.json"
-    if isinstance(held, bytes):
-        path.write_bytes(held)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
     else:
-        written(path, held)
+        written(path, content)
     with pytest.raises(UnreadablePatch, match=reason) as refused:
         HovernetJson().read(path, (3, 4))
     assert "\n" not in str(refused.value)

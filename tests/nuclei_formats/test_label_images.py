@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from morefromless.data.nuclei import Nuclei
-from morefromless.data.schemes import CONSEP
+from morefromless.data.schemes import CONSEP, UNTYPED
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import TypedInstances
 from morefromless.nuclei_formats.label_images import LabelImages
@@ -18,14 +18,14 @@ MAP = np.array([[0, 300, 300], [2, 2, 0]])
 DRAWN = np.array([[0, 3, 3], [1, 1, 0]])
 
 
-def put(path: Path, held: Any) -> Path:
+def put(path: Path, content: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
-        np.save(path, held)
-    elif isinstance(held, str):
-        path.write_text(held, encoding="utf-8")
+        np.save(path, content)
+    elif isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
     else:
-        Image.fromarray(held).save(path)
+        Image.fromarray(content).save(path)
     return path
 
 
@@ -37,8 +37,8 @@ def read(
     return LabelImages().read(path, shape)
 
 
-def typed(found: TypedInstances) -> Nuclei:
-    return Nuclei.typed(found.instances, found.types, CONSEP)
+def typed(result: TypedInstances) -> Nuclei:
+    return Nuclei.typed(result.instances, result.types, CONSEP)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def typed(found: TypedInstances) -> Nuclei:
 )
 def test_instances_are_read_exactly(tmp_path: Path, ending: str, kind: type) -> None:
     instances = (MAP % 256 if kind is np.uint8 else MAP + 65000 * (MAP == 300)).astype(kind)
-    found = read(tmp_path, (ending, instances), (".png", DRAWN.astype(np.uint8)))
-    np.testing.assert_array_equal(found.instances, instances)
-    assert found.instances.dtype == np.int32
-    assert typed(found).types.tolist() == [1, 3]
+    result = read(tmp_path, (ending, instances), (".png", DRAWN.astype(np.uint8)))
+    np.testing.assert_array_equal(result.instances, instances)
+    assert result.instances.dtype == np.int32
+    assert typed(result).types.tolist() == [1, 3]
 
 
 def test_a_palette_is_its_numbers(tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_a_palette_is_its_numbers(tmp_path: Path) -> None:
     put(tmp_path / "instances" / "a.npy", MAP)
     (tmp_path / "types").mkdir()
     image.save(tmp_path / "types" / "a.png")
-    found = LabelImages().read(tmp_path / "instances" / "a.npy", (2, 3))
-    assert found.types == {2: 1, 300: 3}
+    result = LabelImages().read(tmp_path / "instances" / "a.npy", (2, 3))
+    assert result.types == {2: 1, 300: 3}
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_palette_is_its_numbers(tmp_path: Path) -> None:
     ],
 )
 def test_tables_of_types(tmp_path: Path, ending: str, table: str, types: dict) -> None:
-    found = read(tmp_path, (".npy", MAP), (ending, table))
-    assert list(found.types.items()) == list(types.items())
-    assert sorted(typed(found).types) == [1, 4]
+    result = read(tmp_path, (".npy", MAP), (ending, table))
+    assert list(result.types.items()) == list(types.items())
+    assert sorted(typed(result).types) == [1, 4]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_types_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UnreadablePatch) as caught:
         typed(read(tmp_path, (".npy", MAP), (ending, types)))
-    said = str(caught.value).replace("Train/a", "types/a")  # the folder that the file lies in
-    assert said.startswith(reason)
-    assert "; " in said
+    message = str(caught.value).replace("Train/a", "types/a")  # the folder that the file lies in
+    assert message.startswith(reason)
+    assert "; " in message
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,40 @@ def test_files_that_are_missing_or_too_many(tmp_path: Path) -> None:
     with pytest.raises(UnreadablePatch, match=r"no segmentation: there is no a.npy; "):
         LabelImages().read(path, (2, 3))
     put(path, MAP)
+    (tmp_path / "types").mkdir()
     with pytest.raises(UnreadablePatch, match=r"no types: there is no types/a for a.npy; add it"):
         LabelImages().read(path, (2, 3))
     put(tmp_path / "types" / "a.npy", DRAWN)
     put(tmp_path / "types" / "a.csv", "instance,type\n")
     with pytest.raises(UnreadablePatch, match=r"several types: there are types/a.csv and types/a"):
         LabelImages().read(path, (2, 3))
-    with pytest.raises(UnreadablePatch, match=r"no types: b.npy lies in no folder instances; "):
-        LabelImages().read(put(tmp_path / "b.npy", MAP), (2, 3))
+
+
+def test_label_images_without_types_are_untyped_nuclei(tmp_path: Path) -> None:
+    for path in (tmp_path / "instances" / "a.npy", tmp_path / "b_cp_masks.png"):
+        result = LabelImages().read(put(path, MAP.astype(np.uint16)), (2, 3))
+        assert result.types == {2: None, 300: None}
+        assert Nuclei.typed(result.instances, result.types, UNTYPED).types.tolist() == [1, 1]
+        with pytest.raises(UnreadablePatch, match=r"instance without a type: 2, 300; .* untyped"):
+            typed(result)
+
+
+def test_one_id_in_several_pieces_is_parted_if_asked(tmp_path: Path) -> None:
+    mask = np.zeros((12, 12), np.uint8)
+    mask[:3, :3] = mask[6:9, 6:9] = mask[6:9, 0:3] = mask[9, 9] = 255  # the last touches a corner
+    path = put(tmp_path / "a.png", mask)
+    with pytest.raises(UnreadablePatch, match=r"id 255 lies in 3 pieces; say label-images:pieces="):
+        LabelImages().read(path, (12, 12))
+    assert LabelImages("one").read(path, (12, 12)).types == {255: None}
+    each = LabelImages("each").read(path, (12, 12))
+    assert [(each.instances == k).sum() for k in each.types] == [9, 9, 10]
+    mask[0:4, 6:9], mask[0, 10] = 4, 4  # one of two ids lies in a piece and a stray pixel
+    mask[6:] = 0
+    assert LabelImages().read(put(path, mask), (12, 12)).types == {4: None, 255: None}
+    table = put(tmp_path / "types" / "a.csv", "instance,type\n4,1\n255,3\n")
+    moved = put(tmp_path / "instances" / "a.png", mask)
+    assert table.is_file()
+    assert LabelImages("each").read(moved, (12, 12)).types == {1: 1, 2: 1, 3: 3}
 
 
 def test_what_is_recognised(tmp_path: Path) -> None:
@@ -182,3 +208,5 @@ def test_what_is_recognised(tmp_path: Path) -> None:
     assert not LabelImages.recognises(tmp_path / "instances" / "a.csv")
     assert not LabelImages.recognises(tmp_path / "types" / "a.png")
     assert not LabelImages.recognises(tmp_path / "instances.png")
+    assert not LabelImages.recognises(put(tmp_path / "rgb.png", np.zeros((2, 2, 3), np.uint8)))
+    assert LabelImages.recognises(put(tmp_path / "grey.png", np.zeros((2, 2), np.uint8)))

@@ -17,40 +17,40 @@ MAP = np.array([[0, 5, 5], [2, 2, 0]], np.int32)
 DRAWN = np.array([[0, 3, 3], [1, 1, 0]], np.int32)
 
 
-def read(tmp_path: Path, shape: tuple[int, int] = (2, 3), **held: Any) -> TypedInstances:
-    savemat(tmp_path / "a.mat", held, do_compression=True)
+def read(tmp_path: Path, shape: tuple[int, int] = (2, 3), **content: Any) -> TypedInstances:
+    savemat(tmp_path / "a.mat", content, do_compression=True)
     assert Mat.recognises(tmp_path / "a.mat")
     return Mat().read(tmp_path / "a.mat", shape)
 
 
-def typed(found: TypedInstances) -> Nuclei:
-    return Nuclei.typed(found.instances, found.types, CONSEP)
+def typed(result: TypedInstances) -> Nuclei:
+    return Nuclei.typed(result.instances, result.types, CONSEP)
 
 
-def refusal(tmp_path: Path, shape: tuple[int, int] = (2, 3), **held: Any) -> str:
+def refusal(tmp_path: Path, shape: tuple[int, int] = (2, 3), **content: Any) -> str:
     """The reason, from the file or from the scheme."""
     with pytest.raises(UnreadablePatch) as caught:
-        typed(read(tmp_path, shape, **held))
+        typed(read(tmp_path, shape, **content))
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("held", "types"),
+    ("content", "types"),
     [
         ({"inst_type": [[1], [3]]}, {2: 1, 5: 3}),
         ({"inst_type": [[1.0], [3.0]], "type_map": DRAWN}, {2: 1, 5: 3}),  # CoNSeP
         ({"type_map": DRAWN.astype(float)}, {2: 1, 5: 3}),
         ({"inst_uid": [5, 2], "inst_type": [3, 1]}, {5: 3, 2: 1}),  # HoVer-Net
         ({"id": [[5], [2]], "class": [[3], [1]], "bbox": np.ones((2, 4))}, {5: 3, 2: 1}),  # Lizard
-        ({"inst_type": [[0], [3]]}, {2: 0, 5: 3}),  # a nucleus without a type, which is said
+        ({"inst_type": [[0], [3]]}, {2: 0, 5: 3}),  # a nucleus whose type is none
     ],
 )
 @pytest.mark.parametrize("kind", [np.int32, np.uint16, np.float64])
-def test_each_layout(tmp_path: Path, kind: type, held: dict, types: dict) -> None:
-    found = read(tmp_path, inst_map=MAP.astype(kind), **held)
-    np.testing.assert_array_equal(found.instances, MAP)
-    assert list(found.types.items()) == list(types.items())
-    assert typed(found).types.tolist() == list(types.values())
+def test_each_layout(tmp_path: Path, kind: type, content: dict, types: dict) -> None:
+    result = read(tmp_path, inst_map=MAP.astype(kind), **content)
+    np.testing.assert_array_equal(result.instances, MAP)
+    assert list(result.types.items()) == list(types.items())
+    assert typed(result).types.tolist() == list(types.values())
 
 
 def test_an_image_without_nuclei(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_an_image_without_nuclei(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "reason"),
+    ("content", "reason"),
     [
         ({"inst_type": [[1]]}, "instance without a type: 5;"),
         ({"inst_type": [[1], [3], [4]]}, "type without an instance: 6;"),
@@ -70,12 +70,12 @@ def test_an_image_without_nuclei(tmp_path: Path) -> None:
         ({"inst_type": [[1], [7]]}, "type outside the scheme: '7' is not in consep"),
         ({"inst_type": [[1], [4]], "type_map": DRAWN}, "types disagree: nucleus 5 is 4 in the"),
         ({"inst_type": [[1], [1.5]]}, "float mask: inst_type holds fractions;"),
-        ({"inst_type": "text"}, "no types: a.mat has neither"),
+        ({"inst_type": "text"}, "instance without a type: 2, 5;"),
         ({"inst_type": [[1], [3]], "type_map": DRAWN[:1]}, "another size: mask 3 x 1, image 3 x"),
         ({"type_map": 0 * DRAWN}, "instance without a type: 2, 5;"),
         ({"type_map": DRAWN + (MAP == 0)}, "type without an instance: 2 px"),
         ({"type_map": [[0, 3, 1], [1, 1, 0]]}, "instance of several types: 5 has"),
-        ({}, "no types: a.mat has neither inst_type nor class nor type_map;"),
+        ({}, "instance without a type: 2, 5;"),
         ({"inst_map": MAP + 0.5, "inst_type": []}, "float mask: inst_map holds fractions;"),
         ({"inst_map": -MAP, "inst_type": [1, 2]}, "negative instance: id -5;"),
         ({"inst_map": np.ones((2, 3, 3)), "inst_type": []}, "colour mask: inst_map has 3 "),
@@ -83,17 +83,27 @@ def test_an_image_without_nuclei(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(
-    tmp_path: Path, held: dict, reason: str
+    tmp_path: Path, content: dict, reason: str
 ) -> None:
-    said = refusal(tmp_path, **{"inst_map": MAP, **held})
-    assert said.startswith(reason)
-    assert "; " in said
+    message = refusal(tmp_path, **{"inst_map": MAP, **content})
+    assert message.startswith(reason)
+    assert "; " in message
 
 
 def test_a_mask_of_another_size(tmp_path: Path) -> None:
     assert refusal(tmp_path, (256, 250), inst_map=np.zeros((400, 500)), inst_type=[]) == (
         "another size: mask 500 x 400, image 250 x 256; give the mask of this very image"
     )
+
+
+def test_a_variable_larger_than_the_image_is_refused_by_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    flood = {"inst_map": np.zeros((1500, 1500)), "inst_type": [1]}
+    savemat(path, flood, do_compression=True)
+    with pytest.raises(UnreadablePatch, match=r"too large: a variable of a.mat takes 18,?000,?0"):
+        Mat().read(path, (2, 3))
+    savemat(path, {"other": np.zeros((1500, 1500)), "inst_map": MAP}, do_compression=True)
+    assert Mat().read(path, (2, 3)).types == {2: None, 5: None}  # never unpacked, as not asked for
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -106,8 +116,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UnreadablePatch, match=r"MATLAB v7.3: a.mat is an HDF5 .*; save .* -v7$"):
         Mat().read(path, (2, 3))
     savemat(path, {"inst_map": MAP, "inst_type": [1, 3]})
-    held = path.read_bytes()
-    for damaged in (b"", b"garbage", held[:100], held[:-9]):
+    content = path.read_bytes()
+    for damaged in (b"garbage", content[:100], content[:-9]):
         path.write_bytes(damaged)
         with pytest.raises(UnreadablePatch, match=r"unreadable: a.mat is not a sound MATLAB file"):
             Mat().read(path, (2, 3))

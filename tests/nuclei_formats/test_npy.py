@@ -19,25 +19,25 @@ def read(tmp_path: Path, mask: np.ndarray, shape: tuple[int, int] = (2, 2)) -> T
     return Npy().read(tmp_path / "a.npy", shape)
 
 
-def typed(found: TypedInstances, scheme: Scheme = CONIC) -> Nuclei:
-    return Nuclei.typed(found.instances, found.types, scheme)
+def typed(result: TypedInstances, scheme: Scheme = CONIC) -> Nuclei:
+    return Nuclei.typed(result.instances, result.types, scheme)
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float64])
 def test_instances_and_types(tmp_path: Path, kind: type) -> None:
-    found = read(tmp_path, PAIRS.astype(kind))
-    np.testing.assert_array_equal(found.instances, PAIRS[..., 0])
-    assert found.types == {2: 1, 5: 6}
-    assert typed(found).types.tolist() == [1, 6]
+    result = read(tmp_path, PAIRS.astype(kind))
+    np.testing.assert_array_equal(result.instances, PAIRS[..., 0])
+    assert result.types == {2: 1, 5: 6}
+    assert typed(result).types.tolist() == [1, 6]
 
 
 def test_channels(tmp_path: Path) -> None:
     mask = np.zeros((2, 2, 6))
     mask[0, 0, 3], mask[1, 1, 4] = 9, 9
-    found = read(tmp_path, mask)
-    assert found.instances.tolist() == [[1, 0], [0, 2]]
-    assert found.types == {1: "Dead", 2: "Non-Neoplastic Epithelial"}
-    assert typed(found, PANNUKE).types.tolist() == [4, 5]
+    result = read(tmp_path, mask)
+    assert result.instances.tolist() == [[1, 0], [0, 2]]
+    assert result.types == {1: "Dead", 2: "Non-Neoplastic Epithelial"}
+    assert typed(result, PANNUKE).types.tolist() == [4, 5]
     mask[0, 0, 0] = 1
     with pytest.raises(UnreadablePatch, match="overlapping nuclei: id 9 of Dead keeps 0 of 1 px"):
         read(tmp_path, mask)
@@ -62,6 +62,18 @@ def test_channels(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_refused(tmp_path: Path, mask: np.ndarray, reason: str) -> None:
     with pytest.raises(UnreadablePatch, match=reason):
         typed(read(tmp_path, mask))
+
+
+def test_a_label_of_cellvit_is_refused_with_advice_that_works(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    label = {"inst_map": PAIRS[..., 0], "type_map": PAIRS[..., 1]}
+    np.save(path, np.array(label, object), allow_pickle=True)
+    assert Npy.recognises(path)
+    with pytest.raises(UnreadablePatch, match=r"not data: .*np\.save\(file, np\.stack"):
+        Npy().read(path, (2, 2))
+    d = np.load(path, allow_pickle=True).item()
+    np.save(path, np.stack([d["inst_map"], d["type_map"]], -1))
+    assert Npy().read(path, (2, 2)).types
 
 
 def test_what_is_recognised(tmp_path: Path) -> None:

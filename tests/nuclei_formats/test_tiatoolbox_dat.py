@@ -1,5 +1,5 @@
 """TIAToolbox's .dat: a pickle of which nothing is run. tests/nuclei_formats/files holds real ones,
-whose making is told in test_tiatoolbox_db.py.
+made as described in test_tiatoolbox_db.py.
 """
 
 import io
@@ -48,9 +48,9 @@ class Runs:
 @pytest.mark.parametrize("name", ["tiatoolbox.dat", "tiatoolbox_zlib.dat"])
 def test_files_of_tiatoolbox_are_read(name: str) -> None:
     assert TiatoolboxDat.recognises(FILES / name)
-    found = TiatoolboxDat().read(FILES / name, MASK.shape)
-    np.testing.assert_array_equal(found.instances, MASK)
-    assert found.types == {1: 1, 2: 2, 3: 5}
+    result = TiatoolboxDat().read(FILES / name, MASK.shape)
+    np.testing.assert_array_equal(result.instances, MASK)
+    assert result.types == {1: 1, 2: 2, 3: 5}
 
 
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3)])
@@ -61,9 +61,9 @@ def test_nuclei_are_read_in_the_order_of_the_file(
     path = tmp_path / "a.dat"
     joblib.dump(NUCLEI, path, compress=compress, protocol=protocol)
     assert TiatoolboxDat.recognises(path)
-    found = TiatoolboxDat().read(path, (3, 4))
-    assert found.instances.tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 2]]
-    assert list(found.types.items()) == [(1, 2), (2, None)]
+    result = TiatoolboxDat().read(path, (3, 4))
+    assert result.instances.tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 2]]
+    assert list(result.types.items()) == [(1, 2), (2, None)]
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_nuclei_are_read_in_the_order_of_the_file(
 )
 def test_arrays_of_any_making_are_the_same(tmp_path: Path, contour: Any) -> None:
     joblib.dump({1: nucleus(contour)}, tmp_path / "a.dat")
-    found = TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
-    assert found.instances.tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0] * 4]
+    result = TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
+    assert result.instances.tolist() == [[1, 1, 1, 0], [1, 1, 1, 0], [0] * 4]
 
 
 @pytest.mark.parametrize(
@@ -112,15 +112,15 @@ def test_no_nuclei_are_an_empty_map(tmp_path: Path) -> None:
 
 def test_equal_scales_are_fine(tmp_path: Path) -> None:
     scale = {"resolution": 0.25, "units": "mpp"}
-    held = {**NUCLEI, "proc_resolution": scale, "base_resolution": dict(scale)}
-    joblib.dump(held, tmp_path / "a.dat")
+    content = {**NUCLEI, "proc_resolution": scale, "base_resolution": dict(scale)}
+    joblib.dump(content, tmp_path / "a.dat")
     assert len(TiatoolboxDat().read(tmp_path / "a.dat", (3, 4)).types) == 2
 
 
 def objects(*values: Any) -> np.ndarray:
-    held = np.empty(len(values), object)
-    held[:] = values
-    return held
+    content = np.empty(len(values), object)
+    content[:] = values
+    return content
 
 
 @pytest.mark.parametrize("compress", [0, 3])
@@ -197,7 +197,7 @@ def test_a_truncated_or_damaged_file_is_a_sentence(tmp_path: Path, compress: int
 
 
 @pytest.mark.parametrize(
-    ("held", "reason"),
+    ("content", "reason"),
     [
         ([1, 2], "unreadable: a.dat holds no dictionary of nuclei"),
         ({1: 2}, "unreadable: '1' is no nucleus with a contour"),
@@ -219,14 +219,14 @@ def test_a_truncated_or_damaged_file_is_a_sentence(tmp_path: Path, compress: int
             },
             "another magnification: contours at 0.5 mpp, the image at 0.25 mpp",
         ),
-        ({"proc_resolution": {"resolution": 0.5}}, "another magnification: .* none that is said"),
+        ({"proc_resolution": {"resolution": 0.5}}, "another magnification: .* none stated"),
         ({"proc_resolution": {}}, "unreadable: the file's resolution is no number"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(
-    tmp_path: Path, held: Any, reason: str
+    tmp_path: Path, content: Any, reason: str
 ) -> None:
-    joblib.dump(held, tmp_path / "a.dat")
+    joblib.dump(content, tmp_path / "a.dat")
     with pytest.raises(UnreadablePatch, match=reason) as refused:
         TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
     assert "\n" not in str(refused.value)

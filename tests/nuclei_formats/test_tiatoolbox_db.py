@@ -69,24 +69,24 @@ def test_annotations_are_nuclei_in_the_order_of_their_ids(
         compression,
     )
     assert TiatoolboxDb.recognises(path)
-    found = TiatoolboxDb().read(path, (4, 6))
-    assert found.instances.tolist() == [[0] * 5 + [2], *[[0, 1, 1, 1, 0, 0]] * 3]
-    assert list(found.types.items()) == [(1, "Dead"), (2, None)]
+    result = TiatoolboxDb().read(path, (4, 6))
+    assert result.instances.tolist() == [[0] * 5 + [2], *[[0, 1, 1, 1, 0, 0]] * 3]
+    assert list(result.types.items()) == [(1, "Dead"), (2, None)]
 
 
 def test_a_store_of_tiatoolbox_is_read() -> None:
     path = FILES / "tiatoolbox.db"
     before = path.read_bytes()
-    found = TiatoolboxDb().read(path, MASK.shape)
-    np.testing.assert_array_equal(found.instances, MASK)
-    assert found.types == {1: "Neoplastic", 2: "Inflammatory", 3: "Non-Neoplastic Epithelial"}
+    result = TiatoolboxDb().read(path, MASK.shape)
+    np.testing.assert_array_equal(result.instances, MASK)
+    assert result.types == {1: "Neoplastic", 2: "Inflammatory", 3: "Non-Neoplastic Epithelial"}
     assert path.read_bytes() == before
 
 
 def test_no_annotations_are_no_nuclei(tmp_path: Path) -> None:
-    found = TiatoolboxDb().read(store(tmp_path / "a.db", []), (4, 6))
-    assert not found.instances.any()
-    assert not found.types
+    result = TiatoolboxDb().read(store(tmp_path / "a.db", []), (4, 6))
+    assert not result.instances.any()
+    assert not result.types
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,10 @@ def test_no_annotations_are_no_nuclei(tmp_path: Path) -> None:
         ),
         ((shapely.box(4, 0, 5, 1), {"type": [1]}), "zlib", "odd type: nucleus 2 has 'a list'"),
         ((SQUARE, {}), "lzma", "unreadable: geometries are packed with lzma"),
+        ((b"\x01\x07\0\0\0\x01\0\0\0" * 200_000, {}), None, "not a polygon: nucleus 2 is"),
+        ((b"\x01\x06\0\0\0\x01\0\0\0" * 200_000, {}), None, "unreadable: .* no well-known"),
+        ((b"\x01\x03\0\0\0\xff\xff\xff\xff", {}), None, "unreadable: .* no well-known binary"),
+        ((b"\x01\xeb\x03\0\0\0\0\0\0", {}), None, "unreadable: .* no well-known binary"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(

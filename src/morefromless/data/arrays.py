@@ -1,6 +1,7 @@
 """Arrays in .npy files, which stay on disk until they are read."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ def mapped(path: Path) -> npt.NDArray[Any]:
     Nothing in the file is executed, so Python objects are refused; so are files shorter than
     their header says.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DataError(f"{path} is a folder, a pipe or a device; give a .npy file.")
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}; check the path.") from error
-    except (OSError, ValueError, OverflowError, SyntaxError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError, SyntaxError, RecursionError, TokenError) as error:
         if "Python objects" in str(error):
             raise DataError(
                 f"{path} holds Python objects, which are not read as they can run code; if you "

@@ -3,6 +3,7 @@
 import colorsys
 import json
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import shapely
 from scipy import ndimage
 
 from morefromless.data import atomic
+from morefromless.data.images import bare
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.polygons import trace
 from morefromless.data.schemes import Scheme
+from morefromless.errors import DataError
 
 _NAMESPACE = uuid.UUID("6d6f7265-6672-4f6d-8c65-737300000000")
 
@@ -22,6 +25,9 @@ def colours(count: int) -> list[tuple[int, int, int]]:
     """RGB of the codes 0 ... count - 1: grey for none, then hues that are far apart.
 
     A code's colour is the same whatever `count` is.
+
+    >>> colours(3)
+    [(128, 128, 128), (230, 92, 92), (34, 91, 230)]
     """
     golden = (5**0.5 - 1) / 2
     hues = [
@@ -31,6 +37,28 @@ def colours(count: int) -> list[tuple[int, int, int]]:
         (128, 128, 128),
         *((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues),
     ][:count]
+
+
+def geojson_paths(ids: Sequence[str], folder: Path) -> list[Path]:
+    """`folder/ID.geojson` of each patch, without the ending of an image.
+
+    Raises `DataError` where two ids would write one file, or an id would write outside `folder`.
+
+    >>> [path.name for path in geojson_paths(["a/p1.png", "p2"], Path("out"))]
+    ['p1.geojson', 'p2.geojson']
+    """
+    root = folder.resolve()
+    writers: dict[Path, str] = {}
+    for name in ids:
+        path = root / f"{bare(name)}.geojson"
+        if not path.resolve().is_relative_to(root):
+            raise DataError(f"The id '{name}' would be written outside {root}; nothing is.")
+        if path in writers:
+            raise DataError(
+                f"The ids '{writers[path]}' and '{name}' would both write {path}; rename one."
+            )
+        writers[path] = name
+    return list(writers)
 
 
 def feature_collection(
@@ -62,12 +90,21 @@ def feature_collection(
         features.append(
             {
                 "type": "Feature",
-                "id": str(uuid.uuid5(_NAMESPACE, f"{name}/{number}")),
+                "id": str(_id(name, number)),
                 "geometry": _geometry(trace(nuclei.instances[box] == number), corner),
                 "properties": properties,
             }
         )
     return {"type": "FeatureCollection", "features": features}
+
+
+def is_foreign(path: Path, name: str) -> bool:
+    """Whether something is at `path` that `write_geojson` did not write under this name."""
+    if not path.exists():
+        return False
+    first = str(_id(name, 1))
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return first not in text and text != _text({"type": "FeatureCollection", "features": []})
 
 
 def write_geojson(
@@ -85,9 +122,15 @@ def write_geojson(
     collection = feature_collection(
         nuclei, scheme, offset=offset, name=path.stem if name is None else name
     )
-    atomic.write_text(
-        path, json.dumps(collection, separators=(",", ":"), ensure_ascii=False) + "\n"
-    )
+    atomic.write_text(path, _text(collection))
+
+
+def _id(name: str, number: int) -> uuid.UUID:
+    return uuid.uuid5(_NAMESPACE, f"{name}/{number}")
+
+
+def _text(collection: dict[str, Any]) -> str:
+    return json.dumps(collection, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
 def _geometry(traced: shapely.Geometry, corner: np.ndarray[Any, Any]) -> dict[str, Any]:

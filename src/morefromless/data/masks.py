@@ -20,7 +20,9 @@ def whole(values: Any, what: str) -> Mask:
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         kind = getattr(values, "dtype", type(values).__name__)
         raise UnreadablePatch(f"not a mask: {what} holds {kind}; store whole numbers")
-    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+    with np.errstate(invalid="ignore"):  # for what is no number
+        fractions = values.dtype.kind == "f" and not (values == np.rint(values)).all()
+    if fractions:
         raise UnreadablePatch(f"float mask: {what} holds fractions; store whole numbers")
     if values.size and not -(2**31) <= values.min() <= values.max() < 2**31:
         raise UnreadablePatch(f"not a mask: {what} holds numbers beyond 32 bits; renumber it")
@@ -51,6 +53,9 @@ def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
 
     None where most of them have none. Raises `UnreadablePatch` where no type, nor none, holds more
     than half of an instance, and for types where there is no instance.
+
+    >>> majority(np.array([[1, 1, 1, 4]]), np.array([[2, 2, 5, 3]]))
+    {1: 2, 4: 3}
     """
     stray = int(((types != 0) & (instances == 0)).sum())
     if stray:

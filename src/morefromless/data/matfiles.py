@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.masks import Mask, flat, majority, same_size, whole
-from morefromless.data.matlab import variables
+from morefromless.data.matlab import LARGEST, variables
+from morefromless.data.regular import read_regular
 from morefromless.errors import UnreadablePatch
 
 KEYS = ("inst_map", "type_map", "inst_type", "inst_uid", "class", "id")
@@ -20,10 +21,10 @@ def read_mat(path: Path, shape: tuple[int, ...]) -> tuple[Mask, dict[int, int | 
     A file holds `inst_map` and one type an id in `inst_type` (HoVer-Net, CoNSeP) or `class`
     (Lizard), else a `type_map`. The ids are those of `inst_uid` or `id`, else those of the map in
     ascending order. Types beyond the ids come out as ids that no pixel has, and an id without a
-    type as None. A list and a `type_map` must agree on most pixels of each nucleus. Raises
-    `UnreadablePatch`.
+    type, as in a file without types, as None. A list and a `type_map` must agree on most pixels of
+    each nucleus. Raises `UnreadablePatch`.
     """
-    arrays = _load(path)
+    arrays = _load(path, shape)
     if "inst_map" not in arrays:
         raise UnreadablePatch(
             f"no instance map: {path.name} has no numbers called inst_map; save it so"
@@ -33,10 +34,7 @@ def read_mat(path: Path, shape: tuple[int, ...]) -> tuple[Mask, dict[int, int | 
     type_key = next((key for key in ("inst_type", "class") if key in arrays), None)
     if type_key is None:
         if types is None:
-            raise UnreadablePatch(
-                f"no types: {path.name} has neither inst_type nor class nor type_map; segment "
-                "with types"
-            )
+            return instances, {int(k): None for k in np.unique(instances) if k}
         return instances, majority(instances, types)
     id_key = next((key for key in ("inst_uid", "id") if key in arrays), None)
     present = [int(k) for k in np.unique(instances) if k]
@@ -77,16 +75,21 @@ def _map(arrays: dict[str, npt.NDArray[Any]], key: str, shape: tuple[int, ...]) 
     return values
 
 
-def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _load(path: Path, shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]:
+    # A map of the image takes 8 bytes a pixel, a list far less.
+    limit = min(LARGEST, max(2**24, 8 * shape[0] * shape[1] + 2**16))
     try:
-        return variables(path.read_bytes(), KEYS)
+        return variables(read_regular(path), KEYS, limit)
+    except OverflowError as error:
+        raise UnreadablePatch(
+            f"too large: a variable of {path.name} takes {error} bytes, more than a map of the "
+            "image; store the map of this very image"
+        ) from error
     except NotImplementedError as error:
         raise UnreadablePatch(
             f"MATLAB v7.3: {path.name} is an HDF5 file; save it with -v7"
         ) from error
-    except FileNotFoundError as error:
-        raise UnreadablePatch(f"no segmentation: there is no {path.name}; fetch it") from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise UnreadablePatch(
             f"unreadable: {path.name} is not a sound MATLAB file of v5 to v7; fetch it again"
         ) from error

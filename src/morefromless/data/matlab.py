@@ -6,13 +6,14 @@ import math
 import struct
 import zlib
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 HEADER = 128
-LARGEST = 2**31
+LARGEST = 2**28
 """Bytes that one variable may take; compressed files could otherwise unpack to anything."""
 
 _MATRIX, _COMPRESSED = 14, 15
@@ -32,33 +33,36 @@ _NUMERIC = range(6, 16)
 """Classes of arrays that hold numbers: not cells, structs, text or sparse matrices."""
 
 
-def variables(held: bytes, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+def variables(
+    content: bytes, names: Collection[str], limit: int = LARGEST
+) -> dict[str, npt.NDArray[Any]]:
     """Those of the named variables of a file's bytes that hold real numbers.
 
     Each has two or more dimensions, and the type as stored, which may be narrower than MATLAB's
-    and has the same values. Raises `NotImplementedError` for v7.3, and `ValueError` for any other
-    bytes that are not such a file, damaged ones included.
+    and has the same values. Raises `NotImplementedError` for v7.3, `OverflowError` for a variable
+    whose header names more than `limit` bytes, and `ValueError` for any other bytes that are not
+    such a file, damaged ones included.
     """
-    order = {b"IM": "<", b"MI": ">"}.get(held[HEADER - 2 : HEADER])
+    order = {b"IM": "<", b"MI": ">"}.get(content[HEADER - 2 : HEADER])
     if order is None:
         raise ValueError("no header")
-    (version,) = struct.unpack_from(order + "H", held, HEADER - 4)
+    (version,) = struct.unpack_from(order + "H", content, HEADER - 4)
     if version == 0x0200:
         raise NotImplementedError
     if version != 0x0100:
         raise ValueError("no header")
-    found = {}
+    arrays = {}
     try:
-        for kind, data in _elements(memoryview(held)[HEADER:], order):
+        for kind, data in _elements(memoryview(content)[HEADER:], order):
             if kind == _COMPRESSED:
-                kind, data = next(_elements(_unpacked(data), order))
+                kind, data = _unpacked(data, order, names, limit)
             if kind == _MATRIX:
                 name, values = _matrix(data, order, names)
                 if values is not None:
-                    found[name] = values
+                    arrays[name] = values
     except (struct.error, zlib.error, StopIteration, KeyError) as error:
         raise ValueError("damaged") from error
-    return found
+    return arrays
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
@@ -79,12 +83,23 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         at = after
 
 
-def _unpacked(data: memoryview) -> memoryview:
+def _unpacked(
+    data: memoryview, order: str, names: Collection[str], limit: int
+) -> tuple[int, memoryview]:
+    """Type and content of a compressed element; none of a variable that is not asked for."""
+    head = memoryview(zlib.decompressobj().decompress(data, 1024))
+    kind, size = struct.unpack_from(order + "II", head)
+    if kind == _MATRIX:
+        *_, (_, name) = islice(_elements(head[8:], order), 3)
+        if str(name, "latin-1") not in names:
+            return 0, memoryview(b"")
+    if size > limit:
+        raise OverflowError(size)
     stream = zlib.decompressobj()
-    unpacked = stream.decompress(data, LARGEST)
+    unpacked = stream.decompress(data, size + 64)
     if not stream.eof:  # which also says that the checksum is right
         raise ValueError("truncated, or too large")
-    return memoryview(unpacked)
+    return next(_elements(memoryview(unpacked), order))
 
 
 def _matrix(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from morefromless.data.schemes import RawType, Scheme
+from morefromless.data.schemes import UNTYPED, RawType, Scheme
 from morefromless.errors import UnreadablePatch
 
 ARRAY = "nuclei"
@@ -49,7 +49,13 @@ class Nuclei:
         """Nuclei from an instance map with any positive ids, and the raw type of each id.
 
         They are numbered in the order of `raw_types`. Raises `UnreadablePatch` for ids without a
-        type, types without an instance, and types that the scheme lacks.
+        type, types without an instance, and types that the scheme lacks. With the scheme
+        `untyped`, every nucleus has code 1.
+
+        >>> from morefromless.data.schemes import PANNUKE
+        >>> nuclei = Nuclei.typed(np.array([[7, 7, 0], [0, 3, 3]]), {7: "Dead", 3: 1}, PANNUKE)
+        >>> nuclei.instances.tolist(), nuclei.types.tolist(), nuclei.areas.tolist()
+        ([[1, 1, 0], [0, 2, 2]], [4, 1], [2, 2])
         """
         ids = np.unique(instances)
         ids = ids[ids != 0]
@@ -57,10 +63,15 @@ class Nuclei:
             raise UnreadablePatch(f"negative instance: id {ids[0]}; number nuclei from 1")
         if len(ids) > MOST:
             raise UnreadablePatch(f"too many nuclei: {len(ids):,}; cut smaller tiles")
+        if scheme == UNTYPED:
+            raw_types = dict.fromkeys(raw_types, 1)
         named = [number for number, kind in raw_types.items() if kind is not None]
         untyped = sorted(set(ids.tolist()) - set(named))
         if untyped:
-            raise UnreadablePatch(f"instance without a type: {_some(untyped)}; give each id a type")
+            raise UnreadablePatch(
+                f"instance without a type: {_some(untyped)}; give each id a type, or say --scheme "
+                "untyped"
+            )
         empty = sorted(set(raw_types) - set(ids.tolist()))
         if empty:
             raise UnreadablePatch(f"type without an instance: {_some(empty)}; no pixel has this id")
@@ -126,6 +137,11 @@ def nuclei_table(stored: npt.NDArray[np.uint8]) -> pd.DataFrame:
 
     Columns: `patch` (its row in the store), `type` (the scheme's code), `area` (px in this patch)
     and `counted` (false where a neighbouring patch of the same tile counts it).
+
+    >>> from morefromless.data.schemes import PANNUKE
+    >>> nuclei = Nuclei.typed(np.array([[1, 1], [0, 2]]), {1: 5, 2: 3}, PANNUKE)
+    >>> nuclei_table(nuclei.encode()[None]).to_dict("list")
+    {'patch': [0, 0], 'type': [5, 3], 'area': [2, 1], 'counted': [True, True]}
     """
     parts = []
     for coded in stored:

@@ -34,13 +34,13 @@ def unpacked(mask: npt.NDArray[Any], what: str) -> tuple[Mask, dict[int, str]]:
     first = inside.argmax(-1)[..., None]
     instances = np.take_along_axis(numbers, first, -1)[..., 0]
     drawn = np.bincount(numbers.ravel(), minlength=len(pairs) + 1)[1:]
-    kept = np.bincount(instances.ravel(), minlength=len(pairs) + 1)[1:]
-    lost = np.flatnonzero(2 * kept < drawn)
+    visible = np.bincount(instances.ravel(), minlength=len(pairs) + 1)[1:]
+    lost = np.flatnonzero(2 * visible < drawn)
     types = {k + 1: PANNUKE.types[1 + pair // 2**32] for k, pair in enumerate(pairs.tolist())}
     if len(lost):
         k = int(lost[0])
         raise UnreadablePatch(
-            f"overlapping nuclei: id {pairs[k] % 2**32} of {types[k + 1]} keeps {kept[k]} of "
+            f"overlapping nuclei: id {pairs[k] % 2**32} of {types[k + 1]} keeps {visible[k]} of "
             f"{drawn[k]} px; draw each pixel in one channel"
         )
     return instances, types

@@ -1,5 +1,6 @@
 """Type schemes: which types of nuclei there are, and what files call them."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from morefromless.data.regular import read_regular
 from morefromless.errors import ConfigError, UnreadablePatch
 
 RawType = int | str
@@ -14,7 +16,7 @@ RawType = int | str
 
 
 def _folded(name: str) -> str:
-    return " ".join(name.replace("_", " ").lower().split())
+    return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").casefold().split())
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class Scheme:
             )
 
     def code(self, raw: RawType) -> int:
-        """The code of a raw type. Raises `UnreadablePatch` for what the scheme lacks."""
+        """The code of a raw type. Raises `UnreadablePatch` for what the scheme lacks.
+
+        >>> PANNUKE.code("neoplastic cells"), PANNUKE.code(2), CONSEP_SEVEN.code(7)
+        (1, 2, 4)
+        """
         if raw in self.aliases:
             return self._named[_folded(self.aliases[raw])]
         if isinstance(raw, str):
@@ -104,10 +110,19 @@ CONSEP_SEVEN = Scheme(
 CONIC = Scheme(
     "conic",
     ("Background", "Neutrophil", "Epithelial", "Lymphocyte", "Plasma", "Eosinophil", "Connective"),
+    {
+        "Epithelial-cell": "Epithelial",
+        "Plasma-cell": "Plasma",
+        "Connective-tissue-cell": "Connective",
+    },
 )
-"""Lizard's and CoNIC's six types of colonic nuclei."""
+"""Lizard's and CoNIC's six types of colonic nuclei; names as HoVer-NeXt writes them too."""
 
-SCHEMES = {scheme.name: scheme for scheme in (PANNUKE, CONSEP, CONSEP_SEVEN, CONIC)}
+UNTYPED = Scheme("untyped", ("Background", "Nucleus"))
+"""Nuclei without types (StarDist, cellpose, QuPath's plain detections): whatever a file gives for
+a type, code 1. They make a view; the task `cell` has nothing to ask."""
+
+SCHEMES = {scheme.name: scheme for scheme in (PANNUKE, CONSEP, CONSEP_SEVEN, CONIC, UNTYPED)}
 
 
 def scheme_of(name: str) -> Scheme:
@@ -125,18 +140,30 @@ def scheme_of(name: str) -> Scheme:
     if not path.is_file():
         raise ConfigError(
             f"'{name}' is neither a scheme ({', '.join(SCHEMES)}) nor a file; a file holds "
-            "name, types (background first) and aliases (what your files say: type)."
+            "name, types (background first) and aliases (raw type in your files: type)."
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        unknown = sorted(set(map(str, content)) - {"name", "types", "aliases"})
-        if unknown:
-            raise ValueError(f"unknown key '{unknown[0]}'")
-        types = tuple(str(kind) for kind in content["types"])
-        aliases = {key: str(value) for key, value in (content.get("aliases") or {}).items()}
-        return Scheme(str(content.get("name", path.stem)), types, aliases)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(read_regular(path))
+        return _parsed(content, path.stem)
+    except (UnreadablePatch, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{path} is not a scheme ({error}); it should hold name, types (a list, background "
-            "first) and aliases (what your files say: type)."
+            f"{path} is not a scheme ({reason}); it should hold name, types (a list, background "
+            "first) and aliases (raw type in your files: type)."
         ) from error
+
+
+def _parsed(content: Any, name: str) -> Scheme:
+    if not isinstance(content, dict) or not isinstance(content.get("types"), list):
+        raise ValueError("no list of types")
+    unknown = [key for key in content if key not in ("name", "types", "aliases")]
+    if unknown:
+        raise ValueError(f"unknown key '{unknown[0]}'")
+    types, aliases = content["types"], content.get("aliases") or {}
+    if not isinstance(aliases, dict):
+        raise ValueError("aliases are no mapping")
+    names = (content.get("name", name), *types, *aliases.values())
+    raw_types = (kind for kind in aliases if type(kind) is not int)
+    if not all(isinstance(text, str) and text.isprintable() for text in (*names, *raw_types)):
+        raise ValueError("a name that is no text")
+    return Scheme(content.get("name", name), tuple(types), aliases)

@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 import morefromless
 from morefromless.data import atomic
-from morefromless.data.geojson import write_geojson
-from morefromless.data.images import bare
+from morefromless.data.geojson import geojson_paths, write_geojson
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
@@ -81,7 +80,7 @@ def segment(
     network's, and the nuclei back to the patches' own grid. Patches that are there already are
     skipped, and their record must agree with this network; the engine is built only where there is
     something to do. Raises `ConfigError` where the magnification is not known,
-    `DataError` where the folder holds another segmentation.
+    `DataError` where the folder holds another segmentation, or two ids would write one file.
     """
     items = source.items()
     sheet = source.datasheet()
@@ -94,7 +93,7 @@ def segment(
     if not at > 0 or not scale > 0:
         raise ConfigError(f"--um-per-px {scale} and --at {at} should be more than 0.")
     root = folder.resolve()
-    paths = [_path(root, item) for item in items]
+    paths = geojson_paths([item.id for item in items], root)
     todo = [k for k, path in enumerate(paths) if not path.is_file()]
     settings = {"um_per_px": scale, "at": at, "source": sheet.title}
     facts = _record(root)
@@ -182,20 +181,13 @@ def _segment(
         whole = tuple(windowing.stitch(kind[start:stop], patch.enlarged) for kind in maps)
         start = stop
         instances, types = engine.nuclei(whole)
-        instances, lost_count = windowing.to_grid(instances, patch.shape)
+        instances, dropped = windowing.to_grid(instances, patch.shape)
         ids = set(np.unique(instances).tolist())
         types = {number: kind for number, kind in types.items() if number in ids}
         nuclei = Nuclei.typed(instances, types, PANNUKE)
         write_geojson(nuclei, PANNUKE, paths[patch.index])
         counts["nuclei"] += len(types)
-        counts["too_small"] += lost_count
-
-
-def _path(root: Path, item: Item) -> Path:
-    path = root / f"{bare(item.id)}.geojson"
-    if not path.resolve().is_relative_to(root):
-        raise DataError(f"The id '{item.id}' would be written outside {root}; nothing is.")
-    return path
+        counts["too_small"] += dropped
 
 
 def _record(root: Path) -> dict[str, Any] | None:
@@ -208,9 +200,11 @@ def _record(root: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged; choose another folder.") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{path} is damaged; choose another folder.")
     return record
 
 

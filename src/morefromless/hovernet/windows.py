@@ -63,14 +63,14 @@ def to_grid(
         for extent, size in zip(shape, instances.shape, strict=True)
     ]
     back = instances[at[0][:, None], at[1]]
-    lost = 0
+    dropped = 0
     for number in np.setdiff1d(instances, back):
         if number == 0:
             continue
         middle = np.argwhere(instances == number).mean(0) + 0.5
         y, x = (middle * np.asarray(shape) / instances.shape).astype(np.intp)
         if back[y, x]:
-            lost += 1
+            dropped += 1
         else:
             back[y, x] = number
-    return back, lost
+    return back, dropped

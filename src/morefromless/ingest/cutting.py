@@ -41,6 +41,9 @@ class Cut(Source):
         sheet = self.tiles.datasheet()
         return replace(sheet, title=f"{sheet.title}, cut to {self.side} px")
 
+    def notes(self) -> list[str]:
+        return self.tiles.notes()
+
     def items(self) -> Sequence[Item]:
         made = []
         for tile in self.tiles.items():

@@ -1,10 +1,12 @@
-"""Images with the nuclei that somebody segmented, from files beside them or elsewhere."""
+"""Images with their nuclei, from segmentation files beside them or elsewhere."""
 
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any
 
 import numpy.typing as npt
@@ -18,14 +20,24 @@ from morefromless.nuclei_formats import NucleiFormat
 from morefromless.sources import Datasheet, Item, Source
 from morefromless.specs import build, members
 
+FOLDERS = frozenset({"instances", "types", "cell_detection"})
+"""Folders that tools put around their files, which say nothing of the image."""
+
+FIXED = frozenset({"cells", "cell_detection", "pinst_pp", "class_inst", "poly"})
+"""Names that tools give to the files of every image, whose folder bears the image's name."""
+
+ENDINGS = ("_cells", "_cp_masks", "_masks")
+"""What tools append to an image's name (CellViT, cellpose)."""
+
 
 class WithNuclei(Source):
     """A source of images, with the array `nuclei` from one file per image below a folder.
 
     A file belongs to the image of the same name: the same path below the folder (whatever the
-    ending), else the same file name anywhere below it. `how` names the format, such as `mat` or
-    `geojson:convention=centres`; by default each file is asked. Images without a file, and files
-    that cannot be used, are set aside with the reason.
+    ending), else the same file name anywhere below it, unless it lies where another image's file
+    would. A file serves one image: one that fits two is refused. `how` names the
+    format, such as `mat` or `geojson:convention=centres`; by default each file is asked. Images
+    without a file, and files that cannot be used, are set aside with the reason.
 
     Raises `DataError` where there is no such folder and `ConfigError` for an unknown format.
     """
@@ -34,20 +46,23 @@ class WithNuclei(Source):
         self.images, self.folder, self.scheme, self.how = images, folder.expanduser(), scheme, how
         if not self.folder.is_dir():
             raise DataError(f"There is no folder {self.folder} of segmentations; check the path.")
-        known = members(nuclei_formats, NucleiFormat)
-        self._formats = (
-            [build(name, nuclei_formats, NucleiFormat) for name in known]
-            if how == "auto"
-            else [build(how, nuclei_formats, NucleiFormat)]
-        )
+        names = members(nuclei_formats, NucleiFormat) if how == "auto" else [how]
+        self._formats = [build(name, nuclei_formats, NucleiFormat) for name in names]
+        self._skipped: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def notes(self) -> list[str]:
+        """What was left out of the files read so far, in a sentence."""
+        counts = ", ".join(f"{count:,} x {kind}" for kind, count in self._skipped.items())
+        return [f"Left out of the segmentations: {counts}."] if counts else []
 
     def datasheet(self) -> Datasheet:
-        said = f"{self.folder.resolve().name} ({self.how})"
-        return replace(self.images.datasheet(), scheme=self.scheme, segmentation=said)
+        name = f"{self.folder.resolve().name} ({self.how})"
+        return replace(self.images.datasheet(), scheme=self.scheme, segmentation=name)
 
     def items(self) -> Sequence[Item]:
         items = self.images.items()
-        if not self._files[0]:
+        if not self._files:
             endings = ", ".join(sorted({s for how in self._formats for s in how.suffixes}))
             raise DataError(f"{self.folder} holds no segmentations; their files end in {endings}.")
         return items
@@ -56,42 +71,109 @@ class WithNuclei(Source):
         path, how = self._file(item)
         arrays = {name: array for name, array in self.images.read(item).items() if name != ARRAY}
         height, width, _ = next(array for array in arrays.values() if array.ndim == 3).shape
-        found = how.read(path, (height, width))
-        return {**arrays, ARRAY: Nuclei.typed(found.instances, found.types, self.scheme).encode()}
+        nuclei = how.read(path, (height, width))
+        coded = Nuclei.typed(nuclei.instances, nuclei.types, self.scheme).encode()
+        with self._lock:
+            self._skipped.update(nuclei.skipped)
+        return {**arrays, ARRAY: coded}
 
     def shape(self, item: Item) -> tuple[int, int]:
         return self.images.shape(item)
 
     @cached_property
-    def _files(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-        """Files by their path below the folder, and by their name, both without endings."""
-        endings = {suffix for how in self._formats for suffix in how.suffixes}
-        by_path, by_name = defaultdict(list), defaultdict(list)
+    def _files(self) -> dict[Path, list[str]]:
+        """Each file of a known ending, and the paths that its image may have, likeliest first."""
+        files = {}
         for path in sorted(self.folder.rglob("*")):
-            if path.suffix.lower() in endings and not path.name.startswith("."):
-                by_path[path.relative_to(self.folder).with_suffix("").as_posix()].append(path)
-                by_name[path.stem].append(path)
-        return by_path, by_name
+            if not path.name.startswith(".") and self._of_ending(path):
+                relative = path.relative_to(self.folder).as_posix()
+                files[path] = _image_names(_normal(relative[: -self._ending(path)]))
+        return files
+
+    @cached_property
+    def _claims(self) -> tuple[dict[str, list[Path]], dict[Path, list[str]]]:
+        """Each image's files, and the images that each file fits."""
+        images = defaultdict(list)
+        by_stem = defaultdict(list)
+        for item in self.images.items():
+            name = _normal(bare(item.id))
+            images[name].append(item.id)
+            by_stem[PurePosixPath(name).name].append(item.id)
+        folders = {str(PurePosixPath(name).parent) for name in images} - {"."}
+        by_path, by_name, fits = defaultdict(list), defaultdict(list), {}
+        for path, names in self._files.items():
+            exact = next((name for name in names if name in images), None)
+            if exact is not None:
+                by_path[exact].append(path)
+                fits[path] = images[exact]
+                continue
+            # One that lies beside another folder's images is theirs, whether it fits one or not.
+            if str(PurePosixPath(names[-1]).parent) not in folders:
+                stem = next((n for n in map(_stem, names) if n in by_stem), _stem(names[0]))
+                by_name[stem].append(path)
+                fits[path] = by_stem[stem]
+        return {name: by_path.get(name) or by_name.get(_stem(name), []) for name in images}, fits
 
     def _file(self, item: Item) -> tuple[Path, NucleiFormat]:
-        by_path, by_name = self._files
-        name = bare(item.id)
-        stem = PurePosixPath(name).name
-        candidates = by_path.get(name) or by_name.get(stem, [])
+        files, fits = self._claims
+        name = _normal(bare(item.id))
+        stem = _stem(name)
+        candidates = files.get(name, [])
         usable = [
             (path, how)
             for path in candidates
-            for how in self._formats
-            if path.suffix.lower() in how.suffixes and (self.how != "auto" or how.recognises(path))
+            for how in self._of_ending(path)
+            if self.how != "auto" or how.recognises(path)
         ]
         if len(usable) > 1 and self.how != "auto":  # such as instances/a.png and types/a.png
             usable = [(path, how) for path, how in usable if how.recognises(path)] or usable
         if not usable:
             if candidates:
-                name = candidates[0].name
-                raise UnreadablePatch(f"unknown segmentation: {name} is of no format known here")
+                file = candidates[0].name
+                raise UnreadablePatch(f"unknown segmentation: {file} is of no format known here")
             raise UnreadablePatch(f"no segmentation: there is no file for {stem}")
         if len(usable) > 1:
-            names = " and ".join(str(path.relative_to(self.folder)) for path, _ in usable[:2])
-            raise UnreadablePatch(f"several segmentations: {names} both belong to {stem}")
+            paths = " and ".join(str(path.relative_to(self.folder)) for path, _ in usable[:2])
+            raise UnreadablePatch(f"several segmentations: {paths} both belong to {stem}")
+        (path, _), *_ = usable
+        if len(fits[path]) > 1:
+            raise UnreadablePatch(
+                f"several images: {path.relative_to(self.folder)} fits "
+                f"{' and '.join(fits[path][:2])}; put each image's file at the image's path"
+            )
         return usable[0]
+
+    def _of_ending(self, path: Path) -> list[NucleiFormat]:
+        """The formats that have the ending of a file."""
+        name = path.name.lower()
+        return [how for how in self._formats if name.endswith(how.suffixes)]
+
+    def _ending(self, path: Path) -> int:
+        name = path.name.lower()
+        return max(
+            len(suffix) for how in self._formats for suffix in how.suffixes if name.endswith(suffix)
+        )
+
+
+def _normal(name: str) -> str:
+    """A name as it is compared: file systems write accents in one letter or in two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).name
+
+
+def _image_names(path: str) -> list[str]:
+    """Paths that the image of a file may have: the file's own, and without what tools add to it.
+
+    >>> _image_names("A/instances/p1")
+    ['A/instances/p1', 'A/p1']
+    >>> _image_names("A/p1/cell_detection/cells")
+    ['A/p1/cell_detection/cells', 'A/p1']
+    """
+    *folders, stem = path.split("/")
+    folders = [folder for folder in folders if folder not in FOLDERS]
+    short = "/".join(folders if stem in FIXED and folders else [*folders, stem])
+    endings = [short.removesuffix(ending) for ending in ENDINGS if short.endswith(ending)]
+    return list(dict.fromkeys([path, short, *endings]))

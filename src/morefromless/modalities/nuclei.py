@@ -65,12 +65,12 @@ class Nuclei(Modality):
 
     def check(self, store: Store) -> None:
         """Raise `DataError` without nuclei, `ConfigError` where the scheme has more types."""
-        held = len(store.scheme.types)
+        count = len(store.scheme.types)
         super().check(store)
-        if held > self.types:
+        if count > self.types:
             raise ConfigError(
-                f"{store.path} has {held} types of nuclei ({store.scheme.name}) and this modality "
-                f"draws {self.types}; give nuclei:{self.palette},types={held}."
+                f"{store.path} has {count} types of nuclei ({store.scheme.name}) and this modality "
+                f"draws {self.types}; give nuclei:{self.palette},types={count}."
             )
 
     def render(self, patches: Tensor, size: int) -> Tensor:

@@ -1,15 +1,15 @@
 """Nuclei formats: file formats in which nuclei come. An open set.
 
-Each member reads one file, one image's nuclei, and says what the file says: which pixels belong to
-which nucleus, and what the file calls each one's type. What a type's name or number means is the
-scheme's business (`morefromless.data.schemes`), which image a file belongs to is
+Each member reads one file, one image's nuclei, and returns what stands there: which pixels belong
+to which nucleus, and each one's type as the file gives it. What a type's name or number means is
+the scheme's business (`morefromless.data.schemes`), which image a file belongs to is
 `morefromless.ingest`'s. To add a format, add a file with one public class deriving from
 `NucleiFormat`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,15 +21,17 @@ from morefromless.data.schemes import RawType
 
 @dataclass(frozen=True)
 class TypedInstances:
-    """What one file says.
+    """The content of one file.
 
     `instances` (H, W) integers: 0 where there is no nucleus, else its id, any positive number.
-    `types` maps an id to what the file calls its type, in the file's order; None where the file
-    has a nucleus and no type for it.
+    `types` maps an id to its type as the file gives it, in the file's order; None where the file
+    has a nucleus and no type for it. `skipped` counts, by what they are, objects of the file that
+    are no nuclei and were left out.
     """
 
     instances: npt.NDArray[np.int32]
     types: Mapping[int, RawType | None]
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 class NucleiFormat(ABC):

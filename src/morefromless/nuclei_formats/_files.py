@@ -1,79 +1,112 @@
-"""What readers of outlines share: bytes, JSON and types from files that nobody vouches for."""
+"""Bytes, JSON, arrays and types from files that nobody vouches for."""
 
 import json
+import zlib
+from collections.abc import Collection
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
-from morefromless.data.schemes import RawType
-from morefromless.errors import UnreadablePatch
+import numpy as np
+import numpy.typing as npt
 
-LARGEST = 2**28
-"""Bytes that one image's file may have, packed or unpacked: a thousand times what a tile takes."""
+from morefromless.data.arrays import mapped
+from morefromless.data.regular import LARGEST, open_regular, read_regular, too_large
+from morefromless.data.schemes import RawType
+from morefromless.errors import DataError, UnreadablePatch
+
+GZIP = b"\x1f\x8b"
 
 
 def head(path: Path, count: int = 2**14) -> str:
-    """The first `count` bytes as text; empty where the file cannot be read."""
+    """The first `count` bytes as text, unpacked; empty where the file cannot be read."""
     try:
-        with path.open("rb") as file:
-            return file.read(count).decode("utf-8-sig", "replace")
-    except OSError:
+        with open_regular(path) as file:
+            data = file.read(count)
+        if data.startswith(GZIP):
+            data = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, count)
+        return data.decode("utf-8-sig", "replace")
+    except (UnreadablePatch, OSError, zlib.error):
         return ""
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes. Raises `UnreadablePatch` where it is not there, empty or too large."""
-    try:
-        with path.open("rb") as file:
-            held = file.read(LARGEST + 1)
-    except FileNotFoundError as error:
-        raise UnreadablePatch(f"no segmentation: there is no {path.name}") from error
-    except OSError as error:
-        raise UnreadablePatch(
-            f"unreadable: {path.name} cannot be opened ({error.strerror}); check its permissions"
-        ) from error
-    if not held:
-        raise UnreadablePatch(f"empty file: {path.name} has 0 bytes; fetch it again")
-    if len(held) > LARGEST:
-        raise too_large(path)
-    return held
+def read_json(path: Path, keys: Collection[str] | None = None) -> Any:
+    """What a JSON file holds, plain or packed with gzip. Raises `UnreadablePatch` where it is none.
 
-
-def too_large(path: Path) -> UnreadablePatch:
-    return UnreadablePatch(
-        f"too large: {path.name} holds more than {LARGEST >> 20} MiB; export each image by itself"
-    )
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises `UnreadablePatch` where it is none.
-
-    A key that an object has twice is refused, for one of the two would be lost.
+    An object that has one of `keys` (by default any key) twice is refused, for one of the two would
+    be lost.
     """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs if keys is None or name in keys]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise UnreadablePatch(
+                    f"repeated key: '{plain(twice)}' comes twice; give each its own name"
+                )
+        return values
+
+    data = read_regular(path)
     try:
-        return json.loads(read_bytes(path).decode("utf-8-sig"), object_pairs_hook=_once)
+        if data.startswith(GZIP):
+            stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            data = stream.decompress(data, LARGEST)
+            if stream.unconsumed_tail:
+                raise too_large(path)
+            if not stream.eof:
+                raise ValueError("truncated")
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique)
     except RecursionError as error:
         raise UnreadablePatch(
             f"unreadable: {path.name} is nested too deeply; it holds no nuclei"
         ) from error
-    except ValueError as error:  # also for bytes that are no UTF-8
+    except (ValueError, zlib.error) as error:  # also for bytes that are no UTF-8
         raise UnreadablePatch(
             f"unreadable: {path.name} is not sound JSON; export it again"
         ) from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UnreadablePatch(f"repeated key: '{plain(twice)}' comes twice; give each its own name")
-    return made
+def map_array(path: Path) -> npt.NDArray[Any]:
+    """The array of a .npy file, on disk until it is read. Raises `UnreadablePatch`."""
+    if holds_objects(path):
+        raise UnreadablePatch(
+            f"not data: {path.name} holds a Python object, such as CellViT's label, which is not "
+            "read as it can run code; if you trust it, d = np.load(file, allow_pickle=True).item() "
+            "and np.save(file, np.stack([d['inst_map'], d['type_map']], -1))"
+        )
+    open_regular(path).close()
+    try:
+        return mapped(path)
+    except DataError as error:
+        raise UnreadablePatch(f"unreadable: {error}") from error
+
+
+def holds_objects(path: Path) -> bool:
+    """Whether a .npy file holds one Python object, which numpy would unpickle."""
+    try:
+        with open_regular(path) as file:
+            major, _ = np.lib.format.read_magic(file)
+            shape, _, dtype = (
+                np.lib.format.read_array_header_1_0(file)
+                if major == 1
+                else np.lib.format.read_array_header_2_0(file)
+            )
+    except (UnreadablePatch, OSError, ValueError, SyntaxError, OverflowError, RecursionError):
+        return False
+    except TokenError:  # from a header that numpy takes for one of Python 2
+        return False
+    return bool(dtype.hasobject) and shape == ()
 
 
 def parse_type(value: Any, number: int) -> RawType | None:
     """The type of nucleus `number` as a file gives it: a name, a whole number, or None for none.
 
     Raises `UnreadablePatch` for anything else.
+
+    >>> parse_type(3.0, number=1), parse_type("Dead", number=2), parse_type("", number=3)
+    (3, 'Dead', None)
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -89,7 +122,11 @@ def parse_type(value: Any, number: int) -> RawType | None:
 
 
 def plain(value: Any) -> str:
-    """What a file holds, fit for a sentence: on one line, and not long."""
+    """A value of a file, fit for a sentence: on one line, and not long.
+
+    >>> plain("two\\nlines"), plain([1, 2])
+    ('two?lines', 'a list')
+    """
     if isinstance(value, str):
         return "".join(letter if letter.isprintable() else "?" for letter in value[:60])
     if isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63):

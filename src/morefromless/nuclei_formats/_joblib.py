@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
+from morefromless.data.regular import LARGEST, read_regular, too_large
 from morefromless.errors import UnreadablePatch
-from morefromless.nuclei_formats._files import LARGEST, plain, read_bytes, too_large
+from morefromless.nuclei_formats._files import plain
 
 MOST_STEPS = 2**24
 """Steps of a file, of which a nucleus takes some hundred; more would exhaust the memory."""
@@ -40,7 +41,7 @@ _DTYPE = re.compile(r"[biufUSO]\d{1,9}")
 
 def read_joblib(path: Path) -> Any:
     """What `joblib.dump` wrote, plain or packed with zlib or gzip. Raises `UnreadablePatch`."""
-    data = read_bytes(path)
+    data = read_regular(path)
     try:
         return _DataUnpickler(_decompressed(data, path)).load()
     except (
@@ -110,18 +111,20 @@ class _Steps(dict[int, Any]):
 class _DataUnpickler(NumpyUnpickler):  # type: ignore[misc]
     """joblib's reader, which follows `STEPS` and knows five names."""
 
+    dispatch: Any
+
     def __init__(self, data: bytes) -> None:
         super().__init__("", io.BytesIO(data), ensure_native_byte_order=False)
         self.size = len(data)
         codes = [getattr(pickle, name)[0] for name in STEPS.split()]
-        own = {
+        checked = {
             pickle.SETITEM[0]: _DataUnpickler.set_item,
             pickle.SETITEMS[0]: _DataUnpickler.set_items,
             pickle.REDUCE[0]: _DataUnpickler.call,
             pickle.NEWOBJ[0]: _DataUnpickler.call,
             pickle.BUILD[0]: _DataUnpickler.build,
         }
-        self.dispatch = _Steps({code: self.dispatch[code] for code in codes} | own)
+        self.dispatch = _Steps({code: self.dispatch[code] for code in codes} | checked)
 
     def find_class(self, module: str, name: str) -> Any:
         match module.replace("numpy.core.", "numpy._core."), name:
@@ -195,7 +198,7 @@ def _dtype(name: str, *_: Any) -> np.dtype[Any]:
         raise _not_data(f"an array of type {name}")
     if name.startswith("O"):
         raise _not_data("an array of Python objects")
-    return np.dtype(name, copy=True)  # type: ignore[call-overload, no-any-return]
+    return np.dtype(name, copy=True)
 
 
 def _scalar(dtype: np.dtype[Any], data: bytes) -> Any:

@@ -1,7 +1,8 @@
-"""GeoJSON, as QuPath exports it and as `data.geojson` writes it."""
+"""GeoJSON, as QuPath, TIAToolbox and HoVer-NeXt export it and as `data.geojson` writes it."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -9,14 +10,33 @@ from morefromless.data import polygons
 from morefromless.data.schemes import RawType
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
+from morefromless.nuclei_formats._features import (
+    NUCLEI,
+    REGIONS,
+    Feature,
+    as_mapping,
+    features_of,
+    fold_kind,
+    parse_text,
+    select_nuclei,
+)
 from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
 
 _FEATURES = re.compile(r'"type"\s*:\s*"Feature(Collection)?"')
 
-OBJECTS = ("annotation", "detection", "cell")
-"""QuPath's objects that can be a nucleus; tiles, cores of arrays and roots cannot."""
+KEYS = frozenset(
+    {"type", "features", "geometry", "nucleusGeometry", "coordinates", "plane", "properties"}
+    | {"objectType", "object_type", "classification", "class", "name", "names", "box"}
+)
+"""The keys that are read; only these are refused where an object has one twice."""
+
+_CELLVIT = re.compile(r"(^|_)cells\.(geo)?json$")
+
+TRACED = tuple(map(frozenset, ({"box"}, {"centroid"}, {"class_value"}, {"prob", "type"})))
+"""Properties of TIAToolbox's nuclei, whose outlines are traced through pixel centres."""
 
 Parts = Literal["one", "each", "ask"]
+Outlines = Literal["auto", "edges", "centres"]
 
 
 class Geojson(NucleiFormat):
@@ -24,130 +44,150 @@ class Geojson(NucleiFormat):
 
     A Feature is a nucleus: its Polygon with holes, or all of its MultiPolygon; of QuPath's cells
     the `nucleusGeometry`. Its type is `classification` (`name`, or `names` joined by ": ") in its
-    properties, else their `class`, `type` or `name`. No Features are no nuclei. Nuclei in more than
-    one z-plane or at more than one time are refused.
+    properties, else their `class`, `type` or `name`. No Features are no nuclei. Cells without a
+    nucleus, and regions and points beside detections or cells, are skipped and counted. Nuclei in
+    more than one z-plane or at more than one time are refused.
 
-    `convention` is how outlines are meant (`data.polygons`), which a file does not say: `edges`
-    for QuPath's own regions and for this program's files, `centres` where somebody wrote OpenCV
-    contours as GeoJSON (converters from HoVer-Net and CellViT). The wrong one shaves off, or adds,
-    up to half a pixel around every nucleus.
+    `convention` is how outlines are meant (`data.polygons`): `edges` for QuPath's own regions and
+    for this program's files, `centres` where somebody wrote OpenCV contours as GeoJSON. `auto`, the
+    default, takes `centres` for what TIAToolbox and HoVer-NeXt write, known by their properties,
+    asks where TIAToolbox's do not tell, and takes `edges` for everything else. The wrong one shaves
+    off, or adds, up to half a pixel around every nucleus.
 
     `parts` is what a MultiPolygon is: `one` nucleus in pieces, or `each` polygon a nucleus, as
-    programs write that gather all nuclei of a type in one Feature (CellViT). `ask`, the default,
-    takes detections and cells for one and refuses annotations, which have been used for both.
+    programs write that gather all nuclei of a type in one Feature. `ask`, the default, takes
+    detections and cells for one and refuses annotations, which have been used for both. CellViT's
+    `cells.geojson` is known by its name: each polygon is a nucleus, traced through pixel centres.
     """
 
-    suffixes = (".geojson", ".json")
+    suffixes = (".geojson", ".json", ".geojson.gz")
 
-    def __init__(self, convention: polygons.Convention = "edges", parts: Parts = "ask") -> None:
-        if convention not in get_args(polygons.Convention):
+    def __init__(self, convention: Outlines = "auto", parts: Parts = "ask") -> None:
+        if convention not in get_args(Outlines):
             raise ConfigError(f"geojson has no convention={convention}; give edges or centres.")
         if parts not in get_args(Parts):
             raise ConfigError(f"geojson has no parts={parts}; give one, each or ask.")
-        self.convention: polygons.Convention = convention
+        self.convention: Outlines = convention
         self.parts: Parts = parts
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        return path.suffix.lower() == ".geojson" or _FEATURES.search(head(path)) is not None
+        if path.name.lower().endswith((".geojson", ".geojson.gz")):
+            return True
+        return _FEATURES.search(head(path)) is not None
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        nuclei: list[list[list[polygons.Ring]]] = []
+        features = features_of(read_json(path, KEYS), path)
+        nuclei, skipped = select_nuclei([Feature.of(*pair) for pair in enumerate(features, 1)])
+        cellvit = _CELLVIT.search(path.name.lower()) is not None and all(
+            nucleus.kind == "annotation" and nucleus.geometry.get("type") == "MultiPolygon"
+            for nucleus in nuclei
+        )
+        how = "each" if cellvit and self.parts == "ask" else self.parts
+        outlines: list[list[list[polygons.Ring]]] = []
+        boxes: list[Any] = []
         types: dict[int, RawType | None] = {}
         planes = set()
-        for number, feature in enumerate(_features(read_json(path), path), 1):
-            properties = _mapping(feature.get("properties"))
-            # Programs other than QuPath write it beside the properties.
-            kind = properties.get("objectType", feature.get("objectType"))
-            if kind is not None and kind not in OBJECTS:
-                raise UnreadablePatch(
-                    f"not a nucleus: feature {number} is a QuPath {plain(kind)}; export detections "
-                    "or cells"
-                )
-            geometry = _mapping(feature.get("nucleusGeometry") or feature.get("geometry"))
-            shapes = self._polygons(geometry, number, kind == "annotation")
-            planes |= _planes(feature, geometry, shapes)
+        for nucleus in nuclei:
+            parts = _parts(nucleus, how)
+            planes |= _planes(nucleus, parts)
             if len(planes) > 1:
                 raise UnreadablePatch(
                     "several planes: nuclei lie at more than one z or t; export one plane"
                 )
-            outlines = [[polygons.ring(ring, number) for ring in part] for part in shapes]
-            each = [[part] for part in outlines] if self.parts == "each" else [outlines]
-            for nucleus in each:
-                nuclei.append(nucleus)
-                types[len(nuclei)] = _type(properties, number)
-        return TypedInstances(polygons.fill(nuclei, shape, self.convention), types)
-
-    def _polygons(self, geometry: dict[str, Any], number: int, annotation: bool) -> list[Any]:
-        """The geometry's polygons, each a list of rings that are as yet unchecked."""
-        kind, held = geometry.get("type"), geometry.get("coordinates")
-        if kind not in ("Polygon", "MultiPolygon"):
-            raise UnreadablePatch(
-                f"not a polygon: feature {number} is a "
-                f"{plain(kind) if kind else 'feature without geometry'}; export areas"
-            )
-        parts = [held] if kind == "Polygon" else held
-        if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):
-            raise UnreadablePatch(
-                f"broken polygon: feature {number} has no list of rings; export it again"
-            )
-        if len(parts) > 1 and annotation and self.parts == "ask":
-            raise UnreadablePatch(
-                f"several parts: feature {number} is an annotation of {len(parts)} polygons; say "
-                "geojson:parts=each if each is a nucleus, parts=one if all are"
-            )
-        return parts
+            rings = [[polygons.ring(ring, nucleus.number) for ring in part] for part in parts]
+            for outline in [[part] for part in rings] if how == "each" else [rings]:
+                outlines.append(outline)
+                boxes.append(nucleus.properties.get("box"))
+                types[len(outlines)] = _type(nucleus.properties, nucleus.number)
+        convention = self.convention
+        if convention == "auto":
+            convention = "centres" if cellvit else _convention(nuclei, outlines, boxes)
+        return TypedInstances(polygons.fill(outlines, shape, convention), types, skipped)
 
 
-def _features(held: Any, path: Path) -> Iterable[dict[str, Any]]:
-    if isinstance(held, dict):
-        collection = held.get("type") == "FeatureCollection"
-        held = held.get("features") if collection else [held]
-    if not isinstance(held, list) or not all(
-        isinstance(feature, dict) and feature.get("type") == "Feature" for feature in held
-    ):
+def _parts(nucleus: Feature, how: Parts) -> list[Any]:
+    """The polygons of a nucleus, each a list of rings that are as yet unchecked."""
+    kind, coordinates = nucleus.geometry.get("type"), nucleus.geometry.get("coordinates")
+    if kind == "LineString" and nucleus.is_hover_next:
+        kind, coordinates = "Polygon", [coordinates]
+    if kind not in ("Polygon", "MultiPolygon"):
         raise UnreadablePatch(
-            f"unreadable: {path.name} is not GeoJSON of Features; export it as a FeatureCollection"
+            f"not a polygon: feature {nucleus.number} is a "
+            f"{plain(kind) if kind else 'feature without geometry'}; export areas"
         )
-    return held
+    parts = [coordinates] if kind == "Polygon" else coordinates
+    if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):
+        raise UnreadablePatch(
+            f"broken polygon: feature {nucleus.number} has no list of rings; export it again"
+        )
+    if len(parts) > 1 and nucleus.kind == "annotation" and how == "ask":
+        raise UnreadablePatch(
+            f"several parts: feature {nucleus.number} is an annotation of {len(parts)} "
+            "polygons; say geojson:parts=each if each is a nucleus (CellViT: parts=each,"
+            "convention=centres), parts=one if all are"
+        )
+    return parts
 
 
-def _mapping(held: Any) -> dict[str, Any]:
-    return held if isinstance(held, dict) else {}
+def _convention(
+    nuclei: Sequence[Feature], outlines: Sequence[Any], boxes: Sequence[Any]
+) -> polygons.Convention:
+    """How outlines are meant, by what the tool writes beside them.
+
+    TIAToolbox's `box` ends one pixel behind the last one of a nucleus, and so one behind an outline
+    through pixel centres; an outline along pixel edges ends with it.
+    """
+    if nuclei and all(nucleus.is_hover_next for nucleus in nuclei):
+        return "centres"
+    if not any(signs <= nucleus.properties.keys() for nucleus in nuclei for signs in TRACED):
+        return "edges"
+    beyond = Counter(
+        round(box[2] - max(x for part in outline for x in part[0][:, 0].tolist()))
+        for outline, box in zip(outlines, map(_box, boxes), strict=True)
+        if box is not None and all(len(part) and len(part[0]) for part in outline)
+    )
+    if beyond and 2 * beyond[1] > len(outlines):
+        return "centres"
+    if beyond and 2 * beyond[0] > len(outlines):
+        return "edges"
+    raise UnreadablePatch(
+        "outlines unclear: they look like TIAToolbox's and have no boxes that tell; say "
+        "geojson:convention=centres for its own contours, else convention=edges"
+    )
 
 
-def _planes(
-    feature: dict[str, Any], geometry: dict[str, Any], shapes: list[Any]
-) -> set[tuple[Any, ...]]:
+def _box(value: Any) -> list[float] | None:
+    value = parse_text(value)
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    numbers = all(type(number) in (int, float) and abs(number) < 2**31 for number in value)
+    return value if numbers else None
+
+
+def _planes(nucleus: Feature, parts: list[Any]) -> set[tuple[Any, ...]]:
     """Where a nucleus lies: z and t of its plane, and the third numbers of its coordinates."""
-    plane = _mapping(geometry.get("plane") or feature.get("plane"))
-    told_of = (plane.get("z") or 0, plane.get("t") or 0)
+    plane = as_mapping(nucleus.geometry.get("plane") or nucleus.members.get("plane"))
+    place = (plane.get("z") or 0, plane.get("t") or 0)
     try:
         heights: set[Any] = {
             point[2] if len(point) > 2 else None
-            for rings in shapes
+            for rings in parts
             for ring in rings
             for point in ring
         }
-        return {(*told_of, height) for height in heights}
-    except (TypeError, KeyError):  # no lists of points, as the ring's own check will say
+        return {(*place, height) for height in heights}
+    except (TypeError, KeyError):  # no lists of points, which the ring's own check refuses
         return set()
 
 
 def _type(properties: dict[str, Any], number: int) -> RawType | None:
-    given = properties.get("classification")
-    if isinstance(given, dict):
-        names = given.get("names")
-        given = given.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else "")
-    if given in (None, ""):
-        kind = properties.get("type")
-        own = None if kind in OBJECTS else kind  # QuPath reads `type` as the kind of object
-        given = next(
-            (
-                v
-                for v in (properties.get("class"), own, properties.get("name"))
-                if v not in (None, "")
-            ),
-            None,
-        )
-    return parse_type(given, number)
+    value = parse_text(properties.get("classification"))
+    if isinstance(value, dict):
+        names = value.get("names")
+        value = value.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else "")
+    kind = properties.get("type")
+    if isinstance(kind, str) and fold_kind(kind) in NUCLEI + REGIONS:
+        kind = None
+    candidates = (value, properties.get("class"), kind, properties.get("name"))
+    return parse_type(next((v for v in candidates if v not in (None, "")), None), number)

@@ -37,15 +37,15 @@ class HovernetJson(NucleiFormat):
         return _START.match(head(path)) is not None
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        held = read_json(path)
-        if isinstance(held, dict) and "nuc" in held:
-            self._check(held.get("mag"))
-            held = held["nuc"]
-        if not isinstance(held, dict) or not all(isinstance(n, dict) for n in held.values()):
+        content = read_json(path)
+        if isinstance(content, dict) and "nuc" in content:
+            self._check(content.get("mag"))
+            content = content["nuc"]
+        if not isinstance(content, dict) or not all(isinstance(n, dict) for n in content.values()):
             raise UnreadablePatch(
                 f"unreadable: {path.name} lists no nuclei as HoVer-Net does; it should hold nuc"
             )
-        nuclei: list[dict[str, Any]] = list(held.values())
+        nuclei: list[dict[str, Any]] = list(content.values())
         types: dict[int, RawType | None] = {
             number: parse_type(nucleus.get("type"), number)
             for number, nucleus in enumerate(nuclei, 1)

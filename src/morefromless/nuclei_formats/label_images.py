@@ -1,18 +1,22 @@
 """Label images: one of instances, and beside it one of types or a table."""
 
 import csv
+import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from morefromless.data.arrays import mapped
 from morefromless.data.images import opened
 from morefromless.data.masks import Mask, flat, majority, same_size, whole
+from morefromless.data.regular import open_regular, read_regular
 from morefromless.data.schemes import RawType
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
+from morefromless.nuclei_formats._files import map_array
+from morefromless.nuclei_formats._pieces import Pieces, check_pieces, parted
 
 IMAGES = (".png", ".tif", ".tiff", ".npy")
 TABLES = (".csv", ".json")
@@ -26,98 +30,123 @@ class LabelImages(NucleiFormat):
     Instances are a png, tif or npy of one whole number a pixel, in up to 32 bits. Types are such
     an image too, whose value within a nucleus is its type, or a csv with the columns `instance`
     and `type`, or a json: `{"1": "Epithelial"}`, or a list of objects with `instance` and `type`.
+    Without a folder `types`, and for label images outside `instances` (StarDist, cellpose), no
+    nucleus has a type.
+
+    `pieces` is what an id in several pieces is: `one` nucleus, or `each` piece a nucleus; `ask`,
+    the default, refuses maps where that is so of most ids.
     """
 
     suffixes = IMAGES
 
+    def __init__(self, pieces: Pieces = "ask") -> None:
+        self.pieces: Pieces = check_pieces(pieces, "label-images")
+
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        return path.suffix.lower() in IMAGES and "instances" in path.parts[:-1]
+        folders = path.parts[:-1]
+        if path.suffix.lower() not in IMAGES or "types" in folders:
+            return False
+        if "instances" in folders:
+            return True
+        try:
+            if path.suffix.lower() == ".npy":
+                return map_array(path).ndim == 2
+            open_regular(path).close()
+            with opened(path) as image:
+                return image.mode in MODES and image.mode != "P"  # which images have too
+        except UnreadablePatch:
+            return False
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        if not path.is_file():
-            raise UnreadablePatch(f"no segmentation: there is no {path.name}; fetch it")
+        open_regular(path).close()
         types = _types_of(path)
         instances = _image(path, shape)
+        option = f"label-images:pieces=each ({path.name})"
+        instances, origin = parted(instances, self.pieces, option)
+        if types is None:
+            return TypedInstances(instances, dict.fromkeys(origin))
         if types.suffix.lower() in IMAGES:
             return TypedInstances(instances, majority(instances, _image(types, shape)))
-        return TypedInstances(instances, _table(types))
+        table = _table(types)
+        if self.pieces == "each":
+            table = {number: table[old] for number, old in origin.items() if old in table}
+        return TypedInstances(instances, table)
 
 
-def _types_of(path: Path) -> Path:
-    """The one file in `types` that belongs to a file in `instances`."""
+def _types_of(path: Path) -> Path | None:
+    """The one file in `types` that belongs to a file in `instances`; None where there are none."""
     parts = list(path.parts)
     places = [k for k, part in enumerate(parts[:-1]) if part == "instances"]
     if not places:
-        raise UnreadablePatch(
-            f"no types: {path.name} lies in no folder instances; move it there, and its types "
-            "into types beside it"
-        )
+        return None
     parts[places[-1]] = "types"
+    if not Path(*parts[: places[-1] + 1]).is_dir():
+        return None
     beside = Path(*parts)
-    found = [
+    files = [
         file
         for file in sorted(beside.parent.glob("*"))
         if file.stem == beside.stem and file.suffix.lower() in IMAGES + TABLES
     ]
-    if not found:
+    if not files:
         raise UnreadablePatch(f"no types: there is no types/{beside.stem} for {path.name}; add it")
-    if len(found) > 1:
-        names = " and ".join(f"types/{file.name}" for file in found[:2])
+    if len(files) > 1:
+        names = " and ".join(f"types/{file.name}" for file in files[:2])
         raise UnreadablePatch(f"several types: there are {names}; keep one")
-    return found[0]
+    return files[0]
 
 
 def _image(path: Path, shape: tuple[int, int]) -> Mask:
-    what = f"{path.parent.name}/{path.name}"
+    name = f"{path.parent.name}/{path.name}"
+    open_regular(path).close()
     if path.suffix.lower() == ".npy":
-        try:
-            values = mapped(path)
-        except DataError as error:
-            raise UnreadablePatch(f"unreadable: {error}") from error
-        same_size(flat(values, what).shape, shape)
-        return whole(values, what)
+        array = map_array(path)
+        same_size(flat(array, name).shape, shape)
+        return whole(array, name)
     with opened(path) as image:
         if image.mode in ("1", "LA"):
-            raise UnreadablePatch(f"not a mask: {what} has mode {image.mode}; number the nuclei")
+            raise UnreadablePatch(f"not a mask: {name} has mode {image.mode}; number the nuclei")
         if image.mode not in MODES:
-            raise UnreadablePatch(f"colour mask: {what} has mode {image.mode}; store numbers")
+            raise UnreadablePatch(f"colour mask: {name} has mode {image.mode}; store numbers")
         if image.format == "JPEG":
-            raise UnreadablePatch(f"lossy mask: {what} is a JPEG; store a png")
+            raise UnreadablePatch(f"lossy mask: {name} is a JPEG; store a png")
         if getattr(image, "n_frames", 1) > 1:
-            raise UnreadablePatch(f"several pages: {what} has more than one; store one")
+            raise UnreadablePatch(f"several pages: {name} has more than one; store one")
         same_size((image.height, image.width), shape)  # before anything is decoded
-        values = np.asarray(image)
-    return whole(values, what)
+        array = np.asarray(image)
+    same_size(array.shape, shape)  # again, for a decoder may turn an image as its tag says
+    return whole(array, name)
 
 
 def _table(path: Path) -> dict[int, RawType | None]:
-    what = f"types/{path.name}"
+    name = f"types/{path.name}"
+    content = read_regular(path)
     types: dict[int, RawType | None] = {}
     try:
-        for key, kind in _csv(path) if path.suffix.lower() == ".csv" else _json(path):
+        for key, kind in _csv(content) if path.suffix.lower() == ".csv" else _json(content):
             number = _number(key)
             if number in types:
-                raise UnreadablePatch(f"several types: {what} lists id {number} twice; keep one")
+                raise UnreadablePatch(f"several types: {name} lists id {number} twice; keep one")
             types[number] = _parse_type(kind)
     # A table that is damaged, or another sort of file by that name.
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, csv.Error) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, csv.Error) as error:
         raise UnreadablePatch(
-            f"unreadable: {what} is no table of instance and type; give it these columns"
+            f"unreadable: {name} is no table of instance and type; give it these columns"
         ) from error
     return types
 
 
-def _csv(path: Path) -> list[tuple[Any, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return [(row["instance"], row["type"]) for row in csv.DictReader(file)]
+def _csv(content: bytes) -> Iterable[tuple[Any, Any]]:
+    rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    return [(row["instance"], row["type"]) for row in rows]
 
 
-def _json(path: Path) -> list[tuple[Any, Any]]:
-    held = json.loads(path.read_bytes())
-    if isinstance(held, dict):
-        return list(held.items())
-    return [(row["instance"], row["type"]) for row in held]
+def _json(content: bytes) -> Iterable[tuple[Any, Any]]:
+    table = json.loads(content)
+    if isinstance(table, dict):
+        return table.items()
+    return [(row["instance"], row["type"]) for row in table]
 
 
 def _number(value: Any) -> int:

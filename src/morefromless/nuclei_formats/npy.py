@@ -7,14 +7,22 @@ from morefromless.data.masks import majority, same_size, whole
 from morefromless.data.pannuke_masks import CHANNELS, unpacked
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
+from morefromless.nuclei_formats._files import holds_objects, map_array
+from morefromless.nuclei_formats._pieces import Pieces, check_pieces, parted
 
 
 class Npy(NucleiFormat):
     """(H, W, 2): instance and type, as in CoNIC; (H, W, 6): a channel of instances for each type,
     as in PanNuke. Files in a folder `instances` are label images instead.
+
+    `pieces` is what an id in several pieces is: `one` nucleus, or `each` piece a nucleus; `ask`,
+    the default, refuses maps where that is so of most ids.
     """
 
     suffixes = (".npy",)
+
+    def __init__(self, pieces: Pieces = "ask") -> None:
+        self.pieces: Pieces = check_pieces(pieces, "npy")
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -23,20 +31,18 @@ class Npy(NucleiFormat):
         try:
             return mapped(path).shape[2:] in ((2,), (CHANNELS,))
         except DataError:
-            return False
+            return holds_objects(path)  # to be refused with advice
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        try:
-            mask = mapped(path)
-        except DataError as error:
-            raise UnreadablePatch(f"unreadable: {error}") from error
+        mask = map_array(path)
         if mask.shape[2:] not in ((2,), (CHANNELS,)):
-            held = " x ".join(map(str, mask.shape))
+            size = " x ".join(map(str, mask.shape))
             raise UnreadablePatch(
-                f"not a mask: {path.name} is {held}; store height x width x 2 or {CHANNELS}"
+                f"not a mask: {path.name} is {size}; store height x width x 2 or {CHANNELS}"
             )
         same_size(mask.shape, shape)
         if mask.shape[2] == CHANNELS:
             return TypedInstances(*unpacked(mask, path.name))
         instances, types = (whole(mask[..., k], path.name) for k in range(2))
+        instances, _ = parted(instances, self.pieces, f"npy:pieces=each ({path.name})")
         return TypedInstances(instances, majority(instances, types))

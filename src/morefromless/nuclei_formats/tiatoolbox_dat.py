@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from morefromless.data import polygons
+from morefromless.data.regular import open_regular
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
@@ -11,7 +12,7 @@ from morefromless.nuclei_formats._files import parse_type, plain
 from morefromless.nuclei_formats._joblib import PACKED, PICKLE, read_joblib
 
 SCALES = ("proc_resolution", "base_resolution")
-"""What some networks' files say of the contours' scale, and of the image's."""
+"""The contours' scale, and the image's, in some networks' files."""
 
 
 class TiatoolboxDat(NucleiFormat):
@@ -19,9 +20,9 @@ class TiatoolboxDat(NucleiFormat):
     `contour` (n, 2) x, y through pixel centres (`data.polygons`) and `type`, a number or a name.
 
     They are numbered from 1 in the file's order. The file is a pickle, of which plain data and
-    arrays are read and nothing is run; one that asks for more is refused. Files that say that their
-    contours are at another scale than the image are refused, and so are those of several heads
-    (glands beside nuclei).
+    arrays are read and nothing is run; one that asks for more is refused. Files whose contours are
+    at another scale than the image are refused, and so are those of several heads (glands beside
+    nuclei).
     """
 
     suffixes = (".dat",)
@@ -29,26 +30,26 @@ class TiatoolboxDat(NucleiFormat):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return file.read(2).startswith((PICKLE, *PACKED))
-        except OSError:
+        except (UnreadablePatch, OSError):
             return False
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        held = read_joblib(path)
-        if not isinstance(held, dict):
+        content = read_joblib(path)
+        if not isinstance(content, dict):
             raise UnreadablePatch(
                 f"unreadable: {path.name} holds no dictionary of nuclei, as TIAToolbox writes it"
             )
-        contours, image = (_said(held[name]) if name in held else None for name in SCALES)
+        contours, image = (_scale(content[name]) if name in content else None for name in SCALES)
         if contours != image:
             raise UnreadablePatch(
-                f"another magnification: contours at {contours or 'none that is said'}, the image "
-                f"at {image or 'none that is said'}; segment the images themselves"
+                f"another magnification: contours at {contours or 'none stated'}, the image "
+                f"at {image or 'none stated'}; segment the images themselves"
             )
         outlines: list[list[polygons.Polygon]] = []
         types: dict[int, RawType | None] = {}
-        for key, nucleus in held.items():
+        for key, nucleus in content.items():
             if key in SCALES:
                 continue
             number = len(outlines) + 1
@@ -57,7 +58,7 @@ class TiatoolboxDat(NucleiFormat):
         return TypedInstances(polygons.fill(outlines, shape, "centres"), types)
 
 
-def _said(scale: Any) -> str:
+def _scale(scale: Any) -> str:
     number, unit = (
         (scale.get("resolution"), scale.get("units")) if isinstance(scale, dict) else (scale, None)
     )

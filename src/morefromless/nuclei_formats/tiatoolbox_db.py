@@ -2,8 +2,8 @@
 
 import json
 import sqlite3
+import struct
 import zlib
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ import numpy.typing as npt
 import shapely
 
 from morefromless.data import polygons
+from morefromless.data.regular import LARGEST, open_regular, too_large
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import LARGEST, parse_type, plain
+from morefromless.nuclei_formats._files import parse_type, plain
 
-POLYGON, MULTIPOLYGON = shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON
+POLYGON, MULTIPOLYGON = 3, 6
+"""Type words of well-known binary, for coordinates in the plane."""
 
 _SIGN = b"SQLite format 3\0"
 
@@ -41,25 +43,24 @@ class TiatoolboxDb(NucleiFormat):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 return file.read(len(_SIGN)) == _SIGN
-        except OSError:
+        except (UnreadablePatch, OSError):
             return False
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        if not path.is_file():
-            raise UnreadablePatch(f"no segmentation: there is no {path.name}")
+        open_regular(path).close()
         address = f"file:{quote(str(path.resolve()))}?mode=ro"
         try:
             with closing(sqlite3.connect(address, uri=True)) as store:
                 store.execute("PRAGMA trusted_schema = OFF")
                 compression, rows = _annotations(store, path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise UnreadablePatch(
                 f"unreadable: {path.name} is no sound SQLite file ({plain(str(error))}); write it "
                 "again"
             ) from error
-        blobs = [_unpacked(blob, compression, number) for number, (blob, _) in enumerate(rows, 1)]
+        blobs = _unpacked([blob for blob, _ in rows], compression, path)
         types = {number: _type(text, number) for number, (_, text) in enumerate(rows, 1)}
         return TypedInstances(polygons.fill(_outlines(blobs), shape, "centres"), types)
 
@@ -74,69 +75,117 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
             f"unreadable: {path.name} is not an annotation store of TIAToolbox; write it with "
             "output_type='annotationstore'"
         )
-    found = store.execute("SELECT value FROM metadata WHERE [key] = 'compression'").fetchone()
-    compression = _json(found[0] if found else b"null", "its metadata")
+    row = store.execute("SELECT value FROM metadata WHERE [key] = 'compression'").fetchone()
+    compression = _json(row[0] if row else b"null", "its metadata")
     if compression not in (None, "zlib"):
         raise UnreadablePatch(
             f"unreadable: geometries are packed with {plain(compression)}; use zlib or None"
         )
-    (size,) = store.execute("SELECT total(length(geometry)) FROM annotations").fetchone()
+    (size,) = store.execute(
+        "SELECT total(ifnull(length(geometry), 0) + ifnull(length(properties), 0)) FROM annotations"
+    ).fetchone()
     if size > LARGEST:
         raise UnreadablePatch(
-            f"too large: {path.name} holds {size / 2**20:,.0f} MiB of outlines; write each image's "
-            "by itself"
+            f"too large: {path.name} holds {size / 2**20:,.0f} MiB; write each image's by itself"
         )
     return compression, store.execute(
         "SELECT geometry, properties FROM annotations ORDER BY id"
     ).fetchall()
 
 
-def _unpacked(blob: Any, compression: str | None, number: int) -> bytes:
-    if blob is None:  # how the store keeps points
-        raise UnreadablePatch(f"not a polygon: nucleus {number} is a point; export outlines")
-    if not isinstance(blob, bytes):
-        raise UnreadablePatch(f"unreadable: nucleus {number} has no geometry in bytes")
-    if compression is None:
-        return blob
-    packed = zlib.decompressobj()
+def _unpacked(blobs: list[Any], compression: str | None, path: Path) -> list[bytes]:
+    """The geometries, each of which is a polygon or several; nothing else reaches shapely."""
+    unpacked, total = [], 0
+    for number, blob in enumerate(blobs, 1):
+        if blob is None:  # how the store keeps points
+            raise UnreadablePatch(f"not a polygon: nucleus {number} is a point; export outlines")
+        if not isinstance(blob, bytes):
+            raise UnreadablePatch(f"unreadable: nucleus {number} has no geometry in bytes")
+        if compression is not None:
+            stream = zlib.decompressobj()
+            try:
+                # An outline of a million points; a blob that unpacks to more is cut, and refused.
+                blob = stream.decompress(blob, 2**24)
+            except zlib.error as error:
+                raise UnreadablePatch(
+                    f"unreadable: the geometry of nucleus {number} is damaged"
+                ) from error
+            if not stream.eof:
+                raise UnreadablePatch(
+                    f"unreadable: the geometry of nucleus {number} is truncated or too large"
+                )
+        total += len(blob)
+        if total > LARGEST:
+            raise too_large(path)
+        _check_areas(blob, number)
+        unpacked.append(blob)
+    return unpacked
+
+
+def _check_areas(blob: bytes, number: int) -> None:
+    """Refuse what is neither a polygon nor several, without following any nesting."""
     try:
-        # An outline of a million points; a blob that unpacks to more is cut, and so refused.
-        held = packed.decompress(blob, 2**24)
-    except zlib.error as error:
-        raise UnreadablePatch(f"unreadable: the geometry of nucleus {number} is damaged") from error
-    if not packed.eof:
-        raise UnreadablePatch(
-            f"unreadable: the geometry of nucleus {number} is truncated or too large"
-        )
-    return held
-
-
-def _outlines(blobs: list[bytes]) -> list[list[polygons.Polygon]]:
-    outlines: list[list[polygons.Polygon]] = []
-    for number, geometry in enumerate(_geometries(blobs), 1):
-        if shapely.get_type_id(geometry) not in (POLYGON, MULTIPOLYGON):
+        kind, at = _header(blob, 0)
+        if kind == POLYGON:
+            _skip_rings(blob, at)
+        elif kind == MULTIPOLYGON:
+            order = "<" if blob[0] else ">"
+            (count,) = struct.unpack_from(order + "I", blob, at)
+            at += 4
+            for _ in range(count):
+                kind, at = _header(blob, at)
+                if kind != POLYGON:
+                    raise ValueError(kind)
+                at = _skip_rings(blob, at)
+        elif kind in range(1, 18):
             raise UnreadablePatch(
                 f"not a polygon: nucleus {number} is a point, a line or a mixture; export outlines"
             )
-        outlines.append(
-            [
-                [shapely.get_coordinates(ring) for ring in shapely.get_rings(part)]
-                for part in shapely.get_parts(geometry)
-            ]
-        )
-    return outlines
+        else:
+            raise ValueError(kind)
+    except (struct.error, ValueError, IndexError) as error:
+        raise UnreadablePatch(
+            f"unreadable: the geometry of nucleus {number} is no well-known binary"
+        ) from error
 
 
-def _geometries(blobs: list[bytes]) -> Iterable[Any]:
-    found: npt.NDArray[Any] = shapely.from_wkb(
+def _header(blob: bytes, at: int) -> tuple[int, int]:
+    """Type of the plane geometry at a place, and where its content begins."""
+    if blob[at] not in (0, 1):
+        raise ValueError("byte order")
+    (kind,) = struct.unpack_from("<I" if blob[at] else ">I", blob, at + 1)
+    return kind, at + 5
+
+
+def _skip_rings(blob: bytes, at: int) -> int:
+    """Where the polygon ends whose header ends at a place."""
+    order = "<" if blob[at - 5] else ">"
+    (rings,) = struct.unpack_from(order + "I", blob, at)
+    at += 4
+    for _ in range(rings):
+        (points,) = struct.unpack_from(order + "I", blob, at)
+        at += 4 + 16 * points
+        if at > len(blob):
+            raise ValueError("truncated")
+    return at
+
+
+def _outlines(blobs: list[bytes]) -> list[list[polygons.Polygon]]:
+    geometries: npt.NDArray[Any] = shapely.from_wkb(
         np.array([*blobs, None], object)[:-1], on_invalid="ignore"
     )
-    missing = shapely.is_missing(found)
+    missing = shapely.is_missing(geometries)
     if missing.any():
         raise UnreadablePatch(
             f"unreadable: the geometry of nucleus {missing.argmax() + 1} is no well-known binary"
         )
-    return found
+    return [
+        [
+            [shapely.get_coordinates(ring) for ring in shapely.get_rings(part)]
+            for part in shapely.get_parts(geometry)
+        ]
+        for geometry in geometries
+    ]
 
 
 def _type(text: Any, number: int) -> RawType | None:

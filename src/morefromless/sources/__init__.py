@@ -71,6 +71,10 @@ class Source(ABC):
     def datasheet(self) -> Datasheet:
         """Title, licence, magnification and classes."""
 
+    def notes(self) -> list[str]:
+        """Sentences on what was left out of the items read so far."""
+        return []
+
     @abstractmethod
     def items(self) -> Sequence[Item]:
         """Every patch, cheaply and in the same order each time. Raises `DataError`."""

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from morefromless.data.schemes import UNTYPED
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, DataError
 from morefromless.tasks import Task
 
 
@@ -45,6 +46,11 @@ class Cell(Task):
 
     def labels(self, store: Store) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
         types = store.scheme.types
+        if store.scheme.name == UNTYPED.name:
+            raise DataError(
+                f"The nuclei of {store.path} have no types, so the task cell asks nothing; use the "
+                "task tissue."
+            )
         codes = self.most(store.nuclei, len(store.table))
         present = np.unique(codes)
         return tuple(types[code] for code in present), np.searchsorted(present, codes)

@@ -1,0 +1,117 @@
+"""Features of GeoJSON, and which of them are nuclei: the kinds of objects in QuPath."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from morefromless.errors import UnreadablePatch
+from morefromless.nuclei_formats._files import plain
+
+NUCLEI = ("detection", "cell")
+REGIONS = ("annotation", "tile", "tmacore", "root")
+"""QuPath's kinds of objects; an annotation is a nucleus only where there are no detections or
+cells, for beside those it is a region."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One Feature. `kind` is QuPath's in its newest spelling without capitals, None for none."""
+
+    number: int
+    kind: str | None
+    raw_kind: Any
+    geometry: dict[str, Any]
+    properties: dict[str, Any]
+    members: dict[str, Any]
+
+    @classmethod
+    def of(cls, number: int, feature: dict[str, Any]) -> "Feature":
+        properties = as_mapping(feature.get("properties"))
+        # Programs other than QuPath write it beside the properties.
+        written = next(
+            (
+                holder[key]
+                for holder in (properties, feature)
+                for key in ("objectType", "object_type")
+                if holder.get(key) is not None
+            ),
+            None,
+        )
+        if written is None:  # QuPath 0.2 names the class in `id`, some programs the kind in `type`
+            for value in (feature.get("id"), properties.get("type")):
+                if isinstance(value, str) and fold_kind(value) in NUCLEI + REGIONS:
+                    written = value
+        kind = None if written is None else fold_kind(written)
+        nucleus = feature.get("nucleusGeometry")
+        geometry = as_mapping(nucleus if nucleus or kind == "cell" else feature.get("geometry"))
+        return cls(number, kind, written, geometry, properties, feature)
+
+    @property
+    def is_hover_next(self) -> bool:
+        name = self.properties.get("Name")
+        return self.properties.get("Type") == "Polygon" and str(name).startswith("Nuc ")
+
+
+def fold_kind(kind: Any) -> str:
+    """`PathTileObject` and `tile` are one kind, and so are `TMACoreObject` and `tmaCore`."""
+    letters = re.sub(r"[^a-z]", "", str(kind).lower()[:60])
+    return letters.removeprefix("path").removesuffix("object")
+
+
+def select_nuclei(objects: Sequence[Feature]) -> tuple[list[Feature], dict[str, int]]:
+    """The nuclei among a file's objects, and how many others there are of each kind."""
+    beside = any(item.kind in NUCLEI for item in objects)
+    nuclei: list[Feature] = []
+    skipped: Counter[str] = Counter()
+    for item in objects:
+        shape = as_mapping(item.members.get("geometry")).get("type")
+        if beside and item.kind in REGIONS:
+            skipped[f"{item.kind} beside nuclei"] += 1
+        elif beside and shape in ("Point", "MultiPoint"):
+            skipped["point beside nuclei"] += 1
+        elif item.kind == "cell" and not item.geometry:
+            skipped["cell without nucleus"] += 1
+        elif item.kind not in (None, "annotation", *NUCLEI):
+            raise UnreadablePatch(
+                f"not a nucleus: feature {item.number} is a QuPath {plain(item.raw_kind)}; "
+                "export detections or cells"
+            )
+        else:
+            nuclei.append(item)
+    if not nuclei and skipped["cell without nucleus"]:
+        raise UnreadablePatch(
+            f"no nucleus: all {skipped['cell without nucleus']} cells lack a nucleusGeometry; "
+            "detect nuclei, or export detections"
+        )
+    return nuclei, dict(skipped)
+
+
+def parse_text(value: Any) -> Any:
+    """JSON within a text, as GeoPandas writes what is no number or text itself."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def features_of(content: Any, path: Path) -> Iterable[dict[str, Any]]:
+    if isinstance(content, dict):
+        collection = content.get("type") == "FeatureCollection"
+        content = content.get("features") if collection else [content]
+    if not isinstance(content, list) or not all(
+        isinstance(feature, dict) and feature.get("type") == "Feature" for feature in content
+    ):
+        raise UnreadablePatch(
+            f"unreadable: {path.name} is not GeoJSON of Features; export it as a FeatureCollection"
+        )
+    return content
+
+
+def as_mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,60 @@
+"""Label images where one id lies in several pieces, as in masks that were never labelled."""
+
+from typing import Literal, get_args
+
+import numpy as np
+from scipy import ndimage
+
+from morefromless.data.masks import Mask
+from morefromless.errors import ConfigError, UnreadablePatch
+
+Pieces = Literal["ask", "one", "each"]
+
+_EIGHT = np.ones((3, 3), bool)
+
+
+def check_pieces(pieces: Pieces, name: str) -> Pieces:
+    """The option itself. Raises `ConfigError` where it is none."""
+    if pieces not in get_args(Pieces):
+        raise ConfigError(f"{name} has no pieces={pieces}; give one, each or ask.")
+    return pieces
+
+
+def parted(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask, dict[int, int]]:
+    """An instance map (H, W) and, of each of its ids, the id that it had before.
+
+    With `each`, pieces of an id that touch nowhere get ids of their own. With `ask`, a map where
+    most ids lie in several pieces, each a tenth of the id's pixels or more, is refused naming the
+    `option` that parts them: no segmentation looks so, but a mask of 0 and 255 does.
+
+    >>> mask = np.array([[7, 0, 7]], np.int32)
+    >>> parted(mask, "each", "label-images:pieces=each")
+    (array([[1, 0, 2]], dtype=int32), {1: 7, 2: 7})
+    """
+    ids = np.unique(instances)
+    ids = ids[ids > 0]
+    if pieces == "one" or not len(ids) or instances.min() < 0:
+        return instances, {int(k): int(k) for k in ids}
+    numbers = np.searchsorted(ids, instances, side="right").astype(np.int32)
+    separate = np.zeros_like(instances)
+    origin: dict[int, int] = {}
+    several: list[tuple[int, int]] = []
+    for number, box in enumerate(ndimage.find_objects(numbers, len(ids)), 1):
+        k = int(ids[number - 1])
+        labels, count = ndimage.label(numbers[box] == number, _EIGHT)
+        sizes = np.bincount(labels.ravel())[1:]
+        large = int((10 * sizes >= sizes.sum()).sum())
+        if large > 1:
+            several.append((k, large))
+        part = separate[box]
+        part[labels > 0] = labels[labels > 0] + len(origin)
+        origin.update(dict.fromkeys(range(len(origin) + 1, len(origin) + count + 1), k))
+    if pieces == "each":
+        return separate, origin
+    if 2 * len(several) > len(ids):
+        k, count = several[0]
+        raise UnreadablePatch(
+            f"one id in several pieces: id {k} lies in {count} pieces; say {option} if each piece "
+            "is a nucleus, pieces=one if all are"
+        )
+    return instances, {int(k): int(k) for k in ids}

@@ -1,0 +1,130 @@
+"""HoVer-NeXt's `pinst_pp.zip`, with `class_inst.json` beside it."""
+
+import importlib
+import json
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.masks import same_size, whole
+from morefromless.data.regular import open_regular
+from morefromless.data.schemes import RawType
+from morefromless.errors import UnreadablePatch
+from morefromless.nuclei_formats import NucleiFormat, TypedInstances
+from morefromless.nuclei_formats._files import parse_type, read_json
+
+NAME = "pinst_pp.zip"
+_DTYPE = re.compile(r"[<>|][iu][1248]")
+_CODECS = ("blosc", "zstd", "lz4", "zlib", "gzip")
+
+
+class HoverNext(NucleiFormat):
+    """What HoVer-NeXt writes of an image: `pinst_pp.zip`, a Zarr array (H, W) of instances, and
+    `class_inst.json` beside it: `{"1": [class, [y, x]], ...}`.
+
+    The array must be of the image's own size. Needs numcodecs (`pip install numcodecs`) unless the
+    chunks are plain. The outlines of `poly.geojson`, which HoVer-NeXt writes if asked, are read as
+    GeoJSON.
+    """
+
+    suffixes = (".zip",)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.name.lower() == NAME
+
+    def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
+        try:
+            with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+                instances = whole(_array(archive, shape), path.name)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RuntimeError,  # also for nesting, and for files with a password
+            OverflowError,
+            OSError,
+            EOFError,
+        ) as error:
+            raise UnreadablePatch(
+                f"unreadable: {path.name} is no sound Zarr array of instances; write it again"
+            ) from error
+        table = read_json(path.with_name("class_inst.json"))
+        types: dict[int, RawType | None] = {}
+        try:
+            for key, (kind, *_) in table.items():
+                types[int(key)] = parse_type(kind, int(key))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UnreadablePatch(
+                "unreadable: class_inst.json is no table of classes as HoVer-NeXt writes it"
+            ) from error
+        return TypedInstances(instances, types)
+
+
+def _array(archive: zipfile.ZipFile, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    """A Zarr array of version 2, whose header is checked before anything is unpacked."""
+    entry = archive.getinfo(".zarray")
+    if entry.file_size > 2**16:
+        raise ValueError("header")
+    header = json.loads(archive.read(entry))
+    size, chunk, codec = tuple(header["shape"]), tuple(header["chunks"]), header["compressor"]
+    if len(size) == 3 and size[0] == 1:  # images are written as a stack of one
+        size, chunk = size[1:], chunk[1:]
+    if len(size) != 2 or len(chunk) != 2 or not all(type(n) is int and n > 0 for n in chunk):
+        raise ValueError("shape")
+    same_size(size, shape)
+    if not _DTYPE.fullmatch(header["dtype"]) or header.get("filters") or header["order"] != "C":
+        raise ValueError("numbers")
+    dtype = np.dtype(header["dtype"])
+    most = int(np.prod(chunk, dtype=object)) * dtype.itemsize
+    if most > 64 * 8 * shape[0] * shape[1] + 2**24:
+        raise ValueError("chunks")
+    array = np.full(shape, header.get("fill_value") or 0, dtype)
+    prefix = "0." if len(header["shape"]) == 3 else ""
+    separator = header.get("dimension_separator", ".")
+    for row in range(-(-shape[0] // chunk[0])):
+        for column in range(-(-shape[1] // chunk[1])):
+            name = f"{prefix}{row}.{column}".replace(".", separator)
+            if name not in archive.NameToInfo:
+                continue  # nothing but the fill value
+            if archive.getinfo(name).file_size > most + 2**16:
+                raise ValueError("chunk")
+            values = np.frombuffer(_unpacked(archive.read(name), codec, most), dtype).reshape(chunk)
+            y, x = row * chunk[0], column * chunk[1]
+            part = array[y : y + chunk[0], x : x + chunk[1]]
+            part[...] = values[: part.shape[0], : part.shape[1]]
+    return array
+
+
+def _unpacked(data: bytes, codec: dict[str, Any] | None, size: int) -> bytes:
+    """A chunk of exactly `size` bytes."""
+    if codec is None:
+        return data
+    if codec["id"] not in _CODECS:
+        raise ValueError(codec["id"])
+    if codec["id"] in ("zlib", "gzip"):
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(data, size + 1)
+    # What these say of their size before they are unpacked.
+    stated = int.from_bytes(data[4:8] if codec["id"] == "blosc" else data[:4], "little")
+    if codec["id"] in ("blosc", "lz4") and stated != size:
+        raise ValueError("size")
+    try:
+        numcodecs = importlib.import_module("numcodecs")
+    except ImportError as error:
+        raise UnreadablePatch(
+            f"packed: {NAME} is packed with {codec['id']}; install numcodecs to read it"
+        ) from error
+    try:
+        buffer = np.empty(size, np.uint8)
+        numcodecs.get_codec({"id": codec["id"]}).decode(data, out=buffer)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError("chunk") from error
+    return buffer.tobytes()

@@ -1,0 +1,36 @@
+"""Only regular files are opened, and pipes are not waited for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from morefromless.data import regular
+from morefromless.data.regular import read_regular
+from morefromless.errors import UnreadablePatch
+
+
+def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert read_regular(tmp_path / "a") == read_regular(tmp_path / "b") == b"content"
+
+
+def test_everything_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "large").write_bytes(bytes(2**20 + 1))
+    monkeypatch.setattr(regular, "LARGEST", 2**20)
+    for path, reason in {
+        tmp_path: "not a file: ",
+        tmp_path / "pipe": "not a file: pipe",
+        Path("/dev/zero"): "not a file: zero",
+        tmp_path / "none": "no segmentation: there is no none",
+        tmp_path / "empty": "empty file: empty",
+        tmp_path / "circle": "unreadable: circle cannot be opened",
+        tmp_path / "large": "too large: large holds more than 1 MiB",
+        tmp_path / "a\0b": "unreadable: ",
+    }.items():
+        with pytest.raises(UnreadablePatch, match=reason):
+            read_regular(path)

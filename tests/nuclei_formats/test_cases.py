@@ -1,0 +1,95 @@
+"""Files in the form in which tools wrote them, each with what is right; they are not part of this
+repository. MFL_REAL_DATA names a folder, and `cases` lies beside it.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morefromless.data.nuclei import ARRAY, Nuclei
+from morefromless.data.schemes import CONSEP, PANNUKE
+from morefromless.errors import UnreadablePatch
+from morefromless.ingest.segmented import WithNuclei
+from morefromless.nuclei_formats.label_images import LabelImages
+from morefromless.nuclei_formats.npy import Npy
+from morefromless.sources.folder import Folder
+
+CASES = Path(os.environ.get("MFL_REAL_DATA", "none")).parent / "cases"
+
+pytestmark = pytest.mark.skipif(
+    "MFL_REAL_DATA" not in os.environ or not CASES.is_dir(),
+    reason="needs the folder cases beside the folder that MFL_REAL_DATA names",
+)
+
+
+def read(tmp_path: Path, name: str, image: np.ndarray, scheme=PANNUKE) -> tuple[Nuclei, list[str]]:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(image).save(tmp_path / "images" / "a.png")
+    file = CASES / name
+    (tmp_path / "masks" / f"a{file.suffix}").write_bytes(file.read_bytes())
+    source = WithNuclei(
+        Folder(str(tmp_path / "images"), classes="none"), tmp_path / "masks", scheme
+    )
+    (item,) = source.items()
+    return Nuclei.decode(source.read(item)[ARRAY]), source.notes()
+
+
+BLANK = np.full((64, 64, 3), 255, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "areas", "left_out"),
+    [
+        ("qupath_roi_after_detections.geojson", [100], 1),
+        ("qupath_roi_before_detections.geojson", [100], 1),
+        ("qupath07_metadata_written_twice.geojson", [100], 0),
+        ("geopandas_resaved_classification_string.geojson", [100], 0),
+        ("tiatoolbox21_qupath.json", [100], 0),
+    ],
+)
+def test_nuclei_are_those_that_were_drawn(
+    tmp_path: Path, name: str, areas: list[int], left_out: int
+) -> None:
+    nuclei, notes = read(tmp_path, name, BLANK)
+    assert nuclei.areas.tolist() == areas
+    assert bool(notes) == bool(left_out)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("qupath_cell_without_nucleus.geojson", "no nucleus: all 1 cells"),
+        ("qupath02_tile_id.json", "not a nucleus: "),
+        ("qupath03_object_type_tile.geojson", "not a nucleus: "),
+    ],
+)
+def test_what_is_no_nucleus_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(UnreadablePatch, match=reason):
+        read(tmp_path, name, BLANK)
+
+
+@pytest.mark.parametrize("name", ["annotationstore_to_geojson.geojson", "qupath_output.json"])
+def test_files_of_tiatoolbox_give_back_their_instances(tmp_path: Path, name: str) -> None:
+    truth = np.load(CASES / "tiatoolbox" / "inst.npy")
+    image = np.asarray(Image.open(CASES / "tiatoolbox" / "image.png").convert("RGB"))
+    nuclei, _ = read(tmp_path, f"tiatoolbox/{name}", image, CONSEP)
+    overlaps = []
+    for number in range(1, len(nuclei.types) + 1):
+        mine = nuclei.instances == number
+        theirs = truth == np.bincount(truth[mine]).argmax()
+        overlaps.append((mine & theirs).sum() / (mine | theirs).sum())
+    assert len(overlaps) == 41
+    assert np.mean(overlaps) >= 0.97
+
+
+def test_labels_that_are_none_are_refused_with_advice() -> None:
+    path = CASES / "labels" / "saturated_three_nuclei.png"
+    with pytest.raises(UnreadablePatch, match=r"one id in several pieces: id 255 lies in 3 pieces"):
+        LabelImages().read(path, (64, 64))
+    assert len(LabelImages("each").read(path, (64, 64)).types) == 3
+    with pytest.raises(UnreadablePatch, match=r"np\.stack\(\[d\['inst_map'\]"):
+        Npy().read(CASES / "labels" / "cellvit_dict.npy", (64, 64))
