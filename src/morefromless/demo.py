@@ -46,7 +46,7 @@ RECIPE: dict[str, Any] = {
     "standardise": True,
     "device": "cpu",  # so that it runs on any machine
 }
-MARGIN = 0.05
+MARGIN = 0.03
 """Asymmetric training wins where the interval of the difference is above this."""
 
 
