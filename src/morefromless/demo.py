@@ -40,7 +40,7 @@ RECIPE: dict[str, Any] = {
     "device": "cpu",  # so that it runs on any machine
 }
 """Options of every study (`config.from_flat`)."""
-MARGIN = 0.05
+MARGIN = 0.03
 """Asymmetric training wins where the interval of the difference is above this."""
 
 

@@ -29,6 +29,7 @@ from morefromless.training.synchronise import synchronise
 pytestmark = pytest.mark.xdist_group("gather")  # share a fixture that takes long
 
 PROCESSES = 2
+mp.get_context("forkserver").set_forkserver_preload([__name__])  # imports once for both
 OBJECTIVES: dict[str, Objective] = {
     "vicreg official": VICReg("official"),
     "vicreg authors": VICReg("authors"),
@@ -129,7 +130,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("gather")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLOO_SOCKET_IFNAME", "lo")
-        mp.spawn(process, args=(folder,), nprocs=PROCESSES)
+        mp.start_processes(process, args=(folder,), nprocs=PROCESSES, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
 
 

@@ -37,14 +37,15 @@ class IngestConfig:
     """Magnification in µm per pixel, where the source does not know it."""
     nuclei: Path | None = None
     """Folder of nuclei segmentations, a file per image with the image's name: HoVer-Net .json or
-    .mat, CoNSeP or Lizard .mat, TIAToolbox .dat or .db, QuPath .geojson, instance and type label
-    images, .npy. `mfl segment` makes such a folder."""
+    .mat, CoNSeP or Lizard .mat, HoVer-NeXt, CellViT, TIAToolbox .dat or .db, QuPath .geojson,
+    label images, points, .npy. `mfl segment` makes such a folder."""
     nuclei_format: str = "auto"
-    """Format of those files: hovernet-json, mat, tiatoolbox-dat, tiatoolbox-db, label-images, npy,
-    geojson, geojson:convention=centres ...; auto asks each file."""
+    """Format of those files: hovernet-json, mat, hover-next, cellvit, tiatoolbox-dat,
+    tiatoolbox-db, label-images, points, npy, geojson, geojson:convention=centres ...; auto asks
+    each file."""
     scheme: str = "pannuke"
-    """Types of those nuclei: pannuke, consep, consep-seven, conic, or a YAML file with name, types
-    (background first) and says (what your files say: type)."""
+    """Types of those nuclei: pannuke, consep, consep-seven, conic, untyped, or a YAML file with
+    name, types (background first) and aliases (raw type in your files: type)."""
     cut: int | None = None
     """Side in px of the patches that larger tiles are cut to, side by side. A nucleus that a border
     cuts is drawn in each patch and counted in the one that holds most of it."""
