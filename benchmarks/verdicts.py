@@ -12,18 +12,20 @@ verdict as `mfl compare` does, and puts the shares into the page, between its ma
 import argparse
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from morefromless.comparison.compare import prepare
-from morefromless.comparison.execute import execute
-from morefromless.comparison.results import ContrastTest, contrast_tests, evaluate_all
-from morefromless.options import CompareOptions
 
+from morefromless.config import StudyConfig, from_flat
 from morefromless.demo import RECIPE, SOURCE
+from morefromless.evaluation.contrasts import ContrastTest, contrast_tests
+from morefromless.evaluation.evaluate import answer_of
 from morefromless.ingest import ingest, open_source
+from morefromless.runner import run_all
+from morefromless.runs import Run
+from morefromless.study import Study
 
 Bools = npt.NDArray[np.bool_]
 VERDICTS = ("better", "worse")
@@ -35,29 +37,26 @@ PATCHES = 20
 
 def train(out: Path, seeds: int, jobs: int) -> None:
     """Train and probe both arms of the negative control; write `correct.npz`."""
-    ingest(open_source(SOURCE + "negative"), out / "store")
-    prepared = prepare(
-        CompareOptions(
-            **RECIPE,
-            store=out / "store",
-            out=out,
-            primary=("full:primary",),
-            privileged="full:privileged",
-            sharing=("independent",),
-            seeds=seeds,
-        )
-    )
-    kinds = ("asymmetric", "symmetric")
-    prepared = replace(prepared, planned=[p for p in prepared.planned if p.arm.kind in kinds])
-    execute(prepared.planned, jobs)
-    test = prepared.store.indices("test")
-    correct: dict[str, list[Bools]] = {kind: [] for kind in kinds}
-    for run in evaluate_all(prepared.planned, prepared.stored, prepared.options, "cpu"):
-        primary = next(result for result in run.results if result.branch == "primary")
-        right = primary.probabilities.argmax(1) == prepared.store.labels[test]
-        correct[run.planned.arm.kind].append(right)
-    groups = np.asarray(prepared.store.groups("test")).astype(str)
-    arms = {kind: np.stack(runs) for kind, runs in correct.items()}
+    ingest(open_source(f"{SOURCE},control=negative"), out / "store")
+    options = {
+        **RECIPE,
+        "store": out / "store",
+        "out": out,
+        "primary": ("full:primary",),
+        "privileged": "full:privileged",
+        "seeds": seeds,
+    }
+    study = Study.of(from_flat(StudyConfig, options))
+    runs = [run for run in study.runs if not run.arm.supervised]
+    run_all(runs, jobs)
+    store, probe = study.store, study.config.probe
+    test = store.indices("test")
+    correct: dict[str, list[Bools]] = {"asymmetric": [], "symmetric": []}
+    for run in runs:
+        answer = answer_of(Run(run.out), "primary", store, probe, "tissue")
+        correct[run.arm.kind].append(answer.probabilities.argmax(1) == store.labels[test])
+    groups = np.asarray(store.groups("test")).astype(str)
+    arms = {kind: np.stack(answers) for kind, answers in correct.items()}
     np.savez_compressed(out / "correct.npz", groups=groups, **arms)  # type: ignore[arg-type]
 
 
