@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from morefromless.analysis.layer_cka import layer_cka
 from morefromless.analysis.similarity import LayerCka
-from morefromless.config import RepresentConfig, RunConfig, StudyConfig
+from morefromless.config import RepresentConfig, RunConfig, StudyConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError
@@ -21,6 +21,7 @@ from morefromless.evaluation.results import Results
 from morefromless.labelling import labelled
 from morefromless.pairs import modality
 from morefromless.runs import Run
+from morefromless.specs import refuse_outside
 from morefromless.study import Study
 
 RANDOM = "random"
@@ -118,6 +119,8 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
 def study_of(config: RepresentConfig) -> StudyConfig:
     """The options of the study in a folder, which may have moved with its runs."""
     study = Results.load(config.study).config
+    if not config.trust:
+        refuse_outside(to_flat(study), str(config.study / "results.json"))
     runs = study.runs
     if runs is not None:
         beside = config.study / os.path.relpath(runs, study.out)
