@@ -11,6 +11,7 @@ from morefromless.options import DemoOptions
 from morefromless.report.table import contrast_of
 
 
+@pytest.mark.timeout(900)  # nine runs; the machine may be busy
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
 def test_controls_come_out_as_they_must(control: Control, tmp_path: Path) -> None:
     options = DemoOptions(out=tmp_path, jobs=1, seeds=3 if control.wins else 2)
