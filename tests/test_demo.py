@@ -10,6 +10,7 @@ from morefromless.demo import CONTROLS, MARGIN, Control, compare_control
 from morefromless.errors import ConfigError
 
 
+@pytest.mark.timeout(900)  # nine runs; the machine may be busy
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
 def test_controls_come_out_as_they_must(control: Control, tmp_path: Path) -> None:
     config = DemoConfig(out=tmp_path, jobs=1, seeds=3 if control.wins else 2)

@@ -6,7 +6,7 @@ one it adds nothing, so asymmetric training must not win. Winning is a verdict, 
 whole interval is above `MARGIN`. Numbers differ between processors, which round otherwise, and
 training amplifies that as it does another seed; on one machine with as many threads they are the
 same. What must come out holds on all of them: with three seeds, chance alone spans a few points,
-and the positive control's difference is above twenty.
+and the positive control's difference is near twenty.
 
 Then the paper's second experiment, image and nuclei mask both ways, which has no known answer here.
 """
