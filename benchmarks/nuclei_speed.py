@@ -93,7 +93,7 @@ def main() -> None:
         [coded[y : y + 125, x : x + 125] for y in range(0, 1000, 125) for x in range(0, 1000, 125)]
     )
     batch = torch.from_numpy(patches)
-    masks, images = Mask().see(batch, 64), Full().see(batch, 64)
+    masks, images = Mask().render(batch, 64), Full().render(batch, 64)
     preset, generator = TableS1(), torch.Generator().manual_seed(0)
     rows: dict[str, Callable[[], object]] = {
         "read GeoJSON": lambda: Geojson().read(folder / "a.geojson", shape),
@@ -107,10 +107,10 @@ def main() -> None:
         "  plain: one comparison a nucleus": by_comparison,
         "count at home, for 64 patches": lambda: counted_at_home(coded, 125),
         "census of 64 patches": lambda: census(patches),
-        "64 masks seen at 64 px": lambda: Mask().see(batch, 64),
-        "  64 images seen at 64 px": lambda: Full().see(batch, 64),
-        "64 masks' views": lambda: preset.draw_labels(masks, generator),
-        "  64 images' views": lambda: preset.draw(images, generator),
+        "64 masks seen at 64 px": lambda: Mask().render(batch, 64),
+        "  64 images seen at 64 px": lambda: Full().render(batch, 64),
+        "64 masks' views": lambda: preset.augment_mask(masks, generator),
+        "  64 images' views": lambda: preset.augment(images, generator),
     }
     print(
         f"{len(nuclei.types):,} nuclei on {SIDE} x {SIDE} px; milliseconds, medians of "

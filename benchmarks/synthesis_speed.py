@@ -9,7 +9,7 @@ slower. The target is 100 patches/s per core at 64 px.
 import argparse
 import time
 
-from morefromless.synthesis import DRAWINGS, Chance, Patient, draw, draw_pair
+from morefromless.synthesis import DRAWINGS, Patient, Rng, draw, draw_pair
 
 
 def main() -> None:
@@ -37,12 +37,12 @@ def main() -> None:
 
 
 def one(name: str, index: int, size: int) -> None:
-    draw(name, Patient.drawn(Chance(0, 0, index % 30)), Chance(0, 1, index), size)
+    draw(name, Patient.drawn(Rng(0, 0, index % 30)), Rng(0, 1, index), size)
 
 
 def pair(index: int, size: int) -> None:
-    patient = Patient.drawn(Chance(0, 0, index % 30))
-    draw_pair("positive", ("ADI", "LYM", "MUS", "NORM")[index % 4], patient, Chance(0, index), size)
+    patient = Patient.drawn(Rng(0, 0, index % 30))
+    draw_pair("positive", ("ADI", "LYM", "MUS", "NORM")[index % 4], patient, Rng(0, index), size)
 
 
 def timed(call, repeats: int) -> float:  # type: ignore[no-untyped-def]

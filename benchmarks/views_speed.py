@@ -81,7 +81,7 @@ def main() -> None:
         "downsample:7,point": Downsample(7, "point"),
         "downsample:28": Downsample(28),
     }.items():
-        row(name, lambda side, seen=modality: lambda: seen.see(there, side))
+        row(name, lambda side, seen=modality: lambda: seen.render(there, side))
 
     def downsample_per_image(side: int) -> Callable[[], object]:
         transform = per_image_downsample(7, side)
@@ -93,14 +93,14 @@ def main() -> None:
     for name, views in {"table-s1": TableS1(), "authors": Authors()}.items():
 
         def drawn(side: int, views: TableS1 | Authors = views) -> Callable[[], object]:
-            seen = Full().see(there, side)
-            return lambda: views.draw(seen, generator)
+            seen = Full().render(there, side)
+            return lambda: views.augment(seen, generator)
 
         row(name, drawn)
 
     def views_per_image(side: int) -> Callable[[], object]:
         transform = per_image_views(side)
-        patches = (Full().see(stored, side) * 255).to(torch.uint8)
+        patches = (Full().render(stored, side) * 255).to(torch.uint8)
         return lambda: torch.stack([transform(patch) for patch in patches])
 
     row("table-s1 per image", views_per_image, "cpu")

@@ -188,7 +188,7 @@ class Open(Modality):
     def __init__(self, scale: tuple[float, ...] = (1.0,), **further: Any) -> None:
         self.scale, self.further = scale, further
 
-    def see(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
+    def render(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
         return patches
 
     def resolution(self, side: int) -> int:

@@ -27,7 +27,7 @@ def modalities_of(arm: Arm, primary: str, privileged: str) -> dict[str, str]:
     return {name: what for name, what in seen.items() if name != without}
 
 
-def lent_by(arm: Arm) -> dict[str, str]:
+def weight_owner(arm: Arm) -> dict[str, str]:
     """Branches that have no weights of their own, and whose they use."""
     return {"twin": "primary"} if arm == "trident" else {}
 

@@ -48,7 +48,7 @@ class Pair:
         images: dict[Modality, Tensor] = {}  # a symmetric pair is seen once
         for seen in self.modalities.values():
             if seen not in images:
-                images[seen] = seen.see(stored[seen.array], self.size)
+                images[seen] = seen.render(stored[seen.array], self.size)
         return {name: images[seen] for name, seen in self.modalities.items()}
 
     def draw(self, images: Mapping[str, Tensor], *, seed: int, step: int) -> dict[str, Tensor]:
@@ -68,8 +68,8 @@ class Pair:
 def drawer(views: Views, modality: Modality) -> Callable[[Tensor, torch.Generator], Tensor]:
     """How a preset draws views of what a modality shows."""
     if modality.vector:
-        return views.draw_vectors
-    return views.draw_labels if modality.labels else views.draw
+        return views.augment_vectors
+    return views.augment_mask if modality.labels else views.augment
 
 
 def laid_out(seen: Tensor) -> Tensor:

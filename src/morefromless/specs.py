@@ -104,8 +104,8 @@ def normalise(
 ) -> str:
     """The one text of all specifications of the same member: nothing is constructed.
 
-    Values are positional as far as that can be read; defaults, and the parameters `without`, are left
-    out.
+    Values are positional as far as that can be read; defaults, and the parameters `without`, are
+    left out.
 
     >>> from morefromless import modalities
     >>> normalise("downsample:array=he,size=07", modalities, modalities.Modality)
@@ -213,8 +213,8 @@ def _values(
 def _arguments(text: str) -> list[tuple[str, str]]:
     """Key, or nothing, and text of each argument, quotes taken off."""
     pairs = []
-    for key, single, double, bare in _VALUE.findall(text):
-        value = single or double or bare.strip()
+    for key, single, double, plain in _VALUE.findall(text):
+        value = single or double or plain.strip()
         if key or value:
             pairs.append((key, value))
     return pairs

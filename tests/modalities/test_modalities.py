@@ -29,7 +29,7 @@ def test_the_open_set_holds_these_members() -> None:
 
 
 def test_full_at_its_own_size_is_the_stored_patch(patches: torch.Tensor) -> None:
-    seen = Full().see(patches, 28)
+    seen = Full().render(patches, 28)
     assert seen.dtype == torch.float32
     assert torch.equal((seen * 255).round().to(torch.uint8), patches.permute(0, 3, 1, 2))
 
@@ -37,15 +37,15 @@ def test_full_at_its_own_size_is_the_stored_patch(patches: torch.Tensor) -> None
 @pytest.mark.parametrize("size", [9, 14, 50])
 def test_full_is_bilinear_and_antialiased_where_it_shrinks(patches, size: int) -> None:
     expected = F.interpolate(reference(patches), size, mode="bilinear", antialias=size < 28)
-    torch.testing.assert_close(Full().see(patches, size).double(), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(Full().render(patches, size).double(), expected, rtol=0, atol=1e-6)
 
 
 def test_area_by_a_whole_factor_is_a_mean_over_squares(patches: torch.Tensor) -> None:
     low = reference(patches).unflatten(3, (7, 4)).unflatten(2, (7, 4)).mean((3, 5))
-    seen = Downsample(7).see(patches, 7)
+    seen = Downsample(7).render(patches, 7)
     torch.testing.assert_close(seen.double(), low, rtol=0, atol=1e-6)
     back = F.interpolate(low, 40, mode="bilinear")
-    torch.testing.assert_close(Downsample(7).see(patches, 40).double(), back, rtol=0, atol=1e-6)
+    torch.testing.assert_close(Downsample(7).render(patches, 40).double(), back, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("interpolation", ["antialiased", "point"])
@@ -53,26 +53,28 @@ def test_the_other_interpolations(patches: torch.Tensor, interpolation) -> None:
     antialias = interpolation == "antialiased"
     low = F.interpolate(reference(patches), 5, mode="bilinear", antialias=antialias)
     expected = F.interpolate(low, 16, mode="bilinear")
-    seen = Downsample(5, interpolation).see(patches, 16)
+    seen = Downsample(5, interpolation).render(patches, 16)
     torch.testing.assert_close(seen.double(), expected, rtol=0, atol=1e-6)
 
 
 def test_a_smaller_input_is_reduced_again_without_aliasing(patches: torch.Tensor) -> None:
     low = F.interpolate(reference(patches), 14, mode="bilinear", antialias=True)
     expected = F.interpolate(low, 6, mode="bilinear", antialias=True)
-    seen = Downsample(14, "antialiased").see(patches, 6)
+    seen = Downsample(14, "antialiased").render(patches, 6)
     torch.testing.assert_close(seen.double(), expected, rtol=0, atol=1e-6)
 
 
 def test_downsampling_to_the_stored_side_is_full(patches: torch.Tensor) -> None:
-    torch.testing.assert_close(Downsample(28).see(patches, 28), Full().see(patches, 28))
+    torch.testing.assert_close(Downsample(28).render(patches, 28), Full().render(patches, 28))
 
 
 def test_only_size_squared_numbers_are_left() -> None:
     # The rank of a 7 x 7 view is at most 7, whatever size it is shown at.
     patches = torch.randint(0, 256, (1, 56, 56, 3), dtype=torch.uint8)
-    assert torch.linalg.matrix_rank(Downsample(7).see(patches, 56)[0, 0].double(), rtol=1e-5) == 7
-    assert torch.linalg.matrix_rank(Full().see(patches, 56)[0, 0].double(), rtol=1e-5) > 50
+    assert (
+        torch.linalg.matrix_rank(Downsample(7).render(patches, 56)[0, 0].double(), rtol=1e-5) == 7
+    )
+    assert torch.linalg.matrix_rank(Full().render(patches, 56)[0, 0].double(), rtol=1e-5) > 50
 
 
 def test_resolution_is_what_is_left_of_the_stored_side() -> None:
@@ -82,7 +84,7 @@ def test_resolution_is_what_is_left_of_the_stored_side() -> None:
 
 
 def test_an_empty_batch_passes() -> None:
-    assert Downsample(7).see(torch.zeros(0, 28, 28, 3, dtype=torch.uint8), 16).shape == (
+    assert Downsample(7).render(torch.zeros(0, 28, 28, 3, dtype=torch.uint8), 16).shape == (
         0,
         3,
         16,
@@ -94,13 +96,13 @@ def test_an_empty_batch_passes() -> None:
 def test_shape_range_and_device(patches: torch.Tensor, device: str) -> None:
     for modality in (Full(), Downsample(7), Downsample(9, "point")):
         kept = patches.to(device)
-        seen = modality.see(kept, 32)
+        seen = modality.render(kept, 32)
         assert seen.shape == (3, 3, 32, 32)
         assert seen.device.type == device
         assert seen.min() >= 0
         assert seen.max() <= 1
         assert torch.equal(kept.cpu(), patches)
-        torch.testing.assert_close(seen.cpu(), modality.see(patches, 32), rtol=0, atol=1e-3)
+        torch.testing.assert_close(seen.cpu(), modality.render(patches, 32), rtol=0, atol=1e-3)
 
 
 def test_what_is_typed_is_what_is_built() -> None:
@@ -131,4 +133,4 @@ def test_a_wrong_interpolation_in_python_is_named() -> None:
 
 def test_more_pixels_than_are_stored_are_refused(patches: torch.Tensor) -> None:
     with pytest.raises(ConfigError, match="downsample:56 cannot be made of patches of 28 pixels"):
-        Downsample(56).see(patches, 56)
+        Downsample(56).render(patches, 56)

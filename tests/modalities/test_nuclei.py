@@ -28,7 +28,7 @@ def masks(side: int = 12, count: int = 3) -> torch.Tensor:
 @pytest.mark.parametrize("palette", ["levels", "raw", "one-hot", "colour"])
 def test_pixels_are_types_as_declared(palette: str, size: int) -> None:
     stored = masks()
-    seen = modality(f"nuclei:{palette}").see(stored, size)
+    seen = modality(f"nuclei:{palette}").render(stored, size)
     rows = [int((k + 0.5) * 12 / size) for k in range(size)]
     for b in range(3):
         for i, y in enumerate(rows):
@@ -44,7 +44,7 @@ def test_pixels_are_types_as_declared(palette: str, size: int) -> None:
 
 
 def test_five_types_spread_over_the_whole_range() -> None:
-    seen = Modality("levels", types=5).see(torch.tensor([[[[4, 0, 1]]]], dtype=torch.uint8), 1)
+    seen = Modality("levels", types=5).render(torch.tensor([[[[4, 0, 1]]]], dtype=torch.uint8), 1)
     assert seen.flatten().tolist() == [1, 1, 1]
 
 
@@ -69,8 +69,8 @@ def test_a_masks_geometry_is_that_of_images() -> None:
     smooth = torch.nn.functional.interpolate(
         torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(0)), 64, mode="bilinear"
     )
-    image = preset.draw(smooth, torch.Generator().manual_seed(1))
-    mask = preset.draw_labels(smooth, torch.Generator().manual_seed(1))
+    image = preset.augment(smooth, torch.Generator().manual_seed(1))
+    mask = preset.augment_mask(smooth, torch.Generator().manual_seed(1))
     assert (image - mask).abs().max() < 0.05  # half a pixel of a smooth image
     assert set(mask.unique().tolist()) <= set(smooth.unique().tolist())
 

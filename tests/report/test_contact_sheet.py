@@ -68,7 +68,7 @@ def test_the_usual_columns() -> None:
         *(f"{name} view {draw}" for name in ("downsample:7", "full") for draw in (1, 2)),
     ]
     assert columns["stored"].shape == (2, 3, 28, 28)
-    assert torch.equal(columns["full"], Full().see(stored["he"], 32))
+    assert torch.equal(columns["full"], Full().render(stored["he"], 32))
     assert not torch.equal(columns["full view 1"], columns["full view 2"])
 
 

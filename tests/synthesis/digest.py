@@ -3,7 +3,7 @@
 import hashlib
 
 from morefromless.sources.synthetic import Synthetic
-from morefromless.synthesis import DRAWINGS, Chance, Patient, draw
+from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
 
 
 def digest() -> str:
@@ -11,8 +11,8 @@ def digest() -> str:
     found = hashlib.sha256()
     for number, name in enumerate(DRAWINGS):
         for size in (16, 64, 150):
-            patient = Patient.drawn(Chance(11, 0, number))
-            tissue = draw(name, patient, Chance(11, 1, number), size)
+            patient = Patient.drawn(Rng(11, 0, number))
+            tissue = draw(name, patient, Rng(11, 1, number), size)
             found.update(tissue.image.tobytes())
             found.update(tissue.instances.astype("<u2").tobytes() + tissue.types.tobytes())
     for control in ("positive", "negative"):

@@ -26,7 +26,7 @@ from morefromless.options import INCIDENTAL, CompareOptions, PretrainOptions, Pr
 from morefromless.pairs import Pair
 from morefromless.runs import key_of
 from morefromless.sources.synthetic import Synthetic
-from morefromless.training.partial import embedded, over_pairs
+from morefromless.training.partial import embedded, pairwise_loss
 from morefromless.training.pretrain import pretrain, trained_on, views_there
 from tests.conftest import TINY
 
@@ -164,7 +164,7 @@ def test_with_every_view_there_it_is_the_objective_itself(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     z = {n: torch.randn(6, 5, generator=generator).double() for n in "abc"}
     whole = OBJECTIVES[name](list(z.values()))
-    torch.testing.assert_close(over_pairs(OBJECTIVES[name], z, {}).total, whole.total)
+    torch.testing.assert_close(pairwise_loss(OBJECTIVES[name], z, {}).total, whole.total)
 
 
 def test_each_two_branches_are_those_rows_that_have_both() -> None:
@@ -174,7 +174,7 @@ def test_each_two_branches_are_those_rows_that_have_both() -> None:
         "b": torch.tensor([1, 1, 1, 1, 0, 0, 1, 0]).bool(),
         "c": torch.tensor([1, 1, 0, 1, 1, 0, 1, 1]).bool(),
     }
-    loss = over_pairs(VICReg(), z, has)
+    loss = pairwise_loss(VICReg(), z, has)
     loss.total.backward()
     everything = torch.ones(8, dtype=torch.bool)
     expected = []
@@ -186,7 +186,7 @@ def test_each_two_branches_are_those_rows_that_have_both() -> None:
     assert torch.equal(z["b"].grad[5], torch.zeros(5).double())  # nobody saw it
     # Rows without any partner say nothing, and are no error.
     none = {"b": torch.zeros(8).bool(), "c": torch.zeros(8).bool()}
-    assert over_pairs(VICReg(), z, none).total.item() == 0
+    assert pairwise_loss(VICReg(), z, none).total.item() == 0
 
 
 def test_views_that_are_not_there_do_not_touch_batch_norm(options: PretrainOptions) -> None:

@@ -33,7 +33,7 @@ def tissue(count: int = 6, side: int = 24) -> Tensor:
 
 
 def share_changed(preset: Views, patches: Tensor) -> float:
-    drawn = preset.draw(patches, seeded(3))
+    drawn = preset.augment(patches, seeded(3))
     return float(((drawn - patches).abs().amax((1, 2, 3)) > 1e-3).float().mean())
 
 
@@ -48,7 +48,7 @@ def test_the_open_set_holds_these_members() -> None:
 
 def test_plain_copies() -> None:
     patches = tissue()
-    drawn = Plain().draw(patches, seeded(0))
+    drawn = Plain().augment(patches, seeded(0))
     assert torch.equal(drawn, patches)
     assert drawn.data_ptr() != patches.data_ptr()
 
@@ -58,13 +58,13 @@ def test_plain_copies() -> None:
 class TestEveryPreset:
     def test_the_same_generator_state_gives_the_same_bytes(self, preset, device) -> None:
         patches = tissue().to(device)
-        first = preset.draw(patches, seeded(0, device))
-        assert torch.equal(preset.draw(patches, seeded(0, device)), first)
-        assert not torch.allclose(preset.draw(patches, seeded(1, device)), first, atol=0.05)
+        first = preset.augment(patches, seeded(0, device))
+        assert torch.equal(preset.augment(patches, seeded(0, device)), first)
+        assert not torch.allclose(preset.augment(patches, seeded(1, device)), first, atol=0.05)
 
     def test_the_same_patch_is_drawn_differently_within_a_batch(self, preset, device) -> None:
         patches = tissue(1).expand(12, -1, -1, -1).to(device)
-        drawn = preset.draw(patches, seeded(0, device)).flatten(1)
+        drawn = preset.augment(patches, seeded(0, device)).flatten(1)
         apart = torch.cdist(drawn, drawn) + 9 * torch.eye(12, device=device)
         assert apart.min() > 0.5
 
@@ -72,7 +72,7 @@ class TestEveryPreset:
         patches = tissue(40, 17).to(device)
         patches[0], patches[1] = 0, 1
         before = patches.clone()
-        drawn = preset.draw(patches, seeded(0, device))
+        drawn = preset.augment(patches, seeded(0, device))
         assert torch.equal(patches, before)
         assert (drawn.shape, drawn.dtype, drawn.device) == (
             before.shape,
@@ -85,13 +85,13 @@ class TestEveryPreset:
 
     def test_autocast_changes_nothing(self, preset, device) -> None:
         patches = tissue().to(device)
-        expected = preset.draw(patches, seeded(0, device))
+        expected = preset.augment(patches, seeded(0, device))
         with torch.autocast(device, dtype=torch.bfloat16):
-            assert torch.equal(preset.draw(patches, seeded(0, device)), expected)
+            assert torch.equal(preset.augment(patches, seeded(0, device)), expected)
 
     def test_all_off_changes_nothing(self, preset, device) -> None:
         patches = tissue().to(device)
-        drawn = type(preset)(**OFF).draw(patches, seeded(0, device))
+        drawn = type(preset)(**OFF).augment(patches, seeded(0, device))
         torch.testing.assert_close(drawn, patches, rtol=0, atol=1e-5)
 
 
@@ -99,11 +99,11 @@ class TestEveryPreset:
 def test_blocks_and_the_way_of_choosing_change_nothing(preset, monkeypatch) -> None:
     # Without noise: its draws come block by block.
     patches, preset = tissue(20), preset(noise=0)
-    expected = preset.draw(patches, seeded(0))
+    expected = preset.augment(patches, seeded(0))
     monkeypatch.setattr(_draws, "_BLOCK", 3 * 24 * 24)
-    torch.testing.assert_close(preset.draw(patches, seeded(0)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(preset.augment(patches, seeded(0)), expected, rtol=0, atol=1e-5)
     monkeypatch.setattr(_draws, "_ANSWERS_AT_ONCE", ())  # as on a GPU
-    torch.testing.assert_close(preset.draw(patches, seeded(0)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(preset.augment(patches, seeded(0)), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("answers", [("cpu",), ()])
@@ -134,7 +134,7 @@ def test_probabilities_hold(preset, option: str, probability: float, answers, mo
 def test_axes_are_flipped_independently_half_the_time(preset) -> None:
     ramp = torch.linspace(0, 1, 8).expand(N, 8, 8)
     patches = torch.stack((ramp, ramp.mT, ramp), 1)
-    drawn = preset(**OFF | {"flip": 0.5}).draw(patches, seeded(0))
+    drawn = preset(**OFF | {"flip": 0.5}).augment(patches, seeded(0))
     in_x, in_y = drawn[:, 0, 0, 0] > 0.5, drawn[:, 1, 0, 0] > 0.5
     for flipped in (in_x, in_y, in_x ^ in_y):
         assert is_binomial(float(flipped.float().mean()), 0.5)
@@ -143,7 +143,7 @@ def test_axes_are_flipped_independently_half_the_time(preset) -> None:
 def crops(preset: Views, side: int = 40) -> tuple[Tensor, Tensor]:
     """Shares of width and height that were kept, read off ramps."""
     ramp = ((torch.arange(side) + 0.5) / side).expand(N, side, side)
-    drawn = preset.draw(torch.stack((ramp, ramp.mT, ramp), 1), seeded(0))
+    drawn = preset.augment(torch.stack((ramp, ramp.mT, ramp), 1), seeded(0))
     middle, quarter = slice(side // 4, 3 * side // 4), side // 4
     slope = side / (2 * quarter - 1)
     width, height = drawn[:, 0, 0, middle], drawn[:, 1, middle, 0]
@@ -169,22 +169,22 @@ def test_authors_crop_height_and_width_apart() -> None:
 
 def test_table_s1_leaves_no_black_corner() -> None:
     patches = torch.full((50, 3, 32, 32), 0.6)
-    drawn = TableS1(**OFF | {"rotation": 1, "crop": 0.75}).draw(patches, seeded(0))
+    drawn = TableS1(**OFF | {"rotation": 1, "crop": 0.75}).augment(patches, seeded(0))
     torch.testing.assert_close(drawn, patches)
 
 
 def test_authors_solarize_is_full_inversion_of_tissue_and_of_labels() -> None:
     preset = Authors(**OFF | {"solarize": 1})
     patches = tissue()
-    torch.testing.assert_close(preset.draw(patches, seeded(0)), 1 - patches, rtol=0, atol=1e-5)
+    torch.testing.assert_close(preset.augment(patches, seeded(0)), 1 - patches, rtol=0, atol=1e-5)
     labels = torch.arange(6).view(1, 1, 1, 6).expand(1, 3, 6, 6) / 255
-    drawn = (255 * preset.draw(labels, seeded(0))).round()
+    drawn = (255 * preset.augment(labels, seeded(0))).round()
     assert drawn[0, 0, 0].tolist() == [0, 254, 253, 252, 251, 250]
 
 
 def test_authors_rotate_with_black_corners_after_the_noise() -> None:
     preset = Authors(**OFF | {"rotation": 1, "noise": 1})
-    drawn = preset.draw(torch.full((200, 3, 32, 32), 0.6), seeded(0))
+    drawn = preset.augment(torch.full((200, 3, 32, 32), 0.6), seeded(0))
     black = (drawn == 0).float().mean((1, 2, 3))
     assert black.max() == pytest.approx(0.17, abs=0.02)
     assert (black > 0.02).float().mean() > 0.8
@@ -194,7 +194,7 @@ def test_authors_rotate_with_black_corners_after_the_noise() -> None:
 def test_authors_brightness_is_a_fifth_of_a_grey_level_on_average() -> None:
     # Grey and flat: contrast, saturation and hue do nothing.
     patches = torch.full((N, 3, 2, 2), 0.5)
-    change = 255 * (Authors(**OFF | {"jitter": 1}).draw(patches, seeded(0)) - patches)
+    change = 255 * (Authors(**OFF | {"jitter": 1}).augment(patches, seeded(0)) - patches)
     assert change.abs().max() == pytest.approx(0.4, abs=0.005)
     assert change.abs().mean() == pytest.approx(0.2, abs=0.01)
 

@@ -15,8 +15,8 @@ from morefromless.analysis.judged import Judged, judged
 from morefromless.analysis.layers import chosen, first_of_stages, observed
 from morefromless.analysis.maps import neighbours
 from morefromless.analysis.overlay import Pictures, cams, pictures
-from morefromless.analysis.sight import Rows, alike
-from morefromless.analysis.similarity import Alike
+from morefromless.analysis.sight import Rows, layer_cka
+from morefromless.analysis.similarity import LayerCka
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.labelling import labelled
@@ -40,7 +40,7 @@ class Explained:
     explanation: Explanation
     features: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
     """(N, width) of each."""
-    alike: Alike
+    alike: LayerCka
     """CKA of A with B."""
     device: str
 
@@ -77,7 +77,7 @@ def explain(options: ExplainOptions) -> Explained:
         bar.update()
         looks = (_look(a, rows[gallery], options, device), _look(b, rows[gallery], options, device))
         bar.update()
-        found = alike({"A": [a.sight], "B": [b.sight]}, rows, options, device)
+        found = layer_cka({"A": [a.sight], "B": [b.sight]}, rows, options, device)
         between = next(one for one in found if (one.a, one.b) == ("A", "B"))
         bar.update()
     explanation = Explanation(
@@ -201,7 +201,7 @@ def _facts(a: Judged, b: Judged) -> tuple[tuple[str, str, str], ...]:
 
 
 def _notes(
-    sides: tuple[Judged, Judged], store: Store, between: Alike, options: ExplainOptions
+    sides: tuple[Judged, Judged], store: Store, between: LayerCka, options: ExplainOptions
 ) -> Iterator[str]:
     a, b = sides
     denser = dense_spec(sides)

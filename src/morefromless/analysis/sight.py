@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from morefromless.analysis.layers import chosen, in_order
-from morefromless.analysis.similarity import Alike, similarities
+from morefromless.analysis.similarity import LayerCka, similarities
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
@@ -34,12 +34,12 @@ class Sight:
     def see(self, rows: Rows, device: str = "cpu") -> Tensor:
         """What the encoder sees of some patches."""
         stored = torch.from_numpy(np.asarray(self.store.array(self.modality.array)[rows]))
-        return laid_out(self.modality.see(stored.to(device), self.size))
+        return laid_out(self.modality.render(stored.to(device), self.size))
 
 
-def alike(
+def layer_cka(
     arms: Mapping[str, Sequence[Sight]], rows: Rows, options: LookOptions, device: str
-) -> list[Alike]:
+) -> list[LayerCka]:
     """CKA between the layers of every two arms, whose encoders see the same patches, `rows`.
 
     All encoders of one arm have one architecture and see one modality. At most

@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Alike:
+class LayerCka:
     """CKA of the layers of arm `a` with those of arm `b`, over combinations of their runs.
 
     Within one arm these are all pairs of different runs, in both directions, so that the matrix is
@@ -34,22 +34,22 @@ class Alike:
     @property
     def mean(self) -> Floats:
         """(rows, columns)."""
-        made: Floats = self.each.mean(axis=0)
-        return made
+        values: Floats = self.each.mean(axis=0)
+        return values
 
     @property
     def spread(self) -> Floats:
         """(rows, columns): standard deviation over combinations, which share runs; 0 for one."""
-        made: Floats = self.each.std(axis=0, ddof=1 if len(self.each) > 1 else 0)
-        return made
+        values: Floats = self.each.std(axis=0, ddof=1 if len(self.each) > 1 else 0)
+        return values
 
     @property
     def diagonal(self) -> Floats:
         """(combinations, layers that both arms have), in the order of `rows`."""
         places = [(r, self.columns.index(n)) for r, n in enumerate(self.rows) if n in self.columns]
         rows, columns = np.array(places, dtype=int).reshape(-1, 2).T
-        made: Floats = self.each[:, rows, columns]
-        return made
+        values: Floats = self.each[:, rows, columns]
+        return values
 
 
 def similarities(
@@ -57,7 +57,7 @@ def similarities(
     layers: Mapping[str, Sequence[str]],
     batches: Iterable[Mapping[str, Tensor]],
     estimator: Estimator = "unbiased",
-) -> list[Alike]:
+) -> list[LayerCka]:
     """CKA of every arm with every other and, where it has two runs or more, with itself.
 
     `arms` maps an arm to the encoders of its runs, `layers` to the names of their layers; a batch
@@ -79,13 +79,15 @@ def similarities(
     }
     keep = {run: varying[arm] for arm in arms for run in names[arm]}
     left_out = {a: tuple(n for n in layers[a] if n not in varying[a]) for a in arms}
-    found = []
+    results = []
     for a, b in _pairs(list(arms)):
         each = [cka.between(x, y, keep).values for x, y in _runs(names[a], names[b])]
         if each:
             rows, columns = tuple(varying[a]), tuple(varying[b])
-            found.append(Alike(a, b, rows, columns, np.stack(each), (left_out[a], left_out[b])))
-    return found
+            results.append(
+                LayerCka(a, b, rows, columns, np.stack(each), (left_out[a], left_out[b]))
+            )
+    return results
 
 
 def _pairs(arms: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -204,6 +204,6 @@ def _colours(store: Store, seen: str) -> npt.NDArray[np.uint8]:
         np.arange(len(stored)), max(1, len(stored) // 256)
     )
     for part in rows:
-        images = how.see(torch.from_numpy(np.asarray(stored[part])), resolution)
-        made[part] = (how.picture(images) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        images = how.render(torch.from_numpy(np.asarray(stored[part])), resolution)
+        made[part] = (how.to_rgb(images) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return made

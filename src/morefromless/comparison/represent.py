@@ -12,8 +12,8 @@ import torch
 from tqdm import tqdm
 
 from morefromless.analysis.judged import Judged, judged
-from morefromless.analysis.sight import Sight, alike
-from morefromless.analysis.similarity import Alike
+from morefromless.analysis.sight import Sight, layer_cka
+from morefromless.analysis.similarity import LayerCka
 from morefromless.branches import build_encoder
 from morefromless.comparison.plan import Arm, plan
 from morefromless.data.store import Store
@@ -38,7 +38,7 @@ class Represented:
     """Labelled, and without patches that lack the primary view."""
     arms: dict[str, list[Judged]]
     """Runs by arm, in the order of the comparison's table."""
-    alike: list[Alike]
+    alike: list[LayerCka]
     """Every two arms, and each with itself; untrained encoders among them."""
     confusion: dict[str, npt.NDArray[np.int64]]
     """By arm, summed over seeds; rows are the true classes."""
@@ -101,7 +101,7 @@ def represent(options: RepresentOptions, cka: bool = True) -> Represented:
         primary=primary,
         store=store,
         arms=arms,
-        alike=alike(sights, rows, options, device) if cka else [],
+        alike=layer_cka(sights, rows, options, device) if cka else [],
         confusion={
             arm: np.sum(
                 [confusion(one.probabilities.argmax(1), truth, len(store.classes)) for one in runs],

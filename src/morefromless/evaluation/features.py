@@ -51,7 +51,7 @@ def see(
     for start in range(0, len(indices), CHUNK):
         rows = indices[start : start + CHUNK]
         batch = torch.from_numpy(np.asarray(stored[rows])).to(device)
-        yield laid_out(modality.see(batch, size))
+        yield laid_out(modality.render(batch, size))
 
 
 @torch.no_grad()

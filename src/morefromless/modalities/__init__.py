@@ -42,12 +42,12 @@ class Modality(Member, ABC):
         """Raise `DataError` or `ConfigError` where this store cannot be seen so."""
         store.array(self.array)
 
-    def picture(self, seen: Tensor) -> Tensor:
-        """What a person is shown of what `see` gave: (B, channels, S, S) -> (B, 3, S, S)."""
-        return seen
+    def to_rgb(self, rendered: Tensor) -> Tensor:
+        """What a person is shown of what `render` gave: (B, channels, S, S) -> (B, 3, S, S)."""
+        return rendered
 
     @abstractmethod
-    def see(self, patches: Tensor, size: int) -> Tensor:
+    def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, channels, size, size) float32 in [0, 1], on the same device.
 
         A vector's: (B, channels) float32 in and out.

@@ -45,7 +45,7 @@ class Downsample(Modality):
         super().check(store)
         self._fits(store.array(self.array).shape[1])
 
-    def see(self, patches: Tensor, size: int) -> Tensor:
+    def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device.
 
         Raises `ConfigError` where the stored side H is smaller than this modality's size.

@@ -18,7 +18,7 @@ class Full(Modality):
 
     array: str = "he"
 
-    def see(self, patches: Tensor, size: int) -> Tensor:
+    def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
         return resized(patches, *fit(square_side(patches), size))
 

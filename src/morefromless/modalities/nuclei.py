@@ -73,7 +73,7 @@ class Nuclei(Modality):
                 f"draws {self.types}; give nuclei:{self.palette},types={held}."
             )
 
-    def see(self, patches: Tensor, size: int) -> Tensor:
+    def render(self, patches: Tensor, size: int) -> Tensor:
         """Encoded nuclei (B, H, W, 3) uint8 -> (B, channels, size, size) float32 in [0, 1]."""
         side = patches.shape[1]
         types = patches[..., 0]
@@ -83,12 +83,12 @@ class Nuclei(Modality):
         table = self._table().to(patches.device)
         return table[types.int()].permute(0, 3, 1, 2).contiguous()
 
-    def picture(self, seen: Tensor) -> Tensor:
+    def to_rgb(self, rendered: Tensor) -> Tensor:
         """A one-hot mask in colour; every other palette as it is."""
         if self.palette != "one-hot":
-            return seen
-        colours = _colours(self.types).to(seen.device)
-        return torch.einsum("bkhw,kc->bchw", seen, colours)
+            return rendered
+        colours = _colours(self.types).to(rendered.device)
+        return torch.einsum("bkhw,kc->bchw", rendered, colours)
 
     def resolution(self, side: int) -> int:
         return side

@@ -50,14 +50,14 @@ class Vector(Modality):
                 f"give vector:{held[0]},array={self.array}."
             )
 
-    def see(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
+    def render(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
         """(B, length) float32 -> the same."""
         return patches
 
-    def picture(self, seen: Tensor) -> Tensor:
+    def to_rgb(self, rendered: Tensor) -> Tensor:
         """Values as grey levels, row by row of a square, each patch's largest white."""
         side = math.ceil(math.sqrt(self.length))
-        grey = seen.clamp(min=0) / seen.amax(1, keepdim=True).clamp(min=1e-9)
+        grey = rendered.clamp(min=0) / rendered.amax(1, keepdim=True).clamp(min=1e-9)
         square = F.pad(grey, (0, side**2 - self.length)).view(-1, 1, side, side)
         return square.expand(-1, 3, -1, -1)
 

@@ -59,9 +59,7 @@ class Objective(Member, nn.Module, ABC):
                 "another objective."
             )
         if count < 2:
-            raise ConfigError(
-                f"{name} compares two or more branches, not {count}; add a modality."
-            )
+            raise ConfigError(f"{name} compares two or more branches, not {count}; add a modality.")
         shapes = [tuple(embedding.shape) for embedding in embeddings]
         if len(set(shapes)) > 1 or len(shapes[0]) != 2:
             raise ConfigError(

@@ -87,14 +87,15 @@ def seen_columns(
         if stored[name].ndim == 2:  # a vector is shown as it is seen
             continue
         shown = Nuclei("colour") if name == ARRAY else Full(name)
-        columns[title] = shown.see(stored[name], stored[name].shape[1])
+        columns[title] = shown.render(stored[name], stored[name].shape[1])
     seen = {
-        title: modality.see(stored[modality.array], size) for title, modality in modalities.items()
+        title: modality.render(stored[modality.array], size)
+        for title, modality in modalities.items()
     }
-    columns.update({title: modalities[title].picture(images) for title, images in seen.items()})
+    columns.update({title: modalities[title].to_rgb(images) for title, images in seen.items()})
     for title, images in seen.items():
         modality = modalities[title]
         drawn = drawer(views, modality)
         for draw in range(1, draws + 1):
-            columns[f"{title} view {draw}"] = modality.picture(drawn(images, generator))
+            columns[f"{title} view {draw}"] = modality.to_rgb(drawn(images, generator))
     return columns

@@ -10,7 +10,7 @@ import pandas as pd
 
 import morefromless
 from morefromless.analysis.representative import named, representative
-from morefromless.analysis.similarity import Alike
+from morefromless.analysis.similarity import LayerCka
 from morefromless.comparison.represent import Represented
 from morefromless.pairs import modality
 from morefromless.report.cam_figure import GRIDS, write_cams
@@ -87,7 +87,7 @@ def _write_map(found: Represented) -> list[Path]:
 
 
 def _table(
-    title: str, found: Represented, value: Callable[[Alike], npt.NDArray[np.float64]]
+    title: str, found: Represented, value: Callable[[LayerCka], npt.NDArray[np.float64]]
 ) -> Section:
     """Arms against arms: mean over combinations of runs, and their standard deviation."""
     arms = list(dict.fromkeys(arm for one in found.alike for arm in (one.a, one.b)))

@@ -11,11 +11,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from morefromless.analysis.similarity import Alike
+from morefromless.analysis.similarity import LayerCka
 from morefromless.report.style import AMOUNTS, save
 
 
-def write_heat_maps(found: Sequence[Alike], stem: Path) -> list[Path]:
+def write_heat_maps(found: Sequence[LayerCka], stem: Path) -> list[Path]:
     """A panel every two arms, in a triangle: means over combinations of runs, in [0, 1].
 
     The numbers have each layer pair's mean, standard deviation and number of combinations.
@@ -48,7 +48,7 @@ def write_heat_maps(found: Sequence[Alike], stem: Path) -> list[Path]:
     return save(figure, stem, _numbers(found))
 
 
-def write_diagonals(found: Sequence[Alike], stem: Path) -> list[Path]:
+def write_diagonals(found: Sequence[LayerCka], stem: Path) -> list[Path]:
     """CKA of the same layer in both, from input to output; bands are ± one standard deviation.
 
     The left panel has each arm with itself (other seeds), the right one every two arms.
@@ -97,14 +97,14 @@ def short(layer: str) -> str:
     return layer.removeprefix("network.")
 
 
-def _name_layers(axes: Axes, one: Alike) -> None:
+def _name_layers(axes: Axes, one: LayerCka) -> None:
     for axis, names in ((axes.xaxis, one.rows), (axes.yaxis, one.columns)):
         at = range(0, len(names), max(1, len(names) // 24))
         axis.set_ticks(list(at), [short(names[i]) for i in at], fontsize=6)
     axes.tick_params(axis="x", rotation=90)
 
 
-def _numbers(found: Sequence[Alike]) -> pd.DataFrame:
+def _numbers(found: Sequence[LayerCka]) -> pd.DataFrame:
     parts = []
     for one in found:
         rows, columns = np.meshgrid(
@@ -126,7 +126,7 @@ def _numbers(found: Sequence[Alike]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _diagonal_numbers(found: Sequence[Alike]) -> pd.DataFrame:
+def _diagonal_numbers(found: Sequence[LayerCka]) -> pd.DataFrame:
     return pd.DataFrame(
         {"a": one.a, "b": one.b, "layer": layer, "combination": number, "cka": value}
         for one in found

@@ -11,7 +11,7 @@ from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.sources import Datasheet, Item, Source
-from morefromless.synthesis import DRAWINGS, FIELD, Chance, Patient, Tissue, draw, draw_pair
+from morefromless.synthesis import DRAWINGS, FIELD, Patient, Rng, Tissue, draw, draw_pair
 from morefromless.synthesis.controls import CLASSES as CONTROL_CLASSES
 
 _DESCRIPTIONS = {
@@ -25,7 +25,7 @@ _DESCRIPTIONS = {
     "STR": "cancer-associated stroma",
     "TUM": "colorectal adenocarcinoma epithelium",
 }
-_PATIENT, _PATCH = 0, 1  # the streams of chance that a seed has
+_PATIENT, _PATCH = 0, 1  # the random streams that a seed has
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ class Synthetic(Source):
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         """`he` and `nuclei`, or `primary` and `privileged`: each (size, size, 3) uint8."""
         index = self._index(item)
-        patient, chance = self._drawn_by(index)
+        patient, rng = self._drawn_by(index)
         if self.control == "none":
-            tissue = draw(item.label, patient, chance, self.size)
+            tissue = draw(item.label, patient, rng, self.size)
             if not self.nuclei:
                 return {"he": tissue.image}
             count = len(tissue.types)
@@ -101,13 +101,13 @@ class Synthetic(Source):
             told = {k: int(tissue.types[k - 1]) for k in range(1, count + 1) if k in visible}
             nuclei = Nuclei.typed(tissue.instances, told, PANNUKE)
             return {"he": tissue.image, ARRAY: nuclei.encode()}
-        pair = draw_pair(self.control, item.label, patient, chance, self.size)
+        pair = draw_pair(self.control, item.label, patient, rng, self.size)
         return {"primary": pair[0], "privileged": pair[1]}
 
     def tissue(self, item: Item) -> Tissue:
         """The patch of `control=none` with its nucleus instances and their types."""
-        patient, chance = self._drawn_by(self._index(item))
-        return draw(item.label, patient, chance, self.size)
+        patient, rng = self._drawn_by(self._index(item))
+        return draw(item.label, patient, rng, self.size)
 
     @property
     def _typed(self) -> bool:
@@ -138,6 +138,6 @@ class Synthetic(Source):
             )
         return index
 
-    def _drawn_by(self, index: int) -> tuple[Patient, Chance]:
-        patient = Patient.drawn(Chance(self.seed, _PATIENT, index % self.patients))
-        return patient, Chance(self.seed, _PATCH, index)
+    def _drawn_by(self, index: int) -> tuple[Patient, Rng]:
+        patient = Patient.drawn(Rng(self.seed, _PATIENT, index % self.patients))
+        return patient, Rng(self.seed, _PATCH, index)

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.synthesis.chance import Chance, Floats
+from morefromless.synthesis.rng import Floats, Rng
 from morefromless.synthesis.stain import Patient, photograph
 from morefromless.synthesis.texture import Noise, pixels
 from morefromless.synthesis.tissue import stained
@@ -34,39 +34,39 @@ NUISANCE = 0.8
 
 
 def draw_pair(
-    control: Control, tissue: str, patient: Patient, chance: Chance, size: int
+    control: Control, tissue: str, patient: Patient, rng: Rng, size: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """The primary and the privileged image of one patch, each (S, S, 3) uint8 RGB."""
-    haematoxylin, eosin, _ = stained(tissue, patient, chance, size)
-    blotches = _blotches(chance, size)
+    haematoxylin, eosin, _ = stained(tissue, patient, rng, size)
+    blotches = _blotches(rng, size)
     faint = (
         np.maximum(SIGNAL * _centred(dye) + uneven, 0.0)
         for dye, uneven in zip((haematoxylin, eosin), blotches, strict=True)
     )
     faint_haematoxylin, faint_eosin = faint
-    primary = photograph(faint_haematoxylin, faint_eosin, patient, chance)
+    primary = photograph(faint_haematoxylin, faint_eosin, patient, rng)
     if control == "positive":
-        return primary, photograph(haematoxylin, eosin, patient, chance)
-    return primary, photograph(faint_haematoxylin, faint_eosin, patient, chance)
+        return primary, photograph(haematoxylin, eosin, patient, rng)
+    return primary, photograph(faint_haematoxylin, faint_eosin, patient, rng)
 
 
-def _blotches(chance: Chance, size: int) -> tuple[Floats, Floats]:
+def _blotches(rng: Rng, size: int) -> tuple[Floats, Floats]:
     """What uneven staining leaves of each dye: two layers of smooth, stretched blotches."""
     x, y = pixels(size)
-    haematoxylin = np.full((size, size), chance.uniform(0.4, 1.0))
-    eosin = np.full((size, size), chance.uniform(0.4, 1.0))
+    haematoxylin = np.full((size, size), rng.uniform(0.4, 1.0))
+    eosin = np.full((size, size), rng.uniform(0.4, 1.0))
     for _ in range(2):
-        c, s = chance.direction()
-        width = chance.uniform(14.0, 40.0)
-        length = width * chance.uniform(1.0, 3.0)
-        layer = NUISANCE * Noise(chance, 1.0)((x * c + y * s) / length, (y * c - x * s) / width)
-        haematoxylin += chance.uniform(-1.0, 1.0) * layer
-        eosin += chance.uniform(-1.0, 1.0) * layer
+        c, s = rng.direction()
+        width = rng.uniform(14.0, 40.0)
+        length = width * rng.uniform(1.0, 3.0)
+        layer = NUISANCE * Noise(rng, 1.0)((x * c + y * s) / length, (y * c - x * s) / width)
+        haematoxylin += rng.uniform(-1.0, 1.0) * layer
+        eosin += rng.uniform(-1.0, 1.0) * layer
     return haematoxylin, eosin
 
 
 def _centred(dye: Floats) -> Floats:
     """Less its mean over the patch, so that no class is given away by how dark it is."""
-    # Whole numbers add up to the same sum in any order; see `chance`.
+    # Whole numbers add up to the same sum in any order; see `rng`.
     total = int((dye * 2.0**20).astype(np.int64).sum())
     return dye - total / (2.0**20 * dye.size)

@@ -2,73 +2,73 @@
 
 import numpy as np
 
-from morefromless.synthesis.chance import Chance, Floats
 from morefromless.synthesis.nuclei import Nuclei, lymphocytes, spindles
+from morefromless.synthesis.rng import Floats, Rng
 from morefromless.synthesis.sketch import Sketch
 from morefromless.synthesis.texture import Grain, Noise, scattered, step
 
 
-def muscle(chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch:
+def muscle(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     """Parallel, tightly packed, strongly eosinophilic fibres with long nuclei along them."""
-    grain = Grain(chance, bend=5.0, wavelength=60.0)
+    grain = Grain(rng, bend=5.0, wavelength=60.0)
     along, across = grain.along_across(x, y)
-    fibre = Noise(chance, 1.0)(along / 45.0, across / 3.2)
-    bundle = Noise(chance, 1.0)(along / 90.0, across / 11.0)
-    cleft = Noise(chance, 1.0)(along / 60.0, across / 8.0)
-    split = step(cleft + 0.3 * fibre - chance.uniform(0.65, 0.95), 0.25)
+    fibre = Noise(rng, 1.0)(along / 45.0, across / 3.2)
+    bundle = Noise(rng, 1.0)(along / 90.0, across / 11.0)
+    cleft = Noise(rng, 1.0)(along / 60.0, across / 8.0)
+    split = step(cleft + 0.3 * fibre - rng.uniform(0.65, 0.95), 0.25)
     eosin = (0.78 + 0.2 * fibre + 0.14 * bundle) * (1.0 - 0.85 * split)
     haematoxylin = (0.14 + 0.07 * fibre) * (1.0 - split)
 
-    nx, ny = scattered(chance, 18.5 / cellularity)
-    nuclei = spindles(chance, nx, ny, grain.tangent(nx, ny))
+    nx, ny = scattered(rng, 18.5 / cellularity)
+    nuclei = spindles(rng, nx, ny, grain.tangent(nx, ny))
     return Sketch(haematoxylin, eosin, nuclei)
 
 
-def stroma(chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch:
+def stroma(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     """Wavy, looser collagen with gaps, spindle nuclei and a few inflammatory cells."""
-    grain = Grain(chance, bend=chance.uniform(9.0, 16.0), wavelength=38.0)
+    grain = Grain(rng, bend=rng.uniform(9.0, 16.0), wavelength=38.0)
     along, across = grain.along_across(x, y)
-    strand = Noise(chance, 1.0)(along / 26.0, across / 2.2)
-    coarse = Noise(chance, 1.0)(along / 50.0, across / 9.0)
-    loose = chance.uniform(-0.2, 0.25)
+    strand = Noise(rng, 1.0)(along / 26.0, across / 2.2)
+    coarse = Noise(rng, 1.0)(along / 50.0, across / 9.0)
+    loose = rng.uniform(-0.2, 0.25)
     gap = step(loose - 0.6 - 0.7 * strand - 0.6 * coarse, 0.8)
-    tint = chance.uniform(0.06, 0.2)
+    tint = rng.uniform(0.06, 0.2)
     eosin = (0.52 + 0.2 * strand + 0.14 * coarse) * (1.0 - 0.75 * gap)
-    haematoxylin = (tint + 0.08 * Noise(chance, 14.0)(x, y)) * (1.0 - gap)
+    haematoxylin = (tint + 0.08 * Noise(rng, 14.0)(x, y)) * (1.0 - gap)
 
-    nx, ny = scattered(chance, 19.0 / cellularity)
-    fibroblasts = spindles(chance, nx, ny, grain.tangent(nx, ny))
-    ix, iy = scattered(chance, 26.0)
-    here = Noise(chance, 40.0)(ix, iy) > chance.uniform(0.0, 0.5)
+    nx, ny = scattered(rng, 19.0 / cellularity)
+    fibroblasts = spindles(rng, nx, ny, grain.tangent(nx, ny))
+    ix, iy = scattered(rng, 26.0)
+    here = Noise(rng, 40.0)(ix, iy) > rng.uniform(0.0, 0.5)
     return Sketch(
         haematoxylin,
         eosin,
-        Nuclei.joined([fibroblasts, lymphocytes(chance, ix[here], iy[here])]),
+        Nuclei.joined([fibroblasts, lymphocytes(rng, ix[here], iy[here])]),
     )
 
 
-def mucus(chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch:
+def mucus(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     """Pale bluish pools with wisps and strands, and hardly a cell."""
-    grain = Grain(chance, bend=14.0, wavelength=48.0)
+    grain = Grain(rng, bend=14.0, wavelength=48.0)
     along, across = grain.along_across(x, y)
-    wisp = Noise(chance, 1.0)(along / 30.0, across / 3.0)
-    strand = Noise(chance, 1.0)(along / 70.0, across / 13.0)
-    cloud = Noise(chance, 30.0)(x, y)
-    web = Noise(chance, 1.0)(along / 9.0, across / 1.8)
+    wisp = Noise(rng, 1.0)(along / 30.0, across / 3.0)
+    strand = Noise(rng, 1.0)(along / 70.0, across / 13.0)
+    cloud = Noise(rng, 30.0)(x, y)
+    web = Noise(rng, 1.0)(along / 9.0, across / 1.8)
     thread = step(0.06 - np.abs(strand), 0.12)
     haematoxylin = 0.26 + 0.12 * cloud + 0.1 * wisp + 0.07 * web + 0.22 * thread
-    pink = step(Noise(chance, 26.0)(x, y) - 0.45, 0.4)
+    pink = step(Noise(rng, 26.0)(x, y) - 0.45, 0.4)
     eosin = 0.05 + 0.03 * wisp + thread * (0.1 + 0.4 * pink)
 
-    nx, ny = scattered(chance, 24.0 / cellularity)
-    here = Noise(chance, 35.0)(nx, ny) > 0.35
+    nx, ny = scattered(rng, 24.0 / cellularity)
+    here = Noise(rng, 35.0)(nx, ny) > 0.35
     nx, ny = nx[here], ny[here]
-    round_ones = chance.uniforms(0.0, 1.0, len(nx)) < 0.5
+    round_ones = rng.uniforms(0.0, 1.0, len(nx)) < 0.5
     nuclei = Nuclei.joined(
         [
-            lymphocytes(chance, nx[round_ones], ny[round_ones]),
+            lymphocytes(rng, nx[round_ones], ny[round_ones]),
             spindles(
-                chance,
+                rng,
                 nx[~round_ones],
                 ny[~round_ones],
                 grain.tangent(nx[~round_ones], ny[~round_ones]),

@@ -6,23 +6,23 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.synthesis.blobs import Blobs, nearest
-from morefromless.synthesis.chance import Chance, Floats, circle, unit
 from morefromless.synthesis.nuclei import Nuclei, epithelial, lymphocytes, neoplastic, spindles
+from morefromless.synthesis.rng import Floats, Rng, circle, unit
 from morefromless.synthesis.sketch import Sketch
 from morefromless.synthesis.texture import FIELD, Grain, Noise, scattered, step
 
 
-def normal_mucosa(chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch:
+def normal_mucosa(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     """Round crypts with basal nuclei, goblets and a lumen, in a cell-rich lamina propria."""
-    glands = _Glands.drawn(chance, spacing=chance.uniform(62.0, 80.0), fill=0.42, uneven=0.07)
-    lumen = chance.uniform(0.12, 0.28)
+    glands = _Glands.drawn(rng, spacing=rng.uniform(62.0, 80.0), fill=0.42, uneven=0.07)
+    lumen = rng.uniform(0.12, 0.28)
     rho = glands.depth(x, y)
-    goblets, basal = _crypt_cells(chance, glands)
+    goblets, basal = _crypt_cells(rng, glands)
     _, radius = nearest(goblets, rho.shape[0])
     goblet = step(1.0 - radius, 0.25) * step(0.86 - rho, 0.06)
 
-    loose = step(Noise(chance, 11.0)(x, y) + 0.35 * Noise(chance, 4.0)(x, y) - 0.05, 0.5)
-    fine = Noise(chance, 3.0)(x, y)
+    loose = step(Noise(rng, 11.0)(x, y) + 0.35 * Noise(rng, 4.0)(x, y) - 0.05, 0.5)
+    fine = Noise(rng, 3.0)(x, y)
     inside = step(1.0 - rho, 0.05)
     opening = step(lumen - rho, 0.08)
     membrane = step(0.035 - np.abs(rho - 1.03), 0.05)
@@ -36,57 +36,53 @@ def normal_mucosa(chance: Chance, x: Floats, y: Floats, cellularity: float) -> S
     eosin = outside_e + (eosin - outside_e) * inside + 0.3 * membrane
     haematoxylin = outside_h + (haematoxylin - outside_h) * inside
 
-    sx, sy = scattered(chance, 8.6 / cellularity)
+    sx, sy = scattered(rng, 8.6 / cellularity)
     rho_s = glands.depth(sx, sy)
-    keep = (rho_s > 1.17) & (chance.uniforms(0.0, 1.0, len(sx)) < 0.75)
+    keep = (rho_s > 1.17) & (rng.uniforms(0.0, 1.0, len(sx)) < 0.75)
     sx, sy = sx[keep], sy[keep]
-    stromal = chance.uniforms(0.0, 1.0, len(sx)) < 0.25
+    stromal = rng.uniforms(0.0, 1.0, len(sx)) < 0.25
     nuclei = Nuclei.joined(
         [
             basal,
-            lymphocytes(chance, sx[~stromal], sy[~stromal]),
-            spindles(
-                chance, sx[stromal], sy[stromal], chance.directions(int(np.count_nonzero(stromal)))
-            ),
+            lymphocytes(rng, sx[~stromal], sy[~stromal]),
+            spindles(rng, sx[stromal], sy[stromal], rng.directions(int(np.count_nonzero(stromal)))),
         ]
     )
     return Sketch(haematoxylin, eosin, nuclei)
 
 
-def adenocarcinoma(chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch:
+def adenocarcinoma(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     """Crowded, large, uneven nuclei in misshapen glands or solid sheets, little stroma between."""
-    grade = chance.uniform(0.0, 1.0)
-    spacing = chance.uniform(55.0, 90.0)
-    glands = _Glands.drawn(
-        chance, spacing, fill=chance.uniform(0.5, 0.62), uneven=0.14 + 0.12 * grade
-    )
-    lumen = chance.uniform(0.15, 0.42) if chance.chosen(0.75) else 0.0
+    grade = rng.uniform(0.0, 1.0)
+    spacing = rng.uniform(55.0, 90.0)
+    glands = _Glands.drawn(rng, spacing, fill=rng.uniform(0.5, 0.62), uneven=0.14 + 0.12 * grade)
+    lumen = rng.uniform(0.15, 0.42) if rng.bernoulli(0.75) else 0.0
     rho = glands.depth(x, y)
-    fine, patchy = Noise(chance, 3.0)(x, y), Noise(chance, 18.0)(x, y)
+    fine, patchy = Noise(rng, 3.0)(x, y), Noise(rng, 18.0)(x, y)
     inside = step(1.0 - rho, 0.08)
     opening = step(lumen - rho, 0.05)
-    grain = Grain(chance, bend=10.0, wavelength=40.0)
+    grain = Grain(rng, bend=10.0, wavelength=40.0)
     along, across = grain.along_across(x, y)
-    strand = Noise(chance, 1.0)(along / 30.0, across / 2.6)
+    strand = Noise(rng, 1.0)(along / 30.0, across / 2.6)
     stroma_e, stroma_h = 0.42 + 0.25 * strand, 0.12 + 0.04 * fine
     cell_e, cell_h = 0.5 + 0.1 * patchy + 0.07 * fine, 0.27 + 0.08 * patchy + 0.05 * fine
     eosin = stroma_e + (cell_e - stroma_e) * inside
     haematoxylin = stroma_h + (cell_h - stroma_h) * inside
-    debris = 0.25 * step(Noise(chance, 7.0)(x + 3.0 * fine, y + 5.0 * patchy) - 0.35, 0.9)
+    debris = 0.25 * step(Noise(rng, 7.0)(x + 3.0 * fine, y + 5.0 * patchy) - 0.35, 0.9)
     eosin = eosin + (0.04 + debris - eosin) * opening
     haematoxylin = haematoxylin + (0.03 + 0.3 * debris - haematoxylin) * opening
 
-    nx, ny = scattered(chance, (8.4 + 1.6 * grade) / cellularity, jitter=0.3)
+    nx, ny = scattered(rng, (8.4 + 1.6 * grade) / cellularity, jitter=0.3)
     rho_n = glands.depth(nx, ny)
     apical = lumen + (0.13 if lumen else 0.0)  # cytoplasm, not nuclei, borders a lumen
     epithelium = (rho_n > apical) & (rho_n < 0.97)
-    between = (rho_n > 1.06) & (chance.uniforms(0.0, 1.0, len(nx)) < 0.35)
+    between = (rho_n > 1.06) & (rng.uniforms(0.0, 1.0, len(nx)) < 0.35)
     axis = glands.outward(nx[epithelium], ny[epithelium])
     tangent = grain.tangent(nx[between], ny[between])
     nuclei = Nuclei.joined(
         [
-            neoplastic(chance, nx[epithelium], ny[epithelium], axis, grade),
-            spindles(chance, nx[between], ny[between], tangent),
+            neoplastic(rng, nx[epithelium], ny[epithelium], axis, grade),
+            spindles(rng, nx[between], ny[between], tangent),
         ]
     )
     return Sketch(haematoxylin, np.maximum(eosin, 0.0), nuclei)
@@ -105,16 +101,16 @@ class _Glands:
     noise: Noise
 
     @classmethod
-    def drawn(cls, chance: Chance, spacing: float, fill: float, uneven: float) -> "_Glands":
+    def drawn(cls, rng: Rng, spacing: float, fill: float, uneven: float) -> "_Glands":
         """Glands about `spacing` µm apart, with a mean radius of `fill` spacings."""
-        x, y = scattered(chance, spacing, jitter=0.12)
+        x, y = scattered(rng, spacing, jitter=0.12)
         near = 0.8 * spacing  # farther out, a gland hardly reaches into the patch
         near_x, near_y = (x > -near) & (x < FIELD + near), (y > -near) & (y < FIELD + near)
         x, y = x[near_x & near_y], y[near_x & near_y]
-        radius = spacing * fill * chance.uniforms(0.88, 1.1, len(x))
-        stretch = chance.uniforms(1.0, 1.0 + 3.0 * uneven, len(x))
-        noise = Noise(chance, spacing * 0.3)
-        return cls(x, y, radius, stretch, chance.directions(len(x)), uneven, noise)
+        radius = spacing * fill * rng.uniforms(0.88, 1.1, len(x))
+        stretch = rng.uniforms(1.0, 1.0 + 3.0 * uneven, len(x))
+        noise = Noise(rng, spacing * 0.3)
+        return cls(x, y, radius, stretch, rng.directions(len(x)), uneven, noise)
 
     def depth(self, x: Floats, y: Floats) -> Floats:
         """Depth in the nearest gland at points (N,) or pixels (1, S), (S, 1)."""
@@ -143,20 +139,20 @@ class _Glands:
         return squares
 
 
-def _crypt_cells(chance: Chance, glands: _Glands) -> tuple[Blobs, Nuclei]:
+def _crypt_cells(rng: Rng, glands: _Glands) -> tuple[Blobs, Nuclei]:
     """Goblets and basal nuclei of every crypt, in rings round its centre."""
-    gland, x, y, outward = _rings(chance, glands, at=(0.5, 0.68), apart=13.3)
+    gland, x, y, outward = _rings(rng, glands, at=(0.5, 0.68), apart=13.3)
     count = len(gland)
-    size = chance.uniforms(0.7, 1.15, count)
+    size = rng.uniforms(0.7, 1.15, count)
     flat = np.zeros(count)
     goblets = Blobs(x, y, 0.24 * glands.radius[gland] * size, 4.2 * size, *outward, flat, flat)
-    full = chance.uniforms(0.0, 1.0, count) < 0.8
-    _, x, y, outward = _rings(chance, glands, at=(0.82, 0.93), apart=4.9)
-    return goblets[full], epithelial(chance, x, y, outward)
+    full = rng.uniforms(0.0, 1.0, count) < 0.8
+    _, x, y, outward = _rings(rng, glands, at=(0.82, 0.93), apart=4.9)
+    return goblets[full], epithelial(rng, x, y, outward)
 
 
 def _rings(
-    chance: Chance, glands: _Glands, at: tuple[float, float], apart: float
+    rng: Rng, glands: _Glands, at: tuple[float, float], apart: float
 ) -> tuple[npt.NDArray[np.int64], Floats, Floats, tuple[Floats, Floats]]:
     """Cells round every gland at a depth of `at`, `apart` µm of its outline from each other.
 
@@ -165,10 +161,10 @@ def _rings(
     counts = (6.28 * glands.radius / apart).astype(np.int64)
     gland = np.repeat(np.arange(len(counts)), counts)
     place = np.arange(len(gland)) - (np.cumsum(counts) - counts)[gland]
-    shaken = place + chance.uniforms(-0.3, 0.3, len(gland))
-    turn = chance.uniforms(0.0, 1.0, len(counts))
+    shaken = place + rng.uniforms(-0.3, 0.3, len(gland))
+    turn = rng.uniforms(0.0, 1.0, len(counts))
     cosine, sine = circle(shaken / counts[gland] + turn[gland])
-    depth = chance.uniforms(*at, len(gland)) * glands.radius[gland]
+    depth = rng.uniforms(*at, len(gland)) * glands.radius[gland]
     u, v = cosine * depth * glands.stretch[gland], sine * depth / glands.stretch[gland]
     c, s = glands.direction[0][gland], glands.direction[1][gland]
     dx, dy = u * c - v * s, u * s + v * c

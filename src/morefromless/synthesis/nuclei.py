@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.synthesis.blobs import Blobs, nearest
-from morefromless.synthesis.chance import Chance, Floats, unit
+from morefromless.synthesis.rng import Floats, Rng, unit
 from morefromless.synthesis.texture import FIELD, Noise, pixels
 
 
@@ -36,7 +36,7 @@ class Nuclei(Blobs):
     clump: Floats
 
 
-def lymphocytes(chance: Chance, x: Floats, y: Floats) -> Nuclei:
+def lymphocytes(rng: Rng, x: Floats, y: Floats) -> Nuclei:
     """Small, round, dark and dense."""
     look = _Look(
         kind=NucleusType.INFLAMMATORY,
@@ -47,10 +47,10 @@ def lymphocytes(chance: Chance, x: Floats, y: Floats) -> Nuclei:
         pale=0.15,
         clump=0.25,
     )
-    return look.at(chance, x, y, chance.directions(len(x)))
+    return look.at(rng, x, y, rng.directions(len(x)))
 
 
-def spindles(chance: Chance, x: Floats, y: Floats, tangent: tuple[Floats, Floats]) -> Nuclei:
+def spindles(rng: Rng, x: Floats, y: Floats, tangent: tuple[Floats, Floats]) -> Nuclei:
     """Long and thin, along the fibres (PanNuke counts muscle as connective)."""
     look = _Look(
         kind=NucleusType.CONNECTIVE,
@@ -61,10 +61,10 @@ def spindles(chance: Chance, x: Floats, y: Floats, tangent: tuple[Floats, Floats
         pale=0.15,
         clump=0.2,
     )
-    return look.at(chance, x, y, tangent)
+    return look.at(rng, x, y, tangent)
 
 
-def epithelial(chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
+def epithelial(rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
     """Oval, even in size and regular in outline, along the axis of the cell."""
     look = _Look(
         kind=NucleusType.EPITHELIAL,
@@ -75,12 +75,10 @@ def epithelial(chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats]
         pale=0.2,
         clump=0.2,
     )
-    return look.at(chance, x, y, axis)
+    return look.at(rng, x, y, axis)
 
 
-def neoplastic(
-    chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats], grade: float
-) -> Nuclei:
+def neoplastic(rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats], grade: float) -> Nuclei:
     """Large, irregular, uneven; vesicular with clumped chromatin. `grade` 0 ... 1."""
     look = _Look(
         kind=NucleusType.NEOPLASTIC,
@@ -91,10 +89,10 @@ def neoplastic(
         pale=0.45,
         clump=0.4,
     )
-    return look.at(chance, x, y, axis)
+    return look.at(rng, x, y, axis)
 
 
-def fragments(chance: Chance, x: Floats, y: Floats) -> Nuclei:
+def fragments(rng: Rng, x: Floats, y: Floats) -> Nuclei:
     """What is left of dead nuclei: shrunken, broken, black or fading."""
     look = _Look(
         kind=NucleusType.DEAD,
@@ -105,7 +103,7 @@ def fragments(chance: Chance, x: Floats, y: Floats) -> Nuclei:
         pale=0.1,
         clump=0.3,
     )
-    return look.at(chance, x, y, chance.directions(len(x)))
+    return look.at(rng, x, y, rng.directions(len(x)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,23 +118,23 @@ class _Look:
     pale: float
     clump: float
 
-    def at(self, chance: Chance, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
+    def at(self, rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
         count = len(x)
-        long = chance.uniforms(*self.long, count)
+        long = rng.uniforms(*self.long, count)
         # Real nuclei do not stand to attention: each leans a little from its axis.
-        lean_x, lean_y = chance.directions(count)
+        lean_x, lean_y = rng.directions(count)
         direction = unit(axis[0] + 0.25 * lean_x, axis[1] + 0.25 * lean_y)
         return Nuclei(
             x=x,
             y=y,
             long=long,
-            short=long * chance.uniforms(*self.ratio, count),
+            short=long * rng.uniforms(*self.ratio, count),
             direction_x=direction[0],
             direction_y=direction[1],
-            wave_two=chance.uniforms(-self.wave, self.wave, count),
-            wave_three=chance.uniforms(-self.wave, self.wave, count),
+            wave_two=rng.uniforms(-self.wave, self.wave, count),
+            wave_three=rng.uniforms(-self.wave, self.wave, count),
             kind=np.full(count, self.kind, np.uint8),
-            density=chance.uniforms(*self.density, count),
+            density=rng.uniforms(*self.density, count),
             pale=np.full(count, self.pale),
             clump=np.full(count, self.clump),
         )
@@ -157,12 +155,12 @@ class Stamped:
     haematoxylin: Floats
 
 
-def stamp(chance: Chance, nuclei: Nuclei, size: int) -> Stamped:
+def stamp(rng: Rng, nuclei: Nuclei, size: int) -> Stamped:
     """Draws nuclei; where two overlap, a pixel belongs to the one whose centre is nearer.
 
     A nucleus that owns no pixel (outside, hidden, or smaller than a pixel) has no instance.
     """
-    chromatin = Noise(chance, 1.6)
+    chromatin = Noise(rng, 1.6)
     if len(nuclei) == 0:
         nothing = np.zeros((size, size))
         return Stamped(nothing.astype(np.uint16), np.zeros(0, np.uint8), nothing, nothing)

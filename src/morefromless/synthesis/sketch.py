@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from morefromless.synthesis.chance import Chance, Floats
 from morefromless.synthesis.nuclei import Nuclei
+from morefromless.synthesis.rng import Floats, Rng
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Drawing(Protocol):
     """Draws one tissue class.
 
     `x` (1, S) and `y` (S, 1) are the centres of the pixels in µm; `cellularity` is the patient's.
-    No draw of chance depends on S, so a patch of another size shows the same tissue.
+    No random draw depends on S, so a patch of another size shows the same tissue.
     """
 
-    def __call__(self, chance: Chance, x: Floats, y: Floats, cellularity: float) -> Sketch: ...
+    def __call__(self, rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch: ...

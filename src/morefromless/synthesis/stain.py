@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.synthesis.chance import Chance, Floats
+from morefromless.synthesis.rng import Floats, Rng
 
 # Optical density per unit of dye in red, green and blue (length one): the reference vectors of
 # Macenko et al., "A method for normalizing histology slides", ISBI 2009.
@@ -36,19 +36,19 @@ class Patient:
     cellularity: float
 
     @classmethod
-    def drawn(cls, chance: Chance) -> "Patient":
+    def drawn(cls, rng: Rng) -> "Patient":
         """A patient of one's own."""
         return cls(
-            haematoxylin=_shifted(chance, HAEMATOXYLIN),
-            eosin=_shifted(chance, EOSIN),
-            haematoxylin_density=chance.uniform(0.8, 1.25),
-            eosin_density=chance.uniform(0.75, 1.3),
-            cellularity=chance.uniform(0.85, 1.15),
+            haematoxylin=_shifted(rng, HAEMATOXYLIN),
+            eosin=_shifted(rng, EOSIN),
+            haematoxylin_density=rng.uniform(0.8, 1.25),
+            eosin_density=rng.uniform(0.75, 1.3),
+            cellularity=rng.uniform(0.85, 1.15),
         )
 
 
 def photograph(
-    haematoxylin: Floats, eosin: Floats, patient: Patient, chance: Chance
+    haematoxylin: Floats, eosin: Floats, patient: Patient, rng: Rng
 ) -> npt.NDArray[np.uint8]:
     """Concentrations (S, S) of the two dyes -> (S, S, 3) uint8 RGB, by the Beer-Lambert law.
 
@@ -57,7 +57,7 @@ def photograph(
     with the patient's vectors h, e and densities d, on a glass of OD 0.02, and a sensor's noise of
     about 0.006 in optical density.
     """
-    grain = chance.grain((3, *haematoxylin.shape))
+    grain = rng.grain((3, *haematoxylin.shape))
     image = np.empty((*haematoxylin.shape, 3), np.uint8)
     for channel in range(3):
         h = patient.haematoxylin[channel] * patient.haematoxylin_density * _STEPS
@@ -69,8 +69,8 @@ def photograph(
 
 
 def _shifted(
-    chance: Chance, vector: tuple[float, float, float], by: float = 0.07
+    rng: Rng, vector: tuple[float, float, float], by: float = 0.07
 ) -> tuple[float, float, float]:
-    r, g, b = (part + chance.uniform(-by, by) for part in vector)
+    r, g, b = (part + rng.uniform(-by, by) for part in vector)
     length = float(np.sqrt(r * r + g * g + b * b))
     return r / length, g / length, b / length

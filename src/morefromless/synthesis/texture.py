@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.synthesis.chance import Chance, Floats
+from morefromless.synthesis.rng import Floats, Rng
 
 FIELD = 112.0
 """Side of a patch in µm whatever its size in pixels: 224 px at 0.5 µm/px, as in NCT-CRC-HE."""
@@ -20,10 +20,10 @@ def pixels(size: int) -> tuple[Floats, Floats]:
 class Noise:
     """Value noise in [-1, 1] with the given wavelength in µm; a function of the plane."""
 
-    def __init__(self, chance: Chance, wavelength: float) -> None:
+    def __init__(self, rng: Rng, wavelength: float) -> None:
         self.wavelength = wavelength
-        self._table = chance.uniforms(-1.0, 1.0, _TABLE * _TABLE)
-        self._phase = chance.uniform(0.0, _TABLE), chance.uniform(0.0, _TABLE)
+        self._table = rng.uniforms(-1.0, 1.0, _TABLE * _TABLE)
+        self._phase = rng.uniform(0.0, _TABLE), rng.uniform(0.0, _TABLE)
 
     def __call__(self, x: Floats, y: Floats) -> Floats:
         """Values at x, y (any shapes that broadcast)."""
@@ -66,10 +66,10 @@ class Grain:
     `bend` is by how many µm fibres stray sideways, `wavelength` over what length they do.
     """
 
-    def __init__(self, chance: Chance, bend: float, wavelength: float) -> None:
-        self.direction = chance.direction()
+    def __init__(self, rng: Rng, bend: float, wavelength: float) -> None:
+        self.direction = rng.direction()
         self._bend = bend
-        self._noise = Noise(chance, wavelength)
+        self._noise = Noise(rng, wavelength)
 
     def along_across(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Position along the fibres and across them, in µm."""
@@ -85,7 +85,7 @@ class Grain:
         return south / length, -east / length
 
 
-def scattered(chance: Chance, spacing: float, jitter: float = 0.4) -> tuple[Floats, Floats]:
+def scattered(rng: Rng, spacing: float, jitter: float = 0.4) -> tuple[Floats, Floats]:
     """Points over a patch and its surroundings, about `spacing` µm apart.
 
     A hexagonal lattice shaken by `jitter` spacings: near-random, yet nothing lies on one heap.
@@ -93,10 +93,10 @@ def scattered(chance: Chance, spacing: float, jitter: float = 0.4) -> tuple[Floa
     rows = int((FIELD + 4 * spacing) / (spacing * 0.866)) + 1
     columns = int((FIELD + 4 * spacing) / spacing) + 1
     row, column = np.divmod(np.arange(rows * columns), columns)
-    shift_x, shift_y = chance.uniform(0.0, spacing), chance.uniform(0.0, spacing)
+    shift_x, shift_y = rng.uniform(0.0, spacing), rng.uniform(0.0, spacing)
     x = (column + 0.5 * (row % 2)) * spacing - 2 * spacing - shift_x
     y = row * (spacing * 0.866) - 2 * spacing - shift_y
-    shake = chance.uniforms(-jitter * spacing, jitter * spacing, (2, rows * columns))
+    shake = rng.uniforms(-jitter * spacing, jitter * spacing, (2, rows * columns))
     x, y = x + shake[0], y + shake[1]
     near = (x > -spacing) & (x < FIELD + spacing) & (y > -spacing) & (y < FIELD + spacing)
     return x[near], y[near]

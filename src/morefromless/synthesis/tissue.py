@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.synthesis.chance import Chance, Floats
 from morefromless.synthesis.fibrous import mucus, muscle, stroma
 from morefromless.synthesis.glandular import adenocarcinoma, normal_mucosa
 from morefromless.synthesis.nuclei import Stamped, stamp
+from morefromless.synthesis.rng import Floats, Rng
 from morefromless.synthesis.sketch import Drawing
 from morefromless.synthesis.sparse import background, debris, fat, lymphoid
 from morefromless.synthesis.stain import Patient, photograph
@@ -40,24 +40,22 @@ class Tissue:
     types: npt.NDArray[np.uint8]
 
 
-def draw(tissue: str, patient: Patient, chance: Chance, size: int) -> Tissue:
+def draw(tissue: str, patient: Patient, rng: Rng, size: int) -> Tissue:
     """A patch of 112 x 112 µm of a tissue class (a key of `DRAWINGS`), on size x size pixels.
 
-    The same chance at another size gives the same tissue, seen at another magnification.
+    The same stream at another size gives the same tissue, seen at another magnification.
     """
-    haematoxylin, eosin, nuclei = stained(tissue, patient, chance, size)
-    image = photograph(haematoxylin, eosin, patient, chance)
+    haematoxylin, eosin, nuclei = stained(tissue, patient, rng, size)
+    image = photograph(haematoxylin, eosin, patient, rng)
     return Tissue(image, nuclei.instances, nuclei.types)
 
 
-def stained(
-    tissue: str, patient: Patient, chance: Chance, size: int
-) -> tuple[Floats, Floats, Stamped]:
+def stained(tissue: str, patient: Patient, rng: Rng, size: int) -> tuple[Floats, Floats, Stamped]:
     """Concentrations of haematoxylin and eosin, each (S, S), and the nuclei, before the light."""
     x, y = pixels(size)
-    sketch = DRAWINGS[tissue](chance, x, y, patient.cellularity)
-    nuclei = stamp(chance, sketch.nuclei, size)
-    coarse, fine = Noise(chance, 2.2), Noise(chance, 1.1)
+    sketch = DRAWINGS[tissue](rng, x, y, patient.cellularity)
+    nuclei = stamp(rng, sketch.nuclei, size)
+    coarse, fine = Noise(rng, 2.2), Noise(rng, 1.1)
     eosin = sketch.eosin * (1.0 - 0.6 * nuclei.cover)
     haematoxylin = sketch.haematoxylin * (1.0 - nuclei.cover)
     if FIELD / size < 1.0:  # finer than that, the weave of a section is lost between the pixels

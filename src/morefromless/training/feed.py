@@ -100,7 +100,7 @@ class Feed(Dataset[Batch]):
             chunks = np.array_split(np.arange(len(indices)), max(1, len(indices) // 256))
             whole = {
                 seen: torch.cat(
-                    [seen.see(self._stored(c, device)[seen.array], pair.size) for c in chunks]
+                    [seen.render(self._stored(c, device)[seen.array], pair.size) for c in chunks]
                 )
                 for seen in distinct
             }

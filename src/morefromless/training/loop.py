@@ -230,7 +230,7 @@ def _full_disk_told(path: Path) -> Iterator[None]:
         raise
 
 
-def leads(options: TrainingOptions) -> bool:
+def is_rank_zero(options: TrainingOptions) -> bool:
     """Whether this process is the one, or the first, that trains a run."""
     return options.devices == 1 or getattr(rank_zero_only, "rank", 0) == 0
 

@@ -9,33 +9,31 @@ from torch import Tensor
 from morefromless.branches import Branches
 from morefromless.objectives import Loss, Objective
 
-Present = Mapping[str, Tensor]
+Mask = Mapping[str, Tensor]
 """Branch to (B,) bool: which patches have its view. Branches that are not in it have all."""
 
 
-def embedded(
-    branches: Branches, images: Mapping[str, Tensor], present: Present
-) -> dict[str, Tensor]:
+def embedded(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> dict[str, Tensor]:
     """Embeddings (B, width) by branch; rows that lack the view are zero, and are run by nobody.
 
     So BatchNorm's statistics are of views that exist. One row alone has none, and is left out.
     """
-    made = {}
+    embeddings = {}
     for name in branches.names:
         if name not in present:
-            made[name] = branches[name](images[name])[1]
+            embeddings[name] = branches[name](images[name])[1]
             continue
         count, device = len(images[name]), images[name].device
         rows = present[name].nonzero()[:, 0].to(device)
         if len(rows) > 1:
             _, z = branches[name](images[name][rows])
-            made[name] = z.new_zeros(count, branches.width).index_copy(0, rows, z)
+            embeddings[name] = z.new_zeros(count, branches.width).index_copy(0, rows, z)
         else:
-            made[name] = torch.zeros(count, branches.width, device=device)
-    return made
+            embeddings[name] = torch.zeros(count, branches.width, device=device)
+    return embeddings
 
 
-def over_pairs(objective: Objective, embeddings: Mapping[str, Tensor], present: Present) -> Loss:
+def pairwise_loss(objective: Objective, embeddings: Mapping[str, Tensor], present: Mask) -> Loss:
     """The mean, over every two branches, of the objective of the patches that have both views.
 
     Where no view is missing this is what objectives that take the mean over pairs say themselves

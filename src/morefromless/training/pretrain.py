@@ -24,8 +24,8 @@ from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import check_finite, effective_rank, spread
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
-from morefromless.training.loop import Learner, device_of, fit, leads
-from morefromless.training.partial import Present, embedded, over_pairs
+from morefromless.training.loop import Learner, device_of, fit, is_rank_zero
+from morefromless.training.partial import Mask, embedded, pairwise_loss
 
 LOG_EVERY = 10
 
@@ -52,7 +52,7 @@ def pretrain(options: PretrainOptions) -> Run:
     train = trained_on(store, there, options)
     steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
     run = Run.begin("pretrain", options, store.hash, INCIDENTAL | {"task"})
-    with run.training(leads(options)):
+    with run.training(is_rank_zero(options)):
         if not run.done:
             _train(run, options, store, pair, there, planned, objective, train, steps, device)
     return run
@@ -95,7 +95,7 @@ def _train(
         made = in_parts(branches, images, options.accumulate or 1, present)
         embeddings = {name: gather(z) for name, z in made.items()}
         result = (
-            over_pairs(objective, embeddings, present)
+            pairwise_loss(objective, embeddings, present)
             if present
             else objective(list(embeddings.values()))
         )
@@ -156,7 +156,7 @@ def check(planned: Sequence[Plan], objective: Objective, options: PretrainOption
     shapes = {one.key: modality(one.modality).shape(options.size) for one in planned}
     for one in {one.key: one for one in planned}.values():
         width = check_encoder(one.encoder, shapes[one.key], one.frozen)
-        if one.bare and width != options.width:
+        if one.no_expander and width != options.width:
             raise ConfigError(
                 f"The branch '{one.name}' has no expander, so its embeddings are {width} wide and "
                 f"the others' {options.width}; give --width {width}."
@@ -172,7 +172,7 @@ def check(planned: Sequence[Plan], objective: Objective, options: PretrainOption
 
 
 def in_parts(
-    branches: Branches, images: Mapping[str, Tensor], parts: int, present: Present
+    branches: Branches, images: Mapping[str, Tensor], parts: int, present: Mask
 ) -> dict[str, Tensor]:
     """Embeddings of a batch that goes through the branches in equal parts, by branch.
 

@@ -15,7 +15,7 @@ from morefromless.runs import Run
 from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
-from morefromless.training.loop import Learner, device_of, fit, leads
+from morefromless.training.loop import Learner, device_of, fit, is_rank_zero
 
 
 class Classifier(nn.Module):
@@ -43,7 +43,7 @@ def supervise(options: SuperviseOptions) -> Run:
     train = store.indices("train")
     steps = Steps(len(train), batch=options.batch, epochs=options.epochs, seed=options.seed)
     run = Run.begin("supervise", options, store.hash, INCIDENTAL)
-    with run.training(leads(options)):
+    with run.training(is_rank_zero(options)):
         if not run.done:
             _train(run, options, store, pair, train, steps, device)
     return run

@@ -19,7 +19,7 @@ def uniform(count: int, low: float, high: float, generator: torch.Generator) -> 
     return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
 
 
-def chance(count: int, probability: float, generator: torch.Generator) -> Tensor:
+def bernoulli(count: int, probability: float, generator: torch.Generator) -> Tensor:
     """(count,) bool, each true with `probability`; 0 is never and 1 always."""
     return torch.rand(count, generator=generator, device=generator.device) < probability
 

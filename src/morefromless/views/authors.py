@@ -6,11 +6,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from morefromless.errors import ConfigError
 from morefromless.views import Views
 from morefromless.views import _geometry as geometry
 from morefromless.views import _photometry as photometry
-from morefromless.views._draws import blocks, chance, check_range, per_patch, uniform, where
+from morefromless.views._draws import bernoulli, blocks, check_range, per_patch, uniform, where
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Authors(Views):
         return (3,) if self.jitter > 0 else None
 
     @torch.no_grad()
-    def draw(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:
         """One view per patch: (B, C, S, S) float32 in [0, 1] -> the same shape and range.
 
         C is 3 unless `jitter` is 0.
@@ -58,12 +57,12 @@ class Authors(Views):
         count, side = len(patches), patches.shape[-1]
         rows = self._positions(count, side, generator)
         columns = self._positions(count, side, generator)
-        noisy = chance(count, self.noise, generator)
-        rotated = chance(count, self.rotation, generator)
+        noisy = bernoulli(count, self.noise, generator)
+        rotated = bernoulli(count, self.rotation, generator)
         angles = uniform(count, 0, torch.pi, generator)
-        solarized = chance(count, self.solarize, generator)
+        solarized = bernoulli(count, self.solarize, generator)
         thresholds = uniform(count, 0.1, 6, generator) / 10
-        jittered = chance(count, self.jitter, generator)
+        jittered = bernoulli(count, self.jitter, generator)
         ranges = ((-0.4, 0.4), (0.6, 1.4), (0.6, 1.4), (-0.1, 0.1))
         colours = torch.stack([uniform(count, *limits, generator) for limits in ranges])
 
@@ -81,14 +80,14 @@ class Authors(Views):
                 torch.div(images.clamp_(0, 255), 255, out=views[of])
         return views
 
-    def draw_labels(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+    def augment_mask(self, masks: Tensor, generator: torch.Generator) -> Tensor:
         """All of it, colours and bilinear crops included: the published code spares no mask."""
         self.check(masks.shape[1], mask=True)
-        return self.draw(masks, generator)
+        return self.augment(masks, generator)
 
     def _positions(self, count: int, side: int, generator: torch.Generator) -> Tensor:
         """(count, side) source pixels along one axis, flipped and cropped."""
-        flips = chance(count, self.flip, generator)
+        flips = bernoulli(count, self.flip, generator)
         length = (uniform(count, self.crop, 1, generator) * side).floor().clamp_(min=1)
         start = (uniform(count, 0, 1, generator) * (side - length + 1)).floor()
         return geometry.crop_positions(start, length, flips, side)

@@ -9,7 +9,7 @@ from torch import Tensor
 from morefromless.views import Views
 from morefromless.views import _geometry as geometry
 from morefromless.views import _photometry as photometry
-from morefromless.views._draws import blocks, chance, check_range, uniform, where
+from morefromless.views._draws import bernoulli, blocks, check_range, uniform, where
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TableS1(Views):
         return (3,) if turned and not mask else None
 
     @torch.no_grad()
-    def draw(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:
         """One view per patch: (B, C, S, S) float32 in [0, 1] -> the same shape and range.
 
         C is 3 unless `saturation` and `hue`, or `jitter`, are 0.
@@ -76,8 +76,8 @@ class TableS1(Views):
         self.check(patches.shape[1])
         count = len(patches)
         maps = self._maps(count, generator)
-        noisy = chance(count, self.noise, generator)
-        solarized = chance(count, self.solarize, generator)
+        noisy = bernoulli(count, self.noise, generator)
+        solarized = bernoulli(count, self.solarize, generator)
         thresholds = uniform(count, self.threshold, 1, generator)
         colours = self._colours(count, generator)
         noise = partial(
@@ -101,7 +101,7 @@ class TableS1(Views):
         return views
 
     @torch.no_grad()
-    def draw_labels(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+    def augment_mask(self, masks: Tensor, generator: torch.Generator) -> Tensor:
         """Flip, crop and rotation of (B, C, S, S) in one reading by nearest neighbour."""
         maps = self._maps(len(masks), generator)
         views = torch.empty_like(masks, memory_format=torch.contiguous_format)
@@ -111,17 +111,17 @@ class TableS1(Views):
         return views
 
     @torch.no_grad()
-    def draw_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
+    def augment_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
         """Noise on every value of (B, length), then dropout without rescaling."""
         noise = torch.randn(vectors.shape, generator=generator, device=vectors.device)
         drawn = torch.rand(vectors.shape, generator=generator, device=vectors.device)
         return (vectors + self.spread * noise) * (drawn >= self.drop)
 
     def _maps(self, count: int, generator: torch.Generator) -> Tensor:
-        flips = chance(2 * count, self.flip, generator).view(count, 2)
+        flips = bernoulli(2 * count, self.flip, generator).view(count, 2)
         scales = uniform(count, self.crop, 1, generator)
         centres = uniform(2 * count, -1, 1, generator).view(count, 2) * (1 - scales)[:, None]
-        angles = uniform(count, 0, 2 * torch.pi, generator) * chance(
+        angles = uniform(count, 0, 2 * torch.pi, generator) * bernoulli(
             count, self.rotation, generator
         )
         return geometry.affine(flips, scales, centres, angles)
@@ -130,6 +130,6 @@ class TableS1(Views):
         """(4, count): three factors about 1 and the hue about 0, where jitter was drawn."""
         ranges = (self.brightness, self.contrast, self.saturation, self.hue)
         drawn = torch.stack([uniform(count, -half, half, generator) for half in ranges])
-        drawn *= chance(count, self.jitter, generator)
+        drawn *= bernoulli(count, self.jitter, generator)
         drawn[:3] += 1
         return drawn

@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from morefromless.synthesis.chance import COSINE, SINE, Chance, circle, unit
+from morefromless.synthesis.rng import COSINE, SINE, Rng, circle, unit
 
 
 def test_the_stream_is_the_raw_stream_of_pcg64() -> None:
     raw = np.random.Generator(np.random.PCG64(np.random.SeedSequence((3, 1, 4)))).random(5)
-    np.testing.assert_array_equal(Chance(3, 1, 4).uniforms(0.0, 1.0, 5), raw)
-    assert [Chance(3, 1, 4).uniform(0.0, 1.0)] == raw[:1].tolist()
-    assert Chance(3, 1, 5).uniform(0.0, 1.0) != raw[0]
+    np.testing.assert_array_equal(Rng(3, 1, 4).uniforms(0.0, 1.0, 5), raw)
+    assert [Rng(3, 1, 4).uniform(0.0, 1.0)] == raw[:1].tolist()
+    assert Rng(3, 1, 5).uniform(0.0, 1.0) != raw[0]
 
 
 def test_uniforms_fill_their_range_and_shape() -> None:
-    drawn = Chance(0).uniforms(-2.0, 6.0, (50, 400))
+    drawn = Rng(0).uniforms(-2.0, 6.0, (50, 400))
     assert drawn.shape == (50, 400)
     assert drawn.min() >= -2.0
     assert drawn.max() < 6.0
@@ -21,14 +21,14 @@ def test_uniforms_fill_their_range_and_shape() -> None:
 
 
 def test_grain_is_triangular_with_the_stated_spread() -> None:
-    grain = Chance(0).grain((3, 100, 101))
+    grain = Rng(0).grain((3, 100, 101))
     shares = np.bincount(grain.ravel() + 3, minlength=7) / grain.size
     np.testing.assert_allclose(shares, np.array([1, 2, 3, 4, 3, 2, 1]) / 16, atol=0.01)
     assert abs(grain.std() - np.sqrt(2.5)) < 0.02
 
 
 def test_directions_have_length_one_and_cover_the_circle() -> None:
-    x, y = Chance(0).directions(4000)
+    x, y = Rng(0).directions(4000)
     np.testing.assert_allclose(x * x + y * y, 1.0, atol=4e-6)
     assert abs(x.mean()) < 0.05
     assert abs(y.mean()) < 0.05

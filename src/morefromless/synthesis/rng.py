@@ -1,4 +1,4 @@
-"""Chance and directions that are the same on every machine.
+"""Rng and directions that are the same on every machine.
 
 Two things make drawn pictures differ between machines: generators whose algorithms change between
 versions of NumPy, and functions such as sin and exp whose last bit depends on the processor. So
@@ -22,7 +22,7 @@ COSINE: Floats = np.round(np.cos(_ANGLES) * 2**20) / 2**20
 SINE: Floats = np.round(np.sin(_ANGLES) * 2**20) / 2**20
 
 
-class Chance:
+class Rng:
     """A stream of random numbers that depends on its key of non-negative integers alone."""
 
     def __init__(self, *key: int) -> None:
@@ -42,7 +42,7 @@ class Chance:
         """One integer of low ... high - 1."""
         return int(self.uniform(low, high))
 
-    def chosen(self, probability: float) -> bool:
+    def bernoulli(self, probability: float) -> bool:
         """True with this probability."""
         return self.uniform(0.0, 1.0) < probability
 
