@@ -34,18 +34,18 @@ def load_h5(network: nn.Module, path: Path, name: str) -> None:
     lacks any of the layers, or holds one of them twice.
     """
     check_exists(path, name)
-    wanted = _variables(network)
-    held = _read(path, {variable: tuple(view.shape) for variable, view in wanted.items()})
-    missing = list(dict.fromkeys(v.partition("/")[0] for v in wanted if v not in held))
+    views = _variables(network)
+    stored = _read(path, {variable: tuple(view.shape) for variable, view in views.items()})
+    missing = list(dict.fromkeys(v.partition("/")[0] for v in views if v not in stored))
     if missing:
-        layers = len({variable.partition("/")[0] for variable in wanted})
+        layers = len({variable.partition("/")[0] for variable in views})
         raise ConfigError(
             f"{path} is not a checkpoint of '{name}': {len(missing)} of {layers} layers are "
             f"missing or of another shape (first: {missing[0]}); give one that Keras 2 wrote with "
             "model.save_weights('encoder.h5')."
         )
-    for variable, view in wanted.items():
-        view.copy_(torch.from_numpy(held[variable]))
+    for variable, view in views.items():
+        view.copy_(torch.from_numpy(stored[variable]))
 
 
 def refuse_tensorflows_own(path: Path) -> None:
@@ -66,8 +66,8 @@ def _variables(network: nn.Module) -> dict[str, Tensor]:
     """By Keras' name (`conv1_conv/kernel`) a view of each tensor, laid out as Keras does."""
     views = {}
     for module, part in network.named_modules():
-        for own, variable in VARIABLES.get(type(part), {}).items():
-            tensor: Tensor = getattr(part, own).detach()
+        for ours, variable in VARIABLES.get(type(part), {}).items():
+            tensor: Tensor = getattr(part, ours).detach()
             if tensor.ndim == 4:  # (out, in, h, w); Keras': (h, w, in, out)
                 tensor = tensor.permute(2, 3, 1, 0)
             views[f"{module.replace('.', '_')}/{variable}"] = tensor
@@ -95,7 +95,7 @@ def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, npt.NDArr
             # A whole model has its weights beside the optimiser's moments of the same names.
             weights = file.get("model_weights", file)
             weights.visititems(visit)
-            held = {v: np.asarray(weights[where[0]], np.float32) for v, where in places.items()}
+            stored = {v: np.asarray(weights[where[0]], np.float32) for v, where in places.items()}
     except Exception as error:  # the reader raises whatever the file provokes
         raise ConfigError(
             f"{path} cannot be read as HDF5 ({first_line(error)}); write or fetch it again."
@@ -106,4 +106,4 @@ def _read(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, npt.NDArr
                 f"{path} holds {variable} {len(where)} times ({', '.join(where)}); write a file of "
                 "the one encoder that is meant."
             )
-    return held
+    return stored

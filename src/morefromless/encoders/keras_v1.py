@@ -101,9 +101,9 @@ class _Block(nn.ModuleDict):
     def forward(self, x: Tensor) -> Tensor:
         relu = self["relu"]
         shortcut = self._normalised(0, x) if "0_conv" in self else x
-        made = relu(self._normalised(1, x))
-        made = relu(self._normalised(2, made))
-        output: Tensor = relu(self._normalised(3, made) + shortcut)
+        hidden = relu(self._normalised(1, x))
+        hidden = relu(self._normalised(2, hidden))
+        output: Tensor = relu(self._normalised(3, hidden) + shortcut)
         return output
 
 

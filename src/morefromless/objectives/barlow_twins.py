@@ -45,8 +45,8 @@ class BarlowTwins(Objective):
 
     def compute(self, embeddings: list[Tensor]) -> Loss:
         scaled = [self._scaled(branch) for branch in embeddings]
-        found = [correlations(a, b) for a, b in combinations(scaled, 2)]
-        on, off = (torch.stack(values).mean() for values in zip(*found, strict=True))
+        sums = [correlations(a, b) for a, b in combinations(scaled, 2)]
+        on, off = (torch.stack(values).mean() for values in zip(*sums, strict=True))
         return Loss(on + self.weight * off, {"on_diagonal": on, "off_diagonal": off})
 
     def _scaled(self, branch: Tensor) -> Tensor:

@@ -47,11 +47,11 @@ class Vse(Objective):
 
     def _pair(self, first: Tensor, second: Tensor) -> Tensor:
         cosines = first @ second.T
-        own = cosines.diagonal()
-        itself = torch.eye(len(own), dtype=torch.bool, device=own.device)
+        matching = cosines.diagonal()
+        itself = torch.eye(len(matching), dtype=torch.bool, device=matching.device)
         costs = [
-            torch.relu(self.margin - own[:, None] + cosines).masked_fill(itself, 0),
-            torch.relu(self.margin - own[None, :] + cosines).masked_fill(itself, 0).T,
+            torch.relu(self.margin - matching[:, None] + cosines).masked_fill(itself, 0),
+            torch.relu(self.margin - matching[None, :] + cosines).masked_fill(itself, 0).T,
         ]
         if self.negatives == "hardest":
             return torch.stack([cost.max(dim=1).values.sum() for cost in costs]).sum()
