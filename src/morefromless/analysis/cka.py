@@ -200,6 +200,10 @@ def cka(x: Tensor, y: Tensor, estimator: Estimator = "unbiased") -> float:
     """CKA of two layers' features of the same patches, (N, ...) each, as one batch.
 
     Raises `DataError` where one of them says the same of every patch.
+
+    >>> x = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
+    >>> round(cka(x, 3 * x.flip(1)), 6)
+    1.0
     """
     accumulator = Cka({"x": ["x"], "y": ["y"]}, estimator)
     accumulator.add_features({("x", "x"): x, ("y", "y"): y})

@@ -24,6 +24,12 @@ class BarlowTwins(Objective):
     formed.
 
     Source: Zbontar et al. 2021 (arXiv 2103.03230), equations 1 and 2; weight 0.005 as there.
+
+    >>> import torch
+    >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
+    >>> loss = BarlowTwins()(embeddings)
+    >>> round(loss.total.item(), 4), list(loss.terms)
+    (7.1354, ['on_diagonal', 'off_diagonal'])
     """
 
     min_rows = 2

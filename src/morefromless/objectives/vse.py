@@ -23,6 +23,12 @@ class Vse(Objective):
     gradient. A batch of one has no others: its loss is 0.
 
     Source: Faghri et al. 2018 (arXiv 1707.05612), equations 5 and 6; margin 0.2 as there.
+
+    >>> import torch
+    >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
+    >>> loss = Vse()(embeddings)
+    >>> round(loss.total.item(), 4), list(loss.terms)
+    (9.6, ['hinge_0_1'])
     """
 
     def __init__(
