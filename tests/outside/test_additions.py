@@ -21,8 +21,8 @@ def test_a_step_is_trained_with_all_of_them(tissue: Store) -> None:
     assert store.classes == ("dark", "bright")
     pair = Pair({"primary": f"{HERE}:Grey", "privileged": "full"}, f"{HERE}:Mirror", 16)
     pair.check(store)
-    images = pair.see({"he": torch.from_numpy(np.asarray(store.array("he")[:8]))})
-    views = pair.draw(images, seed=0, step=0)
+    images = pair.render({"he": torch.from_numpy(np.asarray(store.array("he")[:8]))})
+    views = pair.augment(images, seed=0, step=0)
     assert views["primary"].shape == (8, 1, 16, 16)
     assert pair.modalities["primary"].to_rgb(images["primary"]).shape == (8, 3, 16, 16)
 
