@@ -80,6 +80,8 @@ def _hint(kind: type, name: str) -> Any:
 
 
 def _converted(hint: Any, value: Any, name: str, origin: str) -> Any:
+    if isinstance(value, int) and abs(value) >= 2**63:  # which Python may not even print
+        raise ConfigError(f"{origin} has a wrong value for '{name}': the number is too large.")
     if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)  # YAML takes `precision: 32` for a number
     if "precision" in name and isinstance(value, int):
