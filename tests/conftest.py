@@ -2,15 +2,19 @@
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
 
+from morefromless.config import RunConfig, StudyConfig, from_flat, to_flat
 from morefromless.data.store import Store
+from morefromless.evaluation.results import Results
 from morefromless.ingest import ingest
-from morefromless.options import CompareOptions, PretrainOptions, SuperviseOptions
+from morefromless.runner import run_all
+from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
+from morefromless.study import Study
 
 torch.set_num_threads(1)  # two test processes on two cores
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
@@ -24,6 +28,24 @@ TINY: dict[str, Any] = {
     "device": "cpu",
 }
 
+Config = TypeVar("Config")
+
+
+def changed(config: Config, **options: Any) -> Config:
+    """The config with other options, wherever in its parts they stand."""
+    return from_flat(type(config), {**to_flat(config), **options})
+
+
+def run_config(store: Path, out: Path, **options: Any) -> RunConfig:
+    """A run of two epochs."""
+    return from_flat(RunConfig, {"store": store, "out": out, "width": 64, **TINY, **options})
+
+
+def study_config(store: Path, out: Path, **options: Any) -> StudyConfig:
+    """A study of `downsample:4` with two seeds."""
+    fixed = {"primary": ["downsample:4"], "seeds": 2, "jobs": 1, "width": 64}
+    return from_flat(StudyConfig, {"store": store, "out": out, **fixed, **TINY, **options})
+
 
 @pytest.fixture(scope="session")
 def tissue(tmp_path_factory: pytest.TempPathFactory) -> Store:
@@ -34,25 +56,41 @@ def tissue(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def pretraining(tissue: Store, tmp_path: Path) -> PretrainOptions:
-    """A run of two epochs."""
-    return PretrainOptions(store=tissue.path, out=tmp_path / "run", width=64, **TINY)
+def pretraining(tissue: Store, tmp_path: Path) -> RunConfig:
+    """An asymmetric run."""
+    return run_config(tissue.path, tmp_path / "run")
 
 
 @pytest.fixture
-def supervision(tissue: Store, tmp_path: Path) -> SuperviseOptions:
-    return SuperviseOptions(store=tissue.path, out=tmp_path / "run", **TINY)
+def supervision(tissue: Store, tmp_path: Path) -> RunConfig:
+    return run_config(tissue.path, tmp_path / "run", kind="supervised")
 
 
 @pytest.fixture
-def comparison(tissue: Store, tmp_path: Path) -> CompareOptions:
+def comparison(tissue: Store, tmp_path: Path) -> StudyConfig:
     """Every arm with two seeds."""
-    return CompareOptions(
-        store=tissue.path,
-        out=tmp_path / "compare",
-        primary=("downsample:4",),
-        seeds=2,
-        jobs=1,
-        width=64,
-        **TINY,
+    return study_config(tissue.path, tmp_path / "compare")
+
+
+@pytest.fixture(scope="session")
+def study(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study that is trained: every arm of shared weights, two seeds, with learning curves. Tests
+    read it; those that change a run's folder work on a copy."""
+    out = tmp_path_factory.mktemp("study")
+    config = study_config(
+        tissue.path, out, sharing=["shared"], epochs=8, probe_every=4, probe_epochs=20
     )
+    trained = Study.of(config, tissue)
+    run_all(trained.runs, 1)
+    return trained
+
+
+@pytest.fixture(scope="session")
+def results(study: Study) -> Results:
+    return study.evaluate(progress=False)
+
+
+@pytest.fixture(scope="session")
+def trained(study: Study) -> dict[str, Run]:
+    """Kind of arm to its run of seed 0."""
+    return {run.arm.kind: Run(run.out) for run in study.runs if run.seed == 0}

@@ -11,10 +11,10 @@ import yaml
 from PIL import Image
 
 from morefromless import cli
+from morefromless.config import RunConfig, to_flat
 from morefromless.data import atomic
 from morefromless.data.store import Store
-from morefromless.options import PretrainOptions, SuperviseOptions
-from morefromless.runs import Run, plain
+from morefromless.runs import Run
 from morefromless.training.supervised import supervise
 
 QUICK = [
@@ -233,7 +233,7 @@ def test_a_missing_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_checkpoint_of_another_encoder(
-    supervision: SuperviseOptions, capsys: pytest.CaptureFixture[str]
+    supervision: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = supervise(supervision)
     record = run.record
@@ -243,7 +243,7 @@ def test_a_checkpoint_of_another_encoder(
 
 
 def test_a_folder_that_holds_another_run(
-    supervision: SuperviseOptions, capsys: pytest.CaptureFixture[str]
+    supervision: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = supervise(supervision)
     again = ["supervise", "--config", str(run.path / "config.yaml")]
@@ -269,10 +269,10 @@ def test_a_run_is_repeated_from_its_own_folder(
 
 
 def test_options_from_a_file_are_checked(
-    pretraining: PretrainOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pretraining: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "options.yaml"
-    file.write_text(yaml.safe_dump({**plain(pretraining), "colour": "red"}))
+    file.write_text(yaml.safe_dump({**to_flat(pretraining), "colour": "red"}))
     assert "no option 'colour'" in _fails(capsys, "pretrain", "--config", str(file))
     file.write_text("[")
     assert "cannot be read" in _fails(capsys, "pretrain", "--config", str(file))
@@ -281,7 +281,7 @@ def test_options_from_a_file_are_checked(
 
 
 def test_a_full_disk_while_training(
-    supervision: SuperviseOptions,
+    supervision: RunConfig,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -291,7 +291,7 @@ def test_a_full_disk_while_training(
 
     monkeypatch.setattr("morefromless.runs.save_file", full)
     file = tmp_path / "options.yaml"
-    file.write_text(yaml.safe_dump(plain(supervision)))
+    file.write_text(yaml.safe_dump(to_flat(supervision)))
     assert "disk is full" in _fails(capsys, "supervise", "--config", str(file))
     assert not (supervision.out / "weights.safetensors").exists()
     assert not list(supervision.out.glob("*.partial"))

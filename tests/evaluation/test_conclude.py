@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-
 from morefromless.comparison.floors import FloorRow, Unbeaten, floors, not_above, unbeaten
+from morefromless.options import CompareOptions
+
 from morefromless.data.store import Store
 from morefromless.evaluation.floors import forest, mean_rgb
 from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.probes import shown
-from morefromless.options import CompareOptions
 
 Ints = npt.NDArray[np.int64]
 
