@@ -1,136 +1,132 @@
-"""The comparison from end to end, on a few patches: what is written, and what is not done twice."""
+"""A study: what is trained and asked, and what is refused before that."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-from safetensors.torch import load_file
 
-from morefromless.comparison.compare import compare
-from morefromless.comparison.plan import plan
-from morefromless.errors import ConfigError
-from morefromless.evaluation.paired import holm
-from morefromless.options import CompareOptions
-from morefromless.report.figures import write_figures
-from morefromless.report.table import report
+from morefromless.config import StudyConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.runner import run_all
+from morefromless.study import Study, arms, condition_of
+from tests.conftest import changed, study_config
 
 
-def test_the_plan_has_every_arm_once(comparison: CompareOptions) -> None:
-    planned = plan(replace(comparison, primary=("downsample:4", "downsample:8")), "hash")
-    assert len(planned) == 2 * 2 * 5  # primaries, seeds, arms
-    assert len({one.options.out for one in planned}) == len(planned)
-    kinds = [(p.arm.kind, p.arm.sharing) for p in planned if p.seed == 0]
-    assert sorted(set(kinds), key=str) == sorted(
-        [(k, s) for k in ("asymmetric", "symmetric") for s in ("shared", "independent")]
-        + [("supervised", None)],
-        key=str,
-    )
+def titles(config: StudyConfig) -> list[tuple[str, str, str]]:
+    return [(arm.kind, "" if arm.supervised else arm.sharing, arm.primary) for arm in arms(config)]
 
 
-def test_seeds_come_first_so_that_an_early_look_has_every_arm(comparison: CompareOptions) -> None:
-    assert [one.seed for one in plan(comparison, "hash")] == [0] * 5 + [1] * 5
-
-
-def test_a_symmetric_run_does_not_depend_on_the_privileged_modality(
-    comparison: CompareOptions,
-) -> None:
-    one, other = (
-        {p.options.out.name for p in plan(replace(comparison, privileged=privileged), "hash")}
-        for privileged in ("full", "downsample:16")
-    )
-    assert len(one & other) == 6  # symmetric and supervised runs serve both comparisons
-    assert all("asymmetric" in name for name in one ^ other)
-
-
-def test_dense_arms_are_planned_when_asked(comparison: CompareOptions) -> None:
-    planned = plan(replace(comparison, dense_arms=True), "hash")
-    dense = {(p.arm.kind, p.arm.sharing) for p in planned if p.arm.primary == "full"}
-    assert dense == {("symmetric", "shared"), ("symmetric", "independent"), ("supervised", None)}
-
-
-def test_primary_and_privileged_must_differ(comparison: CompareOptions) -> None:
-    with pytest.raises(ConfigError, match="both --primary and --privileged"):
-        replace(comparison, primary=("full",))
-
-
-def test_from_end_to_end(comparison: CompareOptions, capsys: pytest.CaptureFixture[str]) -> None:
-    options = replace(comparison, epochs=8, probe_every=4)
-    made = compare(options)
-    out = options.out
-    written = [*report(made).write(out, "comparison"), *write_figures(made, out)]
-    assert {p.name for p in written} == {
-        "comparison.md",
-        "comparison.csv",
-        "comparison.json",
-        *(f"{stem}.{kind}" for stem in ("density", "curves") for kind in ("svg", "pdf", "png")),
-    }
-    assert all(path.stat().st_size > 500 for path in written)
-
-    # Every branch on its own modality: five arms of the primary, two of the privileged.
-    assert [row.branch for row in made.rows] == ["primary"] * 5 + ["privileged"] * 2
-    lines = pd.read_csv(out / "comparison.csv")
-    assert len(lines) == 7 * 2
-    for row in made.rows:
-        assert row.accuracy.estimate == pytest.approx(np.mean(row.accuracies))
-        assert row.accuracy.low <= row.accuracy.estimate <= row.accuracy.high
-        assert row.accuracy.unit == "group"  # patients are known here
-        assert np.sum(row.confusion) == 2 * made.patches["test"]
-    assert len(made.contrasts) == 5
-    assert [c.holm_p for c in made.contrasts] == holm([c.p for c in made.contrasts])
-    assert {floor.name for floor in made.floors} == {
-        "majority",
-        "mean-rgb",
-        "colour-histogram",
-        "random encoder",
-    }
-
-    # What stands in the table is what stands on the disk.
-    arm = made.planned[0]
-    found = np.load(arm.run.path / "predictions-primary-linear.npz")
-    kept = json.loads((arm.run.path / "scores-primary-linear.json").read_text())
-    assert kept["scores"]["accuracy"] == made.rows[0].accuracies[0]
-    assert len(found["probabilities"]) == made.patches["test"]
-
-    # Again: nothing is trained or probed twice, and the table is the same.
-    times = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*") if path.is_file()}
-    capsys.readouterr()
-    again = compare(options)
-    assert {path: path.stat().st_mtime_ns for path in times} == times
-    assert again.rows == made.rows
-    assert again.contrasts == made.contrasts
-
-
-def test_runs_side_by_side_are_the_same_as_one_by_one(
-    comparison: CompareOptions, tmp_path: Path
-) -> None:
-    options = replace(comparison, epochs=1, seeds=1, sharing=("shared",))
-    alone = compare(replace(options, out=tmp_path / "alone"))
-    together = compare(replace(options, out=tmp_path / "together", jobs=2))
-    for a, b in zip(alone.planned, together.planned, strict=True):
-        assert a.run.path.name == b.run.path.name
-        assert a.run.weights_path.read_bytes() == b.run.weights_path.read_bytes()
-    assert [row.accuracies for row in alone.rows] == [row.accuracies for row in together.rows]
-
-
-def test_trident_is_an_arm_of_three_branches(comparison: CompareOptions) -> None:
-    options = replace(comparison, seeds=1, sharing=("independent",), trident=True, epochs=1)
-    planned = plan(options, "hash")
-    assert [one.arm.title for one in planned] == [
-        "asymmetric, independent",
-        "symmetric, independent",
-        "trident, independent",
-        "supervised",
+def test_every_arm_once_and_seeds_outermost(comparison: StudyConfig, tissue: Store) -> None:
+    study = Study.of(changed(comparison, primary=["downsample:4", "downsample:8"]), tissue)
+    assert [run.seed for run in study.runs] == [0] * 10 + [1] * 10
+    assert len({run.out for run in study.runs}) == 20
+    assert titles(comparison) == [
+        ("asymmetric", "shared", "downsample:4"),
+        ("asymmetric", "independent", "downsample:4"),
+        ("symmetric", "shared", "downsample:4"),
+        ("symmetric", "independent", "downsample:4"),
+        ("supervised", "", "downsample:4"),
     ]
-    made = compare(options)
-    trident = [row for row in made.rows if row.arm.kind == "trident"]
-    assert [row.branch for row in trident] == ["primary", "privileged"]  # no twin of its own
-    asked = [contrast.name for contrast in made.contrasts]
-    assert "trident - symmetric, both independent" in asked
-    assert "trident - asymmetric, both independent" in asked
-    run = next(one.run for one in made.planned if one.arm.kind == "trident")
-    weights = load_file(run.weights_path)
-    assert {name.split(".")[2] for name in weights} == {"primary", "privileged"}
-    assert write_figures(made, options.out)
+
+
+def test_other_arms_are_there_when_asked(comparison: StudyConfig) -> None:
+    one = changed(comparison, sharing=["independent"])
+    plain = titles(one)
+    assert ("trident", "independent", "downsample:4") in titles(changed(one, trident=True))
+    dense = [("symmetric", "independent", "full"), ("supervised", "", "full")]
+    assert titles(changed(one, dense_arms=True)) == [*plain, *dense]
+    assert titles(changed(one, both_ways=True)) == [*plain, *dense]
+    two = changed(one, tasks=["tissue", "cell"], objectives=["vicreg", "simclr"])
+    assert len(titles(two)) == 2 * 2 + 2
+
+
+def test_runs_serve_every_study_that_has_them(comparison: StudyConfig, tissue: Store) -> None:
+    def names(**options: Any) -> set[str]:
+        return {run.out.name for run in Study.of(changed(comparison, **options), tissue).runs}
+
+    shared = names() & names(privileged="downsample:16")
+    assert len(shared) == 6  # symmetric and supervised
+    assert not any("asymmetric" in name for name in shared)
+    assert names(tasks=["cell"]) < names(tasks=["tissue", "cell"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tasks": ["cells"]}, "no task named 'cells'"),
+        ({"primary": ["nuclei:types=3"]}, "draws 3"),
+        ({"batch": 1000}, "larger than the 135 training patches"),
+        ({"primary": ["full:ihc"]}, "no array 'ihc'"),
+        ({"primary": ["downsample:64"]}, "64"),
+        ({"objectives": ["vicrag"]}, "vicreg"),
+        ({"views": "table-s2"}, "table-s1"),
+        ({"encoder": "resnet51"}, "did you mean"),
+        ({"sharing": ["shared"], "privileged_encoder": "test_vit"}, "two architectures"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_trained(
+    comparison: StudyConfig, tissue: Store, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises((ConfigError, DataError), match=words):
+        Study.of(changed(comparison, **options), tissue)
+    assert not comparison.out.exists()
+
+
+def test_what_is_done_is_not_done_again(study: Study) -> None:
+    def times() -> dict[Path, int]:
+        files = [path for path in study.config.out.rglob("*") if path.is_file()]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    first = study.evaluate(progress=False)
+    before = times()
+    again = Study.of(study.config)
+    assert again.done
+    run_all(again.runs)
+    results = again.evaluate(progress=False)
+    assert times() == before
+    assert results.summaries == first.summaries
+    assert results.contrasts == first.contrasts
+
+
+def test_both_ways_asks_both_modalities_and_one_seed_gives_no_verdict(
+    tissue: Store, tmp_path: Path
+) -> None:
+    config = study_config(
+        tissue.path,
+        tmp_path / "study",
+        primary=["nuclei"],
+        tasks=["tissue", "cell"],
+        sharing=["independent"],
+        both_ways=True,
+        seeds=1,
+        epochs=1,
+        width=32,
+        probe_epochs=5,
+        labels=0.5,
+    )
+    study = Study.of(config)
+    run_all(study.runs, 1)
+    results = study.evaluate(progress=False)
+    asked = {(c.a.modality, c.a.task) for c in results.contrasts}
+    assert asked == {(m, t) for m in ("nuclei", "full") for t in ("tissue", "cell")}
+    assert {c.name for c in results.contrasts} == {"asymmetric - symmetric, both independent"}
+    assert {c.verdict for c in results.contrasts} == {"no verdict"}
+    own = results.select(lambda c: c.arm == "supervised" and c.objective == c.task)
+    assert len(own) == 4
+    assert all(summary.head for summary in own)
+    paired = results.select(lambda c: c.arm == "asymmetric")
+    assert {(s.condition.modality, s.condition.partner) for s in paired} == {
+        ("nuclei", "full"),
+        ("full", "nuclei"),
+    }
+    floors = results.select(lambda c: c.floor)
+    assert len(floors) == 2 * 2 * 4
+
+
+def test_a_branch_is_a_condition(study: Study) -> None:
+    arm = next(run.arm for run in study.runs if run.arm.kind == "asymmetric")
+    mine, theirs = (condition_of(arm, name, "cell") for name in ("primary", "privileged"))
+    assert (mine.modality, mine.partner) == ("downsample:4", "full")
+    assert (theirs.modality, theirs.partner) == ("full", "downsample:4")
+    assert mine.title == "asymmetric, shared"

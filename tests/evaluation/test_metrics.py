@@ -36,7 +36,9 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert scores.values["balanced_accuracy"] == pytest.approx(
         reference.balanced_accuracy_score(labels, predicted)
     )
-    assert scores.values["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert scores.values["macro_f1"] == pytest.approx(
+        reference.f1_score(labels, predicted, average="macro")
+    )
     assert scores.recall == pytest.approx(reference.recall_score(labels, predicted, average=None))
     assert np.array_equal(scores.confusion, reference.confusion_matrix(labels, predicted))
     assert 0.3 < scores.values["accuracy"] < 0.95
@@ -76,7 +78,9 @@ def test_a_class_absent_from_the_labels_has_no_recall_and_is_left_out() -> None:
     assert scores.recall[3:] == (None, None)
     present = [value for value in scores.recall if value is not None]
     assert scores.values["balanced_accuracy"] == pytest.approx(np.mean(present))
-    assert scores.values["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert scores.values["macro_f1"] == pytest.approx(
+        reference.f1_score(labels, predicted, average="macro")
+    )
 
 
 def test_a_class_that_never_occurs_does_not_count() -> None:
