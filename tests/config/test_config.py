@@ -165,21 +165,25 @@ def test_batches_are_shared_equally(options: dict[str, Any]) -> None:
         changed(RUN, **options)
 
 
-NAMES = {
+NAMES: dict[str, dict[str, Any]] = {
     "asymmetric-independent-downsample-7-s0-3c557e": {},
     "symmetric-shared-downsample-7-s0-50a478": {
         "kind": "symmetric",
         "sharing": "shared",
-        "lr": 0.001,
+        "lr": 1e-3,
     },
     "trident-independent-downsample-7-s0-a1f00d": {
         "kind": "trident",
         "missing": "pairs",
         "objective": "simclr:authors",
     },
-    "supervised-full-s3-5db841": {"kind": "supervised", "primary": "full", "seed": 3, "epochs": 10},
+    "supervised-full-s3-5db841": {
+        "kind": "supervised",
+        "primary": "full",
+        "seed": 3,
+        "epochs": 10,
+    },
     "asymmetric-independent-downsample-7-s0-42f0e0": {
-        "kind": "asymmetric",
         "privileged": "vector:12",
         "privileged_encoder": "mlp",
         "freeze": ["privileged"],
