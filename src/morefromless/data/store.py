@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,19 @@ FORMAT = 1
 COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
 
 Split = Literal["train", "val", "test"]
+
+
+class HasArray(Protocol):
+    """A modality, as far as a store knows one: it reads one array."""
+
+    @property
+    def array(self) -> str: ...
+
+
+class HasLabels(Protocol):
+    """A task, as far as a store knows one: it gives class names and the class of each patch."""
+
+    def labels(self, store: "Store", /) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]: ...
 
 
 class Store:
@@ -132,6 +145,43 @@ class Store:
         codes = pd.Categorical(self.table["label"], categories=self.classes).codes
         return codes.astype(np.int64)
 
+    def select(
+        self, *modalities: HasArray | str, task: HasLabels | None = None, check: bool = True
+    ) -> "Store":
+        """The store as a task and some modalities need it: same rows, order and hash.
+
+        Labels are those of `task` (as they are where None). Patches that lack the array of one of
+        the `modalities` (a modality, or an array's name) stand in no split. Raises `DataError`
+        where there is no such array, or where `check` and the task asks nothing: its training or
+        test patches are all of one class.
+
+        >>> import tempfile; from pathlib import Path
+        >>> from morefromless.ingest import ingest, open_source
+        >>> path = Path(tempfile.mkdtemp()) / "store"
+        >>> _ = ingest(open_source("synthetic:patches=200,size=32"), path, progress=False)
+        >>> store = Store.open(path)
+        >>> store.select("he") is store  # no patch lacks it
+        True
+        """
+        store = self
+        if task is not None:
+            classes, labels = task.labels(self)
+            if check:
+                self._check_classes(classes, labels, type(task).__name__.lower())
+            store = self.relabelled(classes, labels)
+        return store.having(m if isinstance(m, str) else m.array for m in modalities)
+
+    def _check_classes(
+        self, classes: Sequence[str], labels: npt.NDArray[np.int64], task: str
+    ) -> None:
+        for split in ("train", "test"):
+            present = np.unique(labels[self.indices(split)])
+            if len(present) == 1:
+                raise DataError(
+                    f"All {split} patches of {self.path} are '{classes[present[0]]}', so the task "
+                    f"{task} asks nothing; ask another, such as cell."
+                )
+
     def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":
         """The same patches under other labels (N,), indices into `classes`."""
         table = self.table.assign(label=np.asarray(classes, dtype=object)[labels])
@@ -145,7 +195,7 @@ class Store:
             return np.ones(len(self.table), dtype=bool)
         return self.present[name].to_numpy(dtype=bool)
 
-    def having(self, names: Iterable[str]) -> "Store":
+    def having(self, names: Iterable[str]) -> "Store":  # removed when callers move to `select`
         """The same rows and hash, but patches that lack one of these arrays stand in no split."""
         lacking = np.zeros(len(self.table), dtype=bool)
         for name in names:
