@@ -223,6 +223,6 @@ def test_a_task_of_one_class_is_refused(store: Path) -> None:
         def labels(self, store: Store) -> tuple[tuple[str, ...], np.ndarray]:
             return ("all",), np.zeros(len(store.table), np.int64)
 
-    with pytest.raises(DataError, match="All train patches of .* are 'all', so the task constant"):
+    with pytest.raises(DataError, match=r"All train patches of .* are 'all', so the task constant"):
         Store.open(store).select(task=Constant())
     assert Store.open(store).select(task=Constant(), check=False).classes == ("all",)

@@ -15,7 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,6 +28,9 @@ from morefromless.errors import DataError
 
 FORMAT = 1
 COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
+
+SMALL = 2**26
+"""Bytes up to which a file's hash is compared whenever a store is opened."""
 
 Split = Literal["train", "val", "test"]
 
@@ -82,9 +85,24 @@ class Store:
                 "remove that folder and ingest again."
             )
         check_disjoint(table)
+        unknown = sorted(set(table["label"]) - set(meta["classes"]))
+        if unknown:
+            raise DataError(
+                f"meta.json of {path} lacks the class '{unknown[0]}' of its table; remove that "
+                "folder and ingest again."
+            )
+        _check_files(path, meta.get("files", {}), SMALL)
         arrays = {name: _array(path, name, len(table)) for name in meta["arrays"]}
         absent = meta.get("absent", {})  # not said by stores made before a patch could lack one
         return cls(path, meta, table, arrays, _present(path, absent, len(table)))
+
+    def verify(self, limit: int | None = None) -> None:
+        """Raise `DataError` where a file's bytes are not those that ingest wrote.
+
+        Opening compares the size of every file, and the hash of those below 64 MiB; this compares
+        the hash of all, or of those of up to `limit` bytes. It reads about 1 GB in a second.
+        """
+        _check_files(self.path, self.meta.get("files", {}), limit)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -242,6 +260,26 @@ def content_hash(table: pd.DataFrame) -> str:
     columns = table[["id", "label", "split", "group", "hash"]].astype(object)
     rows = columns.where(columns.notna(), None).to_numpy().tolist()
     return blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
+
+
+def file_hash(path: Path) -> dict[str, int | str]:
+    """Size in bytes and blake2b-128 of a file, as `meta.json` records it."""
+    with path.open("rb") as file:
+        digest = file_digest(file, lambda: blake2b(digest_size=16))
+    return {"bytes": path.stat().st_size, "blake2b": digest.hexdigest()}
+
+
+def _check_files(path: Path, recorded: dict[str, dict[str, int | str]], limit: int | None) -> None:
+    for name, facts in recorded.items():
+        try:
+            size = (path / name).stat().st_size
+            sound = size == facts["bytes"]
+            if sound and (limit is None or size <= limit):
+                sound = file_hash(path / name) == facts
+        except (OSError, TypeError, KeyError) as error:
+            raise _damaged(path, name) from error
+        if not sound:
+            raise _damaged(path, name)
 
 
 def kinds(reasons: "pd.Series[str]") -> Counter[str]:
