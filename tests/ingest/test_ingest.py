@@ -431,3 +431,12 @@ def test_files_that_were_changed_after_ingest_are_refused(tmp_path: Path) -> Non
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"he\.npy is missing or damaged"):
         Store.open(tmp_path / "store")
+
+
+def test_a_replaced_image_is_not_already_done(tmp_path: Path) -> None:
+    root = two_classes(tmp_path / "source")
+    ingest(Folder(str(root)), tmp_path / "store", progress=False)
+    assert ingest(Folder(str(root)), tmp_path / "store", progress=False).already
+    Image.fromarray(patch(99)).save(root / "A" / "000.png")
+    with pytest.raises(DataError, match="was not made of this source"):
+        ingest(Folder(str(root)), tmp_path / "store", progress=False)
