@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from morefromless.config import RunConfig, StudyConfig, from_flat
 from morefromless.data.store import Store
 from morefromless.ingest import ingest
-from morefromless.options import CompareOptions, PretrainOptions, SuperviseOptions
 from morefromless.sources.synthetic import Synthetic
 
 torch.set_num_threads(1)  # two test processes on two cores
@@ -25,6 +25,19 @@ TINY: dict[str, Any] = {
 }
 
 
+def run_config(store: Path, out: Path, **options: Any) -> RunConfig:
+    """A run of two epochs; `options` by name, as on the command line."""
+    given = {**TINY, "width": 64, "store": str(store), "out": str(out), **options}
+    return from_flat(RunConfig, given)
+
+
+def study_config(store: Path, out: Path, **options: Any) -> StudyConfig:
+    """Every arm with two seeds; `options` by name, as on the command line."""
+    common = {"primary": ["downsample:4"], "seeds": 2, "jobs": 1, "width": 64}
+    given = {**TINY, **common, "store": str(store), "out": str(out), **options}
+    return from_flat(StudyConfig, given)
+
+
 @pytest.fixture(scope="session")
 def tissue(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """180 patches of nine tissues from twelve patients, 32 px."""
@@ -34,25 +47,15 @@ def tissue(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def pretraining(tissue: Store, tmp_path: Path) -> PretrainOptions:
-    """A run of two epochs."""
-    return PretrainOptions(store=tissue.path, out=tmp_path / "run", width=64, **TINY)
+def pretraining(tissue: Store, tmp_path: Path) -> RunConfig:
+    return run_config(tissue.path, tmp_path / "run")
 
 
 @pytest.fixture
-def supervision(tissue: Store, tmp_path: Path) -> SuperviseOptions:
-    return SuperviseOptions(store=tissue.path, out=tmp_path / "run", **TINY)
+def supervision(tissue: Store, tmp_path: Path) -> RunConfig:
+    return run_config(tissue.path, tmp_path / "run", kind="supervised")
 
 
 @pytest.fixture
-def comparison(tissue: Store, tmp_path: Path) -> CompareOptions:
-    """Every arm with two seeds."""
-    return CompareOptions(
-        store=tissue.path,
-        out=tmp_path / "compare",
-        primary=("downsample:4",),
-        seeds=2,
-        jobs=1,
-        width=64,
-        **TINY,
-    )
+def study(tissue: Store, tmp_path: Path) -> StudyConfig:
+    return study_config(tissue.path, tmp_path / "study")
