@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from morefromless.analysis.layer_cka import layer_cka
-from morefromless.analysis.represent import represent
+from morefromless.analysis.represent import arm_words, represent
 from morefromless.cli import run
 from morefromless.config import Analysis, Probe, RepresentConfig
 from morefromless.data.store import Store
@@ -131,6 +131,28 @@ def test_one_seed_has_only_pairs_of_equal_seeds_and_they_are_marked(
     assert len(cells) == 12
     assert all(cell.endswith("(equal seeds)") for cell in cells)
     assert [note for note in report.notes if "only pairs of runs with equal seeds" in note]
+
+
+def test_an_arm_is_named_by_its_first_words(config: RepresentConfig) -> None:
+    result = represent(replace(config, arms=("asymmetric", "supervised")), cka=False)
+    assert list(result.arms) == ["asymmetric, independent", "supervised"]
+
+
+def test_runs_of_different_objectives_and_tasks_are_different_arms(tissue: Store) -> None:
+    study = study_config(
+        tissue.path, Path("out"), objectives=["vicreg", "simclr"], tasks=["tissue", "cell"]
+    )
+    names = {"-".join(arm_words(run, study)) for run in Study.of(study, tissue).runs}
+    assert names == {
+        *(
+            f"{kind}-{sharing}-{objective}"
+            for kind in ("asymmetric", "symmetric")
+            for sharing in ("shared", "independent")
+            for objective in ("vicreg", "simclr")
+        ),
+        "supervised-tissue",
+        "supervised-cell",
+    }
 
 
 def test_biased_cka_is_of_all_patches_at_once(config: RepresentConfig) -> None:
