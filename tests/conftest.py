@@ -2,15 +2,19 @@
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
 
-from morefromless.config import RunConfig, StudyConfig, from_flat
+from morefromless.config import RunConfig, StudyConfig, from_flat, to_flat
 from morefromless.data.store import Store
+from morefromless.evaluation.results import Results
 from morefromless.ingest import ingest
+from morefromless.runner import run_all
+from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
+from morefromless.study import Study
 
 torch.set_num_threads(1)  # two test processes on two cores
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
@@ -24,18 +28,23 @@ TINY: dict[str, Any] = {
     "device": "cpu",
 }
 
+Config = TypeVar("Config")
+
+
+def changed(config: Config, **options: Any) -> Config:
+    """The config with other options, wherever in its parts they stand."""
+    return from_flat(type(config), {**to_flat(config), **options})
+
 
 def run_config(store: Path, out: Path, **options: Any) -> RunConfig:
-    """A run of two epochs; `options` by name, as on the command line."""
-    given = {**TINY, "width": 64, "store": str(store), "out": str(out), **options}
-    return from_flat(RunConfig, given)
+    """A run of two epochs."""
+    return from_flat(RunConfig, {"store": store, "out": out, "width": 64, **TINY, **options})
 
 
 def study_config(store: Path, out: Path, **options: Any) -> StudyConfig:
-    """Every arm with two seeds; `options` by name, as on the command line."""
-    common = {"primary": ["downsample:4"], "seeds": 2, "jobs": 1, "width": 64}
-    given = {**TINY, **common, "store": str(store), "out": str(out), **options}
-    return from_flat(StudyConfig, given)
+    """A study of `downsample:4` with two seeds."""
+    fixed = {"primary": ["downsample:4"], "seeds": 2, "jobs": 1, "width": 64}
+    return from_flat(StudyConfig, {"store": store, "out": out, **fixed, **TINY, **options})
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +57,7 @@ def tissue(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def pretraining(tissue: Store, tmp_path: Path) -> RunConfig:
+    """An asymmetric run."""
     return run_config(tissue.path, tmp_path / "run")
 
 
@@ -57,5 +67,30 @@ def supervision(tissue: Store, tmp_path: Path) -> RunConfig:
 
 
 @pytest.fixture
-def study(tissue: Store, tmp_path: Path) -> StudyConfig:
-    return study_config(tissue.path, tmp_path / "study")
+def comparison(tissue: Store, tmp_path: Path) -> StudyConfig:
+    """Every arm with two seeds."""
+    return study_config(tissue.path, tmp_path / "compare")
+
+
+@pytest.fixture(scope="session")
+def study(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study that is trained: every arm of shared weights, two seeds, with learning curves. Tests
+    read it; those that change a run's folder work on a copy."""
+    out = tmp_path_factory.mktemp("study")
+    config = study_config(
+        tissue.path, out, sharing=["shared"], epochs=8, probe_every=4, probe_epochs=20
+    )
+    trained = Study.of(config, tissue)
+    run_all(trained.runs, 1)
+    return trained
+
+
+@pytest.fixture(scope="session")
+def results(study: Study) -> Results:
+    return study.evaluate(progress=False)
+
+
+@pytest.fixture(scope="session")
+def trained(study: Study) -> dict[str, Run]:
+    """Kind of arm to its run of seed 0."""
+    return {run.arm.kind: Run(run.out) for run in study.runs if run.seed == 0}

@@ -17,14 +17,14 @@ from morefromless.branches import (
     plans,
     untrained,
 )
+from morefromless.config import RunConfig
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
-from morefromless.options import PretrainOptions
+from tests.conftest import run_config
 
 
-def _options(**given: Any) -> PretrainOptions:
-    usual = {"store": Path(), "out": Path(), "encoder": "test_resnet", "size": 32}
-    return PretrainOptions(**(usual | given))
+def _options(**given: Any) -> RunConfig:
+    return run_config(Path(), Path(), **given)
 
 
 def _branches(width: int = 32, **given: Any) -> Branches:
@@ -81,7 +81,7 @@ def test_names_must_differ() -> None:
 def test_a_name_can_be_lent_anothers_weights() -> None:
     """TriDeNT: two views of the primary through one branch, the privileged through its own."""
     names = ("primary", "twin", "privileged")
-    branches = _branches(arm="trident")
+    branches = _branches(kind="trident")
     assert branches["twin"] is branches["primary"]
     assert branches["privileged"] is not branches["primary"]
     assert {name.split(".")[1] for name, _ in branches.named_parameters()} == {
@@ -107,7 +107,7 @@ def test_trident_lends_the_primary_its_architecture_too() -> None:
     keys = {
         one.name: (one.key, one.encoder)
         for one in plans(
-            _options(arm="trident", encoder="test_vit", privileged_encoder="test_resnet")
+            _options(kind="trident", encoder="test_vit", privileged_encoder="test_resnet")
         )
     }
     assert keys == {
@@ -126,7 +126,7 @@ def test_vectors_have_an_encoder_beside_images() -> None:
 
 
 def test_a_bare_branch_gives_its_representation() -> None:
-    branches = _branches(96, bare=("privileged",))
+    branches = _branches(96, no_expander=("privileged",))
     images = torch.rand(4, 3, 32, 32)
     made = branches({"primary": images, "privileged": images})
     assert made["privileged"][0] is made["privileged"][1]
@@ -160,12 +160,15 @@ def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path
             "see different numbers of channels .6 and 3.",
         ),
         ({"sharing": "shared", "freeze": ("privileged",)}, "not both frozen or both trained"),
-        ({"sharing": "shared", "bare": ("privileged",)}, "both have an expander, or both none"),
+        (
+            {"sharing": "shared", "no_expander": ("privileged",)},
+            "both have an expander, or both none",
+        ),
         (
             {
                 "encoder": "test_resnet:pretrained=true",
                 "freeze": ("primary", "privileged"),
-                "bare": ("primary", "privileged"),
+                "no_expander": ("primary", "privileged"),
             },
             "nothing is trained",
         ),
@@ -219,7 +222,7 @@ def test_specs_of_encoders_have_one_form(spec: str, same: str, without_weights: 
 
 def test_widths_that_differ_are_refused() -> None:
     with pytest.raises(ConfigError, match="96 wide and the others' 32; give --width 96"):
-        _branches(bare=("privileged",))
+        _branches(no_expander=("privileged",))
 
 
 def test_an_encoder_says_what_it_takes() -> None:

@@ -9,7 +9,7 @@ from morefromless.pairs import Pair, derived_seed
 
 def _images(pair: Pair, tissue: Store) -> dict[str, torch.Tensor]:
     rows = np.arange(6)
-    return pair.see({name: torch.from_numpy(tissue.array(name)[rows]) for name in pair.arrays})
+    return pair.render({name: torch.from_numpy(tissue.array(name)[rows]) for name in pair.arrays})
 
 
 def test_branches_see_the_same_patches_each_in_its_way(tissue: Store) -> None:
@@ -25,12 +25,12 @@ def test_views_follow_from_seed_step_and_branch(tissue: Store) -> None:
     pair = Pair({"primary": "full", "twin": "full"}, "table-s1", 32)
     images = _images(pair, tissue)
     assert images["primary"] is images["twin"]  # a symmetric pair is seen once ...
-    first = pair.draw(images, seed=0, step=5)
-    again = pair.draw(images, seed=0, step=5)
+    first = pair.augment(images, seed=0, step=5)
+    again = pair.augment(images, seed=0, step=5)
     assert torch.equal(first["primary"], again["primary"])
     assert not torch.equal(first["primary"], first["twin"])  # ... and drawn twice
-    assert not torch.equal(first["primary"], pair.draw(images, seed=0, step=6)["primary"])
-    assert not torch.equal(first["primary"], pair.draw(images, seed=1, step=5)["primary"])
+    assert not torch.equal(first["primary"], pair.augment(images, seed=0, step=6)["primary"])
+    assert not torch.equal(first["primary"], pair.augment(images, seed=1, step=5)["primary"])
 
 
 def test_derived_seeds_do_not_collide() -> None:

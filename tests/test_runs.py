@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import time
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,21 @@ import torch
 import yaml
 
 from morefromless import runs
+from morefromless.config import RunConfig
 from morefromless.data import atomic
 from morefromless.errors import ConfigError, RunBusy, TrainingError
-from morefromless.options import INCIDENTAL, PretrainOptions
 from morefromless.runs import Run, State
+from tests.conftest import changed
 from tests.data.test_lock import child
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> PretrainOptions:
-    return PretrainOptions(store=Path("store"), out=tmp_path / "run")
+def options(tmp_path: Path) -> RunConfig:
+    return RunConfig(store=Path("store"), out=tmp_path / "run")
 
 
-def begun(options: PretrainOptions, store_hash: str = "hash", kind: str = "pretrain") -> Run:
-    return Run.begin(kind, options, store_hash, INCIDENTAL)
+def begun(options: RunConfig, store_hash: str = "hash") -> Run:
+    return Run.begin(options, store_hash)
 
 
 def finish(run: Run) -> None:
@@ -40,7 +40,7 @@ def state(run: Run) -> State:
     return run.state
 
 
-def test_the_states_of_a_run(options: PretrainOptions) -> None:
+def test_the_states_of_a_run(options: RunConfig) -> None:
     run = Run(options.out)
     assert state(run) == "waiting"
     begun(options)
@@ -64,7 +64,7 @@ def test_the_states_of_a_run(options: PretrainOptions) -> None:
     ]
 
 
-def test_another_process_cannot_train_it(options: PretrainOptions) -> None:
+def test_another_process_cannot_train_it(options: RunConfig) -> None:
     run = begun(options)
     with child(run.training) as process:
         assert state(run) == "running"
@@ -79,7 +79,7 @@ def test_another_process_cannot_train_it(options: PretrainOptions) -> None:
 
 
 def test_where_there_are_no_locks_it_goes_on_without(
-    options: PretrainOptions, monkeypatch: pytest.MonkeyPatch
+    options: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -93,13 +93,13 @@ def test_where_there_are_no_locks_it_goes_on_without(
     assert run.done
 
 
-def test_of_several_processes_that_train_together_one_holds_it(options: PretrainOptions) -> None:
+def test_of_several_processes_that_train_together_one_holds_it(options: RunConfig) -> None:
     run = begun(options)
-    with run.training(), run.training(leads=False):
+    with run.training(), run.training(is_leader=False):
         assert state(run) == "running"
 
 
-def test_why_it_failed_is_recorded(options: PretrainOptions) -> None:
+def test_why_it_failed_is_recorded(options: RunConfig) -> None:
     run = begun(options)
     with pytest.raises(RuntimeError), run.training():
         raise RuntimeError("CUDA out of memory\nTried to allocate much.")
@@ -120,7 +120,7 @@ def test_why_it_failed_is_recorded(options: PretrainOptions) -> None:
 
 
 def test_a_full_disk_does_not_hide_why_it_failed(
-    options: PretrainOptions, monkeypatch: pytest.MonkeyPatch
+    options: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = begun(options)
 
@@ -133,27 +133,27 @@ def test_a_full_disk_does_not_hide_why_it_failed(
     assert state(run) == "begun"
 
 
-def test_a_damaged_record_of_failure_is_told(options: PretrainOptions) -> None:
+def test_a_damaged_record_of_failure_is_told(options: RunConfig) -> None:
     run = begun(options)
     run.failed_path.write_text("{")
     assert state(run) == "failed"
     assert run.failure == f"{run.failed_path} cannot be read."
 
 
-def test_other_data_versions_and_options_are_other_runs(options: PretrainOptions) -> None:
+def test_other_data_versions_and_options_are_other_runs(options: RunConfig) -> None:
     run = begun(options)
     before = run.record_path.read_bytes()
     with pytest.raises(ConfigError, match=r"another run \(made from other data\)"):
         begun(options, "other")
     with pytest.raises(ConfigError, match=r"another run \(lr 0.0001, not 0.5\); give another"):
-        begun(replace(options, lr=0.5))
-    with pytest.raises(ConfigError, match=r"another run \(made by mfl pretrain\)"):
-        begun(options, kind="supervise")
+        begun(changed(options, lr=0.5))
+    with pytest.raises(ConfigError, match="kind asymmetric, not supervised"):
+        begun(changed(options, kind="supervised"))
     assert run.record_path.read_bytes() == before
 
 
 def test_a_run_of_another_version_is_told(
-    options: PretrainOptions, monkeypatch: pytest.MonkeyPatch
+    options: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(options)
     monkeypatch.setattr(runs, "RECIPE", 2)
@@ -161,20 +161,20 @@ def test_a_run_of_another_version_is_told(
         begun(options)
 
 
-def test_killed_before_everything_was_written_it_is_begun_again(options: PretrainOptions) -> None:
+def test_killed_before_everything_was_written_it_is_begun_again(options: RunConfig) -> None:
     for name in ("lock", "failed.json", "submitted.json", ".run.json.123.partial"):
         options.out.mkdir(exist_ok=True)
         (options.out / name).write_text("{")
     run = begun(options)
-    config = yaml.safe_load(run.config_path.read_text())
-    assert config["out"] == str(options.out)
+    written = yaml.safe_load(run.config_path.read_text())
+    assert written["out"] == str(options.out)
     run.config_path.unlink()
     assert begun(options).config_path.is_file()  # it follows from run.json
-    assert yaml.safe_load(run.config_path.read_text()) == config
+    assert yaml.safe_load(run.config_path.read_text()) == written
 
 
 @pytest.mark.parametrize("left", ["config.yaml", "weights.safetensors", "resume.ckpt"])
-def test_a_run_without_its_record_is_told_and_kept(options: PretrainOptions, left: str) -> None:
+def test_a_run_without_its_record_is_told_and_kept(options: RunConfig, left: str) -> None:
     options.out.mkdir()
     (options.out / left).write_text("what there is")
     assert not Run(options.out).done
@@ -184,29 +184,28 @@ def test_a_run_without_its_record_is_told_and_kept(options: PretrainOptions, lef
     assert (options.out / left).read_text() == "what there is"
 
 
-def test_somebody_elses_folder_is_left_alone(options: PretrainOptions) -> None:
+def test_somebody_elses_folder_is_left_alone(options: RunConfig) -> None:
     options.out.mkdir()
     (options.out / "thesis.tex").touch()
     with pytest.raises(ConfigError, match="is not empty and holds no run; give another --out"):
         begun(options)
     assert [path.name for path in options.out.iterdir()] == ["thesis.tex"]
     with pytest.raises(atomic.StorageError, match="a file stands where a folder is needed"):
-        begun(replace(options, out=options.out / "thesis.tex"))
+        begun(changed(options, out=options.out / "thesis.tex"))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"key": "abc"}', "\xff"])
-def test_a_damaged_record_is_told(options: PretrainOptions, content: str) -> None:
+def test_a_damaged_record_is_told(options: RunConfig, content: str) -> None:
     run = begun(options)
     run.record_path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"run\.json is damaged; remove that folder"):
+    with pytest.raises(ConfigError, match=r"run\.json is damaged"):
         begun(options)
 
 
 ANSWERS = (
-    "scores-primary-linear.json",
-    "predictions-primary-linear.npz",
+    "predictions-primary-linear.safetensors",
     "probe-primary-linear.safetensors",
-    "features/primary-train.npy",
+    "features/primary-train.safetensors",
 )
 
 
@@ -220,7 +219,7 @@ def answered(run: Run) -> list[Path]:
 
 
 def test_what_was_made_of_weights_that_are_gone_answers_for_no_others(
-    options: PretrainOptions, capsys: pytest.CaptureFixture[str]
+    options: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = begun(options)
     with run.training():
@@ -232,12 +231,12 @@ def test_what_was_made_of_weights_that_are_gone_answers_for_no_others(
     run.weights_path.unlink()
     with begun(options).training():
         assert not any(path.exists() for path in paths)
-        assert "seconds" not in run.record
+        assert run.record.facts == {}
         assert begun(options).record == run.record
     assert "run has lost its weights" in capsys.readouterr().err
 
 
-def test_features_alone_of_weights_that_are_gone_go_too(options: PretrainOptions) -> None:
+def test_features_alone_of_weights_that_are_gone_go_too(options: RunConfig) -> None:
     run = begun(options)
     finish(run)
     *answers, features = answered(run)
@@ -248,26 +247,30 @@ def test_features_alone_of_weights_that_are_gone_go_too(options: PretrainOptions
 
 
 def test_what_a_frozen_branch_computed_is_kept_when_training_goes_on(
-    options: PretrainOptions, capsys: pytest.CaptureFixture[str]
+    options: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = begun(options)
     (run.path / "features").mkdir()
-    features = run.path / "features" / "privileged-train.npy"
+    features = run.path / "features" / "privileged-train.safetensors"
     features.touch()
     with run.training():
         assert features.exists()
     # Killed between its record and its weights: nothing is lost.
     run.checkpoint.touch()
-    atomic.write_json(run.record_path, {**run.record, "seconds": 1.0})
+    record = json.loads(run.record_path.read_text())
+    atomic.write_json(run.record_path, {**record, "facts": {"seconds": 1.0}})
     with run.training():
         assert features.exists()
     assert "lost" not in capsys.readouterr().err
 
 
-def test_what_killed_processes_left_half_written_is_removed(options: PretrainOptions) -> None:
+def test_what_killed_processes_left_half_written_is_removed(options: RunConfig) -> None:
     run = begun(options)
     (run.path / "features").mkdir()
-    old, new = run.path / ".resume.ckpt.1.partial", run.path / "features" / ".x.npy.2.partial"
+    old, new = (
+        run.path / ".resume.ckpt.1.partial",
+        run.path / "features" / ".x.safetensors.2.partial",
+    )
     for path in (old, new):
         path.touch()
     os.utime(old, (time.time() - 3700,) * 2)
@@ -279,7 +282,7 @@ def test_what_killed_processes_left_half_written_is_removed(options: PretrainOpt
 
 
 def test_a_checkpoint_that_is_not_whole_is_set_aside(
-    options: PretrainOptions, capsys: pytest.CaptureFixture[str]
+    options: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = begun(options)
     assert run.resumable() is None

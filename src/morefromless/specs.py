@@ -248,8 +248,8 @@ def _values(
 def _arguments(text: str) -> list[tuple[str, str]]:
     """Key, or nothing, and text of each argument, quotes taken off."""
     pairs = []
-    for key, single, double, bare in _VALUE.findall(text):
-        value = single or double or bare.strip()
+    for key, single, double, plain in _VALUE.findall(text):
+        value = single or double or plain.strip()
         if key or value:
             pairs.append((key, value))
     return pairs

@@ -1,12 +1,10 @@
 """Probes against scikit-learn and a plain torch loop."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from torch import Tensor, nn
 
@@ -15,7 +13,7 @@ from morefromless.evaluation.probes import (
     LinearProbe,
     fit_linear_probe,
     fit_ridge_probe,
-    shown,
+    label_subset,
 )
 
 
@@ -135,23 +133,6 @@ def test_ridge_probe_of_a_collapsed_encoder_predicts_class_frequencies(
     torch.testing.assert_close(fit_ridge_probe(x, y, 5).logits(x[:1])[0], expected)
 
 
-def test_probe_survives_the_disk(tmp_path: Path) -> None:
-    x, y = blobs(50, 6, 3, 1.0)
-    probe = fit_ridge_probe(x, y, 3)
-    probe.save(tmp_path / "probe.safetensors")
-    assert [file.name for file in tmp_path.iterdir()] == ["probe.safetensors"]
-    assert torch.equal(LinearProbe.load(tmp_path / "probe.safetensors").logits(x), probe.logits(x))
-    assert torch.allclose(probe.probabilities(x).sum(1), torch.ones(50))
-
-
-def test_files_that_are_no_probes_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("not tensors")
-    save_file({"other": torch.ones(2)}, tmp_path / "other")
-    for name in ("absent", "text", "other"):
-        with pytest.raises(DataError, match=rf"{name} cannot be read as a probe"):
-            LinearProbe.load(tmp_path / name)
-
-
 @pytest.mark.parametrize("fit", [fit_linear_probe, fit_ridge_probe])
 def test_broken_input_is_refused(fit: Callable[..., LinearProbe]) -> None:
     x, y = blobs(20, 4, 3, 1.0)
@@ -166,7 +147,7 @@ def test_broken_input_is_refused(fit: Callable[..., LinearProbe]) -> None:
 
 def test_a_share_of_the_labels_is_of_every_class_and_part_of_a_larger_one() -> None:
     labels = np.repeat([0, 1, 2], [100, 40, 3])
-    found = {share: shown(labels, share, 7) for share in (1.0, 0.3, 0.1, 0.01)}
+    found = {share: label_subset(labels, share, 7) for share in (1.0, 0.3, 0.1, 0.01)}
     np.testing.assert_array_equal(found[1.0], np.arange(143))
     assert [np.bincount(labels[rows]).tolist() for rows in found.values()] == [
         [100, 40, 3],
@@ -175,4 +156,4 @@ def test_a_share_of_the_labels_is_of_every_class_and_part_of_a_larger_one() -> N
         [1, 1, 1],
     ]
     assert set(found[0.01]) < set(found[0.1]) < set(found[0.3])
-    assert set(shown(labels, 0.1, 8)) != set(found[0.1])
+    assert set(label_subset(labels, 0.1, 8)) != set(found[0.1])

@@ -1,19 +1,19 @@
 """Which patches make up a step, and that both ways to the device give the same images."""
 
 import gc
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
-from morefromless.options import PretrainOptions
 from morefromless.pairs import Pair
 from morefromless.training.curve import Curve
 from morefromless.training.feed import Feed, Steps
 from morefromless.training.pretrain import pretrain
+from tests.conftest import changed
 
 
 def test_each_epoch_shows_each_patch_once_in_another_order() -> None:
@@ -79,7 +79,7 @@ def test_labels_belong_to_their_images(tissue: Store) -> None:
     torch.testing.assert_close(feed.images(batch)["primary"][0], stored)
 
 
-def test_a_finished_run_keeps_no_images_in_memory(pretraining: PretrainOptions) -> None:
-    pretrain(replace(pretraining, epochs=1, probe_every=5))
+def test_a_finished_run_keeps_no_images_in_memory(pretraining: RunConfig) -> None:
+    pretrain(changed(pretraining, epochs=1, probe_every=5))
     gc.collect()
     assert not [thing for thing in gc.get_objects() if type(thing) in (Feed, Curve)]

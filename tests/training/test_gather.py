@@ -22,9 +22,9 @@ from morefromless.objectives.clip import Clip
 from morefromless.objectives.simclr import SimCLR
 from morefromless.objectives.vicreg import VICReg
 from morefromless.objectives.vse import Vse
-from morefromless.options import PretrainOptions
 from morefromless.training.gather import gather
 from morefromless.training.synchronise import synchronise
+from tests.conftest import run_config
 
 pytestmark = pytest.mark.xdist_group("gather")  # share a fixture that takes long
 
@@ -64,13 +64,7 @@ class RealPair(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(3)
-        options = PretrainOptions(
-            store=Path(),
-            out=Path(),
-            encoder="test_resnet",
-            size=32,
-            privileged_encoder="test_efficientnet",
-        )
+        options = run_config(Path(), Path(), privileged_encoder="test_efficientnet")
         self.branches = Branches(plans(options), 16).double()
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -170,7 +164,7 @@ def test_batch_norm_does_not_tell_one_process_from_two(
 def test_one_process_gains_nothing_and_loses_nothing(encoder: str) -> None:
     """Training and evaluation, and the names of the weights; alone, and beside autocast."""
     torch.manual_seed(5)
-    options = PretrainOptions(store=Path(), out=Path(), encoder=encoder, size=32)
+    options = run_config(Path(), Path(), encoder=encoder)
     plain, synchronised = Branches(plans(options), 16), Branches(plans(options), 16)
     synchronised.load_state_dict(plain.state_dict())
     synchronise(synchronised, "cpu")

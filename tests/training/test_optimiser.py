@@ -1,6 +1,5 @@
 """Adam as the authors have it: its epsilon, and each weight tensor's gradient clipped by itself."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,10 +7,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from morefromless.config import RunConfig
 from morefromless.errors import ConfigError
-from morefromless.options import PretrainOptions
 from morefromless.training.loop import Learner
 from morefromless.training.pretrain import pretrain
+from tests.conftest import changed
 
 
 def _clipped(gradients: list[Tensor], batch: int, norm: float) -> list[Tensor]:
@@ -24,9 +24,9 @@ def _clipped(gradients: list[Tensor], batch: int, norm: float) -> list[Tensor]:
     return made
 
 
-def test_each_tensor_is_clipped_by_itself(pretraining: PretrainOptions) -> None:
+def test_each_tensor_is_clipped_by_itself(pretraining: RunConfig) -> None:
     network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-    options = replace(pretraining, clip_each=1.0)
+    options = changed(pretraining, clip_each=1.0)
     learner = Learner(network, None, options, None, None)  # type: ignore[arg-type]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def test_each_tensor_is_clipped_by_itself(pretraining: PretrainOptions) -> None:
     for weights, gradient in zip(network.parameters(), drawn, strict=True):
         weights.grad = gradient.clone()
     learner.configure_gradient_clipping(optimizer, None, None)
-    expected = _clipped(drawn, options.batch, 1.0)
+    expected = _clipped(drawn, options.train.batch, 1.0)
     for weights, wanted in zip(network.parameters(), expected, strict=True):
         torch.testing.assert_close(weights.grad, wanted, rtol=1e-5, atol=1e-7)
     untouched = Learner(network, None, pretraining, None, None)  # type: ignore[arg-type]
@@ -49,26 +49,26 @@ def test_each_tensor_is_clipped_by_itself(pretraining: PretrainOptions) -> None:
 
 
 @pytest.mark.parametrize("given", [{"clip_each": 1.0}, {"epsilon": 1e-3}, {"pairs": 0.4}])
-def test_training_goes_by_it(pretraining: PretrainOptions, given: dict[str, Any]) -> None:
-    short = replace(pretraining, epochs=1)
+def test_training_goes_by_it(pretraining: RunConfig, given: dict[str, Any]) -> None:
+    short = changed(pretraining, epochs=1)
     plain = load_file(pretrain(short).weights_path)
-    other = pretrain(replace(short, out=short.out.with_name("other"), **given))
+    other = pretrain(changed(short, out=short.out.with_name("other"), **given))
     made = load_file(other.weights_path)
     assert any(not torch.equal(made[key], plain[key]) for key in plain)
-    assert other.options[next(iter(given))] == next(iter(given.values()))
+    assert other.record.options[next(iter(given))] == next(iter(given.values()))
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"clip_each": 0}, "--clip-each is 0; give a number above 0"),
+        ({"clip_each": 0}, "--clip-each is 0.0; give a number above 0"),
         ({"epsilon": -1.0}, "--epsilon is -1"),
         ({"clip_each": 1.0, "precision": "16"}, "--clip-each needs unscaled gradients"),
         ({"pairs": 0.0}, "--pairs is 0; give a share above 0"),
     ],
 )
 def test_bad_input_is_one_sentence(
-    pretraining: PretrainOptions, given: dict[str, Any], told: str
+    pretraining: RunConfig, given: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(ConfigError, match=told):
-        replace(pretraining, **given)
+        changed(pretraining, **given)

@@ -5,13 +5,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from morefromless.branches import Branches, plans
-from morefromless.comparison.compare import compare
+from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.evaluate import evaluate
@@ -22,15 +22,16 @@ from morefromless.objectives.clip import Clip
 from morefromless.objectives.simclr import SimCLR
 from morefromless.objectives.vicreg import VICReg
 from morefromless.objectives.vse import Vse
-from morefromless.options import INCIDENTAL, CompareOptions, PretrainOptions, ProbeOptions
 from morefromless.pairs import Pair
-from morefromless.runs import key_of
+from morefromless.runner import run_all
+from morefromless.runs import Run, run_key
 from morefromless.sources.synthetic import Synthetic
+from morefromless.study import Study
 from morefromless.training.partial import embedded, pairwise_loss
-from morefromless.training.pretrain import pretrain, trained_on, views_there
-from tests.conftest import TINY
+from morefromless.training.pretrain import available_views, pretrain, training_rows
+from tests.conftest import changed, run_config, study_config
 
-PROBE = ProbeOptions(probe_epochs=5, standardise=True)
+PROBE = Probe(probe_epochs=5, standardise=True)
 
 
 class Stained(Synthetic):
@@ -54,100 +55,94 @@ def stained(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def options(stained: Store, tmp_path: Path) -> PretrainOptions:
-    return PretrainOptions(
-        store=stained.path,
-        out=tmp_path / "run",
-        primary="full:he",
-        privileged="full:ihc",
-        width=16,
-        **TINY,
+def options(stained: Store, tmp_path: Path) -> RunConfig:
+    return run_config(
+        stained.path, tmp_path / "run", primary="full:he", privileged="full:ihc", width=16
     )
 
 
-def test_pairs_are_the_patches_that_have_both(stained: Store, options: PretrainOptions) -> None:
+def test_pairs_are_the_patches_that_have_both(stained: Store, options: RunConfig) -> None:
     both = stained.having(["he", "ihc"])
     assert 0 < len(both.indices("train")) < len(stained.indices("train"))
-    run = pretrain(replace(options, probe_every=1))
-    assert run.record["steps"] == options.epochs * (len(both.indices("train")) // options.batch)
-    results = {one.branch: one for one in evaluate(run, stained, PROBE)}
+    run = pretrain(changed(options, probe_every=1))
+    assert run.record.facts["steps"] == 2 * (len(both.indices("train")) // 32)
+    results = {one.frozen.name: one for one in evaluate(run, stained, PROBE)}
     # each branch is asked of all that it can see
     assert len(results["primary"].probabilities) == len(stained.indices("test"))
     assert len(results["privileged"].probabilities) == len(both.indices("test"))
 
 
-def test_trident_trains_the_pairs_that_are_there(stained: Store, options: PretrainOptions) -> None:
-    run = pretrain(replace(options, arm="trident", missing="pairs"))
+def test_trident_trains_the_pairs_that_are_there(stained: Store, options: RunConfig) -> None:
+    run = pretrain(changed(options, kind="trident", missing="pairs"))
     everything = len(stained.indices("train"))
-    assert run.record["steps"] == options.epochs * (everything // options.batch)
-    dropped = pretrain(replace(options, arm="trident", out=options.out.with_name("dropped")))
-    assert dropped.record["steps"] < run.record["steps"]
+    assert run.record.facts["steps"] == 2 * (everything // 32)
+    dropped = pretrain(changed(options, kind="trident", out=options.out.with_name("dropped")))
+    assert dropped.record.facts["steps"] < run.record.facts["steps"]
     assert len(evaluate(run, stained, PROBE)) == 2
 
 
-def test_a_share_of_the_pairs_is_drawn_by_the_seed(
-    stained: Store, options: PretrainOptions
-) -> None:
-    pair = Pair(options.modalities, "plain", 32)
+def test_a_share_of_the_pairs_is_drawn_by_the_seed(stained: Store, options: RunConfig) -> None:
+    pair = Pair(options.arm.modalities, "plain", 32)
     train, has = stained.indices("train"), stained.has("ihc")
     drawn = []
     for share in (0.5, 0.25):
-        there = views_there(stained, pair, replace(options, pairs=share))
-        rows = trained_on(stained, there, options)
+        there = available_views(stained, pair, changed(options, pairs=share))
+        rows = training_rows(stained, there, options)
         assert len(rows) == round(share * has[train].sum())
         assert has[rows].all()
         assert set(rows) <= set(train)
         drawn.append(set(rows))
     assert drawn[1] < drawn[0]  # fewer of the same
-    other = views_there(stained, pair, replace(options, pairs=0.5, seed=1))
-    assert set(trained_on(stained, other, options)) != drawn[0]
-    whole = replace(options, pairs=0.5, arm="trident", missing="pairs")
-    there = views_there(stained, Pair(whole.modalities, "plain", 32), whole)
-    assert len(trained_on(stained, there, whole)) == len(train)
-    run = pretrain(replace(options, pairs=0.5))
-    assert run.record["steps"] == options.epochs * (len(drawn[0]) // options.batch)
+    other = available_views(stained, pair, changed(options, pairs=0.5, seed=1))
+    assert set(training_rows(stained, other, options)) != drawn[0]
+    whole = changed(options, pairs=0.5, kind="trident", missing="pairs")
+    there = available_views(stained, Pair(whole.arm.modalities, "plain", 32), whole)
+    assert len(training_rows(stained, there, whole)) == len(train)
+    run = pretrain(changed(options, pairs=0.5))
+    assert run.record.facts["steps"] == 2 * (len(drawn[0]) // 32)
 
 
-def test_a_frozen_branch_may_lack_a_view_too(stained: Store, options: PretrainOptions) -> None:
-    teacher = pretrain(replace(options, arm="symmetric", primary="full:ihc"))
+def test_a_frozen_branch_may_lack_a_view_too(stained: Store, options: RunConfig) -> None:
+    teacher = pretrain(changed(options, kind="symmetric", primary="full:ihc"))
     run = pretrain(
-        replace(
+        changed(
             options,
             out=options.out.with_name("student"),
-            arm="trident",
+            kind="trident",
             missing="pairs",
             privileged_encoder=f"test_resnet:weights={teacher.weights_path}",
             freeze=("privileged",),
         )
     )
-    kept = np.load(run.path / "features" / "privileged-train.npy")
+    kept = load_file(run.path / "features" / "privileged-train.safetensors")["features"]
     assert len(kept) == len(stained.having(["ihc"]).indices("train"))
     assert len(evaluate(run, stained, PROBE)) == 2
 
 
 def test_a_comparison_says_how_many_pairs_there_are(stained: Store, tmp_path: Path) -> None:
-    made = compare(
-        CompareOptions(
-            store=stained.path,
-            out=tmp_path / "compare",
-            primary=("full:he",),
-            privileged="full:ihc",
-            sharing=("independent",),
-            seeds=1,
-            jobs=1,
-            width=16,
-            trident=True,
-            missing="pairs",
-            **{**TINY, "epochs": 1},
-        )
+    options = study_config(
+        stained.path,
+        tmp_path / "compare",
+        primary=["full:he"],
+        privileged="full:ihc",
+        sharing=["independent"],
+        seeds=1,
+        width=16,
+        trident=True,
+        missing="pairs",
+        epochs=1,
     )
+    study = Study.of(options)
+    run_all(study.runs, 1)
+    results = study.evaluate(progress=False)
     paired = len(stained.having(["ihc"]).indices("train"))
     everything = len(stained.indices("train"))
-    assert any(f"{paired} of {everything} training patches" in said for said in made.caveats)
-    steps = {one.arm.kind: one.run.record["steps"] for one in made.planned}
-    assert steps["asymmetric"] == paired // TINY["batch"]
+    assert any(f"{paired} of {everything} training patches" in line for line in results.caveats)
+    steps = {run.arm.kind: Run(run.out).record.facts["steps"] for run in study.runs}
+    assert steps["asymmetric"] == paired // 32
     assert steps["symmetric"] == steps["supervised"] == steps["trident"]
-    assert {floor.modality for floor in made.floors} == {"full:he", "full:ihc"}
+    floors = results.select(lambda condition: condition.floor)
+    assert {floor.condition.modality for floor in floors} == {"full:he", "full:ihc"}
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -189,9 +184,9 @@ def test_each_two_branches_are_those_rows_that_have_both() -> None:
     assert pairwise_loss(VICReg(), z, none).total.item() == 0
 
 
-def test_views_that_are_not_there_do_not_touch_batch_norm(options: PretrainOptions) -> None:
+def test_views_that_are_not_there_do_not_touch_batch_norm(options: RunConfig) -> None:
     torch.manual_seed(0)
-    branches = Branches(plans(replace(options, arm="trident")), 16).double()
+    branches = Branches(plans(changed(options, kind="trident")), 16).double()
     images: dict[str, Tensor] = {n: torch.rand(8, 3, 32, 32).double() for n in branches.names}
     has = {"privileged": torch.tensor([1, 0, 1, 1, 0, 1, 0, 1]).bool()}
     made = embedded(branches, images, has)
@@ -203,27 +198,20 @@ def test_views_that_are_not_there_do_not_touch_batch_norm(options: PretrainOptio
     torch.testing.assert_close(again["privileged"], made["privileged"])
 
 
-def test_the_option_came_later_and_makes_no_other_run() -> None:
-    options = PretrainOptions(store=Path("s"), out=Path("o"), arm="trident")
-    keys = {
-        how: key_of("pretrain", replace(options, missing=how), "hash", INCIDENTAL | {"task"})
-        for how in ("drop", "pairs")
-    }
-    assert keys["drop"] == "d2db57ce3b06"  # as it was before there was the option
-    assert keys["pairs"] != keys["drop"]
+def test_training_on_pairs_is_another_run() -> None:
+    options = run_config(Path("s"), Path("o"), kind="trident")
+    assert run_key(changed(options, missing="pairs"), "hash") != run_key(options, "hash")
 
 
-@pytest.mark.parametrize("given", [{"arm": "asymmetric"}, {"arm": "trident", "devices": 2}])
-def test_pairs_take_three_branches_on_one_device(
-    options: PretrainOptions, given: dict[str, Any]
-) -> None:
-    with pytest.raises(ConfigError, match="--missing pairs is for --arm trident on one device"):
-        replace(options, missing="pairs", **given)
+@pytest.mark.parametrize("given", [{"kind": "asymmetric"}, {"kind": "trident", "devices": 2}])
+def test_pairs_take_three_branches_on_one_device(options: RunConfig, given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="--missing pairs is for --kind trident on one device"):
+        changed(options, missing="pairs", **given)
 
 
-def test_too_few_pairs_are_said_before_anything_runs(options: PretrainOptions) -> None:
+def test_too_few_pairs_are_said_before_anything_runs(options: RunConfig) -> None:
     with pytest.raises(ConfigError, match=r"larger than the \d+ training patches"):
-        pretrain(replace(options, batch=96))
+        pretrain(changed(options, batch=96))
     assert not options.out.exists()
 
 
@@ -239,37 +227,27 @@ def test_a_view_that_no_test_patch_has_teaches_and_is_not_asked(
         return there
 
     monkeypatch.setattr(Store, "has", only_in_training)
-    options = CompareOptions(
-        store=stained.path,
-        out=tmp_path / "compare",
-        primary=("full:he",),
+    options = study_config(
+        stained.path,
+        tmp_path / "compare",
+        primary=["full:he"],
         privileged="full:ihc",
         seeds=1,
-        jobs=1,
         width=16,
         probe_every=2,
-        sharing=("independent",),
-        **TINY,
+        sharing=["independent"],
     )
-    made = compare(options)
-    assert {(row.branch, row.modality) for row in made.rows} == {("primary", "full:he")}
-    assert {floor.modality for floor in made.floors} == {"full:he"}
-    assert "No test patch has full:ihc, so its encoders are not asked." in made.caveats
-    with pytest.raises(ConfigError, match=r"No test patch of .* has full:ihc, so its encoders"):
-        compare(replace(options, dense_arms=True))
+    study = Study.of(options)
+    run_all(study.runs, 1)
+    results = study.evaluate(progress=False)
+    assert {summary.condition.modality for summary in results.summaries} == {"full:he"}
+    assert "No test patch has full:ihc, so its encoders are not asked." in results.caveats
+    with pytest.raises(ConfigError, match="has full:ihc"):
+        Study.of(changed(options, dense_arms=True))
 
 
 def test_too_few_pairs_are_said_before_any_arm_is_trained(tissue: Store, tmp_path: Path) -> None:
-    options = CompareOptions(
-        store=tissue.path,
-        out=tmp_path / "compare",
-        primary=("downsample:8",),
-        seeds=1,
-        jobs=1,
-        width=16,
-        pairs=0.1,
-        **TINY,
-    )
+    options = study_config(tissue.path, tmp_path / "compare", width=16, pairs=0.1)
     with pytest.raises(ConfigError, match=r"--batch 32 is larger than the \d+ training patches"):
-        compare(options)
+        Study.of(options)
     assert not list(tmp_path.glob("compare/runs/*"))

@@ -1,6 +1,5 @@
 """Training of branches that differ: frozen, bare, of other architectures, in parts, on vectors."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,23 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from morefromless.branches import Branches, plans
-from morefromless.comparison.compare import compare
+from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.evaluate import evaluate, trained
-from morefromless.evaluation.features import extract
+from morefromless.evaluation.evaluate import evaluate
+from morefromless.evaluation.frozen import FrozenEncoder, load_encoders
 from morefromless.ingest import ingest
 from morefromless.objectives import Loss, Objective
-from morefromless.options import CompareOptions, PretrainOptions, ProbeOptions, SuperviseOptions
-from morefromless.pairs import modality
-from morefromless.report.figures import write_figures
-from morefromless.report.table import report
+from morefromless.report import figures, tables
+from morefromless.runner import run_all
 from morefromless.sources.synthetic import Synthetic
+from morefromless.study import Study
 from morefromless.training.pretrain import in_parts, pretrain
 from morefromless.training.supervised import supervise
-from tests.conftest import TINY
+from tests.conftest import changed, run_config, study_config
 
-PROBE = ProbeOptions(probe_epochs=5, standardise=True)
+PROBE = Probe(probe_epochs=5, standardise=True)
 HERE = "tests.training.test_pretrain"
 
 
@@ -87,26 +85,25 @@ def spots(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture
 def teacher(tissue: Store, tmp_path: Path) -> Path:
     """Weights of a short supervised run on whole patches."""
-    options = SuperviseOptions(
-        store=tissue.path, out=tmp_path / "teacher", **{**TINY, "epochs": 1}, primary="full"
+    options = run_config(
+        tissue.path, tmp_path / "teacher", kind="supervised", epochs=1, primary="full"
     )
-    supervise(options)
-    return options.out / "weights.safetensors"
+    return supervise(options).weights_path
 
 
 def test_a_frozen_branch_teaches_and_stays_as_it_was(
-    pretraining: PretrainOptions, tissue: Store, teacher: Path, monkeypatch: pytest.MonkeyPatch
+    pretraining: RunConfig, tissue: Store, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = 0
-    made = extract
+    represent = FrozenEncoder.represent
 
     def counting(*given: Any, **named: Any) -> Tensor:
         nonlocal runs
         runs += 1
-        return made(*given, **named)
+        return represent(*given, **named)
 
-    monkeypatch.setattr("morefromless.training.pretrain.extract", counting)
-    options = replace(
+    monkeypatch.setattr(FrozenEncoder, "represent", counting)
+    options = changed(
         pretraining, privileged_encoder=f"test_resnet:weights={teacher}", freeze=("privileged",)
     )
     run = pretrain(options)
@@ -121,36 +118,34 @@ def test_a_frozen_branch_teaches_and_stays_as_it_was(
     for key, value in after.items():  # BatchNorm's statistics among them
         assert torch.equal(value, before[key]), key
     teacher.unlink()  # the run stands by itself
-    encoders = trained(run, tissue)
-    kept = np.load(run.path / "features" / "privileged-train.npy")
-    anew = extract(encoders["privileged"][0], tissue, tissue.indices("train"), modality("full"), 32)
-    np.testing.assert_allclose(kept, anew.numpy(), rtol=1e-4, atol=1e-5)
-    assert {result.branch for result in evaluate(run, tissue, PROBE)} == {"primary", "privileged"}
+    kept = load_file(run.path / "features" / "privileged-train.safetensors")["features"]
+    anew = load_encoders(run)["privileged"].represent(tissue, tissue.indices("train"))
+    torch.testing.assert_close(kept, anew, rtol=1e-4, atol=1e-5)
+    assert {result.frozen.name for result in evaluate(run, tissue, PROBE)} == {
+        "primary",
+        "privileged",
+    }
 
 
-def test_a_bare_branch_gives_its_representation(
-    pretraining: PretrainOptions, tissue: Store
-) -> None:
+def test_a_bare_branch_gives_its_representation(pretraining: RunConfig, tissue: Store) -> None:
     width = Branches(plans(pretraining), 8)["primary"].encoder.width
-    run = pretrain(replace(pretraining, bare=("privileged",), width=width))
+    run = pretrain(changed(pretraining, no_expander=("privileged",), width=width))
     names = list(load_file(run.weights_path))
     assert not [name for name in names if name.startswith("branches.own.privileged.expander")]
     assert [name for name in names if name.startswith("branches.own.primary.expander")]
     assert len(evaluate(run, tissue, PROBE)) == 2
     with pytest.raises(ConfigError, match=f"give --width {width}"):
-        pretrain(replace(pretraining, bare=("privileged",), out=pretraining.out / "other"))
+        pretrain(changed(pretraining, no_expander=("privileged",), out=pretraining.out / "other"))
 
 
-def test_two_architectures_are_rebuilt_from_their_run(
-    pretraining: PretrainOptions, tissue: Store
-) -> None:
-    run = pretrain(replace(pretraining, privileged_encoder="test_vit"))
-    assert (run.options["encoder"], run.options["privileged_encoder"]) == (
+def test_two_architectures_are_rebuilt_from_their_run(pretraining: RunConfig) -> None:
+    run = pretrain(changed(pretraining, privileged_encoder="test_vit"))
+    assert (run.record.options["encoder"], run.record.options["privileged_encoder"]) == (
         "test_resnet",
         "test_vit",
     )
-    found = trained(run, tissue)
-    assert {name: type(one[0].network).__name__ for name, one in found.items()} == {
+    found = load_encoders(run)
+    assert {name: type(one.encoder.network).__name__ for name, one in found.items()} == {
         "primary": "ResNet",
         "privileged": "VisionTransformer",
     }
@@ -167,11 +162,11 @@ def _gradients(branches: Branches, images: dict[str, Tensor], parts: int) -> dic
 
 @pytest.mark.parametrize("parts", [2, 4, 3])
 def test_a_batch_in_parts_has_the_whole_batchs_gradients(
-    pretraining: PretrainOptions, parts: int
+    pretraining: RunConfig, parts: int
 ) -> None:
     """Exactly so without BatchNorm, however the objective mixes the rows; 3 do not divide 16."""
     torch.manual_seed(0)
-    plain = replace(pretraining, encoder=f"{HERE}:Plain:", bare=("primary", "privileged"))
+    plain = changed(pretraining, encoder=f"{HERE}:Plain:", no_expander=("primary", "privileged"))
     branches = Branches(plans(plain), 16).double()
     images = {name: torch.rand(16, 3, 32, 32).double() for name in ("primary", "privileged")}
     whole, cut = _gradients(branches, images, 1), _gradients(branches, images, parts)
@@ -185,66 +180,66 @@ def test_a_batch_in_parts_has_the_whole_batchs_gradients(
     assert not torch.allclose(torch.stack(each).mean(), whole["loss"])
 
 
-def test_parts_are_an_option_that_batch_norm_is_warned_of(pretraining: PretrainOptions) -> None:
-    run = pretrain(replace(pretraining, accumulate=4, epochs=1))
+def test_parts_are_an_option_that_batch_norm_is_warned_of(pretraining: RunConfig) -> None:
+    run = pretrain(changed(pretraining, accumulate=4, epochs=1))
     assert run.done
-    assert run.options["accumulate"] == 4
+    assert run.record.options["accumulate"] == 4
     with pytest.raises(ConfigError, match="--accumulate 32"):
-        pretrain(replace(pretraining, accumulate=32, out=pretraining.out / "other"))
+        pretrain(changed(pretraining, accumulate=32, out=pretraining.out / "other"))
 
 
 def test_vectors_teach_images(spots: Store, tmp_path: Path) -> None:
     assert spots.array("expression").shape == (len(spots.table), 12)
-    options = PretrainOptions(
-        store=spots.path,
-        out=tmp_path / "run",
+    options = run_config(
+        spots.path,
+        tmp_path / "run",
         primary="full",
         privileged="vector:12",
         privileged_encoder="mlp:hidden=32",
-        width=64,
-        **TINY,
     )
     run = pretrain(options)
-    longer = ProbeOptions(probe_epochs=300, standardise=True)
-    results = {one.branch: one for one in evaluate(run, spots, longer)}
+    longer = Probe(probe_epochs=300, standardise=True)
+    results = {one.frozen.name: one for one in evaluate(run, spots, longer)}
     assert set(results) == {"primary", "privileged"}
-    assert results["privileged"].scores.accuracy > 0.8  # the vector names its tissue
+    assert results["privileged"].scores.values["accuracy"] > 0.8  # the vector names its tissue
 
 
 def test_vectors_are_compared_as_images_are(spots: Store, tmp_path: Path) -> None:
-    options = CompareOptions(
-        store=spots.path,
-        out=tmp_path / "compare",
-        primary=("full",),
+    options = study_config(
+        spots.path,
+        tmp_path / "compare",
+        primary=["full"],
         privileged="vector:12",
         privileged_encoder="mlp",
-        sharing=("independent",),
+        sharing=["independent"],
         seeds=1,
-        jobs=1,
         width=32,
-        **{**TINY, "epochs": 1},
+        epochs=1,
     )
-    made = compare(options)
-    assert {row.arm.kind for row in made.rows} == {"asymmetric", "symmetric", "supervised"}
-    assert {floor.name for floor in made.floors} >= {"majority", "mean-rgb", "random encoder"}
-    written = [*report(made).write(options.out, "comparison"), *write_figures(made, options.out)]
+    study = Study.of(options)
+    run_all(study.runs, 1)
+    results = study.evaluate(progress=False)
+    arms = {summary.condition.arm for summary in results.summaries}
+    assert arms >= {"asymmetric", "symmetric", "supervised"}
+    assert arms >= {"majority", "mean-rgb", "random encoder"}
+    written = [*tables.write(results, options.out), *figures.write(results, options.out)]
     assert all(path.stat().st_size > 100 for path in written)
 
 
 def test_an_objective_from_outside_trains_probes_and_keeps_its_name(
-    pretraining: PretrainOptions, tissue: Store
+    pretraining: RunConfig, tissue: Store
 ) -> None:
-    run = pretrain(replace(pretraining, objective=f"{HERE}:Distance:spread=0.5", epochs=5))
-    assert run.options["objective"] == f"{HERE}:Distance:spread=0.5"
+    run = pretrain(changed(pretraining, objective=f"{HERE}:Distance:spread=0.5", epochs=5))
+    assert run.record.options["objective"] == f"{HERE}:Distance:spread=0.5"
     logged = pd.read_csv(run.path / "logs" / "csv" / "version_0" / "metrics.csv")
     assert {"term/near", "term/wide"} <= set(logged)
     assert logged["term/near"].notna().any()
     assert len(evaluate(run, tissue, PROBE)) == 2
 
 
-def test_an_objective_of_two_branches_is_not_given_three(pretraining: PretrainOptions) -> None:
-    options = replace(
-        pretraining, arm="trident", objective=f"{HERE}:Distance:", primary="downsample:4"
+def test_an_objective_of_two_branches_is_not_given_three(pretraining: RunConfig) -> None:
+    options = changed(
+        pretraining, kind="trident", objective=f"{HERE}:Distance:", primary="downsample:4"
     )
     with pytest.raises(ConfigError, match="Distance compares 2 branches, not 3"):
         pretrain(options)
@@ -263,8 +258,8 @@ def test_an_objective_of_two_branches_is_not_given_three(pretraining: PretrainOp
     ],
 )
 def test_what_cannot_work_is_said_before_anything_runs(
-    pretraining: PretrainOptions, given: dict[str, Any], told: str
+    pretraining: RunConfig, given: dict[str, Any], told: str
 ) -> None:
     with pytest.raises((ConfigError, DataError), match=told):
-        pretrain(replace(pretraining, **given))
+        pretrain(changed(pretraining, **given))
     assert not pretraining.out.exists()

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from morefromless.config import RunConfig
 from morefromless.data.atomic import StorageError
 from morefromless.errors import RunBusy
 from morefromless.objectives import Loss
 from morefromless.objectives.vicreg import VICReg
-from morefromless.options import PretrainOptions, SuperviseOptions
 from morefromless.runs import Run
 from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
+from morefromless.training.train import train
+from tests.conftest import changed
 
 SERVER = multiprocessing.get_context("forkserver")
 """Processes that may be killed and need not import everything anew."""
 SERVER.set_forkserver_preload([__name__])
 
 
-def _train(options: PretrainOptions | SuperviseOptions) -> Run:
+def _train(options: RunConfig) -> Run:
     torch.set_num_threads(1)
-    return pretrain(options) if isinstance(options, PretrainOptions) else supervise(options)
+    return train(options)
 
 
 def _kill_after_checkpoint(process: BaseProcess, checkpoint: Path) -> None:
@@ -48,14 +49,14 @@ def _kill_after_checkpoint(process: BaseProcess, checkpoint: Path) -> None:
 @pytest.mark.parametrize("kind", ["pretrain", "supervise"])
 def test_killed_in_mid_epoch_and_resumed_is_the_same_as_uninterrupted(
     kind: str,
-    pretraining: PretrainOptions,
-    supervision: SuperviseOptions,
+    pretraining: RunConfig,
+    supervision: RunConfig,
     tmp_path: Path,
 ) -> None:
     # 4 steps an epoch; a checkpoint every 3 is never at an epoch's end before step 12.
     base = pretraining if kind == "pretrain" else supervision
-    base = replace(base, epochs=6, checkpoint_every=3, probe_every=5)
-    whole, cut = replace(base, out=tmp_path / "whole"), replace(base, out=tmp_path / "cut")
+    base = changed(base, epochs=6, checkpoint_every=3, probe_every=5)
+    whole, cut = changed(base, out=tmp_path / "whole"), changed(base, out=tmp_path / "cut")
     _train(whole)
 
     process = SERVER.Process(target=_train, args=(cut,))
@@ -77,17 +78,17 @@ def test_killed_in_mid_epoch_and_resumed_is_the_same_as_uninterrupted(
     )
 
 
-def test_a_run_that_is_done_is_not_trained_again(pretraining: PretrainOptions) -> None:
-    first = pretrain(replace(pretraining, epochs=1))
+def test_a_run_that_is_done_is_not_trained_again(pretraining: RunConfig) -> None:
+    first = pretrain(changed(pretraining, epochs=1))
     written = first.weights_path.stat().st_mtime_ns
-    assert pretrain(replace(pretraining, epochs=1)).weights_path.stat().st_mtime_ns == written
+    assert pretrain(changed(pretraining, epochs=1)).weights_path.stat().st_mtime_ns == written
 
 
 def test_seeds_give_other_weights_and_the_same_seed_the_same(
-    supervision: SuperviseOptions, tmp_path: Path
+    supervision: RunConfig, tmp_path: Path
 ) -> None:
     def head(seed: int, name: str) -> torch.Tensor:
-        run = supervise(replace(supervision, epochs=1, seed=seed, out=tmp_path / name))
+        run = supervise(changed(supervision, epochs=1, seed=seed, out=tmp_path / name))
         return load_file(run.weights_path)["head.weight"]
 
     assert torch.equal(head(0, "a"), head(0, "b"))
@@ -108,18 +109,18 @@ def on_step() -> None:
 
 
 @pytest.fixture
-def watched(pretraining: PretrainOptions) -> PretrainOptions:
+def watched(pretraining: RunConfig) -> RunConfig:
     """8 steps, and a checkpoint after each third."""
-    return replace(
+    return changed(
         pretraining, objective="tests.training.test_resume:Watched", checkpoint_every=3, workers=0
     )
 
 
 @pytest.fixture
-def expected(watched: PretrainOptions, tmp_path: Path) -> dict[str, torch.Tensor]:
+def expected(watched: RunConfig, tmp_path: Path) -> dict[str, torch.Tensor]:
     """Weights of a run that nothing happened to."""
-    run = pretrain(replace(watched, out=tmp_path / "expected"))
-    assert run.record["resumed"] is False
+    run = pretrain(changed(watched, out=tmp_path / "expected"))
+    assert run.record.facts["resumed"] is False
     return load_file(run.weights_path)
 
 
@@ -176,7 +177,7 @@ def saved_in_part(then: Callable[[], object], times: int) -> Callable[..., None]
 
 
 def test_killed_while_it_writes_a_checkpoint_it_goes_on_from_the_last(
-    watched: PretrainOptions, expected: dict[str, torch.Tensor]
+    watched: RunConfig, expected: dict[str, torch.Tensor]
 ) -> None:
     run = Run(watched.out)
     for times in (2, 1):  # after 6 steps, both: the second try begins with 3, and leaves no more
@@ -190,12 +191,12 @@ def test_killed_while_it_writes_a_checkpoint_it_goes_on_from_the_last(
         assert len(list(run.path.glob(".*.partial"))) == 1
     assert run.state == "begun"
     assert same(pretrain(watched), expected)
-    assert run.record["resumed"] is True
+    assert run.record.facts["resumed"] is True
     assert not list(run.path.glob(".*.partial"))
 
 
 def test_a_disk_that_fills_is_told_and_the_last_checkpoint_is_kept(
-    watched: PretrainOptions, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+    watched: RunConfig, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full() -> None:
         system = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -212,13 +213,13 @@ def test_a_disk_that_fills_is_told_and_the_last_checkpoint_is_kept(
     assert not list(run.path.glob(".*.partial"))
     monkeypatch.undo()
     assert same(pretrain(watched), expected)
-    assert run.record["resumed"] is True
+    assert run.record.facts["resumed"] is True
     assert run.failure is None
 
 
 @pytest.mark.parametrize("what", ["cut off", "turned over"])
 def test_from_a_damaged_checkpoint_it_starts_anew_and_says_so(
-    watched: PretrainOptions,
+    watched: RunConfig,
     expected: dict[str, torch.Tensor],
     what: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -237,12 +238,12 @@ def test_from_a_damaged_checkpoint_it_starts_anew_and_says_so(
     capsys.readouterr()
     assert same(pretrain(watched), expected)
     assert "resume.ckpt is damaged" in capsys.readouterr().err
-    assert run.record["resumed"] is False
+    assert run.record.facts["resumed"] is False
     assert (run.path / "resume.ckpt.damaged").exists()
 
 
 def test_an_interrupt_stops_it_at_once_and_it_goes_on(
-    watched: PretrainOptions, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+    watched: RunConfig, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = at(5, lambda: os.kill(os.getpid(), signal.SIGINT))
     monkeypatch.setattr("tests.training.test_resume.on_step", step)
@@ -255,7 +256,7 @@ def test_an_interrupt_stops_it_at_once_and_it_goes_on(
 
 
 def test_its_seconds_are_those_of_all_parts(
-    watched: PretrainOptions, monkeypatch: pytest.MonkeyPatch
+    watched: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop() -> None:
         raise RuntimeError("stop")
@@ -265,13 +266,13 @@ def test_its_seconds_are_those_of_all_parts(
     with pytest.raises(RuntimeError, match="stop"):
         pretrain(watched)
     began = time.perf_counter()
-    record = pretrain(watched).record
+    record = pretrain(watched).record.facts
     assert record["resumed"]
     assert record["seconds"] > max(3, time.perf_counter() - began)
 
 
 def test_the_same_run_cannot_be_trained_twice_at_once(
-    watched: PretrainOptions, monkeypatch: pytest.MonkeyPatch
+    watched: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
 
@@ -286,7 +287,7 @@ def test_the_same_run_cannot_be_trained_twice_at_once(
 
 
 def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
-    watched: PretrainOptions, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+    watched: RunConfig, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SLURM's variables would make Lightning believe in four processes, and queue the job again."""
     for name, value in {
@@ -321,10 +322,10 @@ def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
 
 
 def test_weights_that_are_gone_are_trained_anew(
-    watched: PretrainOptions, expected: dict[str, torch.Tensor]
+    watched: RunConfig, expected: dict[str, torch.Tensor]
 ) -> None:
     run = pretrain(watched)
-    (run.path / "scores-primary-linear.json").write_text("{}")
+    (run.path / "predictions-primary-linear.safetensors").write_text("{}")
     run.weights_path.unlink()
     assert same(pretrain(watched), expected)
-    assert not (run.path / "scores-primary-linear.json").exists()
+    assert not (run.path / "predictions-primary-linear.safetensors").exists()

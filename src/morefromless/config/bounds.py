@@ -16,7 +16,7 @@ def between(least: float, most: float, config: object, *names: str) -> None:
         value = getattr(config, name)
         if value is None:
             continue
-        if not math.isfinite(value) or not least <= value <= min(most, 1e15):
+        if not least <= value <= min(most, 1e15):  # false of nan, too
             limit = f" and at most {most:,.0f}" if math.isfinite(most) else ""
             raise ConfigError(f"--{_option(name)} is {value}; give {least:g} or more{limit}.")
 
@@ -25,7 +25,7 @@ def above_zero(config: object, *names: str) -> None:
     """Raise `ConfigError` where an option is not a finite number above zero; None passes."""
     for name in names:
         value = getattr(config, name)
-        if value is not None and not (value > 0 and math.isfinite(value)):
+        if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"--{_option(name)} is {value}; give a number above 0, such as 1e-4.")
 
 

@@ -233,7 +233,7 @@ class RepresentConfig:
     store: Path | None = None
     """Where the store is, if it has moved."""
     trust: bool = False
-    """Import classes from outside the package that the study names; only for studies of your own."""
+    """Import classes from outside the package that the study names; only for your own."""
     analysis: Analysis = field(default_factory=Analysis)
     probe: Probe = field(default_factory=Probe)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,11 +76,17 @@ def _is_part(hint: Any) -> bool:
     return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
+_hints = cache(typing.get_type_hints)
+"""Of a class, by field; reading them takes a while."""
+
+
 def _hint(kind: type, name: str) -> Any:
-    return typing.get_type_hints(kind)[name]
+    return _hints(kind)[name]
 
 
 def _converted(hint: Any, value: Any, name: str, origin: str) -> Any:
+    if isinstance(value, int) and abs(value) >= 2**63:  # which Python may not even print
+        raise ConfigError(f"{origin} has a wrong value for '{name}': the number is too large.")
     if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)  # YAML takes `precision: 32` for a number
     if "precision" in name and isinstance(value, int):

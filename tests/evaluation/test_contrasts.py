@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from morefromless.comparison.results import contrast_tests
+from morefromless.evaluation.contrasts import contrast_tests
 from morefromless.evaluation.paired import difference, holm
 
 Arms = tuple[np.ndarray, np.ndarray, np.ndarray | None]

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,19 @@ import torch
 from safetensors.torch import load_file
 from submitit.helpers import DelayedSubmission
 
-from morefromless.comparison import cluster
-from morefromless.comparison.cluster import ClusterOptions, Training, queued, submit
-from morefromless.comparison.status import counts, status
-from morefromless.errors import ConfigError
+from morefromless import cluster
+from morefromless.cluster import Training, queued_jobs, submit
+from morefromless.config import Cluster, RunConfig
+from morefromless.errors import ConfigError, MoreFromLessError
 from morefromless.objectives import Loss
 from morefromless.objectives.vicreg import VICReg
-from morefromless.options import PretrainOptions
+from morefromless.runner import status
 from morefromless.runs import Run
-from morefromless.training.pretrain import pretrain
+from morefromless.training.train import train
+from tests.conftest import changed
 
-LOCAL = ClusterOptions(kind="local", minutes=60, gpus=0, cpus=1)
+LOCAL = Cluster(cluster="local", minutes=60, gpus=0, cpus=1)
+SLURM = Cluster(cluster="slurm")
 
 
 class Preempted(VICReg):
@@ -43,57 +44,55 @@ class Preempted(VICReg):
         return super().forward(embeddings)
 
 
-@dataclass(frozen=True)
-class Planned:
-    options: PretrainOptions
-
-    @property
-    def run(self) -> Run:
-        return Run(self.options.out)
+@pytest.fixture
+def two(pretraining: RunConfig, tmp_path: Path) -> list[RunConfig]:
+    """A run that is pre-empted once, and one that cannot be trained."""
+    objective = f"tests.test_cluster:Preempted:once={tmp_path / 'once'}"
+    preempted = changed(
+        pretraining, out=tmp_path / "preempted", checkpoint_every=2, objective=objective, threads=1
+    )
+    failing = changed(pretraining, out=tmp_path / "failing", privileged="vector:5")
+    return [preempted, failing]
 
 
 @pytest.fixture
-def two(pretraining: PretrainOptions, tmp_path: Path) -> list[Planned]:
-    """A run that is pre-empted once, and one that cannot be trained."""
-    objective = f"tests.comparison.test_cluster:Preempted:once={tmp_path / 'once'}"
-    preempted = replace(
-        pretraining, out=tmp_path / "preempted", checkpoint_every=2, objective=objective, threads=1
-    )
-    failing = replace(pretraining, out=tmp_path / "failing", encoder="no_such_net")
-    return [Planned(preempted), Planned(failing)]
+def sized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the disk has room is another test's."""
+    monkeypatch.setattr(cluster, "check_disk", lambda *_: None)
 
 
 def test_preempted_it_is_queued_again_and_ends_in_the_same_weights(
-    two: list[Planned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    root = Path(__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", f"{root}{os.pathsep}{root / 'src'}")
     one = two[0]
     (job,) = submit([one], tmp_path, LOCAL)
     assert submit([one], tmp_path, LOCAL) == []  # nothing is submitted twice
-    assert queued([one.run]) == {one.run.path: job.job_id}
+    assert queued_jobs([Run(one.out)]) == {one.out: job.job_id}
     job.wait()
     log = job.paths.stderr.read_text() + job.paths.stdout.read_text()
     assert "Bypassing signal SIGTERM" in log
     assert log.count("Starting with JobEnvironment") == 2
     assert job.paths.folder == tmp_path / "jobs"
-    assert queued([one.run]) == {}
+    assert queued_jobs([Run(one.out)]) == {}
 
-    assert one.run.record["resumed"] is True
-    whole = pretrain(replace(one.options, out=tmp_path / "whole"))
-    assert whole.record["resumed"] is False
-    expected, found = load_file(whole.weights_path), load_file(one.run.weights_path)
+    assert Run(one.out).record.facts["resumed"] is True
+    whole = train(changed(one, out=tmp_path / "whole"))
+    expected, found = load_file(whole.weights_path), load_file(Run(one.out).weights_path)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_why_a_job_fails_stays_with_its_run(two: list[Planned]) -> None:
-    with pytest.raises(ConfigError, match="no model named 'no_such_net'"):
+def test_why_a_job_fails_stays_with_its_run(two: list[RunConfig]) -> None:
+    with pytest.raises(MoreFromLessError) as caught:
         Training(two[1])()
-    assert two[1].run.state == "failed"
-    assert "no model named 'no_such_net'" in str(two[1].run.failure)
+    run = Run(two[1].out)
+    assert run.state == "failed"
+    assert run.failure == str(caught.value)
 
 
-def test_a_job_is_queued_again_as_it_is(two: list[Planned]) -> None:
+def test_a_job_is_queued_again_as_it_is(two: list[RunConfig]) -> None:
     task = Training(two[0])
     again = task.checkpoint()
     assert isinstance(again, DelayedSubmission)
@@ -101,7 +100,7 @@ def test_a_job_is_queued_again_as_it_is(two: list[Planned]) -> None:
 
 
 def test_processes_that_load_patches_do_not_queue_a_job_again(
-    two: list[Planned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(_: object) -> None:
         signal.signal(signal.SIGUSR2, lambda *_: (tmp_path / "again").touch())
@@ -111,7 +110,7 @@ def test_processes_that_load_patches_do_not_queue_a_job_again(
             os._exit(0)
         assert os.waitpid(loader, 0)[1] == 0
 
-    monkeypatch.setattr(cluster, "train", load)
+    monkeypatch.setattr(cluster, "train_run", load)
     job = os.fork()  # for what is registered lasts as long as its process
     if not job:
         try:
@@ -146,14 +145,26 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return played
 
 
-def test_what_slurm_is_asked_for(two: list[Planned], tmp_path: Path, slurm: Path) -> None:
-    asked = ClusterOptions(partition="gpu", account="lab", minutes=90, cpus=6, memory=48)
+@pytest.mark.usefixtures("sized")
+def test_what_slurm_is_asked_for(two: list[RunConfig], tmp_path: Path, slurm: Path) -> None:
+    asked = Cluster(
+        cluster="slurm",
+        partition="gpu",
+        account="lab",
+        qos="low",
+        constraint="a100",
+        minutes=90,
+        cpus=6,
+        memory=48,
+    )
     jobs = submit(two, tmp_path, asked)
     assert [job.job_id for job in jobs] == ["1", "2"]
     script = (slurm / "0.sh").read_text()
     for line in (
         "partition=gpu",
         "account=lab",
+        "qos=low",
+        "constraint=a100",
         "time=90",
         "cpus-per-task=6",
         "mem=48GB",
@@ -165,68 +176,72 @@ def test_what_slurm_is_asked_for(two: list[Planned], tmp_path: Path, slurm: Path
         assert f"#SBATCH --{line}\n" in script
     assert f"{tmp_path}/jobs" in script
     plain = tmp_path / "plain"
-    submit([Planned(replace(two[0].options, out=plain))], tmp_path, ClusterOptions(gpus=0))
+    submit([changed(two[0], out=plain)], tmp_path, Cluster(cluster="slurm", gpus=0))
     script = (slurm / "2.sh").read_text()
     assert not any(word in script for word in ("--gpus", "--partition", "--account"))
 
 
+@pytest.mark.usefixtures("sized")
 def test_what_is_in_slurms_queue_is_not_submitted_again(
-    two: list[Planned], tmp_path: Path, slurm: Path
+    two: list[RunConfig], tmp_path: Path, slurm: Path
 ) -> None:
     queue = tmp_path / "queue"
-    runs = [one.run for one in two]
+    runs = [Run(one.out) for one in two]
     runs[1].fail("What went wrong before.")
-    submit(two, tmp_path, ClusterOptions())
+    submit(two, tmp_path, SLURM)
     assert status(runs)[1].state == "waiting"  # it is tried again
     queue.write_text("1\n2\n77\n")
-    assert submit(two, tmp_path, ClusterOptions()) == []
-    assert [row.said for row in status(runs)] == ["job 1", "job 2"]
-    assert counts(status(runs)) == {"waiting": 2}
+    assert submit(two, tmp_path, SLURM) == []
+    rows = status(runs, queued_jobs(runs))
+    assert [(row.state, row.detail) for row in rows] == [("waiting", "job 1"), ("waiting", "job 2")]
     queue.write_text("2\n")  # the first was cancelled
-    assert [job.job_id for job in submit(two, tmp_path, ClusterOptions())] == ["3"]
-    assert json.loads((two[0].run.path / "submitted.json").read_text())["job"] == "3"
+    assert [job.job_id for job in submit(two, tmp_path, SLURM)] == ["3"]
+    assert json.loads((two[0].out / "submitted.json").read_text())["job"] == "3"
     queue.unlink()  # squeue fails: better none than twice
-    assert submit(two, tmp_path, ClusterOptions()) == []
+    assert submit(two, tmp_path, SLURM) == []
     assert len(list(slurm.glob("*.sh"))) == 3
 
 
+@pytest.mark.usefixtures("sized")
 def test_what_is_done_or_trained_is_not_submitted(
-    two: list[Planned], tmp_path: Path, slurm: Path
+    two: list[RunConfig], tmp_path: Path, slurm: Path
 ) -> None:
-    done, running = (one.run for one in two)
-    for one in two:
-        Run.begin("pretrain", one.options, "hash", frozenset())
+    done, running = (Run.begin(one, "hash") for one in two)
     done.finish({"weight": torch.ones(1)}, {"seconds": 1.0})
     with running.training():
-        assert submit(two, tmp_path, ClusterOptions()) == []
+        assert submit(two, tmp_path, SLURM) == []
         assert [row.state for row in status([done, running])] == ["done", "running"]
-    (running.path / "submitted.json").write_text("[")  # damaged: it is submitted anew
-    assert len(submit(two, tmp_path, ClusterOptions())) == 1
-    assert len(list(slurm.iterdir())) == 1
+    for damaged in ("[", "[]", '{"job": 7, "kind": [], "when": "", "host": ""}', "null"):
+        (running.path / "submitted.json").write_text(damaged)  # it is submitted anew
+        assert queued_jobs([running]) == {}
+        assert len(submit(two, tmp_path, SLURM)) == 1
+    assert len(list(slurm.iterdir())) == 4
 
 
+@pytest.mark.usefixtures("sized")
 def test_what_the_cluster_refuses_is_one_sentence(
-    two: list[Planned], tmp_path: Path, slurm: Path
+    two: list[RunConfig], tmp_path: Path, slurm: Path
 ) -> None:
     (slurm / "refuse").touch()
     with pytest.raises(
         ConfigError, match=r"does not take the job of preempted \(Invalid account\); 0 of 2 are in"
     ):
-        submit(two, tmp_path, ClusterOptions())
-    assert not (two[0].run.path / "submitted.json").exists()
+        submit(two, tmp_path, SLURM)
+    assert not (two[0].out / "submitted.json").exists()
 
 
+@pytest.mark.usefixtures("sized")
 def test_without_submitit_or_slurm_it_is_said(
-    two: list[Planned], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match="There is no SLURM here"):
-        submit(two, tmp_path, ClusterOptions())
+        submit(two, tmp_path, SLURM)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(
         ConfigError, match=r"install it with: pip install 'morefromless\[cluster\]'"
     ):
-        submit(two, tmp_path, ClusterOptions())
+        submit(two, tmp_path, SLURM)
 
 
 @pytest.mark.parametrize(
@@ -241,16 +256,22 @@ def test_without_submitit_or_slurm_it_is_said(
 )
 def test_what_cannot_be_asked_for(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        ClusterOptions(**options)
+        Cluster(cluster="slurm", **options)
 
 
-def test_a_job_of_another_machine_or_time_is_not_waited_for(two: list[Planned]) -> None:
-    def said(**changed: Any) -> dict[Path, str]:
-        made = {"job": str(os.getpid()), "kind": "local", "host": os.uname().nodename} | changed
-        two[0].run.path.mkdir(exist_ok=True)
-        (two[0].run.path / "submitted.json").write_text(json.dumps(made))
-        return queued([two[0].run])
+def test_a_job_of_another_machine_or_time_is_not_waited_for(two: list[RunConfig]) -> None:
+    def queued(**fields: Any) -> dict[Path, str]:
+        record = {
+            "job": str(os.getpid()),
+            "kind": "local",
+            "host": os.uname().nodename,
+            "when": "2026-01-01",
+            **fields,
+        }
+        two[0].out.mkdir(exist_ok=True)
+        (two[0].out / "submitted.json").write_text(json.dumps(record))
+        return queued_jobs([Run(two[0].out)])
 
-    assert said() == {}  # a process of that number, but not submitit's
-    assert said(host="elsewhere") == {}
-    assert said(job="none") == {}
+    assert queued() == {}  # a process of that number, but not submitit's
+    assert queued(host="elsewhere") == {}
+    assert queued(job="none") == {}

@@ -1,4 +1,4 @@
-"""A plan that is killed at twenty random points ends with the same table."""
+"""A study that is killed at random points ends with the same weights and results."""
 
 import json
 import multiprocessing
@@ -7,23 +7,20 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr
-from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import tqdm
 
-from morefromless.comparison import execute, workers
-from morefromless.comparison.compare import compare
+from morefromless import runner
+from morefromless.config import StudyConfig
 from morefromless.data.store import Store
-from morefromless.options import CompareOptions
-from morefromless.report.table import report
-from tests.conftest import TINY
+from morefromless.study import Study
+from tests.conftest import changed, study_config
 
-KILLS = 20
+KILLS = 12
 
 SERVER = multiprocessing.get_context("forkserver")
 """Processes that need not import everything anew: PyTorch was never used in what they are forked
@@ -31,14 +28,14 @@ from."""
 SERVER.set_forkserver_preload([__name__])
 
 
-def carry_out(options: CompareOptions) -> None:
-    """The whole of `mfl compare` but its figures, in a process that may be killed."""
-    tqdm.tqdm.monitor_interval = 0  # no thread that a fork could meet holding a lock
-    workers.START = "fork"  # type: ignore[assignment]
-    execute.POLL = 0.1
+def compare(config: StudyConfig) -> None:
+    """`mfl compare` without its tables and figures, in a process that may be killed."""
+    runner.POLL = 0.1
     torch.set_num_threads(1)
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-        report(compare(options)).write(options.out, "comparison")
+        study = Study.of(config)
+        runner.run_all(study.runs, config.jobs)
+        study.evaluate(progress=False).save(config.out)
 
 
 def started(work: Callable[..., object], *given: object) -> BaseProcess:
@@ -47,11 +44,11 @@ def started(work: Callable[..., object], *given: object) -> BaseProcess:
     return process
 
 
-def table(out: Path) -> tuple[str, Any]:
-    """What it says: the accuracies, and all numbers that are made of them."""
-    everything = json.loads((out / "comparison.json").read_text())
-    numbers = {name: everything[name] for name in ("rows", "contrasts", "floors", "patches")}
-    return (out / "comparison.csv").read_text(), numbers
+def written(out: Path) -> tuple[str, str, Any]:
+    """The table, the curves, and all numbers that are computed from them."""
+    everything = json.loads((out / "results.json").read_text())
+    numbers = {name: everything[name] for name in ("summaries", "contrasts", "data")}
+    return (out / "results.csv").read_text(), (out / "curves.csv").read_text(), numbers
 
 
 def weights(out: Path) -> dict[str, bytes]:
@@ -63,41 +60,41 @@ def partial(out: Path) -> list[Path]:
 
 
 @pytest.mark.timeout(600)
-def test_killed_twenty_times_it_ends_with_the_same_table(tissue: Store, tmp_path: Path) -> None:
-    options = CompareOptions(
-        store=tissue.path,
-        out=tmp_path / "whole",
-        primary=("downsample:4",),
+def test_killed_again_and_again_it_ends_with_the_same_results(
+    tissue: Store, tmp_path: Path
+) -> None:
+    config = study_config(
+        tissue.path,
+        tmp_path / "whole",
         seeds=1,
-        jobs=1,
         width=32,
-        sharing=("shared",),
+        sharing=["shared"],
         probe_every=3,
         checkpoint_every=2,
-        **TINY,
+        probe_epochs=5,
     )
     started(int).join()  # by now everything is imported
     began = time.monotonic()
-    process = started(carry_out, options)
+    process = started(compare, config)
     process.join()
     seconds = time.monotonic() - began
     assert process.exitcode == 0
-    expected, trained = table(options.out), weights(options.out)
+    expected, trained = written(config.out), weights(config.out)
     assert len(trained) == 3
-    assert not partial(options.out)
+    assert not partial(config.out)
 
     def ended(out: Path, kills: int) -> None:
         assert process.exitcode == 0
-        assert table(out) == expected
+        assert written(out) == expected
         assert weights(out) == trained
-        assert len(partial(out)) <= 2 * kills  # what a kill may leave, and two workers twice
+        assert len(partial(out)) <= kills
 
     rng = random.Random(0)
     kills, rounds, since = 0, 0, 0
     while kills < KILLS:
         out = tmp_path / f"killed-{rounds}"
-        process = started(carry_out, replace(options, out=out, jobs=1 + kills % 2))
-        process.join(rng.uniform(0, seconds / 5))
+        process = started(compare, changed(config, out=out))
+        process.join(rng.uniform(0, seconds / 4))
         if process.is_alive():
             process.kill()
             process.join()
@@ -106,12 +103,12 @@ def test_killed_twenty_times_it_ends_with_the_same_table(tissue: Store, tmp_path
             ended(out, since)
             rounds, since = rounds + 1, 0
     out = tmp_path / f"killed-{rounds}"
-    process = started(carry_out, replace(options, out=out, jobs=2))
+    process = started(compare, changed(config, out=out, jobs=2))  # workers go on where it was
     process.join()
     ended(out, since)
 
     # Nothing of what the kills left half-written stays for good.
     for path in partial(out):
         os.utime(path, (time.time() - 4000,) * 2)
-    execute.execute(compare(replace(options, out=out)).planned)
+    runner.run_all(Study.of(changed(config, out=out)).runs)
     assert not partial(out / "runs")

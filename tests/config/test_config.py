@@ -1,0 +1,244 @@
+"""Options as files hold them: back and forth, and one sentence for whatever is not an option."""
+
+import dataclasses
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from morefromless.cli import COMMANDS
+from morefromless.config import (
+    Arm,
+    RunConfig,
+    StudyConfig,
+    Train,
+    from_flat,
+    to_flat,
+    training,
+)
+from morefromless.errors import ConfigError
+from morefromless.runs import Run, placed, run_key
+from tests.conftest import changed
+
+CONFIGS = [command.config for command in COMMANDS.values()]
+REQUIRED = {"experiments": ["table1"], "run_a": "a", "run_b": "b", "source": "synthetic"}
+RUN = RunConfig(store=Path("store"), out=Path("run"))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+def _complete(kind: type) -> dict[str, Any]:
+    """A value for each option that has no default."""
+    required = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is field.default_factory is dataclasses.MISSING
+    ]
+    return {name: REQUIRED.get(name, "folder") for name in required}
+
+
+@pytest.mark.parametrize("kind", CONFIGS, ids=lambda kind: kind.__name__)
+def test_every_command_s_options_survive_a_file(kind: type) -> None:
+    config = from_flat(kind, _complete(kind))
+    flat = to_flat(config)
+    assert from_flat(kind, flat) == config
+    assert all(isinstance(name, str) for name in flat)
+
+
+def test_parts_of_options_survive_a_file() -> None:
+    config = changed(
+        RUN, kind="trident", lr=3e-4, freeze=["privileged"], clip_each=1.0, missing="pairs", seed=7
+    )
+    assert (config.arm.kind, config.train.lr, config.pairing.freeze) == (
+        "trident",
+        3e-4,
+        ("privileged",),
+    )
+    assert from_flat(RunConfig, to_flat(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "option"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({1: "red"}, "1"),
+        ({"epochs": "many"}, "epochs"),
+        ({"epochs": 1.5}, "epochs"),
+        ({"epochs": 10**5000}, "epochs"),
+        ({"encoder": 10**400}, "encoder"),
+        ({"kind": "asymetric"}, "kind"),
+        ({"freeze": "primary"}, "freeze"),
+        ({"store": ["a"]}, "store"),
+        ({"lr": None}, "lr"),
+    ],
+)
+def test_what_is_no_option_is_one_sentence(values: dict[Any, Any], option: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^options\.yaml .*'{option}'") as caught:
+        from_flat(RunConfig, {"store": "s", "out": "o", **values}, "options.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_required_option_is_missed_by_name() -> None:
+    with pytest.raises(ConfigError, match="'out'"):
+        from_flat(RunConfig, {"store": "s"})
+
+
+@given(document=JSON)
+@settings(max_examples=200, deadline=None)
+def test_any_document_is_one_sentence(document: Any) -> None:
+    with pytest.raises(ConfigError):  # whatever it is, it lacks the store
+        from_flat(RunConfig, document)
+
+
+@given(name=st.sampled_from(sorted(to_flat(RUN))), value=JSON)
+@settings(max_examples=300, deadline=None)
+def test_any_value_is_an_option_s_or_one_sentence(name: str, value: Any) -> None:
+    try:
+        config = from_flat(RunConfig, {**to_flat(RUN), name: value})
+    except ConfigError:
+        return
+    assert from_flat(RunConfig, to_flat(config)) == config
+
+
+def test_text_that_yaml_takes_for_no_number_is_one() -> None:
+    assert from_flat(Train, {"lr": "1e-4"}).lr == 1e-4
+    assert from_flat(Train, {"precision": 16}).precision == "16"
+
+
+@pytest.mark.parametrize("name", ["seed", "epochs", "batch", "lr", "workers", "threads", "pairs"])
+@pytest.mark.parametrize("value", [-1, -(10**400)])
+def test_no_option_is_negative(name: str, value: int) -> None:
+    with pytest.raises(ConfigError):
+        changed(RUN, **{name: value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+@pytest.mark.parametrize("name", ["warmup", "pairs", "probe_lr"])
+def test_numbers_are_finite(name: str, value: float) -> None:
+    study = StudyConfig(store=Path("s"))
+    if (name, value) != ("probe_lr", 1e30):  # a number above zero, if a foolish one
+        with pytest.raises(ConfigError):
+            changed(study, **{name: value})
+
+
+@pytest.mark.parametrize("value", [10**30, 10**400, 2**31])
+def test_whole_numbers_have_an_end(value: int) -> None:
+    with pytest.raises(ConfigError):
+        replace(RUN, seed=value)
+    with pytest.raises(ConfigError):
+        StudyConfig(store=Path("s"), seeds=value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"primary": ["full:he", "full:he"]},
+        {"sharing": ["shared", "shared"]},
+        {"objectives": ["vicreg", "vicreg"]},
+        {"tasks": ["tissue", "tissue"]},
+        {"tasks": []},
+        {"primary": ["full"]},
+        {"primary": ["downsample:4", "downsample:7"], "both_ways": True},
+        {"epochs": 1, "warmup": 1},
+        {"clip_each": 1, "precision": "16"},
+    ],
+)
+def test_studies_that_contradict_themselves_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        changed(StudyConfig(store=Path("s")), **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"batch": 10, "devices": 3}, {"batch": 10, "accumulate": 3}, {"batch": 2, "accumulate": 2}],
+)
+def test_batches_are_shared_equally(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        changed(RUN, **options)
+
+
+NAMES: dict[str, dict[str, Any]] = {
+    "asymmetric-independent-downsample-7-s0-3c557e": {},
+    "symmetric-shared-downsample-7-s0-50a478": {
+        "kind": "symmetric",
+        "sharing": "shared",
+        "lr": 1e-3,
+    },
+    "trident-independent-downsample-7-s0-a1f00d": {
+        "kind": "trident",
+        "missing": "pairs",
+        "objective": "simclr:authors",
+    },
+    "supervised-full-s3-5db841": {
+        "kind": "supervised",
+        "primary": "full",
+        "seed": 3,
+        "epochs": 10,
+    },
+    "asymmetric-independent-downsample-7-s0-42f0e0": {
+        "privileged": "vector:12",
+        "privileged_encoder": "mlp",
+        "freeze": ["privileged"],
+    },
+}
+
+
+def _name(**options: Any) -> str:
+    return placed(changed(RUN, **options), Path("runs"), "hash").out.name
+
+
+def test_runs_keep_their_names() -> None:
+    """A change here orphans every run that anybody has trained."""
+    assert {name: _name(**options) for name, options in NAMES.items()} == {
+        name: name for name in NAMES
+    }
+
+
+def test_an_option_that_comes_later_renames_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Later(Train):
+        momentum: float = 0.9
+
+    monkeypatch.setattr(training, "DEFAULTS", {**training.DEFAULTS, "momentum": 0.9})
+    later = replace(RUN, train=Later())
+    assert run_key(later, "hash") == run_key(RUN, "hash")
+    assert run_key(replace(RUN, train=Later(momentum=0.5)), "hash") != run_key(RUN, "hash")
+
+
+def test_only_what_determines_the_weights_names_a_run(tmp_path: Path) -> None:
+    assert _name(device="cpu", workers=3, threads=2, checkpoint_every=7, task="cell") == _name()
+    assert _name(kind="symmetric", privileged="nuclei") == _name(kind="symmetric")
+    supervised = {"kind": "supervised"}
+    assert _name(**supervised, width=32, objective="simclr", pairs=0.5) == _name(**supervised)
+    assert _name(**supervised, task="cell") != _name(**supervised)
+    assert _name(missing="drop") == _name()
+    assert len({_name(**{name: value}) for name, value in {"lr": 1e-3, "epochs": 7}.items()}) == 2
+    weights = tmp_path / "weights.safetensors"
+    names = []
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        names.append(_name(privileged_encoder=f"resnet18:weights={weights}"))
+    assert names[0] != names[1]
+
+
+def test_a_run_s_options_are_read_from_its_folder(tmp_path: Path) -> None:
+    run = Run.begin(replace(RUN, out=tmp_path / "first"), "hash")
+    run.path.rename(tmp_path / "second")
+    moved = Run(tmp_path / "second").config
+    assert moved == replace(RUN, out=tmp_path / "second")
+
+
+def test_arms_name_their_branches() -> None:
+    assert Arm(kind="trident", primary="a", privileged="b").modalities == {
+        "primary": "a",
+        "twin": "a",
+        "privileged": "b",
+    }
+    assert list(Arm(kind="symmetric").modalities) == ["primary", "twin"]
+    assert list(Arm(kind="supervised").modalities) == ["primary"]

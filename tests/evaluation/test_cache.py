@@ -1,0 +1,51 @@
+"""What is cached answers for what it was computed from, and for nothing else."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from morefromless.evaluation.cache import cached, digest
+
+KEY = {"weights": "a", "store": "b"}
+
+
+def value(path: Path, key: dict[str, str], number: float) -> float:
+    """What is at `path` for a key, or `number`, newly computed."""
+    return float(cached(path, key, lambda: {"x": torch.full((50,), number)})["x"][0])
+
+
+def test_the_same_key_is_read_back_and_another_is_computed(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "x.safetensors"
+    assert value(path, KEY, 1) == 1
+    assert value(path, KEY, 2) == 1
+    assert value(path, {**KEY, "weights": "c"}, 3) == 3
+    assert value(path, KEY, 4) == 4  # the other took its place
+    assert [file.name for file in path.parent.iterdir()] == ["x.safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "bit", "text", "swapped"])
+def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: str) -> None:
+    path, other = tmp_path / "x.safetensors", tmp_path / "y.safetensors"
+    value(path, KEY, 1)
+    value(other, {**KEY, "store": "other"}, 7)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(
+        {
+            "empty": b"",
+            "cut": path.read_bytes()[:-10],
+            "bit": bytes(content),
+            "text": b"not tensors",
+            "swapped": other.read_bytes(),
+        }[damage]
+    )
+    assert value(path, KEY, 2) == 2
+    assert value(path, KEY, 3) == 2
+
+
+def test_a_digest_is_of_names_and_values() -> None:
+    one = {"a": torch.arange(4.0), "b": torch.ones(2)}
+    assert digest(one) == digest(dict(reversed(one.items())))
+    assert digest(one) != digest({"a": one["b"], "b": one["a"]})
+    assert digest(one) != digest({**one, "b": torch.zeros(2)})

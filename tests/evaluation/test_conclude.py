@@ -1,0 +1,111 @@
+"""Floors under a study: the labels they are given, and what is concluded from them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from morefromless.config import StudyConfig
+from morefromless.data.store import Store
+from morefromless.evaluation.conclude import (
+    CURVE_COLUMNS,
+    Evaluation,
+    _rises,
+    conclude,
+)
+from morefromless.evaluation.floors import floor_probabilities, forest, mean_rgb
+from morefromless.evaluation.probes import label_subset
+from morefromless.evaluation.results import Condition, Results
+
+ARM = Condition("symmetric", "shared", "vicreg", "full", "", "tissue")
+OTHER = replace(ARM, arm="asymmetric")
+SUPERVISED = Condition("supervised", "", "tissue", "full", "", "tissue")
+
+
+def floor(name: str) -> Condition:
+    return Condition(name, "", "", "full", "", "tissue")
+
+
+def test_floors_are_given_the_labels_that_probes_are_given(tissue: Store, tmp_path: Path) -> None:
+    train, test = tissue.indices("train"), tissue.indices("test")
+    images, labels = np.asarray(tissue.array("he")), tissue.labels
+    few = [train[label_subset(labels[train], 0.25, seed)] for seed in range(2)]
+    assert len(few[0]) < len(train) / 2
+    assert not np.array_equal(*few)
+    for share, seed, rows in ((0.25, 0, few[0]), (0.25, 1, few[1]), (1.0, 0, train)):
+        expected = forest(
+            mean_rgb(images, rows),
+            labels[rows],
+            mean_rgb(images, test),
+            classes=len(tissue.classes),
+        )
+        for _ in range(2):  # the second is read back, and takes no other's answers
+            found = floor_probabilities("mean-rgb", tissue, "full", "tissue", share, seed, tmp_path)
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def evaluation(store: Store, condition: Condition, share: float, seed: int = 0) -> Evaluation:
+    """A condition that is right about a share of the test patches."""
+    labels = store.labels[store.indices("test")]
+    right = np.random.default_rng(seed).permutation(len(labels)) < round(share * len(labels))
+    probabilities: npt.NDArray[np.float64] = np.eye(len(store.classes))[
+        np.where(right, labels, (labels + 1) % len(store.classes))
+    ]
+    return Evaluation(condition, seed, probabilities)
+
+
+def concluded(store: Store, shares: dict[Condition, float]) -> Results:
+    config = StudyConfig(store=store.path, primary=("full",), privileged="downsample:4")
+    evaluations = [evaluation(store, c, share, s) for c, share in shares.items() for s in range(2)]
+    return conclude(config, store, [], evaluations, ["A caveat."])
+
+
+def test_an_arm_that_is_not_above_an_untrained_encoder_is_no_opponent(tissue: Store) -> None:
+    results = concluded(
+        tissue,
+        {
+            OTHER: 0.9,
+            ARM: 0.45,
+            SUPERVISED: 0.3,
+            floor("majority"): 0.2,
+            floor("colour-histogram"): 0.6,
+            floor("random encoder"): 0.4,
+        },
+    )
+    not_above = {s.condition.arm: s.not_above for s in results.summaries}
+    assert not_above["supervised"] == "random encoder"
+    assert not_above["symmetric"] == ""  # a colour histogram is beaten by learning alone
+    verdicts = {c.name: (c.verdict, c.remark) for c in results.contrasts}
+    assert verdicts["asymmetric shared - supervised"] == (
+        "no verdict",
+        "supervised is not above random encoder",
+    )
+    assert results.caveats == ["A caveat."]
+    assert not results.floors_not_exceeded
+
+
+def test_where_no_arm_is_above_a_floor_it_is_said(tissue: Store) -> None:
+    shares = {OTHER: 0.6, ARM: 0.5, floor("majority"): 0.2, floor("mean-rgb"): 0.8}
+    (found,) = concluded(tissue, shares).floors_not_exceeded
+    assert (found.modality, found.task, found.floor, found.arm) == (
+        "full",
+        "tissue",
+        "mean-rgb",
+        "asymmetric, shared",
+    )
+    assert found.floor_accuracy > found.arm_accuracy
+
+
+def test_a_curve_rises_where_its_last_quarter_is_higher() -> None:
+    def curve(values: list[float]) -> pd.DataFrame:
+        key = ("symmetric", "shared", "vicreg", "full", "")
+        lines = [("run", *key, 0, step, value) for step, value in enumerate(values)]
+        return pd.DataFrame(lines, columns=list(CURVE_COLUMNS))
+
+    assert _rises(curve([0.1 * n for n in range(8)]), ARM) is True
+    assert _rises(curve([0.5] * 8), ARM) is False
+    assert _rises(curve([0.5] * 7), ARM) is None
+    assert _rises(curve([0.5] * 8), OTHER) is None

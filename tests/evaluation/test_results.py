@@ -1,0 +1,119 @@
+"""The results of a study: one tidy table, saved whole and read back."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from morefromless.errors import ConfigError
+from morefromless.evaluation import metrics
+from morefromless.evaluation.metrics import confusion_metric, probability_metric
+from morefromless.evaluation.paired import holm
+from morefromless.evaluation.results import COLUMNS, Results
+from morefromless.study import Study
+
+
+def test_they_survive_the_disk(results: Results, tmp_path: Path) -> None:
+    results.save(tmp_path)
+    loaded = Results.load(tmp_path)
+    for field in fields(Results):
+        if field.name in ("table", "curves"):
+            pd.testing.assert_frame_equal(getattr(loaded, field.name), getattr(results, field.name))
+        else:
+            assert getattr(loaded, field.name) == getattr(results, field.name), field.name
+
+
+def test_the_table_has_a_line_a_run_branch_task_and_metric(results: Results, study: Study) -> None:
+    table = results.to_frame()
+    assert tuple(table.columns) == COLUMNS
+    trained = table[table["run"] != ""]
+    assert set(trained["run"]) == {run.out.name for run in study.runs}
+    # Each arm on the primary, and the asymmetric one's privileged branch.
+    assert len(trained) == 4 * 2 * len(results.summaries[0].means)
+    assert set(table["metric"]) >= {"accuracy", "balanced_accuracy", "macro_f1", "ece"}
+    assert set(table[table["run"] == ""]["arm"]) == {
+        "majority",
+        "mean-rgb",
+        "colour-histogram",
+        "random encoder",
+    }
+
+
+def test_summaries_and_contrasts_are_of_the_table(results: Results) -> None:
+    table = results.table[results.table["metric"] == "accuracy"]
+    for summary in results.summaries:
+        c = summary.condition
+        rows = table[(table["arm"] == c.arm) & (table["modality"] == c.modality)]
+        assert summary.accuracies == tuple(rows["value"])
+        assert summary.accuracy.estimate == pytest.approx(rows["value"].mean())
+        assert summary.accuracy.low <= summary.accuracy.estimate <= summary.accuracy.high
+        assert summary.accuracy.unit == "group"  # patients are known here
+        assert np.sum(summary.confusion) == len(rows) * results.data.patches["test"]
+    names = [contrast.name for contrast in results.contrasts]
+    assert names == ["asymmetric - symmetric, both shared", "asymmetric shared - supervised"]
+    assert [c.holm_p for c in results.contrasts] == holm([c.p for c in results.contrasts])
+    assert set(results.curves["run"]) == {run.name for run in results.runs}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("results.json", "{"),
+        ("results.json", "[]"),
+        ("results.json", "null"),
+        ("results.json", '{"config": 7}'),
+        ("results.json", '{"colour": 7}'),
+        ("results.csv", ""),
+    ],
+)
+def test_damaged_results_are_one_sentence(
+    results: Results, tmp_path: Path, name: str, content: str
+) -> None:
+    results.save(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError):
+        Results.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config", "summaries", "contrasts", "data", "runs", "caveats"])
+@pytest.mark.parametrize("value", [7, "text", [1], {"a": 1}])
+def test_other_types_are_one_sentence(
+    results: Results, tmp_path: Path, name: str, value: Any
+) -> None:
+    results.save(tmp_path)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(ConfigError):
+        Results.load(tmp_path)
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no results"):
+        Results.load(tmp_path)
+
+
+def test_a_metric_is_one_function(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "CONFUSION_METRICS", metrics.CONFUSION_METRICS.copy())
+    monkeypatch.setattr(metrics, "PROBABILITY_METRICS", metrics.PROBABILITY_METRICS.copy())
+    monkeypatch.setattr(
+        "morefromless.evaluation.conclude.CONFUSION_METRICS", metrics.CONFUSION_METRICS
+    )
+
+    @confusion_metric
+    def errors(confusion: Any) -> Any:
+        return 1 - metrics.accuracy(confusion)
+
+    @probability_metric
+    def confidence(probabilities: Any, labels: Any) -> float:
+        del labels
+        return float(probabilities.max(1).mean())
+
+    results = study.evaluate(progress=False)
+    assert {"errors", "confidence"} <= set(results.table["metric"])
+    for summary in results.summaries:
+        assert summary.intervals["errors"].estimate == pytest.approx(1 - summary.accuracy.estimate)
+        assert 0 < summary.means["confidence"] <= 1

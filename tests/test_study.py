@@ -1,0 +1,132 @@
+"""A study: what is trained and asked, and what is refused before that."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from morefromless.config import StudyConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.runner import run_all
+from morefromless.study import Study, arms, condition_of
+from tests.conftest import changed, study_config
+
+
+def titles(config: StudyConfig) -> list[tuple[str, str, str]]:
+    return [(arm.kind, "" if arm.supervised else arm.sharing, arm.primary) for arm in arms(config)]
+
+
+def test_every_arm_once_and_seeds_outermost(comparison: StudyConfig, tissue: Store) -> None:
+    study = Study.of(changed(comparison, primary=["downsample:4", "downsample:8"]), tissue)
+    assert [run.seed for run in study.runs] == [0] * 10 + [1] * 10
+    assert len({run.out for run in study.runs}) == 20
+    assert titles(comparison) == [
+        ("asymmetric", "shared", "downsample:4"),
+        ("asymmetric", "independent", "downsample:4"),
+        ("symmetric", "shared", "downsample:4"),
+        ("symmetric", "independent", "downsample:4"),
+        ("supervised", "", "downsample:4"),
+    ]
+
+
+def test_other_arms_are_there_when_asked(comparison: StudyConfig) -> None:
+    one = changed(comparison, sharing=["independent"])
+    plain = titles(one)
+    assert ("trident", "independent", "downsample:4") in titles(changed(one, trident=True))
+    dense = [("symmetric", "independent", "full"), ("supervised", "", "full")]
+    assert titles(changed(one, dense_arms=True)) == [*plain, *dense]
+    assert titles(changed(one, both_ways=True)) == [*plain, *dense]
+    two = changed(one, tasks=["tissue", "cell"], objectives=["vicreg", "simclr"])
+    assert len(titles(two)) == 2 * 2 + 2
+
+
+def test_runs_serve_every_study_that_has_them(comparison: StudyConfig, tissue: Store) -> None:
+    def names(**options: Any) -> set[str]:
+        return {run.out.name for run in Study.of(changed(comparison, **options), tissue).runs}
+
+    shared = names() & names(privileged="downsample:16")
+    assert len(shared) == 6  # symmetric and supervised
+    assert not any("asymmetric" in name for name in shared)
+    assert names(tasks=["cell"]) < names(tasks=["tissue", "cell"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tasks": ["cells"]}, "no task named 'cells'"),
+        ({"primary": ["nuclei:types=3"]}, "draws 3"),
+        ({"batch": 1000}, "larger than the 135 training patches"),
+        ({"primary": ["full:ihc"]}, "no array 'ihc'"),
+        ({"primary": ["downsample:64"]}, "64"),
+        ({"objectives": ["vicrag"]}, "vicreg"),
+        ({"views": "table-s2"}, "table-s1"),
+        ({"encoder": "resnet51"}, "did you mean"),
+        ({"sharing": ["shared"], "privileged_encoder": "test_vit"}, "two architectures"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_trained(
+    comparison: StudyConfig, tissue: Store, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises((ConfigError, DataError), match=words):
+        Study.of(changed(comparison, **options), tissue)
+    assert not comparison.out.exists()
+
+
+def test_what_is_done_is_not_done_again(study: Study) -> None:
+    def times() -> dict[Path, int]:
+        files = [path for path in study.config.out.rglob("*") if path.is_file()]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    first = study.evaluate(progress=False)
+    before = times()
+    again = Study.of(study.config)
+    assert again.done
+    run_all(again.runs)
+    results = again.evaluate(progress=False)
+    assert times() == before
+    assert results.summaries == first.summaries
+    assert results.contrasts == first.contrasts
+
+
+def test_both_ways_asks_both_modalities_and_one_seed_gives_no_verdict(
+    tissue: Store, tmp_path: Path
+) -> None:
+    config = study_config(
+        tissue.path,
+        tmp_path / "study",
+        primary=["nuclei"],
+        tasks=["tissue", "cell"],
+        sharing=["independent"],
+        both_ways=True,
+        seeds=1,
+        epochs=1,
+        width=32,
+        probe_epochs=5,
+        labels=0.5,
+    )
+    study = Study.of(config)
+    run_all(study.runs, 1)
+    results = study.evaluate(progress=False)
+    asked = {(c.a.modality, c.a.task) for c in results.contrasts}
+    assert asked == {(m, t) for m in ("nuclei", "full") for t in ("tissue", "cell")}
+    assert {c.name for c in results.contrasts} == {"asymmetric - symmetric, both independent"}
+    assert {c.verdict for c in results.contrasts} == {"no verdict"}
+    own = results.select(lambda c: c.arm == "supervised" and c.objective == c.task)
+    assert len(own) == 4
+    assert all(summary.head for summary in own)
+    paired = results.select(lambda c: c.arm == "asymmetric")
+    assert {(s.condition.modality, s.condition.partner) for s in paired} == {
+        ("nuclei", "full"),
+        ("full", "nuclei"),
+    }
+    floors = results.select(lambda c: c.floor)
+    assert len(floors) == 2 * 2 * 4
+
+
+def test_a_branch_is_a_condition(study: Study) -> None:
+    arm = next(run.arm for run in study.runs if run.arm.kind == "asymmetric")
+    mine, theirs = (condition_of(arm, name, "cell") for name in ("primary", "privileged"))
+    assert (mine.modality, mine.partner) == ("downsample:4", "full")
+    assert (theirs.modality, theirs.partner) == ("full", "downsample:4")
+    assert mine.title == "asymmetric, shared"
