@@ -10,6 +10,7 @@ from morefromless.demo import CONTROLS, MARGIN, Control, compare_control
 from morefromless.errors import ConfigError
 
 
+@pytest.mark.timeout(900)  # nine runs; the machine may be busy
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
 def test_controls_come_out_as_they_must(control: Control, tmp_path: Path) -> None:
     config = DemoConfig(out=tmp_path, jobs=1, seeds=3 if control.wins else 2)
@@ -22,15 +23,10 @@ def test_controls_come_out_as_they_must(control: Control, tmp_path: Path) -> Non
         # primary image, so the signal is there.
         assert contrast.difference.estimate > 0.1
 
-    # What wins is a verdict and a margin, not either of them.
+    # What wins is a test and a margin, not either of them.
     at, above = (replace(contrast.difference, low=low) for low in (MARGIN, 2 * MARGIN))
-    for verdict, interval, won in (
-        ("better", above, True),
-        ("better", at, False),
-        ("no verdict", above, False),
-        ("worse", above, False),
-    ):
-        changed = replace(contrast, verdict=verdict, difference=interval)
+    for p, interval, won in ((0.01, above, True), (0.01, at, False), (0.06, above, False)):
+        changed = replace(contrast, holm_p=p, difference=interval)
         assert control.passed(changed) == (won == control.wins)
 
 

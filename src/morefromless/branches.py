@@ -74,8 +74,8 @@ class Plan:
     encoder: str
     channels: int = 3
     frozen: bool = False
-    bare: bool = False
-    """Without expander."""
+    no_expander: bool = False
+    """Its embedding is its representation."""
 
 
 def plans(config: RunConfig) -> list[Plan]:
@@ -83,14 +83,14 @@ def plans(config: RunConfig) -> list[Plan]:
 
     Raises `ConfigError` where they contradict each other: one set of weights for two
     architectures or numbers of channels, for a frozen branch and one that is not, or for one with
-    an expander and one without; a frozen encoder without weights; nothing left to train.
+    an expander and one without; nothing left to train.
     """
     arm, pairing = config.arm, config.pairing
-    result = []
+    planned = []
     for name, spec in arm.modalities.items():
         role: Role = "privileged" if name == "privileged" else "primary"
         other = pairing.privileged_encoder if role == "privileged" else None
-        result.append(
+        planned.append(
             Plan(
                 name=name,
                 modality=spec,
@@ -98,32 +98,32 @@ def plans(config: RunConfig) -> list[Plan]:
                 encoder=other or config.train.encoder,
                 channels=modality(spec).channels,
                 frozen=role in pairing.freeze,
-                bare=role in pairing.no_expander,
+                no_expander=role in pairing.no_expander,
             )
         )
-    _check_shared([plan for plan in result if plan.key == "shared"])
-    if all(plan.frozen and plan.bare for plan in result):
+    _check_shared([plan for plan in planned if plan.key == "shared"])
+    if all(plan.frozen and plan.no_expander for plan in planned):
         raise ConfigError(
             "Every branch is frozen and has no expander, so nothing is trained; free one."
         )
-    return result
+    return planned
 
 
-def _check_shared(made: Sequence[Plan]) -> None:
+def _check_shared(planned: Sequence[Plan]) -> None:
     """Raise `ConfigError` where these cannot be one branch under several names."""
     reasons = {
         "encoder": "have two architectures ({})",
         "channels": "see different numbers of channels ({})",
         "frozen": "are not both frozen or both trained",
-        "bare": "do not both have an expander, or both none",
+        "no_expander": "do not both have an expander, or both none",
     }
     for field, reason in reasons.items():
-        values = list(dict.fromkeys(str(getattr(one, field)) for one in made))
+        values = list(dict.fromkeys(str(getattr(plan, field)) for plan in planned))
         if len(values) > 1:
-            said = reason.format(" and ".join(values))
+            names = " and ".join(plan.name for plan in planned)
             raise ConfigError(
-                f"The branches {' and '.join(one.name for one in made)} cannot share weights, as "
-                f"they {said}; choose --sharing independent."
+                f"The branches {names} cannot share weights, as they "
+                f"{reason.format(' and '.join(values))}; choose --sharing independent."
             )
 
 
@@ -139,22 +139,23 @@ class Branches(nn.Module):
 
     def __init__(self, plans: Sequence[Plan], width: int) -> None:
         super().__init__()
-        self.names = tuple(one.name for one in plans)
+        self.names = tuple(plan.name for plan in plans)
         self.width = width
         if len(set(self.names)) != len(plans) or len(plans) < 2:
             raise ConfigError(f"Branches need two or more different names, not {self.names}.")
-        self.key = {one.name: one.key for one in plans}
+        self.key = {plan.name: plan.key for plan in plans}
         self.own = nn.ModuleDict()
-        for one in plans:
-            if one.key not in self.own:
-                made = build_encoder(one.encoder, one.channels)
-                if one.bare and made.width != width:
+        for plan in plans:
+            if plan.key not in self.own:
+                encoder = build_encoder(plan.encoder, plan.channels)
+                if plan.no_expander and encoder.width != width:
                     raise ConfigError(
-                        f"The branch '{one.name}' has no expander, so its embeddings are "
-                        f"{made.width} wide and the others' {width}; give --width {made.width}."
+                        f"The branch '{plan.name}' has no expander, so its embeddings are "
+                        f"{encoder.width} wide and the others' {width}; give "
+                        f"--width {encoder.width}."
                     )
-                expander = None if one.bare else Expander(made.width, width)
-                self.own[one.key] = Branch(made, expander, one.frozen)
+                expander = None if plan.no_expander else Expander(encoder.width, width)
+                self.own[plan.key] = Branch(encoder, expander, plan.frozen)
 
     def __getitem__(self, name: str) -> Branch:
         branch = self.own[self.key[name]]
@@ -212,16 +213,16 @@ def check_encoder(spec: str, shape: tuple[int, ...], frozen: bool = False) -> in
         )
     try:
         with torch.no_grad():
-            made = encoder(torch.zeros(2, *shape))
+            output = encoder(torch.zeros(2, *shape))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = "another --size or another encoder" if len(shape) == 3 else "mlp for them"
         raise ConfigError(
             f"Encoder '{spec}' does not take {what} ({reason}); choose {hint}."
         ) from error
-    if made.shape != (2, encoder.width):
+    if output.shape != (2, encoder.width):
         raise ConfigError(
-            f"Encoder '{spec}' yields {tuple(made.shape[1:])} per image, not one vector of "
+            f"Encoder '{spec}' yields {tuple(output.shape[1:])} per image, not one vector of "
             f"{encoder.width}; choose an encoder with pooled features."
         )
     return encoder.width

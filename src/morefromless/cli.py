@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Union, cast
 
@@ -16,6 +16,7 @@ import yaml
 
 from morefromless import commands, config
 from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error
+from morefromless.specs import refuse_outside
 
 WHAT = """Train an encoder for routine, information-sparse histology images so that it knows what
 information-dense data of the same tissue know, and find out what that bought.
@@ -182,4 +183,9 @@ def _from_file(arguments: list[str], name: str) -> Any:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} cannot be read as options ({reason}); check it.") from error
-    return config.from_flat(COMMANDS[name].config, values, str(path))
+    kind = COMMANDS[name].config
+    if "--trust" not in arguments and isinstance(values, dict):
+        refuse_outside(values, str(path))
+    elif "--trust" in arguments and "trust" not in {field.name for field in fields(kind)}:
+        arguments.remove("--trust")  # it concerns the file alone
+    return config.from_flat(kind, values, str(path))

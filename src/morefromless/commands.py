@@ -107,7 +107,7 @@ def probe(config: ProbeConfig) -> None:
     from morefromless.report.tables import show_answers
     from morefromless.runs import Run
 
-    run = Run.open(config.run)
+    run = Run.open(config.run, config.trust)
     store = Store.open(store_path(run, config.store))
     device = resolve_device(config.device)
     answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")

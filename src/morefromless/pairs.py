@@ -35,6 +35,8 @@ class Pair:
         """Raise `DataError` or `ConfigError` where a modality cannot be had of this store."""
         for how in self.modalities.values():
             how.check(store)
+            if not how.vector:
+                self.views.check(how.channels, how.labels)
 
     @property
     def arrays(self) -> frozenset[str]:

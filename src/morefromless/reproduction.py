@@ -174,6 +174,7 @@ def write_results(planned: PlannedExperiment, setting: Setting) -> None:
             arms=figure.arms,
             out=where,
             store=setting.store.path,
+            trust=True,
             analysis=Analysis(device=setting.recipe.get("device", "auto")),
             probe=Probe(standardise=setting.recipe.get("standardise", False)),
         )

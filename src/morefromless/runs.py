@@ -42,6 +42,7 @@ from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.data import atomic
 from morefromless.data.lock import holder, is_locked, locked, now
 from morefromless.errors import ConfigError, DataError, MoreFromLessError, RunBusy, TrainingError
+from morefromless.specs import refuse_outside
 
 RECIPE = 1
 """Raised whenever the same options on the same data would train to other weights."""
@@ -101,10 +102,13 @@ def placed(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
 
 
 class Run:
-    """A run's folder."""
+    """A run's folder.
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    A run that is not trusted, as one from elsewhere, may name no class from outside the package.
+    """
+
+    def __init__(self, path: Path, trust: bool = True) -> None:
+        self.path, self.trust = Path(path), trust
 
     @classmethod
     def begin(cls, config: RunConfig, store_hash: str) -> "Run":
@@ -142,9 +146,9 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "Run":
+    def open(cls, path: Path, trust: bool = False) -> "Run":
         """A run that is done. Raises `ConfigError` where there is none."""
-        run = cls(path)
+        run = cls(path, trust)
         if not run.record_path.is_file():
             raise ConfigError(f"{path} holds no run (run.json is missing); check the path.")
         if not run.done:
@@ -173,6 +177,8 @@ class Run:
     def config(self) -> RunConfig:
         """Its options; `out` is where the folder lies now."""
         options = {**self.record.options, "out": str(self.path)}
+        if not self.trust:
+            refuse_outside(options, str(self.record_path))
         return from_flat(RunConfig, options, str(self.record_path))
 
     @property

@@ -128,6 +128,41 @@ def split(spec: str) -> tuple[str, str]:
     return match[0], spec[match.end() :].removeprefix(":")
 
 
+SPEC_OPTIONS = (
+    "encoder",
+    "objective",
+    "objectives",
+    "primary",
+    "privileged",
+    "privileged_encoder",
+    "task",
+    "tasks",
+    "views",
+)
+"""Options whose values are specifications."""
+
+
+def refuse_outside(options: Mapping[str, Any], origin: str) -> None:
+    """Raise `ConfigError` where options that a file holds name a class from outside the package.
+
+    Nothing that a file from elsewhere names is imported unless a person trusts it.
+
+    >>> refuse_outside({"encoder": "antigravity.x:Y"}, "run.json")
+    Traceback (most recent call last):
+    morefromless.errors.ConfigError: run.json names a class from outside the package
+    (encoder: antigravity.x:Y); give --trust to import it, if you know where the file comes from.
+    """
+    for option in SPEC_OPTIONS:
+        value = options.get(option) or []
+        for spec in [value] if isinstance(value, str) else value:
+            match = _NAME.match(str(spec))
+            if match and match["class"]:
+                raise ConfigError(
+                    f"{origin} names a class from outside the package ({option}: {spec}); give "
+                    "--trust to import it, if you know where the file comes from."
+                )
+
+
 def signature(member: type[object]) -> str:
     """How a member is typed, e.g. `downsample:size,interpolation=area`."""
     parts = [
@@ -213,8 +248,8 @@ def _values(
 def _arguments(text: str) -> list[tuple[str, str]]:
     """Key, or nothing, and text of each argument, quotes taken off."""
     pairs = []
-    for key, single, double, bare in _VALUE.findall(text):
-        value = single or double or bare.strip()
+    for key, single, double, plain in _VALUE.findall(text):
+        value = single or double or plain.strip()
         if key or value:
             pairs.append((key, value))
     return pairs

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morefromless.data.images import image_files, read_rgb
+from morefromless.data.images import image_files, image_shape, read_rgb
 from morefromless.errors import DataError, UnreadablePatch
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
@@ -109,3 +109,18 @@ def test_names_that_are_not_text_are_told(tmp_path: Path) -> None:
     (tmp_path / "bad\udcff.png").touch()
     with pytest.raises(DataError, match=r"odd name.*rename it"):
         list(image_files(tmp_path))
+
+
+@pytest.mark.parametrize("ending", ["tif", "jpg", "png"])
+def test_a_stated_orientation_is_applied_in_every_format(tmp_path: Path, ending: str) -> None:
+    image = Image.new("RGB", (32, 16), "white")
+    image.paste("black", (0, 0, 16, 16))  # left half: upright, 6 turns it to the top
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"turned.{ending}"
+    image.save(path, exif=exif)
+    pixels = read_rgb(path)
+    assert pixels.shape == (32, 16, 3)
+    assert image_shape(path) == (32, 16)
+    assert pixels[:12].max() < 40
+    assert pixels[-12:].min() > 215

@@ -193,3 +193,36 @@ def test_the_hash_follows_each_column_but_not_the_place(store: Path, tmp_path: P
     assert len(hashes) == 6
     shutil.copytree(store, tmp_path / "moved")
     assert Store.open(tmp_path / "moved").hash == Store.open(store).hash
+
+
+class OddRows:
+    """A task: whether a patch stands in an odd row."""
+
+    def labels(self, store: Store) -> tuple[tuple[str, ...], np.ndarray]:
+        return ("even", "odd"), np.arange(len(store.table)) % 2
+
+
+class Stain:
+    array = "ihc"
+
+
+def test_select_gives_labels_and_leaves_out_what_lacks_an_array(store: Path) -> None:
+    lacking(store)
+    opened = Store.open(store)
+    chosen = opened.select(Stain(), "he", task=OddRows())
+    assert chosen.classes == ("even", "odd")
+    assert chosen.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert [chosen.indices(s).tolist() for s in ("train", "test")] == [[0], [3]]
+    assert (chosen.hash, opened.select()) == (opened.hash, opened)
+    with pytest.raises(DataError, match="has no array 'dapi'"):
+        opened.select("dapi")
+
+
+def test_a_task_of_one_class_is_refused(store: Path) -> None:
+    class Constant:
+        def labels(self, store: Store) -> tuple[tuple[str, ...], np.ndarray]:
+            return ("all",), np.zeros(len(store.table), np.int64)
+
+    with pytest.raises(DataError, match=r"All train patches of .* are 'all', so the task constant"):
+        Store.open(store).select(task=Constant())
+    assert Store.open(store).select(task=Constant(), check=False).classes == ("all",)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from morefromless.branches import Branches, build_encoder, plans
-from morefromless.options import PretrainOptions
+from tests.conftest import run_config
 
 # Parameters without classifier, moving statistics counted, as Keras Applications counts them;
 # EfficientNetB0 there has 7 more, of the layer that normalises its input. ResNet-50's 23,587,712
@@ -41,16 +41,16 @@ def test_takes_the_papers_images(name: str) -> None:
 def test_branches_of_two_architectures(
     encoder: str, other: str, privileged: str, widths: tuple[int, int]
 ) -> None:
-    options = PretrainOptions(
-        store=Path(),
-        out=Path(),
+    config = run_config(
+        Path(),
+        Path(),
         encoder=encoder,
         privileged_encoder=other,
         privileged=privileged,
         size=64,
         width=32,
     )
-    branches = Branches(plans(options), options.width)
+    branches = Branches(plans(config), 32)
     seen = torch.rand(4, 50) if privileged != "full" else torch.rand(4, 3, 64, 64)
     made = branches({"primary": torch.rand(4, 3, 64, 64), "privileged": seen})
     assert tuple(made[name][0].shape[1] for name in made) == widths

@@ -22,10 +22,10 @@ def test_width_is_what_comes_out(name: str, width: int) -> None:
 
 
 def test_a_bare_name_is_a_timm_name() -> None:
-    bare, full = build_encoder("test_resnet"), build_encoder("timm:test_resnet")
-    assert isinstance(bare, Timm)
+    short, full = build_encoder("test_resnet"), build_encoder("timm:test_resnet")
+    assert isinstance(short, Timm)
     assert isinstance(full, Timm)
-    assert bare.name == full.name
+    assert short.name == full.name
 
 
 def test_images_are_normalised_inside() -> None:

@@ -420,3 +420,23 @@ def test_real_patches(
     assert (report.kept, dict(report.set_aside), store.side) == (kept, aside, side)
     array: npt.NDArray[np.uint8] = store.arrays["he"]
     assert array.reshape(len(array), -1).std(axis=1).min() > 0  # no row was left unwritten
+
+
+def test_files_that_were_changed_after_ingest_are_refused(tmp_path: Path) -> None:
+    ingest(Folder(str(two_classes(tmp_path / "source"))), tmp_path / "store", progress=False)
+    Store.open(tmp_path / "store").verify()
+    path = tmp_path / "store" / "he.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"he\.npy is missing or damaged"):
+        Store.open(tmp_path / "store")
+
+
+def test_a_replaced_image_is_not_already_done(tmp_path: Path) -> None:
+    root = two_classes(tmp_path / "source")
+    ingest(Folder(str(root)), tmp_path / "store", progress=False)
+    assert ingest(Folder(str(root)), tmp_path / "store", progress=False).already
+    Image.fromarray(patch(99)).save(root / "A" / "000.png")
+    with pytest.raises(DataError, match="was not made of this source"):
+        ingest(Folder(str(root)), tmp_path / "store", progress=False)

@@ -9,7 +9,7 @@ from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
-from morefromless.specs import build, members
+from morefromless.specs import build
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -22,10 +22,6 @@ def patches() -> torch.Tensor:
 
 def reference(patches: torch.Tensor) -> torch.Tensor:
     return patches.permute(0, 3, 1, 2).double() / 255
-
-
-def test_the_open_set_holds_these_members() -> None:
-    assert list(members(modalities, Modality)) == ["downsample", "full", "nuclei", "vector"]
 
 
 def test_full_at_its_own_size_is_the_stored_patch(patches: torch.Tensor) -> None:

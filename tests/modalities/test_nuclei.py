@@ -52,9 +52,9 @@ def test_five_types_spread_over_the_whole_range() -> None:
 def test_views_hold_no_value_that_the_mask_did_not(palette: str, tissue: Store) -> None:
     pair = Pair({"primary": f"nuclei:{palette}", "privileged": "full"}, "table-s1", 32)
     rows = np.arange(40)
-    images = pair.see({n: torch.from_numpy(tissue.array(n)[rows]) for n in pair.arrays})
+    images = pair.render({n: torch.from_numpy(tissue.array(n)[rows]) for n in pair.arrays})
     for step in range(5):
-        views = pair.draw(images, seed=0, step=step)
+        views = pair.augment(images, seed=0, step=step)
         assert set(views["primary"].unique().tolist()) <= set(images["primary"].unique().tolist())
         assert not torch.equal(views["primary"], images["primary"])
         if palette == "one-hot":
@@ -79,8 +79,8 @@ def test_the_authors_preset_spares_no_mask_and_plain_changes_none(tissue: Store)
     rows = np.arange(20)
     for views, untouched in (("authors", False), ("plain", True)):
         pair = Pair({"primary": "nuclei:raw", "twin": "nuclei:raw"}, views, 32)
-        images = pair.see({ARRAY: torch.from_numpy(tissue.array(ARRAY)[rows])})
-        drawn = pair.draw(images, seed=0, step=0)["primary"]
+        images = pair.render({ARRAY: torch.from_numpy(tissue.array(ARRAY)[rows])})
+        drawn = pair.augment(images, seed=0, step=0)["primary"]
         known = set(images["primary"].unique().tolist())
         assert (set(drawn.unique().tolist()) <= known) is untouched
     one_hot = Pair({"primary": "nuclei:one-hot", "twin": "nuclei:one-hot"}, "authors", 32)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from morefromless import views
 from morefromless.errors import ConfigError
-from morefromless.specs import build, members
+from morefromless.specs import build
 from morefromless.views import Views, _draws
 from morefromless.views.authors import Authors
 from morefromless.views.plain import Plain
@@ -40,10 +40,6 @@ def share_changed(preset: Views, patches: Tensor) -> float:
 def is_binomial(share: float, probability: float) -> bool:
     """Within four standard deviations."""
     return abs(share - probability) <= 4 * math.sqrt(probability * (1 - probability) / N)
-
-
-def test_the_open_set_holds_these_members() -> None:
-    assert list(members(views, Views)) == ["authors", "plain", "table-s1"]
 
 
 def test_plain_copies() -> None:

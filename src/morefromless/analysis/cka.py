@@ -56,16 +56,16 @@ def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, b
         features = features.permute(0, 2, 3, 1)  # their order says nothing, and this is no copy
     flat = features.detach().flatten(1)
     flat = flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
-    made = torch.zeros(rows, rows, dtype=torch.float64, device=flat.device)
+    products = torch.zeros(rows, rows, dtype=torch.float64, device=flat.device)
     offset = torch.zeros((), dtype=torch.float64, device=flat.device)
     for part in torch.split(flat, COLUMNS, dim=1):
         mean = part.mean(dim=0)
-        made += _product(part - mean)
+        products += _product(part - mean)
         offset += mean.square().sum(dtype=torch.float64)
-    made = made.triu() + made.triu(diagonal=1).T
-    spread = made.diagonal().mean()
+    products = products.triu() + products.triu(diagonal=1).T
+    spread = products.diagonal().mean()
     least = (16 * torch.finfo(flat.dtype).eps) ** 2 * offset
-    return _centred(made, estimator), bool(spread > least)
+    return _centred(products, estimator), bool(spread > least)
 
 
 def _product(features: Tensor) -> Tensor:
@@ -77,16 +77,16 @@ def _product(features: Tensor) -> Tensor:
     return torch.from_numpy(multiply(1.0, features.numpy().T, trans=1))
 
 
-def _centred(made: Tensor, estimator: Estimator) -> Tensor:
-    n = len(made)
+def _centred(products: Tensor, estimator: Estimator) -> Tensor:
+    n = len(products)
     if estimator == "biased":
-        means = made.mean(dim=0)
-        return made - means[:, None] - means[None, :] + means.mean()
-    made.fill_diagonal_(0)
-    sums = made.sum(dim=0)
+        means = products.mean(dim=0)
+        return products - means[:, None] - means[None, :] + means.mean()
+    products.fill_diagonal_(0)
+    sums = products.sum(dim=0)
     total = sums.sum() / ((n - 1) * (n - 2))
-    made -= (sums[:, None] + sums[None, :]) / (n - 2) - total
-    return made.fill_diagonal_(0)
+    products -= (sums[:, None] + sums[None, :]) / (n - 2) - total
+    return products.fill_diagonal_(0)
 
 
 class Cka:
@@ -116,24 +116,24 @@ class Cka:
 
         Networks run in evaluation mode. Raises `ConfigError` for a batch too small.
         """
-        made: dict[tuple[str, str], Tensor] = {}
+        grams: dict[tuple[str, str], Tensor] = {}
         for network, names in self.layers.items():
             training = networks[network].training
             networks[network].eval()
 
             def take(name: str, output: Tensor, network: str = network) -> None:
-                made[network, name] = self._gram(network, name, output)
+                grams[network, name] = self._gram(network, name, output)
 
             with observed(networks[network], names, take):
                 networks[network](batch[network])
             networks[network].train(training)
-            absent = [name for name in names if (network, name) not in made]
+            absent = [name for name in names if (network, name) not in grams]
             if absent:
                 raise ConfigError(
                     f"Layer '{absent[0]}' of {network} does not run when it sees an image; leave "
                     "it out."
                 )
-        self._add(made)
+        self._add(grams)
 
     def add_features(self, features: Mapping[tuple[str, str], Tensor]) -> None:
         """One batch of activations (N, ...) by network and layer, where they are there already."""
@@ -159,8 +159,8 @@ class Cka:
         place = {key: index for index, key in enumerate(self._varies)}
         rows = [place[a, name] for name in chosen[a]]
         columns = [place[b, name] for name in chosen[b]]
-        own = self._sums.diagonal().sqrt()
-        values = self._sums[rows][:, columns] / own[rows][:, None] / own[columns][None, :]
+        norms = self._sums.diagonal().sqrt()
+        values = self._sums[rows][:, columns] / norms[rows][:, None] / norms[columns][None, :]
         return Similarity(tuple(chosen[a]), tuple(chosen[b]), values.cpu().numpy())
 
     def constant(self, network: str) -> list[str]:
@@ -177,11 +177,11 @@ class Cka:
         self._varies[network, name] |= varies
         return centred
 
-    def _add(self, made: Mapping[tuple[str, str], Tensor]) -> None:
+    def _add(self, grams: Mapping[tuple[str, str], Tensor]) -> None:
         if self.estimator == "biased" and self.batches:
             raise ConfigError("biased CKA is of one batch of all patches; give no second one.")
-        stacked = torch.stack([made[key].flatten() for key in self._varies])
-        size = made[next(iter(self._varies))].shape[0]
+        stacked = torch.stack([grams[key].flatten() for key in self._varies])
+        size = grams[next(iter(self._varies))].shape[0]
         self.batches.append(size)
         # n (n - 3), or its square (n - 1)^2, makes these the HSIC itself; of batches of one size
         # it cancels, and of a smaller last one it gives each batch the same weight.
@@ -200,7 +200,11 @@ def cka(x: Tensor, y: Tensor, estimator: Estimator = "unbiased") -> float:
     """CKA of two layers' features of the same patches, (N, ...) each, as one batch.
 
     Raises `DataError` where one of them says the same of every patch.
+
+    >>> x = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
+    >>> round(cka(x, 3 * x.flip(1)), 6)
+    1.0
     """
-    made = Cka({"x": ["x"], "y": ["y"]}, estimator)
-    made.add_features({("x", "x"): x, ("y", "y"): y})
-    return float(made.between("x", "y").values[0, 0])
+    accumulator = Cka({"x": ["x"], "y": ["y"]}, estimator)
+    accumulator.add_features({("x", "x"): x, ("y", "y"): y})
+    return float(accumulator.between("x", "y").values[0, 0])

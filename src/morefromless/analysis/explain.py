@@ -114,7 +114,7 @@ def explain(config: ExplainConfig) -> Disagreements:
 
     Raises `ConfigError` or `DataError` where they have no test patches or no such branch in common.
     """
-    runs = (Run.open(config.run_a), Run.open(config.run_b))
+    runs = (Run.open(config.run_a, config.trust), Run.open(config.run_b, config.trust))
     _check_same_patches(*runs)
     raw = Store.open(store_path(runs[0], config.store))
     task = config.task or runs[0].config.arm.task

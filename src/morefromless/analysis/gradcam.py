@@ -36,11 +36,11 @@ def gradcam(
         raise ConfigError(f"'{score}' is no score of GradCAM; give logit or probability.")
     names = chosen(classifier, list(layers))
 
-    def scores(given: Tensor) -> Tensor:
-        logits: Tensor = classifier(given)
+    def scores(images: Tensor) -> Tensor:
+        logits: Tensor = classifier(images)
         return logits.softmax(dim=1) if score == "probability" else logits
 
-    made = {}
+    maps_by_layer = {}
     training = classifier.training
     classifier.eval()
     if targets is None:
@@ -56,9 +56,9 @@ def gradcam(
                     f"Layer '{name}' gives no feature maps, so GradCAM has nothing to show of it; "
                     "name a convolution."
                 )
-            made[name] = attribution.detach().squeeze(1)
+            maps_by_layer[name] = attribution.detach().squeeze(1)
     classifier.train(training)
-    return made
+    return maps_by_layer
 
 
 def scaled(maps: Tensor, size: int | None = None) -> Tensor:
@@ -66,11 +66,11 @@ def scaled(maps: Tensor, size: int | None = None) -> Tensor:
 
     Where nothing does, the map stays zero. With `size` it is brought to (B, size, size).
     """
-    kept = maps.clamp(min=0)
+    positive = maps.clamp(min=0)
     if size is not None:
-        kept = F.interpolate(kept[:, None], size=(size, size), mode="bilinear")[:, 0]
-    largest = kept.amax(dim=(1, 2), keepdim=True)
-    return kept / torch.where(largest > 0, largest, 1)
+        positive = F.interpolate(positive[:, None], size=(size, size), mode="bilinear")[:, 0]
+    largest = positive.amax(dim=(1, 2), keepdim=True)
+    return positive / torch.where(largest > 0, largest, 1)
 
 
 @contextmanager

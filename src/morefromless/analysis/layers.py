@@ -29,8 +29,8 @@ def blocks(network: nn.Module) -> list[str]:
         for child, item in part.named_children()
         if sum(bool(list(m.parameters(recurse=False))) for m in item.modules()) > 1
     ]
-    whole = [one for one in items if not _is_shortcut(one)]
-    return [one for one in whole if not any(other.startswith(f"{one}.") for other in whole)]
+    whole = [item for item in items if not _is_shortcut(item)]
+    return [item for item in whole if not any(other.startswith(f"{item}.") for other in whole)]
 
 
 def _is_shortcut(name: str) -> bool:
@@ -48,8 +48,8 @@ def chosen(network: nn.Module, which: str | Sequence[str] = "auto") -> list[str]
     if not isinstance(which, str):
         return [_known(network, name) for name in which]
     if which == "auto":
-        found = convolutions(network)
-        return found if len(found) > 2 else blocks(network) or _weighted(network)
+        names = convolutions(network)
+        return names if len(names) > 2 else blocks(network) or _weighted(network)
     if which == "convolutions":
         return convolutions(network) or _none(which)
     if which == "blocks":
@@ -70,11 +70,11 @@ def first_of_stages(network: nn.Module) -> list[str]:
             "explain an encoder with convolutions."
         )
     firsts = {block.rpartition(".")[0]: block for block in reversed(blocks(network))}
-    found = [every[0]]
+    names = [every[0]]
     for block in reversed(list(firsts.values())):
         inside = [name for name in every if name.startswith(f"{block}.")]
-        found += inside[:1]
-    return list(dict.fromkeys(found if len(found) > 1 else [every[0], every[-1]]))
+        names += inside[:1]
+    return list(dict.fromkeys(names if len(names) > 1 else [every[0], every[-1]]))
 
 
 @contextmanager

@@ -16,8 +16,8 @@ def plane(features: npt.ArrayLike, how: str = "pca", seed: int = 0) -> Floats:
     """
     values = np.asarray(features, np.float64)
     if how == "pca":
-        made: Floats = PCA(2, svd_solver="full").fit_transform(values)
-        return made
+        points: Floats = PCA(2, svd_solver="full").fit_transform(values)
+        return points
     try:
         from umap import UMAP
     except ImportError as error:
@@ -26,10 +26,10 @@ def plane(features: npt.ArrayLike, how: str = "pca", seed: int = 0) -> Floats:
             "'morefromless[maps]', or leave --map out for pca."
         ) from error
     neighbours = min(15, len(values) - 1)
-    made = UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1).fit_transform(
-        values
-    )
-    return np.asarray(made, np.float64)
+    points = UMAP(
+        n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1
+    ).fit_transform(values)
+    return np.asarray(points, np.float64)
 
 
 def together(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -56,15 +56,18 @@ def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
 
     (N, D) -> (N, count), or fewer where there are not so many others. Of equally near ones the
     earlier comes first.
+
+    >>> neighbours([[1, 0], [0, 1], [1, 0.1]], 1).tolist()
+    [[2], [2], [0]]
     """
     values = np.asarray(features, np.float32)
     norms = np.linalg.norm(values, axis=1, keepdims=True)
     unit = values / np.where(norms > 0, norms, 1)
     count = min(count, len(unit) - 1)
-    found = np.empty((len(unit), count), np.int64)
+    nearest = np.empty((len(unit), count), np.int64)
     for start in range(0, len(unit), 1024):
         rows = np.arange(start, min(start + 1024, len(unit)))
         near = unit[rows] @ unit.T
         near[np.arange(len(rows)), rows] = -np.inf
-        found[rows] = np.argsort(-near, axis=1, kind="stable")[:, :count]
-    return found
+        nearest[rows] = np.argsort(-near, axis=1, kind="stable")[:, :count]
+    return nearest

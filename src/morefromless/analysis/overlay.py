@@ -23,15 +23,15 @@ HEAT = "inferno"
 colour-blind."""
 
 
-def pictures(seen: Modality, store: Store, rows: Rows, size: int, side: int) -> Pictures:
+def pictures(modality: Modality, store: Store, rows: Rows, size: int, side: int) -> Pictures:
     """What a modality shows of some patches at the network's `size`: (n, side, side, 3)."""
-    made = np.empty((len(rows), side, side, 3), np.uint8)
-    stored = store.array(seen.array)
+    pixels = np.empty((len(rows), side, side, 3), np.uint8)
+    stored = store.array(modality.array)
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
-        images = seen.render(torch.from_numpy(np.asarray(stored[part])), size)
-        made[start : start + len(part)] = _bytes(_sized(seen.to_rgb(images), side))
-    return made
+        images = modality.render(torch.from_numpy(np.asarray(stored[part])), size)
+        pixels[start : start + len(part)] = _bytes(_sized(modality.to_rgb(images), side))
+    return pixels
 
 
 def cams(
@@ -41,22 +41,22 @@ def cams(
 
     (n, side, side, 3) each; the brightest place of each patch supports its class most.
     """
-    made = {layer: np.empty((len(rows), side, side, 3), np.uint8) for layer in layers}
+    pixels = {layer: np.empty((len(rows), side, side, 3), np.uint8) for layer in layers}
     classifier = answer.classifier.to(device)
     names = {f"encoder.{layer}": layer for layer in layers}
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         images = answer.frozen.render(store, part, device)
-        shown = _sized(answer.frozen.modality.to_rgb(images.cpu()), side)
+        rgb = _sized(answer.frozen.modality.to_rgb(images.cpu()), side)
         for name, maps in gradcam(classifier, images, list(names)).items():
-            over = _over(shown, scaled(maps.cpu(), side))
-            made[names[name]][start : start + len(part)] = _bytes(over)
-    return made
+            over = _over(rgb, scaled(maps.cpu(), side))
+            pixels[names[name]][start : start + len(part)] = _bytes(over)
+    return pixels
 
 
-def _over(shown: Tensor, heat: Tensor) -> Tensor:
+def _over(rgb: Tensor, heat: Tensor) -> Tensor:
     """Heat (n, S, S) over pictures (n, 3, S, S), which turn grey and fade where it is hot."""
-    grey = (shown * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    grey = (rgb * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
     colours = torch.from_numpy(matplotlib.colormaps[HEAT](heat.numpy())[..., :3]).float()
     strength = 0.25 + 0.5 * heat[:, None]
     return grey * (1 - strength) + colours.permute(0, 3, 1, 2) * strength
@@ -70,5 +70,7 @@ def _sized(images: Tensor, side: int) -> Tensor:
 
 
 def _bytes(images: Tensor) -> Pictures:
-    made: Pictures = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return made
+    pixels: Pictures = (
+        (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    )
+    return pixels

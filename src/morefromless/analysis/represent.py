@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from morefromless.analysis.layer_cka import layer_cka
 from morefromless.analysis.similarity import LayerCka
-from morefromless.config import RepresentConfig, RunConfig, StudyConfig
+from morefromless.config import RepresentConfig, RunConfig, StudyConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError
@@ -21,6 +21,7 @@ from morefromless.evaluation.results import Results
 from morefromless.labelling import labelled
 from morefromless.pairs import modality
 from morefromless.runs import Run
+from morefromless.specs import refuse_outside
 from morefromless.study import Study
 
 RANDOM = "random"
@@ -71,25 +72,28 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
             f"{len(waiting)} of {len(runs)} runs of {config.study} are not finished "
             f"({waiting[0].out.name}); run its mfl compare again and it goes on."
         )
-    names = [*dict.fromkeys(_name(run) for run in runs), RANDOM]
-    unknown = [arm for arm in config.arms if arm not in names]
+    words = {run.out: arm_words(run, study) for run in runs}
+    known = [*dict.fromkeys("-".join(arm) for arm in words.values()), RANDOM]
+    unknown = [arm for arm in config.arms if not any(_selects(arm, name) for name in known)]
     if unknown:
-        raise ConfigError(f"{config.study} has no arm '{unknown[0]}'; it has {', '.join(names)}.")
-    selected = config.arms or names
+        raise ConfigError(f"{config.study} has no arm '{unknown[0]}'; it has {', '.join(known)}.")
+    selected = [
+        name for name in known if not config.arms or any(_selects(arm, name) for arm in config.arms)
+    ]
     if set(selected) == {RANDOM}:
         raise ConfigError(
-            f"Untrained encoders alone say nothing; name one of {', '.join(names[:-1])}."
+            f"Untrained encoders alone say nothing; name one of {', '.join(known[:-1])}."
         )
     arms: dict[str, list[Answer]] = {}
     for run in tqdm(
-        [run for run in runs if _name(run) in selected],
+        [run for run in runs if "-".join(words[run.out]) in selected],
         desc="evaluate",
         unit="run",
         leave=False,
         dynamic_ncols=True,
     ):
         answer = answer_of(Run(run.out), "primary", raw, config.probe, task, device)
-        arms.setdefault(_name(run).replace("-", ", ", 1), []).append(answer)
+        arms.setdefault(", ".join(words[run.out]), []).append(answer)
     encoders = {arm: [answer.frozen for answer in answers] for arm, answers in arms.items()}
     if RANDOM in selected:
         encoders[RANDOM] = [
@@ -118,6 +122,8 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
 def study_of(config: RepresentConfig) -> StudyConfig:
     """The options of the study in a folder, which may have moved with its runs."""
     study = Results.load(config.study).config
+    if not config.trust:
+        refuse_outside(to_flat(study), str(config.study / "results.json"))
     runs = study.runs
     if runs is not None:
         beside = config.study / os.path.relpath(runs, study.out)
@@ -125,7 +131,26 @@ def study_of(config: RepresentConfig) -> StudyConfig:
     return replace(study, store=config.store or study.store, out=config.study, runs=runs)
 
 
-def _name(run: RunConfig) -> str:
-    """How a person types an arm: `asymmetric-independent`."""
+def arm_words(run: RunConfig, study: StudyConfig) -> list[str]:
+    """What tells an arm from the study's others; a person types the words joined by hyphens.
+
+    The objective, and the task of supervised arms, are among them where the study has several, so
+    that runs of different objectives are never combined; `supervised` alone then selects them all.
+
+    >>> from morefromless.config import Arm
+    >>> study = StudyConfig(store=Path("store"), tasks=("tissue", "cell"))
+    >>> arm_words(RunConfig(store=study.store, out=Path("run")), study)
+    ['asymmetric', 'independent']
+    >>> supervised = Arm(kind="supervised", task="cell")
+    >>> arm_words(RunConfig(store=study.store, out=Path("run"), arm=supervised), study)
+    ['supervised', 'cell']
+    """
     arm = run.arm
-    return arm.kind if arm.supervised else f"{arm.kind}-{arm.sharing}"
+    if arm.supervised:
+        return [arm.kind, *([arm.task] if len(study.tasks) > 1 else [])]
+    return [arm.kind, arm.sharing, *([arm.objective] if len(study.objectives) > 1 else [])]
+
+
+def _selects(arm: str, name: str) -> bool:
+    """Whether what a person typed names an arm, by its first words or all of them."""
+    return f"{name}-".startswith(f"{arm}-")

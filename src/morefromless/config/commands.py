@@ -149,6 +149,8 @@ class ProbeConfig:
     store: Path | None = None
     """Where its store is, if it has moved."""
     probe: Probe = field(default_factory=Probe)
+    trust: bool = False
+    """Import classes from outside the package that the run names; only for runs of your own."""
     device: Device = "auto"
     """Where features are computed."""
 
@@ -206,6 +208,8 @@ class ExplainConfig:
     whose maps are 4 x 4 or larger. (The GradCAM figure has the first of every stage.)"""
     thumbnail: int = 96
     """Side in px of the pictures."""
+    trust: bool = False
+    """Import classes from outside the package that the runs name; only for runs of your own."""
     analysis: Analysis = field(default_factory=Analysis)
     probe: Probe = field(default_factory=Probe)
 
@@ -228,6 +232,8 @@ class RepresentConfig:
     """Folder for figures and numbers; by default `representations` in the study's folder."""
     store: Path | None = None
     """Where the store is, if it has moved."""
+    trust: bool = False
+    """Import classes from outside the package that the study names; only for your own."""
     analysis: Analysis = field(default_factory=Analysis)
     probe: Probe = field(default_factory=Probe)
 

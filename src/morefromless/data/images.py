@@ -21,6 +21,17 @@ from PIL import (
 from morefromless.errors import DataError, UnreadablePatch
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+ORIENTATION = 0x0112
+"""EXIF's and TIFF's tag; 5 to 8 swap height and width."""
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 FORMATS = ("PNG", "JPEG", "TIFF")
 """Formats that are decoded, whatever a file is called; Pillow knows riskier ones."""
 
@@ -55,20 +66,47 @@ def bare(name: str) -> str:
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """One image, (height, width, 3) uint8, exactly as stored.
+    """One image, (height, width, 3) uint8, upright and otherwise exactly as stored.
+
+    An orientation that the file states (EXIF, or TIFF's tag) is applied in every format.
 
     Accepted: RGB, palettes, and RGBA that is opaque everywhere, for these lose nothing. Raises
     `UnreadablePatch` for everything else; the words before the colon name the kind of reason.
     """
     with opened(path) as image:
         _refuse_kind(image)
-        return _rgb(image)
+        return _rgb(upright(image))
 
 
 def image_shape(path: Path) -> tuple[int, int]:
     """Height and width in px from an image's header. Raises `UnreadablePatch` as `read_rgb`."""
     with opened(path) as image:
-        return image.height, image.width
+        return upright_shape(image)
+
+
+def upright_shape(image: Image.Image) -> tuple[int, int]:
+    """Height and width in px once the orientation that an image's header states is applied."""
+    turned = _orientation(image) in (5, 6, 7, 8)
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An image, turned and mirrored as its header states.
+
+    >>> image = Image.new("RGB", (4, 2))
+    >>> upright(image).size
+    (4, 2)
+    """
+    method = TRANSPOSITIONS.get(_orientation(image))
+    return image if method is None else image.transpose(method)
+
+
+def _orientation(image: Image.Image) -> int:
+    # Pillow turns a TIFF itself, size and pixels. Of a PNG only what stands before its pixels is
+    # asked, for `getexif` would otherwise decode it all.
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1
+    return int(image.getexif().get(ORIENTATION, 1))
 
 
 @contextmanager

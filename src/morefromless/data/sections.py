@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from morefromless.data.images import SUFFIXES
+from morefromless.data.images import SUFFIXES, upright, upright_shape
 from morefromless.errors import DataError
 
 LIMIT = 2**30
@@ -63,7 +63,7 @@ class SectionImages:
         self._lock = Lock()
 
     def __getitem__(self, path: Path) -> npt.NDArray[np.uint8]:
-        """(height, width, 3) uint8 RGB as stored, not to be changed. Raises `DataError`."""
+        """(height, width, 3) uint8 RGB, upright, not to be changed. Raises `DataError`."""
         with self._lock:
             first = path not in self._kept
             if first:
@@ -75,7 +75,7 @@ class SectionImages:
         if first:
             try:
                 with _opened(path) as image:
-                    waiting.set_result(np.asarray(image))
+                    waiting.set_result(np.asarray(upright(image)))
             except BaseException as error:
                 waiting.set_exception(error)
         return waiting.result()
@@ -90,7 +90,7 @@ def place(
     cannot be read or no patch at all lies within it.
     """
     with _opened(path) as image:
-        width, height = image.size
+        height, width = upright_shape(image)
     corners = np.floor(places - patch / 2 + 0.5).clip(-(2**40), 2**40).astype(np.int64)
     room = np.array([width - patch, height - patch])
     outside = np.any((corners < 0) | (corners > room), axis=1, keepdims=True)[:, 0]

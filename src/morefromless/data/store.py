@@ -15,9 +15,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,23 @@ from morefromless.errors import DataError
 FORMAT = 1
 COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
 
+SMALL = 2**26
+"""Bytes up to which a file's hash is compared whenever a store is opened."""
+
 Split = Literal["train", "val", "test"]
+
+
+class HasArray(Protocol):
+    """A modality, as far as a store knows one: it reads one array."""
+
+    @property
+    def array(self) -> str: ...
+
+
+class HasLabels(Protocol):
+    """A task, as far as a store knows one: it gives class names and the class of each patch."""
+
+    def labels(self, store: "Store", /) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]: ...
 
 
 class Store:
@@ -69,9 +85,24 @@ class Store:
                 "remove that folder and ingest again."
             )
         check_disjoint(table)
+        unknown = sorted(set(table["label"]) - set(meta["classes"]))
+        if unknown:
+            raise DataError(
+                f"meta.json of {path} lacks the class '{unknown[0]}' of its table; remove that "
+                "folder and ingest again."
+            )
+        _check_files(path, meta.get("files", {}), SMALL)
         arrays = {name: _array(path, name, len(table)) for name in meta["arrays"]}
         absent = meta.get("absent", {})  # not said by stores made before a patch could lack one
         return cls(path, meta, table, arrays, _present(path, absent, len(table)))
+
+    def verify(self, limit: int | None = None) -> None:
+        """Raise `DataError` where a file's bytes are not those that ingest wrote.
+
+        Opening compares the size of every file, and the hash of those below 64 MiB; this compares
+        the hash of all, or of those of up to `limit` bytes. It reads about 1 GB in a second.
+        """
+        _check_files(self.path, self.meta.get("files", {}), limit)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -132,6 +163,43 @@ class Store:
         codes = pd.Categorical(self.table["label"], categories=self.classes).codes
         return codes.astype(np.int64)
 
+    def select(
+        self, *modalities: HasArray | str, task: HasLabels | None = None, check: bool = True
+    ) -> "Store":
+        """The store as a task and some modalities need it: same rows, order and hash.
+
+        Labels are those of `task` (as they are where None). Patches that lack the array of one of
+        the `modalities` (a modality, or an array's name) stand in no split. Raises `DataError`
+        where there is no such array, or where `check` and the task asks nothing: its training or
+        test patches are all of one class.
+
+        >>> import tempfile; from pathlib import Path
+        >>> from morefromless.ingest import ingest, open_source
+        >>> path = Path(tempfile.mkdtemp()) / "store"
+        >>> _ = ingest(open_source("synthetic:patches=200,size=32"), path, progress=False)
+        >>> store = Store.open(path)
+        >>> store.select("he") is store  # no patch lacks it
+        True
+        """
+        store = self
+        if task is not None:
+            classes, labels = task.labels(self)
+            if check:
+                self._check_classes(classes, labels, type(task).__name__.lower())
+            store = self.relabelled(classes, labels)
+        return store.having(m if isinstance(m, str) else m.array for m in modalities)
+
+    def _check_classes(
+        self, classes: Sequence[str], labels: npt.NDArray[np.int64], task: str
+    ) -> None:
+        for split in ("train", "test"):
+            present = np.unique(labels[self.indices(split)])
+            if len(present) == 1:
+                raise DataError(
+                    f"All {split} patches of {self.path} are '{classes[present[0]]}', so the task "
+                    f"{task} asks nothing; ask another, such as cell."
+                )
+
     def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":
         """The same patches under other labels (N,), indices into `classes`."""
         table = self.table.assign(label=np.asarray(classes, dtype=object)[labels])
@@ -145,7 +213,7 @@ class Store:
             return np.ones(len(self.table), dtype=bool)
         return self.present[name].to_numpy(dtype=bool)
 
-    def having(self, names: Iterable[str]) -> "Store":
+    def having(self, names: Iterable[str]) -> "Store":  # removed when callers move to `select`
         """The same rows and hash, but patches that lack one of these arrays stand in no split."""
         lacking = np.zeros(len(self.table), dtype=bool)
         for name in names:
@@ -192,6 +260,26 @@ def content_hash(table: pd.DataFrame) -> str:
     columns = table[["id", "label", "split", "group", "hash"]].astype(object)
     rows = columns.where(columns.notna(), None).to_numpy().tolist()
     return blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
+
+
+def file_hash(path: Path) -> dict[str, int | str]:
+    """Size in bytes and blake2b-128 of a file, as `meta.json` records it."""
+    with path.open("rb") as file:
+        digest = file_digest(file, lambda: blake2b(digest_size=16))
+    return {"bytes": path.stat().st_size, "blake2b": digest.hexdigest()}
+
+
+def _check_files(path: Path, recorded: dict[str, dict[str, int | str]], limit: int | None) -> None:
+    for name, facts in recorded.items():
+        try:
+            size = (path / name).stat().st_size
+            sound = size == facts["bytes"]
+            if sound and (limit is None or size <= limit):
+                sound = file_hash(path / name) == facts
+        except (OSError, TypeError, KeyError) as error:
+            raise _damaged(path, name) from error
+        if not sound:
+            raise _damaged(path, name)
 
 
 def kinds(reasons: "pd.Series[str]") -> Counter[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from morefromless.encoders import Encoder
-from morefromless.encoders._keras_weights import load_h5, refuse_tensorflows_own
 from morefromless.encoders._weights import load_weights, read_weights
 
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
@@ -21,8 +20,8 @@ class KerasV1(Encoder):
     brought to 0-255 and no further, as the authors did; Keras' own ImageNet weights were trained
     on other values (BGR less its mean) and would see the wrong ones here.
 
-    `keras-v1:weights=FILE.h5` loads what Keras wrote, of the encoder or of a model with it inside;
-    a .safetensors or PyTorch file, or a run's weights.safetensors, is read as for timm's encoders.
+    `keras-v1:weights=FILE` loads a run's weights.safetensors, or a .safetensors or PyTorch file, as
+    for timm's encoders. The authors published no weights.
     Layers have Keras' names: `conv3.block1.1_conv` is its conv3_block1_1_conv.
 
     Raises `ConfigError` for weights that cannot be read or do not fit.
@@ -34,12 +33,7 @@ class KerasV1(Encoder):
         super().__init__()
         self.network = _resnet50(channels)
         self.pretrained = weights is not None
-        if weights is None:
-            return
-        if weights.suffix in (".h5", ".hdf5"):
-            load_h5(self.network, weights, "keras-v1")
-        else:
-            refuse_tensorflows_own(weights)
+        if weights is not None:
             load_weights(self.network, read_weights(weights, "keras-v1"), "keras-v1")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -101,9 +95,9 @@ class _Block(nn.ModuleDict):
     def forward(self, x: Tensor) -> Tensor:
         relu = self["relu"]
         shortcut = self._normalised(0, x) if "0_conv" in self else x
-        made = relu(self._normalised(1, x))
-        made = relu(self._normalised(2, made))
-        output: Tensor = relu(self._normalised(3, made) + shortcut)
+        hidden = relu(self._normalised(1, x))
+        hidden = relu(self._normalised(2, hidden))
+        output: Tensor = relu(self._normalised(3, hidden) + shortcut)
         return output
 
 

@@ -12,6 +12,10 @@ class Mlp(Encoder):
     For vectors such as gene expression: `mlp`, or `mlp:hidden=512,layers=3`. The BatchNorm at the
     entrance has no parameters of its own; it brings genes of any abundance to one scale. How many
     values there are (`channels`) comes from the modality.
+
+    >>> import torch
+    >>> Mlp(hidden=8, channels=5)(torch.rand(4, 5)).shape
+    torch.Size([4, 8])
     """
 
     def __init__(self, hidden: int = 256, layers: int = 2, channels: int = 3) -> None:

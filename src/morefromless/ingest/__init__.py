@@ -71,6 +71,8 @@ def ingest(
     datasheet = source.datasheet()
     listing.check(items, datasheet, split)
     made_from = {"listing": listing.fingerprint(items, datasheet), **asdict(options)}
+    if files := source.files():
+        made_from["files"] = listing.files_fingerprint(files)
     del made_from["strict"]  # it stops an ingest and never changes one
     if missing == "drop":
         del made_from["missing"]  # stores made before there was a choice say nothing of it
@@ -129,9 +131,10 @@ def _make(
 ) -> None:
     workers = workers or len(os.sched_getaffinity(0))
     path = work / "plan.json"
+    listed = made_from["listing"] + made_from.get("files", "")
     plan = Plan.load(path) if path.exists() else None
     if plan is not None:
-        plan.check(work, made_from["listing"], len(items), options)
+        plan.check(work, listed, len(items), options)
     try:
         seen: dict[int, Read] = {}
         if plan is None:
@@ -139,7 +142,7 @@ def _make(
             for name in shape.arrays:
                 Rows.reserve(work / f"{name}.rows", len(items), shape.row(name))
             plan = Plan(
-                made_from["listing"],
+                listed,
                 len(items),
                 options.size,
                 options.resize,

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -40,6 +41,9 @@ class Cut(Source):
     def datasheet(self) -> Datasheet:
         sheet = self.tiles.datasheet()
         return replace(sheet, title=f"{sheet.title}, cut to {self.side} px")
+
+    def files(self) -> Sequence[Path]:
+        return self.tiles.files()
 
     def notes(self) -> list[str]:
         return self.tiles.notes()

@@ -9,7 +9,7 @@ import pandas as pd
 import morefromless
 from morefromless.data import atomic
 from morefromless.data.nuclei import ARRAY, nuclei_table
-from morefromless.data.store import COLUMNS, FORMAT, content_hash, kinds
+from morefromless.data.store import COLUMNS, FORMAT, content_hash, file_hash, kinds
 from morefromless.ingest.decoding import Shape
 from morefromless.ingest.rows import Rows
 from morefromless.ingest.selection import Selection
@@ -55,12 +55,15 @@ def finish(
         with atomic.replacing(folder / "present.parquet") as temporary:
             pd.DataFrame(present).to_parquet(temporary, index=False)
     if ARRAY in shape.arrays:
-        stored = np.load(folder / f"{ARRAY}.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / f"{ARRAY}.npy", mmap_mode="r", allow_pickle=False)
         with atomic.replacing(folder / "nuclei.parquet") as temporary:
-            nuclei_table(stored).to_parquet(temporary, index=False)
+            nuclei_table(labels).to_parquet(temporary, index=False)
     aside = made.aside[["id", "origin", "reason"]]
     atomic.write_text(folder / "set_aside.csv", aside.to_csv(index=False))
-    atomic.write_json(folder / "meta.json", _meta(table, made, shape, datasheet, made_from))
+    meta = _meta(table, made, shape, datasheet, made_from)
+    stored = [f for f in sorted(folder.iterdir()) if f.suffix in (".npy", ".parquet")]
+    meta["files"] = {file.name: file_hash(file) for file in stored}
+    atomic.write_json(folder / "meta.json", meta)
     return folder
 
 

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
+from pathlib import Path
 
 from morefromless.data.splits import check_classes
 from morefromless.errors import DataError
@@ -59,4 +60,13 @@ def fingerprint(items: Sequence[Item], datasheet: Datasheet) -> str:
     for item in items:
         row = (item.id, item.label, item.origin, item.split, item.group)
         digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def files_fingerprint(files: Sequence[Path]) -> str:
+    """blake2b-128 of the names, sizes and times of change of the files that a source reads."""
+    digest = blake2b(digest_size=16)
+    for path in files:
+        facts = path.stat()
+        digest.update(json.dumps((path.name, facts.st_size, facts.st_mtime_ns)).encode())
     return digest.hexdigest()

@@ -56,6 +56,9 @@ class WithNuclei(Source):
         counts = ", ".join(f"{count:,} x {kind}" for kind, count in self._skipped.items())
         return [f"Left out of the segmentations: {counts}."] if counts else []
 
+    def files(self) -> Sequence[Path]:
+        return [*self.images.files(), *(path for path in self._files if path.is_file())]
+
     def datasheet(self) -> Datasheet:
         name = f"{self.folder.resolve().name} ({self.how})"
         return replace(self.images.datasheet(), scheme=self.scheme, segmentation=name)

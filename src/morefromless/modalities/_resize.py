@@ -29,16 +29,16 @@ def resized(patches: Tensor, *weights: Tensor) -> Tensor:
     weights = tuple(
         matrix.to(patches.device, torch.float32, non_blocking=True) for matrix in weights
     )
-    seen = torch.empty(len(patches), patches.shape[-1], size, size, device=patches.device)
+    rendered = torch.empty(len(patches), patches.shape[-1], size, size, device=patches.device)
     step = max(1, _BLOCK // side**2 if patches.device.type == "cpu" else len(patches))
     with torch.no_grad(), torch.autocast(patches.device.type, enabled=False):
         for start in range(0, len(patches), step):
             images = _channels_first(patches[start : start + step], *weights[:1])
             for matrix in weights[1:]:
                 images = matrix @ images @ matrix.T
-            into = torch.div(images, 255, out=seen[start : start + step])
+            into = torch.div(images, 255, out=rendered[start : start + step])
             into.clamp_(0, 1)  # the weights sum to 1 but for the last bit
-    return seen
+    return rendered
 
 
 def _channels_first(patches: Tensor, *weights: Tensor) -> Tensor:

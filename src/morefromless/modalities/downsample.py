@@ -22,6 +22,11 @@ class Downsample(Modality):
     default of the function that its authors call) reads 4 of every 1,024 pixels, and on colorectal
     H&E its result varies 2.4 times as much as a true mean. So `area`, what a lower magnification
     would record, is the default; `antialiased` is slightly smoother; `point` is the paper's.
+
+    >>> import torch
+    >>> ramp = torch.arange(4, dtype=torch.uint8).view(1, 1, 4, 1).expand(1, 4, 4, 3) * 51
+    >>> Downsample(2).render(ramp, size=2)[0, 0, 0]
+    tensor([0.1000, 0.5000])
     """
 
     size: int

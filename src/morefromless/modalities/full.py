@@ -14,6 +14,10 @@ class Full(Modality):
 
     Unchanged where the sizes agree; bilinear where the network's input is larger; antialiased
     bilinear where it is smaller, so that nothing is aliased.
+
+    >>> import torch
+    >>> Full().render(torch.zeros(2, 8, 8, 3, dtype=torch.uint8), size=16).shape
+    torch.Size([2, 3, 16, 16])
     """
 
     array: str = "he"

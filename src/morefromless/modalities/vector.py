@@ -17,6 +17,9 @@ class Vector(Modality):
 
     The length is said and not only read from the store, so that an encoder can be rebuilt from a
     run's options alone.
+
+    >>> Vector(1000).shape(size=224)
+    (1000,)
     """
 
     length: int

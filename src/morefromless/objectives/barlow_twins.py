@@ -24,6 +24,12 @@ class BarlowTwins(Objective):
     formed.
 
     Source: Zbontar et al. 2021 (arXiv 2103.03230), equations 1 and 2; weight 0.005 as there.
+
+    >>> import torch
+    >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
+    >>> loss = BarlowTwins()(embeddings)
+    >>> round(loss.total.item(), 4), list(loss.terms)
+    (7.1354, ['on_diagonal', 'off_diagonal'])
     """
 
     min_rows = 2
@@ -45,8 +51,8 @@ class BarlowTwins(Objective):
 
     def compute(self, embeddings: list[Tensor]) -> Loss:
         scaled = [self._scaled(branch) for branch in embeddings]
-        found = [correlations(a, b) for a, b in combinations(scaled, 2)]
-        on, off = (torch.stack(values).mean() for values in zip(*found, strict=True))
+        sums = [correlations(a, b) for a, b in combinations(scaled, 2)]
+        on, off = (torch.stack(values).mean() for values in zip(*sums, strict=True))
         return Loss(on + self.weight * off, {"on_diagonal": on, "off_diagonal": off})
 
     def _scaled(self, branch: Tensor) -> Tensor:

@@ -24,6 +24,12 @@ class Clip(Objective):
 
     Source: Radford et al. 2021 (arXiv 2103.00020), figure 3; 0.07 is where it begins there. At a
     fixed temperature it is `simclr:authors`.
+
+    >>> import torch
+    >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
+    >>> loss = Clip()(embeddings)
+    >>> round(loss.total.item(), 4), list(loss.terms)
+    (14.2857, ['contrastive_0_1', 'temperature'])
     """
 
     def __init__(self, temperature: float = 0.07, learned: bool = True) -> None:

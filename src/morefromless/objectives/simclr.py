@@ -30,6 +30,12 @@ class SimCLR(Objective):
     cosines are 0 and its gradient that of a row of norm 1, not divided by a guard such as 1e-12.
 
     Source: Chen et al. 2020 (arXiv 2002.05709), equation 1; temperature 0.5 as in More From Less.
+
+    >>> import torch
+    >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
+    >>> loss = SimCLR()(embeddings)
+    >>> round(loss.total.item(), 4), list(loss.terms)
+    (2.5944, ['contrastive_0_1'])
     """
 
     def __init__(

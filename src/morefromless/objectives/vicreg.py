@@ -35,6 +35,12 @@ class VICReg(Objective):
     above 0; a batch, of all processes together, has two rows or more.
 
     Source: Bardes et al. 2022 (arXiv 2105.04906), equations 1 to 6; More From Less, section 2.2.
+
+    >>> import torch
+    >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
+    >>> loss = VICReg()(embeddings)
+    >>> round(loss.total.item(), 4), list(loss.terms)
+    (25.0392, ['invariance', 'variance', 'covariance'])
     """
 
     min_rows = 2

@@ -23,6 +23,12 @@ class Vse(Objective):
     gradient. A batch of one has no others: its loss is 0.
 
     Source: Faghri et al. 2018 (arXiv 1707.05612), equations 5 and 6; margin 0.2 as there.
+
+    >>> import torch
+    >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
+    >>> loss = Vse()(embeddings)
+    >>> round(loss.total.item(), 4), list(loss.terms)
+    (9.6, ['hinge_0_1'])
     """
 
     def __init__(
@@ -47,11 +53,11 @@ class Vse(Objective):
 
     def _pair(self, first: Tensor, second: Tensor) -> Tensor:
         cosines = first @ second.T
-        own = cosines.diagonal()
-        itself = torch.eye(len(own), dtype=torch.bool, device=own.device)
+        matching = cosines.diagonal()
+        itself = torch.eye(len(matching), dtype=torch.bool, device=matching.device)
         costs = [
-            torch.relu(self.margin - own[:, None] + cosines).masked_fill(itself, 0),
-            torch.relu(self.margin - own[None, :] + cosines).masked_fill(itself, 0).T,
+            torch.relu(self.margin - matching[:, None] + cosines).masked_fill(itself, 0),
+            torch.relu(self.margin - matching[None, :] + cosines).masked_fill(itself, 0).T,
         ]
         if self.negatives == "hardest":
             return torch.stack([cost.max(dim=1).values.sum() for cost in costs]).sum()

@@ -93,7 +93,11 @@ def write_diagonals(found: Sequence[LayerCka], stem: Path) -> list[Path]:
 
 
 def short(layer: str) -> str:
-    """A layer's name without what all share."""
+    """A layer's name without what all share.
+
+    >>> short("network.layer1.0.conv1")
+    'layer1.0.conv1'
+    """
     return layer.removeprefix("network.")
 
 

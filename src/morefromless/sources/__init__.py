@@ -7,6 +7,7 @@ data set's datasheet. `mfl ingest NAME:PATH STORE` then knows it by the file's n
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -74,6 +75,13 @@ class Source(ABC):
     def notes(self) -> list[str]:
         """Sentences on what was left out of the items read so far."""
         return []
+
+    def files(self) -> Sequence[Path]:
+        """Every file that `items` and `read` depend on; by default those at or below `path`."""
+        path = getattr(self, "path", None)
+        if not isinstance(path, Path):
+            return []
+        return [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
 
     @abstractmethod
     def items(self) -> Sequence[Item]:

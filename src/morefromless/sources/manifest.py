@@ -73,6 +73,12 @@ class Manifest(Source):
     def datasheet(self) -> Datasheet:
         return Datasheet(title=self.path.name, optional=self._loaded().optional)
 
+    def files(self) -> Sequence[Path]:
+        """The files of the views; what the table itself says stands in `items`."""
+        patches = self._loaded().patches.values()
+        paths = {view.path for patch in patches for view in patch.views.values()}
+        return sorted(path for path in paths if path.is_file())
+
     def items(self) -> Sequence[Item]:
         return self._loaded().items
 

@@ -81,13 +81,13 @@ def _stamp(
     square = uu + vv
     # Most of a thin body's window lies far from it: go on with the rest only.
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    seen = np.nonzero(inside & (square < _REACH * _REACH))
-    owner = seen[0]
-    u, uu, vv, square = u[seen], uu[seen], vv[seen], square[seen] + 1e-12
+    covered = np.nonzero(inside & (square < _REACH * _REACH))
+    owner = covered[0]
+    u, uu, vv, square = u[covered], uu[covered], vv[covered], square[covered] + 1e-12
     radius = np.sqrt(square)
     wave = wave_two[owner, 0, 0] * (uu - vv) / square
     wave += wave_three[owner, 0, 0] * u * (uu - 3.0 * vv) / (square * radius)
     radius = np.minimum(radius * (1.0 + wave), _REACH)
-    place = row[owner, seen[1], 0] * size + column[owner, 0, seen[2]]
+    place = row[owner, covered[1], 0] * size + column[owner, 0, covered[2]]
     # One integer holds radius and owner, so "the nearer centre wins" does not depend on order.
     np.minimum.at(best, place, ((radius * _SCALE).astype(np.int64) << 20) + near[owner] + 1)

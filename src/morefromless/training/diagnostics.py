@@ -31,6 +31,9 @@ def effective_rank(embeddings: Tensor) -> Tensor:
     of equal rows 1, a batch of zeros 0, values that are not finite NaN. A batch of N rows cannot
     show more than N. Source: RankMe, Garrido et al. 2023 (arXiv 2210.02885), equation 1, whose
     guard of 1e-7 inside the logarithm is replaced by leaving out what is rounding error.
+
+    >>> round(effective_rank(torch.eye(5)).item(), 6)
+    5.0
     """
     # Squaring the singular values costs half the digits: in float32 the noise of a rank-1 batch
     # of 128 rows would read as a rank of 1.3. Apple's GPUs have no float64.

@@ -32,8 +32,8 @@ def summed(values: Tensor) -> Tensor:
     """
     if not _several():
         return values
-    made: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
-    return made
+    total: Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
+    return total
 
 
 def _several() -> bool:
@@ -60,8 +60,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        own: Tensor = gradients[0].chunk(ctx.count)[ctx.rank] * ctx.count
-        return own
+        local: Tensor = gradients[0].chunk(ctx.count)[ctx.rank] * ctx.count
+        return local
 
 
 class _Sum(torch.autograd.Function):
@@ -70,23 +70,23 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         del ctx
-        made = values.clone()
-        dist.all_reduce(made)
-        return made
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         del ctx
-        made = gradients[0].contiguous().clone()
-        dist.all_reduce(made)
-        return made
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total
 
 
 def _check_rows(embeddings: Tensor) -> None:
     """One integer per process: an all-gather of unequal sizes would hang or mix up memory."""
-    own = torch.tensor([len(embeddings)], device=embeddings.device)
-    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, own)
+    local = torch.tensor([len(embeddings)], device=embeddings.device)
+    parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, local)
     sizes = torch.cat(parts).tolist()
     if len(set(sizes)) > 1:
         raise TrainingError(

@@ -18,19 +18,19 @@ def embedded(branches: Branches, images: Mapping[str, Tensor], present: Mask) ->
 
     So BatchNorm's statistics are of views that exist. One row alone has none, and is left out.
     """
-    made = {}
+    embeddings = {}
     for name in branches.names:
         if name not in present:
-            made[name] = branches[name](images[name])[1]
+            embeddings[name] = branches[name](images[name])[1]
             continue
         count, device = len(images[name]), images[name].device
         rows = present[name].nonzero()[:, 0].to(device)
         if len(rows) > 1:
             _, z = branches[name](images[name][rows])
-            made[name] = z.new_zeros(count, branches.width).index_copy(0, rows, z)
+            embeddings[name] = z.new_zeros(count, branches.width).index_copy(0, rows, z)
         else:
-            made[name] = torch.zeros(count, branches.width, device=device)
-    return made
+            embeddings[name] = torch.zeros(count, branches.width, device=device)
+    return embeddings
 
 
 def pairwise_loss(objective: Objective, embeddings: Mapping[str, Tensor], present: Mask) -> Loss:

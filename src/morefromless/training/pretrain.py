@@ -162,7 +162,7 @@ def check(config: RunConfig) -> None:
     shapes = {plan.key: modality(plan.modality).shape(size) for plan in branch_plans}
     for plan in {plan.key: plan for plan in branch_plans}.values():
         features = check_encoder(plan.encoder, shapes[plan.key], plan.frozen)
-        if plan.bare and features != width:
+        if plan.no_expander and features != width:
             raise ConfigError(
                 f"The branch '{plan.name}' has no expander, so its embeddings are {features} wide "
                 f"and the others' {width}; give --width {features}."

@@ -21,6 +21,9 @@ def warmup_cosine(
     with W = `warmup_steps`, T = `total_steps`, 0 <= W < T. The first update of a warm-up from zero
     thus has rate 0 and changes no weight. Source: More From Less, section 2.2, and the schedule of
     its code (78,100 steps, 78 of them warm-up).
+
+    >>> [warmup_cosine(step, base=1.0, total_steps=8, warmup_steps=4) for step in (0, 2, 4, 6, 8)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     if not 0 <= warmup_steps < total_steps:
         raise ConfigError(
@@ -36,7 +39,11 @@ def warmup_cosine(
 
 
 def warmup_length(steps_per_epoch: int, epochs: float = 0.1) -> int:
-    """Steps of warm-up, rounded down: a tenth of an epoch as in the paper (78 of 781 steps)."""
+    """Steps of warm-up, rounded down: a tenth of an epoch as in the paper (78 of 781 steps).
+
+    >>> warmup_length(781)
+    78
+    """
     return int(epochs * steps_per_epoch)
 
 

@@ -51,10 +51,10 @@ class CpuSyncBatchNorm(nn.Module):
         scale = torch.rsqrt(variance + self.eps)
         if self.weight is not None:
             scale = scale * self.weight
-        made = (values - _along(mean, values)) * _along(scale, values)
+        normalised = (values - _along(mean, values)) * _along(scale, values)
         if self.bias is not None:
-            made = made + _along(self.bias, values)
-        activated: Tensor = self.act(self.drop(made.to(values.dtype)))
+            normalised = normalised + _along(self.bias, values)
+        activated: Tensor = self.act(self.drop(normalised.to(values.dtype)))
         return activated
 
     def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:

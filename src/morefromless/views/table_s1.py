@@ -20,6 +20,10 @@ class TableS1(Views):
     units of [0, 1], near what the published code would do were its images not 0-255 (`authors`
     is what it does). Flip, crop and rotation are one bilinear reading; then noise, solarise,
     jitter and one clip.
+
+    >>> import torch
+    >>> TableS1().augment(torch.rand(2, 3, 8, 8), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 8, 8])
     """
 
     remedy = "choose table-s1:saturation=0,hue=0 or plain."

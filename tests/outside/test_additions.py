@@ -1,0 +1,63 @@
+"""Members of open sets from outside the package are used as the package's own."""
+
+import numpy as np
+import pytest
+import torch
+
+from morefromless import objectives
+from morefromless.branches import Branches, Plan
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.labelling import labelled
+from morefromless.objectives import Objective
+from morefromless.pairs import Pair
+from morefromless.specs import build
+
+HERE = "tests.outside.additions"
+
+
+def test_a_step_is_trained_with_all_of_them(tissue: Store) -> None:
+    store = labelled(tissue, f"{HERE}:Bright")
+    assert store.classes == ("dark", "bright")
+    pair = Pair({"primary": f"{HERE}:Grey", "privileged": "full"}, f"{HERE}:Mirror", 16)
+    pair.check(store)
+    images = pair.render({"he": torch.from_numpy(np.asarray(store.array("he")[:8]))})
+    views = pair.augment(images, seed=0, step=0)
+    assert views["primary"].shape == (8, 1, 16, 16)
+    assert pair.modalities["primary"].to_rgb(images["primary"]).shape == (8, 3, 16, 16)
+
+    torch.manual_seed(0)
+    plans = [
+        Plan(name, "", name, f"{HERE}:Pooled:width=6", pair.modalities[name].channels)
+        for name in pair.names
+    ]
+    branches = Branches(plans, 8)
+    objective = build(f"{HERE}:Distance:0.5", objectives, Objective)
+    optimiser = torch.optim.SGD(branches.parameters(), 0.01)
+    before = [p.clone() for p in branches.parameters()]
+    loss = objective([z for _, z in branches(views).values()])
+    loss.total.backward()
+    optimiser.step()
+    assert loss.total == 0.5 * loss.terms["distance"]
+    assert any(not torch.equal(p, q) for p, q in zip(before, branches.parameters(), strict=True))
+    with pytest.raises(ConfigError, match="Distance compares 2 branches, not 3"):
+        objective([torch.rand(2, 3)] * 3)
+
+
+@pytest.mark.parametrize("views", ["table-s1", "authors"])
+def test_colours_of_one_channel_are_refused_before_training(tissue: Store, views: str) -> None:
+    modalities = {"primary": f"{HERE}:Grey", "privileged": "full"}
+    with pytest.raises(ConfigError, match=f"--views {views} .* has 1 channels"):
+        Pair(modalities, views, 16).check(tissue)
+
+
+@pytest.mark.parametrize("views", ["table-s1:saturation=0,hue=0", "authors:jitter=0", "plain"])
+@pytest.mark.parametrize("channels", [1, 2, 7])
+def test_other_steps_hold_for_any_number_of_channels(views: str, channels: int) -> None:
+    from morefromless.pairs import preset
+
+    patches = torch.rand(5, channels, 16, 16)
+    drawn = preset(views).augment(patches, torch.Generator().manual_seed(0))
+    assert drawn.shape == patches.shape
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
