@@ -241,7 +241,7 @@ def _part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) ->
     reach = max([0.01, *ends])
     verdicts: dict[str, int] = {}
     for contrast in shown:
-        verdicts[contrast.text] = verdicts.get(contrast.text, 0) + 1
+        verdicts[contrast.verdict] = verdicts.get(contrast.verdict, 0) + 1
     outcome = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
     figures = [
         Picture(
@@ -400,7 +400,7 @@ def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterato
         yield ROUGH
     if any(cell.published is not None for cell in file.cells):
         yield "Below it the paper's, of single runs, and Δ, ours less the paper's in points."
-    if any(s.head for r in results.values() for s in r.summaries) and len(first.config.tasks) > 1:
+    if any(s.head for r in results.values() for s in r.summaries):
         yield "* answered by the encoder's own head; all others by a probe."
     yield TESTS.format(units=unit)
     rising = dict.fromkeys(
