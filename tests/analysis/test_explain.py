@@ -1,4 +1,4 @@
-"""Two runs held against each other, from their folders to the page."""
+"""Two runs compared, from their folders to the page."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,138 +9,180 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 
-from morefromless.analysis.explain import explain
-from morefromless.analysis.explanation import disagreements
+from morefromless.analysis.explain import disagreements, explain
 from morefromless.analysis.gradcam import gradcam, scaled
-from morefromless.analysis.judged import judged
 from morefromless.analysis.overlay import cams
 from morefromless.cli import run
+from morefromless.config import ExplainConfig, Probe, from_flat
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.evaluate import answer_of
 from morefromless.ingest import ingest
-from morefromless.options import (
-    ExplainOptions,
-    PretrainOptions,
-    ProbeOptions,
-    SuperviseOptions,
-)
-from morefromless.report.explained import write_explained
+from morefromless.report.confusion import by_row
+from morefromless.report.disagreements import write
 from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
-from morefromless.training.pretrain import pretrain
-from morefromless.training.supervised import supervise
-from tests.conftest import TINY
+from morefromless.training.train import train
+from tests.conftest import run_config
 
 pytestmark = pytest.mark.xdist_group("explain")  # share a fixture that takes long
 
-PROBE: dict[str, Any] = {"probe_epochs": 5, "standardise": True}
+PROBE = {"probe_epochs": 5, "standardise": True}
+Options = Callable[..., ExplainConfig]
 
 
 @pytest.fixture(scope="module")
 def runs(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
-    common: dict[str, Any] = {**TINY, "store": tissue.path, "primary": "downsample:8"}
-    made = {
-        name: pretrain(PretrainOptions(**{**common, "out": folder / name, "width": 32, **given}))
-        for name, given in {
-            "asymmetric": {},
-            "symmetric": {"arm": "symmetric"},
-            "larger": {"size": 48, "arm": "symmetric", "epochs": 1},
-            "vit": {"encoder": "test_vit", "arm": "symmetric", "epochs": 1},
-        }.items()
+    options: dict[str, dict[str, Any]] = {
+        "asymmetric": {},
+        "asymmetric-2": {"seed": 2, "epochs": 1},
+        "symmetric": {"kind": "symmetric"},
+        "seed-1": {"kind": "symmetric", "seed": 1, "epochs": 1},
+        "larger": {"kind": "symmetric", "size": 48, "epochs": 1},
+        "vit": {"kind": "symmetric", "encoder": "test_vit", "epochs": 1},
+        "supervised": {"kind": "supervised"},
     }
-    made["supervised"] = supervise(SuperviseOptions(**common, out=folder / "supervised"))
-    return {name: one.path for name, one in made.items()}
+    common = {"width": 32, "primary": "downsample:8"}
+    return {
+        name: train(run_config(tissue.path, folder / name, **common, **given)).path
+        for name, given in options.items()
+    }
 
 
 @pytest.fixture
-def options(runs: dict[str, Path], tmp_path: Path) -> Callable[..., ExplainOptions]:
-    def of(a: str = "asymmetric", b: str = "symmetric", **given: Any) -> ExplainOptions:
-        usual = {"out": tmp_path / "page", "thumbnail": 32, **PROBE}
-        return ExplainOptions(run_a=runs[a], run_b=runs[b], **{**usual, **given})
+def options(runs: dict[str, Path], tmp_path: Path) -> Options:
+    def of(a: str = "asymmetric", b: str = "symmetric", **given: Any) -> ExplainConfig:
+        paths = {"run_a": str(runs[a]), "run_b": str(runs[b]), "out": str(tmp_path / "page")}
+        return from_flat(ExplainConfig, {**paths, "thumbnail": 32, **PROBE, **given})
 
     return of
 
 
-def test_what_is_said_of_the_patches_is_what_the_runs_predict(
-    options: Callable[..., ExplainOptions], runs: dict[str, Path], tissue: Store
+def test_predictions_are_those_of_the_runs(
+    options: Options, runs: dict[str, Path], tissue: Store
 ) -> None:
-    found = explain(options())
-    told = found.explanation
+    result = explain(options())
     rows = tissue.indices("test")
-    assert told.ids == tuple(tissue.table["id"].iloc[rows])
-    np.testing.assert_array_equal(told.labels, tissue.labels[rows])
+    assert result.ids == tuple(tissue.table["id"].iloc[rows])
+    assert result.groups == tuple(tissue.table["group"].iloc[rows])
+    np.testing.assert_array_equal(result.labels, tissue.labels[rows])
     for side, name in enumerate(("asymmetric", "symmetric")):
-        with np.load(runs[name] / "predictions-primary-standardised-5-0.001.npz") as file:
-            np.testing.assert_array_equal(told.probabilities[side], file["probabilities"])
-        hits = np.trace(told.confusion(side))
-        assert hits == (told.predictions[side] == told.labels).sum()
-    apart = told.predictions[0] != told.predictions[1]
-    assert set(told.gallery) == set(np.flatnonzero(apart))
-    assert told.cams[0] is not None
-    assert told.cams[0].shape == (len(told.gallery), 32, 32, 3)
-    assert told.privileged is not None  # the asymmetric run saw the whole patch
-    assert {name: (a, b) for name, a, b in told.facts}["trained with"] == ("full", "–")
-    assert told.groups == tuple(tissue.table["group"].iloc[rows])
+        [path] = runs[name].glob("predictions-primary-standardised-*.safetensors")
+        np.testing.assert_array_equal(result.probabilities[side], load_file(path)["probabilities"])
+        right = (result.predictions[side] == result.labels).sum()
+        assert np.trace(result.confusion(side)) == right
+        assert result.confusion(side).sum() == len(rows)
+    differ = result.predictions[0] != result.predictions[1]
+    assert set(result.gallery) == set(np.flatnonzero(differ))
+    assert result.cams[0] is not None
+    assert result.cams[0].shape == (len(result.gallery), 32, 32, 3)
+    assert result.privileged is not None  # the asymmetric run was trained with the whole patch
+    facts = {name: (a, b) for name, a, b in result.facts}
+    assert facts["trained with"] == ("full", "–")
+    assert facts["arm"] == ("asymmetric", "symmetric")
+    assert facts["seed"] == ("0", "0")
+    a, _, differing = result.summary_lines()
+    assert a.endswith(f"{np.trace(result.confusion(0))} of {len(rows)} test patches right")
+    assert differing == f"They disagree on {differ.sum()}."
 
 
-def test_the_gallery_begins_with_the_surest_disagreement() -> None:
+def test_features_and_neighbours_are_those_of_the_encoders(options: Options, tissue: Store) -> None:
+    result = explain(options())
+    rows = tissue.indices("test")
+    for side, answer in enumerate(result.answers):
+        direct = answer.frozen.represent(tissue, rows).numpy()
+        np.testing.assert_allclose(result.features[side], direct, rtol=1e-5, atol=1e-6)
+        unit = direct / np.linalg.norm(direct, axis=1, keepdims=True)
+        near = unit @ unit.T
+        np.fill_diagonal(near, -np.inf)
+        assert (result.neighbours[side][:, 0] == near.argmax(1)).mean() > 0.9
+
+
+def test_runs_of_one_seed_are_named_as_such(options: Options) -> None:
+    same = explain(options())
+    assert same.cka.equal_seeds
+    assert [note for note in same.notes if "same seed" in note]
+    other = explain(options(b="seed-1"))
+    assert not other.cka.equal_seeds
+    assert not [note for note in other.notes if "same seed" in note]
+
+
+def test_the_gallery_begins_with_the_most_confident_disagreement() -> None:
     p = np.array([[[0.9, 0.1], [0.6, 0.4], [0.8, 0.2]], [[0.2, 0.8], [0.1, 0.9], [0.7, 0.3]]])
     np.testing.assert_array_equal(disagreements(p), [0, 1])
     np.testing.assert_array_equal(disagreements(p[:, ::-1]), [2, 1])
 
 
-def test_the_whole_gallery_ends_with_those_they_agree_on(
-    options: Callable[..., ExplainOptions],
-) -> None:
-    told = explain(options(gallery="all")).explanation
-    assert sorted(told.gallery) == list(range(len(told.ids)))
-    same = told.predictions[0] == told.predictions[1]
-    assert same[told.gallery[-1]]
+def test_the_whole_gallery_ends_with_the_patches_they_agree_on(options: Options) -> None:
+    result = explain(options(gallery="all"))
+    assert sorted(result.gallery) == list(range(len(result.ids)))
+    differ = (result.predictions[0] != result.predictions[1])[result.gallery]
+    assert not differ[differ.sum() :].any()
 
 
-def test_encoders_of_other_kinds_and_sizes_are_held_against_each_other(
-    options: Callable[..., ExplainOptions],
-) -> None:
+def test_encoders_of_other_kinds_and_sizes(options: Options) -> None:
     sizes = explain(options(b="larger"))
-    assert any("A at 32 px, B at 48 px" in note for note in sizes.explanation.notes)
+    assert "Inputs differ in size: A at 32 px, B at 48 px." in sizes.notes
     kinds = explain(options(b="vit"))
-    assert kinds.explanation.cams[1] is None
-    assert any("B's encoder has no feature maps" in note for note in kinds.explanation.notes)
-    assert (len(kinds.alike.rows), len(kinds.alike.columns)) == kinds.alike.mean.shape
+    assert kinds.cams[0] is not None
+    assert kinds.cams[1] is None
+    assert [note for note in kinds.notes if note.startswith("B's encoder has no feature maps")]
+    assert (len(kinds.cka.rows), len(kinds.cka.columns)) == kinds.cka.mean.shape
     heads = explain(options(b="supervised"))
-    assert "supervised" in heads.explanation.titles[1]
+    assert heads.titles == ("asymmetric, independent, seed 0", "supervised, seed 0")
+    assert {name: b for name, _, b in heads.facts}["objective"] == "–"
 
 
-def test_everything_is_written(options: Callable[..., ExplainOptions]) -> None:
-    chosen = options()
-    found = explain(chosen)
-    written = write_explained(found)
+def test_the_privileged_branches(options: Options) -> None:
+    result = explain(options(branch="privileged", b="asymmetric-2"))
+    assert {name: (a, b) for name, a, b in result.facts}["modality"] == ("full", "full")
+    assert result.privileged is None  # nothing is denser than the whole patch
+
+
+def test_everything_is_written(options: Options) -> None:
+    config = options()
+    result = explain(config)
+    written = write(result)
     names = {path.name for path in written}
     for stem in ("confusion", "cka", "cka-diagonal", "features", "gradcam-first", "gradcam-stages"):
         assert {f"{stem}.{kind}" for kind in ("csv", "svg", "pdf", "png")} <= names
-    assert written[-1] == chosen.out / "index.html"
+    assert written[-1] == config.out / "index.html"
     assert all(path.stat().st_size > 100 for path in written)
-    patches = pd.read_csv(chosen.out / "patches.csv")
-    apart = patches["predicted_a"] != patches["predicted_b"]
-    assert apart.sum() == len(found.explanation.gallery)
-    assert not apart.iloc[apart.sum() :].any()  # disagreements first
-    held = pd.read_csv(chosen.out / "cka.csv")
-    np.testing.assert_allclose(held["cka"], found.alike.mean.ravel(), rtol=1e-6)
+    patches = pd.read_csv(config.out / "patches.csv")
+    differ = patches["predicted_a"] != patches["predicted_b"]
+    assert differ.sum() == len(result.gallery)
+    assert not differ.iloc[differ.sum() :].any()  # disagreements first
+    np.testing.assert_allclose(
+        pd.read_csv(config.out / "cka.csv")["cka"], result.cka.mean.ravel(), rtol=1e-6
+    )
+
+
+def test_the_same_bytes_each_time(options: Options, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write(explain(options(out=str(tmp_path / name))))
+    files = sorted(p.relative_to(tmp_path / "first") for p in tmp_path.glob("first/**/*.*"))
+    assert len(files) > 25
+    differing = [
+        str(file)
+        for file in files
+        if (tmp_path / "first" / file).read_bytes() != (tmp_path / "second" / file).read_bytes()
+    ]
+    assert differing == []
 
 
 def test_the_cams_of_a_page_are_gradcams(runs: dict[str, Path], tissue: Store) -> None:
     """Brightest where the map is highest, at the picture's own size."""
-    one = judged(
-        Run.open(runs["asymmetric"]), "primary", tissue, ProbeOptions(**PROBE), "tissue", "cpu"
-    )
+    answer = answer_of(Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue")
     rows = tissue.indices("test")[:6]
     layer = "network.layer1.0.conv1"
-    made = cams(one, rows, [layer], 32, "cpu")[layer]
-    maps = gradcam(one.classifier, one.sight.see(rows), [f"encoder.{layer}"])[f"encoder.{layer}"]
+    pictures = cams(answer, tissue, rows, [layer], 32, "cpu")[layer]
+    images = answer.frozen.render(tissue, rows)
+    maps = gradcam(answer.classifier, images, [f"encoder.{layer}"])[f"encoder.{layer}"]
     heat = scaled(maps, 32)
-    for picture, own in zip(made, heat, strict=True):
+    for picture, own in zip(pictures, heat, strict=True):
         if own.max() == 0:
             continue
         hottest, coldest = own >= own.quantile(0.95), own <= own.quantile(0.05)
@@ -148,7 +190,7 @@ def test_the_cams_of_a_page_are_gradcams(runs: dict[str, Path], tissue: Store) -
         assert red[hottest].mean() > red[coldest].mean()
 
 
-def test_bad_input_is_one_sentence(options: Callable[..., ExplainOptions], tmp_path: Path) -> None:
+def test_bad_input_is_one_sentence(options: Options, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is given twice"):
         explain(options(b="asymmetric"))
     with pytest.raises(ConfigError, match="has no branch 'privileged', only primary"):
@@ -158,50 +200,32 @@ def test_bad_input_is_one_sentence(options: Callable[..., ExplainOptions], tmp_p
     with pytest.raises(ConfigError, match=r"no layer 'network.layer1.0.conv'; did you mean"):
         explain(options(cam_layer="network.layer1.0.conv"))
     with pytest.raises(DataError, match="has no patch 'patient-'"):
-        write_explained(explain(options(show=("patient-",))))
-    with pytest.raises(ConfigError, match="--batch is 3; give 4 or more"):
-        options(batch=3)
+        write(explain(options(show=["patient-"])))
+    with pytest.raises(ConfigError, match="--cka-batch is 3; give 4 or more"):
+        options(cka_batch=3)
     with pytest.raises(ConfigError, match="holds no run"):
         explain(replace(options(), run_a=tmp_path))
 
 
-def test_runs_on_other_patches_are_refused(
-    options: Callable[..., ExplainOptions], tmp_path: Path
-) -> None:
-    ingest(Synthetic(patches=90, patients=6, size=32, seed=1), tmp_path / "other", progress=False)
-    other = pretrain(
-        PretrainOptions(
-            store=tmp_path / "other", out=tmp_path / "run", width=16, **{**TINY, "epochs": 1}
-        )
-    )
+def test_runs_on_other_patches_are_refused(options: Options, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    ingest(Synthetic(patches=90, patients=6, size=32, seed=1), other, progress=False)
+    trained = train(run_config(other, tmp_path / "run", width=16, epochs=1))
     with pytest.raises(DataError, match="no test patches in common"):
-        explain(replace(options(), run_b=other.path))
+        explain(replace(options(), run_b=trained.path))
 
 
-def test_a_run_whose_probe_was_removed_says_so(
-    options: Callable[..., ExplainOptions], runs: dict[str, Path]
-) -> None:
-    explain(options())
-    probe = runs["symmetric"] / "probe-primary-standardised-5-0.001.safetensors"
-    held = probe.read_bytes()
+def test_a_probe_that_was_removed_is_fitted_again(options: Options, runs: dict[str, Path]) -> None:
+    before = explain(options())
+    [probe] = runs["symmetric"].glob("probe-primary-standardised-*.safetensors")
     probe.unlink()
-    try:
-        with pytest.raises(ConfigError, match="has no probe of branch 'primary'"):
-            explain(options())
-    finally:
-        probe.write_bytes(held)
+    np.testing.assert_array_equal(explain(options()).probabilities, before.probabilities)
+    assert probe.is_file()
 
 
-def test_a_class_without_test_patches_and_fewer_patches_than_a_batch(
-    options: Callable[..., ExplainOptions],
-) -> None:
-    """36 test patches are one batch of 36; an absent class is an empty row, not NaN."""
-    found = explain(options())
-    assert len(found.rows) < options().batch
-    counts = found.explanation.confusion(0)
+def test_a_class_without_test_patches_is_an_empty_row(options: Options) -> None:
+    counts = explain(options()).confusion(0)
     counts[0] = 0
-    from morefromless.report.confusion import by_row
-
     shares = by_row(counts)
     assert np.isnan(shares[0]).all()
     np.testing.assert_allclose(shares[1:].sum(axis=1), 1)
@@ -209,18 +233,8 @@ def test_a_class_without_test_patches_and_fewer_patches_than_a_batch(
 
 def test_the_command(runs: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "page"
-    words = [
-        "explain",
-        str(runs["asymmetric"]),
-        str(runs["symmetric"]),
-        "--out",
-        str(out),
-        "--probe-epochs",
-        "5",
-        "--standardise",
-        "--thumbnail",
-        "32",
-    ]
+    words = ["explain", str(runs["asymmetric"]), str(runs["symmetric"]), "--out", str(out)]
+    words += ["--probe-epochs", "5", "--standardise", "--thumbnail", "32"]
     assert run(words) == 0
     assert "They disagree on" in capsys.readouterr().out
     assert (out / "index.html").is_file()

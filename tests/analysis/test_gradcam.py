@@ -9,9 +9,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from morefromless.analysis.gradcam import Classifier, gradcam, scaled
+from morefromless.analysis.gradcam import gradcam, scaled
 from morefromless.analysis.layers import first_of_stages
 from morefromless.errors import ConfigError
+from morefromless.evaluation.frozen import Classifier
 from morefromless.evaluation.probes import LinearProbe
 from tests.conformance import Case, cases
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from morefromless.options import CompareOptions, ReproduceOptions
+from morefromless.reproduction.plan import plan
 
 from morefromless import experiments
 from morefromless.data.store import Store
@@ -21,8 +23,6 @@ from morefromless.experiments import (
     table_s3,
 )
 from morefromless.ingest import ingest
-from morefromless.options import CompareOptions, ReproduceOptions
-from morefromless.reproduction.plan import plan
 from morefromless.sources.synthetic import Synthetic
 from morefromless.specs import members
 

@@ -17,9 +17,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from morefromless.analysis.explanation import Explanation
+from morefromless.analysis.explain import Disagreements
 from morefromless.report.explain_page import write_page
-from tests.report.test_explain_page import CLASSES, HOSTILE, made
+from tests.report.test_explain_page import CLASSES, HOSTILE, example, without_groups
 
 pytestmark = pytest.mark.xdist_group("browser")  # share a fixture that takes long
 
@@ -27,12 +27,12 @@ PAGE = 24
 
 
 @pytest.fixture(scope="module")
-def explanation() -> Explanation:
-    return made(400)
+def explanation() -> Disagreements:
+    return example(400)
 
 
 @pytest.fixture(scope="module")
-def folder(explanation: Explanation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(explanation: Disagreements, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A path with a space, as people have them."""
     folder = tmp_path_factory.mktemp("a page")
     write_page(explanation, [], folder)
@@ -136,7 +136,7 @@ class Page:
         return {Path(urlsplit(a).path).name for a in self.requested() if a.endswith(".webp")}
 
 
-def expected(explanation: Explanation, **filters: str) -> list[str]:
+def expected(explanation: Disagreements, **filters: str) -> list[str]:
     """Ids of the gallery that fit, by loops over the data, in its order."""
     ids = []
     for patch in explanation.gallery:
@@ -156,7 +156,7 @@ def expected(explanation: Explanation, **filters: str) -> list[str]:
 
 
 def test_opens_from_a_disk_and_loads_no_sheet_that_is_not_looked_at(
-    page: Page, explanation: Explanation
+    page: Page, explanation: Disagreements
 ) -> None:
     assert page.browser.title == f"{explanation.titles[0]} against {explanation.titles[1]}"
     assert page.status == f"{len(explanation.gallery)} of {len(explanation.gallery)} patches, " + (
@@ -195,7 +195,7 @@ def test_opens_from_a_disk_and_loads_no_sheet_that_is_not_looked_at(
         {"true": CLASSES[2]},
     ],
 )
-def test_filters(page: Page, explanation: Explanation, filters: dict[str, str]) -> None:
+def test_filters(page: Page, explanation: Disagreements, filters: dict[str, str]) -> None:
     page.choose(**filters)
     wanted = expected(explanation, **filters)
     assert page.status.startswith(f"{len(wanted)} of {len(explanation.gallery)} patches, page 1 ")
@@ -205,7 +205,7 @@ def test_filters(page: Page, explanation: Explanation, filters: dict[str, str]) 
 
 
 def test_the_order_can_begin_with_those_that_one_is_right_on(
-    page: Page, explanation: Explanation
+    page: Page, explanation: Disagreements
 ) -> None:
     page.choose(first="b")
     right, rest = expected(explanation, right="b"), expected(explanation)
@@ -214,7 +214,7 @@ def test_the_order_can_begin_with_those_that_one_is_right_on(
     assert page.texts("#cards [data-text=mark-a]") == ["✗ wrong"] * min(PAGE, len(right))
 
 
-def test_cards_say_label_predictions_and_confidence(page: Page, explanation: Explanation) -> None:
+def test_cards_say_label_predictions_and_confidence(page: Page, explanation: Disagreements) -> None:
     gallery = explanation.gallery[:PAGE]
     labels = [CLASSES[k] for k in explanation.labels[gallery]]
     assert page.texts("#cards [data-text=label]") == labels
@@ -228,7 +228,7 @@ def test_cards_say_label_predictions_and_confidence(page: Page, explanation: Exp
         assert page.texts(f"#cards [data-text=mark-{name}]") == marks
 
 
-def test_pages_by_buttons_number_and_keys(page: Page, explanation: Explanation) -> None:
+def test_pages_by_buttons_number_and_keys(page: Page, explanation: Disagreements) -> None:
     wanted = expected(explanation)
     last = -(-len(wanted) // PAGE)
     page.one("#on").click()
@@ -252,7 +252,7 @@ def test_pages_by_buttons_number_and_keys(page: Page, explanation: Explanation) 
     assert page.ids == wanted[:PAGE]
 
 
-def test_keys_are_left_alone_where_they_are_typed(page: Page, explanation: Explanation) -> None:
+def test_keys_are_left_alone_where_they_are_typed(page: Page, explanation: Disagreements) -> None:
     page.choose(id="png")
     assert page.one("[name=id]").get_property("value") == "png"
     assert f"page 1 of {-(-len(explanation.gallery) // PAGE)}." in page.status
@@ -264,7 +264,7 @@ def test_keys_are_left_alone_where_they_are_typed(page: Page, explanation: Expla
 
 
 def test_a_patch_opens_steps_and_closes_with_the_focus_where_it_was(
-    page: Page, explanation: Explanation
+    page: Page, explanation: Disagreements
 ) -> None:
     wanted = expected(explanation)
     page.run("document.querySelectorAll('.opens')[22].focus()")
@@ -301,7 +301,7 @@ def test_a_patch_opens_steps_and_closes_with_the_focus_where_it_was(
 
 
 def test_nothing_lies_before_the_first_patch_and_after_the_last(
-    page: Page, explanation: Explanation
+    page: Page, explanation: Disagreements
 ) -> None:
     wanted = expected(explanation, right="neither")
     page.choose(right="neither")
@@ -315,7 +315,7 @@ def test_nothing_lies_before_the_first_patch_and_after_the_last(
     assert page.one("[data-step='1']").get_attribute("aria-disabled") == "true"
 
 
-def test_the_address_leads_back(page: Page, explanation: Explanation) -> None:
+def test_the_address_leads_back(page: Page, explanation: Disagreements) -> None:
     wanted = expected(explanation, right="a", a=HOSTILE)
     page.choose(right="a", a=HOSTILE)
     page.one("#on").click()
@@ -334,7 +334,9 @@ def test_the_address_leads_back(page: Page, explanation: Explanation) -> None:
     page.wait(lambda: "#" not in page.browser.current_url)
 
 
-def test_an_address_of_what_is_not_here_shows_what_is(page: Page, explanation: Explanation) -> None:
+def test_an_address_of_what_is_not_here_shows_what_is(
+    page: Page, explanation: Disagreements
+) -> None:
     page.open("#true=no+class&right=both&first=x&page=1e9&patch=none")
     assert not page.one("dialog").get_property("open")
     for name in ("true", "right", "first"):
@@ -346,7 +348,7 @@ def test_an_address_of_what_is_not_here_shows_what_is(page: Page, explanation: E
 
 @pytest.mark.parametrize("key", ["a", "b", "either"])
 def test_numbers_of_the_matrices_lead_to_their_patches(
-    page: Page, explanation: Explanation, key: str
+    page: Page, explanation: Disagreements, key: str
 ) -> None:
     link = page.all(f".matrix-{key} tr:nth-child(2) a")[1]  # the hostile class, rightly
     if key != "either":
@@ -365,13 +367,13 @@ def test_numbers_of_the_matrices_lead_to_their_patches(
     page.wait(lambda: page.ids == expected(explanation)[:PAGE])
 
 
-def test_outcomes_lead_to_their_patches(page: Page, explanation: Explanation) -> None:
+def test_outcomes_lead_to_their_patches(page: Page, explanation: Disagreements) -> None:
     page.one(".outcomes [href='#right=b']").click()
     page.wait(lambda: page.ids == expected(explanation, right="b")[:PAGE])
     assert page.browser.current_url.endswith("#right=b")
 
 
-def test_a_link_of_another_kind_changes_no_filter(page: Page, explanation: Explanation) -> None:
+def test_a_link_of_another_kind_changes_no_filter(page: Page, explanation: Disagreements) -> None:
     page.open("#right=b")
     skip = page.one(".skip")
     assert not on_screen(page, skip)
@@ -428,7 +430,7 @@ def mean_colour(page: Page, picture: WebElement) -> np.ndarray:
     return np.asarray(drawn.mean((0, 1)))
 
 
-def test_pictures_are_those_of_the_patch(page: Page, explanation: Explanation) -> None:
+def test_pictures_are_those_of_the_patch(page: Page, explanation: Disagreements) -> None:
     page.open("#page=4")  # GradCAMs of the second sheet
     assert explanation.privileged is not None
     for shown in (0, 5, 23):
@@ -509,9 +511,9 @@ def test_a_screen_reader_has_words_for_everything(page: Page) -> None:
 
 
 def test_without_groups_privileged_views_and_feature_maps(
-    browser: Chrome, explanation: Explanation, tmp_path: Path
+    browser: Chrome, explanation: Disagreements, tmp_path: Path
 ) -> None:
-    some = dataclasses.replace(explanation, groups=None, privileged=None, cams=(None, None))
+    some = dataclasses.replace(without_groups(explanation), privileged=None, cams=(None, None))
     page = Page(browser, write_page(some, [], tmp_path))
     assert len(page.all(".card")) == PAGE
     assert len(page.all(".card .picture")) == PAGE
@@ -520,7 +522,7 @@ def test_without_groups_privileged_views_and_feature_maps(
     assert log(browser, "browser") == []
 
 
-def test_an_empty_gallery(browser: Chrome, explanation: Explanation, tmp_path: Path) -> None:
+def test_an_empty_gallery(browser: Chrome, explanation: Disagreements, tmp_path: Path) -> None:
     none = np.zeros(0, np.int64)
     agreeing = dataclasses.replace(explanation, gallery=none, cams=(None, None))
     page = Page(browser, write_page(agreeing, [], tmp_path))
@@ -531,7 +533,7 @@ def test_an_empty_gallery(browser: Chrome, explanation: Explanation, tmp_path: P
 
 
 def test_a_gallery_of_all_test_patches(
-    browser: Chrome, explanation: Explanation, tmp_path: Path
+    browser: Chrome, explanation: Disagreements, tmp_path: Path
 ) -> None:
     agreed = np.setdiff1d(np.arange(400), explanation.gallery)
     everything = np.concatenate([explanation.gallery, agreed])
@@ -548,7 +550,7 @@ def test_a_gallery_of_all_test_patches(
 
 
 def test_as_many_patches_as_nct_crc_has_for_testing(browser: Chrome, tmp_path: Path) -> None:
-    explanation = made(7180, side=8)
+    explanation = example(7180, side=8)
     page = Page(browser, write_page(explanation, [], tmp_path))
     assert page.status.startswith(f"{len(explanation.gallery):,} of {len(explanation.gallery):,} ")
     page.choose(right="a")

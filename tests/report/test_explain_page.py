@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from morefromless.analysis.explanation import Explanation, disagreements
+from morefromless.analysis.explain import Disagreements, disagreements
+from morefromless.data.store import Store
 from morefromless.report.explain_page import PageFigure, write_page
 from morefromless.report.pages import sheets
 
@@ -23,7 +25,7 @@ CLASSES = ("gland & stroma", HOSTILE, "absent", "tu\"mor'")
 """The third has no test patches."""
 
 
-def made(patches: int = 300, side: int = 12, neighbours: int = 5) -> Explanation:
+def example(patches: int = 300, side: int = 12, neighbours: int = 5) -> Disagreements:
     """Patches in random plain colours; both encoders are right more often than not, A more often
     than B. Every tenth id is hostile."""
     rng = np.random.default_rng(0)
@@ -37,21 +39,38 @@ def made(patches: int = 300, side: int = 12, neighbours: int = 5) -> Explanation
         plain = rng.integers(0, 256, (number, 1, 1, 3), dtype=np.uint8)
         return np.broadcast_to(plain, (number, side, side, 3)).copy()
 
-    return Explanation(
+    table = pd.DataFrame(
+        {
+            "id": [f"{i:05}/{HOSTILE if i % 10 == 0 else 'é'}.png" for i in range(patches)],
+            "group": [f"slide <{k}>" for k in rng.integers(0, 6, patches)],
+            "label": np.array(CLASSES, dtype=object)[labels],
+        }
+    )
+    return Disagreements(
+        config=None,  # type: ignore[arg-type]
+        store=Store(Path(), {"classes": list(CLASSES), "groups_known": True}, table, {}, None),
+        answers=None,  # type: ignore[arg-type]
+        cka=None,  # type: ignore[arg-type]
         titles=("asymmetric <b>s0</b>", "symmetric s0"),
         facts=(("arm", "asymmetric", "symmetric"), ("accuracy", HOSTILE, "70 %")),
         notes=("No patients are known & that matters.",),
-        classes=CLASSES,
-        ids=tuple(f"{i:05}/{HOSTILE if i % 10 == 0 else 'é'}.png" for i in range(patches)),
-        groups=tuple(f"slide <{k}>" for k in rng.integers(0, 6, patches)),
-        labels=labels,
+        rows=np.arange(patches),
         probabilities=probabilities.astype(np.float32),
+        features=None,  # type: ignore[arg-type]
         neighbours=rng.integers(0, patches, (2, patches, neighbours)),
         primary=colours(patches),
         privileged=colours(patches),
         gallery=gallery,
         cams=(colours(len(gallery)), colours(len(gallery))),
     )
+
+
+def without_groups(given: Disagreements) -> Disagreements:
+    """The same where nothing is known of patients or slides."""
+    store = given.store
+    meta = {**store.meta, "groups_known": False}
+    ungrouped = Store(store.path, meta, store.table, store.arrays, store.present)
+    return dataclasses.replace(given, store=ungrouped)
 
 
 class Parsed(HTMLParser):
@@ -109,7 +128,7 @@ def place(path: Path, number: int, side: int) -> np.ndarray:
 
 
 def test_one_file_and_its_sheets_and_nothing_from_elsewhere(tmp_path: Path) -> None:
-    explanation = made()
+    explanation = example()
     assert write_page(explanation, [], tmp_path / "page") == tmp_path / "page" / "index.html"
     assert {path.name for path in tmp_path.iterdir()} == {"page"}
     written = {str(path.relative_to(tmp_path / "page")) for path in tmp_path.glob("page/**/*.*")}
@@ -128,7 +147,7 @@ def test_one_file_and_its_sheets_and_nothing_from_elsewhere(tmp_path: Path) -> N
 
 
 def test_the_policy_admits_these_scripts_and_styles_only(tmp_path: Path) -> None:
-    page = Parsed(write_page(made(), [], tmp_path))
+    page = Parsed(write_page(example(), [], tmp_path))
     [policy] = [m["content"] for m in page.all("meta") if "http-equiv" in m]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -139,7 +158,7 @@ def test_the_policy_admits_these_scripts_and_styles_only(tmp_path: Path) -> None
 
 
 def test_names_cannot_break_out(tmp_path: Path) -> None:
-    explanation = made()
+    explanation = example()
     page = Parsed(write_page(explanation, [], tmp_path))
     assert page.all("img") == []
     assert len(page.scripts) == 2
@@ -153,7 +172,7 @@ def test_names_cannot_break_out(tmp_path: Path) -> None:
 
 
 def test_the_data_are_those_of_the_gallery(tmp_path: Path) -> None:
-    explanation = made(neighbours=3)
+    explanation = example(neighbours=3)
     data = Parsed(write_page(explanation, [], tmp_path)).data
     assert data["gallery"] == explanation.gallery.tolist()
     assert data["labels"] == explanation.labels.tolist()
@@ -168,7 +187,7 @@ def test_the_data_are_those_of_the_gallery(tmp_path: Path) -> None:
 
 
 def test_who_was_right(tmp_path: Path) -> None:
-    explanation = made()
+    explanation = example()
     page = Parsed(write_page(explanation, [], tmp_path))
     count = {"both": 0, "a": 0, "b": 0, "neither": 0}
     apart = 0
@@ -185,7 +204,7 @@ def test_who_was_right(tmp_path: Path) -> None:
 
 
 def test_matrices_count_patches_and_lead_to_them(tmp_path: Path) -> None:
-    explanation = made()
+    explanation = example()
     page = Parsed(write_page(explanation, [], tmp_path))
     naive = np.zeros((2, 4, 4), int)
     for side in (0, 1):
@@ -217,10 +236,10 @@ def test_shades_grow_with_the_share_of_a_row(tmp_path: Path) -> None:
     probabilities = np.zeros((2, 100, 2), np.float32)
     probabilities[0, :, 0] = 1  # A: always the first class, which is right
     probabilities[1, :96, 0] = probabilities[1, 96:, 1] = 1
+    given = example(100)
     explanation = dataclasses.replace(
-        made(100),
-        classes=("one", "two"),
-        labels=np.zeros(100, np.int64),
+        given,
+        store=given.store.relabelled(("one", "two"), np.zeros(100, np.int64)),
         probabilities=probabilities,
     )
     page = Parsed(write_page(explanation, [], tmp_path))
@@ -230,7 +249,7 @@ def test_shades_grow_with_the_share_of_a_row(tmp_path: Path) -> None:
 
 
 def test_thumbnails_lie_where_the_page_looks_for_them(tmp_path: Path) -> None:
-    explanation = made()
+    explanation = example()
     write_page(explanation, [], tmp_path)
     rest = np.setdiff1d(np.arange(len(explanation.ids)), explanation.gallery)
     order = [*explanation.gallery, *rest]  # the gallery's first, so that a page of it is few sheets
@@ -252,7 +271,7 @@ def test_thumbnails_lie_where_the_page_looks_for_them(tmp_path: Path) -> None:
 
 
 def test_without_privileged_views_groups_and_feature_maps(tmp_path: Path) -> None:
-    explanation = dataclasses.replace(made(), privileged=None, groups=None, cams=(None, None))
+    explanation = dataclasses.replace(without_groups(example()), privileged=None, cams=(None, None))
     page = Parsed(write_page(explanation, [], tmp_path))
     assert {path.name[:-9] for path in tmp_path.glob("sheets/*")} == {"primary"}
     shown = {s["data-view"] for s in page.all("span") if "data-view" in s}
@@ -261,14 +280,14 @@ def test_without_privileged_views_groups_and_feature_maps(tmp_path: Path) -> Non
     assert "group" not in {s["name"] for s in page.all("select")}
     for side in "AB":
         assert f"{side} has no feature maps" in page.text
-    one = dataclasses.replace(explanation, cams=(made().cams[0], None))
+    one = dataclasses.replace(explanation, cams=(example().cams[0], None))
     page = Parsed(write_page(one, [], tmp_path))
     assert "B has no feature maps" in page.text
     assert "A has no feature maps" not in page.text
 
 
 def test_encoders_that_agree_have_an_empty_gallery(tmp_path: Path) -> None:
-    explanation = made(20)
+    explanation = example(20)
     same = dataclasses.replace(
         explanation,
         probabilities=np.repeat(explanation.probabilities[:1], 2, axis=0),
@@ -282,7 +301,7 @@ def test_encoders_that_agree_have_an_empty_gallery(tmp_path: Path) -> None:
 
 
 def test_a_gallery_of_some_disagreements_says_so(tmp_path: Path) -> None:
-    explanation = made()
+    explanation = example()
     apart, [a, b] = len(explanation.gallery), explanation.cams
     assert a is not None
     assert b is not None
@@ -293,7 +312,7 @@ def test_a_gallery_of_some_disagreements_says_so(tmp_path: Path) -> None:
 
 
 def test_a_gallery_may_go_on_to_patches_of_which_both_say_the_same(tmp_path: Path) -> None:
-    explanation = dataclasses.replace(made(), cams=(None, None))
+    explanation = dataclasses.replace(example(), cams=(None, None))
     agreed = np.setdiff1d(np.arange(300), explanation.gallery)
     wrong = explanation.predictions[0, agreed] != explanation.labels[agreed]
     assert 0 < wrong.sum() < len(agreed)
@@ -314,12 +333,12 @@ def test_a_gallery_may_go_on_to_patches_of_which_both_say_the_same(tmp_path: Pat
 
 
 def test_a_second_call_removes_only_sheets_of_the_first(tmp_path: Path) -> None:
-    write_page(made(200), [], tmp_path)
+    write_page(example(200), [], tmp_path)
     others = ("mine.webp", "primary-000.png", "x-000.webp")
     foreign = [tmp_path / "sheets" / name for name in others]
     for path in foreign:
         path.touch()
-    write_page(dataclasses.replace(made(60), privileged=None), [], tmp_path)
+    write_page(dataclasses.replace(example(60), privileged=None), [], tmp_path)
     left = {path.name for path in tmp_path.glob("sheets/*")}
     ours = {"primary-000.webp", "cam-a-000.webp", "cam-b-000.webp"}
     assert left == ours | {path.name for path in foreign}
@@ -335,7 +354,7 @@ def figure(folder: Path, picture: str = "cka map.svg") -> PageFigure:
 def test_figures_are_inside_the_page_and_their_files_are_linked(tmp_path: Path) -> None:
     shown = figure(tmp_path / "figures")
     (tmp_path / "figures" / "cka map.pdf").touch()
-    page = Parsed(write_page(made(20), [shown], tmp_path))
+    page = Parsed(write_page(example(20), [shown], tmp_path))
     [image] = page.all("img")
     kind, encoded = image["src"].split(",")
     assert kind == "data:image/svg+xml;base64"
@@ -350,15 +369,15 @@ def test_figures_that_a_page_cannot_show_are_refused_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(ValueError, match="does not stand in"):
-        write_page(made(20), [figure(tmp_path / "elsewhere")], tmp_path / "page")
+        write_page(example(20), [figure(tmp_path / "elsewhere")], tmp_path / "page")
     with pytest.raises(ValueError, match=r"neither \.svg nor \.png"):
-        write_page(made(20), [figure(tmp_path / "page", "cka.jpg")], tmp_path / "page")
+        write_page(example(20), [figure(tmp_path / "page", "cka.jpg")], tmp_path / "page")
     assert not (tmp_path / "page" / "index.html").exists()
     assert not (tmp_path / "page" / "sheets").exists()
 
 
 def test_the_page_is_readable_without_scripts(tmp_path: Path) -> None:
-    page = Parsed(write_page(made(), [], tmp_path))
+    page = Parsed(write_page(example(), [], tmp_path))
     assert "need JavaScript" in page.text
     scripted = [a for _, a in page.tags if "scripted" in (a.get("class") or "")]
     assert scripted

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from morefromless.report.reproduced.content import LARGE
+from morefromless.report.reproduced.was_run import command
+from morefromless.report.reproduction import write_report
 
 from morefromless import cli
 from morefromless.errors import ConfigError, DataError
 from morefromless.experiments import table1, table2, table_s2, table_s3
-from morefromless.report.reproduced.content import LARGE
-from morefromless.report.reproduced.was_run import command
-from morefromless.report.reproduction import write_report
 from morefromless.report.style import save
 from morefromless.runs import plain
 from tests.report.test_explain_page import HOSTILE, Parsed

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from morefromless.report.reproduction import write_report
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from morefromless.report.reproduction import write_report
 from tests.report.test_explain_browser import Page, log, nameless
 from tests.report.test_reproduction import hostile, made
 

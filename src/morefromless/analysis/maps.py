@@ -56,6 +56,9 @@ def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
 
     (N, D) -> (N, count), or fewer where there are not so many others. Of equally near ones the
     earlier comes first.
+
+    >>> neighbours([[1, 0], [0, 1], [1, 0.1]], 1).tolist()
+    [[2], [2], [0]]
     """
     values = np.asarray(features, np.float32)
     norms = np.linalg.norm(values, axis=1, keepdims=True)

@@ -18,11 +18,11 @@ from morefromless.evaluation.evaluate import Answer, answer_of
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.metrics import confusion
 from morefromless.evaluation.results import Results
-from morefromless.labelling import labelled
 from morefromless.pairs import modality
 from morefromless.runs import Run
 from morefromless.specs import refuse_outside
 from morefromless.study import Study
+from morefromless.tasks import build_task
 
 RANDOM = "random"
 """Name of the arm of untrained encoders."""
@@ -62,9 +62,8 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
         raise ConfigError(
             f"{config.study} has no primary '{primary}', only {', '.join(study.primary)}."
         )
-    device, task = resolve_device(config.analysis.device), study.tasks[0]
-    spec = modality(primary)
-    store = labelled(raw, task).having([spec.array])
+    device, asked = resolve_device(config.analysis.device), study.tasks[0]
+    store = raw.select(modality(primary), task=build_task(asked))
     runs = [run for run in Study.of(study, raw).runs if run.arm.primary == primary]
     waiting = [run for run in runs if not Run(run.out).done]
     if waiting:
@@ -72,25 +71,28 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
             f"{len(waiting)} of {len(runs)} runs of {config.study} are not finished "
             f"({waiting[0].out.name}); run its mfl compare again and it goes on."
         )
-    names = [*dict.fromkeys(_name(run) for run in runs), RANDOM]
-    unknown = [arm for arm in config.arms if arm not in names]
+    words = {run.out: arm_words(run, study) for run in runs}
+    known = [*dict.fromkeys("-".join(arm) for arm in words.values()), RANDOM]
+    unknown = [arm for arm in config.arms if not any(_selects(arm, name) for name in known)]
     if unknown:
-        raise ConfigError(f"{config.study} has no arm '{unknown[0]}'; it has {', '.join(names)}.")
-    selected = config.arms or names
+        raise ConfigError(f"{config.study} has no arm '{unknown[0]}'; it has {', '.join(known)}.")
+    selected = [
+        name for name in known if not config.arms or any(_selects(arm, name) for arm in config.arms)
+    ]
     if set(selected) == {RANDOM}:
         raise ConfigError(
-            f"Untrained encoders alone say nothing; name one of {', '.join(names[:-1])}."
+            f"Untrained encoders alone say nothing; name one of {', '.join(known[:-1])}."
         )
     arms: dict[str, list[Answer]] = {}
     for run in tqdm(
-        [run for run in runs if _name(run) in selected],
+        [run for run in runs if "-".join(words[run.out]) in selected],
         desc="evaluate",
         unit="run",
         leave=False,
         dynamic_ncols=True,
     ):
-        answer = answer_of(Run(run.out), "primary", raw, config.probe, task, device)
-        arms.setdefault(_name(run).replace("-", ", ", 1), []).append(answer)
+        answer = answer_of(Run(run.out), "primary", raw, config.probe, asked, device)
+        arms.setdefault(", ".join(words[run.out]), []).append(answer)
     encoders = {arm: [answer.frozen for answer in answers] for arm, answers in arms.items()}
     if RANDOM in selected:
         encoders[RANDOM] = [
@@ -128,7 +130,26 @@ def study_of(config: RepresentConfig) -> StudyConfig:
     return replace(study, store=config.store or study.store, out=config.study, runs=runs)
 
 
-def _name(run: RunConfig) -> str:
-    """How a person types an arm: `asymmetric-independent`."""
+def arm_words(run: RunConfig, study: StudyConfig) -> list[str]:
+    """What tells an arm from the study's others; a person types the words joined by hyphens.
+
+    The objective, and the task of supervised arms, are among them where the study has several, so
+    that runs of different objectives are never combined; `supervised` alone then selects them all.
+
+    >>> from morefromless.config import Arm
+    >>> study = StudyConfig(store=Path("store"), tasks=("tissue", "cell"))
+    >>> arm_words(RunConfig(store=study.store, out=Path("run")), study)
+    ['asymmetric', 'independent']
+    >>> supervised = Arm(kind="supervised", task="cell")
+    >>> arm_words(RunConfig(store=study.store, out=Path("run"), arm=supervised), study)
+    ['supervised', 'cell']
+    """
     arm = run.arm
-    return arm.kind if arm.supervised else f"{arm.kind}-{arm.sharing}"
+    if arm.supervised:
+        return [arm.kind, *([arm.task] if len(study.tasks) > 1 else [])]
+    return [arm.kind, arm.sharing, *([arm.objective] if len(study.objectives) > 1 else [])]
+
+
+def _selects(arm: str, name: str) -> bool:
+    """Whether what a person typed names an arm, by its first words or all of them."""
+    return f"{name}-".startswith(f"{arm}-")

@@ -47,7 +47,12 @@ def write_confusion(
 
 
 def by_row(counts: npt.ArrayLike) -> Floats:
-    """Each row divided by its sum, NaN where a class has no patches: (C, C) -> (C, C)."""
+    """Each row divided by its sum, NaN where a class has no patches: (C, C) -> (C, C).
+
+    >>> by_row([[3, 1], [0, 0]])
+    array([[0.75, 0.25],
+           [ nan,  nan]])
+    """
     values = np.asarray(counts, np.float64)
     sums = values.sum(axis=1, keepdims=True)
     made: Floats = np.divide(values, sums, out=np.full_like(values, np.nan), where=sums > 0)

@@ -172,6 +172,11 @@ def _notes(result: Similarities) -> list[str]:
         f"{study.train.encoder} at {study.train.size} px, {', '.join(study.objectives)}, "
         f"{study.train.epochs} epochs of batches of {study.train.batch}.",
     ]
+    if any(one.equal_seeds for one in result.cka):
+        lines.append(
+            "Of arms marked 'equal seeds' there are only pairs of runs with equal seeds: such runs "
+            "begin from the same weights, so their CKA is higher than between two seeds."
+        )
     constant = {name for one in result.cka for names in one.left_out for name in names}
     if constant:
         lines.append(

@@ -1,0 +1,198 @@
+"""Representations of a study's arms, from its folder to tables and figures."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from morefromless.analysis.layer_cka import layer_cka
+from morefromless.analysis.represent import arm_words, represent
+from morefromless.cli import run
+from morefromless.config import Analysis, Probe, RepresentConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation.frozen import random_encoder
+from morefromless.report import similarities
+from morefromless.runner import run_all
+from morefromless.study import Study
+from tests.conftest import study_config
+
+pytestmark = pytest.mark.xdist_group("represent")  # share a fixture that takes long
+
+CPU = Analysis(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of three arms with two seeds, one epoch each."""
+    out = tmp_path_factory.mktemp("study")
+    options = {"primary": ["downsample:8"], "sharing": ["independent"], "standardise": True}
+    config = study_config(tissue.path, out, width=32, epochs=1, probe_epochs=5, **options)
+    study = Study.of(config)
+    run_all(study.runs, 1)
+    study.evaluate(progress=False).save(out)
+    return out
+
+
+@pytest.fixture
+def config(folder: Path, tmp_path: Path) -> RepresentConfig:
+    probe = Probe(probe_epochs=5, standardise=True)
+    return RepresentConfig(study=folder, out=tmp_path / "out", probe=probe, analysis=CPU)
+
+
+def test_every_arm_and_untrained_encoders_with_it(config: RepresentConfig, tissue: Store) -> None:
+    result = represent(config)
+    arms = ["asymmetric, independent", "symmetric, independent", "supervised", "random"]
+    assert list(result.arms) == arms[:3]
+    by_arms = {(cka.a, cka.b): cka for cka in result.cka}
+    # Two seeds: within an arm one pair in both directions; between arms the two of other seeds.
+    assert {pair: len(cka.each) for pair, cka in by_arms.items()} == {
+        (a, b): 2 for place, a in enumerate(arms) for b in arms[place:]
+    }
+    assert not any(cka.equal_seeds for cka in result.cka)
+    within = by_arms["random", "random"]
+    assert np.isfinite(within.mean).all()
+    np.testing.assert_allclose(within.mean, within.mean.T)
+    tested = len(tissue.indices("test"))
+    assert all(counts.sum() == 2 * tested for counts in result.confusion.values())
+    for arm, answers in result.arms.items():
+        right = sum(
+            int((answer.probabilities.argmax(1) == answer.labels).sum()) for answer in answers
+        )
+        assert np.trace(result.confusion[arm]) == right
+
+
+def test_encoders_that_begin_from_the_same_weights_are_no_pair(
+    tissue: Store, tmp_path: Path
+) -> None:
+    """Without training, runs of one seed are the same network: their CKA is 1 and says nothing."""
+    encoders = [
+        random_encoder("test_resnet", "downsample:8", 32, seed, tmp_path) for seed in range(2)
+    ]
+    rows = tissue.indices("test")
+    arms = {"a": encoders, "b": encoders}
+    within, between, _ = layer_cka(arms, tissue, rows, CPU, "cpu")
+    np.testing.assert_allclose(between.mean, within.mean)
+    assert between.mean[-1, -1] < 0.999
+    [between] = layer_cka({"a": encoders[:1], "b": encoders[:1]}, tissue, rows, CPU, "cpu")
+    assert between.equal_seeds
+    np.testing.assert_allclose(between.diagonal, 1, atol=1e-6)
+
+
+def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:
+    result = represent(replace(config, arms=("asymmetric-independent", "random")))
+    assert list(result.arms) == ["asymmetric, independent"]
+    written = similarities.write(result)
+    stems = ("cka", "cka-diagonal", "confusion", "gradcam-first", "gradcam-stages", "features")
+    expected = {f"{stem}.{kind}" for stem in stems for kind in ("svg", "pdf", "png", "csv")}
+    expected |= {f"representations.{kind}" for kind in ("md", "csv", "json")}
+    assert {path.name for path in written} == expected
+    similarities.show(result, Console(quiet=True))
+    saved = json.loads((result.out / "representations.json").read_text())
+    first = result.cka[0]
+    assert saved["cka"][0]["combinations"] == 2
+    np.testing.assert_allclose(saved["cka"][0]["mean"], first.mean)
+    lines = pd.read_csv(result.out / "cka.csv")
+    cells = lines[(lines["a"] == first.a) & (lines["b"] == first.b)]
+    np.testing.assert_allclose(cells["cka"], first.mean.ravel(), rtol=1e-6)
+    assert f"{first.diagonal.mean():.2f} ±" in (result.out / "representations.md").read_text()
+    shown = similarities.pictures(result, ("cka", "absent"), tmp_path)
+    assert [picture.path for picture in shown] == ["out/cka.svg"]
+    assert "equal seeds are left out" in shown[0].caption
+
+
+def test_one_seed_has_only_pairs_of_equal_seeds_and_they_are_marked(
+    tissue: Store, tmp_path: Path, folder: Path
+) -> None:
+    options = {"primary": ["downsample:8"], "sharing": ["independent"], "standardise": True}
+    out = tmp_path / "one"
+    config = study_config(
+        tissue.path,
+        out,
+        width=32,
+        epochs=1,
+        probe_epochs=5,
+        seeds=1,
+        runs=str(folder / "runs"),
+        **options,
+    )
+    Study.of(config).evaluate(progress=False).save(out)
+    probe = Probe(probe_epochs=5, standardise=True)
+    result = represent(RepresentConfig(study=out, probe=probe, analysis=CPU))
+    assert len(result.cka) == 6  # every two of four arms, none with itself
+    assert all(cka.equal_seeds for cka in result.cka)
+    report = similarities.report(result)
+    cells = [cell for row in report.sections[0].rows for cell in row[1:] if cell]
+    assert len(cells) == 12
+    assert all(cell.endswith("(equal seeds)") for cell in cells)
+    assert [note for note in report.notes if "only pairs of runs with equal seeds" in note]
+
+
+def test_an_arm_is_named_by_its_first_words(config: RepresentConfig) -> None:
+    result = represent(replace(config, arms=("asymmetric", "supervised")), cka=False)
+    assert list(result.arms) == ["asymmetric, independent", "supervised"]
+
+
+def test_runs_of_different_objectives_and_tasks_are_different_arms(tissue: Store) -> None:
+    study = study_config(
+        tissue.path, Path("out"), objectives=["vicreg", "simclr"], tasks=["tissue", "cell"]
+    )
+    names = {"-".join(arm_words(run, study)) for run in Study.of(study, tissue).runs}
+    assert names == {
+        *(
+            f"{kind}-{sharing}-{objective}"
+            for kind in ("asymmetric", "symmetric")
+            for sharing in ("shared", "independent")
+            for objective in ("vicreg", "simclr")
+        ),
+        "supervised-tissue",
+        "supervised-cell",
+    }
+
+
+def test_biased_cka_is_of_all_patches_at_once(config: RepresentConfig) -> None:
+    biased = replace(CPU, estimator="biased")
+    result = represent(replace(config, analysis=biased, arms=("supervised",)))
+    assert result.cka[0].mean.min() >= 0  # which unbiased need not be
+
+
+def test_bad_input_is_one_sentence(
+    config: RepresentConfig, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError, match="holds no results"):
+        represent(replace(config, study=tmp_path))
+    with pytest.raises(ConfigError, match="has no primary 'full', only downsample:8"):
+        represent(replace(config, primary="full"))
+    with pytest.raises(ConfigError, match="Untrained encoders alone say nothing"):
+        represent(replace(config, arms=("random",)))
+    with pytest.raises(ConfigError, match="has no arm 'trident'; it has asymmetric-independent"):
+        represent(replace(config, arms=("trident",)))
+    assert run(["represent", str(folder), "--layers", "conv9"]) == 2
+    assert "no layer 'conv9'" in capsys.readouterr().err.splitlines()[-1]
+    weights = next(folder.glob("runs/supervised*/weights.safetensors"))
+    moved = weights.rename(weights.with_suffix(".away"))
+    try:
+        with pytest.raises(ConfigError, match=r"1 of 6 runs of .+ are not finished"):
+            represent(config)
+    finally:
+        moved.rename(weights)
+
+
+def test_a_study_whose_folders_moved_together(
+    config: RepresentConfig, folder: Path, tissue: Store, tmp_path: Path
+) -> None:
+    study = Path(shutil.copytree(folder, tmp_path / "moved" / "study"))
+    shutil.move(study / "runs", tmp_path / "moved" / "shared")
+    path = study / "results.json"
+    saved = json.loads(path.read_text())
+    saved["config"] |= {"store": "gone", "out": "from/study", "runs": "from/shared"}
+    path.write_text(json.dumps(saved))
+    moved = replace(config, study=study, store=tissue.path, arms=("supervised",))
+    answers = represent(moved, cka=False).arms["supervised"]
+    parents = [answer.frozen.folder.parent.resolve() for answer in answers]
+    assert parents == [(tmp_path / "moved" / "shared").resolve()] * 2
