@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from morefromless import objectives
+from morefromless.canonical import canonical
 from morefromless.config import Arm, Pairing, RunConfig, StudyConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
@@ -28,6 +29,9 @@ from morefromless.specs import build
 from morefromless.tasks import build_task
 from morefromless.training.feed import check_batch
 from morefromless.training.pretrain import check, count_training_patches
+
+VERIFIED = 2**30
+"""Bytes up to which a store's files are hashed before anything rests on them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,8 @@ class Study:
 
         Raises `ConfigError` or `DataError` where the options or the store cannot work.
         """
-        store = store or Store.open(config.store)
+        config, store = canonical(config), store or Store.open(config.store)
+        store.verify(VERIFIED)
         if not len(store.indices("test")):
             raise ConfigError(f"{store.path} has no test patches; ingest it with --split random.")
         for spec in config.tasks:

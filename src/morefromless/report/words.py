@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from morefromless.evaluation.intervals import Interval
 
-SIDE = re.compile(r"\bdownsample:(\d+)(?:,interpolation=\w+)?")
+SIDE = re.compile(r"\bdownsample:(\d+)(?:,[\w=]+)*")
 
 METRICS = {
     "accuracy": "accuracy",
