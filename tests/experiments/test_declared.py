@@ -113,7 +113,7 @@ def test_the_authors_protocol_says_what_it_changes(options: ReproduceConfig, tis
     assert isinstance(study, StudyConfig)
     assert study.train.views == "authors"
     assert study.objectives == ("vicreg:authors",)
-    assert study.primary == ("downsample:4,interpolation=point",)
+    assert study.primary == ("downsample:4,point",)
     assert (study.train.epsilon, study.train.clip_each) == (1e-7, 1.0)
     assert setting.masks == "nuclei:raw,types=6"
     assert (
