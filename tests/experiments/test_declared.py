@@ -115,7 +115,7 @@ def test_the_authors_protocol_says_what_it_changes(options: ReproduceConfig, tis
     assert study.objectives == ("vicreg:authors",)
     assert study.primary == ("downsample:4,point",)
     assert (study.train.epsilon, study.train.clip_each) == (1e-7, 1.0)
-    assert setting.masks == "nuclei:raw,types=6"
+    assert setting.masks == "nuclei:raw"
     assert (
         Setting.of(replace(options, scale="paper", protocol="authors", sides=(8,)), tissue).recipe[
             "encoder"
