@@ -5,12 +5,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
-from morefromless.comparison import cluster
 
+from morefromless import reproduction
 from morefromless.cli import run
+from morefromless.evaluation import metrics
+from morefromless.evaluation.results import Results, Summary
 from morefromless.experiments import known
-from morefromless.reproduction import energy
+from morefromless.report.content import ExperimentFile, read
+from morefromless.runs import Run
 
 Captured = pytest.CaptureFixture[str]
 
@@ -21,7 +26,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("reproduce")]
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("reproduce")
-    assert run(["reproduce", "all", "--scale", "smoke", "--out", str(out), "--jobs", "1"]) == 0
+    assert run(command(out, "all")) == 0
     return out
 
 
@@ -35,115 +40,127 @@ def copy(smoke: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(smoke, tmp_path / "reproduce"))
 
 
-def told(out: Path, name: str) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads((out / "experiments" / f"{name}.json").read_text())
-    return made
+def experiment(out: Path, name: str) -> ExperimentFile:
+    return read(out / "experiments" / f"{name}.json", ExperimentFile)
+
+
+def cells(out: Path, name: str) -> dict[tuple[str, str], Summary]:
+    """Row and column to the summary of each cell that was run."""
+    file = experiment(out, name)
+    results = {study: Results.load(out / folder) for study, folder in file.studies.items()}
+    summaries = {}
+    for cell in file.cells:
+        if cell.study is not None:
+            (summary,) = results[cell.study].select(lambda c, cell=cell: c == cell.condition)
+            summaries[cell.row, cell.column] = summary
+    return summaries
 
 
 def test_every_experiment_has_its_numbers_and_figures(smoke: Path) -> None:
     assert {path.stem for path in (smoke / "experiments").glob("*.json")} == set(known())
     for name in ("table1", "table2", "table-s2", "table-s3"):
-        numbers = told(smoke, name)["numbers"]
-        assert any(n["published"] for n in numbers)
-        assert all(n["place"] for n in numbers if n["published"])
-        for n in numbers:
-            assert 0 <= n["ours"]["low"] <= n["ours"]["estimate"] <= n["ours"]["high"] <= 1
-            assert n["ours"]["estimate"] == pytest.approx(sum(n["seeds"]) / len(n["seeds"]))
-    table1 = {(n["row"], n["column"]): n for n in told(smoke, "table1")["numbers"]}
-    assert table1["whole patch", "asymmetric, independent"]["published"] == 0.8587
-    assert table1["4 x 4 px", "asymmetric, independent"]["published"] is None  # no counterpart
-    assert len(told(smoke, "few-labels")["numbers"]) == 5 * 4
+        file = experiment(smoke, name)
+        assert any(cell.published and cell.study for cell in file.cells)
+        assert all(cell.place for cell in file.cells if cell.published)
+        for summary in cells(smoke, name).values():
+            accuracy = summary.accuracy
+            assert 0 <= accuracy.low <= accuracy.estimate <= accuracy.high <= 1
+            assert accuracy.estimate == pytest.approx(np.mean(summary.accuracies))
+    table1 = {(cell.row, cell.column): cell for cell in experiment(smoke, "table1").cells}
+    assert table1["whole patch", "asymmetric, independent"].published == 0.8587
+    assert table1["4 x 4 px", "asymmetric, independent"].published is None  # no counterpart
+    assert table1["7 x 7 px", "supervised"].study is None  # not run
+    assert len(cells(smoke, "few-labels")) == 5 * 4
     for name in ("fig2", "fig3", "fig-s4", "fig-s5"):
-        for look in told(smoke, name)["looks"]:
-            assert look["figures"]
-            for figure in look["figures"]:
-                for kind in ("svg", "pdf", "png", "csv"):
-                    assert (smoke / figure).with_suffix(f".{kind}").stat().st_size > 100
+        pictures = experiment(smoke, name).pictures
+        assert pictures
+        for picture in pictures:
+            for kind in ("svg", "pdf", "png", "csv"):
+                assert (smoke / picture.path).with_suffix(f".{kind}").stat().st_size > 100
 
 
 def test_shared_runs_are_the_same_numbers_everywhere(smoke: Path) -> None:
     """Table 1's sparsest arms are Table S3's VICReg and all labels of Few labels."""
-    one = {
-        n["column"]: n["ours"] for n in told(smoke, "table1")["numbers"] if n["row"] == "4 x 4 px"
-    }
-    s3 = {
-        n["row"]: n["ours"]
-        for n in told(smoke, "table-s3")["numbers"]
-        if n["column"] == "down-sampled: asymmetric"
-    }
-    all_labels = {
-        n["column"]: n["ours"]
-        for n in told(smoke, "few-labels")["numbers"]
-        if n["row"] == "100% of labels"
-    }
+    table1, s3, labels = (cells(smoke, name) for name in ("table1", "table-s3", "few-labels"))
     for sharing in ("independent", "shared"):
-        found = one[f"asymmetric, {sharing}"]
-        assert s3[f"vicreg, {sharing}"] == found
-        assert all_labels[f"asymmetric, {sharing}"] == found
+        accuracy = table1["4 x 4 px", f"asymmetric, {sharing}"].accuracy
+        assert s3[f"vicreg, {sharing}", "down-sampled: asymmetric"].accuracy == accuracy
+        assert labels["100% of labels", f"asymmetric, {sharing}"].accuracy == accuracy
 
 
-def test_what_is_done_is_not_done_again(smoke: Path, capsys: Captured) -> None:
+def test_what_is_done_is_not_done_again(smoke: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in smoke.glob("runs/*/weights.safetensors")}
-    numbers = told(smoke, "table-s3")["numbers"]
+    accuracies = {key: s.accuracy for key, s in cells(smoke, "table-s3").items()}
     assert run(command(smoke, "table-s3")) == 0
-    assert "All " in capsys.readouterr().out
     assert before == {p: p.stat().st_mtime_ns for p in smoke.glob("runs/*/weights.safetensors")}
-    assert told(smoke, "table-s3")["numbers"] == numbers
+    assert {key: s.accuracy for key, s in cells(smoke, "table-s3").items()} == accuracies
     assert set(json.loads((smoke / "plan.json").read_text())["experiments"]) == set(known())
+
+
+def test_a_metric_from_outside_stands_in_the_table_and_the_page(copy: Path) -> None:
+    @metrics.probability_metric
+    def surest(probabilities: Any, labels: Any) -> float:
+        del labels
+        return float(probabilities.max())
+
+    try:
+        assert run(command(copy, "table-s3")) == 0
+    finally:
+        del metrics.PROBABILITY_METRICS["surest"]
+    table = pd.read_csv(copy / "table-s3-vicreg" / "results.csv")
+    assert table[table["metric"] == "surest"]["value"].between(0.1, 1).all()
+    assert "surest" in set(table["metric"])
+    assert "surest" in (copy / "report.md").read_text()
+    assert "surest" in (copy / "report.html").read_text()
 
 
 def test_a_plan_trains_nothing(tmp_path: Path, capsys: Captured) -> None:
     assert run([*command(tmp_path / "out", "table1"), "--plan"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "8 of 8 runs are to be trained, 48 steps" in said
-    assert "GB of disk" in said
-    assert "Give more --epochs" in said
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "8 of 8 runs" in printed
+    assert "GB of disk" in printed
     assert not (tmp_path / "out" / "runs").exists()
     assert not (tmp_path / "out" / "plan.json").exists()
 
 
 def test_a_run_that_fails_stops_its_own_experiments_only(copy: Path, capsys: Captured) -> None:
-    lost = next(path for path in copy.glob("runs/asymmetric-shared-nuclei*"))
+    names = json.loads((copy / "plan.json").read_text())["experiments"]["fig-s4"]
+    lost = copy / "runs" / next(name for name in names if name.startswith("asymmetric-shared"))
     (lost / "run.json").unlink()  # half deleted: what it was trained on is not known
     for name in ("fig-s4", "table-s3"):
         (copy / "experiments" / f"{name}.json").unlink()
     assert run(command(copy, "fig-s4", "table-s3")) == 2
     printed = capsys.readouterr()
-    assert "1 of " in printed.err
     assert "has lost its run.json" in printed.err
     assert "fig-s4 waits for 1 of" in printed.out
     assert (copy / "experiments" / "table-s3.json").exists()
     assert not (copy / "experiments" / "fig-s4.json").exists()
     assert run(["status", str(copy)]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert f"{lost.name} failed:" in said
-    assert "has lost its run.json" in said
+    assert f"{lost.name} failed:" in " ".join(capsys.readouterr().out.split())
     shutil.rmtree(lost)
     assert run(command(copy, "fig-s4")) == 0
     assert (copy / "experiments" / "fig-s4.json").exists()
 
 
 def test_another_reproduction_in_the_same_folder_is_refused(copy: Path, capsys: Captured) -> None:
+    def refused(*more: str) -> str:
+        assert run([*command(copy, "table1"), *more]) == 2
+        return capsys.readouterr().err
+
     runs = sorted(path.name for path in copy.glob("runs/*"))
-    assert run([*command(copy, "table1"), "--lr", "0.01"]) == 2
-    assert "holds a reproduction with lr 0.001, not 0.01" in capsys.readouterr().err
-    assert run([*command(copy, "table1"), "--sides", "8"]) == 2
-    assert "holds a reproduction with sides [4], not [8]" in capsys.readouterr().err
+    assert "lr 0.001, not 0.01" in refused("--lr", "0.01")
+    assert "sides [4], not [8]" in refused("--sides", "8")
     plan = json.loads((copy / "plan.json").read_text())
     (copy / "plan.json").write_text(json.dumps({**plan, "seeds": 2}))
-    assert run(command(copy, "table1")) == 2
-    assert "with 2 seeds, whose tables 1 would overwrite" in capsys.readouterr().err
+    assert "with 2 seeds" in refused()
     (copy / "plan.json").write_text(json.dumps(plan))
     shutil.rmtree(copy / "store")
     assert run(["ingest", "synthetic:patches=180,patients=12,size=32", str(copy / "store")]) == 0
-    capsys.readouterr()
-    words = ["--scale", "smoke", "--store", str(copy / "store"), "--out", str(copy)]
-    assert run(["reproduce", "table1", *words]) == 2
-    assert "holds a reproduction with data" in capsys.readouterr().err
+    assert "holds a reproduction with data" in refused("--store", str(copy / "store"))
     assert runs == sorted(path.name for path in copy.glob("runs/*"))  # nothing is overwritten
-    (copy / "plan.json").write_text("{")
-    assert run(["reproduce", "table1", *words]) == 2
-    assert "plan.json is damaged" in capsys.readouterr().err
+    for damaged in ("{", "[]", json.dumps({**plan, "seeds": "two"})):
+        (copy / "plan.json").write_text(damaged)
+        assert "plan.json is damaged" in refused("--store", str(copy / "store"))
 
 
 def test_a_disk_without_room_is_said_before_anything_starts(
@@ -162,22 +179,22 @@ def test_a_cluster_gets_what_is_not_done(
     shutil.rmtree(next(copy.glob("runs/supervised-full*")))
     (copy / "experiments" / "table1.json").unlink()
     (copy / "experiments" / "few-labels.json").unlink()
-    asked: list[Any] = []
+    calls: list[Any] = []
 
-    def submit(planned: Any, folder: Path, options: Any) -> list[Any]:
-        asked.append(([one for one in planned if not one.run.done], folder, options))
-        return asked[0][0]
+    def submit(configs: Any, folder: Path, options: Any) -> list[Any]:
+        calls.append(([c for c in configs if not Run(c.out).done], folder, options))
+        return calls[0][0]
 
-    monkeypatch.setattr(cluster, "submit", submit)
+    monkeypatch.setattr(reproduction, "submit", submit)
     words = ["--cluster", "slurm", "--partition", "gpu", "--minutes", "99"]
     assert run([*command(copy, "table1", "few-labels"), *words]) == 0
-    said = capsys.readouterr().out
-    ((waiting, folder, options),) = asked
+    printed = " ".join(capsys.readouterr().out.split())
+    ((waiting, folder, options),) = calls
     assert len(waiting) == 1
     assert folder == copy
-    assert (options.kind, options.partition, options.minutes) == ("slurm", "gpu", 99)
-    assert "1 jobs were submitted" in said
-    assert "table1 waits for 1 of 8 runs" in " ".join(said.split())
+    assert (options.cluster, options.partition, options.minutes) == ("slurm", "gpu", 99)
+    assert "1 jobs were submitted" in printed
+    assert "table1 waits for 1 of 8 runs" in printed
     assert (copy / "experiments" / "few-labels.json").exists()
 
 
@@ -192,45 +209,25 @@ def test_status_of_a_comparison_and_of_nothing(
     assert "holds no runs" in capsys.readouterr().err
 
 
-def test_energy_is_told_where_the_machine_tells_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(energy, "_gpus", dict)
-    monkeypatch.setattr(energy, "RAPL", tmp_path / "rapl")
-    with energy.metered(tmp_path / "none.jsonl"):
-        pass
-    assert not (tmp_path / "none.jsonl").exists()
-    package, part = (tmp_path / "rapl" / name for name in ("intel-rapl:0", "intel-rapl:0:0"))
-    for folder in (package, part):
-        folder.mkdir(parents=True)
-        (folder / "max_energy_range_uj").write_text("10000000")
-        (folder / "energy_uj").write_text("9000000")
-    with energy.metered(tmp_path / "used.jsonl"):
-        (package / "energy_uj").write_text("2500000")  # it began anew at ten joules
-    line = json.loads((tmp_path / "used.jsonl").read_text())
-    assert line["joules"] == {"intel-rapl:0": 3.5}  # of the package, not of its part again
-
-
-def test_what_is_damaged_is_made_again_or_told(copy: Path, capsys: Captured) -> None:
-    numbers = told(copy, "table-s3")["numbers"]
-    scores, features = [*copy.glob("runs/*/scores-*.json")], [*copy.glob("runs/*/features/*.npy")]
-    assert scores
-    assert features
-    for path in (*scores, *features):
+def test_what_is_damaged_is_computed_again_or_said(copy: Path, capsys: Captured) -> None:
+    accuracies = {key: s.accuracy for key, s in cells(copy, "table-s3").items()}
+    derived = [
+        *copy.glob("runs/*/predictions-*"),
+        *copy.glob("runs/*/probe-*"),
+        *copy.glob("runs/*/features/*"),
+    ]
+    assert len(derived) > 20
+    for path in derived:
         path.write_bytes(b"")
     assert run(command(copy, "table-s3")) == 0
-    assert told(copy, "table-s3")["numbers"] == numbers
+    assert {key: s.accuracy for key, s in cells(copy, "table-s3").items()} == accuracies
 
     for path in copy.glob("runs/supervised-downsample*"):
         (path / "weights.safetensors").write_bytes(b"damaged" * 9)
-        for scored in path.glob("scores-*.json"):
-            scored.unlink()
     (copy / "experiments" / "table2.json").unlink()
     capsys.readouterr()
-    assert run(command(copy, "table1", "table2")) != 0
-    captured = capsys.readouterr()
-    assert "table1 cannot be concluded" in captured.out
-    assert "weights.safetensors is damaged" in captured.err.splitlines()[-1]
-    assert told(copy, "table2")["numbers"]  # one does not keep the other from it
-    assert run([*command(copy, "table1"), "--cluster", "local"]) != 0  # which submits nothing
-    assert "weights.safetensors is damaged" in capsys.readouterr().err.splitlines()[-1]
+    assert run(command(copy, "table1", "table2")) == 2
+    printed = capsys.readouterr()
+    assert "table1 has no results" in printed.out
+    assert "weights.safetensors is damaged" in printed.err.splitlines()[-1]
+    assert cells(copy, "table2")  # the one does not keep the other from it
