@@ -1,27 +1,19 @@
 """Locks: a file that one process holds, and that is free again however that process ends."""
 
-import fcntl
+import errno
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 from morefromless.data.atomic import explaining
 
-_held: set[BinaryIO] = set()
-
-
-def _let_go() -> None:
-    for file in _held:
-        file.close()
-
-
-# A child, forked to load patches, would otherwise keep a lock whose process was killed.
-os.register_at_fork(after_in_child=_let_go)
+PATIENCE = 0.4
+"""Seconds of trying: `is_locked` holds a lock for a moment, where somebody only looks."""
 
 
 @contextmanager
@@ -29,50 +21,40 @@ def locked(path: Path) -> Iterator[bool | None]:
     """Lock the file at `path` for the block, and write into it who does.
 
     False where another process holds it, None where the file system has no locks. Raises
-    `StorageError` where the file cannot be made.
+    `StorageError` where the file cannot be written.
     """
-    with explaining(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b", buffering=0)
-    with file:
-        got = _lock(file)
-        if got is False:
-            yield False
-            return
-        _held.add(file)
-        try:
-            with suppress(OSError):  # a full disk: who it is, is for people
-                file.truncate(0)
-                file.write(
-                    f"process {os.getpid()} on {socket.gethostname()} since {now()}".encode()
-                )
-            yield got
-        finally:
-            _held.discard(file)
-
-
-def _lock(file: BinaryIO) -> bool | None:
-    for _ in range(20):  # `is_locked` holds it for a moment, where somebody only looks
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(0.02)
-        except OSError:
-            return None
-    return False
+    lock = FileLock(path)
+    try:
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=PATIENCE, poll_interval=0.02)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        yield None
+        return
+    try:
+        with suppress(OSError):  # a full disk: who it is, is for people
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now()}")
+        yield True
+    finally:
+        lock.release()
 
 
 def is_locked(path: Path) -> bool:
     """Whether a process holds the lock at `path`; False where that cannot be known."""
+    if not path.is_file():
+        return False
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
         return True
     except OSError:
         return False
-    return False
 
 
 def holder(path: Path) -> str:
