@@ -1,7 +1,7 @@
 """Branches: an encoder and its expander per modality, with sharing written out.
 
 Figure 1 of the paper: patch -> encoder -> representation y -> expander -> embedding z. The
-objective sees z only; the probe sees y only.
+objective is given z only; the probe y only.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -52,7 +52,7 @@ class Branch(nn.Module):
         self.frozen = frozen
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the branch sees -> representation (B, encoder.width), embedding (B, width)."""
+        """The branch's input -> representation (B, encoder.width), embedding (B, width)."""
         representation = images if self.frozen else self.encoder(images)
         embedding = self.expander(representation) if self.expander else representation
         return representation, embedding
@@ -113,7 +113,7 @@ def _check_shared(planned: Sequence[Plan]) -> None:
     """Raise `ConfigError` where these cannot be one branch under several names."""
     reasons = {
         "encoder": "have two architectures ({})",
-        "channels": "see different numbers of channels ({})",
+        "channels": "have different numbers of channels ({})",
         "frozen": "are not both frozen or both trained",
         "no_expander": "do not both have an expander, or both none",
     }
@@ -144,9 +144,9 @@ class Branches(nn.Module):
         if len(set(self.names)) != len(plans) or len(plans) < 2:
             raise ConfigError(f"Branches need two or more different names, not {self.names}.")
         self.key = {plan.name: plan.key for plan in plans}
-        self.own = nn.ModuleDict()
+        self.by_key = nn.ModuleDict()
         for plan in plans:
-            if plan.key not in self.own:
+            if plan.key not in self.by_key:
                 encoder = build_encoder(plan.encoder, plan.channels)
                 if plan.no_expander and encoder.width != width:
                     raise ConfigError(
@@ -155,10 +155,10 @@ class Branches(nn.Module):
                         f"--width {encoder.width}."
                     )
                 expander = None if plan.no_expander else Expander(encoder.width, width)
-                self.own[plan.key] = Branch(encoder, expander, plan.frozen)
+                self.by_key[plan.key] = Branch(encoder, expander, plan.frozen)
 
     def __getitem__(self, name: str) -> Branch:
-        branch = self.own[self.key[name]]
+        branch = self.by_key[self.key[name]]
         assert isinstance(branch, Branch)
         return branch
 

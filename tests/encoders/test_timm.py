@@ -184,7 +184,7 @@ def test_normalisation_is_given_asked_for_and_stored(tmp_path: Path) -> None:
     save_file(donor.state_dict(), said, {"mean": "[0.1, 0.2, 0.3]", "std": "[0.4, 0.4, 0.4]"})
     assert build_encoder(f"test_resnet:weights={said}").mean.flatten()[1] == pytest.approx(0.2)
     run = tmp_path / "run.safetensors"  # a run keeps them with its weights
-    prefix = "branches.own.primary.encoder."
+    prefix = "branches.by_key.primary.encoder."
     save_file({prefix + k: v.clone() for k, v in given.state_dict().items()}, run)
     again = build_encoder(f"test_resnet:weights={run}")
     assert torch.equal(again.mean, given.mean)

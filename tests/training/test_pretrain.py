@@ -110,9 +110,9 @@ def test_a_frozen_branch_teaches_and_stays_as_it_was(
     assert runs == 1
     before = load_file(teacher)
     after = {
-        key.removeprefix("branches.own.privileged."): value
+        key.removeprefix("branches.by_key.privileged."): value
         for key, value in load_file(run.weights_path).items()
-        if key.startswith("branches.own.privileged.encoder.")
+        if key.startswith("branches.by_key.privileged.encoder.")
     }
     assert len(after) > 20
     for key, value in after.items():  # BatchNorm's statistics among them
@@ -131,8 +131,8 @@ def test_a_bare_branch_gives_its_representation(pretraining: RunConfig, tissue: 
     width = Branches(plans(pretraining), 8)["primary"].encoder.width
     run = pretrain(changed(pretraining, no_expander=("privileged",), width=width))
     names = list(load_file(run.weights_path))
-    assert not [name for name in names if name.startswith("branches.own.privileged.expander")]
-    assert [name for name in names if name.startswith("branches.own.primary.expander")]
+    assert not [name for name in names if name.startswith("branches.by_key.privileged.expander")]
+    assert [name for name in names if name.startswith("branches.by_key.primary.expander")]
     assert len(evaluate(run, tissue, PROBE)) == 2
     with pytest.raises(ConfigError, match=f"give --width {width}"):
         pretrain(changed(pretraining, no_expander=("privileged",), out=pretraining.out / "other"))

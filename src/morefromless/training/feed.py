@@ -67,14 +67,14 @@ def _order(seed: int, epoch: int, patches: int) -> npt.NDArray[np.int64]:
 
 
 class Feed(Dataset[Batch]):
-    """What each branch sees of the training patches, batch by batch.
+    """The branches' inputs of the training patches, batch by batch.
 
-    What a branch sees is deterministic (views are drawn later), so where it fits in `memory` bytes
-    it is computed once and kept on the device; elsewhere the stored arrays are read batch by batch,
-    by worker processes where asked. Both give the same images.
+    Rendering is deterministic (views are drawn later), so where the images fit in `memory` bytes
+    they are rendered once and stay on the device; elsewhere the stored arrays are read batch by
+    batch, by worker processes where asked. Both give the same images.
 
-    `frozen` holds what the encoders of frozen branches made of these patches, (N, width) each: such
-    a branch sees neither images nor views, and its name is not among the pair's. `present` says by
+    `frozen` has the features of frozen encoders of these patches, (N, width) each: such a branch is
+    given neither images nor views, and its name is not among the pair's. `present` says by
     branch which of these patches have its view, (N,) bool; branches that are not in it have all.
     """
 
@@ -90,21 +90,21 @@ class Feed(Dataset[Batch]):
     ) -> None:
         self.store, self.indices, self.pair = store, indices, pair
         self.masks = {name: torch.from_numpy(has) for name, has in (present or {}).items()}
-        self.frozen = {name: made.to(device) for name, made in (frozen or {}).items()}
+        self.frozen = {name: features.to(device) for name, features in (frozen or {}).items()}
         self.labels = torch.from_numpy(store.labels[indices])
         distinct = set(pair.modalities.values())
-        values = sum(math.prod(seen.shape(pair.size)) for seen in distinct)
+        values = sum(math.prod(how.shape(pair.size)) for how in distinct)
         needed = len(indices) * values * 4
-        self.kept: dict[str, Tensor] | None = None
+        self.resident: dict[str, Tensor] | None = None
         if needed <= memory:
             chunks = np.array_split(np.arange(len(indices)), max(1, len(indices) // 256))
             whole = {
-                seen: torch.cat(
-                    [seen.render(self._stored(c, device)[seen.array], pair.size) for c in chunks]
+                how: torch.cat(
+                    [how.render(self._stored(c, device)[how.array], pair.size) for c in chunks]
                 )
-                for seen in distinct
+                for how in distinct
             }
-            self.kept = {name: whole[seen] for name, seen in pair.modalities.items()}
+            self.resident = {name: whole[how] for name, how in pair.modalities.items()}
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -112,7 +112,7 @@ class Feed(Dataset[Batch]):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         chosen = torch.as_tensor(positions)
         batch = {"position": chosen, "label": self.labels[chosen]}
-        if self.kept is None:
+        if self.resident is None:
             batch |= self._stored(np.asarray(positions), torch.device("cpu"))
         return batch
 
@@ -120,14 +120,17 @@ class Feed(Dataset[Batch]):
         return self.__getitems__([position])
 
     def images(self, batch: Batch) -> dict[str, Tensor]:
-        """What each branch sees of a batch that has been moved to the device."""
-        if self.kept is not None:
-            return {name: kept[batch["position"]] for name, kept in self.kept.items()}
+        """Each branch's input of a batch that has been moved to the device."""
+        if self.resident is not None:
+            return {name: images[batch["position"]] for name, images in self.resident.items()}
         return self.pair.render(batch)
 
     def representations(self, batch: Batch) -> dict[str, Tensor]:
-        """What frozen encoders made of a batch's patches."""
-        return {name: made[batch["position"].to(made.device)] for name, made in self.frozen.items()}
+        """Features of a batch's patches, of frozen encoders."""
+        return {
+            name: features[batch["position"].to(features.device)]
+            for name, features in self.frozen.items()
+        }
 
     def present(self, batch: Batch) -> dict[str, Tensor]:
         """Which of a batch's patches have the view, for branches that not all have: (B,) bool."""
@@ -145,9 +148,9 @@ class Feed(Dataset[Batch]):
         return DataLoader(
             self,
             batch_sampler=steps,
-            collate_fn=_whole,  # type: ignore[arg-type]  # __getitems__ made a batch already
-            num_workers=0 if self.kept is not None else workers,
-            pin_memory=pin and self.kept is None,
+            collate_fn=_whole,  # type: ignore[arg-type]  # __getitems__ returns a batch already
+            num_workers=0 if self.resident is not None else workers,
+            pin_memory=pin and self.resident is None,
         )
 
 

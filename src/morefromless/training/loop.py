@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 
 from morefromless.config import RunConfig
 from morefromless.data import atomic
-from morefromless.errors import ConfigError
+from morefromless.devices import resolve_device
 from morefromless.pairs import channels_last
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
@@ -64,7 +64,8 @@ class Learner(pl.LightningModule):
             self.feed.images(batch), seed=seed, step=step * self.steps.world + self.steps.rank
         )
         images = {name: channels_last(batch) for name, batch in images.items()}
-        images |= {n: made.to(self.device) for n, made in self.feed.representations(batch).items()}
+        frozen = self.feed.representations(batch)
+        images |= {name: features.to(self.device) for name, features in frozen.items()}
         total, logged = self.loss(images, batch, step)
         self.log_dict({"loss": total.detach(), **logged, "lr": self._rate()})
         return total
@@ -103,8 +104,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
     _quiet()
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.devices > 1:
-        gpu = config.machine.device != "cpu" and torch.cuda.is_available()
-        synchronise(learner.network, "cuda" if gpu else "cpu")
+        synchronise(learner.network, resolve_device(config.machine.device))
     logs = run.path / "logs"
     progress, clock = Progress(steps.total, label), _Clock()
     callbacks: list[Callback] = [
@@ -236,14 +236,11 @@ def is_rank_zero(config: RunConfig) -> bool:
 
 
 def device_of(config: RunConfig) -> torch.device:
-    """Where a run's patches are kept."""
-    if config.machine.device == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("--device gpu was asked for, but PyTorch sees no GPU here; use cpu.")
+    """Where a run's patches are, and its threads set. Raises `ConfigError` where it has none."""
+    device = resolve_device(config.machine.device)
     if config.threads:
         torch.set_num_threads(config.threads)
-    if config.machine.device == "cpu" or not torch.cuda.is_available() or config.devices > 1:
-        return torch.device("cpu")
-    return torch.device("cuda", 0)
+    return torch.device("cpu" if config.devices > 1 else device)
 
 
 def _quiet() -> None:
