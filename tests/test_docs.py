@@ -1,15 +1,21 @@
 """The documentation is true: links, command lines, options, and the README's Python."""
 
+import os
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 from morefromless import cli
 from morefromless.cli import COMMANDS
@@ -65,11 +71,11 @@ def test_commands_and_options_in_sentences_are_there(page: Path) -> None:
             assert set(re.findall(r"(?<!\S)--[a-z-]+", code)) <= options, code
 
 
-def test_python_of_the_readme_runs_and_fills_a_page(
+def test_python_of_the_pages_runs_and_fills_a_page(
     tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = next(text for kind, text in FENCE.findall(PAGES[0].read_text()) if kind == "python")
+    code = python_of(PAGES[0])
     for usual, small in {
         'Path("stores/mine")': f"Path({str(tissue.path)!r})",
         "epochs=24": "epochs=1",
@@ -93,6 +99,15 @@ def test_python_of_the_readme_runs_and_fills_a_page(
     (folder / "density.svg").write_text("<svg/>")
     columns = columns_of((ROOT / "docs/results-table.md").read_text())
     assert list(pd.read_csv(folder / "results.csv").columns) == columns
+    exec(python_of(ROOT / "docs/results-table.md"), {})
+
+    for number, row in enumerate(tissue.indices("test")[:2], 1):
+        Image.fromarray(np.asarray(tissue.array("he")[row])).save(f"{number}.png")
+    used: dict[str, Any] = {}
+    code = python_of(ROOT / "docs/how-to/use-a-frozen-encoder.md")
+    exec(code.replace('"runs/a"', repr(str(names["study"].runs[0].out))), used)
+    torch.testing.assert_close(used["features"], names["features"][:2])
+
     page = "Prose.\n\n<!-- command -->old<!-- end -->\n\n<!-- tables -->old<!-- end -->\n\nMore.\n"
     program = runpy.run_path(str(ROOT / "docs/results/fill.py"))
     filled = program["fill"](page, "page", [folder])
@@ -104,6 +119,20 @@ def test_python_of_the_readme_runs_and_fills_a_page(
     assert (tmp_path / "pages/density.svg").read_text() == "<svg/>"
 
 
+def test_the_site_builds_and_loads_nothing_from_a_network(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path)]
+    quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
+    build = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **quiet}, capture_output=True, text=True, check=False
+    )
+    assert build.returncode == 0, build.stderr  # `strict`: a broken link or anchor fails it
+    assert (tmp_path / "api/evaluation/results.html").is_file()
+    for page in tmp_path.rglob("*.html"):
+        text = page.read_text()
+        assert not re.findall(r'<(?:script|img|iframe)[^>]+src="?(?:https?:)?//', text), page
+        assert not re.findall(r'<link[^>]+rel="?stylesheet[^>]+href="?(?:https?:)?//', text), page
+
+
 def command_lines(page: Path) -> Iterator[str]:
     """The command lines of `mfl` in a page's fenced blocks, without those that leave words out."""
     for kind, block in FENCE.findall(page.read_text()):
@@ -113,6 +142,11 @@ def command_lines(page: Path) -> Iterator[str]:
             line = re.sub(r"^(\w+=\S+ )+", "", line.strip())
             if line.startswith("mfl ") and "..." not in line and "--help" not in line:
                 yield line
+
+
+def python_of(page: Path) -> str:
+    """A page's first block of Python."""
+    return next(block for kind, block in FENCE.findall(page.read_text()) if kind == "python")
 
 
 def flags(config: type) -> Iterator[str]:
