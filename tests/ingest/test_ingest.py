@@ -86,7 +86,7 @@ EXPECTED = {
 
 def test_what_cannot_be_used_is_set_aside_with_its_reason(tmp_path: Path) -> None:
     report = made(spoilt(tmp_path / "in"), tmp_path / "store")
-    aside = pd.read_csv(tmp_path / "store" / "set_aside.csv").set_index("origin")["reason"]
+    aside = pd.read_csv(tmp_path / "store" / "rejected.csv").set_index("origin")["reason"]
     assert set(aside.index) == set(EXPECTED)
     for origin, reason in EXPECTED.items():
         assert aside[origin].startswith(reason), aside[origin]

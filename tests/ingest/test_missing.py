@@ -79,7 +79,7 @@ def test_dropped_unless_asked_otherwise(tmp_path: Path) -> None:
     assert store.meta["absent"] == {}
     assert store.has("ihc").all()
     assert store.select("he", "ihc", "expression") is store
-    reasons = pd.read_csv(tmp_path / "store" / "set_aside.csv").set_index("origin")["reason"]
+    reasons = pd.read_csv(tmp_path / "store" / "rejected.csv").set_index("origin")["reason"]
     assert reasons["row 1"] == "no ihc: this patch lacks it; --missing keep takes such patches"
     assert reasons["row 6"].startswith("no expression, ihc: ")
     assert "no expression" in str(report)

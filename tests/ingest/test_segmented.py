@@ -98,7 +98,7 @@ def test_what_cannot_be_used_is_set_aside_and_counted(
     message = capsys.readouterr().out
     assert "keeps 7 patches" in message
     assert "5 set aside" in message
-    aside = (store / "set_aside.csv").read_text()
+    aside = (store / "rejected.csv").read_text()
     for patch, reason in {
         "p00": "no segmentation: there is no file for p00",
         "p01": "unreadable: p01.geojson",

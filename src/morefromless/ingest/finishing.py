@@ -59,7 +59,7 @@ def finish(
         with atomic.replacing(folder / "nuclei.parquet") as temporary:
             nuclei_table(labels).to_parquet(temporary, index=False)
     aside = made.aside[["id", "origin", "reason"]]
-    atomic.write_text(folder / "set_aside.csv", aside.to_csv(index=False))
+    atomic.write_text(folder / "rejected.csv", aside.to_csv(index=False))
     meta = _meta(table, made, shape, datasheet, made_from)
     stored = [f for f in sorted(folder.iterdir()) if f.suffix in (".npy", ".parquet")]
     meta["files"] = {file.name: file_hash(file) for file in stored}

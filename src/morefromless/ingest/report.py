@@ -51,7 +51,7 @@ class IngestReport:
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.set_aside.most_common())
-        listed = f" ({reasons}; listed in {self.path / 'set_aside.csv'})" if reasons else ""
+        listed = f" ({reasons}; listed in {self.path / 'rejected.csv'})" if reasons else ""
         nuclei = ""
         if self.nuclei is not None:
             each = ", ".join(f"{count:,} {name}" for name, count in self.nuclei.items() if count)

@@ -1,0 +1,175 @@
+"""The documentation is true: links, command lines, options, and the README's Python."""
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from morefromless import cli
+from morefromless.cli import COMMANDS
+from morefromless.data.store import Store
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+HEADING = re.compile(r"^#+ (.*)$", re.M)
+OLD = {"pretrain", "supervise", "transfer"}
+"""Commands of earlier versions, which the changelog may name."""
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for link in LINK.findall(prose(page)):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_command_lines_parse(page: Path) -> None:
+    for line in command_lines(page):
+        words = shlex.split(line, comments=True)
+        try:
+            options = cli._parse(words[1:], words[1])
+        except SystemExit as error:
+            pytest.fail(f"{line} ends with exit code {error.code}")
+        assert type(options) is COMMANDS[words[1]].config, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_and_options_in_sentences_are_there(page: Path) -> None:
+    options = {option for command in COMMANDS.values() for option in flags(command.config)}
+    old = OLD if page.name == "CHANGELOG.md" else set()
+    for code in re.findall(r"`([^`\n]+)`", prose(page)):
+        if code.startswith("mfl "):
+            assert code.split()[1] in {*COMMANDS, "COMMAND", "--help", *old}, code
+        if code.startswith(("mfl ", "--")) and not old:
+            assert set(re.findall(r"(?<!\S)--[a-z-]+", code)) <= options, code
+
+
+def test_python_of_the_pages_runs_and_fills_a_page(
+    tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = python_of(PAGES[0])
+    for usual, small in {
+        'Path("stores/mine")': f"Path({str(tissue.path)!r})",
+        "epochs=24": "epochs=1",
+        "width=256": "width=16",
+        "seeds=3": 'seeds=1, sharing=("shared",), jobs=1',
+        "run_all(study.runs)": "run_all(study.runs, 1)",
+    }.items():
+        assert usual in code
+        code = code.replace(usual, small)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["features"].shape[0] == len(tissue.indices("test"))
+    table = names["table"]
+    assert set(table["metric"]) == {"accuracy"}
+    assert set(table["arm"]) >= {"asymmetric", "symmetric", "supervised", "random encoder"}
+    assert table["value"].between(0, 1).all()
+
+    results, folder = names["results"], Path("runs/compare")
+    results.save(folder)
+    (folder / "results.md").write_text("# Title\n\n| a |\n|---|\n")
+    (folder / "density.svg").write_text("<svg/>")
+    columns = columns_of((ROOT / "docs/results-table.md").read_text())
+    assert list(pd.read_csv(folder / "results.csv").columns) == columns
+    exec(python_of(ROOT / "docs/results-table.md"), {})
+
+    for number, row in enumerate(tissue.indices("test")[:2], 1):
+        Image.fromarray(np.asarray(tissue.array("he")[row])).save(f"{number}.png")
+    used: dict[str, Any] = {}
+    code = python_of(ROOT / "docs/how-to/use-a-frozen-encoder.md")
+    exec(code.replace('"runs/a"', repr(str(names["study"].runs[0].out))), used)
+    torch.testing.assert_close(used["features"], names["features"][:2])
+
+    page = "Prose.\n\n<!-- command -->old<!-- end -->\n\n<!-- tables -->old<!-- end -->\n\nMore.\n"
+    program = runpy.run_path(str(ROOT / "docs/results/fill.py"))
+    filled = program["fill"](page, "page", [folder])
+    command = f"mfl compare {tissue.path} --sharing shared --seeds 1 --size 32"
+    assert command in filled
+    assert "| a |\n|---|\n\n<!-- end -->\n\nMore.\n" in filled
+    assert "old" not in filled
+    program["copy_figures"](folder, tmp_path / "pages")
+    assert (tmp_path / "pages/density.svg").read_text() == "<svg/>"
+
+
+def test_the_site_builds_and_loads_nothing_from_a_network(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path)]
+    quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
+    build = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **quiet}, capture_output=True, text=True, check=False
+    )
+    assert build.returncode == 0, build.stderr  # `strict`: a broken link or anchor fails it
+    assert (tmp_path / "api/evaluation/results.html").is_file()
+    for page in tmp_path.rglob("*.html"):
+        text = page.read_text()
+        assert not re.findall(r'<(?:script|img|iframe)[^>]+src="?(?:https?:)?//', text), page
+        assert not re.findall(r'<link[^>]+rel="?stylesheet[^>]+href="?(?:https?:)?//', text), page
+
+
+def command_lines(page: Path) -> Iterator[str]:
+    """The command lines of `mfl` in a page's fenced blocks, without those that leave words out."""
+    for kind, block in FENCE.findall(page.read_text()):
+        if kind != "sh":
+            continue
+        for line in block.splitlines():
+            line = re.sub(r"^(\w+=\S+ )+", "", line.strip())
+            if line.startswith("mfl ") and "..." not in line and "--help" not in line:
+                yield line
+
+
+def python_of(page: Path) -> str:
+    """A page's first block of Python."""
+    return next(block for kind, block in FENCE.findall(page.read_text()) if kind == "python")
+
+
+def flags(config: type) -> Iterator[str]:
+    """Every option of a command."""
+    yield from ("--config", "--trust", "--help")
+    hints = get_type_hints(config)
+    for field in fields(config):
+        if is_dataclass(hints[field.name]):
+            yield from flags(hints[field.name])  # type: ignore[arg-type]
+        yield f"--{field.name.replace('_', '-')}"
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    titles = HEADING.findall(prose(page))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def columns_of(page: str) -> list[str]:
+    """The names in the first column of the table below `## results.csv`."""
+    section = page.partition("## results.csv\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` \|", section, re.M)
