@@ -1,22 +1,27 @@
-"""What auto, cpu and gpu mean."""
+"""One function decides where networks run, and refuses."""
 
 import pytest
 import torch
 
-from morefromless.devices import resolve_device
+from morefromless.devices import available_gpus, resolve_device
 from morefromless.errors import ConfigError
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_device_that_is_there(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    assert resolve_device("cpu") == torch.device("cpu")
-    assert resolve_device("auto") == torch.device("cuda:0" if there else "cpu")
-
-
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("gpu") == torch.device("cuda:0")
+def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="sees no GPU"):
+    assert resolve_device("auto") == resolve_device("cpu") == "cpu"
+    assert available_gpus() == []
+    with pytest.raises(ConfigError, match="no GPU here"):
         resolve_device("gpu")
+
+
+def test_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("auto") == resolve_device("gpu") == "cuda"
+    assert resolve_device("cpu") == "cpu"
+    assert available_gpus("cpu") == []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert available_gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert available_gpus() == ["5", "7"]

@@ -84,9 +84,9 @@ def test_the_authors_preset_spares_no_mask_and_plain_changes_none(tissue: Store)
         known = set(images["primary"].unique().tolist())
         assert (set(drawn.unique().tolist()) <= known) is untouched
     one_hot = Pair({"primary": "nuclei:one-hot", "twin": "nuclei:one-hot"}, "authors", 32)
-    images = one_hot.see({ARRAY: torch.from_numpy(tissue.array(ARRAY)[rows])})
+    images = one_hot.render({ARRAY: torch.from_numpy(tissue.array(ARRAY)[rows])})
     with pytest.raises(ConfigError, match="this mask has 6 channels"):
-        one_hot.draw(images, seed=0, step=0)
+        one_hot.augment(images, seed=0, step=0)
 
 
 def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:

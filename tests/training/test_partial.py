@@ -142,7 +142,7 @@ def test_a_comparison_says_how_many_pairs_there_are(stained: Store, tmp_path: Pa
     assert steps["asymmetric"] == paired // 32
     assert steps["symmetric"] == steps["supervised"] == steps["trident"]
     floors = results.select(lambda condition: condition.floor)
-    assert {floor.condition.modality for floor in floors} == {"full:he", "full:ihc"}
+    assert {floor.condition.modality for floor in floors} == {"full", "full:ihc"}
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -240,7 +240,7 @@ def test_a_view_that_no_test_patch_has_teaches_and_is_not_asked(
     study = Study.of(options)
     run_all(study.runs, 1)
     results = study.evaluate(progress=False)
-    assert {summary.condition.modality for summary in results.summaries} == {"full:he"}
+    assert {summary.condition.modality for summary in results.summaries} == {"full"}
     assert "No test patch has full:ihc, so its encoders are not asked." in results.caveats
     with pytest.raises(ConfigError, match="has full:ihc"):
         Study.of(changed(options, dense_arms=True))
