@@ -22,7 +22,7 @@ from morefromless.config import (
 
 
 def ingest(options: IngestConfig) -> None:
-    """Decode a source into a store; the last line says what was kept and what was set aside."""
+    """Decode a source into a store; the last line says what was accepted and what was rejected."""
     from morefromless.ingest import ingest, open_source
 
     source = open_source(
@@ -47,7 +47,7 @@ def ingest(options: IngestConfig) -> None:
         missing=options.missing,
         um_per_px=options.um_per_px,
     )
-    for caveat in [*report.caveats, *source.notes()]:
+    for caveat in [*report.caveats, *report.notes]:
         print(f"- {caveat}")
     print(report)
 

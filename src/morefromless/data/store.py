@@ -8,7 +8,7 @@ nuclei.npy        likewise, a label image of nuclei (`data.nuclei`), where they 
 nuclei.parquet    one row per nucleus and patch: patch, type, area, counted
 present.parquet   one row per patch and one bool per array that some of them lack, where some do; in
                   the array itself such a row is zeros
-set_aside.csv     id, origin and reason of what was not taken
+rejected.csv      id, origin and reason of what was not taken
 """
 
 import json
@@ -251,7 +251,7 @@ def check_disjoint(table: pd.DataFrame) -> None:
     if len(shared):
         raise DataError(
             f"The same pixels stand in two splits ({' and '.join(shared['id'].iloc[:2])}); "
-            "ingest again, which sets such copies aside."
+            "ingest again, which rejects such copies."
         )
 
 

@@ -12,23 +12,25 @@ from morefromless.data.store import Store
 
 @dataclass(frozen=True)
 class IngestReport:
-    """How many patches were kept, set aside, and why; `str` of it is the last line to print."""
+    """How many patches were accepted and rejected, and why; `str` of it is the last line to print."""
 
-    kept: int
-    set_aside: Counter[str]
-    """Patches set aside by kind of reason."""
+    accepted: int
+    rejected: Counter[str]
+    """Rejected patches by kind of reason."""
     path: Path
     seconds: float
     classes: int
     splits: Mapping[str, int]
-    """Patches kept by split."""
+    """Accepted patches by split."""
     caveats: tuple[str, ...]
     nuclei: Mapping[str, int] | None = None
-    """Type to number of nuclei counted in the patches kept; None where none are known."""
+    """Type to number of nuclei counted in the accepted patches; None where none are known."""
     absent: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Array to number of patches kept without it, by split."""
+    """Array to number of accepted patches without it, by split."""
+    omitted: Mapping[str, int] = field(default_factory=dict)
+    """What the source left out of its patches: kind to number."""
     already: bool = False
-    """Whether the store was there before, made of the same source with the same options."""
+    """Whether the store was there before, from the same source with the same options."""
 
     @classmethod
     def of(cls, path: Path, seconds: float, already: bool = False) -> "IngestReport":
@@ -36,22 +38,29 @@ class IngestReport:
         store = Store.open(path)
         meta = store.meta
         return cls(
-            kept=sum(meta["kept"].values()),
-            set_aside=Counter(meta["set_aside"]),
+            accepted=sum(meta["splits"].values()),
+            rejected=Counter(meta["rejected"]),
             path=path,
             seconds=seconds,
             classes=len(meta["classes"]),
-            splits=meta["kept"],
+            splits=meta["splits"],
             caveats=tuple(meta["caveats"]),
             nuclei=_by_type(store) if meta.get("scheme") else None,
-            absent=meta.get("absent", {}),
+            absent=meta["absent"],
+            omitted=meta["omitted"],
             already=already,
         )
 
+    @property
+    def notes(self) -> list[str]:
+        """What the source left out, in a sentence."""
+        counts = ", ".join(f"{count:,} x {kind}" for kind, count in self.omitted.items())
+        return [f"Left out of the segmentations: {counts}."] if counts else []
+
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))
-        reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.set_aside.most_common())
-        listed = f" ({reasons}; listed in {self.path / 'set_aside.csv'})" if reasons else ""
+        reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.rejected.most_common())
+        listed = f" ({reasons}; listed in {self.path / 'rejected.csv'})" if reasons else ""
         nuclei = ""
         if self.nuclei is not None:
             each = ", ".join(f"{count:,} {name}" for name, count in self.nuclei.items() if count)
@@ -60,8 +69,8 @@ class IngestReport:
             splits += f"; {sum(counts.values()):,} without {name}"
         classes = f"{self.classes} {'class' if self.classes == 1 else 'classes'}"
         return (
-            f"{'Already done: ' if self.already else ''}{self.path} keeps {self.kept:,} patches of "
-            f"{classes}{nuclei} ({splits}); {self.set_aside.total():,} set aside{listed}."
+            f"{'Already done: ' if self.already else ''}{self.path} keeps {self.accepted:,} patches of "
+            f"{classes}{nuclei} ({splits}); {self.rejected.total():,} rejected{listed}."
         )
 
 

@@ -1,12 +1,11 @@
 """Images with their nuclei, from segmentation files beside them or elsewhere."""
 
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from threading import Lock
 from typing import Any
 
 import numpy.typing as npt
@@ -37,7 +36,7 @@ class WithNuclei(Source):
     ending), else the same file name anywhere below it, unless it lies where another image's file
     would. A file serves one image: one that fits two is refused. `how` names the
     format, such as `mat` or `geojson:convention=centres`; by default each file is asked. Images
-    without a file, and files that cannot be used, are set aside with the reason.
+    without a file, and files that cannot be used, are rejected with the reason.
 
     Raises `DataError` where there is no such folder and `ConfigError` for an unknown format.
     """
@@ -48,13 +47,10 @@ class WithNuclei(Source):
             raise DataError(f"There is no folder {self.folder} of segmentations; check the path.")
         names = members(nuclei_formats, NucleiFormat) if how == "auto" else [how]
         self._formats = [build(name, nuclei_formats, NucleiFormat) for name in names]
-        self._skipped: Counter[str] = Counter()
-        self._lock = Lock()
+        self._omitted: dict[str, Mapping[str, int]] = {}
 
-    def notes(self) -> list[str]:
-        """What was left out of the files read so far, in a sentence."""
-        counts = ", ".join(f"{count:,} x {kind}" for kind, count in self._skipped.items())
-        return [f"Left out of the segmentations: {counts}."] if counts else []
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        return self._omitted.get(item.id, {})
 
     def files(self) -> Sequence[Path]:
         return [*self.images.files(), *(path for path in self._files if path.is_file())]
@@ -76,8 +72,8 @@ class WithNuclei(Source):
         height, width, _ = next(array for array in arrays.values() if array.ndim == 3).shape
         nuclei = how.read(path, (height, width))
         coded = Nuclei.typed(nuclei.instances, nuclei.types, self.scheme).encode()
-        with self._lock:
-            self._skipped.update(nuclei.skipped)
+        if nuclei.skipped:
+            self._omitted[item.id] = nuclei.skipped
         return {**arrays, ARRAY: coded}
 
     def shape(self, item: Item) -> tuple[int, int]:
