@@ -47,11 +47,11 @@ class Patches(Dataset[Tensor]):
 
 
 def networks() -> dict[str, nn.Module]:
-    made: dict[str, nn.Module] = {}
+    pair: dict[str, nn.Module] = {}
     for seed, name in enumerate(("a", "b")):
         torch.manual_seed(seed)
-        made[name] = timm.create_model("resnet50", num_classes=0).eval()
-    return made
+        pair[name] = timm.create_model("resnet50", num_classes=0).eval()
+    return pair
 
 
 def passes(pair: dict[str, nn.Module], batches: list[Tensor]) -> None:
@@ -62,10 +62,10 @@ def passes(pair: dict[str, nn.Module], batches: list[Tensor]) -> None:
 
 
 def ours(pair: dict[str, nn.Module], batches: list[Tensor]) -> np.ndarray:
-    made = Cka({name: convolutions(network) for name, network in pair.items()})
+    cka = Cka({name: convolutions(network) for name, network in pair.items()})
     for batch in batches:
-        made.add(pair, dict.fromkeys(pair, batch))
-    return made.between("a", "b").values
+        cka.add(pair, dict.fromkeys(pair, batch))
+    return cka.between("a", "b").values
 
 
 def torch_cka(pair: dict[str, nn.Module], batches: list[Tensor]) -> np.ndarray:
@@ -105,25 +105,25 @@ def reference(pair: dict[str, nn.Module], batches: list[Tensor]) -> np.ndarray:
             for j in range(len(layers)):
                 k, l = grams["a"][i], grams["b"][j]  # noqa: E741
                 sums[:, i, j] += _song(k, l), _song(k, k), _song(l, l)
-    return sums[0] / np.sqrt(sums[1] * sums[2])
+    return np.asarray(sums[0] / np.sqrt(sums[1] * sums[2]))
 
 
 def _grams(network: nn.Module, layers: list[str], batch: Tensor) -> list[np.ndarray]:
-    made = []
+    grams = []
 
     def hook(module: nn.Module, given: object, output: Tensor) -> None:
         del module, given
         flat = output.flatten(1)
         product = (flat @ flat.T).numpy()
         np.fill_diagonal(product, 0)
-        made.append(product)
+        grams.append(product)
 
     handles = [network.get_submodule(name).register_forward_hook(hook) for name in layers]
     with torch.no_grad():
         network(batch)
     for handle in handles:
         handle.remove()
-    return made
+    return grams
 
 
 def _song(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
@@ -153,10 +153,10 @@ def one(way: str, options: argparse.Namespace) -> None:
         values = ways[way](pair, batches)
         taken.append(time.perf_counter() - began)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = {"seconds": float(np.median(taken)), "mib": (after - before) / 1024}
+    measured = {"seconds": float(np.median(taken)), "mib": (after - before) / 1024}
     if values is not None:
-        found["values"] = values.tolist()
-    print(json.dumps(found))
+        measured["values"] = values.tolist()
+    print(json.dumps(measured))
 
 
 def main() -> None:
@@ -168,26 +168,26 @@ def main() -> None:
     if options.way:
         one(options.way, options)
         return
-    found = {}
+    measured = {}
     for way in WAYS:
         command = [sys.executable, __file__, "--way", way]
         for name in ("patches", "size", "batch", "repeats"):
             command += [f"--{name}", str(getattr(options, name))]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
-        found[way] = json.loads(run.stdout.splitlines()[-1])
-    exact, bare = np.array(found["reference"]["values"]), found["passes"]["seconds"]
+        measured[way] = json.loads(run.stdout.splitlines()[-1])
+    exact, bare = np.array(measured["reference"]["values"]), measured["passes"]["seconds"]
     print(
         f"{options.patches} patches of {options.size} px, batches of {options.batch}, "
         f"{torch.get_num_threads()} threads, 53 x 53 layers"
     )
     print(f"{'':14}{'seconds':>9}{'beyond passes':>15}{'peak MiB':>10}{'largest error':>15}")
     for way in WAYS[:3]:
-        one_way = found[way]
+        result = measured[way]
         off = ""
-        if "values" in one_way:
-            off = f"{np.abs(np.array(one_way['values']) - exact).max():.1e}"
-        share = f"{(one_way['seconds'] - bare) / bare:+.0%}" if way != "passes" else ""
-        print(f"{way:14}{one_way['seconds']:9.2f}{share:>15}{one_way['mib']:10.0f}{off:>15}")
+        if "values" in result:
+            off = f"{np.abs(np.array(result['values']) - exact).max():.1e}"
+        share = f"{(result['seconds'] - bare) / bare:+.0%}" if way != "passes" else ""
+        print(f"{way:14}{result['seconds']:9.2f}{share:>15}{result['mib']:10.0f}{off:>15}")
 
 
 if __name__ == "__main__":

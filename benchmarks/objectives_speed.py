@@ -41,7 +41,7 @@ def plain_redundancy(centred: Tensor, degrees: int) -> Tensor:
 
 def contenders() -> dict[str, Loss]:
     vicreg, simclr = VICReg(), SimCLR()
-    found: dict[str, Loss] = {
+    losses: dict[str, Loss] = {
         "VICReg, plain D x D": plain_vicreg,
         "VICReg, morefromless": lambda z: vicreg(z).total,
         "SimCLR, morefromless": lambda z: simclr(z).total,
@@ -52,9 +52,9 @@ def contenders() -> dict[str, Loss]:
         print("lightly is not installed: its losses are left out.")
     else:
         theirs, contrastive = VICRegLoss(), NTXentLoss(temperature=0.5)
-        found["VICReg, lightly"] = lambda z: theirs(*z)
-        found["SimCLR, lightly"] = lambda z: contrastive(*z)
-    return found
+        losses["VICReg, lightly"] = lambda z: theirs(*z)
+        losses["SimCLR, lightly"] = lambda z: contrastive(*z)
+    return losses
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -9,13 +9,16 @@ as a data set does it (on uint8 tensors, its quicker kind of input). It is alway
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from morefromless.modalities import Modality
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
+from morefromless.views import Views
 from morefromless.views.authors import Authors
 from morefromless.views.table_s1 import TableS1
 
@@ -24,7 +27,7 @@ STORED = 224
 
 def per_image_views(side: int) -> Callable[[Tensor], Tensor]:
     """Table S1 as one would write it with torchvision: one patch, (3, S, S) uint8 -> float32."""
-    return v2.Compose(
+    transform: Callable[[Tensor], Tensor] = v2.Compose(
         [
             v2.RandomHorizontalFlip(),
             v2.RandomVerticalFlip(),
@@ -36,13 +39,15 @@ def per_image_views(side: int) -> Callable[[Tensor], Tensor]:
             v2.RandomApply([v2.GaussianNoise(0, 0.1)], 0.3),
         ]
     )
+    return transform
 
 
 def per_image_downsample(size: int, side: int) -> Callable[[Tensor], Tensor]:
     """Down and up again with torchvision: one patch, (3, H, H) uint8 -> float32."""
-    return v2.Compose(
+    transform: Callable[[Tensor], Tensor] = v2.Compose(
         [v2.Resize(size, antialias=True), v2.Resize(side), v2.ToDtype(torch.float32, scale=True)]
     )
+    return transform
 
 
 def rate(batch: int, work: Callable[[], object], device: str, repeats: int = 5) -> float:
@@ -67,7 +72,7 @@ def main() -> None:
     device, batch = options.device, options.batch
     generator = torch.Generator(device).manual_seed(0)
     stored = torch.randint(0, 256, (batch, STORED, STORED, 3), dtype=torch.uint8)
-    there = stored.to(device)
+    patches = stored.to(device)
 
     print(f"{'images/s':>24}" + "".join(f"{side:>10} px" for side in options.sides))
 
@@ -75,33 +80,39 @@ def main() -> None:
         rates = (rate(batch, work(side), where) for side in options.sides)
         print(f"{name:>24}" + "".join(f"{value:>13,.0f}" for value in rates), flush=True)
 
-    for name, modality in {
+    modalities: dict[str, Modality] = {
         "full": Full(),
         "downsample:7": Downsample(7),
         "downsample:7,point": Downsample(7, "point"),
         "downsample:28": Downsample(28),
-    }.items():
-        row(name, lambda side, seen=modality: lambda: seen.render(there, side))
+    }
+
+    def render(modality: Modality, side: int) -> Callable[[], object]:
+        return lambda: modality.render(patches, side)
+
+    for name, modality in modalities.items():
+        row(name, partial(render, modality))
 
     def downsample_per_image(side: int) -> Callable[[], object]:
         transform = per_image_downsample(7, side)
-        patches = stored.permute(0, 3, 1, 2)
-        return lambda: torch.stack([transform(patch) for patch in patches])
+        images = stored.permute(0, 3, 1, 2)
+        return lambda: torch.stack([transform(image) for image in images])
 
     row("7 px per image", downsample_per_image, "cpu")
 
-    for name, views in {"table-s1": TableS1(), "authors": Authors()}.items():
+    presets: dict[str, Views] = {"table-s1": TableS1(), "authors": Authors()}
 
-        def drawn(side: int, views: TableS1 | Authors = views) -> Callable[[], object]:
-            seen = Full().render(there, side)
-            return lambda: views.augment(seen, generator)
+    def augment(views: Views, side: int) -> Callable[[], object]:
+        images = Full().render(patches, side)
+        return lambda: views.augment(images, generator)
 
-        row(name, drawn)
+    for name, views in presets.items():
+        row(name, partial(augment, views))
 
     def views_per_image(side: int) -> Callable[[], object]:
         transform = per_image_views(side)
-        patches = (Full().render(stored, side) * 255).to(torch.uint8)
-        return lambda: torch.stack([transform(patch) for patch in patches])
+        images = (Full().render(stored, side) * 255).to(torch.uint8)
+        return lambda: torch.stack([transform(image) for image in images])
 
     row("table-s1 per image", views_per_image, "cpu")
 

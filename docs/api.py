@@ -6,10 +6,11 @@ mkdocs runs this file (plugin gen-files) whenever the site is built.
 from pathlib import Path
 
 import mkdocs_gen_files
+from mkdocs_gen_files.nav import Nav
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-nav = mkdocs_gen_files.Nav()
+nav = Nav()  # type: ignore[no-untyped-call]
 for path in sorted(SOURCE.rglob("*.py")):
     parts = path.relative_to(SOURCE).with_suffix("").parts
     if parts[-1] == "__init__":

@@ -314,8 +314,8 @@ def test_workers_die_with_who_started_them_and_their_runs_go_on(
     with child(lambda: run_all(configs, 2)):
         until(lambda: len(written(file)) == 2)
         assert states(configs) == ["running"] * 2
-    until(lambda: not any(alive(int(line[0])) for line in written(file)), seconds=10)
-    assert states(configs) == ["begun"] * 2
+    until(lambda: not any(alive(int(line[0])) for line in written(file)), seconds=30)
+    until(lambda: states(configs) == ["begun"] * 2, seconds=30)
 
     def interrupt() -> None:
         until(lambda: len(written(file)) == 4)
@@ -325,7 +325,7 @@ def test_workers_die_with_who_started_them_and_their_runs_go_on(
     with pytest.raises(KeyboardInterrupt):
         run_all(configs, 2)
     assert not any(alive(int(line[0])) for line in written(file))
-    assert states(configs) == ["begun"] * 2
+    until(lambda: states(configs) == ["begun"] * 2, seconds=30)
     file.with_suffix(".go").touch()
     run_all(configs, 1)
     assert states(configs) == ["done"] * 2

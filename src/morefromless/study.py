@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from morefromless import objectives
+from morefromless.canonical import canonical
 from morefromless.config import Arm, Pairing, RunConfig, StudyConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
@@ -21,13 +22,16 @@ from morefromless.evaluation.evaluate import answer
 from morefromless.evaluation.floors import COLOUR_FLOORS, floor_probabilities
 from morefromless.evaluation.frozen import load_encoders, random_encoder
 from morefromless.evaluation.results import Condition, Results
-from morefromless.labelling import labelled
 from morefromless.objectives import Objective
 from morefromless.pairs import modality, preset
 from morefromless.runs import Run, file_name, placed
 from morefromless.specs import build
+from morefromless.tasks import build_task
 from morefromless.training.feed import check_batch
 from morefromless.training.pretrain import check, count_training_patches
+
+VERIFIED = 2**30
+"""Bytes up to which a store's files are hashed before anything rests on them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +52,12 @@ class Study:
 
         Raises `ConfigError` or `DataError` where the options or the store cannot work.
         """
-        store = store or Store.open(config.store)
+        config, store = canonical(config), store or Store.open(config.store)
+        store.verify(VERIFIED)
         if not len(store.indices("test")):
             raise ConfigError(f"{store.path} has no test patches; ingest it with --split random.")
-        for task in config.tasks:
-            labelled(store, task)
+        for spec in config.tasks:
+            store.select(task=build_task(spec))
         for spec in config.modalities:
             modality(spec).check(store)
         for objective in config.objectives:
@@ -86,17 +91,17 @@ class Study:
 
     def _evaluate_run(self, run: RunConfig, device: str) -> Iterator[Evaluation]:
         for name, frozen in load_encoders(Run(run.out)).items():
-            if not len(self.store.having([frozen.modality.array]).indices("test")):
+            if not len(self.store.select(frozen.modality).indices("test")):
                 continue
-            for task in self.config.tasks:
-                reply = answer(frozen, self.store, self.config.probe, task, run.seed, device)
+            for asked in self.config.tasks:
+                reply = answer(frozen, self.store, self.config.probe, asked, run.seed, device)
                 yield Evaluation(
-                    condition_of(run.arm, name, task),
+                    condition_of(run.arm, name, asked),
                     run.seed,
                     reply.probabilities,
                     run=run.out.name,
                     branch=name,
-                    head=frozen.answers_itself(task),
+                    head=frozen.answers_itself(asked),
                 )
 
     def _floors(self, device: str, progress: bool) -> list[Evaluation]:
@@ -105,10 +110,10 @@ class Study:
         folder = config.runs_folder.parent / "floors"
         seeds = range(config.seeds)
         evaluations = []
-        questions = [(task, spec) for task in config.tasks for spec in config.modalities]
+        questions = [(asked, spec) for asked in config.tasks for spec in config.modalities]
         bar = tqdm(questions, desc="floors", unit="modality", leave=False, disable=not progress)
-        for task, spec in bar:
-            subset = labelled(self.store, task).having([modality(spec).array])
+        for asked, spec in bar:
+            subset = self.store.select(modality(spec), task=build_task(asked))
             if not len(subset.indices("test")):
                 continue
             names = ("majority", *(() if modality(spec).vector else COLOUR_FLOORS))
@@ -116,15 +121,15 @@ class Study:
                 # A floor that is given all labels has no chance in it.
                 for seed in seeds if probe.labels < 1 else [0]:
                     probabilities = floor_probabilities(
-                        name, subset, spec, task, probe.labels, seed, folder
+                        name, subset, spec, asked, probe.labels, seed, folder
                     )
-                    evaluations.append(Evaluation(_floor(name, spec, task), seed, probabilities))
+                    evaluations.append(Evaluation(_floor(name, spec, asked), seed, probabilities))
             for seed in seeds:
                 encoder, size = config.encoder_of(spec), config.train.size
                 where = folder / f"random-{file_name(spec)}-{file_name(encoder)}-{size}-s{seed}"
                 frozen = random_encoder(encoder, spec, size, seed, where)
-                reply = answer(frozen, self.store, probe, task, seed, device)
-                condition = _floor("random encoder", spec, task)
+                reply = answer(frozen, self.store, probe, asked, seed, device)
+                condition = _floor("random encoder", spec, asked)
                 evaluations.append(Evaluation(condition, seed, reply.probabilities))
         return evaluations
 
@@ -209,8 +214,8 @@ def _check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
             )
     every = len(store.indices("train"))
     for primary in config.primary:
-        arrays = [modality(spec).array for spec in (primary, config.privileged)]
-        paired = len(store.having(arrays).indices("train"))
+        pair = (modality(primary), modality(config.privileged))
+        paired = len(store.select(*pair).indices("train"))
         check_batch(paired, config.train.batch)
         if paired < every:
             yield (
@@ -222,4 +227,4 @@ def _check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
 
 
 def _tested(store: Store, spec: str) -> bool:
-    return bool(len(store.having([modality(spec).array]).indices("test")))
+    return bool(len(store.select(modality(spec)).indices("test")))

@@ -75,11 +75,11 @@ def lacking(store: Path) -> pd.DataFrame:
 def test_every_patch_has_every_array_unless_said(store: Path) -> None:
     opened = Store.open(store)
     assert opened.has("he").tolist() == [True] * COUNT
-    assert opened.having(["he"]) is opened
+    assert opened.select("he") is opened
     with pytest.raises(DataError, match="has no array 'ihc', only he"):
         opened.has("ihc")
     with pytest.raises(DataError, match="has no array 'ihc', only he"):
-        opened.having(["ihc"])
+        opened.select("ihc")
 
 
 def test_patches_that_lack_an_array(store: Path) -> None:
@@ -87,8 +87,8 @@ def test_patches_that_lack_an_array(store: Path) -> None:
     opened = Store.open(store)
     assert opened.has("ihc").tolist() == [True, False, False, True, True, True]
     assert opened.has("he").all()
-    assert opened.having(["he"]) is opened.having([]) is opened
-    complete = opened.having(["he", "ihc"])
+    assert opened.select("he") is opened.select() is opened
+    complete = opened.select("he", "ihc")
     assert [complete.indices(s).tolist() for s in ("train", "test", "val")] == [[0], [3], [4, 5]]
     groups = complete.groups("test")
     assert groups is not None
@@ -98,7 +98,7 @@ def test_patches_that_lack_an_array(store: Path) -> None:
     assert complete.labels.tolist() == opened.labels.tolist()
     classes, labels = ["x", "y", "z"], np.array([2, 1, 0, 0, 1, 2])
     for both in (
-        opened.relabelled(classes, labels).having(["ihc"]),
+        opened.relabelled(classes, labels).select("ihc"),
         complete.relabelled(classes, labels),
     ):
         assert both.labels.tolist() == labels.tolist()

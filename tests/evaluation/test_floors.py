@@ -8,8 +8,7 @@ from PIL import Image
 
 from morefromless.errors import ConfigError
 from morefromless.evaluation.floors import colour_histogram, floor, forest, mean_rgb
-
-PROSTATE = Path(__file__).parents[3] / "shared" / "data" / "prostate"
+from tests.real import real
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +113,9 @@ def test_an_unknown_floor_is_refused_with_the_names_of_the_others() -> None:
         floor("texture", images, [0, 1], train=[0], test=[1], classes=2)
 
 
-@pytest.mark.skipif(not PROSTATE.is_dir(), reason=f"no real tissue at {PROSTATE}")
 def test_colour_alone_goes_far_on_real_prostate_patches() -> None:
     rng = np.random.default_rng(0)
-    files = sorted(PROSTATE.glob("*/*.jpg"))
+    files = sorted(real("prostate").glob("*/*.jpg"))
     chosen = [files[i] for i in rng.choice(len(files), 400, replace=False)]
     images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in chosen])
     _, labels = np.unique([file.parent.name for file in chosen], return_inverse=True)

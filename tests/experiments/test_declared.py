@@ -1,6 +1,5 @@
 """Experiments as they are declared: the published numbers, and the runs that each wants."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 
 from morefromless import experiments
+from morefromless.config import ReproduceConfig, StudyConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.experiments import (
@@ -15,23 +15,18 @@ from morefromless.experiments import (
     Experiment,
     Setting,
     known,
-    table1,
-    table2,
-    table_s2,
-    table_s3,
+    published,
 )
 from morefromless.ingest import ingest
-from morefromless.options import CompareOptions, ReproduceOptions
-from morefromless.reproduction.plan import plan
+from morefromless.reproduction import plan
 from morefromless.sources.synthetic import Synthetic
 from morefromless.specs import members
-
-PAPER = Path(__file__).parents[3] / "shared" / "paper" / "more-from-less.txt"
+from tests.real import real
 
 
 @pytest.fixture
-def options(tissue: Store, tmp_path: Path) -> ReproduceOptions:
-    return ReproduceOptions(
+def options(tissue: Store, tmp_path: Path) -> ReproduceConfig:
+    return ReproduceConfig(
         experiments=("all",),
         scale="smoke",
         store=tissue.path,
@@ -40,62 +35,56 @@ def options(tissue: Store, tmp_path: Path) -> ReproduceOptions:
     )
 
 
-def _numbers(values: Any) -> list[float]:
-    if isinstance(values, dict):
-        return [n for value in values.values() for n in _numbers(value)]
-    if isinstance(values, tuple):
-        return [n for value in values for n in _numbers(value)]
-    return [values]
+COUNTS = {"table1": 18, "table2": 24, "table-s2": 24, "table-s3": 16}
+"""Numbers of the paper's tables, whose place is their own title."""
 
 
-@pytest.mark.skipif(not PAPER.exists(), reason="the paper's text is not beside this checkout")
-@pytest.mark.parametrize(
-    ("module", "place", "count"),
-    [
-        (table1, "Table 1", 18),
-        (table2, "Table 2", 24),
-        (table_s2, "Table S2", 24),
-        (table_s3, "Table S3", 16),
-    ],
-)
-def test_published_numbers_are_the_papers(module: Any, place: str, count: int) -> None:
-    """In the text's own order, so that none stands in another's place."""
-    text = PAPER.read_text()
-    start = text.index(f"\n{place}: ")
-    ours = _numbers(module.PUBLISHED)
-    if module is table_s2 or module is table_s3:
-        rows = re.findall(r"^[^\t\n]+((?:\t0\.\d{4})+)\s*$", text[start:], re.M)
-        theirs = [float(n) for row in rows for n in row.split()][:count]
-    else:
-        theirs = [float(n) for n in re.findall(r"0\.\d{4}", text[start : start + 1800])][:count]
-    assert len(ours) == count
-    if module is table2:  # the text has run two of its rows into one
-        assert ours[:6] + ours[-6:] == theirs[:6] + theirs[-6:]
-        ours, theirs = sorted(ours), sorted(theirs)
-    assert ours == theirs
+@pytest.mark.parametrize("name", COUNTS)
+def test_published_numbers_are_the_papers(name: str) -> None:
+    text = real("../paper/more-from-less.txt").read_text()
+    ours = [n for n in published() if n.experiment == name]
+    place = "Table " + name.removeprefix("table").removeprefix("-").upper()
+    ours = [n for n in ours if n.place == place]
+    assert len(ours) == COUNTS[name]
+    assert all(f"{n.value:.4f}" in text[text.index(f"\n{place}: ") :] for n in ours)
 
 
-def test_the_order_of_all_is_the_papers() -> None:
-    assert known() == [
-        "table1",
-        "table2",
-        "table-s2",
-        "table-s3",
-        "fig2",
-        "fig3",
-        "fig-s4",
-        "fig-s5",
-        "few-labels",
-        "few-pairs",
-    ]
+def test_published_numbers_are_accuracies_each_once() -> None:
+    keys = [(n.experiment, n.row, n.column) for n in published()]
+    assert len(keys) == len(set(keys))
+    assert {n.experiment for n in published()} <= set(known())
+    assert all(0 < n.value < 1 and n.place for n in published())
+
+
+def test_the_papers_tables_come_first_then_its_figures() -> None:
+    places = [n.split("-")[0].rstrip("0123456789") for n in known()]
+    ranks = [{"table": 0, "fig": 1}.get(place, 2) for place in places]
+    assert ranks == sorted(ranks)
     assert set(known()) == set(members(experiments, Experiment))
 
 
-def test_runs_are_shared_between_tables(options: ReproduceOptions) -> None:
+class Elsewhere(Experiment):
+    """From outside the package."""
+
+    title = "Elsewhere"
+    about = "What it asks."
+
+    def studies(self, setting: Setting) -> dict[str, StudyConfig]:
+        return {"one": setting.study("elsewhere", primary=(setting.sparsest,))}
+
+
+def test_an_experiment_from_outside_is_planned(options: ReproduceConfig) -> None:
+    name = f"{__name__}:Elsewhere"
+    [planned] = plan(replace(options, experiments=(name,))).experiments
+    assert planned.experiment.title == "Elsewhere"
+    assert {run.arm.kind for run in planned.runs} == {"asymmetric", "symmetric", "supervised"}
+
+
+def test_runs_are_shared_between_tables(options: ReproduceConfig) -> None:
     made = plan(options)
-    paths = [one.run.path for one in made.runs]
+    paths = [run.out for run in made.runs]
     assert len(paths) == len(set(paths))
-    by_name = {one.name: {run.run.path for run in one.runs} for one in made.wanted}
+    by_name = {one.name: {run.out for run in one.runs} for one in made.experiments}
     # Table 1's arms at the sparsest side are Table S3's VICReg, Fig. 2's, and Few labels'.
     seven = {run for run in by_name["table1"] if "downsample-4" in run.name}
     assert seven
@@ -110,7 +99,7 @@ def test_runs_are_shared_between_tables(options: ReproduceOptions) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_scale_can_be_planned(scale: Any, options: ReproduceOptions, tissue: Store) -> None:
+def test_every_scale_can_be_planned(scale: Any, options: ReproduceConfig, tissue: Store) -> None:
     setting = Setting.of(replace(options, scale=scale, sides=(8, 4)), tissue)
     for name, kind in members(experiments, Experiment).items():
         for study in kind().studies(setting).values():
@@ -118,17 +107,15 @@ def test_every_scale_can_be_planned(scale: Any, options: ReproduceOptions, tissu
             assert study.runs == options.out / "runs"
 
 
-def test_the_authors_protocol_says_what_it_changes(
-    options: ReproduceOptions, tissue: Store
-) -> None:
+def test_the_authors_protocol_says_what_it_changes(options: ReproduceConfig, tissue: Store) -> None:
     setting = Setting.of(replace(options, protocol="authors"), tissue)
-    study = setting.compare("x", primary=(setting.sparsest,))
-    assert isinstance(study, CompareOptions)
-    assert study.views == "authors"
-    assert study.objective == "vicreg:authors"
-    assert study.primary == ("downsample:4,interpolation=point",)
-    assert (study.epsilon, study.clip_each) == (1e-7, 1.0)
-    assert setting.masks == "nuclei:raw,types=6"
+    study = setting.study("x", primary=(setting.sparsest,))
+    assert isinstance(study, StudyConfig)
+    assert study.train.views == "authors"
+    assert study.objectives == ("vicreg:authors",)
+    assert study.primary == ("downsample:4,point",)
+    assert (study.train.epsilon, study.train.clip_each) == (1e-7, 1.0)
+    assert setting.masks == "nuclei:raw"
     assert (
         Setting.of(replace(options, scale="paper", protocol="authors", sides=(8,)), tissue).recipe[
             "encoder"
@@ -137,14 +124,18 @@ def test_the_authors_protocol_says_what_it_changes(
     )
 
 
-def test_what_a_person_says_goes_before_the_scale(options: ReproduceOptions, tissue: Store) -> None:
+def test_what_a_person_says_goes_before_the_scale(options: ReproduceConfig, tissue: Store) -> None:
     setting = Setting.of(replace(options, epochs=7, encoder="test_vit", sides=(16, 8)), tissue)
-    study = setting.compare("x", primary=(setting.sparsest,))
-    assert (study.epochs, study.encoder, study.primary) == (7, "test_vit", ("downsample:8",))
-    assert study.width == SCALES["smoke"].recipe["width"]
+    study = setting.study("x", primary=(setting.sparsest,))
+    assert (study.train.epochs, study.train.encoder, study.primary) == (
+        7,
+        "test_vit",
+        ("downsample:8",),
+    )
+    assert study.pairing.width == SCALES["smoke"].recipe["width"]
 
 
-def test_bad_input_is_one_sentence(options: ReproduceOptions, tmp_path: Path) -> None:
+def test_bad_input_is_one_sentence(options: ReproduceConfig, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Name an experiment"):
         plan(replace(options, experiments=()))
     with pytest.raises(ConfigError, match=r"no experiment named 'table9'.*did you mean"):
@@ -168,7 +159,7 @@ class Plain(Synthetic):
 
 
 def test_what_a_store_cannot_pose_is_left_out_of_all_and_named(
-    options: ReproduceOptions, tmp_path: Path
+    options: ReproduceConfig, tmp_path: Path
 ) -> None:
     ingest(Plain(patches=180, patients=12, size=32), tmp_path / "plain", progress=False)
     given = replace(options, store=tmp_path / "plain")
@@ -179,16 +170,16 @@ def test_what_a_store_cannot_pose_is_left_out_of_all_and_named(
         plan(replace(given, experiments=("table2",)))
 
 
-def test_nothing_and_no_are_said_too(options: ReproduceOptions, tissue: Store) -> None:
+def test_nothing_and_no_are_said_too(options: ReproduceConfig, tissue: Store) -> None:
     said = replace(options, standardise=False, probe_every=0)
     recipe = Setting.of(said, tissue).recipe
     assert (recipe["standardise"], recipe["probe_every"]) == (False, 0)
     with pytest.raises(ConfigError, match="--seeds is 0"):
-        Setting.of(replace(options, seeds=0), tissue).compare("x", primary=("downsample:8",))
+        Setting.of(replace(options, seeds=0), tissue).study("x", primary=("downsample:8",))
 
 
 def test_encoders_go_by_the_papers_names_where_it_has_them(
-    options: ReproduceOptions, tissue: Store
+    options: ReproduceConfig, tissue: Store
 ) -> None:
     typed = ("resnet50", "my.module:One", "my.module:Other")
     named = Setting.of(replace(options, encoders=typed), tissue).encoders

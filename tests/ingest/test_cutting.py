@@ -14,8 +14,7 @@ from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.ingest import ingest, open_source
 from morefromless.ingest.cutting import Cut
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
-
-CONSEP = Path(__file__).parents[2].parent / "shared" / "data" / "consep"
+from tests.real import real
 
 
 class Tiles(Source):
@@ -103,9 +102,7 @@ def test_a_tile_smaller_than_the_cut_is_set_aside() -> None:
 
 
 def test_the_real_tiles_cut_to_patches_have_the_published_counts(tmp_path: Path) -> None:
-    if not CONSEP.exists():
-        pytest.skip(f"{CONSEP} is not here; it holds CoNSeP for development")
-    source = open_source(f"consep:{CONSEP}", cut=250)
+    source = open_source(f"consep:{real('consep')}", cut=250)
     report = ingest(source, tmp_path / "store", progress=False, workers=1)
     assert (report.kept, report.set_aside.total()) == (41 * 16, 0)
     assert "24,332 nuclei (932 Miscellaneous" in str(report)

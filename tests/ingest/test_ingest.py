@@ -19,6 +19,7 @@ from morefromless.ingest.listing import fingerprint
 from morefromless.sources import Datasheet, Item
 from morefromless.sources.folder import Folder
 from tests.ingest.made import Counting, folder, patch, two_classes
+from tests.real import real
 
 
 def made(source: Path, destination: Path, **options: object) -> IngestReport:
@@ -399,9 +400,6 @@ def test_arrays_stay_together(tmp_path: Path) -> None:
         np.testing.assert_array_equal(store.arrays["nuclei"][row], 255 - patch(int(name)))
 
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
-
-
 @pytest.mark.parametrize(
     ("name", "options", "kept", "aside", "side"),
     [
@@ -413,9 +411,7 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 def test_real_patches(
     tmp_path: Path, name: str, options: dict[str, object], kept: int, aside: object, side: int
 ) -> None:
-    if not (SHARED / name).exists():
-        pytest.skip(f"{SHARED / name} is not here; it holds real patches for development")
-    report = made(SHARED / name, tmp_path / "store", **options)
+    report = made(real(name), tmp_path / "store", **options)
     store = Store.open(tmp_path / "store")
     assert (report.kept, dict(report.set_aside), store.side) == (kept, aside, side)
     array: npt.NDArray[np.uint8] = store.arrays["he"]

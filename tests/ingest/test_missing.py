@@ -78,7 +78,7 @@ def test_dropped_unless_asked_otherwise(tmp_path: Path) -> None:
     assert not (tmp_path / "store" / "present.parquet").exists()
     assert store.meta["absent"] == {}
     assert store.has("ihc").all()
-    assert store.having(["he", "ihc", "expression"]) is store
+    assert store.select("he", "ihc", "expression") is store
     reasons = pd.read_csv(tmp_path / "store" / "set_aside.csv").set_index("origin")["reason"]
     assert reasons["row 1"] == "no ihc: this patch lacks it; --missing keep takes such patches"
     assert reasons["row 6"].startswith("no expression, ihc: ")
@@ -112,7 +112,7 @@ def test_what_is_absent_is_counted_and_told(kept: Store, tmp_path: Path) -> None
             for split in ("train", "test")
         }
         assert kept.meta["absent"][name] == counts
-        left = len(kept.having([name]).indices("train"))
+        left = len(kept.select(name).indices("train"))
         assert left == len(kept.indices("train")) - counts["train"]
         sentences.append(
             f"{name} is absent from {sum(counts.values())} of {len(kept.table)} patches "

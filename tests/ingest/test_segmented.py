@@ -18,11 +18,11 @@ from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.exporting import export_geojson
 from morefromless.ingest import ingest, open_source
 from morefromless.ingest.segmented import WithNuclei
-from morefromless.labelling import labelled
 from morefromless.nuclei_formats import NucleiFormat
 from morefromless.sources.folder import Folder
 from morefromless.sources.synthetic import Synthetic
 from morefromless.specs import build, members
+from morefromless.tasks import build_task
 from tests.ingest.made import folder
 
 
@@ -66,7 +66,7 @@ def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Pa
         expected = nuclei(int(Path(name).stem[1:]))
         np.testing.assert_array_equal(content.instances, expected.instances)
         np.testing.assert_array_equal(content.types, expected.types)
-    cells = labelled(store, "cell")
+    cells = store.select(task=build_task("cell"))
     assert set(cells.classes) == {"Neoplastic", "Inflammatory", "Connective"}
 
 
@@ -171,9 +171,9 @@ def test_patches_without_tissue_classes_need_nuclei(
     ingest(source, tmp_path / "store", test_share=0.5, progress=False)
     store = Store.open(tmp_path / "store")
     assert store.classes == ("unlabelled",)
-    assert len(labelled(store, "cell").classes) == 3
+    assert len(store.select(task=build_task("cell")).classes) == 3
     with pytest.raises(DataError, match="are 'unlabelled', so the task tissue asks nothing"):
-        labelled(store, "tissue")
+        store.select(task=build_task("tissue"))
     with pytest.raises(DataError, match=r"has one class only .* or nuclei \(--nuclei\)"):
         ingest(open_source(str(images), unlabelled=True), tmp_path / "bare", progress=False)
 
@@ -297,6 +297,6 @@ def test_nuclei_without_types_are_a_view_and_no_task(images: Path, tmp_path: Pat
     ingest(source, tmp_path / "store", test_share=0.5, progress=False)
     store = Store.open(tmp_path / "store")
     assert set(store.nuclei["type"]) == {1}
-    assert labelled(store, "tissue").classes == ("A", "B")
+    assert store.select(task=build_task("tissue")).classes == ("A", "B")
     with pytest.raises(DataError, match="have no types, so the task cell asks nothing"):
-        labelled(store, "cell")
+        store.select(task=build_task("cell"))

@@ -8,16 +8,16 @@ from morefromless import objectives
 from morefromless.branches import Branches, Plan
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
-from morefromless.labelling import labelled
 from morefromless.objectives import Objective
 from morefromless.pairs import Pair
 from morefromless.specs import build
+from morefromless.tasks import build_task
 
 HERE = "tests.outside.additions"
 
 
 def test_a_step_is_trained_with_all_of_them(tissue: Store) -> None:
-    store = labelled(tissue, f"{HERE}:Bright")
+    store = tissue.select(task=build_task(f"{HERE}:Bright"))
     assert store.classes == ("dark", "bright")
     pair = Pair({"primary": f"{HERE}:Grey", "privileged": "full"}, f"{HERE}:Mirror", 16)
     pair.check(store)

@@ -1,16 +1,14 @@
-"""How numbers are written in tables, and what is said of curves and rough intervals."""
+"""How numbers are written in tables, and that names mean themselves in every form."""
+
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from morefromless.evaluation.intervals import Interval, Unit
-from morefromless.report.section import (
-    ROUGH,
-    Section,
-    curves_note,
-    interval,
-    p_value,
-    rough_note,
-)
+from morefromless.report.section import Report, Section, interval, p_value, rough_note
+from morefromless.report.words import ROUGH
+from tests.report.handmade import HOSTILE
 
 
 def reached(low: float, high: float, unit: Unit = "group", units: int = 30) -> Interval:
@@ -19,12 +17,12 @@ def reached(low: float, high: float, unit: Unit = "group", units: int = 30) -> I
 
 def test_intervals_are_in_per_cent_and_differences_have_signs() -> None:
     assert interval(reached(0.8, 0.9)) == "85.0 [80.0, 90.0]"
-    assert interval(reached(-0.01, 0.03), signed=True) == "+1.0 [-1.0, +3.0]"
+    assert interval(reached(-0.01, 0.03), signed=True) == "+1.0 [−1.0, +3.0]"
     assert [p_value(p) for p in (0.0005, 0.0499, 1.0)] == ["< 0.001", "0.050", "1.000"]
 
 
 @pytest.mark.parametrize(
-    ("found", "marked"),
+    ("bounded", "marked"),
     [
         (reached(0.8, 0.9, units=7), True),
         (reached(0.8, 0.9, units=8), False),
@@ -33,16 +31,26 @@ def test_intervals_are_in_per_cent_and_differences_have_signs() -> None:
     ],
 )
 def test_rough_intervals_are_marked_and_the_mark_is_explained(
-    found: Interval, marked: bool
+    bounded: Interval, marked: bool
 ) -> None:
-    cell = interval(found)
+    cell = interval(bounded)
     assert cell.endswith("†") == marked
     tables = [Section("title", ("arm", "accuracy"), [("one", cell)], [])]
     assert rough_note(tables) == ([ROUGH] if marked else [])
 
 
-def test_curves_that_were_drawn_are_not_denied() -> None:
-    assert "were drawn" in curves_note([], drawn=False, known=False)
-    assert "fewer than 8 points" in curves_note([], drawn=True, known=False)
-    assert "Still rising when training ended: a." in curves_note(["a", "a"], drawn=True, known=True)
-    assert "No arm's" in curves_note([], drawn=True, known=True)
+def test_names_mean_themselves_in_markdown_and_in_the_terminal(tmp_path: Path) -> None:
+    section = Section(HOSTILE, ("arm", HOSTILE), [(HOSTILE, "1")], [HOSTILE])
+    report = Report(HOSTILE, [section], [HOSTILE])
+    text = report.write(tmp_path / "report.md").read_text()
+    assert "](http" not in text
+    assert [
+        line.replace("\\|", "").count("|") for line in text.splitlines() if line[:1] == "|"
+    ] == [
+        3,
+        3,
+        3,
+    ]
+    console = Console(width=400, record=True)
+    report.show(console)
+    assert console.export_text().count(HOSTILE) == 5

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from morefromless.comparison import cluster
 
 from morefromless.cli import run
-from morefromless.comparison import cluster
 from morefromless.experiments import known
 from morefromless.reproduction import energy
 

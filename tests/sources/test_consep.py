@@ -11,11 +11,11 @@ from scipy.io import savemat
 from morefromless.data.nuclei import Nuclei
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources.consep import Consep
+from tests.real import real
 
 MAP = np.zeros((6, 4))
 MAP[1], MAP[3, :2] = 2, 5
 IMAGE = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
-REAL = Path(__file__).parents[3] / "shared" / "data" / "consep"
 
 
 def tile(root: Path, name: str, types: Any = (1, 4), instances: np.ndarray = MAP) -> None:
@@ -91,9 +91,7 @@ def test_tiles_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_nucleus_of_the_real_tiles() -> None:
-    if not REAL.exists():
-        pytest.skip(f"{REAL} is not here; it holds CoNSeP for development")
-    source = Consep(str(REAL))
+    source = Consep(str(real("consep")))
     counts = {"train": np.zeros(5, int), "test": np.zeros(5, int)}
     for item in source.items():
         coded = source.read(item)["nuclei"]

@@ -19,8 +19,8 @@ from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import Source
 from morefromless.sources.spatial import Spatial
 from morefromless.specs import build
+from tests.real import real
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "her2st"
 GENES = [f"G{number:02}" for number in range(30)]
 SPOTS = [f"{column}x{row}" for row in range(3) for column in range(4)]
 PLACES = np.array(
@@ -285,9 +285,7 @@ def test_other_image_files(tmp_path: Path, images: Any, suffix: str) -> None:
 
 
 def test_the_real_sections() -> None:
-    if not REAL.exists():
-        pytest.skip(f"{REAL} is not here; it holds breast-cancer sections for development")
-    source = Spatial(str(REAL), test="C5", sections="C2+C5")
+    source = Spatial(str(real("her2st")), test="C5", sections="C2+C5")
     items = source.items()
     assert Counter(item.group for item in items) == {"C2": 187, "C5": 181}
     labels = {group: {i.label for i in items if i.group == group} for group in ("C2", "C5")}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from morefromless.data.nuclei import Nuclei, nuclei_table
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.labelling import labelled
+from morefromless.tasks import build_task
 from morefromless.tasks.cell import Cell
 from tests.conformance import Case, cases
 
@@ -67,10 +67,10 @@ def test_agrees_with_a_plain_loop(rows: list[tuple[int, int, int, bool]], rule: 
 
 
 def test_a_store_is_labelled_with_the_types_that_occur(tissue: Store) -> None:
-    store = labelled(tissue, "cell")
+    store = tissue.select(task=build_task("cell"))
     assert set(store.classes) <= set(tissue.scheme.types)
     assert store.hash == tissue.hash  # the same data under another question
-    assert tissue.classes == labelled(tissue, "tissue").classes
+    assert tissue.classes == tissue.select(task=build_task("tissue")).classes
     fat = tissue.table["label"].eq("BACK").to_numpy()
     assert {store.classes[k] for k in store.labels[fat]} == {"Background"}
     tumour = tissue.table["label"].eq("TUM").to_numpy()
@@ -80,17 +80,17 @@ def test_a_store_is_labelled_with_the_types_that_occur(tissue: Store) -> None:
 def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
     same = tissue.relabelled(["one"], np.zeros(len(tissue.table), np.int64))
     with pytest.raises(DataError, match=r"All train patches of .* are 'one'"):
-        labelled(same, "tissue")
+        same.select(task=build_task("tissue"))
 
 
 def test_a_store_without_nuclei_says_how_to_get_them(tissue: Store) -> None:
     bare = Store(tissue.path, {**tissue.meta, "scheme": None}, tissue.table, tissue.arrays)
     with pytest.raises(DataError, match="holds no nuclei; ingest again with --nuclei"):
-        labelled(bare, "cell")
+        bare.select(task=build_task("cell"))
 
 
 def test_a_rule_that_is_not_known_is_refused(tissue: Store) -> None:
     with pytest.raises(ConfigError):
-        labelled(tissue, "cell:by=size")
+        tissue.select(task=build_task("cell:by=size"))
     with pytest.raises(ConfigError, match="give number or area"):
         Cell(by="size")  # type: ignore[arg-type]

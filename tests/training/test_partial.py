@@ -62,7 +62,7 @@ def options(stained: Store, tmp_path: Path) -> RunConfig:
 
 
 def test_pairs_are_the_patches_that_have_both(stained: Store, options: RunConfig) -> None:
-    both = stained.having(["he", "ihc"])
+    both = stained.select("he", "ihc")
     assert 0 < len(both.indices("train")) < len(stained.indices("train"))
     run = pretrain(changed(options, probe_every=1))
     assert run.record.facts["steps"] == 2 * (len(both.indices("train")) // 32)
@@ -115,7 +115,7 @@ def test_a_frozen_branch_may_lack_a_view_too(stained: Store, options: RunConfig)
         )
     )
     kept = load_file(run.path / "features" / "privileged-train.safetensors")["features"]
-    assert len(kept) == len(stained.having(["ihc"]).indices("train"))
+    assert len(kept) == len(stained.select("ihc").indices("train"))
     assert len(evaluate(run, stained, PROBE)) == 2
 
 
@@ -135,7 +135,7 @@ def test_a_comparison_says_how_many_pairs_there_are(stained: Store, tmp_path: Pa
     study = Study.of(options)
     run_all(study.runs, 1)
     results = study.evaluate(progress=False)
-    paired = len(stained.having(["ihc"]).indices("train"))
+    paired = len(stained.select("ihc").indices("train"))
     everything = len(stained.indices("train"))
     assert any(f"{paired} of {everything} training patches" in line for line in results.caveats)
     steps = {run.arm.kind: Run(run.out).record.facts["steps"] for run in study.runs}

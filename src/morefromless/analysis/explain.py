@@ -18,9 +18,9 @@ from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import Answer, answer_of, store_path
-from morefromless.labelling import labelled
 from morefromless.pairs import modality
 from morefromless.runs import Run
+from morefromless.tasks import build_task
 
 Rows = npt.NDArray[np.int64]
 NEIGHBOURS = 5
@@ -121,7 +121,7 @@ def explain(config: ExplainConfig) -> Disagreements:
     device = resolve_device(config.analysis.device)
     with tqdm(total=5, desc="explain", unit="part", leave=False, dynamic_ncols=True) as bar:
         a, b = (answer_of(run, config.branch, raw, config.probe, task, device) for run in runs)
-        store = labelled(raw, task).having({one.frozen.modality.array for one in (a, b)})
+        store = raw.select(a.frozen.modality, b.frozen.modality, task=build_task(task))
         rows = store.indices("test")
         if not len(rows):
             raise DataError(f"No test patch of {store.path} has the views of both runs.")

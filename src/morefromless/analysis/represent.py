@@ -18,11 +18,11 @@ from morefromless.evaluation.evaluate import Answer, answer_of
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.metrics import confusion
 from morefromless.evaluation.results import Results
-from morefromless.labelling import labelled
 from morefromless.pairs import modality
 from morefromless.runs import Run
 from morefromless.specs import refuse_outside
 from morefromless.study import Study
+from morefromless.tasks import build_task
 
 RANDOM = "random"
 """Name of the arm of untrained encoders."""
@@ -62,9 +62,8 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
         raise ConfigError(
             f"{config.study} has no primary '{primary}', only {', '.join(study.primary)}."
         )
-    device, task = resolve_device(config.analysis.device), study.tasks[0]
-    spec = modality(primary)
-    store = labelled(raw, task).having([spec.array])
+    device, asked = resolve_device(config.analysis.device), study.tasks[0]
+    store = raw.select(modality(primary), task=build_task(asked))
     runs = [run for run in Study.of(study, raw).runs if run.arm.primary == primary]
     waiting = [run for run in runs if not Run(run.out).done]
     if waiting:
@@ -92,7 +91,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
         leave=False,
         dynamic_ncols=True,
     ):
-        answer = answer_of(Run(run.out), "primary", raw, config.probe, task, device)
+        answer = answer_of(Run(run.out), "primary", raw, config.probe, asked, device)
         arms.setdefault(", ".join(words[run.out]), []).append(answer)
     encoders = {arm: [answer.frozen for answer in answers] for arm, answers in arms.items()}
     if RANDOM in selected:

@@ -187,7 +187,7 @@ class Store:
             if check:
                 self._check_classes(classes, labels, type(task).__name__.lower())
             store = self.relabelled(classes, labels)
-        return store.having(m if isinstance(m, str) else m.array for m in modalities)
+        return store._having(m if isinstance(m, str) else m.array for m in modalities)
 
     def _check_classes(
         self, classes: Sequence[str], labels: npt.NDArray[np.int64], task: str
@@ -213,7 +213,7 @@ class Store:
             return np.ones(len(self.table), dtype=bool)
         return self.present[name].to_numpy(dtype=bool)
 
-    def having(self, names: Iterable[str]) -> "Store":  # removed when callers move to `select`
+    def _having(self, names: Iterable[str]) -> "Store":
         """The same rows and hash, but patches that lack one of these arrays stand in no split."""
         lacking = np.zeros(len(self.table), dtype=bool)
         for name in names:

@@ -23,9 +23,9 @@ from morefromless.evaluation.results import (
     RunRecord,
     Summary,
 )
-from morefromless.labelling import labelled
 from morefromless.pairs import modality
 from morefromless.runs import Run
+from morefromless.tasks import build_task
 
 RISING = 0.01
 """An arm is called still rising where the last quarter of its curve lies so much higher, on
@@ -67,7 +67,7 @@ def conclude(
     for one in sorted(evaluations, key=lambda e: (e.condition.floor, e.branch == "privileged")):
         gathered.setdefault(one.condition, []).append(one)
     subsets = {
-        (c.task, c.modality): labelled(store, c.task).having([modality(c.modality).array])
+        (c.task, c.modality): store.select(modality(c.modality), task=build_task(c.task))
         for c in gathered
     }
     scores = {
@@ -333,13 +333,13 @@ def _rises(curves: pd.DataFrame, condition: Condition) -> bool | None:
 def data_facts(store: Store, tasks: Sequence[str]) -> Data:
     """What results say of the patches that they rest on."""
     classes = {}
-    for task in tasks:
-        own = labelled(store, task)
+    for spec in tasks:
+        own = store.select(task=build_task(spec))
         train, test = (
             np.bincount(own.labels[own.indices(split)], minlength=len(own.classes))
             for split in ("train", "test")
         )
-        classes[task] = {name: (int(train[k]), int(test[k])) for k, name in enumerate(own.classes)}
+        classes[spec] = {name: (int(train[k]), int(test[k])) for k, name in enumerate(own.classes)}
     groups = store.groups("test")
     return Data(
         title=str(store.meta["datasheet"]["title"]),

@@ -15,8 +15,8 @@ from morefromless.evaluation.cache import cached, digest
 from morefromless.evaluation.frozen import Classifier, FrozenEncoder, load_encoders
 from morefromless.evaluation.metrics import Scores, score
 from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, label_subset
-from morefromless.labelling import labelled
 from morefromless.runs import Run
+from morefromless.tasks import build_task
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def answer(
     What was computed before from the same weights, store and probe is read back. `seed` draws the
     probe's start, the order of the patches and, of `probe.labels`, which are used.
     """
-    store = labelled(store, task).having([frozen.modality.array])
+    store = store.select(frozen.modality, task=build_task(task))
     itself = frozen.answers_itself(task)
     name = frozen.artifact(probe, task)
     key = {
@@ -130,7 +130,7 @@ def evaluate(
     asked = config.arm.task if task is None else task
     answers = []
     for frozen in load_encoders(run).values():
-        if len(store.having([frozen.modality.array]).indices("test")):
+        if len(store.select(frozen.modality).indices("test")):
             what = f"{label} {frozen.name}" if label else None
             answers.append(answer(frozen, store, probe, asked, config.seed, device, what))
     return answers

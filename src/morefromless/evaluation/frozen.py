@@ -106,7 +106,7 @@ class FrozenEncoder:
         label: str | None = None,
     ) -> Tensor:
         """Representations of a split's patches that have the modality, cached in the folder."""
-        rows = store.having([self.modality.array]).indices(split)
+        rows = store.select(self.modality).indices(split)
         key = {"weights": self.fingerprint, "store": store.hash, "modality": self.modality_spec}
         tensors = cached(
             self.folder / "features" / f"{self.name}-{split}.safetensors",

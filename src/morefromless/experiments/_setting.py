@@ -6,6 +6,7 @@ from typing import Any, Literal
 from morefromless.config import ReproduceConfig, StudyConfig, from_flat
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
+from morefromless.pairs import modality
 
 Protocol = Literal["text", "authors"]
 
@@ -114,14 +115,15 @@ class Setting:
         masks = None
         if store.meta.get("scheme"):
             raw = "raw," if config.protocol == "authors" else ""
-            masks = f"nuclei:{raw}types={len(store.scheme.types)}"
+            spec = f"nuclei:{raw}types={len(store.scheme.types)}"
+            masks = modality(spec).spec
         tasks = (("tissue",) if len(store.classes) > 1 else ()) + (("cell",) if masks else ())
         return cls(config, store, recipe, sides, encoders, tasks, masks)
 
     def downsampled(self, side: int) -> str:
         """The patch at `side` px, as the protocol reduces it."""
         point = self.config.protocol == "authors"
-        return f"downsample:{side}" + (",interpolation=point" if point else "")
+        return f"downsample:{side}" + (",point" if point else "")
 
     def objective(self, name: str) -> str:
         """`vicreg` or `simclr` in the protocol's convention."""

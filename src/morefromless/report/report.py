@@ -21,6 +21,8 @@ from morefromless.report.words import (
     bounds,
     count,
     join_words,
+    metric_title,
+    metric_value,
     modality_title,
     per_cent,
     points,
@@ -239,7 +241,7 @@ def _part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) ->
     reach = max([0.01, *ends])
     verdicts: dict[str, int] = {}
     for contrast in shown:
-        verdicts[contrast.text] = verdicts.get(contrast.text, 0) + 1
+        verdicts[contrast.verdict] = verdicts.get(contrast.verdict, 0) + 1
     outcome = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
     figures = [
         Picture(
@@ -267,7 +269,10 @@ def _part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) ->
         notes=[*_part_notes(file, results), *own] if file.cells else own,
         curves=figures,
         pictures=file.pictures,
-        tables=[Section(t.title, t.header, t.rows, t.notes) for t in file.tables],
+        tables=[
+            *(_metrics(results) if file.cells else []),
+            *(Section(t.title, t.header, t.rows, t.notes) for t in file.tables),
+        ],
     )
 
 
@@ -366,6 +371,21 @@ def _floors(results: Mapping[str, Results]) -> Section | None:
     return Section(title, ("of", *names), rows, [note])
 
 
+def _metrics(results: Mapping[str, Results]) -> list[Section]:
+    """A row an encoder, a column a metric: whatever was registered, beside accuracy."""
+    arms = [(name, s) for name, r in results.items() for s in r.select(lambda c: not c.floor)]
+    metrics = dict.fromkeys(m for _, s in arms for m in s.means if m != "accuracy")
+    rows = []
+    for name, summary in arms:
+        of = summary.condition
+        words = [modality_title(of.modality, of.task), of.title, of.objective, of.partner]
+        words += [name] if len(results) > 1 else []
+        values = (metric_value(m, summary.means[m]) if m in summary.means else "" for m in metrics)
+        rows.append((", ".join(filter(None, words)), *values))
+    title = "Other metrics, means over seeds"
+    return [Section(title, ("of", *map(metric_title, metrics)), rows)] if rows and metrics else []
+
+
 def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterator[str]:
     first = next(iter(results.values()))
     accuracy = first.summaries[0].accuracy
@@ -380,7 +400,7 @@ def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterato
         yield ROUGH
     if any(cell.published is not None for cell in file.cells):
         yield "Below it the paper's, of single runs, and Δ, ours less the paper's in points."
-    if any(s.head for r in results.values() for s in r.summaries) and len(first.config.tasks) > 1:
+    if any(s.head for r in results.values() for s in r.summaries):
         yield "* answered by the encoder's own head; all others by a probe."
     yield TESTS.format(units=unit)
     rising = dict.fromkeys(

@@ -8,9 +8,9 @@ import torch
 
 from morefromless.config import ViewsConfig
 from morefromless.data.store import Store
-from morefromless.labelling import labelled
 from morefromless.pairs import modality, preset
 from morefromless.report.contact_sheet import contact_sheet, seen_columns
+from morefromless.tasks import build_task
 
 
 def write_sheet(config: ViewsConfig) -> Path:
@@ -21,11 +21,11 @@ def write_sheet(config: ViewsConfig) -> Path:
     """
     store = Store.open(config.store)
     if config.task != "tissue":  # rows may well be of one tissue, which is no task
-        store = labelled(store, config.task)
+        store = store.select(task=build_task(config.task))
     seen = {spec: modality(spec) for spec in (config.privileged, *config.primary)}
     for how in seen.values():
         how.check(store)
-    store = store.having([how.array for how in seen.values()])
+    store = store.select(*seen.values())
     rows = _spread_over_classes(store, config.patches, config.seed)
     names = dict.fromkeys(how.array for how in seen.values())
     stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}

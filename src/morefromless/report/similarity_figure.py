@@ -32,6 +32,8 @@ def write_heat_maps(found: Sequence[LayerCka], stem: Path) -> list[Path]:
         row, column = (0, 0) if single else (arms.index(one.b), arms.index(one.a))
         axes = panels[row, column]
         axes.set_axis_on()
+        if one.equal_seeds:
+            axes.set_title("equal seeds", fontsize=7)
         # Layers of `a` along x, of `b` upwards, the input's side at the lower left.
         axes.imshow(one.mean.T, origin="lower", cmap=AMOUNTS, vmin=0, vmax=1, aspect="auto")
         if single:
@@ -51,20 +53,22 @@ def write_heat_maps(found: Sequence[LayerCka], stem: Path) -> list[Path]:
 def write_diagonals(found: Sequence[LayerCka], stem: Path) -> list[Path]:
     """CKA of the same layer in both, from input to output; bands are ± one standard deviation.
 
-    The left panel has each arm with itself (other seeds), the right one every two arms.
+    The left panel has each arm with itself (other seeds), the right one every two arms; a panel
+    that would be empty is left out.
     """
-    own = [one for one in found if one.a == one.b]
-    across = [one for one in found if one.a != one.b and one.diagonal.size]
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, chosen, title in zip(
-        panels, (own, across), ("within an arm", "between arms"), strict=True
-    ):
+    within = [one for one in found if one.a == one.b]
+    between = [one for one in found if one.a != one.b and one.diagonal.size]
+    parts = {"within an arm": within, "between arms": between}
+    parts = {title: part for title, part in parts.items() if part} or {"between arms": []}
+    figure = Figure(figsize=(5.5 * len(parts), 4), layout="constrained")
+    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
+    for axes, (title, chosen) in zip(panels, parts.items(), strict=True):
         for number, one in enumerate(chosen):
             mean = one.diagonal.mean(axis=0)
             spread = one.diagonal.std(axis=0, ddof=1 if len(one.diagonal) > 1 else 0)
             depth = np.arange(1, len(mean) + 1)
             label = one.a if one.a == one.b else f"{one.a} – {one.b}"
+            label += " (equal seeds)" * one.equal_seeds
             (line,) = axes.plot(
                 depth,
                 mean,
@@ -81,7 +85,8 @@ def write_diagonals(found: Sequence[LayerCka], stem: Path) -> list[Path]:
                     alpha=0.15,
                     linewidth=0,
                 )
-        axes.set_title(title, fontsize=9)
+        if len(parts) > 1:
+            axes.set_title(title, fontsize=9)
         axes.set_xlabel("layer, from input to output")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)

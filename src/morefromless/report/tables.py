@@ -15,7 +15,7 @@ from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
 from morefromless.evaluation.results import Results, Summary
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
-from morefromless.report.words import ROUGH, metric_title, rough
+from morefromless.report.words import ROUGH, metric_title, metric_value, rough
 
 TESTS = (
     "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "
@@ -148,7 +148,7 @@ def _arms(title: str, rows: Sequence[Summary]) -> Section:
             (
                 name + (f" (not above {summary.not_above})" if summary.not_above else ""),
                 interval(summary.accuracy),
-                *(_metric(name, summary.means[name]) for name in metrics),
+                *(metric_value(name, summary.means[name]) for name in metrics),
                 " ".join(f"{100 * value:.1f}" for value in summary.accuracies),
                 curve,
             )
@@ -160,11 +160,6 @@ def _ambiguous(summary: Summary, rows: Sequence[Summary]) -> bool:
     """Whether an arm of a privileged modality was trained with several primary ones."""
     partners = {s.condition.partner for s in rows if s.condition.title == summary.condition.title}
     return len(partners) > 1
-
-
-def _metric(name: str, value: float) -> str:
-    """Shares in per cent; a calibration error as it is."""
-    return f"{value:.3f}" if name == "ece" else f"{100 * value:.1f}"
 
 
 def _grids(results: Results) -> list[Section]:
@@ -240,7 +235,7 @@ def show_answers(answers: Sequence[Answer], console: Console) -> None:
             classes=len(store.classes),
             groups=store.groups("test"),
         )
-        values = (_metric(name, scores.values[name]) for name in metrics)
+        values = (metric_value(name, scores.values[name]) for name in metrics)
         frozen = answer.frozen
         lines.append((frozen.name, frozen.modality_spec, interval(reached), *values))
     header = ("branch", "modality", "accuracy", *map(metric_title, metrics))

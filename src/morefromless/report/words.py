@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from morefromless.evaluation.intervals import Interval
 
-SIDE = re.compile(r"\bdownsample:(\d+)(?:,interpolation=\w+)?")
+SIDE = re.compile(r"\bdownsample:(\d+)(?:,[\w=]+)*")
 
 METRICS = {
     "accuracy": "accuracy",
@@ -22,6 +22,15 @@ def metric_title(name: str) -> str:
     ('macro-F1', 'cohen kappa')
     """
     return METRICS.get(name, name.replace("_", " "))
+
+
+def metric_value(name: str, value: float) -> str:
+    """Shares in per cent; a calibration error as it is.
+
+    >>> metric_value("macro_f1", 0.7712), metric_value("ece", 0.0312)
+    ('77.1', '0.031')
+    """
+    return f"{value:.3f}" if name == "ece" else f"{100 * value:.1f}"
 
 
 def modality_title(spec: str, task: str = "") -> str:

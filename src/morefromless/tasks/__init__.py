@@ -4,13 +4,14 @@ A task says which label each patch has; encoders never see it, probes and superv
 add one, add a file with one public class deriving from `Task`.
 """
 
+import sys
 from abc import ABC, abstractmethod
 
 import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.store import Store
-from morefromless.specs import Member
+from morefromless.specs import Member, build
 
 
 class Task(Member, ABC):
@@ -22,3 +23,8 @@ class Task(Member, ABC):
 
         Raises `DataError` where the store does not know what is asked.
         """
+
+
+def build_task(spec: str) -> Task:
+    """The task that `spec` names, e.g. `cell:by=area`."""
+    return build(spec, sys.modules[__name__], Task)

@@ -48,10 +48,10 @@ class Curve(pl.Callback):
     ) -> None:
         self.encoders, self.store, self.path = dict(encoders), store, path
         self.every, self.total = every, total
-        having = {name: store.having([e.modality.array]) for name, e in self.encoders.items()}
+        subsets = {name: store.select(e.modality) for name, e in self.encoders.items()}
         self.rows = {
             name: tuple(_sample(subset.indices(split)) for split in ("train", "test"))
-            for name, subset in having.items()
+            for name, subset in subsets.items()
             if len(subset.indices("test"))
         }
         self.points: list[dict[str, Any]] = []

@@ -15,11 +15,11 @@ from morefromless.data.store import Store
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import FrozenEncoder
-from morefromless.labelling import labelled
 from morefromless.objectives import Objective
 from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
 from morefromless.specs import build
+from morefromless.tasks import build_task
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite, effective_rank, spread
 from morefromless.training.feed import Batch, Feed, Steps
@@ -47,7 +47,7 @@ def pretrain(config: RunConfig) -> Run:
     objective = build(arm.objective, objectives, Objective)
     pair.check(store)
     if config.machine.probe_every:
-        store = labelled(store, arm.task)
+        store = store.select(task=build_task(arm.task))
     check(config)
     availability = available_views(store, pair, config)
     rows = training_rows(store, availability, config)
@@ -147,7 +147,7 @@ def count_training_patches(config: RunConfig, store: Store) -> int:
     """How many patches a run trains on."""
     pair = Pair(config.arm.modalities, config.train.views, config.train.size)
     if config.arm.supervised:
-        return len(store.having(pair.arrays).indices("train"))
+        return len(store.select(*pair.arrays).indices("train"))
     return len(training_rows(store, available_views(store, pair, config), config))
 
 
@@ -217,5 +217,5 @@ def _frozen_features(
     frozen = FrozenEncoder(encoder, plan.modality, config.train.size, plan.name, config.out)
     features = frozen.features(store, "train", device, label=f"frozen {plan.name}")
     whole = features.new_zeros(len(store.table), features.shape[1])
-    whole[store.having([frozen.modality.array]).indices("train")] = features
+    whole[store.select(frozen.modality).indices("train")] = features
     return whole[rows]

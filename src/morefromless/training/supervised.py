@@ -9,10 +9,10 @@ from morefromless.branches import build_encoder, check_encoder
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder
-from morefromless.labelling import labelled
 from morefromless.objectives import Loss
 from morefromless.pairs import Pair
 from morefromless.runs import Run
+from morefromless.tasks import build_task
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
@@ -40,7 +40,7 @@ def supervise(config: RunConfig) -> Run:
     arm, train = config.arm, config.train
     pair = Pair(arm.modalities, train.views, train.size)
     pair.check(store)
-    store = labelled(store, arm.task).having(pair.arrays)
+    store = store.select(*pair.arrays, task=build_task(arm.task))
     check_encoder(train.encoder, pair.modalities["primary"].shape(train.size))
     rows = store.indices("train")
     steps = Steps(len(rows), batch=train.batch, epochs=train.epochs, seed=config.seed)

@@ -1,5 +1,6 @@
 """Training one run, whatever its arm."""
 
+from morefromless.canonical import canonical
 from morefromless.config import RunConfig
 from morefromless.runs import Run
 from morefromless.training.pretrain import pretrain
@@ -13,4 +14,5 @@ def train(config: RunConfig) -> Run:
     cannot work, `RunBusy` where another process trains it, `TrainingError` where the loss stops
     being finite.
     """
+    config = canonical(config)
     return supervise(config) if config.arm.supervised else pretrain(config)

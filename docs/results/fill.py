@@ -1,0 +1,101 @@
+"""Fills a results page from the folders of finished commands, and copies their figures.
+
+    python docs/results/fill.py multi-magnification runs/prostate
+    python docs/results/fill.py methods runs/methods/simclr runs/methods/vicreg
+    python docs/results/fill.py reproduction-consep runs/reproduce
+
+A page is prose with blocks between `<!-- NAME -->` and `<!-- end -->`. What stands in a block is
+written anew, the prose stays:
+
+    command   the commands of the studies, with the options that differ from the defaults
+    cost      the number of runs, and their hours of training
+    tables    the tables of the studies (`results.md`)
+    report    all of a reproduction (`report.md`)
+"""
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+from morefromless.config import StudyConfig, to_flat
+from morefromless.errors import MoreFromLessError
+from morefromless.evaluation.results import Results
+
+PAGES = Path(__file__).parent
+PICTURE = re.compile(r"\]\(([^)#:]+\.(?:svg|png))\)")
+
+
+def main(name: str, folders: list[Path]) -> None:
+    """Write the page again. Raises `MoreFromLessError` where a folder holds no results."""
+    page = PAGES / f"{name}.md"
+    page.write_text(fill(page.read_text(), name, folders), encoding="utf-8")
+    for folder in folders:
+        copy_figures(folder, PAGES / name / folder.name if len(folders) > 1 else PAGES / name)
+
+
+def fill(text: str, name: str, folders: list[Path]) -> str:
+    """`text` with its blocks written from these folders."""
+    if (folders[0] / "report.md").is_file() and "<!-- report -->" in text:
+        body = (folders[0] / "report.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+        blocks = {"report": PICTURE.sub(rf"]({name}/\1)", body)}
+    else:
+        studies = [Results.load(folder) for folder in folders]
+        blocks = {
+            "command": "```sh\n" + "\n".join(command(one.config) for one in studies) + "\n```",
+            "cost": cost(studies),
+            "tables": "\n\n".join(map(tables, folders)),
+        }
+    for block, content in blocks.items():
+        before, start, rest = text.partition(f"<!-- {block} -->")
+        if start:
+            after = rest.partition("<!-- end -->")[2]
+            text = f"{before}{start}\n\n{content}\n\n<!-- end -->{after}"
+    return text
+
+
+def command(config: StudyConfig) -> str:
+    """The command line of a study: only what differs from the defaults."""
+    usual = to_flat(StudyConfig(store=config.store))
+    words = ["mfl", "compare", str(config.store)]
+    for option, value in to_flat(config).items():
+        if value == usual[option]:
+            continue
+        flag = f"--{option.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(flag)
+        else:
+            words += [flag, *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(words)
+
+
+def cost(studies: list[Results]) -> str:
+    """How many runs there were, and how long they were trained; shared runs count once."""
+    runs = {run.name: float(run.facts.get("seconds", 0)) for one in studies for run in one.runs}
+    return f"{len(runs)} runs, {sum(runs.values()) / 3600:.1f} hours of training."
+
+
+def tables(folder: Path) -> str:
+    """The tables of one study as `mfl compare` wrote them, without their title."""
+    return (folder / "results.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+
+
+def copy_figures(folder: Path, target: Path) -> None:
+    """The figures of a study, or those that a report shows, at the same places below `target`."""
+    report = folder / "report.md"
+    shown = PICTURE.findall(report.read_text(encoding="utf-8")) if report.is_file() else []
+    figures = [unquote(path) for path in shown] or [path.name for path in folder.glob("*.svg")]
+    for figure in dict.fromkeys(figures):
+        (target / figure).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / figure, target / figure)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(f"Usage: python {sys.argv[0]} PAGE FOLDER ...")
+    try:
+        main(sys.argv[1], [Path(argument) for argument in sys.argv[2:]])
+    except MoreFromLessError as error:
+        sys.exit(str(error))

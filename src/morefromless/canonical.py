@@ -1,0 +1,61 @@
+"""Options in their one form, so that two spellings of one thing are one run."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from morefromless import modalities, objectives, tasks, views
+from morefromless.branches import normalise_encoder
+from morefromless.config import RunConfig, StudyConfig, from_flat, to_flat
+from morefromless.modalities import Modality
+from morefromless.objectives import Objective
+from morefromless.specs import normalise
+from morefromless.tasks import Task
+from morefromless.views import Views
+
+Config = TypeVar("Config", RunConfig, StudyConfig)
+
+
+def canonical(config: Config) -> Config:
+    """The config with every specification in its normal form.
+
+    Raises `ConfigError` for a name that is not there, and where two values of a list are the same
+    thing (`downsample:7` and `downsample:size=7`), which would count one run as several.
+
+    >>> from pathlib import Path
+    >>> study = StudyConfig(store=Path("a"), primary=("downsample:size=7,interpolation=area",))
+    >>> canonical(study).primary
+    ('downsample:7',)
+    """
+    flat = to_flat(config)
+    for option, form in _FORMS.items():
+        value = flat.get(option)
+        if isinstance(value, list):
+            flat[option] = [form(spec) for spec in value]
+        elif value is not None:
+            flat[option] = form(value)
+    return from_flat(type(config), flat)
+
+
+def _modality(spec: str) -> str:
+    return normalise(spec, modalities, Modality)
+
+
+def _objective(spec: str) -> str:
+    return normalise(spec, objectives, Objective)
+
+
+def _task(spec: str) -> str:
+    return normalise(spec, tasks, Task)
+
+
+_FORMS: dict[str, Callable[[str], str]] = {
+    "primary": _modality,
+    "privileged": _modality,
+    "objective": _objective,
+    "objectives": _objective,
+    "task": _task,
+    "tasks": _task,
+    "views": lambda spec: normalise(spec, views, Views),
+    "encoder": normalise_encoder,
+    "privileged_encoder": normalise_encoder,
+}

@@ -1,0 +1,171 @@
+"""`mfl report`: the page of a reproduction and of a comparison, from folders by hand."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from morefromless import cli, experiments, report
+from morefromless.errors import ConfigError
+from morefromless.experiments import known
+from morefromless.report.report import write_report
+from tests.report.handmade import HOSTILE, hostile, reproduction, results
+from tests.report.test_explain_page import Parsed
+
+
+class Page(Parsed):
+    """The page, and its Markdown."""
+
+    def __init__(self, folder: Path) -> None:
+        write_report(folder)
+        super().__init__(folder / "report.html")
+        self.html = (folder / "report.html").read_text("utf-8")
+        self.markdown = (folder / "report.md").read_text("utf-8")
+
+    def has(self, words: str) -> bool:
+        """In both."""
+        return all(words in " ".join(text.split()) for text in (self.text, self.markdown))
+
+    def rows(self, heading: str, table: int = 0) -> list[list[str]]:
+        """Cells of one table below a heading of the Markdown, without its header."""
+        part = self.markdown.partition(f"## {heading}")[2].partition("\n## ")[0]
+        tables = re.findall(r"(?:^\|.*\n)+", part, re.MULTILINE)
+        return [
+            [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in tables[table].splitlines()[2:]
+        ]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return Page(reproduction(tmp_path_factory.mktemp("reproduction")))
+
+
+def test_no_experiment_is_known_by_name() -> None:
+    names = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in known()))
+    folder = Path(report.__file__).parent
+    files = [p for p in folder.rglob("*") if p.suffix in (".py", ".jinja", ".css", ".js")]
+    assert files
+    assert [str(p) for p in files if names.search(p.read_text("utf-8"))] == []
+    assert Path(experiments.__file__).parent not in [p.parent for p in files]
+
+
+def test_ours_stand_beside_the_published(page: Page) -> None:
+    assert page.rows("Table 9") == [
+        ["7 × 7 px", "79.0 [77.0, 81.0]<br>paper 77.43, Δ +1.6", "71.0 [69.0, 73.0]"],
+        ["14 × 14 px", "not run <br>paper 80.00", ""],
+    ]
+    assert page.has("What it says.")
+
+
+def test_contrasts_and_floors(page: Page) -> None:
+    assert page.rows("Table 9", 1) == [
+        [
+            "asymmetric − symmetric, both shared",
+            "tissue: 7 × 7 px, vicreg",
+            "+8.0 [+7.0, +9.0]",
+            "\\< 0.001",
+            "better",
+        ]
+    ]
+    assert page.rows("Table 9", 2) == [
+        ["tissue: 7 × 7 px", "20.0 [18.0, 22.0]", "50.0 [48.0, 52.0]"]
+    ]
+
+
+def test_chance_departures_and_provenance(page: Page) -> None:
+    assert page.rows("How far chance goes", 0) == [["whole patch", "85.87 and 86.12", "0.2"]]
+    assert page.rows("How far chance goes", 1) == [["Table 9: elsewhere", "2", "1.4", "1.4"]]
+    assert page.rows("What differs from the paper") == [["epochs", "100", "24"]]
+    facts = dict(page.rows("What was run"))
+    assert facts["runs"] == "2, seeds 0 and 1"
+    assert facts["training"] == "2.0 hours in all"
+    assert facts["processor"] == "EPYC, 8 cores"
+    assert facts["data"] == "Own patches, hash abc123"
+    assert facts["versions"].startswith("torch 2.12")
+    runs = page.rows("What was run", 1)
+    assert runs[1] == ["asymmetric-shared-s1", "1,800", "1.0 hours", "cuda:0", "yes"]
+
+
+def test_what_is_waiting_and_what_is_not_comparable_is_said(page: Page, tmp_path: Path) -> None:
+    assert page.has("Later is not finished.")
+    assert page.has("masks is left out: it holds no nuclei.")
+    assert page.has("Not the paper's: epochs.")
+    same = Page(reproduction(tmp_path, departures=[]))
+    assert same.has("Data, network and settings are the paper's.")
+
+
+def test_a_comparison_has_a_page_as_well(tmp_path: Path) -> None:
+    results(("tissue", "cell")).save(tmp_path)
+    page = Page(tmp_path)
+    assert page.rows("7 × 7 px with whole patch")[0][:2] == [
+        "tissue: 7 × 7 px",
+        "79.0 [77.0, 81.0]",
+    ]
+    assert not re.search(r"paper \d|our controls", page.html)
+
+
+def test_a_metric_added_is_in_the_report(tmp_path: Path) -> None:
+    page = Page(reproduction(tmp_path, results(auroc=0.9123)))
+    assert page.has("auroc")
+    [first, *_] = page.rows("Table 9", 3)
+    assert first[1:] == ["78.0", "77.0", "0.125", "91.2"]
+
+
+def test_names_cannot_break_out(tmp_path: Path) -> None:
+    page = Page(
+        reproduction(
+            tmp_path,
+            hostile(),
+            about=HOSTILE,
+            command=HOSTILE,
+            titles={"elsewhere": HOSTILE, "later": HOSTILE},
+            skipped={HOSTILE: HOSTILE},
+            departures=[(HOSTILE, HOSTILE, HOSTILE)],
+            repeated={HOSTILE: [0.5, 0.6]},
+            machine={"processor": HOSTILE, "cores": 1, "gpus": [HOSTILE]},
+        )
+    )
+    assert len(page.scripts) == 2
+    assert page.all("img") == []
+    assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
+    prose = re.sub(r"^    .*$", "", page.markdown, flags=re.MULTILINE)  # the command is code
+    tags = re.findall(r"(?<!\\)<[^ ]*?>", prose)
+    assert set(tags) <= {"<br>", "<details>", "<summary>", "</summary>", "</details>"}
+    assert "](http" not in prose
+    for table in re.findall(r"(?:^\|.*\n)+", page.markdown, re.MULTILINE):
+        assert len({len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_nothing_is_finished_yet(tmp_path: Path) -> None:
+    reproduction(tmp_path)
+    shutil.rmtree(tmp_path / "experiments")
+    assert Page(tmp_path).has("Table 9: elsewhere is not finished.")
+
+
+def test_an_encoder_that_is_gone_is_a_cell_not_run(tmp_path: Path) -> None:
+    whole = results()
+    reproduction(tmp_path, whole)
+    replace(whole, summaries=whole.summaries[1:]).save(tmp_path / "study")
+    assert Page(tmp_path).rows("Table 9")[0][1] == "not run <br>paper 77.43"
+
+
+def test_a_folder_without_results_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["report", str(tmp_path)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"mfl report: {tmp_path} holds no results")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [b'{"title": ', b"[]", b"{}", b"null", b"\xff"])
+@pytest.mark.parametrize("name", ["plan.json", "experiments/elsewhere.json", "study/results.json"])
+def test_a_damaged_file_is_one_sentence(name: str, damage: bytes, tmp_path: Path) -> None:
+    reproduction(tmp_path)
+    (tmp_path / name).write_bytes(damage)
+    with pytest.raises(ConfigError, match=re.escape(str(tmp_path / name)) + " is damaged"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()

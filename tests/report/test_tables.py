@@ -1,0 +1,78 @@
+"""The tables of a study, from results by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from morefromless.evaluation.results import FloorNotExceeded
+from morefromless.report import tables
+from tests.report.handmade import SPEC, results
+
+
+def test_a_line_an_arm_with_its_metrics_and_seeds() -> None:
+    arms, contrasts = tables.report(results()).sections
+    assert arms.header == ("arm", "accuracy", "balanced", "macro-F1", "ECE", "seeds", "curve")
+    assert arms.rows[0] == (
+        "asymmetric, shared",
+        "79.0 [77.0, 81.0]",
+        "78.0",
+        "77.0",
+        "0.125",
+        "78.0 80.0",
+        "",
+    )
+    assert [row[0] for row in arms.rows] == [
+        "asymmetric, shared",
+        "symmetric, shared",
+        "supervised",
+        "floor: majority",
+        "floor: random encoder",
+    ]
+    assert contrasts.rows == [
+        ("asymmetric - symmetric, both shared", "+8.0 [+7.0, +9.0]", "< 0.001", "better")
+    ]
+
+
+def test_a_metric_added_is_a_column_and_saved(tmp_path: Path) -> None:
+    added = results(auroc=0.9123)
+    [header, *_] = [section.header for section in tables.report(added).sections]
+    assert header[5] == "auroc"
+    [written] = tables.write(added, tmp_path)
+    assert "| auroc |" in written.read_text()
+    assert "| 91.2 |" in written.read_text()
+
+
+def test_several_tasks_are_a_grid() -> None:
+    [arms, supervised, floors, contrasts] = tables.report(results(("tissue", "cell"))).sections
+    assert [row[0] for row in arms.rows] == [f"tissue: {SPEC}", f"cell: {SPEC}"]
+    assert arms.header[1:] == ("asymmetric, shared", "symmetric, shared")
+    assert [row[1].split()[0] for row in arms.rows] == ["79.0", "79.0"]
+    assert supervised.header[1:] == ("supervised on tissue", "supervised on cell")
+    assert floors.header[1:] == ("majority", "random encoder")
+    assert [row[0] for row in contrasts.rows] == [
+        f"{task}: {SPEC}, vicreg: asymmetric - symmetric, both shared"
+        for task in ("tissue", "cell")
+    ]
+
+
+def test_what_did_not_train_and_what_still_rose_is_named() -> None:
+    plain = results()
+    first, *rest = plain.summaries
+    idle = replace(first, not_above="majority", rising=True)
+    floor = FloorNotExceeded(SPEC, "tissue", "majority", 0.5, "supervised", 0.4)
+    changed = replace(plain, summaries=[idle, *rest], floors_not_exceeded=[floor])
+    arms = tables.report(changed).sections[0]
+    assert arms.rows[0][0] == "asymmetric, shared (not above majority)"
+    assert arms.rows[0][-1] == "rising"
+    notes = " ".join(tables.notes(changed))
+    assert f"asymmetric, shared on {SPEC} (majority)" in notes
+    assert "(50.0 %); the best is supervised (40.0 %)" in notes
+
+
+def test_the_terminal_has_the_same_numbers() -> None:
+    console = Console(width=200, record=True)
+    tables.show(results(), console)
+    text = console.export_text()
+    assert "79.0 [77.0, 81.0]" in text
+    assert "+8.0 [+7.0, +9.0]" in text
