@@ -27,7 +27,7 @@ from morefromless.data.store import Store
 from morefromless.errors import DataError
 from morefromless.ingest import listing
 from morefromless.ingest.assembly import assemble
-from morefromless.ingest.decoding import decode, survey
+from morefromless.ingest.decoding import Read, decode, survey
 from morefromless.ingest.opening import open_source
 from morefromless.ingest.report import IngestReport
 from morefromless.ingest.selection import select, strict_error
@@ -157,32 +157,14 @@ def _build(
     if plan is not None:
         plan.check(work, listed, len(items), config)
     try:
-        sample = {}
+        sample: dict[int, Read] = {}
         if plan is None:
             shape, sample = survey(source, items, config.size, config.resize, config.workers)
             plan = Plan.of(listed, len(items), config, shape)
             plan.save(plan_path)
         shards = Shards(work / "shards", plan)
         shards.check_space()
-        missing = shards.missing()
-        indices = [index for number in missing for index in shards.items(number)]
-        decoded = decode(source, items, indices, plan.shape, sample, config.workers, plan.missing)
-        with tqdm(
-            desc="decoding",
-            total=len(items),
-            initial=len(items) - len(indices),
-            unit=" patches",
-            disable=not progress,
-        ) as bar:
-            for number in missing:
-                patches = []
-                for index in shards.items(number):
-                    patch = next(decoded)
-                    if config.strict and patch.record.reason:
-                        raise strict_error(items[index].origin, patch.record.reason)
-                    patches.append(patch)
-                    bar.update()
-                shards.write(number, patches)
+        _decode_missing(source, items, shards, sample, config, progress)
         datasheet = source.datasheet()
         scale = config.um_per_px or datasheet.um_per_px
         classes_needed = datasheet.scheme is None
@@ -199,3 +181,29 @@ def _build(
         shutil.rmtree(work)  # a verdict on the data: going on would only come to it again
         raise
     shutil.rmtree(work)
+
+
+def _decode_missing(
+    source: Source,
+    items: Sequence[Item],
+    shards: Shards,
+    sample: dict[int, Read],
+    config: IngestConfig,
+    progress: bool,
+) -> None:
+    plan, missing = shards.plan, shards.missing()
+    indices = [index for number in missing for index in shards.items(number)]
+    decoded = decode(source, items, indices, plan.shape, sample, config.workers, plan.missing)
+    done = len(items) - len(indices)
+    with tqdm(
+        desc="decoding", total=len(items), initial=done, unit=" patches", disable=not progress
+    ) as bar:
+        for number in missing:
+            patches = []
+            for index in shards.items(number):
+                patch = next(decoded)
+                if config.strict and patch.record.reason:
+                    raise strict_error(items[index].origin, patch.record.reason)
+                patches.append(patch)
+                bar.update()
+            shards.write(number, patches)

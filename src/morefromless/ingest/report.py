@@ -12,7 +12,7 @@ from morefromless.data.store import Store
 
 @dataclass(frozen=True)
 class IngestReport:
-    """How many patches were accepted and rejected, and why; `str` of it is the last line to print."""
+    """Patches accepted and rejected, and why; `str` of it is the last line to print."""
 
     accepted: int
     rejected: Counter[str]
@@ -69,7 +69,7 @@ class IngestReport:
             splits += f"; {sum(counts.values()):,} without {name}"
         classes = f"{self.classes} {'class' if self.classes == 1 else 'classes'}"
         return (
-            f"{'Already done: ' if self.already else ''}{self.path} keeps {self.accepted:,} patches of "
+            f"{'Already done: ' * self.already}{self.path} keeps {self.accepted:,} patches of "
             f"{classes}{nuclei} ({splits}); {self.rejected.total():,} rejected{listed}."
         )
 

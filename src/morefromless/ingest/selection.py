@@ -160,7 +160,8 @@ def _refuse_poor(selection: Selection, needed: int) -> None:
     kind, count = kinds(selection.rejected["reason"]).most_common(1)[0]
     reason = next(r for r in selection.rejected["reason"] if r.partition(":")[0] == kind)
     raise DataError(
-        f"Of {len(selection.table)} patches {remainder}; the commonest reason, for {count}, is '{reason}'."
+        f"Of {len(selection.table)} patches {remainder}; the commonest reason, for {count}, is "
+        f"'{reason}'."
     )
 
 
@@ -181,8 +182,8 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
     if source_splits and selection.rule != "source":
         why = "as asked" if config.split == "random" else "for lack of train or test"
         caveats.append(
-            f"The source's own split ({', '.join(source_splits)}) is not used, {why}: train and test were "
-            f"drawn at random (seed {config.seed}, {config.test_share:.0%} test)."
+            f"The source's own split ({', '.join(source_splits)}) is not used, {why}: train and "
+            f"test were drawn at random (seed {config.seed}, {config.test_share:.0%} test)."
         )
     if selection.groups_known:
         groups = selection.accepted.groupby("split")["group"].unique()
