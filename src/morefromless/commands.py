@@ -47,8 +47,8 @@ def ingest(options: IngestConfig) -> None:
         missing=options.missing,
         um_per_px=options.um_per_px,
     )
-    for caveat in [*report.caveats, *report.notes]:
-        print(f"- {caveat}")
+    for note in report.notes:
+        print(f"- {note}")
     print(report)
 
 

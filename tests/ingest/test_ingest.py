@@ -255,7 +255,7 @@ def test_only_a_test_split_is_split_anew(tmp_path: Path) -> None:
     two_classes(tmp_path / "in" / "test")
     report = run(tmp_path / "in", tmp_path / "store")
     assert report.splits == {"train": 8, "test": 2}
-    assert "(test) is not used, for lack of train or test" in report.caveats[0]
+    assert "(test) is not used, for lack of train or test" in report.notes[0]
 
 
 def test_groups_stay_whole(tmp_path: Path) -> None:

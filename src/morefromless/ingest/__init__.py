@@ -96,10 +96,10 @@ def ingest(
             )
         if work.is_dir() and _is_ours(work):
             shutil.rmtree(work)  # by a kill in the last moment
-        return IngestReport.of(path, time.monotonic() - started, already=True)
+        return IngestReport(Store.open(path), time.monotonic() - started, already=True)
     with _claimed(work):
         _build(source, items, work, config, provenance, progress)
-    return IngestReport.of(path, time.monotonic() - started)
+    return IngestReport(Store.open(path), time.monotonic() - started)
 
 
 def _provenance(source: Source, items: Sequence[Item], config: IngestConfig) -> dict[str, Any]:

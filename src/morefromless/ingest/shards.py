@@ -16,7 +16,7 @@ from morefromless.data.atomic import StorageError
 from morefromless.errors import DataError
 from morefromless.ingest.decoding import Arrays, Decoded, Record, Shape
 
-ITEMS, BYTES = 256, 2**26
+ITEMS, BYTES = 256, 2**25
 """Most items and most bytes of pixels in a shard: what a kill can cost, and what is in memory."""
 
 
