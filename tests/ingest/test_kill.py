@@ -15,7 +15,8 @@ from morefromless.errors import DataError
 from morefromless.ingest import ingest, shards
 from morefromless.ingest.decoding import SAMPLE
 from morefromless.sources import Source
-from tests.ingest.samples import Counting, contents
+from morefromless.sources.folder import Folder
+from tests.ingest.samples import Counting, contents, two_classes
 
 SHARD = 8
 WORKERS = 2
@@ -149,6 +150,15 @@ def test_another_source_or_size_does_not_go_on(tmp_path: Path) -> None:
         ingest(source, destination, resize=4, progress=False)
     run(source, destination)  # neither mistake cost anything
     assert len(Store.open(destination).table)
+
+
+def test_a_changed_file_does_not_go_on(tmp_path: Path) -> None:
+    root, destination = two_classes(tmp_path / "in", 60), tmp_path / "store"
+    assert os.WIFSIGNALED(killed_at(20, Folder(str(root)), destination))
+    assert list((tmp_path / "store.partial" / "shards").iterdir())
+    os.utime(root / "A" / "000.png", (0, 0))
+    with pytest.raises(DataError, match=r"the source listed other patches.*remove"):
+        run(Folder(str(root)), destination)
 
 
 def test_the_split_may_change_while_unfinished(tmp_path: Path) -> None:

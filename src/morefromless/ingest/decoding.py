@@ -21,7 +21,7 @@ Read = Arrays | str
 """What a source gave for one item, or the reason why it gave nothing."""
 
 SAMPLE = 32
-"""Items read first, to learn the size of the patches."""
+"""Items read first, to learn their size."""
 
 
 @dataclass(frozen=True)
@@ -227,15 +227,13 @@ def _resized(array: npt.NDArray[np.uint8], side: int, labels: bool) -> npt.NDArr
     if labels:
         nearest = ((np.arange(side) + 0.5) * array.shape[0] / side).astype(np.intp)
         return np.ascontiguousarray(array[nearest[:, None], nearest])
-    shrinks = side < array.shape[0]
-    how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    kernel = Image.Resampling.BOX if side < array.shape[0] else Image.Resampling.BICUBIC
     # In float32, for on bytes Pillow rounds once per direction, upwards.
     channels = [
-        np.asarray(Image.fromarray(array[..., c].astype(np.float32)).resize((side, side), how))
+        np.asarray(Image.fromarray(array[..., c].astype(np.float32)).resize((side, side), kernel))
         for c in range(3)
     ]
-    rounded = np.rint(np.stack(channels, axis=-1)).clip(0, 255)
-    return np.asarray(rounded, dtype=np.uint8)
+    return np.asarray(np.rint(np.stack(channels, axis=-1)).clip(0, 255), dtype=np.uint8)
 
 
 def _threaded(call: Callable[[int], T], indices: Iterable[int], workers: int) -> Iterator[T]:
