@@ -167,7 +167,7 @@ def test_sources_that_cannot_be_used(
     assert not store.exists()
 
 
-def test_single_bad_files_are_set_aside_or_refused(
+def test_single_bad_files_are_rejected_or_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = _folder(tmp_path / "source")
@@ -178,7 +178,7 @@ def test_single_bad_files_are_set_aside_or_refused(
     assert cli.run(["ingest", str(source), str(tmp_path / "s")]) == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert "keeps 20 patches" in last
-    assert "3 rejected" in last or "3 set aside" in last
+    assert "3 rejected" in last
 
 
 def test_groups_are_found_in_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from morefromless.config import (
 
 
 def ingest(options: IngestConfig) -> None:
-    """Decode a source into a store; the last line says what was kept and what was set aside."""
+    """Decode a source into a store; the last line says what was accepted and what was rejected."""
     from morefromless.ingest import ingest, open_source
 
     source = open_source(
@@ -47,8 +47,8 @@ def ingest(options: IngestConfig) -> None:
         missing=options.missing,
         um_per_px=options.um_per_px,
     )
-    for caveat in [*report.caveats, *source.notes()]:
-        print(f"- {caveat}")
+    for note in report.notes:
+        print(f"- {note}")
     print(report)
 
 

@@ -20,7 +20,7 @@ class DataError(MoreFromLessError):
 
 
 class UnreadablePatch(DataError):
-    """One patch that cannot be used; it is set aside with this reason and the run goes on."""
+    """One patch that cannot be used; it is rejected with this reason and the run goes on."""
 
 
 class TrainingError(MoreFromLessError):

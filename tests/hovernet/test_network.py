@@ -14,7 +14,7 @@ from morefromless.errors import ConfigError
 from morefromless.hovernet import network
 from morefromless.hovernet.network import Hovernet
 from morefromless.sources.synthetic import Synthetic
-from tests.ingest.made import two_classes
+from tests.ingest.samples import two_classes
 
 pytest.importorskip("tiatoolbox", reason="needs the extra nuclei; make test-nuclei runs it")
 

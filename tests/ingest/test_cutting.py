@@ -36,7 +36,7 @@ class Tiles(Source):
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         self.readings.append(item.id)
         if item.id == "t2":
-            raise UnreadablePatch("unreadable: as made")
+            raise UnreadablePatch("unreadable: as drawn")
         image, nuclei = self.drawn(item.id)
         return {"he": image, ARRAY: nuclei.encode()}
 
@@ -47,16 +47,16 @@ class Tiles(Source):
         for number in range(1, 13):
             y, x = rng.integers(0, 36), rng.integers(0, 46)
             instances[y : y + 4, x : x + 4] = number
-        told = {int(k): int(k) % 6 for k in np.unique(instances) if k}
-        return rng.integers(0, 256, (40, 50, 3), np.uint8), Nuclei.typed(instances, told, PANNUKE)
+        types = {int(k): int(k) % 6 for k in np.unique(instances) if k}
+        return rng.integers(0, 256, (40, 50, 3), np.uint8), Nuclei.typed(instances, types, PANNUKE)
 
 
 def test_patches_are_the_tiles_pixels_and_every_nucleus_is_counted_once(tmp_path: Path) -> None:
     tiles = Tiles()
     report = ingest(Cut(tiles, 10), tmp_path / "store", progress=False, workers=2)
     store = Store.open(tmp_path / "store")
-    assert report.kept == 5 * 20
-    assert report.set_aside == {"unreadable": 20}
+    assert report.accepted == 5 * 20
+    assert report.rejected == {"unreadable": 20}
     assert tiles.readings.count("t0") <= 2  # once to learn the sizes, once for its twenty patches
     nuclei = store.nuclei
     for tile in ("t0", "t1", "t3"):
@@ -65,9 +65,9 @@ def test_patches_are_the_tiles_pixels_and_every_nucleus_is_counted_once(tmp_path
         for row in mine:
             x, y = (int(part[1:]) for part in store.table["id"][row].split("_")[1:])
             np.testing.assert_array_equal(store.array("he")[row], image[y : y + 10, x : x + 10])
-            held = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
+            stored = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
             np.testing.assert_array_equal(
-                held.instances > 0, whole.instances[y : y + 10, x : x + 10] > 0
+                stored.instances > 0, whole.instances[y : y + 10, x : x + 10] > 0
             )
         here = nuclei[nuclei["patch"].isin(mine)]
         counts = here[here["counted"]]["type"].value_counts().sort_index()
@@ -92,7 +92,7 @@ def test_what_is_left_over_is_left_out() -> None:
     assert ids == ["t0_x0_y0", "t0_x20_y0", "t0_x0_y20", "t0_x20_y20"]
 
 
-def test_a_tile_smaller_than_the_cut_is_set_aside() -> None:
+def test_a_tile_smaller_than_the_cut_is_rejected() -> None:
     cut = Cut(Tiles(1), 45)
     (item,) = cut.items()
     with pytest.raises(UnreadablePatch, match="smaller than the cut: 45 px"):
@@ -104,7 +104,7 @@ def test_a_tile_smaller_than_the_cut_is_set_aside() -> None:
 def test_the_real_tiles_cut_to_patches_have_the_published_counts(tmp_path: Path) -> None:
     source = open_source(f"consep:{real('consep')}", cut=250)
     report = ingest(source, tmp_path / "store", progress=False, workers=1)
-    assert (report.kept, report.set_aside.total()) == (41 * 16, 0)
+    assert (report.accepted, report.rejected.total()) == (41 * 16, 0)
     assert "24,332 nuclei (932 Miscellaneous" in str(report)
     store = Store.open(tmp_path / "store")
     counted = store.nuclei[store.nuclei["counted"]]

@@ -1,9 +1,10 @@
-"""What is kept, what is set aside and why, and which side it stands on."""
+"""What is accepted, what is rejected and why, and which split it stands in."""
 
 import errno
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,11 @@ from morefromless.ingest import IngestReport, ingest, open_source
 from morefromless.ingest.listing import fingerprint
 from morefromless.sources import Datasheet, Item
 from morefromless.sources.folder import Folder
-from tests.ingest.made import Counting, folder, patch, two_classes
+from tests.ingest.samples import Counting, folder, patch, two_classes
 from tests.real import real
 
 
-def made(source: Path, destination: Path, **options: object) -> IngestReport:
+def run(source: Path, destination: Path, **options: object) -> IngestReport:
     return ingest(open_source(str(source)), destination, progress=False, **options)  # type: ignore[arg-type]
 
 
@@ -31,17 +32,17 @@ def nothing_beside(path: Path) -> bool:
 
 
 def test_pixels_labels_and_ids_arrive(tmp_path: Path) -> None:
-    report = made(two_classes(tmp_path / "in", 30), tmp_path / "store")
+    report = run(two_classes(tmp_path / "in", 30), tmp_path / "store")
     store = Store.open(tmp_path / "store")
-    assert report.kept == len(store.table) == 30
-    assert not report.set_aside
+    assert report.accepted == len(store.table) == 30
+    assert not report.rejected
     assert store.classes == ("A", "B")
     assert store.side == 16
-    for row, told in store.table.iterrows():
-        seed = int(Path(told["id"]).stem)
+    for row, listed in store.table.iterrows():
+        seed = int(Path(listed["id"]).stem)
         np.testing.assert_array_equal(store.arrays["he"][row], patch(seed))
-        assert told["label"] == "AB"[seed % 2]
-        assert store.classes[store.labels[row]] == told["label"]
+        assert listed["label"] == "AB"[seed % 2]
+        assert store.classes[store.labels[row]] == listed["label"]
     train, test = store.indices("train"), store.indices("test")
     assert len(test) == 6
     assert sorted([*train, *test]) == list(range(30))
@@ -84,18 +85,18 @@ EXPECTED = {
 }
 
 
-def test_what_cannot_be_used_is_set_aside_with_its_reason(tmp_path: Path) -> None:
-    report = made(spoilt(tmp_path / "in"), tmp_path / "store")
-    aside = pd.read_csv(tmp_path / "store" / "rejected.csv").set_index("origin")["reason"]
-    assert set(aside.index) == set(EXPECTED)
+def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None:
+    report = run(spoilt(tmp_path / "in"), tmp_path / "store")
+    reasons = pd.read_csv(tmp_path / "store" / "rejected.csv").set_index("origin")["reason"]
+    assert set(reasons.index) == set(EXPECTED)
     for origin, reason in EXPECTED.items():
-        assert aside[origin].startswith(reason), aside[origin]
-    assert report.kept == 20
-    assert report.set_aside["unreadable"] == 2
-    assert report.set_aside.total() == len(EXPECTED)
+        assert reasons[origin].startswith(reason), reasons[origin]
+    assert report.accepted == 20
+    assert report.rejected["unreadable"] == 2
+    assert report.rejected.total() == len(EXPECTED)
     last = str(report)
     assert "keeps 20 patches of 2 classes" in last
-    assert "11 set aside (2 unreadable, " in last
+    assert "11 rejected (2 unreadable, " in last
 
     store = Store.open(tmp_path / "store")
     for row, name in enumerate(store.table["id"]):  # rows moved into gaps kept their pixels
@@ -108,14 +109,14 @@ def test_strict_stops_at_the_first(tmp_path: Path, kind: str) -> None:
     bad = next((spoilt(tmp_path / "spoilt") / "A").glob(f"{kind}.*"))
     bad.rename(root / "A" / bad.name)
     with pytest.raises(DataError, match=rf"'A/{bad.name}' cannot be taken .*--strict"):
-        made(root, tmp_path / "store", strict=True)
+        run(root, tmp_path / "store", strict=True)
     assert nothing_beside(tmp_path / "store")
 
 
 def test_strict_also_refuses_copies(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {"A/1.png": 1, "A/2.png": 1, "A/3.png": 2, "B/1.png": 3})
     with pytest.raises(DataError, match=r"'A/2.png' cannot be taken \(copy"):
-        made(root, tmp_path / "store", strict=True)
+        run(root, tmp_path / "store", strict=True)
     assert nothing_beside(tmp_path / "store")
 
 
@@ -125,7 +126,7 @@ def test_one_bad_kind_only_names_it(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(patch(i)[..., 0]).save(path)
     with pytest.raises(DataError, match=r"None of the 40 patches.*for 40, is 'grey image"):
-        made(tmp_path / "in", tmp_path / "store")
+        run(tmp_path / "in", tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
 
 
@@ -135,18 +136,18 @@ def test_one_class_left_names_the_commonest_reason(tmp_path: Path) -> None:
     for i in range(3):
         (root / "B" / f"{i}.jpg").write_text("no")
     with pytest.raises(DataError, match=r"only class 'A' is left.*for 3, is 'unreadable: not a"):
-        made(root, tmp_path / "store")
+        run(root, tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
 
 
 def test_one_class(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {f"A/{i}.png": i for i in range(6)})
     with pytest.raises(DataError, match=r"in has one class only \('A'\)"):
-        made(root, tmp_path / "store")
+        run(root, tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
 
 
-@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "fdatasync", "fsync"])
+@pytest.mark.parametrize("call", ["pwrite", "fsync"])
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -154,16 +155,32 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str)
     root = two_classes(tmp_path / "in")
     with monkeypatch.context() as patched:
         patched.setattr(os, call, full)
-        with pytest.raises(StorageError, match=r"store.partial.*(full|needs .* GB).*free some"):
-            made(root, tmp_path / "store")
+        with pytest.raises(StorageError, match=r"store.partial.*full.*free some"):
+            run(root, tmp_path / "store")
     assert not (tmp_path / "store").exists()
-    assert made(root, tmp_path / "store").kept == 10
+    assert run(root, tmp_path / "store").accepted == 10
+
+
+def test_a_disk_that_is_too_small_is_refused_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Counting(tmp_path / "log", 100)
+    needed = 2 * 100 * 8 * 8 * 3  # shards and store
+    with monkeypatch.context() as patched:
+        usage = SimpleNamespace(free=needed - 1)
+        patched.setattr("morefromless.ingest.shards.shutil.disk_usage", lambda _: usage)
+        with pytest.raises(StorageError, match=r"store.partial needs .* GB.*free some"):
+            ingest(source, tmp_path / "store", progress=False)
+        assert not (tmp_path / "store.partial").exists()
+        assert len(source.readings()) < 100
+        usage.free = needed
+        ingest(source, tmp_path / "store", progress=False)
 
 
 def test_a_place_that_may_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="choose another place"):
-        made(two_classes(tmp_path / "in"), tmp_path / "file" / "store")
+        run(two_classes(tmp_path / "in"), tmp_path / "file" / "store")
 
 
 def test_resize_takes_all_sizes_and_scales_the_microns(tmp_path: Path) -> None:
@@ -173,17 +190,17 @@ def test_resize_takes_all_sizes_and_scales_the_microns(tmp_path: Path) -> None:
     folder(
         root, {f"{c}/large{i}.png": 9 + i + 100 * ord(c) for c in "AB" for i in range(3)}, side=32
     )
-    assert made(root, tmp_path / "as they are").kept == 6  # a tie goes to the larger
+    assert run(root, tmp_path / "as they are").accepted == 6  # a tie goes to the larger
     assert Store.open(tmp_path / "as they are").side == 32
-    assert made(root, tmp_path / "small", size=16).kept == 6
-    assert made(root, tmp_path / "all", resize=8, um_per_px=0.5).kept == 12
+    assert run(root, tmp_path / "small", size=16).accepted == 6
+    assert run(root, tmp_path / "all", resize=8, um_per_px=0.5).accepted == 12
     store = Store.open(tmp_path / "all")
     assert store.side == 8
     assert store.um_per_px is None  # not the same for all
-    for row, told in store.table.iterrows():
-        factor = 4 if "large" in told["id"] else 2
-        assert told["um_per_px"] == 0.5 * factor
-        image = np.asarray(Image.open(root / told["id"]), dtype=np.float64)
+    for row, listed in store.table.iterrows():
+        factor = 4 if "large" in listed["id"] else 2
+        assert listed["um_per_px"] == 0.5 * factor
+        image = np.asarray(Image.open(root / listed["id"]), dtype=np.float64)
         area = image.reshape(8, factor, 8, factor, 3).mean(axis=(1, 3))
         assert np.abs(store.arrays["he"][row] - area).max() <= 0.5
     um = {Store.open(tmp_path / name).um_per_px for name in ("as they are", "small")}
@@ -196,9 +213,9 @@ def test_splits_of_the_source_are_kept_and_copies_leave_train(tmp_path: Path) ->
     root = folder(tmp_path / "in", names)
     folder(root, {"train/A/leak.png": names["test/A/0.png"]})
     folder(root, {"train/A/twin.png": names["train/A/0.png"]})
-    report = made(root, tmp_path / "store")
+    report = run(root, tmp_path / "store")
     store = Store.open(tmp_path / "store")
-    assert report.set_aside == {"copy of another split's": 1}
+    assert report.rejected == {"copy of another split's": 1}
     assert (store.table["split"] == store.table["id"].str.partition("/")[0]).all()
     assert "train/A/leak.png" not in set(store.table["id"])
     assert "train/A/twin.png" in set(store.table["id"])
@@ -210,9 +227,9 @@ def test_classes_that_differ_between_train_and_test(tmp_path: Path) -> None:
     names = {f"{f}/{i}.png": 100 * n + i for n, f in enumerate(folders) for i in range(3)}
     root = folder(tmp_path / "in", names)
     with pytest.raises(DataError, match=r"B in train .*C in test .*--split random"):
-        made(root, tmp_path / "store")
+        run(root, tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
-    assert made(root, tmp_path / "store", split="random").kept == 12
+    assert run(root, tmp_path / "store", split="random").accepted == 12
     caveat = Store.open(tmp_path / "store").caveats[0]
     assert caveat.startswith("The source's own split (test, train) is not used, as asked")
 
@@ -230,15 +247,15 @@ def test_a_class_that_loses_all_its_test_patches(tmp_path: Path) -> None:
     for path in (root / "test" / "C").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"C in train but not in test"):
-        made(root, tmp_path / "store")
+        run(root, tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
 
 
 def test_only_a_test_split_is_split_anew(tmp_path: Path) -> None:
     two_classes(tmp_path / "in" / "test")
-    report = made(tmp_path / "in", tmp_path / "store")
+    report = run(tmp_path / "in", tmp_path / "store")
     assert report.splits == {"train": 8, "test": 2}
-    assert "(test) is not used, for lack of train or test" in report.caveats[0]
+    assert "(test) is not used, for lack of train or test" in report.notes[0]
 
 
 def test_groups_stay_whole(tmp_path: Path) -> None:
@@ -268,7 +285,7 @@ FEW = (
 
 
 @pytest.mark.parametrize("patients", [1, 5, 6])
-def test_so_few_test_groups_that_nothing_can_be_shown_are_told(
+def test_so_few_test_groups_that_nothing_can_be_shown_are_stated(
     tmp_path: Path, patients: int
 ) -> None:
     names = {
@@ -280,11 +297,11 @@ def test_so_few_test_groups_that_nothing_can_be_shown_are_told(
     root = folder(tmp_path / "in", names)
     ingest(Folder(str(root), group=r"(P\w+\d)"), tmp_path / "store", progress=False)
     counted = f"{patients} test group{'s' * (patients > 1)}"
-    told = [] if 2 / 2**patients < 0.05 else [FEW.format(counted)]
-    assert Store.open(tmp_path / "store").caveats == told
+    expected = [] if 2 / 2**patients < 0.05 else [FEW.format(counted)]
+    assert Store.open(tmp_path / "store").caveats == expected
 
 
-def test_groups_on_both_sides_of_the_source_split_are_told(tmp_path: Path) -> None:
+def test_groups_on_both_sides_of_the_source_split_are_stated(tmp_path: Path) -> None:
     names = {
         f"{s}/{c}/P{p}.png": 10 * ord(c) + p + 1000 * len(s)
         for c in "AB"
@@ -299,10 +316,10 @@ def test_groups_on_both_sides_of_the_source_split_are_told(tmp_path: Path) -> No
     ]
 
 
-def test_a_patch_alone_in_its_class_is_set_aside(tmp_path: Path) -> None:
+def test_a_patch_alone_in_its_class_is_rejected(tmp_path: Path) -> None:
     root = folder(two_classes(tmp_path / "in"), {"C/1.png": 50})
-    report = made(root, tmp_path / "store")
-    assert report.set_aside == {"alone in its class": 1}
+    report = run(root, tmp_path / "store")
+    assert report.rejected == {"alone in its class": 1}
     assert Store.open(tmp_path / "store").classes == ("A", "B")
 
 
@@ -310,28 +327,28 @@ def test_workers_do_not_change_the_result(tmp_path: Path) -> None:
     root = spoilt(tmp_path / "in")
     hashes = set()
     for workers in (1, 3):
-        made(root, tmp_path / f"{workers}", workers=workers)
+        run(root, tmp_path / f"{workers}", workers=workers)
         hashes.add(Store.open(tmp_path / f"{workers}").hash)
-    made(root, tmp_path / "seed", seed=1)
+    run(root, tmp_path / "seed", seed=1)
     assert len(hashes) == 1
     assert Store.open(tmp_path / "seed").hash not in hashes
 
 
 def test_done_is_done_and_another_thing_is_refused(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "in")
-    first = made(root, tmp_path / "store")
-    again = made(root, tmp_path / "store")
+    first = run(root, tmp_path / "store")
+    again = run(root, tmp_path / "store")
     assert again.already
     assert not first.already
-    assert again.kept == first.kept
+    assert again.accepted == first.accepted
     assert str(again).startswith("Already done: ")
     with pytest.raises(DataError, match="exists and was not made of this source with these opt"):
-        made(root, tmp_path / "store", seed=1)
+        run(root, tmp_path / "store", seed=1)
     folder(root, {"A/new.png": 70})
     with pytest.raises(DataError, match="remove it, or choose another destination"):
-        made(root, tmp_path / "store")
+        run(root, tmp_path / "store")
     with pytest.raises(DataError, match="exists"):
-        made(root, root)
+        run(root, root)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +356,7 @@ def test_done_is_done_and_another_thing_is_refused(tmp_path: Path) -> None:
 )
 def test_options_that_cannot_work(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"--{next(iter(options)).replace('_', '-')} "):
-        made(two_classes(tmp_path / "in"), tmp_path / "store", **options)
+        run(two_classes(tmp_path / "in"), tmp_path / "store", **options)
 
 
 def test_what_is_typed_becomes_a_source(tmp_path: Path) -> None:
@@ -367,7 +384,7 @@ def test_a_listing_is_known_by_all_that_determines_it(tmp_path: Path) -> None:
     items = Counting(tmp_path / "log", 4).items()
     sheet = Datasheet(title="counting", um_per_px=0.5)
     known = fingerprint(items, sheet)
-    assert fingerprint(list(items), replace(sheet, licence="told later")) == known
+    assert fingerprint(list(items), replace(sheet, licence="known later")) == known
     others = [
         fingerprint(items[:3], sheet),
         fingerprint(items[::-1], sheet),
@@ -392,7 +409,7 @@ class TwoArrays(Counting):
 
 def test_arrays_stay_together(tmp_path: Path) -> None:
     report = ingest(TwoArrays(tmp_path / "log", 40), tmp_path / "store", progress=False)
-    assert report.set_aside == {"other arrays": 1, "arrays differ in size": 1}
+    assert report.rejected == {"other arrays": 1, "arrays differ in size": 1}
     store = Store.open(tmp_path / "store")
     assert set(store.arrays) == {"he", "nuclei"}
     for row, name in enumerate(store.table["id"]):
@@ -401,7 +418,7 @@ def test_arrays_stay_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "kept", "aside", "side"),
+    ("name", "options", "accepted", "rejected", "side"),
     [
         ("prostate", {"resize": 32}, 6000, {}, 32),
         ("nct-crc-sample", {"split": "random"}, 207, {"alone in its class": 1}, 224),
@@ -409,11 +426,16 @@ def test_arrays_stay_together(tmp_path: Path) -> None:
     ],
 )
 def test_real_patches(
-    tmp_path: Path, name: str, options: dict[str, object], kept: int, aside: object, side: int
+    tmp_path: Path,
+    name: str,
+    options: dict[str, object],
+    accepted: int,
+    rejected: object,
+    side: int,
 ) -> None:
-    report = made(real(name), tmp_path / "store", **options)
+    report = run(real(name), tmp_path / "store", **options)
     store = Store.open(tmp_path / "store")
-    assert (report.kept, dict(report.set_aside), store.side) == (kept, aside, side)
+    assert (report.accepted, dict(report.rejected), store.side) == (accepted, rejected, side)
     array: npt.NDArray[np.uint8] = store.arrays["he"]
     assert array.reshape(len(array), -1).std(axis=1).min() > 0  # no row was left unwritten
 

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-import morefromless.ingest
 from morefromless.data.store import Store
 from morefromless.errors import DataError
-from morefromless.ingest import ingest
+from morefromless.ingest import ingest, shards
 from morefromless.ingest.decoding import SAMPLE
 from morefromless.sources import Source
-from tests.ingest.made import Counting, contents
+from morefromless.sources.folder import Folder
+from tests.ingest.samples import Counting, contents, two_classes
 
-BATCH = 8
+SHARD = 8
 WORKERS = 2
 
 
 @pytest.fixture(autouse=True)
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(morefromless.ingest, "BATCH", BATCH)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "ITEMS", SHARD)
 
 
 def in_child(work: Callable[[], object]) -> int:
@@ -96,7 +96,7 @@ def test_killed_before_each_change_to_the_disk_in_turn(
 
 
 def test_killed_at_random_moments_until_done(tmp_path: Path) -> None:
-    count = 300
+    count = 600
 
     class Slow(Counting):
         def read(self, item: Any) -> Any:
@@ -110,20 +110,19 @@ def test_killed_at_random_moments_until_done(tmp_path: Path) -> None:
     source.log.touch()
     rng = random.Random(0)
     kills = 0
-    for _ in range(5):
+    for _ in range(20):
         child = in_child(lambda: run(source, destination))
-        enough = len(source.readings()) + rng.randrange(20, 60)
+        enough = len(source.readings()) + rng.randrange(20, 45)
         while len(source.readings()) < enough and os.waitpid(child, os.WNOHANG) == (0, 0):
             time.sleep(0.001)
         os.kill(child, signal.SIGKILL)
         kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
         assert not destination.exists()
-    assert kills == 5
+    assert kills == 20
     run(source, destination)
     assert contents(destination) == contents(tmp_path / "whole")
-    # A kill costs the batch that was not yet in the journal, what waited to be written, and, the
-    # first time, the sample.
-    assert len(source.readings()) <= count + SAMPLE + kills * (BATCH + 4 * WORKERS + WORKERS)
+    # A kill costs the shard in flight, what was read ahead of it, and, the first time, the sample.
+    assert len(source.readings()) <= count + SAMPLE + kills * (SHARD + 4 * WORKERS + WORKERS)
     assert set(source.readings()) == set(range(count))
 
 
@@ -137,7 +136,7 @@ def test_uninterrupted_each_item_is_read_once(tmp_path: Path) -> None:
 
 def interrupted(source: Counting, destination: Path) -> None:
     """Leave an unfinished ingest behind."""
-    status = killed_at(40, source, destination)
+    status = killed_at(20, source, destination)
     assert os.WIFSIGNALED(status)
     assert destination.with_name(f"{destination.name}.partial").is_dir()
 
@@ -153,6 +152,15 @@ def test_another_source_or_size_does_not_go_on(tmp_path: Path) -> None:
     assert len(Store.open(destination).table)
 
 
+def test_a_changed_file_does_not_go_on(tmp_path: Path) -> None:
+    root, destination = two_classes(tmp_path / "in", 60), tmp_path / "store"
+    assert os.WIFSIGNALED(killed_at(20, Folder(str(root)), destination))
+    assert list((tmp_path / "store.partial" / "shards").iterdir())
+    os.utime(root / "A" / "000.png", (0, 0))
+    with pytest.raises(DataError, match=r"the source listed other patches.*remove"):
+        run(Folder(str(root)), destination)
+
+
 def test_the_split_may_change_while_unfinished(tmp_path: Path) -> None:
     source, destination = Counting(tmp_path / "log", 60), tmp_path / "store"
     interrupted(source, destination)
@@ -163,23 +171,72 @@ def test_the_split_may_change_while_unfinished(tmp_path: Path) -> None:
     assert abs(len(store.indices("test")) / len(store.table) - 0.5) < 0.1
 
 
-def test_a_line_torn_by_the_kill_is_cut_off(tmp_path: Path) -> None:
+def test_what_killed_writers_leave_is_swept(tmp_path: Path) -> None:
+    source, destination = Counting(tmp_path / "log", 60), tmp_path / "store"
+    interrupted(source, destination)
+    work = tmp_path / "store.partial"
+    partial = [work / ".plan.json.1.partial", work / "shards" / ".000007.safetensors.1.partial"]
+    for path in partial:
+        path.write_bytes(b"torn")
+    assert os.WIFSIGNALED(killed_at(6, source, destination))
+    assert not any(path.exists() for path in partial)
+
+
+def test_a_lost_shard_is_decoded_again(tmp_path: Path) -> None:
     source, destination = Counting(tmp_path / "log", 60), tmp_path / "store"
     run(Counting(tmp_path / "whole.log", 60), tmp_path / "whole")
     interrupted(source, destination)
-    journal = tmp_path / "store.partial" / "journal.jsonl"
-    with journal.open("ab") as file:
-        file.write(b'{"index": 59, "hash": "00')
+    first, *_ = sorted((tmp_path / "store.partial" / "shards").iterdir())
+    first.unlink()
     run(source, destination)
     assert contents(destination) == contents(tmp_path / "whole")
 
 
-def test_lost_rows_are_noticed(tmp_path: Path) -> None:
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     source, destination = Counting(tmp_path / "log", 60), tmp_path / "store"
     interrupted(source, destination)
-    (tmp_path / "store.partial" / "he.rows").unlink()
-    with pytest.raises(DataError, match=r"lacks he\.rows; remove"):
+    first, *_ = sorted((tmp_path / "store.partial" / "shards").iterdir())
+    first.write_bytes(first.read_bytes()[:-1])
+    with pytest.raises(DataError, match=rf"{first} is damaged; remove that file and run again"):
         run(source, destination)
+    first.unlink()
+    run(source, destination)
+
+
+def test_neither_shards_nor_workers_change_a_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = []
+    for workers, items in ((1, 3), (3, 256)):
+        monkeypatch.setattr(shards, "ITEMS", items)
+        stores.append(tmp_path / f"{items}")
+        ingest(Counting(tmp_path / "log", 60), stores[-1], workers=workers, progress=False)
+    assert contents(stores[0]) == contents(stores[1])
+
+
+class Omitting(Counting):
+    """Something is left out of every fifth patch that is read."""
+
+    def __init__(self, log: Path, count: int) -> None:
+        super().__init__(log, count)
+        self.ids: set[str] = set()
+
+    def read(self, item: Any) -> Any:
+        arrays = super().read(item)
+        self.ids.add(item.id)
+        return arrays
+
+    def omitted(self, item: Any) -> dict[str, int]:
+        return {"region": 2} if item.id in self.ids and int(item.id) % 5 == 0 else {}
+
+
+def test_what_was_left_out_is_counted_across_a_kill(tmp_path: Path) -> None:
+    interrupted(Omitting(tmp_path / "log", 60), tmp_path / "store")
+    run(Omitting(tmp_path / "log", 60), tmp_path / "store")
+    report = ingest(Omitting(tmp_path / "log", 60), tmp_path / "store", progress=False)
+    readable = [number for number in range(0, 60, 5) if number % 11 != 3]
+    assert report.store.meta["omitted"] == {"region": 2 * len(readable)}
+    assert report.notes[-1] == f"Left out of the segmentations: {2 * len(readable)} x region."
 
 
 def test_two_processes_do_not_write_to_one_place(tmp_path: Path) -> None:
@@ -190,7 +247,7 @@ def test_two_processes_do_not_write_to_one_place(tmp_path: Path) -> None:
 
     destination = tmp_path / "store"
     child = in_child(lambda: run(Waiting(tmp_path / "first.log", 60), destination))
-    while not (tmp_path / "store.partial" / "journal.jsonl").exists():
+    while not (tmp_path / "store.partial" / "shards").exists():
         time.sleep(0.002)
     time.sleep(0.02)
     with pytest.raises(DataError, match="Another process"):

@@ -1,4 +1,4 @@
-"""Patches that lack a view: set aside, or kept with what they have."""
+"""Patches that lack a view: rejected, or accepted with what they have."""
 
 import json
 import os
@@ -11,20 +11,19 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import morefromless.ingest
 from morefromless import cli
 from morefromless.data.geojson import write_geojson
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.ingest import ingest
+from morefromless.ingest import ingest, shards
 from morefromless.ingest.cutting import Cut
 from morefromless.ingest.decoding import SAMPLE
 from morefromless.ingest.listing import fingerprint
 from morefromless.ingest.segmented import WithNuclei
 from morefromless.sources import Datasheet, Item
-from tests.ingest.made import Counting, contents, patch
+from tests.ingest.samples import Counting, contents, patch
 from tests.ingest.test_kill import killed_at, run
 
 LENGTH = 5
@@ -65,9 +64,11 @@ USABLE = [number for number in range(COUNT) if number % 11 != 3]
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Store:
-    ingest(Lacking(tmp_path / "log", COUNT), tmp_path / "kept", missing="keep", progress=False)
-    return Store.open(tmp_path / "kept")
+def incomplete(tmp_path: Path) -> Store:
+    ingest(
+        Lacking(tmp_path / "log", COUNT), tmp_path / "incomplete", missing="keep", progress=False
+    )
+    return Store.open(tmp_path / "incomplete")
 
 
 def test_dropped_unless_asked_otherwise(tmp_path: Path) -> None:
@@ -88,39 +89,40 @@ def test_dropped_unless_asked_otherwise(tmp_path: Path) -> None:
         ingest(Lacking(tmp_path / "l", COUNT), tmp_path / "x", progress=False, strict=True)
 
 
-def test_kept_with_what_they_have(kept: Store) -> None:
+def test_accepted_with_what_they_have(incomplete: Store) -> None:
     """Rows were moved to close gaps, and presence with them."""
-    assert sorted(map(int, kept.table["id"])) == USABLE
-    assert (kept.table["id"].astype(int).diff().dropna() < 0).any()
-    for row, name in enumerate(kept.table["id"].astype(int)):
+    assert sorted(map(int, incomplete.table["id"])) == USABLE
+    assert (incomplete.table["id"].astype(int).diff().dropna() < 0).any()
+    for row, name in enumerate(incomplete.table["id"].astype(int)):
         lacks = Lacking.lacks(name)
-        assert {n for n in ("he", "ihc", "expression") if not kept.has(n)[row]} == lacks
+        assert {n for n in ("he", "ihc", "expression") if not incomplete.has(n)[row]} == lacks
         expected = {"ihc": ihc(name, 8), "expression": expression(name)}
-        np.testing.assert_array_equal(kept.arrays["he"][row], patch(name, 8))
+        np.testing.assert_array_equal(incomplete.arrays["he"][row], patch(name, 8))
         for view, values in expected.items():
-            held = values if view not in lacks else np.zeros_like(values)
-            np.testing.assert_array_equal(kept.arrays[view][row], held)
+            stored = values if view not in lacks else np.zeros_like(values)
+            np.testing.assert_array_equal(incomplete.arrays[view][row], stored)
 
 
-def test_what_is_absent_is_counted_and_told(kept: Store, tmp_path: Path) -> None:
+def test_what_is_absent_is_counted_and_stated(incomplete: Store, tmp_path: Path) -> None:
     sentences = []
     for name in ("expression", "ihc"):
         counts = {
             split: sum(
-                name in Lacking.lacks(int(kept.table["id"][row])) for row in kept.indices(split)
+                name in Lacking.lacks(int(incomplete.table["id"][row]))
+                for row in incomplete.indices(split)
             )
             for split in ("train", "test")
         }
-        assert kept.meta["absent"][name] == counts
-        left = len(kept.select(name).indices("train"))
-        assert left == len(kept.indices("train")) - counts["train"]
+        assert incomplete.meta["absent"][name] == counts
+        left = len(incomplete.select(name).indices("train"))
+        assert left == len(incomplete.indices("train")) - counts["train"]
         sentences.append(
-            f"{name} is absent from {sum(counts.values())} of {len(kept.table)} patches "
+            f"{name} is absent from {sum(counts.values())} of {len(incomplete.table)} patches "
             f"({counts['train']} train, {counts['test']} test)."
         )
-    assert kept.caveats[-2:] == sentences
+    assert incomplete.caveats[-2:] == sentences
     again = ingest(
-        Lacking(tmp_path / "log", COUNT), tmp_path / "kept", missing="keep", progress=False
+        Lacking(tmp_path / "log", COUNT), incomplete.path, missing="keep", progress=False
     )
     assert again.already
     assert "; 13 without expression; 11 without ihc); " in str(again)
@@ -140,9 +142,9 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert cli.run(["ingest", table, drop]) == 0
     assert "keeps 15 patches of 2 classes" in capsys.readouterr().out
     assert cli.run(["ingest", table, keep, "--missing", "keep"]) == 0
-    said = capsys.readouterr().out
-    assert "- ihc is absent from 5 of 20 patches (" in said
-    assert "; 5 without ihc); 0 set aside." in said
+    output = capsys.readouterr().out
+    assert "- ihc is absent from 5 of 20 patches (" in output
+    assert "; 5 without ihc); 0 rejected." in output
     assert cli.run(["ingest", table, keep]) == 2
     assert "not made of this source with these options" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--missing fill is not known; give drop or keep"):
@@ -160,56 +162,34 @@ class Black(Lacking):
         return zeros | super().read(item)
 
 
-def test_absence_is_part_of_the_hash(kept: Store, tmp_path: Path) -> None:
+def test_absence_is_part_of_the_hash(incomplete: Store, tmp_path: Path) -> None:
     ingest(Black(tmp_path / "log", COUNT), tmp_path / "black", progress=False)
     black = Store.open(tmp_path / "black")
-    for name in kept.arrays:
-        np.testing.assert_array_equal(kept.arrays[name], black.arrays[name])
-    same = (kept.table["hash"] == black.table["hash"]).tolist()
-    assert same == [not Lacking.lacks(int(name)) for name in kept.table["id"]]
-    assert kept.hash != black.hash
+    for name in incomplete.arrays:
+        np.testing.assert_array_equal(incomplete.arrays[name], black.arrays[name])
+    same = (incomplete.table["hash"] == black.table["hash"]).tolist()
+    assert same == [not Lacking.lacks(int(name)) for name in incomplete.table["id"]]
+    assert incomplete.hash != black.hash
 
 
-def test_the_default_says_what_it_said_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stores, plans and journals of the time before `missing` stay good."""
-    monkeypatch.setattr(morefromless.ingest, "BATCH", 4)
+def test_what_determines_a_store_is_recorded(tmp_path: Path) -> None:
     source = Counting(tmp_path / "log", COUNT)
     ingest(source, tmp_path / "store", progress=False)
     meta = json.loads((tmp_path / "store" / "meta.json").read_text())
-    assert set(meta["made_from"]) == {
+    assert set(meta["provenance"]) == {
         "listing",
+        "files",
         "split",
         "test_share",
         "seed",
         "size",
         "resize",
         "um_per_px",
+        "missing",
     }
     assert "optional" not in meta["datasheet"]
-    # As the code before computed it, from the title, the scale, the classes and each item.
+    # Of the title, the scale, the classes and each item, whatever the version.
     assert fingerprint(source.items()[:2], source.datasheet()) == "fb6f18e371dc54eea55753b5e9d298cf"
-    del meta["absent"]
-    (tmp_path / "store" / "meta.json").write_text(json.dumps(meta))
-    assert ingest(source, tmp_path / "store", progress=False).already
-
-    destination = tmp_path / "unfinished"
-    assert os.WIFSIGNALED(killed_at(40, source, destination))
-    work = tmp_path / "unfinished.partial"
-    plan = json.loads((work / "plan.json").read_text())
-    del plan["missing"], plan["shape"]["optional"]
-    (work / "plan.json").write_text(json.dumps(plan))
-    lines = [json.loads(line) for line in (work / "journal.jsonl").read_text().splitlines()]
-    for line in lines:
-        del line["absent"]
-    assert lines
-    (work / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run(source, destination)
-    assert {**contents(destination), "meta.json": b""} == {
-        **contents(tmp_path / "store"),
-        "meta.json": b"",
-    }
 
 
 def test_what_may_be_absent_is_part_of_the_listing(tmp_path: Path) -> None:
@@ -220,7 +200,7 @@ def test_what_may_be_absent_is_part_of_the_listing(tmp_path: Path) -> None:
 
 def test_killed_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before every fifth change to the disk, once."""
-    monkeypatch.setattr(morefromless.ingest, "BATCH", 4)
+    monkeypatch.setattr(shards, "ITEMS", 4)
     for name in ("fsync", "fdatasync"):  # a killed process loses nothing that it has written
         monkeypatch.setattr(os, name, lambda *_: None)
     run(Lacking(tmp_path / "whole.log", 24), tmp_path / "whole", missing="keep")
@@ -270,8 +250,8 @@ def test_a_view_that_is_rare(tmp_path: Path) -> None:
     assert [store.table["id"][row] for row in np.flatnonzero(store.has("ihc"))] == ["199"]
     with pytest.raises(DataError, match=r"only class 'B' is left; the .* is 'no ihc: this patch"):
         ingest(source, tmp_path / "dropped", progress=False)
-    said = r"None of the patches that can be used has ihc; of 27 others 'unreadable: as made' is"
-    with pytest.raises(DataError, match=said):
+    message = r"None of the patches that can be used has ihc; 27 others: 'unreadable: as drawn'"
+    with pytest.raises(DataError, match=message):
         ingest(Rare(tmp_path / "log", 300, None), tmp_path / "none", progress=False)
 
 

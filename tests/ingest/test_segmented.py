@@ -1,4 +1,4 @@
-"""Images with somebody's nuclei: what belongs together, what is set aside, and out again."""
+"""Images with somebody's nuclei: what belongs together, what is rejected, and out again."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from morefromless.sources.folder import Folder
 from morefromless.sources.synthetic import Synthetic
 from morefromless.specs import build, members
 from morefromless.tasks import build_task
-from tests.ingest.made import folder
+from tests.ingest.samples import folder
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Pa
     source = open_source(str(images), nuclei=masks)
     report = ingest(source, tmp_path / "store", test_share=0.5, progress=False)
     store = Store.open(tmp_path / "store")
-    assert report.kept == 12
+    assert report.accepted == 12
     assert report.nuclei is not None
     assert sum(report.nuclei.values()) == 60
     assert "60 nuclei (20 Neoplastic, 20 Inflammatory, 20 Connective)" in str(report)
@@ -80,7 +80,7 @@ def test_the_same_path_comes_before_the_same_name(
     assert set(Nuclei.decode(np.asarray(store.array(ARRAY)[row])).types) == {3}
 
 
-def test_what_cannot_be_used_is_set_aside_and_counted(
+def test_what_cannot_be_used_is_rejected_and_counted(
     images: Path, masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (masks / "p00.geojson").unlink()
@@ -97,8 +97,8 @@ def test_what_cannot_be_used_is_set_aside_and_counted(
     assert run(arguments) == 0
     message = capsys.readouterr().out
     assert "keeps 7 patches" in message
-    assert "5 set aside" in message
-    aside = (store / "rejected.csv").read_text()
+    assert "5 rejected" in message
+    rejected = (store / "rejected.csv").read_text()
     for patch, reason in {
         "p00": "no segmentation: there is no file for p00",
         "p01": "unreadable: p01.geojson",
@@ -106,11 +106,11 @@ def test_what_cannot_be_used_is_set_aside_and_counted(
         "p03": "type outside the scheme: 'Martian'",
         "p04": "instance without a type: 1",
     }.items():
-        (line,) = (text for text in aside.splitlines() if f"{patch}.png" in text)
+        (line,) = (text for text in rejected.splitlines() if f"{patch}.png" in text)
         assert reason in line
-    kept = Store.open(store)
-    row = int(np.flatnonzero(kept.table["id"] == "B/p05.png")[0])
-    assert not kept.nuclei["patch"].eq(row).any()  # no features: no nuclei, and no mistake
+    accepted = Store.open(store)
+    row = int(np.flatnonzero(accepted.table["id"] == "B/p05.png")[0])
+    assert not accepted.nuclei["patch"].eq(row).any()  # no features: no nuclei, and no mistake
     assert run([*arguments[:2], str(tmp_path / "other"), *arguments[3:], "--strict"]) == 2
     assert "--strict was given" in capsys.readouterr().err
 

@@ -3,6 +3,7 @@ repository. MFL_REAL_DATA names a folder, and `cases` lies beside it.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def read(tmp_path: Path, name: str, image: np.ndarray, scheme=PANNUKE) -> tuple[Nuclei, list[str]]:
+def read(
+    tmp_path: Path, name: str, image: np.ndarray, scheme=PANNUKE
+) -> tuple[Nuclei, Mapping[str, int]]:
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     Image.fromarray(image).save(tmp_path / "images" / "a.png")
@@ -35,7 +38,7 @@ def read(tmp_path: Path, name: str, image: np.ndarray, scheme=PANNUKE) -> tuple[
         Folder(str(tmp_path / "images"), classes="none"), tmp_path / "masks", scheme
     )
     (item,) = source.items()
-    return Nuclei.decode(source.read(item)[ARRAY]), source.notes()
+    return Nuclei.decode(source.read(item)[ARRAY]), source.omitted(item)
 
 
 BLANK = np.full((64, 64, 3), 255, np.uint8)
@@ -54,9 +57,9 @@ BLANK = np.full((64, 64, 3), 255, np.uint8)
 def test_nuclei_are_those_that_were_drawn(
     tmp_path: Path, name: str, areas: list[int], left_out: int
 ) -> None:
-    nuclei, notes = read(tmp_path, name, BLANK)
+    nuclei, omitted = read(tmp_path, name, BLANK)
     assert nuclei.areas.tolist() == areas
-    assert bool(notes) == bool(left_out)
+    assert bool(omitted) == bool(left_out)
 
 
 @pytest.mark.parametrize(

@@ -311,7 +311,7 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
         Manifest(str(tmp_path / "pairs.xlsx")).items()
 
 
-def test_patches_that_are_set_aside_name_row_and_column(tmp_path: Path) -> None:
+def test_patches_that_are_rejected_name_row_and_column(tmp_path: Path) -> None:
     table = pairs(tmp_path)
     vectors = EXPRESSION.copy()
     vectors[4, 1], vectors[5, 2] = np.nan, 1e300

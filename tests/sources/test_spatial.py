@@ -164,7 +164,7 @@ def test_genes_that_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("images")
-def test_spots_that_are_set_aside(tmp_path: Path) -> None:
+def test_spots_that_are_rejected(tmp_path: Path) -> None:
     places, counts = PLACES.copy(), np.ones((12, 30), np.float32)
     places[0], places[1], places[2], places[3] = [8, 8], [7.4, 90], [192, 172], [192, 172.5]
     counts[4] = 0

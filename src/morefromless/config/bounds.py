@@ -1,6 +1,7 @@
 """Bounds of options: finite numbers in a range, shares, values that do not repeat."""
 
 import math
+from typing import get_args, get_type_hints
 
 from morefromless.errors import ConfigError
 
@@ -35,6 +36,16 @@ def share(config: object, *names: str) -> None:
         value = getattr(config, name)
         if not 0 < value <= 1:
             raise ConfigError(f"--{_option(name)} is {value:g}; give a share above 0, 1 at most.")
+
+
+def choice(config: object, *names: str) -> None:
+    """Raise `ConfigError` where an option is none of the words that its type lists."""
+    hints = get_type_hints(type(config))
+    for name in names:
+        value, words = getattr(config, name), get_args(hints[name])
+        if value not in words:
+            known = " or ".join(words)
+            raise ConfigError(f"--{_option(name)} {value} is not known; give {known}.")
 
 
 def refuse_repeats(name: str, values: tuple[str, ...]) -> None:

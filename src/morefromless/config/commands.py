@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import above_zero, at_least, between, share
+from morefromless.config.bounds import above_zero, at_least, between, choice, share
 from morefromless.config.parts import Device, Precision, Probe, Role
 from morefromless.errors import ConfigError
 
@@ -66,7 +66,12 @@ class IngestConfig:
         at_least(0, self, "workers")
         at_least(1, self, "size", "resize", "cut")
         above_zero(self, "um_per_px")
+        choice(self, "split", "missing")
         share(self, "test_share")
+        if self.test_share == 1:
+            raise ConfigError(
+                "--test-share is 1; give a share below 1, which leaves some to train."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

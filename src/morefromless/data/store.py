@@ -251,7 +251,7 @@ def check_disjoint(table: pd.DataFrame) -> None:
     if len(shared):
         raise DataError(
             f"The same pixels stand in two splits ({' and '.join(shared['id'].iloc[:2])}); "
-            "ingest again, which sets such copies aside."
+            "ingest again, which rejects such copies."
         )
 
 

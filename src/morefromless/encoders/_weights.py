@@ -119,7 +119,11 @@ def _listed(keys: list[str]) -> str:
 
 def _of_a_run(state: dict[str, Any]) -> dict[str, Any]:
     """The encoder of the primary branch where these are the weights of a run, else nothing."""
-    for prefix in ("branches.by_key.shared.encoder.", "branches.own.primary.encoder.", "encoder."):
+    for prefix in (
+        "branches.by_key.shared.encoder.",
+        "branches.by_key.primary.encoder.",
+        "encoder.",
+    ):
         encoder = {
             key.removeprefix(prefix): value
             for key, value in state.items()

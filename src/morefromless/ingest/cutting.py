@@ -1,7 +1,7 @@
 """Tiles cut to square patches, with their nuclei."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from morefromless.sources import Datasheet, Item, Source
 Arrays = dict[str, npt.NDArray[Any]]
 
 TILES = 4
-"""Tiles kept while their patches are cut."""
+"""Tiles in memory while their patches are cut."""
 
 
 class Cut(Source):
@@ -34,8 +34,8 @@ class Cut(Source):
         if side < 8:
             raise ConfigError(f"--cut {side} is too small for a patch; give 8 px or more.")
         self.tiles, self.side = tiles, side
-        self._of: dict[str, tuple[Item, int, int]] = {}
-        self._kept: OrderedDict[str, Future[Arrays]] = OrderedDict()
+        self._origins: dict[str, tuple[Item, int, int]] = {}
+        self._recent: OrderedDict[str, Future[Arrays]] = OrderedDict()
         self._lock = Lock()
 
     def datasheet(self) -> Datasheet:
@@ -45,16 +45,18 @@ class Cut(Source):
     def files(self) -> Sequence[Path]:
         return self.tiles.files()
 
-    def notes(self) -> list[str]:
-        return self.tiles.notes()
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        """What is left out of a tile is counted with its first patch."""
+        tile, x, y = self._origins.get(item.id, (item, 0, 0))
+        return self.tiles.omitted(tile) if (x, y) == (0, 0) else {}
 
     def items(self) -> Sequence[Item]:
-        made = []
+        patches = []
         for tile in self.tiles.items():
             try:
                 height, width = self.tiles.shape(tile)
             except UnreadablePatch:
-                made.append(tile)  # to be set aside with its reason, by `read`
+                patches.append(tile)  # to be rejected with its reason, by `read`
                 continue
             corners = [
                 (x, y)
@@ -68,17 +70,17 @@ class Cut(Source):
                     origin=f"{tile.origin}, x {x}, y {y}",
                     group=tile.group or tile.id,
                 )
-                self._of[patch.id] = tile, x, y
-                made.append(patch)
+                self._origins[patch.id] = tile, x, y
+                patches.append(patch)
             if not corners:
-                made.append(tile)
-        return made
+                patches.append(tile)
+        return patches
 
     def read(self, item: Item) -> Arrays:
-        if item.id not in self._of:  # a tile that could not be cut
+        if item.id not in self._origins:  # a tile that could not be cut
             self.tiles.read(item)
             raise UnreadablePatch(f"smaller than the cut: {self.side} px; give a smaller --cut")
-        tile, x, y = self._of[item.id]
+        tile, x, y = self._origins[item.id]
         return {
             name: array  # a vector is of the tile as a whole
             if array.ndim == 1
@@ -89,12 +91,12 @@ class Cut(Source):
     def _tile(self, tile: Item) -> Arrays:
         """A tile, read once by whichever thread asks first."""
         with self._lock:
-            first = tile.id not in self._kept
+            first = tile.id not in self._recent
             if first:
-                self._kept[tile.id] = Future()
-                while len(self._kept) > TILES:
-                    self._kept.popitem(last=False)
-            waiting = self._kept[tile.id]
+                self._recent[tile.id] = Future()
+                while len(self._recent) > TILES:
+                    self._recent.popitem(last=False)
+            waiting = self._recent[tile.id]
         if first:
             try:
                 arrays = self.tiles.read(tile)

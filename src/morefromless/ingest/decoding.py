@@ -1,6 +1,5 @@
 """Items to patches of one size, in threads, with bounded memory."""
 
-import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,7 @@ Read = Arrays | str
 """What a source gave for one item, or the reason why it gave nothing."""
 
 SAMPLE = 32
-"""Items looked at to learn the size of the patches."""
+"""Items read first, to learn their size."""
 
 
 @dataclass(frozen=True)
@@ -49,98 +48,114 @@ class Shape:
             return np.dtype((np.float32, (self.vectors[name],)))
         return np.dtype((np.uint8, (self.side, self.side, 3)))
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of one patch."""
+        return sum(self.row(name).itemsize for name in self.arrays)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one item: the hash of its pixels, or the reason why it is rejected."""
+
+    hash: str | None = None
+    side: int | None = None
+    """Side in pixels before any resizing."""
+    reason: str | None = None
+    absent: Sequence[str] = ()
+    """Arrays that this patch lacks; zeros stand in their place."""
+    omitted: Mapping[str, int] = field(default_factory=dict)
+    """What the source left out of it: kind to number."""
+
 
 @dataclass(frozen=True)
 class Decoded:
-    """One item: its patch as it will be stored, or the reason why it is set aside."""
+    """One item as it will be stored; no arrays where it is rejected."""
 
-    index: int
+    record: Record
     arrays: Arrays
-    side: int | None = None
-    """Side in pixels before any resizing."""
-    hash: str | None = None
-    reason: str | None = None
-    absent: tuple[str, ...] = ()
-    """Arrays that this patch lacks; zeros stand in their place."""
 
 
 def survey(
     source: Source, items: Sequence[Item], size: int | None, resize: int | None, workers: int
 ) -> tuple[Shape, dict[int, Read]]:
-    """The shape of the patches, from a sample of them, and the sample itself.
+    """The shape of the patches, from a sample of them, and the sample itself, by index.
 
-    The side is `size`, else the commonest of the sample. Raises `DataError` where nothing in the
-    whole source can be read, or nothing of an optional array.
+    The side is `size`, else the commonest of the sample. Where nothing in the sample can be read,
+    or it has no example of an optional array, the other items are read until there is one. Raises
+    `DataError` where there is none in the whole source.
     """
+
+    def read(index: int) -> tuple[int, Read]:
+        return index, _read(source, items[index])
+
     spread = np.unique(np.linspace(0, len(items) - 1, SAMPLE).astype(int)).tolist()
-    seen = dict(_threaded(lambda i: (i, _read(source, items[i])), spread, workers))
-    if all(isinstance(read, str) for read in seen.values()):
-        rest = [index for index in range(len(items)) if index not in seen]
-        for index, read in _threaded(lambda i: (i, _read(source, items[i])), rest, workers):
-            seen[index] = read
-            if not isinstance(read, str):
+    sample = dict(_threaded(read, spread, workers))
+    usable = [arrays for arrays in sample.values() if not isinstance(arrays, str)]
+    reasons = Counter(reason for reason in sample.values() if isinstance(reason, str))
+    optional = sorted(source.datasheet().optional)
+    examples = {
+        name: arrays[name] for arrays in usable[::-1] for name in optional if name in arrays
+    }
+    if not usable or len(examples) < len(optional):
+        others = (index for index in range(len(items)) if index not in sample)
+        for _, further in _threaded(read, others, workers):
+            if isinstance(further, str):
+                reasons[further] += 1
+                continue
+            usable = usable or [further]
+            examples = {name: further[name] for name in optional if name in further} | examples
+            if len(examples) == len(optional):
                 break
-    usable = [read for read in seen.values() if not isinstance(read, str)]
     if not usable:
-        reason, count = Counter(str(read) for read in seen.values()).most_common(1)[0]
+        reason, count = reasons.most_common(1)[0]
         raise DataError(
             f"None of the {len(items)} patches can be used; the commonest reason, "
             f"for {count}, is '{reason}'."
         )
+    for name in optional:
+        if name not in examples:
+            why = [f"; {count} others: '{reason}'" for reason, count in reasons.most_common(1)]
+            raise DataError(f"None of the patches that can be used has {name}{''.join(why)}.")
+    example = usable[0] | examples
     sides = Counter(_side(arrays) for arrays in usable)
     commonest = max(sides, key=lambda side: (sides[side], side))
     expected = size or (None if resize else commonest)
-    optional = sorted(source.datasheet().optional)
-    one = usable[0] | _first_of(optional, source, items, seen, workers)
-    images = tuple(sorted(name for name in one if one[name].ndim == 3))
-    vectors = {name: len(one[name]) for name in sorted(one) if one[name].ndim == 1}
-    side = resize or expected or commonest
-    return Shape(images, expected, side, vectors, tuple(optional)), seen
-
-
-def _first_of(
-    names: Sequence[str], source: Source, items: Sequence[Item], seen: dict[int, Read], workers: int
-) -> Arrays:
-    """One example of each optional array: from the sample, else from the first patch with it."""
-    found: Arrays = {}
-    reasons: Counter[str] = Counter()
-    rest = [index for index in range(len(items)) if index not in seen]
-    further = _threaded(lambda i: _read(source, items[i]), rest, workers)
-    for read in itertools.chain(seen.values(), further):
-        if isinstance(read, str):
-            reasons[read] += 1
-        else:
-            found = {name: read[name] for name in names if name in read} | found
-        if len(found) == len(names):
-            return found
-    lost = next(name for name in names if name not in found)
-    why = [f"; of {count} others '{reason}' is said" for reason, count in reasons.most_common(1)]
-    raise DataError(f"None of the patches that can be used has {lost}{''.join(why)}.")
+    images = tuple(sorted(name for name in example if example[name].ndim == 3))
+    vectors = {name: len(example[name]) for name in sorted(example) if example[name].ndim == 1}
+    return Shape(
+        images, expected, resize or expected or commonest, vectors, tuple(optional)
+    ), sample
 
 
 def decode(
     source: Source,
     items: Sequence[Item],
-    todo: Sequence[int],
+    indices: Iterable[int],
     shape: Shape,
-    seen: dict[int, Read],
+    sample: dict[int, Read],
     workers: int,
-    keep: bool = False,
+    missing: str = "drop",
 ) -> Iterator[Decoded]:
-    """Decode the items numbered `todo`, in that order; those in `seen` are not read again.
+    """Decode the items of these indices, in that order; those in `sample` are not read again.
 
-    `keep` takes patches that lack an optional array.
+    `missing="keep"` takes patches that lack an optional array.
     """
 
-    def one(index: int) -> Decoded:
-        read = seen.pop(index, None)
-        return _fit(index, _read(source, items[index]) if read is None else read, shape, keep)
+    def fitted(index: int) -> Decoded:
+        read = sample.pop(index, None)
+        read = _read(source, items[index]) if read is None else read
+        return _fit(read, shape, missing, source.omitted(items[index]))
 
-    return _threaded(one, todo, workers)
+    return _threaded(fitted, indices, workers)
 
 
 def patch_hash(arrays: Arrays) -> str:
-    """blake2b-128 of a patch: name, shape and bytes of each array, in the names' order."""
+    """blake2b-128 of a patch: name, shape and bytes of each array, in the names' order.
+
+    >>> patch_hash({"he": np.zeros((8, 8, 3), np.uint8)})
+    '429ab6a289948b84a9e5a15444c3c119'
+    """
     digest = blake2b(digest_size=16)
     for name in sorted(arrays):
         digest.update(f"{name}{arrays[name].shape}".encode())
@@ -170,31 +185,35 @@ def _read(source: Source, item: Item) -> Read:
     return arrays
 
 
-def _fit(index: int, read: Read, shape: Shape, keep: bool) -> Decoded:
-    if isinstance(read, str):
-        return Decoded(index, {}, reason=read)
-    side = _side(read)
-    if shape.expected not in (None, side):
-        reason = f"another size: {side} px, not {shape.expected}; --resize takes all sizes"
-        return Decoded(index, {}, reason=reason)
-    absent = tuple(name for name in shape.optional if name not in read)
-    if absent and not keep:
-        reason = f"no {', '.join(absent)}: this patch lacks it; --missing keep takes such patches"
-        return Decoded(index, {}, reason=reason)
-    if {*read, *absent} != set(shape.arrays):
-        return Decoded(index, {}, reason=f"other arrays: {', '.join(sorted(read))}")
-    for name, length in shape.vectors.items():
-        if name not in absent and read[name].shape != (length,):
-            reason = f"another length: {name} is {read[name].shape}, not {length} values"
-            return Decoded(index, {}, reason=reason)
+def _fit(read: Read, shape: Shape, missing: str, omitted: Mapping[str, int]) -> Decoded:
+    mismatch = read if isinstance(read, str) else _mismatch(read, shape, missing)
+    if isinstance(read, str) or mismatch is not None:
+        return Decoded(Record(reason=mismatch, omitted=omitted), {})
     arrays = {
         name: array if name in shape.vectors else _resized(array, shape.side, name == ARRAY)
         for name, array in read.items()
     }
-    held = patch_hash(arrays)  # of what is there: zeros that were read are not an absence
+    digest = patch_hash(arrays)  # of what is there: zeros that were read are not an absence
+    absent = tuple(name for name in shape.optional if name not in read)
     for name in absent:
         arrays[name] = np.zeros(shape.row(name).shape, shape.row(name).base)
-    return Decoded(index, arrays, side, held, absent=absent)
+    return Decoded(Record(digest, _side(read), absent=absent, omitted=omitted), arrays)
+
+
+def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
+    """Why a patch does not fit the store, or None."""
+    side = _side(arrays)
+    if shape.expected not in (None, side):
+        return f"another size: {side} px, not {shape.expected}; --resize takes all sizes"
+    absent = [name for name in shape.optional if name not in arrays]
+    if absent and missing != "keep":
+        return f"no {', '.join(absent)}: this patch lacks it; --missing keep takes such patches"
+    if {*arrays, *absent} != set(shape.arrays):
+        return f"other arrays: {', '.join(sorted(arrays))}"
+    for name, length in shape.vectors.items():
+        if name in arrays and arrays[name].shape != (length,):
+            return f"another length: {name} is {arrays[name].shape}, not {length} values"
+    return None
 
 
 def _side(arrays: Arrays) -> int:
@@ -208,15 +227,13 @@ def _resized(array: npt.NDArray[np.uint8], side: int, labels: bool) -> npt.NDArr
     if labels:
         nearest = ((np.arange(side) + 0.5) * array.shape[0] / side).astype(np.intp)
         return np.ascontiguousarray(array[nearest[:, None], nearest])
-    shrinks = side < array.shape[0]
-    how = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    kernel = Image.Resampling.BOX if side < array.shape[0] else Image.Resampling.BICUBIC
     # In float32, for on bytes Pillow rounds once per direction, upwards.
     channels = [
-        np.asarray(Image.fromarray(array[..., c].astype(np.float32)).resize((side, side), how))
+        np.asarray(Image.fromarray(array[..., c].astype(np.float32)).resize((side, side), kernel))
         for c in range(3)
     ]
-    rounded = np.rint(np.stack(channels, axis=-1)).clip(0, 255)
-    return np.asarray(rounded, dtype=np.uint8)
+    return np.asarray(np.rint(np.stack(channels, axis=-1)).clip(0, 255), dtype=np.uint8)
 
 
 def _threaded(call: Callable[[int], T], indices: Iterable[int], workers: int) -> Iterator[T]:

@@ -31,10 +31,13 @@ def open_source(
     A path to an npz file is read as MedMNIST, one to a .csv or .parquet file as a table of pairs
     (`manifest`); a folder whose files are all named like `TUM-AAAFLCLY.tif` as NCT-CRC-HE; any
     other folder as `folder`. `group` is the regular expression that finds a patch's group in its
-    path, and `unlabelled` says that paths
-    name no tissue classes, both for a folder only. `nuclei` is a folder of segmentations, whose
-    types are those of `scheme`; `cut` is the side in px to which tiles are cut. Raises `DataError`
-    for a path that does not exist and `ConfigError` for a name that is not known.
+    path, and `unlabelled` says that paths name no tissue classes, both for a folder only. `nuclei`
+    is a folder of segmentations, whose types are those of `scheme`; `cut` is the side in px to
+    which tiles are cut. Raises `DataError` for a path that does not exist and `ConfigError` for a
+    name that is not known.
+
+    >>> len(open_source("synthetic:patches=90,size=64", cut=32).items())
+    360
     """
     source = _images(spec, group, unlabelled)
     if nuclei is not None:

@@ -1,9 +1,7 @@
 """What came of an ingest."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,60 +10,57 @@ from morefromless.data.store import Store
 
 @dataclass(frozen=True)
 class IngestReport:
-    """How many patches were kept, set aside, and why; `str` of it is the last line to print."""
+    """A store and how it came to be; `str` of it is the last line to print."""
 
-    kept: int
-    set_aside: Counter[str]
-    """Patches set aside by kind of reason."""
-    path: Path
+    store: Store
     seconds: float
-    classes: int
-    splits: Mapping[str, int]
-    """Patches kept by split."""
-    caveats: tuple[str, ...]
-    nuclei: Mapping[str, int] | None = None
-    """Type to number of nuclei counted in the patches kept; None where none are known."""
-    absent: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Array to number of patches kept without it, by split."""
     already: bool = False
-    """Whether the store was there before, made of the same source with the same options."""
+    """Whether the store was there before, from the same source with the same options."""
 
-    @classmethod
-    def of(cls, path: Path, seconds: float, already: bool = False) -> "IngestReport":
-        """The report on the store at `path`."""
-        store = Store.open(path)
-        meta = store.meta
-        return cls(
-            kept=sum(meta["kept"].values()),
-            set_aside=Counter(meta["set_aside"]),
-            path=path,
-            seconds=seconds,
-            classes=len(meta["classes"]),
-            splits=meta["kept"],
-            caveats=tuple(meta["caveats"]),
-            nuclei=_by_type(store) if meta.get("scheme") else None,
-            absent=meta.get("absent", {}),
-            already=already,
-        )
+    @property
+    def splits(self) -> dict[str, int]:
+        """Accepted patches by split."""
+        return dict(self.store.meta["splits"])
+
+    @property
+    def accepted(self) -> int:
+        """Number of patches in the store."""
+        return sum(self.splits.values())
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """Rejected patches by kind of reason."""
+        return Counter(self.store.meta["rejected"])
+
+    @property
+    def nuclei(self) -> dict[str, int] | None:
+        """Type to number of counted nuclei; None where none are known."""
+        if self.store.meta["scheme"] is None:
+            return None
+        nuclei, types = self.store.nuclei, self.store.scheme.types
+        counts = np.bincount(nuclei["type"][nuclei["counted"]], minlength=len(types))
+        return dict(zip(types, counts.tolist(), strict=True))
+
+    @property
+    def notes(self) -> list[str]:
+        """The store's caveats, and what the source left out."""
+        omitted = self.store.meta["omitted"]
+        counts = ", ".join(f"{count:,} x {kind}" for kind, count in omitted.items())
+        return [*self.store.caveats, *[f"Left out of the segmentations: {counts}."] * bool(omitted)]
 
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))
-        reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.set_aside.most_common())
-        listed = f" ({reasons}; listed in {self.path / 'rejected.csv'})" if reasons else ""
+        for name, counts in self.store.meta["absent"].items():
+            splits += f"; {sum(counts.values()):,} without {name}"
+        path, classes = self.store.path, len(self.store.classes)
+        reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.rejected.most_common())
+        listed = f" ({reasons}; listed in {path / 'rejected.csv'})" if reasons else ""
         nuclei = ""
         if self.nuclei is not None:
             each = ", ".join(f"{count:,} {name}" for name, count in self.nuclei.items() if count)
             nuclei = f" and {sum(self.nuclei.values()):,} nuclei" + f" ({each})" * bool(each)
-        for name, counts in self.absent.items():
-            splits += f"; {sum(counts.values()):,} without {name}"
-        classes = f"{self.classes} {'class' if self.classes == 1 else 'classes'}"
         return (
-            f"{'Already done: ' if self.already else ''}{self.path} keeps {self.kept:,} patches of "
-            f"{classes}{nuclei} ({splits}); {self.set_aside.total():,} set aside{listed}."
+            f"{'Already done: ' * self.already}{path} keeps {self.accepted:,} patches of {classes} "
+            f"{'class' if classes == 1 else 'classes'}{nuclei} ({splits}); "
+            f"{self.rejected.total():,} rejected{listed}."
         )
-
-
-def _by_type(store: Store) -> dict[str, int]:
-    nuclei, types = store.nuclei, store.scheme.types
-    counts = np.bincount(nuclei["type"][nuclei["counted"]], minlength=len(types))
-    return dict(zip(types, counts.tolist(), strict=True))

@@ -1,12 +1,11 @@
 """Images with their nuclei, from segmentation files beside them or elsewhere."""
 
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from threading import Lock
 from typing import Any
 
 import numpy.typing as npt
@@ -35,49 +34,50 @@ class WithNuclei(Source):
 
     A file belongs to the image of the same name: the same path below the folder (whatever the
     ending), else the same file name anywhere below it, unless it lies where another image's file
-    would. A file serves one image: one that fits two is refused. `how` names the
-    format, such as `mat` or `geojson:convention=centres`; by default each file is asked. Images
-    without a file, and files that cannot be used, are set aside with the reason.
+    would. A file serves one image: one that fits two is refused. `nuclei_format` is a name such as
+    `mat` or `geojson:convention=centres`; by default each file is asked. Images without a file, and
+    files that cannot be used, are rejected with the reason.
 
     Raises `DataError` where there is no such folder and `ConfigError` for an unknown format.
     """
 
-    def __init__(self, images: Source, folder: Path, scheme: Scheme, how: str = "auto") -> None:
-        self.images, self.folder, self.scheme, self.how = images, folder.expanduser(), scheme, how
+    def __init__(
+        self, images: Source, folder: Path, scheme: Scheme, nuclei_format: str = "auto"
+    ) -> None:
+        self.images, self.folder, self.scheme = images, folder.expanduser(), scheme
+        self.nuclei_format = nuclei_format
         if not self.folder.is_dir():
             raise DataError(f"There is no folder {self.folder} of segmentations; check the path.")
-        names = members(nuclei_formats, NucleiFormat) if how == "auto" else [how]
-        self._formats = [build(name, nuclei_formats, NucleiFormat) for name in names]
-        self._skipped: Counter[str] = Counter()
-        self._lock = Lock()
+        auto = nuclei_format == "auto"
+        names = members(nuclei_formats, NucleiFormat) if auto else [nuclei_format]
+        self._readers = [build(name, nuclei_formats, NucleiFormat) for name in names]
+        self._omitted: dict[str, Mapping[str, int]] = {}
 
-    def notes(self) -> list[str]:
-        """What was left out of the files read so far, in a sentence."""
-        counts = ", ".join(f"{count:,} x {kind}" for kind, count in self._skipped.items())
-        return [f"Left out of the segmentations: {counts}."] if counts else []
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        return self._omitted.get(item.id, {})
 
     def files(self) -> Sequence[Path]:
         return [*self.images.files(), *(path for path in self._files if path.is_file())]
 
     def datasheet(self) -> Datasheet:
-        name = f"{self.folder.resolve().name} ({self.how})"
+        name = f"{self.folder.resolve().name} ({self.nuclei_format})"
         return replace(self.images.datasheet(), scheme=self.scheme, segmentation=name)
 
     def items(self) -> Sequence[Item]:
         items = self.images.items()
         if not self._files:
-            endings = ", ".join(sorted({s for how in self._formats for s in how.suffixes}))
+            endings = ", ".join(sorted({s for reader in self._readers for s in reader.suffixes}))
             raise DataError(f"{self.folder} holds no segmentations; their files end in {endings}.")
         return items
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
-        path, how = self._file(item)
+        path, reader = self._file(item)
         arrays = {name: array for name, array in self.images.read(item).items() if name != ARRAY}
         height, width, _ = next(array for array in arrays.values() if array.ndim == 3).shape
-        nuclei = how.read(path, (height, width))
+        nuclei = reader.read(path, (height, width))
         coded = Nuclei.typed(nuclei.instances, nuclei.types, self.scheme).encode()
-        with self._lock:
-            self._skipped.update(nuclei.skipped)
+        if nuclei.skipped:
+            self._omitted[item.id] = nuclei.skipped
         return {**arrays, ARRAY: coded}
 
     def shape(self, item: Item) -> tuple[int, int]:
@@ -121,15 +121,15 @@ class WithNuclei(Source):
         files, fits = self._claims
         name = _normal(bare(item.id))
         stem = _stem(name)
-        candidates = files.get(name, [])
+        candidates, auto = files.get(name, []), self.nuclei_format == "auto"
         usable = [
-            (path, how)
+            (path, reader)
             for path in candidates
-            for how in self._of_ending(path)
-            if self.how != "auto" or how.recognises(path)
+            for reader in self._of_ending(path)
+            if not auto or reader.recognises(path)
         ]
-        if len(usable) > 1 and self.how != "auto":  # such as instances/a.png and types/a.png
-            usable = [(path, how) for path, how in usable if how.recognises(path)] or usable
+        if len(usable) > 1 and not auto:  # such as instances/a.png and types/a.png
+            usable = [pair for pair in usable if pair[1].recognises(pair[0])] or usable
         if not usable:
             if candidates:
                 file = candidates[0].name
@@ -147,15 +147,14 @@ class WithNuclei(Source):
         return usable[0]
 
     def _of_ending(self, path: Path) -> list[NucleiFormat]:
-        """The formats that have the ending of a file."""
+        """The readers that have the ending of a file."""
         name = path.name.lower()
-        return [how for how in self._formats if name.endswith(how.suffixes)]
+        return [reader for reader in self._readers if name.endswith(reader.suffixes)]
 
     def _ending(self, path: Path) -> int:
         name = path.name.lower()
-        return max(
-            len(suffix) for how in self._formats for suffix in how.suffixes if name.endswith(suffix)
-        )
+        suffixes = (suffix for reader in self._readers for suffix in reader.suffixes)
+        return max(len(suffix) for suffix in suffixes if name.endswith(suffix))
 
 
 def _normal(name: str) -> str:

@@ -72,9 +72,9 @@ class Source(ABC):
     def datasheet(self) -> Datasheet:
         """Title, licence, magnification and classes."""
 
-    def notes(self) -> list[str]:
-        """Sentences on what was left out of the items read so far."""
-        return []
+    def omitted(self, item: Item) -> Mapping[str, int]:  # noqa: ARG002
+        """What was left out of an item, once it was read: kind to number."""
+        return {}
 
     def files(self) -> Sequence[Path]:
         """Every file that `items` and `read` depend on; by default those at or below `path`."""

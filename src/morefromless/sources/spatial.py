@@ -53,7 +53,7 @@ class Spatial(Source):
     `test` names the sections that stand in test, `train` those in train (all others if not given),
     `sections` those that are taken at all: NAME+NAME. `label` is the column of `obs` that names
     classes, which must mean the same in all sections; spots without a label, without any count, or
-    whose patch reaches beyond the image are set aside. `group` is `section` or a column of `obs`.
+    whose patch reaches beyond the image are rejected. `group` is `section` or a column of `obs`.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ class Counting(Source):
         os.write(descriptor, f"{number}\n".encode())
         os.close(descriptor)
         if number % 11 == 3:
-            raise UnreadablePatch("unreadable: as made")
+            raise UnreadablePatch("unreadable: as drawn")
         return {"he": patch(number if number % 13 else 0, self.side)}
 
     def readings(self) -> list[int]:

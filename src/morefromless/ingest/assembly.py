@@ -1,0 +1,132 @@
+"""From shards to a store: arrays, tables and `meta.json`."""
+
+import os
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import morefromless
+from morefromless.data import atomic
+from morefromless.data.nuclei import ARRAY, nuclei_table
+from morefromless.data.store import COLUMNS, FORMAT, content_hash, file_hash, kinds
+from morefromless.ingest.decoding import Shape
+from morefromless.ingest.selection import Selection
+from morefromless.ingest.shards import Shards
+from morefromless.sources import Datasheet
+
+
+def assemble(
+    folder: Path,
+    shards: Shards,
+    selection: Selection,
+    datasheet: Datasheet,
+    provenance: dict[str, Any],
+) -> None:
+    """Write a store into `folder`, from the beginning; one shard at a time is in memory."""
+    shape = shards.plan.shape
+    order = _order([int(row) for row in selection.accepted.index])
+    accepted = selection.table.loc[order].reset_index(drop=True)
+    table = accepted[list(COLUMNS)]
+    with atomic.explaining(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # by an attempt that was killed
+        folder.mkdir()
+        _write_arrays(folder, shards, order)
+        table.to_parquet(folder / "patches.parquet", index=False)
+        if selection.absent:
+            absent = accepted["absent"].tolist()
+            present = {n: [n not in names for names in absent] for n in selection.absent}
+            pd.DataFrame(present).to_parquet(folder / "present.parquet", index=False)
+        if ARRAY in shape.arrays:
+            labels = np.load(folder / f"{ARRAY}.npy", mmap_mode="r", allow_pickle=False)
+            nuclei_table(labels).to_parquet(folder / "nuclei.parquet", index=False)
+        rejected = selection.rejected[["id", "origin", "reason"]]
+        rejected.to_csv(folder / "rejected.csv", index=False)
+        meta = _meta(table, selection, shape, datasheet, provenance)
+        data = [f for f in sorted(folder.iterdir()) if f.suffix in (".npy", ".parquet")]
+        meta["files"] = {file.name: file_hash(file) for file in data}
+        for path in [*data, folder / "rejected.csv"]:
+            atomic.sync(path)
+    atomic.write_json(folder / "meta.json", meta)
+
+
+def _order(accepted: list[int]) -> list[int]:
+    """The listing's row for each row of the store, which is part of its hash.
+
+    Places of rejected rows are taken by the last rows, so that most stand where they were listed.
+
+    >>> _order([0, 2, 3, 5])
+    [0, 5, 2, 3]
+    """
+    count, places = len(accepted), set(accepted)
+    tail = (row for row in accepted if row >= count)
+    return [row if row in places else next(tail) for row in range(count)]
+
+
+def _write_arrays(folder: Path, shards: Shards, order: list[int]) -> None:
+    """One npy file per array. They are written and not mapped: a mapped page that finds the disk
+    full ends the process."""
+    places = {row: place for place, row in enumerate(order)}
+    shape = shards.plan.shape
+    with ExitStack() as stack:
+        files, begins = {}, {}
+        for name in shape.arrays:
+            file = stack.enter_context((folder / f"{name}.npy").open("wb", buffering=0))
+            row = shape.row(name)
+            header = {"descr": row.base.str, "fortran_order": False}
+            np.lib.format.write_array_header_1_0(
+                file, {**header, "shape": (len(order), *row.shape)}
+            )
+            files[name], begins[name] = file.fileno(), file.tell()
+        for indices, arrays in shards.arrays():
+            for name, array in arrays.items():
+                for index, patch in zip(indices, array, strict=True):
+                    if index in places:
+                        offset = begins[name] + places[index] * patch.nbytes
+                        _write(files[name], patch.tobytes(), offset)
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        count = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[count:], offset + count
+
+
+def _meta(
+    table: pd.DataFrame,
+    selection: Selection,
+    shape: Shape,
+    datasheet: Datasheet,
+    provenance: dict[str, Any],
+) -> dict[str, Any]:
+    labels = set(table["label"])
+    known = [name for name in datasheet.classes if name in labels]
+    scales = table["um_per_px"].unique()
+    scheme = datasheet.scheme.to_json() if datasheet.scheme else None
+    sheet = {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme}
+    del sheet["optional"]  # `absent` says what came of it
+    return {
+        "format": FORMAT,
+        "morefromless": morefromless.__version__,
+        "hash": content_hash(table),
+        "datasheet": sheet,
+        "classes": known + sorted(labels - set(known)),
+        "arrays": {
+            name: {"shape": [len(table), *row.shape], "dtype": str(row.base)}
+            for name, row in ((name, shape.row(name)) for name in shape.arrays)
+        },
+        "scheme": scheme,
+        "um_per_px": float(scales[0]) if len(scales) == 1 and not pd.isna(scales[0]) else None,
+        "split_rule": selection.rule,
+        "groups_known": selection.groups_known,
+        "splits": {split: int(count) for split, count in table["split"].value_counts().items()},
+        "rejected": dict(kinds(selection.rejected["reason"])),
+        "absent": selection.absent,
+        "omitted": selection.omitted,
+        "caveats": selection.caveats,
+        "provenance": provenance,
+    }

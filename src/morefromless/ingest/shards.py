@@ -1,0 +1,138 @@
+"""Decoded patches on their way into a store: files of consecutive items, each written whole."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from morefromless.config import IngestConfig
+from morefromless.data import atomic
+from morefromless.data.atomic import StorageError
+from morefromless.errors import DataError
+from morefromless.ingest.decoding import Arrays, Decoded, Record, Shape
+
+ITEMS, BYTES = 256, 2**25
+"""Most items and most bytes of pixels in a shard: what a kill can cost, and what is in memory."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an unfinished ingest decodes, so that only the same one goes on."""
+
+    listing: str
+    """Fingerprint of what the source lists and of the files it reads."""
+    count: int
+    """Number of items listed."""
+    size: int | None
+    resize: int | None
+    missing: str
+    shape: Shape
+    shard: int
+    """Items in a shard; the last one has the rest."""
+
+    @classmethod
+    def of(cls, listing: str, count: int, config: IngestConfig, shape: Shape) -> "Plan":
+        shard = max(1, min(ITEMS, BYTES // shape.bytes))
+        return cls(listing, count, config.size, config.resize, config.missing, shape, shard)
+
+    @classmethod
+    def load(cls, path: Path) -> "Plan":
+        """The plan in `path`. Raises `DataError` where it cannot be read."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            shape = content.pop("shape")
+            for name in ("images", "optional"):
+                shape[name] = tuple(shape[name])
+            return cls(shape=Shape(**shape), **content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is damaged; remove {path.parent} and run again.") from error
+
+    def save(self, path: Path) -> None:
+        atomic.write_json(path, asdict(self))
+
+    def check(self, folder: Path, listing: str, count: int, config: IngestConfig) -> None:
+        """Raise `DataError`, saying what differs, unless it is of this source and these options."""
+        differences = []
+        if self.listing != listing:
+            other = f"{self.count} patches, not {count}" if self.count != count else "other patches"
+            differences.append(f"the source listed {other}")
+        for name in ("size", "resize", "missing"):
+            before, now = getattr(self, name), getattr(config, name)
+            if before != now:
+                differences.append(f"--{name} was {before or 'not given'}, not {now or 'left out'}")
+        if differences:
+            raise DataError(
+                f"{folder} holds an unfinished ingest of something else ({'; '.join(differences)});"
+                " remove that folder, or choose another destination."
+            )
+
+
+class Shards:
+    """The shards of a plan in a folder. Each has the records of its items and the arrays of those
+    that were decoded; one that exists is done."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = folder, plan
+        self.numbers = range(-(-plan.count // plan.shard))
+
+    def items(self, number: int) -> range:
+        """Indices of the items in a shard."""
+        first = number * self.plan.shard
+        return range(first, min(first + self.plan.shard, self.plan.count))
+
+    def missing(self) -> list[int]:
+        """Numbers of the shards that are still to be decoded."""
+        return [number for number in self.numbers if not self._path(number).exists()]
+
+    def check_space(self) -> None:
+        """Raise `StorageError` where the disk cannot take the missing shards and the store."""
+        patches = sum(len(self.items(number)) for number in self.missing()) + self.plan.count
+        size, free = patches * self.plan.shape.bytes, shutil.disk_usage(self.folder.parent).free
+        if size > free:
+            raise StorageError(
+                f"{self.folder.parent} needs {size / 1e9:.3g} GB and the disk has "
+                f"{free / 1e9:.3g} GB free; free some space, choose another place, or give a "
+                "smaller --resize."
+            )
+
+    def write(self, number: int, patches: Sequence[Decoded]) -> None:
+        """Write the patches of a shard, whole or not at all."""
+        records = json.dumps([asdict(patch.record) for patch in patches])
+        decoded = [patch.arrays for patch in patches if patch.arrays]
+        rows = {name: self.plan.shape.row(name) for name in self.plan.shape.arrays}
+        arrays = {
+            name: np.stack([patch[name] for patch in decoded])
+            if decoded
+            else np.empty((0, *row.shape), row.base)
+            for name, row in rows.items()
+        }
+        with atomic.replacing(self._path(number)) as temporary:
+            save_file(arrays, temporary, metadata={"records": records})
+
+    def records(self) -> list[Record]:
+        """The record of each item. All shards must be there."""
+        return [record for number in self.numbers for record in self._read(number, ())[0]]
+
+    def arrays(self) -> Iterator[tuple[list[int], Arrays]]:
+        """Of one shard after the other, the indices of its decoded items and their arrays."""
+        for number in self.numbers:
+            records, arrays = self._read(number, self.plan.shape.arrays)
+            pairs = zip(self.items(number), records, strict=True)
+            yield [index for index, record in pairs if record.reason is None], arrays
+
+    def _read(self, number: int, names: Sequence[str]) -> tuple[list[Record], Arrays]:
+        path = self._path(number)
+        try:
+            with safe_open(path, framework="np") as file:
+                records = [Record(**record) for record in json.loads(file.metadata()["records"])]
+                return records, {name: file.get_tensor(name) for name in names}
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{path} is damaged; remove that file and run again.") from error
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06}.safetensors"
