@@ -19,7 +19,7 @@ from morefromless.config import RunConfig
 from morefromless.errors import ConfigError, RunBusy, TrainingError
 from morefromless.runs import Run, State
 from tests.conftest import changed
-from tests.data.test_lock import child
+from tests.test_locks import child
 
 
 @pytest.fixture
