@@ -10,6 +10,7 @@ import pytest
 
 from morefromless.data.store import Store, check_disjoint, content_hash
 from morefromless.errors import DataError
+from tests.data.meta import meta_document
 
 COUNT = 6
 
@@ -32,15 +33,7 @@ def store(tmp_path: Path) -> Path:
     )
     table.to_parquet(path / "patches.parquet")
     np.save(path / "he.npy", np.arange(COUNT * 4 * 4 * 3, dtype=np.uint8).reshape(COUNT, 4, 4, 3))
-    meta = {
-        "format": 1,
-        "hash": content_hash(table),
-        "classes": ["TUM", "ADI"],
-        "arrays": {"he": {"shape": [COUNT, 4, 4, 3], "dtype": "uint8"}},
-        "um_per_px": 0.5,
-        "groups_known": True,
-        "caveats": [],
-    }
+    meta = meta_document(hash=content_hash(table))
     (path / "meta.json").write_text(json.dumps(meta))
     return path
 

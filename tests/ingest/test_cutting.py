@@ -83,7 +83,7 @@ def test_patches_are_the_tiles_pixels_and_every_nucleus_is_counted_once(tmp_path
 def test_a_tiles_patches_stand_on_one_side(tmp_path: Path) -> None:
     ingest(Cut(Tiles(), 10), tmp_path / "store", progress=False, workers=1)
     store = Store.open(tmp_path / "store")
-    assert store.meta["split_rule"] == "group"
+    assert store.meta.split_rule == "group"
     assert (store.table.groupby("group")["split"].nunique() == 1).all()
 
 

@@ -275,7 +275,7 @@ def test_groups_stay_whole(tmp_path: Path) -> None:
     assert not set(train) & set(test)
     assert set(train) | set(test) == {f"P{i}" for i in range(8)}
     assert store.caveats == [FEW.format(f"{len(set(test))} test groups")]
-    assert store.meta["split_rule"] == "group"
+    assert store.meta.split_rule == "group"
 
 
 FEW = (

@@ -77,7 +77,7 @@ def test_dropped_unless_asked_otherwise(tmp_path: Path) -> None:
     complete = [number for number in USABLE if not Lacking.lacks(number)]
     assert sorted(map(int, store.table["id"])) == complete
     assert not (tmp_path / "store" / "present.parquet").exists()
-    assert store.meta["absent"] == {}
+    assert store.meta.absent == {}
     assert store.has("ihc").all()
     assert store.select("he", "ihc", "expression") is store
     reasons = pd.read_csv(tmp_path / "store" / "rejected.csv").set_index("origin")["reason"]
@@ -113,7 +113,7 @@ def test_what_is_absent_is_counted_and_stated(incomplete: Store, tmp_path: Path)
             )
             for split in ("train", "test")
         }
-        assert incomplete.meta["absent"][name] == counts
+        assert incomplete.meta.absent[name] == counts
         left = len(incomplete.select(name).indices("train"))
         assert left == len(incomplete.indices("train")) - counts["train"]
         sentences.append(
@@ -223,7 +223,7 @@ def test_another_policy_does_not_go_on(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--missing was keep, not drop\); remove"):
         run(source, destination)
     run(source, destination, missing="keep")
-    assert Store.open(destination).meta["absent"]
+    assert Store.open(destination).meta.absent
 
 
 class Rare(Lacking):
@@ -282,5 +282,5 @@ def test_nuclei_beside_views_that_are_missing(tmp_path: Path) -> None:
     ingest(source, tmp_path / "store", missing="keep", progress=False)
     store = Store.open(tmp_path / "store")
     assert store.has(ARRAY).all()
-    assert set(store.meta["absent"]) == {"ihc", "expression"}
+    assert set(store.meta.absent) == {"ihc", "expression"}
     assert len(store.nuclei) == len(store.table)

@@ -60,7 +60,7 @@ def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Pa
     assert sum(report.nuclei.values()) == 60
     assert "60 nuclei (20 Neoplastic, 20 Inflammatory, 20 Connective)" in str(report)
     assert store.scheme.name == "pannuke"
-    assert store.meta["datasheet"]["segmentation"] == "masks (auto)"
+    assert store.meta.datasheet.segmentation == "masks (auto)"
     for row, name in enumerate(store.table["id"]):
         content = Nuclei.decode(np.asarray(store.array(ARRAY)[row]))
         expected = nuclei(int(Path(name).stem[1:]))

@@ -13,12 +13,14 @@ from urllib.parse import parse_qs, unquote
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from morefromless.analysis.explain import Disagreements, disagreements
 from morefromless.data.store import Store
 from morefromless.report.explain_page import PageFigure, write_page
 from morefromless.report.pages import sheets
+from tests.data.meta import store_meta
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 CLASSES = ("gland & stroma", HOSTILE, "absent", "tu\"mor'")
@@ -48,7 +50,7 @@ def example(patches: int = 300, side: int = 12, neighbours: int = 5) -> Disagree
     )
     return Disagreements(
         config=None,  # type: ignore[arg-type]
-        store=Store(Path(), {"classes": list(CLASSES), "groups_known": True}, table, {}, None),
+        store=Store(Path(), store_meta(classes=CLASSES), table, {}, None),
         answers=None,  # type: ignore[arg-type]
         cka=None,  # type: ignore[arg-type]
         titles=("asymmetric <b>s0</b>", "symmetric s0"),
@@ -68,7 +70,7 @@ def example(patches: int = 300, side: int = 12, neighbours: int = 5) -> Disagree
 def without_groups(given: Disagreements) -> Disagreements:
     """The same where nothing is known of patients or slides."""
     store = given.store
-    meta = {**store.meta, "groups_known": False}
+    meta = replace(store.meta, groups_known=False)
     ungrouped = Store(store.path, meta, store.table, store.arrays, store.present)
     return dataclasses.replace(given, store=ungrouped)
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from morefromless.data.nuclei import Nuclei, nuclei_table
 from morefromless.data.store import Store
@@ -84,7 +85,7 @@ def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
 
 
 def test_a_store_without_nuclei_says_how_to_get_them(tissue: Store) -> None:
-    bare = Store(tissue.path, {**tissue.meta, "scheme": None}, tissue.table, tissue.arrays)
+    bare = Store(tissue.path, replace(tissue.meta, scheme=None), tissue.table, tissue.arrays)
     with pytest.raises(DataError, match="holds no nuclei; ingest again with --nuclei"):
         bare.select(task=build_task("cell"))
 

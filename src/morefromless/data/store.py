@@ -13,20 +13,22 @@ rejected.csv      id, origin and reason of what was not taken
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from msgspec.structs import replace
 
 from morefromless.data.schemes import Scheme
+from morefromless.data.store_meta import FileFacts, StoreMeta, read_meta
 from morefromless.errors import DataError
 
-FORMAT = 1
 COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
 
 SMALL = 2**26
@@ -52,7 +54,7 @@ class Store:
     """A store that was opened and found sound."""
 
     path: Path
-    meta: dict[str, Any]
+    meta: StoreMeta
     """What `meta.json` says."""
     table: pd.DataFrame
     """One row per patch; row i describes `arrays[name][i]`."""
@@ -65,7 +67,7 @@ class Store:
     def __init__(
         self,
         path: Path,
-        meta: dict[str, Any],
+        meta: StoreMeta,
         table: pd.DataFrame,
         arrays: dict[str, npt.NDArray[Any]],
         present: pd.DataFrame | None = None,
@@ -77,24 +79,29 @@ class Store:
     def open(cls, path: Path) -> "Store":
         """The store at `path`. Raises `DataError` where there is none, or it is damaged."""
         path = Path(path)
-        meta = _meta(path)
+        meta = read_meta(path)
         table = _table(path)
-        if content_hash(table) != meta["hash"]:
+        if content_hash(table) != meta.hash:
             raise DataError(
                 f"The table of {path} is not the one that was ingested (its hash differs); "
                 "remove that folder and ingest again."
             )
         check_disjoint(table)
-        unknown = sorted(set(table["label"]) - set(meta["classes"]))
+        unknown = sorted(set(table["label"]) - set(meta.classes))
         if unknown:
             raise DataError(
                 f"meta.json of {path} lacks the class '{unknown[0]}' of its table; remove that "
                 "folder and ingest again."
             )
-        _check_files(path, meta.get("files", {}), SMALL)
-        arrays = {name: _array(path, name, len(table)) for name in meta["arrays"]}
-        absent = meta.get("absent", {})  # not said by stores made before a patch could lack one
-        return cls(path, meta, table, arrays, _present(path, absent, len(table)))
+        _check_files(path, meta.files, SMALL)
+        arrays = {name: _array(path, name, len(table)) for name in meta.arrays}
+        for name, array in arrays.items():
+            if (array.shape, str(array.dtype)) != (
+                meta.arrays[name].shape,
+                meta.arrays[name].dtype,
+            ):
+                raise _damaged(path, f"{name}.npy")
+        return cls(path, meta, table, arrays, _present(path, meta.absent, len(table)))
 
     def verify(self, limit: int | None = None) -> None:
         """Raise `DataError` where a file's bytes are not those that ingest wrote.
@@ -102,23 +109,23 @@ class Store:
         Opening compares the size of every file, and the hash of those below 64 MiB; this compares
         the hash of all, or of those of up to `limit` bytes. It reads about 1 GB in a second.
         """
-        _check_files(self.path, self.meta.get("files", {}), limit)
+        _check_files(self.path, self.meta.files, limit)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of `labels`."""
-        return tuple(self.meta["classes"])
+        return self.meta.classes
 
     @property
     def scheme(self) -> Scheme:
         """Types of the nuclei. Raises `DataError` where no nuclei are known."""
-        told = self.meta.get("scheme")
-        if told is None:
+        scheme = self.meta.scheme
+        if scheme is None:
             raise DataError(
                 f"{self.path} holds no nuclei; ingest again with --nuclei SEGMENTATIONS, which "
                 "mfl segment can make."
             )
-        return Scheme(told["name"], tuple(told["types"]))
+        return Scheme(scheme.name, scheme.types)
 
     @cached_property
     def nuclei(self) -> pd.DataFrame:
@@ -140,22 +147,22 @@ class Store:
     @property
     def um_per_px(self) -> float | None:
         """Micrometres per pixel; None where not known, or not the same for all patches."""
-        return None if self.meta["um_per_px"] is None else float(self.meta["um_per_px"])
+        return self.meta.um_per_px
 
     @property
     def hash(self) -> str:
         """Hash of ids, labels, splits, groups and pixels: equal stores have equal hashes."""
-        return str(self.meta["hash"])
+        return self.meta.hash
 
     @property
     def groups_known(self) -> bool:
         """Whether each patch's group (patient or slide) is known."""
-        return bool(self.meta["groups_known"])
+        return self.meta.groups_known
 
     @property
     def caveats(self) -> list[str]:
         """Sentences that must stand wherever a result from these patches stands."""
-        return list(self.meta["caveats"])
+        return list(self.meta.caveats)
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -203,7 +210,7 @@ class Store:
     def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":
         """The same patches under other labels (N,), indices into `classes`."""
         table = self.table.assign(label=np.asarray(classes, dtype=object)[labels])
-        meta = {**self.meta, "classes": list(classes)}
+        meta = replace(self.meta, classes=tuple(classes))
         return Store(self.path, meta, table, self.arrays, self.present)
 
     def has(self, name: str) -> npt.NDArray[np.bool_]:
@@ -269,14 +276,14 @@ def file_hash(path: Path) -> dict[str, int | str]:
     return {"bytes": path.stat().st_size, "blake2b": digest.hexdigest()}
 
 
-def _check_files(path: Path, recorded: dict[str, dict[str, int | str]], limit: int | None) -> None:
+def _check_files(path: Path, recorded: Mapping[str, FileFacts], limit: int | None) -> None:
     for name, facts in recorded.items():
         try:
             size = (path / name).stat().st_size
-            sound = size == facts["bytes"]
+            sound = size == facts.bytes
             if sound and (limit is None or size <= limit):
-                sound = file_hash(path / name) == facts
-        except (OSError, TypeError, KeyError) as error:
+                sound = file_hash(path / name) == msgspec.structs.asdict(facts)
+        except OSError as error:
             raise _damaged(path, name) from error
         if not sound:
             raise _damaged(path, name)
@@ -285,26 +292,6 @@ def _check_files(path: Path, recorded: dict[str, dict[str, int | str]], limit: i
 def kinds(reasons: "pd.Series[str]") -> Counter[str]:
     """Reasons counted by kind: the words before the colon."""
     return Counter(reason.partition(":")[0] for reason in reasons)
-
-
-def _meta(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        unfinished = path.with_name(path.name + ".partial").exists()
-        hint = "its ingest was not finished: run it again" if unfinished else "make it"
-        raise DataError(f"There is no store at {path}; {hint} with mfl ingest SOURCE {path}.")
-    try:
-        meta: dict[str, Any] = json.loads((path / "meta.json").read_text(encoding="utf-8"))
-        version = meta["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is not a store (it has no sound meta.json); "
-            f"make one of it with mfl ingest {path} STORE, and give that."
-        ) from error
-    if version != FORMAT:
-        raise DataError(
-            f"{path} has store format {version}, and this version reads {FORMAT}; ingest again."
-        )
-    return meta
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -317,7 +304,9 @@ def _table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _present(path: Path, absent: dict[str, dict[str, int]], count: int) -> pd.DataFrame | None:
+def _present(
+    path: Path, absent: Mapping[str, Mapping[Split, int]], count: int
+) -> pd.DataFrame | None:
     if not absent:
         return None
     try:

@@ -342,7 +342,7 @@ def data_facts(store: Store, tasks: Sequence[str]) -> Data:
         classes[spec] = {name: (int(train[k]), int(test[k])) for k, name in enumerate(own.classes)}
     groups = store.groups("test")
     return Data(
-        title=str(store.meta["datasheet"]["title"]),
+        title=store.meta.datasheet.title,
         side=store.side,
         um_per_px=store.um_per_px,
         hash=store.hash,

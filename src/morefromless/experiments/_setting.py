@@ -113,7 +113,7 @@ class Setting:
             papers = {spec: name for name, spec in SCALES["paper"].encoders.items()}
             encoders = {papers.get(name, name): name for name in config.encoders}
         masks = None
-        if store.meta.get("scheme"):
+        if store.meta.scheme:
             raw = "raw," if config.protocol == "authors" else ""
             spec = f"nuclei:{raw}types={len(store.scheme.types)}"
             masks = modality(spec).spec

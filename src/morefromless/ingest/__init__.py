@@ -113,7 +113,7 @@ def _provenance(source: Source, items: Sequence[Item], config: IngestConfig) -> 
 
 def _is_of(path: Path, provenance: dict[str, Any]) -> bool:
     try:
-        return bool(Store.open(path).meta.get("provenance") == provenance)
+        return Store.open(path).meta.provenance == provenance
     except DataError:
         return False
 

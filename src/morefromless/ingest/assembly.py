@@ -12,7 +12,8 @@ import pandas as pd
 import morefromless
 from morefromless import files
 from morefromless.data.nuclei import ARRAY, nuclei_table
-from morefromless.data.store import COLUMNS, FORMAT, content_hash, file_hash, kinds
+from morefromless.data.store import COLUMNS, content_hash, file_hash, kinds
+from morefromless.data.store_meta import FORMAT
 from morefromless.ingest.decoding import Shape
 from morefromless.ingest.selection import Selection
 from morefromless.ingest.shards import Shards

@@ -20,7 +20,7 @@ class IngestReport:
     @property
     def splits(self) -> dict[str, int]:
         """Accepted patches by split."""
-        return dict(self.store.meta["splits"])
+        return {**self.store.meta.splits}
 
     @property
     def accepted(self) -> int:
@@ -30,12 +30,12 @@ class IngestReport:
     @property
     def rejected(self) -> Counter[str]:
         """Rejected patches by kind of reason."""
-        return Counter(self.store.meta["rejected"])
+        return Counter(self.store.meta.rejected)
 
     @property
     def nuclei(self) -> dict[str, int] | None:
         """Type to number of counted nuclei; None where none are known."""
-        if self.store.meta["scheme"] is None:
+        if self.store.meta.scheme is None:
             return None
         nuclei, types = self.store.nuclei, self.store.scheme.types
         counts = np.bincount(nuclei["type"][nuclei["counted"]], minlength=len(types))
@@ -44,13 +44,13 @@ class IngestReport:
     @property
     def notes(self) -> list[str]:
         """The store's caveats, and what the source left out."""
-        omitted = self.store.meta["omitted"]
+        omitted = self.store.meta.omitted
         counts = ", ".join(f"{count:,} x {kind}" for kind, count in omitted.items())
         return [*self.store.caveats, *[f"Left out of the segmentations: {counts}."] * bool(omitted)]
 
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))
-        for name, counts in self.store.meta["absent"].items():
+        for name, counts in self.store.meta.absent.items():
             splits += f"; {sum(counts.values()):,} without {name}"
         path, classes = self.store.path, len(self.store.classes)
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.rejected.most_common())

@@ -1,0 +1,43 @@
+"""What a store's `meta.json` says, for stores that tests write by hand."""
+
+from typing import Any
+
+from morefromless.data.store_meta import StoreMeta
+
+
+def meta_document(**other: Any) -> dict[str, Any]:
+    """As JSON holds it; what is in `other` replaces what it names."""
+    datasheet = {
+        "title": "drawn",
+        "licence": "Apache-2.0",
+        "citation": "",
+        "um_per_px": 0.5,
+        "classes": {},
+        "scheme": None,
+        "segmentation": "",
+    }
+    return {
+        "format": 1,
+        "morefromless": "0",
+        "hash": "0" * 32,
+        "datasheet": datasheet,
+        "classes": ["TUM", "ADI"],
+        "arrays": {"he": {"shape": [6, 4, 4, 3], "dtype": "uint8"}},
+        "scheme": None,
+        "um_per_px": 0.5,
+        "split_rule": "source",
+        "groups_known": True,
+        "splits": {"train": 2, "test": 2, "val": 2},
+        "rejected": {},
+        "absent": {},
+        "omitted": {},
+        "caveats": [],
+        "provenance": {},
+        "files": {},
+        **other,
+    }
+
+
+def store_meta(**other: Any) -> StoreMeta:
+    """As a store holds it, not checked."""
+    return StoreMeta(**meta_document(**other))
