@@ -20,7 +20,7 @@ class IngestReport:
     @property
     def splits(self) -> dict[str, int]:
         """Accepted patches by split."""
-        return {**self.store.meta.splits}
+        return {str(split): count for split, count in self.store.meta.splits.items()}
 
     @property
     def accepted(self) -> int:
