@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from morefromless import files
@@ -76,3 +77,13 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="folder"):
         files.write_text(tmp_path / "file" / "a.txt", "x")
+
+
+def test_a_cell_that_reads_as_a_formula_is_text_in_a_csv(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {"id": ["=1+1", "+a", "-b", "@c", "\td", "e=f", ""], "points": [-1.5, 2, 0, 1, 1, 1, 1]}
+    )
+    files.write_csv(tmp_path / "table.csv", table)
+    read = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
+    assert read["id"].tolist() == ["'=1+1", "'+a", "'-b", "'@c", "'\td", "e=f", ""]
+    assert read["points"].tolist() == table["points"].tolist()

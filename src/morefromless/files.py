@@ -15,11 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from morefromless.errors import DataError, UnreadablePatch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class StorageError(DataError):
@@ -55,6 +58,20 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` in UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
+
+
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """A table, without its index.
+
+    A cell of text that begins as a formula does gets a `'` before it, so that a spreadsheet shows
+    it and does not compute it: ids and classes come from other people's files.
+    """
+    write_text(path, table.map(_no_formula).to_csv(index=False))
+
+
+def _no_formula(cell: Any) -> Any:
+    formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if formula else cell
 
 
 def write_json(path: Path, value: Any) -> None:

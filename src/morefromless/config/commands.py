@@ -360,4 +360,4 @@ class ReportConfig:
     """Whose report is written."""
 
     out: Positional[Path] = Path("runs/reproduce")
-    """Folder of mfl reproduce."""
+    """Folder of mfl reproduce or mfl compare."""

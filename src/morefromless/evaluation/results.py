@@ -194,10 +194,10 @@ class Results:
     def save(self, folder: Path) -> list[Path]:
         """`results.csv`, `curves.csv` (where there are curves) and `results.json` in `folder`."""
         paths = [folder / "results.csv"]
-        files.write_text(paths[0], self.table.to_csv(index=False))
+        files.write_csv(paths[0], self.table)
         if len(self.curves):
             paths.append(folder / "curves.csv")
-            files.write_text(paths[-1], self.curves.to_csv(index=False))
+            files.write_csv(paths[-1], self.curves)
         rest = {
             field.name: getattr(self, field.name)
             for field in fields(self)

@@ -119,9 +119,7 @@ def segment(
     )
     for group in _grouped(source, items, progress_bar, scale / at, batch, rejected):
         _segment(group, paths, network, batch, counts)
-    files.write_text(
-        root / REJECTED, pd.DataFrame(rejected, columns=["id", "reason"]).to_csv(index=False)
-    )
+    files.write_csv(root / REJECTED, pd.DataFrame(rejected, columns=["id", "reason"]))
     return SegmentReport(
         folder,
         len(todo) - len(rejected),

@@ -45,7 +45,7 @@ def assemble(
             labels = np.load(folder / f"{ARRAY}.npy", mmap_mode="r", allow_pickle=False)
             nuclei_table(labels).to_parquet(folder / "nuclei.parquet", index=False)
         rejected = selection.rejected[["id", "origin", "reason"]]
-        rejected.to_csv(folder / "rejected.csv", index=False)
+        files.write_csv(folder / "rejected.csv", rejected)
         meta = _meta(table, selection, shape, datasheet, provenance)
         data = [f for f in sorted(folder.iterdir()) if f.suffix in (".npy", ".parquet")]
         meta["files"] = {file.name: file_hash(file) for file in data}

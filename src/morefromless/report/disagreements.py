@@ -54,7 +54,7 @@ def write(disagreements: Disagreements) -> list[Path]:
         ),
     }
     table = folder / "patches.csv"
-    files.write_text(table, _patches(disagreements).to_csv(index=False))
+    files.write_csv(table, _patches(disagreements))
     paths = [path for some in written.values() for path in some]
     page = write_page(disagreements, _figures(disagreements, paths), folder)
     return [*paths, table, page]

@@ -57,7 +57,7 @@ def write(result: Similarities, stems: Collection[str] = FIGURES) -> list[Path]:
     if result.cka:
         written.append(report(result).write(folder / "representations.md"))
         written.append(folder / "representations.csv")
-        files.write_text(written[-1], _lines(result).to_csv(index=False))
+        files.write_csv(written[-1], _lines(result))
         written.append(folder / "representations.json")
         files.write_json(written[-1], _everything(result))
     return written

@@ -44,7 +44,7 @@ def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> lis
     paths = []
     if numbers is not None:
         paths.append(stem.with_suffix(".csv"))
-        files.write_text(paths[0], numbers.to_csv(index=False))
+        files.write_csv(paths[0], numbers)
     for suffix, options in FORMATS.items():
         path = stem.with_suffix(suffix)
         # The same figure has the same bytes each time.

@@ -90,7 +90,7 @@ class Curve(pl.Callback):
                     "accuracy": round(float(right.float().mean()), 5),
                 }
             )
-        files.write_text(self.path, pd.DataFrame(self.points).to_csv(index=False))
+        files.write_csv(self.path, pd.DataFrame(self.points))
 
     def _images(self, name: str, split: int, device: torch.device) -> Iterable[Tensor]:
         """A branch's inputs of a split's patches; rendered once where that is small."""
