@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
+from morefromless.data.expression import Counts
 from morefromless.data.images import SUFFIXES, upright, upright_shape
-from morefromless.errors import DataError
+from morefromless.errors import ConfigError, DataError
 
 LIMIT = 2**30
 """Pixels of the largest image that is decoded: 3 GiB as RGB."""
@@ -81,27 +82,55 @@ class SectionImages:
         return waiting.result()
 
 
+def scale_factor(counts: Counts, path: Path, image: str | None = None) -> float:
+    """Px of a section's image per px of its spots' places.
+
+    `image` says which of the images of `uns["spatial"]` it is: fullres, hires or lowres; where None
+    it is the one of equal size, else fullres. Raises `ConfigError` where no factor is known.
+    """
+    if image is None:
+        with _opened(path) as section:
+            shape = upright_shape(section)
+        equal = [n for n, s in counts.image_shapes.items() if s == shape]
+        return next((counts.scale_factors[n] for n in equal if n in counts.scale_factors), 1.0)
+    if image != "fullres" and image not in counts.scale_factors:
+        known = ", ".join(["fullres", *counts.scale_factors])
+        raise ConfigError(f"{counts.file} has no scale factor of image={image}, only of {known}.")
+    return counts.scale_factors.get(image, 1.0)
+
+
 def place(
-    places: npt.NDArray[np.float64], patch: int, path: Path, file: str
+    counts: Counts, patch: int, path: Path, factor: float = 1.0
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Left and top px of the patch around each spot, (spots, 2), and whether it reaches beyond.
 
-    `places` are x, y of the spots in px, as `file` tells them. Raises `DataError` where the image
-    cannot be read or no patch at all lies within it.
+    `factor` is that of `scale_factor`. Raises `DataError` where the image cannot be read, no patch
+    lies within it, or most spots in tissue lie outside.
     """
+    places, file = counts.places * factor, counts.file
     with _opened(path) as image:
         height, width = upright_shape(image)
     corners = np.floor(places - patch / 2 + 0.5).clip(-(2**40), 2**40).astype(np.int64)
     room = np.array([width - patch, height - patch])
     outside = np.any((corners < 0) | (corners > room), axis=1, keepdims=True)[:, 0]
-    if outside.all():
+    centres_outside = ((places < 0) | (places >= [width, height])).any(axis=1)[counts.in_tissue]
+    lost = int(centres_outside.sum())
+    if outside.all() or 2 * lost > len(centres_outside):
+        few = f"{len(places) - int(outside.sum())} of {len(places)} patches"
+        many = f"no patch of {patch} px lies" if outside.all() else f"only {few} of {patch} px lie"
         (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
         raise DataError(
-            f"{file} does not fit {path.name}: no patch of {patch} px lies within {width} x "
+            f"{file} does not fit {path.name}: {many} within {width} x "
             f"{height} px, for spots lie at x {left:.0f} to {right:.0f} and y {top:.0f} to "
-            f"{bottom:.0f}; give obsm['spatial'] in pixels of this image, or a smaller patch=."
+            f"{bottom:.0f}; give obsm['spatial'] in pixels of this image, or a smaller patch="
+            f"{_factors(counts)}."
         )
     return corners, outside
+
+
+def _factors(counts: Counts) -> str:
+    named = " or ".join(f"image={n} (x {f:g})" for n, f in counts.scale_factors.items())
+    return f", or one of the scale factors that the file names: {named}" if named else ""
 
 
 def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str | None]:
