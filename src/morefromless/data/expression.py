@@ -190,7 +190,7 @@ def _scale_factors(data: Any, file: str) -> tuple[dict[str, float], dict[str, tu
     for name in ("hires", "lowres"):
         if isinstance(named, Mapping) and f"tissue_{name}_scalef" in named:
             factors[name] = _factor(named[f"tissue_{name}_scalef"], file, name)
-        shape = np.shape(images.get(name)) if isinstance(images, Mapping) else ()
+        shape = np.shape(images.get(name, ())) if isinstance(images, Mapping) else ()
         if len(shape) in (2, 3):
             shapes[name] = shape[0], shape[1]
     return factors, shapes

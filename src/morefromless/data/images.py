@@ -18,6 +18,7 @@ from PIL import (
     UnidentifiedImageError,
 )
 
+from morefromless.data.regular import open_regular
 from morefromless.errors import DataError, UnreadablePatch
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
@@ -113,9 +114,9 @@ def _orientation(image: Image.Image) -> int:
 def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """An image file of one of `FORMATS`; what goes wrong inside is an `UnreadablePatch` too."""
     try:
-        if path.stat().st_size == 0:
+        if path.stat().st_size == 0 and path.is_file():
             raise UnreadablePatch("empty file: 0 bytes; fetch it again")
-        with Image.open(path, formats=FORMATS) as image:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
             yield image
     except UnreadablePatch:
         raise

@@ -14,6 +14,8 @@ from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from morefromless.data.expression import Counts
 from morefromless.data.images import SUFFIXES, upright, upright_shape
+from morefromless.data.labels import NotText, cell_text, whole_number
+from morefromless.data.regular import open_regular
 from morefromless.errors import ConfigError, DataError
 
 LIMIT = 2**30
@@ -113,7 +115,9 @@ def place(
     corners = np.floor(places - patch / 2 + 0.5).clip(-(2**40), 2**40).astype(np.int64)
     room = np.array([width - patch, height - patch])
     outside = np.any((corners < 0) | (corners > room), axis=1, keepdims=True)[:, 0]
-    centres_outside = ((places < 0) | (places >= [width, height])).any(axis=1)[counts.in_tissue]
+    centres_outside = ((places < 0) | (places >= [width, height])).any(axis=1, keepdims=True)[
+        counts.in_tissue
+    ]
     lost = int(centres_outside.sum())
     if outside.all() or 2 * lost > len(centres_outside):
         few = f"{len(places) - int(outside.sum())} of {len(places)} patches"
@@ -143,15 +147,18 @@ def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str |
         raise DataError(
             f"{file} has no obs column {name}; it has {known}, to be named with {option}=."
         )
-    cells = [int(c) if isinstance(c, float) and c % 1 == 0 else c for c in table[name].tolist()]
-    return [None if pd.isna(cell) else str(cell).strip() or None for cell in cells]
+    cells = [cell_text(cell) for cell in table[name].tolist()]
+    for cell in cells:
+        if isinstance(cell, NotText):
+            raise DataError(f"{file} has {cell} in obs column {name}; write words there.")
+    return [whole_number(cell) or None for cell in cells]
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """An RGB image with 8 bits per channel; what goes wrong inside is a `DataError` too."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(4)
             decoder = next((found for magic, found in DECODERS if start.startswith(magic)), None)
             if decoder is None:

@@ -22,26 +22,26 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Every key is there and of its type, and there are no others."""
 
 
-class FileFacts(_Part):
+class FileFacts(_Part, frozen=True, kw_only=True):
     """What a file's bytes are compared with."""
 
     bytes: Count
     blake2b: str
 
 
-class ArrayShape(_Part):
+class ArrayShape(_Part, frozen=True, kw_only=True):
     shape: tuple[Count, ...]
     dtype: Literal["uint8", "float32"]
 
 
-class SchemeTypes(_Part):
+class SchemeTypes(_Part, frozen=True, kw_only=True):
     """Types of nuclei by their codes."""
 
     name: str
     types: tuple[str, ...]
 
 
-class StoredDatasheet(_Part):
+class StoredDatasheet(_Part, frozen=True, kw_only=True):
     """What a result must be able to say about its data (`sources.Datasheet`)."""
 
     title: str
@@ -53,7 +53,7 @@ class StoredDatasheet(_Part):
     segmentation: str
 
 
-class StoreMeta(_Part):
+class StoreMeta(_Part, frozen=True, kw_only=True):
     """What `meta.json` holds."""
 
     format: Literal[1]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from morefromless.data.arrays import mapped
 from morefromless.data.images import SUFFIXES, image_shape, read_rgb
+from morefromless.data.labels import cell_text
 from morefromless.errors import DataError, UnreadablePatch
 
 TABLES = (".csv", ".parquet")
@@ -103,11 +104,11 @@ def read_cells(path: Path) -> Table:
     )
     lines = held.to_numpy(dtype=object).tolist()
     header = lines.pop(0) if path.suffix.lower() == ".csv" else held.columns
-    names = [_word(name) for name in header]
+    names = [cell_text(name) for name in header]
     twice = [name for name in names if name and names.count(name) > 1]
     if twice:
         raise DataError(f"{path.name} has two columns called {twice[0]}; rename one.")
-    rows = {row: [_word(cell) for cell in line] for row, line in enumerate(lines, start=2)}
+    rows = {row: [cell_text(cell) for cell in line] for row, line in enumerate(lines, start=2)}
     rows = {row: cells for row, cells in rows.items() if any(cells)}
     if not rows:
         raise DataError(f"{path.name} has a header and no rows; give every patch one.")
@@ -134,7 +135,7 @@ def opened(path: Path) -> File:
 
 def _vectors(path: Path) -> File:
     held = _read(path, converters={0: str.strip})
-    rows, numbers = held.iloc[:, 0].map(_word), held.iloc[:, 1:]
+    rows, numbers = held.iloc[:, 0].map(cell_text), held.iloc[:, 1:]
     if rows.duplicated().any():
         raise DataError(f"{path.name} names '{rows[rows.duplicated()].iloc[0]}' twice; rename one.")
     if numbers.empty:
@@ -189,10 +190,3 @@ def _read(path: Path, **csv: Any) -> pd.DataFrame:
     if not isinstance(held.index, pd.RangeIndex):
         raise DataError(f"{path.name} has more cells in its rows than in its header; name them.")
     return pd.DataFrame(held)
-
-
-def _word(cell: object) -> str:
-    """A cell as a person sees it: 1.0 as 1, for a table's whole numbers may have become floats."""
-    if isinstance(cell, float):
-        return "" if np.isnan(cell) else f"{cell:.0f}" if cell.is_integer() else str(cell)
-    return "" if cell is None or cell is pd.NA else str(cell).strip()

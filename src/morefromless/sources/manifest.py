@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from morefromless.data.labels import NotText, whole_number
 from morefromless.data.nuclei import ARRAY
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item, Source, Split
@@ -29,6 +30,9 @@ from morefromless.sources._files import (
 )
 
 __all__ = ["TABLES", "Manifest"]
+
+SYNONYMS = {"group": "patient", "split": "partition"}
+"""Columns, in any case, that stand in for others which a table lacks."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Manifest(Source):
 
     `id` is unique; `label` is the class, or `label=grade` takes another column (without one, tissue
     is not known and nuclei have to pose the task); `group` (patient or slide) and `split` (train,
-    val, test) may be there, in all rows then.
+    val, test) may be there, in all rows then; they may be called `patient` and `partition` too.
 
     Columns of views become arrays of their name, such as `he` and `ihc`: those that
     `modalities=he+ihc` names, else every column in which a cell is an image file (.png, .jpg, .tif)
@@ -108,11 +112,12 @@ class Manifest(Source):
         for name in ("id", *([self.label] if self.label else []), *self.modalities):
             self._need(name, table)
         label = self.label or ("label" if "label" in table else None)
-        names = self._columns_of_views(table, {"id", label, "group", "split"})
-        self._refuse_near(table, {"id", label, *names})
+        group, side = _column(table, "group"), _column(table, "split")
+        names = self._columns_of_views(table, {"id", label, group, side})
+        self._refuse_near(table, {"id", label, group, side, *names})
         ids = self._ids(table)
         labels = self._filled(table, label, "fill it, or leave the row out") if label else {}
-        groups, splits = self._if_known(table, "group"), self._splits(table)
+        groups, splits = self._if_known(table, group), self._splits(table, side)
         views = {name: self._views(name, table[name]) for name in names}
         kinds = sorted({view.kind for held in views.values() for view in held.values()})
         if "images" not in kinds:
@@ -124,8 +129,15 @@ class Manifest(Source):
         for row, patch in ids.items():
             patches[patch] = _Patch(row, {n: views[n][row] for n in names if row in views[n]})
             told = ", ".join(f"{name}={table[name][row]}" for name in patches[patch].views)
-            tissue, split, group = labels.get(row, UNLABELLED), splits.get(row), groups.get(row)
-            items.append(Item(patch, tissue, f"row {row}: {told}", split, group))
+            items.append(
+                Item(
+                    id=patch,
+                    label=whole_number(labels.get(row, UNLABELLED)),
+                    origin=f"row {row}: {told}",
+                    split=splits.get(row),
+                    group=whole_number(groups[row]) if row in groups else None,
+                )
+            )
         optional = frozenset(name for name in names if len(views[name]) < len(ids))
         return _Loaded(items, patches, optional)
 
@@ -141,7 +153,7 @@ class Manifest(Source):
     def _refuse_near(self, table: Table, used: set[str | None]) -> None:
         """A split that is overlooked for its spelling would let test patches into training."""
         optional = ("group", "split") if self.label else ("label", "group", "split")
-        for name in (name for name in optional if name not in table):
+        for name in (name for name in optional if _column(table, name) not in table):
             near = near_to(name, (other for other in table if other not in used), 0.8)
             if near:
                 raise DataError(
@@ -153,6 +165,8 @@ class Manifest(Source):
         for row, cell in table[name].items():
             if not cell:
                 raise self._wrong(row, name, f"it is empty; {advice}")
+            if isinstance(cell, NotText):
+                raise self._wrong(row, name, f"it holds {cell} instead of text; write a word")
         return table[name]
 
     def _if_known(self, table: Table, name: str) -> Column:
@@ -169,11 +183,11 @@ class Manifest(Source):
                 raise self._wrong(row, "id", what)
         return ids
 
-    def _splits(self, table: Table) -> dict[int, Split]:
-        words = self._if_known(table, "split")
+    def _splits(self, table: Table, name: str) -> dict[int, Split]:
+        words = self._if_known(table, name)
         for row, word in words.items():
             if word.lower() not in SPLITS:
-                raise self._wrong(row, "split", f"'{word}' is no split; say train, val or test")
+                raise self._wrong(row, name, f"'{word}' is no split; say train, val or test")
         return {row: SPLITS[word.lower()] for row, word in words.items()}
 
     def _columns_of_views(self, table: Table, known: set[str | None]) -> list[str]:
@@ -230,6 +244,14 @@ class Manifest(Source):
             return View(path, self._files[path], place_of(path, self._files[path], told[1]))
         except DataError as error:
             raise self._wrong(row, name, str(error).removesuffix(".")) from error
+
+
+def _column(table: Table, name: str) -> str:
+    """The column called `name`, or else a synonym of it that the table has."""
+    if name in table:
+        return name
+    synonyms = (column for column in table if column.lower() == SYNONYMS.get(name))
+    return next(synonyms, name)
 
 
 def _first_image(patch: _Patch) -> str:
