@@ -83,6 +83,10 @@ class Source(ABC):
         """What was left out of an item, once it was read: kind to number."""
         return {}
 
+    def passed_over(self) -> Mapping[str, int]:
+        """What lies beside the items and is none: kind, such as an ending, to number."""
+        return {}
+
     def files(self) -> Sequence[Path]:
         """Every file that `items` and `read` depend on; by default those at or below `path`."""
         path = getattr(self, "path", None)

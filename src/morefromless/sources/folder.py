@@ -1,13 +1,20 @@
 """A folder of image files."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.images import image_files, image_shape, read_rgb
+from morefromless.data.images import (
+    further_pages,
+    image_files,
+    image_shape,
+    list_images,
+    read_rgb,
+)
 from morefromless.errors import ConfigError, DataError
 from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item, Source
 
@@ -70,6 +77,12 @@ class Folder(Source):
             )
             for file in files
         ]
+
+    def passed_over(self) -> Mapping[str, int]:
+        return list_images(self.path)[1]
+
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        return further_pages(self.path / item.id)
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         return {"he": read_rgb(self.path / item.id)}

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from morefromless.data.images import further_pages
 from morefromless.data.labels import NotText, whole_number
 from morefromless.data.nuclei import ARRAY
 from morefromless.errors import DataError, UnreadablePatch
@@ -85,6 +87,11 @@ class Manifest(Source):
 
     def items(self) -> Sequence[Item]:
         return self._loaded().items
+
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        views = self._loaded().patches[item.id].views.values()
+        counts = (Counter(further_pages(view.path)) for view in views if view.file is None)
+        return sum(counts, Counter())
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         patch = self._loaded().patches[item.id]
