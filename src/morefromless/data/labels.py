@@ -1,5 +1,6 @@
 """Names of classes and groups: one spelling for what reads alike, or a refusal."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -32,11 +33,12 @@ def cell_text(cell: object) -> str:
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return ""
     if isinstance(cell, float | np.floating):
-        if cell != cell:
+        number = float(cell)
+        if math.isnan(number):
             return ""
-        if abs(cell) >= EXACT:
-            return NotText(f"{cell:g}, a number too large to be exact,")
-        return f"{cell:.0f}" if float(cell).is_integer() else str(cell)
+        if abs(number) >= EXACT:
+            return NotText(f"{number:g}, a number too large to be exact,")
+        return f"{number:.0f}" if number.is_integer() else str(cell)
     if isinstance(cell, bytes | bytearray | Iterable):
         return NotText(f"a {type(cell).__name__}")
     return str(cell).strip()

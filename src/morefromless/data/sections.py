@@ -115,9 +115,8 @@ def place(
     corners = np.floor(places - patch / 2 + 0.5).clip(-(2**40), 2**40).astype(np.int64)
     room = np.array([width - patch, height - patch])
     outside = np.any((corners < 0) | (corners > room), axis=1, keepdims=True)[:, 0]
-    centres_outside = ((places < 0) | (places >= [width, height])).any(axis=1, keepdims=True)[
-        counts.in_tissue
-    ]
+    beyond = (places < 0) | (places >= [width, height])
+    centres_outside = (beyond[:, 0] | beyond[:, 1])[counts.in_tissue]
     lost = int(centres_outside.sum())
     if outside.all() or 2 * lost > len(centres_outside):
         few = f"{len(places) - int(outside.sum())} of {len(places)} patches"

@@ -14,6 +14,7 @@ FORMAT = 1
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Scale = Annotated[float, msgspec.Meta(gt=0)]
 """Micrometres per pixel."""
+SplitName = Annotated[str, msgspec.Meta(pattern=r"^(train|val|test)\Z")]
 ArrayName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w-]*\Z")]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w-]*\.(npy|parquet)\Z")]
 
@@ -71,11 +72,11 @@ class StoreMeta(_Part, frozen=True, kw_only=True):
     """None where it is not known, or not the same for all patches."""
     split_rule: Literal["source", "group", "label"]
     groups_known: bool
-    splits: dict[Literal["train", "val", "test"], Count]
+    splits: dict[SplitName, Count]
     """Patches by split."""
     rejected: dict[str, Count]
     """Rejected patches by kind of reason."""
-    absent: dict[ArrayName, dict[Literal["train", "val", "test"], Count]]
+    absent: dict[ArrayName, dict[SplitName, Count]]
     """Patches that lack an array, by array and split; arrays that none lacks are left out."""
     omitted: dict[str, Count]
     """What the source left out of its patches, by kind."""

@@ -20,7 +20,7 @@ class IngestReport:
     @property
     def splits(self) -> dict[str, int]:
         """Accepted patches by split."""
-        return {**self.store.meta.splits}
+        return dict(self.store.meta.splits)
 
     @property
     def accepted(self) -> int:

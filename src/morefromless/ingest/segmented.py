@@ -54,7 +54,7 @@ class WithNuclei(Source):
         self._omitted: dict[str, Mapping[str, int]] = {}
 
     def omitted(self, item: Item) -> Mapping[str, int]:
-        return Counter(self._omitted.get(item.id, {})) + Counter(self.images.omitted(item))
+        return dict(Counter(self._omitted.get(item.id, {})) + Counter(self.images.omitted(item)))
 
     def passed_over(self) -> Mapping[str, int]:
         return self.images.passed_over()

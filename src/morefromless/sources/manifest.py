@@ -91,7 +91,7 @@ class Manifest(Source):
     def omitted(self, item: Item) -> Mapping[str, int]:
         views = self._loaded().patches[item.id].views.values()
         counts = (Counter(further_pages(view.path)) for view in views if view.file is None)
-        return sum(counts, Counter())
+        return dict(sum(counts, Counter[str]()))
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         patch = self._loaded().patches[item.id]

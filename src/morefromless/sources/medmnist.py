@@ -4,12 +4,11 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
-from zipfile import BadZipFile
-from zlib import error
 
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.npz import read_npz
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item, Source, Split
 
@@ -78,10 +77,8 @@ class Medmnist(Source):
         if not self.path.is_file():
             raise DataError(f"There is no file {self.path}; check the path.")
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                held = {name: archive[name] for name in archive.files if _KEY.fullmatch(name)}
-                names = archive.files
-        except (OSError, ValueError, EOFError, BadZipFile, AttributeError, error) as problem:
+            held, names = read_npz(self.path, _KEY)
+        except (OSError, ValueError) as problem:
             raise DataError(
                 f"{self.path} cannot be read as an npz file of plain arrays ({problem}); "
                 "fetch it again."
