@@ -87,9 +87,9 @@ def normalised(values: Matrix) -> Matrix:
     stay zero.
     """
     totals = np.asarray(values.sum(axis=1)).ravel()
-    made = values.copy()
-    made.data = np.log1p(made.data * np.repeat(TOTAL / np.maximum(totals, 1), np.diff(made.indptr)))
-    return made
+    logs = values.copy()
+    logs.data = np.log1p(logs.data * np.repeat(TOTAL / np.maximum(totals, 1), np.diff(logs.indptr)))
+    return logs
 
 
 def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]:
@@ -98,18 +98,18 @@ def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]
     Raises `ConfigError` where one section has fewer than `count` genes altogether, and `DataError`
     where the sections have fewer than `count` in common.
     """
-    own = {name: set(genes) for name, genes in sections.items()}
-    poor = min(own, key=lambda name: len(own[name]))
-    if len(own[poor]) < count:
+    sets = {name: set(genes) for name, genes in sections.items()}
+    poor = min(sets, key=lambda name: len(sets[name]))
+    if len(sets[poor]) < count:
         raise ConfigError(
-            f"genes={count} asks for more than the {len(own[poor])} genes of section {poor}; give "
+            f"genes={count} asks for more than the {len(sets[poor])} genes of section {poor}; give "
             "fewer."
         )
-    shared = set.intersection(*own.values())
+    shared = set.intersection(*sets.values())
     if len(shared) < count:
-        odd = min(own, key=lambda name: sum(len(own[name] & other) for other in own.values()))
+        odd = min(sets, key=lambda name: sum(len(sets[name] & other) for other in sets.values()))
         raise DataError(
-            f"Genes differ between sections: all {len(own)} share {len(shared)}, fewer than "
+            f"Genes differ between sections: all {len(sets)} share {len(shared)}, fewer than "
             f"genes={count}, and {odd} has the fewest in common with the others; name genes alike "
             "in all of them, leave it out, or give fewer."
         )
@@ -185,11 +185,11 @@ def _scale_factors(data: Any, file: str) -> tuple[dict[str, float], dict[str, tu
     described = [e for e in libraries.values() if isinstance(e, Mapping) and "scalefactors" in e]
     if len(described) != 1:  # of several, none is known to be this section's
         return {}, {}
-    named, images = described[0]["scalefactors"], described[0].get("images")
+    scales, images = described[0]["scalefactors"], described[0].get("images")
     factors, shapes = {}, {}
     for name in ("hires", "lowres"):
-        if isinstance(named, Mapping) and f"tissue_{name}_scalef" in named:
-            factors[name] = _factor(named[f"tissue_{name}_scalef"], file, name)
+        if isinstance(scales, Mapping) and f"tissue_{name}_scalef" in scales:
+            factors[name] = _factor(scales[f"tissue_{name}_scalef"], file, name)
         shape = np.shape(images.get(name, ())) if isinstance(images, Mapping) else ()
         if len(shape) in (2, 3):
             shapes[name] = shape[0], shape[1]

@@ -41,7 +41,7 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; check the path.")
     files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    found: dict[str, tuple[Path, Path | None]] = {}
+    sections: dict[str, tuple[Path, Path | None]] = {}
     for table in (path for path in files if path.suffix == ".h5ad"):
         images = [p for p in files if p.stem == table.stem and p.suffix.lower() in SUFFIXES]
         if len(images) > 1:
@@ -49,13 +49,13 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
                 f"{folder} holds {images[0].name} beside {images[1].name}; keep the one whose "
                 f"pixels {table.name} speaks of."
             )
-        found[table.stem] = table, images[0] if images else None
-    if not any(image for _, image in found.values()):
+        sections[table.stem] = table, images[0] if images else None
+    if not any(image for _, image in sections.values()):
         raise DataError(
             f"{folder} holds no section, that is NAME.h5ad beside NAME.jpg, .png or .tif; check "
             "the path."
         )
-    return found
+    return sections
 
 
 class SectionImages:
@@ -159,7 +159,7 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     try:
         with open_regular(path) as file:
             start = file.read(4)
-            decoder = next((found for magic, found in DECODERS if start.startswith(magic)), None)
+            decoder = next((kind for magic, kind in DECODERS if start.startswith(magic)), None)
             if decoder is None:
                 raise DataError(f"{path} is not a jpg, png or tif image; fetch it again.")
             file.seek(0)

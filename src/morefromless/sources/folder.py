@@ -93,13 +93,13 @@ class Folder(Source):
     def _group(self, file: str) -> str | None:
         if self.group is None:
             return None
-        found = self.group.search(file)
-        if found is None or found[1] is None:
+        match = self.group.search(file)
+        if match is None or match[1] is None:
             raise DataError(
                 f"group={self.group.pattern} finds nothing in '{file}'; mend the expression, or "
                 f"rename that file in {self.path}."
             )
-        return found[1]
+        return match[1]
 
 
 def _pattern(group: str) -> re.Pattern[str]:

@@ -24,11 +24,11 @@ from morefromless.sources._files import (
     File,
     Table,
     View,
-    named,
     near_to,
-    opened,
-    place_of,
+    open_rows,
+    parse_cell,
     read_cells,
+    row_index,
 )
 
 __all__ = ["TABLES", "Manifest"]
@@ -135,12 +135,12 @@ class Manifest(Source):
         items, patches = [], {}
         for row, patch in ids.items():
             patches[patch] = _Patch(row, {n: views[n][row] for n in names if row in views[n]})
-            told = ", ".join(f"{name}={table[name][row]}" for name in patches[patch].views)
+            cells = ", ".join(f"{name}={table[name][row]}" for name in patches[patch].views)
             items.append(
                 Item(
                     id=patch,
                     label=whole_number(labels.get(row, UNLABELLED)),
-                    origin=f"row {row}: {told}",
+                    origin=f"row {row}: {cells}",
                     split=splits.get(row),
                     group=whole_number(groups[row]) if row in groups else None,
                 )
@@ -199,7 +199,9 @@ class Manifest(Source):
 
     def _columns_of_views(self, table: Table, known: set[str | None]) -> list[str]:
         names = self.modalities or [
-            name for name in table if name not in known and any(map(named, table[name].values()))
+            name
+            for name in table
+            if name not in known and any(map(parse_cell, table[name].values()))
         ]
         if not names:
             raise DataError(
@@ -230,8 +232,8 @@ class Manifest(Source):
         return views
 
     def _view(self, row: int, name: str, cell: str) -> View:
-        told = named(cell)
-        if told is None:
+        reference = parse_cell(cell)
+        if reference is None:
             raise self._wrong(
                 row,
                 name,
@@ -239,16 +241,16 @@ class Manifest(Source):
                 "expression.npy#0 or expression.csv#NAME; mend it, or say which columns are views, "
                 f"as in manifest:{self.path.name},modalities=he+ihc",
             )
-        path = self.path.parent / told[0]
+        path = self.path.parent / reference[0]
         if path not in self._files and not os.path.isfile(path):
             what = f"there is no file {path}; mend it, or empty the cell if the patch lacks {name}"
             raise self._wrong(row, name, what)
-        if told[1] is None:
+        if reference[1] is None:
             return View(path)
         try:
             if path not in self._files:
-                self._files[path] = opened(path)
-            return View(path, self._files[path], place_of(path, self._files[path], told[1]))
+                self._files[path] = open_rows(path)
+            return View(path, self._files[path], row_index(path, self._files[path], reference[1]))
         except DataError as error:
             raise self._wrong(row, name, str(error).removesuffix(".")) from error
 

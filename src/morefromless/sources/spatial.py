@@ -158,11 +158,11 @@ class Spatial(Source):
 
     def _files(self) -> dict[str, tuple[Path, Path]]:
         """Table and image of each section that is taken, by name."""
-        found = find_sections(self.path)
-        ready = {name for name, (_, image) in found.items() if image}
+        sections = find_sections(self.path)
+        ready = {name for name, (_, image) in sections.items() if image}
         taken = self.sections or (self.train | self.test if self.train else ready | self.test)
         for name in sorted(taken | self.test | self.train):
-            if name not in found:
+            if name not in sections:
                 raise ConfigError(
                     f"{self.path} has no section '{name}'; it has {', '.join(sorted(ready))}."
                 )
@@ -175,7 +175,7 @@ class Spatial(Source):
         taken &= (self.train or taken) | self.test
         if taken <= self.test:
             raise ConfigError(f"All sections of {self.path} are in test; leave some for training.")
-        return {n: (table, image) for n, (table, image) in found.items() if n in taken and image}
+        return {n: (table, image) for n, (table, image) in sections.items() if n in taken and image}
 
     def _items(self, name: str, counts: Counts, split: Split) -> list[Item]:
         labels = column(counts.table, counts.file, self.label, "label")
@@ -204,7 +204,7 @@ class Spatial(Source):
         factor = scale_factor(counts, image, self.image)
         corners, outside = place(counts, self.patch, image, factor)
         full = counted(counts.values)
-        made = {}
+        spots = {}
         for row, item in enumerate(items):
             x, y = counts.places[row] * factor
             reason = None
@@ -217,8 +217,8 @@ class Spatial(Source):
             elif item.label == UNLABELLED:
                 reason = f"no label: obs column {self.label} says nothing of this spot"
             left, top = (0, 0) if outside[row] else map(int, corners[row])
-            made[item.id] = _Spot(image, left, top, dense[row], reason)
-        return made
+            spots[item.id] = _Spot(image, left, top, dense[row], reason)
+        return spots
 
 
 def _names(text: str | None) -> frozenset[str]:
