@@ -38,7 +38,7 @@ def _parameters(module: nn.Module) -> set[int]:
 def test_shared_branches_are_one_set_of_weights() -> None:
     branches = _branches(sharing="shared")
     assert branches["primary"] is branches["privileged"]
-    assert all(name.startswith("own.shared.") for name, _ in branches.named_parameters())
+    assert all(name.startswith("by_key.shared.") for name, _ in branches.named_parameters())
 
 
 def test_independent_branches_have_nothing_in_common() -> None:
@@ -157,7 +157,7 @@ def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path
         ),
         (
             {"sharing": "shared", "primary": "nuclei:one-hot,types=6"},
-            "see different numbers of channels .6 and 3.",
+            "have different numbers of channels .6 and 3.",
         ),
         ({"sharing": "shared", "freeze": ("privileged",)}, "not both frozen or both trained"),
         (

@@ -1,5 +1,6 @@
 """What is read is what is stored, or it is refused."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -124,3 +125,9 @@ def test_a_stated_orientation_is_applied_in_every_format(tmp_path: Path, ending:
     assert image_shape(path) == (32, 16)
     assert pixels[:12].max() < 40
     assert pixels[-12:].min() > 215
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(UnreadablePatch, match="not a file"):
+        read_rgb(tmp_path / "x.png")

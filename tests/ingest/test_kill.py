@@ -236,7 +236,7 @@ def test_what_was_left_out_is_counted_across_a_kill(tmp_path: Path) -> None:
     report = ingest(Omitting(tmp_path / "log", 60), tmp_path / "store", progress=False)
     readable = [number for number in range(0, 60, 5) if number % 11 != 3]
     assert report.store.meta.omitted == {"region": 2 * len(readable)}
-    assert report.notes[-1] == f"Left out of the segmentations: {2 * len(readable)} x region."
+    assert report.notes[-1] == f"Left out: {2 * len(readable)} x region."
 
 
 def test_two_processes_do_not_write_to_one_place(tmp_path: Path) -> None:

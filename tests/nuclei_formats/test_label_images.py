@@ -210,3 +210,14 @@ def test_what_is_recognised(tmp_path: Path) -> None:
     assert not LabelImages.recognises(tmp_path / "instances.png")
     assert not LabelImages.recognises(put(tmp_path / "rgb.png", np.zeros((2, 2, 3), np.uint8)))
     assert LabelImages.recognises(put(tmp_path / "grey.png", np.zeros((2, 2), np.uint8)))
+
+
+@pytest.mark.parametrize("ending", [".tif", ".png"])
+def test_a_stated_orientation_is_applied_to_masks_too(tmp_path: Path, ending: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.array([[1, 0, 0, 2], [1, 0, 0, 2]], np.uint8)
+    (tmp_path / "instances").mkdir()
+    Image.fromarray(stored).save(tmp_path / f"instances/a{ending}", exif=exif)
+    upright = LabelImages().read(tmp_path / f"instances/a{ending}", (4, 2)).instances
+    assert upright.tolist() == [[1, 1], [0, 0], [0, 0], [2, 2]]

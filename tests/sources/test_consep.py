@@ -98,3 +98,16 @@ def test_every_nucleus_of_the_real_tiles() -> None:
         counts[str(item.split)] += np.bincount(Nuclei.decode(coded).types, minlength=5)
     assert counts["train"].tolist() == [0, 371, 3941, 5537, 5706]
     assert counts["test"].tolist() == [0, 561, 1638, 3214, 3364]
+
+
+def test_the_case_of_folders_does_not_matter(tmp_path: Path) -> None:
+    for name in ("train/1", "test/2"):
+        tile(tmp_path, name)
+    for folder in (tmp_path / "train", tmp_path / "test"):
+        (folder / "Images").rename(folder / "images")
+        (folder / "Labels").rename(folder / "labels")
+    source = Consep(str(tmp_path))
+    items = source.items()
+    assert [(item.id, item.split) for item in items] == [("test/2", "test"), ("train/1", "train")]
+    assert items[0].origin == "test/images/2.png"
+    assert set(source.read(items[0])) == {"he", "nuclei"}

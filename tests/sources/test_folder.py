@@ -1,8 +1,11 @@
 """Layouts of folders, and names of NCT-CRC-HE."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from morefromless.errors import ConfigError, DataError
 from morefromless.sources.folder import Folder
@@ -101,3 +104,34 @@ def test_other_names_are_not_taken_for_nct(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'TUM-1.tif' .* is not named like .*folder:"):
         NctCrc(root).items()
     assert not NctCrc.recognises(tmp_path / "nowhere")
+
+
+def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/1.bmp", "b/2.BMP", "b/notes", "b/.hidden", "c/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert Folder(str(tmp_path)).passed_over() == {
+        "file ending in '.bmp'": 2,
+        "file without an ending": 1,
+    }
+    scandir = os.scandir
+
+    def refuse(folder: Any) -> Any:
+        if str(folder).endswith("c"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert Folder(str(tmp_path)).passed_over()["folder 'c' (permission denied)"] == 1
+
+
+@pytest.mark.parametrize("ending", ["tif", "png"])
+def test_further_pages_are_counted(tmp_path: Path, ending: str) -> None:
+    pages = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    pages[0].save(tmp_path / f"a/1.{ending}", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / f"b/1.{ending}")
+    source = Folder(str(tmp_path))
+    counts = [sum(source.omitted(item).values()) for item in source.items()]
+    assert counts == [2, 0]

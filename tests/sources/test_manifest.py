@@ -385,3 +385,40 @@ def test_another_reference_is_another_store(tmp_path: Path) -> None:
     table.loc[0, "ihc"] = "ihc/1.png"
     with pytest.raises(DataError, match="was not made of this source"):
         ingest(written(tmp_path, table), tmp_path / "store", progress=False)
+
+
+def test_columns_called_patient_and_partition(tmp_path: Path) -> None:
+    table = pairs(tmp_path)
+    expected = written(tmp_path, table).items()
+    renamed = table.rename(columns={"group": "Patient", "split": "partition"})
+    assert written(tmp_path, renamed).items() == expected
+    both = table.assign(patient="P1", partition="first")
+    assert written(tmp_path, both).items() == expected  # group and split go first
+    wrong = renamed.assign(partition="first")
+    assert "row 2, column partition: 'first' is no split" in refused(tmp_path, wrong)
+
+
+def test_labels_that_read_alike(tmp_path: Path) -> None:
+    labels = ["1", "1.0", "1\u200b", "a\u0301", "\u00e1", " \u00e1"] * 2
+    items = written(tmp_path, pairs(tmp_path, label=labels)).items()
+    assert [item.label for item in items] == ["1", "1", "1", "\u00e1", "\u00e1", "\u00e1"] * 2
+    assert "control character" in refused(tmp_path, pairs(tmp_path, label=["a\x07", "b"] * 6))
+    table = pairs(tmp_path, label=["TUM", "tum"] * 6)
+    with pytest.raises(DataError, match="'TUM' and 'tum' differ in their spelling only"):
+        ingest(written(tmp_path, table), tmp_path / "store", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ([["a"], ["b"]], "a ndarray"),
+        ([b"a", b"b"], "a bytes"),
+        ([2.0**63, 1.0], "too large to be exact"),
+        ([pd.NaT, pd.Timestamp("2026-01-01")], "it is empty"),
+    ],
+)
+def test_labels_that_are_no_words(tmp_path: Path, labels: list[Any], reason: str) -> None:
+    pairs(tmp_path).assign(label=labels * 6).to_parquet(tmp_path / "pairs.parquet")
+    with pytest.raises(DataError, match="column label") as refusal:
+        Manifest(str(tmp_path / "pairs.parquet")).items()
+    assert reason in str(refusal.value)

@@ -39,6 +39,7 @@ def section(root: Path, name: str, seed: int, **other: Any) -> np.ndarray:
         table[column] = values
     made = anndata.AnnData(counts, obs=table, var=pd.DataFrame(index=other.get("genes", GENES)))
     made.obsm["spatial"] = other.get("places", PLACES)
+    made.uns.update(other.get("uns", {}))
     made.write_h5ad(root / f"{name}.h5ad")
     Image.fromarray(image).save(root / f"{name}.png")
     return image
@@ -325,3 +326,70 @@ def test_a_spot_at_infinity_is_refused(tmp_path: Path) -> None:
     section(tmp_path, "C", 1)
     with pytest.raises(DataError, match=f"does not say where spot {SPOTS[0]} lies"):
         Spatial(str(tmp_path), **SMALL).items()
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize(
+    ("shapes", "given"), [({"hires": (180, 200, 3)}, {}), ({}, {"image": "hires"})]
+)
+def test_places_in_pixels_of_the_full_image(tmp_path: Path, shapes: Any, given: Any) -> None:
+    plain = Spatial(str(tmp_path), **SMALL)
+    expected = [plain.read(item)["he"] for item in plain.items()]
+    described = {
+        "images": {name: np.zeros(shape, np.uint8) for name, shape in shapes.items()},
+        "scalefactors": {"tissue_hires_scalef": 0.1, "tissue_lowres_scalef": 0.03},
+    }
+    for seed, name in enumerate("ABC"):
+        section(tmp_path, name, seed, places=PLACES * 10, uns={"spatial": {"lib": described}})
+    scaled = Spatial(str(tmp_path), **SMALL, **given)
+    for item, patch in zip(scaled.items(), expected, strict=True):
+        np.testing.assert_array_equal(scaled.read(item)["he"], patch)
+    with pytest.raises(DataError, match=r"image=hires \(x 0\.1\)"):
+        Spatial(str(tmp_path), **SMALL, image="fullres").items()
+
+
+@pytest.mark.usefixtures("images")
+def test_most_spots_outside_are_refused(tmp_path: Path) -> None:
+    section(tmp_path, "B", 1, places=PLACES * 2.2)
+    with pytest.raises(DataError, match=r"B.h5ad does not fit B.png: only \d of 12 patches"):
+        Spatial(str(tmp_path), **SMALL).items()
+    with pytest.raises(ConfigError, match=r"A.h5ad has no scale factor of image=lowres"):
+        Spatial(str(tmp_path), **SMALL, image="lowres").items()
+
+
+@pytest.mark.usefixtures("images")
+def test_spots_out_of_tissue_are_left_out_and_have_no_say(tmp_path: Path) -> None:
+    counts = anndata.read_h5ad(tmp_path / "A.h5ad").X
+    before = Spatial(str(tmp_path), **SMALL)
+    extreme = counts.copy()
+    extreme[::3] = 0
+    extreme[::3, 7] = 10_000
+    section(tmp_path, "A", 0, counts=extreme, table={"in_tissue": [0, 1, 1] * 4})
+    source = Spatial(str(tmp_path), **SMALL)
+    reasons = []
+    for item in source.items()[:12]:
+        try:
+            source.read(item)
+        except UnreadablePatch as problem:
+            reasons.append(str(problem))
+    assert reasons == ["outside the tissue: in_tissue is 0"] * 4
+    section(tmp_path, "A", 0, counts=counts, table={"in_tissue": [0, 1, 1] * 4})
+    assert Spatial(str(tmp_path), **SMALL).gene_names == source.gene_names
+    assert len(before.gene_names) == 5
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize("layer", [None, "raw"])
+def test_counts_in_raw(tmp_path: Path, layer: str | None) -> None:
+    plain = Spatial(str(tmp_path), **SMALL)
+    for name in "ABC":
+        data = anndata.read_h5ad(tmp_path / f"{name}.h5ad")
+        data.raw = data.copy()
+        data.X = np.log1p(data.X) - 0.5
+        data[:, ::2].copy().write_h5ad(tmp_path / f"{name}.h5ad")  # as scanpy cuts genes
+    source = Spatial(str(tmp_path), **SMALL, layer=layer)
+    assert source.gene_names == plain.gene_names
+    for item in source.items():
+        np.testing.assert_array_equal(
+            source.read(item)["expression"], plain.read(item)["expression"]
+        )

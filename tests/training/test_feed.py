@@ -58,8 +58,8 @@ def test_kept_and_streamed_images_are_the_same(tissue: Store) -> None:
     train = tissue.indices("train")
     kept = Feed(tissue, train, pair, torch.device("cpu"))
     streamed = Feed(tissue, train, pair, torch.device("cpu"), memory=0)
-    assert kept.kept is not None
-    assert streamed.kept is None
+    assert kept.resident is not None
+    assert streamed.resident is None
     steps = Steps(len(train), batch=16, epochs=1, seed=0)
     loaders = [feed.loader(steps, workers=0, pin=False) for feed in (kept, streamed)]
     for one, other in zip(*loaders, strict=True):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from morefromless.data.h5ad import check_h5ad
 from morefromless.errors import ConfigError, DataError
 
 TOTAL = 10_000
@@ -33,10 +34,19 @@ class Counts:
     """(spots, 2): x (column) and y (row) of the spots' centres, in px of the section's image."""
     table: pd.DataFrame
     """`obs`: a row per spot."""
+    in_tissue: npt.NDArray[np.bool_]
+    """(spots,) False where `obs["in_tissue"]` is 0."""
+    scale_factors: Mapping[str, float]
+    """Of the images that `uns["spatial"]` names, hires and lowres: px per px of the full image."""
+    image_shapes: Mapping[str, tuple[int, int]]
+    """Height and width of those that it holds."""
 
 
 def read_counts(path: Path, layer: str | None = None) -> Counts:
     """The counts in `X`, or in a layer, of an h5ad file.
+
+    Where `X` holds other numbers, such as normalised ones, those in `raw` are taken; `layer` may
+    be `raw` too.
 
     Raises `DataError` where the file is damaged, or spots, genes, places or counts cannot be used;
     `ConfigError` where anndata is not installed.
@@ -49,9 +59,20 @@ def read_counts(path: Path, layer: str | None = None) -> Counts:
         if index.has_duplicates:
             twice = index[index.duplicated()][0]
             raise DataError(f"{file} names the {what} '{twice}' twice; make its {what}s unique.")
-    spots, genes = tuple(map(str, data.obs_names)), tuple(map(str, data.var_names))
-    places = _places(data, file, spots)
-    return Counts(file, spots, genes, _values(data, file, layer, spots, genes), places, data.obs)
+    spots = tuple(map(str, data.obs_names))
+    genes, values = _values(data, file, layer, spots)
+    factors, shapes = _scale_factors(data, file)
+    return Counts(
+        file=file,
+        spots=spots,
+        genes=genes,
+        values=values,
+        places=_places(data, file, spots),
+        table=data.obs,
+        in_tissue=_in_tissue(data.obs),
+        scale_factors=factors,
+        image_shapes=shapes,
+    )
 
 
 def counted(values: Matrix) -> npt.NDArray[np.bool_]:
@@ -66,9 +87,9 @@ def normalised(values: Matrix) -> Matrix:
     stay zero.
     """
     totals = np.asarray(values.sum(axis=1)).ravel()
-    made = values.copy()
-    made.data = np.log1p(made.data * np.repeat(TOTAL / np.maximum(totals, 1), np.diff(made.indptr)))
-    return made
+    logs = values.copy()
+    logs.data = np.log1p(logs.data * np.repeat(TOTAL / np.maximum(totals, 1), np.diff(logs.indptr)))
+    return logs
 
 
 def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]:
@@ -77,18 +98,18 @@ def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]
     Raises `ConfigError` where one section has fewer than `count` genes altogether, and `DataError`
     where the sections have fewer than `count` in common.
     """
-    own = {name: set(genes) for name, genes in sections.items()}
-    poor = min(own, key=lambda name: len(own[name]))
-    if len(own[poor]) < count:
+    sets = {name: set(genes) for name, genes in sections.items()}
+    poor = min(sets, key=lambda name: len(sets[name]))
+    if len(sets[poor]) < count:
         raise ConfigError(
-            f"genes={count} asks for more than the {len(own[poor])} genes of section {poor}; give "
+            f"genes={count} asks for more than the {len(sets[poor])} genes of section {poor}; give "
             "fewer."
         )
-    shared = set.intersection(*own.values())
+    shared = set.intersection(*sets.values())
     if len(shared) < count:
-        odd = min(own, key=lambda name: sum(len(own[name] & other) for other in own.values()))
+        odd = min(sets, key=lambda name: sum(len(sets[name] & other) for other in sets.values()))
         raise DataError(
-            f"Genes differ between sections: all {len(own)} share {len(shared)}, fewer than "
+            f"Genes differ between sections: all {len(sets)} share {len(shared)}, fewer than "
             f"genes={count}, and {odd} has the fewest in common with the others; name genes alike "
             "in all of them, leave it out, or give fewer."
         )
@@ -119,12 +140,11 @@ def _opened(path: Path) -> Any:
             "install 'morefromless[expression]'."
         ) from error
     try:
+        check_h5ad(path)
         with warnings.catch_warnings():  # what matters of their content is checked here
             warnings.simplefilter("ignore")
             return anndata.read_h5ad(path)
-    except FileNotFoundError as error:
-        raise DataError(f"There is no {path}; check the path.") from error
-    except MemoryError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # a reader may raise anything on a damaged file
         raise DataError(f"{path} is not a sound h5ad file; fetch or write it again.") from error
@@ -150,17 +170,74 @@ def _places(data: Any, file: str, spots: Sequence[str]) -> npt.NDArray[np.float6
     return places
 
 
+def _in_tissue(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    if "in_tissue" not in table:
+        return np.ones(len(table), dtype=bool)
+    words = table["in_tissue"].astype(str).str.strip().str.lower()
+    return ~words.isin(["0", "0.0", "false"]).to_numpy(dtype=bool)
+
+
+def _scale_factors(data: Any, file: str) -> tuple[dict[str, float], dict[str, tuple[int, int]]]:
+    """Factor and shape of the images of the one library that `uns["spatial"]` describes."""
+    libraries = data.uns.get("spatial")
+    if not isinstance(libraries, Mapping):
+        return {}, {}
+    described = [e for e in libraries.values() if isinstance(e, Mapping) and "scalefactors" in e]
+    if len(described) != 1:  # of several, none is known to be this section's
+        return {}, {}
+    scales, images = described[0]["scalefactors"], described[0].get("images")
+    factors, shapes = {}, {}
+    for name in ("hires", "lowres"):
+        if isinstance(scales, Mapping) and f"tissue_{name}_scalef" in scales:
+            factors[name] = _factor(scales[f"tissue_{name}_scalef"], file, name)
+        shape = np.shape(images.get(name, ())) if isinstance(images, Mapping) else ()
+        if len(shape) in (2, 3):
+            shapes[name] = shape[0], shape[1]
+    return factors, shapes
+
+
+def _factor(value: Any, file: str, name: str) -> float:
+    try:
+        factor = float(value)
+    except (TypeError, ValueError):
+        factor = 0.0
+    if not 0 < factor < np.inf:
+        raise DataError(f"{file} has a scale factor of {name} that is no positive number; mend it.")
+    return factor
+
+
 def _values(
-    data: Any, file: str, layer: str | None, spots: Sequence[str], genes: Sequence[str]
-) -> Matrix:
-    if layer is not None and layer not in data.layers:
-        known = ", ".join(map(str, data.layers)) or "none"
+    data: Any, file: str, layer: str | None, spots: Sequence[str]
+) -> tuple[tuple[str, ...], Matrix]:
+    """Genes and their counts, which are whole and not negative."""
+    genes = tuple(map(str, data.var_names))
+    if layer is None:
+        values, problem = _counts(data.X, file, "X", spots, genes)
+        if problem is None:
+            return genes, values
+    elif layer in data.layers:
+        values, problem = _counts(data.layers[layer], file, f"layer {layer}", spots, genes)
+    elif layer != "raw" or data.raw is None:
+        known = ", ".join([*map(str, data.layers), *["raw"] * (data.raw is not None)]) or "none"
         raise ConfigError(f"{file} has no layer '{layer}'; it has {known}.")
-    held = data.X if layer is None else data.layers[layer]
-    where = "X" if layer is None else f"layer {layer}"
-    if held is None or held.dtype.kind not in "iufb":
-        raise DataError(f"{file} has no numbers in {where}; name where counts are with layer=.")
-    values = sparse.csr_matrix(held, dtype=np.float64, copy=True)
+    if data.raw is not None and (layer is None or layer not in data.layers):
+        genes = tuple(map(str, data.raw.var_names))
+        if len(set(genes)) < len(genes):
+            raise DataError(f"{file} names a gene of raw twice; make its genes unique.")
+        values, problem = _counts(data.raw.X, file, "raw", spots, genes)
+    if problem is not None:
+        raise problem
+    return genes, values
+
+
+def _counts(
+    matrix: Any, file: str, where: str, spots: Sequence[str], genes: Sequence[str]
+) -> tuple[Matrix, DataError | None]:
+    """A matrix as csr, and why it does not hold counts."""
+    if matrix is None or matrix.dtype.kind not in "iufb":
+        advice = "name where counts are with layer="
+        return None, DataError(f"{file} has no numbers in {where}; {advice}.")
+    values = sparse.csr_matrix(matrix, dtype=np.float64, copy=True)
     values.sum_duplicates()
     values.eliminate_zeros()
     for wrong, advice in (
@@ -174,8 +251,8 @@ def _values(
         if wrong.any():
             first = int(wrong.argmax())
             spot = int(np.searchsorted(values.indptr, first, side="right")) - 1
-            raise DataError(
+            return values, DataError(
                 f"{file} counts {values.data[first]:g} of gene {genes[values.indices[first]]} in "
                 f"spot {spots[spot]} ({where}), {advice}."
             )
-    return values
+    return values, None

@@ -1,6 +1,7 @@
 """Image files as they are: RGB with 8 bits per channel, and nothing converted unasked."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from PIL import (
 )
 
 from morefromless.errors import DataError, UnreadablePatch
+from morefromless.files import open_regular
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 ORIENTATION = 0x0112
@@ -36,14 +38,22 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 """Formats that are decoded, whatever a file is called; Pillow knows riskier ones."""
 
 
-def image_files(root: Path) -> Iterator[str]:
-    """Paths of the image files below `root`, relative to it, in an order that never changes.
+def list_images(root: Path) -> tuple[list[str], Counter[str]]:
+    """Paths of the image files below `root`, relative to it, in an order that never changes; and
+    what is passed over: kind to number, for files of other endings and folders not to be read.
 
-    Hidden files and folders are passed over. Links to folders are followed, each folder once.
+    Hidden files and folders are left out. Links to folders are followed, each folder once.
     Raises `DataError` for a name that is not UTF-8.
     """
+    paths: list[str] = []
+    passed_over: Counter[str] = Counter()
+
+    def unreadable(error: OSError) -> None:
+        folder = os.path.relpath(error.filename, root)
+        passed_over[f"folder {folder!r} ({(error.strerror or 'unreadable').lower()})"] += 1
+
     visited = set()
-    for folder, names, files in os.walk(root, followlinks=True):
+    for folder, names, files in os.walk(root, followlinks=True, onerror=unreadable):
         real = os.path.realpath(folder)
         if real in visited:
             names.clear()
@@ -51,12 +61,33 @@ def image_files(root: Path) -> Iterator[str]:
         visited.add(real)
         names[:] = sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")
         for name in sorted(files):
-            if name.startswith(".") or Path(name).suffix.lower() not in SUFFIXES:
+            suffix = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if suffix not in SUFFIXES:
+                ending = f"ending in {suffix!r}" if suffix else "without an ending"
+                passed_over[f"file {ending}"] += 1
                 continue
             path = os.path.relpath(os.path.join(folder, name), root)
             if not path.isprintable():
                 raise DataError(f"{root} holds a file with an odd name, {path!r}; rename it.")
-            yield path
+            paths.append(path)
+    return paths, passed_over
+
+
+def image_files(root: Path) -> list[str]:
+    """The first part of `list_images`."""
+    return list_images(root)[0]
+
+
+def further_pages(path: Path) -> dict[str, int]:
+    """How many pages or frames an image file has that `read_rgb` does not read: kind to number."""
+    try:
+        with opened(path) as image:
+            count = int(getattr(image, "n_frames", 1)) - 1
+    except UnreadablePatch:
+        return {}
+    return {"further page or frame of an image": count} if count > 0 else {}
 
 
 def bare(name: str) -> str:
@@ -113,9 +144,9 @@ def _orientation(image: Image.Image) -> int:
 def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """An image file of one of `FORMATS`; what goes wrong inside is an `UnreadablePatch` too."""
     try:
-        if path.stat().st_size == 0:
+        if path.stat().st_size == 0 and path.is_file():
             raise UnreadablePatch("empty file: 0 bytes; fetch it again")
-        with Image.open(path, formats=FORMATS) as image:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
             yield image
     except UnreadablePatch:
         raise

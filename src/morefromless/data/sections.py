@@ -12,8 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
+from morefromless.data.expression import Counts
 from morefromless.data.images import SUFFIXES, upright, upright_shape
-from morefromless.errors import DataError
+from morefromless.data.labels import NotText, cell_text, whole_number
+from morefromless.errors import ConfigError, DataError
+from morefromless.files import open_regular
 
 LIMIT = 2**30
 """Pixels of the largest image that is decoded: 3 GiB as RGB."""
@@ -38,7 +41,7 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; check the path.")
     files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    found: dict[str, tuple[Path, Path | None]] = {}
+    sections: dict[str, tuple[Path, Path | None]] = {}
     for table in (path for path in files if path.suffix == ".h5ad"):
         images = [p for p in files if p.stem == table.stem and p.suffix.lower() in SUFFIXES]
         if len(images) > 1:
@@ -46,13 +49,13 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
                 f"{folder} holds {images[0].name} beside {images[1].name}; keep the one whose "
                 f"pixels {table.name} speaks of."
             )
-        found[table.stem] = table, images[0] if images else None
-    if not any(image for _, image in found.values()):
+        sections[table.stem] = table, images[0] if images else None
+    if not any(image for _, image in sections.values()):
         raise DataError(
             f"{folder} holds no section, that is NAME.h5ad beside NAME.jpg, .png or .tif; check "
             "the path."
         )
-    return found
+    return sections
 
 
 class SectionImages:
@@ -81,27 +84,56 @@ class SectionImages:
         return waiting.result()
 
 
+def scale_factor(counts: Counts, path: Path, image: str | None = None) -> float:
+    """Px of a section's image per px of its spots' places.
+
+    `image` says which of the images of `uns["spatial"]` it is: fullres, hires or lowres; where None
+    it is the one of equal size, else fullres. Raises `ConfigError` where no factor is known.
+    """
+    if image is None:
+        with _opened(path) as section:
+            shape = upright_shape(section)
+        equal = [n for n, s in counts.image_shapes.items() if s == shape]
+        return next((counts.scale_factors[n] for n in equal if n in counts.scale_factors), 1.0)
+    if image != "fullres" and image not in counts.scale_factors:
+        known = ", ".join(["fullres", *counts.scale_factors])
+        raise ConfigError(f"{counts.file} has no scale factor of image={image}, only of {known}.")
+    return counts.scale_factors.get(image, 1.0)
+
+
 def place(
-    places: npt.NDArray[np.float64], patch: int, path: Path, file: str
+    counts: Counts, patch: int, path: Path, factor: float = 1.0
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Left and top px of the patch around each spot, (spots, 2), and whether it reaches beyond.
 
-    `places` are x, y of the spots in px, as `file` tells them. Raises `DataError` where the image
-    cannot be read or no patch at all lies within it.
+    `factor` is that of `scale_factor`. Raises `DataError` where the image cannot be read, no patch
+    lies within it, or most spots in tissue lie outside.
     """
+    places, file = counts.places * factor, counts.file
     with _opened(path) as image:
         height, width = upright_shape(image)
     corners = np.floor(places - patch / 2 + 0.5).clip(-(2**40), 2**40).astype(np.int64)
     room = np.array([width - patch, height - patch])
     outside = np.any((corners < 0) | (corners > room), axis=1, keepdims=True)[:, 0]
-    if outside.all():
+    beyond = (places < 0) | (places >= [width, height])
+    centres_outside = (beyond[:, 0] | beyond[:, 1])[counts.in_tissue]
+    lost = int(centres_outside.sum())
+    if outside.all() or 2 * lost > len(centres_outside):
+        few = f"{len(places) - int(outside.sum())} of {len(places)} patches"
+        many = f"no patch of {patch} px lies" if outside.all() else f"only {few} of {patch} px lie"
         (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
         raise DataError(
-            f"{file} does not fit {path.name}: no patch of {patch} px lies within {width} x "
+            f"{file} does not fit {path.name}: {many} within {width} x "
             f"{height} px, for spots lie at x {left:.0f} to {right:.0f} and y {top:.0f} to "
-            f"{bottom:.0f}; give obsm['spatial'] in pixels of this image, or a smaller patch=."
+            f"{bottom:.0f}; give obsm['spatial'] in pixels of this image, or a smaller patch="
+            f"{_factors(counts)}."
         )
     return corners, outside
+
+
+def _factors(counts: Counts) -> str:
+    named = " or ".join(f"image={n} (x {f:g})" for n, f in counts.scale_factors.items())
+    return f", or one of the scale factors that the file names: {named}" if named else ""
 
 
 def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str | None]:
@@ -114,17 +146,20 @@ def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str |
         raise DataError(
             f"{file} has no obs column {name}; it has {known}, to be named with {option}=."
         )
-    cells = [int(c) if isinstance(c, float) and c % 1 == 0 else c for c in table[name].tolist()]
-    return [None if pd.isna(cell) else str(cell).strip() or None for cell in cells]
+    cells = [cell_text(cell) for cell in table[name].tolist()]
+    for cell in cells:
+        if isinstance(cell, NotText):
+            raise DataError(f"{file} has {cell} in obs column {name}; write words there.")
+    return [whole_number(cell) or None for cell in cells]
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """An RGB image with 8 bits per channel; what goes wrong inside is a `DataError` too."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(4)
-            decoder = next((found for magic, found in DECODERS if start.startswith(magic)), None)
+            decoder = next((kind for magic, kind in DECODERS if start.startswith(magic)), None)
             if decoder is None:
                 raise DataError(f"{path} is not a jpg, png or tif image; fetch it again.")
             file.seek(0)

@@ -45,8 +45,8 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
     rng = np.random.default_rng(seed)
     drawn = [_take(counts, rng.permutation(len(names)), share) for _ in range(32)]
     test = min(drawn, key=lambda taken: _cost(counts[taken].sum(axis=0), counts, share))
-    held = counts[test].sum(axis=0)
-    one_sided = (held == 0) | (held == counts.sum(axis=0))
+    in_test = counts[test].sum(axis=0)
+    one_sided = (in_test == 0) | (in_test == counts.sum(axis=0))
     if one_sided.any():
         raise DataError(
             f"No split by group was found with class {', '.join(classes[one_sided])} in both "
@@ -57,14 +57,14 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
 
 def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
     """Raise `DataError` unless train and test hold the same classes, and val no others."""
-    held = {
-        split: {label for label, own in zip(labels, splits, strict=True) if own == split}
+    classes = {
+        split: {label for label, side in zip(labels, splits, strict=True) if side == split}
         for split in ("train", "val", "test")
     }
     stray = [
-        f"{', '.join(sorted(held[here] - held[there]))} in {here} but not in {there}"
+        f"{', '.join(sorted(classes[here] - classes[there]))} in {here} but not in {there}"
         for here, there in (("train", "test"), ("test", "train"), ("val", "train"))
-        if held[here] - held[there]
+        if classes[here] - classes[there]
     ]
     if stray:
         raise DataError(

@@ -305,7 +305,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _present(
-    path: Path, absent: Mapping[str, Mapping[Split, int]], count: int
+    path: Path, absent: Mapping[str, Mapping[str, int]], count: int
 ) -> pd.DataFrame | None:
     if not absent:
         return None

@@ -14,6 +14,7 @@ FORMAT = 1
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Scale = Annotated[float, msgspec.Meta(gt=0)]
 """Micrometres per pixel."""
+SplitName = Annotated[str, msgspec.Meta(pattern=r"^(train|val|test)\Z")]
 ArrayName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w-]*\Z")]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w-]*\.(npy|parquet)\Z")]
 
@@ -22,26 +23,26 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Every key is there and of its type, and there are no others."""
 
 
-class FileFacts(_Part, frozen=True):
+class FileFacts(_Part, frozen=True, kw_only=True):
     """What a file's bytes are compared with."""
 
     bytes: Count
     blake2b: str
 
 
-class ArrayShape(_Part, frozen=True):
+class ArrayShape(_Part, frozen=True, kw_only=True):
     shape: tuple[Count, ...]
     dtype: Literal["uint8", "float32"]
 
 
-class SchemeTypes(_Part, frozen=True):
+class SchemeTypes(_Part, frozen=True, kw_only=True):
     """Types of nuclei by their codes."""
 
     name: str
     types: tuple[str, ...]
 
 
-class StoredDatasheet(_Part, frozen=True):
+class StoredDatasheet(_Part, frozen=True, kw_only=True):
     """What a result must be able to say about its data (`sources.Datasheet`)."""
 
     title: str
@@ -53,7 +54,7 @@ class StoredDatasheet(_Part, frozen=True):
     segmentation: str
 
 
-class StoreMeta(_Part, frozen=True):
+class StoreMeta(_Part, frozen=True, kw_only=True):
     """What `meta.json` holds."""
 
     format: Literal[1]
@@ -71,11 +72,11 @@ class StoreMeta(_Part, frozen=True):
     """None where it is not known, or not the same for all patches."""
     split_rule: Literal["source", "group", "label"]
     groups_known: bool
-    splits: dict[Literal["train", "val", "test"], Count]
+    splits: dict[SplitName, Count]
     """Patches by split."""
     rejected: dict[str, Count]
     """Rejected patches by kind of reason."""
-    absent: dict[ArrayName, dict[Literal["train", "val", "test"], Count]]
+    absent: dict[ArrayName, dict[SplitName, Count]]
     """Patches that lack an array, by array and split; arrays that none lacks are left out."""
     omitted: dict[str, Count]
     """What the source left out of its patches, by kind."""

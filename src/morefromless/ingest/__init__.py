@@ -168,6 +168,7 @@ def _build(
         scale = config.um_per_px or datasheet.um_per_px
         classes_needed = datasheet.scheme is None
         selection = select(items, shards.records(), plan.shape.side, scale, config, classes_needed)
+        selection.omitted |= source.passed_over()
         assemble(work / "store", shards, selection, datasheet, provenance)
         with files.explaining(config.store):
             (work / "store").rename(config.store)

@@ -50,6 +50,9 @@ class Cut(Source):
         tile, x, y = self._origins.get(item.id, (item, 0, 0))
         return self.tiles.omitted(tile) if (x, y) == (0, 0) else {}
 
+    def passed_over(self) -> Mapping[str, int]:
+        return self.tiles.passed_over()
+
     def items(self) -> Sequence[Item]:
         patches = []
         for tile in self.tiles.items():

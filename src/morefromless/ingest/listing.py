@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from morefromless.data.labels import check_spellings
 from morefromless.data.splits import check_classes
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item
@@ -20,6 +21,7 @@ def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
     if twice:
         raise DataError(f"{title} lists '{twice[0]}' twice; every patch needs an id of its own.")
     labels = sorted({item.label for item in items})
+    check_spellings(labels)
     if len(labels) < 2 and datasheet.scheme is None:  # nuclei pose a task of their own
         raise DataError(
             f"{title} has one class only ('{labels[0]}'); comparing encoders takes two or more, "

@@ -20,7 +20,7 @@ class IngestReport:
     @property
     def splits(self) -> dict[str, int]:
         """Accepted patches by split."""
-        return {str(split): count for split, count in self.store.meta.splits.items()}
+        return dict(self.store.meta.splits)
 
     @property
     def accepted(self) -> int:
@@ -46,7 +46,7 @@ class IngestReport:
         """The store's caveats, and what the source left out."""
         omitted = self.store.meta.omitted
         counts = ", ".join(f"{count:,} x {kind}" for kind, count in omitted.items())
-        return [*self.store.caveats, *[f"Left out of the segmentations: {counts}."] * bool(omitted)]
+        return [*self.store.caveats, *[f"Left out: {counts}."] * bool(omitted)]
 
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))

@@ -1,7 +1,7 @@
 """Images with their nuclei, from segmentation files beside them or elsewhere."""
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -54,7 +54,10 @@ class WithNuclei(Source):
         self._omitted: dict[str, Mapping[str, int]] = {}
 
     def omitted(self, item: Item) -> Mapping[str, int]:
-        return self._omitted.get(item.id, {})
+        return dict(Counter(self._omitted.get(item.id, {})) + Counter(self.images.omitted(item)))
+
+    def passed_over(self) -> Mapping[str, int]:
+        return self.images.passed_over()
 
     def files(self) -> Sequence[Path]:
         return [*self.images.files(), *(path for path in self._files if path.is_file())]

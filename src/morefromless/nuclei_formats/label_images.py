@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from morefromless.data.images import opened
+from morefromless.data.images import opened, upright, upright_shape
 from morefromless.data.masks import Mask, flat, majority, same_size, whole
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
@@ -113,9 +113,9 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
             raise UnreadablePatch(f"lossy mask: {name} is a JPEG; store a png")
         if getattr(image, "n_frames", 1) > 1:
             raise UnreadablePatch(f"several pages: {name} has more than one; store one")
-        same_size((image.height, image.width), shape)  # before anything is decoded
-        array = np.asarray(image)
-    same_size(array.shape, shape)  # again, for a decoder may turn an image as its tag says
+        same_size(upright_shape(image), shape)  # before anything is decoded
+        array = np.asarray(upright(image))
+    same_size(array.shape, shape)  # again, for Pillow turns a TIFF when it decodes it
     return whole(array, name)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
+from morefromless.data.labels import normal_name
 from morefromless.data.schemes import Scheme
 
 Split = Literal["train", "val", "test"]
@@ -33,7 +34,8 @@ class Item:
 
     `id` is unique within the source and stable between listings; `origin` tells a person where it
     came from (a path below the source, a row of an array). `split` and `group` (patient or slide)
-    are None where the source does not know them.
+    are None where the source does not know them. Label and group are normalised
+    (`data.labels.normal_name`), which raises `DataError` for control characters.
     """
 
     id: str
@@ -41,6 +43,11 @@ class Item:
     origin: str
     split: Split | None = None
     group: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", normal_name(self.label))
+        if self.group is not None:
+            object.__setattr__(self, "group", normal_name(self.group))
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,10 @@ class Source(ABC):
 
     def omitted(self, item: Item) -> Mapping[str, int]:  # noqa: ARG002
         """What was left out of an item, once it was read: kind to number."""
+        return {}
+
+    def passed_over(self) -> Mapping[str, int]:
+        """What lies beside the items and is none: kind, such as an ending, to number."""
         return {}
 
     def files(self) -> Sequence[Path]:

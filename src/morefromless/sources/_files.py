@@ -13,6 +13,7 @@ import pandas as pd
 
 from morefromless.data.arrays import mapped
 from morefromless.data.images import SUFFIXES, image_shape, read_rgb
+from morefromless.data.labels import cell_text
 from morefromless.errors import DataError, UnreadablePatch
 
 TABLES = (".csv", ".parquet")
@@ -75,12 +76,12 @@ class View:
         return self.file.values.shape[1], self.file.values.shape[2]
 
 
-def named(cell: str) -> tuple[str, str | None] | None:
+def parse_cell(cell: str) -> tuple[str, str | None] | None:
     """File and row that a cell names; no row for an image file, None for other words."""
     if cell.lower().endswith(tuple(SUFFIXES)):
         return cell, None
-    found = REFERENCE.fullmatch(cell)
-    return (found[1], found[2]) if found else None
+    reference = REFERENCE.fullmatch(cell)
+    return (reference[1], reference[2]) if reference else None
 
 
 def near_to(name: str, others: Iterable[str], cutoff: float) -> str | None:
@@ -93,7 +94,7 @@ def read_cells(path: Path) -> Table:
     """The table as words, without the rows and columns that are empty or have no name."""
     if path.suffix.lower() not in TABLES:
         raise DataError(f"{path} is no table of pairs; save it as {' or '.join(TABLES)}.")
-    held = _read(
+    frame = _read(
         path,
         header=None,
         dtype=str,
@@ -101,24 +102,24 @@ def read_cells(path: Path) -> Table:
         skip_blank_lines=False,
         skipinitialspace=True,
     )
-    lines = held.to_numpy(dtype=object).tolist()
-    header = lines.pop(0) if path.suffix.lower() == ".csv" else held.columns
-    names = [_word(name) for name in header]
+    lines = frame.to_numpy(dtype=object).tolist()
+    header = lines.pop(0) if path.suffix.lower() == ".csv" else frame.columns
+    names = [cell_text(name) for name in header]
     twice = [name for name in names if name and names.count(name) > 1]
     if twice:
         raise DataError(f"{path.name} has two columns called {twice[0]}; rename one.")
-    rows = {row: [_word(cell) for cell in line] for row, line in enumerate(lines, start=2)}
+    rows = {row: [cell_text(cell) for cell in line] for row, line in enumerate(lines, start=2)}
     rows = {row: cells for row, cells in rows.items() if any(cells)}
     if not rows:
         raise DataError(f"{path.name} has a header and no rows; give every patch one.")
     columns = [{row: cells[place] for row, cells in rows.items()} for place in range(len(names))]
     for name, column in zip(names, columns, strict=True):
-        if not name and any(map(named, column.values())):
+        if not name and any(map(parse_cell, column.values())):
             raise DataError(f"{path.name} has views in a column without a name; name it in row 1.")
     return {name: column for name, column in zip(names, columns, strict=True) if name}
 
 
-def opened(path: Path) -> File:
+def open_rows(path: Path) -> File:
     """A file of many views, to be read by any number of threads. Raises `DataError`."""
     if path.suffix.lower() != ".npy":
         return _vectors(path)
@@ -133,8 +134,8 @@ def opened(path: Path) -> File:
 
 
 def _vectors(path: Path) -> File:
-    held = _read(path, converters={0: str.strip})
-    rows, numbers = held.iloc[:, 0].map(_word), held.iloc[:, 1:]
+    frame = _read(path, converters={0: str.strip})
+    rows, numbers = frame.iloc[:, 0].map(cell_text), frame.iloc[:, 1:]
     if rows.duplicated().any():
         raise DataError(f"{path.name} names '{rows[rows.duplicated()].iloc[0]}' twice; rename one.")
     if numbers.empty:
@@ -155,7 +156,7 @@ def _vectors(path: Path) -> File:
     return File(values, {name: place for place, name in enumerate(rows)}, names)
 
 
-def place_of(path: Path, file: File, row: str) -> int:
+def row_index(path: Path, file: File, row: str) -> int:
     if file.rows is None:
         if not (row.isascii() and row.isdigit()) or int(row) >= len(file.values):
             raise DataError(f"{path.name} has no row {row}; it has {len(file.values)}, from 0 on")
@@ -180,19 +181,12 @@ def _read(path: Path, **csv: Any) -> pd.DataFrame:
         for mark, word in SEPARATORS.items():
             if mark in header and "," not in header:
                 raise DataError(f"{path.name} is separated by {word}; save it with commas.")
-        held = pd.read_csv(path, **csv)
+        frame = pd.read_csv(path, **csv)
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not in UTF-8; save it as CSV UTF-8.") from error
     except (OSError, ValueError) as error:
         what = str(error).removeprefix("Error tokenizing data. C error: ").strip()
         raise DataError(f"{path.name} is not a sound table ({what}); mend it.") from error
-    if not isinstance(held.index, pd.RangeIndex):
+    if not isinstance(frame.index, pd.RangeIndex):
         raise DataError(f"{path.name} has more cells in its rows than in its header; name them.")
-    return pd.DataFrame(held)
-
-
-def _word(cell: object) -> str:
-    """A cell as a person sees it: 1.0 as 1, for a table's whole numbers may have become floats."""
-    if isinstance(cell, float):
-        return "" if np.isnan(cell) else f"{cell:.0f}" if cell.is_integer() else str(cell)
-    return "" if cell is None or cell is pd.NA else str(cell).strip()
+    return pd.DataFrame(frame)

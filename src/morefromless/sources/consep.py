@@ -1,27 +1,31 @@
 """CoNSeP: colorectal tiles whose every nucleus was outlined and typed by pathologists."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.images import image_shape, read_rgb
+from morefromless.data.images import further_pages, image_shape, read_rgb
 from morefromless.data.matfiles import read_mat
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONSEP, CONSEP_SEVEN
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
 
-FOLDERS: dict[str, Split] = {"Train": "train", "Test": "test"}
+FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
+"""Names of folders, in any case."""
+KINDS = {"images": ".png", "labels": ".mat"}
 
 
 class Consep(Source):
     """41 H&E tiles of colorectal adenocarcinoma, 1000 x 1000 px at 0.25 µm/px, 24,332 nuclei.
 
     From 16 patients, who are not named in the files: a tile is its patches' group. `PATH` holds
-    Train/ and Test/, each with Images/*.png and Labels/*.mat. There is no tissue label. The types
+    Train/ and Test/, each with Images/*.png and Labels/*.mat. Case of folders does not
+    matter. There is no tissue label. The types
     are CoNSeP's merged four; `types=seven` reads the files as published and merges them. Tiles are
     large: `--cut 250` makes patches of them.
     """
@@ -42,13 +46,7 @@ class Consep(Source):
         )
 
     def items(self) -> Sequence[Item]:
-        stems = {
-            (folder, file.stem)
-            for folder in FOLDERS
-            for file in (self.path / folder).glob("*/*")
-            if (file.parent.name, file.suffix) in (("Images", ".png"), ("Labels", ".mat"))
-            and not file.name.startswith(".")
-        }
+        stems = {(folder, stem) for folder, stem, _ in self._files}
         if not stems:
             raise DataError(
                 f"{self.path} holds no Train/Images/*.png or Test/Images/*.png; check the path."
@@ -57,8 +55,8 @@ class Consep(Source):
             Item(
                 id=f"{folder}/{stem}",
                 label=UNLABELLED,
-                origin=f"{folder}/Images/{stem}.png",
-                split=FOLDERS[folder],
+                origin=self._origin(folder, stem, "images"),
+                split=FOLDERS[folder.lower()],
                 group=stem,
             )
             for folder, stem in sorted(stems)
@@ -67,9 +65,12 @@ class Consep(Source):
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         image = read_rgb(self._image(item))
         folder, _, stem = item.id.partition("/")
-        label = self.path / folder / "Labels" / f"{stem}.mat"
+        label = self.path / self._origin(folder, stem, "labels")
         instances, types = read_mat(label, image.shape)
         return {"he": image, ARRAY: Nuclei.typed(instances, types, self.scheme).encode()}
+
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        return further_pages(self._image(item))
 
     def shape(self, item: Item) -> tuple[int, int]:
         return image_shape(self._image(item))
@@ -79,3 +80,19 @@ class Consep(Source):
         if not path.is_file():
             raise UnreadablePatch(f"no image: there is no {item.origin}; fetch it")
         return path
+
+    @cached_property
+    def _files(self) -> dict[tuple[str, str, str], str]:
+        """Path below `path`, by folder as it is spelt, stem and kind."""
+        return {
+            (file.parts[-3], file.stem, kind): "/".join(file.parts[-3:])
+            for file in sorted(self.path.glob("*/*/*"))
+            if (kind := file.parent.name.lower()) in KINDS
+            and file.parts[-3].lower() in FOLDERS
+            and file.suffix.lower() == KINDS[kind]
+            and not file.name.startswith(".")
+        }
+
+    def _origin(self, folder: str, stem: str, kind: str) -> str:
+        missing = f"{folder}/{kind.capitalize()}/{stem}{KINDS[kind]}"
+        return self._files.get((folder, stem, kind), missing)

@@ -1,13 +1,20 @@
 """A folder of image files."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.images import image_files, image_shape, read_rgb
+from morefromless.data.images import (
+    further_pages,
+    image_files,
+    image_shape,
+    list_images,
+    read_rgb,
+)
 from morefromless.errors import ConfigError, DataError
 from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item, Source
 
@@ -71,6 +78,12 @@ class Folder(Source):
             for file in files
         ]
 
+    def passed_over(self) -> Mapping[str, int]:
+        return list_images(self.path)[1]
+
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        return further_pages(self.path / item.id)
+
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         return {"he": read_rgb(self.path / item.id)}
 
@@ -80,13 +93,13 @@ class Folder(Source):
     def _group(self, file: str) -> str | None:
         if self.group is None:
             return None
-        found = self.group.search(file)
-        if found is None or found[1] is None:
+        match = self.group.search(file)
+        if match is None or match[1] is None:
             raise DataError(
                 f"group={self.group.pattern} finds nothing in '{file}'; mend the expression, or "
                 f"rename that file in {self.path}."
             )
-        return found[1]
+        return match[1]
 
 
 def _pattern(group: str) -> re.Pattern[str]:

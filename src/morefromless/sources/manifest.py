@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from morefromless.data.images import further_pages
+from morefromless.data.labels import NotText, whole_number
 from morefromless.data.nuclei import ARRAY
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item, Source, Split
@@ -21,14 +24,17 @@ from morefromless.sources._files import (
     File,
     Table,
     View,
-    named,
     near_to,
-    opened,
-    place_of,
+    open_rows,
+    parse_cell,
     read_cells,
+    row_index,
 )
 
 __all__ = ["TABLES", "Manifest"]
+
+SYNONYMS = {"group": "patient", "split": "partition"}
+"""Columns, in any case, that stand in for others which a table lacks."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Manifest(Source):
 
     `id` is unique; `label` is the class, or `label=grade` takes another column (without one, tissue
     is not known and nuclei have to pose the task); `group` (patient or slide) and `split` (train,
-    val, test) may be there, in all rows then.
+    val, test) may be there, in all rows then; they may be called `patient` and `partition` too.
 
     Columns of views become arrays of their name, such as `he` and `ihc`: those that
     `modalities=he+ihc` names, else every column in which a cell is an image file (.png, .jpg, .tif)
@@ -82,6 +88,11 @@ class Manifest(Source):
     def items(self) -> Sequence[Item]:
         return self._loaded().items
 
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        views = self._loaded().patches[item.id].views.values()
+        counts = (Counter(further_pages(view.path)) for view in views if view.file is None)
+        return dict(sum(counts, Counter[str]()))
+
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         patch = self._loaded().patches[item.id]
         _first_image(patch)
@@ -108,11 +119,12 @@ class Manifest(Source):
         for name in ("id", *([self.label] if self.label else []), *self.modalities):
             self._need(name, table)
         label = self.label or ("label" if "label" in table else None)
-        names = self._columns_of_views(table, {"id", label, "group", "split"})
-        self._refuse_near(table, {"id", label, *names})
+        group, side = _column(table, "group"), _column(table, "split")
+        names = self._columns_of_views(table, {"id", label, group, side})
+        self._refuse_near(table, {"id", label, group, side, *names})
         ids = self._ids(table)
         labels = self._filled(table, label, "fill it, or leave the row out") if label else {}
-        groups, splits = self._if_known(table, "group"), self._splits(table)
+        groups, splits = self._if_known(table, group), self._splits(table, side)
         views = {name: self._views(name, table[name]) for name in names}
         kinds = sorted({view.kind for held in views.values() for view in held.values()})
         if "images" not in kinds:
@@ -123,9 +135,16 @@ class Manifest(Source):
         items, patches = [], {}
         for row, patch in ids.items():
             patches[patch] = _Patch(row, {n: views[n][row] for n in names if row in views[n]})
-            told = ", ".join(f"{name}={table[name][row]}" for name in patches[patch].views)
-            tissue, split, group = labels.get(row, UNLABELLED), splits.get(row), groups.get(row)
-            items.append(Item(patch, tissue, f"row {row}: {told}", split, group))
+            cells = ", ".join(f"{name}={table[name][row]}" for name in patches[patch].views)
+            items.append(
+                Item(
+                    id=patch,
+                    label=whole_number(labels.get(row, UNLABELLED)),
+                    origin=f"row {row}: {cells}",
+                    split=splits.get(row),
+                    group=whole_number(groups[row]) if row in groups else None,
+                )
+            )
         optional = frozenset(name for name in names if len(views[name]) < len(ids))
         return _Loaded(items, patches, optional)
 
@@ -141,7 +160,7 @@ class Manifest(Source):
     def _refuse_near(self, table: Table, used: set[str | None]) -> None:
         """A split that is overlooked for its spelling would let test patches into training."""
         optional = ("group", "split") if self.label else ("label", "group", "split")
-        for name in (name for name in optional if name not in table):
+        for name in (name for name in optional if _column(table, name) not in table):
             near = near_to(name, (other for other in table if other not in used), 0.8)
             if near:
                 raise DataError(
@@ -153,6 +172,8 @@ class Manifest(Source):
         for row, cell in table[name].items():
             if not cell:
                 raise self._wrong(row, name, f"it is empty; {advice}")
+            if isinstance(cell, NotText):
+                raise self._wrong(row, name, f"it holds {cell} instead of text; write a word")
         return table[name]
 
     def _if_known(self, table: Table, name: str) -> Column:
@@ -169,16 +190,18 @@ class Manifest(Source):
                 raise self._wrong(row, "id", what)
         return ids
 
-    def _splits(self, table: Table) -> dict[int, Split]:
-        words = self._if_known(table, "split")
+    def _splits(self, table: Table, name: str) -> dict[int, Split]:
+        words = self._if_known(table, name)
         for row, word in words.items():
             if word.lower() not in SPLITS:
-                raise self._wrong(row, "split", f"'{word}' is no split; say train, val or test")
+                raise self._wrong(row, name, f"'{word}' is no split; say train, val or test")
         return {row: SPLITS[word.lower()] for row, word in words.items()}
 
     def _columns_of_views(self, table: Table, known: set[str | None]) -> list[str]:
         names = self.modalities or [
-            name for name in table if name not in known and any(map(named, table[name].values()))
+            name
+            for name in table
+            if name not in known and any(map(parse_cell, table[name].values()))
         ]
         if not names:
             raise DataError(
@@ -209,8 +232,8 @@ class Manifest(Source):
         return views
 
     def _view(self, row: int, name: str, cell: str) -> View:
-        told = named(cell)
-        if told is None:
+        reference = parse_cell(cell)
+        if reference is None:
             raise self._wrong(
                 row,
                 name,
@@ -218,18 +241,26 @@ class Manifest(Source):
                 "expression.npy#0 or expression.csv#NAME; mend it, or say which columns are views, "
                 f"as in manifest:{self.path.name},modalities=he+ihc",
             )
-        path = self.path.parent / told[0]
+        path = self.path.parent / reference[0]
         if path not in self._files and not os.path.isfile(path):
             what = f"there is no file {path}; mend it, or empty the cell if the patch lacks {name}"
             raise self._wrong(row, name, what)
-        if told[1] is None:
+        if reference[1] is None:
             return View(path)
         try:
             if path not in self._files:
-                self._files[path] = opened(path)
-            return View(path, self._files[path], place_of(path, self._files[path], told[1]))
+                self._files[path] = open_rows(path)
+            return View(path, self._files[path], row_index(path, self._files[path], reference[1]))
         except DataError as error:
             raise self._wrong(row, name, str(error).removesuffix(".")) from error
+
+
+def _column(table: Table, name: str) -> str:
+    """The column called `name`, or else a synonym of it that the table has."""
+    if name in table:
+        return name
+    synonyms = (column for column in table if column.lower() == SYNONYMS.get(name))
+    return next(synonyms, name)
 
 
 def _first_image(patch: _Patch) -> str:

@@ -4,12 +4,11 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
-from zipfile import BadZipFile
-from zlib import error
 
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.npz import read_npz
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item, Source, Split
 
@@ -78,25 +77,23 @@ class Medmnist(Source):
         if not self.path.is_file():
             raise DataError(f"There is no file {self.path}; check the path.")
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                held = {name: archive[name] for name in archive.files if _KEY.fullmatch(name)}
-                names = archive.files
-        except (OSError, ValueError, EOFError, BadZipFile, AttributeError, error) as problem:
+            arrays, names = read_npz(self.path, _KEY)
+        except (OSError, ValueError) as problem:
             raise DataError(
                 f"{self.path} cannot be read as an npz file of plain arrays ({problem}); "
                 "fetch it again."
             ) from problem
-        found: dict[Split, _Labelled] = {
-            split: self._checked(split, held[f"{split}_images"], held[f"{split}_labels"])
+        splits: dict[Split, _Labelled] = {
+            split: self._checked(split, arrays[f"{split}_images"], arrays[f"{split}_labels"])
             for split in SPLITS
-            if f"{split}_images" in held and f"{split}_labels" in held
+            if f"{split}_images" in arrays and f"{split}_labels" in arrays
         }
-        if not found:
+        if not splits:
             raise DataError(
                 f"{self.path} holds {', '.join(names) or 'no arrays'}, and needs SPLIT_images and "
                 "SPLIT_labels for one of train, val, test."
             )
-        return found
+        return splits
 
     def _checked(self, split: str, images: _Array, labels: _Array) -> _Labelled:
         where = f"{self.path}: {split}_images {images.shape} {images.dtype}"

@@ -1,12 +1,19 @@
 """NCT-CRC-HE-100K and CRC-VAL-HE-7K."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.images import image_files, image_shape, read_rgb
+from morefromless.data.images import (
+    further_pages,
+    image_files,
+    image_shape,
+    list_images,
+    read_rgb,
+)
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item, Source
 
@@ -70,6 +77,12 @@ class NctCrc(Source):
             )
             for file, name in zip(files, names, strict=True)
         ]
+
+    def passed_over(self) -> Mapping[str, int]:
+        return list_images(self.path)[1]
+
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        return further_pages(self.path / item.id)
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         return {"he": read_rgb(self.path / item.id)}

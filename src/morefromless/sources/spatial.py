@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from morefromless.data.expression import (
     normalised,
     read_counts,
 )
-from morefromless.data.sections import SectionImages, column, find_sections, place
+from morefromless.data.sections import SectionImages, column, find_sections, place, scale_factor
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
 
@@ -44,16 +44,19 @@ class _Loaded:
 class Spatial(Source):
     """Sections NAME.h5ad, with counts per spot, beside NAME.jpg, .png or .tif, the H&E image.
 
-    `obsm["spatial"]` is x, y of each spot in pixels of that image; a spot gives the `patch` x
+    `obsm["spatial"]` is x, y of each spot in pixels of that image, or of the full image of which
+    it is the `image=hires` or `lowres` that `uns["spatial"]` gives a scale factor for; where it is
+    as large as one of these and `image` is not given, it is that one. A spot gives the `patch` x
     `patch` px around it as `he`, and as `expression` its counts of `genes` genes: each spot is
     brought to 10,000 counts over all genes of its file, then log(1 + n). Genes are those of highest
     variance over the training sections, among the genes that all sections list; no count of a test
-    section has a say. Counts are in X, or in `layers[layer]`.
+    section has a say. Counts are in X, in `layers[layer]`, or in `raw` where X holds no counts.
 
     `test` names the sections that stand in test, `train` those in train (all others if not given),
     `sections` those that are taken at all: NAME+NAME. `label` is the column of `obs` that names
-    classes, which must mean the same in all sections; spots without a label, without any count, or
-    whose patch reaches beyond the image are rejected. `group` is `section` or a column of `obs`.
+    classes, which must mean the same in all sections; spots without a label, without any count,
+    with `in_tissue` 0, or whose patch reaches beyond the image are rejected. `group`
+    is `section` or a column of `obs`.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Spatial(Source):
         group: str = "section",
         um_per_px: float | None = None,
         layer: str | None = None,
+        image: Literal["fullres", "hires", "lowres"] | None = None,
     ) -> None:
         if patch < 8 or genes < 1 or (um_per_px is not None and not 0 < um_per_px < np.inf):
             raise ConfigError(
@@ -80,7 +84,9 @@ class Spatial(Source):
             raise ConfigError(
                 f"spatial has test={test}, train={train}; give each its own sections."
             )
-        self.label, self.group, self.layer = label, group, layer
+        if image not in (None, "fullres", "hires", "lowres"):
+            raise ConfigError(f"spatial has no image={image}; give fullres, hires or lowres.")
+        self.label, self.group, self.layer, self.image = label, group, layer, image
         self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
         self._images = SectionImages()
         self._lock = Lock()
@@ -130,7 +136,7 @@ class Spatial(Source):
             for name, held in counts.items()
         }
         training = [
-            values[name][counted(held.values)]
+            values[name][counted(held.values) & held.in_tissue]
             for name, held in counts.items()
             if splits[name] == "train"
         ]
@@ -147,15 +153,16 @@ class Spatial(Source):
             f"Spatial transcriptomics: {self.path.resolve().name} ({' | '.join(sides)}), "
             f"{self.genes:,} of {len(common):,} common genes, {self.patch} px"
         )
-        return _Loaded(items, spots, chosen, title + (f", {self.layer}" if self.layer else ""))
+        given = [word for word in (self.layer, self.image) if word]
+        return _Loaded(items, spots, chosen, ", ".join([title, *given]))
 
     def _files(self) -> dict[str, tuple[Path, Path]]:
         """Table and image of each section that is taken, by name."""
-        found = find_sections(self.path)
-        ready = {name for name, (_, image) in found.items() if image}
+        sections = find_sections(self.path)
+        ready = {name for name, (_, image) in sections.items() if image}
         taken = self.sections or (self.train | self.test if self.train else ready | self.test)
         for name in sorted(taken | self.test | self.train):
-            if name not in found:
+            if name not in sections:
                 raise ConfigError(
                     f"{self.path} has no section '{name}'; it has {', '.join(sorted(ready))}."
                 )
@@ -168,7 +175,7 @@ class Spatial(Source):
         taken &= (self.train or taken) | self.test
         if taken <= self.test:
             raise ConfigError(f"All sections of {self.path} are in test; leave some for training.")
-        return {n: (table, image) for n, (table, image) in found.items() if n in taken and image}
+        return {n: (table, image) for n, (table, image) in sections.items() if n in taken and image}
 
     def _items(self, name: str, counts: Counts, split: Split) -> list[Item]:
         labels = column(counts.table, counts.file, self.label, "label")
@@ -194,21 +201,24 @@ class Spatial(Source):
         self, items: list[Item], counts: Counts, image: Path, dense: npt.NDArray[np.float32]
     ) -> dict[str, _Spot]:
         """By id. Raises `DataError` where no patch at all lies within the image."""
-        corners, outside = place(counts.places, self.patch, image, counts.file)
+        factor = scale_factor(counts, image, self.image)
+        corners, outside = place(counts, self.patch, image, factor)
         full = counted(counts.values)
-        made = {}
+        spots = {}
         for row, item in enumerate(items):
-            x, y = counts.places[row]
+            x, y = counts.places[row] * factor
             reason = None
-            if outside[row]:
+            if not counts.in_tissue[row]:
+                reason = "outside the tissue: in_tissue is 0"
+            elif outside[row]:
                 reason = f"outside the image: the patch at x {x:.0f}, y {y:.0f} reaches beyond it"
             elif not full[row]:
                 reason = "no counts: not one gene was counted in this spot"
             elif item.label == UNLABELLED:
                 reason = f"no label: obs column {self.label} says nothing of this spot"
             left, top = (0, 0) if outside[row] else map(int, corners[row])
-            made[item.id] = _Spot(image, left, top, dense[row], reason)
-        return made
+            spots[item.id] = _Spot(image, left, top, dense[row], reason)
+        return spots
 
 
 def _names(text: str | None) -> frozenset[str]:

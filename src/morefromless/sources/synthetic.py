@@ -98,8 +98,8 @@ class Synthetic(Source):
                 return {"he": tissue.image}
             count = len(tissue.types)
             visible = np.unique(tissue.instances)  # a nucleus may lie wholly under another
-            told = {k: int(tissue.types[k - 1]) for k in range(1, count + 1) if k in visible}
-            nuclei = Nuclei.typed(tissue.instances, told, PANNUKE)
+            types = {k: int(tissue.types[k - 1]) for k in range(1, count + 1) if k in visible}
+            nuclei = Nuclei.typed(tissue.instances, types, PANNUKE)
             return {"he": tissue.image, ARRAY: nuclei.encode()}
         pair = draw_pair(self.control, item.label, patient, rng, self.size)
         return {"primary": pair[0], "privileged": pair[1]}

@@ -1,0 +1,79 @@
+"""What an h5ad file claims is checked before native code trusts it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morefromless.errors import DataError
+
+BLOCK = 2**22
+"""Indices that are read at a time."""
+DEPTH = 32
+"""Groups within groups that are looked into."""
+SMALL = 2**26
+"""Bytes that an array may take whatever it occupies in the file."""
+DEFLATION = 1100
+"""Bytes that one byte of a compressed file can stand for, at most."""
+
+
+def check_h5ad(path: Path) -> None:
+    """Raise `DataError` where a sparse matrix has indices out of range, or an array claims more
+    than its file can hold: such files end the process, or take all memory."""
+    import h5py  # which anndata needs
+
+    if not path.exists():
+        raise DataError(f"There is no {path}; check the path.")
+    if not path.is_file():
+        raise DataError(f"{path} is a folder, a pipe or a device; give an .h5ad file.")
+    with h5py.File(path, "r") as file:
+        _check_group(path, file, h5py, 0)
+
+
+def _check_group(path: Path, group: Any, h5py: Any, depth: int) -> None:
+    if depth > DEPTH:
+        raise DataError(f"{path} holds groups within groups, more than {DEPTH}; write it again.")
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise DataError(f"{path} links {name} to another place; write it again without links.")
+        member = group[name]
+        if isinstance(member, h5py.Group):
+            _check_group(path, member, h5py, depth + 1)
+        elif isinstance(member, h5py.Dataset):
+            stored = member.id.get_storage_size()
+            if member.nbytes > max(SMALL, DEFLATION * stored):
+                raise DataError(
+                    f"{path} claims {member.nbytes:,} bytes for {member.name} and holds "
+                    f"{stored:,}; write it again."
+                )
+    if "indptr" in group and "indices" in group and not _is_sound(group):
+        raise DataError(
+            f"{path} has a sparse matrix {group.name} whose indices do not fit its shape; "
+            "write it again."
+        )
+
+
+def _is_sound(group: Any) -> bool:
+    """Whether a sparse matrix's rows and indices lie within its shape."""
+    kind = _text(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
+    shape = np.asarray(group.attrs.get("shape", group.attrs.get("h5sparse_shape", ()))).tolist()
+    pointers, indices, values = group["indptr"], group["indices"], group["data"]
+    if kind[:3] not in ("csr", "csc") or len(shape) != 2:
+        return False
+    if any(a.ndim != 1 or a.dtype.kind not in "iu" for a in (pointers, indices)):
+        return False
+    rows, columns = shape if kind.startswith("csr") else shape[::-1]
+    starts = pointers[:].astype(np.int64)
+    if len(starts) != rows + 1 or starts[0] != 0 or (np.diff(starts) < 0).any():
+        return False
+    if not starts[-1] == len(indices) == len(values) or values.ndim != 1:
+        return False
+    for first in range(0, len(indices), BLOCK):
+        block = indices[first : first + BLOCK]
+        if block.min() < 0 or block.max() >= columns:
+            return False
+    return True
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

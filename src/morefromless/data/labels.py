@@ -1,0 +1,90 @@
+"""Names of classes and groups: one spelling for what reads alike, or a refusal."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+
+from morefromless.errors import DataError
+
+EXACT = 2.0**53
+"""Above it a float may not be the whole number that was meant."""
+
+
+class NotText(str):
+    """A cell of a table that is no word and no number, such as a list; it names the kind."""
+
+
+def cell_text(cell: object) -> str:
+    """A cell of a table as text: 1.0 as 1, and "" where it is empty (None, NaN, NaT).
+
+    Lists, bytes and floats that are no exact whole numbers any more become `NotText`.
+
+    >>> cell_text(2.0), cell_text(" a "), cell_text(None), cell_text(float("nan"))
+    ('2', 'a', '', '')
+    >>> cell_text([1]), isinstance(cell_text([1]), NotText)
+    ('a list', True)
+    """
+    if isinstance(cell, str):
+        return cell.strip()
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return ""
+    if isinstance(cell, float | np.floating):
+        number = float(cell)
+        if math.isnan(number):
+            return ""
+        if abs(number) >= EXACT:
+            return NotText(f"{number:g}, a number too large to be exact,")
+        return f"{number:.0f}" if number.is_integer() else str(cell)
+    if isinstance(cell, bytes | bytearray | Iterable):
+        return NotText(f"a {type(cell).__name__}")
+    return str(cell).strip()
+
+
+def whole_number(text: str) -> str:
+    """Text of a table's cell, where a whole number may be written 1.0.
+
+    >>> whole_number("1.0"), whole_number("1.5"), whole_number("v1.0")
+    ('1', '1.5', 'v1.0')
+    """
+    return text.partition(".")[0] if re.fullmatch(r"-?[0-9]+\.0+", text) else text
+
+
+@lru_cache(maxsize=4096)
+def normal_name(name: str) -> str:
+    """The name of a class or group in NFC, without characters of no width, spaces made plain.
+
+    Raises `DataError` for control characters and for what is not text.
+
+    >>> normal_name(" tumour\\u200b  cells ")
+    'tumour cells'
+    """
+    if not isinstance(name, str):
+        raise DataError(f"A class or group is {name!r}, which is not text; name it in words.")
+    if name.isascii() and name.isprintable() and name == " ".join(name.split()):
+        return name
+    visible = "".join(c for c in name if unicodedata.category(c) != "Cf")
+    plain = unicodedata.normalize("NFC", " ".join(visible.split()))
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in plain):
+        raise DataError(f"The class or group {name!r} holds a control character; rename it.")
+    if not plain:
+        raise DataError(f"The class or group {name!r} has no visible character; rename it.")
+    return plain
+
+
+def check_spellings(names: Iterable[str]) -> None:
+    """Raise `DataError` where two names of classes differ only in case or compatible characters.
+
+    >>> check_spellings(["ADI", "TUM"])
+    """
+    spellings: dict[str, str] = {}
+    for name in sorted(set(names)):
+        folded = unicodedata.normalize("NFKC", name).casefold()
+        if spellings.setdefault(folded, name) != name:
+            raise DataError(
+                f"The classes '{spellings[folded]}' and '{name}' differ in their spelling only; "
+                "make them one, or rename one."
+            )
