@@ -12,9 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from morefromless import cli
+from morefromless import cli, files
 from morefromless.config import RunConfig, to_flat
-from morefromless.data import atomic
 from morefromless.data.store import Store
 from morefromless.runs import Run
 from morefromless.training.supervised import supervise
@@ -240,7 +239,7 @@ def test_a_checkpoint_of_another_encoder(
     run = supervise(supervision)
     record = json.loads(run.record_path.read_text())
     record["options"]["encoder"] = "test_vit"
-    atomic.write_json(run.record_path, record)
+    files.write_json(run.record_path, record)
     assert "checkpoint of another encoder" in _fails(capsys, "probe", str(run.path))
 
 
@@ -347,5 +346,5 @@ def test_a_run_from_elsewhere_with_other_types(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = Run(Path(shutil.copytree(trained["supervised"].path, tmp_path / "run")))
-    atomic.write_json(run.record_path, {**json.loads(run.record_path.read_text()), **record})
+    files.write_json(run.record_path, {**json.loads(run.record_path.read_text()), **record})
     assert "run.json" in _fails(capsys, "probe", str(run.path))

@@ -14,13 +14,12 @@ import pytest
 import torch
 import yaml
 
-from morefromless import runs
+from morefromless import files, runs
 from morefromless.config import RunConfig
-from morefromless.data import atomic
 from morefromless.errors import ConfigError, RunBusy, TrainingError
 from morefromless.runs import Run, State
 from tests.conftest import changed
-from tests.data.test_lock import child
+from tests.test_locks import child
 
 
 @pytest.fixture
@@ -125,9 +124,9 @@ def test_a_full_disk_does_not_hide_why_it_failed(
     run = begun(options)
 
     def full(*_: Any) -> None:
-        raise atomic.StorageError("full")
+        raise files.StorageError("full")
 
-    monkeypatch.setattr(atomic, "write_json", full)
+    monkeypatch.setattr(files, "write_json", full)
     with pytest.raises(TrainingError, match="the first reason"), run.training():
         raise TrainingError("the first reason")
     assert state(run) == "begun"
@@ -190,7 +189,7 @@ def test_somebody_elses_folder_is_left_alone(options: RunConfig) -> None:
     with pytest.raises(ConfigError, match="is not empty and holds no run; give another --out"):
         begun(options)
     assert [path.name for path in options.out.iterdir()] == ["thesis.tex"]
-    with pytest.raises(atomic.StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(files.StorageError, match="a file stands where a folder is needed"):
         begun(changed(options, out=options.out / "thesis.tex"))
 
 
@@ -258,7 +257,7 @@ def test_what_a_frozen_branch_computed_is_kept_when_training_goes_on(
     # Killed between its record and its weights: nothing is lost.
     run.checkpoint.touch()
     record = json.loads(run.record_path.read_text())
-    atomic.write_json(run.record_path, {**record, "facts": {"seconds": 1.0}})
+    files.write_json(run.record_path, {**record, "facts": {"seconds": 1.0}})
     with run.training():
         assert features.exists()
     assert "lost" not in capsys.readouterr().err

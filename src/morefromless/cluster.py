@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from morefromless import files
 from morefromless.config import Cluster, RunConfig
-from morefromless.data import atomic
-from morefromless.data.lock import now
 from morefromless.errors import ConfigError
+from morefromless.files import now
 from morefromless.runner import check_disk, train_run, unique
 from morefromless.runs import Run
 
@@ -85,7 +85,7 @@ def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "lis
                 f"{len(jobs)} of {len(waiting)} are in the queue."
             ) from error
         submission = Submission(str(job.job_id), options.cluster, now(), socket.gethostname())
-        atomic.write_json(config.out / "submitted.json", msgspec.to_builtins(submission))
+        files.write_json(config.out / "submitted.json", msgspec.to_builtins(submission))
         jobs.append(job)
     return jobs
 

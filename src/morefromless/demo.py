@@ -18,8 +18,8 @@ from typing import Any
 
 from rich.console import Console
 
+from morefromless import files
 from morefromless.config import DemoConfig, StudyConfig, ViewsConfig, from_flat
-from morefromless.data import atomic
 from morefromless.evaluation.contrasts import ALPHA
 from morefromless.evaluation.results import Contrast, Results
 from morefromless.ingest import ingest, open_source
@@ -92,7 +92,7 @@ def demo(config: DemoConfig, console: Console) -> bool:
         console.print(line, markup=False)
     minutes = (time.perf_counter() - began) / 60
     console.print(f"Tables and figures are in {config.out} ({minutes:.1f} minutes).")
-    atomic.write_text(config.out / "verdicts.txt", "\n".join(lines) + "\n")
+    files.write_text(config.out / "verdicts.txt", "\n".join(lines) + "\n")
     return passed
 
 

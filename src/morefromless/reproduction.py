@@ -31,13 +31,13 @@ from morefromless.config import (
     RunConfig,
     to_flat,
 )
-from morefromless.data.lock import now
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError, MoreFromLessError, TrainingError
 from morefromless.evaluation.conclude import data_facts
 from morefromless.evaluation.results import Results
 from morefromless.experiments import SCALES, Experiment, Setting, known, published
 from morefromless.experiments._paper import departures
+from morefromless.files import now
 from morefromless.ingest import ingest, open_source
 from morefromless.report import figures, similarities, tables
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read

@@ -38,10 +38,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 import morefromless
+from morefromless import files
 from morefromless.config import RunConfig, from_flat, to_flat
-from morefromless.data import atomic
-from morefromless.data.lock import holder, is_locked, locked, now
 from morefromless.errors import ConfigError, DataError, MoreFromLessError, RunBusy, TrainingError
+from morefromless.files import holder, is_locked, locked, now
 from morefromless.specs import refuse_outside
 
 RECIPE = 1
@@ -142,7 +142,7 @@ class Run:
                 )
             )
         if not run.config_path.exists():  # after run.json, which makes the folder ours
-            atomic.write_text(run.config_path, yaml.safe_dump(options, sort_keys=False))
+            files.write_text(run.config_path, yaml.safe_dump(options, sort_keys=False))
         return run
 
     @classmethod
@@ -171,7 +171,7 @@ class Run:
             ) from error
 
     def _write(self, record: Record) -> None:
-        atomic.write_json(self.record_path, msgspec.to_builtins(record))
+        files.write_json(self.record_path, msgspec.to_builtins(record))
 
     @property
     def config(self) -> RunConfig:
@@ -259,7 +259,7 @@ class Run:
     def fail(self, error: Exception | str) -> None:
         """Record why it failed; where not even that can be written, it is not."""
         with suppress(OSError, DataError):
-            atomic.write_json(
+            files.write_json(
                 self.failed_path,
                 {
                     "reason": error if isinstance(error, str) else reason(error),
@@ -269,7 +269,7 @@ class Run:
             )
             if isinstance(error, Exception) and not isinstance(error, MoreFromLessError):
                 trace = "".join(traceback.format_exception(error))
-                atomic.write_text(self.path / "failed.txt", trace)
+                files.write_text(self.path / "failed.txt", trace)
 
     def forgive(self) -> None:
         """Forget that it failed: it is tried again."""
@@ -291,7 +291,7 @@ class Run:
 
     def finish(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Record `facts` (seconds, steps, device ...), then the weights, then tidy up."""
-        with atomic.replacing(self.weights_path) as temporary:
+        with files.replacing(self.weights_path) as temporary:
             save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
             bound = {**facts, "weights": file_hash(temporary)}
             self._write(replace(self.record, facts=bound))
@@ -342,7 +342,7 @@ class Run:
             self._write(replace(record, facts={}))
 
     def _files(self) -> set[str]:
-        with atomic.explaining(self.record_path):
+        with files.explaining(self.record_path):
             return {path.name for path in self.path.iterdir()} if self.path.exists() else set()
 
     def _refuse_others(self, names: set[str]) -> None:

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from morefromless.data.atomic import StorageError
 from morefromless.data.geojson import colours, feature_collection, write_geojson
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import CONIC, PANNUKE
+from morefromless.files import StorageError
 from morefromless.nuclei_formats.geojson import Geojson
 
 MAPS = hnp.arrays(

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from morefromless.data.atomic import StorageError
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
+from morefromless.files import StorageError
 from morefromless.ingest import IngestReport, ingest, open_source
 from morefromless.ingest.listing import fingerprint
 from morefromless.sources import Datasheet, Item

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from morefromless.data.atomic import StorageError
 from morefromless.data.store import Store
+from morefromless.files import StorageError
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
 from morefromless.pairs import modality

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from morefromless.config import RunConfig
-from morefromless.data.atomic import StorageError
 from morefromless.errors import RunBusy
+from morefromless.files import StorageError
 from morefromless.objectives import Loss
 from morefromless.objectives.vicreg import VICReg
 from morefromless.runs import Run

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from scipy import ndimage
 
-from morefromless.data import atomic
+from morefromless import files
 from morefromless.data.images import bare
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.polygons import trace
@@ -122,7 +122,7 @@ def write_geojson(
     collection = feature_collection(
         nuclei, scheme, offset=offset, name=path.stem if name is None else name
     )
-    atomic.write_text(path, _text(collection))
+    files.write_text(path, _text(collection))
 
 
 def _id(name: str, number: int) -> uuid.UUID:

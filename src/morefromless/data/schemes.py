@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from morefromless.data.regular import read_regular
 from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.files import read_regular
 
 RawType = int | str
 """The type of a nucleus as a file gives it: a number or a name."""

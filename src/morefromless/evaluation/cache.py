@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from morefromless.data import atomic
+from morefromless import files
 
 
 def cached(
@@ -23,7 +23,7 @@ def cached(
     if tensors is None:
         tensors = compute()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
             save_file(contiguous, temporary, metadata={**key, "digest": digest(contiguous)})
     return tensors

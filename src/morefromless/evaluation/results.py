@@ -17,8 +17,8 @@ import msgspec
 import pandas as pd
 
 import morefromless
+from morefromless import files
 from morefromless.config import StudyConfig, from_flat, to_flat
-from morefromless.data import atomic
 from morefromless.errors import ConfigError
 from morefromless.evaluation.contrasts import ContrastTest
 from morefromless.evaluation.intervals import Interval
@@ -194,10 +194,10 @@ class Results:
     def save(self, folder: Path) -> list[Path]:
         """`results.csv`, `curves.csv` (where there are curves) and `results.json` in `folder`."""
         paths = [folder / "results.csv"]
-        atomic.write_text(paths[0], self.table.to_csv(index=False))
+        files.write_text(paths[0], self.table.to_csv(index=False))
         if len(self.curves):
             paths.append(folder / "curves.csv")
-            atomic.write_text(paths[-1], self.curves.to_csv(index=False))
+            files.write_text(paths[-1], self.curves.to_csv(index=False))
         rest = {
             field.name: getattr(self, field.name)
             for field in fields(self)
@@ -205,7 +205,7 @@ class Results:
         }
         plain = {"config": to_flat(self.config), **msgspec.to_builtins(rest)}
         paths.append(folder / "results.json")
-        atomic.write_json(paths[-1], plain)
+        files.write_json(paths[-1], plain)
         return paths
 
     @classmethod

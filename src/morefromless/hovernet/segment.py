@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 import morefromless
-from morefromless.data import atomic
+from morefromless import files
 from morefromless.data.geojson import geojson_paths, write_geojson
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import PANNUKE
@@ -119,7 +119,7 @@ def segment(
     )
     for group in _grouped(source, items, progress_bar, scale / at, batch, rejected):
         _segment(group, paths, network, batch, counts)
-    atomic.write_text(
+    files.write_text(
         root / REJECTED, pd.DataFrame(rejected, columns=["id", "reason"]).to_csv(index=False)
     )
     return SegmentReport(
@@ -225,7 +225,7 @@ def _check(root: Path, record: dict[str, Any], current: dict[str, Any]) -> None:
 
 def _begin(root: Path, facts: dict[str, Any]) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    atomic.write_json(
+    files.write_json(
         root / RECORD,
         {**facts, "scheme": PANNUKE.to_json(), "morefromless": morefromless.__version__},
     )

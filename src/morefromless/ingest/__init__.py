@@ -19,12 +19,11 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
+from morefromless import files
 from morefromless.config import IngestConfig
-from morefromless.data import atomic
-from morefromless.data.atomic import StorageError
-from morefromless.data.lock import locked
 from morefromless.data.store import Store
 from morefromless.errors import DataError
+from morefromless.files import StorageError, locked
 from morefromless.ingest import listing
 from morefromless.ingest.assembly import assemble
 from morefromless.ingest.decoding import Read, decode, survey
@@ -136,7 +135,7 @@ def _claimed(work: Path) -> Iterator[None]:
             raise DataError(
                 f"Another process is writing to {work}; wait for it, or choose another destination."
             )
-        with atomic.explaining(work):
+        with files.explaining(work):
             (work / "shards").mkdir(exist_ok=True)
             for partial in work.rglob(".*.partial"):
                 partial.unlink()
@@ -171,9 +170,9 @@ def _build(
         selection = select(items, shards.records(), plan.shape.side, scale, config, classes_needed)
         selection.omitted |= source.passed_over()
         assemble(work / "store", shards, selection, datasheet, provenance)
-        with atomic.explaining(config.store):
+        with files.explaining(config.store):
             (work / "store").rename(config.store)
-            atomic.sync(config.store.parent)
+            files.sync(config.store.parent)
     except StorageError:
         if not any((work / "shards").iterdir()):
             shutil.rmtree(work)  # nothing to go on from, and it may fill the disk

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import morefromless
-from morefromless.data import atomic
+from morefromless import files
 from morefromless.data.nuclei import ARRAY, nuclei_table
 from morefromless.data.store import COLUMNS, content_hash, file_hash, kinds
 from morefromless.data.store_meta import FORMAT
@@ -32,7 +32,7 @@ def assemble(
     order = _order([int(row) for row in selection.accepted.index])
     accepted = selection.table.loc[order].reset_index(drop=True)
     table = accepted[list(COLUMNS)]
-    with atomic.explaining(folder):
+    with files.explaining(folder):
         shutil.rmtree(folder, ignore_errors=True)  # by an attempt that was killed
         folder.mkdir()
         _write_arrays(folder, shards, order)
@@ -50,8 +50,8 @@ def assemble(
         data = [f for f in sorted(folder.iterdir()) if f.suffix in (".npy", ".parquet")]
         meta["files"] = {file.name: file_hash(file) for file in data}
         for path in [*data, folder / "rejected.csv"]:
-            atomic.sync(path)
-    atomic.write_json(folder / "meta.json", meta)
+            files.sync(path)
+    files.write_json(folder / "meta.json", meta)
 
 
 def _order(accepted: list[int]) -> list[int]:

@@ -10,10 +10,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from morefromless import files
 from morefromless.config import IngestConfig
-from morefromless.data import atomic
-from morefromless.data.atomic import StorageError
 from morefromless.errors import DataError
+from morefromless.files import StorageError
 from morefromless.ingest.decoding import Arrays, Decoded, Record, Shape
 
 ITEMS, BYTES = 256, 2**25
@@ -53,7 +53,7 @@ class Plan:
             raise DataError(f"{path} is damaged; remove {path.parent} and run again.") from error
 
     def save(self, path: Path) -> None:
-        atomic.write_json(path, asdict(self))
+        files.write_json(path, asdict(self))
 
     def check(self, folder: Path, listing: str, count: int, config: IngestConfig) -> None:
         """Raise `DataError`, saying what differs, unless it is of this source and these options."""
@@ -111,7 +111,7 @@ class Shards:
             else np.empty((0, *row.shape), row.base)
             for name, row in rows.items()
         }
-        with atomic.replacing(self._path(number)) as temporary:
+        with files.replacing(self._path(number)) as temporary:
             save_file(arrays, temporary, metadata={"records": records})
 
     def records(self) -> list[Record]:

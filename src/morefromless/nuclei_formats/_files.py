@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.arrays import mapped
-from morefromless.data.regular import LARGEST, open_regular, read_regular, too_large
 from morefromless.data.schemes import RawType
 from morefromless.errors import DataError, UnreadablePatch
+from morefromless.files import LARGEST, open_regular, read_regular, too_large
 
 GZIP = b"\x1f\x8b"
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
-from morefromless.data.regular import LARGEST, read_regular, too_large
 from morefromless.errors import UnreadablePatch
+from morefromless.files import LARGEST, read_regular, too_large
 from morefromless.nuclei_formats._files import plain
 
 MOST_STEPS = 2**24

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.masks import same_size, whole
-from morefromless.data.regular import open_regular
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
+from morefromless.files import open_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import parse_type, read_json
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from morefromless.data.images import opened, upright, upright_shape
 from morefromless.data.masks import Mask, flat, majority, same_size, whole
-from morefromless.data.regular import open_regular, read_regular
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
+from morefromless.files import open_regular, read_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import map_array
 from morefromless.nuclei_formats._pieces import Pieces, check_pieces, parted

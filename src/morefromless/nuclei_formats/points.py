@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from morefromless.data.regular import read_regular
 from morefromless.data.schemes import RawType
 from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.files import read_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import head, parse_type, plain
 

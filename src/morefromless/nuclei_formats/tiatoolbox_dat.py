@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from morefromless.data import polygons
-from morefromless.data.regular import open_regular
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
+from morefromless.files import open_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import parse_type, plain
 from morefromless.nuclei_formats._joblib import PACKED, PICKLE, read_joblib

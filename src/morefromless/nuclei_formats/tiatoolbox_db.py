@@ -14,9 +14,9 @@ import numpy.typing as npt
 import shapely
 
 from morefromless.data import polygons
-from morefromless.data.regular import LARGEST, open_regular, too_large
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
+from morefromless.files import LARGEST, open_regular, too_large
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import parse_type, plain
 

@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from morefromless.data import atomic
+from morefromless import files
 from morefromless.data.nuclei import ARRAY
 from morefromless.modalities import Modality
 from morefromless.modalities.full import Full
@@ -27,7 +27,7 @@ def contact_sheet(
 ) -> None:
     """Write a `sheet` as PNG, whole or not at all."""
     figure = sheet(columns, row_titles, caption)
-    with atomic.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from morefromless.data import atomic
+from morefromless import files
 from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Condition, Data
 
@@ -74,7 +74,7 @@ class ExperimentFile:
     """Tables of representations."""
 
     def write(self, folder: Path) -> None:
-        atomic.write_json(folder / "experiments" / f"{self.name}.json", msgspec.to_builtins(self))
+        files.write_json(folder / "experiments" / f"{self.name}.json", msgspec.to_builtins(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class PlanFile:
     when: str
 
     def write(self, folder: Path) -> None:
-        atomic.write_json(folder / "plan.json", msgspec.to_builtins(self))
+        files.write_json(folder / "plan.json", msgspec.to_builtins(self))
 
 
 def read(path: Path, kind: type[File]) -> File:

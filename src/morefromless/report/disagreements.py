@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from morefromless import files
 from morefromless.analysis.explain import Disagreements, dense_modality
 from morefromless.analysis.representative import named_patches, representative_patches
-from morefromless.data import atomic
 from morefromless.devices import resolve_device
 from morefromless.report.cam_figure import write_cams
 from morefromless.report.confusion import write_confusion
@@ -54,7 +54,7 @@ def write(disagreements: Disagreements) -> list[Path]:
         ),
     }
     table = folder / "patches.csv"
-    atomic.write_text(table, _patches(disagreements).to_csv(index=False))
+    files.write_text(table, _patches(disagreements).to_csv(index=False))
     paths = [path for some in written.values() for path in some]
     page = write_page(disagreements, _figures(disagreements, paths), folder)
     return [*paths, table, page]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from morefromless.data import atomic
+from morefromless import files
 from morefromless.evaluation.intervals import Interval
 from morefromless.report.words import ROUGH, bounds, markdown_text, minus
 
@@ -56,7 +56,7 @@ class Report:
         parts += [section.markdown() for section in self.sections]
         notes = [f"- {markdown_text(note)}" for note in self.notes]
         parts += ["### What these tables say", "", *notes, ""]
-        atomic.write_text(path, "\n".join(parts))
+        files.write_text(path, "\n".join(parts))
         return path
 
     def show(self, console: Console) -> None:

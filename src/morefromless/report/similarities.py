@@ -9,11 +9,11 @@ import pandas as pd
 from rich.console import Console
 
 import morefromless
+from morefromless import files
 from morefromless.analysis.represent import Similarities
 from morefromless.analysis.representative import named_patches, representative_patches
 from morefromless.analysis.similarity import LayerCka
 from morefromless.config import to_flat
-from morefromless.data import atomic
 from morefromless.pairs import modality
 from morefromless.report.cam_figure import GRIDS, write_cams
 from morefromless.report.confusion import write_confusion
@@ -57,9 +57,9 @@ def write(result: Similarities, stems: Collection[str] = FIGURES) -> list[Path]:
     if result.cka:
         written.append(report(result).write(folder / "representations.md"))
         written.append(folder / "representations.csv")
-        atomic.write_text(written[-1], _lines(result).to_csv(index=False))
+        files.write_text(written[-1], _lines(result).to_csv(index=False))
         written.append(folder / "representations.json")
-        atomic.write_json(written[-1], _everything(result))
+        files.write_json(written[-1], _everything(result))
     return written
 
 

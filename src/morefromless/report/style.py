@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from morefromless.data import atomic
+from morefromless import files
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line style says the sharing.
 COLOURS = {
@@ -44,11 +44,11 @@ def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> lis
     paths = []
     if numbers is not None:
         paths.append(stem.with_suffix(".csv"))
-        atomic.write_text(paths[0], numbers.to_csv(index=False))
+        files.write_text(paths[0], numbers.to_csv(index=False))
     for suffix, options in FORMATS.items():
         path = stem.with_suffix(suffix)
         # The same figure has the same bytes each time.
-        with rc_context({"svg.hashsalt": stem.name}), atomic.replacing(path) as temporary:
+        with rc_context({"svg.hashsalt": stem.name}), files.replacing(path) as temporary:
             figure.savefig(temporary, format=suffix[1:], **options)
         paths.append(path)
     return paths

@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from morefromless.data import atomic
+from morefromless import files
 from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder, represent
 from morefromless.evaluation.probes import fit_ridge_probe
@@ -90,7 +90,7 @@ class Curve(pl.Callback):
                     "accuracy": round(float(right.float().mean()), 5),
                 }
             )
-        atomic.write_text(self.path, pd.DataFrame(self.points).to_csv(index=False))
+        files.write_text(self.path, pd.DataFrame(self.points).to_csv(index=False))
 
     def _images(self, name: str, split: int, device: torch.device) -> Iterable[Tensor]:
         """A branch's inputs of a split's patches; rendered once where that is small."""

@@ -21,8 +21,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from morefromless import files
 from morefromless.config import RunConfig
-from morefromless.data import atomic
 from morefromless.devices import resolve_device
 from morefromless.pairs import channels_last
 from morefromless.runs import Run
@@ -197,7 +197,7 @@ class _WholeCheckpoints(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         del storage_options
-        with atomic.replacing(Path(path)) as temporary, temporary.open("wb") as file:
+        with files.replacing(Path(path)) as temporary, temporary.open("wb") as file:
             torch.save(checkpoint, file)
 
 
@@ -224,7 +224,7 @@ def _full_disk_told(path: Path) -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-                with atomic.explaining(path):
+                with files.explaining(path):
                     raise OSError(cause.errno, cause.strerror) from error
             cause = cause.__cause__ or cause.__context__
         raise

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import morefromless
-from morefromless.data import atomic
+from morefromless import files
 from morefromless.report.words import markdown_text
 
 _HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def write(path: Path, name: str, data: Mapping[str, Any], **values: Any) -> None
         policy=_policy(style, script),
         version=morefromless.__version__,
     )
-    atomic.write_text(path, page)
+    files.write_text(path, page)
 
 
 def write_text(path: Path, template: str, **values: Any) -> None:
@@ -67,7 +67,7 @@ def write_text(path: Path, template: str, **values: Any) -> None:
     )
     environment.filters["md"] = markdown_text
     text = environment.get_template(template).render(values)
-    atomic.write_text(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+    files.write_text(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
 
 
 class Pictures:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from morefromless.data import atomic
+from morefromless import files
 
 COLUMNS = 8
 """A sheet is a square of so many pictures each way; places without a picture are black."""
@@ -27,7 +27,7 @@ def pack(name: str, pictures: npt.NDArray[np.uint8], folder: Path) -> list[str]:
     names: list[str] = []
     for start in range(0, len(pictures), COLUMNS**2):
         names.append(f"{name}-{len(names):03}.webp")
-        with atomic.replacing(folder / names[-1]) as temporary:
+        with files.replacing(folder / names[-1]) as temporary:
             Image.fromarray(_sheet(pictures[start : start + COLUMNS**2])).save(
                 temporary, format="webp", quality=_QUALITY, method=_EFFORT
             )

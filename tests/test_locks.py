@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from morefromless.data.atomic import StorageError
-from morefromless.data.lock import holder, is_locked, locked
+from morefromless.files import StorageError, holder, is_locked, locked
 
 
 @contextmanager

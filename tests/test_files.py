@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from morefromless.data import atomic
-from morefromless.data.atomic import StorageError
+from morefromless import files
+from morefromless.files import StorageError
 
 
 def test_writes_text_bytes_and_json(tmp_path: Path) -> None:
-    atomic.write_text(tmp_path / "new folder" / "a.txt", "µm\n")
-    atomic.write_bytes(tmp_path / "b", b"\x00\x01")
-    atomic.write_json(tmp_path / "c.json", {"classes": ["ADI"]})
+    files.write_text(tmp_path / "new folder" / "a.txt", "µm\n")
+    files.write_bytes(tmp_path / "b", b"\x00\x01")
+    files.write_json(tmp_path / "c.json", {"classes": ["ADI"]})
     assert (tmp_path / "new folder" / "a.txt").read_text(encoding="utf-8") == "µm\n"
     assert (tmp_path / "b").read_bytes() == b"\x00\x01"
     assert json.loads((tmp_path / "c.json").read_text()) == {"classes": ["ADI"]}
@@ -22,10 +22,10 @@ def test_writes_text_bytes_and_json(tmp_path: Path) -> None:
 
 def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    atomic.write_text(path, "old")
+    files.write_text(path, "old")
 
     def fail() -> None:
-        with atomic.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             temporary.write_text("half of the n")
             raise KeyError
 
@@ -52,22 +52,22 @@ def test_what_the_disk_refuses_is_one_sentence(
         raise OSError(code, os.strerror(code))
 
     path = tmp_path / "a.txt"
-    atomic.write_text(path, "old")
+    files.write_text(path, "old")
     monkeypatch.setattr(os, call, refuse)
     with pytest.raises(StorageError, match=words) as caught:
-        atomic.write_text(path, "new")
+        files.write_text(path, "new")
     assert str(path) in str(caught.value)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_is_known_in_other_libraries_words(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="full"), atomic.replacing(tmp_path / "w"):
+    with pytest.raises(StorageError, match="full"), files.replacing(tmp_path / "w"):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
 
 def test_other_errors_pass_through(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="odd") as caught, atomic.replacing(tmp_path / "w"):
+    with pytest.raises(OSError, match="odd") as caught, files.replacing(tmp_path / "w"):
         raise OSError(errno.EIO, "odd")
     assert not isinstance(caught.value, StorageError)
 
@@ -75,4 +75,4 @@ def test_other_errors_pass_through(tmp_path: Path) -> None:
 def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="folder"):
-        atomic.write_text(tmp_path / "file" / "a.txt", "x")
+        files.write_text(tmp_path / "file" / "a.txt", "x")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from morefromless.data import regular
-from morefromless.data.regular import read_regular
 from morefromless.errors import UnreadablePatch
+from morefromless.files import read_regular
 
 
 def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:

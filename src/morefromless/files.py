@@ -1,0 +1,208 @@
+"""Files: written whole or not at all, held by one process at a time, and read only if regular.
+
+A reader sees the old file or the new one, never a part: the new one is written beside it, brought
+to the disk, and moved over it in one step. A lock is free again however its process ends. What
+waits for a writer, or never ends, is not opened.
+"""
+
+import errno
+import json
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from morefromless.errors import DataError, UnreadablePatch
+
+
+class StorageError(DataError):
+    """A disk that is full, or a place that may not be written to."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it becomes `path` when the block ends well.
+
+    Where the block raises, `path` is as it was and the temporary file is gone. Raises
+    `StorageError` where the disk is full or the place may not be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
+    finally:  # after a full disk was found to be full
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in UTF-8, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Turn what a disk refuses in this block into a `StorageError` of one sentence."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        reason = _refusal(error, path)
+        if reason is None:
+            raise
+        raise StorageError(f"{path} cannot be written: {reason}") from error
+
+
+def _refusal(error: Exception, path: Path) -> str | None:
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "the place is not yours to write to; choose another one or change its permissions."
+    if code in (errno.ENOTDIR, errno.EEXIST):
+        return "a file stands where a folder is needed; choose another place."
+    # Libraries that write for themselves (safetensors, torch) report a full disk in other types.
+    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error) or _full(path):
+        return "the disk is full; free some space or choose another place, and run again."
+    return None
+
+
+def _full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < 2**16
+    except OSError:
+        return False
+
+
+# --------------------------------------------------------------------------------------------------
+# Locks
+# --------------------------------------------------------------------------------------------------
+
+PATIENCE = 0.4
+"""Seconds of trying: `is_locked` holds a lock for a moment, where somebody only looks."""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool | None]:
+    """Lock the file at `path` for the block, and write into it who does.
+
+    False where another process holds it, None where the file system has no locks. Raises
+    `StorageError` where the file cannot be written.
+    """
+    lock = FileLock(path)
+    try:
+        with explaining(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=PATIENCE, poll_interval=0.02)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        yield None
+        return
+    try:
+        with suppress(OSError):  # a full disk: who it is, is for people
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now()}")
+        yield True
+    finally:
+        lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock at `path`; False where that cannot be known."""
+    if not path.is_file():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+def holder(path: Path) -> str:
+    """Who holds the lock at `path`, or did so last: `process 123 on host since ...`."""
+    with suppress(OSError):
+        return path.read_text(errors="replace") or "another process"
+    return "another process"
+
+
+def now() -> str:
+    """The time here, as people and programs read it: 2026-01-31T12:00:00+01:00."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+# --------------------------------------------------------------------------------------------------
+# Regular files
+# --------------------------------------------------------------------------------------------------
+
+LARGEST = 2**28
+"""Bytes that one image's file may have, packed or unpacked: a thousand times what a tile takes."""
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """A file, opened to read bytes. Raises `UnreadablePatch` for folders, pipes and devices."""
+    try:
+        # Without waiting for whoever would write into a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise UnreadablePatch(f"no segmentation: there is no {path.name}; fetch it") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "an odd name"
+        raise UnreadablePatch(
+            f"unreadable: {path.name} cannot be opened ({reason}); check its permissions"
+        ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnreadablePatch(f"not a file: {path.name} is a folder, a pipe or a device; remove it")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """A file's bytes. Raises `UnreadablePatch` where it is not there, empty or too large."""
+    with open_regular(path) as file:
+        data = file.read(LARGEST + 1)
+    if not data:
+        raise UnreadablePatch(f"empty file: {path.name} has 0 bytes; fetch it again")
+    if len(data) > LARGEST:
+        raise too_large(path)
+    return data
+
+
+def too_large(path: Path) -> UnreadablePatch:
+    return UnreadablePatch(
+        f"too large: {path.name} holds more than {LARGEST >> 20} MiB; export each image by itself"
+    )
