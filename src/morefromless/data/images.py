@@ -19,8 +19,8 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from morefromless.data.regular import open_regular
 from morefromless.errors import DataError, UnreadablePatch
+from morefromless.files import open_regular
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 ORIENTATION = 0x0112

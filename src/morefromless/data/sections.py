@@ -15,8 +15,8 @@ from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from morefromless.data.expression import Counts
 from morefromless.data.images import SUFFIXES, upright, upright_shape
 from morefromless.data.labels import NotText, cell_text, whole_number
-from morefromless.data.regular import open_regular
 from morefromless.errors import ConfigError, DataError
+from morefromless.files import open_regular
 
 LIMIT = 2**30
 """Pixels of the largest image that is decoded: 3 GiB as RGB."""
