@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from morefromless.data.store import Store, check_disjoint, content_hash
 from morefromless.errors import DataError
@@ -219,3 +221,24 @@ def test_a_task_of_one_class_is_refused(store: Path) -> None:
     with pytest.raises(DataError, match=r"All train patches of .* are 'all', so the task constant"):
         Store.open(store).select(task=Constant())
     assert Store.open(store).select(task=Constant(), check=False).classes == ("all",)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from(sorted(meta_document())), value=JSON)
+def test_whatever_stands_in_meta_json_is_opened_or_refused(
+    store: Path, key: str, value: object
+) -> None:
+    document = meta_document(hash=content_hash(pd.read_parquet(store / "patches.parquet")))
+    (store / "meta.json").write_text(json.dumps({**document, key: value}))
+    try:
+        opened = Store.open(store)
+    except DataError:
+        return
+    assert opened.side == 4

@@ -15,6 +15,12 @@ def mapped(path: Path) -> npt.NDArray[Any]:
 
     Nothing in the file is executed, so Python objects are refused; so are files shorter than
     their header says.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.npy"
+    >>> np.save(path, np.arange(3))
+    >>> mapped(path).tolist()
+    [0, 1, 2]
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise DataError(f"{path} is a folder, a pipe or a device; give a .npy file.")

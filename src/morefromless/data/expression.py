@@ -76,7 +76,11 @@ def read_counts(path: Path, layer: str | None = None) -> Counts:
 
 
 def counted(values: Matrix) -> npt.NDArray[np.bool_]:
-    """Which spots have any count: (spots,)."""
+    """Which spots have any count: (spots,).
+
+    >>> counted(sparse.csr_matrix([[1.0, 0.0], [0.0, 0.0]])).tolist()
+    [True, False]
+    """
     return np.asarray(np.diff(values.indptr) > 0)
 
 
@@ -85,6 +89,9 @@ def normalised(values: Matrix) -> Matrix:
 
     The total is over all genes of the file, so no spot knows of another. Spots without any count
     stay zero.
+
+    >>> normalised(sparse.csr_matrix([[1.0, 3.0], [0.0, 0.0]])).toarray().round(2).tolist()
+    [[7.82, 8.92], [0.0, 0.0]]
     """
     totals = np.asarray(values.sum(axis=1)).ravel()
     logs = values.copy()
@@ -97,6 +104,9 @@ def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]
 
     Raises `ConfigError` where one section has fewer than `count` genes altogether, and `DataError`
     where the sections have fewer than `count` in common.
+
+    >>> common_genes({"A": ["ESR1", "PGR"], "B": ["PGR", "ERBB2"]}, 1)
+    ['PGR']
     """
     sets = {name: set(genes) for name, genes in sections.items()}
     poor = min(sets, key=lambda name: len(sets[name]))

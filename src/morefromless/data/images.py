@@ -91,7 +91,11 @@ def further_pages(path: Path) -> dict[str, int]:
 
 
 def bare(name: str) -> str:
-    """A patch's id without the ending of an image file, if it has one."""
+    """A patch's id without the ending of an image file, if it has one.
+
+    >>> bare("a/1.png"), bare("consep_1.2")
+    ('a/1', 'consep_1.2')
+    """
     path = PurePosixPath(name)
     return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else name
 

@@ -15,6 +15,9 @@ def by_label(labels: Sequence[str], share: float, seed: int) -> Mask:
 
     Of a class with n patches, round(share n) stand in test, but never none and never all of them;
     `labels` must hold each class twice or more.
+
+    >>> int(by_label(["a"] * 4 + ["b"] * 8, 0.25, seed=0).sum())
+    3
     """
     rng = np.random.default_rng(seed)
     names, label_of = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
@@ -56,7 +59,10 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
 
 
 def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
-    """Raise `DataError` unless train and test hold the same classes, and val no others."""
+    """Raise `DataError` unless train and test hold the same classes, and val no others.
+
+    >>> check_classes(["a", "b", "a", "b"], ["train", "train", "test", "test"])
+    """
     classes = {
         split: {label for label, side in zip(labels, splits, strict=True) if side == split}
         for split in ("train", "val", "test")

@@ -77,7 +77,11 @@ class View:
 
 
 def parse_cell(cell: str) -> tuple[str, str | None] | None:
-    """File and row that a cell names; no row for an image file, None for other words."""
+    """File and row that a cell names; no row for an image file, None for other words.
+
+    >>> parse_cell("he/1.png"), parse_cell("rna.npy#7"), parse_cell("TUM")
+    (('he/1.png', None), ('rna.npy', '7'), None)
+    """
     if cell.lower().endswith(tuple(SUFFIXES)):
         return cell, None
     reference = REFERENCE.fullmatch(cell)
