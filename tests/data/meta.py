@@ -17,7 +17,7 @@ def meta_document(**other: Any) -> dict[str, Any]:
         "segmentation": "",
     }
     return {
-        "format": 1,
+        "format": 2,
         "morefromless": "0",
         "hash": "0" * 32,
         "datasheet": datasheet,

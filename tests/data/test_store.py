@@ -133,7 +133,7 @@ def test_no_store(tmp_path: Path) -> None:
 def test_another_format(store: Path) -> None:
     meta = json.loads((store / "meta.json").read_text())
     (store / "meta.json").write_text(json.dumps({**meta, "format": 99}))
-    with pytest.raises(DataError, match="format 99, and this version reads 1"):
+    with pytest.raises(DataError, match="format 99, and this version reads 2"):
         Store.open(store)
 
 

@@ -71,7 +71,7 @@ def test_any_bytes_are_refused(content: bytes) -> None:
         ({"absent": {"ihc": {}}}, "absent"),
         ({"splits": {"train": -1}}, "splits"),
         ({"files": {"/etc/passwd": {"bytes": 1, "blake2b": ""}}}, "files"),
-        ({"format": 2}, "format 2"),
+        ({"format": 1}, "format 1"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
@@ -96,7 +96,7 @@ def test_a_refusal_is_one_line(tmp_path: Path) -> None:
     assert str(refusal.value).isprintable()
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, '{"format": 1, "format": 1}', "1" * 5000, ""])
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"format": 2, "format": 2}', "1" * 5000, ""])
 def test_hostile_text(tmp_path: Path, content: str) -> None:
     (tmp_path / "meta.json").write_text(content)
     with pytest.raises(DataError, match=r"no sound meta\.json"):

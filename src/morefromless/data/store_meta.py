@@ -9,7 +9,7 @@ import msgspec
 from morefromless.data.schemes import Scheme
 from morefromless.errors import ConfigError, DataError
 
-FORMAT = 1
+FORMAT = 2
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Scale = Annotated[float, msgspec.Meta(gt=0)]
@@ -57,7 +57,7 @@ class StoredDatasheet(_Part, frozen=True, kw_only=True):
 class StoreMeta(_Part, frozen=True, kw_only=True):
     """What `meta.json` holds."""
 
-    format: Literal[1]
+    format: Literal[2]
     morefromless: str
     """Version that wrote the store."""
     hash: str
@@ -113,7 +113,7 @@ def read_meta(path: Path) -> StoreMeta:
 def parse_meta(content: bytes) -> StoreMeta:
     """The bytes of a `meta.json`. Raises `ValueError`, which says what is wrong where.
 
-    >>> parse_meta(b'{"format": 1, "format": 1}')
+    >>> parse_meta(b'{"format": 2, "format": 2}')
     Traceback (most recent call last):
     ValueError: it has 'format' twice
     """

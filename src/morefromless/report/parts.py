@@ -54,6 +54,8 @@ class Strip:
     points: str
     p: str
     verdict: str
+    remark: str
+    """What stands in the verdict's place; the verdict where there is nothing to remark."""
     low: float
     middle: float
     high: float
@@ -181,6 +183,7 @@ def _strips(
                 typeset(contrast.name),
                 f"{points(of.estimate)} {bounds(of, signed=True)}",
                 p_value(contrast.holm_p),
+                contrast.verdict,
                 contrast.text,
                 low,
                 middle,
