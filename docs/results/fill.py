@@ -3,6 +3,7 @@
     python docs/results/fill.py multi-magnification runs/prostate
     python docs/results/fill.py methods runs/methods/simclr runs/methods/vicreg
     python docs/results/fill.py reproduction-consep runs/reproduce
+    python docs/results/fill.py representations runs/represented/control runs/represented/prostate
 
 A page is prose with blocks between `<!-- NAME -->` and `<!-- end -->`. What stands in a block is
 written anew, the prose stays:
@@ -11,6 +12,7 @@ written anew, the prose stays:
     cost      the number of runs, and their hours of training
     tables    the tables of the studies (`results.md`)
     report    all of a reproduction (`report.md`)
+    FOLDER    all that `mfl represent` wrote to the folder of this name (`representations.md`)
 """
 
 import re
@@ -33,14 +35,17 @@ def main(name: str, folders: list[Path]) -> None:
     page = PAGES / f"{name}.md"
     page.write_text(fill(page.read_text(), name, folders), encoding="utf-8")
     for folder in folders:
-        copy_figures(folder, PAGES / name / folder.name if len(folders) > 1 else PAGES / name)
+        target = PAGES / name / folder.name if len(folders) > 1 else PAGES / name
+        copy_figures(folder, target, page.read_text(encoding="utf-8"))
 
 
 def fill(text: str, name: str, folders: list[Path]) -> str:
     """`text` with its blocks written from these folders."""
     if (folders[0] / "report.md").is_file() and "<!-- report -->" in text:
-        body = (folders[0] / "report.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+        body = _without_title(folders[0] / "report.md")
         blocks = {"report": PICTURE.sub(rf"]({name}/\1)", body)}
+    elif (folders[0] / "representations.md").is_file():
+        blocks = {folder.name: _without_title(folder / "representations.md") for folder in folders}
     else:
         studies = [Results.load(folder) for folder in folders]
         blocks = {
@@ -79,13 +84,21 @@ def cost(studies: list[Results]) -> str:
 
 def tables(folder: Path) -> str:
     """The tables of one study as `mfl compare` wrote them, without their title."""
-    return (folder / "results.md").read_text(encoding="utf-8").partition("\n")[2].strip()
+    return _without_title(folder / "results.md")
 
 
-def copy_figures(folder: Path, target: Path) -> None:
-    """The figures of a study, or those that a report shows, at the same places below `target`."""
+def _without_title(page: Path) -> str:
+    return page.read_text(encoding="utf-8").partition("\n")[2].strip()
+
+
+def copy_figures(folder: Path, target: Path, page: str) -> None:
+    """The figures of a study, or those that a report or a page shows, at places below `target`."""
     report = folder / "report.md"
-    shown = PICTURE.findall(report.read_text(encoding="utf-8")) if report.is_file() else []
+    if (folder / "representations.md").is_file():
+        place = f"{target.relative_to(PAGES).as_posix()}/"
+        shown = [path.removeprefix(place) for path in PICTURE.findall(page) if place in path]
+    else:
+        shown = PICTURE.findall(report.read_text(encoding="utf-8")) if report.is_file() else []
     figures = [unquote(path) for path in shown] or [path.name for path in folder.glob("*.svg")]
     for figure in dict.fromkeys(figures):
         (target / figure).parent.mkdir(parents=True, exist_ok=True)
