@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from morefromless.report import figures
+from morefromless.report.style import save
 from tests.report.handmade import results
 
 
@@ -33,3 +35,10 @@ def test_curves_are_drawn_where_there_are_any(tmp_path: Path) -> None:
     paths = figures.write(replace(results(), curves=curves), tmp_path)
     assert "curves" in {path.stem for path in paths}
     assert pd.read_csv(tmp_path / "curves.csv")["accuracy"].tolist() == [0.5, 0.6]
+
+
+def test_a_name_is_no_formula(tmp_path: Path) -> None:
+    figure = Figure()
+    figure.suptitle("$x^$ and $y^2$")
+    save(figure, tmp_path / "names")
+    assert "$x^$ and $y^2$" in (tmp_path / "names.svg").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from morefromless import files
 
@@ -41,6 +42,8 @@ def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> lis
     Each is written whole or not at all.
     """
     FigureCanvasAgg(figure)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names come from other people: a `$` is a `$`
     paths = []
     if numbers is not None:
         paths.append(stem.with_suffix(".csv"))
