@@ -118,6 +118,11 @@ def test_python_of_the_pages_runs_and_fills_a_page(
     program["copy_figures"](folder, tmp_path / "pages")
     assert (tmp_path / "pages/density.svg").read_text() == "<svg/>"
 
+    (folder / "representations.md").write_text("# Title\n\n| b |\n|---|\n")
+    page = f"Prose.\n\n<!-- {folder.name} -->old<!-- end -->\n"
+    filled = program["fill"](page, "page", [folder])
+    assert filled == f"Prose.\n\n<!-- {folder.name} -->\n\n| b |\n|---|\n\n<!-- end -->\n"
+
 
 def test_the_site_builds_and_loads_nothing_from_a_network(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path)]

@@ -91,7 +91,7 @@ def _without_title(page: Path) -> str:
     return page.read_text(encoding="utf-8").partition("\n")[2].strip()
 
 
-def copy_figures(folder: Path, target: Path, page: str) -> None:
+def copy_figures(folder: Path, target: Path, page: str = "") -> None:
     """The figures of a study, or those that a report or a page shows, at places below `target`."""
     report = folder / "report.md"
     if (folder / "representations.md").is_file():
