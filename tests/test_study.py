@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from morefromless import canonical
 from morefromless.config import StudyConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.runner import run_all
+from morefromless.specs import SPEC_OPTIONS
 from morefromless.study import Study, arms, condition_of
 from tests.conftest import changed, study_config
 
@@ -122,6 +124,10 @@ def test_both_ways_asks_both_modalities_and_one_seed_gives_no_verdict(
     }
     floors = results.select(lambda c: c.floor)
     assert len(floors) == 2 * 2 * 4
+
+
+def test_what_is_normalised_is_what_a_file_from_elsewhere_may_not_name() -> None:
+    assert set(canonical._FORMS) == set(SPEC_OPTIONS)
 
 
 def test_a_branch_is_a_condition(study: Study) -> None:

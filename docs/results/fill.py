@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote
 
-from morefromless.config import StudyConfig, to_flat
+from morefromless.config import StudyConfig, typed_options
 from morefromless.errors import MoreFromLessError
 from morefromless.evaluation.results import Results
 
@@ -63,17 +63,8 @@ def fill(text: str, name: str, folders: list[Path]) -> str:
 
 def command(config: StudyConfig) -> str:
     """The command line of a study: only what differs from the defaults."""
-    usual = to_flat(StudyConfig(store=config.store))
-    words = ["mfl", "compare", str(config.store)]
-    for option, value in to_flat(config).items():
-        if value == usual[option]:
-            continue
-        flag = f"--{option.replace('_', '-')}"
-        if isinstance(value, bool):
-            words.append(flag)
-        else:
-            words += [flag, *map(str, value if isinstance(value, list) else [value])]
-    return shlex.join(words)
+    options = typed_options(config, StudyConfig(store=config.store))
+    return shlex.join(["mfl", "compare", str(config.store), *options])
 
 
 def cost(studies: list[Results]) -> str:

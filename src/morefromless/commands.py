@@ -116,18 +116,15 @@ def probe(config: ProbeConfig) -> None:
 
 def compare(config: StudyConfig) -> None:
     """Train and evaluate every arm, and write the tables and the figures."""
-    from morefromless.report import figures, tables
+    from morefromless.report import tables
+    from morefromless.report.study import write_study
     from morefromless.runner import run_all
     from morefromless.study import Study
 
     study = Study.of(config)
     run_all(study.runs, config.jobs)
     results = study.evaluate()
-    written = [
-        *results.save(config.out),
-        *tables.write(results, config.out),
-        *figures.write(results, config.out),
-    ]
+    written = write_study(results, config.out)
     tables.show(results, Console())
     print("\nWrote " + ", ".join(str(path) for path in written))
 

@@ -23,8 +23,9 @@ from morefromless.config import DemoConfig, StudyConfig, ViewsConfig, from_flat
 from morefromless.evaluation.contrasts import ALPHA
 from morefromless.evaluation.results import Contrast, Results
 from morefromless.ingest import ingest, open_source
-from morefromless.report import figures, tables
+from morefromless.report import tables
 from morefromless.report.sheet import write_sheet
+from morefromless.report.study import write_study
 from morefromless.runner import run_all
 from morefromless.study import Study
 
@@ -140,7 +141,5 @@ def _study(source: str, folder: Path, config: DemoConfig, **options: Any) -> Res
     study = Study.of(from_flat(StudyConfig, values))
     run_all(study.runs, study.config.jobs)
     results = study.evaluate()
-    results.save(folder)
-    tables.write(results, folder)
-    figures.write(results, folder)
+    write_study(results, folder)
     return results

@@ -19,7 +19,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import morefromless
 from morefromless import experiments
 from morefromless.analysis.represent import represent
 from morefromless.cluster import queued_jobs, submit
@@ -30,6 +29,7 @@ from morefromless.config import (
     ReproduceConfig,
     RunConfig,
     to_flat,
+    typed_options,
 )
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError, MoreFromLessError, TrainingError
@@ -39,11 +39,12 @@ from morefromless.experiments import SCALES, Experiment, Setting, known, publish
 from morefromless.experiments._paper import departures
 from morefromless.files import now
 from morefromless.ingest import ingest, open_source
-from morefromless.report import figures, similarities, tables
+from morefromless.report import similarities
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
 from morefromless.report.report import write_report
+from morefromless.report.study import write_study
 from morefromless.runner import needed_bytes, run_all, status, unique
-from morefromless.runs import Run, State
+from morefromless.runs import Run, State, versions
 from morefromless.specs import build
 from morefromless.study import Study
 
@@ -155,10 +156,7 @@ def write_results(planned: PlannedExperiment, setting: Setting) -> None:
     results: dict[str, Results] = {}
     for name, study in planned.studies.items():
         results[name] = study.evaluate()
-        folder = study.config.out
-        results[name].save(folder)
-        tables.write(results[name], folder)
-        figures.write(results[name], folder)
+        write_study(results[name], study.config.out)
     cells = experiment.cells(results, setting)
     folder = out / planned.name
     drawn = [
@@ -260,11 +258,7 @@ def save_plan(planned: Plan) -> None:
             departures(planned.runs, data, bool(setting.recipe.get("standardise", False)))
         ),
         repeated=repeated,
-        versions={
-            "morefromless": morefromless.__version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
+        versions=versions(),
         machine=machine(),
         when=now(),
     ).write(config.out)
@@ -299,13 +293,10 @@ def command(config: ReproduceConfig) -> str:
     >>> command(ReproduceConfig(experiments=("table1",), scale="smoke", seeds=2))
     'mfl reproduce table1 --scale smoke --seeds 2'
     """
-    usual = to_flat(ReproduceConfig(experiments=()))
-    words = ["mfl", "reproduce", *config.experiments]
-    for name, value in to_flat(config).items():
-        if name not in ("experiments", "plan") and value != usual[name]:
-            values = value if isinstance(value, list) else [value]
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    return shlex.join(words)
+    options = typed_options(
+        config, ReproduceConfig(experiments=()), without=("experiments", "plan")
+    )
+    return shlex.join(["mfl", "reproduce", *config.experiments, *options])
 
 
 def machine() -> dict[str, Any]:

@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +131,17 @@ def status(runs: Iterable[Run], jobs: Mapping[Path, str] | None = None) -> list[
 def needed_bytes(configs: Sequence[RunConfig], at_once: int = 1) -> int:
     """Bytes that these runs will yet write, about: weights that stay, and two checkpoints of
     weights and Adam's two moments of each run that is trained side by side."""
-    sizes = []
-    for config in configs:
-        if not Run(config.out).done:
-            network = untrained_network(config)
-            sizes.append(sum(int(tensor.nbytes) for tensor in network.state_dict().values()))
+    # Seeds have no bearing on it, so runs that differ in no more are measured once.
+    waiting = [config for config in configs if not Run(config.out).done]
+    alike = [replace(config, seed=0, out=Path()) for config in waiting]
+    measured = {config: _network_bytes(config) for config in dict.fromkeys(alike)}
+    sizes = [measured[config] for config in alike]
     return sum(sizes) + sum(sorted(sizes, reverse=True)[:at_once]) * 6
+
+
+def _network_bytes(config: RunConfig) -> int:
+    tensors = untrained_network(config).state_dict().values()
+    return sum(int(tensor.nbytes) for tensor in tensors)
 
 
 def check_disk(configs: Sequence[RunConfig], at_once: int) -> None:

@@ -25,7 +25,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +41,7 @@ import morefromless
 from morefromless import files
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.errors import ConfigError, DataError, MoreFromLessError, RunBusy, TrainingError
-from morefromless.files import holder, is_locked, locked, now
+from morefromless.files import file_hash, holder, is_locked, locked, now
 from morefromless.specs import refuse_outside
 
 RECIPE = 1
@@ -76,13 +76,23 @@ def run_key(config: RunConfig, store_hash: str) -> str:
     """What determines a run, in twelve digits: options that differ from the defaults, the contents
     of weight files that they name, the data, and our recipe."""
     identity = json.loads(json.dumps(config.identity()))
-    files = {}
+    weights = {}
     for name in ("encoder", "privileged_encoder"):
         path = _weights_file(str(identity.get(name, "")))
         if path:
-            files[name] = file_hash(path)
-    text = json.dumps([RECIPE, identity, files, store_hash], sort_keys=True)
+            facts = path.stat()
+            weights[name] = _hash_at(path.absolute(), facts.st_size, facts.st_mtime_ns)
+    text = json.dumps([RECIPE, identity, weights, store_hash], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def versions() -> dict[str, str]:
+    """Of what trains and evaluates here."""
+    return {
+        "morefromless": morefromless.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
 
 
 def placed(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
@@ -127,18 +137,13 @@ class Run:
                 )
         else:
             run._refuse_others(existing)
-            versions = {
-                "morefromless": morefromless.__version__,
-                "torch": str(torch.__version__),
-                "python": platform.python_version(),
-            }
             run._write(
                 Record(
                     key=key,
                     recipe=RECIPE,
                     options=options,
                     store_hash=store_hash,
-                    versions=versions,
+                    versions=versions(),
                 )
             )
         if not run.config_path.exists():  # after run.json, which makes the folder ours
@@ -356,10 +361,16 @@ class Run:
         if others:
             raise ConfigError(f"{self.path} is not empty and holds no run; give another --out.")
 
-    def load_into(self, module: torch.nn.Module) -> None:
-        """Load the trained weights. Raises `TrainingError` where they are of another encoder."""
+    def load_into(
+        self, module: torch.nn.Module, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Load the trained weights, which may have been read already (`weights`).
+
+        Raises `TrainingError` where they are of another encoder.
+        """
+        weights = self.weights() if weights is None else weights
         # An objective that learns (a temperature) is kept with the run but is not an encoder's.
-        state = {k: v for k, v in self.weights().items() if not k.startswith("objective.")}
+        state = {k: v for k, v in weights.items() if not k.startswith("objective.")}
         expected = module.state_dict()
         wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
         if wrong or len(state) != len(expected):
@@ -371,10 +382,10 @@ class Run:
         module.load_state_dict(state)
 
 
-def file_hash(path: Path) -> str:
-    """blake2b-128 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
+@cache
+def _hash_at(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
+    """Hash of a file of this size and time of change: many runs may begin from one large file."""
+    return file_hash(path)
 
 
 def _weights_file(spec: str) -> Path | None:

@@ -30,6 +30,11 @@ def representative_patches(answer: Answer, store: Store, device: str) -> dict[st
     return patches
 
 
+def shown_patches(answer: Answer, store: Store, device: str, ids: Sequence[str]) -> dict[str, int]:
+    """The patches with these ids; where none is given, those that stand for their class."""
+    return named_patches(store, ids) if ids else representative_patches(answer, store, device)
+
+
 def named_patches(store: Store, ids: Sequence[str]) -> dict[str, int]:
     """Title to row of patches named by their ids.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,6 +51,23 @@ def from_flat(kind: type[Config], values: Mapping[str, Any], origin: str = "The 
     return _nested(kind, values, origin)
 
 
+def typed_options(config: Any, usual: Any, without: Collection[str] = ()) -> list[str]:
+    """The options in which `config` is not as `usual`, as they are typed.
+
+    >>> from morefromless.config import Train
+    >>> typed_options(Train(size=32, lr=1e-3), Train(), without=["lr"])
+    ['--size', '32']
+    """
+    words, defaults = [], to_flat(usual)
+    for name, value in to_flat(config).items():
+        if name in without or value == defaults[name]:
+            continue
+        words.append(f"--{'no-' if value is False else ''}{name.replace('_', '-')}")
+        if not isinstance(value, bool):
+            words += map(str, value if isinstance(value, list) else [value])
+    return words
+
+
 def _names(kind: type) -> set[str]:
     names: set[str] = set()
     for part in dataclasses.fields(kind):
@@ -87,14 +104,20 @@ def _hint(kind: type, name: str) -> Any:
 def _converted(hint: Any, value: Any, name: str, origin: str) -> Any:
     if isinstance(value, int) and abs(value) >= 2**63:  # which Python may not even print
         raise ConfigError(f"{origin} has a wrong value for '{name}': the number is too large.")
-    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
+    text = hint is str or set(map(type, _words(hint))) == {str}
+    if text and isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)  # YAML takes `precision: 32` for a number
-    if "precision" in name and isinstance(value, int):
-        value = str(value)
     try:
         return msgspec.convert(value, type=hint, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{origin} has a wrong value for '{name}': {error}.") from error
+
+
+def _words(hint: Any) -> tuple[Any, ...]:
+    """What a type lists, whether or not it may be None."""
+    if typing.get_origin(hint) is typing.Literal:
+        return typing.get_args(hint)
+    return tuple(word for part in typing.get_args(hint) for word in _words(part))
 
 
 def _path(kind: type, value: Any) -> Any:

@@ -15,11 +15,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -28,6 +27,7 @@ from msgspec.structs import replace
 from morefromless.data.schemes import Scheme
 from morefromless.data.store_meta import FileFacts, StoreMeta, read_meta
 from morefromless.errors import DataError
+from morefromless.files import file_hash
 
 COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
 
@@ -269,20 +269,13 @@ def content_hash(table: pd.DataFrame) -> str:
     return blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
 
 
-def file_hash(path: Path) -> dict[str, int | str]:
-    """Size in bytes and blake2b-128 of a file, as `meta.json` records it."""
-    with path.open("rb") as file:
-        digest = file_digest(file, lambda: blake2b(digest_size=16))
-    return {"bytes": path.stat().st_size, "blake2b": digest.hexdigest()}
-
-
 def _check_files(path: Path, recorded: Mapping[str, FileFacts], limit: int | None) -> None:
     for name, facts in recorded.items():
         try:
             size = (path / name).stat().st_size
             sound = size == facts.bytes
             if sound and (limit is None or size <= limit):
-                sound = file_hash(path / name) == msgspec.structs.asdict(facts)
+                sound = file_hash(path / name) == facts.blake2b
         except OSError as error:
             raise _damaged(path, name) from error
         if not sound:

@@ -15,6 +15,7 @@ from morefromless.evaluation.metrics import CONFUSION_METRICS, Scores, score
 from morefromless.evaluation.paired import mcnemar
 from morefromless.evaluation.results import (
     COLUMNS,
+    CURVE_COLUMNS,
     Condition,
     Contrast,
     Data,
@@ -291,8 +292,6 @@ def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExcee
 # --------------------------------------------------------------------------------------------------
 # Curves, data, runs
 # --------------------------------------------------------------------------------------------------
-
-CURVE_COLUMNS = (*COLUMNS[:6], "seed", "step", "accuracy")
 
 
 def _curves(gathered: Gathered, runs: Mapping[str, Run]) -> pd.DataFrame:

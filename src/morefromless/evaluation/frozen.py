@@ -157,14 +157,14 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
     Raises `ConfigError` where `run` is not finished, `TrainingError` where its weights do not fit.
     """
     config = run.config
-    weights = run.weights()
     size = config.train.size
     if config.arm.supervised:
+        weights = run.weights()
         channels = modality(config.arm.primary).channels
         encoder = build_encoder(untrained(config.train.encoder), channels)
         classes = weights["head.bias"].shape[0] if "head.bias" in weights else 1
         network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(encoder.width, classes)})
-        run.load_into(network)
+        run.load_into(network, weights)
         head = network["head"]
         assert isinstance(head, nn.Linear)
         return {

@@ -38,6 +38,9 @@ COLUMNS = (
 )
 """Of the tidy table, in order."""
 
+CURVE_COLUMNS = (*COLUMNS[:6], "seed", "step", "accuracy")
+"""Of the table of learning curves."""
+
 FLOORS = ("majority", "mean-rgb", "colour-histogram", "random encoder")
 """Arms that need no learning of representations."""
 
@@ -70,6 +73,13 @@ class Condition:
         if self.floor:
             return f"floor: {self.arm}"
         return ", ".join(word for word in (self.arm, self.sharing) if word)
+
+    @property
+    def method(self) -> str:
+        """An arm and what it minimised: `vicreg asymmetric, shared`, `supervised on tissue`."""
+        if self.arm == "supervised":
+            return f"supervised on {self.objective}"
+        return f"{self.objective} {self.title}"
 
 
 @dataclass(frozen=True)
@@ -168,7 +178,7 @@ class Results:
     table: pd.DataFrame
     """Tidy: `COLUMNS`, a line a run (empty for floors), branch, task and metric."""
     curves: pd.DataFrame
-    """run, arm, sharing, objective, modality, partner, seed, step, accuracy: a line a point."""
+    """`CURVE_COLUMNS`: a line a point."""
     summaries: list[Summary]
     contrasts: list[Contrast]
     floors_not_exceeded: list[FloorNotExceeded]
@@ -218,7 +228,7 @@ class Results:
             hints = cls.__annotations__
             typed = {name: msgspec.convert(value, hints[name]) for name, value in rest.items()}
             table = pd.read_csv(folder / "results.csv", keep_default_na=False)
-            curves = pd.DataFrame(columns=[*COLUMNS[:6], "seed", "step", "accuracy"])
+            curves = pd.DataFrame(columns=list(CURVE_COLUMNS))
             if (folder / "curves.csv").is_file():
                 curves = pd.read_csv(folder / "curves.csv", keep_default_na=False)
             return cls(config=config, table=table, curves=curves, **typed)

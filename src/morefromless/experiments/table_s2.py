@@ -7,6 +7,13 @@ from morefromless.evaluation.results import Results
 from morefromless.experiments import Cell, Experiment, Setting, find
 from morefromless.runs import file_name
 
+ARMS = {
+    "asymmetric, independent": {"arm": "asymmetric", "sharing": "independent"},
+    "symmetric, shared": {"arm": "symmetric", "sharing": "shared"},
+    "supervised": {"arm": "supervised"},
+}
+"""The paper's columns."""
+
 
 class TableS2(Experiment):
     """Cost: an encoder's arms at the sparsest side and of the whole patch, times encoders and
@@ -34,28 +41,13 @@ class TableS2(Experiment):
 
     def cells(self, results: Mapping[str, Results], setting: Setting) -> list[Cell]:
         sparse, whole = setting.sparsest, setting.whole
-        paired = {"arm": "asymmetric", "sharing": "independent"}
         columns = {
-            "down-sampled: asymmetric, independent": {**paired, "modality": sparse},
-            "down-sampled: symmetric, shared": {
-                "arm": "symmetric",
-                "sharing": "shared",
-                "modality": sparse,
-            },
-            "down-sampled: supervised": {"arm": "supervised", "modality": sparse},
-            "full: asymmetric, independent": {**paired, "modality": whole},
-            "full: symmetric, shared": {
-                "arm": "symmetric",
-                "sharing": "shared",
-                "modality": whole,
-            },
-            "full: supervised": {"arm": "supervised", "modality": whole},
-            "down-sampled: symmetric, independent": {
-                "arm": "symmetric",
-                "sharing": "independent",
-                "modality": sparse,
-            },
+            f"{place}: {column}": {**where, "modality": spec}
+            for place, spec in (("down-sampled", sparse), ("full", whole))
+            for column, where in ARMS.items()
         }
+        control = {"arm": "symmetric", "sharing": "independent", "modality": sparse}
+        columns["down-sampled: symmetric, independent"] = control
         return [
             Cell(
                 name,

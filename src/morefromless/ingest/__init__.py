@@ -88,14 +88,15 @@ def ingest(
     provenance = _provenance(source, items, config)
     work = path.with_name(f"{path.name}.partial")
     if path.is_file() or (path.exists() and any(path.iterdir())):
-        if not _is_of(path, provenance):
+        store = _store_of(path, provenance)
+        if store is None:
             raise DataError(
                 f"{path} exists and was not made of this source with these options; remove "
                 "it, or choose another destination."
             )
         if work.is_dir() and _is_ours(work):
             shutil.rmtree(work)  # by a kill in the last moment
-        return IngestReport(Store.open(path), time.monotonic() - started, already=True)
+        return IngestReport(store, time.monotonic() - started, already=True)
     with _claimed(work):
         _build(source, items, work, config, provenance, progress)
     return IngestReport(Store.open(path), time.monotonic() - started)
@@ -111,11 +112,13 @@ def _provenance(source: Source, items: Sequence[Item], config: IngestConfig) -> 
     }
 
 
-def _is_of(path: Path, provenance: dict[str, Any]) -> bool:
+def _store_of(path: Path, provenance: dict[str, Any]) -> Store | None:
+    """The store at `path`; None where there is none of this provenance."""
     try:
-        return Store.open(path).meta.provenance == provenance
+        store = Store.open(path)
     except DataError:
-        return False
+        return None
+    return store if store.meta.provenance == provenance else None
 
 
 def _is_ours(work: Path) -> bool:

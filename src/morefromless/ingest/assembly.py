@@ -12,7 +12,7 @@ import pandas as pd
 import morefromless
 from morefromless import files
 from morefromless.data.nuclei import ARRAY, nuclei_table
-from morefromless.data.store import COLUMNS, content_hash, file_hash, kinds
+from morefromless.data.store import COLUMNS, content_hash, kinds
 from morefromless.data.store_meta import FORMAT
 from morefromless.ingest.decoding import Shape
 from morefromless.ingest.selection import Selection
@@ -48,7 +48,10 @@ def assemble(
         files.write_csv(folder / "rejected.csv", rejected)
         meta = _meta(table, selection, shape, datasheet, provenance)
         data = [f for f in sorted(folder.iterdir()) if f.suffix in (".npy", ".parquet")]
-        meta["files"] = {file.name: file_hash(file) for file in data}
+        meta["files"] = {
+            file.name: {"bytes": file.stat().st_size, "blake2b": files.file_hash(file)}
+            for file in data
+        }
         for path in [*data, folder / "rejected.csv"]:
             files.sync(path)
     files.write_json(folder / "meta.json", meta)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from morefromless import files
 from morefromless.analysis.explain import Disagreements, dense_modality
-from morefromless.analysis.representative import named_patches, representative_patches
+from morefromless.analysis.representative import shown_patches
 from morefromless.devices import resolve_device
 from morefromless.report.cam_figure import write_cams
 from morefromless.report.confusion import write_confusion
@@ -24,11 +24,7 @@ def write(disagreements: Disagreements) -> list[Path]:
     device = resolve_device(config.analysis.device)
     matrices = {title: disagreements.confusion(side) for side, title in enumerate(titles)}
     names = [classes[label] for label in disagreements.labels]
-    patches = (
-        named_patches(disagreements.store, config.analysis.show)
-        if config.analysis.show
-        else representative_patches(first, disagreements.store, device)
-    )
+    patches = shown_patches(first, disagreements.store, device, config.analysis.show)
     denser, spec = dense_modality(disagreements.answers), first.frozen.modality_spec
     beside = {spec: spec} | ({denser: denser} if denser else {})
     written = {

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from morefromless.evaluation.results import Condition, Results, Summary
+from morefromless.evaluation.results import Results, Summary
 from morefromless.report.style import COLOURS, FLOOR_STYLES, MARKERS, STYLES, save
 
 APART = 1.025
@@ -137,7 +137,7 @@ def panels(results: Results) -> Figure:
     """A panel a task and modality, a line a method with its interval, over the floors."""
     arms = results.select(lambda c: not c.floor)
     places = list(dict.fromkeys((s.condition.task, s.condition.modality) for s in arms))
-    titles = list(dict.fromkeys(_method(s.condition) for s in arms))
+    titles = list(dict.fromkeys(s.condition.method for s in arms))
     size = (2.2 + 2.9 * len(places), 1.6 + 0.26 * len(titles))
     figure = Figure(figsize=size, layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
@@ -159,7 +159,7 @@ def panels(results: Results) -> Figure:
             below, above = value.estimate - value.low, value.high - value.estimate
             axes.errorbar(
                 [100 * value.estimate],
-                [titles.index(_method(summary.condition))],
+                [titles.index(summary.condition.method)],
                 xerr=[[max(0.0, 100 * below)], [max(0.0, 100 * above)]],
                 color=COLOURS[summary.condition.arm],
                 marker=MARKERS[summary.condition.sharing],
@@ -175,12 +175,6 @@ def panels(results: Results) -> Figure:
     lines, names = every[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
-
-
-def _method(condition: Condition) -> str:
-    if condition.arm == "supervised":
-        return f"supervised on {condition.objective}"
-    return f"{condition.objective} {condition.title}"
 
 
 def curves(results: Results) -> Figure:

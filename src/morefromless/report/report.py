@@ -159,15 +159,10 @@ def _comparison(folder: Path) -> Page:
 
 
 def _method(summary: Summary, results: Results) -> str:
-    condition = summary.condition
-    several = len(results.config.objectives) > 1
-    if condition.arm == "supervised":
-        return (
-            f"supervised on {condition.objective}"
-            if len(results.config.tasks) > 1
-            else "supervised"
-        )
-    return f"{condition.objective} {condition.title}" if several else condition.title
+    """What tells an arm from the study's others."""
+    condition, config = summary.condition, results.config
+    learnt = config.tasks if condition.arm == "supervised" else config.objectives
+    return condition.method if len(learnt) > 1 else condition.title
 
 
 def _repeated(repeated: Mapping[str, Sequence[float]]) -> list[Section]:

@@ -11,7 +11,7 @@ from rich.console import Console
 import morefromless
 from morefromless import files
 from morefromless.analysis.represent import Similarities
-from morefromless.analysis.representative import named_patches, representative_patches
+from morefromless.analysis.representative import shown_patches
 from morefromless.analysis.similarity import LayerCka
 from morefromless.config import to_flat
 from morefromless.pairs import modality
@@ -108,11 +108,7 @@ def _write_cams(result: Similarities, stems: Collection[str]) -> list[Path]:
     """The first seed of each arm, on patches named or standing for their class."""
     firsts = {arm: answers[0] for arm, answers in result.arms.items()}
     reference, named = next(iter(firsts.values())), result.config.analysis.show
-    patches = (
-        named_patches(result.store, named)
-        if named
-        else representative_patches(reference, result.store, result.device)
-    )
+    patches = shown_patches(reference, result.store, result.device, named)
     beside = {
         spec: spec
         for spec in (result.primary, result.study.privileged)

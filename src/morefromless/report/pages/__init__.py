@@ -38,36 +38,37 @@ def write(path: Path, name: str, data: Mapping[str, Any], **values: Any) -> None
     """
     style = "".join((_HERE / file).read_text("utf-8") for file in ("page.css", f"{name}.css"))
     script = (_HERE / f"{name}.js").read_text("utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(f"{name}.html.jinja").render(
-        values,
-        style=Markup(style),
-        script=Markup(script),
-        data=_embedded(data),
-        policy=_policy(style, script),
-        version=morefromless.__version__,
+    page = (
+        _environment(escape=True)
+        .get_template(f"{name}.html.jinja")
+        .render(
+            values,
+            style=Markup(style),
+            script=Markup(script),
+            data=_embedded(data),
+            policy=_policy(style, script),
+            version=morefromless.__version__,
+        )
     )
     files.write_text(path, page)
 
 
 def write_text(path: Path, template: str, **values: Any) -> None:
     """Write a text (Markdown) from a template; `md` there makes a text mean itself."""
+    text = _environment(escape=False).get_template(template).render(values)
+    files.write_text(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+
+
+def _environment(escape: bool) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
-        autoescape=False,
+        autoescape=escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["md"] = markdown_text
-    text = environment.get_template(template).render(values)
-    files.write_text(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+    return environment
 
 
 class Pictures:
