@@ -107,6 +107,15 @@ def test_a_comparison_has_a_page_as_well(tmp_path: Path) -> None:
     assert not re.search(r"paper \d|our controls", page.html)
 
 
+def test_a_mark_on_the_page_is_explained_there(tmp_path: Path) -> None:
+    whole = results()
+    summaries = [replace(s, head=s.condition.arm == "supervised") for s in whole.summaries]
+    replace(whole, summaries=summaries).save(tmp_path)
+    page = Page(tmp_path)
+    assert page.has("76.0 *")
+    assert page.has("answered by the encoder's own head")
+
+
 def test_a_metric_added_is_in_the_report(tmp_path: Path) -> None:
     page = Page(reproduction(tmp_path, results(auroc=0.9123)))
     assert page.has("auroc")

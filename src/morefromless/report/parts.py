@@ -21,6 +21,8 @@ from morefromless.report.words import (
     typeset,
 )
 
+OWN_HEAD = "* answered by the encoder's own head; all others by a probe."
+
 
 @dataclass(frozen=True)
 class GridCell:
@@ -251,7 +253,7 @@ def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterato
     if any(cell.published is not None for cell in file.cells):
         yield "Below it the paper's, of single runs, and Δ, ours less the paper's in points."
     if any(s.head for r in results.values() for s in r.summaries):
-        yield "* answered by the encoder's own head; all others by a probe."
+        yield OWN_HEAD
     yield TESTS.format(units=unit)
     rising = dict.fromkeys(
         f"{s.condition.title} on {modality_title(s.condition.modality)}"

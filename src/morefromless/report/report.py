@@ -13,7 +13,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Results, Summary
 from morefromless.report import pages
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
-from morefromless.report.parts import Part, part, summary_of
+from morefromless.report.parts import OWN_HEAD, Part, part, summary_of
 from morefromless.report.provenance import facts, runs_table
 from morefromless.report.section import Section
 from morefromless.report.tables import notes
@@ -140,6 +140,9 @@ def _comparison(folder: Path) -> Page:
         ],
     )
     whole = part(file, {"results": results}, folder)
+    # With several tasks the notes of the tables say it themselves.
+    marked = len(config.tasks) == 1 and any(s.head for s in results.summaries)
+    marks = [OWN_HEAD] if marked else []
     train, test = data.patches.get("train", 0), data.patches.get("test", 0)
     return Page(
         command="mfl compare",
@@ -148,7 +151,7 @@ def _comparison(folder: Path) -> Page:
         f"test patches at {data.side} px.",
         notice="",
         headlines=[],
-        parts=[replace(whole, notes=notes(results))],
+        parts=[replace(whole, notes=[*marks, *notes(results)])],
         waiting=[],
         caveats=data.caveats,
         variance=_variance({"results": file}, {".": results}),
