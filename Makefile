@@ -24,7 +24,7 @@ demo: $(SETUP) ## Run the main job on synthetic tissue (about 5 minutes on 2 cor
 	$(BIN)/mfl demo --out runs/demo
 
 test: $(SETUP) ## Run the tests (at most 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 220 packages)
 	$(PYTHON) -m venv $(VENV)-nuclei

@@ -19,6 +19,17 @@ from morefromless.study import Study
 torch.set_num_threads(1)  # two test processes on two cores
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What may take longest begins first, so that test processes end together."""
+
+    def limit(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return float(marker.args[0]) if marker else 0.0
+
+    items.sort(key=limit, reverse=True)
+
+
 TINY: dict[str, Any] = {
     "size": 32,
     "encoder": "test_resnet",
