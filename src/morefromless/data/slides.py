@@ -1,0 +1,285 @@
+"""Whole slides: regions of any size, read at a magnification in µm per pixel.
+
+    slide = open_slide(Path("biopsy.svs"))
+    patch = slide.read(x=4096, y=2048, width=224, height=224, um_per_px=0.5)
+
+OpenSlide reads SVS, NDPI, MRXS, SCN, BIF, DICOM and tiled TIFF; tifffile reads OME-TIFF and every
+other TIFF of RGB. Places are in pixels of the slide's finest level, x to the right and y down.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
+
+RGB = npt.NDArray[np.uint8]
+
+SLIDES_ONLY = frozenset({".bif", ".btf", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide"})
+"""Endings that no plain image has."""
+SUFFIXES = SLIDES_ONLY | {".tif", ".tiff"}
+"""Endings of slides in a folder."""
+PLAUSIBLE = (0.02, 20.0)
+"""µm per pixel that a slide may state; a TIFF that says 72 dots an inch for want of a scale states
+353."""
+NEAR = 0.01
+"""Relative difference of magnification below which pixels are taken as they are: one of 0.499 µm
+for 0.5. Resampling would blur them."""
+BLOCK = 2048
+"""Side in px of what is read from a level at once; more is read block by block."""
+
+
+class Slide(ABC):
+    """A slide that is open. Reading is safe from several threads."""
+
+    path: Path
+    size: tuple[int, int]
+    """Width and height of the finest level in px."""
+    um_per_px: float | None
+    """Of the finest level; None where the slide does not state it and nobody gave it."""
+    downsamples: tuple[float, ...]
+    """Pixels of the finest level along one pixel of each level, ascending from 1."""
+
+    def scale(self, um_per_px: float) -> float:
+        """Pixels of the finest level along one pixel of this magnification.
+
+        Raises `DataError` where the slide does not state its own.
+        """
+        if self.um_per_px is None:
+            raise DataError(
+                f"{self.path} does not state its µm per pixel; give it with --um-per-px."
+            )
+        return um_per_px / self.um_per_px
+
+    def read(self, x: float, y: float, width: int, height: int, um_per_px: float) -> RGB:
+        """A region (height, width, 3) uint8 of this magnification, its top left corner at (x, y).
+
+        It comes from the nearest finer level, by area averages: what a microscope of this power
+        would record. Beyond the slide is white. Raises `UnreadablePatch` where the file is damaged
+        there, `DataError` where the slide does not state its scale.
+        """
+        scale = self.scale(um_per_px)
+        finer = [k for k, factor in enumerate(self.downsamples) if factor <= scale * (1 + NEAR)]
+        level = finer[-1] if finer else 0
+        step = scale / self.downsamples[level]
+        left, top = x / self.downsamples[level], y / self.downsamples[level]
+        if abs(step - 1) <= NEAR:
+            return self._pixels(level, round(left), round(top), width, height)
+        region = np.empty((height, width, 3), np.uint8)
+        block = max(1, int(BLOCK / step))
+        for row in range(0, height, block):
+            for column in range(0, width, block):
+                part = region[row : row + block, column : column + block]
+                part[:] = self._averaged(
+                    level, left + column * step, top + row * step, part.shape[:2], step
+                )
+        return region
+
+    def _averaged(
+        self, level: int, left: float, top: float, shape: tuple[int, ...], step: float
+    ) -> RGB:
+        """Means over squares of `step` level pixels, the first at (left, top)."""
+        height, width = shape
+        x, y = int(np.floor(left)), int(np.floor(top))
+        right, bottom = int(np.ceil(left + width * step)), int(np.ceil(top + height * step))
+        source = self._pixels(level, x, y, right - x, bottom - y).astype(np.float32)
+        rows = area_weights(bottom - y, top - y, step, height)
+        columns = area_weights(right - x, left - x, step, width)
+        reduced = (rows @ source.reshape(bottom - y, -1)).reshape(height, -1, 3)
+        flat = columns @ np.swapaxes(reduced, 0, 1).reshape(right - x, -1)
+        means = np.swapaxes(flat.reshape(width, height, 3), 0, 1)
+        return np.asarray(np.rint(means).clip(0, 255), dtype=np.uint8)
+
+    @abstractmethod
+    def _pixels(self, level: int, left: int, top: int, width: int, height: int) -> RGB:
+        """Pixels of a level; white beyond it. Raises `UnreadablePatch`."""
+
+
+def area_weights(count: int, start: float, step: float, length: int) -> sparse.csr_array:
+    """The matrix (length, count) that takes `count` pixels in a row to the means over `length`
+    intervals of `step` pixels from `start` on, fractions of pixels included.
+
+    >>> area_weights(4, 0.5, 2, 1).toarray().tolist()
+    [[0.25, 0.5, 0.25, 0.0]]
+    """
+    left = start + step * np.arange(length)
+    reach = int(np.ceil(step)) + 1
+    pixel = np.floor(left).astype(np.int64)[:, None] + np.arange(reach)
+    inside = np.minimum(left[:, None] + step, pixel + 1) - np.maximum(left[:, None], pixel)
+    rows = np.broadcast_to(np.arange(length)[:, None], pixel.shape)
+    held = (inside > 0) & (pixel < count)
+    weights = (inside[held] / step).astype(np.float32)
+    return sparse.csr_array((weights, (rows[held], pixel[held])), shape=(length, count))
+
+
+def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
+    """The slide at `path`; `um_per_px` is its finest level's scale, where it does not state one.
+
+    Raises `DataError` where neither OpenSlide nor tifffile can read it, `ConfigError` where they
+    are not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"There is no slide {path}; check the path.")
+    try:
+        import openslide
+        import tifffile
+    except ImportError as error:
+        raise ConfigError(
+            "Slides need the extra slides; install it: pip install 'morefromless[slides]'."
+        ) from error
+    try:
+        vendor = openslide.OpenSlide.detect_format(str(path))
+        tiff = path.suffix.lower() in (".tif", ".tiff", ".btf")
+        # Of an OME-TIFF OpenSlide would read the first level alone, without its scale.
+        if vendor is None or (vendor == "generic-tiff" and tiff and _is_ome(path, tifffile)):
+            if not tiff:
+                raise DataError(
+                    f"{path} is no slide that OpenSlide can read; give an SVS, NDPI, MRXS, SCN, "
+                    "BIF, DICOM or TIFF file that is whole."
+                )
+            return _TiffSlide(path, um_per_px, tifffile)
+        return _OpenSlide(path, um_per_px, openslide)
+    except (openslide.OpenSlideError, tifffile.TiffFileError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path} cannot be opened as a slide ({reason}); fetch it again."
+        ) from error
+
+
+def slide_files(paths: list[Path]) -> list[Path]:
+    """The slides among files and folders, in order; of a folder of DICOM files, which are one
+    slide, the first. Raises `DataError` where a path holds none."""
+    slides: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            slides.append(path)
+            continue
+        inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+        if not inside:
+            raise DataError(f"{path} holds no slides ({', '.join(sorted(SUFFIXES))}).")
+        dicom: set[Path] = set()
+        for file in inside:
+            if file.suffix.lower() == ".dcm":
+                if file.parent in dicom:
+                    continue
+                dicom.add(file.parent)
+            slides.append(file)
+    return slides
+
+
+class _OpenSlide(Slide):
+    def __init__(self, path: Path, um_per_px: float | None, openslide: Any) -> None:
+        self.path, self._module, self._lock = path, openslide, Lock()
+        self._slide = openslide.OpenSlide(str(path))
+        self.size = self._slide.dimensions
+        self.downsamples = tuple(self._slide.level_downsamples)
+        stated = [
+            self._slide.properties.get(name)
+            for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
+        ]
+        self.um_per_px = um_per_px or _mean_scale([float(s) for s in stated if s])
+
+    def _pixels(self, level: int, left: int, top: int, width: int, height: int) -> RGB:
+        factor = self.downsamples[level]
+        slide = self._slide
+        try:
+            region = slide.read_region(
+                (round(left * factor), round(top * factor)), level, (width, height)
+            )
+        except self._module.OpenSlideError as error:
+            with self._lock:  # after an error OpenSlide refuses all further reading
+                if self._slide is slide:
+                    self._slide = self._module.OpenSlide(str(self.path))
+            raise _damaged(left * factor, top * factor) from error
+        pixels = np.asarray(region)
+        rgb = pixels[..., :3].copy()
+        rgb[pixels[..., 3] == 0] = 255
+        return rgb
+
+
+class _TiffSlide(Slide):
+    def __init__(self, path: Path, um_per_px: float | None, tifffile: Any) -> None:
+        import zarr
+
+        self.path = path
+        self._file = tifffile.TiffFile(path)
+        colour = [s for s in self._file.series if _is_rgb(s)]
+        if not colour:
+            raise DataError(
+                f"{path} holds no RGB image of 8 bits per channel; give a stained slide."
+            )
+        series = max(colour, key=lambda s: s.sizes["width"] * s.sizes["height"])
+        levels = series.levels
+        self._planar = series.axes.index("S") == 0
+        self.size = (series.sizes["width"], series.sizes["height"])
+        self.downsamples = tuple(self.size[0] / level.sizes["width"] for level in levels)
+        self._levels: list[Any] = [
+            zarr.open_array(series.aszarr(level=k), mode="r") for k in range(len(levels))
+        ]
+        self.um_per_px = um_per_px or _mean_scale(_tiff_scale(self._file, series, tifffile))
+
+    def _pixels(self, level: int, left: int, top: int, width: int, height: int) -> RGB:
+        array = self._levels[level]
+        rows, columns = array.shape[1:] if self._planar else array.shape[:2]
+        region = np.full((height, width, 3), 255, np.uint8)
+        x0, x1 = np.clip((left, left + width), 0, columns)
+        y0, y1 = np.clip((top, top + height), 0, rows)
+        if x0 == x1 or y0 == y1:
+            return region
+        try:
+            if self._planar:
+                part = np.moveaxis(array[:, y0:y1, x0:x1], 0, -1)
+            else:
+                part = array[y0:y1, x0:x1]
+        except Exception as error:  # a decoder may raise anything on a damaged tile
+            factor = self.downsamples[level]
+            raise _damaged(left * factor, top * factor) from error
+        region[y0 - top : y1 - top, x0 - left : x1 - left] = part[..., :3]
+        return region
+
+
+def _damaged(x: float, y: float) -> UnreadablePatch:
+    return UnreadablePatch(f"damaged: the slide cannot be read at x {x:.0f}, y {y:.0f}")
+
+
+def _is_ome(path: Path, tifffile: Any) -> bool:
+    with tifffile.TiffFile(path) as file:
+        return bool(file.is_ome)
+
+
+def _is_rgb(series: Any) -> bool:
+    samples = series.sizes.get("sample", 1)
+    return series.dtype == np.uint8 and samples in (3, 4) and series.axes in ("YXS", "SYX")
+
+
+def _tiff_scale(file: Any, series: Any, tifffile: Any) -> list[float]:
+    """µm per pixel along x and y, as the OME-XML or else the tags of a TIFF state them."""
+    if file.is_ome:
+        images = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+        image = images[series.index] if isinstance(images, list) else images
+        pixels = image["Pixels"]
+        units = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
+        return [
+            float(pixels[f"PhysicalSize{axis}"]) * units[unit]
+            for axis in "XY"
+            if f"PhysicalSize{axis}" in pixels
+            and (unit := pixels.get(f"PhysicalSize{axis}Unit", "µm")) in units
+        ]
+    tags = series.keyframe.tags
+    unit = {2: 25400.0, 3: 10000.0}.get(tags.valueof("ResolutionUnit", 2))
+    stated = [tags.valueof(name) for name in ("XResolution", "YResolution")]
+    return [unit * below / above for above, below in filter(None, stated) if unit and above]
+
+
+def _mean_scale(stated: list[float]) -> float | None:
+    """One scale of those along x and y; None where there is none, or none that a slide can have."""
+    low, high = PLAUSIBLE
+    if not stated or not all(low <= scale <= high for scale in stated):
+        return None
+    return sum(stated) / len(stated)

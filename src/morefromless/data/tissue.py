@@ -1,0 +1,112 @@
+"""Where a slide holds tissue, and the grid of tiles that do."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from morefromless.data.slides import RGB, Slide
+
+SCALE = 8.0
+"""µm per pixel at which tissue is detected; a nucleus is about one pixel."""
+LIMITS = (0.05, 0.10)
+"""Chroma below which nothing is tissue, and above which everything is: Otsu's threshold always
+divides, also a slide that is empty or full."""
+PEN_EDGE = 2
+"""Pixels around ink that count as ink."""
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """A slide at low resolution, and which of its pixels are tissue."""
+
+    overview: RGB
+    """(H, W, 3) uint8 of `SCALE` µm per pixel."""
+    mask: npt.NDArray[np.bool_]
+    """(H, W)"""
+
+    @property
+    def share(self) -> float:
+        """Share of the slide that is tissue."""
+        return float(self.mask.mean())
+
+
+def find_tissue(slide: Slide) -> Tissue:
+    """The tissue of a slide. Raises `UnreadablePatch` and `DataError` as `Slide.read` does."""
+    scale = slide.scale(SCALE)
+    width, height = (max(1, int(side / scale)) for side in slide.size)
+    overview = slide.read(0, 0, width, height, SCALE)
+    return Tissue(overview, tissue_mask(overview))
+
+
+def tissue_mask(image: RGB) -> npt.NDArray[np.bool_]:
+    """Which pixels of an overview (H, W, 3) are tissue: coloured, neither dark nor ink.
+
+    Chroma (the largest channel minus the smallest) is compared with Otsu's threshold (1979), held
+    within `LIMITS`. White, grey and black have none, so glass, shadows and black ink are left out.
+    Green, blue and red ink have hues, or a strength, that no common stain has.
+
+    >>> pink, white, green = (225, 160, 200), (245, 245, 245), (60, 170, 90)
+    >>> tissue_mask(np.repeat(np.uint8([[pink, white, green]]), 9, axis=1)).mean().round(2)
+    np.float64(0.33)
+    """
+    smooth = ndimage.uniform_filter(image.astype(np.float32) / 255, size=(3, 3, 1))
+    red, green, blue = np.moveaxis(smooth, -1, 0)
+    brightest = smooth.max(-1)
+    chroma = brightest - smooth.min(-1)
+    ink = (
+        (green > np.maximum(red, blue) + 0.04)
+        | ((chroma > 0.3) & (green > red))
+        | ((chroma > 0.6) & (red == brightest))
+    )
+    ink = ndimage.binary_dilation(ink, iterations=PEN_EDGE)
+    threshold = np.clip(otsu(chroma[~ink]), *LIMITS)
+    return np.asarray((chroma > threshold) & (brightest > 0.2) & ~ink)
+
+
+def otsu(values: npt.NDArray[np.float32]) -> float:
+    """The threshold in [0, 1] that maximises the variance between the two sides (Otsu 1979).
+
+    >>> round(otsu(np.float32([0.1, 0.1, 0.2, 0.8, 0.9])), 1)
+    0.2
+    """
+    counts, edges = np.histogram(values, bins=256, range=(0, 1))
+    middle = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts).astype(np.float64)
+    above = below[-1] - below
+    total = np.cumsum(counts * middle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (total / below - (total[-1] - total) / above) ** 2
+    return float(edges[1 + int(np.nanargmax(np.nan_to_num(between)))])
+
+
+def tissue_tiles(
+    slide: Slide, tissue: Tissue, side: int, um_per_px: float, share: float = 0.5
+) -> npt.NDArray[np.int64]:
+    """Top left corners (N, 2) x, y, in pixels of the finest level, of the tiles that are tissue.
+
+    Tiles of `side` px at `um_per_px` stand side by side from the slide's corner, whole within it;
+    of a tile that is taken at least `share` is tissue.
+    """
+    step = side * slide.scale(um_per_px)
+    columns, rows = (int(length / step + 1e-6) for length in slide.size)
+    x, y = np.meshgrid(np.arange(columns), np.arange(rows))
+    corners = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64) * step
+    shares = coverage(tissue.mask, corners / slide.scale(SCALE), step / slide.scale(SCALE))
+    taken: npt.NDArray[np.float64] = corners[shares >= share]
+    return np.rint(taken).astype(np.int64)
+
+
+def coverage(
+    mask: npt.NDArray[np.bool_], corners: npt.NDArray[np.float64], side: float
+) -> npt.NDArray[np.float64]:
+    """Share (N,) of each square that a mask (H, W) covers; corners (N, 2) x, y and side in px of
+    the mask, rounded to whole ones."""
+    sums = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    limits = (mask.shape[1], mask.shape[0])
+    first = np.minimum(np.rint(corners).astype(np.int64), np.array(limits) - 1)
+    last = np.clip(np.rint(corners + side).astype(np.int64), first + 1, limits)
+    (x0, y0), (x1, y1) = first.T, last.T
+    inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+    return np.asarray(inside / ((x1 - x0) * (y1 - y0)))

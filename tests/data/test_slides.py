@@ -1,0 +1,134 @@
+"""Regions of slides against area averages in float64, whichever library reads the file."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+
+from morefromless.data.slides import open_slide, slide_files
+from morefromless.errors import DataError, UnreadablePatch
+from tests.data.slides import RGB, drawn, write_ome, write_tiled
+from tests.real import real
+
+
+def averages(image: RGB, x: float, y: float, side: int, step: float) -> npt.NDArray[np.float64]:
+    """Area averages, fractions of pixels included, one output pixel after the other."""
+    padded = np.full((4096, 4096, 3), 255.0)
+    padded[: len(image), : len(image)] = image
+    into = np.zeros((side, side, 3))
+    for row, column in np.ndindex(side, side):
+        weights = [
+            np.clip(
+                np.minimum(np.arange(4096) + 1, start + step) - np.maximum(np.arange(4096), start),
+                0,
+                None,
+            )
+            for start in (y + row * step, x + column * step)
+        ]
+        rows, columns = (np.flatnonzero(weight) for weight in weights)
+        part = padded[np.ix_(rows, columns)]
+        weight = weights[0][rows][:, None] * weights[1][columns]
+        into[row, column] = (part * weight[..., None]).sum((0, 1)) / step**2
+    return into
+
+
+@pytest.mark.parametrize("step", [1, 2.5, 3])
+def test_a_region_is_the_area_average_of_its_pixels(tmp_path: Path, step: float) -> None:
+    image = drawn(600)
+    slide = open_slide(write_ome(tmp_path / "a.ome.tif", image))
+    assert (slide.size, slide.um_per_px, slide.downsamples) == ((600, 600), 0.5, (1.0, 4.0))
+    region = slide.read(101, 52, 12, 12, 0.5 * step)
+    expected = averages(image, 101, 52, 12, step)
+    assert np.abs(region - expected).max() < 0.501
+    # Beyond the slide is white.
+    assert (slide.read(590, 0, 30, 30, 0.5)[:, 10:] == 255).all()
+
+
+def test_the_nearest_finer_level_is_read(tmp_path: Path) -> None:
+    image = drawn(512)
+    path = write_ome(tmp_path / "a.ome.tif", image)
+    with tifffile.TiffFile(path) as file:
+        coarse = file.series[0].levels[1].asarray()
+    slide = open_slide(path)
+    assert (slide.read(64, 128, 20, 20, 2.0) == coarse[32:52, 16:36]).all()
+    # 1 % off is the same magnification, and is not resampled.
+    assert (slide.read(64, 128, 20, 20, 2.008) == coarse[32:52, 16:36]).all()
+
+
+def test_large_regions_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slide = open_slide(write_ome(tmp_path / "a.ome.tif", drawn(600)))
+    whole = slide.read(0, 0, 240, 240, 1.25)
+    monkeypatch.setattr("morefromless.data.slides.BLOCK", 100)
+    assert (slide.read(0, 0, 240, 240, 1.25) == whole).all()
+
+
+def test_openslide_reads_what_tifffile_reads(tmp_path: Path) -> None:
+    path = write_tiled(tmp_path / "a.tif", drawn(512), 0.25)
+    slide = open_slide(path)
+    assert slide.um_per_px == pytest.approx(0.25)
+    pixels = tifffile.imread(path)
+    region = slide.read(40, 60, 64, 64, 0.25)
+    assert np.abs(region.astype(int) - pixels[60:124, 40:104]).max() <= 2  # two JPEG decoders
+
+
+def test_a_scale_that_no_slide_has_is_none(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", drawn(64), resolution=(72, 72), resolutionunit="INCH")
+    slide = open_slide(tmp_path / "a.tif")
+    assert slide.um_per_px is None
+    with pytest.raises(DataError, match=r"does not state its µm per pixel; give it with --um-per"):
+        slide.read(0, 0, 8, 8, 0.5)
+    assert open_slide(tmp_path / "a.tif", 0.5).read(0, 0, 8, 8, 1.0).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("write", [write_ome, write_tiled])
+def test_a_damaged_tile_costs_no_other_region(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
+    image = drawn(512)
+    path = write(tmp_path / "a.ome.tif" if write is write_ome else tmp_path / "a.tif", image)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        offset, count = page.dataoffsets[3], page.databytecounts[3]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + count] = b"\0" * count
+    path.write_bytes(content)
+    slide = open_slide(path)
+    with pytest.raises(UnreadablePatch, match=r"damaged: .* x 300, y 300"):
+        slide.read(300, 300, 64, 64, 0.5)
+    assert np.abs(slide.read(0, 0, 64, 64, 0.5).astype(int) - image[:64, :64]).mean() < 8
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.svs", b"II*\0 not a slide", "no slide that OpenSlide can read"),
+        ("a.tif", b"not a tiff", "cannot be opened as a slide"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        open_slide(tmp_path / name)
+
+
+def test_grey_slides_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((300, 300), np.uint16))
+    with pytest.raises(DataError, match="no RGB image"):
+        open_slide(tmp_path / "a.tif")
+
+
+def test_a_folder_of_dicom_files_is_one_slide(tmp_path: Path) -> None:
+    for name in ("a/1.dcm", "a/2.dcm", "b.svs", "c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert slide_files([tmp_path]) == [tmp_path / "a/1.dcm", tmp_path / "b.svs"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no slides"):
+        slide_files([tmp_path / "empty"])
+
+
+def test_real_slides() -> None:
+    slide = open_slide(real("wsi") / "cmu-1-small-region.svs")
+    assert (slide.size, slide.um_per_px) == ((2220, 2967), 0.499)
+    kidney = open_slide(real("wsi") / "kidney-48-5.tif")
+    assert (kidney.size, kidney.um_per_px) == ((1493, 901), None)
