@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.metrics import confusion_matrix
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from morefromless.errors import DataError
 
@@ -129,6 +128,9 @@ def macro_f1(confusion: npt.ArrayLike) -> Floats:
 @probability_metric
 def ece(probabilities: Floats, labels: Ints) -> float:
     """Expected calibration error: mean |confidence - accuracy| over 15 equal bins (L1)."""
+    # Importing torchmetrics takes as long as importing torch, and a study is planned without it.
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     # A probability of 1 + 1e-7 would make torchmetrics take all of them for logits.
     bounded = torch.from_numpy(probabilities.clip(0, 1))
     error = multiclass_calibration_error(

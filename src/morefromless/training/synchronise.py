@@ -1,7 +1,6 @@
 """BatchNorm over all processes, so that each normalises as one process would the whole batch."""
 
 import torch
-from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -16,6 +15,8 @@ def synchronise(network: nn.Module, device: str) -> nn.Module:
     refuses tensors on the CPU, hence the class below.
     """
     if device == "cuda":
+        from timm.layers.norm_act import convert_sync_batchnorm  # here alone: it loads all of timm
+
         converted: nn.Module = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     if isinstance(network, _BatchNorm):
