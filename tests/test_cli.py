@@ -237,9 +237,9 @@ def test_a_checkpoint_of_another_encoder(
     supervision: RunConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = supervise(supervision)
-    record = json.loads(run.record_path.read_text())
-    record["options"]["encoder"] = "test_vit"
-    files.write_json(run.record_path, record)
+    encoder = json.loads(run.encoder_path.read_text())
+    encoder["branches"]["primary"]["encoder"] = "test_vit"
+    run.finish(run.weights(), {}, encoder)
     assert "checkpoint of another encoder" in _fails(capsys, "probe", str(run.path))
 
 

@@ -207,7 +207,7 @@ def test_what_is_done_or_trained_is_not_submitted(
     two: list[RunConfig], tmp_path: Path, slurm: Path
 ) -> None:
     done, running = (Run.begin(one, "hash") for one in two)
-    done.finish({"weight": torch.ones(1)}, {"seconds": 1.0})
+    done.finish({"weight": torch.ones(1)}, {"seconds": 1.0}, {})
     with running.training():
         assert submit(two, tmp_path, SLURM) == []
         assert [row.state for row in status([done, running])] == ["done", "running"]

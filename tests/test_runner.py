@@ -395,7 +395,7 @@ def test_every_run_is_in_one_state_with_its_reason(run_of: Making) -> None:
     assert not done.path.parent.exists()  # to look changes nothing
     for config in configs[:4]:
         Run.begin(config, "hash")
-    done.finish({"weight": torch.ones(1)}, {"seconds": 1.0})
+    done.finish({"weight": torch.ones(1)}, {"seconds": 1.0}, {})
     done.fail("What went wrong before it was done.")
     failed.fail("The loss is not finite; lower the learning rate.")
     with running.training():

@@ -32,7 +32,7 @@ def begun(options: RunConfig, store_hash: str = "hash") -> Run:
 
 
 def finish(run: Run) -> None:
-    run.finish({"weight": torch.ones(2)}, {"seconds": 1.0, "steps": 3})
+    run.finish({"weight": torch.ones(2)}, {"seconds": 1.0, "steps": 3}, {})
 
 
 def state(run: Run) -> State:
@@ -57,6 +57,7 @@ def test_the_states_of_a_run(options: RunConfig) -> None:
     assert state(run) == "done"
     assert [path.name for path in sorted(run.path.iterdir())] == [
         "config.yaml",
+        "encoder.json",
         "lock",
         "run.json",
         "weights.safetensors",

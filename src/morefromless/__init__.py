@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from morefromless.data.store import Store as Store
     from morefromless.evaluation.evaluate import evaluate as evaluate
     from morefromless.evaluation.frozen import FrozenEncoder as FrozenEncoder
-    from morefromless.evaluation.frozen import load_encoders as load_encoders
+    from morefromless.evaluation.frozen import load_encoder as load_encoder
     from morefromless.evaluation.results import Results as Results
     from morefromless.ingest import ingest as ingest
     from morefromless.objectives import Objective as Objective
@@ -44,7 +44,7 @@ _MODULES = {
     "StudyConfig": "config",
     "evaluate": "evaluation.evaluate",
     "ingest": "ingest",
-    "load_encoders": "evaluation.frozen",
+    "load_encoder": "evaluation.frozen",
     "run_all": "runner",
     "train": "training.train",
 }

@@ -101,14 +101,13 @@ def train(config: RunConfig) -> None:
 
 def probe(config: ProbeConfig) -> None:
     """Evaluate a finished run and print what each branch reached."""
-    from morefromless.data.store import Store
     from morefromless.devices import resolve_device
-    from morefromless.evaluation.evaluate import evaluate, store_path
+    from morefromless.evaluation.evaluate import evaluate, open_store
     from morefromless.report.tables import show_answers
     from morefromless.runs import Run
 
     run = Run.open(config.run, config.trust)
-    store = Store.open(store_path(run, config.store))
+    store = open_store(run, config.store)
     device = resolve_device(config.device)
     answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
     show_answers(answers, Console())

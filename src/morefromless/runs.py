@@ -6,7 +6,8 @@ lock                  while it trains: held by the process that trains it, and s
 resume.ckpt           while it trains: the state to go on from
 failed.json           why it failed, until it is tried again (failed.txt: where, if unforeseen)
 submitted.json        the cluster's job that was to train it
-weights.safetensors   the trained weights; written last, so its presence means done
+encoder.json          what must be known of the weights to use them (`evaluation.metadata`)
+weights.safetensors   the trained weights, which hold the same; written last: then it is done
 curve.csv             learning curve, where one was asked for
 logs/                 every term, rate and diagnostic (CSV and TensorBoard)
 features/             representations of the frozen encoders
@@ -15,6 +16,7 @@ predictions-*, probe-*   what probes answered, bound to the weights
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import socket
@@ -53,6 +55,9 @@ State = Literal["done", "running", "failed", "begun", "waiting"]
 BEFORE_RECORD = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"})
 """What may lie in a run's folder before its run.json does."""
 
+ENCODER_KEY = "encoder"
+"""Under which `encoder.json` stands in the metadata of the weights too."""
+
 HOUR = 3600.0
 """Seconds in which a file that is being written is written to."""
 
@@ -65,7 +70,8 @@ class Record:
     """Of what determines the weights (`run_key`)."""
     recipe: int
     options: dict[str, Any]
-    """Flat (`config.to_flat`)."""
+    """Flat (`config.to_flat`); `store` is relative to the run's folder, so that the two can be
+    moved together."""
     store_hash: str
     versions: dict[str, str]
     facts: dict[str, Any] = field(default_factory=dict)
@@ -141,7 +147,7 @@ class Run:
                 Record(
                     key=key,
                     recipe=RECIPE,
-                    options=options,
+                    options={**options, "store": os.path.relpath(config.store, run.path)},
                     store_hash=store_hash,
                     versions=versions(),
                 )
@@ -180,8 +186,10 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
-        """Its options; `out` is where the folder lies now."""
+        """Its options; `out` is where the folder lies now, and `store` where it is from there."""
         options = {**self.record.options, "out": str(self.path)}
+        if isinstance(options.get("store"), str):
+            options["store"] = os.path.normpath(self.path / options["store"])
         if not self.trust:
             refuse_outside(options, str(self.record_path))
         return from_flat(RunConfig, options, str(self.record_path))
@@ -294,10 +302,19 @@ class Run:
         _print(f"{self.checkpoint} is damaged; it is now {aside.name}, and the run starts anew.")
         return None
 
-    def finish(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Record `facts` (seconds, steps, device ...), then the weights, then tidy up."""
+    @property
+    def encoder_path(self) -> Path:
+        return self.path / "encoder.json"
+
+    def finish(
+        self, weights: Mapping[str, Tensor], facts: Mapping[str, Any], encoder: Mapping[str, Any]
+    ) -> None:
+        """Record `facts` (seconds, steps, device ...), what must be known of the `encoder`
+        (`evaluation.metadata`), then the weights, then tidy up."""
+        files.write_json(self.encoder_path, encoder)
         with files.replacing(self.weights_path) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+            contiguous = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+            save_file(contiguous, temporary, {ENCODER_KEY: json.dumps(encoder)})
             bound = {**facts, "weights": file_hash(temporary)}
             self._write(replace(self.record, facts=bound))
         self.checkpoint.unlink(missing_ok=True)
@@ -360,26 +377,6 @@ class Run:
             )
         if others:
             raise ConfigError(f"{self.path} is not empty and holds no run; give another --out.")
-
-    def load_into(
-        self, module: torch.nn.Module, weights: Mapping[str, Tensor] | None = None
-    ) -> None:
-        """Load the trained weights, which may have been read already (`weights`).
-
-        Raises `TrainingError` where they are of another encoder.
-        """
-        weights = self.weights() if weights is None else weights
-        # An objective that learns (a temperature) is kept with the run but is not an encoder's.
-        state = {k: v for k, v in weights.items() if not k.startswith("objective.")}
-        expected = module.state_dict()
-        wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
-        if wrong or len(state) != len(expected):
-            raise TrainingError(
-                f"{self.weights_path} does not fit encoder '{self.config.train.encoder}' "
-                f"({len(wrong)} of {len(expected)} tensors missing or of another shape, first: "
-                f"{(wrong or ['extra tensors'])[0]}); it is a checkpoint of another encoder."
-            )
-        module.load_state_dict(state)
 
 
 @cache

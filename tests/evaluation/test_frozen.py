@@ -1,19 +1,26 @@
 """Frozen encoders: loaded without a store, the same features as a plain loop."""
 
+import importlib
+import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from morefromless.config import Probe
+from morefromless import cli
+from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError, TrainingError
-from morefromless.evaluation.evaluate import answer_of, evaluate
-from morefromless.evaluation.frozen import CHUNK, load_encoders, random_encoder
+from morefromless.evaluation.evaluate import answer_of, evaluate, open_store
+from morefromless.evaluation.frozen import CHUNK, load_encoder, load_encoders, random_encoder
+from morefromless.evaluation.metadata import EncoderMetadata
 from morefromless.runs import Run
+from morefromless.training.pretrain import pretrain
+from tests.conftest import changed
 
 PROBE = Probe(probe_epochs=5)
 
@@ -60,6 +67,92 @@ def test_what_is_cached_is_bound_to_the_weights(copy: dict[str, Run], tissue: St
     (first.path / name).unlink()
     again = evaluate(first, tissue, PROBE)[0].probabilities
     np.testing.assert_array_equal(again, expected)
+
+
+def test_a_run_that_moved_says_what_it_was_trained_on(copy: dict[str, Run], tissue: Store) -> None:
+    run = copy["asymmetric"]
+    frozen = load_encoder(run.path, "privileged")
+    metadata = frozen.metadata
+    assert metadata is not None
+    assert metadata.data is not None
+    assert (metadata.data.hash, metadata.data.classes) == (tissue.hash, tissue.classes)
+    assert (metadata.data.um_per_px, metadata.data.side) == (tissue.um_per_px, 32)
+    prepared = metadata.branches["primary"].preprocessing
+    assert (prepared.modality, prepared.interpolation) == ("downsample:4", "area")
+    torch.testing.assert_close(
+        torch.tensor(prepared.mean), frozen.encoder.get_buffer("mean").flatten()
+    )
+    assert msgspec.json.decode(run.encoder_path.read_bytes(), type=EncoderMetadata) == metadata
+    assert str(tissue.path) not in run.encoder_path.read_text()
+    for role, expected in load_encoders(run).items():  # the weights alone, wherever they are
+        alone = load_encoder(
+            shutil.copy(run.weights_path, run.path.parent / "alone.safetensors"), role
+        )
+        assert alone.fingerprint == expected.fingerprint
+        assert (alone.title, alone.modality_spec) == (expected.title, expected.modality_spec)
+
+
+def test_a_store_is_found_from_the_run_and_where_it_is_missing_the_option_is_named(
+    pretraining: RunConfig, tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(tissue.path, old / "stores" / "a")
+    run = pretrain(changed(pretraining, store=old / "stores" / "a", out=old / "runs" / "a"))
+    assert not run.record.options["store"].startswith("/")
+    new = shutil.move(old, tmp_path / "new")
+    moved = Run.open(new / "runs" / "a")
+    assert open_store(moved, None).hash == tissue.hash
+    shutil.rmtree(new / "stores")
+    assert cli.run(["probe", str(moved.path)]) == 2
+    assert "give --store FOLDER" in capsys.readouterr().err
+    assert open_store(moved, tissue.path).hash == tissue.hash
+    assert load_encoder(moved.path).encoder.width
+
+
+def test_what_is_no_encoder_is_refused(
+    copy: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "weights.pt"
+    torch.save({"a": torch.ones(1)}, program)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.ones(1)}, foreign)
+    for what, reason in {
+        program: "may hold a program",
+        foreign: "does not say which encoder",
+        tmp_path: "holds neither a run",
+        tmp_path / "none": "There is no run or exported encoder",
+        "test_resnet": "has random weights",
+        "resnet5O": "did you mean resnet50",
+    }.items():
+        with pytest.raises(ConfigError, match=reason):
+            load_encoder(what)
+    with pytest.raises(ConfigError, match="no branch 'twin', only primary"):
+        load_encoder(copy["asymmetric"].path, "twin")
+    run = copy["supervised"]
+    encoder = json.loads(run.encoder_path.read_text())
+    encoder["branches"]["primary"]["encoder"] = "antigravity.x:Y"
+    run.finish(run.weights(), {}, encoder)
+    monkeypatch.setattr(importlib, "import_module", None)  # nothing is imported
+    for path in (run.path, run.weights_path):
+        with pytest.raises(ConfigError, match="give --trust"):
+            load_encoder(path)
+
+
+def test_an_encoder_of_the_open_set_needs_weights_and_sees_whole_patches(tmp_path: Path) -> None:
+    plain = random_encoder("test_resnet", "full", 32, 0, tmp_path)
+    file = tmp_path / "weights.safetensors"
+    network = {
+        k.removeprefix("network."): v
+        for k, v in plain.encoder.state_dict().items()
+        if k.startswith("network.")
+    }
+    save_file(network, file)
+    frozen = load_encoder(f"test_resnet:weights={file},mean=0.5,std=0.5")
+    assert (frozen.modality_spec, frozen.size, frozen.folder) == ("full", 160, None)
+    patches = torch.randint(0, 256, (2, 160, 160, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = plain.encoder.network((patches.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5)
+        torch.testing.assert_close(frozen.encoder(frozen.inputs(patches)), expected)
 
 
 def test_weights_of_another_run_or_damaged_ones_are_refused(copy: dict[str, Run]) -> None:

@@ -17,7 +17,7 @@ from morefromless.config import ExplainConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.evaluate import Answer, answer_of, store_path
+from morefromless.evaluation.evaluate import Answer, answer_of, open_store
 from morefromless.pairs import modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
@@ -116,7 +116,7 @@ def explain(config: ExplainConfig) -> Disagreements:
     """
     runs = (Run.open(config.run_a, config.trust), Run.open(config.run_b, config.trust))
     _check_same_patches(*runs)
-    raw = Store.open(store_path(runs[0], config.store))
+    raw = open_store(runs[0], config.store)
     task = config.task or runs[0].config.arm.task
     device = resolve_device(config.analysis.device)
     with tqdm(total=5, desc="explain", unit="part", leave=False, dynamic_ncols=True) as bar:
@@ -243,7 +243,7 @@ def _titles(a: Answer, b: Answer) -> tuple[str, str]:
     titles = (a.frozen.title, b.frozen.title)
     if titles[0] != titles[1]:
         return titles
-    return tuple(f"{one.frozen.title} ({one.frozen.folder.name})" for one in (a, b))  # type: ignore[return-value]
+    return tuple(f"{one.frozen.title} ({one.frozen.folder_name})" for one in (a, b))  # type: ignore[return-value]
 
 
 def _facts(a: Answer, b: Answer) -> tuple[tuple[str, str, str], ...]:

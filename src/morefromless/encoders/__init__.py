@@ -18,6 +18,9 @@ class Encoder(Member, nn.Module, ABC):
     pretrained: bool = False
     """Whether it begins from trained weights; only such an encoder can be frozen."""
 
+    input_size: int = 224
+    """Side in px of the images that its first weights were trained on, where it has any."""
+
     def __init__(self) -> None:
         super().__init__()
 

@@ -63,6 +63,7 @@ class Timm(Encoder):
         self.network = _created(name, pretrained, channels, arguments)
         config: dict[str, Any] = self.network.pretrained_cfg  # type: ignore[assignment]
         normalisation = config["mean"], config["std"]
+        self.input_size = int(config["input_size"][-1])
         if weights is not None:
             file = read_weights(weights, name)
             classifier = config.get("classifier") or ()

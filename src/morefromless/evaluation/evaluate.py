@@ -11,7 +11,7 @@ from torch import Tensor
 from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.cache import cached, digest
+from morefromless.evaluation.cache import digest
 from morefromless.evaluation.frozen import Classifier, FrozenEncoder, load_encoders
 from morefromless.evaluation.metrics import Scores, score
 from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, label_subset
@@ -94,14 +94,14 @@ def answer(
         fitted = frozen.head
         key["head"] = digest({"weight": fitted.weight, "bias": fitted.bias})
     else:
-        fitted = LinearProbe(**cached(frozen.folder / f"probe-{name}.safetensors", key, fit))
+        fitted = LinearProbe(**frozen.cached(f"probe-{name}", key, fit))
     fitted = fitted.to(device)
 
     def ask() -> dict[str, Tensor]:
         features = frozen.features(store, "test", device, label)
         return {"probabilities": fitted.probabilities(features).cpu()}
 
-    answers = cached(frozen.folder / f"predictions-{name}.safetensors", key, ask)
+    answers = frozen.cached(f"predictions-{name}", key, ask)
     probabilities = answers["probabilities"].numpy()
     return Answer(frozen, store, task, fitted, probabilities)
 
@@ -149,6 +149,14 @@ def answer_of(
     return answers[branch]
 
 
-def store_path(run: Run, given: Path | None) -> Path:
-    """Where a run's store is: as given, else where it was when the run was trained."""
-    return given or run.config.store
+def open_store(run: Run, given: Path | None) -> Store:
+    """A run's store: where it is given, else where it lay, seen from the run, in training.
+
+    Raises `DataError` where there is none, or it is damaged.
+    """
+    path = given or run.config.store
+    if given is None and not path.exists():
+        raise DataError(
+            f"There is no store at {path}, where that of {run.path} was; give --store FOLDER."
+        )
+    return Store.open(path)

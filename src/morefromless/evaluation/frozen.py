@@ -3,26 +3,35 @@
 Evaluation, learning curves, CKA, GradCAM, floors and inference all work on this one class.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from morefromless.branches import Branches, build_encoder, plans, untrained
-from morefromless.config import Probe, RunConfig
+from morefromless.branches import build_encoder, untrained
+from morefromless.config import Probe, RunConfig, from_flat
 from morefromless.data.store import Split, Store
 from morefromless.encoders import Encoder
+from morefromless.errors import ConfigError, TrainingError
 from morefromless.evaluation.cache import cached, digest
+from morefromless.evaluation.metadata import (
+    BranchMetadata,
+    EncoderMetadata,
+    describe,
+    read_metadata,
+)
 from morefromless.evaluation.probes import LinearProbe
 from morefromless.modalities import Modality
 from morefromless.pairs import channels_last, modality
 from morefromless.runs import Run, file_name
+from morefromless.specs import SCHEMES
 
 CHUNK = 256
 """Patches per forward pass; features do not depend on it, since BatchNorm is frozen."""
@@ -39,14 +48,16 @@ class FrozenEncoder:
     """Side in px of the images that it takes."""
     name: str
     """Of the run's branch (`primary`, `privileged`), or `random`."""
-    folder: Path
-    """Where features, probes and predictions are cached: the run's folder."""
+    folder: Path | None
+    """Where features, probes and predictions are cached: the run's folder. None caches nothing."""
     config: RunConfig | None = None
     """How it was trained; None of an untrained encoder."""
     seed: int = 0
     """Of its first weights."""
     head: LinearProbe | None = None
     """A supervised arm's own head, which answers `config.arm.task`."""
+    metadata: EncoderMetadata | None = None
+    """What stands with its weights; None of an encoder that was not trained here."""
 
     @cached_property
     def modality(self) -> Modality:
@@ -66,12 +77,21 @@ class FrozenEncoder:
         words = [arm.kind, *([] if arm.supervised else [arm.sharing]), f"seed {self.config.seed}"]
         return ", ".join(words)
 
+    @property
+    def folder_name(self) -> str:
+        """Name of the run's folder; the branch's without one."""
+        return self.name if self.folder is None else self.folder.name
+
     def render(
         self, store: Store, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu"
     ) -> Tensor:
         """The encoder's input of the patches at `rows`, without augmentation: (N, C, S, S)."""
         stored = torch.from_numpy(np.asarray(store.array(self.modality.array)[rows]))
-        return channels_last(self.modality.render(stored.to(device), self.size))
+        return self.inputs(stored.to(device))
+
+    def inputs(self, patches: Tensor) -> Tensor:
+        """Its input of patches as they are stored: (N, H, H, 3) uint8 -> (N, C, S, S)."""
+        return channels_last(self.modality.render(patches, self.size))
 
     def batches(
         self, store: Store, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu"
@@ -108,12 +128,20 @@ class FrozenEncoder:
         """Representations of a split's patches that have the modality, cached in the folder."""
         rows = store.select(self.modality).indices(split)
         key = {"weights": self.fingerprint, "store": store.hash, "modality": self.modality_spec}
-        tensors = cached(
-            self.folder / "features" / f"{self.name}-{split}.safetensors",
+        tensors = self.cached(
+            f"features/{self.name}-{split}",
             {**key, "size": str(self.size), "patches": str(len(rows))},
             lambda: {"features": self.represent(store, rows, device, label)},
         )
         return tensors["features"]
+
+    def cached(
+        self, name: str, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Tensors that follow from `key`, read back from the folder where they are there."""
+        if self.folder is None:
+            return compute()
+        return cached(self.folder / f"{name}.safetensors", key, compute)
 
     def answers_itself(self, task: str) -> bool:
         """Whether its own head, not a probe, answers a task."""
@@ -151,50 +179,136 @@ def represent(encoder: Encoder, images: Iterable[Tensor], device: torch.device |
     return torch.cat(outputs)
 
 
+def load_encoder(
+    path_or_name: str | Path, branch: str = "primary", *, trust: bool = False
+) -> FrozenEncoder:
+    """The frozen encoder of a run's folder, of a folder or file that `mfl export` wrote, or of a
+    specification with weights, such as `resnet50:pretrained=true` or `hf-hub:owner/name:pretrained=
+    true`, which may download them. No store is needed.
+
+    `branch` is `primary` or `privileged`; `trust` imports classes from outside the package that a
+    folder names. Raises `ConfigError` where there is no such encoder, or a specification has no
+    weights, and `TrainingError` where weights do not fit.
+
+    >>> load_encoder("test_resnet:pretrained=false")
+    Traceback (most recent call last):
+    morefromless.errors.ConfigError: 'test_resnet:pretrained=false' has random weights; append
+    :pretrained=true (which may download them) or :weights=FILE, or give the folder of a run.
+    """
+    path = Path(path_or_name).expanduser()
+    if (path / "run.json").is_file():
+        encoders = load_encoders(Run.open(path, trust))
+    elif path.exists():
+        encoders = _exported(path, trust)
+    else:
+        encoders = {"primary": _pretrained(str(path_or_name))}
+    if branch not in encoders:
+        raise ConfigError(
+            f"{path_or_name} has no branch '{branch}', only {', '.join(encoders)}; give another "
+            "--branch."
+        )
+    return encoders[branch]
+
+
 def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
-    """The frozen encoders of a finished run by branch; no store is needed.
+    """The frozen encoders of a finished run by branch: what `load_encoder` chooses from.
 
     Raises `ConfigError` where `run` is not finished, `TrainingError` where its weights do not fit.
     """
-    config = run.config
-    size = config.train.size
-    if config.arm.supervised:
-        weights = run.weights()
-        channels = modality(config.arm.primary).channels
-        encoder = build_encoder(untrained(config.train.encoder), channels)
-        classes = weights["head.bias"].shape[0] if "head.bias" in weights else 1
-        network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(encoder.width, classes)})
-        run.load_into(network, weights)
-        head = network["head"]
-        assert isinstance(head, nn.Linear)
-        return {
-            "primary": FrozenEncoder(
-                encoder.eval(),
-                config.arm.primary,
-                size,
-                "primary",
-                run.path,
-                config,
-                config.seed,
-                LinearProbe(head.weight.detach(), head.bias.detach()),
-            )
-        }
-    branch_plans = [replace(plan, encoder=untrained(plan.encoder)) for plan in plans(config)]
-    branches = Branches(branch_plans, config.pairing.width)
-    run.load_into(nn.ModuleDict({"branches": branches}))
-    return {
-        plan.name: FrozenEncoder(
-            branches[plan.name].encoder.eval(),
-            plan.modality,
-            size,
-            plan.name,
-            run.path,
+    config, weights = run.config, run.weights()
+    metadata = read_metadata(run.weights_path) or describe(config, weights)
+    if not run.trust:
+        metadata.refuse_outside(str(run.weights_path))
+    return _built(metadata, weights, run.weights_path, config, run.path)
+
+
+def _exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
+    """The encoder of a folder, or of a safetensors file, that `mfl export` wrote."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(
+            f"{path} holds neither a run (run.json) nor an exported encoder (model.safetensors); "
+            "check the path."
+        )
+    if file.suffix != ".safetensors":
+        raise ConfigError(
+            f"{file} may hold a program (a pickle), so it is not opened; give a run, a folder "
+            "of mfl export, or NAME:weights=FILE, which reads tensors only."
+        )
+    metadata = read_metadata(file)
+    if metadata is None:
+        raise ConfigError(f"{file} does not say which encoder it is of; give NAME:weights={file}.")
+    if not trust:
+        metadata.refuse_outside(str(file))
+    store = metadata.data.store if metadata.data else ""
+    options = {**metadata.options, "store": store, "out": str(file.parent)}
+    config = from_flat(RunConfig, options, str(file))
+    return _built(metadata, load_file(file), file, config, None)
+
+
+def _pretrained(spec: str) -> FrozenEncoder:
+    """An encoder of the open set with weights, which sees whole patches."""
+    if "/" in spec and not spec.startswith(SCHEMES) and ":" not in spec:
+        raise ConfigError(f"There is no run or exported encoder at {spec}; check the path.")
+    encoder = build_encoder(spec)
+    if not encoder.pretrained:
+        raise ConfigError(
+            f"'{spec}' has random weights; append :pretrained=true (which may download them) or "
+            ":weights=FILE, or give the folder of a run."
+        )
+    return FrozenEncoder(encoder.eval(), "full", encoder.input_size, "primary", None)
+
+
+def _built(
+    metadata: EncoderMetadata,
+    weights: Mapping[str, Tensor],
+    file: Path,
+    config: RunConfig,
+    folder: Path | None,
+) -> dict[str, FrozenEncoder]:
+    head = None
+    if "head.weight" in weights:
+        head = LinearProbe(weights["head.weight"], weights["head.bias"])
+    by_prefix: dict[str, Encoder] = {}  # branches with shared weights are one encoder
+    encoders = {}
+    for name, branch in metadata.branches.items():
+        prepared = branch.preprocessing
+        if branch.prefix not in by_prefix:
+            encoder = build_encoder(branch.encoder, prepared.channels)
+            _load(encoder, branch, weights, file)
+            by_prefix[branch.prefix] = encoder.eval()
+        encoders[name] = FrozenEncoder(
+            by_prefix[branch.prefix],
+            prepared.modality,
+            prepared.size,
+            name,
+            folder,
             config,
             config.seed,
+            head,
+            metadata,
         )
-        for plan in branch_plans
-        if plan.name != "twin"  # a second view of the primary, not another encoder
+    return encoders
+
+
+def _load(
+    encoder: Encoder, branch: BranchMetadata, weights: Mapping[str, Tensor], file: Path
+) -> None:
+    """Load the tensors of a branch. Raises `TrainingError` where they are of another encoder."""
+    state = {
+        name.removeprefix(branch.prefix): tensor
+        for name, tensor in weights.items()
+        if name.startswith(branch.prefix)
     }
+    expected = encoder.state_dict()
+    wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
+    if wrong or len(state) != len(expected):
+        raise TrainingError(
+            f"{file} does not fit encoder '{branch.encoder}' ({len(wrong)} of {len(expected)} "
+            f"tensors missing or of another shape, first: {(wrong or ['extra tensors'])[0]}); it "
+            "is a checkpoint of another encoder."
+        )
+    encoder.load_state_dict(state)
 
 
 def random_encoder(

@@ -207,7 +207,7 @@ def _everything(result: Similarities) -> dict[str, object]:
         "primary": result.primary,
         "classes": list(result.store.classes),
         "runs": {
-            arm: [a.frozen.folder.name for a in answers] for arm, answers in result.arms.items()
+            arm: [a.frozen.folder_name for a in answers] for arm, answers in result.arms.items()
         },
         "cka": [
             {

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -23,7 +24,9 @@ from torch.optim import Optimizer
 
 from morefromless import files
 from morefromless.config import RunConfig
+from morefromless.data.store_meta import read_meta
 from morefromless.devices import resolve_device
+from morefromless.evaluation.metadata import TrainingData, describe
 from morefromless.pairs import channels_last
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
@@ -157,8 +160,11 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
             raise KeyboardInterrupt from None
         raise
     if trainer.is_global_zero:
+        weights = learner.network.state_dict()
+        data = TrainingData.of(config.store, read_meta(config.store))
+        head = learner.feed.store.classes if config.arm.supervised else ()
         run.finish(
-            learner.network.state_dict(),
+            weights,
             {
                 "steps": steps.total,
                 "seconds": round(clock.seconds, 1),
@@ -166,6 +172,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
                 "device": str(trainer.strategy.root_device),
                 "threads": torch.get_num_threads(),
             },
+            msgspec.to_builtins(describe(config, weights, data, head)),
         )
 
 

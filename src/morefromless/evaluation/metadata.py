@@ -1,0 +1,166 @@
+"""What must be known of trained encoders to use them anywhere.
+
+It stands in the metadata of the weights, which it cannot be parted from, and once more beside them
+as `encoder.json`, for people and other programs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from morefromless.branches import plans, untrained
+from morefromless.config import RunConfig, to_flat
+from morefromless.data.store_meta import StoreMeta
+from morefromless.errors import ConfigError
+from morefromless.pairs import modality
+from morefromless.runs import ENCODER_KEY
+from morefromless.specs import refuse_outside
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """The patches that an encoder was trained on."""
+
+    store: str
+    """Name of the store's folder."""
+    hash: str
+    title: str
+    licence: str
+    citation: str
+    classes: tuple[str, ...]
+    um_per_px: float | None
+    """Micrometres per pixel; None where not known, or not the same for all patches."""
+    side: int
+    """Height and width of the patches in px."""
+
+    @classmethod
+    def of(cls, path: Path, meta: StoreMeta) -> "TrainingData":
+        """Of the store at `path`."""
+        sheet = meta.datasheet
+        return cls(
+            store=path.absolute().name,
+            hash=meta.hash,
+            title=sheet.title,
+            licence=sheet.licence,
+            citation=sheet.citation,
+            classes=meta.classes,
+            um_per_px=meta.um_per_px,
+            side=next(array.shape[1] for array in meta.arrays.values() if len(array.shape) == 4),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a patch (H, H, 3) uint8 becomes the encoder's input (channels, size, size)."""
+
+    modality: str
+    interpolation: str | None
+    """Of the modality; None where it has none to choose."""
+    size: int
+    """Side in px of the images that the encoder takes."""
+    channels: int
+    mean: tuple[float, ...] | None
+    """Subtracted from values in [0, 1], which `std` then divides; None where the encoder does not
+    normalise. Both happen inside the encoder."""
+    std: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchMetadata:
+    """One encoder among the weights."""
+
+    encoder: str
+    """Specification of its architecture."""
+    prefix: str
+    """How the names of its tensors begin."""
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderMetadata:
+    """What `encoder.json` holds."""
+
+    format: Literal[1] = 1
+    branches: dict[str, BranchMetadata]
+    head: tuple[str, ...] = ()
+    """Classes of a supervised arm's own head, in its order."""
+    data: TrainingData | None = None
+    options: dict[str, Any]
+    """How it was trained (`config.to_flat`), without the places of store and run."""
+
+    def refuse_outside(self, origin: str) -> None:
+        """Raise `ConfigError` where it names a class from outside the package."""
+        for branch in self.branches.values():
+            names = {"encoder": branch.encoder, "primary": branch.preprocessing.modality}
+            refuse_outside(names, origin)
+        refuse_outside(self.options, origin)
+
+
+def describe(
+    config: RunConfig,
+    weights: Mapping[str, Tensor],
+    data: TrainingData | None = None,
+    head: tuple[str, ...] = (),
+) -> EncoderMetadata:
+    """What is known of a run's encoders; `weights` are its network's, by name."""
+    if config.arm.supervised:
+        places = {"primary": (config.train.encoder, config.arm.primary, "encoder.")}
+    else:
+        places = {
+            plan.name: (plan.encoder, plan.modality, f"branches.by_key.{plan.key}.encoder.")
+            for plan in plans(config)
+            if plan.name != "twin"  # a second view of the primary, not another encoder
+        }
+    options = {k: v for k, v in to_flat(config).items() if k not in ("store", "out")}
+    return EncoderMetadata(
+        branches={
+            name: BranchMetadata(
+                encoder=untrained(encoder),
+                prefix=prefix,
+                preprocessing=_preprocessing(spec, config.train.size, prefix, weights),
+            )
+            for name, (encoder, spec, prefix) in places.items()
+        },
+        head=head,
+        data=data,
+        options=options,
+    )
+
+
+def _preprocessing(
+    spec: str, size: int, prefix: str, weights: Mapping[str, Tensor]
+) -> Preprocessing:
+    how = modality(spec)
+    mean, std = (
+        tuple(weights[prefix + name].flatten().tolist()) if prefix + name in weights else None
+        for name in ("mean", "std")
+    )
+    return Preprocessing(
+        modality=spec,
+        interpolation=getattr(how, "interpolation", None),
+        size=size,
+        channels=how.channels,
+        mean=mean,
+        std=std,
+    )
+
+
+def read_metadata(weights: Path) -> EncoderMetadata | None:
+    """What stands in the metadata of a safetensors file; None where nothing of ours does.
+
+    Raises `ConfigError` where the file is no safetensors, or its metadata is damaged.
+    """
+    try:
+        with safe_open(weights, "pt") as file:
+            text = (file.metadata() or {}).get(ENCODER_KEY)
+        return None if text is None else msgspec.json.decode(text, type=EncoderMetadata)
+    except (SafetensorError, msgspec.DecodeError) as error:
+        raise ConfigError(
+            f"{weights} is damaged or no safetensors file ({error}); fetch it again, or give a "
+            "file that was saved as safetensors."
+        ) from error
