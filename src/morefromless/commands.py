@@ -27,7 +27,10 @@ def ingest(options: IngestConfig) -> None:
 
     source = open_source(
         options.source,
-        options.group,
+        label=options.label,
+        group=options.group,
+        classes=options.classes,
+        drop=options.drop,
         unlabelled=options.unlabelled,
         nuclei=options.nuclei,
         nuclei_format=options.nuclei_format,

@@ -266,7 +266,7 @@ def test_groups_stay_whole(tmp_path: Path) -> None:
         for i in range(3)
     }
     root = folder(tmp_path / "in", names)
-    ingest(Folder(str(root), group=r"(P\d+)"), tmp_path / "store", progress=False)
+    ingest(open_source(str(root), group=r"(P\d+)"), tmp_path / "store", progress=False)
     store = Store.open(tmp_path / "store")
     train, test = store.groups("train"), store.groups("test")
     assert train is not None
@@ -295,7 +295,7 @@ def test_so_few_test_groups_that_nothing_can_be_shown_are_stated(
         for s in ("train", "test")
     }
     root = folder(tmp_path / "in", names)
-    ingest(Folder(str(root), group=r"(P\w+\d)"), tmp_path / "store", progress=False)
+    ingest(open_source(str(root), group=r"(P\w+\d)"), tmp_path / "store", progress=False)
     counted = f"{patients} test group{'s' * (patients > 1)}"
     expected = [] if 2 / 2**patients < 0.05 else [FEW.format(counted)]
     assert Store.open(tmp_path / "store").caveats == expected
@@ -309,7 +309,7 @@ def test_groups_on_both_sides_of_the_source_split_are_stated(tmp_path: Path) -> 
         for s in ("train", "test")
     }
     root = folder(tmp_path / "in", names)
-    ingest(Folder(str(root), group=r"(P\d)"), tmp_path / "store", progress=False)
+    ingest(open_source(str(root), group=r"(P\d)"), tmp_path / "store", progress=False)
     assert Store.open(tmp_path / "store").caveats == [
         "3 groups (patients or slides) stand in both train and test.",
         FEW.format("3 test groups"),
@@ -362,7 +362,7 @@ def test_options_that_cannot_work(tmp_path: Path, options: dict[str, object]) ->
 def test_what_is_typed_becomes_a_source(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "patches")
     assert type(open_source(str(root))).__name__ == "Folder"
-    assert type(open_source(f"folder:{root},group=(.)")).__name__ == "Folder"
+    assert type(open_source(f"folder:{root},classes=none")).__name__ == "Folder"
     nct = folder(tmp_path / "nct", {"TUM-AAAFLCLY.tif": 1, "STR-TCGA-AAAFLCLY.tif": 2})
     assert type(open_source(str(nct))).__name__ == "NctCrc"
     np.savez(tmp_path / "x.npz", test_images=np.zeros((1, 8, 8, 3), np.uint8))

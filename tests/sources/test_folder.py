@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import DataError
 from morefromless.sources.folder import Folder
 from morefromless.sources.nct_crc import NctCrc
 
@@ -44,16 +44,31 @@ def test_files_side_by_side(tmp_path: Path) -> None:
     assert [i.label for i in items] == ["gland", "tumor"]
 
 
-def test_groups_are_read_from_the_path(tmp_path: Path) -> None:
-    root = touch(tmp_path, "A/P1/1.png", "A/P2/1.png", "B/P1/2.png")
-    assert [i.group for i in Folder(root, group=r"/(P\d+)/").items()] == ["P1", "P2", "P1"]
-    with pytest.raises(DataError, match=r"group=\(P2\) finds nothing in 'A/P1/1.png'"):
-        Folder(root, group="(P2)").items()
-    for pattern in (r"P\d", r"(P)(\d)"):
-        with pytest.raises(ConfigError, match="capturing groups"):
-            Folder(root, group=pattern)
-    with pytest.raises(ConfigError, match="not a regular expression"):
-        Folder(root, group="(P")
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_class_folders_of_patients(tmp_path: Path, split: str) -> None:
+    names = [f"{split}P{p}/{c}/1.png" for p in (1, 2) for c in ("tumour", "normal")]
+    source = Folder(touch(tmp_path, *names))
+    items = source.items()
+    assert {(i.label, i.group) for i in items} == {
+        (c, p) for c in ("tumour", "normal") for p in ("P1", "P2")
+    }
+    assert {i.split for i in items} == {"train" if split else None}
+    assert "PATIENT/CLASS" in source.remarks()[0]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["benign/40X/1.png", "malignant/40X/2.png"],
+        ["C1/P1/1.png", "C2/P1/1.png", "C1/P2/1.png", "C1/P3/2.png"],
+        ["C1/train/1.png", "C2/train/1.png"],
+        ["P1/tumour/1.png", "P2/tumour/1.png", "P2/1.png"],
+    ],
+)
+def test_folders_in_class_folders_are_no_classes(tmp_path: Path, names: list[str]) -> None:
+    source = Folder(touch(tmp_path, *names))
+    assert [i.label for i in source.items()] == [i.id.split("/")[0] for i in source.items()]
+    assert not source.remarks()
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,20 @@ class IngestConfig:
     synthetic[:patches=900,patients=30,size=64,seed=0,control=none|positive|negative]."""
     store: Positional[Path]
     """Folder to write; it appears whole, when all is decoded, or not at all."""
-    split: Literal["auto", "random"] = "auto"
+    split: Literal["auto", "random", "test"] = "auto"
     """auto takes the source's own split where it has one; random draws one, by group where groups
-    are known and by label."""
+    are known and by label; test puts every patch into test, for another cohort."""
     test_share: float = 0.2
     """Share of the patches (or groups) that a drawn split keeps for testing."""
+    label: str | None = None
+    """Regular expression with one capturing group that finds the tissue class in a patch's path
+    below the source; patches in whose path it finds nothing are left out and counted."""
     group: str | None = None
-    """Regular expression with one capturing group that finds the patient or slide in a path."""
+    """Such an expression that finds the patient or slide."""
+    classes: tuple[str, ...] = ()
+    """Classes merged or renamed, such as MUS+STR=muscle TUM=tumour."""
+    drop: tuple[str, ...] = ()
+    """Classes whose patches are left out and counted, by their names in the source."""
     size: int | None = None
     """Side in px that patches must have; by default the commonest. Others are rejected."""
     resize: int | None = None
@@ -53,7 +60,8 @@ class IngestConfig:
     """What becomes of patches that lack a view which others have: drop rejects them, keep takes
     them and remembers what is absent."""
     unlabelled: bool = False
-    """The folder's paths name no tissue classes; the nuclei alone pose a task."""
+    """The folder's paths name no tissue classes: for self-supervised training (mfl train), or where
+    nuclei pose the task."""
     strict: bool = False
     """Stop at the first patch that would be rejected."""
     seed: int = 0

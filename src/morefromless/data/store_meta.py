@@ -70,7 +70,7 @@ class StoreMeta(_Part, frozen=True, kw_only=True):
     """Types of the nuclei; None where none are known."""
     um_per_px: Scale | None
     """None where it is not known, or not the same for all patches."""
-    split_rule: Literal["source", "group", "label"]
+    split_rule: Literal["source", "group", "label", "test"]
     groups_known: bool
     splits: dict[SplitName, Count]
     """Patches by split."""

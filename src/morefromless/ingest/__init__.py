@@ -43,7 +43,7 @@ def ingest(
     source: Source,
     path: Path,
     *,
-    split: Literal["auto", "random"] = "auto",
+    split: Literal["auto", "random", "test"] = "auto",
     test_share: float = 0.2,
     seed: int = 0,
     size: int | None = None,
@@ -169,9 +169,10 @@ def _build(
         _decode_missing(source, items, shards, sample, config, progress)
         datasheet = source.datasheet()
         scale = config.um_per_px or datasheet.um_per_px
-        classes_needed = datasheet.scheme is None
-        selection = select(items, shards.records(), plan.shape.side, scale, config, classes_needed)
+        needed = listing.classes_needed(items, datasheet, config.split)
+        selection = select(items, shards.records(), plan.shape.side, scale, config, needed)
         selection.omitted |= source.passed_over()
+        selection.caveats = [*source.remarks(), *selection.caveats]
         assemble(work / "store", shards, selection, datasheet, provenance)
         with files.explaining(config.store):
             (work / "store").rename(config.store)

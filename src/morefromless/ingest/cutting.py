@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from morefromless.data.nuclei import ARRAY, assign_border_nuclei
 from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.ingest.wrapping import Wrapper
 from morefromless.sources import Datasheet, Item, Source
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -21,7 +21,7 @@ TILES = 4
 """Tiles in memory while their patches are cut."""
 
 
-class Cut(Source):
+class Cut(Wrapper):
     """Every tile of a source, cut into patches of `side` px side by side from the top left.
 
     What the last row and column leave over is left out. A nucleus that a border cuts is drawn in
@@ -33,31 +33,26 @@ class Cut(Source):
     def __init__(self, tiles: Source, side: int) -> None:
         if side < 8:
             raise ConfigError(f"--cut {side} is too small for a patch; give 8 px or more.")
-        self.tiles, self.side = tiles, side
+        super().__init__(tiles)
+        self.side = side
         self._origins: dict[str, tuple[Item, int, int]] = {}
         self._recent: OrderedDict[str, Future[Arrays]] = OrderedDict()
         self._lock = Lock()
 
     def datasheet(self) -> Datasheet:
-        sheet = self.tiles.datasheet()
+        sheet = self.inside.datasheet()
         return replace(sheet, title=f"{sheet.title}, cut to {self.side} px")
-
-    def files(self) -> Sequence[Path]:
-        return self.tiles.files()
 
     def omitted(self, item: Item) -> Mapping[str, int]:
         """What is left out of a tile is counted with its first patch."""
         tile, x, y = self._origins.get(item.id, (item, 0, 0))
-        return self.tiles.omitted(tile) if (x, y) == (0, 0) else {}
-
-    def passed_over(self) -> Mapping[str, int]:
-        return self.tiles.passed_over()
+        return self.inside.omitted(tile) if (x, y) == (0, 0) else {}
 
     def items(self) -> Sequence[Item]:
         patches = []
-        for tile in self.tiles.items():
+        for tile in self.inside.items():
             try:
-                height, width = self.tiles.shape(tile)
+                height, width = self.inside.shape(tile)
             except UnreadablePatch:
                 patches.append(tile)  # to be rejected with its reason, by `read`
                 continue
@@ -81,7 +76,7 @@ class Cut(Source):
 
     def read(self, item: Item) -> Arrays:
         if item.id not in self._origins:  # a tile that could not be cut
-            self.tiles.read(item)
+            self.inside.read(item)
             raise UnreadablePatch(f"smaller than the cut: {self.side} px; give a smaller --cut")
         tile, x, y = self._origins[item.id]
         return {
@@ -90,6 +85,9 @@ class Cut(Source):
             else np.ascontiguousarray(array[y : y + self.side, x : x + self.side])
             for name, array in self._tile(tile).items()
         }
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        return Source.shape(self, item)
 
     def _tile(self, tile: Item) -> Arrays:
         """A tile, read once by whichever thread asks first."""
@@ -102,7 +100,7 @@ class Cut(Source):
             waiting = self._recent[tile.id]
         if first:
             try:
-                arrays = self.tiles.read(tile)
+                arrays = self.inside.read(tile)
                 if ARRAY in arrays:
                     arrays[ARRAY] = assign_border_nuclei(arrays[ARRAY], self.side)
                 waiting.set_result(arrays)

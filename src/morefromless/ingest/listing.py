@@ -9,7 +9,7 @@ from pathlib import Path
 from morefromless.data.labels import check_spellings
 from morefromless.data.splits import check_classes
 from morefromless.errors import DataError
-from morefromless.sources import Datasheet, Item
+from morefromless.sources import UNLABELLED, Datasheet, Item
 
 
 def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
@@ -22,13 +22,21 @@ def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
         raise DataError(f"{title} lists '{twice[0]}' twice; every patch needs an id of its own.")
     labels = sorted({item.label for item in items})
     check_spellings(labels)
-    if len(labels) < 2 and datasheet.scheme is None:  # nuclei pose a task of their own
+    if len(labels) < classes_needed(items, datasheet, split):
         raise DataError(
-            f"{title} has one class only ('{labels[0]}'); comparing encoders takes two or more, "
-            "as folders or in a column of labels, or nuclei (--nuclei)."
+            f"{title} has one class only ('{labels[0]}'); comparing encoders takes two or more, as "
+            "folders, in a column of labels or in paths (--label), or nuclei (--nuclei). To train "
+            "without classes, say --unlabelled."
         )
     if follows_source(items, split):
         check_classes([item.label for item in items], [str(item.split) for item in items])
+
+
+def classes_needed(items: Sequence[Item], datasheet: Datasheet, split: str) -> int:
+    """How many classes a store must have: one will do where nuclei pose a task of their own, where
+    a person says that none is known, and of another cohort, which is only asked."""
+    free = datasheet.scheme is not None or split == "test"
+    return 1 if free or all(item.label == UNLABELLED for item in items) else 2
 
 
 def follows_source(items: Sequence[Item], split: str) -> bool:
@@ -37,7 +45,7 @@ def follows_source(items: Sequence[Item], split: str) -> bool:
     Raises `DataError` where the source knows the split of some patches only.
     """
     splits = {item.split for item in items}
-    if split == "random" or not splits >= {"train", "test"}:
+    if split != "auto" or not splits >= {"train", "test"}:
         return False
     if None in splits:
         stray = next(item for item in items if item.split is None)

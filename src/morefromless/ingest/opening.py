@@ -1,12 +1,14 @@
 """From what a person types to a source."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from morefromless import sources
 from morefromless.data.schemes import scheme_of
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest.cutting import Cut
+from morefromless.ingest.labelling import Relabelled
 from morefromless.ingest.segmented import WithNuclei
 from morefromless.sources import Source
 from morefromless.sources.folder import Folder
@@ -18,28 +20,34 @@ from morefromless.specs import build, members
 
 def open_source(
     spec: str,
-    group: str | None = None,
     *,
+    label: str | None = None,
+    group: str | None = None,
+    classes: Sequence[str] = (),
+    drop: Sequence[str] = (),
     unlabelled: bool = False,
     nuclei: Path | None = None,
     nuclei_format: str = "auto",
     scheme: str = "pannuke",
     cut: int | None = None,
 ) -> Source:
-    """The source that `spec` names: `synthetic:...`, `folder:PATH,group=REGEX`, or just a path.
+    """The source that `spec` names: `synthetic:...`, `folder:PATH`, or just a path.
 
     A path to an npz file is read as MedMNIST, one to a .csv or .parquet file as a table of pairs
     (`manifest`); a folder whose files are all named like `TUM-AAAFLCLY.tif` as NCT-CRC-HE; any
-    other folder as `folder`. `group` is the regular expression that finds a patch's group in its
-    path, and `unlabelled` says that paths name no tissue classes, both for a folder only. `nuclei`
-    is a folder of segmentations, whose types are those of `scheme`; `cut` is the side in px to
-    which tiles are cut. Raises `DataError` for a path that does not exist and `ConfigError` for a
-    name that is not known.
+    other folder as `folder`. `label` and `group` are regular expressions that find a patch's label
+    and group in its path, `classes` and `drop` change classes (`labelling.Relabelled`);
+    `unlabelled` says that the paths of a folder name no tissue classes. `nuclei` is a folder of
+    segmentations, whose types are those of `scheme`; `cut` is the side in px to which tiles are
+    cut. Raises `DataError` for a path that does not exist and `ConfigError` for a name that is not
+    known.
 
     >>> len(open_source("synthetic:patches=90,size=64", cut=32).items())
     360
     """
-    source = _images(spec, group, unlabelled)
+    source = _images(spec, unlabelled, bare=label is not None)
+    if label is not None or group is not None or classes or drop:
+        source = Relabelled(source, label, group, classes, drop)
     if nuclei is not None:
         source = WithNuclei(source, nuclei, scheme_of(scheme), nuclei_format)
     return source if cut is None else Cut(source, cut)
@@ -48,21 +56,21 @@ def open_source(
 def open_images(spec: str) -> Source:
     """The images that `spec` names, whatever their classes: a folder need not name any."""
     path = Path(spec).expanduser()
-    return _images(spec, None, path.is_dir() and not NctCrc.recognises(path))
+    return _images(spec, path.is_dir() and not NctCrc.recognises(path))
 
 
-def _images(spec: str, group: str | None, unlabelled: bool) -> Source:
+def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
+    """`bare` says that the labels of a folder come from elsewhere."""
     name = spec.partition(":")[0]
-    if group is not None or unlabelled:
-        if not Path(spec).expanduser().is_dir():
-            option = "--group" if group is not None else "--unlabelled"
-            raise ConfigError(
-                f"{option} is for a folder of files, which '{spec}' is not; leave it."
-            )
-        return Folder(spec, group, "none" if unlabelled else "named")
+    path = Path(spec).expanduser()
+    if unlabelled and not path.is_dir():
+        raise ConfigError(
+            f"--unlabelled is for a folder of files, which '{spec}' is not; leave it."
+        )
+    if unlabelled or (bare and path.is_dir()):
+        return Folder(spec, "none")
     if name in members(sources, Source):
         return build(spec, sources, Source)
-    path = Path(spec).expanduser()
     if path.is_dir():
         return NctCrc(spec) if NctCrc.recognises(path) else Folder(spec)
     if path.is_file():

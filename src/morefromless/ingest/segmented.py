@@ -15,6 +15,7 @@ from morefromless.data.images import bare
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import Scheme
 from morefromless.errors import DataError, UnreadablePatch
+from morefromless.ingest.wrapping import Wrapper
 from morefromless.nuclei_formats import NucleiFormat
 from morefromless.sources import Datasheet, Item, Source
 from morefromless.specs import build, members
@@ -29,7 +30,7 @@ ENDINGS = ("_cells", "_cp_masks", "_masks")
 """What tools append to an image's name (CellViT, cellpose)."""
 
 
-class WithNuclei(Source):
+class WithNuclei(Wrapper):
     """A source of images, with the array `nuclei` from one file per image below a folder.
 
     A file belongs to the image of the same name: the same path below the folder (whatever the
@@ -44,7 +45,8 @@ class WithNuclei(Source):
     def __init__(
         self, images: Source, folder: Path, scheme: Scheme, nuclei_format: str = "auto"
     ) -> None:
-        self.images, self.folder, self.scheme = images, folder.expanduser(), scheme
+        super().__init__(images)
+        self.folder, self.scheme = folder.expanduser(), scheme
         self.nuclei_format = nuclei_format
         if not self.folder.is_dir():
             raise DataError(f"There is no folder {self.folder} of segmentations; check the path.")
@@ -54,20 +56,17 @@ class WithNuclei(Source):
         self._omitted: dict[str, Mapping[str, int]] = {}
 
     def omitted(self, item: Item) -> Mapping[str, int]:
-        return dict(Counter(self._omitted.get(item.id, {})) + Counter(self.images.omitted(item)))
-
-    def passed_over(self) -> Mapping[str, int]:
-        return self.images.passed_over()
+        return dict(Counter(self._omitted.get(item.id, {})) + Counter(self.inside.omitted(item)))
 
     def files(self) -> Sequence[Path]:
-        return [*self.images.files(), *(path for path in self._files if path.is_file())]
+        return [*self.inside.files(), *(path for path in self._files if path.is_file())]
 
     def datasheet(self) -> Datasheet:
         name = f"{self.folder.resolve().name} ({self.nuclei_format})"
-        return replace(self.images.datasheet(), scheme=self.scheme, segmentation=name)
+        return replace(self.inside.datasheet(), scheme=self.scheme, segmentation=name)
 
     def items(self) -> Sequence[Item]:
-        items = self.images.items()
+        items = self.inside.items()
         if not self._files:
             endings = ", ".join(sorted({s for reader in self._readers for s in reader.suffixes}))
             raise DataError(f"{self.folder} holds no segmentations; their files end in {endings}.")
@@ -75,16 +74,13 @@ class WithNuclei(Source):
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         path, reader = self._file(item)
-        arrays = {name: array for name, array in self.images.read(item).items() if name != ARRAY}
+        arrays = {name: array for name, array in self.inside.read(item).items() if name != ARRAY}
         height, width, _ = next(array for array in arrays.values() if array.ndim == 3).shape
         nuclei = reader.read(path, (height, width))
         coded = Nuclei.typed(nuclei.instances, nuclei.types, self.scheme).encode()
         if nuclei.skipped:
             self._omitted[item.id] = nuclei.skipped
         return {**arrays, ARRAY: coded}
-
-    def shape(self, item: Item) -> tuple[int, int]:
-        return self.images.shape(item)
 
     @cached_property
     def _files(self) -> dict[Path, list[str]]:
@@ -101,7 +97,7 @@ class WithNuclei(Source):
         """Each image's files, and the images that each file fits."""
         images = defaultdict(list)
         by_stem = defaultdict(list)
-        for item in self.images.items():
+        for item in self.inside.items():
             name = _normal(bare(item.id))
             images[name].append(item.id)
             by_stem[PurePosixPath(name).name].append(item.id)

@@ -16,6 +16,9 @@ from morefromless.ingest.decoding import Record
 from morefromless.ingest.listing import follows_source
 from morefromless.sources import Item
 
+Rule = Literal["source", "group", "label", "test"]
+"""The source's own split, whole groups drawn, patches drawn by label, or every patch in test."""
+
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 """Of copies in several splits, the first of these is taken."""
 
@@ -30,8 +33,8 @@ class Selection:
     table: pd.DataFrame
     """The store's columns; `absent`: names of arrays that it lacks; and `reason`: why it is
     rejected, or None."""
-    rule: Literal["source", "group", "label"]
-    """Where the split comes from: the source, whole groups drawn, or patches drawn by label."""
+    rule: Rule
+    """Where the split comes from."""
     groups_known: bool
     omitted: dict[str, int]
     """What the source left out of its patches: kind to number."""
@@ -62,20 +65,20 @@ def select(
     side: int,
     um_per_px: float | None,
     config: IngestConfig,
-    classes_needed: bool = True,
+    classes_needed: int = 2,
 ) -> Selection:
     """Decide on every item. Raises `DataError` where the accepted ones make no store.
 
-    `side` is that of the stored patches, `um_per_px` the scale before any resizing. One class will
-    do where classes are not needed, since nuclei pose a task of their own.
+    `side` is that of the stored patches, `um_per_px` the scale before any resizing.
     """
     table = _table(items, records, side, um_per_px)
     known = bool(table["group"].notna().all())
-    drawn = not follows_source(items, config.split)
     omitted = sum((Counter(record.omitted) for record in records), Counter[str]())
-    rule: Literal["source", "group", "label"] = (
-        ("group" if known else "label") if drawn else "source"
-    )
+    rule: Rule = "group" if known else "label"
+    if config.split == "test":
+        rule, table["split"] = "test", "test"
+    elif follows_source(items, config.split):
+        rule = "source"
     selection = Selection(table, rule, known, dict(omitted))
     _reject_copies(table, rule)
     if rule == "label":
@@ -83,10 +86,11 @@ def select(
     if config.strict and len(selection.rejected):
         first = selection.rejected.iloc[0]
         raise strict_error(first["origin"], first["reason"])
-    _refuse_poor(selection, 2 if classes_needed else 1)
-    if drawn:
+    _refuse_poor(selection, classes_needed)
+    if rule in ("group", "label"):
         _draw(selection, config)
-    splits.check_classes(list(selection.accepted["label"]), list(selection.accepted["split"]))
+    if rule != "test":
+        splits.check_classes(list(selection.accepted["label"]), list(selection.accepted["split"]))
     selection.caveats = _caveats(selection, items, config) + _absences(selection)
     return selection
 
@@ -117,19 +121,20 @@ def _table(
     return pd.DataFrame(columns, dtype=object).astype({"um_per_px": np.float64})
 
 
-def _reject_copies(table: pd.DataFrame, rule: str) -> None:
+def _reject_copies(table: pd.DataFrame, rule: Rule) -> None:
     """Of equal patches the first keeps its place, across splits or, before a draw, altogether."""
+    given = rule in ("source", "test")
     ids, labels, sides = (table[name].tolist() for name in ("id", "label", "split"))
     hashes = table["hash"].tolist()
     rows = [row for row, reason in enumerate(table["reason"]) if reason is None]
-    if rule == "source":
+    if given:
         rows.sort(key=lambda row: PRECEDENCE[sides[row]])
     first: dict[str, int] = {}
     for row in rows:
         twin = first.setdefault(hashes[row], row)
-        if twin == row or (rule == "source" and sides[twin] == sides[row]):
+        if twin == row or (given and sides[twin] == sides[row]):
             continue
-        kind = "copy of another split's" if rule == "source" else "copy"
+        kind = "copy of another split's" if given else "copy"
         if labels[twin] != labels[row]:
             kind += " under another label"
         table.at[row, "reason"] = f"{kind}: same pixels as {ids[twin]}"
@@ -180,14 +185,19 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
     caveats = []
     source_splits = sorted({item.split for item in items if item.split})
     if source_splits and selection.rule != "source":
-        why = "as asked" if config.split == "random" else "for lack of train or test"
+        why = "for lack of train or test" if config.split == "auto" else "as asked"
+        instead = (
+            "every patch stands in test"
+            if selection.rule == "test"
+            else "train and test were drawn at random "
+            f"(seed {config.seed}, {config.test_share:.0%} test)"
+        )
         caveats.append(
-            f"The source's own split ({', '.join(source_splits)}) is not used, {why}: train and "
-            f"test were drawn at random (seed {config.seed}, {config.test_share:.0%} test)."
+            f"The source's own split ({', '.join(source_splits)}) is not used, {why}: {instead}."
         )
     if selection.groups_known:
         groups = selection.accepted.groupby("split")["group"].unique()
-        both = set(groups["train"]) & set(groups["test"])
+        both = set(groups.get("train", [])) & set(groups["test"])
         if both:
             caveats.append(f"{len(both)} groups (patients or slides) stand in both train and test.")
         test = len(groups["test"])
@@ -203,8 +213,10 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
     unless = (
         ", unless the source's split keeps patients apart" if selection.rule == "source" else ""
     )
-    caveats.append(
-        f"Groups (patients or slides) are {known}: patches of one patient may stand on both sides"
-        f"{unless}."
+    consequence = (
+        "intervals are those of single patches, and so too narrow"
+        if selection.rule == "test"
+        else f"patches of one patient may stand on both sides{unless}"
     )
+    caveats.append(f"Groups (patients or slides) are {known}: {consequence}.")
     return caveats

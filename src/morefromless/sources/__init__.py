@@ -87,6 +87,10 @@ class Source(ABC):
         """What lies beside the items and is none: kind, such as an ending, to number."""
         return {}
 
+    def remarks(self) -> Sequence[str]:
+        """Sentences on how the data were read, or on the data, that must stand with any result."""
+        return []
+
     def files(self) -> Sequence[Path]:
         """Every file that `items` and `read` depend on; by default those at or below `path`."""
         path = getattr(self, "path", None)

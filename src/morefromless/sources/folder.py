@@ -1,7 +1,8 @@
 """A folder of image files."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -22,24 +23,21 @@ from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item, Source
 class Folder(Source):
     """Png, jpg and tif files in folders that name their classes.
 
-    Three layouts are understood:
+    Four layouts are understood:
 
         CLASS/**/FILE         class folders
-        SPLIT/CLASS/**/FILE   where every top folder is called train, val or test
+        PATIENT/CLASS/FILE    where every top folder has a digit in its name, and the folders in
+                              them are the same few; PATIENT is the group
         CLASS-FILE            files side by side, the class before the first dash
 
-    `group` is a regular expression with one capturing group, searched for in a file's path below
-    the folder; what it captures is the patch's group (patient or slide).
+    and the first two below SPLIT/, where every top folder is called train, val or test.
 
-    `classes=none` is for files whose tissue is not known and whose nuclei are: every layout will
-    do, and top folders called train, val or test are still the split.
+    `classes=none` is for files whose paths name no tissue classes: every layout will do, and top
+    folders called train, val or test are still the split.
     """
 
-    def __init__(
-        self, path: str, group: str | None = None, classes: Literal["named", "none"] = "named"
-    ) -> None:
+    def __init__(self, path: str, classes: Literal["named", "none"] = "named") -> None:
         self.path = Path(path).expanduser()
-        self.group = None if group is None else _pattern(group)
         if classes not in ("named", "none"):
             raise ConfigError(f"folder has no classes={classes}; give named or none.")
         self.named = classes == "named"
@@ -48,34 +46,24 @@ class Folder(Source):
         return Datasheet(title=self.path.resolve().name)
 
     def items(self) -> list[Item]:
-        if not self.path.is_dir():
-            raise DataError(f"There is no folder {self.path}; check the path.")
-        files = [PurePath(file) for file in image_files(self.path)]
-        if not files:
-            raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
-        if not self.named:
-            tops = {file.parts[0].lower() for file in files}
-            split = SPLITS if tops <= set(SPLITS) else {}
-            return [
-                Item(
-                    id=file.as_posix(),
-                    label=UNLABELLED,
-                    origin=file.as_posix(),
-                    split=split.get(file.parts[0].lower()),
-                    group=self._group(file.as_posix()),
-                )
-                for file in files
-            ]
-        below = _classes_below(self.path, files)
+        files, layout = self._files, self._layout
         return [
             Item(
                 id=file.as_posix(),
-                label=file.parts[below] if below is not None else file.name.partition("-")[0],
+                label=layout.label(file),
                 origin=file.as_posix(),
-                split=SPLITS[file.parts[0].lower()] if below == 1 else None,
-                group=self._group(file.as_posix()),
+                split=SPLITS[file.parts[0].lower()] if layout.splits else None,
+                group=None if layout.group is None else file.parts[layout.group],
             )
             for file in files
+        ]
+
+    def remarks(self) -> Sequence[str]:
+        if self._layout.group is None:
+            return []
+        return [
+            "Folders are read as PATIENT/CLASS: groups are the outer folders. If they are the "
+            "classes, say --label '^([^/]+)/'."
         ]
 
     def passed_over(self) -> Mapping[str, int]:
@@ -90,43 +78,53 @@ class Folder(Source):
     def shape(self, item: Item) -> tuple[int, int]:
         return image_shape(self.path / item.id)
 
-    def _group(self, file: str) -> str | None:
-        if self.group is None:
-            return None
-        match = self.group.search(file)
-        if match is None or match[1] is None:
-            raise DataError(
-                f"group={self.group.pattern} finds nothing in '{file}'; mend the expression, or "
-                f"rename that file in {self.path}."
-            )
-        return match[1]
+    @cached_property
+    def _files(self) -> list[PurePath]:
+        if not self.path.is_dir():
+            raise DataError(f"There is no folder {self.path}; check the path.")
+        files = [PurePath(file) for file in image_files(self.path)]
+        if not files:
+            raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
+        return files
+
+    @cached_property
+    def _layout(self) -> "_Layout":
+        if self.named:
+            return _layout(self.path, self._files)
+        tops = {file.parts[0].lower() for file in self._files}
+        return _Layout(splits=tops <= set(SPLITS), named=False)
 
 
-def _pattern(group: str) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(group)
-    except re.error as error:
-        raise ConfigError(f"group={group} is not a regular expression ({error}).") from error
-    if pattern.groups != 1:
-        raise ConfigError(
-            f"group={group} has {pattern.groups} capturing groups; put ( ) around the one part of "
-            r"the path that names the patient or slide, as in (P\d+)."
-        )
-    return pattern
+@dataclass(frozen=True)
+class _Layout:
+    """What the folders of a path are."""
+
+    splits: bool = False
+    """Whether the first is the split."""
+    named: bool = True
+    """Whether paths name classes at all."""
+    depth: int | None = None
+    """Of the folder that is the class; None where the file's name begins with it."""
+    group: int | None = None
+    """Depth of the folder that is the patient, if one is."""
+
+    def label(self, file: PurePath) -> str:
+        if not self.named:
+            return UNLABELLED
+        return file.name.partition("-")[0] if self.depth is None else file.parts[self.depth]
 
 
-def _classes_below(root: Path, files: list[PurePath]) -> int | None:
-    """Depth of the class folders: 0, or 1 below split folders; None where names hold classes."""
+def _layout(root: Path, files: list[PurePath]) -> _Layout:
     loose = [file for file in files if len(file.parts) == 1]
     if len(loose) == len(files):
         nameless = [file for file in files if not file.name.partition("-")[1]]
         if nameless:
             raise DataError(
                 f"{root} has no class folders, and '{nameless[0]}' does not begin with a class and "
-                "a dash; put the files of each class into a folder of its own, or say "
-                "--unlabelled if nuclei (--nuclei) are all that is known."
+                "a dash; put the files of each class into a folder of its own, find it in the path "
+                "with --label, or say --unlabelled if it is not known."
             )
-        return None
+        return _Layout()
     if loose:
         raise DataError(
             f"'{loose[0]}' lies beside the folders of {root} and belongs to no class; move it into "
@@ -139,12 +137,31 @@ def _classes_below(root: Path, files: list[PurePath]) -> int | None:
             f"{root} holds {' and '.join(sorted(known))} beside {sorted(tops - known)[0]}; keep "
             "either split folders or class folders there."
         )
-    if known != tops:
-        return 0
+    splits = known == tops
     shallow = [file for file in files if len(file.parts) == 2]
-    if shallow:
+    if splits and shallow:
         raise DataError(
             f"'{shallow[0]}' in {root} lies in a split folder but in no class folder; move it into "
             "SPLIT/CLASS/."
         )
-    return 1
+    first = int(splits)
+    if _patients_first([file.parts[first:] for file in files]):
+        return _Layout(splits, depth=first + 1, group=first)
+    return _Layout(splits, depth=first)
+
+
+def _patients_first(paths: list[tuple[str, ...]]) -> bool:
+    """Whether files lie in PATIENT/CLASS: patients have numbers, and classes are few and recur.
+
+    >>> _patients_first([("P1", "tumour", "1.png"), ("P2", "tumour", "1.png")])
+    True
+    >>> _patients_first([("benign", "40X", "1.png"), ("malignant", "40X", "1.png")])
+    False
+    """
+    if any(len(path) != 3 for path in paths):
+        return False
+    pairs = {path[:2] for path in paths}
+    patients, classes = ({pair[place] for pair in pairs} for place in (0, 1))
+    numbered = all(any(map(str.isdigit, name)) for name in patients)
+    recur = len(classes) <= len(patients) and len(classes) < len(pairs)
+    return numbered and recur and not {name.lower() for name in classes} <= set(SPLITS)

@@ -19,6 +19,8 @@ Batch = dict[str, Tensor]
 
 def check_batch(patches: int, batch: int) -> None:
     """Raise `ConfigError` where the training patches do not fill one batch."""
+    if not patches:
+        raise ConfigError("The store has no training patches; ingest it without --split test.")
     if batch > patches:
         raise ConfigError(
             f"--batch {batch} is larger than the {patches} training patches; "

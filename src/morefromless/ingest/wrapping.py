@@ -1,0 +1,40 @@
+"""A source around another one."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from morefromless.sources import Datasheet, Item, Source
+
+
+class Wrapper(Source):
+    """Everything is that of the source inside; derive from it and change what differs."""
+
+    def __init__(self, inside: Source) -> None:
+        self.inside = inside
+
+    def datasheet(self) -> Datasheet:
+        return self.inside.datasheet()
+
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        return self.inside.omitted(item)
+
+    def passed_over(self) -> Mapping[str, int]:
+        return self.inside.passed_over()
+
+    def remarks(self) -> Sequence[str]:
+        return self.inside.remarks()
+
+    def files(self) -> Sequence[Path]:
+        return self.inside.files()
+
+    def items(self) -> Sequence[Item]:
+        return self.inside.items()
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
+        return self.inside.read(item)
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        return self.inside.shape(item)

@@ -1,0 +1,112 @@
+"""Labels and groups from paths; classes merged, renamed and left out; another cohort as test."""
+
+from pathlib import Path
+
+import pytest
+
+from morefromless.cli import run
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError, MoreFromLessError
+from morefromless.ingest import ingest, open_source
+from tests.conftest import TINY
+from tests.ingest.samples import folder, two_classes
+
+NAMES = {
+    f"{patient}_{tissue}_{i}.png": 100 * p + 10 * t + i
+    for p, patient in enumerate(["P01", "P02", "P03", "P04"])
+    for t, tissue in enumerate(["TUM", "MUS", "STR"])
+    for i in range(3)
+}
+
+
+@pytest.fixture
+def side_by_side(tmp_path: Path) -> Path:
+    return folder(tmp_path / "in", {**NAMES, "overview.png": 999})
+
+
+def test_a_command_finds_labels_and_groups_in_names(
+    side_by_side: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["ingest", str(side_by_side), str(tmp_path / "store")]
+    words += ["--label", "_([A-Z]+)_", "--group", r"^(P\d+|overview)"]
+    assert run([*words, "--classes", "MUS+STR=muscle", "TUM=tumour"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 x patch in whose path --label finds nothing" in printed
+    store = Store.open(tmp_path / "store")
+    assert store.classes == ("muscle", "tumour")
+    names = store.table["id"].str.split("_", expand=True)
+    assert (store.table["group"] == names[0]).all()
+    assert store.table["label"].tolist() == ["tumour" if n == "TUM" else "muscle" for n in names[1]]
+
+
+def test_dropped_classes_are_counted(side_by_side: Path, tmp_path: Path) -> None:
+    source = open_source(str(side_by_side), label="_([A-Z]+)_", drop=["STR"])
+    report = ingest(source, tmp_path / "store", progress=False)
+    assert report.store.classes == ("MUS", "TUM")
+    assert report.store.meta.omitted["patch of the class STR"] == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"label": "_(X)_"}, r"--label _\(X\)_ finds nothing in any of 37 paths, such as 'P01_MUS"),
+        ({"label": r"P\d"}, "--label .* has 0 capturing groups"),
+        ({"label": "("}, "--label .* is not a regular expression"),
+        ({"label": "_([A-Z]+)_", "group": "(P01)"}, r"--group .* finds nothing in 'P02"),
+        ({"label": "_([A-Z]+)_", "drop": ["TUN"]}, "no class 'TUN'; is TUM meant?"),
+        ({"label": "_([A-Z]+)_", "classes": ["ADI=a"]}, "no class 'ADI'; there are MUS, STR, TUM"),
+        ({"label": "_([A-Z]+)_", "classes": ["TUM"]}, "--classes TUM is not written OLD=NEW"),
+        ({"label": "_([A-Z]+)_", "classes": ["A=b", "A=c"]}, "gives 'A' two names"),
+        ({}, "find it in the path with --label, or say --unlabelled"),
+    ],
+)
+def test_mistakes_are_answered(side_by_side: Path, options: dict[str, object], words: str) -> None:
+    with pytest.raises(MoreFromLessError, match=words) as caught:
+        open_source(str(side_by_side), **options).items()  # type: ignore[arg-type]
+    assert isinstance(caught.value, ConfigError | DataError)
+
+
+def test_classes_of_a_published_set_keep_their_order(tmp_path: Path) -> None:
+    names = {
+        f"{c}-AAAAAAA{x}.tif": 30 * n + i
+        for n, c in enumerate(["TUM", "MUS", "ADI", "STR"])
+        for i, x in enumerate("ABCD")
+    }
+    source = open_source(str(folder(tmp_path / "in", names)), classes=["MUS+STR=muscle"])
+    store = ingest(source, tmp_path / "store", progress=False).store
+    assert store.classes == ("ADI", "muscle", "TUM")
+
+
+def test_another_cohort_is_all_test(tmp_path: Path) -> None:
+    root = two_classes(tmp_path / "in")
+    report = ingest(open_source(str(root)), tmp_path / "store", split="test", progress=False)
+    assert report.splits == {"test": 10}
+    assert "intervals are those of single patches" in report.notes[0]
+    folder(root, {"A/copy.png": 0})  # patches that a cohort has twice stay: nothing is drawn
+    names = {f"train/A/P{i}.png": 100 + i for i in range(7)}
+    source = open_source(str(folder(tmp_path / "one", names)), group=r"(P\d)")
+    store = ingest(source, tmp_path / "cohort", split="test", progress=False).store
+    assert store.classes == ("A",)
+    assert store.caveats == [
+        "The source's own split (train) is not used, as asked: every patch stands in test."
+    ]
+
+
+def test_a_cohort_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = two_classes(tmp_path / "in")
+    ingest(open_source(str(root)), tmp_path / "store", split="test", progress=False)
+    assert run(["compare", str(tmp_path / "store"), "--out", str(tmp_path / "runs")]) == 2
+    assert "no training patches" in capsys.readouterr().err
+
+
+def test_a_store_without_labels_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder(tmp_path / "in", {f"{i}.png": i for i in range(20)}, side=32)
+    assert run(["ingest", str(root), str(tmp_path / "store"), "--unlabelled"]) == 0
+    tiny = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
+    tiny[tiny.index("--batch") + 1] = "8"
+    words = ["train", str(tmp_path / "store"), "--width", "16", *tiny]
+    words += ["--out", str(tmp_path / "run")]
+    assert run(words) == 0
+    assert "mfl probe" in capsys.readouterr().out
+    assert run(["probe", str(tmp_path / "run")]) == 2
+    assert "the task tissue asks nothing" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""The commands of the how-to pages do what the pages say."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from morefromless.cli import run
+from morefromless.data.store import Store
+from tests.conftest import TINY
+from tests.ingest.samples import folder
+from tests.test_docs import ROOT, command_lines
+
+
+def carry_out(page: str, *extra: str) -> None:
+    """Run every command line of a page; those that train get the words in `extra` too."""
+    for line in command_lines(ROOT / "docs/how-to" / page):
+        words = shlex.split(line, comments=True)[1:]
+        assert run([*words, *(extra if words[0] in ("train", "compare") else ())]) == 0, line
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def tiny(**other: object) -> list[str]:
+    options = {**TINY, "width": 16, **other}
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def test_your_own_data() -> None:
+    folder(
+        Path("patches"),
+        {f"P{p}/{c}/1.png": 10 * p + t for p in range(4) for t, c in enumerate("AB")},
+    )
+    folder(
+        Path("hospital"),
+        {f"{c}/{i}.png": 100 * t + i for i in range(4) for t, c in enumerate("AB")},
+    )
+    folder(Path("unsorted"), {f"{i}.png": i for i in range(20)}, side=32)
+    tissues = ("TUM", "MUS", "STR", "ADI")
+    folder(
+        Path("scans"),
+        {f"P0{p}_{c}_1.png": 10 * p + t for p in range(4) for t, c in enumerate(tissues)},
+    )
+    carry_out("your-own-data.md", *tiny(batch=8))
+    classes = {name: Store.open(Path("stores") / name).classes for name in "abcde"}
+    assert classes["a"] == classes["e"] == ("A", "B")
+    assert classes["b"] == ("ADI", "MUS", "STR", "TUM")
+    assert classes["c"] == ("muscle", "tumour")
+    assert classes["d"] == ("unlabelled",)
+    assert set(Store.open(Path("stores/a")).table["group"]) == {"P0", "P1", "P2", "P3"}
+    assert Path("runs/d/weights.safetensors").is_file()
