@@ -127,20 +127,21 @@ def explain(config: ExplainConfig) -> Disagreements:
             raise DataError(f"No test patch of {store.path} has the views of both runs.")
         bar.update()
         features = tuple(
-            _select(one, rows, one.frozen.features(raw, "test", device).numpy()) for one in (a, b)
+            _select(answer, rows, answer.frozen.features(raw, "test", device).numpy())
+            for answer in (a, b)
         )
-        probabilities = np.stack([_select(one, rows, one.probabilities) for one in (a, b)])
+        probabilities = np.stack([_select(answer, rows, answer.probabilities) for answer in (a, b)])
         bar.update()
         gallery = disagreements(probabilities)
         if config.gallery == "all":
             gallery = np.concatenate([gallery, np.setdiff1d(np.arange(len(rows)), gallery)])
         primary, privileged = _pictures(a, b, store, rows, config.thumbnail)
         bar.update()
-        maps = tuple(_cams(one, store, rows[gallery], config, device) for one in (a, b))
+        maps = tuple(_cams(answer, store, rows[gallery], config, device) for answer in (a, b))
         bar.update()
         arms = {"A": [a.frozen], "B": [b.frozen]}
         every = layer_cka(arms, store, rows, config.analysis, device)
-        cka = next(one for one in every if (one.a, one.b) == ("A", "B"))
+        cka = next(pair for pair in every if (pair.a, pair.b) == ("A", "B"))
         bar.update()
     return Disagreements(
         config=config,
@@ -177,7 +178,7 @@ def disagreements(probabilities: npt.NDArray[Any]) -> Rows:
 def dense_modality(answers: Sequence[Answer]) -> str | None:
     """The modality shown beside the input: what a run was trained with, else the whole patch."""
     first = answers[0].frozen
-    configs = [one.frozen.config for one in answers]
+    configs = [answer.frozen.config for answer in answers]
     partners = [c.arm.privileged for c in configs if c and c.arm.kind in ("asymmetric", "trident")]
     for spec in (*partners, f"full:{first.modality.array}"):
         other = modality(spec)
@@ -186,17 +187,17 @@ def dense_modality(answers: Sequence[Answer]) -> str | None:
     return None
 
 
-def cam_layer(one: Answer) -> str | None:
+def cam_layer(answer: Answer) -> str | None:
     """The last stage's first convolution whose maps have 4 x 4 places or more: smaller ones say
     little of where. None where the encoder has no stages."""
-    encoder = one.frozen.encoder
+    encoder = answer.frozen.encoder
     try:
         layers = first_of_stages(encoder)
     except ConfigError:
         return None
     sides: dict[str, int] = {}
     with observed(encoder, layers, lambda name, out: sides.update({name: out.shape[-1]})):
-        encoder(one.frozen.render(one.store, np.array([0])))
+        encoder(answer.frozen.render(answer.store, np.array([0])))
     return next((name for name in reversed(layers) if sides[name] >= 4), layers[0])
 
 
@@ -210,9 +211,9 @@ def _check_same_patches(a: Run, b: Run) -> None:
         )
 
 
-def _select(one: Answer, rows: Rows, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _select(answer: Answer, rows: Rows, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Of values for the test patches that one encoder is given, those of the patches `rows`."""
-    return np.asarray(values[np.searchsorted(one.store.indices("test"), rows)])
+    return np.asarray(values[np.searchsorted(answer.store.indices("test"), rows)])
 
 
 def _pictures(
@@ -228,14 +229,14 @@ def _pictures(
 
 
 def _cams(
-    one: Answer, store: Store, rows: Rows, config: ExplainConfig, device: str
+    answer: Answer, store: Store, rows: Rows, config: ExplainConfig, device: str
 ) -> Pictures | None:
     """GradCAM over the patches; None where the encoder has no feature maps to show."""
-    layer = config.cam_layer or cam_layer(one)
+    layer = config.cam_layer or cam_layer(answer)
     if layer is None:
         return None
-    (name,) = chosen(one.frozen.encoder, [layer])
-    return cams(one, store, rows, [name], config.thumbnail, device)[name]
+    (name,) = chosen(answer.frozen.encoder, [layer])
+    return cams(answer, store, rows, [name], config.thumbnail, device)[name]
 
 
 def _titles(a: Answer, b: Answer) -> tuple[str, str]:
@@ -243,7 +244,7 @@ def _titles(a: Answer, b: Answer) -> tuple[str, str]:
     titles = (a.frozen.title, b.frozen.title)
     if titles[0] != titles[1]:
         return titles
-    return tuple(f"{one.frozen.title} ({one.frozen.folder_name})" for one in (a, b))  # type: ignore[return-value]
+    return tuple(f"{answer.frozen.title} ({answer.frozen.folder_name})" for answer in (a, b))  # type: ignore[return-value]
 
 
 def _facts(a: Answer, b: Answer) -> tuple[tuple[str, str, str], ...]:
@@ -253,12 +254,12 @@ def _facts(a: Answer, b: Answer) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def _facts_of(one: Answer) -> Iterator[tuple[str, str]]:
-    config = one.frozen.config
+def _facts_of(answer: Answer) -> Iterator[tuple[str, str]]:
+    config = answer.frozen.config
     assert config is not None
     arm, train = config.arm, config.train
     paired = arm.kind in ("asymmetric", "trident")
-    yield "run", str(one.frozen.folder)
+    yield "run", str(answer.frozen.folder)
     yield "arm", arm.kind
     yield "weights", "–" if arm.supervised else arm.sharing
     yield "objective", "–" if arm.supervised else arm.objective
@@ -266,7 +267,7 @@ def _facts_of(one: Answer) -> Iterator[tuple[str, str]]:
     yield "input, px", str(train.size)
     yield "epochs", str(train.epochs)
     yield "seed", str(config.seed)
-    yield "modality", one.frozen.modality_spec
+    yield "modality", answer.frozen.modality_spec
     yield "trained with", arm.privileged if paired else "–"
 
 
@@ -288,8 +289,8 @@ def _notes(
             "Both runs have the same seed, so their encoders may have begun from the same weights, "
             "and CKA between them is higher than between two seeds."
         )
-    for name, one in (("A", a), ("B", b)):
-        if cam_layer(one) is None and config.cam_layer is None:
+    for name, answer in (("A", a), ("B", b)):
+        if cam_layer(answer) is None and config.cam_layer is None:
             yield f"{name}'s encoder has no feature maps, so GradCAM has nothing to show of it."
     for name, constant in zip("AB", cka.left_out, strict=True):
         if constant:

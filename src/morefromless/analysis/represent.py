@@ -62,8 +62,8 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
         raise ConfigError(
             f"{config.study} has no primary '{primary}', only {', '.join(study.primary)}."
         )
-    device, asked = resolve_device(config.analysis.device), study.tasks[0]
-    store = raw.select(modality(primary), task=build_task(asked))
+    device, task = resolve_device(config.analysis.device), study.tasks[0]
+    store = raw.select(modality(primary), task=build_task(task))
     runs = [run for run in Study.of(study, raw).runs if run.arm.primary == primary]
     waiting = [run for run in runs if not Run(run.out).done]
     if waiting:
@@ -91,7 +91,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
         leave=False,
         dynamic_ncols=True,
     ):
-        answer = answer_of(Run(run.out), "primary", raw, config.probe, asked, device)
+        answer = answer_of(Run(run.out), "primary", raw, config.probe, task, device)
         arms.setdefault(", ".join(words[run.out]), []).append(answer)
     encoders = {arm: [answer.frozen for answer in answers] for arm, answers in arms.items()}
     if RANDOM in selected:

@@ -37,22 +37,22 @@ class LayerCka:
     @property
     def mean(self) -> Floats:
         """(rows, columns)."""
-        made: Floats = self.each.mean(axis=0)
-        return made
+        mean: Floats = self.each.mean(axis=0)
+        return mean
 
     @property
     def spread(self) -> Floats:
         """(rows, columns): standard deviation over combinations, which share runs; 0 for one."""
-        made: Floats = self.each.std(axis=0, ddof=1 if len(self.each) > 1 else 0)
-        return made
+        spread: Floats = self.each.std(axis=0, ddof=1 if len(self.each) > 1 else 0)
+        return spread
 
     @property
     def diagonal(self) -> Floats:
         """(combinations, layers that both arms have), in the order of `rows`."""
         places = [(r, self.columns.index(n)) for r, n in enumerate(self.rows) if n in self.columns]
         rows, columns = np.array(places, dtype=int).reshape(-1, 2).T
-        made: Floats = self.each[:, rows, columns]
-        return made
+        diagonal: Floats = self.each[:, rows, columns]
+        return diagonal
 
 
 def similarities(

@@ -20,7 +20,7 @@ from morefromless.files import open_regular
 
 LIMIT = 2**30
 """Pixels of the largest image that is decoded: 3 GiB as RGB."""
-KEPT = 2
+CACHED = 2
 """Decoded images kept; one of 9,300 x 9,900 px is 276 MB."""
 
 DECODERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
@@ -59,22 +59,22 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
 
 
 class SectionImages:
-    """Section images by path, each decoded by whichever thread asks first; `KEPT` are kept."""
+    """Section images by path, each decoded by whichever thread asks first; `CACHED` are kept."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Path, Future[npt.NDArray[np.uint8]]] = OrderedDict()
+        self._cached: OrderedDict[Path, Future[npt.NDArray[np.uint8]]] = OrderedDict()
         self._lock = Lock()
 
     def __getitem__(self, path: Path) -> npt.NDArray[np.uint8]:
         """(height, width, 3) uint8 RGB, upright, not to be changed. Raises `DataError`."""
         with self._lock:
-            first = path not in self._kept
+            first = path not in self._cached
             if first:
-                self._kept[path] = Future()
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(path)
-            waiting = self._kept[path]
+                self._cached[path] = Future()
+                while len(self._cached) > CACHED:
+                    self._cached.popitem(last=False)
+            self._cached.move_to_end(path)
+            waiting = self._cached[path]
         if first:
             try:
                 with _opened(path) as image:

@@ -85,17 +85,17 @@ def _share_of(count: int, share: float) -> int:
 
 def _take(counts: npt.NDArray[np.float64], order: npt.NDArray[np.int64], share: float) -> Mask:
     taken = np.zeros(len(counts), dtype=bool)
-    held = np.zeros(counts.shape[1])
-    cost = _cost(held, counts, share)
+    in_test = np.zeros(counts.shape[1])
+    cost = _cost(in_test, counts, share)
     for group in order:
-        with_it = held + counts[group]
+        with_it = in_test + counts[group]
         if (lower := _cost(with_it, counts, share)) < cost:
-            taken[group], held, cost = True, with_it, lower
+            taken[group], in_test, cost = True, with_it, lower
     return taken
 
 
-def _cost(held: npt.NDArray[np.float64], counts: npt.NDArray[np.float64], share: float) -> float:
+def _cost(in_test: npt.NDArray[np.float64], counts: npt.NDArray[np.float64], share: float) -> float:
     """Squared distance of the classes' shares in test; a class on one side only weighs most."""
     total = counts.sum(axis=0)
-    one_sided = (held == 0) | (held == total)
-    return float(np.square(held / total - share).sum() + len(total) * one_sided.sum())
+    one_sided = (in_test == 0) | (in_test == total)
+    return float(np.square(in_test / total - share).sum() + len(total) * one_sided.sum())

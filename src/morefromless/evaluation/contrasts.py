@@ -48,33 +48,35 @@ def contrast_tests(
     as well. `untrained` says, for each contrast, which arm did not train; empty where both did.
     """
     differences = [difference(a, b, groups=groups) for a, b, groups in sides]
-    corrected = holm([one.p for one in differences])
+    corrected = holm([result.p for result in differences])
     # The least that n units' sign flips can give, were all contrasts as clear as they can be.
-    counts = [one.interval.units if one.groups is None else one.groups for one in differences]
+    counts = [
+        result.interval.units if result.groups is None else result.groups for result in differences
+    ]
     least = holm([2 * 0.5**n for n in counts])
     tests = []
     remarks = untrained or [""] * len(differences)
-    for one, p, n, possible, remark in zip(
+    for result, p, n, possible, remark in zip(
         differences, corrected, counts, least, remarks, strict=True
     ):
         verdict: Verdict = "no verdict"
         if remark:
             pass
         elif possible >= ALPHA:
-            unit = "patch" if one.groups is None else "group"
+            unit = "patch" if result.groups is None else "group"
             remark = f"{n} test {_plural(unit, n)}: no difference could be shown"
-        elif not one.interval.includes_seeds:
+        elif not result.interval.includes_seeds:
             shown = "differ" if p < ALPHA else "are not shown to differ"
             remark = f"one seed: these encoders {shown}"
         elif p >= ALPHA:
             verdict = "no difference shown"
         else:
-            verdict = "better" if one.interval.estimate > 0 else "worse"
+            verdict = "better" if result.interval.estimate > 0 else "worse"
         tests.append(
             ContrastTest(
-                difference=one.interval,
-                sign_flip=one.sign_flip,
-                p=one.p,
+                difference=result.interval,
+                sign_flip=result.sign_flip,
+                p=result.p,
                 holm_p=p,
                 verdict=verdict,
                 remark=remark,

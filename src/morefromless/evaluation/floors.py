@@ -49,11 +49,11 @@ def floor(
     result does not depend on it.
     """
     truth, fitted = np.asarray(labels, np.int64), np.asarray(train, np.int64)
-    asked = np.asarray(test, np.int64)
+    tested = np.asarray(test, np.int64)
     match name:
         case "majority":
             frequencies = np.bincount(truth[fitted], minlength=classes) / len(fitted)
-            return np.tile(frequencies, (len(asked), 1))
+            return np.tile(frequencies, (len(tested), 1))
         case "mean-rgb":
             describe = mean_rgb
         case "colour-histogram":
@@ -64,7 +64,7 @@ def floor(
     return forest(
         describe(images, fitted),
         truth[fitted],
-        describe(images, asked),
+        describe(images, tested),
         classes=classes,
         seed=seed,
         jobs=jobs,

@@ -42,15 +42,15 @@ class Vector(Modality):
 
     def check(self, store: Store) -> None:
         """Raise `DataError` without the array, `ConfigError` where it is no vector so long."""
-        held = store.array(self.array).shape[1:]
-        if len(held) != 1:
+        shape = store.array(self.array).shape[1:]
+        if len(shape) != 1:
             raise ConfigError(
                 f"'{self.array}' of {store.path} holds images; see it as full:{self.array}."
             )
-        if held != (self.length,):
+        if shape != (self.length,):
             raise ConfigError(
-                f"'{self.array}' of {store.path} has {held[0]} values a patch, not {self.length}; "
-                f"give vector:{held[0]},array={self.array}."
+                f"'{self.array}' of {store.path} has {shape[0]} values a patch, not {self.length}; "
+                f"give vector:{shape[0]},array={self.array}."
             )
 
     def render(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002

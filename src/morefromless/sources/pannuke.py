@@ -95,12 +95,12 @@ class Pannuke(Source):
     @cached_property
     def _folds(self) -> dict[str, _Fold]:
         """Folds by their folder below the path; opened by `items`, before threads read."""
-        found = sorted(self.path.rglob("images.npy"))
-        if not found:
+        files = sorted(self.path.rglob("images.npy"))
+        if not files:
             raise DataError(f"{self.path} holds no images.npy; check the path.")
         return {
             images.parent.relative_to(self.path).as_posix(): _fold(images.parent)
-            for images in found
+            for images in files
         }
 
 
