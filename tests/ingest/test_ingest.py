@@ -409,7 +409,7 @@ class TwoArrays(Counting):
 
 def test_arrays_stay_together(tmp_path: Path) -> None:
     report = ingest(TwoArrays(tmp_path / "log", 40), tmp_path / "store", progress=False)
-    assert report.rejected == {"other arrays": 1, "arrays differ in size": 1}
+    assert report.rejected == {"other arrays": 1, "another size": 1}
     store = Store.open(tmp_path / "store")
     assert set(store.arrays) == {"he", "nuclei"}
     for row, name in enumerate(store.table["id"]):

@@ -7,11 +7,11 @@ import pytest
 
 from morefromless.config import IngestConfig
 from morefromless.errors import DataError
-from morefromless.ingest.decoding import Decoded, Record, Shape
+from morefromless.ingest.decoding import Decoded, ImageShape, Record, Shape
 from morefromless.ingest.shards import BYTES, ITEMS, Plan, Shards
 from tests.ingest.samples import patch
 
-SHAPE = Shape(("he",), 8, 8, {"file": 3}, ("file",))
+SHAPE = Shape({"he": ImageShape(8)}, {"he": 8}, {"file": 3}, ("file",))
 CONFIG = IngestConfig(source="counting", store=Path("store"))
 PLAN = Plan("listing", 5, None, None, "drop", SHAPE, 2)
 
@@ -45,7 +45,7 @@ def test_written_in_any_order_and_read_in_the_listings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("side", "items"), [(8, ITEMS), (1000, BYTES // 3_000_000), (10_000, 1)])
 def test_a_shard_fits_in_memory(side: int, items: int) -> None:
-    assert Plan.of("listing", 5, CONFIG, Shape(("he",), side, side)).shard == items
+    assert Plan.of("listing", 5, CONFIG, Shape({"he": ImageShape(side)}, None)).shard == items
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:

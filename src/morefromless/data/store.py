@@ -1,8 +1,9 @@
 """The store: patches decoded once, opened in no time.
 
 meta.json         datasheet, classes in order, arrays, split rule, counts, caveats, hash
-patches.parquet   one row per patch: id, label, split, group, um_per_px, origin, hash
-he.npy            (N, H, W, 3) uint8, memory-mapped; one such file per array of images
+patches.parquet   one row per patch: id, label, split, group, um_per_px, origin, hash; of slides
+                  also x, y, the top left corner in px of the slide's finest level
+he.npy            (N, H, W, C) uint8 or uint16, memory-mapped; one such file per array of images
 expression.npy    (N, length) float32, likewise; one such file per array of vectors
 nuclei.npy        likewise, a label image of nuclei (`data.nuclei`), where they are known
 nuclei.parquet    one row per nucleus and patch: patch, type, area, counted
@@ -30,6 +31,8 @@ from morefromless.errors import DataError
 from morefromless.files import file_hash
 
 COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
+PLACE = ("x", "y")
+"""Further columns, of patches of slides: the top left corner in px of the slide's finest level."""
 
 SMALL = 2**26
 """Bytes up to which a file's hash is compared whenever a store is opened."""
@@ -59,8 +62,8 @@ class Store:
     table: pd.DataFrame
     """One row per patch; row i describes `arrays[name][i]`."""
     arrays: dict[str, npt.NDArray[Any]]
-    """Memory-mapped images (N, H, W, 3) uint8, RGB, 0-255, and vectors (N, length) float32; not to
-    be written to."""
+    """Memory-mapped images (N, H, W, C) uint8 or uint16, RGB where C is 3, and vectors (N, length)
+    float32; not to be written to."""
     present: pd.DataFrame
     """Row i says which arrays patch i has; a column per array that some patches lack."""
 
@@ -141,13 +144,24 @@ class Store:
 
     @property
     def side(self) -> int:
-        """Height and width of the patches in pixels."""
-        return next(int(array.shape[1]) for array in self.arrays.values() if array.ndim == 4)
+        """Height and width in pixels of the array that the magnification is of (`main_image`)."""
+        images = (name for name, array in self.arrays.items() if array.ndim == 4)
+        return int(self.arrays[main_image(images)].shape[1])
 
     @property
     def um_per_px(self) -> float | None:
         """Micrometres per pixel; None where not known, or not the same for all patches."""
         return self.meta.um_per_px
+
+    def scale(self, name: str) -> float | None:
+        """Micrometres per pixel of an array of images; None where that is not known.
+
+        Arrays show the same field unless their source says otherwise, as of a wider field.
+        """
+        stated = self.meta.arrays[name].um_per_px
+        if stated is not None or self.um_per_px is None:
+            return stated
+        return self.um_per_px * self.side / int(self.array(name).shape[1])
 
     @property
     def hash(self) -> str:
@@ -251,6 +265,16 @@ class Store:
         return self.table["group"].to_numpy(dtype=object)[self.indices(split)]
 
 
+def main_image(names: Iterable[str]) -> str:
+    """The array that a patch's size and magnification are of: `he`, else the first in order.
+
+    >>> main_image(["context", "he"]), main_image(["ihc", "dapi"])
+    ('he', 'dapi')
+    """
+    names = sorted(names)
+    return "he" if "he" in names else names[0]
+
+
 def check_disjoint(table: pd.DataFrame) -> None:
     """Raise `DataError` where the same pixels stand in two splits."""
     splits = table.groupby("hash")["split"].nunique()
@@ -292,7 +316,7 @@ def _table(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(path / "patches.parquet")
     except (OSError, ValueError) as error:
         raise _damaged(path, "patches.parquet") from error
-    if tuple(table.columns) != COLUMNS:
+    if tuple(table.columns) not in (COLUMNS, COLUMNS + PLACE):
         raise _damaged(path, "patches.parquet")
     return table
 
@@ -321,7 +345,7 @@ def _array(path: Path, name: str, count: int) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, f"{name}.npy") from error
-    image = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3
+    image = array.dtype in (np.uint8, np.uint16) and array.ndim == 4
     vector = array.dtype == np.float32 and array.ndim == 2
     if not (image or vector) or len(array) != count:
         raise DataError(

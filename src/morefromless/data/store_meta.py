@@ -32,7 +32,9 @@ class FileFacts(_Part, frozen=True, kw_only=True):
 
 class ArrayShape(_Part, frozen=True, kw_only=True):
     shape: tuple[Count, ...]
-    dtype: Literal["uint8", "float32"]
+    dtype: Literal["uint8", "uint16", "float32"]
+    um_per_px: Scale | None = None
+    """Of an array that shows another field than the others, such as a wider one."""
 
 
 class SchemeTypes(_Part, frozen=True, kw_only=True):

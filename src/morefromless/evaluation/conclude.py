@@ -145,6 +145,7 @@ def _summary(
     how = modality(condition.modality)
     side = store.array(how.array).shape[1]
     resolution = how.resolution(min(side, size))
+    scale = None if how.vector else store.scale(how.array)
     return Summary(
         condition=condition,
         accuracies=tuple(one.values["accuracy"] for one in scores),
@@ -155,7 +156,7 @@ def _summary(
         recall=_mean_recall(scores),
         confusion=_summed([one.confusion for one in scores]),
         resolution=resolution,
-        um_per_px=store.um_per_px * side / resolution if store.um_per_px and resolution else None,
+        um_per_px=scale * side / resolution if scale and resolution else None,
         head=group[0].head,
         rising=_rises(curves, condition),
         not_above="" if condition.floor else _not_above(condition, intervals, floors),

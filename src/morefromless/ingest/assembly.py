@@ -12,7 +12,7 @@ import pandas as pd
 import morefromless
 from morefromless import files
 from morefromless.data.nuclei import ARRAY, nuclei_table
-from morefromless.data.store import COLUMNS, content_hash, kinds
+from morefromless.data.store import COLUMNS, PLACE, content_hash, kinds
 from morefromless.data.store_meta import FORMAT
 from morefromless.ingest.decoding import Shape
 from morefromless.ingest.selection import Selection
@@ -31,7 +31,8 @@ def assemble(
     shape = shards.plan.shape
     order = _order([int(row) for row in selection.accepted.index])
     accepted = selection.table.loc[order].reset_index(drop=True)
-    table = accepted[list(COLUMNS)]
+    placed = accepted["x"].notna().any()
+    table = accepted[[*COLUMNS, *(PLACE if placed else ())]]
     with files.explaining(folder):
         shutil.rmtree(folder, ignore_errors=True)  # by an attempt that was killed
         folder.mkdir()
@@ -112,7 +113,7 @@ def _meta(
     scales = table["um_per_px"].unique()
     scheme = datasheet.scheme.to_json() if datasheet.scheme else None
     sheet = {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme}
-    del sheet["optional"]  # `absent` says what came of it
+    del sheet["optional"], sheet["scales"]  # `absent` and `arrays` say what came of them
     return {
         "format": FORMAT,
         "morefromless": morefromless.__version__,
@@ -120,7 +121,11 @@ def _meta(
         "datasheet": sheet,
         "classes": known + sorted(labels - set(known)),
         "arrays": {
-            name: {"shape": [len(table), *row.shape], "dtype": str(row.base)}
+            name: {
+                "shape": [len(table), *row.shape],
+                "dtype": str(row.base),
+                "um_per_px": datasheet.scales.get(name),
+            }
             for name, row in ((name, shape.row(name)) for name in shape.arrays)
         },
         "scheme": scheme,

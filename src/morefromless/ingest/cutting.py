@@ -101,6 +101,8 @@ class Cut(Wrapper):
         if first:
             try:
                 arrays = self.inside.read(tile)
+                if len({array.shape[:2] for array in arrays.values() if array.ndim == 3}) > 1:
+                    raise UnreadablePatch("arrays differ in size: --cut takes arrays of one size")
                 if ARRAY in arrays:
                     arrays[ARRAY] = assign_border_nuclei(arrays[ARRAY], self.side)
                 waiting.set_result(arrays)

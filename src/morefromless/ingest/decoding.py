@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from morefromless.data.nuclei import ARRAY
+from morefromless.data.store import main_image
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import Item, Source
 
@@ -25,14 +26,22 @@ SAMPLE = 32
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What every patch of the store has: images of one side, and vectors of known lengths."""
+class ImageShape:
+    """What an array holds of each patch: a square image, as stored."""
 
-    images: tuple[str, ...]
-    expected: int | None
-    """Side that a source must give; None where every side is taken, to be resized."""
     side: int
-    """Side as stored."""
+    channels: int = 3
+    dtype: str = "uint8"
+    """uint8 or uint16."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What every patch of the store has: images, one shape an array, and vectors."""
+
+    images: Mapping[str, ImageShape]
+    expected: Mapping[str, int] | None
+    """Side of each array that a source must give; None where all are taken, to be resized."""
     vectors: Mapping[str, int] = field(default_factory=dict)
     """Name to length."""
     optional: tuple[str, ...] = ()
@@ -46,7 +55,13 @@ class Shape:
         """What is stored of one patch in an array."""
         if name in self.vectors:
             return np.dtype((np.float32, (self.vectors[name],)))
-        return np.dtype((np.uint8, (self.side, self.side, 3)))
+        image = self.images[name]
+        return np.dtype((image.dtype, (image.side, image.side, image.channels)))
+
+    @property
+    def side(self) -> int:
+        """Side as stored of the array that a patch's magnification is of."""
+        return self.images[main_image(self.images)].side
 
     @property
     def bytes(self) -> int:
@@ -81,9 +96,9 @@ def survey(
 ) -> tuple[Shape, dict[int, Read]]:
     """The shape of the patches, from a sample of them, and the sample itself, by index.
 
-    The side is `size`, else the commonest of the sample. Where nothing in the sample can be read,
-    or it has no example of an optional array, the other items are read until there is one. Raises
-    `DataError` where there is none in the whole source.
+    The side of each array is `size`, else the commonest of the sample. Where nothing in the sample
+    can be read, or it has no example of an optional array, the other items are read until there is
+    one. Raises `DataError` where there is none in the whole source.
     """
 
     def read(index: int) -> tuple[int, Read]:
@@ -118,14 +133,20 @@ def survey(
             why = [f"; {count} others: '{reason}'" for reason, count in reasons.most_common(1)]
             raise DataError(f"None of the patches that can be used has {name}{''.join(why)}.")
     example = usable[0] | examples
-    sides = Counter(_side(arrays) for arrays in usable)
-    commonest = max(sides, key=lambda side: (sides[side], side))
-    expected = size or (None if resize else commonest)
-    images = tuple(sorted(name for name in example if example[name].ndim == 3))
+    images = sorted(name for name in example if example[name].ndim == 3)
+    sides = {name: size or _commonest_side(name, [*usable, example]) for name in images}
+    shapes = {
+        name: ImageShape(resize or sides[name], example[name].shape[2], str(example[name].dtype))
+        for name in images
+    }
     vectors = {name: len(example[name]) for name in sorted(example) if example[name].ndim == 1}
-    return Shape(
-        images, expected, resize or expected or commonest, vectors, tuple(optional)
-    ), sample
+    expected = None if resize and not size else sides
+    return Shape(shapes, expected, vectors, tuple(optional)), sample
+
+
+def _commonest_side(name: str, patches: Sequence[Arrays]) -> int:
+    sides = Counter(len(arrays[name]) for arrays in patches if name in arrays)
+    return max(sides, key=lambda side: (sides[side], side))
 
 
 def decode(
@@ -169,19 +190,17 @@ def _read(source: Source, item: Item) -> Read:
     except UnreadablePatch as problem:
         return str(problem)
     for name, array in arrays.items():
-        image = array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
+        image = array.dtype in (np.uint8, np.uint16) and array.ndim == 3
         if not (image or (array.dtype == np.float32 and array.ndim == 1 and array.size)):
             raise TypeError(f"{type(source).__name__} gave {name} {array.dtype} {array.shape}")
         if not image and not np.isfinite(array).all():
             return f"not finite: value {int(np.argmin(np.isfinite(array)))} of {name}"
-    sizes = {array.shape[:2] for array in arrays.values() if array.ndim == 3}
+    sizes = [array.shape[:2] for array in arrays.values() if array.ndim == 3]
     if not sizes:
         return "no image: a patch needs one beside its vectors"
-    height, width = sizes.pop()
-    if sizes:
-        return "arrays differ in size: give all arrays of a patch the same size"
-    if height != width:
-        return f"not square: {width} x {height}; cut square patches"
+    for height, width in sizes:
+        if height != width:
+            return f"not square: {width} x {height}; cut square patches"
     return arrays
 
 
@@ -190,7 +209,9 @@ def _fit(read: Read, shape: Shape, missing: str, omitted: Mapping[str, int]) -> 
     if isinstance(read, str) or mismatch is not None:
         return Decoded(Record(reason=mismatch, omitted=omitted), {})
     arrays = {
-        name: array if name in shape.vectors else _resized(array, shape.side, name == ARRAY)
+        name: array
+        if name in shape.vectors
+        else _resized(array, shape.images[name].side, name == ARRAY)
         for name, array in read.items()
     }
     digest = patch_hash(arrays)  # of what is there: zeros that were read are not an absence
@@ -202,9 +223,6 @@ def _fit(read: Read, shape: Shape, missing: str, omitted: Mapping[str, int]) -> 
 
 def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
     """Why a patch does not fit the store, or None."""
-    side = _side(arrays)
-    if shape.expected not in (None, side):
-        return f"another size: {side} px, not {shape.expected}; --resize takes all sizes"
     absent = [name for name in shape.optional if name not in arrays]
     if absent and missing != "keep":
         return f"no {', '.join(absent)}: this patch lacks it; --missing keep takes such patches"
@@ -213,14 +231,26 @@ def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
     for name, length in shape.vectors.items():
         if name in arrays and arrays[name].shape != (length,):
             return f"another length: {name} is {arrays[name].shape}, not {length} values"
+    for name, image in shape.images.items():
+        if name not in arrays:
+            continue
+        side, _, channels = arrays[name].shape
+        of = f"{name} is " if len(shape.images) > 1 else ""
+        if shape.expected is not None and side != shape.expected[name]:
+            return f"another size: {of}{side} px, not {shape.expected[name]}; --resize takes all"
+        if (channels, str(arrays[name].dtype)) != (image.channels, image.dtype):
+            return (
+                f"other channels: {of}{channels} of {arrays[name].dtype}, not {image.channels} of "
+                f"{image.dtype}"
+            )
     return None
 
 
 def _side(arrays: Arrays) -> int:
-    return next(int(array.shape[0]) for array in arrays.values() if array.ndim == 3)
+    return len(arrays[main_image(n for n, array in arrays.items() if array.ndim == 3)])
 
 
-def _resized(array: npt.NDArray[np.uint8], side: int, labels: bool) -> npt.NDArray[np.uint8]:
+def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[Any]:
     """Area averages when shrinking, bicubic when growing; the nearest pixel of a label image."""
     if array.shape[0] == side:
         return array
@@ -231,9 +261,10 @@ def _resized(array: npt.NDArray[np.uint8], side: int, labels: bool) -> npt.NDArr
     # In float32, for on bytes Pillow rounds once per direction, upwards.
     channels = [
         np.asarray(Image.fromarray(array[..., c].astype(np.float32)).resize((side, side), kernel))
-        for c in range(3)
+        for c in range(array.shape[2])
     ]
-    return np.asarray(np.rint(np.stack(channels, axis=-1)).clip(0, 255), dtype=np.uint8)
+    limit = np.iinfo(array.dtype).max
+    return np.asarray(np.rint(np.stack(channels, axis=-1)).clip(0, limit), dtype=array.dtype)
 
 
 def _threaded(call: Callable[[int], T], indices: Iterable[int], workers: int) -> Iterator[T]:

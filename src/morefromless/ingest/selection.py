@@ -113,12 +113,16 @@ def _table(
         "group": [item.group for item in items],
         "um_per_px": scales,
         "origin": [item.origin for item in items],
+        "x": [item.place and item.place[0] for item in items],
+        "y": [item.place and item.place[1] for item in items],
         "hash": [record.hash for record in records],
         "absent": [tuple(record.absent) for record in records],
         "reason": [record.reason for record in records],
     }
     # As objects, so that None stays None whatever type pandas would choose for a column.
-    return pd.DataFrame(columns, dtype=object).astype({"um_per_px": np.float64})
+    return pd.DataFrame(columns, dtype=object).astype(
+        {"um_per_px": np.float64, "x": "Int64", "y": "Int64"}
+    )
 
 
 def _reject_copies(table: pd.DataFrame, rule: Rule) -> None:

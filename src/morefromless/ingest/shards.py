@@ -14,7 +14,7 @@ from morefromless import files
 from morefromless.config import IngestConfig
 from morefromless.errors import DataError
 from morefromless.files import StorageError
-from morefromless.ingest.decoding import Arrays, Decoded, Record, Shape
+from morefromless.ingest.decoding import Arrays, Decoded, ImageShape, Record, Shape
 
 ITEMS, BYTES = 256, 2**25
 """Most items and most bytes of pixels in a shard: what a kill can cost, and what is in memory."""
@@ -46,8 +46,8 @@ class Plan:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             shape = content.pop("shape")
-            for name in ("images", "optional"):
-                shape[name] = tuple(shape[name])
+            shape["images"] = {n: ImageShape(**image) for n, image in shape["images"].items()}
+            shape["optional"] = tuple(shape["optional"])
             return cls(shape=Shape(**shape), **content)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} is damaged; remove {path.parent} and run again.") from error

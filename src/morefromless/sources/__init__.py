@@ -34,7 +34,8 @@ class Item:
 
     `id` is unique within the source and stable between listings; `origin` tells a person where it
     came from (a path below the source, a row of an array). `split` and `group` (patient or slide)
-    are None where the source does not know them. Label and group are normalised
+    are None where the source does not know them; `place` is x, y of its top left corner in pixels
+    of a slide's finest level, None where it is of no slide. Label and group are normalised
     (`data.labels.normal_name`), which raises `DataError` for control characters.
     """
 
@@ -43,6 +44,7 @@ class Item:
     origin: str
     split: Split | None = None
     group: str | None = None
+    place: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", normal_name(self.label))
@@ -66,6 +68,8 @@ class Datasheet:
     """Where the nuclei come from, where that is another place than the images."""
     optional: frozenset[str] = frozenset()
     """Arrays that a patch may lack; every one of them is there for some patch."""
+    scales: Mapping[str, float] = field(default_factory=dict)
+    """µm per px of arrays that show another field than `he`, such as a wider one."""
 
 
 UNLABELLED = "unlabelled"
@@ -104,9 +108,11 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of one patch by name: images (height, width, 3) uint8, RGB, 0-255, all of one
-        size, and beside them vectors (length,) float32, finite and as long for every patch. Arrays
-        that the datasheet calls optional may be left out, as long as an image remains.
+        """The arrays of one patch by name: images (side, side, channels) uint8 or uint16, RGB where
+        there are three channels, of one shape for every patch; beside them vectors (length,)
+        float32, finite and likewise. Images show the same field, at as many pixels as each has,
+        unless the datasheet's `scales` say otherwise. Arrays that the datasheet calls optional may
+        be left out, as long as an image remains.
 
         The array `nuclei` is a label image, as `data.nuclei.Nuclei.encode` makes it, and is never
         interpolated. Called from several threads at once. Raises `UnreadablePatch` with the reason
