@@ -2,8 +2,12 @@
 
 import errno
 import json
+import os
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import morefromless
 from morefromless import cli, files
 from morefromless.config import RunConfig, to_flat
 from morefromless.data.store import Store
@@ -175,7 +180,7 @@ def test_single_bad_files_are_rejected_or_refused(
     Image.fromarray(_noise(99, (24, 24, 3))).save(source / "B" / "large.png")
     assert "--strict" in _fails(capsys, "ingest", str(source), str(tmp_path / "s"), "--strict")
     assert cli.run(["ingest", str(source), str(tmp_path / "s")]) == 0
-    last = capsys.readouterr().out.strip().splitlines()[-1]
+    last = capsys.readouterr().out.strip().splitlines()[-2]
     assert "keeps 20 patches" in last
     assert "3 rejected" in last
 
@@ -348,3 +353,68 @@ def test_a_run_from_elsewhere_with_other_types(
     run = Run(Path(shutil.copytree(trained["supervised"].path, tmp_path / "run")))
     files.write_json(run.record_path, {**json.loads(run.record_path.read_text()), **record})
     assert "run.json" in _fails(capsys, "probe", str(run.path))
+
+
+def test_the_commands_alone_a_version_and_a_mistyped_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as caught:
+        cli.run([])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(f"• {command} " in shown for command in cli.COMMANDS)
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"morefromless {morefromless.__version__}\n"
+    assert cli.run(["compair", "store"]) == 2
+    assert capsys.readouterr().err.startswith("mfl: There is no command 'compair'; did you mean")
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_has_an_example_that_parses_and_types_in_words(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.run([command, "--help"])
+    shown = capsys.readouterr().out
+    assert not re.search(r"\b(STR|INT|FLOAT|PATH|None)\b", shown)
+    body = shown.partition("\n\n")[2]
+    assert max(map(len, body.splitlines())) <= 80
+    example = cli.COMMANDS[command].example
+    assert " ".join(example.split()) in " ".join(shown.split())
+    words = shlex.split(example)[1:]
+    assert type(cli._parse(words, words[0])) is cli.COMMANDS[command].config
+
+
+def test_a_terminal_without_unicode() -> None:
+    code = "from morefromless.cli import main; main()"
+    for arguments in (["ingest", "--help"], ["compare", "µ×−"]):
+        shown = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env={**os.environ, "LC_ALL": "C", "COLUMNS": "80"},
+            capture_output=True,
+            check=False,
+        )
+        text = (shown.stdout + shown.stderr).decode("ascii")
+        assert "um per pixel" in text or "ux-" in text
+        assert "Traceback" not in text
+
+
+def test_completion_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(["--tyro-print-completion", "bash"])
+    assert not caught.value.code
+    assert "compare" in capsys.readouterr().out
+
+
+def test_status_and_report_say_what_a_folder_is(
+    trained: dict[str, Run], tissue: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = next(iter(trained.values())).path
+    assert cli.run(["status", str(run)]) == 0
+    assert f"{run.name}" in capsys.readouterr().out
+    assert f"mfl probe {run}" in _fails(capsys, "report", str(run))
+    for command in ("status", "report"):
+        assert f"mfl views {tissue.path}" in _fails(capsys, command, str(tissue.path))
+    assert ".png nor .pdf" in _fails(capsys, "views", str(tissue.path), "--out", "x.tif")

@@ -3,11 +3,16 @@
 Every command answers a mistake of its user's with one sentence on standard error and exit code 2.
 """
 
+import codecs
+import difflib
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Union, cast
 
@@ -32,6 +37,7 @@ class Command:
     config: type
     function: Callable[[Any], None]
     summary: str
+    example: str = ""
 
 
 COMMANDS = {
@@ -39,21 +45,25 @@ COMMANDS = {
         config.IngestConfig,
         commands.ingest,
         "Decode a source once into a store. Interrupted, the same command goes on where it was.",
+        "mfl ingest path/to/patches stores/mine --group '(P\\d+)_'",
     ),
     "segment": Command(
         config.SegmentConfig,
         commands.segment,
         "Segment the nuclei of every patch with HoVer-Net (extra nuclei), for mfl ingest --nuclei.",
+        "mfl segment path/to/patches masks --um-per-px 0.5",
     ),
     "views": Command(
         config.ViewsConfig,
         commands.views,
         "Write a contact sheet: patches, what each branch is given of them, and their views.",
+        "mfl views stores/mine --primary downsample:7",
     ),
     "export": Command(
         config.ExportConfig,
         commands.export,
         "Write a store's nuclei as GeoJSON files for QuPath, one a patch.",
+        "mfl export stores/mine nuclei",
     ),
     "compare": Command(
         config.StudyConfig,
@@ -61,22 +71,26 @@ COMMANDS = {
         "Train every arm with several seeds, ask each encoder every task, frozen, and write tables "
         "and figures. What is done already is not done again. With --both-ways, two modalities "
         "teach each other, as in the paper's Table 2.",
+        "mfl compare stores/mine --primary downsample:7 --privileged full --seeds 3",
     ),
     "train": Command(
         config.RunConfig,
         commands.train,
         "Train one arm with one seed. --config RUN/config.yaml repeats a run.",
+        "mfl train stores/mine --out runs/a --kind asymmetric --primary downsample:7",
     ),
     "probe": Command(
         config.ProbeConfig,
         commands.probe,
         "Evaluate a finished run: each branch, frozen, on its own modality.",
+        "mfl probe runs/a",
     ),
     "explain": Command(
         config.ExplainConfig,
         commands.explain,
         "Compare two runs with each other: one HTML page with confusion matrices, CKA, a map of "
         "the features, and every test patch on which they disagree, with where each looks.",
+        "mfl explain runs/a runs/b --out explained",
     ),
     "represent": Command(
         config.RepresentConfig,
@@ -84,42 +98,62 @@ COMMANDS = {
         "Compare what the arms of a finished study represent: CKA over all combinations of "
         "their runs and untrained ones, GradCAMs, confusion matrices (the paper's Fig. 2, 3, S4, "
         "S5).",
+        "mfl represent runs/compare",
     ),
     "reproduce": Command(
         config.ReproduceConfig,
         commands.reproduce,
         "Carry out the paper's tables and figures on your store, at a scale; --plan says what that "
         "takes. Interrupted, the same command goes on where it was.",
+        "mfl reproduce table1 --store stores/mine --plan",
     ),
     "status": Command(
         config.StatusConfig,
         commands.status,
         "Say which runs are done, running, failed (and why) or waiting, here or on a cluster.",
+        "mfl status runs/compare",
     ),
     "report": Command(
         config.ReportConfig,
         commands.report,
         "Write the report of a reproduction, or of a comparison, from what lies in its folder: one "
         "HTML page, and its Markdown.",
+        "mfl report runs/compare",
     ),
     "demo": Command(
         config.DemoConfig,
         commands.demo,
         "Run the main job on synthetic tissue whose answer is known: once where the privileged "
         "modality must help, once where it must not. Then image and nuclei mask, both ways.",
+        "mfl demo --out runs/demo",
     ),
 }
 
 
 def main() -> None:
     """Entry point of `mfl`: exit code 0, 2 for what the user can mend, 130 where interrupted."""
+    if os.environ.get("LC_ALL") in ("C", "POSIX"):  # Python itself would write UTF-8
+        codecs.register_error("spell", lambda error: (_spelt(error), error.end))  # type: ignore[attr-defined]
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="ascii", errors="spell")  # type: ignore[union-attr]
     sys.exit(run(sys.argv[1:]))
+
+
+ASCII = {"µ": "u", "×": "x", "−": "-", "±": "+-", "†": "+", "→": "->", "Δ": "delta"}
+
+
+def _spelt(error: Any) -> str:
+    """Signs that a terminal without Unicode lacks, as one would type them."""
+    return "".join(ASCII.get(sign, "?") for sign in error.object[error.start : error.end])
 
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line and return its exit code."""
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
+        if arguments == ["--version"]:
+            print(f"morefromless {version('morefromless')}")
+            return 0
         options = _parse(list(arguments), name)
         next(c for c in COMMANDS.values() if c.config is type(options)).function(options)
     except MoreFromLessError as error:
@@ -142,19 +176,25 @@ def run(arguments: Sequence[str]) -> int:
 
 def _fail(command: str, sentence: str) -> int:
     with suppress(OSError, ValueError):  # standard error is closed
-        print(f"mfl {command}: {' '.join(sentence.split())}", file=sys.stderr)
+        print(f"{f'mfl {command}'.strip()}: {' '.join(sentence.split())}", file=sys.stderr)
     return 2
 
 
 def _parse(arguments: list[str], name: str) -> Any:
     """The dataclass that the arguments describe; tyro answers mistakes and --help."""
+    if arguments and not name and not arguments[0].startswith("-"):
+        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else "mfl --help lists them."
+        raise ConfigError(f"There is no command '{arguments[0]}'; {hint}")
     defaults = _from_file(arguments, name)
+    if name:
+        config.explain_options(COMMANDS[name].config)
     kinds = tuple(
         Annotated[
             command.config,
             tyro.conf.subcommand(
                 word,
-                description=command.summary,
+                description=_described(command) if word == name else command.summary,
                 **({"default": defaults} if word == name and defaults else {}),
             ),
         ]
@@ -163,9 +203,32 @@ def _parse(arguments: list[str], name: str) -> Any:
     return tyro.cli(
         cast(type[Any], Union[kinds]),  # noqa: UP007 - built at run time
         prog="mfl",
-        description=WHAT,
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes,),
+        description=_wrapped(WHAT),
+        args=arguments or ["--help"],
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _described(command: Command) -> str:
+    """What stands above a command's options."""
+    return _wrapped(f"{command.summary}\n\nExample: {command.example}")
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs of at most the terminal's width, or of 100 columns, where lines read best.
+
+    They are indented, because tyro joins lines that begin with a letter.
+    """
+    width = min(100, shutil.get_terminal_size().columns)
+    return "\n\n".join(
+        textwrap.fill(
+            " ".join(paragraph.split()),
+            width,
+            initial_indent="  ",
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
+        for paragraph in text.split("\n\n")
     )
 
 

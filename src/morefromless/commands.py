@@ -2,8 +2,6 @@
 
 import os
 
-from rich.console import Console
-
 from morefromless.config import (
     DemoConfig,
     ExplainConfig,
@@ -19,6 +17,7 @@ from morefromless.config import (
     StudyConfig,
     ViewsConfig,
 )
+from morefromless.report.terminal import say, terminal, wrote
 
 
 def ingest(options: IngestConfig) -> None:
@@ -50,9 +49,11 @@ def ingest(options: IngestConfig) -> None:
         missing=options.missing,
         um_per_px=options.um_per_px,
     )
+    console = terminal()
     for note in report.notes:
-        print(f"- {note}")
-    print(report)
+        say(console, f"- {note}")
+    say(console, str(report))
+    say(console, f"Next: mfl views {options.store}, then mfl compare {options.store}")
 
 
 def views(options: ViewsConfig) -> None:
@@ -113,7 +114,7 @@ def probe(config: ProbeConfig) -> None:
     store = open_store(run, config.store)
     device = resolve_device(config.device)
     answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
-    show_answers(answers, Console())
+    show_answers(answers, terminal())
 
 
 def compare(config: StudyConfig) -> None:
@@ -127,8 +128,11 @@ def compare(config: StudyConfig) -> None:
     run_all(study.runs, config.jobs)
     results = study.evaluate()
     written = write_study(results, config.out)
-    tables.show(results, Console())
-    print("\nWrote " + ", ".join(str(path) for path in written))
+    console = terminal()
+    tables.show(results, console)
+    say(console)
+    wrote(console, written)
+    say(console, f"Next: mfl report {config.out}, or mfl represent {config.out}")
 
 
 def explain(config: ExplainConfig) -> None:
@@ -150,22 +154,24 @@ def represent(config: RepresentConfig) -> None:
 
     result = represent(config)
     written = similarities.write(result)
-    similarities.show(result, Console())
-    print("\nWrote " + ", ".join(str(path) for path in written))
+    console = terminal()
+    similarities.show(result, console)
+    say(console)
+    wrote(console, written)
 
 
 def reproduce(config: ReproduceConfig) -> None:
     """Carry out experiments of the paper, or say what that would take."""
     from morefromless.reproduction import reproduce
 
-    reproduce(config, Console())
+    reproduce(config, terminal())
 
 
 def status(config: StatusConfig) -> None:
     """Say how far the runs of a folder are."""
     from morefromless.reproduction import show_status
 
-    show_status(config.out, Console())
+    show_status(config.out, terminal())
 
 
 def report(config: ReportConfig) -> None:
@@ -180,4 +186,4 @@ def demo(config: DemoConfig) -> None:
     """The two controls on synthetic tissue."""
     from morefromless.demo import demo
 
-    demo(config, Console())
+    demo(config, terminal())

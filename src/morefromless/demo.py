@@ -26,6 +26,7 @@ from morefromless.ingest import ingest, open_source
 from morefromless.report import tables
 from morefromless.report.sheet import write_sheet
 from morefromless.report.study import write_study
+from morefromless.report.terminal import say
 from morefromless.runner import run_all
 from morefromless.study import Study
 
@@ -73,7 +74,7 @@ def demo(config: DemoConfig, console: Console) -> bool:
     lines = []
     passed = True
     for control in CONTROLS:
-        console.rule(f"[bold]{control.name} control: {control.expected}")
+        say(console, f"{control.name} control: {control.expected}", style="bold")
         results = compare_control(control, config)
         tables.show(results, console)
         contrast = results.contrasts[0]  # asymmetric - symmetric, both independent
@@ -86,13 +87,13 @@ def demo(config: DemoConfig, console: Console) -> bool:
             f"{100 * points.high:+.1f}], {contrast.text}: "
             + ("as it must be" if right else "NOT as it must be")
         )
-    console.rule("[bold]both ways: nuclei and image, tissue and cell")
+    say(console, "both ways: nuclei and image, tissue and cell", style="bold")
     tables.show(both_ways(config), console)
-    console.rule("[bold]verdicts")
+    say(console, "verdicts", style="bold")
     for line in lines:
-        console.print(line, markup=False)
+        say(console, line)
     minutes = (time.perf_counter() - began) / 60
-    console.print(f"Tables and figures are in {config.out} ({minutes:.1f} minutes).")
+    say(console, f"Tables and figures are in {config.out} ({minutes:.1f} minutes).")
     files.write_text(config.out / "verdicts.txt", "\n".join(lines) + "\n")
     return passed
 

@@ -17,7 +17,6 @@ from typing import Any, get_args
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from morefromless import experiments
 from morefromless.analysis.represent import represent
@@ -41,8 +40,10 @@ from morefromless.files import now
 from morefromless.ingest import ingest, open_source
 from morefromless.report import similarities
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
+from morefromless.report.folders import remark
 from morefromless.report.report import write_report
 from morefromless.report.study import write_study
+from morefromless.report.terminal import say, show_table, wrote
 from morefromless.runner import needed_bytes, run_all, status, unique
 from morefromless.runs import Run, State, versions
 from morefromless.specs import build
@@ -125,9 +126,10 @@ def reproduce(config: ReproduceConfig, console: Console) -> None:
     failure: MoreFromLessError | None = None
     if config.cluster.cluster != "none":
         jobs = submit(planned.runs, config.out, config.cluster)
-        console.print(
+        say(
+            console,
             f"{len(jobs)} jobs were submitted; mfl status {config.out} says how far they are. Run "
-            "this command again when they are done: it makes the tables, and submits what is left."
+            "this command again when they are done: it makes the tables, and submits what is left.",
         )
     else:
         try:
@@ -137,15 +139,15 @@ def reproduce(config: ReproduceConfig, console: Console) -> None:
     for one in planned.experiments:
         if not one.done:
             waiting = sum(not Run(run.out).done for run in one.runs)
-            console.print(f"{one.name} waits for {waiting} of {len(one.runs)} runs.")
+            say(console, f"{one.name} waits for {waiting} of {len(one.runs)} runs.")
             continue
         try:
             write_results(one, planned.setting)
         except MoreFromLessError as error:
-            console.print(f"{one.name} has no results: {error}")
+            say(console, f"{one.name} has no results: {error}")
             failure = failure or error
     if any(config.out.glob("experiments/*.json")):
-        console.print("Wrote " + ", ".join(map(str, write_report(config.out))))
+        wrote(console, write_report(config.out))
     if failure:
         raise failure
 
@@ -349,22 +351,24 @@ STATES: tuple[State, ...] = get_args(State)
 def show_plan(planned: Plan, console: Console) -> None:
     """Each experiment's runs, what is done, and what disk the rest takes."""
     config, setting = planned.config, planned.setting
-    console.print(f"[bold]{config.scale}[/]: {SCALES[config.scale].about}")
-    table = Table("experiment", "runs", "done", "of its own", "what it asks")
+    say(console, f"{config.scale}: {SCALES[config.scale].about}")
+    rows = []
     claimed: set[Path] = set()
     for one in planned.experiments:
         paths = {run.out for run in one.runs}
         done = sum(Run(run.out).done for run in one.runs)
         numbers = map(str, (len(paths), done, len(paths - claimed)))
         claimed |= paths
-        table.add_row(one.name, *numbers, one.experiment.title)
-    console.print(table)
+        rows.append((one.name, *numbers, one.experiment.title))
+    header = ("experiment", "runs", "done", "of its own", "what it asks")
+    show_table(console, "", header, rows)
     for name, reason in planned.skipped.items():
-        console.print(f"- {name} is left out: {reason}")
+        say(console, f"- {name} is left out: {reason}")
     waiting = [run for run in planned.runs if not Run(run.out).done]
-    console.print(
+    say(
+        console,
         f"{len(waiting)} of {len(planned.runs)} runs on {setting.store.path} are to be trained, "
-        f"with up to {needed_bytes(waiting) / 1e9:,.2f} GB of disk; into {config.out}."
+        f"with up to {needed_bytes(waiting) / 1e9:,.2f} GB of disk; into {config.out}.",
     )
 
 
@@ -373,21 +377,32 @@ def show_status(out: Path, console: Console) -> None:
 
     Raises `ConfigError` where the folder holds neither a plan nor runs.
     """
-    if (out / "plan.json").is_file():
-        planned = read(out / "plan.json", PlanFile).experiments
-    else:
-        begun = sorted(path.parent.name for path in out.glob("runs/*/run.json"))
-        planned = {out.name: begun} if begun else {}
+    planned = _planned(out)
     if not planned:
-        raise ConfigError(f"{out} holds no runs; give the folder of mfl reproduce or mfl compare.")
-    names = dict.fromkeys(name for runs in planned.values() for name in runs)
-    runs = [Run(out / "runs" / name) for name in names]
-    statuses = {one.name: one for one in status(runs, queued_jobs(runs))}
-    table = Table("experiment", *STATES)
-    for name, names_of in planned.items():
-        states = [statuses[run].state for run in names_of]
-        table.add_row(name, *(str(states.count(state) or "") for state in STATES))
-    console.print(table)
+        raise ConfigError(
+            f"{out} holds no runs{remark(out)}. Give a folder of mfl reproduce, mfl compare, "
+            "mfl demo or mfl train."
+        )
+    runs = [Run(path) for path in dict.fromkeys(p for paths in planned.values() for p in paths)]
+    statuses = dict(zip((run.path for run in runs), status(runs, queued_jobs(runs)), strict=True))
+    rows = []
+    for name, paths in planned.items():
+        states = [statuses[path].state for path in paths]
+        rows.append((name, *(str(states.count(state) or "") for state in STATES)))
+    show_table(console, "", ("experiment", *STATES), rows)
     for one in sorted(statuses.values(), key=lambda s: STATES.index(s.state)):
         if one.state != "done" and (one.detail or one.state != "waiting"):
-            console.print(f"- {one.name} {one.state}" + (f": {one.detail}" if one.detail else ""))
+            say(console, f"- {one.name} {one.state}" + (f": {one.detail}" if one.detail else ""))
+
+
+def _planned(out: Path) -> dict[str, list[Path]]:
+    """The runs of each experiment; without a plan those of each study that were begun."""
+    if (out / "plan.json").is_file():
+        experiments = read(out / "plan.json", PlanFile).experiments
+        return {name: [out / "runs" / run for run in runs] for name, runs in experiments.items()}
+    studies: dict[str, list[Path]] = {}
+    for record in sorted((*out.glob("run.json"), *out.glob("**/runs/*/run.json"))):
+        run = record.parent
+        study = run if run == out else run.parent.parent
+        studies.setdefault(study.name, []).append(run)
+    return studies

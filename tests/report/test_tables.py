@@ -1,5 +1,6 @@
 """The tables of a study, from results by hand."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,8 +72,8 @@ def test_what_did_not_train_and_what_still_rose_is_named() -> None:
 
 
 def test_the_terminal_has_the_same_numbers() -> None:
-    console = Console(width=200, record=True)
-    tables.show(results(), console)
-    text = console.export_text()
+    shown = io.StringIO()
+    tables.show(results(), Console(file=shown, width=200, force_terminal=True))
+    text = shown.getvalue()
     assert "79.0 [77.0, 81.0]" in text
     assert "+8.0 [+7.0, +9.0]" in text

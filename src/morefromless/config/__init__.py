@@ -22,6 +22,7 @@ from morefromless.config.commands import ViewsConfig as ViewsConfig
 from morefromless.config.flat import from_flat as from_flat
 from morefromless.config.flat import to_flat as to_flat
 from morefromless.config.flat import typed_options as typed_options
+from morefromless.config.help import explain_options as explain_options
 from morefromless.config.parts import Arm as Arm
 from morefromless.config.parts import ArmKind as ArmKind
 from morefromless.config.parts import Device as Device

@@ -7,6 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from morefromless.config.bounds import above_zero, at_least, between, choice, share
+from morefromless.config.help import File
 from morefromless.config.parts import Device, Precision, Probe, Role
 from morefromless.errors import ConfigError
 
@@ -88,12 +89,12 @@ class ViewsConfig:
 
     store: Positional[Path]
     """Folder that `mfl ingest` wrote."""
-    out: Path = Path("views.png")
-    """PNG file to write."""
     primary: tuple[str, ...] = ("downsample:7",)
     """Modalities that are present at inference."""
     privileged: str = "full"
     """Modality that is present in training only."""
+    out: File = Path("views.png")
+    """File to write: .png or .pdf."""
     views: str = "table-s1"
     """Preset of augmentations: table-s1, authors or plain."""
     task: str = "tissue"
@@ -108,6 +109,8 @@ class ViewsConfig:
     """Of the choice of patches and of the views."""
 
     def __post_init__(self) -> None:
+        if self.out.suffix not in (".png", ".pdf"):
+            raise ConfigError(f"--out {self.out} ends in neither .png nor .pdf; name such a file.")
         at_least(1, self, "size", "draws", "patches")
         between(0, 2**31 - 1, self, "seed")
 
@@ -120,7 +123,7 @@ class SegmentConfig:
     """A folder of patches, or any source that `mfl ingest` takes."""
     out: Positional[Path]
     """Folder for a GeoJSON file a patch. Interrupted, the same command goes on there."""
-    weights: Path | None = None
+    weights: File | None = None
     """File with HoVer-Net weights (hovernet_fast-pannuke, from TIAToolbox's collection), for use
     without a network. Without it TIAToolbox downloads them once. They are licensed CC BY-NC-SA 4.0
     and not for commercial use."""

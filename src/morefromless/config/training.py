@@ -93,12 +93,14 @@ class StudyConfig:
 
     store: Positional[Path]
     """Folder that `mfl ingest` wrote."""
-    out: Path = Path("runs/compare")
-    """Folder for the runs, the tables and the figures; what is done there is not done again."""
     primary: tuple[str, ...] = ("downsample:7",)
     """Modalities that are present at inference, one comparison each."""
     privileged: str = "full"
     """Modality that is present in training only."""
+    seeds: int = 3
+    """Runs of each arm, with seeds 0, 1, ...; a verdict takes two or more."""
+    out: Path = Path("runs/compare")
+    """Folder for the runs, the tables and the figures; what is done there is not done again."""
     sharing: tuple[Sharing, ...] = ("shared", "independent")
     """Weights of the branches: one set, or one each. The paper's asymmetric columns are
     independent and most of its symmetric ones shared; here both have both, so that sharing is no
@@ -108,8 +110,6 @@ class StudyConfig:
     tasks: tuple[str, ...] = ("tissue",)
     """What every encoder is asked, frozen, and what supervised arms are trained on: tissue, cell,
     or cell:by=area,ties=lowest,untyped=exclude ..."""
-    seeds: int = 3
-    """Runs of each arm, with seeds 0, 1, ...; a verdict takes two or more."""
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""

@@ -25,10 +25,10 @@ _GAP, _LEFT, _TOP, _BOTTOM = 0.08, 1.0, 0.5, 0.12
 def contact_sheet(
     columns: Mapping[str, Tensor], row_titles: Sequence[str], path: Path, caption: str
 ) -> None:
-    """Write a `sheet` as PNG, whole or not at all."""
+    """Write a `sheet`, whole or not at all, in the form that its name ends in: .png or .pdf."""
     figure = sheet(columns, row_titles, caption)
     with files.replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format=path.suffix[1:])
 
 
 def sheet(columns: Mapping[str, Tensor], row_titles: Sequence[str], caption: str) -> Figure:

@@ -13,6 +13,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Results, Summary
 from morefromless.report import pages
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
+from morefromless.report.folders import remark
 from morefromless.report.parts import OWN_HEAD, Part, part, summary_of
 from morefromless.report.provenance import facts, runs_table
 from morefromless.report.section import Section
@@ -55,8 +56,8 @@ def write_report(folder: Path) -> list[Path]:
         page = _comparison(folder)
     else:
         raise ConfigError(
-            f"{folder} holds no results (plan.json, results.json); give a folder of mfl reproduce "
-            "or mfl compare."
+            f"{folder} holds no results (plan.json, results.json){remark(folder)}. Give a folder "
+            "of mfl reproduce or mfl compare."
         )
     pictures = pages.Pictures(folder)
     paths = [folder / "report.md", folder / "report.html"]

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from morefromless import files
 from morefromless.evaluation.intervals import Interval
+from morefromless.report.terminal import say, show_table
 from morefromless.report.words import ROUGH, bounds, markdown_text, minus
 
 
@@ -29,16 +28,11 @@ class Section:
         lines += [_row(row) for row in self.rows]
         return "\n".join([*lines, "", *[f"- {markdown_text(note)}" for note in self.notes], ""])
 
-    def rich(self) -> Table:
-        """The table for a terminal."""
-        table = Table(title=escape(self.title), title_justify="left", title_style="bold")
-        for number, name in enumerate(self.header):
-            table.add_column(
-                escape(name), justify="left" if number == 0 else "right", overflow="fold"
-            )
-        for row in self.rows:
-            table.add_row(*map(escape, row))
-        return table
+    def show(self, console: Console) -> None:
+        """The table and its notes in the terminal."""
+        show_table(console, self.title, self.header, self.rows)
+        for note in self.notes:
+            say(console, f"  {note}", style="dim")
 
 
 @dataclass(frozen=True)
@@ -62,12 +56,10 @@ class Report:
     def show(self, console: Console) -> None:
         """The tables and notes in the terminal."""
         for section in self.sections:
-            console.print(section.rich())
-            for note in section.notes:
-                console.print(f"  {escape(note)}", style="dim")
-            console.print()
+            section.show(console)
+            say(console)
         for note in self.notes:
-            console.print(f"- {escape(note)}")
+            say(console, f"- {note}")
 
 
 def interval(value: Interval, signed: bool = False) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from morefromless.evaluation.evaluate import Answer
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
 from morefromless.evaluation.results import Results, Summary
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
+from morefromless.report.terminal import say
 from morefromless.report.words import ROUGH, metric_title, metric_value, rough
 
 TESTS = (
@@ -222,7 +222,7 @@ def _density(summary: Summary) -> str:
 def show_answers(answers: Sequence[Answer], console: Console) -> None:
     """What each branch of one run reached, in the terminal."""
     if not answers:
-        console.print("No test patch has a view of this run, so there is nothing to ask.")
+        say(console, "No test patch has a view of this run, so there is nothing to ask.")
         return
     metrics = [name for name in answers[0].scores.values if name != "accuracy"]
     lines = []
@@ -239,14 +239,14 @@ def show_answers(answers: Sequence[Answer], console: Console) -> None:
         frozen = answer.frozen
         lines.append((frozen.name, frozen.modality_spec, interval(reached), *values))
     header = ("branch", "modality", "accuracy", *map(metric_title, metrics))
-    console.print(Section("", header, lines).rich())
+    Section("", header, lines).show(console)
     if rough(reached):
-        console.print(ROUGH)
-    recalls = Table("recall %", *answers[0].store.classes)
-    for answer in answers:
-        recall = answer.scores.recall
-        cells = ["-" if value is None else f"{100 * value:.1f}" for value in recall]
-        recalls.add_row(answer.frozen.name, *cells)
-    console.print(recalls)
+        say(console, ROUGH)
+    recalls = zip(*(answer.scores.recall for answer in answers), strict=True)
+    rows = [
+        (name, *("-" if recall is None else f"{100 * recall:.1f}" for recall in of_class))
+        for name, of_class in zip(answers[0].store.classes, recalls, strict=True)
+    ]
+    Section("", ("recall %", *(a.frozen.name for a in answers)), rows).show(console)
     for caveat in answers[0].store.caveats:
-        console.print(f"- {caveat}")
+        say(console, f"- {caveat}")

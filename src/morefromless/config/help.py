@@ -1,0 +1,84 @@
+"""Help as a person reads it: sentences in paragraphs, types in words, no "(default: None)"."""
+
+import dataclasses
+import types
+import typing
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import docstring_parser
+import tyro
+
+File = Annotated[Path, "FILE"]
+"""A path of a file; any other path is a folder's."""
+
+WORDS: dict[Any, str] = {
+    str: "TEXT",
+    int: "NUMBER",
+    float: "NUMBER",
+    Path: "FOLDER",
+    bool | None: "True|False",
+}
+
+
+@cache
+def explain_options(kind: type) -> None:
+    """Give tyro each option's docstring as one paragraph, and its type in words.
+
+    By itself tyro breaks lines where the source does, and names types as Python does
+    (`{None}|PATH`).
+    """
+    hints = typing.get_type_hints(kind, include_extras=True)
+    sentences = {
+        option.arg_name: option.description or ""
+        for option in docstring_parser.parse_from_object(kind).params
+    }
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            explain_options(hint)  # type: ignore[arg-type]
+            continue
+        help = tyro.conf.arg(
+            help=" ".join(sentences.get(field.name, "").split()),
+            metavar=_place(field, hint) if _positional(hint) else _word(hint),
+            help_behavior_hint=_default(field),
+        )
+        kind.__annotations__[field.name] = Annotated[hint, help]
+
+
+def _positional(hint: Any) -> bool:
+    return tyro.conf.Positional in getattr(hint, "__metadata__", ())
+
+
+def _place(field: Any, hint: Any) -> str:
+    """What stands for an argument without a name: its field's, as in `mfl compare STORE`."""
+    several = " ..." if typing.get_origin(typing.get_args(hint)[0]) is tuple else ""
+    name = f"{field.name.upper()}{several}"
+    return name if field.default is dataclasses.MISSING else f"[{name}]"
+
+
+def _word(hint: Any) -> str | None:
+    """
+    >>> _word(File | None), _word(tuple[str, ...]), _word(typing.Literal["cpu", "gpu"])
+    ('FILE', 'TEXT ...', 'cpu|gpu')
+    """
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if hint in WORDS:
+        return WORDS[hint]
+    if origin is Annotated:
+        word = next((extra for extra in parts[1:] if isinstance(extra, str)), None)
+        return word or _word(parts[0])
+    if origin in (typing.Union, types.UnionType):
+        return next(_word(part) for part in parts if part is not type(None))
+    if origin is typing.Literal:
+        return "|".join(map(str, parts))
+    if origin is tuple:
+        return f"{_word(parts[0])} ..."
+    return None  # a flag
+
+
+def _default(field: Any) -> str | None:
+    """What stands after an option's sentences; None leaves it to tyro."""
+    shown = field.default not in (None, (), "", dataclasses.MISSING) and field.default is not False
+    return None if shown else ""

@@ -1,0 +1,104 @@
+"""Tables in a terminal: as wide as it is, words whole; tab-separated where a program reads them."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+SHOWN = 5
+"""Paths that are named after `Wrote`; the others lie beside them."""
+
+
+def terminal() -> Console:
+    """Standard output. Numbers and names get no colours of their own."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def say(console: Console, text: str = "", style: str = "") -> None:
+    """A line of text: wrapped by word in a terminal, whole where it is read by a program."""
+    if console.is_terminal:
+        console.print(Text(text), style=style)
+    else:
+        print(text, file=console.file)  # rich would make spaces of tabs
+
+
+def show_table(
+    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """A table. Columns at the right for which a terminal has no room are left out, and named; where
+    it has room for fewer than `FEW`, each row is a list."""
+    if not console.is_terminal:
+        lines = [title] if title else []
+        lines += ["\t".join(" ".join(cell.split()) for cell in row) for row in (header, *rows)]
+        for line in lines:
+            say(console, line)
+        return
+    widths = _widths(header, rows, console.width)
+    if len(widths) < min(FEW, len(header)):
+        say(console, title, style="bold")
+        for first, *others in rows:
+            say(console, first)
+            for name, cell in zip(header[1:], others, strict=True):
+                if cell:
+                    say(console, f"  {name}: {cell}")
+        return
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(title) if title else None,
+        title_justify="left",
+        title_style="bold",
+        padding=(0, GAP - 1, 0, 0),
+        show_edge=False,
+    )
+    for number, (name, width) in enumerate(zip(header, widths, strict=False)):
+        justify = "right" if number and _numeric(rows, number) else "left"
+        table.add_column(Text(name), width=width, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row[: len(widths)]))
+    console.print(table)
+    if absent := header[len(widths) :]:
+        say(console, f"Left out, for want of width: {', '.join(absent)}.", style="dim")
+
+
+def wrote(console: Console, paths: Sequence[Path]) -> None:
+    """Which files were written, the first few by name."""
+    named = ", ".join(map(str, paths[:SHOWN]))
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    say(console, f"Wrote {named}{more}.")
+
+
+NUMBERS = re.compile(r"[-\d\s.,\[\]+−<±†*]*")
+FEW = 3
+GAP = 2
+"""Spaces between two columns."""
+
+
+def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Of each column that has room, left to right: every word whole, and numbers on one line."""
+    columns = [[name, *(row[n] for row in rows)] for n, name in enumerate(header)]
+    most = [max(map(cell_len, cells)) for cells in columns]
+    least = [
+        most[n]
+        if n and all(NUMBERS.fullmatch(cell) for cell in cells[1:])
+        else max(cell_len(word) for cell in cells for word in cell.split() or [""])
+        for n, cells in enumerate(columns)
+    ]
+    least[0] = min(least[0], max(8, width // 2))  # a name of 60 characters is broken
+    count = len(columns)
+    while count > 1 and sum(least[:count]) + GAP * count > width:
+        count -= 1
+    least, spare = least[:count], width - sum(least[:count]) - GAP * count
+    for n in range(count):
+        extra = min(max(spare, 0), most[n] - least[n])
+        least[n], spare = least[n] + extra, spare - extra
+    return least
+
+
+def _numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether a column's cells begin as numbers do, or are empty."""
+    return all(NUMBERS.fullmatch(row[column][:1]) for row in rows)

@@ -1,0 +1,68 @@
+"""Tables in a terminal of any width, without colour, and where a program reads them."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from morefromless.report import tables
+from morefromless.report.section import Section
+from morefromless.report.terminal import show_table, wrote
+from tests.report.handmade import results
+
+
+def printed(width: int, *table: object, terminal: bool = True) -> str:
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, markup=False
+    )
+    show_table(console, *table)  # type: ignore[arg-type]
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+ARMS = tables.report(results()).sections[0]
+WIDE = Section(
+    "30 classes",
+    ("of", *(f"class-{n}" for n in range(30))),
+    [("asymmetric, independent", *["90.2 [88.6, 91.7]"] * 30)],
+)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("section", [ARMS, WIDE], ids=lambda section: section.title)
+def test_no_word_is_broken(section: Section, width: int) -> None:
+    text = printed(width, section.title, section.header, section.rows)
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+    words = set(text.replace(",", " ").replace(":", " ").split())
+    for row in section.rows:
+        assert set(row[0].replace(",", " ").replace(":", " ").split()) <= words
+    for number, name in enumerate(section.header):  # each is shown, or named as left out
+        assert number == 0 or name in text or not any(row[number] for row in section.rows)
+    for cell in (section.rows[0][1], section.rows[-1][1]):
+        assert cell in text  # a number and its interval stand on one line
+
+
+def test_a_narrow_terminal_gets_lists() -> None:
+    text = printed(40, ARMS.title, ARMS.header, ARMS.rows)
+    assert "asymmetric, shared\n  accuracy: 79.0 [77.0, 81.0]\n" in text
+
+
+def test_a_program_gets_whole_lines_and_tabs() -> None:
+    lines = printed(80, ARMS.title, ARMS.header, ARMS.rows, terminal=False).splitlines()
+    assert lines[0] == ARMS.title
+    assert [line.split("\t") for line in lines[1:]] == [[*ARMS.header], *map(list, ARMS.rows)]
+
+
+@pytest.mark.parametrize("name", ["x" * 60, "<b>[red]&\"'", "نسيج", "a\nb"])
+def test_names_of_any_kind_are_shown(name: str) -> None:
+    for width in (40, 80):
+        text = printed(width, "t", ("of", "recall"), [(name, "90.0"), ("other", "1.0")])
+        assert "".join(name.split()) in "".join(text.replace("90.0", "").split())
+
+
+def test_at_most_five_paths_are_named() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    wrote(console, [Path(f"{n}.svg") for n in range(9)])
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert text == "Wrote 0.svg, 1.svg, 2.svg, 3.svg, 4.svg and 4 more."
