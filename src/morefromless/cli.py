@@ -85,6 +85,11 @@ COMMANDS = {
         "Evaluate a finished run: each branch, frozen, on its own modality.",
         "mfl probe runs/a",
     ),
+    "embed": Command(
+        config.EmbedConfig,
+        commands.embed,
+        "Write the features that an encoder has of your patches and slides.",
+    ),
     "explain": Command(
         config.ExplainConfig,
         commands.explain,

@@ -4,6 +4,7 @@ import os
 
 from morefromless.config import (
     DemoConfig,
+    EmbedConfig,
     ExplainConfig,
     ExportConfig,
     IngestConfig,
@@ -133,6 +134,29 @@ def compare(config: StudyConfig) -> None:
     say(console)
     wrote(console, written)
     say(console, f"Next: mfl report {config.out}, or mfl represent {config.out}")
+
+
+def embed(config: EmbedConfig) -> None:
+    """Write an encoder's features of any patches."""
+    from morefromless.devices import resolve_device
+    from morefromless.evaluation.frozen import load_encoder
+    from morefromless.inference.embed import embed, partial_folder
+    from morefromless.inference.inputs import open_inputs, remarks
+    from morefromless.inference.writers import write_embedding, writer
+
+    writer(config.to)  # which refuses an ending before anything is computed
+    reading = config.reading
+    frozen = load_encoder(config.encoder, reading.branch, trust=reading.trust)
+    inputs = open_inputs(config.inputs, frozen, reading.um_per_px, reading.at)
+    for remark in remarks(inputs, frozen):
+        print(f"- {remark}")
+    with partial_folder(config.to) as partial:
+        embedding = embed(frozen, inputs, resolve_device(reading.device), partial=partial)
+        write_embedding(embedding, config.to)
+    for reason, count in embedding.rejected.most_common():
+        print(f"- {count:,} rejected: {reason}")
+    count, width = embedding.features.shape
+    print(f"Wrote {config.to}: {count:,} patches x {width} features.")
 
 
 def explain(config: ExplainConfig) -> None:

@@ -24,7 +24,13 @@ from morefromless.runs import Run, placed, run_key
 from tests.conftest import changed
 
 CONFIGS = [command.config for command in COMMANDS.values()]
-REQUIRED = {"experiments": ["table1"], "run_a": "a", "run_b": "b", "source": "synthetic"}
+REQUIRED = {
+    "experiments": ["table1"],
+    "inputs": ["folder"],
+    "run_a": "a",
+    "run_b": "b",
+    "source": "synthetic",
+}
 RUN = RunConfig(store=Path("store"), out=Path("run"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -231,7 +237,7 @@ def test_a_run_s_options_are_read_from_its_folder(tmp_path: Path) -> None:
     run = Run.begin(replace(RUN, out=tmp_path / "first"), "hash")
     run.path.rename(tmp_path / "second")
     moved = Run(tmp_path / "second").config
-    assert moved == replace(RUN, out=tmp_path / "second")
+    assert moved == replace(RUN, out=tmp_path / "second", store=Path("store").absolute())
 
 
 def test_arms_name_their_branches() -> None:

@@ -76,7 +76,7 @@ def test_a_run_that_moved_says_what_it_was_trained_on(copy: dict[str, Run], tiss
     assert metadata is not None
     assert metadata.data is not None
     assert (metadata.data.hash, metadata.data.classes) == (tissue.hash, tissue.classes)
-    assert (metadata.data.um_per_px, metadata.data.side) == (tissue.um_per_px, 32)
+    assert (frozen.um_per_px, frozen.side) == (tissue.um_per_px, 32)
     prepared = metadata.branches["primary"].preprocessing
     assert (prepared.modality, prepared.interpolation) == ("downsample:4", "area")
     torch.testing.assert_close(

@@ -9,9 +9,11 @@ machinery, so that `mfl --help` answers at once.
 from morefromless.config.commands import Analysis as Analysis
 from morefromless.config.commands import Cluster as Cluster
 from morefromless.config.commands import DemoConfig as DemoConfig
+from morefromless.config.commands import EmbedConfig as EmbedConfig
 from morefromless.config.commands import ExplainConfig as ExplainConfig
 from morefromless.config.commands import ExportConfig as ExportConfig
 from morefromless.config.commands import IngestConfig as IngestConfig
+from morefromless.config.commands import Inputs as Inputs
 from morefromless.config.commands import ProbeConfig as ProbeConfig
 from morefromless.config.commands import ReportConfig as ReportConfig
 from morefromless.config.commands import RepresentConfig as RepresentConfig

@@ -172,6 +172,42 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What an encoder is given, and how it is read."""
+
+    branch: Role = "primary"
+    """Encoder of the modality that is present at inference, or of the privileged one."""
+    um_per_px: float | None = None
+    """Magnification of the inputs in µm per pixel, where they do not state it."""
+    at: float | None = None
+    """Magnification that the encoder is given, in µm per pixel; by default that of its training.
+    Slides are read at it."""
+    trust: bool = False
+    """Import classes from outside the package that the run names; only for runs of your own."""
+    device: Device = "auto"
+    """Where the encoder runs."""
+
+    def __post_init__(self) -> None:
+        above_zero(self, "um_per_px", "at")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+    """Whose features are computed, of what, and where they go."""
+
+    encoder: Positional[str]
+    """Folder of a finished run, folder or file that `mfl export` wrote, or a specification with
+    weights, such as resnet50:pretrained=true or hf-hub:owner/name:pretrained=true."""
+    inputs: Positional[tuple[str, ...]]
+    """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
+    more than 4,096 px is a slide. Any other source of `mfl ingest` will do."""
+    to: Path
+    """File to write: .h5 (features and coords, as slide tools read them), .parquet, .h5ad or .npz.
+    Interrupted, the same command goes on where it was."""
+    reading: Inputs = field(default_factory=Inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Analysis:
     """How encoders are analysed: layer by layer with CKA, patch by patch with GradCAM."""
 

@@ -80,6 +80,9 @@ def image_files(root: Path) -> list[str]:
     return list_images(root)[0]
 
 
+FURTHER = "further page or frame of an image"
+
+
 def further_pages(path: Path) -> dict[str, int]:
     """How many pages or frames an image file has that `read_rgb` does not read: kind to number."""
     try:
@@ -87,7 +90,7 @@ def further_pages(path: Path) -> dict[str, int]:
             count = int(getattr(image, "n_frames", 1)) - 1
     except UnreadablePatch:
         return {}
-    return {"further page or frame of an image": count} if count > 0 else {}
+    return {FURTHER: count} if count > 0 else {}
 
 
 def bare(name: str) -> str:

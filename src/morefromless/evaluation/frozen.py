@@ -24,6 +24,7 @@ from morefromless.evaluation.cache import cached, digest
 from morefromless.evaluation.metadata import (
     BranchMetadata,
     EncoderMetadata,
+    Preprocessing,
     describe,
     read_metadata,
 )
@@ -76,6 +77,20 @@ class FrozenEncoder:
         arm = self.config.arm
         words = [arm.kind, *([] if arm.supervised else [arm.sharing]), f"seed {self.config.seed}"]
         return ", ".join(words)
+
+    @property
+    def um_per_px(self) -> float | None:
+        """Of the patches that it was trained on; None where not known."""
+        return self._trained_on.um_per_px if self._trained_on else None
+
+    @property
+    def side(self) -> int | None:
+        """Of the patches that it was trained on, in px; None where not known."""
+        return self._trained_on.side if self._trained_on else None
+
+    @property
+    def _trained_on(self) -> Preprocessing | None:
+        return self.metadata.branches[self.name].preprocessing if self.metadata else None
 
     @property
     def folder_name(self) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from morefromless.branches import plans, untrained
 from morefromless.config import RunConfig, to_flat
-from morefromless.data.store_meta import StoreMeta
+from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import modality
 from morefromless.runs import ENCODER_KEY
@@ -33,31 +33,28 @@ class TrainingData:
     licence: str
     citation: str
     classes: tuple[str, ...]
-    um_per_px: float | None
-    """Micrometres per pixel; None where not known, or not the same for all patches."""
-    side: int
-    """Height and width of the patches in px."""
 
     @classmethod
-    def of(cls, path: Path, meta: StoreMeta) -> "TrainingData":
-        """Of the store at `path`."""
-        sheet = meta.datasheet
+    def of(cls, store: Store) -> "TrainingData":
+        sheet = store.meta.datasheet
         return cls(
-            store=path.absolute().name,
-            hash=meta.hash,
+            store=store.path.absolute().name,
+            hash=store.hash,
             title=sheet.title,
             licence=sheet.licence,
             citation=sheet.citation,
-            classes=meta.classes,
-            um_per_px=meta.um_per_px,
-            side=next(array.shape[1] for array in meta.arrays.values() if len(array.shape) == 4),
+            classes=store.classes,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a patch (H, H, 3) uint8 becomes the encoder's input (channels, size, size)."""
+    """How a patch (side, side, 3) uint8 becomes the encoder's input (channels, size, size)."""
 
+    side: int | None = None
+    """Of the patches that it was trained on, in px; None of vectors, or where not known."""
+    um_per_px: float | None = None
+    """Of those patches; None where not known, or not the same for all."""
     modality: str
     interpolation: str | None
     """Of the modality; None where it has none to choose."""
@@ -104,10 +101,11 @@ class EncoderMetadata:
 def describe(
     config: RunConfig,
     weights: Mapping[str, Tensor],
-    data: TrainingData | None = None,
+    store: Store | None = None,
     head: tuple[str, ...] = (),
 ) -> EncoderMetadata:
-    """What is known of a run's encoders; `weights` are its network's, by name."""
+    """What is known of a run's encoders, trained on `store`; `weights` are its network's, by name,
+    and `head` the classes of its own head."""
     if config.arm.supervised:
         places = {"primary": (config.train.encoder, config.arm.primary, "encoder.")}
     else:
@@ -122,25 +120,28 @@ def describe(
             name: BranchMetadata(
                 encoder=untrained(encoder),
                 prefix=prefix,
-                preprocessing=_preprocessing(spec, config.train.size, prefix, weights),
+                preprocessing=_preprocessing(spec, config.train.size, prefix, weights, store),
             )
             for name, (encoder, spec, prefix) in places.items()
         },
         head=head,
-        data=data,
+        data=None if store is None else TrainingData.of(store),
         options=options,
     )
 
 
 def _preprocessing(
-    spec: str, size: int, prefix: str, weights: Mapping[str, Tensor]
+    spec: str, size: int, prefix: str, weights: Mapping[str, Tensor], store: Store | None
 ) -> Preprocessing:
     how = modality(spec)
+    images = None if store is None or how.vector else store
     mean, std = (
         tuple(weights[prefix + name].flatten().tolist()) if prefix + name in weights else None
         for name in ("mean", "std")
     )
     return Preprocessing(
+        side=int(images.array(how.array).shape[1]) if images else None,
+        um_per_px=images.scale(how.array) if images else None,
         modality=spec,
         interpolation=getattr(how, "interpolation", None),
         size=size,

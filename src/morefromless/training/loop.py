@@ -24,9 +24,9 @@ from torch.optim import Optimizer
 
 from morefromless import files
 from morefromless.config import RunConfig
-from morefromless.data.store_meta import read_meta
+from morefromless.data.store import Store
 from morefromless.devices import resolve_device
-from morefromless.evaluation.metadata import TrainingData, describe
+from morefromless.evaluation.metadata import describe
 from morefromless.pairs import channels_last
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
@@ -161,7 +161,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
         raise
     if trainer.is_global_zero:
         weights = learner.network.state_dict()
-        data = TrainingData.of(config.store, read_meta(config.store))
+        store = Store.open(config.store)  # labelled as it is, and not with the task
         head = learner.feed.store.classes if config.arm.supervised else ()
         run.finish(
             weights,
@@ -172,7 +172,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
                 "device": str(trainer.strategy.root_device),
                 "threads": torch.get_num_threads(),
             },
-            msgspec.to_builtins(describe(config, weights, data, head)),
+            msgspec.to_builtins(describe(config, weights, store, head)),
         )
 
 

@@ -1,0 +1,1 @@
+"""A trained encoder in use: features, predictions, slide maps, and files for other tools."""

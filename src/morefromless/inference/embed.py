@@ -1,0 +1,169 @@
+"""Features of any patches: in batches, resumable, with a progress bar."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.evaluation.cache import cached, digest_text
+from morefromless.evaluation.frozen import CHUNK, FrozenEncoder, represent
+from morefromless.inference.inputs import Patches
+
+PART = 8 * CHUNK
+"""Patches between two points from which an interrupted embedding goes on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Features of patches, and whose they are."""
+
+    table: pd.DataFrame
+    """`inputs.COLUMNS`, a row a patch."""
+    features: npt.NDArray[np.float32]
+    """(N, width), row i of patch i."""
+    rejected: Counter[str]
+    """Patches that could not be read, which have no row: reason to number."""
+    attributes: dict[str, str | float]
+    """Encoder, modality, and what else a file of features should say."""
+
+
+def embed(
+    frozen: FrozenEncoder,
+    inputs: Sequence[Patches],
+    device: torch.device | str = "cpu",
+    *,
+    partial: Path | None = None,
+    progress: bool = True,
+) -> Embedding:
+    """The encoder's features of all patches that can be read.
+
+    Parts that are done are kept in the folder `partial`, from which the same call goes on; an
+    encoder or inputs that differ begin anew. Raises `DataError` where no patch can be read.
+    """
+    count = sum(map(len, inputs))
+    parts, rejected = [], Counter[str]()
+    with (
+        tqdm(total=count, desc="embed", unit="patch", disable=not progress) as bar,
+        ThreadPoolExecutor() as readers,
+    ):
+        for patches in inputs:
+            key = {
+                "weights": frozen.fingerprint,
+                "modality": frozen.modality_spec,
+                "size": str(frozen.size),
+                "um_per_px": str(patches.um_per_px),
+                "patches": digest_text(*patches.table["id"]),
+            }
+            for start in range(0, len(patches), PART):
+                rows = range(start, min(start + PART, len(patches)))
+
+                def compute(patches: Patches = patches, rows: range = rows) -> dict[str, Tensor]:
+                    return _features(frozen, patches, rows, device, readers)
+
+                if partial is None:
+                    part = compute()
+                else:
+                    file = partial / f"{digest_text(patches.name)}-{start:09d}.safetensors"
+                    part = cached(file, {**key, "start": str(start)}, compute)
+                readable = part["readable"].numpy()
+                for row in np.array(rows)[~readable].tolist():
+                    rejected[_reason(patches, row)] += 1
+                parts.append((patches.table.iloc[start : rows.stop][readable], part["features"]))
+                bar.update(len(rows))
+    if not sum(len(table) for table, _ in parts):
+        reason, number = rejected.most_common(1)[0] if rejected else ("there is none", 0)
+        raise DataError(
+            f"None of the {count:,} patches can be used; the commonest reason, for {number:,}, is "
+            f"'{reason}'."
+        )
+    return Embedding(
+        pd.concat([table for table, _ in parts], ignore_index=True),
+        torch.cat([features for _, features in parts]).numpy(),
+        rejected,
+        _attributes(frozen, inputs),
+    )
+
+
+@contextmanager
+def partial_folder(path: Path) -> Iterator[Path]:
+    """The folder `PATH.partial`, which is removed when the block ends well and kept otherwise."""
+    folder = path.with_name(f"{path.name}.partial")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _features(
+    frozen: FrozenEncoder,
+    patches: Patches,
+    rows: Sequence[int],
+    device: torch.device | str,
+    readers: ThreadPoolExecutor,
+) -> dict[str, Tensor]:
+    """`readable` (len(rows),) and `features` (those that are, width), in the rows' order."""
+    features, readable = [], []
+    for start in range(0, len(rows), CHUNK):
+        read = list(readers.map(lambda row: _read(patches, row), rows[start : start + CHUNK]))
+        good = [array for array in read if array is not None]
+        readable += [array is not None for array in read]
+        if good:
+            features.append(represent(frozen.encoder, _same_size(frozen, good, device), device))
+    width = frozen.encoder.width
+    return {
+        "readable": torch.tensor(readable),
+        "features": torch.cat(features) if features else torch.empty(0, width),
+    }
+
+
+def _same_size(
+    frozen: FrozenEncoder, arrays: Sequence[npt.NDArray[Any]], device: torch.device | str
+) -> Iterator[Tensor]:
+    """The encoder's input of arrays in their order; neighbours of one shape are one batch."""
+    start = 0
+    for stop in range(1, len(arrays) + 1):
+        if stop == len(arrays) or arrays[stop].shape != arrays[start].shape:
+            stacked = torch.from_numpy(np.stack(arrays[start:stop]))
+            yield frozen.inputs(stacked.to(device))
+            start = stop
+
+
+def _read(patches: Patches, row: int) -> npt.NDArray[Any] | None:
+    with suppress(UnreadablePatch):
+        return patches.read(row)
+    return None
+
+
+def _reason(patches: Patches, row: int) -> str:
+    """Why a patch cannot be read: it is read again, for a part that is done holds no words."""
+    try:
+        patches.read(row)
+    except UnreadablePatch as error:
+        return str(error)
+    return "changed: it could not be read before; run the command again"
+
+
+def _attributes(frozen: FrozenEncoder, inputs: Sequence[Patches]) -> dict[str, str | float]:
+    sides = {patches.side for patches in inputs}
+    scales = {patches.um_per_px for patches in inputs}
+    known: dict[str, str | float | None] = {
+        "encoder": frozen.title,
+        "weights": frozen.fingerprint,
+        "modality": frozen.modality_spec,
+        "patch_size": sides.pop() if len(sides) == 1 else None,
+        "um_per_px": scales.pop() if len(scales) == 1 else None,
+    }
+    extents = {patches.extent for patches in inputs if hasattr(patches, "extent")}
+    if len(extents) == 1:
+        known["patch_size_level0"] = extents.pop()
+    return {name: value for name, value in known.items() if value is not None}

@@ -1,0 +1,253 @@
+"""What an encoder is given in use: patches of folders, stores, tables and slides, one by one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from morefromless.data.images import FURTHER, further_pages, image_shape, read_rgb
+from morefromless.data.images import SUFFIXES as IMAGES
+from morefromless.data.slides import SLIDES_ONLY, open_slide, slide_files
+from morefromless.data.store import Store
+from morefromless.data.tissue import find_tissue, tissue_tiles
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.ingest.opening import open_images
+from morefromless.modalities import Modality
+from morefromless.sources import Source
+
+COLUMNS = ("id", "input", "x", "y", "label", "group", "split")
+"""Of a table of patches; `x` and `y` are the top left corner in px of a slide's finest level, and
+empty elsewhere, as is what is not known."""
+
+PATCH = 4096
+"""Side in px up to which a .tif file is a patch; a larger one is read as a slide."""
+
+TOLERANCE = 0.1
+"""Relative difference of magnification from which an encoder is not given a patch."""
+
+
+class Patches(ABC):
+    """Patches of one input. Reading is safe from several threads."""
+
+    name: str
+    table: pd.DataFrame
+    """A row a patch: `COLUMNS`."""
+    um_per_px: float | None
+    """Micrometres per pixel; None where not known."""
+    side: int | None
+    """Height and width in px, of the first patch where they differ; None where not known."""
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @abstractmethod
+    def read(self, row: int) -> npt.NDArray[Any]:
+        """Patch (H, H, 3) uint8, or vector (length,) float32. Raises `UnreadablePatch`."""
+
+
+class StorePatches(Patches):
+    """All patches of a store, whatever their split."""
+
+    def __init__(self, path: Path, modality: Modality) -> None:
+        store = Store.open(path)
+        self._array, self._present = store.array(modality.array), store.has(modality.array)
+        self.name = path.name
+        self.um_per_px = None if modality.vector else store.scale(modality.array)
+        self.side = None if modality.vector else int(self._array.shape[1])
+        self.table = _table(store.table.assign(input=self.name))
+        self._what = modality.array
+
+    def read(self, row: int) -> npt.NDArray[Any]:
+        if not self._present[row]:
+            raise UnreadablePatch(f"no {self._what}: this patch lacks it")
+        return np.asarray(self._array[row])
+
+
+class SourcePatches(Patches):
+    """Patches of a folder, a table or any other source, as `mfl ingest` would read them."""
+
+    def __init__(self, name: str, source: Source, modality: Modality) -> None:
+        self.name, self._source, self._modality = name, source, modality
+        self._items = source.items()
+        rows = [
+            (i.id, name, *(i.place or (None, None)), i.label, i.group, i.split) for i in self._items
+        ]
+        self.table = _table(pd.DataFrame(rows, columns=list(COLUMNS)))
+        self.um_per_px = source.datasheet().um_per_px
+        self.side = None
+        for item in self._items:
+            try:
+                self.side = source.shape(item)[0]
+                break
+            except UnreadablePatch:
+                continue
+
+    def read(self, row: int) -> npt.NDArray[Any]:
+        item = self._items[row]
+        arrays = self._source.read(item)
+        _refuse_further(self._source.omitted(item))
+        name = self._modality.array
+        images = [array for array in arrays.values() if array.ndim == 3]
+        if name not in arrays and len(images) == 1 and not self._modality.vector:
+            return _square(images[0])  # whatever the source calls its only image
+        if name not in arrays:
+            raise UnreadablePatch(f"no {name}: this patch lacks it")
+        return _square(arrays[name])
+
+
+class ImagePatches(Patches):
+    """One image file as one patch."""
+
+    def __init__(self, path: Path) -> None:
+        self.name, self.um_per_px, self._path = path.name, None, path
+        self.side = image_shape(path)[0]
+        self.table = _table(pd.DataFrame({"id": [path.name], "input": [path.name]}))
+
+    def read(self, row: int) -> npt.NDArray[Any]:
+        del row
+        _refuse_further(further_pages(self._path))
+        return _square(read_rgb(self._path))
+
+
+class SlidePatches(Patches):
+    """The tiles of a slide that are tissue, side by side, at the encoder's magnification."""
+
+    def __init__(self, path: Path, side: int, at: float, um_per_px: float | None = None) -> None:
+        self.name, self.um_per_px, self.side = path.name, at, side
+        self.slide = open_slide(path, um_per_px)
+        self.tissue = find_tissue(self.slide)
+        self.corners = tissue_tiles(self.slide, self.tissue, side, at)
+        ids = [f"{path.name}_x{x}_y{y}" for x, y in self.corners.tolist()]
+        if not ids:
+            raise DataError(
+                f"{path} has no tile of {side} px at {at:g} µm per pixel that is tissue; look at "
+                "the slide, and check its magnification."
+            )
+        x, y = self.corners.T
+        self.table = _table(pd.DataFrame({"id": ids, "input": path.name, "x": x, "y": y}))
+
+    @property
+    def extent(self) -> float:
+        """Side of a tile in px of the slide's finest level."""
+        assert self.side is not None
+        assert self.um_per_px is not None
+        return self.side * self.slide.scale(self.um_per_px)
+
+    def read(self, row: int) -> npt.NDArray[Any]:
+        assert self.side is not None
+        assert self.um_per_px is not None
+        x, y = self.corners[row].tolist()
+        return self.slide.read(x, y, self.side, self.side, self.um_per_px)
+
+
+def open_inputs(
+    names: Sequence[str],
+    frozen: FrozenEncoder,
+    um_per_px: float | None = None,
+    at: float | None = None,
+) -> list[Patches]:
+    """The patches of folders, stores, tables, image files, slides and folders of slides.
+
+    `um_per_px` is the magnification of inputs that do not state theirs; `at` is the one that the
+    encoder is to be given, by default that of its training. Raises `DataError` where an input
+    cannot be read, or has another magnification.
+    """
+    expected = at or frozen.um_per_px
+    opened: list[Patches] = []
+    for name in names:
+        opened += _opened(name, frozen, um_per_px, expected)
+    for patches in opened:
+        patches.um_per_px = patches.um_per_px or um_per_px
+        _check_magnification(patches, expected)
+    ids = pd.concat([patches.table["id"] for patches in opened])
+    if ids.duplicated().any():
+        raise DataError(
+            f"The id '{ids[ids.duplicated()].iloc[0]}' stands for two patches; give each input "
+            "once, and those with equal names to commands of their own."
+        )
+    return opened
+
+
+def remarks(inputs: Sequence[Patches], frozen: FrozenEncoder) -> Iterator[str]:
+    """What cannot be checked, or differs, between inputs and the encoder's training."""
+    for patches in inputs:
+        if patches.um_per_px is None and frozen.um_per_px is not None:
+            yield (
+                f"{patches.name} does not state its magnification, and the encoder was trained at "
+                f"{frozen.um_per_px:g} µm per pixel; say it with --um-per-px."
+            )
+        if patches.side != frozen.side and patches.side and frozen.side:
+            yield (
+                f"{patches.name} has patches of {patches.side} px, and the encoder was trained on "
+                f"{frozen.side} px: it sees another extent of tissue."
+            )
+
+
+def _opened(
+    name: str, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
+) -> list[Patches]:
+    path = Path(name).expanduser()
+    suffix = path.suffix.lower()
+    if (path / "meta.json").is_file():
+        return [StorePatches(path, frozen.modality)]
+    if path.is_dir() and any(f.suffix.lower() in SLIDES_ONLY for f in path.rglob("*")):
+        return [_slide(file, frozen, um_per_px, expected) for file in slide_files([path])]
+    if path.is_file() and (suffix in SLIDES_ONLY or (suffix in IMAGES and _is_large(path))):
+        return [_slide(path, frozen, um_per_px, expected)]
+    if path.is_file() and suffix in IMAGES:
+        try:
+            return [ImagePatches(path)]
+        except UnreadablePatch as error:
+            raise DataError(f"{path} cannot be read: {error}.") from error
+    return [SourcePatches(path.name, open_images(name), frozen.modality)]
+
+
+def _is_large(path: Path) -> bool:
+    """Whether a .tif file is larger than a patch; what cannot be read is left to the reader."""
+    try:
+        return path.suffix.lower() in (".tif", ".tiff") and max(image_shape(path)) > PATCH
+    except UnreadablePatch:
+        return True
+
+
+def _slide(
+    path: Path, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
+) -> SlidePatches:
+    if expected is None:
+        raise DataError(
+            f"{path} is a slide, and at which magnification this encoder was trained is not "
+            "known; give it with --at, such as --at 0.5."
+        )
+    return SlidePatches(path, frozen.side or frozen.size, expected, um_per_px)
+
+
+def _check_magnification(patches: Patches, expected: float | None) -> None:
+    if patches.um_per_px is None or expected is None:
+        return
+    if abs(patches.um_per_px / expected - 1) > TOLERANCE:
+        raise DataError(
+            f"{patches.name} has {patches.um_per_px:g} µm per pixel and the encoder was trained "
+            f"at {expected:g}; bring the patches to that, or give --at {patches.um_per_px:g} to "
+            "use them as they are."
+        )
+
+
+def _refuse_further(omitted: Mapping[str, int]) -> None:
+    if FURTHER in omitted:
+        raise UnreadablePatch("several pages or frames: save the one that is meant by itself")
+
+
+def _square(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.ndim == 3 and array.shape[0] != array.shape[1]:
+        height, width = array.shape[:2]
+        raise UnreadablePatch(f"not square: {width} x {height}; cut square patches")
+    return array
+
+
+def _table(known: pd.DataFrame) -> pd.DataFrame:
+    return known.reindex(columns=list(COLUMNS)).reset_index(drop=True)

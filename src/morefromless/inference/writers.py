@@ -1,0 +1,94 @@
+"""Files of features: one function an ending."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from morefromless import files
+from morefromless.errors import ConfigError
+from morefromless.inference.embed import Embedding
+
+
+def write_embedding(embedding: Embedding, path: Path) -> None:
+    """Write features in the format of the path's ending, whole or not at all."""
+    write = writer(path)
+    with files.replacing(path) as temporary:
+        write(embedding, temporary)
+
+
+def writer(path: Path) -> Callable[[Embedding, Path], None]:
+    """What writes files of this ending. Raises `ConfigError` where nothing does."""
+    if path.suffix not in WRITERS:
+        raise ConfigError(
+            f"{path} does not end in {' or '.join(WRITERS)}, by which the format is chosen."
+        )
+    return WRITERS[path.suffix]
+
+
+def write_h5(embedding: Embedding, path: Path) -> None:
+    """HDF5 as slide tools read it: `features` (N, width) float32 and `coords` (N, 2) int64, x and y
+    in px of the slide's finest level, -1 where there is no slide; beside them `id` and `input`."""
+    table = embedding.table
+    with h5py.File(path, "w") as file:
+        file["features"] = embedding.features
+        file["coords"] = table[["x", "y"]].astype(float).fillna(-1).to_numpy().astype(np.int64)
+        for name in ("id", "input"):
+            file.create_dataset(name, data=table[name].tolist(), dtype=h5py.string_dtype())
+        for part in (file, file["features"], file["coords"]):
+            part.attrs.update(embedding.attributes)
+
+
+def write_parquet(embedding: Embedding, path: Path) -> None:
+    """A row a patch: its columns, then `f0`, `f1` ..."""
+    values = embedding.features
+    names = [f"f{k}" for k in range(values.shape[1])]
+    features = pd.DataFrame(values, columns=names)
+    pd.concat([embedding.table, features], axis=1).to_parquet(path, index=False)
+
+
+def write_npz(embedding: Embedding, path: Path) -> None:
+    """Arrays without pickles: `features`, and one a column of the table."""
+    table = embedding.table
+    columns: dict[str, Any] = {
+        name: table[name].to_numpy(np.float64)
+        if name in ("x", "y")
+        else table[name].fillna("").to_numpy(str)
+        for name in map(str, table)
+    }
+    columns["features"] = embedding.features
+    columns["attributes"] = np.array(json.dumps(embedding.attributes))
+    with path.open("wb") as file:  # np.savez would append an ending to a path
+        np.savez(file, **columns)
+
+
+def write_h5ad(embedding: Embedding, path: Path) -> None:
+    """AnnData: features in `X`, the table in `obs`, x and y in `obsm["spatial"]`."""
+    try:
+        import anndata
+    except ImportError as error:
+        raise ConfigError(
+            "A .h5ad file needs the extra expression; install it: "
+            "pip install 'morefromless[expression]'."
+        ) from error
+    table = embedding.table.set_index("id")
+    places = table[["x", "y"]].to_numpy(np.float64)
+    described = table.drop(columns=["x", "y"]).dropna(axis=1, how="all").astype("string")
+    anndata.AnnData(
+        embedding.features,
+        obs=described.astype(object).fillna(""),
+        obsm={} if np.isnan(places).all() else {"spatial": places},
+        uns=dict(embedding.attributes),
+    ).write_h5ad(path)
+
+
+WRITERS: dict[str, Callable[[Embedding, Path], None]] = {
+    ".h5": write_h5,
+    ".parquet": write_parquet,
+    ".h5ad": write_h5ad,
+    ".npz": write_npz,
+}

@@ -1,0 +1,184 @@
+"""Features of folders, stores, tables and slides: the same numbers, whatever they come from."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from morefromless import cli
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.frozen import load_encoder
+from morefromless.inference import embed as module
+from morefromless.inference.embed import Embedding, embed
+from morefromless.inference.inputs import COLUMNS, open_inputs
+from morefromless.inference.writers import writer
+from morefromless.runs import Run
+from tests.inference.conftest import SIDE, write_slide
+
+
+def embedded(run: Run, *inputs: Any, **options: Any) -> Embedding:
+    frozen = load_encoder(run.path)
+    opened = open_inputs([str(path) for path in inputs], frozen, **options)
+    return embed(frozen, opened, progress=False)
+
+
+@pytest.fixture(scope="module")
+def expected(run: Run, tissue: Store) -> torch.Tensor:
+    """A plain loop over the store's patches."""
+    frozen = load_encoder(run.path)
+    with torch.no_grad():
+        return torch.cat(
+            [frozen.encoder(frozen.render(tissue, np.array([row]))) for row in range(24)]
+        )
+
+
+def close(features: np.ndarray, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(torch.from_numpy(features), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_stores_folders_tables_files_and_slides_give_the_same_features(
+    run: Run, tissue: Store, folder: Path, slide: Path, expected: torch.Tensor, tmp_path: Path
+) -> None:
+    whole = embedded(run, tissue.path)
+    assert whole.table["id"].tolist() == tissue.table["id"].tolist()
+    assert whole.table["label"].tolist() == tissue.table["label"].tolist()
+    close(whole.features[:24], expected)
+    files = embedded(run, folder)
+    assert files.table["id"].tolist() == [f"{row}.png" for row in range(8)]
+    close(files.features, expected[:8])
+    table = tmp_path / "pairs.csv"
+    table.write_text("id,he\n" + "".join(f"p{k},{folder}/{k}.png\n" for k in range(8)))
+    close(embedded(run, table).features, expected[:8])
+    close(embedded(run, folder / "3.png").features, expected[3:4])
+    tiles = embedded(run, slide)
+    corners = tiles.table[["x", "y"]].to_numpy(int) // SIDE - 2
+    close(tiles.features, expected[corners[:, 1] * 6 + corners[:, 0]])
+    assert 12 < len(corners) < 24  # pale tissue is left out
+    assert tiles.attributes["patch_size_level0"] == pytest.approx(SIDE)
+
+
+def test_every_format_holds_the_same(
+    run: Run, slide: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = embedded(run, slide, folder)
+    for ending in ("h5", "parquet", "npz", "h5ad"):
+        file = tmp_path / f"features.{ending}"
+        arguments = ["embed", str(run.path), str(slide), str(folder), "--to", str(file)]
+        assert cli.run(arguments) == 0
+        assert "x 96 features" in capsys.readouterr().out.replace("\n", " ")
+        assert not file.with_name(f"{file.name}.partial").exists()
+    width = expected.features.shape[1]
+    with h5py.File(tmp_path / "features.h5") as h5:
+        np.testing.assert_array_equal(h5["features"], expected.features)
+        places = expected.table[["x", "y"]].astype(float).fillna(-1)
+        np.testing.assert_array_equal(h5["coords"], places)
+        assert h5["id"].asstr()[:].tolist() == expected.table["id"].tolist()
+        assert h5["coords"].attrs["patch_size_level0"] == pytest.approx(SIDE)
+    parquet = pd.read_parquet(tmp_path / "features.parquet")
+    assert list(parquet) == [*COLUMNS, *(f"f{k}" for k in range(width))]
+    np.testing.assert_array_equal(parquet.iloc[:, len(COLUMNS) :], expected.features)
+    npz = np.load(tmp_path / "features.npz")
+    np.testing.assert_array_equal(npz["features"], expected.features)
+    assert npz["id"].tolist() == expected.table["id"].tolist()
+    assert json.loads(str(npz["attributes"]))["modality"] == "downsample:4"
+    data = anndata.read_h5ad(tmp_path / "features.h5ad")
+    np.testing.assert_array_equal(data.X, expected.features)
+    assert data.obs_names.tolist() == expected.table["id"].tolist()
+    assert data.obsm["spatial"].shape == (len(expected.table), 2)
+
+
+def test_what_is_done_is_not_done_again(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART", 4)
+    frozen = load_encoder(run.path)
+    inputs = open_inputs([str(folder)], frozen)
+    read, reads = inputs[0].read, []
+
+    def stopping(row: int) -> Any:
+        reads.append(row)
+        if len(reads) == 6:
+            raise KeyboardInterrupt
+        return read(row)
+
+    monkeypatch.setattr(inputs[0], "read", stopping)
+    partial = tmp_path / "partial"
+    with pytest.raises(KeyboardInterrupt):
+        embed(frozen, inputs, partial=partial, progress=False)
+    reads.clear()
+    resumed = embed(frozen, inputs, partial=partial, progress=False)
+    assert sorted(reads)[0] == 4
+    np.testing.assert_array_equal(resumed.features, embedded(run, folder).features)
+
+
+def test_images_that_cannot_be_used_are_counted_with_their_reason(
+    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mixed = Path(shutil.copytree(folder, tmp_path / "mixed"))
+    noise = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 255).save(mixed / "deep.png")
+    Image.fromarray(noise[..., 0]).save(mixed / "grey.png")
+    Image.fromarray(noise).convert("CMYK").save(mixed / "cmyk.jpg")
+    Image.fromarray(noise[:16]).save(mixed / "flat.png")
+    (mixed / "text.png").write_text("no image")
+    frames = [Image.fromarray(noise)] * 2
+    frames[0].save(mixed / "moving.png", save_all=True, append_images=frames[1:])
+    arguments = ["embed", str(run.path), str(mixed), "--to", str(tmp_path / "f.npz")]
+    assert cli.run(arguments) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for reason in ("16-bit image: convert", "grey image: convert", "colours not RGB: mode CMYK"):
+        assert f"1 rejected: {reason}" in said
+    assert "1 rejected: not square: 32 x 16" in said
+    assert "1 rejected: several pages or frames" in said
+    assert "8 patches x" in said
+    for name in [*(f"{row}.png" for row in range(8))]:
+        (mixed / name).unlink()
+    assert cli.run(arguments) == 2
+    assert "None of the 6 patches can be used" in capsys.readouterr().err
+
+
+def test_another_magnification_or_size_is_told_with_both_numbers(
+    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DataError, match=r"1\.3 µm per pixel and the encoder was trained at 3\.5"):
+        embedded(run, folder, um_per_px=1.3)
+    embedded(run, folder, um_per_px=1.3, at=1.3)
+    large = tmp_path / "large"
+    large.mkdir()
+    Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(large / "a.png")
+    to = str(tmp_path / "f.npz")
+    assert cli.run(["embed", str(run.path), str(large), "--to", to]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "patches of 48 px, and the encoder was trained on 32 px" in said
+    assert "does not state its magnification, and the encoder was trained at 3.5 µm" in said
+
+
+def test_slides_without_a_scale_and_other_mistakes_are_one_sentence(
+    run: Run, folder: Path, slide: Path, tmp_path: Path
+) -> None:
+    pink = np.full((64, 128, 3), (225, 160, 200), np.uint8)
+    unknown = write_slide(tmp_path / "unknown.svs", pink, None)
+    with pytest.raises(DataError, match="does not state its µm per pixel; give it with --um"):
+        embedded(run, unknown)
+    assert len(embedded(run, unknown, um_per_px=3.5).table) == 8
+    empty = write_slide(tmp_path / "empty.svs", np.full_like(pink, 245), 3.5)
+    with pytest.raises(DataError, match=r"has no tile of 32 px at 3\.5 µm"):
+        embedded(run, empty)
+    with pytest.raises(DataError, match="stands for two patches"):
+        embedded(run, folder, folder)
+    with pytest.raises(DataError, match="There is no file or folder"):
+        embedded(run, tmp_path / "none")
+    with pytest.raises(DataError, match="give it with --at"):
+        open_inputs([str(slide)], replace(load_encoder(run.path), metadata=None))
+    with pytest.raises(ConfigError, match=r"does not end in \.h5"):
+        writer(tmp_path / "features.xls")
