@@ -8,7 +8,9 @@ import pytest
 from morefromless.cli import run
 from morefromless.data.store import Store
 from tests.conftest import TINY
+from tests.data.slides import drawn, write_ome
 from tests.ingest.samples import folder
+from tests.ingest.test_tiling import annotate
 from tests.test_docs import ROOT, command_lines
 
 
@@ -52,3 +54,21 @@ def test_your_own_data() -> None:
     assert classes["d"] == ("unlabelled",)
     assert set(Store.open(Path("stores/a")).table["group"]) == {"P0", "P1", "P2", "P3"}
     assert Path("runs/d/weights.safetensors").is_file()
+
+
+def test_whole_slides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})  # no process a slide
+    for number in range(4):
+        tissue = ("tumour", "normal")[number % 2]
+        path = Path(f"slides/{tissue}/{number}.ome.tif")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_ome(path, drawn(640, number), um_per_px=0.5)
+        regions = [("gland", 0, 0, 224, 640), ("stroma", 224, 0, 640, 640)]
+        annotate(Path("annotations"), str(number), *regions)
+    carry_out("whole-slides.md", *tiny(batch=4), "--warmup", "0")
+    power, field = Store.open(Path("stores/power")), Store.open(Path("stores/field"))
+    assert power.arrays["low-power"].shape[1:] == (56, 56, 3)
+    assert (field.scale("he"), field.scale("context")) == (0.5, 2.0)
+    assert Store.open(Path("stores/regions")).classes == ("gland", "stroma")
+    assert Store.open(Path("stores/classes")).classes == ("normal", "tumour")
+    assert Path("runs/field/weights.safetensors").is_file()

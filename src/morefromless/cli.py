@@ -47,6 +47,12 @@ COMMANDS = {
         "Decode a source once into a store. Interrupted, the same command goes on where it was.",
         "mfl ingest path/to/patches stores/mine --group '(P\\d+)_'",
     ),
+    "tile": Command(
+        config.TileConfig,
+        commands.tile,
+        "Cut whole slides into a store of tiles of tissue, at one magnification or two (extra "
+        "slides). Interrupted, the same command goes on where it was.",
+    ),
     "segment": Command(
         config.SegmentConfig,
         commands.segment,

@@ -16,6 +16,7 @@ from morefromless.config import (
     SegmentConfig,
     StatusConfig,
     StudyConfig,
+    TileConfig,
     ViewsConfig,
 )
 from morefromless.report.terminal import say, terminal, wrote
@@ -55,6 +56,28 @@ def ingest(options: IngestConfig) -> None:
         say(console, f"- {note}")
     say(console, str(report))
     say(console, f"Next: mfl views {options.store}, then mfl compare {options.store}")
+
+
+def tile(options: TileConfig) -> None:
+    """Cut slides into a store of tiles."""
+    from morefromless.ingest import ingest
+    from morefromless.ingest.labelling import Relabelled
+    from morefromless.ingest.tiling import FOLDER, Tiles
+
+    tiles = Tiles(options)
+    report = ingest(
+        Relabelled(tiles, options.label, options.group, options.classes, options.drop),
+        options.store,
+        split=options.split,
+        test_share=options.test_share,
+        seed=options.seed,
+        workers=options.workers or None,
+        strict=options.strict,
+    )
+    for note in report.notes:
+        print(f"- {note}")
+    print(report)
+    print(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
 
 
 def views(options: ViewsConfig) -> None:

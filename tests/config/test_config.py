@@ -30,6 +30,7 @@ REQUIRED = {
     "run_a": "a",
     "run_b": "b",
     "source": "synthetic",
+    "paths": ["slide.svs", "store"],
 }
 RUN = RunConfig(store=Path("store"), out=Path("run"))
 JSON = st.recursive(

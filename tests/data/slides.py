@@ -1,5 +1,6 @@
 """Drawn slides for tests: tissue on glass, ink beside it, in formats that people have."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ RGB = npt.NDArray[np.uint8]
 INK = {"green": (40, 160, 80), "blue": (40, 60, 190), "black": (15, 15, 18), "red": (225, 30, 40)}
 
 
+@lru_cache
 def drawn(side: int = 1024, seed: int = 0) -> RGB:
     """A disk of pink and purple tissue in the upper left on nearly white glass, a line of ink in
     each colour below it."""
@@ -21,7 +23,8 @@ def drawn(side: int = 1024, seed: int = 0) -> RGB:
     image[tissue & (rng.random((side, side)) < 0.2)] = (105, 70, 140)
     for number, colour in enumerate(INK.values()):
         image[(y > 0.74 + 0.06 * number) & (y < 0.78 + 0.06 * number)] = colour
-    return np.uint8(np.clip(image + rng.normal(0, 3, image.shape), 0, 255))
+    image += rng.normal(0, 3, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def write_ome(path: Path, image: RGB, um_per_px: float | None = 0.5, factor: int = 4) -> Path:

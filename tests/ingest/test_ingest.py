@@ -311,7 +311,7 @@ def test_groups_on_both_sides_of_the_source_split_are_stated(tmp_path: Path) -> 
     root = folder(tmp_path / "in", names)
     ingest(open_source(str(root), group=r"(P\d)"), tmp_path / "store", progress=False)
     assert Store.open(tmp_path / "store").caveats == [
-        "3 groups (patients or slides) stand in both train and test.",
+        "3 groups stand in both train and test (patients or slides).",
         FEW.format("3 test groups"),
     ]
 

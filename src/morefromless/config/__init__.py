@@ -36,6 +36,7 @@ from morefromless.config.parts import Probe as Probe
 from morefromless.config.parts import Role as Role
 from morefromless.config.parts import Sharing as Sharing
 from morefromless.config.parts import Train as Train
+from morefromless.config.storing import TileConfig as TileConfig
 from morefromless.config.training import DEFAULTS as DEFAULTS
 from morefromless.config.training import RunConfig as RunConfig
 from morefromless.config.training import StudyConfig as StudyConfig

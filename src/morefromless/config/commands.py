@@ -6,14 +6,15 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import above_zero, at_least, between, choice, share
+from morefromless.config.bounds import above_zero, at_least, between, choice
 from morefromless.config.help import File
 from morefromless.config.parts import Device, Precision, Probe, Role
+from morefromless.config.storing import Storing
 from morefromless.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestConfig:
+class IngestConfig(Storing):
     """What is decoded, where to, and how it is split."""
 
     source: Positional[str]
@@ -23,20 +24,6 @@ class IngestConfig:
     synthetic[:patches=900,patients=30,size=64,seed=0,control=none|positive|negative]."""
     store: Positional[Path]
     """Folder to write; it appears whole, when all is decoded, or not at all."""
-    split: Literal["auto", "random", "test"] = "auto"
-    """auto takes the source's own split where it has one; random draws one, by group where groups
-    are known and by label; test puts every patch into test, for another cohort."""
-    test_share: float = 0.2
-    """Share of the patches (or groups) that a drawn split keeps for testing."""
-    label: str | None = None
-    """Regular expression with one capturing group that finds the tissue class in a patch's path
-    below the source; patches in whose path it finds nothing are left out and counted."""
-    group: str | None = None
-    """Such an expression that finds the patient or slide."""
-    classes: tuple[str, ...] = ()
-    """Classes merged or renamed, such as MUS+STR=muscle TUM=tumour."""
-    drop: tuple[str, ...] = ()
-    """Classes whose patches are left out and counted, by their names in the source."""
     size: int | None = None
     """Side in px that patches must have; by default the commonest. Others are rejected."""
     resize: int | None = None
@@ -63,24 +50,12 @@ class IngestConfig:
     unlabelled: bool = False
     """The folder's paths name no tissue classes: for self-supervised training (mfl train), or where
     nuclei pose the task."""
-    strict: bool = False
-    """Stop at the first patch that would be rejected."""
-    seed: int = 0
-    """Of a drawn split."""
-    workers: int = 0
-    """Decoding threads; 0 is one a CPU core."""
 
     def __post_init__(self) -> None:
-        between(0, 2**31 - 1, self, "seed")
-        at_least(0, self, "workers")
+        super().__post_init__()
         at_least(1, self, "size", "resize", "cut")
         above_zero(self, "um_per_px")
-        choice(self, "split", "missing")
-        share(self, "test_share")
-        if self.test_share == 1:
-            raise ConfigError(
-                "--test-share is 1; give a share below 1, which leaves some to train."
-            )
+        choice(self, "missing")
 
 
 @dataclass(frozen=True, kw_only=True)

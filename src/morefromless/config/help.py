@@ -32,7 +32,9 @@ def explain_options(kind: type) -> None:
     hints = typing.get_type_hints(kind, include_extras=True)
     sentences = {
         option.arg_name: option.description or ""
-        for option in docstring_parser.parse_from_object(kind).params
+        for base in reversed(kind.__mro__)
+        if dataclasses.is_dataclass(base)
+        for option in docstring_parser.parse_from_object(base).params
     }
     for field in dataclasses.fields(kind):
         hint = hints[field.name]
@@ -53,6 +55,9 @@ def _positional(hint: Any) -> bool:
 
 def _place(field: Any, hint: Any) -> str:
     """What stands for an argument without a name: its field's, as in `mfl compare STORE`."""
+    word = next((extra for extra in hint.__metadata__ if isinstance(extra, str)), None)
+    if word is not None:
+        return word
     several = " ..." if typing.get_origin(typing.get_args(hint)[0]) is tuple else ""
     name = f"{field.name.upper()}{several}"
     return name if field.default is dataclasses.MISSING else f"[{name}]"

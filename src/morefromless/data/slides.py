@@ -183,7 +183,7 @@ class _OpenSlide(Slide):
             self._slide.properties.get(name)
             for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
         ]
-        self.um_per_px = um_per_px or _mean_scale([float(s) for s in stated if s])
+        self.um_per_px = _mean_scale([float(s) for s in stated if s]) or um_per_px
 
     def _pixels(self, level: int, left: int, top: int, width: int, height: int) -> RGB:
         factor = self.downsamples[level]
@@ -222,7 +222,7 @@ class _TiffSlide(Slide):
         self._levels: list[Any] = [
             zarr.open_array(series.aszarr(level=k), mode="r") for k in range(len(levels))
         ]
-        self.um_per_px = um_per_px or _mean_scale(_tiff_scale(self._file, series, tifffile))
+        self.um_per_px = _mean_scale(_tiff_scale(self._file, series, tifffile)) or um_per_px
 
     def _pixels(self, level: int, left: int, top: int, width: int, height: int) -> RGB:
         array = self._levels[level]

@@ -7,12 +7,15 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from morefromless.data.slides import RGB, Slide
+from morefromless.errors import UnreadablePatch
 
 SCALE = 8.0
 """µm per pixel at which tissue is detected; a nucleus is about one pixel."""
 LIMITS = (0.05, 0.10)
 """Chroma below which nothing is tissue, and above which everything is: Otsu's threshold always
 divides, also a slide that is empty or full."""
+BLOCK, SMALLEST_BLOCK = 512, 16
+"""Pixels along a side that are read at once; where a slide is damaged, fewer and fewer."""
 PEN_EDGE = 2
 """Pixels around ink that count as ink."""
 
@@ -33,11 +36,27 @@ class Tissue:
 
 
 def find_tissue(slide: Slide) -> Tissue:
-    """The tissue of a slide. Raises `UnreadablePatch` and `DataError` as `Slide.read` does."""
+    """The tissue of a slide. Where its file is damaged the overview is white, and counts as tissue,
+    so that each tile there is tried. Raises `DataError` where the slide does not state its scale.
+    """
     scale = slide.scale(SCALE)
     width, height = (max(1, int(side / scale)) for side in slide.size)
-    overview = slide.read(0, 0, width, height, SCALE)
-    return Tissue(overview, tissue_mask(overview))
+    overview = np.full((height, width, 3), 255, np.uint8)
+    damaged = np.zeros((height, width), dtype=bool)
+    blocks = [(x, y, BLOCK) for y in range(0, height, BLOCK) for x in range(0, width, BLOCK)]
+    while blocks:
+        x, y, side = blocks.pop()
+        block = (slice(y, y + side), slice(x, x + side))
+        rows, columns = damaged[block].shape
+        try:
+            overview[block] = slide.read(x * scale, y * scale, columns, rows, SCALE)
+        except UnreadablePatch:
+            if side == SMALLEST_BLOCK:
+                damaged[block] = True
+                continue
+            half = side // 2
+            blocks += [(x + dx, y + dy, half) for dx in (0, half) for dy in (0, half)]
+    return Tissue(overview, tissue_mask(overview) | damaged)
 
 
 def tissue_mask(image: RGB) -> npt.NDArray[np.bool_]:

@@ -3,6 +3,7 @@
     STORE.partial/     until the store is whole
       plan.json        what is decoded: listing, sizes, arrays
       shards/          files of consecutive items, each written whole or not at all
+      slides/          of slides: the list of tiles and a preview of each, which the store keeps
       store/           at the end: the store, which becomes STORE in one step
 
 An ingest that is killed at any moment goes on where it was and loses no more than the shard that it
@@ -35,7 +36,7 @@ from morefromless.sources import Item, Source
 
 __all__ = ["IngestReport", "ingest", "open_source"]
 
-CONTENT = {"lock", "plan.json", "shards", "store"}
+CONTENT = {"lock", "plan.json", "shards", "slides", "store"}
 """What an ingest puts into its folder."""
 
 
@@ -175,6 +176,8 @@ def _build(
         selection.caveats = [*source.remarks(), *selection.caveats]
         assemble(work / "store", shards, selection, datasheet, provenance)
         with files.explaining(config.store):
+            if (work / "slides").is_dir():
+                (work / "slides").rename(work / "store" / "slides")
             (work / "store").rename(config.store)
             files.sync(config.store.parent)
     except StorageError:
@@ -182,9 +185,20 @@ def _build(
             shutil.rmtree(work)  # nothing to go on from, and it may fill the disk
         raise
     except DataError:
-        shutil.rmtree(work)  # a verdict on the data: going on would only come to it again
+        for name in CONTENT - {"slides"}:  # a verdict on the data: it would only come again
+            _remove(work / name)
         raise
+    finally:
+        if work.is_dir() and not any(work.iterdir()):
+            work.rmdir()
     shutil.rmtree(work)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _decode_missing(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from morefromless import sources
 from morefromless.data.schemes import scheme_of
+from morefromless.data.slides import SLIDES_ONLY
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest.cutting import Cut
 from morefromless.ingest.labelling import Relabelled
@@ -78,6 +79,12 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
             return Medmnist(spec)
         if path.suffix.lower() in TABLES:
             return Manifest(spec)
+        if path.suffix.lower() in SLIDES_ONLY or path.name.lower().endswith(
+            (".ome.tif", ".ome.tiff")
+        ):
+            raise DataError(
+                f"{path} is a whole slide; cut it into tiles: mfl tile {path} STORE --mpp 0.5."
+            )
         raise DataError(
             f"{path} is a file; give a folder of patches, an npz file, or a table of pairs "
             f"({', '.join(TABLES)})."

@@ -74,7 +74,8 @@ def select(
     table = _table(items, records, side, um_per_px)
     known = bool(table["group"].notna().all())
     omitted = sum((Counter(record.omitted) for record in records), Counter[str]())
-    rule: Rule = "group" if known else "label"
+    several = table.loc[table["reason"].isna(), "group"].nunique() > 1
+    rule: Rule = "group" if known and several else "label"
     if config.split == "test":
         rule, table["split"] = "test", "test"
     elif follows_source(items, config.split):
@@ -153,7 +154,7 @@ def _reject_single(table: pd.DataFrame) -> None:
 def _draw(selection: Selection, config: IngestConfig) -> None:
     accepted = selection.accepted
     labels = list(accepted["label"])
-    if selection.groups_known:
+    if selection.rule == "group":
         test = splits.by_group(labels, list(accepted["group"]), config.test_share, config.seed)
     else:
         test = splits.by_label(labels, config.test_share, config.seed)
@@ -203,7 +204,8 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
         groups = selection.accepted.groupby("split")["group"].unique()
         both = set(groups.get("train", [])) & set(groups["test"])
         if both:
-            caveats.append(f"{len(both)} groups (patients or slides) stand in both train and test.")
+            groups_stand = "1 group stands" if len(both) == 1 else f"{len(both)} groups stand"
+            caveats.append(f"{groups_stand} in both train and test (patients or slides).")
         test = len(groups["test"])
         if test < FEWEST_GROUPS:
             caveats.append(

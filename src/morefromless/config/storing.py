@@ -1,0 +1,109 @@
+"""How patches become a store, whatever they come from; and how slides become patches."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional
+
+from morefromless.config.bounds import above_zero, at_least, between, choice, share
+from morefromless.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storing:
+    """How patches are labelled, grouped and split."""
+
+    split: Literal["auto", "random", "test"] = "auto"
+    """auto takes the source's own split where it has one; random draws one, by group where groups
+    are known and by label; test puts every patch into test, for another cohort."""
+    test_share: float = 0.2
+    """Share of the patches (or groups) that a drawn split keeps for testing."""
+    label: str | None = None
+    """Regular expression with one capturing group that finds the tissue class in a patch's path
+    below the source; patches in whose path it finds nothing are left out and counted."""
+    group: str | None = None
+    """Such an expression that finds the patient or slide."""
+    classes: tuple[str, ...] = ()
+    """Classes merged or renamed, such as MUS+STR=muscle TUM=tumour."""
+    drop: tuple[str, ...] = ()
+    """Classes whose patches are left out and counted, by their names in the source."""
+    strict: bool = False
+    """Stop at the first patch that would be rejected."""
+    seed: int = 0
+    """Of a drawn split."""
+    workers: int = 0
+    """Threads that decode, and processes that look for tissue in slides; 0 is one a CPU core."""
+
+    def __post_init__(self) -> None:
+        between(0, 2**31 - 1, self, "seed")
+        at_least(0, self, "workers")
+        choice(self, "split")
+        share(self, "test_share")
+        if self.test_share == 1:
+            raise ConfigError(
+                "--test-share is 1; give a share below 1, which leaves some to train."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileConfig(Storing):
+    """Which slides are cut into tiles, at which magnification, and where to."""
+
+    paths: Annotated[Positional[tuple[Path, ...]], "SLIDE... STORE"]
+    """Slides (SVS, NDPI, MRXS, SCN, BIF, DICOM, OME-TIFF, TIFF) or folders of them, and last the
+    folder of the store to write."""
+    mpp: float = 0.5
+    """Magnification of the tiles in µm per pixel; 0.5 is that of a 20x objective, 0.25 of 40x."""
+    size: int = 224
+    """Side of the tiles in px."""
+    low_power: float | None = None
+    """Read the same field also at this lower magnification, in µm per pixel, at fewer pixels, as
+    the microscope gives it: array low-power, for --primary full:low-power --privileged full."""
+    context: float | None = None
+    """Read also a wider field around the same centre, at this lower magnification in µm per pixel
+    and as many pixels: array context, for --primary full --privileged full:context."""
+    um_per_px: float | None = None
+    """Magnification of the slides in µm per pixel, of those that do not state their own."""
+    tissue: float = 0.5
+    """Share of a tile that must be tissue."""
+    annotations: Path | None = None
+    """Folder with a GeoJSON file a slide, of the slide's name, as QuPath exports annotations: a
+    tile's label is the class of the regions that cover half of it or more; tiles without are left
+    out and counted."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.paths) < 2:
+            raise ConfigError("mfl tile needs a slide and a store: mfl tile SLIDE... STORE.")
+        above_zero(self, "mpp", "low_power", "context", "um_per_px")
+        at_least(8, self, "size")
+        share(self, "tissue")
+        for name in ("low_power", "context"):
+            given = getattr(self, name)
+            if given is not None and given <= self.mpp:
+                option = name.replace("_", "-")
+                raise ConfigError(
+                    f"--{option} is {given:g}; give more µm per pixel than --mpp ({self.mpp:g})."
+                )
+        if self.low_power is not None:
+            side = self.size * self.mpp / self.low_power
+            if abs(side - round(side)) > 1e-6 or side < 1:
+                raise ConfigError(
+                    f"--low-power {self.low_power:g} makes {self.size} px of {self.mpp:g} µm "
+                    f"{side:.4g} px, which is no whole number; give {self.mpp * 2:g} or "
+                    f"{self.mpp * 4:g}, or another --size."
+                )
+
+    @property
+    def slides(self) -> list[Path]:
+        return list(self.paths[:-1])
+
+    @property
+    def store(self) -> Path:
+        return self.paths[-1]
+
+    @property
+    def low_power_size(self) -> int:
+        """Side in px of the same field at the lower magnification."""
+        return round(self.size * self.mpp / self.low_power) if self.low_power else self.size

@@ -1,0 +1,108 @@
+"""Regions that a pathologist drew in QuPath, and the class of each tile under them."""
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from morefromless.data.labels import normal_name
+from morefromless.errors import UnreadablePatch
+from morefromless.files import read_regular
+
+ENDINGS = (".geojson", ".geojson.gz", ".json")
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Regions with a class, in pixels of the slide's finest level."""
+
+    regions: npt.NDArray[np.object_]
+    """(R,) shapely geometries."""
+    classes: tuple[str, ...]
+    """(R,) their classes; those that end with * are QuPath's for what is to be ignored."""
+
+    def labels(self, corners: npt.NDArray[np.int64], side: float) -> list[str | None]:
+        """The class that covers at least half of each square, of `corners` (N, 2) x, y; None where
+        no class does, or one to be ignored.
+
+        >>> left = Annotations(np.array([shapely.box(0, 0, 15, 10)]), ("tumour",))
+        >>> left.labels(np.array([[0, 0], [10, 0], [20, 0]]), side=10)
+        ['tumour', 'tumour', None]
+        """
+        names = sorted(set(self.classes))
+        covered = np.zeros((len(corners), len(names)))
+        squares = shapely.box(*corners.T, *(corners + side).T)
+        for number, name in enumerate(names):
+            mine = [r for r, c in zip(self.regions, self.classes, strict=True) if c == name]
+            # Their union, so that regions drawn twice count once.
+            parts = shapely.get_parts(shapely.union_all(mine))
+            part, square = shapely.STRtree(squares).query(parts)
+            areas = shapely.area(shapely.intersection(parts[part], squares[square]))
+            np.add.at(covered[:, number], square, areas / side**2)
+        if not names:
+            return [None] * len(corners)
+        best = covered.argmax(1)
+        return [
+            names[k] if covered[n, k] >= 0.5 and not names[k].endswith("*") else None
+            for n, k in enumerate(best)
+        ]
+
+
+def annotation_file(folder: Path, name: str) -> Path | None:
+    """The annotations of the slide `name` in a folder; None where there are none."""
+    files = (folder / f"{name}{ending}" for ending in ENDINGS)
+    return next((file for file in files if file.is_file()), None)
+
+
+def read_annotations(path: Path) -> Annotations:
+    """Polygons with a classification from a GeoJSON file, as QuPath exports annotations.
+
+    Detections, points, lines and regions without a class are passed over. Raises `UnreadablePatch`
+    where the file is no GeoJSON, or holds no region with a class.
+    """
+    data = read_regular(path)
+    try:
+        document = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+        features = document.get("features", [document]) if isinstance(document, dict) else document
+        drawn = [(_class(feature), feature["geometry"]) for feature in features]
+        kept = [(name, json.dumps(geometry)) for name, geometry in drawn if name]
+        regions = shapely.make_valid(shapely.from_geojson([text for _, text in kept]))
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        zlib.error,
+        OSError,
+    ) as error:
+        raise UnreadablePatch(
+            f"damaged annotations: {path.name} is no GeoJSON of QuPath; export it again"
+        ) from error
+    except shapely.errors.ShapelyError as error:
+        raise UnreadablePatch(
+            f"damaged annotations: {path.name} has a broken outline; export it again"
+        ) from error
+    areal = shapely.area(regions) > 0
+    if not areal.any():
+        raise UnreadablePatch(
+            f"no annotations: {path.name} has no region with a class; set classes in QuPath"
+        )
+    classes = tuple(name for (name, _), region in zip(kept, areal, strict=True) if region)
+    return Annotations(np.asarray(regions)[areal], classes)
+
+
+def _class(feature: dict[str, Any]) -> str | None:
+    """The class of an annotation; None of what is none, or has none."""
+    properties = feature.get("properties") or {}
+    if str(properties.get("objectType", "annotation")) not in ("annotation", "tile"):
+        return None
+    given = properties.get("classification")
+    name = given.get("name") if isinstance(given, dict) else given
+    return normal_name(name) if isinstance(name, str) and name.strip() else None

@@ -1,0 +1,272 @@
+"""Whole slides, cut into tiles of tissue at one magnification or two."""
+
+import json
+import multiprocessing
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from morefromless import files
+from morefromless.config import TileConfig
+from morefromless.data.annotations import annotation_file, read_annotations
+from morefromless.data.slides import NEAR, Slide, open_slide, slide_files
+from morefromless.data.tissue import find_tissue, tissue_tiles
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.ingest.preview import write_preview
+from morefromless.sources import UNLABELLED, Datasheet, Item, Source
+
+FOLDER = "slides"
+"""Where a store has, of each slide, the list of its tiles and a preview."""
+OPEN = 8
+"""Slides that are open at a time."""
+
+
+@dataclass(frozen=True)
+class SlideTiles:
+    """What was found out of one slide, in `NAME.json`."""
+
+    fingerprint: str
+    """Of the slide's file and the options."""
+    um_per_px: float | None
+    """Of the slide's finest level."""
+    size: tuple[int, int]
+    """Width and height of the finest level in px."""
+    tiles: list[tuple[int, int, str | None]]
+    """x and y of each tile in px of the finest level, and its label; None without annotations."""
+    unannotated: int
+    """Tiles of tissue that no annotation covers."""
+    reason: str | None
+    """Why the slide gives no tiles."""
+
+
+class Tiles(Source):
+    """Tiles of tissue of whole slides.
+
+    `he` is read at `mpp`; `low-power`, where asked, is the same field at fewer pixels, and
+    `context` a wider field around the same centre at as many pixels, both from the slide's own
+    pyramid. Slides are surveyed once, a process a slide; what came of it lies in the store's folder
+    `slides`, with a preview of each slide. A slide's name is its group.
+    """
+
+    def __init__(self, config: TileConfig, progress: bool = True) -> None:
+        self.config, self.progress = config, progress
+        self._slides = named_slides(slide_files([path.expanduser() for path in config.slides]))
+        self._open: OrderedDict[str, Slide] = OrderedDict()
+        self._lock = Lock()
+
+    def datasheet(self) -> Datasheet:
+        config, count = self.config, len(self._slides)
+        parts = [f"{config.size} px at {config.mpp:g} µm/px"]
+        if config.low_power:
+            parts.append(f"the same field at {config.low_power:g}")
+        if config.context:
+            parts.append(f"a wider field at {config.context:g}")
+        of = f"{count} slides" if count > 1 else f"slide {next(iter(self._slides))}"
+        return Datasheet(
+            title=f"Tiles of {of}: {', '.join(parts)}, {config.tissue:.0%} tissue or more",
+            um_per_px=config.mpp,
+            scales={"context": config.context} if config.context else {},
+        )
+
+    def files(self) -> Sequence[Path]:
+        annotations = [annotation_path(self.config, name) for name in self._slides]
+        return [*self._slides.values(), *(path for path in annotations if path)]
+
+    def items(self) -> Sequence[Item]:
+        root = Path(os.path.commonpath([path.parent for path in self._slides.values()]))
+        items = []
+        for name, path in self._slides.items():
+            origin = path.relative_to(root).as_posix()
+            survey = self._surveys[name]
+            if survey.reason is not None:
+                items.append(Item(name, UNLABELLED, origin, group=name))
+            items += [
+                Item(
+                    f"{name}_x{x}_y{y}",
+                    label or UNLABELLED,
+                    f"{origin}, x {x}, y {y}",
+                    group=name,
+                    place=(x, y),
+                )
+                for x, y, label in survey.tiles
+            ]
+        return items
+
+    def passed_over(self) -> Mapping[str, int]:
+        outside = sum(survey.unannotated for survey in self._surveys.values())
+        return {"tile that no annotation covers": outside} if outside else {}
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        config, name = self.config, item.id
+        if item.place is None:
+            raise UnreadablePatch(self._surveys[name].reason)
+        name = name.removesuffix(f"_x{item.place[0]}_y{item.place[1]}")
+        slide, (x, y) = self._opened(name), item.place
+        arrays = {"he": slide.read(x, y, config.size, config.size, config.mpp)}
+        if config.low_power:
+            side = config.low_power_size
+            arrays["low-power"] = slide.read(x, y, side, side, config.low_power)
+        if config.context:
+            margin = config.size * (slide.scale(config.context) - slide.scale(config.mpp)) / 2
+            arrays["context"] = slide.read(
+                x - margin, y - margin, config.size, config.size, config.context
+            )
+        return arrays
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        if item.place is None:
+            raise UnreadablePatch(self._surveys[item.id].reason)
+        return self.config.size, self.config.size
+
+    def _opened(self, name: str) -> Slide:
+        with self._lock:
+            if name not in self._open:
+                self._open[name] = open_slide(self._slides[name], self.config.um_per_px)
+                while len(self._open) > OPEN:
+                    self._open.popitem(last=False)
+            return self._open[name]
+
+    @cached_property
+    def _surveys(self) -> dict[str, SlideTiles]:
+        """Of every slide; those that a store, or an unfinished one, has are not made again."""
+        store = self.config.store
+        unfinished = store.with_name(f"{store.name}.partial") / FOLDER
+        folder = store / FOLDER if store.exists() else unfinished
+        surveys = {name: load(folder, name, self.config, p) for name, p in self._slides.items()}
+        missing = [name for name, survey in surveys.items() if survey is None]
+        if missing and folder is not unfinished and any(store.iterdir()):
+            raise DataError(
+                f"{store} exists and was not made of these slides with these options; remove it, "
+                "or choose another destination."
+            )
+        with tqdm(
+            desc="finding tissue",
+            total=len(surveys),
+            initial=len(surveys) - len(missing),
+            unit=" slides",
+            disable=not self.progress,
+        ) as bar:
+            for name in self._survey_each(missing, unfinished):
+                surveys[name] = load(unfinished, name, self.config, self._slides[name])
+                bar.update()
+        return {name: survey for name, survey in surveys.items() if survey is not None}
+
+    def _survey_each(self, names: list[str], folder: Path) -> Iterator[str]:
+        """Names as they are done."""
+        count = min(self.config.workers or len(os.sched_getaffinity(0)), len(names))
+        jobs = [(self._slides[name], name, folder, self.config) for name in names]
+        if count < 2:
+            for job in jobs:
+                survey_slide(*job)
+                yield job[1]
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(count, mp_context=context) as pool:
+            try:
+                done = pool.map(survey_slide, *zip(*jobs, strict=True))
+                for job, _ in zip(jobs, done, strict=True):
+                    yield job[1]
+            except BrokenProcessPool as error:
+                raise DataError(
+                    "A process that read a slide was ended, as for want of memory; run again with "
+                    "fewer --workers: finished slides are not read again."
+                ) from error
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def named_slides(paths: Sequence[Path]) -> dict[str, Path]:
+    """Slides by name: that of the file without its ending, of DICOM that of the folder.
+
+    >>> list(named_slides([Path("a/1.svs"), Path("a/2.ome.tif"), Path("a/3/x.dcm")]))
+    ['1', '2', '3']
+    """
+    slides: dict[str, Path] = {}
+    for path in paths:
+        name = path.parent.name if path.suffix.lower() == ".dcm" else path.stem
+        name = re.sub(r"\.ome$", "", name)
+        if slides.setdefault(name, path.absolute()) != path.absolute():
+            raise DataError(f"{slides[name]} and {path} are both called {name}; rename one.")
+    return slides
+
+
+def annotation_path(config: TileConfig, name: str) -> Path | None:
+    return annotation_file(config.annotations, name) if config.annotations else None
+
+
+def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> None:
+    """Find the tiles of one slide; write `NAME.json` and the preview `NAME.png` into `folder`."""
+    tiles: list[tuple[int, int, str | None]] = []
+    unannotated, reason = 0, None
+    size, um_per_px = (0, 0), None
+    try:
+        slide = open_slide(path, config.um_per_px)
+        size, um_per_px = slide.size, slide.um_per_px
+        if slide.scale(config.mpp) < 1 - NEAR:
+            raise UnreadablePatch(
+                f"too coarse: {path.name} has {um_per_px:g} µm per px at best; give --mpp "
+                f"{um_per_px:g} or more"
+            )
+        tissue = find_tissue(slide)
+        corners = tissue_tiles(slide, tissue, config.size, config.mpp, config.tissue)
+        labels: list[str | None] = [None] * len(corners)
+        if config.annotations:
+            file = annotation_path(config, name)
+            if file is None:
+                raise UnreadablePatch(
+                    f"no annotations: there is no {name}.geojson in {config.annotations}"
+                )
+            side = config.size * slide.scale(config.mpp)
+            labels = read_annotations(file).labels(corners, side)
+            unannotated = labels.count(None)
+        pairs = zip(corners.tolist(), labels, strict=True)
+        tiles = [(x, y, label) for (x, y), label in pairs if label or not config.annotations]
+        if not len(corners):
+            reason = f"no tissue: no tile of {path.name} has {config.tissue:.0%} of it"
+        elif not tiles:
+            reason = f"no annotations: none covers half a tile of tissue of {path.name}"
+        write_preview(folder / f"{name}.png", name, slide, tissue, tiles, config)
+    except DataError as error:
+        if isinstance(error, files.StorageError):
+            raise
+        kind = "" if isinstance(error, UnreadablePatch) else "unreadable slide: "
+        reason = f"{kind}{str(error).removesuffix('.')}"
+    survey = SlideTiles(
+        fingerprint(path, name, config), um_per_px, size, tiles, unannotated, reason
+    )
+    files.write_json(folder / f"{name}.json", asdict(survey))
+
+
+def load(folder: Path, name: str, config: TileConfig, path: Path) -> SlideTiles | None:
+    """What a survey of this slide with these options wrote; None where there is nothing sound."""
+    try:
+        content = json.loads((folder / f"{name}.json").read_bytes())
+        content["tiles"] = [tuple(tile) for tile in content["tiles"]]
+        survey = SlideTiles(**{**content, "size": tuple(content["size"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return survey if survey.fingerprint == fingerprint(path, name, config) else None
+
+
+def fingerprint(path: Path, name: str, config: TileConfig) -> str:
+    """blake2b-128 of what determines the tiles of a slide."""
+    if not path.is_file():
+        raise DataError(f"There is no slide {path}; check the path.")
+    sources = [path, *filter(None, [annotation_path(config, name)])]
+    facts: list[Any] = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sources]
+    options = (config.mpp, config.size, config.um_per_px, config.tissue, bool(config.annotations))
+    return blake2b(json.dumps([facts, options]).encode(), digest_size=16).hexdigest()

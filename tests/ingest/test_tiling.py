@@ -1,0 +1,218 @@
+"""Slides become a store: tiles of tissue in registered arrays, with labels, places and previews."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morefromless.cli import run
+from morefromless.config import TileConfig
+from morefromless.data.slides import open_slide
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.ingest import ingest
+from morefromless.ingest.tiling import Tiles
+from tests.data.slides import drawn, write_ome, write_tiled
+from tests.real import real
+
+WORDS = ["--mpp", "4", "--size", "32", "--workers", "1"]
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> list[Path]:
+    """Two slides of tissue at 4 µm per pixel."""
+    return [
+        write_ome(tmp_path / "a.ome.tif", drawn(1024, 0), um_per_px=4.0),
+        write_tiled(tmp_path / "b.tif", drawn(1024, 1), um_per_px=4.0),
+    ]
+
+
+def tile(slides: list[Path], store: Path, *words: str) -> int:
+    return run(["tile", *map(str, slides), str(store), *WORDS, *words])
+
+
+def annotate(folder: Path, name: str, *boxes: tuple[str, int, int, int, int]) -> None:
+    """As QuPath exports annotations: x and y of two corners, in px of the finest level."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [[[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]],
+            },
+            "properties": {"objectType": "annotation", "classification": {"name": label}},
+        }
+        for label, x0, y0, x1, y1 in boxes
+    ]
+    folder.mkdir(exist_ok=True)
+    document = {"type": "FeatureCollection", "features": features}
+    (folder / f"{name}.geojson").write_text(json.dumps(document))
+
+
+def test_arrays_are_registered_and_places_kept(slides: list[Path], tmp_path: Path) -> None:
+    assert tile(slides, tmp_path / "store", "--low-power", "16", "--context", "8") == 0
+    store = Store.open(tmp_path / "store")
+    sides = {name: array.shape[1:] for name, array in store.arrays.items()}
+    assert sides == {"he": (32, 32, 3), "low-power": (8, 8, 3), "context": (32, 32, 3)}
+    scales = [store.scale(name) for name in ("he", "low-power", "context")]
+    assert scales == [4.0, 16.0, 8.0]
+    assert set(store.table["group"]) == {"a", "b"}
+    originals = {"a": drawn(1024, 0), "b": np.asarray(Image.open(slides[1]))}
+    for row in range(0, len(store.table), 7):
+        x, y, name = (store.table[c][row] for c in ("x", "y", "group"))
+        image = np.full((1200, 1200, 3), 255.0)
+        image[16 : 16 + 1024, 16 : 16 + 1024] = originals[name]
+        field = image[16 + y : 48 + y, 16 + x : 48 + x]
+        slack = 0.51 if name == "a" else 3  # two decoders of JPEG
+        assert np.abs(store.arrays["he"][row] - field).max() <= slack
+        low = field.reshape(8, 4, 8, 4, 3).mean((1, 3))
+        assert np.abs(store.arrays["low-power"][row] - low).max() <= slack
+        wide = image[y : y + 64, x : x + 64].reshape(32, 2, 32, 2, 3).mean((1, 3))
+        assert np.abs(store.arrays["context"][row] - wide).max() <= slack
+
+
+def test_the_preview_shows_tissue_and_tiles(slides: list[Path], tmp_path: Path) -> None:
+    assert tile(slides[:1], tmp_path / "store") == 0
+    picture = np.asarray(Image.open(tmp_path / "store/slides/a.png")).astype(int)
+    red = (np.abs(picture - (230, 92, 92)) < 8).all(-1)
+    where = np.argwhere(red) / picture.shape[:2]
+    assert red.sum() > 1000
+    assert (where[:, 0] < 0.72).all()  # the tissue is in the upper part, ink in the lower
+
+
+def test_annotations_label_tiles(
+    slides: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "annotations"
+    for name in "ab":
+        annotate(
+            folder,
+            name,
+            ("tumour", 0, 256, 352, 1024),
+            ("stroma", 352, 256, 800, 450),
+            ("Ignore*", 0, 0, 1024, 256),
+        )
+    assert tile(slides, tmp_path / "store", "--annotations", str(folder)) == 0
+    store = Store.open(tmp_path / "store")
+    assert store.classes == ("stroma", "tumour")
+    table = store.table
+    assert (table["y"] >= 240).all()
+    assert ((table["x"] + 16 < 352) == (table["label"] == "tumour")).all()
+    assert "x tile that no annotation covers" in capsys.readouterr().out
+
+
+def test_slides_that_give_nothing_are_named_and_the_others_taken(
+    slides: list[Path], tmp_path: Path
+) -> None:
+    empty = write_ome(tmp_path / "empty.ome.tif", drawn(1024)[800:], um_per_px=4.0)
+    scaleless = write_ome(tmp_path / "scaleless.ome.tif", drawn(256), um_per_px=None)
+    coarse = write_ome(tmp_path / "coarse.ome.tif", drawn(256), um_per_px=8.0)
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(b"nothing")
+    assert tile([*slides, empty, scaleless, coarse, broken], tmp_path / "store") == 0
+    rejected = (tmp_path / "store/rejected.csv").read_text()
+    for words in (
+        "no tissue: no tile of empty.ome.tif has 50% of it",
+        "does not state its µm per pixel; give it with --um-per-px",
+        "too coarse: coarse.ome.tif has 8 µm per px at best; give --mpp 8 or more",
+        "unreadable slide: ",
+    ):
+        assert words in rejected
+    assert set(Store.open(tmp_path / "store").table["group"]) == {"a", "b"}
+
+
+def test_one_scaleless_slide_is_refused_with_the_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide = write_ome(tmp_path / "a.ome.tif", drawn(1024), um_per_px=None)
+    assert tile([slide], tmp_path / "store") == 2
+    assert "give it with --um-per-px" in capsys.readouterr().err
+    assert tile([slide], tmp_path / "store", "--um-per-px", "4") == 0
+
+
+def test_a_damaged_tile_is_rejected_by_its_place(slides: list[Path], tmp_path: Path) -> None:
+    import tifffile
+
+    with tifffile.TiffFile(slides[1]) as file:
+        page = file.pages.first
+        offset, count = page.dataoffsets[5], page.databytecounts[5]  # x and y of 256 to 512
+    content = bytearray(slides[1].read_bytes())
+    content[offset : offset + count] = b"\0" * count
+    slides[1].write_bytes(content)
+    assert tile(slides, tmp_path / "store") == 0
+    rejected = (tmp_path / "store/rejected.csv").read_text().splitlines()[1:]
+    assert len(rejected) == 64
+    assert all("damaged: the slide cannot be read at x" in line for line in rejected)
+    assert (Store.open(tmp_path / "store").table["group"] == "b").sum() > 50
+
+
+def test_what_is_done_is_not_done_again(
+    slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = (*slides, tmp_path / "store")
+    config = TileConfig(paths=paths, mpp=4, size=32, workers=1)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("morefromless.ingest.Shards.write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(Tiles(config, progress=False), tmp_path / "store", progress=False)
+    assert (tmp_path / "store.partial/slides/a.png").exists()
+    monkeypatch.setattr("morefromless.ingest.tiling.find_tissue", killed)
+    report = ingest(Tiles(config, progress=False), tmp_path / "store", progress=False)
+    assert not report.already
+    assert not (tmp_path / "store.partial").exists()
+    assert ingest(Tiles(config, progress=False), tmp_path / "store", progress=False).already
+    other = TileConfig(paths=paths, mpp=8, size=32, workers=1)
+    with pytest.raises(DataError, match="was not made of these slides with these options"):
+        Tiles(other, progress=False).items()
+
+
+def test_several_processes_find_the_same_tiles(slides: list[Path], tmp_path: Path) -> None:
+    items = [
+        Tiles(
+            TileConfig(paths=(*slides, tmp_path / str(count)), mpp=4, size=32, workers=count),
+            progress=False,
+        ).items()
+        for count in (1, 2)
+    ]
+    assert items[0] == items[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"low_power": 12.0}, "10.67 px, which is no whole number; give 8 or 16"),
+        ({"context": 2.0}, "give more µm per pixel than --mpp"),
+        ({"paths": (Path("a.svs"),)}, "needs a slide and a store"),
+    ],
+)
+def test_options_that_cannot_work(words: dict[str, object], message: str) -> None:
+    options = {"paths": (Path("a.svs"), Path("store")), "mpp": 4.0, "size": 32, **words}
+    with pytest.raises(ConfigError, match=message):
+        TileConfig(**options)  # type: ignore[arg-type]
+
+
+def test_ingest_of_a_slide_names_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.svs").touch()
+    assert run(["ingest", str(tmp_path / "a.svs"), str(tmp_path / "store")]) == 2
+    assert f"is a whole slide; cut it into tiles: mfl tile {tmp_path}/a.svs STORE" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_real_slide_gives_tiles_of_tissue(tmp_path: Path) -> None:
+    path = real("wsi") / "cmu-1-small-region.svs"
+    config = TileConfig(paths=(path, tmp_path / "store"), workers=1, low_power=2, context=2)
+    report = ingest(Tiles(config, progress=False), tmp_path / "store", progress=False)
+    assert report.accepted == 43
+    store, slide = report.store, open_slide(path)
+    x, y = store.table[["x", "y"]].iloc[0]
+    assert (store.arrays["he"][0] == slide.read(x, y, 224, 224, 0.5)).all()
+    assert store.arrays["low-power"].shape == (43, 56, 56, 3)
