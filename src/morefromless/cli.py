@@ -52,6 +52,7 @@ COMMANDS = {
         commands.tile,
         "Cut whole slides into a store of tiles of tissue, at one magnification or two (extra "
         "slides). Interrupted, the same command goes on where it was.",
+        "mfl tile slides stores/tiles --mpp 0.5 --low-power 2",
     ),
     "segment": Command(
         config.SegmentConfig,

@@ -25,7 +25,7 @@ class Storing:
     group: str | None = None
     """Such an expression that finds the patient or slide."""
     classes: tuple[str, ...] = ()
-    """Classes merged or renamed, such as MUS+STR=muscle TUM=tumour."""
+    """Classes merged or renamed, such as ADI+MUS=other TUM=tumour."""
     drop: tuple[str, ...] = ()
     """Classes whose patches are left out and counted, by their names in the source."""
     strict: bool = False
