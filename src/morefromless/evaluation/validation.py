@@ -1,0 +1,122 @@
+"""A validation split: training patches alone, on which settings are chosen.
+
+Patches of one slide look alike, and slides are often not named. A random split puts patches of one
+slide on both sides, and then flatters whatever remembers a slide. Here patches are clustered by
+their colours, and whole clusters are held out.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.cluster import KMeans
+from tqdm import tqdm
+
+from morefromless import files
+from morefromless.data.splits import by_group
+from morefromless.data.store import Store, content_hash
+from morefromless.data.store_meta import ArrayShape, FileFacts
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.floors import colour_histogram
+
+Ints = npt.NDArray[np.int64]
+
+
+def write_validation_store(
+    store: Store, out: Path, *, share: float = 0.2, clusters: int = 25, seed: int = 0
+) -> Store:
+    """A store of the training patches of `store`, part of which stand in test; written to `out`.
+
+    Where groups are known, whole groups are held out, else whole clusters of like colours. Test
+    patches of `store` are not in it, so nothing that is chosen on it has met them. Raises
+    `ConfigError` where `out` exists, `DataError` where a class would stand on one side only.
+    """
+    if out.exists():
+        raise ConfigError(f"{out} exists already; give another place, or remove it.")
+    rows = store.indices("train")
+    groups = store.groups("train")
+    if groups is None:
+        groups = colour_clusters(store, rows, clusters, seed).astype(str).astype(object)
+    labels = store.table["label"].to_numpy(dtype=object)[rows]
+    try:
+        held_out = by_group([*labels], [*groups], share, seed)
+    except DataError as error:
+        raise DataError(
+            f"No validation split of {store.path} has every class on both sides; give more "
+            f"--clusters, another --share or another --seed."
+        ) from error
+    partial = out.with_name(f"{out.name}.partial")
+    with files.explaining(out):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write(store, rows, held_out, partial)
+        os.replace(partial, out)
+    return Store.open(out)
+
+
+def colour_clusters(store: Store, rows: Ints, clusters: int, seed: int) -> Ints:
+    """Cluster of each patch at `rows`, (N,): k-means on the square roots of colour histograms.
+
+    Their distance is Hellinger's. Raises `ConfigError` for more clusters than patches.
+    """
+    if clusters > len(rows):
+        raise ConfigError(
+            f"--clusters {clusters} is more than the {len(rows)} training patches; give fewer."
+        )
+    images = next(array for array in store.arrays.values() if array.ndim == 4)
+    histograms = np.sqrt(colour_histogram(images, rows))
+    found = KMeans(clusters, n_init=1, random_state=seed).fit_predict(histograms)
+    return np.asarray(found, dtype=np.int64)
+
+
+def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Path) -> None:
+    """Arrays, tables and `meta.json` of the patches at `rows`."""
+    table = store.table.iloc[rows].reset_index(drop=True)
+    table["split"] = np.where(held_out, "test", "train")
+    for name, array in tqdm(store.arrays.items(), desc="arrays", leave=False):
+        target = np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=array.dtype, shape=(len(rows), *array.shape[1:])
+        )
+        for part in np.array_split(np.arange(len(rows)), max(1, len(rows) // 256)):
+            target[part] = array[rows[part]]
+        target.flush()
+    table.to_parquet(folder / "patches.parquet", index=False)
+    present = store.present.iloc[rows].reset_index(drop=True)
+    present = present[[name for name in present if not present[name].all()]]
+    if present.shape[1]:
+        present.to_parquet(folder / "present.parquet", index=False)
+    if store.meta.scheme is not None:
+        nuclei = store.nuclei[store.nuclei["patch"].isin(rows)]
+        place = pd.Series(np.arange(len(rows)), index=rows)
+        nuclei = nuclei.assign(patch=place[nuclei["patch"]].to_numpy())
+        nuclei.to_parquet(folder / "nuclei.parquet", index=False)
+    absent = {
+        str(name): {
+            split: int((~present[name] & (table["split"] == split)).sum())
+            for split in ("train", "test")
+        }
+        for name in present
+    }
+    data = [file for file in sorted(folder.iterdir()) if file.suffix in (".npy", ".parquet")]
+    meta = msgspec.structs.replace(
+        store.meta,
+        hash=content_hash(table),
+        arrays={
+            name: ArrayShape(shape=(len(rows), *array.shape[1:]), dtype=str(array.dtype))  # type: ignore[arg-type]
+            for name, array in store.arrays.items()
+        },
+        splits={split: int(count) for split, count in table["split"].value_counts().items()},
+        absent=absent,
+        split_rule="group",
+        caveats=(*store.caveats, f"A validation split of {store.path.name}: test is part of its training patches."),
+        provenance={**store.meta.provenance, "validation_of": store.hash},
+        files={
+            file.name: FileFacts(bytes=file.stat().st_size, blake2b=files.file_hash(file))
+            for file in data
+        },
+    )
+    files.write_json(folder / "meta.json", msgspec.to_builtins(meta))
