@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from morefromless import encoders
+from morefromless import encoders, objectives
 from morefromless.config import Role, RunConfig
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
+from morefromless.objectives import Objective
 from morefromless.pairs import modality
 from morefromless.specs import SCHEMES, build, members, normalise, split
 
@@ -21,12 +22,13 @@ from morefromless.specs import SCHEMES, build, members, normalise, split
 class Expander(nn.Sequential):
     """The head before the objective ("projector" elsewhere): Linear-BN-ReLU twice, then Linear.
 
-    (B, inputs) -> (B, width). The paper says "three dense layers with ReLU activations and output
-    size 8192" (2.2); its code, like VICReg's, has BatchNorm after the first two and neither
-    BatchNorm nor ReLU after the last, which is what stands here.
+    (B, inputs) -> (B, outputs), by default as many as `width`, that of the layers between. The
+    paper says "three dense layers with ReLU activations and output size 8192" (2.2); its code, like
+    VICReg's, has BatchNorm after the first two and neither BatchNorm nor ReLU after the last, which
+    is what stands here.
     """
 
-    def __init__(self, inputs: int, width: int = 8192) -> None:
+    def __init__(self, inputs: int, width: int = 8192, outputs: int | None = None) -> None:
         super().__init__(
             nn.Linear(inputs, width),
             nn.BatchNorm1d(width),
@@ -34,7 +36,7 @@ class Expander(nn.Sequential):
             nn.Linear(width, width),
             nn.BatchNorm1d(width),
             nn.ReLU(inplace=True),
-            nn.Linear(width, width),
+            nn.Linear(width, outputs or width),
         )
 
 
@@ -76,6 +78,10 @@ class Plan:
     frozen: bool = False
     no_expander: bool = False
     """Its embedding is its representation."""
+    size: int = 224
+    """Side in px of the images that it is given."""
+    target: bool = False
+    """Its representation is what the other branch learns, so both embeddings are as wide as it."""
 
 
 def plans(config: RunConfig) -> list[Plan]:
@@ -83,22 +89,37 @@ def plans(config: RunConfig) -> list[Plan]:
 
     Raises `ConfigError` where they contradict each other: one set of weights for two
     architectures or numbers of channels, for a frozen branch and one that is not, or for one with
-    an expander and one without; nothing left to train.
+    an expander and one without; an objective that needs a teacher, and an arm without; nothing
+    left to train.
     """
     arm, pairing = config.arm, config.pairing
+    distillation = arm.kind == "distillation"
+    needs_teacher = build(arm.objective, objectives, Objective).needs_teacher
+    if needs_teacher and not distillation:
+        raise ConfigError(
+            f"The objective {arm.objective} needs a teacher, and the arm {arm.kind} has none; give "
+            "--kind distillation --teacher ENCODER:weights=FILE, or another --objective."
+        )
+    # Options of the privileged branch say nothing of a teacher, which stands in its place.
+    freeze, no_expander = ((), ()) if distillation else (pairing.freeze, pairing.no_expander)
     planned = []
     for name, spec in arm.modalities.items():
         role: Role = "privileged" if name == "privileged" else "primary"
-        other = pairing.privileged_encoder if role == "privileged" else None
+        privileged = role == "privileged"
+        teacher = distillation and privileged
+        other = pairing.teacher if teacher else pairing.privileged_encoder
+        size = pairing.teacher_size if teacher else pairing.privileged_size
         planned.append(
             Plan(
                 name=name,
                 modality=spec,
-                key="shared" if arm.sharing == "shared" else arm.weight_owner.get(name, name),
-                encoder=other or config.train.encoder,
+                key="shared" if arm.shared else arm.weight_owner.get(name, name),
+                encoder=(other if privileged else None) or config.train.encoder,
                 channels=modality(spec).channels,
-                frozen=role in pairing.freeze,
-                no_expander=role in pairing.no_expander,
+                frozen=teacher or role in freeze,
+                no_expander=(teacher and needs_teacher) or role in no_expander,
+                size=(size if privileged else None) or config.train.size,
+                target=teacher and needs_teacher,
             )
         )
     _check_shared([plan for plan in planned if plan.key == "shared"])
@@ -140,22 +161,22 @@ class Branches(nn.Module):
     def __init__(self, plans: Sequence[Plan], width: int) -> None:
         super().__init__()
         self.names = tuple(plan.name for plan in plans)
-        self.width = width
         if len(set(self.names)) != len(plans) or len(plans) < 2:
             raise ConfigError(f"Branches need two or more different names, not {self.names}.")
         self.key = {plan.name: plan.key for plan in plans}
+        by_key = {plan.key: plan for plan in plans}
+        built = {key: build_encoder(plan.encoder, plan.channels) for key, plan in by_key.items()}
+        targets = [built[plan.key].width for plan in plans if plan.target]
+        self.width = targets[0] if targets else width
         self.by_key = nn.ModuleDict()
-        for plan in plans:
-            if plan.key not in self.by_key:
-                encoder = build_encoder(plan.encoder, plan.channels)
-                if plan.no_expander and encoder.width != width:
-                    raise ConfigError(
-                        f"The branch '{plan.name}' has no expander, so its embeddings are "
-                        f"{encoder.width} wide and the others' {width}; give "
-                        f"--width {encoder.width}."
-                    )
-                expander = None if plan.no_expander else Expander(encoder.width, width)
-                self.by_key[plan.key] = Branch(encoder, expander, plan.frozen)
+        for key, plan in by_key.items():
+            encoder = built[key]
+            if plan.no_expander:
+                check_width(plan, encoder.width, self.width)
+            expander = (
+                None if plan.no_expander else Expander(encoder.width, width, outputs=self.width)
+            )
+            self.by_key[key] = Branch(encoder, expander, plan.frozen)
 
     def __getitem__(self, name: str) -> Branch:
         branch = self.by_key[self.key[name]]
@@ -165,6 +186,15 @@ class Branches(nn.Module):
     def forward(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """What each name's branch makes of its images: (representation, embedding) by name."""
         return {name: self[name](images[name]) for name in self.names}
+
+
+def check_width(plan: Plan, features: int, width: int) -> None:
+    """Raise `ConfigError` where a branch without expander is not as wide as the others."""
+    if features != width:
+        raise ConfigError(
+            f"The branch '{plan.name}' has no expander, so its embeddings are {features} wide "
+            f"and the others' {width}; give --width {features}."
+        )
 
 
 def build_encoder(spec: str, channels: int = 3, *, trust: bool = True) -> Encoder:

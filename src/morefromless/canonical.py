@@ -53,9 +53,11 @@ _FORMS: dict[str, Callable[[str], str]] = {
     "privileged": _modality,
     "objective": _objective,
     "objectives": _objective,
+    "distillation": _objective,
     "task": _task,
     "tasks": _task,
     "views": lambda spec: normalise(spec, views, Views),
     "encoder": normalise_encoder,
     "privileged_encoder": normalise_encoder,
+    "teacher": normalise_encoder,
 }

@@ -1,6 +1,7 @@
 """Pairs: the modalities of one patch that are trained together, and the views drawn of them."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -18,14 +19,21 @@ class Pair:
 
     `modalities` maps a branch's name to the specification of its modality, e.g.
     `{"primary": "downsample:7", "privileged": "full"}`. An asymmetric pair has different
-    modalities; a symmetric one has the same twice (paper, 2.1).
+    modalities; a symmetric one has the same twice (paper, 2.1). Images have `size`, or that of
+    their branch in `sizes`.
     """
 
-    def __init__(self, modalities: Mapping[str, str], views: str, size: int) -> None:
+    def __init__(
+        self,
+        modalities: Mapping[str, str],
+        views: str,
+        size: int,
+        sizes: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         distinct = {spec: modality(spec) for spec in modalities.values()}
         self.modalities = {name: distinct[spec] for name, spec in modalities.items()}
         self.views = preset(views)
-        self.size = size
+        self.inputs = {name: (how, sizes.get(name, size)) for name, how in self.modalities.items()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -45,11 +53,11 @@ class Pair:
 
     def render(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Stored arrays (B, H, W, 3) uint8 -> each branch's input, (B, C, S, S) in [0, 1]."""
-        images: dict[Modality, Tensor] = {}  # of a symmetric pair, once
-        for how in self.modalities.values():
-            if how not in images:
-                images[how] = how.render(stored[how.array], self.size)
-        return {name: images[how] for name, how in self.modalities.items()}
+        images = {  # of a symmetric pair, once
+            (how, size): how.render(stored[how.array], size)
+            for how, size in set(self.inputs.values())
+        }
+        return {name: images[given] for name, given in self.inputs.items()}
 
     def augment(self, images: Mapping[str, Tensor], *, seed: int, step: int) -> dict[str, Tensor]:
         """One view per branch and patch.

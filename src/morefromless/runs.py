@@ -83,7 +83,7 @@ def run_key(config: RunConfig, store_hash: str) -> str:
     of weight files that they name, the data, and our recipe."""
     identity = json.loads(json.dumps(config.identity()))
     weights = {}
-    for name in ("encoder", "privileged_encoder"):
+    for name in ("encoder", "privileged_encoder", "teacher"):
         path = _weights_file(str(identity.get(name, "")))
         if path:
             facts = path.stat()
@@ -108,8 +108,7 @@ def placed(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
     """
     arm = config.arm
     words = [
-        arm.kind,
-        *([] if arm.supervised else [arm.sharing]),
+        *map(file_name, arm.words),
         file_name(arm.primary),
         f"s{config.seed}",
         run_key(config, store_hash)[:6],

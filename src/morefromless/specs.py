@@ -129,6 +129,7 @@ def split(spec: str) -> tuple[str, str]:
 
 
 SPEC_OPTIONS = (
+    "distillation",
     "encoder",
     "objective",
     "objectives",
@@ -137,6 +138,7 @@ SPEC_OPTIONS = (
     "privileged_encoder",
     "task",
     "tasks",
+    "teacher",
     "views",
 )
 """Options whose values are specifications."""

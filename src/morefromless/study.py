@@ -159,6 +159,8 @@ def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
         if config.trident:
             # Its two views of the primary share a branch, and the privileged has its own.
             yield Arm(kind="trident", sharing="independent", objective=objective, **common)
+    for objective in config.distillation:
+        yield Arm(kind="distillation", objective=objective, **common)
     for task in config.tasks:
         yield Arm(kind="supervised", primary=primary, task=task)
 
@@ -173,26 +175,29 @@ def _run(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
         pairing = Pairing()
     elif arm.kind == "symmetric":
         pairing = Pairing(width=pairing.width, accumulate=pairing.accumulate)
-    elif arm.kind == "asymmetric":
+    elif arm.kind in ("asymmetric", "distillation"):
         pairing = replace(pairing, missing="drop")
+    machine = config.machine
+    if machine.features is None:
+        machine = replace(machine, features=config.runs_folder.parent / "frozen")
     return RunConfig(
         store=config.store,
         out=Path(),
         arm=arm,
         train=train,
         pairing=pairing,
-        machine=config.machine,
+        machine=machine,
         seed=seed,
     )
 
 
 def condition_of(arm: Arm, branch: str, task: str) -> Condition:
     """What one branch of an arm is, asked a task."""
-    paired = arm.kind in ("asymmetric", "trident")
+    paired = arm.kind in ("asymmetric", "trident", "distillation")
     other = arm.primary if branch == "privileged" else arm.privileged
     return Condition(
         arm=arm.kind,
-        sharing="" if arm.supervised else arm.sharing,
+        sharing="" if arm.kind in ("supervised", "distillation") else arm.sharing,
         objective=arm.task if arm.supervised else arm.objective,
         modality=arm.privileged if paired and branch == "privileged" else arm.primary,
         partner=other if paired else "",

@@ -1,12 +1,13 @@
 """The parts that runs and studies are composed of; each option and its help stands once."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from morefromless.config.bounds import above_zero, at_least, share
 from morefromless.errors import ConfigError
 
-ArmKind = Literal["asymmetric", "symmetric", "trident", "supervised"]
+ArmKind = Literal["asymmetric", "symmetric", "trident", "distillation", "supervised"]
 Sharing = Literal["shared", "independent"]
 Role = Literal["primary", "privileged"]
 Precision = Literal["32", "bf16", "16"]
@@ -68,6 +69,14 @@ class Pairing:
     """Branches whose encoder is not trained, such as a foundation model as privileged teacher. It
     needs weights (:pretrained=true or :weights=FILE), takes patches without augmentation, and is
     run once a patch."""
+    privileged_size: int | None = None
+    """Side in px of the images that the privileged encoder takes, where it is not --size."""
+    teacher: str | None = None
+    """Pretrained encoder of the privileged modality, whose representation students of --kind
+    distillation learn. It is frozen, takes patches without augmentation, and is run once a
+    patch."""
+    teacher_size: int | None = None
+    """Side in px of the images that the teacher takes, where it is not --size."""
     no_expander: tuple[Role, ...] = ()
     """Branches without expander; their representation must be as wide as --width."""
     accumulate: int | None = None
@@ -82,7 +91,7 @@ class Pairing:
     that has their own view."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "width", "accumulate")
+        at_least(1, self, "width", "accumulate", "privileged_size", "teacher_size")
         share(self, "pairs")
 
 
@@ -99,6 +108,9 @@ class Machine:
     2,000 training and 2,000 test patches); 0 draws none."""
     checkpoint_every: int = 500
     """Steps between two checkpoints to resume from."""
+    features: Path | None = None
+    """Folder for the representations of frozen branches, which runs share; by default each run's
+    own, and one for all runs of mfl compare."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "checkpoint_every")
@@ -112,11 +124,13 @@ class Arm:
     kind: ArmKind = "asymmetric"
     """asymmetric pairs primary with privileged; symmetric pairs primary with itself; trident does
     both at once: two views of the primary through one branch, and the privileged through its own
-    (TriDeNT, Farndale et al. 2024); supervised learns the task's labels with a softmax head."""
+    (TriDeNT, Farndale et al. 2024); distillation learns from --teacher, a frozen encoder of the
+    privileged modality; supervised learns the task's labels with a softmax head."""
     sharing: Sharing = "independent"
     """Whether the branches have one set of weights (shared) or one each (independent)."""
     objective: str = "vicreg"
-    """vicreg, simclr, barlow-twins, clip, vse; the authors' conventions as vicreg:authors,
+    """vicreg, simclr, barlow-twins, clip, vse; of --kind distillation also regression and
+    relational; the authors' conventions as vicreg:authors,
     simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
     primary: str = "downsample:7"
     """Modality that is present at inference: downsample:7, full, full:ARRAY, vector:LENGTH, nuclei,
@@ -133,13 +147,31 @@ class Arm:
         return self.kind == "supervised"
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """What tells arms apart, of one modality: `symmetric`, `shared`."""
+        if self.supervised:
+            return ("supervised",)
+        return (self.kind, self.objective if self.kind == "distillation" else self.sharing)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all branches have one set of weights, which a frozen teacher's student cannot."""
+        return self.sharing == "shared" and self.kind != "distillation"
+
+    @property
     def modalities(self) -> dict[str, str]:
         """Branch name to modality; `twin` is a second view of the primary."""
         if self.supervised:
             return {"primary": self.primary}
         views = {"primary": self.primary, "twin": self.primary, "privileged": self.privileged}
-        absent = {"asymmetric": "twin", "symmetric": "privileged", "trident": None}[self.kind]
+        absent = {"symmetric": "privileged", "trident": None}.get(self.kind, "twin")
         return {name: modality for name, modality in views.items() if name != absent}
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Branches that a run hands over: not a second view of the primary, nor a teacher."""
+        others = {"twin", "privileged"} if self.kind == "distillation" else {"twin"}
+        return tuple(name for name in self.modalities if name not in others)
 
     @property
     def weight_owner(self) -> dict[str, str]:

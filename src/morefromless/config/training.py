@@ -46,6 +46,10 @@ class RunConfig:
                 f"--accumulate {parts} does not part {per_device} patches into equal parts of "
                 "two or more; choose a divisor."
             )
+        if self.arm.kind == "distillation" and not self.pairing.teacher:
+            raise ConfigError(
+                "--kind distillation has no teacher; give --teacher ENCODER:weights=FILE."
+            )
         if self.pairing.missing == "pairs" and (self.arm.kind != "trident" or self.devices > 1):
             raise ConfigError(
                 "--missing pairs is for --kind trident on one device: with two views, a patch that "
@@ -65,11 +69,14 @@ class RunConfig:
             names |= {"task"}
             used: set[str] = set()
         else:
-            names |= {"sharing", "objective"}
+            names |= {"objective"} if arm.kind == "distillation" else {"sharing", "objective"}
             used = {"width", "accumulate"}
         if arm.kind in ("asymmetric", "trident"):
             names |= {"privileged"}
-            used |= {"privileged_encoder", "freeze", "no_expander", "pairs"}
+            used |= {"privileged_encoder", "privileged_size", "freeze", "no_expander", "pairs"}
+        if arm.kind == "distillation":
+            names |= {"privileged"}
+            used |= {"teacher", "teacher_size", "pairs"}
         if arm.kind == "trident":
             used |= {"missing"}
         settings = {name: getattr(arm, name) for name in names}
@@ -110,6 +117,9 @@ class StudyConfig:
     tasks: tuple[str, ...] = ("tissue",)
     """What every encoder is asked, frozen, and what supervised arms are trained on: tissue, cell,
     or cell:by=area,ties=lowest,untyped=exclude ..."""
+    distillation: tuple[str, ...] = ()
+    """Also train students of --teacher, a frozen encoder of the privileged modality, with these
+    objectives: regression, regression:cosine, relational, or one of --objectives."""
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""
@@ -137,6 +147,9 @@ class StudyConfig:
             if not values:
                 raise ConfigError(f"--{name} needs at least one value.")
             refuse_repeats(name, values)
+        refuse_repeats("distillation", self.distillation)
+        if self.distillation and not self.pairing.teacher:
+            raise ConfigError("--distillation has no teacher; give --teacher ENCODER:weights=FILE.")
         if self.privileged in self.primary:
             raise ConfigError(
                 f"'{self.privileged}' is both --primary and --privileged, so no pair would be "

@@ -20,7 +20,7 @@ from morefromless.config import Probe, RunConfig, from_flat
 from morefromless.data.store import Split, Store
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError, TrainingError
-from morefromless.evaluation.cache import cached, digest
+from morefromless.evaluation.cache import cached, digest, digest_text
 from morefromless.evaluation.metadata import (
     BranchMetadata,
     EncoderMetadata,
@@ -59,6 +59,8 @@ class FrozenEncoder:
     """A supervised arm's own head, which answers `config.arm.task`."""
     metadata: EncoderMetadata | None = None
     """What stands with its weights; None of an encoder that was not trained here."""
+    shared: Path | None = None
+    """Where features are cached instead, for every run that has the same frozen encoder."""
 
     @cached_property
     def modality(self) -> Modality:
@@ -75,8 +77,7 @@ class FrozenEncoder:
         if self.config is None:
             return "random encoder"
         arm = self.config.arm
-        words = [arm.kind, *([] if arm.supervised else [arm.sharing]), f"seed {self.config.seed}"]
-        return ", ".join(words)
+        return ", ".join([*arm.words, f"seed {self.config.seed}"])
 
     @property
     def um_per_px(self) -> float | None:
@@ -143,12 +144,15 @@ class FrozenEncoder:
         """Representations of a split's patches that have the modality, cached in the folder."""
         rows = store.select(self.modality).indices(split)
         key = {"weights": self.fingerprint, "store": store.hash, "modality": self.modality_spec}
-        tensors = self.cached(
-            f"features/{self.name}-{split}",
-            {**key, "size": str(self.size), "patches": str(len(rows))},
-            lambda: {"features": self.represent(store, rows, device, label)},
-        )
-        return tensors["features"]
+        key |= {"size": str(self.size), "patches": str(len(rows))}
+
+        def compute() -> dict[str, Tensor]:
+            return {"features": self.represent(store, rows, device, label)}
+
+        if self.shared is None:
+            return self.cached(f"features/{self.name}-{split}", key, compute)["features"]
+        name = f"{split}-{digest_text(*key.values())}"
+        return cached(self.shared / f"{name}.safetensors", key, compute)["features"]
 
     def cached(
         self, name: str, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]
@@ -302,6 +306,7 @@ def _built(
             config.seed,
             head,
             metadata,
+            config.machine.features if name in config.pairing.freeze else None,
         )
     return encoders
 

@@ -107,12 +107,18 @@ def describe(
     """What is known of a run's encoders, trained on `store`; `weights` are its network's, by name,
     and `head` the classes of its own head."""
     if config.arm.supervised:
-        places = {"primary": (config.train.encoder, config.arm.primary, "encoder.")}
+        size = config.train.size
+        places = {"primary": (config.train.encoder, config.arm.primary, size, "encoder.")}
     else:
         places = {
-            plan.name: (plan.encoder, plan.modality, f"branches.by_key.{plan.key}.encoder.")
+            plan.name: (
+                plan.encoder,
+                plan.modality,
+                plan.size,
+                f"branches.by_key.{plan.key}.encoder.",
+            )
             for plan in plans(config)
-            if plan.name != "twin"  # a second view of the primary, not another encoder
+            if plan.name in config.arm.encoders
         }
     options = {k: v for k, v in to_flat(config).items() if k not in ("store", "out")}
     return EncoderMetadata(
@@ -120,9 +126,9 @@ def describe(
             name: BranchMetadata(
                 encoder=untrained(encoder),
                 prefix=prefix,
-                preprocessing=_preprocessing(spec, config.train.size, prefix, weights, store),
+                preprocessing=_preprocessing(spec, size, prefix, weights, store),
             )
-            for name, (encoder, spec, prefix) in places.items()
+            for name, (encoder, spec, size, prefix) in places.items()
         },
         head=head,
         data=None if store is None else TrainingData.of(store),

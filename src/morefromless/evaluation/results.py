@@ -50,7 +50,7 @@ class Condition:
     """What a row of a table stands for: encoders that differ in their seed alone, and a task."""
 
     arm: str
-    """asymmetric, symmetric, trident, supervised, or a floor (`FLOORS`)."""
+    """asymmetric, symmetric, trident, distillation, supervised, or a floor (`FLOORS`)."""
     sharing: str
     """shared or independent; empty where there are no branches."""
     objective: str
@@ -59,7 +59,7 @@ class Condition:
     modality: str
     """What the encoder is given."""
     partner: str
-    """The other modality in training, of asymmetric and TriDeNT arms; else empty."""
+    """The other modality in training, of asymmetric, TriDeNT and distillation arms; else empty."""
     task: str
     """What is asked."""
 
@@ -72,13 +72,16 @@ class Condition:
         """`asymmetric, shared`, `supervised` or `floor: majority`."""
         if self.floor:
             return f"floor: {self.arm}"
-        return ", ".join(word for word in (self.arm, self.sharing) if word)
+        words = (self.arm, self.objective if self.arm == "distillation" else self.sharing)
+        return ", ".join(word for word in words if word)
 
     @property
     def method(self) -> str:
         """An arm and what it minimised: `vicreg asymmetric, shared`, `supervised on tissue`."""
         if self.arm == "supervised":
             return f"supervised on {self.objective}"
+        if self.arm == "distillation":
+            return self.title
         return f"{self.objective} {self.title}"
 
 

@@ -79,7 +79,10 @@ def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Pa
     table["split"] = np.where(held_out, "test", "train")
     for name, array in tqdm(store.arrays.items(), desc="arrays", leave=False):
         target = np.lib.format.open_memmap(
-            folder / f"{name}.npy", mode="w+", dtype=array.dtype, shape=(len(rows), *array.shape[1:])
+            folder / f"{name}.npy",
+            mode="w+",
+            dtype=array.dtype,
+            shape=(len(rows), *array.shape[1:]),
         )
         for part in np.array_split(np.arange(len(rows)), max(1, len(rows) // 256)):
             target[part] = array[rows[part]]
@@ -112,7 +115,10 @@ def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Pa
         splits={split: int(count) for split, count in table["split"].value_counts().items()},
         absent=absent,
         split_rule="group",
-        caveats=(*store.caveats, f"A validation split of {store.path.name}: test is part of its training patches."),
+        caveats=(
+            *store.caveats,
+            f"A validation split of {store.path.name}: test is part of its training patches.",
+        ),
         provenance={**store.meta.provenance, "validation_of": store.hash},
         files={
             file.name: FileFacts(bytes=file.stat().st_size, blake2b=files.file_hash(file))

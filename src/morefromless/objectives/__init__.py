@@ -36,6 +36,9 @@ class Objective(Member, nn.Module, ABC):
     """Patches that a batch must have, over all processes."""
     n_branches: int | None = None
     """Branches that are compared, where the objective is defined for one number of them only."""
+    needs_teacher: bool = False
+    """Whether the last branch is the representation of a frozen teacher, which the others learn;
+    if that were trained too, both could become constant."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -94,19 +94,19 @@ class Feed(Dataset[Batch]):
         self.masks = {name: torch.from_numpy(has) for name, has in (present or {}).items()}
         self.frozen = {name: features.to(device) for name, features in (frozen or {}).items()}
         self.labels = torch.from_numpy(store.labels[indices])
-        distinct = set(pair.modalities.values())
-        values = sum(math.prod(how.shape(pair.size)) for how in distinct)
+        distinct = set(pair.inputs.values())
+        values = sum(math.prod(how.shape(size)) for how, size in distinct)
         needed = len(indices) * values * 4
         self.resident: dict[str, Tensor] | None = None
         if needed <= memory:
             chunks = np.array_split(np.arange(len(indices)), max(1, len(indices) // 256))
             whole = {
-                how: torch.cat(
-                    [how.render(self._stored(c, device)[how.array], pair.size) for c in chunks]
+                (how, size): torch.cat(
+                    [how.render(self._stored(c, device)[how.array], size) for c in chunks]
                 )
-                for how in distinct
+                for how, size in distinct
             }
-            self.resident = {name: whole[how] for name, how in pair.modalities.items()}
+            self.resident = {name: whole[given] for name, given in pair.inputs.items()}
 
     def __len__(self) -> int:
         return len(self.indices)

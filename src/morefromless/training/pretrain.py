@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from morefromless import objectives
-from morefromless.branches import Branches, Plan, check_encoder, plans
+from morefromless.branches import Branches, Plan, check_encoder, check_width, plans
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
@@ -43,7 +43,7 @@ def pretrain(config: RunConfig) -> Run:
     device = device_of(config)
     arm, train = config.arm, config.train
     branch_plans = plans(config)
-    pair = Pair(arm.modalities, train.views, train.size)
+    pair = paired(config, branch_plans)
     objective = build(arm.objective, objectives, Objective)
     pair.check(store)
     if config.machine.probe_every:
@@ -78,11 +78,11 @@ def _train(
         for plan in branch_plans
         if plan.frozen
     }
-    live = {plan.name: plan.modality for plan in branch_plans if not plan.frozen}
+    live = [plan for plan in branch_plans if not plan.frozen]
     feed = Feed(
         store,
         rows,
-        Pair(live, config.train.views, config.train.size),
+        paired(config, live),
         device,
         frozen=frozen,
         present={name: has[rows] for name, has in availability.items() if not has[rows].all()},
@@ -109,13 +109,26 @@ def _train(
 
     learner = Learner(network, feed, config, steps, loss)
     encoders = {
-        name: FrozenEncoder(branches[name].encoder, spec, config.train.size, name, run.path)
-        for name, spec in live.items()
-        if name != "twin"
+        plan.name: FrozenEncoder(
+            branches[plan.name].encoder, plan.modality, plan.size, plan.name, run.path
+        )
+        for plan in live
+        if plan.name in config.arm.encoders
     }
     curve = curve_of(encoders, store, run, config.machine.probe_every, steps.total)
-    label = f"{config.arm.kind}/{config.arm.sharing} {config.arm.primary} s{config.seed}"
+    how = config.arm.objective if config.arm.kind == "distillation" else config.arm.sharing
+    label = f"{config.arm.kind}/{how} {config.arm.primary} s{config.seed}"
     fit(learner, run, curve, label)
+
+
+def paired(config: RunConfig, branch_plans: Sequence[Plan]) -> Pair:
+    """The pair of these branches, each at its own size."""
+    return Pair(
+        {plan.name: plan.modality for plan in branch_plans},
+        config.train.views,
+        config.train.size,
+        {plan.name: plan.size for plan in branch_plans},
+    )
 
 
 def available_views(store: Store, pair: Pair, config: RunConfig) -> Availability:
@@ -153,20 +166,17 @@ def count_training_patches(config: RunConfig, store: Store) -> int:
 
 def check(config: RunConfig) -> None:
     """Raise `ConfigError` where a first step would fail: every encoder is given two blank patches,
-    and the objective two rows of every branch, at the embeddings' own width."""
-    size, width = config.train.size, config.pairing.width
+    and the objective as few rows of every branch as it takes, at the embeddings' own width."""
+    width = config.pairing.width
     if config.arm.supervised:
-        check_encoder(config.train.encoder, modality(config.arm.primary).shape(size))
+        check_encoder(config.train.encoder, modality(config.arm.primary).shape(config.train.size))
         return
     branch_plans = plans(config)
-    shapes = {plan.key: modality(plan.modality).shape(size) for plan in branch_plans}
-    for plan in {plan.key: plan for plan in branch_plans}.values():
-        features = check_encoder(plan.encoder, shapes[plan.key], plan.frozen)
-        if plan.no_expander and features != width:
-            raise ConfigError(
-                f"The branch '{plan.name}' has no expander, so its embeddings are {features} wide "
-                f"and the others' {width}; give --width {features}."
-            )
+    for plan in {(plan.key, plan.size): plan for plan in branch_plans}.values():
+        shape = modality(plan.modality).shape(plan.size)
+        features = check_encoder(plan.encoder, shape, plan.frozen)
+        if plan.no_expander and not plan.target:
+            check_width(plan, features, width)
     if config.train.batch < 2:
         raise ConfigError(
             "--batch 1 leaves nothing to compare a patch with, and BatchNorm no statistics; give 2 "
@@ -175,7 +185,8 @@ def check(config: RunConfig) -> None:
     objective = build(config.arm.objective, objectives, Objective)
     together = 2 if config.pairing.missing == "pairs" else len(branch_plans)
     with torch.no_grad():
-        objective([torch.randn(2, min(width, 64)) for _ in range(together)])
+        rows = min(config.train.batch, max(2, objective.min_rows))
+        objective([torch.randn(rows, min(width, 64)) for _ in range(together)])
 
 
 def in_parts(
@@ -211,10 +222,17 @@ def _frozen_features(
 ) -> Tensor:
     """A frozen encoder's representations of the patches at `rows` (zeros where the view is absent).
 
-    Those of all training patches that have the view are cached in the run's folder, where the
-    evaluation of that branch finds them too.
+    Those of all training patches that have the view are cached in `machine.features`, for all runs,
+    else in the run's folder; the evaluation of that branch finds them there too.
     """
-    frozen = FrozenEncoder(encoder, plan.modality, config.train.size, plan.name, config.out)
+    frozen = FrozenEncoder(
+        encoder,
+        plan.modality,
+        plan.size,
+        plan.name,
+        config.out,
+        shared=config.machine.features,
+    )
     features = frozen.features(store, "train", device, label=f"frozen {plan.name}")
     whole = features.new_zeros(len(store.table), features.shape[1])
     whole[store.select(frozen.modality).indices("train")] = features

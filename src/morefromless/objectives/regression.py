@@ -1,0 +1,52 @@
+"""Regression: each embedding of the student is its teacher's representation of the same patch."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from morefromless.errors import ConfigError
+from morefromless.objectives import Loss, Objective
+from morefromless.objectives._cosine import unit_rows
+
+
+class Regression(Objective):
+    """Distance of students' embeddings from a frozen teacher's representation.
+
+    `mse`     mean over patches and dimensions of the squared difference.
+    `cosine`  mean over patches of 1 - cosine of the two.
+
+    The last of the branches is the teacher; with more than one student the distances are averaged.
+    Terms: `distance`.
+
+    Source: Romero et al. 2015 (FitNets, arXiv 1412.6550), equation 3, at the last layer; here the
+    regressor is the student's expander.
+
+    >>> import torch
+    >>> Regression()([torch.zeros(2, 4), torch.ones(2, 4)]).total.item()
+    1.0
+    """
+
+    needs_teacher = True
+
+    def __init__(self, distance: Literal["mse", "cosine"] = "mse") -> None:
+        super().__init__()
+        if distance not in ("mse", "cosine"):
+            raise ConfigError(f"Regression has no distance '{distance}'; use mse or cosine.")
+        self.distance = distance
+
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        *students, teacher = embeddings
+        measure = squared if self.distance == "mse" else angular
+        distance = torch.stack([measure(student, teacher) for student in students]).mean()
+        return Loss(distance, {"distance": distance})
+
+
+def squared(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference: (N, D), (N, D) -> scalar."""
+    return (student - teacher).square().mean()
+
+
+def angular(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean of 1 - cosine of each patch's two rows: (N, D), (N, D) -> scalar."""
+    return 1 - (unit_rows(student) * unit_rows(teacher)).sum(dim=1).mean()

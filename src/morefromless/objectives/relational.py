@@ -1,0 +1,105 @@
+"""Relational distillation: patches lie to each other as they do for the teacher."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from morefromless.errors import ConfigError
+from morefromless.objectives import Loss, Objective
+
+
+class Relational(Objective):
+    """Distances between patches and angles in triples of them, as a frozen teacher has them.
+
+        total = distance * d + angle * a
+
+    with d the Huber distance (from 1 on linear) of the student's and the teacher's pairwise
+    distances, each divided by its mean over the pairs of the batch, and a that of the cosines of
+    the angles at j in every triple (i, j, k). Both are means over all ordered pairs or triples of
+    different patches. The last of the branches is the teacher; with more than one student the
+    terms are averaged. Weights are 0 or more.
+
+    Source: Park et al. 2019 (arXiv 1904.05068), equations 4 to 9. There sums, which differ by a
+    constant factor.
+
+    >>> import torch
+    >>> square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> round(Relational()([3 * square + 1, square]).total.item(), 6)  # the same figure
+    0.0
+    """
+
+    needs_teacher = True
+    min_rows = 3
+
+    def __init__(self, distance: float = 25.0, angle: float = 50.0) -> None:
+        super().__init__()
+        for name, value in {"distance": distance, "angle": angle}.items():
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"Relational needs {name} to be 0 or more, not {value}.")
+        self.weights = {"distance": distance, "angle": angle}
+
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        *students, teacher = map(squared_distances, embeddings)
+        terms = {
+            "distance": _mean_difference(students, teacher, distances, order=2),
+            "angle": _mean_difference(students, teacher, angles, order=3),
+        }
+        total = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        return Loss(total, terms)
+
+
+def squared_distances(embeddings: Tensor) -> Tensor:
+    """Squared distance of every two rows: (N, D) -> (N, N), 0 on the diagonal."""
+    centred = embeddings - embeddings.mean(dim=0)
+    gram = centred @ centred.T
+    norms = gram.diagonal()
+    squares = (norms[:, None] + norms - 2 * gram).clamp(min=0)
+    return squares * (1 - torch.eye(len(squares), dtype=squares.dtype, device=squares.device))
+
+
+def distances(squares: Tensor) -> Tensor:
+    """Distances divided by their mean over pairs of different rows: (N, N) -> (N, N)."""
+    roots = _root(squares)
+    count = len(squares) * (len(squares) - 1)
+    mean = roots.sum() / count
+    return roots / torch.where(mean > 0, mean, 1.0)
+
+
+def angles(squares: Tensor) -> Tensor:
+    """Cosine of the angle at j between i and k: (N, N) squared distances -> (N, N, N) as [j, i, k].
+
+    By the law of cosines, so that no array of N x N x D is needed. Where two of the three rows are
+    equal it is 0.
+    """
+    sides = _root(squares)
+    products = (squares[:, :, None] + squares[:, None, :] - squares[None]) / 2
+    lengths = sides[:, :, None] * sides[:, None, :]
+    return torch.where(lengths > 0, products / torch.where(lengths > 0, lengths, 1.0), 0.0)
+
+
+def _root(squares: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0 and not infinite."""
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
+
+
+def _mean_difference(
+    students: list[Tensor], teacher: Tensor, relation: object, order: int
+) -> Tensor:
+    """Mean Huber distance of a relation of students and teacher, over tuples of different rows."""
+    assert callable(relation)
+    expected = relation(teacher)
+    count = math.prod(len(teacher) - place for place in range(order))
+    different = torch.ones_like(expected)
+    rows = torch.arange(len(teacher), device=teacher.device)
+    if order == 2:
+        different[rows, rows] = 0
+    else:
+        different[rows, rows, :] = different[rows, :, rows] = different[:, rows, rows] = 0
+    losses = [
+        (F.huber_loss(relation(student), expected, reduction="none") * different).sum() / count
+        for student in students
+    ]
+    return torch.stack(losses).mean()
