@@ -165,12 +165,15 @@ class Branches(nn.Module):
             raise ConfigError(f"Branches need two or more different names, not {self.names}.")
         self.key = {plan.name: plan.key for plan in plans}
         by_key = {plan.key: plan for plan in plans}
-        built = {key: build_encoder(plan.encoder, plan.channels) for key, plan in by_key.items()}
-        targets = [built[plan.key].width for plan in plans if plan.target]
-        self.width = targets[0] if targets else width
+        teachers = {
+            key: build_encoder(plan.encoder, plan.channels)
+            for key, plan in by_key.items()
+            if plan.target
+        }
+        self.width = next((teacher.width for teacher in teachers.values()), width)
         self.by_key = nn.ModuleDict()
         for key, plan in by_key.items():
-            encoder = built[key]
+            encoder = teachers.get(key) or build_encoder(plan.encoder, plan.channels)
             if plan.no_expander:
                 check_width(plan, encoder.width, self.width)
             expander = (

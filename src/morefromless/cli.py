@@ -60,6 +60,12 @@ COMMANDS = {
         "Segment the nuclei of every patch with HoVer-Net (extra nuclei), for mfl ingest --nuclei.",
         "mfl segment path/to/patches masks --um-per-px 0.5",
     ),
+    "validation": Command(
+        config.ValidationConfig,
+        commands.validation,
+        "Write a store of the training patches alone, part of which stand in test, to choose "
+        "settings by.",
+    ),
     "views": Command(
         config.ViewsConfig,
         commands.views,

@@ -17,6 +17,7 @@ from morefromless.config import (
     StatusConfig,
     StudyConfig,
     TileConfig,
+    ValidationConfig,
     ViewsConfig,
 )
 from morefromless.report.terminal import say, terminal, wrote
@@ -78,6 +79,22 @@ def tile(options: TileConfig) -> None:
         print(f"- {note}")
     print(report)
     print(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
+
+
+def validation(options: ValidationConfig) -> None:
+    """Write a store of the training patches alone, part of which stand in test."""
+    from morefromless.data.store import Store
+    from morefromless.evaluation.validation import write_validation_store
+
+    store = write_validation_store(
+        Store.open(options.store),
+        options.out,
+        share=options.share,
+        clusters=options.clusters,
+        seed=options.seed,
+    )
+    train, test = (len(store.indices(split)) for split in ("train", "test"))
+    print(f"{options.out} has {train:,} patches to train and {test:,} to choose settings by.")
 
 
 def views(options: ViewsConfig) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from morefromless import modalities, views
 from morefromless.data.store import Store
+from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 from morefromless.specs import build
 from morefromless.views import Views
@@ -32,7 +33,7 @@ class Pair:
     ) -> None:
         distinct = {spec: modality(spec) for spec in modalities.values()}
         self.modalities = {name: distinct[spec] for name, spec in modalities.items()}
-        self.views = preset(views)
+        self.views, self.sizes = preset(views), dict(sizes)
         self.inputs = {name: (how, sizes.get(name, size)) for name, how in self.modalities.items()}
 
     @property
@@ -40,11 +41,19 @@ class Pair:
         return tuple(self.modalities)
 
     def check(self, store: Store) -> None:
-        """Raise `DataError` or `ConfigError` where a modality cannot be had of this store."""
-        for how in self.modalities.values():
+        """Raise `DataError` or `ConfigError` where a modality cannot be had of this store, or a
+        branch's own size is more than its patches have."""
+        for name, how in self.modalities.items():
             how.check(store)
-            if not how.vector:
-                self.views.check(how.channels, how.labels)
+            if how.vector:
+                continue
+            self.views.check(how.channels, how.labels)
+            side, size = store.array(how.array).shape[1], self.sizes.get(name, 0)
+            if size > side:
+                raise ConfigError(
+                    f"The {name} branch would be given {size} px, and the patches of {store.path} "
+                    f"have {side}; give a smaller --privileged-size or --teacher-size."
+                )
 
     @property
     def arrays(self) -> frozenset[str]:

@@ -59,6 +59,29 @@ class IngestConfig(Storing):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """Which store is split, and how."""
+
+    store: Positional[Path]
+    """Folder that `mfl ingest` wrote."""
+    out: Positional[Path]
+    """Folder for the store of its training patches alone, part of which stand in test."""
+    share: float = 0.2
+    """Share of the training patches that are held out."""
+    clusters: int = 50
+    """Clusters of like colours, which are held out whole where groups are not known."""
+    seed: int = 0
+    """Of the clusters and of the draw."""
+
+    def __post_init__(self) -> None:
+        between(0, 2**31 - 1, self, "seed")
+        at_least(2, self, "clusters")
+        share(self, "share")
+        if self.share == 1:
+            raise ConfigError("--share is 1; give a share below 1, which leaves some to train.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ViewsConfig:
     """What a contact sheet shows."""
 

@@ -241,10 +241,14 @@ def _questions(
     # A modality may have been trained with several others; the question is that of its own pair.
     partners = (config.privileged,) if spec in config.primary else config.primary
     known = {
-        (c.arm, c.sharing): c
+        (c.arm, c.variant): c
         for c in conditions
         if (c.task, c.modality) == (task, spec)
-        and (c.objective == objective or (c.arm, c.objective) == ("supervised", task))
+        and (
+            c.objective == objective
+            or (c.arm, c.objective) == ("supervised", task)
+            or c.arm == "distillation"
+        )
         and c.partner in ("", *partners)
     }
 
@@ -263,6 +267,10 @@ def _questions(
     for kind in ("symmetric", "asymmetric"):
         a, b = ("trident", "independent"), (kind, "independent")
         yield from pairs(a, b, f"trident - {kind}, both independent")
+    for student in [way for way in known if way[0] == "distillation"]:
+        for kind in ("symmetric", "asymmetric"):
+            b = (kind, "independent")
+            yield from pairs(student, b, f"distillation, {student[1]} - {kind} independent")
     if not config.both_ways:  # there, supervised encoders are asked tasks that they did not learn
         for sharing in ("shared", "independent"):
             a, b = ("asymmetric", sharing), ("supervised", "")

@@ -72,8 +72,12 @@ class Condition:
         """`asymmetric, shared`, `supervised` or `floor: majority`."""
         if self.floor:
             return f"floor: {self.arm}"
-        words = (self.arm, self.objective if self.arm == "distillation" else self.sharing)
-        return ", ".join(word for word in words if word)
+        return ", ".join(word for word in (self.arm, self.variant) if word)
+
+    @property
+    def variant(self) -> str:
+        """What tells arms of a kind apart: the sharing, or the objective of a teacher's student."""
+        return self.objective if self.arm == "distillation" else self.sharing
 
     @property
     def method(self) -> str:

@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def write_validation_store(
-    store: Store, out: Path, *, share: float = 0.2, clusters: int = 25, seed: int = 0
+    store: Store, out: Path, *, share: float = 0.2, clusters: int = 50, seed: int = 0
 ) -> Store:
     """A store of the training patches of `store`, part of which stand in test; written to `out`.
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morefromless.evaluation.results import Results, Summary
-from morefromless.report.style import COLOURS, FLOOR_STYLES, MARKERS, STYLES, save
+from morefromless.report.style import FLOOR_STYLES, looks, save
 
 APART = 1.025
 """Factor between neighbouring arms along x, so that their intervals can be told apart."""
@@ -57,7 +57,7 @@ def density(results: Results) -> Figure:
     rows = [summary for summary in rows if summary.resolution]
     lines: dict[tuple[str, str], list[tuple[float, Summary]]] = {}
     for summary in rows:
-        key = (summary.condition.arm, summary.condition.sharing)
+        key = (summary.condition.arm, summary.condition.variant)
         lines.setdefault(key, []).append((summary.resolution, summary))
     draw_lines(axes, lines)
     floors = results.select(lambda c: c.floor and c.modality in primary)
@@ -78,8 +78,9 @@ def density(results: Results) -> Figure:
 def draw_lines(
     axes: Axes, lines: dict[tuple[str, str], list[tuple[float, Summary]]], log: bool = True
 ) -> None:
-    """A line an arm and sharing: points (x, summary), with intervals, side by side."""
-    for number, ((arm, sharing), line) in enumerate(lines.items()):
+    """A line an arm and variant: points (x, summary), with intervals, side by side."""
+    look = looks(lines)
+    for number, ((arm, variant), line) in enumerate(lines.items()):
         shift = APART ** (number - (len(lines) - 1) / 2) if log else 1
         ordered = sorted(line, key=lambda point: point[0])
         middle, low, high = (
@@ -90,10 +91,8 @@ def draw_lines(
             [x * shift for x, _ in ordered],
             middle,
             yerr=np.stack([middle - low, high - middle]).clip(0),
-            label=", ".join(filter(None, (arm, sharing))),
-            color=COLOURS[arm],
-            linestyle=STYLES[sharing],
-            marker=MARKERS[sharing],
+            label=", ".join(filter(None, (arm, variant))),
+            **look[arm, variant],
             markersize=5,
             capsize=2.5,
             linewidth=1.3,
@@ -141,6 +140,7 @@ def panels(results: Results) -> Figure:
     size = (2.2 + 2.9 * len(places), 1.6 + 0.26 * len(titles))
     figure = Figure(figsize=size, layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
+    look = looks((s.condition.arm, s.condition.variant) for s in arms)
     for axes, (task, spec) in zip(every, places, strict=True):
         for summary in results.select(
             lambda c, task=task, spec=spec: (c.task, c.modality) == (task, spec)  # type: ignore[misc]
@@ -161,8 +161,7 @@ def panels(results: Results) -> Figure:
                 [100 * value.estimate],
                 [titles.index(summary.condition.method)],
                 xerr=[[max(0.0, 100 * below)], [max(0.0, 100 * above)]],
-                color=COLOURS[summary.condition.arm],
-                marker=MARKERS[summary.condition.sharing],
+                **look[summary.condition.arm, summary.condition.variant],
                 markersize=5,
                 capsize=2.5,
                 linewidth=1.3,
@@ -180,9 +179,13 @@ def panels(results: Results) -> Figure:
 def curves(results: Results) -> Figure:
     """Learning curves: a panel a modality and objective, a line the mean over seeds.
 
-    Thin lines are the runs. Supervised encoders of the first task stand in every panel.
+    Thin lines are the runs. Supervised encoders of the first task, and students of a frozen
+    teacher, stand in every panel.
     """
     config, table = results.config, results.curves
+    students = table["arm"] == "distillation"
+    table = table.assign(variant=table["sharing"].mask(students, table["objective"]))
+    look = looks(zip(table["arm"], table["variant"], strict=True))
     keys = [
         (spec, objective)
         for spec in dict.fromkeys(table["modality"])
@@ -191,22 +194,22 @@ def curves(results: Results) -> Figure:
     figure = Figure(figsize=(1.8 + 3.6 * len(keys), 3.6), layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(keys), sharey=True, squeeze=False)[0])
     for axes, (spec, objective) in zip(every, keys, strict=True):
-        learnt = table["objective"].isin([objective, config.tasks[0]])
+        learnt = table["objective"].isin([objective, config.tasks[0]]) | students
         part = table[(table["modality"] == spec) & learnt]
-        for (arm, sharing, partner), arm_points in part.groupby(
-            ["arm", "sharing", "partner"], sort=False
+        for (arm, variant, partner), arm_points in part.groupby(
+            ["arm", "variant", "partner"], sort=False
         ):
-            look = {"color": COLOURS[arm], "linestyle": STYLES[sharing]}
+            line = {**look[arm, variant], "marker": ""}
             runs = [run for _, run in arm_points.groupby("run", sort=False)]
             for run in runs:
-                axes.plot(run["step"], 100 * run["accuracy"], linewidth=0.5, alpha=0.4, **look)
+                axes.plot(run["step"], 100 * run["accuracy"], linewidth=0.5, alpha=0.4, **line)
             length = min(map(len, runs))
             mean = np.mean([run["accuracy"].to_numpy()[:length] for run in runs], axis=0)
-            label = ", ".join(filter(None, (arm, sharing)))
+            label = ", ".join(filter(None, (arm, variant)))
             if spec == config.privileged and partner and len(config.primary) > 1:
                 label += f", with {partner}"
             steps = runs[0]["step"][:length]
-            axes.plot(steps, 100 * mean, linewidth=1.8, label=label, **look)
+            axes.plot(steps, 100 * mean, linewidth=1.8, label=label, **line)
         axes.set_title(spec if len(config.objectives) == 1 else f"{spec}, {objective}", fontsize=9)
         axes.set_xlabel("training steps")
         axes.spines[["top", "right"]].set_visible(False)

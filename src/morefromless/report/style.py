@@ -1,5 +1,6 @@
 """What figures have in common: the look of each way of training, and how they are saved."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ COLOURS = {
     "supervised": "#009E73",
     "trident": "#CC79A7",
 }
+DISTILLATION = ("#E69F00", "#56B4E9", "#000000", "#8C6D31")
+"""Of students of a frozen teacher, by objective, in order."""
 STYLES = {"shared": "--", "independent": "-", "": "-"}
 MARKERS = {"shared": "s", "independent": "o", "": "D"}
 FLOOR_STYLES = {
@@ -34,6 +37,26 @@ FORMATS: dict[str, dict[str, Any]] = {
     ".pdf": {"metadata": {"CreationDate": None}},
     ".png": {"dpi": 160},
 }
+
+
+def looks(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
+    """Colour, line style and marker of ways of training, (arm, sharing or objective) each.
+
+    >>> looks([("symmetric", "shared")])
+    {('symmetric', 'shared'): {'color': '#0072B2', 'linestyle': '--', 'marker': 's'}}
+    """
+    ways = list(dict.fromkeys(ways))
+    students = [way for way in ways if way[0] == "distillation"]
+    found = {}
+    for arm, variant in ways:
+        colour = (
+            DISTILLATION[students.index((arm, variant)) % len(DISTILLATION)]
+            if arm == "distillation"
+            else COLOURS[arm]
+        )
+        line, marker = STYLES.get(variant, "-."), MARKERS.get(variant, "^")
+        found[arm, variant] = {"color": colour, "linestyle": line, "marker": marker}
+    return found
 
 
 def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> list[Path]:

@@ -168,9 +168,17 @@ def _grids(results: Results) -> list[Section]:
     supervised = [s for s in arms if s.condition.arm == "supervised"]
     sections = []
     for objective in results.config.objectives:
-        rows = [s for s in arms if s.condition.objective == objective]
+        rows = [
+            s
+            for s in arms
+            if s.condition.objective == objective and s.condition.arm != "distillation"
+        ]
         titles = [s.condition.title for s in rows]
         sections.append(_grid(f"{objective}, frozen, linear probe", rows, titles))
+    students = [s for s in arms if s.condition.arm == "distillation"]
+    if students:
+        titles = [s.condition.title for s in students]
+        sections.append(_grid("Students of a frozen teacher, linear probe", students, titles))
     titles = [f"supervised on {s.condition.objective}" for s in supervised]
     sections.append(_grid("Supervised encoders", supervised, titles))
     floors = [s for s in results.summaries if s.condition.floor]

@@ -123,11 +123,12 @@ def _train(
 
 def paired(config: RunConfig, branch_plans: Sequence[Plan]) -> Pair:
     """The pair of these branches, each at its own size."""
+    size = config.train.size
     return Pair(
         {plan.name: plan.modality for plan in branch_plans},
         config.train.views,
-        config.train.size,
-        {plan.name: plan.size for plan in branch_plans},
+        size,
+        {plan.name: plan.size for plan in branch_plans if plan.size != size},
     )
 
 

@@ -1,0 +1,63 @@
+"""Validation splits hold out whole groups, or whole clusters of like colours."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.validation import colour_clusters, write_validation_store
+from morefromless.ingest import ingest
+from morefromless.sources.synthetic import Synthetic
+
+
+def test_only_training_patches_are_split_and_groups_stay_whole(
+    tissue: Store, tmp_path: Path
+) -> None:
+    split = write_validation_store(tissue, tmp_path / "validation", share=0.3)
+    split.verify()
+    rows = tissue.indices("train")
+    assert [*split.table["id"]] == [*tissue.table["id"].iloc[rows]]
+    assert np.array_equal(split.array("he"), tissue.array("he")[rows])
+    train, test = set(split.groups("train")), set(split.groups("test"))  # type: ignore[arg-type]
+    assert train
+    assert test
+    assert not train & test
+    assert split.hash != tissue.hash
+    with pytest.raises(ConfigError, match="exists already"):
+        write_validation_store(tissue, tmp_path / "validation")
+
+
+def test_without_groups_whole_clusters_are_held_out(tmp_path: Path) -> None:
+    path = tmp_path / "positive"
+    ingest(
+        Synthetic(patches=200, patients=8, size=32, control="positive"),
+        path,
+        progress=False,
+        workers=1,
+    )
+    store = Store.open(path)
+    store.meta = type(store.meta)(
+        **{
+            **{n: getattr(store.meta, n) for n in store.meta.__struct_fields__},
+            "groups_known": False,
+        }
+    )
+    rows = store.indices("train")
+    clusters = colour_clusters(store, rows, 10, 0)
+    split = write_validation_store(store, tmp_path / "validation", clusters=10)
+    held_out = np.flatnonzero((split.table["split"] == "test").to_numpy())
+    assert not set(clusters[held_out]) & set(np.delete(clusters, held_out))
+    with pytest.raises(ConfigError, match="more than the"):
+        write_validation_store(store, tmp_path / "other", clusters=1000)
+
+
+def test_a_class_on_one_side_only_is_refused(tissue: Store, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="every class on both sides"):
+        write_validation_store(_one_group(tissue), tmp_path / "validation")
+
+
+def _one_group(store: Store) -> Store:
+    table = store.table.assign(group="p")
+    return Store(store.path, store.meta, table, store.arrays, store.present)

@@ -1,0 +1,79 @@
+"""Objectives of a frozen teacher's students against naive float64 loops."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from morefromless.errors import ConfigError
+from morefromless.objectives.regression import Regression
+from morefromless.objectives.relational import Relational
+
+
+def draw(rows: int = 6, width: int = 4) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, rows, width, generator=generator, dtype=torch.float64)
+    return student.requires_grad_(), teacher
+
+
+def huber(difference: float) -> float:
+    size = abs(difference)
+    return size * size / 2 if size < 1 else size - 0.5
+
+
+def test_regression_is_the_naive_distance() -> None:
+    student, teacher = draw()
+    rows = list(zip(student.tolist(), teacher.tolist(), strict=True))
+    squares = [(a - b) ** 2 for x, y in rows for a, b in zip(x, y, strict=True)]
+    cosines = [
+        sum(a * b for a, b in zip(x, y, strict=True)) / (math.hypot(*x) * math.hypot(*y))
+        for x, y in rows
+    ]
+    mse, cosine = Regression("mse"), Regression("cosine")
+    assert mse([student, teacher]).total.item() == pytest.approx(sum(squares) / len(squares))
+    assert cosine([student, teacher]).total.item() == pytest.approx(1 - sum(cosines) / len(rows))
+
+
+def test_relational_is_the_naive_loop_over_pairs_and_triples() -> None:
+    student, teacher = draw()
+    count = len(student)
+
+    def distances(z: list[list[float]]) -> dict[tuple[int, int], float]:
+        found = {(i, j): math.dist(z[i], z[j]) for i, j in itertools.permutations(range(count), 2)}
+        mean = sum(found.values()) / len(found)
+        return {pair: value / mean for pair, value in found.items()}
+
+    def angle(z: list[list[float]], i: int, j: int, k: int) -> float:
+        to_i = [a - b for a, b in zip(z[i], z[j], strict=True)]
+        to_k = [a - b for a, b in zip(z[k], z[j], strict=True)]
+        product = sum(a * b for a, b in zip(to_i, to_k, strict=True))
+        return product / (math.hypot(*to_i) * math.hypot(*to_k))
+
+    s, t = student.tolist(), teacher.tolist()
+    pairs = [huber(distances(s)[pair] - distances(t)[pair]) for pair in distances(s)]
+    triples = [
+        huber(angle(s, *triple) - angle(t, *triple))
+        for triple in itertools.permutations(range(count), 3)
+    ]
+    loss = Relational(distance=25, angle=50)([student, teacher])
+    assert loss.terms["distance"].item() == pytest.approx(sum(pairs) / len(pairs))
+    assert loss.terms["angle"].item() == pytest.approx(sum(triples) / len(triples))
+    expected = 25 * sum(pairs) / len(pairs) + 50 * sum(triples) / len(triples)
+    assert loss.total.item() == pytest.approx(expected)
+    assert torch.autograd.gradcheck(lambda z: Relational()([z, teacher]).total, student)
+
+
+def test_equal_rows_have_finite_gradients() -> None:
+    student, teacher = draw()
+    with torch.no_grad():
+        student[1] = student[0]
+    Relational()([student, teacher]).total.backward()
+    assert student.grad is not None
+    assert student.grad.isfinite().all()
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ConfigError, match="angle to be 0 or more"):
+        Relational(angle=-1)

@@ -1,0 +1,95 @@
+"""Students of a frozen teacher: what is trained, computed once, and refused."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from morefromless.config import StudyConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation.frozen import load_encoders
+from morefromless.runner import run_all
+from morefromless.runs import Run
+from morefromless.study import Study
+from tests.conftest import changed, run_config, study_config
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A teacher with random weights: what is learned from it does not matter here."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
+    return f"test_resnet:weights={path},mean=0.5,std=0.5"
+
+
+@pytest.fixture
+def students(tissue: Store, tmp_path: Path, teacher: str) -> StudyConfig:
+    return study_config(
+        tissue.path,
+        tmp_path / "compare",
+        sharing=["independent"],
+        distillation=["regression", "relational"],
+        teacher=teacher,
+        teacher_size=24,
+        epochs=1,
+        probe_epochs=1,
+        batch=64,
+    )
+
+
+def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) -> None:
+    study = Study.of(students)
+    run_all(study.runs, 1)
+    # The teacher is run once a patch, for all objectives and seeds.
+    features = list((students.out / "frozen").iterdir())
+    assert len(features) == 1
+    runs = [run for run in study.runs if run.arm.kind == "distillation"]
+    assert len(runs) == 4
+    weights = load_file(teacher.partition("=")[2].partition(",")[0])
+    for run in runs:
+        assert list(load_encoders(Run(run.out))) == ["primary"]  # the teacher is not its own
+        trained = Run(run.out).weights()
+        if run.arm.objective == "regression":  # embeddings are as wide as the representation
+            assert trained["branches.by_key.primary.expander.6.weight"].shape[0] == 96
+        prefix = "branches.by_key.privileged.encoder.network."
+        frozen = {k.removeprefix(prefix): v for k, v in trained.items() if k.startswith(prefix)}
+        assert frozen
+        assert all(torch.equal(value, weights[name]) for name, value in frozen.items())
+    results = study.evaluate(progress=False)
+    titles = {s.condition.title for s in results.summaries}
+    assert {"distillation, regression", "distillation, relational"} <= titles
+    names = [contrast.name for contrast in results.contrasts]
+    assert "distillation, regression - symmetric independent" in names
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"teacher": None}, "has no teacher"),
+        ({"teacher": "test_resnet"}, "random weights"),
+        ({"teacher_size": 64}, "would be given 64 px, and the patches of .* have 32"),
+        ({"privileged_size": 33}, "would be given 33 px"),
+        ({"distillation": ["regression:l1"]}, "not a value for 'distance'"),
+        ({"objectives": ["regression"]}, "needs a teacher, and the arm asymmetric has none"),
+        ({"batch": 2, "objectives": ["vicreg"]}, "3 or more"),
+    ],
+)
+def test_what_cannot_work_is_refused(
+    students: StudyConfig, options: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Study.of(changed(students, **options))
+
+
+def test_a_privileged_branch_has_a_size_of_its_own(tissue: Store, tmp_path: Path) -> None:
+    from morefromless.training.pretrain import pretrain
+
+    run = pretrain(run_config(tissue.path, tmp_path / "run", privileged_size=16, epochs=1))
+    sizes = {name: frozen.size for name, frozen in load_encoders(run).items()}
+    assert sizes == {"primary": 32, "privileged": 16}
+    with pytest.raises(ConfigError, match="has no teacher"):
+        run_config(tissue.path, tmp_path / "other", kind="distillation")
