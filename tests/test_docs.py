@@ -111,7 +111,7 @@ def test_python_of_the_pages_runs_and_fills_a_page(
     page = "Prose.\n\n<!-- command -->old<!-- end -->\n\n<!-- tables -->old<!-- end -->\n\nMore.\n"
     program = runpy.run_path(str(ROOT / "docs/results/fill.py"))
     filled = program["fill"](page, "page", [folder])
-    command = f"mfl compare {tissue.path} --sharing shared --seeds 1 --size 32"
+    command = f"mfl compare {tissue.path} --seeds 1 --sharing shared --size 32"
     assert command in filled
     assert "| a |\n|---|\n\n<!-- end -->\n\nMore.\n" in filled
     assert "old" not in filled

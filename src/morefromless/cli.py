@@ -65,6 +65,7 @@ COMMANDS = {
         commands.validation,
         "Write a store of the training patches alone, part of which stand in test, to choose "
         "settings by.",
+        "mfl validation stores/mine stores/mine-validation",
     ),
     "views": Command(
         config.ViewsConfig,

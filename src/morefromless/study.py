@@ -8,6 +8,7 @@ results = study.evaluate()          # frozen encoders -> metrics -> one tidy tab
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -151,7 +152,11 @@ DENSE_KINDS = ("symmetric", "supervised")
 
 
 def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
-    common = {"primary": primary, "privileged": config.privileged, "task": config.tasks[0]}
+    common: dict[str, Any] = {
+        "primary": primary,
+        "privileged": config.privileged,
+        "task": config.tasks[0],
+    }
     for objective in config.objectives:
         for sharing in config.sharing:
             yield Arm(kind="asymmetric", sharing=sharing, objective=objective, **common)

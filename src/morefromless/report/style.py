@@ -39,7 +39,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def looks(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
+def looks(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Colour, line style and marker of ways of training, (arm, sharing or objective) each.
 
     >>> looks([("symmetric", "shared")])
