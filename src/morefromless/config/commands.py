@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import above_zero, at_least, between, choice
+from morefromless.config.bounds import above_zero, at_least, between, choice, share
 from morefromless.config.help import File
 from morefromless.config.parts import Device, Precision, Probe, Role
 from morefromless.config.storing import Storing
