@@ -73,11 +73,11 @@ COMMANDS = {
         "Write a contact sheet: patches, what each branch is given of them, and their views.",
         "mfl views stores/mine --primary downsample:7",
     ),
-    "export": Command(
-        config.ExportConfig,
-        commands.export,
+    "export-nuclei": Command(
+        config.ExportNucleiConfig,
+        commands.export_nuclei,
         "Write a store's nuclei as GeoJSON files for QuPath, one a patch.",
-        "mfl export stores/mine nuclei",
+        "mfl export-nuclei stores/mine nuclei",
     ),
     "compare": Command(
         config.StudyConfig,
@@ -103,6 +103,13 @@ COMMANDS = {
         config.EmbedConfig,
         commands.embed,
         "Write the features that an encoder has of your patches and slides.",
+        "mfl embed runs/a path/to/patches biopsy.svs --to features.h5",
+    ),
+    "export": Command(
+        config.ExportConfig,
+        commands.export,
+        "Write an encoder for other tools: a folder for timm and the Hub, ONNX, torch.export.",
+        "mfl export runs/a encoder --onnx",
     ),
     "explain": Command(
         config.ExplainConfig,

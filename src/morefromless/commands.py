@@ -7,6 +7,7 @@ from morefromless.config import (
     EmbedConfig,
     ExplainConfig,
     ExportConfig,
+    ExportNucleiConfig,
     IngestConfig,
     ProbeConfig,
     ReportConfig,
@@ -124,10 +125,10 @@ def segment(options: SegmentConfig) -> None:
     print(f"{report}. Take them with: mfl ingest {options.source} STORE --nuclei {options.out}")
 
 
-def export(options: ExportConfig) -> None:
+def export_nuclei(options: ExportNucleiConfig) -> None:
     """Write a store's nuclei as GeoJSON."""
     from morefromless.data.store import Store
-    from morefromless.exporting import export_geojson
+    from morefromless.nuclei_export import export_geojson
 
     count = export_geojson(Store.open(options.store), options.out)
     print(f"Wrote the nuclei of {count:,} patches to {options.out}.")
@@ -197,6 +198,23 @@ def embed(config: EmbedConfig) -> None:
         print(f"- {count:,} rejected: {reason}")
     count, width = embedding.features.shape
     print(f"Wrote {config.to}: {count:,} patches x {width} features.")
+
+
+def export(config: ExportConfig) -> None:
+    """Write an encoder for other tools."""
+    from morefromless.evaluation.frozen import load_encoder
+    from morefromless.inference.export import export
+
+    frozen = load_encoder(config.encoder, config.branch, trust=config.trust)
+    export(
+        frozen,
+        config.out,
+        onnx=config.onnx,
+        torch_export=config.torch_export,
+        preprocessing=config.preprocessing,
+        opset=config.opset,
+    )
+    print(f"Wrote {', '.join(sorted(path.name for path in config.out.iterdir()))} to {config.out}.")
 
 
 def explain(config: ExplainConfig) -> None:

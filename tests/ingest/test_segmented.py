@@ -15,9 +15,9 @@ from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
-from morefromless.exporting import export_geojson
 from morefromless.ingest import ingest, open_source
 from morefromless.ingest.segmented import WithNuclei
+from morefromless.nuclei_export import export_geojson
 from morefromless.nuclei_formats import NucleiFormat
 from morefromless.sources.folder import Folder
 from morefromless.sources.synthetic import Synthetic

@@ -142,7 +142,7 @@ class SegmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportNucleiConfig:
     """Whose nuclei are written, and where."""
 
     store: Positional[Path]
@@ -203,6 +203,29 @@ class EmbedConfig:
     """File to write: .h5 (features and coords, as slide tools read them), .parquet, .h5ad or .npz.
     Interrupted, the same command goes on where it was."""
     reading: Inputs = field(default_factory=Inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Which encoder is written for other tools, and how."""
+
+    encoder: Positional[str]
+    """Folder of a finished run."""
+    out: Positional[Path]
+    """Folder for model.safetensors and config.json, which timm.create_model("local-dir:FOLDER",
+    pretrained=True) loads, encoder.json, and the model card, README.md."""
+    branch: Role = "primary"
+    """Encoder of the modality that is present at inference, or of the privileged one."""
+    onnx: bool = False
+    """Also write encoder.onnx (extra onnx)."""
+    torch_export: bool = False
+    """Also write encoder.pt2, which torch.export.load reads."""
+    preprocessing: bool = False
+    """Make the modality part of those graphs: they take patches as they are, uint8."""
+    opset: int = 18
+    """ONNX's set of operators."""
+    trust: bool = False
+    """Import classes from outside the package that the run names; only for runs of your own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ Config = TypeVar("Config")
 def to_flat(config: Any) -> dict[str, Any]:
     """All options by name, as JSON and YAML hold them: parts are dissolved, paths are text.
 
-    >>> from morefromless.config import ExportConfig
-    >>> to_flat(ExportConfig(store=Path("a"), out=Path("b")))
+    >>> from morefromless.config import ExportNucleiConfig
+    >>> to_flat(ExportNucleiConfig(store=Path("a"), out=Path("b")))
     {'store': 'a', 'out': 'b'}
     """
     flat: dict[str, Any] = {}

@@ -58,7 +58,7 @@ class Timm(Encoder):
             _check_known(name)
             if _takes_any_size(name):
                 arguments.setdefault("dynamic_img_size", True)
-        self.name = name
+        self.name, self.arguments = name, arguments
         self.pretrained = pretrained or weights is not None
         self.network = _created(name, pretrained, channels, arguments)
         config: dict[str, Any] = self.network.pretrained_cfg  # type: ignore[assignment]

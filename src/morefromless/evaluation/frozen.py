@@ -321,6 +321,10 @@ def _load(
         if name.startswith(branch.prefix)
     }
     expected = encoder.state_dict()
+    mean, std = branch.preprocessing.mean, branch.preprocessing.std
+    if "mean" in expected and "mean" not in state and mean and std:  # timm's names, as exported
+        state = {f"network.{name}": tensor for name, tensor in state.items()}
+        state |= {k: torch.tensor(v).view(1, -1, 1, 1) for k, v in (("mean", mean), ("std", std))}
     wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
     if wrong or len(state) != len(expected):
         raise TrainingError(

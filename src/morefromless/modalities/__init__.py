@@ -53,6 +53,11 @@ class Modality(Member, ABC):
         A vector's: (B, channels) float32 in and out.
         """
 
+    def matrices(self, side: int, size: int) -> tuple[Tensor, ...] | None:  # noqa: ARG002
+        """The resizing that `render` is, from `side` to `size` px: matrices W, of which each is
+        applied to rows and columns, Y = W X Wᵀ, one after the other; None where it is none."""
+        return None
+
     @abstractmethod
     def resolution(self, side: int) -> int:
         """Side in pixels of the information that is left of a stored side (its density)."""

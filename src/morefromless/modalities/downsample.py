@@ -55,10 +55,11 @@ class Downsample(Modality):
 
         Raises `ConfigError` where the stored side H is smaller than this modality's size.
         """
-        side = square_side(patches)
+        return resized(patches, *self.matrices(square_side(patches), size))
+
+    def matrices(self, side: int, size: int) -> tuple[Tensor, ...]:
         self._fits(side)
-        reduce = weights(self.interpolation, side, self.size)
-        return resized(patches, reduce, *fit(self.size, size))
+        return weights(self.interpolation, side, self.size), *fit(self.size, size)
 
     def _fits(self, side: int) -> None:
         if self.size > side:

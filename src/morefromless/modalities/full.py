@@ -24,7 +24,10 @@ class Full(Modality):
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
-        return resized(patches, *fit(square_side(patches), size))
+        return resized(patches, *self.matrices(square_side(patches), size))
+
+    def matrices(self, side: int, size: int) -> tuple[Tensor, ...]:
+        return fit(side, size)
 
     def resolution(self, side: int) -> int:
         """The stored side itself."""

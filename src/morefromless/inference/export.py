@@ -1,0 +1,236 @@
+"""An encoder as files that other programs load: timm's folder, ONNX, torch.export.
+
+OUT/model.safetensors   weights under timm's names; `encoder.json` in their metadata
+OUT/config.json         architecture and preprocessing, in the form of timm and the Hub
+OUT/encoder.json        what must be known to use it (`evaluation.metadata`)
+OUT/encoder.onnx        where asked
+OUT/encoder.pt2         where asked: torch.export
+OUT/README.md           the model card
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from morefromless import files
+from morefromless.encoders.timm import Timm
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.metadata import EncoderMetadata
+from morefromless.runs import ENCODER_KEY
+
+FILES = (
+    "model.safetensors",
+    "config.json",
+    "encoder.json",
+    "encoder.onnx",
+    "encoder.pt2",
+    "README.md",
+    "classifier.safetensors",
+)
+"""What an exported folder may hold."""
+
+OPSET = 18
+"""ONNX's lowest set of operators that PyTorch's exporter writes."""
+
+CLOSE = 1e-4
+"""Largest difference of a feature, relative to the largest, that a written graph may have."""
+
+
+def export(
+    frozen: FrozenEncoder,
+    folder: Path,
+    *,
+    onnx: bool = False,
+    torch_export: bool = False,
+    preprocessing: bool = False,
+    opset: int = OPSET,
+) -> list[Path]:
+    """Write an encoder's weights and, where asked, its graphs into `folder`; the files written.
+
+    With `preprocessing` graphs take patches (N, side, side, 3) uint8 as they were trained on;
+    without, the modality at the encoder's size, (N, C, size, size) float32 in [0, 1]. Graphs
+    normalise by themselves, take any N, and are held against PyTorch as soon as they are written.
+    Raises `ConfigError` where that is not possible, `DataError` where a graph differs.
+    """
+    if frozen.metadata is None:
+        raise ConfigError(
+            f"'{frozen.name}' was not trained here, so there is nothing to export; give a run."
+        )
+    if opset < OPSET:
+        raise ConfigError(
+            f"--opset {opset} is older than {OPSET}, the oldest that PyTorch exports; give {OPSET} "
+            "or more, or convert the file with onnx.version_converter."
+        )
+    module, example = _graph(frozen, preprocessing) if onnx or torch_export else (None, None)
+    _refuse_others(folder)
+    metadata = _metadata(frozen, frozen.metadata)
+    plain = msgspec.to_builtins(metadata)
+    with files.replacing(folder / "model.safetensors") as temporary:
+        save_file(_weights(frozen), temporary, {"format": "pt", ENCODER_KEY: json.dumps(plain)})
+    files.write_json(folder / "encoder.json", plain)
+    written = [folder / "model.safetensors", folder / "encoder.json"]
+    if isinstance(frozen.encoder, Timm):
+        files.write_json(folder / "config.json", timm_config(frozen))
+        written.append(folder / "config.json")
+    if onnx:
+        assert module is not None
+        assert example is not None
+        written.append(write_onnx(module, example, folder / "encoder.onnx", opset))
+    if torch_export:
+        assert module is not None
+        assert example is not None
+        written.append(write_torch(module, example, folder / "encoder.pt2"))
+    return written
+
+
+def timm_config(frozen: FrozenEncoder) -> dict[str, Any]:
+    """`config.json`, from which `timm.create_model("local-dir:FOLDER")` builds the encoder."""
+    encoder = frozen.encoder
+    assert isinstance(encoder, Timm)
+    assert frozen.metadata is not None
+    prepared = frozen.metadata.branches[frozen.name].preprocessing
+    arguments = dict(encoder.arguments)
+    if prepared.channels != 3:
+        arguments["in_chans"] = prepared.channels
+    pretrained: dict[str, Any] = dict(encoder.network.pretrained_cfg)  # type: ignore[arg-type]
+    return {
+        "architecture": pretrained["architecture"],
+        "num_classes": 0,
+        "num_features": encoder.width,
+        "model_args": arguments,
+        "pretrained_cfg": {
+            "input_size": [prepared.channels, frozen.size, frozen.size],
+            "interpolation": "bilinear",
+            "crop_pct": 1.0,
+            "mean": prepared.mean,
+            "std": prepared.std,
+            "num_classes": 0,
+            "first_conv": pretrained.get("first_conv"),
+            "classifier": pretrained.get("classifier"),
+        },
+    }
+
+
+def write_onnx(module: nn.Module, example: Tensor, path: Path, opset: int = OPSET) -> Path:
+    """Write a module as ONNX, and run it by onnxruntime on other numbers of patches.
+
+    Raises `ConfigError` where the extra `onnx` is not installed, `DataError` where it differs.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "ONNX needs the extra onnx; install it: pip install 'morefromless[onnx]'."
+        ) from error
+    with files.replacing(path) as temporary:
+        torch.onnx.export(
+            module,
+            (example,),
+            temporary,
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            opset_version=opset,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
+        for batch in _batches(example):
+            (features,) = session.run(None, {"images": batch.numpy()})
+            _compare(features, module(batch).numpy(), path)
+    return path
+
+
+def write_torch(module: nn.Module, example: Tensor, path: Path) -> Path:
+    """Write a module by torch.export, and run it on other numbers of patches."""
+    program = torch.export.export(
+        module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    with files.replacing(path) as temporary:
+        with temporary.open("wb") as file:
+            torch.export.save(program, file)
+        loaded = torch.export.load(temporary.open("rb")).module()
+        for batch in _batches(example):
+            _compare(loaded(batch).numpy(), module(batch).numpy(), path)
+    return path
+
+
+class Preprocess(nn.Module):
+    """A modality that is a resizing, in operations that graphs know."""
+
+    def __init__(self, matrices: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self.count = len(matrices)
+        for number, matrix in enumerate(matrices):
+            self.register_buffer(f"matrix{number}", matrix.float())
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(N, side, side, C) uint8 -> (N, C, size, size) float32 in [0, 1]."""
+        images = patches.permute(0, 3, 1, 2).float()
+        for number in range(self.count):
+            matrix = self.get_buffer(f"matrix{number}")
+            images = matrix @ images @ matrix.T
+        return (images / 255).clamp(0, 1)
+
+
+def _graph(frozen: FrozenEncoder, preprocessing: bool) -> tuple[nn.Module, Tensor]:
+    """What is written as a graph, with its gradients off, and an example of its input."""
+    encoder = frozen.encoder.eval().requires_grad_(False)
+    draw = torch.Generator().manual_seed(0)
+    shape = frozen.modality.shape(frozen.size)
+    if not preprocessing:
+        return encoder, torch.rand(2, *shape, generator=draw)
+    side = frozen.side
+    matrices = None if side is None else frozen.modality.matrices(side, frozen.size)
+    if matrices is None:
+        raise ConfigError(
+            f"The modality {frozen.modality_spec} is no resizing of patches of a known size, so it "
+            "cannot be part of the graph; leave out --preprocessing."
+        )
+    patches = torch.randint(0, 256, (2, side, side, 3), generator=draw, dtype=torch.uint8)  # type: ignore[arg-type]
+    return nn.Sequential(Preprocess(matrices), encoder).eval(), patches
+
+
+def _batches(example: Tensor) -> list[Tensor]:
+    return [example[:1], torch.cat([example, example.flip(0), example[:1]])]
+
+
+def _compare(features: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], path: Path) -> None:
+    difference = float(np.abs(features - expected).max() / np.abs(expected).max())
+    if not difference <= CLOSE:
+        raise DataError(
+            f"{path} was not written: its features differ from PyTorch's by {difference:.1e} of "
+            f"the largest, more than {CLOSE:g}; export without it."
+        )
+
+
+def _weights(frozen: FrozenEncoder) -> dict[str, Tensor]:
+    """Of timm's encoders under timm's names, without the normalisation, which is in the JSON."""
+    module = frozen.encoder.network if isinstance(frozen.encoder, Timm) else frozen.encoder
+    return {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+
+
+def _metadata(frozen: FrozenEncoder, metadata: EncoderMetadata) -> EncoderMetadata:
+    """Of this encoder alone; a head goes into the classifier's file."""
+    branch = replace(metadata.branches[frozen.name], prefix="")
+    return replace(metadata, branches={frozen.name: branch}, head=())
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raise `ConfigError` where a folder holds what no export wrote."""
+    others = {path.name for path in folder.iterdir()} - set(FILES) if folder.is_dir() else set()
+    if others:
+        raise ConfigError(
+            f"{folder} holds other files ({min(others)}); give a folder that is new or empty."
+        )

@@ -1,0 +1,131 @@
+"""An encoder that left: the same features in timm, onnxruntime and torch.export, without us."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from morefromless import cli
+from morefromless.branches import build_encoder
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.frozen import load_encoder
+from morefromless.inference import export as module
+from morefromless.inference.export import FILES, export
+from morefromless.runs import Run
+
+ELSEWHERE = """
+import sys
+sys.modules["morefromless"] = None  # importing it fails
+import numpy as np, onnxruntime, timm, torch
+torch.set_num_threads(1)
+folder, inputs, patches, outputs = sys.argv[1:]
+images = np.load(inputs)
+model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+config = timm.data.resolve_data_config(model=model)
+mean, std = (torch.tensor(config[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
+with torch.no_grad():
+    by_timm = model((torch.from_numpy(images) - mean) / std).numpy()
+session = onnxruntime.InferenceSession(f"{folder}/encoder.onnx")
+(by_onnx,) = session.run(None, {"images": np.load(patches)})
+program = torch.export.load(f"{folder}/encoder.pt2").module()
+by_torch = program(torch.from_numpy(np.load(patches))).detach().numpy()
+np.savez(outputs, timm=by_timm, onnx=by_onnx, torch=by_torch, size=config["input_size"])
+"""
+
+
+def test_an_exported_encoder_gives_the_same_features_without_this_package(
+    run: Run, tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "encoder"
+    graphs = ["--onnx", "--torch-export", "--preprocessing"]
+    assert cli.run(["export", str(run.path), str(out), *graphs]) == 0
+    assert "encoder.onnx" in capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} <= set(FILES)
+    frozen = load_encoder(run.path)
+    rows = tissue.indices("test")[:5]
+    patches = np.asarray(tissue.array("he")[rows])
+    images = frozen.render(tissue, rows).contiguous()
+    np.save(tmp_path / "patches.npy", patches)
+    np.save(tmp_path / "images.npy", images.numpy())
+    arguments = [out, tmp_path / "images.npy", tmp_path / "patches.npy", tmp_path / "out.npz"]
+    subprocess.run([sys.executable, "-c", ELSEWHERE, *map(str, arguments)], check=True, env={})
+    with torch.no_grad():
+        expected = frozen.encoder(images).numpy()
+    there = np.load(tmp_path / "out.npz")
+    assert there["size"].tolist() == [3, 32, 32]
+    for name, tolerance in {"timm": 1e-5, "onnx": 1e-4, "torch": 1e-5}.items():
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(there[name], expected, rtol=0, atol=tolerance * scale)
+    moved = load_encoder(shutil.move(out, tmp_path / "moved"))
+    np.testing.assert_allclose(moved.represent(tissue, rows), expected, rtol=1e-5, atol=1e-5)
+    assert (moved.fingerprint, moved.um_per_px) == (frozen.fingerprint, frozen.um_per_px)
+    assert moved.title == frozen.title
+    assert str(tissue.path) not in (tmp_path / "moved" / "encoder.json").read_text()
+
+
+def test_a_privileged_branch_and_an_encoder_that_is_not_timms(run: Run, tmp_path: Path) -> None:
+    privileged = load_encoder(run.path, "privileged")
+    export(privileged, tmp_path / "privileged")
+    there = load_encoder(tmp_path / "privileged", "privileged")
+    assert there.fingerprint == privileged.fingerprint
+    with pytest.raises(ConfigError, match="no branch 'primary', only privileged"):
+        load_encoder(tmp_path / "privileged")
+    frozen = load_encoder(run.path)
+    assert frozen.metadata is not None
+    branch = frozen.metadata.branches["primary"]
+    genes = replace(branch.preprocessing, modality="vector:5", channels=5, mean=None, std=None)
+    metadata = replace(
+        frozen.metadata,
+        branches={"primary": replace(branch, encoder="mlp:hidden=8", preprocessing=genes)},
+    )
+    mlp = build_encoder("mlp:hidden=8", channels=5)
+    frozen = replace(frozen, encoder=mlp, modality_spec="vector:5", metadata=metadata)
+    export(frozen, tmp_path / "mlp", torch_export=True)
+    assert not (tmp_path / "mlp" / "config.json").exists()
+    assert load_encoder(tmp_path / "mlp").fingerprint == frozen.fingerprint
+
+
+def test_what_cannot_be_exported_is_one_sentence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frozen = load_encoder(run.path)
+    out = tmp_path / "out"
+    assert cli.run(["export", str(run.path), str(out), "--opset", "11"]) == 2
+    assert "--opset 11 is older than 18" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="nothing to export"):
+        export(replace(frozen, metadata=None), out)
+    vector = replace(frozen, modality_spec="vector:7")
+    with pytest.raises(ConfigError, match="is no resizing of patches"):
+        export(vector, out, onnx=True, preprocessing=True)
+    assert not out.exists()
+    out.mkdir()
+    (out / "thesis.tex").write_text("")
+    with pytest.raises(ConfigError, match=r"holds other files \(thesis.tex\)"):
+        export(frozen, out)
+    monkeypatch.setattr(module, "CLOSE", -1)
+    with pytest.raises(DataError, match="differ from PyTorch's"):
+        export(frozen, tmp_path / "other", torch_export=True)
+    assert not (tmp_path / "other" / "encoder.pt2").exists()
+
+
+def test_weights_that_name_a_class_or_are_a_program_are_refused(run: Run, tmp_path: Path) -> None:
+    frozen = load_encoder(run.path)
+    assert frozen.metadata is not None
+    branch = replace(frozen.metadata.branches["primary"], encoder="antigravity.x:Y")
+    foreign = replace(frozen.metadata, branches={"primary": branch})
+    export(replace(frozen, metadata=foreign), tmp_path / "foreign")
+    with pytest.raises(ConfigError, match="give --trust"):
+        load_encoder(tmp_path / "foreign")
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    torch.save({"a": 1}, pickled / "model.safetensors")
+    with pytest.raises(ConfigError, match="damaged or no safetensors file"):
+        load_encoder(pickled)
+    assert json.loads((tmp_path / "foreign" / "encoder.json").read_text())["format"] == 1
