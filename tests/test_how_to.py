@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from morefromless.cli import run
@@ -72,3 +73,23 @@ def test_whole_slides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Store.open(Path("stores/regions")).classes == ("gland", "stroma")
     assert Store.open(Path("stores/classes")).classes == ("normal", "tumour")
     assert Path("runs/field/weights.safetensors").is_file()
+
+
+def test_external_validation() -> None:
+    patients = {f"P{p}_{i}.png": 100 * p + i for p in range(8) for i in range(3)}
+    two = {
+        f"{c}/{n}": seed + 10_000 * t for t, c in enumerate("ABC") for n, seed in patients.items()
+    }
+    folder(Path("patches"), two)
+    folder(Path("hospital"), {n: seed + 1000 for n, seed in two.items()})
+    others = ("tumor", "normal", "artefact")
+    folder(
+        Path("clinic"),
+        {f"{c}/{i}.png": 5000 + 10 * t + i for t, c in enumerate(others) for i in range(4)},
+    )
+    carry_out("external-validation.md", *tiny(batch=8, seeds=1, jobs=1), "--sharing", "shared")
+    table = pd.read_csv("runs/a/validation-b/validation.csv", keep_default_na=False)
+    accuracy = table[table["metric"] == "accuracy"]
+    assert set(accuracy["cohort"]) == {"internal", "external"}
+    assert set(accuracy["arm"]) >= {"asymmetric", "symmetric", "supervised", "mean-rgb"}
+    assert "normal 4, C 4" in Path("runs/a/validation-c/validation.md").read_text()

@@ -111,6 +111,13 @@ COMMANDS = {
         "Write an encoder for other tools: a folder for timm and the Hub, ONNX, torch.export.",
         "mfl export runs/a encoder --onnx",
     ),
+    "validate": Command(
+        config.ValidateConfig,
+        commands.validate,
+        "Ask the encoders of a finished study, or of one run, about another cohort, with probes of "
+        "their own training patches: external validation.",
+        "mfl validate runs/compare stores/other",
+    ),
     "explain": Command(
         config.ExplainConfig,
         commands.explain,

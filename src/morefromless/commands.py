@@ -18,6 +18,7 @@ from morefromless.config import (
     StatusConfig,
     StudyConfig,
     TileConfig,
+    ValidateConfig,
     ValidationConfig,
     ViewsConfig,
 )
@@ -57,7 +58,12 @@ def ingest(options: IngestConfig) -> None:
     for note in report.notes:
         say(console, f"- {note}")
     say(console, str(report))
-    say(console, f"Next: mfl views {options.store}, then mfl compare {options.store}")
+    after = f"mfl compare {options.store}"
+    if options.split == "test":
+        after = f"mfl validate STUDY {options.store}"
+    elif options.unlabelled and options.nuclei is None:
+        after = f"mfl train {options.store} --out RUN"
+    say(console, f"Next: mfl views {options.store}, then {after}")
 
 
 def tile(options: TileConfig) -> None:
@@ -215,6 +221,19 @@ def export(config: ExportConfig) -> None:
         opset=config.opset,
     )
     print(f"Wrote {', '.join(sorted(path.name for path in config.out.iterdir()))} to {config.out}.")
+
+
+def validate(config: ValidateConfig) -> None:
+    """Ask the encoders of a study about another cohort, and write both answers side by side."""
+    from morefromless.analysis.validate import validate
+    from morefromless.report import validation
+
+    result = validate(config)
+    written = validation.write(result)
+    console = terminal()
+    validation.show(result, console)
+    say(console)
+    wrote(console, written)
 
 
 def explain(config: ExplainConfig) -> None:

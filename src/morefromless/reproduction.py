@@ -48,6 +48,7 @@ from morefromless.runner import needed_bytes, run_all, status, unique
 from morefromless.runs import Run, State, versions
 from morefromless.specs import build
 from morefromless.study import Study
+from morefromless.tasks import build_task
 
 SMOKE = "synthetic:patches=270,patients=18,size=32"
 """Tissue of the smallest scale, with nuclei."""
@@ -238,7 +239,7 @@ def save_plan(planned: Plan) -> None:
     settings = {k: v for k, v in setting.recipe.items() if k not in passing}
     settings["protocol"] = config.protocol
     earlier = _earlier(planned, settings)
-    data = data_facts(setting.store, setting.tasks)
+    data = data_facts(setting.store, {spec: build_task(spec) for spec in setting.tasks})
     repeated: dict[str, list[float]] = {}
     for number in published():
         if number.configuration:

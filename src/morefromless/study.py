@@ -19,6 +19,7 @@ from morefromless.config import Arm, Pairing, RunConfig, StudyConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError
+from morefromless.evaluation.cohort import Cohort
 from morefromless.evaluation.conclude import Evaluation, conclude
 from morefromless.evaluation.evaluate import answer
 from morefromless.evaluation.floors import COLOUR_FLOORS, floor_probabilities
@@ -86,29 +87,36 @@ class Study:
 
     def evaluate(self, progress: bool = True) -> Results:
         """Ask every encoder, which is trained, every task; what was asked before is read back."""
-        config, store = self.config, self.store
-        device = resolve_device(config.machine.device)
-        bar = tqdm(self.runs, desc="evaluate", unit="run", leave=False, disable=not progress)
-        evaluations = [one for run in bar for one in self._evaluate_run(run, device)]
-        evaluations += self._floors(device, progress)
-        return conclude(config, store, self.runs, evaluations, self.caveats)
+        evaluations = self.evaluations(progress=progress)
+        return conclude(self.config, self.store, self.runs, evaluations, self.caveats)
 
-    def _evaluate_run(self, run: RunConfig, device: str) -> Iterator[Evaluation]:
+    def evaluations(
+        self, cohort: Cohort | None = None, *, progress: bool = True
+    ) -> list[Evaluation]:
+        """What every encoder and floor answers of the store's test patches, or of a cohort's."""
+        device = resolve_device(self.config.machine.device)
+        bar = tqdm(self.runs, desc="evaluate", unit="run", leave=False, disable=not progress)
+        evaluations = [one for run in bar for one in self._evaluate_run(run, device, cohort)]
+        return evaluations + self._floors(device, progress, cohort)
+
+    def _evaluate_run(
+        self, run: RunConfig, device: str, cohort: Cohort | None
+    ) -> Iterator[Evaluation]:
         for name, frozen in load_encoders(Run(run.out)).items():
-            if not len(self.store.select(frozen.modality).indices("test")):
+            if not _tested(self.store if cohort is None else cohort.store, frozen.modality_spec):
                 continue
             for asked in self.config.tasks:
                 reply = answer(frozen, self.store, self.config.probe, asked, run.seed, device)
                 yield Evaluation(
                     condition_of(run.arm, name, asked),
                     run.seed,
-                    reply.probabilities,
+                    reply.probabilities if cohort is None else cohort.ask(reply, device),
                     run=run.out.name,
                     branch=name,
                     head=frozen.answers_itself(asked),
                 )
 
-    def _floors(self, device: str, progress: bool) -> list[Evaluation]:
+    def _floors(self, device: str, progress: bool, cohort: Cohort | None) -> list[Evaluation]:
         """What needs no learning, on every modality that test patches have."""
         config, probe = self.config, self.config.probe
         folder = config.runs_folder.parent / "floors"
@@ -117,15 +125,23 @@ class Study:
         questions = [(asked, spec) for asked in config.tasks for spec in config.modalities]
         bar = tqdm(questions, desc="floors", unit="modality", leave=False, disable=not progress)
         for asked, spec in bar:
-            subset = self.store.select(modality(spec), task=build_task(asked))
-            if not len(subset.indices("test")):
+            if not _tested(self.store if cohort is None else cohort.store, spec):
                 continue
+            subset = self.store.select(modality(spec), task=build_task(asked))
+            other = None if cohort is None else cohort.store.select(modality(spec))
             names = ("majority", *(() if modality(spec).vector else COLOUR_FLOORS))
             for name in names:
                 # A floor that is given all labels has no chance in it.
                 for seed in seeds if probe.labels < 1 else [0]:
                     probabilities = floor_probabilities(
-                        name, subset, spec, asked, probe.labels, seed, folder
+                        name,
+                        subset,
+                        spec,
+                        asked,
+                        probe.labels,
+                        seed,
+                        folder if cohort is None else cohort.folder,
+                        other,
                     )
                     evaluations.append(Evaluation(_floor(name, spec, asked), seed, probabilities))
             for seed in seeds:
@@ -133,8 +149,8 @@ class Study:
                 where = folder / f"random-{file_name(spec)}-{file_name(encoder)}-{size}-s{seed}"
                 frozen = random_encoder(encoder, spec, size, seed, where)
                 reply = answer(frozen, self.store, probe, asked, seed, device)
-                condition = _floor("random encoder", spec, asked)
-                evaluations.append(Evaluation(condition, seed, reply.probabilities))
+                said = reply.probabilities if cohort is None else cohort.ask(reply, device)
+                evaluations.append(Evaluation(_floor("random encoder", spec, asked), seed, said))
         return evaluations
 
 

@@ -1,6 +1,7 @@
 """Representations of a study's arms: CKA over combinations of their runs, and the rest."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
 
     Raises `ConfigError` or `DataError` where the folder holds no finished study.
     """
-    study = study_of(config)
+    study = study_of(config.study, config.store, config.trust)
     raw = Store.open(study.store)
     primary = config.primary or study.primary[0]
     if primary not in study.primary:
@@ -65,12 +66,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
     device, task = resolve_device(config.analysis.device), study.tasks[0]
     store = raw.select(modality(primary), task=build_task(task))
     runs = [run for run in Study.of(study, raw).runs if run.arm.primary == primary]
-    waiting = [run for run in runs if not Run(run.out).done]
-    if waiting:
-        raise ConfigError(
-            f"{len(waiting)} of {len(runs)} runs of {config.study} are not finished "
-            f"({waiting[0].out.name}); run its mfl compare again and it goes on."
-        )
+    refuse_unfinished(config.study, runs)
     words = {run.out: arm_words(run, study) for run in runs}
     known = [*dict.fromkeys("-".join(arm) for arm in words.values()), RANDOM]
     unknown = [arm for arm in config.arms if not any(_selects(arm, name) for name in known)]
@@ -118,16 +114,26 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
     )
 
 
-def study_of(config: RepresentConfig) -> StudyConfig:
+def study_of(folder: Path, store: Path | None = None, trust: bool = False) -> StudyConfig:
     """The options of the study in a folder, which may have moved with its runs."""
-    study = Results.load(config.study).config
-    if not config.trust:
-        refuse_outside(to_flat(study), str(config.study / "results.json"))
+    study = Results.load(folder).config
+    if not trust:
+        refuse_outside(to_flat(study), str(folder / "results.json"))
     runs = study.runs
     if runs is not None:
-        beside = config.study / os.path.relpath(runs, study.out)
+        beside = folder / os.path.relpath(runs, study.out)
         runs = beside if beside.is_dir() else runs
-    return replace(study, store=config.store or study.store, out=config.study, runs=runs)
+    return replace(study, store=store or study.store, out=folder, runs=runs)
+
+
+def refuse_unfinished(folder: Path, runs: Sequence[RunConfig]) -> None:
+    """Raise `ConfigError` unless every run of a study is trained."""
+    waiting = [run for run in runs if not Run(run.out).done]
+    if waiting:
+        raise ConfigError(
+            f"{len(waiting)} of {len(runs)} runs of {folder} are not finished "
+            f"({waiting[0].out.name}); run its mfl compare again and it goes on."
+        )
 
 
 def arm_words(run: RunConfig, study: StudyConfig) -> list[str]:

@@ -21,6 +21,7 @@ from morefromless.config.commands import RepresentConfig as RepresentConfig
 from morefromless.config.commands import ReproduceConfig as ReproduceConfig
 from morefromless.config.commands import SegmentConfig as SegmentConfig
 from morefromless.config.commands import StatusConfig as StatusConfig
+from morefromless.config.commands import ValidateConfig as ValidateConfig
 from morefromless.config.commands import ValidationConfig as ValidationConfig
 from morefromless.config.commands import ViewsConfig as ViewsConfig
 from morefromless.config.flat import from_flat as from_flat

@@ -312,6 +312,29 @@ class RepresentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValidateConfig:
+    """Whose encoders are asked about which other patches."""
+
+    study: Positional[Path]
+    """Folder that `mfl compare` wrote, or of one finished run."""
+    cohort: Positional[Path]
+    """Folder that `mfl ingest --split test` wrote of other patches; its test patches are asked."""
+    classes: tuple[str, ...] = ()
+    """Classes that were learnt, under the cohort's names: TUM=tumour, or NORM+ADI=other, whose
+    probabilities add up. By default the names are the same."""
+    out: Path | None = None
+    """Folder for tables and figures; by default `validation-COHORT` in the study's folder."""
+    store: Path | None = None
+    """Where the store is that the encoders were trained on, if it has moved."""
+    trust: bool = False
+    """Import classes from outside the package that the study names; only for your own."""
+    probe: Probe = field(default_factory=Probe)
+    """Of a single run; a study has its own."""
+    device: Device = "auto"
+    """Where features are computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """Where the demonstration writes."""
 

@@ -1,14 +1,15 @@
 """Names of classes and groups: one spelling for what reads alike, or a refusal."""
 
+import difflib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from morefromless.errors import DataError
+from morefromless.errors import ConfigError, DataError
 
 EXACT = 2.0**53
 """Above it a float may not be the whole number that was meant."""
@@ -88,3 +89,32 @@ def check_spellings(names: Iterable[str]) -> None:
                 f"The classes '{spellings[folded]}' and '{name}' differ in their spelling only; "
                 "make them one, or rename one."
             )
+
+
+def parse_classes(classes: Sequence[str]) -> dict[str, str]:
+    """Class to its new name. Raises `ConfigError` for what is not written OLD[+OLD...]=NEW.
+
+    >>> parse_classes(["MUS+STR=muscle", "TUM=tumour"])
+    {'MUS': 'muscle', 'STR': 'muscle', 'TUM': 'tumour'}
+    """
+    renamed: dict[str, str] = {}
+    for text in classes:
+        names, equals, new = text.partition("=")
+        old = [name.strip() for name in names.split("+")]
+        if not (equals and new.strip() and all(old)):
+            raise ConfigError(
+                f"--classes {text} is not written OLD=NEW or OLD+OLD=NEW; write it so."
+            )
+        for name in map(normal_name, old):
+            if renamed.setdefault(name, normal_name(new)) != normal_name(new):
+                raise ConfigError(f"--classes gives '{name}' two names; give it one.")
+    return renamed
+
+
+def check_names(known: Collection[str], named: Iterable[str]) -> None:
+    """Raise `DataError` where a class that a person named is not one of those there are."""
+    for name in named:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            hint = f"is {near[0]} meant?" if near else f"there are {', '.join(sorted(known))}."
+            raise DataError(f"There is no class '{name}'; {hint}")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from morefromless.config import RunConfig, StudyConfig
-from morefromless.data.store import Store
+from morefromless.data.store import HasLabels, Store
 from morefromless.evaluation.contrasts import contrast_tests
 from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import CONFUSION_METRICS, Scores, score
@@ -61,14 +61,19 @@ def conclude(
     runs: Sequence[RunConfig],
     evaluations: Sequence[Evaluation],
     caveats: Sequence[str],
+    tasks: Mapping[str, HasLabels] | None = None,
 ) -> Results:
-    """The results of a study, from what its encoders and floors answered."""
+    """The results of a study, from what its encoders and floors answered.
+
+    `tasks` says how `store` poses the study's tasks, where it is another store than the study's.
+    """
+    tasks = tasks or {spec: build_task(spec) for spec in config.tasks}
     gathered: dict[Condition, list[Evaluation]] = {}
     # Encoders of a privileged modality come after those of the primary ones, floors last.
     for one in sorted(evaluations, key=lambda e: (e.condition.floor, e.branch == "privileged")):
         gathered.setdefault(one.condition, []).append(one)
     subsets = {
-        (c.task, c.modality): store.select(modality(c.modality), task=build_task(c.task))
+        (c.task, c.modality): store.select(modality(c.modality), task=tasks[c.task], check=False)
         for c in gathered
     }
     scores = {
@@ -92,7 +97,7 @@ def conclude(
         summaries=summaries,
         contrasts=_contrasts(gathered, subsets, config, summaries),
         floors_not_exceeded=list(_floors_not_exceeded(summaries)),
-        data=data_facts(store, config.tasks),
+        data=data_facts(store, tasks),
         runs=[_record(run) for run in {run.out: run for run in runs}.values()],
         caveats=list(caveats),
     )
@@ -338,11 +343,11 @@ def _rises(curves: pd.DataFrame, condition: Condition) -> bool | None:
     return bool(mean[-quarter:].mean() - mean[-2 * quarter : -quarter].mean() > RISING)
 
 
-def data_facts(store: Store, tasks: Sequence[str]) -> Data:
+def data_facts(store: Store, tasks: Mapping[str, HasLabels]) -> Data:
     """What results say of the patches that they rest on."""
     classes = {}
-    for spec in tasks:
-        own = store.select(task=build_task(spec))
+    for spec, task in tasks.items():
+        own = store.select(task=task, check=False)
         train, test = (
             np.bincount(own.labels[own.indices(split)], minlength=len(own.classes))
             for split in ("train", "test")

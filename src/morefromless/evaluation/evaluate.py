@@ -123,8 +123,8 @@ def evaluate(
     """
     if run.record.store_hash != store.hash:
         raise DataError(
-            f"{run.path} was trained on other data than {store.path}; evaluate it on the store "
-            "that it was made from."
+            f"{run.path} was trained on other data than {store.path}; for another cohort, "
+            f"give mfl validate {run.path} {store.path}."
         )
     config = run.config
     asked = config.arm.task if task is None else task

@@ -38,6 +38,7 @@ def floor(
     train: npt.ArrayLike,
     test: npt.ArrayLike,
     classes: int,
+    test_images: Images | None = None,
     seed: int = 0,
     jobs: int = 1,
 ) -> npt.NDArray[np.float64]:
@@ -45,7 +46,8 @@ def floor(
 
     `images` (N, H, W, 3) uint8, RGB, and `labels` (N,) are those of a whole store; `train` and
     `test` are the row numbers of the two splits. Images are read a few at a time, so a
-    memory-mapped array larger than the memory will do. `jobs` processor cores fit the forest; the
+    memory-mapped array larger than the memory will do. `test_images` are those of another store,
+    where `test` counts rows of it. `jobs` processor cores fit the forest; the
     result does not depend on it.
     """
     truth, fitted = np.asarray(labels, np.int64), np.asarray(train, np.int64)
@@ -64,7 +66,7 @@ def floor(
     return forest(
         describe(images, fitted),
         truth[fitted],
-        describe(images, tested),
+        describe(images if test_images is None else test_images, tested),
         classes=classes,
         seed=seed,
         jobs=jobs,
@@ -137,14 +139,16 @@ def floor_probabilities(
     share: float,
     seed: int,
     folder: Path,
+    cohort: Store | None = None,
 ) -> npt.NDArray[np.float32]:
     """A floor's probabilities (test patches, classes) on a modality, cached in `folder`.
 
     `store` is labelled with `task`, and its patches without the modality stand in no split. Colours
     are those of the modality at its own resolution, so that `downsample:7` has the 49 colours that
-    it has. The floor is given the share of the labels that the probe of `seed` is given.
+    it has. The floor is given the share of the labels that the probe of `seed` is given. The test
+    patches are those of `cohort`, another store, where one is given.
     """
-    train, test = store.indices("train"), store.indices("test")
+    train, test = store.indices("train"), (cohort or store).indices("test")
     rows = train if share == 1 else train[label_subset(store.labels[train], share, seed)]
     key = {
         "store": store.hash,
@@ -153,16 +157,19 @@ def floor_probabilities(
         "task": task,
         "labels": f"{share:g}",
         "seed": str(seed),
+        **({} if cohort is None else {"cohort": cohort.hash}),
     }
 
     def compute() -> dict[str, Tensor]:
+        how = modality(modality_spec)
         probabilities = floor(
             name,
-            modality_colours(store, modality(modality_spec)),
+            modality_colours(store, how),
             store.labels,
             train=rows,
             test=test,
             classes=len(store.classes),
+            test_images=None if cohort is None else modality_colours(cohort, how),
         )
         return {"probabilities": torch.from_numpy(probabilities.astype(np.float64))}
 

@@ -4,7 +4,7 @@
     def specificity(confusion): ...            counts (..., C, C) -> (...)
 
     @probability_metric
-    def brier(probabilities, labels): ...      (N, C) and (N,) -> float
+    def log_loss(probabilities, labels): ...   (N, C) and (N,) -> float
 
 A metric that is registered here appears in every table and file by its function's name. Those that
 are functions of the confusion matrix take any number of matrices at once, so that an estimate and
@@ -54,7 +54,7 @@ class Scores:
     n: int
     """Number of patches."""
     values: dict[str, float]
-    """Every registered metric by name: accuracy, balanced_accuracy, macro_f1, ece ..."""
+    """Every registered metric by name: accuracy, balanced_accuracy, macro_f1, ece, brier ..."""
     recall: tuple[float | None, ...]
     """Per class; None where the class has no patch in the labels."""
     confusion: tuple[tuple[int, ...], ...]
@@ -137,6 +137,13 @@ def ece(probabilities: Floats, labels: Ints) -> float:
         bounded, torch.from_numpy(labels), num_classes=probabilities.shape[1], n_bins=15
     )
     return float(error)
+
+
+@probability_metric
+def brier(probabilities: Floats, labels: Ints) -> float:
+    """Brier score: mean over patches of Σ_k (p_k - y_k)², from 0 (best) to 2 (Brier 1950)."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    return float(np.square(probabilities - truth).sum(1).mean())
 
 
 def _recalls(counts: npt.NDArray[Any]) -> Floats:

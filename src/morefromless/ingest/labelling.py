@@ -1,12 +1,11 @@
 """Labels and groups from paths; classes merged, renamed or left out."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from morefromless.data.labels import normal_name
+from morefromless.data.labels import check_names, normal_name, parse_classes
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest.wrapping import Wrapper
 from morefromless.sources import Datasheet, Item, Source
@@ -86,35 +85,6 @@ class Relabelled(Wrapper):
                 "expression, or rename that file."
             )
         return match[1]
-
-
-def parse_classes(classes: Sequence[str]) -> dict[str, str]:
-    """Class to its new name. Raises `ConfigError` for what is not written OLD[+OLD...]=NEW.
-
-    >>> parse_classes(["MUS+STR=muscle", "TUM=tumour"])
-    {'MUS': 'muscle', 'STR': 'muscle', 'TUM': 'tumour'}
-    """
-    renamed: dict[str, str] = {}
-    for text in classes:
-        names, equals, new = text.partition("=")
-        old = [name.strip() for name in names.split("+")]
-        if not (equals and new.strip() and all(old)):
-            raise ConfigError(
-                f"--classes {text} is not written OLD=NEW or OLD+OLD=NEW; write it so."
-            )
-        for name in map(normal_name, old):
-            if renamed.setdefault(name, normal_name(new)) != normal_name(new):
-                raise ConfigError(f"--classes gives '{name}' two names; give it one.")
-    return renamed
-
-
-def check_names(known: set[str], named: Sequence[str]) -> None:
-    """Raise `DataError` where a class that a person named is not one of those there are."""
-    for name in named:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-            hint = f"is {near[0]} meant?" if near else f"there are {', '.join(sorted(known))}."
-            raise DataError(f"There is no class '{name}'; {hint}")
 
 
 def _pattern(option: str, text: str) -> re.Pattern[str]:

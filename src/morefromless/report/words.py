@@ -12,6 +12,7 @@ METRICS = {
     "balanced_accuracy": "balanced",
     "macro_f1": "macro-F1",
     "ece": "ECE",
+    "brier": "Brier",
 }
 """Short titles; any other metric is called by its name."""
 
@@ -25,12 +26,12 @@ def metric_title(name: str) -> str:
 
 
 def metric_value(name: str, value: float) -> str:
-    """Shares in per cent; a calibration error as it is.
+    """Shares in per cent; what measures calibration as it is.
 
     >>> metric_value("macro_f1", 0.7712), metric_value("ece", 0.0312)
     ('77.1', '0.031')
     """
-    return f"{value:.3f}" if name == "ece" else f"{100 * value:.1f}"
+    return f"{value:.3f}" if name in ("ece", "brier") else f"{100 * value:.1f}"
 
 
 def modality_title(spec: str, task: str = "") -> str:

@@ -1,0 +1,181 @@
+"""External validation: a study's encoders and probes asked about another cohort."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from morefromless.analysis.represent import refuse_unfinished, study_of
+from morefromless.config import StudyConfig, ValidateConfig
+from morefromless.data.labels import check_names, parse_classes
+from morefromless.data.store import Store
+from morefromless.devices import resolve_device
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.cohort import Cohort, SharedTask
+from morefromless.evaluation.conclude import Evaluation, conclude
+from morefromless.evaluation.evaluate import open_store
+from morefromless.evaluation.frozen import load_encoders
+from morefromless.evaluation.results import Condition, Results
+from morefromless.evaluation.shift import FeatureDistance
+from morefromless.pairs import modality
+from morefromless.runs import Run
+from morefromless.study import Study, condition_of
+from morefromless.tasks import build_task
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far features of test patches lie from those of training (`FeatureDistance`)."""
+
+    condition: Condition
+    internal: float
+    external: float
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """The same questions, answered by the same probes for two cohorts."""
+
+    internal: Results
+    """Of the test patches of the store that the encoders were trained on."""
+    external: Results
+    """Of the other cohort's."""
+    shifts: list[Shift]
+    out: Path
+
+
+def validate(config: ValidateConfig) -> Validation:
+    """Ask every encoder of a study, or of one run, about the test patches of another store.
+
+    Probes are those of the training patches, or a supervised encoder's head; nothing is fitted to
+    the cohort. Raises `ConfigError` where there is no finished study or run, `DataError` where
+    classes or views differ.
+    """
+    cohort_store = Store.open(config.cohort)
+    study = _study(config)
+    study = replace(
+        study,
+        config=replace(study.config, machine=replace(study.config.machine, device=config.device)),
+    )
+    if cohort_store.hash == study.store.hash:
+        raise DataError(
+            f"{cohort_store.path} is the store that {config.study} was trained on; give another."
+        )
+    if not len(cohort_store.indices("test")):
+        raise DataError(f"{cohort_store.path} has no test patches; ingest it with --split test.")
+    for spec in study.config.modalities:
+        modality(spec).check(cohort_store)
+    out = config.out or config.study / f"validation-{config.cohort.resolve().name}"
+    tasks = _shared_tasks(study, cohort_store, config.classes)
+    cohort = Cohort(cohort_store, out / "cache")
+    shared = study.config
+    internal, external = (
+        conclude(shared, store, study.runs, _merged(study.evaluations(asked), tasks), said, tasks)
+        for store, asked, said in (
+            (study.store, None, study.caveats),
+            (cohort_store, cohort, _caveats(study, cohort_store, tasks)),
+        )
+    )
+    return Validation(internal, external, list(_shifts(study, cohort)), out)
+
+
+def _study(config: ValidateConfig) -> Study:
+    """The study in a folder; one run is a study of one arm and one seed."""
+    if not (config.study / "run.json").is_file():
+        study = Study.of(study_of(config.study, config.store, config.trust))
+        refuse_unfinished(config.study, study.runs)
+        return study
+    run = Run.open(config.study, config.trust)
+    store, options = open_store(run, config.store), run.config
+    arm = options.arm
+    other = "full" if arm.primary != "full" else "downsample:7"  # nothing is asked of it
+    single = StudyConfig(
+        store=store.path,
+        out=run.path,
+        primary=(arm.primary,),
+        privileged=arm.privileged if arm.privileged != arm.primary else other,
+        sharing=(arm.sharing,),
+        objectives=(arm.objective,),
+        tasks=(arm.task,),
+        seeds=1,
+        train=options.train,
+        pairing=options.pairing,
+        machine=options.machine,
+        probe=config.probe,
+    )
+    return Study(single, store, [options], store.caveats)
+
+
+def _shared_tasks(study: Study, cohort: Store, classes: Sequence[str]) -> dict[str, SharedTask]:
+    """The tasks of a study in the classes that both stores have; checked."""
+    renamed = parse_classes(classes)
+    asked = {spec: build_task(spec) for spec in study.config.tasks}
+    tasks = {
+        spec: SharedTask(task, study.store.select(task=task).classes, renamed)
+        for spec, task in asked.items()
+    }
+    check_names({name for task in tasks.values() for name in task.classes}, renamed)
+    for spec, task in tasks.items():
+        if len(task.names) < 2:
+            raise ConfigError(
+                f"--classes leaves one class of task {spec}, which asks nothing; keep two."
+            )
+        cohort.select(task=task, check=False)
+    return tasks
+
+
+def _merged(evaluations: Sequence[Evaluation], tasks: Mapping[str, SharedTask]) -> list[Evaluation]:
+    return [
+        replace(one, probabilities=tasks[one.condition.task].merged(one.probabilities))
+        for one in evaluations
+    ]
+
+
+def _shifts(study: Study, cohort: Cohort) -> Iterator[Shift]:
+    """Of each arm and modality, the mean over seeds."""
+    device = resolve_device(study.config.machine.device)
+    distances: dict[Condition, list[tuple[float, float]]] = {}
+    for options in tqdm(study.runs, desc="distance of features", unit="run", leave=False):
+        for name, frozen in load_encoders(Run(options.out)).items():
+            if not len(cohort.store.select(frozen.modality).indices("test")):
+                continue
+            distance = FeatureDistance(frozen.features(study.store, "train", device))
+            tested = frozen.features(study.store, "test", device)
+            pair = (distance(tested), distance(cohort.features(frozen, device)))
+            distances.setdefault(condition_of(options.arm, name, ""), []).append(pair)
+    for condition, pairs in distances.items():
+        internal, external = np.mean(pairs, axis=0)
+        yield Shift(condition, float(internal), float(external))
+
+
+def _caveats(study: Study, cohort: Store, tasks: Mapping[str, SharedTask]) -> list[str]:
+    caveats = list(cohort.caveats)
+    for spec, task in tasks.items():
+        labelled = cohort.select(task=task, check=False)
+        present = set(labelled.labels[labelled.indices("test")])
+        lacking = [name for code, name in enumerate(task.names) if code not in present]
+        if lacking:
+            caveats.append(
+                f"Task {spec}: the cohort has no patch of {', '.join(lacking)}; an answer of "
+                "such a class is wrong there."
+            )
+    if (cohort.side, cohort.um_per_px) != (study.store.side, study.store.um_per_px):
+        caveats.append(
+            f"The cohort's patches are {_scale(cohort)}, and those of training "
+            f"{_scale(study.store)}."
+        )
+    train = set(study.store.table["hash"][study.store.indices("train")])
+    copies = sum(digest in train for digest in cohort.table["hash"][cohort.indices("test")])
+    if copies:
+        caveats.append(
+            f"{copies:,} patches of the cohort have the same pixels as training patches, so its "
+            "accuracy is too good; remove them."
+        )
+    return caveats
+
+
+def _scale(store: Store) -> str:
+    scale = f"{store.um_per_px:.3g} µm/px" if store.um_per_px else "an unknown scale"
+    return f"{store.side} px at {scale}"

@@ -1,0 +1,154 @@
+"""Two cohorts side by side: tables of an external validation, for the terminal and Markdown."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from morefromless import files
+from morefromless.analysis.validate import Validation
+from morefromless.evaluation.results import COLUMNS, Condition, Contrast, Results, Summary
+from morefromless.report.section import Report, Section, interval, p_value, rough_note
+from morefromless.report.tables import TESTS, floor_notes
+from morefromless.report.words import metric_title, metric_value
+
+SIDES = ("internal", "external")
+
+
+def write(result: Validation) -> list[Path]:
+    """`validation.md`, `validation.csv`, and the cohort's results as `Results.save` writes them."""
+    tables = [
+        side.table.assign(cohort=name)
+        for name, side in zip(SIDES, (result.internal, result.external), strict=True)
+    ]
+    lines = [
+        (
+            "",
+            s.condition.arm,
+            s.condition.sharing,
+            s.condition.objective,
+            s.condition.modality,
+            s.condition.partner,
+            "",
+            "",
+            "feature_distance",
+            getattr(s, name),
+            name,
+        )
+        for s in result.shifts
+        for name in SIDES
+    ]
+    shifts = pd.DataFrame(lines, columns=[*COLUMNS, "cohort"])
+    path = result.out / "validation.csv"
+    files.write_csv(path, pd.concat([*tables, shifts], ignore_index=True))
+    return [
+        report(result).write(result.out / "validation.md"),
+        path,
+        *result.external.save(result.out),
+    ]
+
+
+def show(result: Validation, console: Console) -> None:
+    """The tables and notes in the terminal."""
+    report(result).show(console)
+
+
+def report(result: Validation) -> Report:
+    """The tables in every form."""
+    title = f"Validation of {result.internal.data.title} on {result.external.data.title}"
+    sections = [*_scores(result), _shifts(result)]
+    if result.internal.contrasts:
+        sections.append(_contrasts(result))
+    return Report(title, sections, [*rough_note(sections), *_notes(result)])
+
+
+def _scores(result: Validation) -> Iterator[Section]:
+    """A table of each task and modality: its arms, then its floors."""
+    here, there = _by_condition(result.internal), _by_condition(result.external)
+    for task, spec in dict.fromkeys((c.task, c.modality) for c in there if not c.floor):
+        rows = []
+        for condition in there:
+            if (condition.task, condition.modality) != (task, spec) or condition not in here:
+                continue
+            a, b = here[condition], there[condition]
+            others = [
+                metric_value(name, summary.means[name])
+                for name in a.means
+                if name != "accuracy"
+                for summary in (a, b)
+            ]
+            name = condition.title + (f", with {condition.partner}" if condition.partner else "")
+            rows.append((name, interval(a.accuracy), interval(b.accuracy), *others))
+        metrics = next(iter(there.values())).means
+        header = [f"{metric_title(name)}, {side}" for name in metrics for side in SIDES]
+        yield Section(f"Task {task}, encoders of {spec}", ("arm", *header), rows)
+
+
+def _by_condition(results: Results) -> Mapping[Condition, Summary]:
+    return {summary.condition: summary for summary in results.summaries}
+
+
+def _shifts(result: Validation) -> Section:
+    rows = [
+        (
+            f"{shift.condition.title} on {shift.condition.modality}",
+            f"{shift.internal:.2f}",
+            f"{shift.external:.2f}",
+        )
+        for shift in result.shifts
+    ]
+    return Section(
+        "Distance of test patches' features from those of training", ("encoder", *SIDES), rows
+    )
+
+
+def _contrasts(result: Validation) -> Section:
+    def key(contrast: Contrast) -> tuple[str, Condition, Condition]:
+        return contrast.name, contrast.a, contrast.b
+
+    external = {key(contrast): contrast for contrast in result.external.contrasts}
+    rows = []
+    for a in result.internal.contrasts:
+        if key(a) not in external:
+            continue
+        name = f"{a.a.task}: {a.a.modality}, {a.a.objective}: {a.name}"
+        cells = [
+            cell
+            for c in (a, external[key(a)])
+            for cell in (interval(c.difference, signed=True), p_value(c.holm_p), c.text)
+        ]
+        rows.append((name, *cells))
+    header = [f"{word}, {side}" for side in SIDES for word in ("points", "p (Holm)", "verdict")]
+    return Section("What the privileged modality bought", ("contrast", *header), rows)
+
+
+def _notes(result: Validation) -> list[str]:
+    internal, external = result.internal, result.external
+    lines = []
+    for side, results in zip(SIDES, (internal, external), strict=True):
+        data = results.data
+        groups = "groups not known" if data.groups is None else f"{data.groups:,} groups"
+        lines.append(
+            f"{side.capitalize()}: {data.patches['test']:,} test patches of {data.title}, {groups}."
+        )
+        for task, classes in data.classes.items():
+            each = ", ".join(f"{name} {test:,}" for name, (_, test) in classes.items())
+            lines.append(f"{side.capitalize()}, test patches of task {task}: {each}.")
+    unit = "groups" if external.summaries[0].accuracy.unit == "group" else "patches"
+    return [
+        *lines,
+        "Probes and floors are fitted to the internal training patches alone, and supervised "
+        "encoders answer with their own heads; nothing is fitted to the external patches.",
+        "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "
+        "test groups where they are known, else over patches, and over seeds. ECE and Brier "
+        "measure calibration: 0 is best.",
+        "The distance is Mahalanobis' (Ledoit-Wolf covariance of the training features, divided by "
+        "their number): 1 is as far as training patches themselves. External above internal is a "
+        "shift, as of stain or scanner.",
+        *([TESTS.format(units=unit)] if internal.contrasts else []),
+        *(f"Internal: {note}" for note in floor_notes(internal)),
+        *(f"External: {note}" for note in floor_notes(external)),
+        *(f"Internal: {caveat}" for caveat in internal.caveats),
+        *(f"External: {caveat}" for caveat in external.caveats),
+    ]

@@ -1,0 +1,138 @@
+"""A study, and one run of it, asked about another cohort."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from morefromless.analysis.validate import Validation, validate
+from morefromless.cli import run
+from morefromless.config import ValidateConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.evaluate import answer
+from morefromless.evaluation.floors import forest, mean_rgb
+from morefromless.evaluation.frozen import load_encoders
+from morefromless.evaluation.results import Results
+from morefromless.ingest import ingest
+from morefromless.report import validation
+from morefromless.runs import Run
+from morefromless.sources.synthetic import Synthetic
+from morefromless.study import Study
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("stores") / "elsewhere"
+    source = Synthetic(patches=90, patients=9, size=40, seed=7)
+    return ingest(source, path, split="test", progress=False, workers=1).store
+
+
+@pytest.fixture(scope="module")
+def folder(study: Study, results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study as it lies on disk, elsewhere than it was trained."""
+    path = tmp_path_factory.mktemp("moved") / "study"
+    shutil.copytree(study.config.out, path)
+    results.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path, cohort: Store) -> Validation:
+    return validate(ValidateConfig(study=folder, cohort=cohort.path, device="cpu"))
+
+
+def test_the_internal_figures_are_those_of_the_study(result: Validation, results: Results) -> None:
+    assert [s.accuracies for s in result.internal.summaries] == [
+        s.accuracies for s in results.summaries
+    ]
+    assert [c.difference for c in result.internal.contrasts] == [
+        c.difference for c in results.contrasts
+    ]
+
+
+def test_the_external_ones_are_of_the_same_probes(
+    result: Validation, study: Study, cohort: Store
+) -> None:
+    labels = cohort.table["label"].to_numpy()
+    table = result.external.table
+    for options in study.runs:
+        for name, frozen in load_encoders(Run(options.out)).items():
+            if name != "primary":
+                continue
+            fitted = answer(frozen, study.store, study.config.probe, "tissue", options.seed).probe
+            features = frozen.represent(cohort, np.arange(len(labels))).double().numpy()
+            logits = features @ fitted.weight.double().numpy().T + fitted.bias.double().numpy()
+            right = np.array(study.store.classes)[logits.argmax(1)] == labels
+            rows = table[(table["run"] == options.out.name) & (table["metric"] == "accuracy")]
+            value = rows[rows["modality"] == options.arm.primary]["value"].item()
+            assert value == pytest.approx(right.mean(), abs=1.5 / len(labels))
+
+
+def test_floors_are_fitted_to_the_training_patches(
+    result: Validation, tissue: Store, cohort: Store
+) -> None:
+    train = tissue.indices("train")
+    probabilities = forest(
+        mean_rgb(np.asarray(tissue.array("he")), train),
+        tissue.labels[train],
+        mean_rgb(np.asarray(cohort.array("he"))),
+        classes=len(tissue.classes),
+    )
+    right = np.array(tissue.classes)[probabilities.argmax(1)] == cohort.table["label"].to_numpy()
+    floor = next(
+        s
+        for s in result.external.summaries
+        if (s.condition.arm, s.condition.modality) == ("mean-rgb", "full")
+    )
+    assert floor.accuracies == (pytest.approx(right.mean()),)
+
+
+def test_intervals_are_over_the_patients_there(result: Validation) -> None:
+    summary = result.external.summaries[0]
+    assert (summary.accuracy.unit, summary.accuracy.units) == ("group", 9)
+    assert result.external.data.patches == {"train": 0, "val": 0, "test": 90}
+    assert any("40 px" in caveat and "32 px" in caveat for caveat in result.external.caveats)
+
+
+def test_the_tables_stand_side_by_side(result: Validation, tmp_path: Path) -> None:
+    written = validation.write(replace(result, out=tmp_path))
+    assert {path.name for path in written} >= {"validation.md", "validation.csv", "results.json"}
+    page = (tmp_path / "validation.md").read_text()
+    assert "accuracy, internal | accuracy, external" in page
+    assert "points, internal" in page
+    assert all(shift.internal > 0 and shift.external > 0 for shift in result.shifts)
+    assert len(result.shifts) == 4  # asymmetric has two branches
+    assert Results.load(tmp_path).data.title == result.external.data.title
+
+
+def test_one_run_is_asked_by_a_command(
+    folder: Path, study: Study, cohort: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next(o.out.name for o in study.runs if o.arm.kind == "symmetric")
+    words = ["validate", str(folder / "runs" / one), str(cohort.path), "--out", str(tmp_path / "v")]
+    assert run([*words, "--store", str(study.store.path), "--probe-epochs", "20"]) == 0
+    assert "symmetric, shared" in capsys.readouterr().out
+    table = Results.load(tmp_path / "v").table
+    assert set(table["run"]) == {"", one}
+
+
+def test_mistakes_are_answered(
+    folder: Path, study: Study, cohort: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ValidateConfig(study=folder, cohort=cohort.path, device="cpu", out=tmp_path / "out")
+    with pytest.raises(DataError, match=r"is the store that .* was trained on; give another"):
+        validate(replace(config, cohort=study.store.path))
+    with pytest.raises(DataError, match="no class 'nothing'"):
+        validate(replace(config, classes=("nothing=x",)))
+    every = "+".join(study.store.classes)
+    with pytest.raises(ConfigError, match="leaves one class of task tissue"):
+        validate(replace(config, classes=(f"{every}=tissue",)))
+    with pytest.raises(ConfigError, match="holds no results"):
+        validate(replace(config, study=tmp_path))
+    assert not (tmp_path / "out").exists()
+    trained = str(study.runs[0].out)
+    assert run(["probe", trained, "--store", str(cohort.path)]) == 2
+    assert f"give mfl validate {trained} {cohort.path}" in capsys.readouterr().err

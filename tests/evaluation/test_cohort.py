@@ -1,0 +1,67 @@
+"""Classes that two stores share, and the distance of features, against closed forms."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss
+
+from morefromless.data.store import Store
+from morefromless.errors import DataError
+from morefromless.evaluation.cohort import SharedTask
+from morefromless.evaluation.metrics import score
+from morefromless.evaluation.shift import FeatureDistance
+from morefromless.tasks.tissue import Tissue
+
+
+def test_classes_are_in_the_order_of_those_that_were_learnt(tissue: Store) -> None:
+    learnt = tuple(reversed(tissue.classes))
+    names, labels = SharedTask(Tissue(), learnt).labels(tissue)
+    assert names == learnt
+    assert [names[label] for label in labels] == tissue.table["label"].tolist()
+
+
+def test_classes_that_become_one_add_up(tissue: Store) -> None:
+    first, second, *others = tissue.classes
+    task = SharedTask(Tissue(), tissue.classes, {first: "both", second: "both", others[0]: "third"})
+    names, labels = task.labels(tissue)
+    assert names == ("both", "third", *others[1:])
+    expected = ["both" if n in (first, second) else n for n in tissue.table["label"]]
+    assert [names[code].replace("third", others[0]) for code in labels] == expected
+    drawn = np.random.default_rng(0).dirichlet(np.ones(len(tissue.classes)), 5)
+    merged = task.merged(drawn)
+    np.testing.assert_allclose(merged[:, 0], drawn[:, 0] + drawn[:, 1])
+    np.testing.assert_allclose(merged[:, 1:], drawn[:, 2:])
+
+
+def test_a_class_that_was_not_learnt_is_refused(tissue: Store) -> None:
+    task = SharedTask(Tissue(), tissue.classes[1:])
+    with pytest.raises(DataError, match=rf"has '{tissue.classes[0]}', and .*--classes or --drop"):
+        task.labels(tissue)
+    rest = tissue.table["label"] != tissue.classes[0]
+    table = tissue.table.assign(split=tissue.table["split"].where(rest, None))
+    known = Store(tissue.path, tissue.meta, table, tissue.arrays)
+    _, labels = task.labels(known)  # only test patches are asked
+    assert labels[known.indices("test")].min() >= 0
+
+
+def test_brier_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    probabilities, labels = rng.dirichlet(np.ones(4), 50), rng.integers(0, 4, 50)
+    expected = brier_score_loss(labels, probabilities, labels=range(4), scale_by_half=False)
+    assert score(probabilities, labels).values["brier"] == pytest.approx(expected)
+
+
+def test_the_distance_is_the_closed_form() -> None:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(6, 6))
+    train, near = rng.normal(size=(20_001, 6)) @ mixing, rng.normal(size=(400, 6)) @ mixing
+    far = near * 1.5 + 1
+    covariance, mean = np.cov(train.T), train.mean(0)
+    for features in (near, far):
+        d = features - mean
+        expected = np.sqrt(np.einsum("ij,jk,ik->i", d, np.linalg.inv(covariance), d).mean() / 6)
+        assert FeatureDistance(train)(features) == pytest.approx(expected, rel=0.02)
+        assert FeatureDistance(7 * train)(7 * features) == pytest.approx(
+            FeatureDistance(train)(features)
+        )
+    wide = rng.normal(size=(10, 64))  # fewer patches than features
+    assert np.isfinite(FeatureDistance(wide)(rng.normal(size=(5, 64))))
