@@ -133,6 +133,13 @@ COMMANDS = {
         "S5).",
         "mfl represent runs/compare",
     ),
+    "headroom": Command(
+        config.HeadroomConfig,
+        commands.headroom,
+        "Say what a privileged view could buy, from frozen features of both views, without "
+        "training: what it knows more, what of it the primary view predicts, and a forecast.",
+        "mfl headroom stores/mine --primary downsample:7 --privileged full",
+    ),
     "reproduce": Command(
         config.ReproduceConfig,
         commands.reproduce,

@@ -8,6 +8,7 @@ from morefromless.config import (
     ExplainConfig,
     ExportConfig,
     ExportNucleiConfig,
+    HeadroomConfig,
     IngestConfig,
     ProbeConfig,
     ReportConfig,
@@ -246,6 +247,18 @@ def explain(config: ExplainConfig) -> None:
     for line in result.summary_lines():
         print(line)
     print(f"Open {page} in a browser; its figures lie beside it.")
+
+
+def headroom(config: HeadroomConfig) -> None:
+    """Say what a privileged view could buy, without training."""
+    from morefromless.analysis.headroom import measure_headroom
+    from morefromless.report import headroom
+
+    result = measure_headroom(config)
+    console = terminal()
+    headroom.report(result).show(console)
+    say(console)
+    wrote(console, headroom.write(result))
 
 
 def represent(config: RepresentConfig) -> None:

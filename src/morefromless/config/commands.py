@@ -335,6 +335,34 @@ class ValidateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadroomConfig:
+    """Which views are compared, by which features."""
+
+    store: Positional[Path]
+    """Folder that `mfl ingest` wrote."""
+    out: Path = Path("headroom")
+    """Folder for the table, its numbers and the features."""
+    primary: str = "downsample:7"
+    """Modality that is present at inference."""
+    privileged: str = "full"
+    """Modality that is present in training only."""
+    task: str = "tissue"
+    """What is asked of the features."""
+    encoder: str | None = None
+    """Reference encoder of both views, with weights: NAME:weights=FILE or NAME:pretrained=true. By
+    default features are hand-made: colour histograms, and the detail of each octave."""
+    size: int | None = None
+    """Side in px of the images that it takes; by default that of its own training."""
+    components: int = 64
+    """Principal components of the dense features that are predicted from the sparse ones."""
+    device: Device = "auto"
+    """Where the reference encoder runs."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "size", "components")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """Where the demonstration writes."""
 

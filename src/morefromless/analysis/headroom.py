@@ -1,0 +1,216 @@
+"""Headroom: what a privileged view could buy, without training.
+
+Three questions, asked of frozen features of both views of the same patches: how much better are
+labels read from the dense view than from the sparse one; which share of the dense features do the
+sparse ones predict; how much better are labels read from dense features that were predicted from
+sparse ones. The first bounds what a student could gain, the last is a forecast of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from morefromless.branches import build_encoder
+from morefromless.config import HeadroomConfig
+from morefromless.data.store import Store
+from morefromless.devices import resolve_device
+from morefromless.errors import ConfigError
+from morefromless.evaluation.floors import colour_histogram, modality_colours
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.intervals import Interval
+from morefromless.evaluation.paired import difference
+from morefromless.evaluation.probes import fit_ridge_probe
+from morefromless.modalities import Modality
+from morefromless.pairs import modality
+from morefromless.tasks import build_task
+
+FOLDS = 5
+PENALTIES = tuple(10.0**power for power in range(-6, 1))
+"""Of a ridge, as shares of the features' total variance; the best out of fold is taken."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """One principal component of the dense features."""
+
+    variance: float
+    """Its share of their variance."""
+    predicted: float
+    """Share of its own variance that sparse features predict: R² out of fold, at least 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Headroom:
+    """What both views' features say, on test patches; differences are of accuracies."""
+
+    config: HeadroomConfig
+    sparse: float
+    """Accuracy of a probe of the sparse features."""
+    dense: float
+    predicted: float
+    """Of dense features that were predicted from sparse ones."""
+    headroom: Interval
+    """Dense minus sparse: nothing learned from the dense view can be expected to buy more."""
+    forecast: Interval
+    """Predicted minus sparse: what the privileged view is forecast to buy."""
+    components: list[Component]
+
+    @property
+    def predicted_share(self) -> float:
+        """Share of the variance of all components that sparse features predict."""
+        total = sum(component.variance for component in self.components)
+        return sum(c.variance * c.predicted for c in self.components) / total
+
+
+def measure_headroom(config: HeadroomConfig, store: Store | None = None) -> Headroom:
+    """Features of both views, probes of them, and what one predicts of the other.
+
+    Raises `ConfigError` or `DataError` where test patches or labels are missing, or where there are
+    fewer training patches, or dense features, than components.
+    """
+    store = store or Store.open(config.store)
+    views = [modality(config.primary), modality(config.privileged)]
+    for view in views:
+        view.check(store)
+    store = store.select(*views, task=build_task(config.task))
+    train, test = store.indices("train"), store.indices("test")
+    if not len(test):
+        raise ConfigError(f"{store.path} has no labelled test patches; ingest it with a split.")
+    if len(train) < config.components:
+        raise ConfigError(
+            f"--components {config.components} is more than the {len(train)} training patches; "
+            "give fewer."
+        )
+    sparse, dense = (
+        _standardised(*_features(spec, store, config))
+        for spec in (config.primary, config.privileged)
+    )
+    width = dense[0].shape[1]
+    if width < config.components:
+        raise ConfigError(
+            f"--components {config.components} is more than the {width} dense features; give fewer."
+        )
+    axes, variances = principal_axes(dense[0], config.components)
+    target = dense[0] @ axes
+    out_of_fold, on_test = predict(sparse[0], target, sparse[1])
+    unexplained = (target - out_of_fold).square().sum(0) / target.square().sum(0)
+    labels = torch.from_numpy(store.labels)
+    right = [
+        _correct(fitted, asked, labels[train], labels[test], len(store.classes))
+        for fitted, asked in (sparse, dense, (out_of_fold, on_test))
+    ]
+    groups = store.groups("test")
+    return Headroom(
+        config=config,
+        sparse=float(right[0].mean()),
+        dense=float(right[1].mean()),
+        predicted=float(right[2].mean()),
+        headroom=difference(right[1], right[0], groups=groups).interval,
+        forecast=difference(right[2], right[0], groups=groups).interval,
+        components=[
+            Component(float(variance), max(0.0, 1 - float(rest)))
+            for variance, rest in zip(variances, unexplained, strict=True)
+        ],
+    )
+
+
+def principal_axes(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Axes (D, count) of centred features (N, D), and their shares of the variance (count,)."""
+    values, vectors = torch.linalg.eigh(features.T @ features)
+    order = values.argsort(descending=True)[:count]
+    return vectors[:, order], values[order] / values.sum()
+
+
+def predict(train: Tensor, target: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """Ridge predictions of `target` (N, K) from `train` (N, D), out of fold, and from `test`.
+
+    All are centred. Each column of the target has the penalty that is best out of fold.
+    """
+    fold = torch.arange(len(train)) % FOLDS
+    fold = fold[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
+    every = torch.zeros(len(PENALTIES), *target.shape, dtype=target.dtype)
+    for number in range(FOLDS):
+        rows = fold != number
+        for place, prediction in enumerate(_ridges(train[rows], target[rows], train[~rows])):
+            every[place, ~rows] = prediction
+    best = (every - target).square().sum(1).argmin(0)  # (K,)
+    columns = torch.arange(target.shape[1])
+    final = torch.stack(list(_ridges(train, target, test)))
+    return every[best, :, columns].T, final[best, :, columns].T
+
+
+def _ridges(train: Tensor, target: Tensor, test: Tensor) -> Iterator[Tensor]:
+    """Predictions (M, K) with each of the penalties, from one decomposition."""
+    values, vectors = torch.linalg.eigh(train.T @ train)
+    projected = vectors.T @ (train.T @ target)
+    for penalty in PENALTIES:
+        damped = projected / (values + penalty * values.sum())[:, None]
+        yield test @ (vectors @ damped)
+
+
+def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, Tensor]:
+    """Training and test features of a view: of the reference encoder, or hand-made."""
+    if config.encoder is None:
+        described = torch.from_numpy(handmade(store, modality(spec)))
+        return described[store.indices("train")], described[store.indices("test")]
+    encoder = build_encoder(config.encoder, modality(spec).channels)
+    if not encoder.pretrained:
+        raise ConfigError(
+            f"The reference encoder '{config.encoder}' has random weights; give weights=FILE or "
+            "pretrained=true, or leave it out for hand-made features."
+        )
+    size = config.size or encoder.input_size
+    folder = config.out / "features"
+    frozen = FrozenEncoder(encoder.eval(), spec, size, "reference", None, shared=folder)
+    device = resolve_device(config.device)
+    return (
+        frozen.features(store, "train", device, label=f"{spec}, train"),
+        frozen.features(store, "test", device, label=f"{spec}, test"),
+    )
+
+
+def handmade(store: Store, how: Modality) -> npt.NDArray[np.float32]:
+    """Colour and texture of every patch as the modality leaves it: (N, features).
+
+    Square roots of the colour histogram's 512 shares and, for each octave of detail, the standard
+    deviation of each channel of what halving the resolution takes away. A vector is itself.
+    """
+    if how.vector:
+        return np.asarray(store.array(how.array), dtype=np.float32)
+    colours = modality_colours(store, how)
+    side = store.array(how.array).shape[1]
+    textures = []
+    for rows in np.array_split(np.arange(len(colours)), max(1, len(colours) // 256)):
+        image = torch.from_numpy(np.asarray(colours[rows])).permute(0, 3, 1, 2) / 255
+        image = F.interpolate(image, size=(side, side), mode="bilinear")
+        octaves = []
+        while image.shape[-1] >= 4:
+            coarse = F.avg_pool2d(image, 2)
+            fine = F.interpolate(coarse, size=image.shape[-2:], mode="bilinear")
+            octaves.append((image - fine).std(dim=(2, 3)))
+            image = coarse
+        textures.append(torch.cat(octaves, dim=1).numpy())
+    return np.concatenate([np.sqrt(colour_histogram(colours)), np.concatenate(textures)], axis=1)
+
+
+def _standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """Zero mean and unit variance over the training patches; constant features are zero."""
+    train, test = train.double(), test.double()
+    scale, mean = torch.std_mean(train, dim=0, correction=0)
+    varies = scale > 1e-6 * mean.abs()
+    scale = torch.where(varies, scale, torch.inf)
+    return (train - mean) / scale, (test - mean) / scale
+
+
+def _correct(
+    train: Tensor, test: Tensor, labels: Tensor, truth: Tensor, classes: int
+) -> npt.NDArray[np.bool_]:
+    """Which test patches a ridge probe of these features gets right: (test patches,)."""
+    probe = fit_ridge_probe(train, labels, classes)
+    correct: npt.NDArray[np.bool_] = (probe.logits(test).argmax(1) == truth).numpy()
+    return correct

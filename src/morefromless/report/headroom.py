@@ -1,0 +1,67 @@
+"""What `mfl headroom` writes: a table, its numbers, and what they do not say."""
+
+from pathlib import Path
+
+import msgspec
+
+from morefromless import files
+from morefromless.analysis.headroom import Headroom
+from morefromless.config import to_flat
+from morefromless.report.section import Report, Section, interval
+from morefromless.report.words import per_cent
+
+NOTES = (
+    "Accuracies are of a ridge probe on frozen features of the test patches; differences are in "
+    "points, with the 95 % interval over test patches, or groups where they are known.",
+    "The headroom bounds what a student can gain by knowing what these dense features know. "
+    "Features of another kind may know more.",
+    "The forecast takes dense features that a ridge predicts from the sparse ones, and asks them "
+    "instead. An encoder that is trained may find in the sparse view what these sparse features "
+    "lack, so a gain beyond the forecast is possible.",
+)
+
+
+def report(result: Headroom) -> Report:
+    """The table in every form."""
+    config = result.config
+    features = config.encoder or "hand-made features"
+    rows = [
+        (f"probe of {config.primary}", per_cent(result.sparse)),
+        (f"probe of {config.privileged}", per_cent(result.dense)),
+        (f"probe of {config.privileged} as predicted", per_cent(result.predicted)),
+        ("headroom: dense - sparse", interval(result.headroom, signed=True)),
+        ("forecast: predicted - sparse", interval(result.forecast, signed=True)),
+        ("share of dense variance that is predicted", per_cent(result.predicted_share)),
+    ]
+    title = f"Headroom of {config.primary} with {config.privileged}, {features}"
+    count = min(8, len(result.components))
+    parts = Section(
+        f"The first {count} of {len(result.components)} components of the dense features",
+        ("component", "share of variance %", "predicted %"),
+        [
+            (str(number), per_cent(one.variance), per_cent(one.predicted))
+            for number, one in enumerate(result.components[:count], 1)
+        ],
+    )
+    return Report(title, [Section(title, ("", "%"), rows), parts], NOTES)
+
+
+def write(result: Headroom) -> list[Path]:
+    """`headroom.md` and `headroom.json` in the folder of the options."""
+    folder = result.config.out
+    numbers = msgspec.to_builtins(
+        {
+            "options": to_flat(result.config),
+            "sparse": result.sparse,
+            "dense": result.dense,
+            "predicted": result.predicted,
+            "headroom": result.headroom,
+            "forecast": result.forecast,
+            "predicted_share": result.predicted_share,
+            "components": result.components,
+        }
+    )
+    path = folder / "headroom.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, numbers)
+    return [report(result).write(folder / "headroom.md"), path]
