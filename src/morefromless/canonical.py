@@ -60,4 +60,5 @@ _FORMS: dict[str, Callable[[str], str]] = {
     "encoder": normalise_encoder,
     "privileged_encoder": normalise_encoder,
     "teacher": normalise_encoder,
+    "references": normalise_encoder,
 }

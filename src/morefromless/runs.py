@@ -84,7 +84,7 @@ def run_key(config: RunConfig, store_hash: str) -> str:
     identity = json.loads(json.dumps(config.identity()))
     weights = {}
     for name in ("encoder", "privileged_encoder", "teacher"):
-        path = _weights_file(str(identity.get(name, "")))
+        path = weights_file(str(identity.get(name, "")))
         if path:
             facts = path.stat()
             weights[name] = _hash_at(path.absolute(), facts.st_size, facts.st_mtime_ns)
@@ -384,7 +384,7 @@ def _hash_at(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
     return file_hash(path)
 
 
-def _weights_file(spec: str) -> Path | None:
+def weights_file(spec: str) -> Path | None:
     """The file that an encoder's specification names, where it names one that exists."""
     for part in spec.split(":", 1)[-1].split(","):
         name, _, value = part.partition("=")

@@ -7,6 +7,7 @@ results = study.evaluate()          # frozen encoders -> metrics -> one tidy tab
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from morefromless.evaluation.conclude import Evaluation, conclude
 from morefromless.evaluation.evaluate import answer
 from morefromless.evaluation.floors import COLOUR_FLOORS, floor_probabilities
 from morefromless.evaluation.frozen import load_encoders, random_encoder
+from morefromless.evaluation.references import Reference, check_references, takes_references
 from morefromless.evaluation.results import Condition, Results
 from morefromless.objectives import Objective
 from morefromless.pairs import modality, preset
@@ -66,6 +68,7 @@ class Study:
         for objective in config.objectives:
             build(objective, objectives, Objective)
         preset(config.train.views)
+        check_references(config.references)
         caveats = [*store.caveats, *_check_availability(config, store)]
         runs = [
             placed(_run(arm, seed, config), config.runs_folder, store.hash)
@@ -93,10 +96,11 @@ class Study:
     def evaluations(
         self, cohort: Cohort | None = None, *, progress: bool = True
     ) -> list[Evaluation]:
-        """What every encoder and floor answers of the store's test patches, or of a cohort's."""
+        """What encoders, references and floors answer of the test patches, or of a cohort's."""
         device = resolve_device(self.config.machine.device)
         bar = tqdm(self.runs, desc="evaluate", unit="run", leave=False, disable=not progress)
         evaluations = [one for run in bar for one in self._evaluate_run(run, device, cohort)]
+        evaluations += self._references(device, progress, cohort)
         return evaluations + self._floors(device, progress, cohort)
 
     def _evaluate_run(
@@ -116,6 +120,33 @@ class Study:
                     head=frozen.answers_itself(asked),
                 )
 
+    def _references(
+        self, device: str, progress: bool, cohort: Cohort | None
+    ) -> Iterator[Evaluation]:
+        """Published encoders, on every modality that test patches have and that is an image."""
+        config, folder = self.config, self.config.runs_folder.parent / "references"
+        asked = [spec for spec in config.modalities if takes_references(spec)]
+        store = self.store if cohort is None else cohort.store
+        asked = [spec for spec in asked if _tested(store, spec)]
+        bar = tqdm(
+            config.references, desc="references", unit="encoder", leave=False, disable=not progress
+        )
+        for name in bar:
+            reference = Reference.load(name)
+            label = f"features of {reference.title}" if progress else None
+            for frozen in reference.views(asked, folder):
+                for task, seed in product(config.tasks, self._draws):
+                    reply = answer(frozen, self.store, config.probe, task, seed, device, label)
+                    condition = _reference(reference.title, frozen.modality_spec, task)
+                    said = reply.probabilities if cohort is None else cohort.ask(reply, device)
+                    yield Evaluation(condition, seed, said, size=frozen.size)
+
+    @property
+    def _draws(self) -> range:
+        """Seeds with which that is asked which was not trained: given all labels, it has no chance
+        in it."""
+        return range(self.config.seeds if self.config.probe.labels < 1 else 1)
+
     def _floors(self, device: str, progress: bool, cohort: Cohort | None) -> list[Evaluation]:
         """What needs no learning, on every modality that test patches have."""
         config, probe = self.config, self.config.probe
@@ -131,8 +162,7 @@ class Study:
             other = None if cohort is None else cohort.store.select(modality(spec))
             names = ("majority", *(() if modality(spec).vector else COLOUR_FLOORS))
             for name in names:
-                # A floor that is given all labels has no chance in it.
-                for seed in seeds if probe.labels < 1 else [0]:
+                for seed in self._draws:
                     probabilities = floor_probabilities(
                         name,
                         subset,
@@ -229,12 +259,20 @@ def condition_of(arm: Arm, branch: str, task: str) -> Condition:
     )
 
 
+def _reference(title: str, spec: str, task: str) -> Condition:
+    return Condition("reference", "", "", spec, "", task, title)
+
+
 def _floor(name: str, spec: str, task: str) -> Condition:
     return Condition(name, "", "", spec, "", task)
 
 
 def _check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
     """Raise `ConfigError` where patches lack what is to be trained or asked; say what is absent."""
+    others = [spec for spec in config.modalities if not takes_references(spec)]
+    if config.references and others:
+        names = " and ".join(others)
+        yield f"References take images of three channels, so they are not asked {names}."
     dense = config.dense_arms or config.both_ways
     for spec in config.modalities if dense else config.primary:
         if not _tested(store, spec):

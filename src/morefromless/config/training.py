@@ -128,6 +128,10 @@ class StudyConfig:
     both_ways: bool = False
     """Each of the two modalities is also the other's privileged one: train the dense arms too, and
     ask on both what the other bought (the paper's Table 2)."""
+    references: tuple[str, ...] = ()
+    """Published encoders that are asked the same, frozen, at their own input size, as rows to
+    compare with: resnet18:pretrained=true, hf-hub:owner/name:pretrained=true (either may download)
+    or NAME:weights=FILE."""
     supervised_epochs: int = 0
     """Epochs of supervised arms; 0 is as many as the others."""
     train: Train = field(default_factory=Train)
@@ -150,6 +154,7 @@ class StudyConfig:
         refuse_repeats("distillation", self.distillation)
         if self.distillation and not self.pairing.teacher:
             raise ConfigError("--distillation has no teacher; give --teacher ENCODER:weights=FILE.")
+        refuse_repeats("references", self.references)
         if self.privileged in self.primary:
             raise ConfigError(
                 f"'{self.privileged}' is both --primary and --privileged, so no pair would be "

@@ -46,10 +46,12 @@ class Evaluation:
     probabilities: npt.NDArray[np.floating]
     """(test patches that have the modality, classes), in the order of the store's rows."""
     run: str = ""
-    """Name of its folder; empty for floors."""
+    """Name of its folder; empty for floors and references."""
     branch: str = ""
     head: bool = False
     """Whether the encoder's own head answered."""
+    size: int | None = None
+    """Side in px of what the encoder takes, where that is not the study's."""
 
 
 Gathered = Mapping[Condition, list[Evaluation]]
@@ -69,8 +71,7 @@ def conclude(
     """
     tasks = tasks or {spec: build_task(spec) for spec in config.tasks}
     gathered: dict[Condition, list[Evaluation]] = {}
-    # Encoders of a privileged modality come after those of the primary ones, floors last.
-    for one in sorted(evaluations, key=lambda e: (e.condition.floor, e.branch == "privileged")):
+    for one in sorted(evaluations, key=_rank):
         gathered.setdefault(one.condition, []).append(one)
     subsets = {
         (c.task, c.modality): store.select(modality(c.modality), task=tasks[c.task], check=False)
@@ -103,6 +104,12 @@ def conclude(
     )
 
 
+def _rank(evaluation: Evaluation) -> tuple[bool, ...]:
+    """Arms of the primary modalities first, then of the privileged one, references, floors."""
+    condition = evaluation.condition
+    return condition.floor, condition.reference, evaluation.branch == "privileged"
+
+
 Subsets = Mapping[tuple[str, str], Store]
 
 
@@ -113,7 +120,7 @@ def _truth(subsets: Subsets, condition: Condition) -> npt.NDArray[np.int64]:
 
 def _table(gathered: Gathered, scores: Mapping[Condition, list[Scores]]) -> pd.DataFrame:
     lines = [
-        (one.run, *_key(condition), condition.task, one.seed, metric, value)
+        (one.run, *_key(condition), condition.task, condition.encoder, one.seed, metric, value)
         for condition, group in gathered.items()
         for one, reached in zip(group, scores[condition], strict=True)
         for metric, value in reached.values.items()
@@ -149,7 +156,7 @@ def _summary(
     }
     how = modality(condition.modality)
     side = store.array(how.array).shape[1]
-    resolution = how.resolution(min(side, size))
+    resolution = how.resolution(min(side, group[0].size or size))
     scale = None if how.vector else store.scale(how.array)
     return Summary(
         condition=condition,
@@ -164,7 +171,7 @@ def _summary(
         um_per_px=scale * side / resolution if scale and resolution else None,
         head=group[0].head,
         rising=_rises(curves, condition),
-        not_above="" if condition.floor else _not_above(condition, intervals, floors),
+        not_above=_not_above(condition, intervals, floors) if condition.trained else "",
     )
 
 
@@ -286,7 +293,7 @@ def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExcee
     """The modalities and tasks on which no arm is above the highest floor."""
     for task, spec in dict.fromkeys((s.condition.task, s.condition.modality) for s in summaries):
         here = [s for s in summaries if (s.condition.task, s.condition.modality) == (task, spec)]
-        arms = [s for s in here if not s.condition.floor]
+        arms = [s for s in here if s.condition.trained]
         floors = [s for s in here if s.condition.floor]
         if not arms or not floors:
             continue

@@ -63,7 +63,7 @@ def answer(
     """
     store = store.select(frozen.modality, task=build_task(task))
     itself = frozen.answers_itself(task)
-    name = frozen.artifact(probe, task)
+    name = frozen.artifact(probe, task) + (f"-s{seed}" if seed != frozen.seed else "")
     key = {
         "weights": frozen.fingerprint,
         "store": store.hash,

@@ -32,6 +32,7 @@ COLUMNS = (
     "modality",
     "partner",
     "task",
+    "encoder",
     "seed",
     "metric",
     "value",
@@ -50,41 +51,56 @@ class Condition:
     """What a row of a table stands for: encoders that differ in their seed alone, and a task."""
 
     arm: str
-    """asymmetric, symmetric, trident, distillation, supervised, or a floor (`FLOORS`)."""
+    """asymmetric, symmetric, trident, distillation, supervised, a floor (`FLOORS`), or `reference`:
+    a published encoder, which was not trained here."""
     sharing: str
     """shared or independent; empty where there are no branches."""
     objective: str
     """What was minimised: an objective or, of supervised arms, the task whose labels they learnt;
-    empty for floors."""
+    empty for floors and references."""
     modality: str
     """What the encoder is given."""
     partner: str
     """The other modality in training, of asymmetric, TriDeNT and distillation arms; else empty."""
     task: str
     """What is asked."""
+    encoder: str = ""
+    """Which encoder a reference is, such as `resnet18 at 224 px`; else empty: the study's."""
 
     @property
     def floor(self) -> bool:
         return self.arm in FLOORS
 
     @property
+    def reference(self) -> bool:
+        return self.arm == "reference"
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is an arm that the study trained."""
+        return not (self.floor or self.reference)
+
+    @property
     def title(self) -> str:
-        """`asymmetric, shared`, `supervised` or `floor: majority`."""
+        """`asymmetric, shared`, `floor: majority` or `reference: resnet18 at 224 px`."""
         if self.floor:
             return f"floor: {self.arm}"
+        if self.reference:
+            return f"reference: {self.encoder}"
         return ", ".join(word for word in (self.arm, self.variant) if word)
 
     @property
     def variant(self) -> str:
-        """What tells arms of a kind apart: the sharing, or the objective of a teacher's student."""
-        return self.objective if self.arm == "distillation" else self.sharing
+        """What tells arms of a kind apart: the sharing, the objective of a teacher's student, or a
+        reference's encoder."""
+        return self.encoder or (self.objective if self.arm == "distillation" else self.sharing)
 
     @property
     def method(self) -> str:
         """An arm and what it minimised: `vicreg asymmetric, shared`, `supervised on tissue`."""
         if self.arm == "supervised":
             return f"supervised on {self.objective}"
-        if self.arm == "distillation":
+        if self.reference or self.arm == "distillation":
             return self.title
         return f"{self.objective} {self.title}"
 

@@ -19,8 +19,11 @@ COLOURS = {
     "supervised": "#009E73",
     "trident": "#CC79A7",
 }
-DISTILLATION = ("#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""Of students of a frozen teacher, by objective, in order."""
+PALETTES = {
+    "distillation": ("#E69F00", "#56B4E9", "#000000", "#8C6D31"),
+    "reference": ("#7F7F7F", "#404040", "#B0B0B0"),
+}
+"""Of arms that have many variants: students of a frozen teacher, published encoders; in order."""
 STYLES = {"shared": "--", "independent": "-", "": "-"}
 MARKERS = {"shared": "s", "independent": "o", "": "D"}
 FLOOR_STYLES = {
@@ -46,14 +49,11 @@ def looks(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, An
     {('symmetric', 'shared'): {'color': '#0072B2', 'linestyle': '--', 'marker': 's'}}
     """
     ways = list(dict.fromkeys(ways))
-    students = [way for way in ways if way[0] == "distillation"]
     found = {}
     for arm, variant in ways:
-        colour = (
-            DISTILLATION[students.index((arm, variant)) % len(DISTILLATION)]
-            if arm == "distillation"
-            else COLOURS[arm]
-        )
+        palette = PALETTES.get(arm) or (COLOURS[arm],)
+        place = [way for way in ways if way[0] == arm].index((arm, variant))
+        colour = palette[place % len(palette)]
         line, marker = STYLES.get(variant, "-."), MARKERS.get(variant, "^")
         found[arm, variant] = {"color": colour, "linestyle": line, "marker": marker}
     return found

@@ -25,6 +25,11 @@ TESTS = (
     "holds for these encoders, not for the ways of training."
 )
 
+REFERENCES = (
+    "References are published encoders, frozen, at their own input size, through the same probe. "
+    "They were trained on other data, so no arm is contrasted with them."
+)
+
 
 def write(results: Results, folder: Path) -> list[Path]:
     """`results.md` in `folder`. The numbers themselves are `Results.save`'s."""
@@ -69,6 +74,8 @@ def notes(results: Results) -> list[str]:
             "A supervised encoder answers its own task with its own head (marked *), any other "
             "with a probe of the frozen encoder, as all others."
         )
+    if config.references:
+        lines.append(REFERENCES)
     lines.append(TESTS.format(units=units))
     lines += [*_untrained(results), _curves(results), *floor_notes(results), *results.caveats]
     return lines
@@ -100,7 +107,7 @@ def _untrained(results: Results) -> list[str]:
 
 
 def _curves(results: Results) -> str:
-    arms = [s for s in results.summaries if not s.condition.floor]
+    arms = [s for s in results.summaries if s.condition.trained]
     rising = dict.fromkeys(
         f"{s.condition.title} on {s.condition.modality}" for s in arms if s.rising
     )
@@ -164,7 +171,7 @@ def _ambiguous(summary: Summary, rows: Sequence[Summary]) -> bool:
 
 def _grids(results: Results) -> list[Section]:
     """Rows are a task and what the encoder is given; columns are methods."""
-    arms = [s for s in results.summaries if not s.condition.floor]
+    arms = [s for s in results.summaries if s.condition.trained]
     supervised = [s for s in arms if s.condition.arm == "supervised"]
     sections = []
     for objective in results.config.objectives:
@@ -181,7 +188,10 @@ def _grids(results: Results) -> list[Section]:
         sections.append(_grid("Students of a frozen teacher, linear probe", students, titles))
     titles = [f"supervised on {s.condition.objective}" for s in supervised]
     sections.append(_grid("Supervised encoders", supervised, titles))
-    floors = [s for s in results.summaries if s.condition.floor]
+    if references := results.select(lambda c: c.reference):
+        titles = [s.condition.encoder for s in references]
+        sections.append(_grid("References", references, titles))
+    floors = results.select(lambda c: c.floor)
     sections.append(_grid("Floors", floors, [s.condition.arm for s in floors]))
     return sections
 

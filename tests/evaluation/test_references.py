@@ -1,0 +1,94 @@
+"""Published encoders as rows beside a study's own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch.nn.functional import interpolate
+
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation.metrics import score
+from morefromless.evaluation.probes import fit_linear_probe
+from morefromless.evaluation.references import check_references
+from morefromless.evaluation.results import Results
+from morefromless.report import figures, tables
+from morefromless.report.report import write_report
+from morefromless.report.study import write_study
+from morefromless.study import Study
+from tests.conftest import changed
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the kind that timm publishes."""
+    torch.manual_seed(5)
+    path = tmp_path_factory.mktemp("weights") / "published.safetensors"
+    network = timm.create_model("test_resnet", num_classes=0)
+    save_file(network.state_dict(), path, metadata={"mean": "[0.5]", "std": "[0.25]"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared(study: Study, weights: Path) -> Results:
+    config = changed(study.config, references=[f"test_resnet:weights={weights}"])
+    return Study.of(config, study.store).evaluate(progress=False)
+
+
+def plain_accuracy(weights: Path, store: Store) -> float:
+    """What timm and PyTorch alone make of the whole patches, at the network's own size."""
+    network = timm.create_model("test_resnet", num_classes=0, checkpoint_path=weights).eval()
+    images = torch.from_numpy(store.array("he").copy()).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        features = network((interpolate(images, size=160, mode="bilinear") - 0.5) / 0.25)
+    train, test = store.indices("train"), store.indices("test")
+    labels = torch.from_numpy(store.labels)
+    probe = fit_linear_probe(features[train], labels[train], len(store.classes), epochs=20)
+    return score(probe.probabilities(features[test]), store.labels[test]).values["accuracy"]
+
+
+def test_a_reference_is_asked_every_view_and_changes_nothing_else(
+    compared: Results, results: Results, study: Study, weights: Path
+) -> None:
+    rows = {s.condition.modality: s for s in compared.select(lambda c: c.reference)}
+    assert list(rows) == ["downsample:4", "full"]
+    assert rows["full"].condition.title == "reference: test_resnet (published) at 160 px"
+    assert rows["full"].accuracies == (plain_accuracy(weights, study.store),)
+    assert rows["full"].resolution == 32  # what is stored, less than its 160
+    assert compared.select(lambda c: not c.reference) == results.summaries
+    assert compared.contrasts == results.contrasts
+    table = compared.to_frame().query("arm == 'reference' and metric == 'accuracy'")
+    assert list(table["encoder"]) == ["test_resnet (published) at 160 px"] * 2
+    assert set(compared.to_frame()["arm"]) - set(results.to_frame()["arm"]) == {"reference"}
+
+
+def test_tables_figures_and_the_page_have_it(compared: Results, tmp_path: Path) -> None:
+    write_study(compared, tmp_path)
+    *_, markdown, page = write_report(tmp_path)
+    title = "reference: test_resnet (published) at 160 px"
+    for text in ((tmp_path / "results.md").read_text(), markdown.read_text(), page.read_text()):
+        assert title in text
+        assert tables.REFERENCES in text
+    legend = figures.density(compared).axes[0].get_legend()
+    assert legend is not None
+    assert title.replace(":", ",") in [text.get_text() for text in legend.get_texts()]
+    grids = replace(compared, config=changed(compared.config, objectives=["vicreg", "simclr"]))
+    sections = {section.title: section for section in tables.report(grids).sections}
+    assert sections["References"].header[1:] == ("test_resnet (published) at 160 px",)
+    assert figures.panels(compared).axes
+
+
+def test_what_is_no_reference_is_refused(study: Study, weights: Path) -> None:
+    file = weights.with_name("elsewhere") / weights.name
+    file.parent.mkdir()
+    file.write_bytes(weights.read_bytes())
+    for specs, words in (
+        (["test_resnet"], "random weights"),
+        ([str(study.runs[0].out)], "is a run"),
+        ([f"test_resnet:weights={path}" for path in (weights, file)], "would both be called"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            check_references(specs)
