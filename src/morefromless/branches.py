@@ -100,26 +100,26 @@ def plans(config: RunConfig) -> list[Plan]:
             f"The objective {arm.objective} needs a teacher, and the arm {arm.kind} has none; give "
             "--kind distillation --teacher ENCODER:weights=FILE, or another --objective."
         )
-    # Options of the privileged branch say nothing of a teacher, which stands in its place.
-    freeze, no_expander = ((), ()) if distillation else (pairing.freeze, pairing.no_expander)
     planned = []
     for name, spec in arm.modalities.items():
         role: Role = "privileged" if name == "privileged" else "primary"
         privileged = role == "privileged"
-        teacher = distillation and privileged
-        other = pairing.teacher if teacher else pairing.privileged_encoder
-        size = pairing.teacher_size if teacher else pairing.privileged_size
+        if privileged and distillation:
+            plan = teacher_plan(config)
+            planned.append(replace(plan, no_expander=needs_teacher, target=needs_teacher))
+            continue
+        other = pairing.privileged_encoder if privileged else None
+        size = pairing.privileged_size if privileged else None
         planned.append(
             Plan(
                 name=name,
                 modality=spec,
                 key="shared" if arm.shared else arm.weight_owner.get(name, name),
-                encoder=(other if privileged else None) or config.train.encoder,
+                encoder=other or config.train.encoder,
                 channels=modality(spec).channels,
-                frozen=teacher or role in freeze,
-                no_expander=(teacher and needs_teacher) or role in no_expander,
-                size=(size if privileged else None) or config.train.size,
-                target=teacher and needs_teacher,
+                frozen=role in pairing.freeze and not distillation,
+                no_expander=role in pairing.no_expander and not distillation,
+                size=size or config.train.size,
             )
         )
     _check_shared([plan for plan in planned if plan.key == "shared"])
@@ -128,6 +128,21 @@ def plans(config: RunConfig) -> list[Plan]:
             "Every branch is frozen and has no expander, so nothing is trained; free one."
         )
     return planned
+
+
+def teacher_plan(config: RunConfig) -> Plan:
+    """The frozen teacher of a student, which sees the privileged modality."""
+    pairing, spec = config.pairing, config.arm.privileged
+    assert pairing.teacher  # `RunConfig` refuses a student without
+    return Plan(
+        name="privileged",
+        modality=spec,
+        key="privileged",
+        encoder=pairing.teacher,
+        channels=modality(spec).channels,
+        frozen=True,
+        size=pairing.teacher_size or config.train.size,
+    )
 
 
 def _check_shared(planned: Sequence[Plan]) -> None:

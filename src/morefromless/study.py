@@ -65,7 +65,7 @@ class Study:
             store.select(task=build_task(spec))
         for spec in config.modalities:
             modality(spec).check(store)
-        for objective in config.objectives:
+        for objective in (*config.objectives, *config.distillation):
             build(objective, objectives, Objective)
         preset(config.train.views)
         check_references(config.references)
@@ -226,7 +226,12 @@ def _run(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
         train = replace(train, encoder=config.encoder_of(arm.primary))
     if arm.supervised:
         train = replace(train, epochs=config.supervised_epochs or train.epochs)
-        pairing = Pairing()
+        teacher = arm.kind == "distillation"
+        pairing = (
+            Pairing(teacher=pairing.teacher, teacher_size=pairing.teacher_size)
+            if teacher
+            else Pairing()
+        )
     elif arm.kind == "symmetric":
         pairing = Pairing(width=pairing.width, accumulate=pairing.accumulate)
     elif arm.kind in ("asymmetric", "distillation"):
@@ -252,7 +257,7 @@ def condition_of(arm: Arm, branch: str, task: str) -> Condition:
     return Condition(
         arm=arm.kind,
         sharing="" if arm.kind in ("supervised", "distillation") else arm.sharing,
-        objective=arm.task if arm.supervised else arm.objective,
+        objective=arm.task if arm.kind == "supervised" else arm.objective,
         modality=arm.privileged if paired and branch == "privileged" else arm.primary,
         partner=other if paired else "",
         task=task,

@@ -10,6 +10,7 @@ from torch import Tensor
 from morefromless.errors import ConfigError
 from morefromless.objectives.regression import Regression
 from morefromless.objectives.relational import Relational
+from morefromless.objectives.soft_labels import SoftLabels
 
 
 def draw(rows: int = 6, width: int = 4) -> tuple[Tensor, Tensor]:
@@ -77,3 +78,21 @@ def test_equal_rows_have_finite_gradients() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="angle to be 0 or more"):
         Relational(angle=-1)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 4.0])
+def test_soft_labels_are_the_naive_divergence(temperature: float) -> None:
+    student, teacher = draw()
+    total = 0.0
+    for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
+        p, q = ([math.exp(x / temperature) for x in z] for z in (t, s))
+        p, q = [x / sum(p) for x in p], [x / sum(q) for x in q]
+        total += sum(x * math.log(x / y) for x, y in zip(p, q, strict=True))
+    loss = SoftLabels(temperature)([student, teacher])
+    assert loss.total.item() == pytest.approx(temperature**2 * total / len(student))
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"weight": 1.5}])
+def test_soft_labels_refuse_what_has_no_meaning(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="Soft labels need"):
+        SoftLabels(**options)

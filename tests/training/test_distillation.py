@@ -32,7 +32,7 @@ def students(tissue: Store, tmp_path: Path, teacher: str) -> StudyConfig:
         tissue.path,
         tmp_path / "compare",
         sharing=["independent"],
-        distillation=["regression", "relational"],
+        distillation=["regression", "relational", "soft-labels"],
         teacher=teacher,
         teacher_size=24,
         epochs=1,
@@ -48,11 +48,14 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
     features = list((students.out / "frozen").iterdir())
     assert len(features) == 1
     runs = [run for run in study.runs if run.arm.kind == "distillation"]
-    assert len(runs) == 4
+    assert len(runs) == 6
     weights = load_file(teacher.partition("=")[2].partition(",")[0])
     for run in runs:
         assert list(load_encoders(Run(run.out))) == ["primary"]  # the teacher is not its own
         trained = Run(run.out).weights()
+        if run.arm.supervised:  # its teacher is asked once, and is no branch
+            assert trained["head.weight"].shape[0] == 9
+            continue
         if run.arm.objective == "regression":  # embeddings are as wide as the representation
             assert trained["branches.by_key.primary.expander.6.weight"].shape[0] == 96
         prefix = "branches.by_key.privileged.encoder.network."
@@ -73,6 +76,7 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
         ({"teacher": "test_resnet"}, "random weights"),
         ({"teacher_size": 64}, "would be given 64 px, and the patches of .* have 32"),
         ({"privileged_size": 33}, "would be given 33 px"),
+        ({"distillation": ["soft-labels:temperature=0"]}, "temperature to be above 0"),
         ({"distillation": ["regression:l1"]}, "not a value for 'distance'"),
         ({"objectives": ["regression"]}, "needs a teacher, and the arm asymmetric has none"),
         ({"batch": 2, "objectives": ["vicreg"]}, "3 or more"),

@@ -129,8 +129,8 @@ class Arm:
     sharing: Sharing = "independent"
     """Whether the branches have one set of weights (shared) or one each (independent)."""
     objective: str = "vicreg"
-    """vicreg, simclr, barlow-twins, clip, vse; of --kind distillation also regression and
-    relational; the authors' conventions as vicreg:authors,
+    """vicreg, simclr, barlow-twins, clip, vse; of --kind distillation also regression,
+    relational and soft-labels; the authors' conventions as vicreg:authors,
     simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
     primary: str = "downsample:7"
     """Modality that is present at inference: downsample:7, full, full:ARRAY, vector:LENGTH, nuclei,
@@ -144,12 +144,14 @@ class Arm:
 
     @property
     def supervised(self) -> bool:
-        return self.kind == "supervised"
+        """Whether it learns the task's labels, with a head of its own."""
+        soft = self.kind == "distillation" and self.objective.partition(":")[0] == "soft-labels"
+        return soft or self.kind == "supervised"
 
     @property
     def words(self) -> tuple[str, ...]:
         """What tells arms apart, of one modality: `symmetric`, `shared`."""
-        if self.supervised:
+        if self.kind == "supervised":
             return ("supervised",)
         return (self.kind, self.objective if self.kind == "distillation" else self.sharing)
 
@@ -161,7 +163,7 @@ class Arm:
     @property
     def modalities(self) -> dict[str, str]:
         """Branch name to modality; `twin` is a second view of the primary."""
-        if self.supervised:
+        if self.supervised:  # a teacher of labels is asked once, and is no branch
             return {"primary": self.primary}
         views = {"primary": self.primary, "twin": self.primary, "privileged": self.privileged}
         absent = {"symmetric": "privileged", "trident": None}.get(self.kind, "twin")

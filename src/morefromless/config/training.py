@@ -65,9 +65,9 @@ class RunConfig:
         """
         arm, pairing = self.arm, self.pairing
         names = {"kind", "primary"}
+        used: set[str] = set()
         if arm.supervised:
             names |= {"task"}
-            used: set[str] = set()
         else:
             names |= {"objective"} if arm.kind == "distillation" else {"sharing", "objective"}
             used = {"width", "accumulate"}
@@ -75,8 +75,8 @@ class RunConfig:
             names |= {"privileged"}
             used |= {"privileged_encoder", "privileged_size", "freeze", "no_expander", "pairs"}
         if arm.kind == "distillation":
-            names |= {"privileged"}
-            used |= {"teacher", "teacher_size", "pairs"}
+            names |= {"privileged", "objective"}
+            used |= {"teacher", "teacher_size"} | (set() if arm.supervised else {"pairs"})
         if arm.kind == "trident":
             used |= {"missing"}
         settings = {name: getattr(arm, name) for name in names}
@@ -119,7 +119,8 @@ class StudyConfig:
     or cell:by=area,ties=lowest,untyped=exclude ..."""
     distillation: tuple[str, ...] = ()
     """Also train students of --teacher, a frozen encoder of the privileged modality, with these
-    objectives: regression, regression:cosine, relational, or one of --objectives."""
+    objectives: regression, regression:cosine, relational, soft-labels (which learns the labels
+    too), or one of --objectives."""
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""

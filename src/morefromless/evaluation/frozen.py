@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from morefromless.branches import build_encoder, untrained
+from morefromless.branches import Plan, build_encoder, untrained
 from morefromless.config import Probe, RunConfig, from_flat
 from morefromless.data.store import Split, Store
 from morefromless.encoders import Encoder
@@ -196,6 +196,12 @@ def represent(encoder: Encoder, images: Iterable[Tensor], device: torch.device |
     outputs = [encoder(batch).float().cpu() for batch in images]
     encoder.train(training)
     return torch.cat(outputs)
+
+
+def frozen_branch(encoder: Encoder, plan: Plan, config: RunConfig) -> FrozenEncoder:
+    """A branch that is not trained; its features are in `machine.features`, or in the run."""
+    shared = config.machine.features
+    return FrozenEncoder(encoder, plan.modality, plan.size, plan.name, config.out, shared=shared)
 
 
 def load_encoder(

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from morefromless import objectives
-from morefromless.branches import Branches, Plan, check_encoder, check_width, plans
+from morefromless.branches import Branches, Plan, check_encoder, check_width, plans, teacher_plan
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
-from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.frozen import FrozenEncoder, frozen_branch
 from morefromless.objectives import Objective
 from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
@@ -171,6 +171,10 @@ def check(config: RunConfig) -> None:
     width = config.pairing.width
     if config.arm.supervised:
         check_encoder(config.train.encoder, modality(config.arm.primary).shape(config.train.size))
+        if config.arm.kind == "distillation":
+            teacher = teacher_plan(config)
+            shape = modality(teacher.modality).shape(teacher.size)
+            check_encoder(teacher.encoder, shape, frozen=True)
         return
     branch_plans = plans(config)
     for plan in {(plan.key, plan.size): plan for plan in branch_plans}.values():
@@ -226,14 +230,7 @@ def _frozen_features(
     Those of all training patches that have the view are cached in `machine.features`, for all runs,
     else in the run's folder; the evaluation of that branch finds them there too.
     """
-    frozen = FrozenEncoder(
-        encoder,
-        plan.modality,
-        plan.size,
-        plan.name,
-        config.out,
-        shared=config.machine.features,
-    )
+    frozen = frozen_branch(encoder, plan, config)
     features = frozen.features(store, "train", device, label=f"frozen {plan.name}")
     whole = features.new_zeros(len(store.table), features.shape[1])
     whole[store.select(frozen.modality).indices("train")] = features

@@ -5,13 +5,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from morefromless.branches import build_encoder, check_encoder
+from morefromless import objectives
+from morefromless.branches import build_encoder, check_encoder, teacher_plan
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
-from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.frozen import FrozenEncoder, frozen_branch
+from morefromless.evaluation.probes import fit_linear_probe
 from morefromless.objectives import Loss
-from morefromless.pairs import Pair
+from morefromless.objectives.soft_labels import SoftLabels
+from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
+from morefromless.specs import build
 from morefromless.tasks import build_task
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite
@@ -40,7 +44,8 @@ def supervise(config: RunConfig) -> Run:
     arm, train = config.arm, config.train
     pair = Pair(arm.modalities, train.views, train.size)
     pair.check(store)
-    store = store.select(*pair.arrays, task=build_task(arm.task))
+    views = [modality(arm.privileged)] if arm.kind == "distillation" else []
+    store = store.select(*pair.arrays, *views, task=build_task(arm.task))
     check_encoder(train.encoder, pair.modalities["primary"].shape(train.size))
     rows = store.indices("train")
     steps = Steps(len(rows), batch=train.batch, epochs=train.epochs, seed=config.seed)
@@ -63,6 +68,10 @@ def _train(
     torch.manual_seed(config.seed)
     channels = pair.modalities["primary"].channels
     classifier = Classifier(config.train.encoder, len(store.classes), channels)
+    soft: SoftLabels | None = None
+    if config.arm.kind == "distillation":
+        soft = build(config.arm.objective, objectives, SoftLabels)
+        answers = teacher_logits(config, store, device)
 
     def loss(
         images: dict[str, Tensor], batch: Batch, step: int
@@ -70,12 +79,32 @@ def _train(
         logits, labels = classifier(images["primary"]).float(), batch["label"]
         entropy = nn.functional.cross_entropy(logits, labels)
         check_finite(Loss(entropy, {"cross_entropy": entropy}), step)
+        terms = {"term/cross_entropy": entropy.detach()}
+        total = entropy
+        if soft is not None:
+            divergence = soft([logits, answers[batch["position"].to(answers.device)]])
+            check_finite(divergence, step)
+            terms["term/divergence"] = divergence.terms["divergence"].detach()
+            total = (1 - soft.weight) * entropy + soft.weight * divergence.total
         right = (logits.detach().argmax(1) == labels).float().mean()
-        return entropy, {"term/cross_entropy": entropy.detach(), "train_accuracy": right}
+        return total, {**terms, "train_accuracy": right}
 
     learner = Learner(classifier, Feed(store, rows, pair, device), config, steps, loss)
     frozen = FrozenEncoder(
         classifier.encoder, config.arm.primary, config.train.size, "primary", run.path
     )
     curve = curve_of({"primary": frozen}, store, run, config.machine.probe_every, steps.total)
-    fit(learner, run, curve, f"supervised {config.arm.primary} s{config.seed}")
+    fit(learner, run, curve, f"{'/'.join(config.arm.words)} {config.arm.primary} s{config.seed}")
+
+
+def teacher_logits(config: RunConfig, store: Store, device: torch.device) -> Tensor:
+    """What a linear probe of the frozen teacher answers on the training patches: (N, classes).
+
+    The probe learnt the labels of the same patches, so that the teacher is a supervised one.
+    """
+    plan = teacher_plan(config)
+    teacher = frozen_branch(build_encoder(plan.encoder, plan.channels).eval(), plan, config)
+    features = teacher.features(store, "train", device, label="frozen teacher")
+    labels = torch.from_numpy(store.labels[store.indices("train")])
+    probe = fit_linear_probe(features, labels, len(store.classes), standardise=True, device=device)
+    return probe.logits(features)
