@@ -105,6 +105,12 @@ COMMANDS = {
         "Write the features that an encoder has of your patches and slides.",
         "mfl embed runs/a path/to/patches biopsy.svs --to features.h5",
     ),
+    "predict": Command(
+        config.PredictConfig,
+        commands.predict,
+        "Write the classes of your patches and slides: calibrated probabilities, and heat maps.",
+        "mfl predict runs/a biopsy.svs --to predictions.csv --maps maps",
+    ),
     "export": Command(
         config.ExportConfig,
         commands.export,

@@ -1,6 +1,8 @@
 """What each command does, once its options are known. The machinery is imported when needed."""
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from morefromless.config import (
     DemoConfig,
@@ -10,6 +12,7 @@ from morefromless.config import (
     ExportNucleiConfig,
     HeadroomConfig,
     IngestConfig,
+    PredictConfig,
     ProbeConfig,
     ReportConfig,
     RepresentConfig,
@@ -24,6 +27,11 @@ from morefromless.config import (
     ViewsConfig,
 )
 from morefromless.report.terminal import say, terminal, wrote
+
+if TYPE_CHECKING:
+    from morefromless.evaluation.frozen import FrozenEncoder
+    from morefromless.inference.embed import Embedding
+    from morefromless.inference.inputs import Patches
 
 
 def ingest(options: IngestConfig) -> None:
@@ -155,6 +163,7 @@ def train(config: RunConfig) -> None:
 def probe(config: ProbeConfig) -> None:
     """Evaluate a finished run and print what each branch reached."""
     from morefromless.devices import resolve_device
+    from morefromless.evaluation.calibration import calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
     from morefromless.report.tables import show_answers
     from morefromless.runs import Run
@@ -163,6 +172,9 @@ def probe(config: ProbeConfig) -> None:
     store = open_store(run, config.store)
     device = resolve_device(config.device)
     answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
+    for answer in answers:  # for mfl predict and mfl export, which need no store then
+        seed = run.config.seed
+        calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
     show_answers(answers, terminal())
 
 
@@ -186,25 +198,82 @@ def compare(config: StudyConfig) -> None:
 
 def embed(config: EmbedConfig) -> None:
     """Write an encoder's features of any patches."""
-    from morefromless.devices import resolve_device
-    from morefromless.evaluation.frozen import load_encoder
-    from morefromless.inference.embed import embed, partial_folder
-    from morefromless.inference.inputs import open_inputs, remarks
+    from morefromless.inference.embed import partial_folder
     from morefromless.inference.writers import write_embedding, writer
 
     writer(config.to)  # which refuses an ending before anything is computed
+    frozen, inputs = _opened(config)
+    with partial_folder(config.to) as partial:
+        embedding = _embedded(config, frozen, inputs, partial)
+        write_embedding(embedding, config.to)
+    count, width = embedding.features.shape
+    print(f"Wrote {config.to}: {count:,} patches x {width} features.")
+
+
+def predict(config: PredictConfig) -> None:
+    """Write the classes of any patches, and heat maps of slides."""
+    from morefromless.devices import resolve_device
+    from morefromless.inference.embed import partial_folder
+    from morefromless.inference.inputs import SlidePatches
+    from morefromless.inference.maps import write_maps
+    from morefromless.inference.predict import (
+        check_ending,
+        find_probe,
+        predict,
+        write_predictions,
+    )
+
+    check_ending(config.to)
+    frozen, inputs = _opened(config)
+    device = resolve_device(config.reading.device)
+    probe = find_probe(frozen, Path(config.encoder), config.store, config.task, device)
+    with partial_folder(config.to) as partial:
+        predictions = predict(_embedded(config, frozen, inputs, partial), probe, config.abstain)
+        write_predictions(predictions, config.to)
+    if config.abstain:
+        coverage, accuracy = probe.selective(config.abstain)
+        answered = (predictions["class"] != "").mean()
+        print(
+            f"- From a probability of {config.abstain:g} on, {coverage:.0%} of the held-out "
+            f"training patches have a class, and {accuracy:.1%} of those the right one; of these "
+            f"inputs {answered:.0%} have one."
+        )
+    unlike = (predictions["outlier_percentile"] >= 99).mean()
+    print(f"- {unlike:.0%} lie farther from the training patches than 99 % of the held-out ones.")
+    for patches in inputs:
+        if config.maps and isinstance(patches, SlidePatches):
+            print(f"- Wrote {', '.join(map(str, write_maps(patches, predictions, config.maps)))}.")
+    print(f"Wrote {config.to}: {len(predictions):,} patches, {len(probe.classes)} classes.")
+
+
+def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Patches]]":
+    """The encoder and its inputs; what cannot be checked of them is printed."""
+    from morefromless.evaluation.frozen import load_encoder
+    from morefromless.inference.inputs import open_inputs, remarks
+
     reading = config.reading
     frozen = load_encoder(config.encoder, reading.branch, trust=reading.trust)
     inputs = open_inputs(config.inputs, frozen, reading.um_per_px, reading.at)
     for remark in remarks(inputs, frozen):
         print(f"- {remark}")
-    with partial_folder(config.to) as partial:
-        embedding = embed(frozen, inputs, resolve_device(reading.device), partial=partial)
-        write_embedding(embedding, config.to)
+    return frozen, inputs
+
+
+def _embedded(
+    config: EmbedConfig | PredictConfig,
+    frozen: "FrozenEncoder",
+    inputs: "list[Patches]",
+    partial: Path,
+) -> "Embedding":
+    """The features of inputs; patches that cannot be read are printed by their reason."""
+    from morefromless.devices import resolve_device
+    from morefromless.inference.embed import embed
+
+    device = resolve_device(config.reading.device)
+    embedding = embed(frozen, inputs, device, partial=partial)
     for reason, count in embedding.rejected.most_common():
         print(f"- {count:,} rejected: {reason}")
-    count, width = embedding.features.shape
-    print(f"Wrote {config.to}: {count:,} patches x {width} features.")
+    return embedding
 
 
 def export(config: ExportConfig) -> None:
@@ -216,6 +285,7 @@ def export(config: ExportConfig) -> None:
     export(
         frozen,
         config.out,
+        Path(config.encoder),
         onnx=config.onnx,
         torch_export=config.torch_export,
         preprocessing=config.preprocessing,

@@ -16,6 +16,7 @@ from morefromless.config.commands import ExportNucleiConfig as ExportNucleiConfi
 from morefromless.config.commands import HeadroomConfig as HeadroomConfig
 from morefromless.config.commands import IngestConfig as IngestConfig
 from morefromless.config.commands import Inputs as Inputs
+from morefromless.config.commands import PredictConfig as PredictConfig
 from morefromless.config.commands import ProbeConfig as ProbeConfig
 from morefromless.config.commands import ReportConfig as ReportConfig
 from morefromless.config.commands import RepresentConfig as RepresentConfig

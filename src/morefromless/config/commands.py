@@ -206,6 +206,35 @@ class EmbedConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Whose classes are predicted, of what, and where they go."""
+
+    encoder: Positional[str]
+    """Folder of a finished run, or folder that `mfl export` wrote; with --store also a
+    specification with weights, such as resnet50:pretrained=true."""
+    inputs: Positional[tuple[str, ...]]
+    """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
+    more than 4,096 px is a slide. Any other source of `mfl ingest` will do."""
+    to: Path
+    """File to write: .csv or .parquet. Interrupted, the same command goes on where it was."""
+    maps: Path | None = None
+    """Folder for heat maps of the slides: OME-TIFF, PNG, and GeoJSON for QuPath."""
+    abstain: float = 0.0
+    """Give no class below this probability; what that leaves, and how often it is right on held-out
+    training patches, is printed."""
+    task: str | None = None
+    """What is predicted; by default the run's own task."""
+    store: Path | None = None
+    """Labelled patches to fit the probe on, where none lies with the encoder: the run's store, if
+    it has moved, or another one."""
+    reading: Inputs = field(default_factory=Inputs)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.abstain <= 1:
+            raise ConfigError(f"--abstain is {self.abstain:g}; give a probability, from 0 to 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportConfig:
     """Which encoder is written for other tools, and how."""
 

@@ -3,6 +3,8 @@
 OUT/model.safetensors   weights under timm's names; `encoder.json` in their metadata
 OUT/config.json         architecture and preprocessing, in the form of timm and the Hub
 OUT/encoder.json        what must be known to use it (`evaluation.metadata`)
+OUT/probe-*             calibrated probes (`evaluation.calibration`), where the run has any
+OUT/probe-*             calibrated probes (`evaluation.calibration`), where the run has any
 OUT/encoder.onnx        where asked
 OUT/encoder.pt2         where asked: torch.export
 OUT/README.md           the model card
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 from morefromless import files
 from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.calibration import calibrated_files
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.metadata import EncoderMetadata
 from morefromless.runs import ENCODER_KEY
@@ -33,9 +36,8 @@ FILES = (
     "encoder.onnx",
     "encoder.pt2",
     "README.md",
-    "classifier.safetensors",
 )
-"""What an exported folder may hold."""
+"""What an exported folder may hold, beside probes."""
 
 OPSET = 18
 """ONNX's lowest set of operators that PyTorch's exporter writes."""
@@ -47,13 +49,15 @@ CLOSE = 1e-4
 def export(
     frozen: FrozenEncoder,
     folder: Path,
+    source: Path | None = None,
     *,
     onnx: bool = False,
     torch_export: bool = False,
     preprocessing: bool = False,
     opset: int = OPSET,
 ) -> list[Path]:
-    """Write an encoder's weights and, where asked, its graphs into `folder`; the files written.
+    """Write an encoder's weights, the calibrated probes that lie in `source` and, where asked, its
+    graphs into `folder`; the files written.
 
     With `preprocessing` graphs take patches (N, side, side, 3) uint8 as they were trained on;
     without, the modality at the encoder's size, (N, C, size, size) float32 in [0, 1]. Graphs
@@ -77,6 +81,9 @@ def export(
         save_file(_weights(frozen), temporary, {"format": "pt", ENCODER_KEY: json.dumps(plain)})
     files.write_json(folder / "encoder.json", plain)
     written = [folder / "model.safetensors", folder / "encoder.json"]
+    for probe in calibrated_files(source, frozen) if source else []:
+        files.write_bytes(folder / probe.name, probe.read_bytes())
+        written.append(folder / probe.name)
     if isinstance(frozen.encoder, Timm):
         files.write_json(folder / "config.json", timm_config(frozen))
         written.append(folder / "config.json")
@@ -229,7 +236,8 @@ def _metadata(frozen: FrozenEncoder, metadata: EncoderMetadata) -> EncoderMetada
 
 def _refuse_others(folder: Path) -> None:
     """Raise `ConfigError` where a folder holds what no export wrote."""
-    others = {path.name for path in folder.iterdir()} - set(FILES) if folder.is_dir() else set()
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    others = {name for name in names - set(FILES) if not name.startswith("probe-")}
     if others:
         raise ConfigError(
             f"{folder} holds other files ({min(others)}); give a folder that is new or empty."

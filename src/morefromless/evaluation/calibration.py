@@ -1,0 +1,204 @@
+"""A probe whose probabilities can be acted on: temperature, abstention, outliers.
+
+A share of the training patches, by group where groups are known, is kept from the probe. On it the
+temperature is chosen (Guo et al. 2017), and from it come what abstaining costs and how far from the
+training patches a patch may be expected to lie. The test patches are not touched.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import safe_open
+from scipy.optimize import minimize_scalar
+from sklearn.model_selection import GroupShuffleSplit
+from torch import Tensor
+
+from morefromless.config import Probe
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, label_subset
+from morefromless.runs import file_name
+from morefromless.tasks import build_task
+
+HELD_OUT = 0.2
+"""Share of the training patches, or of their groups, that calibrate."""
+NEIGHBOURS = 10
+"""The distance to this neighbour among the training patches says how unusual a patch is."""
+REFERENCE = 5000
+"""Training patches that are kept to measure distances to, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedProbe:
+    """A linear probe, its temperature, and what was measured on held-out training patches."""
+
+    classes: tuple[str, ...]
+    probe: LinearProbe
+    temperature: float
+    reference: Tensor
+    """(n, D) features of training patches, of unit length."""
+    distances: Tensor
+    """(m,) of the held-out patches to their `NEIGHBOURS`-th neighbour, ascending."""
+    confidence: Tensor
+    """(m,) highest probability of each held-out patch."""
+    correct: Tensor
+    """(m,) bool: whether that class is the patch's."""
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """(N, D) -> (N, classes): the softmax of the logits divided by the temperature."""
+        return (self.probe.logits(features) / self.temperature).softmax(1)
+
+    def outlier_percentile(self, features: Tensor) -> Tensor:
+        """(N, D) -> (N,): how many percent of the held-out patches lie nearer to the training
+        patches (Sun et al. 2022); 100 is farther than all."""
+        rank = torch.searchsorted(self.distances, neighbour_distance(features, self.reference))
+        return 100 * rank.float() / len(self.distances)
+
+    def selective(self, least: float) -> tuple[float, float]:
+        """Coverage and accuracy on the held-out patches where a class is given only with a
+        probability of `least` or more; an accuracy of nothing is nan."""
+        answered = self.confidence >= least
+        return float(answered.float().mean()), float(self.correct[answered].float().mean())
+
+
+def neighbour_distance(features: Tensor, reference: Tensor) -> Tensor:
+    """(N, D), (n, D) of unit length -> (N,): distance of features, brought to unit length, to the
+    `NEIGHBOURS`-th nearest of the reference, or to the farthest where there are fewer."""
+    k = min(NEIGHBOURS, len(reference))
+    unit = torch.nn.functional.normalize(features.float(), dim=1)
+    parts = (unit[start : start + 1024] for start in range(0, len(unit), 1024))
+    return torch.cat([torch.cdist(part, reference).kthvalue(k, dim=1).values for part in parts])
+
+
+def calibrate(
+    frozen: FrozenEncoder,
+    store: Store,
+    probe: Probe,
+    task: str,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    label: str | None = None,
+) -> CalibratedProbe:
+    """Fit and calibrate a probe on a store's training patches; a supervised arm's own head, for the
+    task that it learnt, is calibrated as it is. Kept in the run's folder, and read back from there.
+    """
+    store = store.select(frozen.modality, task=build_task(task))
+    key = {
+        "weights": frozen.fingerprint,
+        "store": store.hash,
+        "task": task,
+        "classes": json.dumps(store.classes),
+        "probe": "head" if frozen.answers_itself(task) else repr(probe),
+        "seed": str(seed),
+    }
+
+    def compute() -> dict[str, Tensor]:
+        features = frozen.features(store, "train", device, label)
+        labels = store.labels[store.indices("train")]
+        held = _held_out(labels, store.groups("train"), seed)
+        fitted = frozen.head if frozen.answers_itself(task) else None
+        if fitted is None:
+            rows = np.flatnonzero(~held)[label_subset(labels[~held], probe.labels, seed)]
+            fitted = fit_linear_probe(
+                features[rows],
+                torch.from_numpy(labels[rows]),
+                len(store.classes),
+                epochs=probe.probe_epochs,
+                lr=probe.probe_lr,
+                standardise=probe.standardise,
+                seed=seed,
+                device=device,
+            ).to("cpu")
+        logits, truth = fitted.logits(features[held]), torch.from_numpy(labels[held])
+        temperature = best_temperature(logits, truth)
+        confidence, answer = (logits / temperature).softmax(1).max(1)
+        drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~held))[:REFERENCE]
+        reference = torch.nn.functional.normalize(features[drawn], dim=1)
+        return {
+            "weight": fitted.weight,
+            "bias": fitted.bias,
+            "temperature": torch.tensor(temperature),
+            "reference": reference,
+            "distances": neighbour_distance(features[held], reference).sort().values,
+            "confidence": confidence,
+            "correct": answer == truth,
+        }
+
+    return _of(frozen.cached(calibrated_name(frozen, task), key, compute), store.classes)
+
+
+def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> CalibratedProbe | None:
+    """What `calibrate` kept, without the store; None where there is none.
+
+    Raises `ConfigError` where it is of another encoder.
+    """
+    path = folder / f"{calibrated_name(frozen, task)}.safetensors"
+    if not path.is_file():
+        return None
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata.get("weights") != frozen.fingerprint:
+        raise ConfigError(
+            f"{path} is the probe of another encoder; remove it, and give --store FOLDER to fit it "
+            "anew."
+        )
+    return _of(tensors, tuple(json.loads(metadata["classes"])))
+
+
+def calibrated_files(folder: Path, frozen: FrozenEncoder) -> list[Path]:
+    """The calibrated probes of an encoder, of all tasks."""
+    return sorted(folder.glob(calibrated_name(frozen, "*") + ".safetensors"))
+
+
+def calibrated_name(frozen: FrozenEncoder, task: str) -> str:
+    """The file's name, without its ending, in the folder of a run or an exported encoder."""
+    task = task if task == "*" else file_name(task)
+    return f"probe-{frozen.name}-{task}-calibrated"
+
+
+def best_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature that minimises the cross-entropy of logits (N, classes), labels (N,).
+
+    >>> logits = torch.tensor([[2.0, 0.0]] * 4)  # 88 % sure, and right three times of four
+    >>> round(best_temperature(logits, torch.tensor([0, 0, 0, 1])), 2)  # 2 / log 3
+    1.82
+    """
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits.double() / float(np.exp(log_temperature))
+        return float(torch.nn.functional.cross_entropy(scaled, labels))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x))
+
+
+def _held_out(
+    labels: npt.NDArray[np.int64], groups: npt.NDArray[np.object_] | None, seed: int
+) -> npt.NDArray[np.bool_]:
+    """(N,) whether each training patch calibrates: whole groups where there are several."""
+    held = np.zeros(len(labels), dtype=bool)
+    if groups is not None and len(set(groups)) > 1:
+        split = GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed)
+        _, held_rows = next(iter(split.split(labels, groups=groups)))
+        held[held_rows] = True
+    else:
+        held[label_subset(labels, HELD_OUT, seed)] = True
+    return held
+
+
+def _of(tensors: dict[str, Tensor], classes: tuple[str, ...]) -> CalibratedProbe:
+    return CalibratedProbe(
+        classes=classes,
+        probe=LinearProbe(tensors["weight"], tensors["bias"]),
+        temperature=float(tensors["temperature"]),
+        reference=tensors["reference"],
+        distances=tensors["distances"],
+        confidence=tensors["confidence"],
+        correct=tensors["correct"],
+    )

@@ -1,0 +1,139 @@
+"""Heat maps of a slide: an OME-TIFF of probabilities, an overlay, and tiles for QuPath."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from morefromless import files
+from morefromless.data.geojson import colours
+from morefromless.data.tissue import SCALE
+from morefromless.inference.inputs import SlidePatches
+
+OPACITY = 0.6
+DPI = 150
+
+
+def write_maps(patches: SlidePatches, predictions: pd.DataFrame, folder: Path) -> list[Path]:
+    """`SLIDE.ome.tif`, `SLIDE.png` and `SLIDE.geojson` in `folder`, of a slide's predictions.
+
+    The OME-TIFF has a pixel a tile and a channel a class, then `outlier_percentile`; tiles without
+    tissue are nan, and the pixel size is that of a tile. The others are in the slide's own frame.
+    """
+    rows = predictions[predictions["input"] == patches.name]
+    columns = map(str, predictions)
+    classes = [name.removeprefix("p_") for name in columns if name.startswith("p_")]
+    tints = dict(zip(classes, colours(len(classes) + 1)[1:], strict=True))
+    paths = [folder / f"{patches.name}{ending}" for ending in (".ome.tif", ".png", ".geojson")]
+    _write_ome_tiff(patches, rows, classes, paths[0])
+    _write_overlay(patches, rows, tints, paths[1])
+    files.write_json(paths[2], feature_collection(patches, rows, tints))
+    return paths
+
+
+def probability_map(
+    patches: SlidePatches, rows: pd.DataFrame, columns: list[str]
+) -> npt.NDArray[np.float32]:
+    """(columns, tiles down, tiles across), nan where no tile was read."""
+    width, height = (int(np.ceil(side / patches.extent)) for side in patches.slide.size)
+    grid = np.full((len(columns), height, width), np.nan, np.float32)
+    across, down = (np.rint(rows[name].to_numpy(float) / patches.extent) for name in ("x", "y"))
+    grid[:, down.astype(int), across.astype(int)] = rows[columns].to_numpy(np.float32).T
+    return grid
+
+
+def feature_collection(
+    patches: SlidePatches, rows: pd.DataFrame, tints: dict[str, tuple[int, int, int]]
+) -> dict[str, Any]:
+    """A square a tile, in px of the slide's finest level, with its class and its measurements."""
+    side = patches.extent
+    features = []
+    for row in rows.to_dict("records"):
+        left, top = float(row["x"]), float(row["y"])
+        right, bottom = left + side, top + side
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+        name = row["class"]
+        properties: dict[str, Any] = {
+            "objectType": "tile",
+            "measurements": {
+                str(key).removeprefix("p_"): round(float(value), 4)
+                for key, value in row.items()
+                if str(key).startswith("p_") or key == "outlier_percentile"
+            },
+        }
+        if name:
+            properties["classification"] = {"name": name, "color": list(tints[name])}
+        geometry = {"type": "Polygon", "coordinates": [[list(corner) for corner in corners]]}
+        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _write_ome_tiff(
+    patches: SlidePatches, rows: pd.DataFrame, classes: list[str], path: Path
+) -> None:
+    import tifffile  # which reading the slide took
+
+    columns = [*(f"p_{name}" for name in classes), "outlier_percentile"]
+    assert patches.side is not None
+    assert patches.um_per_px is not None
+    tile = patches.side * patches.um_per_px
+    with files.replacing(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            probability_map(patches, rows, columns),
+            ome=True,
+            photometric="minisblack",
+            metadata={
+                "axes": "CYX",
+                "Channel": {"Name": [*classes, "outlier_percentile"]},
+                "PhysicalSizeX": tile,
+                "PhysicalSizeXUnit": "µm",
+                "PhysicalSizeY": tile,
+                "PhysicalSizeYUnit": "µm",
+            },
+        )
+
+
+def _write_overlay(
+    patches: SlidePatches,
+    rows: pd.DataFrame,
+    tints: dict[str, tuple[int, int, int]],
+    path: Path,
+) -> None:
+    """The slide in grey, each tile in the colour of its class, as opaque as it is probable."""
+    overview = patches.tissue.overview
+    height, width = overview.shape[:2]
+    (probable,) = probability_map(patches, rows, ["probability"])
+    codes = {name: k for k, name in enumerate(tints)}
+    numbered = rows.assign(code=rows["class"].map(codes).astype(float))
+    (code,) = probability_map(patches, numbered, ["code"])
+    shown = np.zeros((*code.shape, 4), np.float32)
+    for name, k in codes.items():
+        shown[code == k, :3] = np.array(tints[name]) / 255
+    shown[..., 3] = np.where(np.isnan(code), 0, OPACITY * np.nan_to_num(probable))
+    figure = Figure(figsize=(max(4, min(12, width / DPI)), 0), dpi=DPI, layout="constrained")
+    figure.set_figheight(max(3, figure.get_figwidth() * height / width) + 0.6)
+    axes = figure.add_subplot()
+    axes.imshow(overview.mean(-1), cmap="gray", vmin=0, vmax=255)
+    tile = patches.extent / patches.slide.scale(SCALE)
+    down, across = code.shape
+    axes.imshow(
+        shown, extent=(-0.5, across * tile - 0.5, down * tile - 0.5, -0.5), interpolation="nearest"
+    )
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+    axes.set_axis_off()
+    present = [name for name in tints if (rows["class"] == name).any()]
+    figure.legend(
+        handles=[Patch(color=tuple(np.array(tints[n]) / 255), label=n) for n in present],
+        loc="outside lower center",
+        ncols=5,
+        fontsize=7,
+        frameon=False,
+    )
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, format="png")

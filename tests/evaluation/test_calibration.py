@@ -1,0 +1,88 @@
+"""Temperature, abstention and outliers against numbers that are known, on patches kept aside."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from morefromless.config import Probe
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation import calibration
+from morefromless.evaluation.calibration import (
+    NEIGHBOURS,
+    best_temperature,
+    calibrate,
+    calibrated_name,
+    neighbour_distance,
+    read_calibrated,
+)
+from morefromless.evaluation.frozen import random_encoder
+
+
+def test_the_temperature_brings_back_logits_that_were_multiplied() -> None:
+    draw = np.random.default_rng(0)
+    logits = draw.normal(size=(20000, 4)) * 2
+    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (chances.cumsum(1) > draw.random((20000, 1))).argmax(1)
+    for factor in (0.5, 1.0, 3.0):
+        found = best_temperature(torch.from_numpy(factor * logits), torch.from_numpy(labels))
+        assert found == pytest.approx(factor, rel=0.05)
+
+
+def test_distances_are_scikit_learns(tmp_path: Path) -> None:
+    del tmp_path
+    draw = torch.Generator().manual_seed(0)
+    features = torch.randn(1100, 8, generator=draw)
+    reference = torch.nn.functional.normalize(torch.randn(50, 8, generator=draw), dim=1)
+    unit = torch.nn.functional.normalize(features, dim=1)
+    nearest = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(reference.double())
+    expected = nearest.kneighbors(unit.double())[0][:, -1]
+    found = neighbour_distance(3 * features, reference)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
+    tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = random_encoder("test_resnet", "full", 32, 0, tmp_path)
+    fitted: list[torch.Tensor] = []
+    fit = calibration.fit_linear_probe
+
+    def spying(features: torch.Tensor, *rest: object, **options: object) -> object:
+        fitted.append(features)
+        return fit(features, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(calibration, "fit_linear_probe", spying)
+    probe = calibrate(frozen, tissue, Probe(probe_epochs=20), "tissue")
+    train = tissue.indices("train")
+    assert len(fitted[0]) + len(probe.distances) == len(train)
+    features = frozen.features(tissue, "train")
+    groups = tissue.groups("train")
+    assert groups is not None
+    used = (features[:, None] == fitted[0][None]).all(2).any(1).numpy()
+    assert not set(groups[used]) & set(groups[~used])  # whole patients are kept aside
+    held = features[~used]
+    percentiles = probe.outlier_percentile(held)
+    assert percentiles.median() == pytest.approx(50, abs=5)
+    assert probe.outlier_percentile(-held).min() == 100  # nothing is like them
+    torch.testing.assert_close(
+        probe.confidence, probe.probabilities(held).max(1).values, rtol=1e-4, atol=1e-5
+    )
+    coverage, accuracy = probe.selective(0.0)
+    labels = torch.from_numpy(tissue.labels[train][~used])
+    assert coverage == 1
+    assert accuracy == pytest.approx(
+        (probe.probabilities(held).argmax(1) == labels).float().mean().item()
+    )
+    least = float(probe.confidence.median())
+    assert probe.selective(least)[0] == pytest.approx(0.5, abs=0.05)
+    again = read_calibrated(tmp_path, frozen, "tissue")
+    assert again is not None
+    torch.testing.assert_close(again.probabilities(held), probe.probabilities(held))
+    other = random_encoder("test_resnet", "full", 32, 1, tmp_path)
+    assert (tmp_path / f"{calibrated_name(other, 'tissue')}.safetensors").is_file()
+    with pytest.raises(ConfigError, match="is the probe of another encoder"):
+        read_calibrated(tmp_path, other, "tissue")

@@ -1,0 +1,96 @@
+"""Predictions and heat maps, from the probe that lies with the encoder, in the slide's frame."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from morefromless import cli
+from morefromless.config import Probe
+from morefromless.data.store import Store
+from morefromless.evaluation.calibration import calibrate
+from morefromless.evaluation.frozen import load_encoder
+from morefromless.runs import Run
+from tests.inference.conftest import SIDE
+
+
+@pytest.fixture
+def copy(run: Run, tmp_path: Path) -> Run:
+    """The run elsewhere, without its store."""
+    return Run(Path(shutil.copytree(run.path, tmp_path / "elsewhere" / "deep" / "run")))
+
+
+def test_a_moved_run_predicts_a_slide(
+    copy: Run,
+    tissue: Store,
+    folder: Path,
+    slide: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    to, maps = tmp_path / "predictions.csv", tmp_path / "maps"
+    arguments = ["predict", str(copy.path), str(slide), str(folder), "--to", str(to)]
+    assert cli.run(arguments) == 2
+    assert "give --store FOLDER once" in capsys.readouterr().err
+    probed = ["probe", str(copy.path), "--store", str(tissue.path), "--probe-epochs", "20"]
+    assert cli.run(probed) == 0
+    exported = tmp_path / "encoder"
+    assert cli.run(["export", str(copy.path), str(exported)]) == 0
+    arguments[1] = str(exported)
+    capsys.readouterr()
+    assert cli.run([*arguments, "--maps", str(maps), "--abstain", "0.4"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "From a probability of 0.4 on," in said
+    assert "lie farther from the training patches than 99 %" in said
+
+    table = pd.read_csv(to, keep_default_na=False)
+    frozen = load_encoder(copy.path)
+    probe = calibrate(frozen, tissue, Probe(probe_epochs=20), "tissue")
+    columns = [f"p_{name}" for name in tissue.classes]
+    files = table[table["input"] == folder.name]
+    expected = probe.probabilities(frozen.represent(tissue, np.arange(8)))
+    torch.testing.assert_close(
+        torch.tensor(files[columns].to_numpy(np.float32)), expected, rtol=1e-3, atol=1e-4
+    )
+    answered = table["probability"] >= 0.4
+    assert (table["class"] != "").tolist() == answered.tolist()
+    likeliest = table[columns].to_numpy().argmax(1)
+    assert table["class"][answered].tolist() == [tissue.classes[k] for k in likeliest[answered]]
+
+    tiles = table[table["input"] == slide.name].astype({"x": float, "y": float})
+    with tifffile.TiffFile(maps / "slide.svs.ome.tif") as file:
+        grid = file.asarray()
+        assert f'PhysicalSizeX="{SIDE * 3.5}"' in str(file.ome_metadata)
+    assert grid.shape == (len(tissue.classes) + 1, 256 // SIDE, 512 // SIDE)
+    assert (~np.isnan(grid[0])).sum() == len(tiles)
+    collection = json.loads((maps / "slide.svs.geojson").read_text())
+    assert len(collection["features"]) == len(tiles)
+    for feature, (_, row) in zip(collection["features"], tiles.iterrows(), strict=True):
+        x, y = row["x"], row["y"]
+        assert feature["geometry"]["coordinates"][0][0] == [x, y]
+        assert feature["geometry"]["coordinates"][0][2] == pytest.approx([x + SIDE, y + SIDE])
+        at = grid[:, int(y // SIDE), int(x // SIDE)]
+        np.testing.assert_allclose(at[:-1], row[columns].to_numpy(float), atol=1e-5)
+        name = feature["properties"].get("classification", {"name": ""})["name"]
+        assert name == row["class"]
+    with Image.open(maps / "slide.svs.png") as picture:
+        assert picture.width >= 400
+
+
+def test_mistakes_are_one_sentence(
+    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, reason in {
+        ("--to", "a.xls"): "does not end in .csv or .parquet",
+        ("--to", "a.csv", "--abstain", "7"): "give a probability, from 0 to 1",
+    }.items():
+        arguments = ["predict", str(run.path), str(folder), *options]
+        assert cli.run(arguments) == 2
+        assert reason in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
