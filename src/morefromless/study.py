@@ -128,11 +128,13 @@ class Study:
         asked = [spec for spec in config.modalities if takes_references(spec)]
         store = self.store if cohort is None else cohort.store
         asked = [spec for spec in asked if _tested(store, spec)]
-        bar = tqdm(
-            config.references, desc="references", unit="encoder", leave=False, disable=not progress
-        )
-        for name in bar:
-            reference = Reference.load(name)
+        references = [Reference.load(name) for name in config.references]
+        teacher = config.pairing.teacher
+        if config.distillation and teacher:
+            size = config.pairing.teacher_size or config.train.size
+            references.append(Reference.load(teacher, size, config.frozen_folder))
+        bar = tqdm(references, desc="references", unit="encoder", leave=False, disable=not progress)
+        for reference in bar:
             label = f"features of {reference.title}" if progress else None
             for frozen in reference.views(asked, folder):
                 for task, seed in product(config.tasks, self._draws):
@@ -236,9 +238,7 @@ def _run(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
         pairing = Pairing(width=pairing.width, accumulate=pairing.accumulate)
     elif arm.kind in ("asymmetric", "distillation"):
         pairing = replace(pairing, missing="drop")
-    machine = config.machine
-    if machine.features is None:
-        machine = replace(machine, features=config.runs_folder.parent / "frozen")
+    machine = replace(config.machine, features=config.frozen_folder)
     return RunConfig(
         store=config.store,
         out=Path(),

@@ -65,6 +65,9 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
     results = study.evaluate(progress=False)
     titles = {s.condition.title for s in results.summaries}
     assert {"distillation, regression", "distillation, relational"} <= titles
+    asked = results.select(lambda condition: condition.reference)
+    assert {s.condition.modality for s in asked} == {"downsample:4", "full"}  # the teacher itself
+    assert all(s.condition.encoder == "test_resnet (teacher) at 24 px" for s in asked)
     names = [contrast.name for contrast in results.contrasts]
     assert "distillation, regression - symmetric independent" in names
 

@@ -169,6 +169,11 @@ class StudyConfig:
         return self.runs or self.out / "runs"
 
     @property
+    def frozen_folder(self) -> Path:
+        """Where representations of frozen branches are, for all runs."""
+        return self.machine.features or self.runs_folder.parent / "frozen"
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         """Every modality of which encoders may be trained, the privileged one last."""
         return (*self.primary, self.privileged)

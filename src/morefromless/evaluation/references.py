@@ -24,8 +24,9 @@ class Reference:
     frozen: FrozenEncoder
 
     @classmethod
-    def load(cls, spec: str) -> "Reference":
-        """The encoder that `spec` names, such as `resnet18:pretrained=true`.
+    def load(cls, spec: str, size: int | None = None, features: Path | None = None) -> "Reference":
+        """The encoder that `spec` names, such as `resnet18:pretrained=true`, at `size` px,
+        by default its own; its representations are shared with others in `features`.
 
         Raises `ConfigError` where there is no such encoder, or it has no weights.
         """
@@ -35,6 +36,7 @@ class Reference:
                 f"--references {spec} is a run or an exported encoder; give a published one, such "
                 "as resnet18:pretrained=true, or compare runs with mfl explain."
             )
+        frozen = replace(frozen, size=size or frozen.size, shared=features)
         name = normalise_encoder(spec, without=("pretrained", "weights", "mean", "std"))
         file = weights_file(spec)
         words = [name, *([f"({file.stem})"] if file else []), f"at {frozen.size} px"]

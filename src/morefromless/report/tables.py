@@ -26,7 +26,7 @@ TESTS = (
 )
 
 REFERENCES = (
-    "References are published encoders, frozen, at their own input size, through the same probe. "
+    "References are published encoders, frozen, through the same probe; a teacher is among them. "
     "They were trained on other data, so no arm is contrasted with them."
 )
 
