@@ -93,3 +93,11 @@ def test_external_validation() -> None:
     assert set(accuracy["cohort"]) == {"internal", "external"}
     assert set(accuracy["arm"]) >= {"asymmetric", "symmetric", "supervised", "mean-rgb"}
     assert "normal 4, C 4" in Path("runs/a/validation-c/validation.md").read_text()
+
+
+def test_stain(tissue: Store) -> None:
+    Path("stores").mkdir()
+    Path("stores/mine").symlink_to(tissue.path)
+    carry_out("stain.md", *tiny(epochs=1, warmup=0))
+    assert Path("views.png").is_file()
+    assert Path("runs/stain/weights.safetensors").is_file()

@@ -94,7 +94,7 @@ class ViewsConfig:
     out: File = Path("views.png")
     """File to write: .png or .pdf."""
     views: str = "table-s1"
-    """Preset of augmentations: table-s1, authors or plain."""
+    """Preset of augmentations: table-s1, authors, stain or plain."""
     task: str = "tissue"
     """Task whose classes the rows are titled by: tissue or cell."""
     size: int = 224

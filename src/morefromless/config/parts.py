@@ -27,7 +27,7 @@ class Train:
     or :weights=FILE for a local file, which may be a run's weights.safetensors."""
     views: str = "table-s1"
     """Augmentations: table-s1 (the paper's list in sound units), authors (what the published code
-    does), plain (none)."""
+    does), stain (table-s1's geometry, and concentrations of H&E jittered), plain (none)."""
     epochs: int = 100
     """Passes over the training patches."""
     batch: int = 128
@@ -133,8 +133,8 @@ class Arm:
     relational and soft-labels; the authors' conventions as vicreg:authors,
     simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
     primary: str = "downsample:7"
-    """Modality that is present at inference: downsample:7, full, full:ARRAY, vector:LENGTH, nuclei,
-    nuclei:palette=levels|raw|one-hot|colour,types=6 ..."""
+    """Modality that is present at inference: downsample:7, full, full:ARRAY, macenko,
+    vector:LENGTH, nuclei, nuclei:palette=levels|raw|one-hot|colour,types=6 ..."""
     privileged: str = "full"
     """Modality that is present in training only."""
     task: str = "tissue"

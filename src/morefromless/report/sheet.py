@@ -8,6 +8,7 @@ import torch
 
 from morefromless.config import ViewsConfig
 from morefromless.data.store import Store
+from morefromless.modalities.macenko import Macenko
 from morefromless.pairs import modality, preset
 from morefromless.report.contact_sheet import contact_sheet, seen_columns
 from morefromless.tasks import build_task
@@ -35,6 +36,12 @@ def write_sheet(config: ViewsConfig) -> Path:
         f"{store.path.name}: views '{config.views}' at {config.size} px; each view is drawn anew "
         "for every patch, branch and step."
     )
+    for spec, how in seen.items():
+        if isinstance(how, Macenko):
+            unchanged = int(how.unchanged(stored[how.array]).sum())
+            caption += (
+                f" {unchanged} of {len(rows)} patches have no two stains: {spec} leaves them."
+            )
     contact_sheet(columns, list(store.table["label"].iloc[rows]), config.out, caption)
     return config.out
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from morefromless.views._draws import bernoulli, uniform
+
 
 def rotation(angles: Tensor) -> Tensor:
     """(B,) radians -> (B, 2, 2): where in the source an output place lies.
@@ -29,6 +31,18 @@ def affine(flips: Tensor, scales: Tensor, centres: Tensor, angles: Tensor) -> Te
     signs = 1.0 - 2.0 * flips.to(scales.dtype)
     turned = scales[:, None, None] * rotation(angles)
     return signs[..., None] * torch.cat((turned, centres[..., None]), -1)
+
+
+def draw(
+    count: int, flip: float, crop: float, rotation: float, generator: torch.Generator
+) -> Tensor:
+    """Maps (count, 2, 3) as `affine` makes them: a flip of each axis with a probability, a crop
+    whose side is uniform from `crop` to 1, anywhere, and a rotation with a probability."""
+    flips = bernoulli(2 * count, flip, generator).view(count, 2)
+    scales = uniform(count, crop, 1, generator)
+    centres = uniform(2 * count, -1, 1, generator).view(count, 2) * (1 - scales)[:, None]
+    angles = uniform(count, 0, 2 * torch.pi, generator) * bernoulli(count, rotation, generator)
+    return affine(flips, scales, centres, angles)
 
 
 def warp(

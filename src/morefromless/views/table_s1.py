@@ -122,13 +122,7 @@ class TableS1(Views):
         return (vectors + self.spread * noise) * (drawn >= self.drop)
 
     def _maps(self, count: int, generator: torch.Generator) -> Tensor:
-        flips = bernoulli(2 * count, self.flip, generator).view(count, 2)
-        scales = uniform(count, self.crop, 1, generator)
-        centres = uniform(2 * count, -1, 1, generator).view(count, 2) * (1 - scales)[:, None]
-        angles = uniform(count, 0, 2 * torch.pi, generator) * bernoulli(
-            count, self.rotation, generator
-        )
-        return geometry.affine(flips, scales, centres, angles)
+        return geometry.draw(count, self.flip, self.crop, self.rotation, generator)
 
     def _colours(self, count: int, generator: torch.Generator) -> Tensor:
         """(4, count): three factors about 1 and the hue about 0, where jitter was drawn."""

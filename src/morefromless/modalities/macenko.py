@@ -1,0 +1,82 @@
+"""H&E brought to the stains of a reference."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from morefromless.data.images import read_rgb
+from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.modalities import Modality
+from morefromless.modalities._resize import fit, resized, square_side
+from morefromless.stain import Convention, Stains, estimate, left_as_they_are, normalised
+
+REFERENCE = (0.5626, 0.7201, 0.4062, 0.2159, 0.8012, 0.5581, 1.9705, 1.0308)
+"""The usual reference: R, G, B of hematoxylin and of eosin, and their strengths."""
+
+
+@dataclass(frozen=True)
+class Macenko(Modality):
+    """The stored patch with hematoxylin and eosin of a reference (Macenko et al. 2009).
+
+    Each patch's stains are estimated from its own pixels, on the device that trains. Patches that
+    are white, nearly white, of one stain, or marked with ink are left as they are. `reference` is
+    an image file, or eight numbers: `macenko:reference=0.56/0.72/0.41/0.22/0.80/0.56/1.97/1.03`.
+
+    >>> Macenko().render(torch.full((1, 8, 8, 3), 255, dtype=torch.uint8), size=8).min()
+    tensor(1.)
+    """
+
+    array: str = "he"
+    reference: str = ""
+    convention: Convention = "luminosity"
+    """How tissue is told from glass: by lightness as in StainTools and TIAToolbox, or by optical
+    `density` as in torchstain, which drops most of what is eosin alone."""
+
+    def __post_init__(self) -> None:
+        if self.convention not in get_args(Convention):
+            raise ConfigError(
+                f"macenko has no convention '{self.convention}'; choose luminosity or density."
+            )
+        stains = reference_stains(self.reference, self.convention)
+        object.__setattr__(self, "_stains", stains)
+
+    def render(self, patches: Tensor, size: int) -> Tensor:
+        """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
+        stains: Stains = vars(self)["_stains"]
+        changed = normalised(patches, estimate(patches, self.convention), stains, self.convention)
+        return resized(changed, *fit(square_side(patches), size))
+
+    def unchanged(self, patches: Tensor) -> Tensor:
+        """(B,) bool: which of (B, H, H, 3) patches are left as they are."""
+        return left_as_they_are(estimate(patches, self.convention), vars(self)["_stains"])
+
+    def resolution(self, side: int) -> int:
+        """The stored side itself."""
+        return side
+
+
+def reference_stains(reference: str, convention: Convention = "luminosity") -> Stains:
+    """Of an image file, or of eight numbers joined by slashes; the usual ones for "".
+
+    Raises `ConfigError` where there is no such image, or it holds no two stains.
+    """
+    if not reference:
+        return Stains.of_values(REFERENCE)
+    try:
+        return Stains.of_values(tuple(float(word) for word in reference.split("/")))
+    except ValueError:
+        pass
+    try:
+        image = torch.from_numpy(read_rgb(Path(reference)).copy())
+    except UnreadablePatch as error:
+        raise ConfigError(f"macenko cannot read its reference {reference}: {error}.") from error
+    stains = estimate(image[None].double(), convention)
+    if not stains.usable:
+        raise ConfigError(
+            f"macenko's reference {reference} holds no hematoxylin and eosin; choose a patch with "
+            "both, and little glass."
+        )
+    return stains

@@ -1,0 +1,81 @@
+"""Stains that vary as between laboratories, and no other change of colour."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from morefromless.stain import optical_density
+from morefromless.views import Views
+from morefromless.views import _geometry as geometry
+from morefromless.views._draws import blocks, check_range, uniform
+
+RUIFROK = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
+"""Hematoxylin, eosin and a third stain as optical densities (Ruifrok and Johnston 2001)."""
+
+
+@dataclass(frozen=True)
+class Stain(Views):
+    """Flip, crop and rotation as in table-s1; then concentrations jittered (Tellez et al. 2018).
+
+    A patch is taken apart into hematoxylin, eosin and a rest; each concentration is multiplied and
+    shifted by draws of its own, and the patch put together again. White stays nearly white.
+
+    >>> import torch
+    >>> Stain().augment(torch.rand(2, 3, 8, 8), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 8, 8])
+    """
+
+    remedy = "choose table-s1:saturation=0,hue=0 or plain."
+
+    flip: float = 0.5
+    """Probability of a flip, for each axis."""
+    crop: float = 0.75
+    """Smallest side of the crop, as a share of the patch's."""
+    rotation: float = 0.4
+    """Probability of a rotation, by any angle, with reflected borders."""
+    spread: float = 0.2
+    """Each concentration is multiplied by 1 +- this."""
+    shift: float = 0.02
+    """Of each concentration is added +- this."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "flip rotation spread shift", 0, 1)
+        check_range(self, "crop", 0.05, 1)
+
+    def channels(self, mask: bool = False) -> tuple[int, ...] | None:
+        return None if mask else (3,)
+
+    @torch.no_grad()
+    def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+        """One view per patch: (B, 3, S, S) float32 in [0, 1] -> the same shape and range."""
+        self.check(patches.shape[1])
+        count = len(patches)
+        maps = self._maps(count, generator)
+        factors = uniform(3 * count, 1 - self.spread, 1 + self.spread, generator).view(count, 3)
+        shifts = uniform(3 * count, -self.shift, self.shift, generator).view(count, 3)
+        views = torch.empty_like(patches, memory_format=torch.contiguous_format)
+        with torch.autocast(patches.device.type, enabled=False):
+            for of in blocks(patches):
+                images = geometry.warp(patches[of], maps[of])
+                torch.clamp(jitter(images, factors[of], shifts[of]), 0, 1, out=views[of])
+        return views
+
+    @torch.no_grad()
+    def augment_mask(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+        """Flip, crop and rotation of (B, C, S, S) in one reading by nearest neighbour."""
+        maps = self._maps(len(masks), generator)
+        return geometry.warp(masks, maps, "nearest")
+
+    def _maps(self, count: int, generator: torch.Generator) -> Tensor:
+        return geometry.draw(count, self.flip, self.crop, self.rotation, generator)
+
+
+def jitter(images: Tensor, factors: Tensor, shifts: Tensor) -> Tensor:
+    """Images (B, 3, S, S) in [0, 1] with each stain's concentration times `factors` plus `shifts`,
+    (B, 3) both."""
+    stains = torch.nn.functional.normalize(torch.tensor(RUIFROK).to(images), dim=-1)
+    density = optical_density(images * 255).flatten(2)
+    change = (torch.linalg.inv(stains) @ (factors[..., None] * stains)).mT
+    changed: Tensor = change @ density + (shifts @ stains)[..., None]
+    return (-changed).exp().view_as(images)
