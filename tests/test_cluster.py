@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from submitit.helpers import DelayedSubmission
 
 from morefromless import cluster
 from morefromless.cluster import Training, queued_jobs, submit
-from morefromless.config import Cluster, RunConfig
+from morefromless.config import Cluster, RunConfig, to_flat
 from morefromless.errors import ConfigError, MoreFromLessError
 from morefromless.objectives import Loss
 from morefromless.objectives.vicreg import VICReg
@@ -153,6 +154,7 @@ def test_what_slurm_is_asked_for(two: list[RunConfig], tmp_path: Path, slurm: Pa
         account="lab",
         qos="low",
         constraint="a100",
+        wckey="stain",
         minutes=90,
         cpus=6,
         memory=48,
@@ -165,6 +167,7 @@ def test_what_slurm_is_asked_for(two: list[RunConfig], tmp_path: Path, slurm: Pa
         "account=lab",
         "qos=low",
         "constraint=a100",
+        "wckey=stain",
         "time=90",
         "cpus-per-task=6",
         "mem=48GB",
@@ -198,7 +201,9 @@ def test_what_is_in_slurms_queue_is_not_submitted_again(
     assert [job.job_id for job in submit(two, tmp_path, SLURM)] == ["3"]
     assert json.loads((two[0].out / "submitted.json").read_text())["job"] == "3"
     queue.unlink()  # squeue fails: better none than twice
-    assert submit(two, tmp_path, SLURM) == []
+    with pytest.raises(ConfigError, match="squeue does not answer, and 2 of the runs may be in"):
+        submit(two, tmp_path, SLURM)
+    assert "job 3 (squeue does not answer" in status(runs, queued_jobs(runs))[0].detail
     assert len(list(slurm.glob("*.sh"))) == 3
 
 
@@ -275,3 +280,23 @@ def test_a_job_of_another_machine_or_time_is_not_waited_for(two: list[RunConfig]
     assert queued() == {}  # a process of that number, but not submitit's
     assert queued(host="elsewhere") == {}
     assert queued(job="none") == {}
+
+
+def test_two_devices_are_two_processes_in_a_job_without_srun(
+    pretraining: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = changed(pretraining, devices=2, epochs=1)
+    for name, value in {"JOB_ID": "7", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    script = tmp_path / "mfl"
+    script.write_text("from morefromless.cli import main\nmain()\n")
+    options = tmp_path / "options.yaml"
+    options.write_text(json.dumps(to_flat(config)))
+    command = [sys.executable, script, "train", "--config", options]
+    log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "MEMBER: 2/2" in log
+    assert Run(config.out).done
+
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(ConfigError, match="srun started this command 2 times, and --devices 2"):
+        train(changed(config, out=config.out / "other"))

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 from pathlib import Path
 
 import pandas as pd
@@ -87,3 +88,26 @@ def test_a_cell_that_reads_as_a_formula_is_text_in_a_csv(tmp_path: Path) -> None
     read = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
     assert read["id"].tolist() == ["'=1+1", "'+a", "'-b", "'@c", "'\td", "e=f", ""]
     assert read["points"].tolist() == table["points"].tolist()
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    descriptor, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        with files.replacing(tmp_path / "a.txt") as temporary:
+            temporary.touch()
+            os.write(writing, b"1")
+            signal.pause()
+    os.read(descriptor, 1)
+    (temporary,) = tmp_path.iterdir()
+    other = tmp_path / ".b.txt.00ff-1.partial"  # of another machine
+    other.touch()
+    files.sweep(tmp_path)
+    assert temporary.exists()  # it still writes
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    files.sweep(tmp_path)
+    assert not temporary.exists()
+    assert other.exists()
+    files.sweep(tmp_path, 0)
+    assert not other.exists()

@@ -178,6 +178,9 @@ COMMANDS = {
 
 def main() -> None:
     """Entry point of `mfl`: exit code 0, 2 for what the user can mend, 130 where interrupted."""
+    for stream in ("stdin", "stdout", "stderr"):
+        if getattr(sys, stream) is None:  # it is closed, and the next file would take its number
+            setattr(sys, stream, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+"))
     if os.environ.get("LC_ALL") in ("C", "POSIX"):  # Python itself would write UTF-8
         codecs.register_error("spell", lambda error: (_spelt(error), error.end))  # type: ignore[attr-defined]
         for stream in (sys.stdout, sys.stderr):
@@ -195,6 +198,7 @@ def _spelt(error: Any) -> str:
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line and return its exit code."""
+    os.environ["MPLBACKEND"] = "Agg"  # figures are files; a notebook's backend may not be there
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
         if arguments == ["--version"]:
@@ -202,6 +206,7 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         options = _parse(list(arguments), name)
         next(c for c in COMMANDS.values() if c.config is type(options)).function(options)
+        sys.stdout.flush()
     except MoreFromLessError as error:
         return _fail(name, str(error))
     except BrokenPipeError:  # who read our output has gone: nothing is left to say, or to whom

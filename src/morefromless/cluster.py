@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from submitit import Job
     from submitit.helpers import DelayedSubmission
 
+SILENT = "squeue does not answer, so it may be over"
+
 REQUEUES = 1000
 """How often a job may run out of its time and be queued again: it goes on where it was."""
 
@@ -59,15 +61,18 @@ def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "lis
     """A job for every run that is not done, nor trained, nor in the queue already.
 
     Scripts and logs of the jobs lie in `folder/jobs`. Raises `ConfigError` where submitit or the
-    cluster is missing, the cluster refuses, or the disk has no room for what the runs will write.
+    cluster is missing, the cluster refuses or does not say what is in its queue, or the disk has no
+    room for what the runs will write.
     """
-    configs = unique(configs)
+    configs = [c for c in unique(configs) if Run(c.out).state not in ("done", "running")]
     queue = queued_jobs([Run(config.out) for config in configs])
-    waiting = [
-        config
-        for config in configs
-        if Run(config.out).state not in ("done", "running") and config.out not in queue
-    ]
+    unknown = sum(SILENT in job for job in queue.values())
+    if unknown:
+        raise ConfigError(
+            f"squeue does not answer, and {unknown} of the runs may be in its queue; nothing was "
+            "submitted, so run the command again once it answers."
+        )
+    waiting = [config for config in configs if config.out not in queue]
     if not waiting:
         return []
     check_disk(waiting, 1)  # how many the cluster starts at once is not known
@@ -91,20 +96,18 @@ def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "lis
 
 
 def queued_jobs(runs: Iterable[Run]) -> dict[Path, str]:
-    """Folder to number of the jobs that are queued or run; where the cluster cannot be asked, of
-    all that were ever submitted."""
+    """Folder to number of the jobs that are queued or run; where squeue does not answer, of all
+    that were ever submitted, with a remark."""
     submissions = {run.path: submission for run in runs if (submission := _submission(run))}
     slurm = any(submission.kind == "slurm" for submission in submissions.values())
     alive = _slurm_jobs() if slurm else None
-    return {
-        path: submission.job
-        for path, submission in submissions.items()
-        if (
-            _lives(submission)
-            if submission.kind == "local"
-            else alive is None or submission.job in alive
-        )
-    }
+    jobs = {}
+    for path, submission in submissions.items():
+        if submission.kind == "slurm" and alive is None:
+            jobs[path] = f"{submission.job} ({SILENT})"
+        elif _lives(submission) if submission.kind == "local" else submission.job in (alive or ()):
+            jobs[path] = submission.job
+    return jobs
 
 
 def _executor(folder: Path, options: Cluster) -> Any:
@@ -132,6 +135,7 @@ def _executor(folder: Path, options: Cluster) -> Any:
         slurm_account=options.account,
         slurm_qos=options.qos,
         slurm_constraint=options.constraint,
+        slurm_wckey=options.wckey,
         slurm_signal_delay_s=120,
         slurm_additional_parameters={"requeue": True},  # some clusters do not let jobs by default
     )

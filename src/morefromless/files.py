@@ -11,9 +11,11 @@ import os
 import shutil
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -37,10 +39,11 @@ def replacing(path: Path) -> Iterator[Path]:
     Where the block raises, `path` is as it was and the temporary file is gone. Raises
     `StorageError` where the disk is full or the place may not be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.partial")
     try:
         with explaining(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep_once(path.parent.absolute())
             yield temporary
             sync(temporary)
             os.replace(temporary, path)
@@ -48,6 +51,41 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:  # after a full disk was found to be full
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+HOUR = 3600.0
+"""Seconds in which a file that is being written is written to."""
+
+
+def sweep(folder: Path, older: float = HOUR) -> None:
+    """Remove what killed processes left half-written in a folder: at once where the process is
+    known to be gone, else `older` seconds after it was last written to."""
+    for path in folder.glob(".*.partial"):
+        with suppress(OSError):
+            if _is_orphan(path) or time.time() - path.stat().st_mtime >= older:
+                path.unlink()
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    sweep(folder)
+
+
+def _is_orphan(path: Path) -> bool:
+    machine, _, process = path.name.split(".")[-2].partition("-")
+    if machine != _machine() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@cache
+def _machine() -> str:
+    """Four digits that tell machines apart, which share folders and not processes."""
+    return blake2b(socket.gethostname().encode(), digest_size=2).hexdigest()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

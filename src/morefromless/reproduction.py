@@ -31,7 +31,7 @@ from morefromless.config import (
     typed_options,
 )
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError, DataError, MoreFromLessError, TrainingError
+from morefromless.errors import ConfigError, DataError, MoreFromLessError
 from morefromless.evaluation.conclude import data_facts
 from morefromless.evaluation.results import Results
 from morefromless.experiments import SCALES, Experiment, Setting, known, published
@@ -125,18 +125,19 @@ def reproduce(config: ReproduceConfig, console: Console) -> None:
         return
     save_plan(planned)
     failure: MoreFromLessError | None = None
-    if config.cluster.cluster != "none":
-        jobs = submit(planned.runs, config.out, config.cluster)
-        say(
-            console,
-            f"{len(jobs)} jobs were submitted; mfl status {config.out} says how far they are. Run "
-            "this command again when they are done: it makes the tables, and submits what is left.",
-        )
-    else:
-        try:
+    try:
+        if config.cluster.cluster == "none":
             run_all(planned.runs, config.jobs or 0)
-        except TrainingError as error:
-            failure = error
+        else:
+            jobs = submit(planned.runs, config.out, config.cluster)
+            say(
+                console,
+                f"{len(jobs)} jobs were submitted; mfl status {config.out} says how far they are. "
+                "Run this command again when they are done: it makes the tables, and submits what "
+                "is left.",
+            )
+    except MoreFromLessError as error:
+        failure = error
     for one in planned.experiments:
         if not one.done:
             waiting = sum(not Run(run.out).done for run in one.runs)

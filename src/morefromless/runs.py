@@ -21,7 +21,6 @@ import platform
 import shutil
 import socket
 import sys
-import time
 import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -57,9 +56,6 @@ BEFORE_RECORD = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"
 
 ENCODER_KEY = "encoder"
 """Under which `encoder.json` stands in the metadata of the weights too."""
-
-HOUR = 3600.0
-"""Seconds in which a file that is being written is written to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,18 +332,15 @@ class Run:
                 f"{self.weights_path} is damaged ({error}); remove it to train the run again."
             ) from error
 
-    def sweep(self, older: float = HOUR) -> None:
-        """Remove what killed processes left half-written, `older` seconds ago or more; until then
-        it may be of a process that lives."""
-        for path in (*self.path.glob(".*.partial"), *self.path.glob("features/.*.partial")):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime >= older:
-                    path.unlink()
+    def sweep(self, older: float = files.HOUR) -> None:
+        """Remove what killed processes left half-written (`files.sweep`)."""
+        for folder in (self.path, self.path / "features"):
+            files.sweep(folder, older)
 
     def _tidy(self, alone: bool) -> None:
         """Remove what earlier tries left, before a new one that is, for sure, `alone` or not."""
         self.forgive()
-        self.sweep(0 if alone else HOUR)
+        self.sweep(0 if alone else files.HOUR)
         # What was computed from weights that are gone must not answer for the next ones.
         kinds = ("predictions-*", "probe-*")
         answers = [path for kind in kinds for path in self.path.glob(kind)]

@@ -42,3 +42,25 @@ def test_a_name_is_no_formula(tmp_path: Path) -> None:
     figure.suptitle("$x^$ and $y^2$")
     save(figure, tmp_path / "names")
     assert "$x^$ and $y^2$" in (tmp_path / "names.svg").read_text(encoding="utf-8")
+
+
+def test_characters_that_no_font_has_are_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    absent = "\U00012000"  # cuneiform, which even Noto's usual packages lack
+    for stem in ("one", "two"):
+        figure = Figure()
+        figure.suptitle(f"tumour {absent}")
+        save(figure, tmp_path / stem)
+    printed = capsys.readouterr().err
+    assert printed.count("No installed font has the characters") == 1
+    assert absent in printed
+    assert not recwarn.list
+
+
+def test_another_font_draws_what_the_usual_one_lacks(tmp_path: Path) -> None:
+    absent = "\u210a"  # a script letter, which STIX has; matplotlib brings that font
+    figure = Figure()
+    title = figure.suptitle(f"tumour {absent}")
+    save(figure, tmp_path / "names")
+    assert len(title.get_fontfamily()) > 1

@@ -423,6 +423,8 @@ class Cluster:
     """Quality of service, where the cluster wants one."""
     constraint: str | None = None
     """Features that a node must have."""
+    wckey: str | None = None
+    """Workload characterisation key, where the cluster wants one other than `submitit`."""
     minutes: int = 240
     """Time of a job. A run that needs longer is queued again and goes on from its checkpoint."""
     gpus: int = 1

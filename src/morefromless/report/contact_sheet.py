@@ -8,12 +8,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from morefromless import files
 from morefromless.data.nuclei import ARRAY
 from morefromless.modalities import Modality
 from morefromless.modalities.full import Full
 from morefromless.modalities.nuclei import Nuclei
 from morefromless.pairs import augmentation
+from morefromless.report.style import write_figure
 from morefromless.views import Views
 
 _CELL = 1.5
@@ -26,9 +26,7 @@ def contact_sheet(
     columns: Mapping[str, Tensor], row_titles: Sequence[str], path: Path, caption: str
 ) -> None:
     """Write a `sheet`, whole or not at all, in the form that its name ends in: .png or .pdf."""
-    figure = sheet(columns, row_titles, caption)
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:])
+    write_figure(sheet(columns, row_titles, caption), path, path.suffix[1:])
 
 
 def sheet(columns: Mapping[str, Tensor], row_titles: Sequence[str], caption: str) -> Figure:

@@ -1,5 +1,6 @@
 """What figures have in common: the look of each way of training, and how they are saved."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from morefromless import files
+from morefromless.report.fonts import set_fonts
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line style says the sharing.
 COLOURS = {
@@ -64,17 +65,21 @@ def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> lis
 
     Each is written whole or not at all.
     """
-    FigureCanvasAgg(figure)
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)  # names come from other people: a `$` is a `$`
     paths = []
     if numbers is not None:
         paths.append(stem.with_suffix(".csv"))
         files.write_csv(paths[0], numbers)
     for suffix, options in FORMATS.items():
-        path = stem.with_suffix(suffix)
-        # The same figure has the same bytes each time.
-        with rc_context({"svg.hashsalt": stem.name}), files.replacing(path) as temporary:
-            figure.savefig(temporary, format=suffix[1:], **options)
-        paths.append(path)
+        paths.append(stem.with_suffix(suffix))
+        write_figure(figure, paths[-1], suffix[1:], **options)
     return paths
+
+
+def write_figure(figure: Figure, path: Path, kind: str, **options: Any) -> None:
+    """A figure as one file of a kind (`png` ...), the same bytes each time, whole or not at all."""
+    FigureCanvasAgg(figure)
+    set_fonts(figure)
+    with rc_context({"svg.hashsalt": path.stem}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # `set_fonts` says
+        with files.replacing(path) as temporary:
+            figure.savefig(temporary, format=kind, **options)

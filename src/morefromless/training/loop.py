@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import signal
 import threading
 import time
@@ -26,6 +27,7 @@ from morefromless import files
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
+from morefromless.errors import ConfigError
 from morefromless.evaluation.metadata import describe
 from morefromless.pairs import channels_last
 from morefromless.runs import Run
@@ -123,12 +125,11 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
         *([curve] if curve else []),
         _Terminated(),
     ]
-    plugins: list[Any] = [_WholeCheckpoints()]
-    if config.devices == 1:
-        # In a SLURM job Lightning would else take the job's tasks for its own processes, and upon
-        # SIGUSR1 save its own checkpoint, elsewhere, and queue the job again. One device needs none
-        # of that: who submitted the job queues it again, and the run goes on from resume.ckpt.
-        plugins.append(LightningEnvironment())
+    # In a SLURM job Lightning would else take the job's tasks for its processes, and wait for those
+    # that nobody started; and upon SIGUSR1 save a checkpoint of its own, elsewhere, and queue the
+    # job again. Here a command starts its processes itself, and who submitted the job queues it
+    # again: the run goes on from resume.ckpt.
+    plugins: list[Any] = [_WholeCheckpoints(), LightningEnvironment()]
     trainer = pl.Trainer(
         accelerator=config.machine.device,
         devices=config.devices,
@@ -243,8 +244,15 @@ def is_rank_zero(config: RunConfig) -> bool:
 
 
 def device_of(config: RunConfig) -> torch.device:
-    """Where a run's patches are, and its threads set. Raises `ConfigError` where it has none."""
+    """Where a run's patches are, and its threads set. Raises `ConfigError` where it has none, and
+    where SLURM has started a process for each device already."""
     device = resolve_device(config.machine.device)
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")  # of srun, not of the job
+    if config.devices > 1 and tasks != "1":
+        raise ConfigError(
+            f"srun started this command {tasks} times, and --devices {config.devices} starts its "
+            "processes itself; start it once, with srun --ntasks 1 or without srun."
+        )
     if config.threads:
         torch.set_num_threads(config.threads)
     return torch.device("cpu" if config.devices > 1 else device)

@@ -1,0 +1,63 @@
+"""Text of figures as it was written: names come from other people, and in any script."""
+
+import sys
+from functools import cache
+
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.text import Text
+from tqdm import tqdm
+
+_reported: set[str] = set()
+
+
+def set_fonts(figure: Figure) -> None:
+    """Let every text of a figure be drawn as it stands: a `$` is a `$`, and characters that the
+    usual font lacks come from any installed font that has them.
+
+    Characters that no font has are drawn as boxes; the terminal names them, once a process.
+    """
+    texts = figure.findobj(Text)
+    written = {c for text in texts for c in text.get_text() if c.isprintable() and c != " "}
+    families, lacking = _families("".join(sorted(written)))
+    for text in texts:
+        text.set_parse_math(False)
+        if len(families) > 1:
+            text.set_fontfamily(families)
+    new = sorted(lacking - _reported)
+    _reported.update(new)
+    if new:
+        more = f" and {len(new) - 20} more" if len(new) > 20 else ""
+        tqdm.write(
+            f"- No installed font has the characters {' '.join(new[:20])}{more}, so figures show "
+            "boxes in their place; install one that has them, such as Noto Sans (Debian: "
+            "fonts-noto-cjk, fonts-noto-core).",
+            file=sys.stderr,
+        )
+
+
+@cache
+def _families(written: str) -> tuple[list[str], set[str]]:
+    """Names of fonts, the usual one first, that have these characters; and those that none has."""
+    families = list(rcParams["font.family"])
+    lacking = {c for c in written if ord(c) not in _characters(findfont(FontProperties()))}
+    # Last Resort has a box for every character. Regular upright fonts come first, then by name:
+    # the same machine draws the same figure each time.
+    fonts = sorted(
+        (font for font in fontManager.ttflist if "Last Resort" not in font.name),
+        key=lambda f: (f.style != "normal", f.weight != 400, f.name, f.fname),
+    )
+    for font in fonts if lacking else []:
+        found = {c for c in lacking if ord(c) in _characters(font.fname)}
+        if found:
+            families.append(font.name)
+            lacking -= found
+        if not lacking:
+            break
+    return families, lacking
+
+
+@cache
+def _characters(path: str) -> frozenset[int]:
+    return frozenset(get_font(path).get_charmap())
