@@ -258,6 +258,14 @@ def test_only_a_test_split_is_split_anew(tmp_path: Path) -> None:
     assert "(test) is not used, for lack of train or test" in report.notes[0]
 
 
+def test_names_in_another_form_are_said_once(tmp_path: Path) -> None:
+    folder(tmp_path / "in", {f"{name}/{i}.png": i for i, name in enumerate(["Do\u0308l", "B"] * 5)})
+    report = run(tmp_path / "in", tmp_path / "store")
+    assert report.store.classes == ("B", "D\xf6l")
+    (note,) = [note for note in report.notes if "one form" in note]
+    assert note == r"Brought to one form (NFC): 'Do\u0308l' to 'D\xf6l'."
+
+
 def test_groups_stay_whole(tmp_path: Path) -> None:
     names = {
         f"{c}/P{p}-{i}.png": 100 * p + 10 * ord(c) + i

@@ -38,6 +38,16 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 """Formats that are decoded, whatever a file is called; Pillow knows riskier ones."""
 
 
+def ending(path: Path) -> str:
+    """How files of this ending are named in sentences.
+
+    >>> ending(Path("a/b.BMP")), ending(Path("README"))
+    ("ending in '.bmp'", 'without an ending')
+    """
+    suffix = path.suffix.lower()
+    return f"ending in {suffix!r}" if suffix else "without an ending"
+
+
 def list_images(root: Path) -> tuple[list[str], Counter[str]]:
     """Paths of the image files below `root`, relative to it, in an order that never changes; and
     what is passed over: kind to number, for files of other endings and folders not to be read.
@@ -65,8 +75,7 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
             if name.startswith("."):
                 continue
             if suffix not in SUFFIXES:
-                ending = f"ending in {suffix!r}" if suffix else "without an ending"
-                passed_over[f"file {ending}"] += 1
+                passed_over[f"file {ending(Path(name))}"] += 1
                 continue
             path = os.path.relpath(os.path.join(folder, name), root)
             if not path.isprintable():

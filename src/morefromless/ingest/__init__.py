@@ -86,6 +86,7 @@ def ingest(
     )
     items = source.items()
     listing.check(items, source.datasheet(), split)
+    spellings = {given: normal for item in items for given, normal in item.spellings.items()}
     provenance = _provenance(source, items, config)
     work = path.with_name(f"{path.name}.partial")
     if path.is_file() or (path.exists() and any(path.iterdir())):
@@ -97,10 +98,10 @@ def ingest(
             )
         if work.is_dir() and _is_ours(work):
             shutil.rmtree(work)  # by a kill in the last moment
-        return IngestReport(store, time.monotonic() - started, already=True)
+        return IngestReport(store, time.monotonic() - started, True, spellings)
     with _claimed(work):
         _build(source, items, work, config, provenance, progress)
-    return IngestReport(Store.open(path), time.monotonic() - started)
+    return IngestReport(Store.open(path), time.monotonic() - started, spellings=spellings)
 
 
 def _provenance(source: Source, items: Sequence[Item], config: IngestConfig) -> dict[str, Any]:

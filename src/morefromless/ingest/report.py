@@ -1,7 +1,8 @@
 """What came of an ingest."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +17,8 @@ class IngestReport:
     seconds: float
     already: bool = False
     """Whether the store was there before, from the same source with the same options."""
+    spellings: Mapping[str, str] = field(default_factory=dict)
+    """Classes and groups as the source spells them, where that is not the normal form, to that."""
 
     @property
     def splits(self) -> dict[str, int]:
@@ -43,10 +46,16 @@ class IngestReport:
 
     @property
     def notes(self) -> list[str]:
-        """The store's caveats, and what the source left out."""
+        """The store's caveats, what the source left out, and names in another form."""
         omitted = self.store.meta.omitted
         counts = ", ".join(f"{count:,} x {kind}" for kind, count in omitted.items())
-        return [*self.store.caveats, *[f"Left out: {counts}."] * bool(omitted)]
+        some = [f"{given!a} to {normal!a}" for given, normal in self.spellings.items()]
+        more = f" and {len(some) - 5} more" if len(some) > 5 else ""
+        return [
+            *self.store.caveats,
+            *[f"Left out: {counts}."] * bool(omitted),
+            *[f"Brought to one form (NFC): {', '.join(some[:5])}{more}."] * bool(some),
+        ]
 
     def __str__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))

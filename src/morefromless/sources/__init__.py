@@ -45,11 +45,20 @@ class Item:
     split: Split | None = None
     group: str | None = None
     place: tuple[int, int] | None = None
+    spellings: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Label and group as the source spells them, where that is not the normal form, to that."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "label", normal_name(self.label))
-        if self.group is not None:
-            object.__setattr__(self, "group", normal_name(self.group))
+        spellings = dict(self.spellings)
+        for name in ("label", "group"):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            normal = normal_name(given)
+            if normal != given:
+                spellings[given] = normal
+                object.__setattr__(self, name, normal)
+        object.__setattr__(self, "spellings", spellings)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """CoNSeP: colorectal tiles whose every nucleus was outlined and typed by pathologists."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.images import further_pages, image_shape, read_rgb
+from morefromless.data.images import ending, further_pages, image_shape, read_rgb
 from morefromless.data.matfiles import read_mat
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONSEP, CONSEP_SEVEN
@@ -71,6 +72,19 @@ class Consep(Source):
 
     def omitted(self, item: Item) -> Mapping[str, int]:
         return further_pages(self._image(item))
+
+    def passed_over(self) -> Mapping[str, int]:
+        """Files of other endings beside the images and labels."""
+        taken = set(self._files.values())
+        return Counter(
+            f"file {ending(file)} in {file.parent.name}"
+            for file in self.path.glob("*/*/*")
+            if file.parent.name.lower() in KINDS
+            and file.parts[-3].lower() in FOLDERS
+            and file.is_file()
+            and not file.name.startswith(".")
+            and "/".join(file.parts[-3:]) not in taken
+        )
 
     def shape(self, item: Item) -> tuple[int, int]:
         return image_shape(self._image(item))
