@@ -282,6 +282,7 @@ def test_a_job_of_another_machine_or_time_is_not_waited_for(two: list[RunConfig]
     assert queued(job="none") == {}
 
 
+@pytest.mark.timeout(900)  # two processes; the machine may be busy
 def test_two_devices_are_two_processes_in_a_job_without_srun(
     pretraining: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

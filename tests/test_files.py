@@ -111,3 +111,18 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     assert other.exists()
     files.sweep(tmp_path, 0)
     assert not other.exists()
+
+
+def test_a_pipe_or_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(OSError, match="a folder, a pipe or a device stands there"):
+            files.read_bytes(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"!!bool x", b"a: 2026-13-45", b"[" * 5000, b"\xff", b"{", b"!!int ''"]
+)
+def test_whatever_yaml_provokes_is_one_error(content: bytes) -> None:
+    with pytest.raises(ValueError, match="no sound YAML"):
+        files.parse_yaml(content)

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Annotated, Any, Union, cast
 
 import tyro
-import yaml
 
-from morefromless import commands, config
+from morefromless import commands, config, files
 from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error
 from morefromless.specs import refuse_outside
 
@@ -293,10 +292,9 @@ def _from_file(arguments: list[str], name: str) -> Any:
     path = Path(arguments[at + 1])
     del arguments[at : at + 2]
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} cannot be read as options ({reason}); check it.") from error
+        values = files.parse_yaml(files.read_bytes(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as options ({error}); check it.") from error
     kind = COMMANDS[name].config
     if "--trust" not in arguments and isinstance(values, dict):
         refuse_outside(values, str(path))

@@ -144,7 +144,7 @@ def _executor(folder: Path, options: Cluster) -> Any:
 
 def _submission(run: Run) -> Submission | None:
     with suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode((run.path / "submitted.json").read_bytes(), type=Submission)
+        return msgspec.json.decode(files.read_bytes(run.path / "submitted.json"), type=Submission)
     return None
 
 

@@ -20,6 +20,7 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import yaml
 from filelock import FileLock, Timeout
 
 from morefromless.errors import DataError, UnreadablePatch
@@ -235,22 +236,53 @@ LARGEST = 2**28
 """Bytes that one image's file may have, packed or unpacked: a thousand times what a tile takes."""
 
 
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes. Raises `OSError`, for a folder, a pipe or a device too: it waits for none."""
+    with _opened(path) as file:
+        return file.read()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    # Without waiting for whoever would write into a pipe.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegular(errno.EINVAL, "a folder, a pipe or a device stands there", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+class NotRegular(OSError):
+    """A folder, a pipe or a device in a file's place."""
+
+
+def parse_yaml(content: bytes) -> Any:
+    """YAML, by the safe loader. Raises `ValueError` with what is wrong.
+
+    >>> parse_yaml(b"{lr: 0.1}")
+    {'lr': 0.1}
+    """
+    try:
+        return yaml.safe_load(content)
+    except Exception as error:  # PyYAML raises whatever a value provokes, KeyError for `!!bool x`
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"no sound YAML: {reason}") from error
+
+
 def open_regular(path: Path) -> IO[bytes]:
     """A file, opened to read bytes. Raises `UnreadablePatch` for folders, pipes and devices."""
     try:
-        # Without waiting for whoever would write into a pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return _opened(path)
     except FileNotFoundError as error:
         raise UnreadablePatch(f"no segmentation: there is no {path.name}; fetch it") from error
+    except NotRegular as error:
+        raise UnreadablePatch(
+            f"not a file: {path.name} is a folder, a pipe or a device; remove it"
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "an odd name"
         raise UnreadablePatch(
             f"unreadable: {path.name} cannot be opened ({reason}); check its permissions"
         ) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UnreadablePatch(f"not a file: {path.name} is a folder, a pipe or a device; remove it")
-    return os.fdopen(descriptor, "rb")
 
 
 def read_regular(path: Path) -> bytes:

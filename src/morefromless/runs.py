@@ -170,7 +170,7 @@ class Run:
     @property
     def record(self) -> Record:
         try:
-            return msgspec.json.decode(self.record_path.read_bytes(), type=Record)
+            return msgspec.json.decode(files.read_bytes(self.record_path), type=Record)
         except (msgspec.DecodeError, OSError) as error:
             raise ConfigError(
                 f"{self.record_path} is damaged ({error}); remove that folder and run again."
@@ -228,7 +228,7 @@ class Run:
     def failure(self) -> str | None:
         """Why it failed; None where it did not, or is tried again."""
         try:
-            return str(json.loads(self.failed_path.read_text())["reason"])
+            return str(json.loads(files.read_bytes(self.failed_path))["reason"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):

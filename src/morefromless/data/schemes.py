@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from morefromless.errors import ConfigError, UnreadablePatch
-from morefromless.files import read_regular
+from morefromless.files import parse_yaml, read_regular
 
 RawType = int | str
 """The type of a nucleus as a file gives it: a number or a name."""
@@ -143,9 +141,9 @@ def scheme_of(name: str) -> Scheme:
             "name, types (background first) and aliases (raw type in your files: type)."
         )
     try:
-        content = yaml.safe_load(read_regular(path))
+        content = parse_yaml(read_regular(path))
         return _parsed(content, path.stem)
-    except (UnreadablePatch, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (UnreadablePatch, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"{path} is not a scheme ({reason}); it should hold name, types (a list, background "

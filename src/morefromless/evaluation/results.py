@@ -246,7 +246,7 @@ class Results:
         """What `save` wrote. Raises `ConfigError` where there is none, or it is damaged."""
         path = folder / "results.json"
         try:
-            rest = msgspec.json.decode(path.read_bytes())
+            rest = msgspec.json.decode(files.read_bytes(path))
             config = from_flat(StudyConfig, rest.pop("config"), str(path))
             hints = cls.__annotations__
             typed = {name: msgspec.convert(value, hints[name]) for name, value in rest.items()}

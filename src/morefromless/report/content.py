@@ -111,7 +111,7 @@ class PlanFile:
 def read(path: Path, kind: type[File]) -> File:
     """What `write` wrote. Raises `ConfigError` where it is missing or damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(files.read_bytes(path), type=kind)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} is missing; give a folder of mfl reproduce.") from error
     except (OSError, msgspec.DecodeError) as error:

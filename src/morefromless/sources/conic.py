@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from morefromless.data.masks import majority, whole
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONIC
 from morefromless.errors import DataError
+from morefromless.files import read_bytes
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
 
 
@@ -93,7 +95,8 @@ class Conic(Source):
 def _names(path: Path) -> list[str]:
     """Unique names of the patches, in the order of the arrays."""
     try:
-        names = pd.read_csv(path, dtype=str, keep_default_na=False)["patch_info"].tolist()
+        table = pd.read_csv(BytesIO(read_bytes(path)), dtype=str, keep_default_na=False)
+        names = table["patch_info"].tolist()
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}, which says what to keep together.") from error
     except (OSError, ValueError, KeyError) as error:
