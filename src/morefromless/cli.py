@@ -177,9 +177,9 @@ COMMANDS = {
 
 def main() -> None:
     """Entry point of `mfl`: exit code 0, 2 for what the user can mend, 130 where interrupted."""
-    for stream in ("stdin", "stdout", "stderr"):
-        if getattr(sys, stream) is None:  # it is closed, and the next file would take its number
-            setattr(sys, stream, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+"))
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # it is closed, and the next file would take its number
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+"))
     if os.environ.get("LC_ALL") in ("C", "POSIX"):  # Python itself would write UTF-8
         codecs.register_error("spell", lambda error: (_spelt(error), error.end))  # type: ignore[attr-defined]
         for stream in (sys.stdout, sys.stderr):
