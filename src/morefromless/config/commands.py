@@ -198,7 +198,7 @@ class EmbedConfig:
     weights, such as resnet50:pretrained=true or hf-hub:owner/name:pretrained=true."""
     inputs: Positional[tuple[str, ...]]
     """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
-    more than 4,096 px is a slide. Any other source of `mfl ingest` will do."""
+    more than 1,024 px is a slide. Any other source of `mfl ingest` will do."""
     to: Path
     """File to write: .h5 (features and coords, as slide tools read them), .parquet, .h5ad or .npz.
     Interrupted, the same command goes on where it was."""
@@ -214,7 +214,7 @@ class PredictConfig:
     specification with weights, such as resnet50:pretrained=true."""
     inputs: Positional[tuple[str, ...]]
     """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
-    more than 4,096 px is a slide. Any other source of `mfl ingest` will do."""
+    more than 1,024 px is a slide. Any other source of `mfl ingest` will do."""
     to: Path
     """File to write: .csv or .parquet. Interrupted, the same command goes on where it was."""
     maps: Path | None = None

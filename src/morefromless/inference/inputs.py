@@ -24,7 +24,7 @@ COLUMNS = ("id", "input", "x", "y", "label", "group", "split")
 """Of a table of patches; `x` and `y` are the top left corner in px of a slide's finest level, and
 empty elsewhere, as is what is not known."""
 
-PATCH = 4096
+PATCH = 1024
 """Side in px up to which a .tif file is a patch; a larger one is read as a slide."""
 
 TOLERANCE = 0.1
