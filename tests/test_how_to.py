@@ -1,6 +1,7 @@
 """The commands of the how-to pages do what the pages say."""
 
 import shlex
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -47,9 +48,11 @@ def test_your_own_data() -> None:
         Path("scans"),
         {f"P0{p}_{c}_1.png": 10 * p + t for p in range(4) for t, c in enumerate(tissues)},
     )
+    shutil.make_archive("patches", "zip", "patches")
     carry_out("your-own-data.md", *tiny(batch=8))
     classes = {name: Store.open(Path("stores") / name).classes for name in "abcde"}
     assert classes["a"] == classes["e"] == ("A", "B")
+    assert Store.open(Path("stores/z")).hash == Store.open(Path("stores/a")).hash
     assert classes["b"] == ("ADI", "MUS", "STR", "TUM")
     assert classes["c"] == ("muscle", "tumour")
     assert classes["d"] == ("unlabelled",)

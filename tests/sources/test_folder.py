@@ -122,11 +122,11 @@ def test_other_names_are_not_taken_for_nct(tmp_path: Path) -> None:
 
 
 def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("a/1.bmp", "b/2.BMP", "b/notes", "b/.hidden", "c/1.png"):
+    for name in ("a/1.gif", "b/2.GIF", "b/notes", "b/.hidden", "c/1.png", "d/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert Folder(str(tmp_path)).passed_over() == {
-        "file ending in '.bmp'": 2,
+        "file ending in '.gif'": 2,
         "file without an ending": 1,
     }
     scandir = os.scandir
@@ -148,5 +148,8 @@ def test_further_pages_are_counted(tmp_path: Path, ending: str) -> None:
     pages[0].save(tmp_path / f"a/1.{ending}", save_all=True, append_images=pages[1:])
     pages[0].save(tmp_path / f"b/1.{ending}")
     source = Folder(str(tmp_path))
-    counts = [sum(source.omitted(item).values()) for item in source.items()]
+    items = source.items()
+    for item in items:
+        source.read(item)
+    counts = [sum(source.omitted(item).values()) for item in items]
     assert counts == [2, 0]

@@ -18,7 +18,8 @@ class IngestConfig(Storing):
     """What is decoded, where to, and how it is split."""
 
     source: Positional[str]
-    """A folder of class folders or of NCT-CRC-HE-like names, a MedMNIST-style .npz file, a table of
+    """A folder of class folders or of NCT-CRC-HE-like names, an archive of one (.zip, .tar,
+    .tar.gz; it need not be unpacked), a MedMNIST-style .npz file, a table of
     your own pairs (.csv or .parquet; docs/how-to/bring-your-own-pairs.md), consep:FOLDER,
     pannuke:FOLDER, conic:FOLDER, spatial:FOLDER,test=SECTION (H&E and gene expression), or
     synthetic[:patches=900,patients=30,size=64,seed=0,control=none|positive|negative]."""

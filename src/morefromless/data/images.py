@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,18 +12,20 @@ import numpy.typing as npt
 
 # Imported for their effect: decoders are registered before threads ask for them.
 from PIL import (
+    BmpImagePlugin,  # noqa: F401
     Image,
     ImageFile,
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
     TiffImagePlugin,  # noqa: F401
     UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
 )
 
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.files import open_regular
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 ORIENTATION = 0x0112
 """EXIF's and TIFF's tag; 5 to 8 swap height and width."""
 TRANSPOSITIONS = {
@@ -34,7 +37,7 @@ TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-FORMATS = ("PNG", "JPEG", "TIFF")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 """Formats that are decoded, whatever a file is called; Pillow knows riskier ones."""
 
 
@@ -92,7 +95,7 @@ def image_files(root: Path) -> list[str]:
 FURTHER = "further page or frame of an image"
 
 
-def further_pages(path: Path) -> dict[str, int]:
+def further_pages(path: Path | bytes) -> dict[str, int]:
     """How many pages or frames an image file has that `read_rgb` does not read: kind to number."""
     try:
         with opened(path) as image:
@@ -112,10 +115,11 @@ def bare(name: str) -> str:
     return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else name
 
 
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+def read_rgb(path: Path | bytes) -> npt.NDArray[np.uint8]:
     """One image, (height, width, 3) uint8, upright and otherwise exactly as stored.
 
-    An orientation that the file states (EXIF, or TIFF's tag) is applied in every format.
+    It is given as a file or as the bytes of one. An orientation that it states (EXIF, or TIFF's
+    tag) is applied in every format.
 
     Accepted: RGB, palettes, and RGBA that is opaque everywhere, for these lose nothing. Raises
     `UnreadablePatch` for everything else; the words before the colon name the kind of reason.
@@ -125,7 +129,15 @@ def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
         return _rgb(upright(image))
 
 
-def image_shape(path: Path) -> tuple[int, int]:
+def read_pages(path: Path | bytes) -> tuple[npt.NDArray[np.uint8], dict[str, int]]:
+    """What `read_rgb` and `further_pages` say of an image."""
+    with opened(path) as image:
+        _refuse_kind(image)
+        pixels, single = _rgb(upright(image)), image.format == "JPEG"
+    return pixels, {} if single else further_pages(path)
+
+
+def image_shape(path: Path | bytes) -> tuple[int, int]:
     """Height and width in px from an image's header. Raises `UnreadablePatch` as `read_rgb`."""
     with opened(path) as image:
         return upright_shape(image)
@@ -157,17 +169,20 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+def opened(path: Path | bytes) -> Iterator[ImageFile.ImageFile]:
     """An image file of one of `FORMATS`; what goes wrong inside is an `UnreadablePatch` too."""
     try:
-        if path.stat().st_size == 0 and path.is_file():
+        if not path if isinstance(path, bytes) else path.stat().st_size == 0 and path.is_file():
             raise UnreadablePatch("empty file: 0 bytes; fetch it again")
-        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+        with (
+            BytesIO(path) if isinstance(path, bytes) else open_regular(path) as file,
+            Image.open(file, formats=FORMATS) as image,
+        ):
             yield image
     except UnreadablePatch:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadablePatch("unreadable: not a png, jpg or tif image") from error
+        raise UnreadablePatch("unreadable: not a png, jpg, tif, bmp or webp image") from error
     except Image.DecompressionBombError as error:
         raise UnreadablePatch("too large: cut it into patches first") from error
     except FileNotFoundError as error:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from morefromless import sources
+from morefromless.data.archives import is_archive
 from morefromless.data.schemes import scheme_of
 from morefromless.data.slides import SLIDES_ONLY
 from morefromless.errors import ConfigError, DataError
@@ -35,13 +36,13 @@ def open_source(
     """The source that `spec` names: `synthetic:...`, `folder:PATH`, or just a path.
 
     A path to an npz file is read as MedMNIST, one to a .csv or .parquet file as a table of pairs
-    (`manifest`); a folder whose files are all named like `TUM-AAAFLCLY.tif` as NCT-CRC-HE; any
-    other folder as `folder`. `label` and `group` are regular expressions that find a patch's label
-    and group in its path, `classes` and `drop` change classes (`labelling.Relabelled`);
-    `unlabelled` says that the paths of a folder name no tissue classes. `nuclei` is a folder of
-    segmentations, whose types are those of `scheme`; `cut` is the side in px to which tiles are
-    cut. Raises `DataError` for a path that does not exist and `ConfigError` for a name that is not
-    known.
+    (`manifest`); a folder or an archive whose files are all named like `TUM-AAAFLCLY.tif` as
+    NCT-CRC-HE; any other one as `folder`. `label` and `group` are regular expressions that find a
+    patch's label and group in its path, `classes` and `drop` change classes
+    (`labelling.Relabelled`); `unlabelled` says that the paths of a folder name no tissue classes.
+    `nuclei` is a folder of segmentations, whose types are those of `scheme`; `cut` is the side in
+    px to which tiles are cut. Raises `DataError` for a path that does not exist and `ConfigError`
+    for a name that is not known.
 
     >>> len(open_source("synthetic:patches=90,size=64", cut=32).items())
     360
@@ -57,22 +58,24 @@ def open_source(
 def open_images(spec: str) -> Source:
     """The images that `spec` names, whatever their classes: a folder need not name any."""
     path = Path(spec).expanduser()
-    return _images(spec, path.is_dir() and not NctCrc.recognises(path))
+    files = path.is_dir() or is_archive(path)
+    return _images(spec, files and not NctCrc.recognises(path))
 
 
 def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
     """`bare` says that the labels of a folder come from elsewhere."""
     name = spec.partition(":")[0]
     path = Path(spec).expanduser()
-    if unlabelled and not path.is_dir():
+    files = path.is_dir() or is_archive(path)
+    if unlabelled and not files:
         raise ConfigError(
             f"--unlabelled is for a folder of files, which '{spec}' is not; leave it."
         )
-    if unlabelled or (bare and path.is_dir()):
+    if unlabelled or (bare and files):
         return Folder(spec, "none")
     if name in members(sources, Source):
         return build(spec, sources, Source)
-    if path.is_dir():
+    if files:
         return NctCrc(spec) if NctCrc.recognises(path) else Folder(spec)
     if path.is_file():
         if path.suffix.lower() == ".npz":
@@ -86,8 +89,8 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
                 f"{path} is a whole slide; cut it into tiles: mfl tile {path} STORE --mpp 0.5."
             )
         raise DataError(
-            f"{path} is a file; give a folder of patches, an npz file, or a table of pairs "
-            f"({', '.join(TABLES)})."
+            f"{path} is a file; give a folder or an archive (.zip, .tar, .tar.gz) of patches, an "
+            f"npz file, or a table of pairs ({', '.join(TABLES)})."
         )
     if ":" in spec and "/" not in name:
         return build(spec, sources, Source)

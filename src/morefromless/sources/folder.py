@@ -1,27 +1,18 @@
 """A folder of image files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from morefromless.data.images import (
-    further_pages,
-    image_files,
-    image_shape,
-    list_images,
-    read_rgb,
-)
 from morefromless.errors import ConfigError, DataError
-from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item, Source
+from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item
+from morefromless.sources._images import ImageFiles
 
 
-class Folder(Source):
-    """Png, jpg and tif files in folders that name their classes.
+class Folder(ImageFiles):
+    """Png, jpg, tif, bmp and webp files in folders that name their classes.
 
     Four layouts are understood:
 
@@ -33,11 +24,12 @@ class Folder(Source):
     and the first two below SPLIT/, where every top folder is called train, val or test.
 
     `classes=none` is for files whose paths name no tissue classes: every layout will do, and top
-    folders called train, val or test are still the split.
+    folders called train, val or test are still the split. An archive (.zip, .tar, .tar.gz) is read
+    as the folder that it was made of.
     """
 
     def __init__(self, path: str, classes: Literal["named", "none"] = "named") -> None:
-        self.path = Path(path).expanduser()
+        super().__init__(path)
         if classes not in ("named", "none"):
             raise ConfigError(f"folder has no classes={classes}; give named or none.")
         self.named = classes == "named"
@@ -66,26 +58,9 @@ class Folder(Source):
             "classes, say --label '^([^/]+)/'."
         ]
 
-    def passed_over(self) -> Mapping[str, int]:
-        return list_images(self.path)[1]
-
-    def omitted(self, item: Item) -> Mapping[str, int]:
-        return further_pages(self.path / item.id)
-
-    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
-        return {"he": read_rgb(self.path / item.id)}
-
-    def shape(self, item: Item) -> tuple[int, int]:
-        return image_shape(self.path / item.id)
-
     @cached_property
     def _files(self) -> list[PurePath]:
-        if not self.path.is_dir():
-            raise DataError(f"There is no folder {self.path}; check the path.")
-        files = [PurePath(file) for file in image_files(self.path)]
-        if not files:
-            raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
-        return files
+        return [PurePath(name) for name in self.tree.names]
 
     @cached_property
     def _layout(self) -> "_Layout":

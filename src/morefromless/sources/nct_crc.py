@@ -1,21 +1,13 @@
 """NCT-CRC-HE-100K and CRC-VAL-HE-7K."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path, PurePath
 
-import numpy as np
-import numpy.typing as npt
-
-from morefromless.data.images import (
-    further_pages,
-    image_files,
-    image_shape,
-    list_images,
-    read_rgb,
-)
+from morefromless.data.archives import is_archive
+from morefromless.data.trees import open_tree
 from morefromless.errors import DataError
-from morefromless.sources import Datasheet, Item, Source
+from morefromless.sources import Datasheet, Item
+from morefromless.sources._images import ImageFiles
 
 CLASSES = {
     "ADI": "adipose tissue",
@@ -31,24 +23,23 @@ CLASSES = {
 NAME = re.compile(rf"({'|'.join(CLASSES)})-(TCGA-)?[A-Z]{{8}}")
 
 
-class NctCrc(Source):
+class NctCrc(ImageFiles):
     """H&E patches of human colorectal cancer in nine classes, known by their file names.
 
     224 x 224 px at 0.5 um/px: 100,000 from 86 slides (`TUM-AAAFLCLY.tif`) and, from 50 other
     patients, 7,180 for testing (`TUM-TCGA-AACGSRHD.tif`). The class is read from the name, at any
-    depth below the folder. Where both sets are there, the first is train and the second test, as
-    published. Names do not tell patients apart.
+    depth below the folder or in an archive. Where both sets are there, the first is train and the
+    second test, as published. Names do not tell patients apart.
 
     Kather, Halama, Marx (2018), doi:10.5281/zenodo.1214456; CC BY 4.0.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = Path(path).expanduser()
-
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Whether `path` holds files with such names and no others."""
-        names = [PurePath(file).stem for file in image_files(path)]
+        if not (path.is_dir() or is_archive(path)):
+            return False
+        names = [PurePath(file).stem for file in open_tree(path).names]
         return bool(names) and all(map(NAME.fullmatch, names))
 
     def datasheet(self) -> Datasheet:
@@ -61,11 +52,7 @@ class NctCrc(Source):
         )
 
     def items(self) -> list[Item]:
-        if not self.path.is_dir():
-            raise DataError(f"There is no folder {self.path}; check the path.")
-        files = list(image_files(self.path))
-        if not files:
-            raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
+        files = self.tree.names
         names = [self._name(file) for file in files]
         both = len({name[2] for name in names}) == 2
         return [
@@ -77,18 +64,6 @@ class NctCrc(Source):
             )
             for file, name in zip(files, names, strict=True)
         ]
-
-    def passed_over(self) -> Mapping[str, int]:
-        return list_images(self.path)[1]
-
-    def omitted(self, item: Item) -> Mapping[str, int]:
-        return further_pages(self.path / item.id)
-
-    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
-        return {"he": read_rgb(self.path / item.id)}
-
-    def shape(self, item: Item) -> tuple[int, int]:
-        return image_shape(self.path / item.id)
 
     def _name(self, file: str) -> re.Match[str]:
         name = NAME.fullmatch(PurePath(file).stem)

@@ -1,0 +1,235 @@
+"""Archives of image files: members are read where they lie, and nothing is ever unpacked.
+
+A name in an archive is only a name: nothing is written under it, so one that leads out of the
+archive, and a link, is passed over and counted.
+"""
+
+import os
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from threading import Lock
+
+from tqdm import tqdm
+
+from morefromless.data.images import SUFFIXES, ending
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.files import LARGEST
+
+SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)\Z", re.IGNORECASE)
+SMALL, RATIO = 2**20, 200
+"""A member of more bytes than the first that unpacks to more times its size is not read."""
+AHEAD = 64
+"""Members of a compressed tar that are passed by and stay at hand, for other threads."""
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError)
+"""What reading a damaged archive raises."""
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file's name ends as one of an archive does.
+
+    >>> is_archive(Path("NCT-CRC-HE-100K.zip"))
+    False
+    """
+    return bool(SUFFIX.search(path.name)) and path.is_file()
+
+
+def open_archive(path: Path) -> "Archive":
+    """The archive at `path`, listed once. Raises `DataError` where it is damaged."""
+    facts = path.stat()
+    return _listed(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _listed(path: Path, size: int, changed: int) -> "Archive":  # noqa: ARG001 - part of the key
+    kind: type[Archive] = _Zip
+    if path.suffix.lower() != ".zip":
+        kind = _Tar if path.suffix.lower() == ".tar" else _CompressedTar
+    try:
+        return kind(path)
+    except (*DAMAGED, NotImplementedError) as error:
+        raise DataError(
+            f"{path} is no sound archive ({' '.join(str(error).split()) or 'cut short'}); fetch it "
+            "again."
+        ) from error
+
+
+class Archive(ABC):
+    """The image files in an archive, by their paths below the folder that holds them all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.passed_over: Counter[str] = Counter()
+        members: dict[str, int] = {}
+        for place, name in self._members():
+            inside = self._inside(name)
+            if inside is None:
+                continue
+            if inside in members:
+                self.passed_over["earlier member of the same name"] += 1
+            members[inside] = place
+        self._places = _below_common(members)
+        self.names = self._order(self._places)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a member. Raises `UnreadablePatch`; safe from several threads."""
+        try:
+            return self._read(self._places[name])
+        except (*DAMAGED, NotImplementedError, RuntimeError) as error:
+            raise UnreadablePatch("unreadable: damaged in the archive; fetch it again") from error
+
+    @abstractmethod
+    def _members(self) -> Iterator[tuple[int, str]]:
+        """Place and name of every member that is a file; others are counted."""
+
+    @abstractmethod
+    def _read(self, place: int) -> bytes: ...
+
+    def _order(self, places: dict[str, int]) -> list[str]:
+        return sorted(places, key=lambda name: PurePosixPath(name).parts)
+
+    def _inside(self, name: str) -> str | None:
+        """The path of an image; None for what is passed over."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
+            self.passed_over["member whose path leads out of the archive"] += 1
+            return None
+        if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
+            return None
+        if path.suffix.lower() not in SUFFIXES:
+            self.passed_over[f"file {ending(Path(path))}"] += 1
+            return None
+        if not str(path).isprintable():
+            raise DataError(f"{self.path} holds a file with an odd name, {name!r}; rename it.")
+        return str(path)
+
+
+class _Zip(Archive):
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path)
+        super().__init__(path)
+
+    def _members(self) -> Iterator[tuple[int, str]]:
+        for place, info in enumerate(self._zip.infolist()):
+            if stat.S_ISLNK(info.external_attr >> 16):
+                self.passed_over["link"] += 1
+            elif not info.is_dir():
+                yield place, _utf8(info)
+
+    def _read(self, place: int) -> bytes:
+        info = self._zip.infolist()[place]
+        if info.flag_bits & 1:
+            raise UnreadablePatch("encrypted: unpack it with its password first")
+        bomb = info.file_size > SMALL and info.file_size > RATIO * info.compress_size
+        if bomb or info.file_size > LARGEST:
+            raise UnreadablePatch(
+                f"too large: it unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
+            )
+        return self._zip.read(info)
+
+
+class _Tar(Archive):
+    """A plain tar: listed once, then each member is read from its offset."""
+
+    def __init__(self, path: Path) -> None:
+        self._sections: list[tuple[int, int]] = []
+        """Offset and length in bytes of every file's content."""
+        self._file = path.open("rb")  # as long as the archive is in use
+        self._tar = tarfile.open(fileobj=self._file)  # noqa: SIM115
+        super().__init__(path)
+
+    def _members(self) -> Iterator[tuple[int, str]]:
+        most = RATIO * max(SMALL, self.path.stat().st_size)
+        with tqdm(desc="listing", unit=" members", delay=2, leave=False) as bar:
+            while (info := self._tar.next()) is not None:
+                self._tar.members = []  # type: ignore[attr-defined]  # a million take a gigabyte
+                bar.update()
+                if info.offset_data + info.size > most:
+                    raise DataError(
+                        f"{self.path} unpacks to more than {RATIO} times its size, as a bomb does; "
+                        "unpack it yourself if you trust it."
+                    )
+                if info.issym() or info.islnk():
+                    self.passed_over["link"] += 1
+                elif info.isreg() and not info.issparse():
+                    yield len(self._sections), info.name
+                    self._sections.append((info.offset_data, info.size))
+                elif not info.isdir():
+                    self.passed_over["device, pipe or sparse file"] += 1
+
+    def _read(self, place: int) -> bytes:
+        offset, size = self._section(place)
+        return _whole(os.pread(self._file.fileno(), size, offset), size)
+
+    def _section(self, place: int) -> tuple[int, int]:
+        offset, size = self._sections[place]
+        if size > LARGEST:
+            raise UnreadablePatch(f"too large: {size:,} bytes")
+        return offset, size
+
+
+class _CompressedTar(_Tar):
+    """One that can be read forwards only: in its own order, and what is passed by stays at hand."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._lock, self._next = Lock(), 0
+        self._passed: OrderedDict[int, bytes] = OrderedDict()
+
+    def _order(self, places: dict[str, int]) -> list[str]:
+        return sorted(places, key=places.__getitem__)
+
+    def _read(self, place: int) -> bytes:
+        with self._lock:
+            if place in self._passed:
+                return self._passed.pop(place)
+            for between in range(self._next, place if place - self._next <= AHEAD else 0):
+                if self._sections[between][1] <= LARGEST:
+                    self._passed[between] = self._forward(between)
+            while len(self._passed) > AHEAD:
+                self._passed.popitem(last=False)
+            return self._forward(place)
+
+    def _forward(self, place: int) -> bytes:
+        file = self._tar.fileobj
+        assert file is not None
+        offset, size = self._section(place)
+        file.seek(offset)
+        self._next = place + 1
+        return _whole(file.read(size), size)
+
+
+def _whole(data: bytes, size: int) -> bytes:
+    if len(data) < size:
+        raise EOFError("cut short")
+    return data
+
+
+def _utf8(info: zipfile.ZipInfo) -> str:
+    """A member's name. Tools that do not say so write UTF-8 too, which Python reads as cp437."""
+    if not info.flag_bits & 0x800:
+        try:
+            return info.filename.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            pass
+    return info.filename
+
+
+def _below_common(places: dict[str, int]) -> dict[str, int]:
+    """Paths without the folders that hold all of them, as archives often have one.
+
+    >>> _below_common({"NCT/ADI/1.tif": 0, "NCT/TUM/2.tif": 1})
+    {'ADI/1.tif': 0, 'TUM/2.tif': 1}
+    """
+    while places and len({name.split("/")[0] for name in places}) == 1:
+        if any(name.count("/") < 2 for name in places):
+            break
+        places = {name.partition("/")[2]: place for name, place in places.items()}
+    return places

@@ -1,0 +1,62 @@
+"""Image files of one place, by their paths: below a folder, in an archive, or in several."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from pathlib import Path
+
+from morefromless.data.archives import Archive, is_archive, open_archive
+from morefromless.data.images import list_images
+from morefromless.errors import DataError
+
+
+class Tree(ABC):
+    """Paths of image files, in an order that never changes, and what they hold."""
+
+    names: list[str]
+    passed_over: Counter[str]
+    """What lies beside them: kind to number."""
+
+    @abstractmethod
+    def image(self, name: str) -> Path | bytes:
+        """What `data.images.read_rgb` takes. Raises `UnreadablePatch`."""
+
+
+def open_tree(path: Path) -> Tree:
+    """The images below a folder, or in an archive (.zip, .tar, .tar.gz ...).
+
+    In a folder with archives and no image files, each archive is a folder of its name without the
+    ending. Raises `DataError` where there is neither, or an archive is damaged.
+    """
+    if is_archive(path):
+        return _Archived({"": open_archive(path)})
+    if not path.is_dir():
+        raise DataError(f"There is no folder {path}; check the path.")
+    tree = _Folder(path)
+    archives = sorted(file for file in path.iterdir() if is_archive(file))
+    if tree.names or not archives:
+        return tree
+    return _Archived({f"{file.name.partition('.')[0]}/": open_archive(file) for file in archives})
+
+
+class _Folder(Tree):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.names, self.passed_over = list_images(path)
+
+    def image(self, name: str) -> Path:
+        return self.path / name
+
+
+class _Archived(Tree):
+    def __init__(self, archives: dict[str, Archive]) -> None:
+        self._members = {
+            f"{top}{name}": (archive, name)
+            for top, archive in archives.items()
+            for name in archive.names
+        }
+        self.names = list(self._members)
+        self.passed_over = sum((a.passed_over for a in archives.values()), Counter())
+
+    def image(self, name: str) -> bytes:
+        archive, member = self._members[name]
+        return archive.read(member)

@@ -1,0 +1,44 @@
+"""What sources of image files have in common, wherever the files lie."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.images import image_shape, read_pages
+from morefromless.data.trees import Tree, open_tree
+from morefromless.errors import DataError
+from morefromless.sources import Item, Source
+
+
+class ImageFiles(Source):
+    """Patches that are image files below a folder or in an archive, one each."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path).expanduser()
+        self._further: dict[str, Mapping[str, int]] = {}
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The files. Raises `DataError` where there are none."""
+        tree = open_tree(self.path)
+        if not tree.names:
+            raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
+        return tree
+
+    def passed_over(self) -> Mapping[str, int]:
+        return self.tree.passed_over
+
+    def omitted(self, item: Item) -> Mapping[str, int]:
+        return self._further.get(item.id, {})
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        pixels, further = read_pages(self.tree.image(item.id))
+        if further:
+            self._further[item.id] = further
+        return {"he": pixels}
+
+    def shape(self, item: Item) -> tuple[int, int]:
+        return image_shape(self.tree.image(item.id))

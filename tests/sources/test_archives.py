@@ -1,0 +1,202 @@
+"""Archives: the same patches as from the folder, and nothing that a hostile one asks for."""
+
+import io
+import shutil
+import stat
+import tarfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from morefromless.cli import run
+from morefromless.data.archives import AHEAD, open_archive
+from morefromless.data.images import read_rgb
+from morefromless.data.store import Store
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.ingest import ingest, open_source
+from morefromless.sources.folder import Folder
+from tests.ingest.samples import folder, patch
+from tests.real import real
+
+NAMES = {
+    f"{s}/{c}/{i}.png": 100 * n + 10 * t + i
+    for n, s in enumerate(("train", "test"))
+    for t, c in enumerate("AB")
+    for i in range(3)
+}
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(patch(seed)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def zipped(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return folder(tmp_path / "in", NAMES)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+@pytest.mark.parametrize("below", [None, "in"])
+def test_an_archive_is_the_folder_that_it_was_made_of(
+    root: Path, tmp_path: Path, kind: str, below: str | None
+) -> None:
+    base = root if below is None else root.parent
+    made = shutil.make_archive(str(tmp_path / "packed" / "in"), kind, base, below)
+    before = set(tmp_path.rglob("*"))
+    whole = ingest(open_source(str(root)), tmp_path / "folder", progress=False, workers=2).store
+    packed = ingest(open_source(made), tmp_path / "store", progress=False, workers=2).store
+    assert packed.meta.splits == {"train": 6, "test": 6}
+    for store in (whole, packed):
+        for row, name in enumerate(store.table["id"]):
+            assert (store.arrays["he"][row] == patch(NAMES[name])).all()
+    if kind != "gztar":  # which is read in its own order
+        assert packed.hash == whole.hash
+    after = {
+        p
+        for p in tmp_path.rglob("*")
+        if p.relative_to(tmp_path).parts[0] not in ("folder", "store")
+    }
+    assert after == before  # nothing was unpacked
+
+
+def test_archives_in_a_folder_are_folders(root: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        shutil.make_archive(str(tmp_path / "fetched" / split), "zip", root / split)
+    items = Folder(str(tmp_path / "fetched")).items()
+    assert sorted(item.id for item in items) == sorted(NAMES)
+    assert {item.split for item in items} == {"train", "test"}
+
+
+def test_members_of_a_compressed_tar_may_be_asked_in_any_order(tmp_path: Path) -> None:
+    names = {f"A/{i:03}.png": i for i in range(2 * AHEAD)}
+    made = shutil.make_archive(str(tmp_path / "a"), "gztar", folder(tmp_path / "in", names))
+    archive = open_archive(Path(made))
+    order = [*archive.names[::-7], *archive.names, *archive.names[::31]]
+    with ThreadPoolExecutor(3) as pool:
+        for name, data in zip(order, pool.map(archive.read, order), strict=True):
+            assert (read_rgb(data) == patch(names[name])).all()
+
+
+def test_names_that_lead_out_links_and_devices_are_passed_over(tmp_path: Path) -> None:
+    path = zipped(
+        tmp_path / "a.zip",
+        {
+            "A/1.png": png(1),
+            "../out.png": png(2),
+            "/abs.png": png(3),
+            "C:/drive.png": png(4),
+            "A\\2.png": png(5),
+            "B/x/../../../3.png": png(6),
+            "B/4.png": png(7),
+            "B/movie.avi": b"",
+            "__MACOSX/A/._1.png": b"",
+        },
+    )
+    link = zipfile.ZipInfo("A/link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(link, "/etc/passwd")
+    source = Folder(str(path))
+    assert [item.id for item in source.items()] == ["A/1.png", "A/2.png", "B/4.png"]
+    assert source.passed_over() == {
+        "member whose path leads out of the archive": 4,
+        "link": 1,
+        "file ending in '.avi'": 1,
+    }
+    assert (source.read(source.items()[1])["he"] == patch(5)).all()
+
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, kind in (
+            ("A/1.png", tarfile.REGTYPE),
+            ("A/2.png", tarfile.SYMTYPE),
+            ("A/3.png", tarfile.LNKTYPE),
+            ("A/4.png", tarfile.FIFOTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            data = png(1) if kind == tarfile.REGTYPE else b""
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    archive = open_archive(tmp_path / "a.tar")
+    assert (archive.names, dict(archive.passed_over)) == (
+        ["A/1.png"],
+        {"link": 2, "device, pipe or sparse file": 1},
+    )
+
+
+def test_names_in_utf8_without_saying_so_and_in_cp437(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"AAAA/1.png": png(1), "BBBB/2.png": png(2)})
+    data = path.read_bytes()
+    data = data.replace(b"AAAA", "éé".encode()).replace(b"BBBB", b"T\x81m_")  # ü in cp437
+    path.write_bytes(data)
+    assert {item.label for item in Folder(str(path)).items()} == {"éé", "Tüm_"}
+
+
+def test_a_bomb_and_an_encrypted_member_are_rejected(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {"A/1.png": png(1), "A/0.png": bytes(2**22)})
+    archive = open_archive(path)
+    with pytest.raises(UnreadablePatch, match=r"too large: it unpacks from .* to 4,194,304 bytes"):
+        archive.read("A/0.png")
+    assert archive.read("A/1.png") == png(1)
+    data = bytearray(zipped(tmp_path / "b.zip", {"A/1.png": png(1)}).read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "b.zip").write_bytes(data)
+    with pytest.raises(UnreadablePatch, match="encrypted"):
+        open_archive(tmp_path / "b.zip").read("A/1.png")
+    with tarfile.open(tmp_path / "c.tar.gz", "w:gz") as tar:
+        info = tarfile.TarInfo("A/1.png")
+        info.size = 2**28
+        tar.addfile(info)
+    with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
+        open_archive(tmp_path / "c.tar.gz")
+
+
+def test_damaged_members_are_rejected_and_damaged_archives_refused(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Path(shutil.make_archive(str(tmp_path / "a"), "zip", root)).read_bytes()
+    at = whole.index(png(NAMES["train/A/0.png"])[:8]) if png(0)[:8] in whole else 200
+    (tmp_path / "b.zip").write_bytes(whole[: at + 60] + b"xxxx" + whole[at + 64 :])
+    assert run(["ingest", str(tmp_path / "b.zip"), str(tmp_path / "store")]) == 0
+    assert "1 unreadable" in " ".join(capsys.readouterr().out.split())
+    for kind in ("zip", "tar", "gztar"):
+        made = Path(shutil.make_archive(str(tmp_path / "c"), kind, root))
+        made.write_bytes(made.read_bytes()[: made.stat().st_size // 2])
+        assert run(["ingest", str(made), str(tmp_path / "other")]) == 2
+        said = capsys.readouterr().err.strip()
+        assert "is no sound archive" in said
+        assert "fetch it again." in said
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("ending", ["bmp", "webp"])
+def test_further_formats(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"1.{ending}"
+    Image.fromarray(patch(1)).save(path, lossless=True)
+    assert (read_rgb(path) == patch(1)).all()
+
+
+def test_the_published_layout_of_nct_crc(tmp_path: Path) -> None:
+    sample = real("nct-crc-sample")
+    files = sorted(sample.rglob("*.tif"))[:60]
+    with zipfile.ZipFile(tmp_path / "NCT-CRC-HE-100K.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for path in files:
+            file.write(path, f"NCT-CRC-HE-100K/{path.relative_to(sample)}")
+    source = open_source(str(tmp_path / "NCT-CRC-HE-100K.zip"))
+    assert type(source).__name__ == "NctCrc"
+    store = ingest(source, tmp_path / "store", split="test", progress=False).store
+    assert len(store.table) == 60
+    row = int(store.table.index[store.table["id"].str.endswith(files[7].name)][0])
+    assert (Store.open(tmp_path / "store").arrays["he"][row] == read_rgb(files[7])).all()
