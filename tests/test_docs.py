@@ -156,7 +156,7 @@ def python_of(page: Path) -> str:
 
 def flags(config: type) -> Iterator[str]:
     """Every option of a command."""
-    yield from ("--config", "--trust", "--help")
+    yield from ("--config", "--trust", "--help", "--quiet", "--json")
     hints = get_type_hints(config)
     for field in fields(config):
         if is_dataclass(hints[field.name]):

@@ -67,7 +67,7 @@ class Scripted(VICReg):
         assert self.file is not None
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "-")
         with self.file.open("a") as file:
-            file.write(f"{os.getpid()} {seen} {os.environ['MFL_BAR_POSITION']}\n")
+            file.write(f"{os.getpid()} {seen} {os.environ.get('MFL_PROGRESS', '-')}\n")
 
     def waits(self) -> None:
         assert self.file is not None
@@ -200,7 +200,7 @@ def test_each_worker_has_one_gpu_from_its_beginning(
     run_all(configs)  # as many side by side as there are GPUs
     assert states(configs) == ["done"] * 3
     lines = written(file)
-    assert {(gpu, bar) for _, gpu, bar in lines} == {("3", "1"), ("GPU-5", "2")}
+    assert {(gpu, mode) for _, gpu, mode in lines} == {("3", "lines"), ("GPU-5", "lines")}
     assert len({process for process, *_ in lines}) == 2
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 

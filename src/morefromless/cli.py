@@ -18,7 +18,7 @@ from typing import Annotated, Any, Union, cast
 
 import tyro
 
-from morefromless import commands, config, files
+from morefromless import commands, config, files, progress
 from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error
 from morefromless.specs import refuse_outside
 
@@ -26,7 +26,10 @@ WHAT = """Train an encoder for routine, information-sparse histology images so t
 information-dense data of the same tissue know, and find out what that bought.
 
 mfl ingest FOLDER STORE, then mfl views STORE, then mfl compare STORE is the whole of it; mfl demo
-runs it on synthetic tissue. mfl COMMAND --help explains each."""
+runs it on synthetic tissue. mfl COMMAND --help explains each.
+
+With --quiet a command shows no progress; with --json each line of it is an object. --config FILE
+takes a command's options from a file, such as the config.yaml of a run."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +206,10 @@ def run(arguments: Sequence[str]) -> int:
         if arguments == ["--version"]:
             print(f"morefromless {version('morefromless')}")
             return 0
-        options = _parse(list(arguments), name)
-        next(c for c in COMMANDS.values() if c.config is type(options)).function(options)
+        arguments, mode = _mode(list(arguments))
+        options = _parse(arguments, name)
+        with progress.shown_as(mode):
+            next(c for c in COMMANDS.values() if c.config is type(options)).function(options)
         sys.stdout.flush()
     except MoreFromLessError as error:
         return _fail(name, str(error))
@@ -228,6 +233,16 @@ def _fail(command: str, sentence: str) -> int:
     with suppress(OSError, ValueError):  # standard error is closed
         print(f"{f'mfl {command}'.strip()}: {' '.join(sentence.split())}", file=sys.stderr)
     return 2
+
+
+def _mode(arguments: list[str]) -> tuple[list[str], progress.Mode | None]:
+    """The arguments without `--quiet` and `--json`, and which of them was there."""
+    asked: progress.Mode | None = None
+    if "--quiet" in arguments:
+        asked = "quiet"
+    elif "--json" in arguments:
+        asked = "json"
+    return [word for word in arguments if word not in ("--quiet", "--json")], asked
 
 
 def _parse(arguments: list[str], name: str) -> Any:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from morefromless.data.geojson import geojson_paths, is_foreign, write_geojson
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.store import Store
 from morefromless.errors import DataError
+from morefromless.progress import Bar
 
 
 def export_geojson(store: Store, folder: Path, *, progress: bool = True) -> int:
@@ -25,9 +25,7 @@ def export_geojson(store: Store, folder: Path, *, progress: bool = True) -> int:
     foreign = next((p for p, name in zip(paths, ids, strict=True) if is_foreign(p, name)), None)
     if foreign is not None:
         raise DataError(f"{foreign} is there and is another file; choose another folder.")
-    for row in tqdm(
-        range(len(ids)), desc="export", unit=" patches", disable=not progress, dynamic_ncols=True
-    ):
+    for row in Bar(range(len(ids)), desc="export", unit=" patches", disable=not progress):
         nuclei = Nuclei.decode(np.asarray(array[row]))
         write_geojson(nuclei, scheme, paths[row], name=ids[row])
     return len(ids)

@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from morefromless import progress
 from morefromless.branches import untrained_network
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.devices import available_gpus
 from morefromless.errors import ConfigError, RunBusy, TrainingError
+from morefromless.progress import Bar
 from morefromless.runs import Run, State, reason
-from morefromless.training.progress import BAR_POSITION
 from morefromless.training.train import train
 
 POLL = 5.0
@@ -62,7 +62,13 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
     check_disk(waiting, workers)
     failed: list[Outcome] = []
     done = len(configs) - len(waiting)
-    with tqdm(total=len(configs), initial=done, desc="runs", unit="run", dynamic_ncols=True) as bar:
+    counted = (
+        "{desc}: {percentage:3.0f}%|{bar}| {n:.1f} of {total} [{elapsed}<{remaining}{postfix}]"
+    )
+    with (
+        Bar(total=len(configs), initial=done, desc="runs", unit="runs", bar_format=counted) as bar,
+        progress.reported_to(bar.part),
+    ):
         while waiting:
             elsewhere = []
             with closing(_outcomes(waiting, workers, gpus)) as outcomes:
@@ -75,7 +81,7 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
                         failed.append((config, failure))
                         if run.failure != failure:  # its process died
                             run.fail(failure)
-                    bar.update()
+                    bar.finish(config.out.name)
             waiting = _wait(elsewhere, failed, bar)
     if failed:
         names = ", ".join(config.out.name for config, _ in failed[:3])
@@ -162,7 +168,6 @@ def _outcomes(
 ) -> Generator[Outcome, None, None]:
     """Each run, as its try ends, and why it failed, or None."""
     if workers == 1 and not gpus:
-        os.environ[BAR_POSITION] = "1"
         for config in configs:
             yield config, _try(config)
         return
@@ -188,18 +193,20 @@ def _try(config: RunConfig) -> str | None:
     return None
 
 
-def _wait(elsewhere: list[RunConfig], failed: list[Outcome], bar: "tqdm[Any]") -> list[RunConfig]:
+def _wait(elsewhere: list[RunConfig], failed: list[Outcome], bar: Bar) -> list[RunConfig]:
     """Wait for runs that other processes train, until they are done or failed, or one of them was
     given up; those that then remain."""
     remaining = elsewhere
     while remaining:
         states = [(config, Run(config.out).state) for config in remaining]
         remaining = [config for config, state in states if state not in ("done", "failed")]
-        bar.update(len(states) - len(remaining))
+        for config, state in states:
+            if state in ("done", "failed"):
+                bar.finish(config.out.name)
         failed += [(c, str(Run(c.out).failure)) for c, state in states if state == "failed"]
         if any(state in ("begun", "waiting") for _, state in states):
             break
-        bar.set_postfix_str(f"{len(remaining)} trained by another process" if remaining else "")
+        bar.show_shares(f"{len(remaining)} trained by another process" if remaining else "")
         time.sleep(POLL if remaining else 0)
     return remaining
 
@@ -215,7 +222,8 @@ class _Worker:
     def __init__(self, number: int, workers: int, gpus: Sequence[str]) -> None:
         self.number = number
         threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0
-        environment = {**os.environ, BAR_POSITION: str(number + 1)}
+        # Its bar is a share of ours.
+        environment = {**os.environ, progress.MODE: progress.mode()}
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
@@ -234,7 +242,10 @@ class _Worker:
         try:
             self.process.stdin.write(json.dumps(to_flat(config)) + "\n")
             self.process.stdin.flush()
-            return json.loads(self.process.stdout.readline())  # type: ignore[no-any-return]
+            while isinstance(reply := json.loads(self.process.stdout.readline()), list):
+                if report := progress.report():
+                    report(*reply)
+            return reply  # type: ignore[no-any-return]
         except (OSError, ValueError):  # it died
             return _death(self.process.wait())
 
@@ -290,7 +301,10 @@ def _death(code: int) -> str:
 
 
 def _serve(threads: int) -> None:
-    """In each worker: run after run, until the process that started it closes its input."""
+    """In each worker: run after run, until the process that started it closes its input.
+
+    A reply is a list, the progress of a run, or its outcome.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us, and kills us
     if threads:
         torch.set_num_threads(threads)
@@ -304,10 +318,16 @@ def _serve(threads: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)  # who started us is gone
 
     threading.Thread(target=read, daemon=True).start()
-    while True:
-        config = from_flat(RunConfig, json.loads(lines.get()), "The worker's options")
-        replies.write(json.dumps(_try(config)) + "\n")
+
+    def reply(*message: Any) -> None:
+        replies.write(json.dumps(message) + "\n")
         replies.flush()
+
+    with progress.reported_to(reply):
+        while True:
+            config = from_flat(RunConfig, json.loads(lines.get()), "The worker's options")
+            replies.write(json.dumps(_try(config)) + "\n")
+            replies.flush()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import os
 import platform
 import shutil
 import socket
-import sys
 import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -36,10 +35,9 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 import morefromless
-from morefromless import files
+from morefromless import files, progress
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.errors import ConfigError, DataError, MoreFromLessError, RunBusy, TrainingError
 from morefromless.files import file_hash, holder, is_locked, locked, now
@@ -294,7 +292,9 @@ class Run:
             self.checkpoint.replace(aside)
         except FileNotFoundError:  # or set aside by another process that trains it with us
             return None
-        _print(f"{self.checkpoint} is damaged; it is now {aside.name}, and the run starts anew.")
+        progress.say(
+            f"{self.checkpoint} is damaged; it is now {aside.name}, and the run starts anew."
+        )
         return None
 
     @property
@@ -346,7 +346,7 @@ class Run:
         answers = [path for kind in kinds for path in self.path.glob(kind)]
         record = self.record
         if answers or ("seconds" in record.facts and not self.checkpoint.is_file()):
-            _print(
+            progress.say(
                 f"{self.path} has lost its weights; what was computed from them is removed, and "
                 "the run starts anew."
             )
@@ -421,10 +421,6 @@ def _sound(checkpoint: Path) -> bool:
         raise
     except Exception:  # of zipfile's own and of its parsers', all for the same reason
         return False
-
-
-def _print(sentence: str) -> None:
-    tqdm.write(sentence, file=sys.stderr)
 
 
 def file_name(spec: str) -> str:

@@ -11,8 +11,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from morefromless import objectives
 from morefromless.branches import plans
 from morefromless.canonical import canonical
@@ -29,6 +27,7 @@ from morefromless.evaluation.references import Reference, check_references, take
 from morefromless.evaluation.results import Condition, Results
 from morefromless.objectives import Objective
 from morefromless.pairs import modality, preset
+from morefromless.progress import Bar
 from morefromless.runs import Run, file_name, placed
 from morefromless.specs import build
 from morefromless.tasks import build_task
@@ -98,7 +97,7 @@ class Study:
     ) -> list[Evaluation]:
         """What encoders, references and floors answer of the test patches, or of a cohort's."""
         device = resolve_device(self.config.machine.device)
-        bar = tqdm(self.runs, desc="evaluate", unit="run", leave=False, disable=not progress)
+        bar = Bar(self.runs, desc="evaluate", unit="run", disable=not progress)
         evaluations = [one for run in bar for one in self._evaluate_run(run, device, cohort)]
         evaluations += self._references(device, progress, cohort)
         return evaluations + self._floors(device, progress, cohort)
@@ -133,7 +132,7 @@ class Study:
         if config.distillation and teacher:
             size = config.pairing.teacher_size or config.train.size
             references.append(Reference.load(teacher, size, config.frozen_folder))
-        bar = tqdm(references, desc="references", unit="encoder", leave=False, disable=not progress)
+        bar = Bar(references, desc="references", unit="encoder", disable=not progress)
         for reference in bar:
             label = f"features of {reference.title}" if progress else None
             for frozen in reference.views(asked, folder):
@@ -156,7 +155,7 @@ class Study:
         seeds = range(config.seeds)
         evaluations = []
         questions = [(asked, spec) for asked in config.tasks for spec in config.modalities]
-        bar = tqdm(questions, desc="floors", unit="modality", leave=False, disable=not progress)
+        bar = Bar(questions, desc="floors", unit="modality", disable=not progress)
         for asked, spec in bar:
             if not _tested(self.store if cohort is None else cohort.store, spec):
                 continue

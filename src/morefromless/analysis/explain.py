@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from morefromless.analysis.layer_cka import layer_cka
 from morefromless.analysis.layers import chosen, first_of_stages, observed
@@ -19,6 +18,7 @@ from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import Answer, answer_of, open_store
 from morefromless.pairs import modality
+from morefromless.progress import Bar
 from morefromless.runs import Run
 from morefromless.tasks import build_task
 
@@ -119,7 +119,7 @@ def explain(config: ExplainConfig) -> Disagreements:
     raw = open_store(runs[0], config.store)
     task = config.task or runs[0].config.arm.task
     device = resolve_device(config.analysis.device)
-    with tqdm(total=5, desc="explain", unit="part", leave=False, dynamic_ncols=True) as bar:
+    with Bar(total=5, desc="explain", unit="part") as bar:
         a, b = (answer_of(run, config.branch, raw, config.probe, task, device) for run in runs)
         store = raw.select(a.frozen.modality, b.frozen.modality, task=build_task(task))
         rows = store.indices("test")

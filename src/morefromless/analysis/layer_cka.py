@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
-from tqdm import tqdm
 
 from morefromless.analysis.layers import chosen, in_order
 from morefromless.analysis.similarity import LayerCka, similarities
@@ -13,6 +12,7 @@ from morefromless.config import Analysis
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.progress import Bar
 
 Rows = npt.NDArray[np.int64]
 
@@ -57,7 +57,7 @@ def layer_cka(
         # Shuffled, for patches stand in a store by class, and so would every batch be of one.
         order = np.random.default_rng(analysis.seed).permutation(sample)
         parts = np.array_split(order, count)
-        for part in tqdm(parts, desc="CKA", unit="batch", leave=False, dynamic_ncols=True):
+        for part in Bar(parts, desc="CKA", unit="batch"):
             yield {arm: first.render(store, part, device) for arm, first in firsts.items()}
 
     networks = {arm: [frozen.encoder for frozen in encoders] for arm, encoders in arms.items()}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from morefromless.analysis.layer_cka import layer_cka
 from morefromless.analysis.similarity import LayerCka
@@ -20,6 +19,7 @@ from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.metrics import confusion
 from morefromless.evaluation.results import Results
 from morefromless.pairs import modality
+from morefromless.progress import Bar
 from morefromless.runs import Run
 from morefromless.specs import refuse_outside
 from morefromless.study import Study
@@ -80,12 +80,10 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
             f"Untrained encoders alone say nothing; name one of {', '.join(known[:-1])}."
         )
     arms: dict[str, list[Answer]] = {}
-    for run in tqdm(
+    for run in Bar(
         [run for run in runs if "-".join(words[run.out]) in selected],
         desc="evaluate",
         unit="run",
-        leave=False,
-        dynamic_ncols=True,
     ):
         answer = answer_of(Run(run.out), "primary", raw, config.probe, task, device)
         arms.setdefault(", ".join(words[run.out]), []).append(answer)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from morefromless.analysis.represent import refuse_unfinished, study_of
 from morefromless.config import StudyConfig, ValidateConfig
@@ -20,6 +19,7 @@ from morefromless.evaluation.frozen import load_encoders
 from morefromless.evaluation.results import Condition, Results
 from morefromless.evaluation.shift import FeatureDistance
 from morefromless.pairs import modality
+from morefromless.progress import Bar
 from morefromless.runs import Run
 from morefromless.study import Study, condition_of
 from morefromless.tasks import build_task
@@ -137,7 +137,7 @@ def _shifts(study: Study, cohort: Cohort) -> Iterator[Shift]:
     """Of each arm and modality, the mean over seeds."""
     device = resolve_device(study.config.machine.device)
     distances: dict[Condition, list[tuple[float, float]]] = {}
-    for options in tqdm(study.runs, desc="distance of features", unit="run", leave=False):
+    for options in Bar(study.runs, desc="distance of features", unit="run"):
         for name, frozen in load_encoders(Run(options.out)).items():
             if not len(cohort.store.select(frozen.modality).indices("test")):
                 continue

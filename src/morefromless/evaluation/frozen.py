@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from morefromless.branches import Plan, build_encoder, untrained
 from morefromless.config import Probe, RunConfig, from_flat
@@ -31,6 +30,7 @@ from morefromless.evaluation.metadata import (
 from morefromless.evaluation.probes import LinearProbe
 from morefromless.modalities import Modality
 from morefromless.pairs import channels_last, modality
+from morefromless.progress import Bar
 from morefromless.runs import Run, file_name
 from morefromless.specs import SCHEMES
 
@@ -124,13 +124,12 @@ class FrozenEncoder:
         label: str | None = None,
     ) -> Tensor:
         """Representations (N, encoder.width) float32 on the CPU; `label` names a progress bar."""
-        images = tqdm(
+        images = Bar(
             self.batches(store, rows, device),
             total=-(-len(rows) // CHUNK),
             desc=label,
             unit="batch",
             disable=label is None,
-            leave=False,
         )
         return represent(self.encoder, images, device)
 

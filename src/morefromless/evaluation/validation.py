@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.cluster import KMeans
-from tqdm import tqdm
 
 from morefromless import files
 from morefromless.data.splits import by_group
@@ -22,6 +21,7 @@ from morefromless.data.store import Store, content_hash
 from morefromless.data.store_meta import ArrayShape, FileFacts
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.floors import colour_histogram
+from morefromless.progress import Bar
 
 Ints = npt.NDArray[np.int64]
 
@@ -77,7 +77,7 @@ def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Pa
     """Arrays, tables and `meta.json` of the patches at `rows`."""
     table = store.table.iloc[rows].reset_index(drop=True)
     table["split"] = np.where(held_out, "test", "train")
-    for name, array in tqdm(store.arrays.items(), desc="arrays", leave=False):
+    for name, array in Bar(store.arrays.items(), desc="arrays"):
         target = np.lib.format.open_memmap(
             folder / f"{name}.npy",
             mode="w+",

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm import tqdm
 
 import morefromless
 from morefromless import files
@@ -18,6 +17,7 @@ from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.hovernet import windows as windowing
+from morefromless.progress import Bar
 from morefromless.sources import Item, Source
 
 RECORD = "segmentation.json"
@@ -108,14 +108,13 @@ def segment(
         _begin(root, {**settings, **network.facts})
     counts = {"nuclei": 0, "too_small": 0}
     rejected: list[dict[str, str]] = []
-    progress_bar = tqdm(
+    progress_bar = Bar(
         todo,
         desc="segmenting",
         total=len(items),
         initial=len(items) - len(todo),
         unit=" patches",
         disable=not progress,
-        dynamic_ncols=True,
     )
     for group in _grouped(source, items, progress_bar, scale / at, batch, rejected):
         _segment(group, paths, network, batch, counts)
@@ -142,7 +141,7 @@ class _Patch:
 def _grouped(
     source: Source,
     items: Sequence[Item],
-    todo: "tqdm[int]",
+    todo: Bar,
     factor: float,
     batch: int,
     rejected: list[dict[str, str]],

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.evaluation.cache import cached, digest_text
 from morefromless.evaluation.frozen import CHUNK, FrozenEncoder, represent
 from morefromless.inference.inputs import Patches
+from morefromless.progress import Bar
 
 PART = 8 * CHUNK
 """Patches between two points from which an interrupted embedding goes on."""
@@ -55,7 +55,7 @@ def embed(
     count = sum(map(len, inputs))
     parts, rejected = [], Counter[str]()
     with (
-        tqdm(total=count, desc="embed", unit="patch", disable=not progress) as bar,
+        Bar(total=count, desc="embed", unit="patch", disable=not progress) as bar,
         ThreadPoolExecutor() as readers,
     ):
         for patches in inputs:

@@ -18,8 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from morefromless import files
 from morefromless.config import IngestConfig
 from morefromless.data.store import Store
@@ -32,6 +30,7 @@ from morefromless.ingest.opening import open_source
 from morefromless.ingest.report import IngestReport
 from morefromless.ingest.selection import select, strict_error
 from morefromless.ingest.shards import Plan, Shards
+from morefromless.progress import Bar
 from morefromless.sources import Item, Source
 
 __all__ = ["IngestReport", "ingest", "open_source"]
@@ -214,7 +213,7 @@ def _decode_missing(
     indices = [index for number in missing for index in shards.items(number)]
     decoded = decode(source, items, indices, plan.shape, sample, config.workers, plan.missing)
     done = len(items) - len(indices)
-    with tqdm(
+    with Bar(
         desc="decoding", total=len(items), initial=done, unit=" patches", disable=not progress
     ) as bar:
         for number in missing:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from morefromless import files
 from morefromless.config import TileConfig
@@ -26,6 +25,7 @@ from morefromless.data.slides import NEAR, Slide, open_slide, slide_files
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.ingest.preview import write_preview
+from morefromless.progress import Bar
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
 
 FOLDER = "slides"
@@ -152,7 +152,7 @@ class Tiles(Source):
                 f"{store} exists and was not made of these slides with these options; remove it, "
                 "or choose another destination."
             )
-        with tqdm(
+        with Bar(
             desc="finding tissue",
             total=len(surveys),
             initial=len(surveys) - len(missing),

@@ -1,13 +1,13 @@
 """Text of figures as it was written: names come from other people, and in any script."""
 
-import sys
 from functools import cache
 
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.text import Text
-from tqdm import tqdm
+
+from morefromless import progress
 
 _reported: set[str] = set()
 
@@ -29,11 +29,10 @@ def set_fonts(figure: Figure) -> None:
     _reported.update(new)
     if new:
         more = f" and {len(new) - 20} more" if len(new) > 20 else ""
-        tqdm.write(
+        progress.say(
             f"- No installed font has the characters {' '.join(new[:20])}{more}, so figures show "
             "boxes in their place; install one that has them, such as Noto Sans (Debian: "
-            "fonts-noto-cjk, fonts-noto-core).",
-            file=sys.stderr,
+            "fonts-noto-cjk, fonts-noto-core)."
         )
 
 

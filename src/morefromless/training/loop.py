@@ -103,7 +103,7 @@ class Learner(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
+def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     """Train from the run's checkpoint, or from the start, to the end; then write the weights."""
     config, steps = learner.config, learner.steps
     _quiet()
@@ -111,7 +111,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None, label: str) -> None:
     if config.devices > 1:
         synchronise(learner.network, resolve_device(config.machine.device))
     logs = run.path / "logs"
-    progress, clock = Progress(steps.total, label), _Clock()
+    progress, clock = Progress(steps.total, steps.per_epoch, run.path.name), _Clock()
     callbacks: list[Callback] = [
         progress,
         clock,

@@ -116,9 +116,7 @@ def _train(
         if plan.name in config.arm.encoders
     }
     curve = curve_of(encoders, store, run, config.machine.probe_every, steps.total)
-    how = config.arm.objective if config.arm.kind == "distillation" else config.arm.sharing
-    label = f"{config.arm.kind}/{how} {config.arm.primary} s{config.seed}"
-    fit(learner, run, curve, label)
+    fit(learner, run, curve)
 
 
 def paired(config: RunConfig, branch_plans: Sequence[Plan]) -> Pair:

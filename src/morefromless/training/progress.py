@@ -1,36 +1,36 @@
-"""A progress bar over steps, with the loss and the time that is left."""
+"""The progress of one run: step, loss and its terms, rate, speed, time left."""
 
-import os
-import sys
+import time
 from typing import Any
 
 import pytorch_lightning as pl
-from tqdm import tqdm
 
-BAR_POSITION = "MFL_BAR_POSITION"
-"""Environment variable: the line of this process's bar where several train side by side."""
+from morefromless import progress
+from morefromless.progress import MINUTE, Bar
+
+EPOCH = 10.0
+"""Seconds between two lines of a log at the ends of epochs; shorter ones share a line."""
 
 
 class Progress(pl.Callback):
-    """One bar a run, on standard error; a resumed run begins where it was."""
+    """A bar in a terminal, or a share of the bar of who trains many runs; lines in a log."""
 
-    def __init__(self, total: int, label: str) -> None:
-        self.total, self.label = total, label
-        self.bar: tqdm[Any] | None = None
+    def __init__(self, total: int, per_epoch: int, label: str) -> None:
+        self.total, self.per_epoch, self.label = total, per_epoch, label
+        self.bar: Bar | None = None
+        self.report: progress.Report | None = None
+        self.written = self.began = 0.0
+        self.first = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del pl_module
-        if trainer.is_global_zero:
-            self.bar = tqdm(
-                total=self.total,
-                initial=trainer.global_step,
-                desc=self.label,
-                unit="step",
-                position=int(os.environ.get(BAR_POSITION, "0")),
-                leave=False,
-                mininterval=0.5 if sys.stderr.isatty() else 30,  # a log of a cluster's job
-                dynamic_ncols=True,
-            )
+        self.written = self.began = time.monotonic()
+        self.first = trainer.global_step
+        if not trainer.is_global_zero or progress.mode() != "bar":
+            return
+        self.report = progress.report()
+        if self.report is None:
+            self.bar = Bar(total=self.total, initial=self.first, desc=self.label, unit="step")
 
     def on_train_batch_end(
         self,
@@ -40,11 +40,39 @@ class Progress(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        del pl_module, batch, batch_idx
+        del pl_module, batch, batch_idx, outputs
+        step = trainer.global_step
         if self.bar is not None:
             self.bar.update(1)
-            if trainer.global_step % 10 == 0:
-                self.bar.set_postfix_str(f"loss {float(outputs['loss']):.4g}", refresh=False)
+        if not trainer.is_global_zero or progress.mode() == "quiet":
+            return
+        waited = time.monotonic() - self.written
+        shown = progress.mode() == "bar"
+        epoch_ends = step % self.per_epoch == 0
+        if step == self.total or waited >= (1.0 if shown else EPOCH if epoch_ends else MINUTE):
+            self.written = time.monotonic()
+            record = self.record(step, trainer)
+            if not shown:
+                progress.write_record(record)
+            elif self.report:
+                self.report(self.label, step / self.total, f"loss {record.get('loss', 0):.4g}")
+            elif self.bar is not None:
+                self.bar.set_postfix_str(f"loss {record.get('loss', 0):.4g}", refresh=False)
+
+    def record(self, step: int, trainer: pl.Trainer) -> dict[str, Any]:
+        """What a line of a log says; losses are those last logged."""
+        speed = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        return {
+            "task": self.label,
+            "done": step,
+            "total": self.total,
+            "unit": "steps",
+            "epoch": -(-step // self.per_epoch),
+            **logged,
+            "steps_per_second": speed,
+            "seconds_left": round((self.total - step) / speed) if speed else None,
+        }
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         del trainer, pl_module, stage

@@ -94,7 +94,7 @@ def _train(
         classifier.encoder, config.arm.primary, config.train.size, "primary", run.path
     )
     curve = curve_of({"primary": frozen}, store, run, config.machine.probe_every, steps.total)
-    fit(learner, run, curve, f"{'/'.join(config.arm.words)} {config.arm.primary} s{config.seed}")
+    fit(learner, run, curve)
 
 
 def teacher_logits(config: RunConfig, store: Store, device: torch.device) -> Tensor:

@@ -1,0 +1,168 @@
+"""The one place that decides how progress is shown: on standard error, in one of four ways.
+
+bar     in a terminal: one bar, whatever goes on within it
+lines   in a log: a line a minute, without carriage returns and escape codes
+json    the same, each line one object (`--json`)
+quiet   nothing (`--quiet`)
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, cast
+
+from tqdm import tqdm
+
+Mode = Literal["bar", "lines", "json", "quiet"]
+MODE = "MFL_PROGRESS"
+"""Environment variable of the mode, so that worker processes have it too."""
+MINUTE = 60.0
+
+
+def mode() -> Mode:
+    """What was asked for; else a bar in a terminal, and lines elsewhere."""
+    asked = os.environ.get(MODE)
+    return cast(Mode, asked or ("bar" if sys.stderr.isatty() else "lines"))
+
+
+@contextmanager
+def shown_as(asked: Mode | None) -> Iterator[None]:
+    """Show progress in this way within the block; None leaves it as it is."""
+    earlier = os.environ.get(MODE)
+    if asked:
+        os.environ[MODE] = asked
+    try:
+        yield
+    finally:
+        if asked and earlier is None:
+            del os.environ[MODE]
+        elif asked:
+            os.environ[MODE] = str(earlier)
+
+
+class Bar(tqdm):  # type: ignore[type-arg]
+    """A tqdm bar that is the only one, or lines in a log.
+
+    >>> sum(Bar(range(4), desc="add", unit="number"))
+    6
+    """
+
+    shares: dict[str, float]
+    """How much is done of what goes on side by side, by name."""
+
+    def __init__(self, *args: Any, disable: bool = False, **options: Any) -> None:
+        self.mode, self.shares = mode(), {}
+        within = self.mode == "bar" and len(Bar._instances) > 1  # type: ignore[attr-defined]
+        if self.mode != "bar":
+            # The first line comes after a minute; what takes less has none.
+            options |= {"mininterval": MINUTE, "miniters": 1, "delay": MINUTE}
+        super().__init__(
+            *args,
+            disable=disable or within or self.mode == "quiet",
+            leave=False,
+            dynamic_ncols=True,
+            **options,
+        )  # type: ignore[call-overload]
+        self.whole = self.n
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        if self.mode == "bar":
+            return super().display(msg, pos)
+        values = self.format_dict
+        rate = values["rate"] or (self.n / values["elapsed"] if values["elapsed"] else 0)
+        remaining = (self.total - self.n) / rate if self.total and rate else None
+        write_record(
+            {
+                "task": self.desc.rstrip(": "),
+                "done": self.n,
+                "total": self.total,
+                "unit": self.unit.strip(),
+                "seconds_left": remaining and round(remaining),
+            }
+        )
+        return None
+
+    def close(self) -> None:
+        if not self.disable and self.mode != "bar":
+            self._decr_instances(self)  # type: ignore[attr-defined]
+            self.disable = True
+        super().close()
+
+    def part(self, name: str, share: float, note: str) -> None:
+        """One of several things that go on side by side: how much of it is done, from 0 to 1."""
+        self.shares[name] = share
+        self.show_shares(note)
+
+    def finish(self, name: str) -> None:
+        """Count one of them as done."""
+        self.shares.pop(name, None)
+        self.whole += 1
+        self.show_shares("")
+
+    def show_shares(self, note: str) -> None:
+        if not self.disable:
+            self.set_postfix_str(note, refresh=False)
+            self.n = self.whole + sum(self.shares.values())
+            if self.mode == "bar" or time.time() - self.last_print_t >= MINUTE:
+                self.last_print_t = time.time()
+                self.refresh()
+
+
+# tqdm's own lock is a semaphore of the system, which a worker that is killed would leave behind.
+Bar.set_lock(threading.RLock())
+
+
+def say(sentence: str) -> None:
+    """A sentence on standard error, above the bar where there is one."""
+    with suppress(OSError):
+        Bar.write(sentence, file=sys.stderr)
+
+
+def write_record(record: Mapping[str, Any]) -> None:
+    """One line of a log: an object, or words. A log that cannot be written stops nothing."""
+    line = json.dumps(record) if mode() == "json" else words(record)
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def words(record: Mapping[str, Any]) -> str:
+    """
+    >>> words({"task": "decoding", "done": 1200, "total": 5000, "unit": "patches"})
+    'decoding: 1,200 of 5,000 patches'
+    >>> words({"task": "a-s0", "done": 7, "total": 9, "unit": "steps", "loss": 1.5, "epoch": 2})
+    'a-s0: 7 of 9 steps, loss 1.5, epoch 2'
+    """
+    names = ("task", "done", "total", "unit")
+    task, done, total, unit = (record.get(name) for name in names)
+    of = f" of {total:,}" if total else ""
+    parts = [f"{task}: {round(done, 1) if isinstance(done, float) else done:,}{of} {unit}"]
+    for name, value in record.items():
+        if name == "seconds_left" and value is not None:
+            parts.append(f"{tqdm.format_interval(value)} left")
+        elif name not in (*names, "seconds_left") and "/" not in name.removeprefix("term/"):
+            number = f"{value:.4g}" if isinstance(value, float) else value
+            parts.append(f"{name.removeprefix('term/').replace('_', ' ')} {number}")
+    return ", ".join(parts)
+
+
+Report = Callable[[str, float, str], None]
+_reports: list[Report] = []
+
+
+@contextmanager
+def reported_to(report: Report) -> Iterator[None]:
+    """Within the block, what trains tells `report` its name, how much is done, and a note."""
+    _reports.append(report)
+    try:
+        yield
+    finally:
+        _reports.remove(report)
+
+
+def report() -> Report | None:
+    """Who shows the progress of what is trained here; None where it has a bar of its own."""
+    return _reports[-1] if _reports else None

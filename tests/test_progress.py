@@ -1,0 +1,101 @@
+"""Progress: a bar in a terminal, lines in a log, objects for a program, or nothing."""
+
+import errno
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from morefromless import progress
+from morefromless.config import RunConfig
+from morefromless.progress import Bar, Mode
+from morefromless.training import progress as of_training
+from morefromless.training.train import train
+from tests.conftest import changed
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(progress.MODE, raising=False)
+
+
+def shown(
+    monkeypatch: pytest.MonkeyPatch, mode: Mode | None = None, stream: Any = None, every: float = 0
+) -> str:
+    """What standard error gets of two loops, one within the other."""
+    stream = stream or io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(progress, "MINUTE", every)
+    with progress.shown_as(mode):
+        for _ in Bar(range(2), desc="outer", unit="run", mininterval=0, file=stream):
+            for _ in Bar(range(3), desc="inner", unit="batch", mininterval=0, file=stream):
+                pass
+    return str(stream.getvalue())
+
+
+def test_a_terminal_has_one_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(monkeypatch, stream=Terminal())
+    assert "outer" in text
+    assert "\r" in text
+    assert "inner" not in text
+    assert "\x1b[A" not in text  # no bar on a second line
+
+
+def test_a_log_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(monkeypatch)
+    assert "outer: 1 of 2 run" in text
+    assert "inner: 2 of 3 batch" in text
+    assert not set("\r\x1b█|%") & set(text)
+    assert shown(monkeypatch, every=60) == ""  # what takes less than a minute
+
+
+def test_a_program_gets_an_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown(monkeypatch, "json").splitlines()
+    assert {json.loads(line)["task"] for line in lines} == {"outer", "inner"}
+
+
+def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(monkeypatch, "quiet") == ""
+    assert shown(monkeypatch, "quiet", Terminal()) == ""
+
+
+def test_a_log_on_a_full_disk_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert shown(monkeypatch, stream=Full()) == ""
+    progress.say("A sentence.")
+
+
+def test_training_says_loss_terms_rate_and_time(
+    pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(of_training, "EPOCH", 0.0)
+    with progress.shown_as("json"):
+        run = train(changed(pretraining, epochs=2))
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert lines[-1]["done"] == lines[-1]["total"] == run.record.facts["steps"]
+    assert lines[-1]["task"] == run.path.name
+    assert {"loss", "lr", "steps_per_second", "seconds_left"} <= set(lines[0])
+    assert any("variance" in name for name in lines[0])
+
+
+def test_shares_of_what_runs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Bar(total=2, desc="runs", unit="runs", file=stream) as bar:
+        bar.part("a", 0.5, "loss 1")
+        bar.part("b", 0.25, "loss 2")
+        assert bar.n == 0.75
+        bar.finish("a")
+        assert bar.n == 1.25
+    assert "loss 2" in stream.getvalue()
