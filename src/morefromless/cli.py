@@ -172,7 +172,7 @@ COMMANDS = {
         config.DemoConfig,
         commands.demo,
         "Run the main job on synthetic tissue whose answer is known: once where the privileged "
-        "modality must help, once where it must not. Then image and nuclei mask, both ways.",
+        "modality must help, once where it must not. One page shows what came of it.",
         "mfl demo --out runs/demo",
     ),
 }

@@ -193,7 +193,7 @@ def compare(config: StudyConfig) -> None:
     tables.show(results, console)
     say(console)
     wrote(console, written)
-    say(console, f"Next: mfl report {config.out}, or mfl represent {config.out}")
+    say(console, f"Next: open {config.out}/report.html, or mfl represent {config.out}")
 
 
 def embed(config: EmbedConfig) -> None:

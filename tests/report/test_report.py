@@ -10,7 +10,8 @@ import pytest
 from morefromless import cli, experiments, report
 from morefromless.errors import ConfigError
 from morefromless.experiments import known
-from morefromless.report.report import write_report
+from morefromless.report.report import write_overview, write_report
+from morefromless.report.study import write_study
 from tests.report.handmade import HOSTILE, hostile, reproduction, results
 from tests.report.test_explain_page import Parsed
 
@@ -178,3 +179,17 @@ def test_a_damaged_file_is_one_sentence(name: str, damage: bytes, tmp_path: Path
     with pytest.raises(ConfigError, match=re.escape(str(tmp_path / name)) + " is damaged"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_several_studies_share_a_page_that_leads_to_their_files(tmp_path: Path) -> None:
+    for name in ("positive", "negative"):
+        write_study(results(), tmp_path / name)
+    path = write_overview(tmp_path, [tmp_path / "positive", tmp_path / "negative"], title="Two")
+    page = Parsed(path)
+    assert path.name == "index.html"
+    assert page.text.count("asymmetric − symmetric, both shared") == 2
+    addresses = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    files = [a for a in addresses if a and not a.startswith(("#", "data:"))]
+    assert {"positive/report.html", "negative/results.tex", "negative/contrasts.csv"} <= {*files}
+    assert all((tmp_path / file).is_file() for file in files)
+    assert write_report(tmp_path)[-1] == tmp_path / "report.html"  # of any such folder

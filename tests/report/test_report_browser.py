@@ -221,3 +221,33 @@ def test_hostile_names_do_nothing(browser: Chrome, tmp_path: Path) -> None:
     assert page.run("return document.documentElement.scrollWidth") == 390
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert log(browser, "browser") == []
+
+
+def test_tables_are_sorted_filtered_and_copied(browser: Chrome, tmp_path: Path) -> None:
+    several = results()
+    several = replace(several, runs=[replace(several.runs[0], name=f"run-{n}") for n in range(12)])
+    page = Page(browser, write_report(reproduction(tmp_path, several))[-1])
+    page.run("document.querySelector('details:not(.written)').open = true")
+
+    def names() -> list[str]:
+        shown: list[str] = page.run(
+            "return [...document.querySelectorAll('.runs tbody tr')].filter((r) => !r.hidden)"
+            ".map((r) => r.cells[0].innerText)"
+        )
+        return shown
+
+    header = page.one(".runs thead th button")
+    header.click()
+    assert names() == sorted(names())
+    header.click()
+    assert names() == sorted(names(), reverse=True)
+    assert page.one(".runs thead th").get_attribute("aria-sort") == "descending"
+    page.one(".tools input").send_keys("run-11")
+    assert names() == ["run-11"]
+    page.run(
+        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: (t) => {"
+        "window.copied = t; return Promise.resolve(); }}})"
+    )
+    page.one(".grid").find_element(By.XPATH, "../following-sibling::p/button").click()
+    assert page.run("return window.copied").splitlines()[-1].split("\t")[0] == "14 × 14 px"
+    assert log(browser, "browser") == []

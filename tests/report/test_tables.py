@@ -4,11 +4,14 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+import pytest
 from rich.console import Console
 
 from morefromless.evaluation.results import FloorNotExceeded
 from morefromless.report import tables
-from tests.report.handmade import SPEC, results
+from morefromless.report.section import Section
+from tests.report.handmade import HOSTILE, SPEC, results
 
 
 def test_a_line_an_arm_with_its_metrics_and_seeds() -> None:
@@ -39,7 +42,7 @@ def test_a_metric_added_is_a_column_and_saved(tmp_path: Path) -> None:
     added = results(auroc=0.9123)
     [header, *_] = [section.header for section in tables.report(added).sections]
     assert header[5] == "auroc"
-    [written] = tables.write(added, tmp_path)
+    written, *_ = tables.write(added, tmp_path)
     assert "| auroc |" in written.read_text()
     assert "| 91.2 |" in written.read_text()
 
@@ -77,3 +80,25 @@ def test_the_terminal_has_the_same_numbers() -> None:
     text = shown.getvalue()
     assert "79.0 [77.0, 81.0]" in text
     assert "+8.0 [+7.0, +9.0]" in text
+
+
+def test_numbers_for_other_programs_and_tables_for_latex(tmp_path: Path) -> None:
+    _, latex, summary, contrasts = tables.write(results(), tmp_path)
+    text = latex.read_text()
+    assert text.count("\\toprule") == text.count("\\bottomrule") == 2
+    assert "asymmetric, shared & 79.0 [77.0, 81.0] & 78.0" in text
+    rows = pd.read_csv(summary).query("arm == 'asymmetric' and metric == 'accuracy'")
+    assert rows[["mean", "low", "high", "seeds"]].values.tolist() == [
+        [pytest.approx(0.79), pytest.approx(0.77), pytest.approx(0.81), 2]
+    ]
+    [line] = pd.read_csv(contrasts)[["difference", "low", "high", "holm_p"]].values.tolist()
+    assert line == [pytest.approx(v) for v in (0.08, 0.07, 0.09, 0.0004)]
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "a_b & 50 % $x^2$ \\input{x}", "x" * 60])
+def test_names_are_no_commands_of_latex(name: str) -> None:
+    text = Section(name, ("of", name), [(name, "−1 ×")]).latex()
+    assert "\\input" not in text
+    body = text.replace("\\&", "").replace("\\%", "")
+    assert body.count("&") == 2  # cells alone
+    assert "%" not in body

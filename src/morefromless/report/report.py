@@ -1,13 +1,15 @@
 """`mfl report`: one HTML page and its Markdown, from what lies in a folder; nothing is trained.
 
-The folder is that of a reproduction (`plan.json`, `experiments/`) or of one study
-(`results.json`). Both forms have one template each, in `pages/`.
+The folder is that of a reproduction (`plan.json`, `experiments/`), of one study (`results.json`),
+or of several side by side, such as the demo's. All have one template each, in `pages/`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, stdev
+from typing import Any
+from urllib.parse import quote
 
 from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Results, Summary
@@ -19,10 +21,12 @@ from morefromless.report.provenance import facts, runs_table
 from morefromless.report.section import Section
 from morefromless.report.tables import notes
 from morefromless.report.words import (
+    bounds,
     count,
     join_words,
     modality_title,
     per_cent,
+    points,
     typeset,
 )
 
@@ -36,6 +40,8 @@ class Page:
     lede: str
     notice: str
     headlines: Sequence[str]
+    links: Sequence[tuple[str, str]]
+    """Other files that were written: what, and its address."""
     parts: Sequence[Part]
     waiting: Sequence[str]
     caveats: Sequence[str]
@@ -54,15 +60,29 @@ def write_report(folder: Path) -> list[Path]:
         page = _reproduction(folder)
     elif (folder / "results.json").is_file():
         page = _comparison(folder)
+    elif studies := sorted(path.parent for path in folder.glob("*/results.json")):
+        page = _studies(folder, studies)
     else:
         raise ConfigError(
             f"{folder} holds no results (plan.json, results.json){remark(folder)}. Give a folder "
             "of mfl reproduce or mfl compare."
         )
+    return write_page(folder, page, "report")
+
+
+def write_overview(folder: Path, studies: Sequence[Path], **words: Any) -> Path:
+    """Write `index.html`, a page of several studies of `folder` that leads to all their files.
+
+    `words` are fields of the page: title, lede, headlines ...
+    """
+    return write_page(folder, replace(_studies(folder, studies), **words), "index")[-1]
+
+
+def write_page(folder: Path, page: Page, stem: str) -> list[Path]:
     pictures = pages.Pictures(folder)
-    paths = [folder / "report.md", folder / "report.html"]
+    paths = [folder / f"{stem}.md", folder / f"{stem}.html"]
     pages.write_text(paths[0], "report.md.jinja", page=page, pictures=pictures)
-    pages.write(paths[1], "report", {}, page=page, pictures=pictures)
+    pages.write(paths[1], "report", {}, page=page, pictures=pictures, markdown=paths[0].name)
     return paths
 
 
@@ -101,6 +121,7 @@ def _reproduction(folder: Path) -> Page:
         f"{test:,} test patches at {plan.data.side} px. {plan.about}",
         notice=notice,
         headlines=[typeset(file.headline) for file in files.values() if file.headline],
+        links=[],
         parts=parts,
         waiting=waiting,
         caveats=plan.data.caveats,
@@ -113,37 +134,8 @@ def _reproduction(folder: Path) -> Page:
 
 def _comparison(folder: Path) -> Page:
     results = Results.load(folder)
-    config, data = results.config, results.data
-    file = ExperimentFile(
-        name="results",
-        title=f"{join_words(map(modality_title, config.primary))} with "
-        f"{modality_title(config.privileged)}",
-        about="",
-        studies={"results": "."},
-        cells=[
-            CellFile(
-                row=modality_title(
-                    s.condition.modality, s.condition.task if len(config.tasks) > 1 else ""
-                ),
-                column=_method(s, results),
-                study="results",
-                condition=s.condition,
-            )
-            for s in results.select(lambda c: not c.floor)
-        ],
-        drawn=[
-            Picture(f"{stem}.svg", caption, caption)
-            for stem, caption in (
-                ("density", "Accuracy against information density, with intervals."),
-                ("panels", "Every encoder's accuracy, with intervals; vertical lines are floors."),
-            )
-            if (folder / f"{stem}.svg").is_file()
-        ],
-    )
-    whole = part(file, {"results": results}, folder)
-    # With several tasks the notes of the tables say it themselves.
-    marked = len(config.tasks) == 1 and any(s.head for s in results.summaries)
-    marks = [OWN_HEAD] if marked else []
+    file = _study_file("comparison", results, folder, ".")
+    data = results.data
     train, test = data.patches.get("train", 0), data.patches.get("test", 0)
     return Page(
         command="mfl compare",
@@ -151,15 +143,117 @@ def _comparison(folder: Path) -> Page:
         lede=f"{count(len(results.runs), 'run')} on {data.title}: {train:,} training and {test:,} "
         f"test patches at {data.side} px.",
         notice="",
-        headlines=[],
-        parts=[replace(whole, notes=[*marks, *notes(results)])],
+        headlines=_verdicts(results),
+        links=_links(folder, [folder]),
+        parts=[_study_part(file, results, folder)],
         waiting=[],
         caveats=data.caveats,
-        variance=_variance({"results": file}, {".": results}),
+        variance=_variance({file.name: file}, {".": results}),
         departures=None,
         provenance=facts(None, [results]),
         runs=runs_table([results]),
     )
+
+
+def _studies(folder: Path, studies: Sequence[Path]) -> Page:
+    """Several studies, a part each."""
+    results = {study.name: Results.load(study) for study in studies}
+    files = {
+        name: replace(_study_file(name, found, folder, name), title=name)
+        for name, found in results.items()
+    }
+    every = list(results.values())
+    runs = sum(len(found.runs) for found in every)
+    return Page(
+        command="mfl report",
+        title=folder.name,
+        lede=f"{count(len(every), 'comparison')} of {count(runs, 'run')}.",
+        notice="",
+        headlines=[],
+        links=_links(folder, studies),
+        parts=[_study_part(files[name], found, folder) for name, found in results.items()],
+        waiting=[],
+        caveats=list(dict.fromkeys(c for r in every for c in r.data.caveats)),
+        variance=_variance(files, results),
+        departures=None,
+        provenance=facts(None, every),
+        runs=runs_table(every),
+    )
+
+
+def _verdicts(results: Results) -> list[str]:
+    """A sentence a contrast, the first three."""
+    return [
+        typeset(
+            f"{c.name}, on {modality_title(c.a.modality)}: {points(c.difference.estimate)} points "
+            f"{bounds(c.difference, signed=True)}, {c.text}."
+        )
+        for c in results.contrasts[:3]
+    ]
+
+
+WRITTEN = {
+    "report.html": "the page of this comparison alone",
+    "results.md": "its tables in Markdown",
+    "results.tex": "its tables for LaTeX (booktabs)",
+    "results.csv": "every number, a line a run and metric",
+    "summary.csv": "means with intervals",
+    "contrasts.csv": "contrasts with intervals and p",
+    "results.json": "all of it, for programs",
+    "views.png": "what each branch is given",
+    "representations/cka.svg": "what the arms represent (CKA)",
+}
+"""Files of a study, and what they are."""
+
+
+def _links(folder: Path, studies: Sequence[Path]) -> list[tuple[str, str]]:
+    """What was written for studies below `folder`."""
+    links = []
+    for study in studies:
+        name = "" if study == folder else f"{study.name}: "
+        for file, what in WRITTEN.items():
+            if (study / file).is_file() and (name or file != "report.html"):
+                address = (study / file).relative_to(folder).as_posix()
+                links.append((f"{name}{what}", quote(address)))
+    return links
+
+
+def _study_file(name: str, results: Results, folder: Path, place: str) -> ExperimentFile:
+    """A study as an experiment that has no published numbers."""
+    config = results.config
+    return ExperimentFile(
+        name=name,
+        title=f"{join_words(map(modality_title, config.primary))} with "
+        f"{modality_title(config.privileged)}",
+        about="",
+        studies={name: place},
+        cells=[
+            CellFile(
+                row=modality_title(
+                    s.condition.modality, s.condition.task if len(config.tasks) > 1 else ""
+                ),
+                column=_method(s, results),
+                study=name,
+                condition=s.condition,
+            )
+            for s in results.select(lambda c: not c.floor)
+        ],
+        drawn=[
+            Picture(path, caption, caption)
+            for stem, caption in (
+                ("density", "Accuracy against information density, with intervals."),
+                ("panels", "Every encoder's accuracy, with intervals; vertical lines are floors."),
+            )
+            if (folder / (path := (Path(place) / f"{stem}.svg").as_posix())).is_file()
+        ],
+    )
+
+
+def _study_part(file: ExperimentFile, results: Results, folder: Path) -> Part:
+    # With several tasks the notes of the tables say it themselves.
+    marked = len(results.config.tasks) == 1 and any(s.head for s in results.summaries)
+    whole = part(file, {file.name: results}, folder)
+    return replace(whole, notes=[*([OWN_HEAD] if marked else []), *notes(results)])
 
 
 def _method(summary: Summary, results: Results) -> str:

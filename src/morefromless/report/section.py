@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from morefromless import files
@@ -27,6 +28,13 @@ class Section:
         lines += [_row(self.header), _row(["---", *["---:"] * (len(self.header) - 1)], plain=True)]
         lines += [_row(row) for row in self.rows]
         return "\n".join([*lines, "", *[f"- {markdown_text(note)}" for note in self.notes], ""])
+
+    def latex(self) -> str:
+        """The table for LaTeX, with the package booktabs."""
+        frame = pd.DataFrame([*self.rows], columns=[*self.header])
+        plain = frame.map(_typed).rename(columns=_typed)
+        columns = "l" + "r" * (len(self.header) - 1)
+        return plain.to_latex(index=False, column_format=columns, caption=_typed(self.title))
 
     def show(self, console: Console) -> None:
         """The table and its notes in the terminal."""
@@ -53,6 +61,11 @@ class Report:
         files.write_text(path, "\n".join(parts))
         return path
 
+    def latex(self) -> str:
+        """The tables for LaTeX (booktabs), with the notes as comments."""
+        notes = (f"% {' '.join(note.split())}" for note in self.notes)
+        return "\n".join([*(section.latex() for section in self.sections), *notes, ""])
+
     def show(self, console: Console) -> None:
         """The tables and notes in the terminal."""
         for section in self.sections:
@@ -71,6 +84,30 @@ def interval(value: Interval, signed: bool = False) -> str:
     sign = "+" if signed else ""
     estimate = minus(f"{100 * value.estimate:{sign}.1f}")
     return f"{estimate} {bounds(value, signed)}"
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "×": r"$\times$",
+    "µ": r"\textmu{}",
+    "†": r"\dag{}",
+    "±": r"$\pm$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def _typed(text: str) -> str:
+    """Text that means itself in LaTeX.
+
+    >>> _typed("a_b & −1")
+    'a\\\\_b \\\\& $-$1'
+    """
+    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
 
 
 def rough_note(sections: Sequence[Section]) -> list[str]:

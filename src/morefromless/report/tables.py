@@ -5,10 +5,13 @@ grids as the paper's Table 2: rows are a task and a modality, columns are ways o
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
+from morefromless import files
 from morefromless.evaluation.evaluate import Answer
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
@@ -32,13 +35,64 @@ REFERENCES = (
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """`results.md` in `folder`. The numbers themselves are `Results.save`'s."""
-    return [report(results).write(folder / "results.md")]
+    """`results.md` and `results.tex` in `folder`, and as CSV what they are made of: means with
+    intervals and contrasts. Single runs are `Results.save`'s."""
+    content = report(results)
+    paths = [content.write(folder / "results.md"), folder / "results.tex"]
+    files.write_text(paths[1], content.latex())
+    frames = {"summary": summary_frame(results), "contrasts": contrast_frame(results)}
+    for name, frame in frames.items():
+        paths.append(folder / f"{name}.csv")
+        files.write_csv(paths[-1], frame)
+    return paths
+
+
+def summary_frame(results: Results) -> pd.DataFrame:
+    """A line a condition and metric: its mean over seeds, with bounds where it has them."""
+    lines = []
+    for summary in results.summaries:
+        for metric, mean in summary.means.items():
+            bounded = summary.intervals.get(metric)
+            lines.append(
+                {
+                    **vars(summary.condition),
+                    "metric": metric,
+                    "mean": mean,
+                    "low": bounded.low if bounded else None,
+                    "high": bounded.high if bounded else None,
+                    "seeds": len(summary.accuracies),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def contrast_frame(results: Results) -> pd.DataFrame:
+    """A line a contrast: a minus b, with bounds, p before and after Holm's correction."""
+    return pd.DataFrame(
+        {
+            "contrast": c.name,
+            "task": c.a.task,
+            "modality": c.a.modality,
+            "objective": c.a.objective,
+            "difference": c.difference.estimate,
+            "low": c.difference.low,
+            "high": c.difference.high,
+            "p": c.p,
+            "holm_p": c.holm_p,
+            "verdict": c.text,
+        }
+        for c in results.contrasts
+    )
 
 
 def show(results: Results, console: Console) -> None:
     """The tables and notes in the terminal."""
     report(results).show(console)
+
+
+def arms_and_contrasts(results: Results) -> Report:
+    """The tables without what holds for all of them."""
+    return replace(report(results), notes=[])
 
 
 def report(results: Results) -> Report:

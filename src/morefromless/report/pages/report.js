@@ -1,3 +1,69 @@
+// Tables: sorted by a click on a header, filtered where they are long, copied with tabs between cells.
+const text = (cell) => cell.innerText.replace(/\s+/g, ' ').trim();
+const number = (cell) => parseFloat(text(cell).replace('−', '-').replace('<', '').replace(/,/g, ''));
+
+function sort(table, column, header) {
+  const down = header.getAttribute('aria-sort') === 'ascending';
+  table.querySelectorAll('[aria-sort]').forEach((one) => one.removeAttribute('aria-sort'));
+  header.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+  for (const body of table.tBodies) {
+    const rows = [...body.rows].filter((row) => !row.matches('.group'));
+    rows.sort((one, other) => {
+      const [a, b] = [one.cells[column], other.cells[column]];
+      const difference = number(a) - number(b);
+      const order = Number.isNaN(difference) ? text(a).localeCompare(text(b)) : difference;
+      return down ? -order : order;
+    });
+    body.append(...rows);
+  }
+}
+
+async function copy(table, button) {
+  const rows = [...table.rows].filter((row) => !row.hidden);
+  const lines = rows.map((row) => [...row.cells].map(text).join('\t')).join('\n');
+  try {
+    await navigator.clipboard.writeText(lines);
+    button.textContent = 'Copied';
+  } catch {
+    button.textContent = 'This browser does not let a page copy';
+  }
+  setTimeout(() => { button.textContent = 'Copy table'; }, 2000);
+}
+
+const LONG = 8;
+for (const box of document.querySelectorAll('.scrolled:has(> table:not(.words))')) {
+  const table = box.querySelector('table');
+  const tools = document.createElement('p');
+  tools.className = 'tools';
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.textContent = 'Copy table';
+  button.addEventListener('click', () => copy(table, button));
+  tools.append(button);
+  const rows = [...table.querySelectorAll('tbody tr:not(.group)')];
+  if (rows.length > LONG) {
+    const label = document.createElement('label');
+    const input = document.createElement('input');
+    input.type = 'search';
+    input.addEventListener('input', () => rows.forEach((row) => {
+      row.hidden = !text(row).toLowerCase().includes(input.value.toLowerCase());
+    }));
+    label.append('Rows with ', input);
+    tools.append(label);
+  }
+  box.after(tools);
+  const headers = table.tHead ? [...table.tHead.rows].at(-1).cells : [];
+  [...headers].forEach((header, column) => {
+    if (!text(header) || header.matches('.strip')) return;
+    const head = document.createElement('button');
+    head.type = 'button';
+    head.title = 'Sort by this column';
+    head.append(...header.childNodes);
+    head.addEventListener('click', () => sort(table, column, header));
+    header.append(head);
+  });
+}
+
 // What is folded up is printed too.
 const folded = () => document.querySelectorAll('details:not([open])');
 let opened = [];
