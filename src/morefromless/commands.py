@@ -280,6 +280,7 @@ def export(config: ExportConfig) -> None:
     """Write an encoder for other tools."""
     from morefromless.evaluation.frozen import load_encoder
     from morefromless.inference.export import export
+    from morefromless.report.model_card import write_card
 
     frozen = load_encoder(config.encoder, config.branch, trust=config.trust)
     export(
@@ -291,6 +292,7 @@ def export(config: ExportConfig) -> None:
         preprocessing=config.preprocessing,
         opset=config.opset,
     )
+    write_card(frozen, config.out, Path(config.encoder))
     print(f"Wrote {', '.join(sorted(path.name for path in config.out.iterdir()))} to {config.out}.")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from morefromless import files
@@ -77,8 +77,8 @@ def export(
     _refuse_others(folder)
     metadata = _metadata(frozen, frozen.metadata)
     plain = msgspec.to_builtins(metadata)
-    with files.replacing(folder / "model.safetensors") as temporary:
-        save_file(_weights(frozen), temporary, {"format": "pt", ENCODER_KEY: json.dumps(plain)})
+    stated = {"format": "pt", ENCODER_KEY: json.dumps(plain)}
+    files.write_bytes(folder / "model.safetensors", save(_weights(frozen), stated))
     files.write_json(folder / "encoder.json", plain)
     written = [folder / "model.safetensors", folder / "encoder.json"]
     for probe in calibrated_files(source, frozen) if source else []:

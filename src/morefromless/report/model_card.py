@@ -1,0 +1,92 @@
+"""The model card of an exported encoder: what it is, what it reached, what it is not for."""
+
+from pathlib import Path
+
+import morefromless
+from morefromless.encoders.timm import Timm
+from morefromless.errors import ConfigError
+from morefromless.evaluation.calibration import read_calibrated
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.results import Results
+from morefromless.report.pages import write_text
+from morefromless.report.section import Section
+from morefromless.report.words import bounds, modality_title, per_cent
+from morefromless.study import condition_of
+
+
+def write_card(frozen: FrozenEncoder, folder: Path, run: Path) -> Path:
+    """Write `README.md` into an exported folder.
+
+    Scores are those of the study in whose folder `run` lies, as `mfl compare` places it.
+    """
+    assert frozen.metadata is not None
+    assert frozen.config is not None
+    data, arm = frozen.metadata.data, frozen.config.arm
+    results = study_of(run)
+    probe = read_calibrated(folder, frozen, arm.task)
+    prepared = frozen.metadata.branches[frozen.name].preprocessing
+    path = folder / "README.md"
+    write_text(
+        path,
+        "model_card.md.jinja",
+        title=f"{frozen.metadata.branches[frozen.name].encoder}, {frozen.title}",
+        modality=modality_title(frozen.modality_spec),
+        arm=_arm(frozen),
+        version=morefromless.__version__,
+        timm=isinstance(frozen.encoder, Timm),
+        branch=frozen.name,
+        width=frozen.encoder.width,
+        size=frozen.size,
+        facts=[
+            ("training data", f"{data.title} (hash {data.hash})" if data else "not recorded"),
+            ("licence of the data", data.licence if data else "not recorded"),
+            ("classes", ", ".join(data.classes) if data else "not recorded"),
+            ("patches", _patches(frozen)),
+            ("modality", frozen.modality_spec),
+            ("input", f"{prepared.channels} x {frozen.size} x {frozen.size}, values in [0, 1]"),
+            ("representation", f"{frozen.encoder.width} values"),
+        ],
+        scores=None if results is None else _scores(results, frozen).markdown(),
+        held_out=probe and f"{probe.selective(0)[1]:.1%}",
+        caveats=[] if results is None else results.caveats,
+        citation=data.citation if data else "",
+    )
+    return path
+
+
+def study_of(run: Path) -> Results | None:
+    """The results of the study `OUT` that the run `OUT/runs/NAME` is part of; None without one."""
+    try:
+        results = Results.load(run.absolute().parent.parent)
+    except ConfigError:
+        return None
+    return results if run.absolute().name in {record.name for record in results.runs} else None
+
+
+def _arm(frozen: FrozenEncoder) -> str:
+    assert frozen.config is not None
+    arm = frozen.config.arm
+    if arm.supervised:
+        return f"trained on the labels of the task {arm.task}"
+    others = [modality_title(s) for name, s in arm.modalities.items() if name != frozen.name]
+    return f"{arm.kind}, paired with {' and '.join(others)} by {arm.objective}, {arm.sharing}"
+
+
+def _patches(frozen: FrozenEncoder) -> str:
+    side = "of unknown size" if frozen.side is None else f"{frozen.side} x {frozen.side} px"
+    scale = "unknown" if frozen.um_per_px is None else f"{frozen.um_per_px:g} µm per pixel"
+    return f"{side}, magnification {scale}"
+
+
+def _scores(results: Results, frozen: FrozenEncoder) -> Section:
+    """This encoder's condition and the floors of its modality, for every task."""
+    assert frozen.config is not None
+    rows = []
+    for summary in results.summaries:
+        condition = summary.condition
+        itself = condition == condition_of(frozen.config.arm, frozen.name, condition.task)
+        if itself or (condition.floor and condition.modality == frozen.modality_spec):
+            values = (summary.intervals[name] for name in ("accuracy", "macro_f1"))
+            scores = [f"{per_cent(value.estimate)} {bounds(value)}" for value in values]
+            rows.append((condition.title, condition.task, *scores))
+    return Section("", ("encoder", "task", "accuracy %", "macro-F1 %"), rows)

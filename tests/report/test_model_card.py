@@ -1,0 +1,37 @@
+"""The model card of a run of a study, and of one that lies by itself."""
+
+import shutil
+from pathlib import Path
+
+from morefromless import cli
+from morefromless.evaluation.results import Results
+from morefromless.runs import Run
+from morefromless.study import Study
+
+
+def test_scores_of_the_study_stand_beside_the_floors(
+    study: Study, results: Results, trained: dict[str, Run], tmp_path: Path
+) -> None:
+    results.save(tmp_path)
+    run = trained["asymmetric"]
+    path = tmp_path / "runs" / run.path.name
+    shutil.copytree(run.path, path)
+    assert cli.run(["export", str(path), str(tmp_path / "encoder")]) == 0
+    card = (tmp_path / "encoder" / "README.md").read_text()
+    (summary,) = results.select(lambda c: c.arm == "asymmetric" and c.modality == "downsample:4")
+    accuracy = summary.intervals["accuracy"]
+    assert f"| {100 * accuracy.estimate:.1f} [{100 * accuracy.low:.1f}, " in card
+    assert "| floor: colour-histogram | tissue |" in card
+    assert "symmetric" not in card.replace("asymmetric", "")
+    assert f"hash {study.store.hash}" in card
+    assert "32 x 32 px, magnification 3.5 µm per pixel" in card
+    for caveat in results.caveats:
+        assert caveat.split(".")[0] in card
+
+
+def test_a_run_by_itself_has_no_scores(trained: dict[str, Run], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained["supervised"].path, tmp_path / "a" / "b" / "run"))
+    assert cli.run(["export", str(run), str(tmp_path / "encoder")]) == 0
+    card = (tmp_path / "encoder" / "README.md").read_text()
+    assert "No study with this run was found beside it" in card
+    assert "trained on the labels of the task tissue" in card
