@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from morefromless import modalities, objectives, tasks, views
+from morefromless import modalities, objectives, probes, tasks, views
 from morefromless.branches import normalise_encoder
 from morefromless.config import RunConfig, StudyConfig, from_flat, to_flat
 from morefromless.modalities import Modality
 from morefromless.objectives import Objective
+from morefromless.probes import ProbeMethod
 from morefromless.specs import normalise
 from morefromless.tasks import Task
 from morefromless.views import Views
@@ -61,4 +62,5 @@ _FORMS: dict[str, Callable[[str], str]] = {
     "privileged_encoder": normalise_encoder,
     "teacher": normalise_encoder,
     "references": normalise_encoder,
+    "probe": lambda spec: normalise(spec, probes, ProbeMethod),
 }

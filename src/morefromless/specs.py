@@ -136,6 +136,7 @@ SPEC_OPTIONS = (
     "primary",
     "privileged",
     "privileged_encoder",
+    "probe",
     "references",
     "task",
     "tasks",

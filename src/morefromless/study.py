@@ -27,6 +27,7 @@ from morefromless.evaluation.references import Reference, check_references, take
 from morefromless.evaluation.results import Condition, Results
 from morefromless.objectives import Objective
 from morefromless.pairs import modality, preset
+from morefromless.probes import build_probe
 from morefromless.progress import Bar
 from morefromless.runs import Run, file_name, placed
 from morefromless.specs import build
@@ -67,6 +68,7 @@ class Study:
         for objective in (*config.objectives, *config.distillation):
             build(objective, objectives, Objective)
         preset(config.train.views)
+        build_probe(config.probe)
         check_references(config.references)
         caveats = [*store.caveats, *_check_availability(config, store)]
         runs = [

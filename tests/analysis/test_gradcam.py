@@ -13,7 +13,7 @@ from morefromless.analysis.gradcam import gradcam, scaled
 from morefromless.analysis.layers import first_of_stages
 from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import Classifier
-from morefromless.evaluation.probes import LinearProbe
+from morefromless.probes import LinearProbe
 from tests.conformance import Case, cases
 
 ALL = cases("gradcam")

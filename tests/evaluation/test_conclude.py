@@ -16,8 +16,8 @@ from morefromless.evaluation.conclude import (
     conclude,
 )
 from morefromless.evaluation.floors import floor_probabilities, forest, mean_rgb
-from morefromless.evaluation.probes import label_subset
 from morefromless.evaluation.results import Condition, Results
+from morefromless.probes import label_subset
 
 ARM = Condition("symmetric", "shared", "vicreg", "full", "", "tissue")
 OTHER = replace(ARM, arm="asymmetric")

@@ -39,9 +39,27 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert scores.values["macro_f1"] == pytest.approx(
         reference.f1_score(labels, predicted, average="macro")
     )
+    assert scores.values["cohen_kappa"] == pytest.approx(
+        reference.cohen_kappa_score(labels, predicted)
+    )
+    assert scores.values["auroc"] == pytest.approx(
+        reference.roc_auc_score(labels, probabilities, multi_class="ovr")
+    )
+    assert scores.values["auprc"] == pytest.approx(
+        reference.average_precision_score(np.eye(5)[labels], probabilities, average="macro")
+    )
     assert scores.recall == pytest.approx(reference.recall_score(labels, predicted, average=None))
     assert np.array_equal(scores.confusion, reference.confusion_matrix(labels, predicted))
     assert 0.3 < scores.values["accuracy"] < 0.95
+
+
+def test_areas_and_kappa_are_defined_where_classes_are_absent() -> None:
+    probabilities, labels = drawn(present=2)
+    values = score(probabilities, labels).values
+    areas = [reference.roc_auc_score(labels == k, probabilities[:, k]) for k in (0, 1)]
+    assert values["auroc"] == pytest.approx(np.mean(areas))
+    same = score(np.eye(3)[[1, 1]], [1, 1]).values
+    assert (same["auroc"], same["auprc"], same["cohen_kappa"]) == (0.5, 1, 0)
 
 
 def test_rows_of_the_confusion_matrix_are_the_true_classes() -> None:

@@ -12,9 +12,9 @@ from torch.nn.functional import interpolate
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.metrics import score
-from morefromless.evaluation.probes import fit_linear_probe
 from morefromless.evaluation.references import check_references
 from morefromless.evaluation.results import Results
+from morefromless.probes.softmax import fit_linear_probe
 from morefromless.report import figures, tables
 from morefromless.report.report import write_report
 from morefromless.report.study import write_study

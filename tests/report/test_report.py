@@ -118,8 +118,8 @@ def test_a_mark_on_the_page_is_explained_there(tmp_path: Path) -> None:
 
 
 def test_a_metric_added_is_in_the_report(tmp_path: Path) -> None:
-    page = Page(reproduction(tmp_path, results(auroc=0.9123)))
-    assert page.has("auroc")
+    page = Page(reproduction(tmp_path, results(top_3=0.9123)))
+    assert page.has("top 3")
     [first, *_] = page.rows("Table 9", 3)
     assert first[1:] == ["78.0", "77.0", "0.125", "91.2"]
 

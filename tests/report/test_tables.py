@@ -39,11 +39,11 @@ def test_a_line_an_arm_with_its_metrics_and_seeds() -> None:
 
 
 def test_a_metric_added_is_a_column_and_saved(tmp_path: Path) -> None:
-    added = results(auroc=0.9123)
+    added = results(top_3=0.9123)
     [header, *_] = [section.header for section in tables.report(added).sections]
-    assert header[5] == "auroc"
+    assert header[5] == "top 3"
     written, *_ = tables.write(added, tmp_path)
-    assert "| auroc |" in written.read_text()
+    assert "| top 3 |" in written.read_text()
     assert "| 91.2 |" in written.read_text()
 
 

@@ -24,9 +24,9 @@ from morefromless.evaluation.floors import colour_histogram, modality_colours
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.paired import difference
-from morefromless.evaluation.probes import fit_ridge_probe
 from morefromless.modalities import Modality
 from morefromless.pairs import modality
+from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.tasks import build_task
 
 FOLDS = 5

@@ -185,10 +185,13 @@ class Arm:
 class Probe:
     """The probe on frozen features."""
 
+    probe: str = "softmax"
+    """softmax (the paper's: one dense layer, trained by Adam), ridge (least squares in closed
+    form), knn:20 (votes of the nearest training patches), or a class as package.module:Class."""
     probe_epochs: int = 100
-    """Passes of the probe over the training features."""
+    """Passes of the softmax probe over the training features."""
     probe_lr: float = 1e-3
-    """Learning rate of the probe's Adam, constant."""
+    """Learning rate of that probe's Adam, constant."""
     standardise: bool = False
     """Bring each feature to unit variance first. The paper does not; without it the probe of an
     encoder with small features underfits."""
@@ -204,7 +207,10 @@ class Probe:
     @property
     def name(self) -> str:
         """How files that this probe made are told apart."""
-        parts = ["standardised" if self.standardise else "linear"]
+        if self.probe == "softmax":
+            parts = ["standardised" if self.standardise else "linear"]
+        else:
+            parts = ["".join(c if c.isalnum() else "-" for c in self.probe)]
         if self.labels != 1:
             parts.append(f"labels-{self.labels:g}")
         if (self.probe_epochs, self.probe_lr) != (100, 1e-3):

@@ -21,7 +21,8 @@ from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import FrozenEncoder
-from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, label_subset
+from morefromless.probes import LinearProbe, label_subset
+from morefromless.probes.softmax import fit_linear_probe
 from morefromless.runs import file_name
 from morefromless.tasks import build_task
 
@@ -87,7 +88,12 @@ def calibrate(
 ) -> CalibratedProbe:
     """Fit and calibrate a probe on a store's training patches; a supervised arm's own head, for the
     task that it learnt, is calibrated as it is. Kept in the run's folder, and read back from there.
+    Raises `ConfigError` for another probe than softmax.
     """
+    if probe.probe != "softmax":
+        raise ConfigError(
+            f"--probe {probe.probe} gives no logits to calibrate; predict with --probe softmax."
+        )
     store = store.select(frozen.modality, task=build_task(task))
     key = {
         "weights": frozen.fingerprint,

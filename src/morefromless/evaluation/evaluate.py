@@ -14,7 +14,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cache import digest
 from morefromless.evaluation.frozen import Classifier, FrozenEncoder, load_encoders
 from morefromless.evaluation.metrics import Scores, score
-from morefromless.evaluation.probes import LinearProbe, fit_linear_probe, label_subset
+from morefromless.probes import FittedProbe, LinearProbe, build_probe, label_subset
 from morefromless.runs import Run
 from morefromless.tasks import build_task
 
@@ -27,7 +27,7 @@ class Answer:
     store: Store
     """Labelled with the task; patches without the encoder's view stand in no split."""
     task: str
-    probe: LinearProbe
+    probe: FittedProbe
     """The probe that was fitted, or the encoder's own head."""
     probabilities: npt.NDArray[np.float32]
     """(test patches that have the view, classes), in the order of the store's rows."""
@@ -43,7 +43,12 @@ class Answer:
 
     @property
     def classifier(self) -> Classifier:
-        """Encoder and probe as one network."""
+        """Encoder and probe as one network. Raises `ConfigError` where the probe has no weights."""
+        if not isinstance(self.probe, LinearProbe):
+            raise ConfigError(
+                "A probe without weights, such as knn, has no gradients to look into; give --probe "
+                "softmax or ridge."
+            )
         return Classifier(self.frozen.encoder, self.probe)
 
 
@@ -62,7 +67,7 @@ def answer(
     probe's start, the order of the patches and, of `probe.labels`, which are used.
     """
     store = store.select(frozen.modality, task=build_task(task))
-    itself = frozen.answers_itself(task)
+    itself, method = frozen.answers_itself(task), build_probe(probe)
     name = frozen.artifact(probe, task) + (f"-s{seed}" if seed != frozen.seed else "")
     key = {
         "weights": frozen.fingerprint,
@@ -77,25 +82,16 @@ def answer(
     def fit() -> dict[str, Tensor]:
         labels = torch.from_numpy(store.labels[store.indices("train")])
         rows = label_subset(labels.numpy(), probe.labels, seed)
-        fitted = fit_linear_probe(
-            frozen.features(store, "train", device, label)[rows],
-            labels[rows],
-            len(store.classes),
-            epochs=probe.probe_epochs,
-            lr=probe.probe_lr,
-            standardise=probe.standardise,
-            seed=seed,
-            device=device,
-        )
-        return {"weight": fitted.weight.cpu(), "bias": fitted.bias.cpu()}
+        features = frozen.features(store, "train", device, label)[rows].to(device)
+        learnt = method.fit(features, labels[rows], len(store.classes), probe, seed)
+        return {name: tensor.cpu() for name, tensor in learnt.items()}
 
     if itself:
         assert frozen.head is not None
-        fitted = frozen.head
-        key["head"] = digest({"weight": fitted.weight, "bias": fitted.bias})
+        key["head"] = digest({"weight": frozen.head.weight, "bias": frozen.head.bias})
+        fitted: FittedProbe = frozen.head.to(device)
     else:
-        fitted = LinearProbe(**frozen.cached(f"probe-{name}", key, fit))
-    fitted = fitted.to(device)
+        fitted = method.fitted(frozen.cached(f"probe-{name}", key, fit)).to(device)
 
     def ask() -> dict[str, Tensor]:
         features = frozen.features(store, "test", device, label)

@@ -19,9 +19,9 @@ from torch import Tensor
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.cache import cached, digest_text
-from morefromless.evaluation.probes import label_subset
 from morefromless.modalities import Modality
 from morefromless.pairs import modality
+from morefromless.probes import label_subset
 
 Floor = Literal["majority", "mean-rgb", "colour-histogram"]
 COLOUR_FLOORS: tuple[Floor, ...] = ("mean-rgb", "colour-histogram")

@@ -27,9 +27,9 @@ from morefromless.evaluation.metadata import (
     describe,
     read_metadata,
 )
-from morefromless.evaluation.probes import LinearProbe
 from morefromless.modalities import Modality
 from morefromless.pairs import channels_last, modality
+from morefromless.probes import LinearProbe
 from morefromless.progress import Bar
 from morefromless.runs import Run, file_name
 from morefromless.specs import SCHEMES

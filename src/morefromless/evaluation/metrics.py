@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from morefromless.errors import DataError
 
@@ -125,6 +125,36 @@ def macro_f1(confusion: npt.ArrayLike) -> Floats:
     return result
 
 
+@confusion_metric
+def cohen_kappa(confusion: npt.ArrayLike) -> Floats:
+    """Cohen's kappa, (accuracy - chance) / (1 - chance): (..., C, C) counts -> (...).
+
+    Chance is the accuracy of independent predictions with the same frequencies (Cohen 1960). 0
+    where labels and predictions are all of one class, of which the ratio says nothing.
+    """
+    counts = np.asarray(confusion, np.float64)
+    chance = (counts.sum(-1) * counts.sum(-2)).sum(-1) / counts.sum((-2, -1)) ** 2
+    return np.nan_to_num(_ratio(accuracy(counts) - chance, np.asarray(1 - chance)))
+
+
+@probability_metric
+def auroc(probabilities: Floats, labels: Ints) -> float:
+    """Area under the ROC curve, each class against the rest, mean over the classes that occur.
+
+    0.5 where all patches are of one class, which has no curve.
+    """
+    return _mean_area(roc_auc_score, probabilities, labels, 0.5)
+
+
+@probability_metric
+def auprc(probabilities: Floats, labels: Ints) -> float:
+    """Average precision, each class against the rest, mean over the classes that occur.
+
+    1 where all patches are of one class.
+    """
+    return _mean_area(average_precision_score, probabilities, labels, 1.0)
+
+
 @probability_metric
 def ece(probabilities: Floats, labels: Ints) -> float:
     """Expected calibration error: mean |confidence - accuracy| over 15 equal bins (L1)."""
@@ -144,6 +174,15 @@ def brier(probabilities: Floats, labels: Ints) -> float:
     """Brier score: mean over patches of Σ_k (p_k - y_k)², from 0 (best) to 2 (Brier 1950)."""
     truth = np.eye(probabilities.shape[1])[labels]
     return float(np.square(probabilities - truth).sum(1).mean())
+
+
+def _mean_area(
+    area: Callable[[Any, Any], float], probabilities: Floats, labels: Ints, undefined: float
+) -> float:
+    """Mean of the areas of the classes that some patches have and some have not."""
+    present = [k for k in np.unique(labels) if (labels != k).any()]
+    areas = [float(area(labels == k, probabilities[:, k])) for k in present]
+    return float(np.mean(areas)) if areas else undefined
 
 
 def _recalls(counts: npt.NDArray[Any]) -> Floats:

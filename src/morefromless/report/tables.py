@@ -235,7 +235,9 @@ def _grids(results: Results) -> list[Section]:
             if s.condition.objective == objective and s.condition.arm != "distillation"
         ]
         titles = [s.condition.title for s in rows]
-        sections.append(_grid(f"{objective}, frozen, linear probe", rows, titles))
+        sections.append(
+            _grid(f"{objective}, frozen, {results.config.probe.name} probe", rows, titles)
+        )
     students = [s for s in arms if s.condition.arm == "distillation"]
     if students:
         titles = [s.condition.title for s in students]

@@ -13,25 +13,32 @@ METRICS = {
     "macro_f1": "macro-F1",
     "ece": "ECE",
     "brier": "Brier",
+    "cohen_kappa": "kappa",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
 }
 """Short titles; any other metric is called by its name."""
 
 
+NOT_SHARES = ("ece", "brier", "cohen_kappa", "auroc", "auprc")
+"""Metrics that are no shares of patches."""
+
+
 def metric_title(name: str) -> str:
     """
-    >>> metric_title("macro_f1"), metric_title("cohen_kappa")
-    ('macro-F1', 'cohen kappa')
+    >>> metric_title("macro_f1"), metric_title("top_3")
+    ('macro-F1', 'top 3')
     """
     return METRICS.get(name, name.replace("_", " "))
 
 
 def metric_value(name: str, value: float) -> str:
-    """Shares in per cent; what measures calibration as it is.
+    """Shares of patches in per cent; areas, kappa and measures of calibration as they are.
 
     >>> metric_value("macro_f1", 0.7712), metric_value("ece", 0.0312)
     ('77.1', '0.031')
     """
-    return f"{value:.3f}" if name in ("ece", "brier") else f"{100 * value:.1f}"
+    return f"{value:.3f}" if name in NOT_SHARES else f"{100 * value:.1f}"
 
 
 def modality_title(spec: str, task: str = "") -> str:

@@ -19,8 +19,8 @@ from torch import Tensor
 from morefromless import files
 from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder, represent
-from morefromless.evaluation.probes import fit_ridge_probe
 from morefromless.modalities import Modality
+from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.runs import Run
 
 PATCHES = 2000

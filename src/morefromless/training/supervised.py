@@ -10,10 +10,10 @@ from morefromless.branches import build_encoder, check_encoder, teacher_plan
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder, frozen_branch
-from morefromless.evaluation.probes import fit_linear_probe
 from morefromless.objectives import Loss
 from morefromless.objectives.soft_labels import SoftLabels
 from morefromless.pairs import Pair, modality
+from morefromless.probes.softmax import fit_linear_probe
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task

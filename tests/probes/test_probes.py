@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
-from morefromless.errors import DataError
-from morefromless.evaluation.probes import (
-    LinearProbe,
-    fit_linear_probe,
-    fit_ridge_probe,
-    label_subset,
-)
+from morefromless.config import Probe
+from morefromless.errors import ConfigError, DataError
+from morefromless.probes import FittedProbe, LinearProbe, build_probe, label_subset
+from morefromless.probes.ridge import fit_ridge_probe
+from morefromless.probes.softmax import fit_linear_probe
 
 
 def blobs(n: int, dim: int, classes: int, spread: float, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -157,3 +156,40 @@ def test_a_share_of_the_labels_is_of_every_class_and_part_of_a_larger_one() -> N
     ]
     assert set(found[0.01]) < set(found[0.1]) < set(found[0.3])
     assert set(label_subset(labels, 0.1, 8)) != set(found[0.1])
+
+
+def fitted(options: Probe, x: Tensor, y: Tensor, classes: int) -> FittedProbe:
+    method = build_probe(options)
+    return method.fitted(method.fit(x, y, classes, options, seed=3))
+
+
+def test_neighbours_vote_as_scikit_learn_s_do() -> None:
+    (x, y), (asked, _) = blobs(300, 8, 3, 1.5), blobs(50, 8, 3, 1.5, seed=1)
+    reference = KNeighborsClassifier(7, metric="cosine").fit(x.numpy(), y.numpy())
+    found = fitted(Probe(probe="knn:7"), x, y, 3).probabilities(asked)
+    np.testing.assert_allclose(found, reference.predict_proba(asked.numpy()), atol=1e-6)
+    every = fitted(Probe(probe="knn:1000"), x, y, 3).probabilities(asked[:1])
+    np.testing.assert_allclose(every[0], torch.bincount(y) / 300, atol=1e-6)
+
+
+def test_a_probe_by_name_is_the_function_that_fits_it() -> None:
+    x, y = blobs(150, 6, 3, 1.0)
+    options = Probe(probe_epochs=5, probe_lr=1e-2, standardise=True)
+    plain = fit_linear_probe(x, y, 3, epochs=5, lr=1e-2, standardise=True, seed=3)
+    for probe, spec in ((plain, options), (fit_ridge_probe(x, y, 3), Probe(probe="ridge"))):
+        assert torch.equal(fitted(spec, x, y, 3).probabilities(x), probe.probabilities(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Probe(probe="knn:0"), "asks no neighbour"),
+        (Probe(probe="ridge:-1"), "is no penalty"),
+        (Probe(probe="knm"), "did you mean knn"),
+        (Probe(probe="knn:5", standardise=True), "has no --standardise"),
+        (Probe(probe="ridge", probe_epochs=5), "has no --probe-epochs"),
+    ],
+)
+def test_a_probe_that_cannot_be_is_one_sentence(options: Probe, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build_probe(options)
