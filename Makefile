@@ -38,8 +38,8 @@ check: $(SETUP) ## Lint, types, and that imports run one way
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-fuzz: $(SETUP) ## Read 20,000 mutants of nuclei files: no traceback, no crash, no hang (minutes)
-	$(BIN)/python -m tests.nuclei_formats.fuzz --mutants 20000 --seed 0
+fuzz: $(SETUP) ## Read 20,000 mutants of foreign files: no traceback, no crash, no hang (minutes)
+	$(BIN)/python -m tests.fuzz --mutants 20000 --seed 0
 
 docs: $(SETUP) ## Build the documentation as a site in build/site, without a network
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet

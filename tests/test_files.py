@@ -118,11 +118,3 @@ def test_a_pipe_or_a_folder_is_not_waited_for(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path):
         with pytest.raises(OSError, match="a folder, a pipe or a device stands there"):
             files.read_bytes(path)
-
-
-@pytest.mark.parametrize(
-    "content", [b"!!bool x", b"a: 2026-13-45", b"[" * 5000, b"\xff", b"{", b"!!int ''"]
-)
-def test_whatever_yaml_provokes_is_one_error(content: bytes) -> None:
-    with pytest.raises(ValueError, match="no sound YAML"):
-        files.parse_yaml(content)

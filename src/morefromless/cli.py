@@ -19,6 +19,7 @@ from typing import Annotated, Any, Union, cast
 import tyro
 
 from morefromless import commands, config, files, progress
+from morefromless.documents import parse_yaml
 from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error
 from morefromless.specs import refuse_outside
 
@@ -307,7 +308,7 @@ def _from_file(arguments: list[str], name: str) -> Any:
     path = Path(arguments[at + 1])
     del arguments[at : at + 2]
     try:
-        values = files.parse_yaml(files.read_bytes(path))
+        values = parse_yaml(files.read_bytes(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as options ({error}); check it.") from error
     kind = COMMANDS[name].config

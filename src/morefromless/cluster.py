@@ -14,6 +14,7 @@ import msgspec
 
 from morefromless import files
 from morefromless.config import Cluster, RunConfig
+from morefromless.documents import read_json
 from morefromless.errors import ConfigError
 from morefromless.files import now
 from morefromless.runner import check_disk, train_run, unique
@@ -143,8 +144,8 @@ def _executor(folder: Path, options: Cluster) -> Any:
 
 
 def _submission(run: Run) -> Submission | None:
-    with suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(files.read_bytes(run.path / "submitted.json"), type=Submission)
+    with suppress(OSError, ValueError):
+        return read_json(run.path / "submitted.json", Submission)
     return None
 
 

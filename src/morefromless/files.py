@@ -20,7 +20,6 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from morefromless.errors import DataError, UnreadablePatch
@@ -253,19 +252,6 @@ def _opened(path: Path) -> IO[bytes]:
 
 class NotRegular(OSError):
     """A folder, a pipe or a device in a file's place."""
-
-
-def parse_yaml(content: bytes) -> Any:
-    """YAML, by the safe loader. Raises `ValueError` with what is wrong.
-
-    >>> parse_yaml(b"{lr: 0.1}")
-    {'lr': 0.1}
-    """
-    try:
-        return yaml.safe_load(content)
-    except Exception as error:  # PyYAML raises whatever a value provokes, KeyError for `!!bool x`
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"no sound YAML: {reason}") from error
 
 
 def open_regular(path: Path) -> IO[bytes]:

@@ -39,6 +39,7 @@ from torch import Tensor
 import morefromless
 from morefromless import files, progress
 from morefromless.config import RunConfig, from_flat, to_flat
+from morefromless.documents import read_json
 from morefromless.errors import ConfigError, DataError, MoreFromLessError, RunBusy, TrainingError
 from morefromless.files import file_hash, holder, is_locked, locked, now
 from morefromless.specs import refuse_outside
@@ -168,8 +169,8 @@ class Run:
     @property
     def record(self) -> Record:
         try:
-            return msgspec.json.decode(files.read_bytes(self.record_path), type=Record)
-        except (msgspec.DecodeError, OSError) as error:
+            return read_json(self.record_path, Record)
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{self.record_path} is damaged ({error}); remove that folder and run again."
             ) from error
@@ -226,7 +227,7 @@ class Run:
     def failure(self) -> str | None:
         """Why it failed; None where it did not, or is tried again."""
         try:
-            return str(json.loads(files.read_bytes(self.failed_path))["reason"])
+            return str(read_json(self.failed_path, dict)["reason"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):

@@ -27,3 +27,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             mapped(tmp_path / "a.npy")
     with pytest.raises(DataError, match=r"There is no file .*none.npy"):
         mapped(tmp_path / "none.npy")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_text_is_of_characters(tmp_path: Path, order: str) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.array(["ab", "cde"], f"{order}U3"))
+    assert mapped(path).tolist() == ["ab", "cde"]
+    path.write_bytes(path.read_bytes()[:-4] + b"\xff" * 4)  # a number that is no character
+    with pytest.raises(DataError, match=r"a.npy is not a sound .npy file"):
+        mapped(path)

@@ -78,6 +78,7 @@ def read_annotations(path: Path) -> Annotations:
         KeyError,
         TypeError,
         AttributeError,
+        RecursionError,
         EOFError,
         zlib.error,
         OSError,

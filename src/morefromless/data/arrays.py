@@ -1,5 +1,6 @@
 """Arrays in .npy files, which stay on disk until they are read."""
 
+import sys
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -25,7 +26,10 @@ def mapped(path: Path) -> npt.NDArray[Any]:
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise DataError(f"{path} is a folder, a pipe or a device; give a .npy file.")
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        if array.dtype.kind == "U" and not _is_text(array):
+            raise ValueError("numbers that are no characters")
+        return array
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}; check the path.") from error
     except (OSError, ValueError, OverflowError, SyntaxError, RecursionError, TokenError) as error:
@@ -37,3 +41,9 @@ def mapped(path: Path) -> npt.NDArray[Any]:
         raise DataError(
             f"{path} is not a sound .npy file of plain numbers or text; fetch it again."
         ) from error
+
+
+def _is_text(array: npt.NDArray[Any]) -> bool:
+    """Whether each character is one: NumPy makes strings of any number, which end Python later."""
+    codes = np.ascontiguousarray(array).view(f"{array.dtype.byteorder.replace('|', '=')}u4")
+    return bool((codes <= sys.maxunicode).all())

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from morefromless.documents import parse_yaml
 from morefromless.errors import ConfigError, UnreadablePatch
-from morefromless.files import parse_yaml, read_regular
+from morefromless.files import read_regular
 
 RawType = int | str
 """The type of a nucleus as a file gives it: a number or a name."""

@@ -27,6 +27,7 @@ from msgspec.structs import replace
 
 from morefromless.data.schemes import Scheme
 from morefromless.data.store_meta import FileFacts, StoreMeta, read_meta
+from morefromless.documents import read_parquet
 from morefromless.errors import DataError
 from morefromless.files import file_hash
 
@@ -138,7 +139,7 @@ class Store:
         """
         assert self.scheme
         try:
-            return pd.read_parquet(self.path / "nuclei.parquet")
+            return read_parquet(self.path / "nuclei.parquet")
         except (OSError, ValueError) as error:
             raise _damaged(self.path, "nuclei.parquet") from error
 
@@ -313,7 +314,7 @@ def kinds(reasons: "pd.Series[str]") -> Counter[str]:
 
 def _table(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(path / "patches.parquet")
+        table = read_parquet(path / "patches.parquet")
     except (OSError, ValueError) as error:
         raise _damaged(path, "patches.parquet") from error
     if tuple(table.columns) not in (COLUMNS, COLUMNS + PLACE):
@@ -327,7 +328,7 @@ def _present(
     if not absent:
         return None
     try:
-        present = pd.read_parquet(path / "present.parquet")
+        present = read_parquet(path / "present.parquet")
     except (OSError, ValueError) as error:
         raise _damaged(path, "present.parquet") from error
     lacking = {name: sum(by_split.values()) for name, by_split in absent.items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
@@ -147,15 +147,21 @@ def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> Calibrate
     path = folder / f"{calibrated_name(frozen, task)}.safetensors"
     if not path.is_file():
         return None
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        classes = tuple(map(str, json.loads(metadata.get("classes", "[]"))))
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path} is damaged ({error}); remove it, and give --store FOLDER to fit it anew."
+        ) from error
     if metadata.get("weights") != frozen.fingerprint:
         raise ConfigError(
             f"{path} is the probe of another encoder; remove it, and give --store FOLDER to fit it "
             "anew."
         )
-    return _of(tensors, tuple(json.loads(metadata["classes"])))
+    return _of(tensors, classes)
 
 
 def calibrated_files(folder: Path, frozen: FrozenEncoder) -> list[Path]:

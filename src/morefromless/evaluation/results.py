@@ -19,6 +19,7 @@ import pandas as pd
 import morefromless
 from morefromless import files
 from morefromless.config import StudyConfig, from_flat, to_flat
+from morefromless.documents import read_json
 from morefromless.errors import ConfigError
 from morefromless.evaluation.contrasts import ContrastTest
 from morefromless.evaluation.intervals import Interval
@@ -246,7 +247,7 @@ class Results:
         """What `save` wrote. Raises `ConfigError` where there is none, or it is damaged."""
         path = folder / "results.json"
         try:
-            rest = msgspec.json.decode(files.read_bytes(path))
+            rest = read_json(path, dict)
             config = from_flat(StudyConfig, rest.pop("config"), str(path))
             hints = cls.__annotations__
             typed = {name: msgspec.convert(value, hints[name]) for name, value in rest.items()}

@@ -123,7 +123,9 @@ def survey(
             if len(examples) == len(optional):
                 break
     if not usable:
-        reason, count = reasons.most_common(1)[0]
+        kinds = Counter(reason.partition(":")[0] for reason in reasons.elements())
+        kind, count = kinds.most_common(1)[0]
+        reason = next(reason for reason in reasons if reason.partition(":")[0] == kind)
         raise DataError(
             f"None of the {len(items)} patches can be used; the commonest reason, "
             f"for {count}, is '{reason}'."

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from morefromless import files
+from morefromless.documents import read_json
 from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Condition, Data
 
@@ -111,8 +112,8 @@ class PlanFile:
 def read(path: Path, kind: type[File]) -> File:
     """What `write` wrote. Raises `ConfigError` where it is missing or damaged."""
     try:
-        return msgspec.json.decode(files.read_bytes(path), type=kind)
+        return read_json(path, kind)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} is missing; give a folder of mfl reproduce.") from error
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is damaged ({error}); run mfl reproduce again.") from error

@@ -14,6 +14,7 @@ import pandas as pd
 from morefromless.data.arrays import mapped
 from morefromless.data.images import SUFFIXES, image_shape, read_rgb
 from morefromless.data.labels import cell_text
+from morefromless.documents import read_parquet
 from morefromless.errors import DataError, UnreadablePatch
 
 TABLES = (".csv", ".parquet")
@@ -178,7 +179,7 @@ def _read(path: Path, **csv: Any) -> pd.DataFrame:
         raise DataError(f"There is no file {path}; check the path.")
     try:
         if path.suffix.lower() == ".parquet":
-            whole = pd.read_parquet(path)
+            whole = read_parquet(path)
             return whole if isinstance(whole.index, pd.RangeIndex) else whole.reset_index()
         with path.open(encoding="utf-8") as file:
             header = file.readline()
