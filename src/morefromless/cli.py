@@ -79,7 +79,7 @@ COMMANDS = {
     "export-nuclei": Command(
         config.ExportNucleiConfig,
         commands.export_nuclei,
-        "Write a store's nuclei as GeoJSON files for QuPath, one a patch.",
+        "Write a store's nuclei as GeoJSON files for QuPath, one an image.",
         "mfl export-nuclei stores/mine nuclei",
     ),
     "compare": Command(

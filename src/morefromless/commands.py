@@ -146,7 +146,7 @@ def export_nuclei(options: ExportNucleiConfig) -> None:
     from morefromless.nuclei_export import export_geojson
 
     count = export_geojson(Store.open(options.store), options.out)
-    print(f"Wrote the nuclei of {count:,} patches to {options.out}.")
+    print(f"Wrote the nuclei of {count:,} images to {options.out}.")
 
 
 def train(config: RunConfig) -> None:

@@ -1,31 +1,75 @@
 """A store's nuclei as files that other programs open."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from morefromless.data.geojson import geojson_paths, is_foreign, write_geojson
-from morefromless.data.nuclei import ARRAY, Nuclei
-from morefromless.data.store import Store
+from morefromless.data.nuclei import ARRAY, BORDER, Nuclei
+from morefromless.data.store import PLACE, Store
 from morefromless.errors import DataError
 from morefromless.progress import Bar
 
+Coded = npt.NDArray[np.uint8]
+
 
 def export_geojson(store: Store, folder: Path, *, progress: bool = True) -> int:
-    """Write one `ID.geojson` a patch below `folder`, in the patch's own pixels; how many.
+    """Write one `IMAGE.geojson` below `folder` for each image that patches come from, in that
+    image's pixels; how many.
 
-    QuPath opens them on the patches, and `mfl ingest ... --nuclei FOLDER` takes them back: the same
-    nuclei, types and pixels. Raises `DataError`, before anything is written, where the store has no
-    nuclei, two ids would write one file, an id would write outside the folder, or a file is there
-    that this function did not write.
+    The patches of an image that was cut are put together again, so a nucleus that a border cut is
+    whole, but for what lies in patches that were rejected. QuPath opens the files on the images,
+    and `mfl ingest ... --nuclei FOLDER` takes them back: the same nuclei, types and pixels. Raises
+    `DataError`, before anything is written, where the store has no nuclei, two images would write
+    one file, an image's name would write outside the folder, or a file is there that this function
+    did not write.
     """
     scheme, array = store.scheme, store.array(ARRAY)
-    ids = store.table["id"].tolist()
-    paths = geojson_paths(ids, folder)
-    foreign = next((p for p, name in zip(paths, ids, strict=True) if is_foreign(p, name)), None)
+    corners = _corners(store.table)
+    images: dict[str, list[int]] = {}
+    for row, (name, x, y) in enumerate(zip(store.table["id"], *corners.T, strict=True)):
+        images.setdefault(name.removesuffix(f"_x{x}_y{y}"), []).append(row)
+    paths = geojson_paths(list(images), folder)
+    foreign = next((p for p, name in zip(paths, images, strict=True) if is_foreign(p, name)), None)
     if foreign is not None:
         raise DataError(f"{foreign} is there and is another file; choose another folder.")
-    for row in Bar(range(len(ids)), desc="export", unit=" patches", disable=not progress):
-        nuclei = Nuclei.decode(np.asarray(array[row]))
-        write_geojson(nuclei, scheme, paths[row], name=ids[row])
-    return len(ids)
+    side = _side(store, corners)
+    work = list(zip(images.items(), paths, strict=True))
+    for (name, rows), path in Bar(work, desc="export", unit=" images", disable=not progress):
+        image = joined([np.asarray(array[row]) for row in rows], corners[rows], side)
+        write_geojson(Nuclei.decode(image), scheme, path, name=name)
+    return len(images)
+
+
+def joined(patches: Sequence[Coded], corners: npt.NDArray[np.int64], side: int) -> Coded:
+    """Encoded patches (H, H, 3) of one image, put together: (height, width, 3).
+
+    `corners` (N, 2) are their x and y in the image, of which each covers `side` px. A nucleus has
+    one number in all patches that it reaches into, and counts in the image as a whole.
+    """
+    width, height = corners.max(0) + side
+    image = np.zeros((height, width, 3), np.uint8)
+    for patch, (x, y) in zip(patches, corners.tolist(), strict=True):
+        nearest = ((np.arange(side) + 0.5) * len(patch) / side).astype(np.intp)
+        image[y : y + side, x : x + side] = patch[nearest[:, None], nearest]
+    if len(patches) > 1:
+        image[..., 1] &= 0xFF ^ BORDER
+    return image
+
+
+def _corners(table: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """(N, 2) x and y of each patch in its image; zero where a patch is an image."""
+    if not set(PLACE) <= set(table):
+        return np.zeros((len(table), 2), np.int64)
+    return table[list(PLACE)].fillna(0).to_numpy(np.int64)
+
+
+def _side(store: Store, corners: npt.NDArray[np.int64]) -> int:
+    """Pixels of the image along a patch, which may have been resized to others."""
+    side = int(store.array(ARRAY).shape[1])
+    resized: Any = store.meta.provenance.get("resize")
+    return int(np.gcd.reduce(corners.ravel())) or side if resized else side

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from morefromless.data.geojson import colours, feature_collection, write_geojson
 from morefromless.data.nuclei import Nuclei
-from morefromless.data.schemes import CONIC, PANNUKE
+from morefromless.data.schemes import CONIC, PANNUKE, type_colours
 from morefromless.files import StorageError
 from morefromless.nuclei_formats.geojson import Geojson
 
@@ -68,7 +68,7 @@ def test_a_feature_is_what_qupath_reads() -> None:
     assert pieces["geometry"]["type"] == "MultiPolygon"
     assert ring["properties"] == {
         "objectType": "detection",
-        "classification": {"name": "Neoplastic", "color": list(colours(6)[1])},
+        "classification": {"name": "Neoplastic", "color": list(type_colours(6)[1])},
     }
     assert len({UUID(feature["id"]) for feature in content["features"]}) == 2
     assert content == feature_collection(nuclei, PANNUKE, offset=(100, 200), name="a")

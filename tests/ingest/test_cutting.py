@@ -1,5 +1,6 @@
 """Tiles cut to patches: nothing twice, nothing lost, and a tile's patches on one side."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,15 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
+from morefromless.data.geojson import feature_collection
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.ingest import ingest, open_source
 from morefromless.ingest.cutting import Cut
+from morefromless.nuclei_export import export_geojson
+from morefromless.pairs import modality as nuclei_modality
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
 from tests.real import real
 
@@ -116,3 +120,21 @@ def test_the_real_tiles_cut_to_patches_have_the_published_counts(tmp_path: Path)
         assert np.bincount(here["type"], minlength=5).tolist() == [0, *counts]
     # Tiles stand on one side, as the data set has them.
     assert store.table.groupby("group")["split"].nunique().eq(1).all()
+
+
+@pytest.mark.parametrize("resize", [None, 20])
+def test_nuclei_are_exported_whole_in_the_frame_of_the_tile(
+    tmp_path: Path, resize: int | None
+) -> None:
+    ingest(Cut(Tiles(2), 10), tmp_path / "store", progress=False, workers=1, resize=resize)
+    out = tmp_path / "out"
+    assert export_geojson(Store.open(tmp_path / "store"), out, progress=False) == 2
+    for tile in ("t0", "t1"):
+        whole = Nuclei.decode(Tiles.drawn(tile)[1].encode())
+        expected = feature_collection(whole, PANNUKE, name=tile)
+        assert json.loads((out / f"{tile}.geojson").read_text()) == expected
+    colours = nuclei_modality(f"nuclei:colour,types={len(PANNUKE.types)}")._table()  # type: ignore[attr-defined]
+    for feature in expected["features"]:
+        shown = feature["properties"]["classification"]
+        code = PANNUKE.types.index(shown["name"])
+        np.testing.assert_allclose(np.array(shown["color"]) / 255, colours[code], atol=1e-6)

@@ -6,10 +6,9 @@ import torch
 
 from morefromless.branches import build_encoder, check_encoder
 from morefromless.data.nuclei import ARRAY, Nuclei
-from morefromless.data.schemes import PANNUKE
+from morefromless.data.schemes import COLOURS, PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.modalities.nuclei import COLOURS
 from morefromless.modalities.nuclei import Nuclei as Modality
 from morefromless.pairs import Pair, modality
 

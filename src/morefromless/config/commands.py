@@ -149,7 +149,8 @@ class ExportNucleiConfig:
     store: Positional[Path]
     """Folder that `mfl ingest` wrote, with nuclei."""
     out: Positional[Path]
-    """Folder for a GeoJSON file a patch, which QuPath opens and `mfl ingest --nuclei` takes."""
+    """Folder for a GeoJSON file an image, which QuPath opens and `mfl ingest --nuclei` takes. What
+    was cut is put together again."""
 
 
 @dataclass(frozen=True, kw_only=True)

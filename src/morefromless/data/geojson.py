@@ -15,7 +15,7 @@ from morefromless import files
 from morefromless.data.images import bare
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.polygons import trace
-from morefromless.data.schemes import Scheme
+from morefromless.data.schemes import Scheme, type_colours
 from morefromless.errors import DataError
 
 _NAMESPACE = uuid.UUID("6d6f7265-6672-4f6d-8c65-737300000000")
@@ -73,7 +73,7 @@ def feature_collection(
     ours included, for a file of one patch alone cannot say who counts them. `name` makes ids that
     differ between images, and are the same each time.
     """
-    tint = colours(len(scheme.types))
+    tint = type_colours(len(scheme.types))
     features = []
     boxes = ndimage.find_objects(nuclei.instances, len(nuclei.types))
     for number, (box, kind, counted) in enumerate(

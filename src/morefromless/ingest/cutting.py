@@ -67,6 +67,7 @@ class Cut(Wrapper):
                     id=f"{tile.id}_x{x}_y{y}",
                     origin=f"{tile.origin}, x {x}, y {y}",
                     group=tile.group or tile.id,
+                    place=(x, y),
                 )
                 self._origins[patch.id] = tile, x, y
                 patches.append(patch)

@@ -7,26 +7,12 @@ import torch
 from torch import Tensor
 
 from morefromless.data.nuclei import ARRAY
+from morefromless.data.schemes import type_colours
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 
 Palette = Literal["levels", "raw", "one-hot", "colour"]
-
-COLOURS = (
-    (0, 0, 0),
-    (230, 75, 53),
-    (77, 187, 213),
-    (0, 160, 135),
-    (243, 155, 127),
-    (145, 209, 194),
-    (132, 145, 180),
-    (126, 97, 72),
-    (220, 200, 80),
-    (176, 156, 214),
-    (255, 255, 255),
-)
-"""Of background and the first types; further types begin again after the background."""
 
 
 @dataclass(frozen=True)
@@ -109,5 +95,4 @@ class Nuclei(Modality):
 
 
 def _colours(count: int) -> Tensor:
-    turns = [COLOURS[0], *(COLOURS[1 + k % (len(COLOURS) - 1)] for k in range(count - 1))]
-    return torch.tensor(turns, dtype=torch.float32) / 255
+    return torch.tensor(type_colours(count), dtype=torch.float32) / 255

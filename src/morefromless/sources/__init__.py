@@ -35,8 +35,9 @@ class Item:
     `id` is unique within the source and stable between listings; `origin` tells a person where it
     came from (a path below the source, a row of an array). `split` and `group` (patient or slide)
     are None where the source does not know them; `place` is x, y of its top left corner in pixels
-    of a slide's finest level, None where it is of no slide. Label and group are normalised
-    (`data.labels.normal_name`), which raises `DataError` for control characters.
+    of a slide's finest level, or of the tile that was cut; None where it is of neither. Label and
+    group are normalised (`data.labels.normal_name`), which raises `DataError` for control
+    characters.
     """
 
     id: str
