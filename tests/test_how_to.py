@@ -4,8 +4,12 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import tifffile
+from PIL import Image
+from safetensors.numpy import load_file
 
 from morefromless.cli import run
 from morefromless.data.store import Store
@@ -104,3 +108,27 @@ def test_stain(tissue: Store) -> None:
     carry_out("stain.md", *tiny(epochs=1, warmup=0))
     assert Path("views.png").is_file()
     assert Path("runs/stain/weights.safetensors").is_file()
+
+
+def test_multiplex() -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for k in range(16):
+        name = f"{k:03}"
+        for column in ("he", "if"):
+            Path(column).mkdir(exist_ok=True)
+        he = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(he).save(f"he/{name}.png")
+        channels = rng.integers(90, (3000, 2000, 1000, 900), (32, 32, 4)).astype(np.uint16)
+        tifffile.imwrite(
+            f"if/{name}.ome.tif", np.moveaxis(channels, -1, 0), metadata={"axes": "CYX"}
+        )
+        label, group = ("positive", "negative")[k % 2], f"P{k // 2}"
+        rows.append(f"{name},he/{name}.png,if/{name}.ome.tif,{label},{group}")
+    Path("pairs.csv").write_text("\n".join(["id,he,if,label,group", *rows]))
+    carry_out("multiplex.md", *tiny(batch=4, epochs=1, warmup=0))
+    assert Store.open(Path("stores/if")).arrays["if"].dtype == np.uint16
+    weights = load_file("runs/if/weights.safetensors")
+    first = [w.shape[1] for n, w in weights.items() if "privileged" in n and w.ndim == 4]
+    assert 4 in first
+    assert Path("if.png").is_file()

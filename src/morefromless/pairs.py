@@ -47,7 +47,8 @@ class Pair:
             how.check(store)
             if how.vector:
                 continue
-            self.views.check(how.channels, how.labels)
+            if how.colour or how.labels:
+                self.views.check(how.channels, how.labels)
             side, size = store.array(how.array).shape[1], self.sizes.get(name, 0)
             if size > side:
                 raise ConfigError(
@@ -86,7 +87,9 @@ def augmentation(views: Views, how: Modality) -> Callable[[Tensor, torch.Generat
     """How a preset draws views of a modality."""
     if how.vector:
         return views.augment_vectors
-    return views.augment_mask if how.labels else views.augment
+    if how.labels:
+        return views.augment_mask
+    return views.augment if how.colour else views.augment_channels
 
 
 def channels_last(images: Tensor) -> Tensor:

@@ -426,4 +426,7 @@ def _sound(checkpoint: Path) -> bool:
 
 def file_name(spec: str) -> str:
     """A specification as a part of a file name: `downsample:7` -> `downsample-7`."""
-    return "".join(c if c.isalnum() else "-" for c in spec).strip("-")
+    name = "".join(c if c.isalnum() else "-" for c in spec).strip("-")
+    if len(name) <= 100:
+        return name
+    return f"{name[:80]}-{hashlib.blake2b(spec.encode(), digest_size=4).hexdigest()}"

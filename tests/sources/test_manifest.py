@@ -220,8 +220,8 @@ def test_tables_that_are_refused(
     told: str,
 ) -> None:
     """In one sentence, before any image is opened."""
-    monkeypatch.setattr(_files, "read_rgb", pytest.fail)
-    monkeypatch.setattr(_files, "image_shape", pytest.fail)
+    monkeypatch.setattr(_files, "read_channels", pytest.fail)
+    monkeypatch.setattr(_files, "channels_shape", pytest.fail)
     table = pairs(tmp_path)
     np.save(tmp_path / "v.npy", EXPRESSION)
     change(table)
@@ -234,7 +234,7 @@ def test_tables_that_are_refused(
 def test_references_that_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", EXPRESSION)
     np.save(tmp_path / "flat.npy", np.zeros(4))
-    np.save(tmp_path / "deep.npy", np.zeros((4, 8, 8, 3), np.uint16))
+    np.save(tmp_path / "deep.npy", np.zeros((4, 8, 8, 3), np.int16))
     np.save(tmp_path / "words.npy", np.array([["a"]]))
     np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "v.npy").read_bytes()[:-8])
@@ -256,8 +256,8 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
         "v.npy#12": "v.npy has no row 12; it has 12, from 0 on",
         "v.npy#-1": "v.npy has no row -1",
         "v.npy#last": "v.npy has no row last",
-        "flat.npy#0": "flat.npy holds float64 (4,), neither images (N, H, W, 3) uint8 nor vectors",
-        "deep.npy#0": "deep.npy holds uint16 (4, 8, 8, 3), neither",
+        "flat.npy#0": "flat.npy holds float64 (4,), neither images (N, H, W, C)",
+        "deep.npy#0": "deep.npy holds int16 (4, 8, 8, 3), neither",
         "words.npy#0": "words.npy holds <U1 (1, 1), neither",
         "objects.npy#0": "objects.npy holds Python objects, which are not read",
         "cut.npy#0": "cut.npy is not a sound .npy file",
@@ -338,8 +338,8 @@ def test_patches_that_are_rejected_name_row_and_column(tmp_path: Path) -> None:
         "006": "not finite: row 8, column rna: e.csv has inf for ERBB2",
         "007": "no image: row 9 has none, and a patch needs one",
         "008": "unreadable: row 10, column ihc: truncated or damaged; fetch it again",
-        "009": "grey image: row 11, column he: convert to RGB if it is what you mean",
     }
+    assert source.read(source.items()[9])["he"].shape == (*he(9).shape[:2], 1)  # grey is read
 
 
 def test_shapes_come_from_headers(tmp_path: Path) -> None:

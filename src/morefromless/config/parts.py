@@ -134,7 +134,8 @@ class Arm:
     simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
     primary: str = "downsample:7"
     """Modality that is present at inference: downsample:7, full, full:ARRAY, macenko,
-    vector:LENGTH, nuclei, nuclei:palette=levels|raw|one-hot|colour,types=6 ..."""
+    image:ARRAY,channels=N, vector:LENGTH, nuclei,
+    nuclei:palette=levels|raw|one-hot|colour,types=6 ..."""
     privileged: str = "full"
     """Modality that is present in training only."""
     task: str = "tissue"

@@ -154,6 +154,11 @@ class Store:
         """Micrometres per pixel; None where not known, or not the same for all patches."""
         return self.meta.um_per_px
 
+    def channels(self, name: str) -> tuple[str, ...]:
+        """Names of an array's channels; numbers from 1 where the source knew none."""
+        count = self.array(name).shape[-1]
+        return self.meta.arrays[name].channels or tuple(f"channel {k + 1}" for k in range(count))
+
     def scale(self, name: str) -> float | None:
         """Micrometres per pixel of an array of images; None where that is not known.
 

@@ -35,6 +35,10 @@ class ArrayShape(_Part, frozen=True, kw_only=True):
     dtype: Literal["uint8", "uint16", "float32"]
     um_per_px: Scale | None = None
     """Of an array that shows another field than the others, such as a wider one."""
+    channels: tuple[str, ...] = ()
+    """Names of the channels, where the source knows them."""
+    ranges: tuple[tuple[float, float], ...] = ()
+    """Of each channel that is no RGB, percentiles of the training patches."""
 
 
 class SchemeTypes(_Part, frozen=True, kw_only=True):

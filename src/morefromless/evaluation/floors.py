@@ -185,7 +185,7 @@ def modality_colours(store: Store, how: Modality) -> Images:
         return np.zeros((len(stored), 1, 1, 3), np.uint8)  # the majority class uses no colours
     side = stored.shape[1]
     resolution = how.resolution(side)
-    if resolution == side and not how.labels:
+    if resolution == side and how.colour:
         return stored
     colours = np.empty((len(stored), resolution, resolution, 3), np.uint8)
     for rows in np.array_split(np.arange(len(stored)), max(1, len(stored) // 256)):

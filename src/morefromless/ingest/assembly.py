@@ -19,6 +19,11 @@ from morefromless.ingest.selection import Selection
 from morefromless.ingest.shards import Shards
 from morefromless.sources import Datasheet
 
+PERCENTILES = (0.1, 99.9)
+"""Of the training patches: the range of a channel."""
+SAMPLE = 256
+"""Training patches that the percentiles are taken of, at most."""
+
 
 def assemble(
     folder: Path,
@@ -47,7 +52,7 @@ def assemble(
             nuclei_table(labels).to_parquet(folder / "nuclei.parquet", index=False)
         rejected = selection.rejected[["id", "origin", "reason"]]
         files.write_csv(folder / "rejected.csv", rejected)
-        meta = _meta(table, selection, shape, datasheet, provenance)
+        meta = _meta(folder, table, selection, shape, datasheet, provenance)
         data = [f for f in sorted(folder.iterdir()) if f.suffix in (".npy", ".parquet")]
         meta["files"] = {
             file.name: {"bytes": file.stat().st_size, "blake2b": files.file_hash(file)}
@@ -101,7 +106,24 @@ def _write(descriptor: int, data: bytes, offset: int) -> None:
         rest, offset = rest[count:], offset + count
 
 
+def _channels(path: Path, table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
+    """Names and ranges of the channels of images that are no RGB of 8 bits."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim != 4 or (array.shape[3] == 3 and array.dtype == np.uint8):
+        return {}
+    rows = np.flatnonzero((table["split"] == "train").to_numpy())
+    rows = rows if len(rows) else np.arange(len(array))
+    sample = array[rows[:: -(-len(rows) // SAMPLE)]].reshape(-1, array.shape[3])
+    low, high = np.percentile(sample, PERCENTILES, axis=0)
+    ranges = [
+        (float(np.floor(a)), float(max(np.ceil(b), np.floor(a) + 1)))
+        for a, b in zip(low, high, strict=True)
+    ]
+    return {"channels": names if len(names) == array.shape[3] else (), "ranges": ranges}
+
+
 def _meta(
+    folder: Path,
     table: pd.DataFrame,
     selection: Selection,
     shape: Shape,
@@ -113,7 +135,11 @@ def _meta(
     scales = table["um_per_px"].unique()
     scheme = datasheet.scheme.to_json() if datasheet.scheme else None
     sheet = {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme}
-    del sheet["optional"], sheet["scales"]  # `absent` and `arrays` say what came of them
+    del (
+        sheet["optional"],
+        sheet["scales"],
+        sheet["channels"],
+    )  # `absent` and `arrays` say what came of them
     return {
         "format": FORMAT,
         "morefromless": morefromless.__version__,
@@ -125,6 +151,7 @@ def _meta(
                 "shape": [len(table), *row.shape],
                 "dtype": str(row.base),
                 "um_per_px": datasheet.scales.get(name),
+                **_channels(folder / f"{name}.npy", table, datasheet.channels.get(name, ())),
             }
             for name, row in ((name, shape.row(name)) for name in shape.arrays)
         },

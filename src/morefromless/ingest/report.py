@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from morefromless.data.store import Store
+from morefromless.modalities.image import image_spec
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,16 @@ class IngestReport:
         counts = ", ".join(f"{count:,} x {kind}" for kind, count in omitted.items())
         some = [f"{given!a} to {normal!a}" for given, normal in self.spellings.items()]
         more = f" and {len(some) - 5} more" if len(some) > 5 else ""
+        ranges = [
+            f"{name} has {', '.join(self.store.channels(name))}; see it as "
+            f"{image_spec(self.store, name)} (from the 0.1st to the 99.9th percentile of the "
+            "training patches)."
+            for name, array in self.store.meta.arrays.items()
+            if array.ranges
+        ]
         return [
             *self.store.caveats,
+            *ranges,
             *[f"Left out: {counts}."] * bool(omitted),
             *[f"Brought to one form (NFC): {', '.join(some[:5])}{more}."] * bool(some),
         ]

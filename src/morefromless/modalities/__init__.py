@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from morefromless.data.store import Store
+from morefromless.errors import ConfigError
 from morefromless.specs import Member
 
 
@@ -30,6 +31,11 @@ class Modality(Member, ABC):
         return False
 
     @property
+    def colour(self) -> bool:
+        """Whether images are RGB: then views may change hue and saturation."""
+        return not self.labels and not self.vector
+
+    @property
     def channels(self) -> int:
         """Channels that the encoder sees."""
         return 3
@@ -40,7 +46,12 @@ class Modality(Member, ABC):
 
     def check(self, store: Store) -> None:
         """Raise `DataError` or `ConfigError` where this store cannot be seen so."""
-        store.array(self.array)
+        stored = store.array(self.array)
+        if self.colour and stored.ndim == 4 and (stored.shape[3] != 3 or stored.dtype.itemsize > 1):
+            raise ConfigError(
+                f"'{self.array}' of {store.path} is no RGB of 8 bits; see it as "
+                f"image:{self.array},channels={stored.shape[3]}."
+            )
 
     def to_rgb(self, rendered: Tensor) -> Tensor:
         """What a person is shown of what `render` gave: (B, channels, S, S) -> (B, 3, S, S)."""

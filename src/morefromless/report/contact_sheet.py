@@ -84,8 +84,10 @@ def seen_columns(
         title = "stored" if len(stored) == 1 else f"stored {name}"
         if stored[name].ndim == 2:  # a vector is shown as it is seen
             continue
-        shown = Nuclei("colour") if name == ARRAY else Full(name)
-        columns[title] = shown.render(stored[name], stored[name].shape[1])
+        seen_as = next(how for how in modalities.values() if how.array == name)
+        shown = seen_as if not (seen_as.colour or seen_as.labels) else Full(name)
+        shown = Nuclei("colour") if name == ARRAY else shown
+        columns[title] = shown.to_rgb(shown.render(stored[name], stored[name].shape[1]))
     seen = {
         title: modality.render(stored[modality.array], size)
         for title, modality in modalities.items()

@@ -8,6 +8,7 @@ import torch
 
 from morefromless.config import ViewsConfig
 from morefromless.data.store import Store
+from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
 from morefromless.pairs import modality, preset
 from morefromless.report.contact_sheet import contact_sheet, seen_columns
@@ -37,6 +38,8 @@ def write_sheet(config: ViewsConfig) -> Path:
         "for every patch, branch and step."
     )
     for spec, how in seen.items():
+        if isinstance(how, Image):
+            caption += f" {how.legend(store)}"
         if isinstance(how, Macenko):
             unchanged = int(how.unchanged(stored[how.array]).sum())
             caption += (

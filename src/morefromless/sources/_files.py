@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from morefromless.data.arrays import mapped
-from morefromless.data.images import SUFFIXES, image_shape, read_rgb
+from morefromless.data.channels import channels_shape, read_channels
+from morefromless.data.images import SUFFIXES
 from morefromless.data.labels import cell_text
 from morefromless.documents import read_parquet
 from morefromless.errors import DataError, UnreadablePatch
@@ -20,7 +21,7 @@ from morefromless.errors import DataError, UnreadablePatch
 TABLES = (".csv", ".parquet")
 REFERENCE = re.compile(r"(.+?\.(?:npy|csv|parquet))#(.+)", re.IGNORECASE)
 """How a cell names one row of a file: FILE#ROW."""
-IMAGES = ".png, .jpg, .tif"
+IMAGES = ".png, .jpg, .tif, .npy"
 SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 Column: TypeAlias = dict[int, str]
@@ -59,7 +60,7 @@ class View:
 
     def read(self) -> npt.NDArray[Any]:
         if self.file is None:
-            return read_rgb(self.path)
+            return read_channels(self.path)
         values = np.array(self.file.values[self.place])
         if values.ndim == 3:
             return values
@@ -73,7 +74,7 @@ class View:
 
     def shape(self) -> tuple[int, int]:
         if self.file is None:
-            return image_shape(self.path)
+            return channels_shape(self.path)
         return self.file.values.shape[1], self.file.values.shape[2]
 
 
@@ -83,7 +84,7 @@ def parse_cell(cell: str) -> tuple[str, str | None] | None:
     >>> parse_cell("he/1.png"), parse_cell("rna.npy#7"), parse_cell("TUM")
     (('he/1.png', None), ('rna.npy', '7'), None)
     """
-    if cell.lower().endswith(tuple(SUFFIXES)):
+    if cell.lower().endswith((*SUFFIXES, ".npy")):
         return cell, None
     reference = REFERENCE.fullmatch(cell)
     return (reference[1], reference[2]) if reference else None
@@ -129,11 +130,11 @@ def open_rows(path: Path) -> File:
     if path.suffix.lower() != ".npy":
         return _vectors(path)
     values = mapped(path)
-    images = values.ndim == 4 and values.shape[3] == 3 and values.dtype == np.uint8
+    images = values.ndim == 4 and values.dtype in (np.uint8, np.uint16)
     if not images and not (values.ndim == 2 and values.shape[1] and values.dtype.kind in "iuf"):
         raise DataError(
-            f"{path.name} holds {values.dtype} {values.shape}, neither images (N, H, W, 3) uint8 "
-            "nor vectors (N, length); store it so."
+            f"{path.name} holds {values.dtype} {values.shape}, neither images (N, H, W, C) uint8 "
+            "or uint16 nor vectors (N, length); store it so."
         )
     return File(values)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from morefromless.data.channels import channel_names, reads_one_page
 from morefromless.data.images import further_pages
 from morefromless.data.labels import NotText, whole_number
 from morefromless.data.nuclei import ARRAY
@@ -65,10 +66,20 @@ class Manifest(Source):
     first column. Paths begin at the table's folder. An empty cell says that the patch lacks that
     view. Other columns are not looked at.
 
+    Images may be RGB, grey, or have any number of channels (`data.channels`). `channels=DAPI+CD3`
+    names those of every array that has so many and is no RGB; otherwise an OME-TIFF may.
+
     Messages count rows as a spreadsheet does: the header is row 1.
     """
 
-    def __init__(self, path: str, label: str | None = None, modalities: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        label: str | None = None,
+        modalities: str | None = None,
+        channels: str | None = None,
+    ) -> None:
+        self.channels = tuple(name.strip() for name in (channels or "").split("+") if name.strip())
         self.path = Path(path).expanduser()
         self.label = label
         self.modalities = [name.strip() for name in (modalities or "").split("+") if name.strip()]
@@ -77,7 +88,10 @@ class Manifest(Source):
         self._made: _Loaded | None = None
 
     def datasheet(self) -> Datasheet:
-        return Datasheet(title=self.path.name, optional=self._loaded().optional)
+        loaded = self._loaded()
+        return Datasheet(
+            title=self.path.name, optional=loaded.optional, channels=self._channels(loaded)
+        )
 
     def files(self) -> Sequence[Path]:
         """The files of the views; what the table itself says stands in `items`."""
@@ -90,7 +104,8 @@ class Manifest(Source):
 
     def omitted(self, item: Item) -> Mapping[str, int]:
         views = self._loaded().patches[item.id].views.values()
-        counts = (Counter(further_pages(view.path)) for view in views if view.file is None)
+        files = [view.path for view in views if view.file is None]
+        counts = (Counter(further_pages(path)) for path in files if reads_one_page(path))
         return dict(sum(counts, Counter[str]()))
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
@@ -107,6 +122,18 @@ class Manifest(Source):
         name = _first_image(patch)
         with _naming(patch, name):
             return patch.views[name].shape()
+
+    def _channels(self, loaded: _Loaded) -> dict[str, tuple[str, ...]]:
+        """Names of channels by array: those that were given, else those of the first file."""
+        first: dict[str, View] = {}
+        for patch in loaded.patches.values():
+            for name, view in patch.views.items():
+                first.setdefault(name, view)
+        return {
+            name: self.channels or (channel_names(view.path) if view.file is None else ())
+            for name, view in first.items()
+            if view.kind == "images"
+        }
 
     def _loaded(self) -> _Loaded:
         with self._lock:

@@ -36,6 +36,14 @@ class Views(Member, ABC):
         """
         return masks.detach().clone()
 
+    def augment_channels(self, images: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+        """One view per image of any channels that are no RGB, such as fluorescence: (B, C, S, S).
+
+        Geometry is that of all channels; brightness and contrast are each channel's own. A preset
+        without either leaves images as they are.
+        """
+        return images.detach().clone()
+
     def augment_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """One view per vector, (B, length) float32 -> the same shape.
 

@@ -48,6 +48,12 @@ def brightness_and_contrast(images: Tensor, brightness: Tensor, contrast: Tensor
     return images * per_patch(brightness * contrast) + per_patch(offset)
 
 
+def channel_jitter(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+    """Each channel times its brightness, and scaled by its contrast about its mean; (B, C) both."""
+    offset = (1 - contrast) * brightness * images.mean((2, 3))
+    return images * (brightness * contrast)[..., None, None] + offset[..., None, None]
+
+
 def solarize(images: Tensor, thresholds: Tensor, white: float = 1.0) -> Tensor:
     """Values at or above the patch's threshold are inverted (x -> white - x), the rest stay."""
     return torch.where(images < per_patch(thresholds), images, white - images)

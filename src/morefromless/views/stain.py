@@ -62,6 +62,11 @@ class Stain(Views):
         return views
 
     @torch.no_grad()
+    def augment_channels(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Flip, crop and rotation of (B, C, S, S), for channels that are no stains."""
+        return geometry.warp(images, self._maps(len(images), generator))
+
+    @torch.no_grad()
     def augment_mask(self, masks: Tensor, generator: torch.Generator) -> Tensor:
         """Flip, crop and rotation of (B, C, S, S) in one reading by nearest neighbour."""
         maps = self._maps(len(masks), generator)

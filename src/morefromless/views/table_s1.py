@@ -115,6 +115,22 @@ class TableS1(Views):
         return views
 
     @torch.no_grad()
+    def augment_channels(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Flip, crop and rotation of (B, C, S, S) together; brightness and contrast of each channel
+        by draws of its own. What concerns stained tissue on glass is left out."""
+        count, channels = images.shape[:2]
+        maps = self._maps(count, generator)
+        brightness, contrast = (
+            1 + uniform(count * channels, -half, half, generator).view(count, channels)
+            for half in (self.brightness, self.contrast)
+        )
+        drawn = bernoulli(count, self.jitter, generator)[:, None]
+        brightness, contrast = (torch.where(drawn, f, 1.0) for f in (brightness, contrast))
+        with torch.autocast(images.device.type, enabled=False):
+            views = geometry.warp(images, maps)
+            return photometry.channel_jitter(views, brightness, contrast).clamp_(0, 1)
+
+    @torch.no_grad()
     def augment_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
         """Noise on every value of (B, length), then dropout without rescaling."""
         noise = torch.randn(vectors.shape, generator=generator, device=vectors.device)

@@ -1,0 +1,133 @@
+"""Images of any number of channels: grey, fluorescence, multiplex."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from morefromless.data.arrays import mapped
+from morefromless.data.images import image_shape, opened, read_rgb
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
+
+MOST = 512
+"""Channels that an image may have."""
+GREY = ("L", "I", "I;16", "I;16B", "I;16L")
+COLOURED = ("RGB", "RGBA", "P", "PA")
+"""Modes in which Pillow opens what is RGB."""
+
+
+def is_rgb(path: Path) -> bool:
+    """Whether an image file is read as RGB. Raises `UnreadablePatch`."""
+    if path.suffix.lower() == ".npy":
+        return False
+    with opened(path) as image:
+        return image.mode in COLOURED and not any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def reads_one_page(path: Path) -> bool:
+    """Whether `read_channels` reads one page of a file alone, as RGB."""
+    try:
+        return path.suffix.lower() != ".npy" and is_rgb(path)
+    except UnreadablePatch:
+        return False
+
+
+def read_channels(path: Path) -> npt.NDArray[Any]:
+    """One image, (height, width, channels) uint8 or uint16, as stored.
+
+    RGB as `read_rgb` reads it; grey of 8 or 16 bits; a TIFF whose pages or samples are channels
+    (OME-TIFF, ImageJ; extra `slides`); a .npy file of (H, W), (H, W, C) or (C, H, W). Raises
+    `UnreadablePatch`.
+    """
+    if path.suffix.lower() == ".npy":
+        return _channels_last(_mapped(path), path)
+    if path.suffix.lower() in (".tif", ".tiff"):
+        return read_rgb(path) if reads_one_page(path) else _read_tiff(path)
+    with opened(path) as image:
+        if image.mode not in GREY:
+            return read_rgb(path)
+        values = np.asarray(image)
+        return _channels_last(values.astype(np.uint16) if image.mode == "I" else values, path)
+
+
+def _read_tiff(path: Path) -> npt.NDArray[Any]:
+    tifffile = _tifffile()
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            values, axes = series.asarray(), series.axes
+    except Exception as error:  # a decoder may raise anything on a damaged file
+        raise UnreadablePatch("unreadable: truncated or damaged; fetch it again") from error
+    if values.ndim == 3 and "Y" in axes and "X" in axes:
+        other = next(k for k, axis in enumerate(axes) if axis not in "YX")
+        return _checked(np.moveaxis(values, other, -1), path)
+    return _channels_last(values, path)
+
+
+def channel_names(path: Path) -> tuple[str, ...]:
+    """Names of the channels that an OME-TIFF states; empty where it states none."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return ()
+    try:
+        tifffile = _tifffile()
+        with tifffile.TiffFile(path) as file:
+            if not file.is_ome:
+                return ()
+            image = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+        channels = (image[0] if isinstance(image, list) else image)["Pixels"]["Channel"]
+        channels = channels if isinstance(channels, list) else [channels]
+        return tuple(str(channel["Name"]) for channel in channels)
+    except (ConfigError, KeyError, TypeError, ValueError, OSError):
+        return ()
+
+
+def channels_shape(path: Path) -> tuple[int, int]:
+    """Height and width in px. Raises `UnreadablePatch`."""
+    if path.suffix.lower() == ".npy":
+        height, width, _ = _channels_last(_mapped(path), path).shape
+        return height, width
+    try:
+        return image_shape(path)
+    except UnreadablePatch:  # a TIFF of channels that Pillow does not know
+        height, width, _ = read_channels(path).shape
+        return height, width
+
+
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    try:
+        return mapped(path)
+    except DataError as error:
+        raise UnreadablePatch(f"unreadable: {str(error).removesuffix('.')}") from error
+
+
+def _channels_last(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
+    if values.ndim == 2:
+        values = values[..., None]
+    elif values.ndim == 3 and values.shape[0] < min(values.shape[1:]):
+        values = np.moveaxis(values, 0, -1)
+    return _checked(values, path)
+
+
+def _checked(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
+    if values.ndim != 3 or values.shape[2] > MOST:
+        raise UnreadablePatch(
+            f"no image: {path.name} holds {values.shape}; give (height, width) or (height, width, "
+            "channels)"
+        )
+    if values.dtype not in (np.uint8, np.uint16):
+        raise UnreadablePatch(
+            f"other numbers: {path.name} holds {values.dtype}; store uint8 or uint16"
+        )
+    return np.ascontiguousarray(values)
+
+
+def _tifffile() -> Any:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ConfigError(
+            "A TIFF of channels needs the extra slides; install it: pip install "
+            "'morefromless[slides]'."
+        ) from error
+    return tifffile

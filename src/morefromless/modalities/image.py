@@ -1,0 +1,111 @@
+"""An image of any number of channels, such as immunofluorescence or a grey section."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.modalities import Modality
+from morefromless.modalities._resize import fit, resized, square_side
+
+NAMED = {
+    "blue": (0.25, 0.35, 1.0),
+    "green": (0.0, 0.8, 0.2),
+    "red": (1.0, 0.15, 0.1),
+    "yellow": (0.85, 0.75, 0.0),
+    "magenta": (0.9, 0.0, 0.8),
+    "cyan": (0.0, 0.75, 0.8),
+}
+"""What the first channels are shown in."""
+
+
+@dataclass(frozen=True)
+class Image(Modality):
+    """The stored channels of an array, each brought from its range to [0, 1].
+
+    `low` and `high` are a number a channel, joined by slashes: `image:if,channels=2,low=90/110,
+    high=4100/2600`. `mfl ingest` prints them as percentiles of the training patches. Without them
+    the range is 0 to 255. They are said and not only read from the store, so that an encoder can be
+    rebuilt from a run's options alone. A person is shown a composite of up to six channels.
+
+    >>> channels = torch.tensor([[[[100, 50]]]], dtype=torch.uint8)
+    >>> Image("if", channels=2, low=(0, 0), high=(200, 100)).render(channels, 1).flatten()
+    tensor([0.5000, 0.5000])
+    """
+
+    array: str
+    channels: int = 1
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise ConfigError(f"image:{self.array} has no channels; give their number.")
+        low, high = self.low or (0,) * self.channels, self.high or (255,) * self.channels
+        if not len(low) == len(high) == self.channels:
+            raise ConfigError(
+                f"image:{self.array} has {self.channels} channels, {len(low)} low and {len(high)} "
+                "high; give a number a channel, joined by slashes."
+            )
+        if not all(a < b for a, b in zip(low, high, strict=True)):
+            raise ConfigError(f"image:{self.array} has a low that is not below its high.")
+
+    @property
+    def colour(self) -> bool:
+        return False
+
+    def check(self, store: Store) -> None:
+        """Raise `DataError` without the array, `ConfigError` where its channels are others, or its
+        range is wider than 0 to 255 and not said."""
+        shape = store.array(self.array).shape
+        if len(shape) != 4:
+            raise ConfigError(f"'{self.array}' of {store.path} holds vectors and no images.")
+        unsaid = not self.high and store.array(self.array).dtype.itemsize > 1
+        if shape[3] != self.channels or unsaid:
+            what = "16 bits" if shape[3] == self.channels else f"{shape[3]} channels"
+            raise ConfigError(
+                f"'{self.array}' of {store.path} has {what}; give {image_spec(store, self.array)}."
+            )
+
+    def render(self, patches: Tensor, size: int) -> Tensor:
+        """(B, H, H, C) uint8 or uint16 -> (B, C, size, size) float32 in [0, 1]."""
+        low = torch.tensor(self.low or (0,) * self.channels, dtype=torch.float32)
+        high = torch.tensor(self.high or (255,) * self.channels, dtype=torch.float32)
+        low, high = low.to(patches.device), high.to(patches.device)
+        # In units of 255, which `resized` divides by; clipped first, as a saturated sensor would.
+        scaled = ((patches.float() - low) * (255 / (high - low))).clamp(0, 255)
+        return resized(scaled, *fit(square_side(patches), size))
+
+    def to_rgb(self, rendered: Tensor) -> Tensor:
+        """One channel as grey; of more, the first six added up in their colours."""
+        if self.channels == 1:
+            return rendered.expand(-1, 3, -1, -1)
+        colours = torch.tensor(list(NAMED.values())[: self.channels]).to(rendered)
+        shown = rendered[:, : len(colours)]
+        return torch.einsum("bkhw,kc->bchw", shown, colours).clamp(0, 1)
+
+    def legend(self, store: Store) -> str:
+        """Which channel is shown in which colour: `if: blue DAPI, green CD3`."""
+        names = store.channels(self.array)
+        if self.channels == 1:
+            return f"{self.array}: {names[0]}, grey."
+        shown = [f"{colour} {name}" for colour, name in zip(NAMED, names, strict=False)]
+        more = f" ({self.channels - len(shown)} more not shown)" * (self.channels > len(shown))
+        return f"{self.array}: {', '.join(shown)}{more}."
+
+    def resolution(self, side: int) -> int:
+        """The stored side itself."""
+        return side
+
+
+def image_spec(store: Store, array: str) -> str:
+    """How an array of channels is seen, with the range of each that the store states."""
+    channels = store.array(array).shape[3]
+    spec = f"image:{array},channels={channels}"
+    ranges = store.meta.arrays[array].ranges
+    if not ranges:
+        return spec
+    low, high = ("/".join(f"{value:g}" for value in values) for values in zip(*ranges, strict=True))
+    return f"{spec},low={low},high={high}"

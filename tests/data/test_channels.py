@@ -1,0 +1,64 @@
+"""Images of any channels are read as they were written, or refused with the reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from morefromless.data.channels import channel_names, read_channels
+from morefromless.errors import UnreadablePatch
+
+RNG = np.random.default_rng(0)
+DEEP = RNG.integers(0, 2**16, (24, 24, 5), dtype=np.uint16)
+GREY = RNG.integers(0, 256, (24, 24), dtype=np.uint8)
+
+
+def test_every_format_gives_the_same_channels(tmp_path: Path) -> None:
+    pages = np.moveaxis(DEEP, -1, 0)
+    names = {"Name": ["DAPI", "CD3", "CD8", "CD20", "PanCK"]}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pages, metadata={"axes": "CYX", "Channel": names})
+    tifffile.imwrite(tmp_path / "pages.tif", pages, photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "samples.tif", DEEP, photometric="minisblack", planarconfig="contig"
+    )
+    np.save(tmp_path / "last.npy", DEEP)
+    np.save(tmp_path / "first.npy", pages)
+    for path in sorted(tmp_path.iterdir()):
+        np.testing.assert_array_equal(read_channels(path), DEEP, err_msg=path.name)
+    assert channel_names(tmp_path / "a.ome.tif") == tuple(names["Name"])
+    assert channel_names(tmp_path / "pages.tif") == ()
+
+
+def test_grey_of_8_and_16_bits(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "8.png")
+    Image.fromarray(GREY).save(tmp_path / "8.tif")
+    Image.fromarray(DEEP[..., 0].copy()).save(tmp_path / "16.png")
+    Image.fromarray(DEEP[..., 0].copy()).save(tmp_path / "16.tif")
+    for name in ("8.png", "8.tif"):
+        np.testing.assert_array_equal(read_channels(tmp_path / name)[..., 0], GREY)
+    for name in ("16.png", "16.tif"):
+        read = read_channels(tmp_path / name)
+        assert read.dtype == np.uint16
+        np.testing.assert_array_equal(read[..., 0], DEEP[..., 0])
+
+
+def test_rgb_stays_rgb(tmp_path: Path) -> None:
+    rgb = np.repeat(GREY[..., None], 3, axis=-1)
+    Image.fromarray(rgb).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_channels(tmp_path / "a.tif"), rgb)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((8, 8), np.float32), "holds float32; store uint8 or uint16"),
+        (np.zeros((2, 3, 8, 8), np.uint8), "give (height, width) or (height, width, channels)"),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path: Path, values: object, message: str) -> None:
+    np.save(tmp_path / "a.npy", values)  # type: ignore[arg-type]
+    with pytest.raises(UnreadablePatch) as error:
+        read_channels(tmp_path / "a.npy")
+    assert message in str(error.value)
