@@ -1,9 +1,11 @@
 """The commands of the how-to pages do what the pages say."""
 
+import hashlib
 import shlex
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ import tifffile
 from PIL import Image
 from safetensors.numpy import load_file
 
+from morefromless import catalogue
 from morefromless.cli import run
 from morefromless.data.store import Store
 from tests.conftest import TINY
@@ -20,10 +23,11 @@ from tests.ingest.test_tiling import annotate
 from tests.test_docs import ROOT, command_lines
 
 
-def carry_out(page: str, *extra: str) -> None:
-    """Run every command line of a page; those that train get the words in `extra` too."""
+def carry_out(page: str, *extra: str, **other: str) -> None:
+    """Run every command line of a page, with `other` words for some; those that train get the words
+    in `extra` too."""
     for line in command_lines(ROOT / "docs/how-to" / page):
-        words = shlex.split(line, comments=True)[1:]
+        words = [other.get(word, word) for word in shlex.split(line, comments=True)[1:]]
         assert run([*words, *(extra if words[0] in ("train", "compare") else ())]) == 0, line
 
 
@@ -35,6 +39,32 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny(**other: object) -> list[str]:
     options = {**TINY, "width": 16, **other}
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def test_air_gapped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    classes = ("ADI", "STR", "TUM")
+    names = {
+        f"CRC-VAL-HE-7K/{c}/{c}-TCGA-{x * 8}.tif": i for i, c in enumerate(classes) for x in "AB"
+    }
+    shutil.make_archive("disk/CRC-VAL-HE-7K", "zip", folder(Path("packed"), names))
+    content = Path("disk/CRC-VAL-HE-7K.zip").read_bytes()
+    sheet = catalogue.public_set("crc-val-he-7k")
+    md5 = hashlib.md5(content).hexdigest()
+    file = msgspec.structs.replace(sheet.files[0], bytes=len(content), md5=md5)
+    small = msgspec.structs.replace(sheet, files=(file,), counts=dict.fromkeys(classes, 2))
+    monkeypatch.setattr(catalogue, "public_set", lambda _: small)
+    monkeypatch.setattr("morefromless.ingest.opening.public_set", lambda _: small)
+    monkeypatch.setattr("urllib.request.urlopen", None)  # no network is called
+    carry_out("air-gapped.md", **{"/media/disk": str(tmp_path / "disk")})
+    shown = capsys.readouterr().out
+    assert "nct-crc-he-100k" in shown
+    assert "CC BY 4.0" in shown
+    store = Store.open(Path("stores/val"))
+    assert store.meta.datasheet.citation == sheet.citation
+    assert store.um_per_px == 0.5
+    assert set(sheet.pitfalls) <= set(store.caveats)
 
 
 def test_your_own_data() -> None:

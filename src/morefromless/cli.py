@@ -57,6 +57,13 @@ COMMANDS = {
         "slides). Interrupted, the same command goes on where it was.",
         "mfl tile slides stores/tiles --mpp 0.5 --low-power 2",
     ),
+    "fetch": Command(
+        config.FetchConfig,
+        commands.fetch,
+        "Fetch a public data set by its name, with what must be known of it; without a name, list "
+        "them. Interrupted, the same command goes on where it was.",
+        "mfl fetch crc-val-he-7k data",
+    ),
     "segment": Command(
         config.SegmentConfig,
         commands.segment,

@@ -10,6 +10,7 @@ from morefromless.config import (
     ExplainConfig,
     ExportConfig,
     ExportNucleiConfig,
+    FetchConfig,
     HeadroomConfig,
     IngestConfig,
     PredictConfig,
@@ -111,6 +112,37 @@ def validation(options: ValidationConfig) -> None:
     )
     train, test = (len(store.indices(split)) for split in ("train", "test"))
     print(f"{options.out} has {train:,} patches to train and {test:,} to choose settings by.")
+
+
+def fetch(options: FetchConfig) -> None:
+    """List public data sets, show the datasheet of one, or fetch its files."""
+    from morefromless.catalogue import names, public_set
+    from morefromless.catalogue.download import fetch
+    from morefromless.errors import ConfigError
+
+    console = terminal()
+    if not options.name:
+        for name in names():
+            say(console, f"{name}: {public_set(name).what}")
+        say(console, "Next: mfl fetch NAME, or mfl fetch NAME FOLDER")
+        return
+    sheet = public_set(options.name)
+    say(console, f"{sheet.title}: {sheet.what}")
+    say(console, f"Of {sheet.whose}. Licence: {sheet.licence}. Cite {sheet.citation}.")
+    for pitfall in sheet.pitfalls:
+        say(console, f"- {pitfall}")
+    if options.folder == Path():
+        for file in sheet.files:
+            size = f", {file.bytes:,} bytes" if file.bytes else ""
+            say(console, f"{file.name}: {file.url}{size}, md5 {file.md5 or 'not known'}")
+        say(console, sheet.by_hand or f"Next: mfl fetch {options.name} FOLDER")
+        return
+    if sheet.files and not sheet.commercial and not options.accept_licence:
+        raise ConfigError(
+            f"{sheet.licence} forbids commercial use; give --accept-licence if you agree to it."
+        )
+    wrote(console, fetch(sheet, options.folder, local=options.local, mirror=options.mirror))
+    say(console, f"Next: mfl ingest {options.name}:{options.folder} STORE")
 
 
 def views(options: ViewsConfig) -> None:

@@ -13,6 +13,7 @@ from morefromless.config.commands import EmbedConfig as EmbedConfig
 from morefromless.config.commands import ExplainConfig as ExplainConfig
 from morefromless.config.commands import ExportConfig as ExportConfig
 from morefromless.config.commands import ExportNucleiConfig as ExportNucleiConfig
+from morefromless.config.commands import FetchConfig as FetchConfig
 from morefromless.config.commands import HeadroomConfig as HeadroomConfig
 from morefromless.config.commands import IngestConfig as IngestConfig
 from morefromless.config.commands import Inputs as Inputs

@@ -83,6 +83,24 @@ class ValidationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FetchConfig:
+    """Which public data set is fetched, and from where."""
+
+    name: Positional[str] = ""
+    """Its name, such as crc-val-he-7k; without it, all are listed."""
+    folder: Positional[Path] = Path()
+    """Folder for its files; without it, the datasheet is shown. A download that was cut goes on
+    there."""
+    local: Path | None = None
+    """File, or folder of the files, that was fetched elsewhere: it is verified and copied, and no
+    network is called."""
+    mirror: str | None = None
+    """Address below which the files lie under their names, in place of the published one."""
+    accept_licence: bool = False
+    """Accept a licence that forbids commercial use."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ViewsConfig:
     """What a contact sheet shows."""
 

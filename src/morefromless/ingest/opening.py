@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from morefromless import sources
+from morefromless.catalogue import names, public_set
 from morefromless.data.archives import is_archive
 from morefromless.data.schemes import scheme_of
 from morefromless.data.slides import SLIDES_ONLY
 from morefromless.errors import ConfigError, DataError
+from morefromless.ingest.catalogued import Catalogued
 from morefromless.ingest.cutting import Cut
 from morefromless.ingest.labelling import Relabelled
 from morefromless.ingest.segmented import WithNuclei
@@ -75,6 +77,8 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
         return Folder(spec, "none")
     if name in members(sources, Source):
         return build(spec, sources, Source)
+    if name in names() and ":" in spec:
+        return _catalogued(name, Path(spec.partition(":")[2]).expanduser())
     if files:
         return NctCrc(spec) if NctCrc.recognises(path) else Folder(spec)
     if path.is_file():
@@ -95,6 +99,15 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
     if ":" in spec and "/" not in name:
         return build(spec, sources, Source)
     raise DataError(f"There is no file or folder {path}; {_hint(path)}")
+
+
+def _catalogued(name: str, folder: Path) -> Source:
+    """A public data set in the folder that `mfl fetch` wrote."""
+    sheet = public_set(name)
+    path = folder / sheet.ingest
+    if not path.exists():
+        raise DataError(f"There is no {path}; fetch it with mfl fetch {name} {folder}.")
+    return Catalogued(_images(str(path), False), sheet)
 
 
 def _hint(path: Path) -> str:

@@ -1,0 +1,176 @@
+"""Files of public data sets: downloaded with resumption, or copied, and always verified."""
+
+import hashlib
+import http.client
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Never
+
+from tqdm import tqdm
+
+from morefromless.catalogue import PublicFile, PublicSet
+from morefromless.errors import ConfigError, DataError
+from morefromless.files import StorageError, explaining, sync
+
+CHUNK = 2**20
+STALL, PAUSE, ATTEMPTS = 30.0, 1.0, 5
+"""Seconds without a byte that end an attempt, seconds before the next one (doubled each time), and
+attempts without progress."""
+CUT = (http.client.HTTPException, OSError)
+"""What a connection that breaks raises; a timeout is an OSError too."""
+
+
+def fetch(
+    sheet: PublicSet, folder: Path, *, local: Path | None = None, mirror: str | None = None
+) -> list[Path]:
+    """The files of a data set in `folder`; those that are there and sound stay.
+
+    A download goes on where it was cut, also by another call. `local` is a file, or a folder, that
+    holds them already: then no network is called. `mirror` is an address below which they lie.
+    Raises `DataError` where a file cannot be had or is another one, `StorageError` where the disk
+    refuses.
+    """
+    if not sheet.files:
+        raise DataError(f"{sheet.title} cannot be downloaded by a program: {sheet.by_hand}")
+    with explaining(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_file(file, folder, local, mirror) for file in sheet.files]
+
+
+def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None) -> Path:
+    path, part = folder / file.name, folder / f"{file.name}.part"
+    if path.exists():
+        _verify(file, path)
+        return path
+    if local is not None:
+        source = local / file.name if local.is_dir() else local
+        if not source.is_file():
+            raise ConfigError(f"There is no file {source}; give the folder that holds {file.name}.")
+        _check_space(file.bytes or source.stat().st_size, folder)
+        shutil.copyfile(source, part)
+    else:
+        url = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
+        _check_space((file.bytes or 0) - (part.stat().st_size if part.exists() else 0), folder)
+        _download(url, file, part)
+    try:
+        _verify(file, part)
+    except DataError:
+        part.unlink()
+        raise
+    sync(part)
+    os.replace(part, path)
+    return path
+
+
+def _check_space(size: int, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise StorageError(
+            f"{folder} needs {size / 1e9:.3g} GB and the disk has {free / 1e9:.3g} GB free; free "
+            "some space, or choose another place."
+        )
+
+
+def _download(url: str, file: PublicFile, part: Path) -> None:
+    """Append to `part` until it is whole; each attempt goes on where the last one ended."""
+    failures, reason = 0, ""
+    most = part.stat().st_size if part.exists() else 0
+    with tqdm(desc=file.name, total=file.bytes, unit="B", unit_scale=True) as bar:
+        while failures < ATTEMPTS:
+            try:
+                if _attempt(url, file, part, bar):
+                    return
+                reason = "the connection was cut"
+            except urllib.error.HTTPError as error:
+                if error.code not in (429, 500, 502, 503, 504):
+                    raise DataError(
+                        f"{url} is answered by {error.code} ({_first_line(error.reason)}); check "
+                        "the network, give --mirror, or fetch it elsewhere and give --local."
+                    ) from error
+                reason = f"it answers {error.code}"
+            except CUT as error:
+                reason = _first_line(getattr(error, "reason", None) or error)
+            size = part.stat().st_size if part.exists() else 0
+            failures = 0 if size > most else failures + 1
+            most = max(most, size)
+            time.sleep(PAUSE * 2**failures)
+    raise DataError(
+        f"{url} cannot be downloaded ({reason}); what has arrived stays, and the same command goes "
+        "on there. Give --mirror or --local if it lies elsewhere."
+    )
+
+
+def _attempt(url: str, file: PublicFile, part: Path, bar: "tqdm[Never]") -> bool:
+    """One request; whether the file is whole then."""
+    begin = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-"} if begin else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=STALL)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and begin:  # nothing is left, or the part is of another file
+            if begin == file.bytes:
+                return True
+            part.unlink()
+            return False
+        raise
+    with response:
+        going_on = response.status == 206
+        if going_on and not response.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
+            going_on = False
+            response.close()
+            part.unlink()
+            return False
+        length = response.headers.get("Content-Length")
+        begin = begin if going_on else 0  # a server that ignores ranges sends all
+        expected = file.bytes or (begin + int(length) if length and length.isdigit() else None)
+        bar.total, bar.n = expected, begin
+        with part.open("ab" if going_on else "wb") as out:
+            for chunk in _chunks(response):
+                begin += len(chunk)
+                if expected is not None and begin > expected:
+                    raise DataError(
+                        f"{url} sends more than the {expected:,} bytes that {file.name} has; it is "
+                        "another file, so give --mirror or --local."
+                    )
+                out.write(chunk)
+                bar.update(len(chunk))
+    return expected is None or begin == expected
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    while chunk := response.read1(CHUNK):
+        yield chunk
+
+
+def _verify(file: PublicFile, path: Path) -> None:
+    """Raise `DataError` unless a file is the published one, as far as that is known."""
+    size = path.stat().st_size
+    if file.bytes is not None and size != file.bytes:
+        raise DataError(
+            f"{path} has {size:,} bytes, and {file.name} has {file.bytes:,}; remove it and "
+            "fetch it again."
+        )
+    if file.md5 is None:
+        return
+    digest = hashlib.md5(usedforsecurity=False)
+    with (
+        path.open("rb") as content,
+        tqdm(desc="verifying", total=size, unit="B", unit_scale=True, delay=2, leave=False) as bar,
+    ):
+        while chunk := content.read(CHUNK):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    if digest.hexdigest() != file.md5:
+        raise DataError(
+            f"{path} has the md5 {digest.hexdigest()}, and {file.name} as published {file.md5}; "
+            "remove it and fetch it again, from another place if that recurs."
+        )
+
+
+def _first_line(problem: object) -> str:
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]

@@ -1,0 +1,204 @@
+"""Datasheets, and downloads from a server that does everything wrong."""
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from morefromless.catalogue import PublicFile, PublicSet, download, names, public_set
+from morefromless.catalogue.download import fetch
+from morefromless.cli import run
+from morefromless.errors import ConfigError, DataError
+from morefromless.ingest import open_source
+from morefromless.sources import Source
+from tests.ingest.samples import two_classes
+
+CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8))
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+class Hostile(http.server.BaseHTTPRequestHandler):
+    """`/MODE/x.zip`: what it does wrong is the first part of the path."""
+
+    requests: list[tuple[str, str | None]] = []  # noqa: RUF012 - of the server, read by tests
+
+    def do_GET(self) -> None:
+        mode, asked = self.path.split("/")[1], self.headers.get("Range")
+        self.requests.append((mode, asked))
+        begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        body, status, length = CONTENT[begin:], 206 if asked else 200, None
+        if mode == "circle":
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.end_headers()
+            return
+        if mode in ("404", "503"):
+            self.send_error(int(mode))
+            return
+        if mode == "ignores-range":
+            body, status = (CONTENT, 200) if asked else (CONTENT[:100_000], 200)
+            length = len(CONTENT)
+        if mode == "other-range" and asked:
+            begin, body = 0, CONTENT
+        if mode == "wrong":
+            body = bytes(len(body))
+        if mode == "endless":
+            body = CONTENT + CONTENT
+        if mode == "says-less":
+            body = body[:100_000]
+        self.send_response(status)
+        if mode != "endless":
+            self.send_header("Content-Length", str(length or len(body)))
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {begin}-{len(CONTENT) - 1}/{len(CONTENT)}")
+        self.end_headers()
+        if mode in ("cuts", "stalls", "other-range") and not (mode == "other-range" and asked):
+            body = body[:100_000]
+        self.wfile.write(body)
+        if mode == "stalls" and begin + len(body) < len(CONTENT):
+            self.wfile.flush()
+            threading.Event().wait(0.6)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile) as running:
+        running.daemon_threads = True
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "STALL", 0.2)
+    monkeypatch.setattr(download, "PAUSE", 0.001)
+
+
+def sheet(url: str, **facts: Any) -> PublicSet:
+    file = PublicFile(
+        name="x.zip", url=f"{url}/x.zip", **{"bytes": len(CONTENT), "md5": MD5, **facts}
+    )
+    return PublicSet(
+        title="X",
+        what="",
+        whose="",
+        licence="",
+        commercial=True,
+        citation="",
+        ingest="x.zip",
+        files=(file,),
+    )
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("mode", ["good", "cuts", "stalls", "ignores-range", "says-less"])
+def test_a_file_arrives_whole(server: str, tmp_path: Path, mode: str, known: bool) -> None:
+    if mode == "says-less" and not known:
+        pytest.skip("without a known length only the checksum tells")
+    facts = {} if known else {"bytes": None}
+    [path] = fetch(sheet(f"{server}/{mode}", **facts), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zip"]
+
+
+def test_a_download_goes_on_where_it_was(server: str, tmp_path: Path) -> None:
+    (tmp_path / "x.zip.part").write_bytes(CONTENT[:200_000])
+    Hostile.requests.clear()
+    fetch(sheet(f"{server}/good"), tmp_path)
+    assert Hostile.requests == [("good", "bytes=200000-")]
+    fetch(sheet(f"{server}/good"), tmp_path)  # which is there and sound
+    assert len(Hostile.requests) == 1
+    (tmp_path / "x.zip").rename(tmp_path / "x.zip.part")
+    fetch(sheet(f"{server}/good"), tmp_path)
+    assert (tmp_path / "x.zip").read_bytes() == CONTENT
+
+
+def test_another_range_than_asked_is_not_taken(server: str, tmp_path: Path) -> None:
+    (tmp_path / "x.zip.part").write_bytes(CONTENT[:50])
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        fetch(sheet(f"{server}/other-range"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("wrong", "has the md5 .* and x.zip as published"),
+        ("endless", "sends more than the 300,000 bytes"),
+        ("circle", "answered by 302 .*give --mirror"),
+        ("404", "answered by 404"),
+        ("503", "cannot be downloaded .it answers 503.; what has arrived stays"),
+    ],
+)
+def test_what_cannot_be_had_is_one_sentence(
+    server: str, tmp_path: Path, mode: str, words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        fetch(sheet(f"{server}/{mode}"), tmp_path)
+    assert not (tmp_path / "x.zip").exists()
+
+
+def test_a_dead_server_a_mirror_and_local_files(server: str, tmp_path: Path) -> None:
+    dead = sheet("http://127.0.0.1:9")
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        fetch(dead, tmp_path / "a")
+    fetch(dead, tmp_path / "a", mirror=f"{server}/good/")
+    fetch(dead, tmp_path / "b", local=tmp_path / "a")
+    fetch(dead, tmp_path / "c", local=tmp_path / "a/x.zip")
+    assert (tmp_path / "c/x.zip").read_bytes() == CONTENT
+    (tmp_path / "a/x.zip").write_bytes(CONTENT[:-1] + b"x")
+    with pytest.raises(DataError, match="has the md5"):
+        fetch(dead, tmp_path / "d", local=tmp_path / "a")
+    assert not list((tmp_path / "d").iterdir())
+    with pytest.raises(ConfigError, match="There is no file"):
+        fetch(dead, tmp_path / "d", local=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_datasheet_says_what_must_be_known(name: str) -> None:
+    known = public_set(name)
+    assert all((known.title, known.what, known.whose, known.licence, known.citation))
+    assert known.files or known.by_hand
+    assert all(file.md5 is None or len(file.md5) == 32 for file in known.files)
+
+
+def test_commands_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fetch", "crc-val"]) == 2
+    assert "did you mean crc-val-he-7k?" in capsys.readouterr().err
+    assert run(["fetch", "mhist", str(tmp_path)]) == 2
+    assert "cannot be downloaded by a program: ask for it at" in capsys.readouterr().err
+    assert run(["ingest", f"kather-2016:{tmp_path}", str(tmp_path / "store")]) == 2
+    assert f"fetch it with mfl fetch kather-2016 {tmp_path}" in capsys.readouterr().err
+
+
+def test_numbers_of_patches_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_classes(tmp_path / "x")
+
+    def listed(**counts: int) -> Source:
+        known = PublicSet(
+            title="X",
+            what="",
+            whose="",
+            licence="L",
+            commercial=True,
+            citation="C",
+            ingest="x",
+            counts=counts,
+        )
+        monkeypatch.setattr("morefromless.ingest.opening.public_set", lambda _: known)
+        return open_source(f"kather-2016:{tmp_path}")
+
+    assert len(listed(A=5, B=5).items()) == 10
+    assert listed(A=5, B=5).datasheet().licence == "L"
+    with pytest.raises(DataError, match="X has 4 patches of B, and here are 5; fetch it again"):
+        listed(A=5, B=4).items()
+    with pytest.raises(DataError, match="X has 0 patches of B"):
+        listed(A=5).items()
