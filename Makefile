@@ -32,11 +32,12 @@ test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 22
 		--constraint constraints-nuclei.txt --editable '.[dev,nuclei]'
 	$(VENV)-nuclei/bin/python -m pytest tests/hovernet
 
-check: $(SETUP) ## Lint, types, and that imports run one way
+check: $(SETUP) ## Lint, types, that imports run one way, and that the package builds
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m build --no-isolation --outdir build/dist > /dev/null
 
 fuzz: $(SETUP) ## Read 20,000 mutants of foreign files: no traceback, no crash, no hang (minutes)
 	$(BIN)/python -m tests.fuzz --mutants 20000 --seed 0

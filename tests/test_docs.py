@@ -31,6 +31,8 @@ PAGES = [
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 HEADING = re.compile(r"^#+ (.*)$", re.M)
+ALONE = {"--help", "--version", "--tyro-print-completion"}
+"""What `mfl` takes without a command."""
 OLD = {"pretrain", "supervise", "transfer"}
 """Commands of earlier versions, which the changelog may name."""
 
@@ -66,7 +68,7 @@ def test_commands_and_options_in_sentences_are_there(page: Path) -> None:
     old = OLD if page.name == "CHANGELOG.md" else set()
     for code in re.findall(r"`([^`\n]+)`", prose(page)):
         if code.startswith("mfl "):
-            assert code.split()[1] in {*COMMANDS, "COMMAND", "--help", *old}, code
+            assert code.split()[1] in {*COMMANDS, "COMMAND", *ALONE, *old}, code
         if code.startswith(("mfl ", "--")) and not old:
             assert set(re.findall(r"(?<!\S)--[a-z-]+", code)) <= options, code
 
@@ -156,7 +158,7 @@ def python_of(page: Path) -> str:
 
 def flags(config: type) -> Iterator[str]:
     """Every option of a command."""
-    yield from ("--config", "--trust", "--help", "--quiet", "--json")
+    yield from (*ALONE, "--config", "--trust", "--quiet", "--json")
     hints = get_type_hints(config)
     for field in fields(config):
         if is_dataclass(hints[field.name]):

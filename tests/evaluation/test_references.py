@@ -72,8 +72,7 @@ def test_tables_figures_and_the_page_have_it(compared: Results, tmp_path: Path) 
     for text in ((tmp_path / "results.md").read_text(), markdown.read_text(), page.read_text()):
         assert title in text
         assert tables.REFERENCES in text
-    legend = figures.density(compared).axes[0].get_legend()
-    assert legend is not None
+    [legend] = figures.density(compared).legends
     assert title.replace(":", ",") in [text.get_text() for text in legend.get_texts()]
     grids = replace(compared, config=changed(compared.config, objectives=["vicreg", "simclr"]))
     sections = {section.title: section for section in tables.report(grids).sections}

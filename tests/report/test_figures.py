@@ -3,11 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from morefromless.report import figures
+from morefromless.analysis.similarity import LayerCka
+from morefromless.report import figures, similarity_figure
 from morefromless.report.style import save
 from tests.report.handmade import results
 
@@ -64,3 +66,39 @@ def test_another_font_draws_what_the_usual_one_lacks(tmp_path: Path) -> None:
     title = figure.suptitle(f"tumour {absent}")
     save(figure, tmp_path / "names")
     assert len(title.get_fontfamily()) > 1
+
+
+def test_floors_are_named_beside_their_bars_and_never_on_one_another() -> None:
+    figure = figures.density(results())
+    [named] = figure.axes[0].texts
+    assert named.get_text() == "random encoder"
+    close = [
+        replace(s, condition=replace(s.condition, arm=arm))
+        for s in results().summaries
+        if s.condition.arm == "random encoder"
+        for arm in ("mean-rgb", "colour-histogram", "random encoder")
+    ]
+    every = [s for s in results().summaries if s.condition.arm != "random encoder"]
+    figure = figures.density(replace(results(), summaries=[*every, *close]))
+    [names] = [text.get_text() for text in figure.axes[0].texts]
+    assert names.splitlines() == ["random encoder", "colour-histogram", "mean-rgb"]
+
+
+def test_lines_of_cka_have_the_colours_of_their_arms(tmp_path: Path) -> None:
+    arms = ("asymmetric, shared", "symmetric, shared", "supervised", "random")
+    each = np.full((2, 5, 5), 0.5)
+    layers = ("conv1", "layer1.0", "layer1.1", "layer2.0", "layer2.1")
+    pairs = [(a, b) for n, a in enumerate(arms) for b in arms[n:]]
+    drawn: list[Figure] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similarity_figure, "save", lambda figure, *_: drawn.append(figure))
+        cka = [LayerCka(a, b, layers, layers, each, False) for a, b in pairs]
+        similarity_figure.write_diagonals(cka, tmp_path)
+        similarity_figure.write_heat_maps(cka, tmp_path)
+    diagonals, heat_maps = drawn
+    within, between = (axes.get_lines() for axes in diagonals.axes)
+    assert [line.get_color() for line in within][:2] == ["#D55E00", "#0072B2"]
+    assert (between[0].get_color(), between[0].get_gapcolor()) == ("#D55E00", "#0072B2")
+    assert len(between) == 6
+    marks = [label.get_text() for label in heat_maps.axes[-2].get_xticklabels()]
+    assert marks == ["conv1", "layer1", "layer2"]

@@ -32,9 +32,9 @@ def write_confusion(
         _panel(axes, 100 * shares[title], AMOUNTS, (0, 100), counts)
         axes.set_title(title, fontsize=8)
     panels[1, 0].set_axis_off()
-    for axes, title in zip(panels[1, 1:], others, strict=True):
-        points = 100 * (shares[first] - shares[title])
-        most = max(1.0, float(np.nanmax(np.abs(points))))
+    differences = {title: 100 * (shares[first] - shares[title]) for title in others}
+    most = max([1.0, *(float(np.nanmax(np.abs(d))) for d in differences.values())])  # one scale
+    for axes, (title, points) in zip(panels[1, 1:], differences.items(), strict=True):
         _panel(axes, points, DIFFERENCES, (-most, most), None)
         axes.set_title(f"{first}\nminus {title}, points", fontsize=8)
     for axes in panels.flat:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morefromless.evaluation.results import Results, Summary
-from morefromless.report.style import FLOOR_STYLES, looks, save
+from morefromless.report.style import COLUMN, FLOOR_STYLES, looks, save
 
 APART = 1.025
 """Factor between neighbouring arms along x, so that their intervals can be told apart."""
@@ -50,7 +50,7 @@ def numbers(summaries: Sequence[Summary]) -> pd.DataFrame:
 
 def density(results: Results) -> Figure:
     """Accuracy of the encoders of primary modalities against the information that these hold."""
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(1.5 * COLUMN, 3.6), layout="constrained")
     axes = figure.subplots()
     primary = results.config.primary
     rows = results.select(lambda c: c.modality in primary and not c.floor)
@@ -70,7 +70,7 @@ def density(results: Results) -> Figure:
         axes.set_xlim(sides[0] * 0.8, sides[0] * 1.25)
     axes.set_xlabel("information in the primary modality (side in px)")
     axes.set_ylabel("accuracy on test patches (%)")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -100,32 +100,40 @@ def draw_lines(
 
 
 def _floor_lines(axes: Axes, floors: Iterable[Summary]) -> None:
-    """Floors as short grey bars beside the arms that they belong to.
+    """Floors as short grey bars beside the arms that they belong to, named at the right side.
 
-    The majority's is left to the table: it would take most of the height for itself.
+    The majority's is left to the table: it would take most of the height for itself. Bars that lie
+    close to each other share a name's place.
     """
-    # Floors often lie close together: each name has a place of its own along its bar.
-    places = {
-        "mean-rgb": ("left", 1 / 1.12),
-        "colour-histogram": ("center", 1.0),
-        "random encoder": ("right", 1.12),
-    }
-    for floor in floors:
-        name, at = floor.condition.arm, floor.resolution
-        if not at or name not in places:
+    shown = [f for f in floors if f.resolution and f.condition.arm != "majority"]
+    for floor in shown:
+        at, height = floor.resolution, 100 * floor.accuracy.estimate
+        axes.plot([at / 1.12, at * 1.12], [height, height], color="0.65", linewidth=1, zorder=0)
+    last = max((floor.resolution for floor in shown), default=0)
+    low, high = axes.get_ylim()
+    groups: list[list[Summary]] = []
+    for floor in sorted(shown, key=lambda f: f.accuracy.estimate):
+        if floor.resolution != last:
             continue
-        side, place = places[name]
-        height = 100 * floor.accuracy.estimate
-        axes.plot([at / 1.12, at * 1.12], [height, height], color="0.65", linewidth=1)
+        above = floor.accuracy.estimate - groups[-1][-1].accuracy.estimate if groups else 1.0
+        if 100 * above < CLOSE * (high - low):
+            groups[-1].append(floor)
+        else:
+            groups.append([floor])
+    for group in groups:
+        heights = [100 * floor.accuracy.estimate for floor in group]
         axes.annotate(
-            name,
-            (at * place, height),
-            xytext=(0, 1.5),
-            textcoords="offset points",
+            "\n".join(floor.condition.arm for floor in reversed(group)),
+            (last * 1.14, (heights[0] + heights[-1]) / 2),
             fontsize=6,
-            color="0.4",
-            ha=side,
+            color="0.35",
+            va="center",
+            annotation_clip=False,
         )
+
+
+CLOSE = 0.05
+"""Share of the axis' height below which two floors' names would lie on one another."""
 
 
 def _tick(row: Summary) -> str:

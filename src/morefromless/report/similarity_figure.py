@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from morefromless.analysis.similarity import LayerCka
-from morefromless.report.style import AMOUNTS, save
+from morefromless.report.style import AMOUNTS, COLOURS, PAGE, PALETTES, looks, save
 
 
 def write_heat_maps(found: Sequence[LayerCka], stem: Path) -> list[Path]:
@@ -39,62 +40,99 @@ def write_heat_maps(found: Sequence[LayerCka], stem: Path) -> list[Path]:
         if single:
             _name_layers(axes, one)
         else:
-            axes.set_xticks([])
-            axes.set_yticks([])
+            _mark_stages(axes, "x", one.rows, named=row == wide - 1)
+            _mark_stages(axes, "y", one.columns, named=column == 0)
         if row == wide - 1 or single:
             axes.set_xlabel(one.a, fontsize=8)
         if column == 0 or single:
             axes.set_ylabel(one.b, fontsize=8)
     shades = ScalarMappable(Normalize(0, 1), AMOUNTS)
-    figure.colorbar(shades, ax=panels, shrink=0.6, label="CKA")
+    figure.colorbar(shades, ax=panels, shrink=0.6, label="CKA, shown from 0 to 1")
     return save(figure, stem, _numbers(found))
 
 
 def write_diagonals(found: Sequence[LayerCka], stem: Path) -> list[Path]:
     """CKA of the same layer in both, from input to output; bands are ± one standard deviation.
 
-    The left panel has each arm with itself (other seeds), the right one every two arms; a panel
-    that would be empty is left out.
+    The first panel has each arm with itself (other seeds), the next every two arms: a panel for
+    each where there are more than `LINES` of them. A panel that would be empty is left out.
     """
     within = [one for one in found if one.a == one.b]
     between = [one for one in found if one.a != one.b and one.diagonal.size]
-    parts = {"within an arm": within, "between arms": between}
+    parts = {"within an arm": within}
+    if len(between) <= LINES:
+        parts["between arms"] = between
+    else:
+        for one in between:
+            parts.setdefault(f"{one.a} and", []).append(one)
     parts = {title: part for title, part in parts.items() if part} or {"between arms": []}
-    figure = Figure(figsize=(5.5 * len(parts), 4), layout="constrained")
-    panels = figure.subplots(1, len(parts), sharey=True, squeeze=False)[0]
-    for axes, (title, chosen) in zip(panels, parts.items(), strict=True):
-        for number, one in enumerate(chosen):
+    across = min(2, len(parts))
+    down = -(-len(parts) // across)
+    figure = Figure(figsize=(PAGE * across / 2, 2.8 * down), layout="constrained")
+    panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
+    colours = looks(_way(arm) for one in found for arm in (one.a, one.b))
+    for axes, (title, chosen) in zip(panels, parts.items(), strict=False):
+        for one in chosen:
             mean = one.diagonal.mean(axis=0)
             spread = one.diagonal.std(axis=0, ddof=1 if len(one.diagonal) > 1 else 0)
             depth = np.arange(1, len(mean) + 1)
-            label = one.a if one.a == one.b else f"{one.a} – {one.b}"
+            first, second = colours[_way(one.a)], colours[_way(one.b)]
+            if one.a == one.b:
+                label, look = one.a, {k: first[k] for k in ("color", "linestyle")}
+            else:  # dashes and gaps have the colours of the two arms
+                label = one.b if len(between) > LINES else f"{one.a} – {one.b}"
+                look = {"color": first["color"], "linestyle": (0, (4, 4))}
+                look["gapcolor"] = second["color"] if second["color"] != first["color"] else "0.8"
             label += " (equal seeds)" * one.equal_seeds
-            (line,) = axes.plot(
-                depth,
-                mean,
-                linewidth=1.4,
-                label=label,
-                linestyle=("-", "--", ":", "-.")[number // 8 % 4],
+            axes.plot(depth, mean, linewidth=1.4, label=label, **look)
+            axes.fill_between(
+                depth, mean - spread, mean + spread, color=first["color"], alpha=0.12, linewidth=0
             )
-            if len(chosen) <= 7:  # more bands than that hide each other
-                axes.fill_between(
-                    depth,
-                    mean - spread,
-                    mean + spread,
-                    color=line.get_color(),
-                    alpha=0.15,
-                    linewidth=0,
-                )
         if len(parts) > 1:
-            axes.set_title(title, fontsize=9)
-        axes.set_xlabel("layer, from input to output")
+            axes.set_title(title, fontsize=8)
+        axes.set_xlabel("layer, from input to output", fontsize=8)
+        axes.tick_params(labelsize=7)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_ylim(min(0, axes.get_ylim()[0]), 1.02)
         if chosen:
-            axes.legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    panels[0].set_ylabel("CKA of the same layer")
+            axes.legend(fontsize=6, frameon=False, loc="lower left")
+    for axes in panels[len(parts) :]:
+        axes.remove()
+    for axes in panels[::across]:
+        axes.set_ylabel("CKA of the same layer", fontsize=8)
     return save(figure, stem, _diagonal_numbers(found))
+
+
+LINES = 6
+"""Lines of a panel at most."""
+
+
+def _way(arm: str) -> tuple[str, str]:
+    """`asymmetric, shared` as `style.looks` takes it; untrained encoders are a reference."""
+    name, _, variant = arm.partition(", ")
+    known = name in (*COLOURS, *PALETTES)
+    return (name, variant) if known else ("reference", name)
+
+
+def _mark_stages(axes: Axes, along: Literal["x", "y"], layers: Sequence[str], named: bool) -> None:
+    """Lines between the stages of a network, and their names along the outer panels."""
+    stages = [short(layer).split(".")[0] for layer in layers]
+    starts = [n for n, stage in enumerate(stages) if not n or stage != stages[n - 1]]
+    names = [stages[n] for n in starts]
+    if not 1 < len(starts) <= STAGES:
+        starts, names = [0], [""]
+    ends = [*starts[1:], len(layers)]
+    axis, line = (axes.xaxis, axes.axvline) if along == "x" else (axes.yaxis, axes.axhline)
+    for start in starts[1:]:
+        line(start - 0.5, color="white", linewidth=0.4)
+    middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
+    axis.set_ticks(middles, names if named else [""] * len(names), fontsize=5)
+    axis.set_tick_params(length=0, labelrotation=90 if along == "x" else 0)
+
+
+STAGES = 8
+"""Stages that are marked at most; blocks of a transformer are too many."""
 
 
 def short(layer: str) -> str:

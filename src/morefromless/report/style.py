@@ -36,6 +36,9 @@ FLOOR_STYLES = {
 # Even in lightness, so that they print in grey and all can read them: amounts, and differences.
 AMOUNTS, DIFFERENCES = "cividis", "PuOr"
 
+COLUMN, PAGE = 3.5, 7.2
+"""Widths of a journal's column and page in inches: 89 and 183 mm."""
+
 FORMATS: dict[str, dict[str, Any]] = {
     ".svg": {"metadata": {"Date": None}},
     ".pdf": {"metadata": {"CreationDate": None}},

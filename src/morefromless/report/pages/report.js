@@ -1,5 +1,5 @@
 // Tables: sorted by a click on a header, filtered where they are long, copied with tabs between cells.
-const text = (cell) => cell.innerText.replace(/\s+/g, ' ').trim();
+const text = (cell) => cell.textContent.replace(/\s+/g, ' ').trim();
 const number = (cell) => parseFloat(text(cell).replace('−', '-').replace('<', '').replace(/,/g, ''));
 
 function sort(table, column, header) {
