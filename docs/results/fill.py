@@ -4,17 +4,21 @@
     python docs/results/fill.py methods runs/methods/simclr runs/methods/vicreg
     python docs/results/fill.py reproduction-consep runs/reproduce
     python docs/results/fill.py representations runs/represented/control runs/represented/prostate
+    python docs/results/fill.py colorectal runs/colorectal-7 runs/colorectal headroom/7 headroom/14
 
 A page is prose with blocks between `<!-- NAME -->` and `<!-- end -->`. What stands in a block is
 written anew, the prose stays:
 
     command   the commands of the studies, with the options that differ from the defaults
     cost      the number of runs, and their hours of training
-    tables    the tables of the studies (`results.md`)
+    tables    the tables of the studies (`results.md`); `tables FOLDER` those of one of them
+    headroom  the tables of `mfl headroom` (`headroom.md`); `headroom FOLDER` those of one of them
+    forecast  the forecasts of `mfl headroom` beside the studies' own differences
     report    all of a reproduction (`report.md`)
     FOLDER    all that `mfl represent` wrote to the folder of this name (`representations.md`)
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -22,9 +26,13 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote
 
+import msgspec
+
 from morefromless.config import StudyConfig, typed_options
 from morefromless.errors import MoreFromLessError
+from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.results import Results
+from morefromless.report.section import Section, interval
 
 PAGES = Path(__file__).parent
 PICTURE = re.compile(r"\]\(([^)#:]+\.(?:svg|png))\)")
@@ -47,12 +55,19 @@ def fill(text: str, name: str, folders: list[Path]) -> str:
     elif (folders[0] / "representations.md").is_file():
         blocks = {folder.name: _without_title(folder / "representations.md") for folder in folders}
     else:
-        studies = [Results.load(folder) for folder in folders]
+        headrooms = [folder for folder in folders if (folder / "headroom.md").is_file()]
+        compared = [folder for folder in folders if folder not in headrooms]
+        studies = [Results.load(folder) for folder in compared]
         blocks = {
             "command": "```sh\n" + "\n".join(command(one.config) for one in studies) + "\n```",
             "cost": cost(studies),
-            "tables": "\n\n".join(map(tables, folders)),
+            "tables": "\n\n".join(map(tables, compared)),
+            "forecast": forecasts(headrooms, studies),
         }
+        blocks |= {f"tables {folder.name}": tables(folder) for folder in compared}
+        pages = {f.name: _without_title(f / "headroom.md") for f in headrooms}
+        blocks["headroom"] = "\n\n".join(pages.values())
+        blocks |= {f"headroom {name}": page for name, page in pages.items()}
     for block, content in blocks.items():
         before, start, rest = text.partition(f"<!-- {block} -->")
         if start:
@@ -76,6 +91,33 @@ def cost(studies: list[Results]) -> str:
 def tables(folder: Path) -> str:
     """The tables of one study as `mfl compare` wrote them, without their title."""
     return _without_title(folder / "results.md")
+
+
+def forecasts(headrooms: list[Path], studies: list[Results]) -> str:
+    """Each forecast beside what the studies measured with the same two modalities."""
+    rows = [("views", "headroom", "forecast", "measured", "outcome")]
+    for folder in headrooms:
+        numbers = json.loads((folder / "headroom.json").read_text(encoding="utf-8"))
+        options = numbers["options"]
+        views = options["primary"], options["privileged"]
+        bound, value = (
+            interval(msgspec.convert(numbers[name], Interval), signed=True)
+            for name in ("headroom", "forecast")
+        )
+        features = "reference encoder" if options["encoder"] else "hand-made features"
+        rows += [
+            (
+                f"{views[0]}, {features}",
+                bound,
+                value,
+                f"{contrast.name} ({len(study.runs)} runs)",
+                interval(contrast.difference, signed=True),
+            )
+            for study in studies
+            for contrast in study.contrasts
+            if (contrast.a.modality, contrast.a.partner) == views and contrast.b.arm == "symmetric"
+        ]
+    return Section("", rows[0], rows[1:]).markdown().strip()
 
 
 def _without_title(page: Path) -> str:
