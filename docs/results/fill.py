@@ -95,7 +95,8 @@ def tables(folder: Path) -> str:
 
 def forecasts(headrooms: list[Path], studies: list[Results]) -> str:
     """Each forecast beside what the studies measured with the same two modalities."""
-    rows = [("views", "headroom", "forecast", "measured", "outcome")]
+    header = ("views", "headroom", "forecast", "contrast", "measured")
+    rows: dict[tuple[str, str], tuple[str, ...]] = {}  # a contrast of several studies: the first's
     for folder in headrooms:
         numbers = json.loads((folder / "headroom.json").read_text(encoding="utf-8"))
         options = numbers["options"]
@@ -105,19 +106,17 @@ def forecasts(headrooms: list[Path], studies: list[Results]) -> str:
             for name in ("headroom", "forecast")
         )
         features = "reference encoder" if options["encoder"] else "hand-made features"
-        rows += [
-            (
-                f"{views[0]}, {features}",
-                bound,
-                value,
-                f"{contrast.name} ({len(study.runs)} runs)",
-                interval(contrast.difference, signed=True),
-            )
-            for study in studies
-            for contrast in study.contrasts
-            if (contrast.a.modality, contrast.a.partner) == views and contrast.b.arm == "symmetric"
-        ]
-    return Section("", rows[0], rows[1:]).markdown().strip()
+        for study in studies:
+            for contrast in study.contrasts:
+                same = (contrast.a.modality, contrast.a.partner) == views
+                if str(study.config.store) != options["store"] or not same:
+                    continue
+                if contrast.b.arm != "symmetric":
+                    continue
+                measured = interval(contrast.difference, signed=True)
+                line = (f"{views[0]}, {features}", bound, value, contrast.name, measured)
+                rows.setdefault((line[0], contrast.name), line)
+    return Section("", header, list(rows.values())).markdown().strip()
 
 
 def _without_title(page: Path) -> str:
