@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,12 @@ def test_slides_without_a_scale_and_other_mistakes_are_one_sentence(
     empty = write_slide(tmp_path / "empty.svs", np.full_like(pink, 245), 3.5)
     with pytest.raises(DataError, match=r"has no tile of 32 px at 3\.5 µm"):
         embedded(run, empty)
+    huge = tmp_path / "huge.png"  # its header alone: nothing of it is decoded
+    parts = (b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0), b"IDAT")
+    packed = [struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in parts]
+    huge.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    with pytest.raises(DataError, match="too large: cut it into patches first"):
+        embedded(run, huge)
     with pytest.raises(DataError, match="stands for two patches"):
         embedded(run, folder, folder)
     with pytest.raises(DataError, match="There is no file or folder"):

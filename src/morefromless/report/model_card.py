@@ -69,7 +69,8 @@ def _arm(frozen: FrozenEncoder) -> str:
     if arm.supervised:
         return f"trained on the labels of the task {arm.task}"
     others = [modality_title(s) for name, s in arm.modalities.items() if name != frozen.name]
-    return f"{arm.kind}, paired with {' and '.join(others)} by {arm.objective}, {arm.sharing}"
+    paired = f"trained in an arm of kind {arm.kind}, paired with {' and '.join(others)}"
+    return f"{paired}, by the objective {arm.objective} with {arm.sharing} weights"
 
 
 def _patches(frozen: FrozenEncoder) -> str:
