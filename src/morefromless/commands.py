@@ -131,7 +131,7 @@ def fetch(options: FetchConfig) -> None:
     say(console, f"Of {sheet.whose}. Licence: {sheet.licence}. Cite {sheet.citation}.")
     for pitfall in sheet.pitfalls:
         say(console, f"- {pitfall}")
-    if options.folder == Path():
+    if not options.folder:
         for file in sheet.files:
             size = f", {file.bytes:,} bytes" if file.bytes else ""
             say(console, f"{file.name}: {file.url}{size}, md5 {file.md5 or 'not known'}")
@@ -141,7 +141,7 @@ def fetch(options: FetchConfig) -> None:
         raise ConfigError(
             f"{sheet.licence} forbids commercial use; give --accept-licence if you agree to it."
         )
-    wrote(console, fetch(sheet, options.folder, local=options.local, mirror=options.mirror))
+    wrote(console, fetch(sheet, Path(options.folder), local=options.local, mirror=options.mirror))
     say(console, f"Next: mfl ingest {options.name}:{options.folder} STORE")
 
 

@@ -88,7 +88,7 @@ class FetchConfig:
 
     name: Positional[str] = ""
     """Its name, such as crc-val-he-7k; without it, all are listed."""
-    folder: Positional[Path] = Path()
+    folder: Positional[str] = ""
     """Folder for its files; without it, the datasheet is shown. A download that was cut goes on
     there."""
     local: Path | None = None
