@@ -46,7 +46,8 @@ for (const box of document.querySelectorAll('.scrolled:has(> table:not(.words))'
     const input = document.createElement('input');
     input.type = 'search';
     input.addEventListener('input', () => rows.forEach((row) => {
-      row.hidden = !text(row).toLowerCase().includes(input.value.toLowerCase());
+      const words = [...row.cells].map(text).join(' ').toLowerCase();
+      row.hidden = !words.includes(input.value.toLowerCase());
     }));
     label.append('Rows with ', input);
     tools.append(label);
