@@ -222,5 +222,14 @@ def curves(results: Results) -> Figure:
         axes.set_xlabel("training steps")
         axes.spines[["top", "right"]].set_visible(False)
     every[0].set_ylabel("ridge probe on test patches (%)")
-    every[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    drawn = {str(line.get_label()): line for axes in every for line in axes.get_lines()}
+    titles = [label for label in drawn if not label.startswith("_")]  # the others are single runs
+    every[-1].legend(
+        [drawn[title] for title in titles],
+        titles,
+        frameon=False,
+        fontsize=8,
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+    )
     return figure

@@ -21,7 +21,7 @@ COLOURS = {
     "trident": "#CC79A7",
 }
 PALETTES = {
-    "distillation": ("#E69F00", "#56B4E9", "#000000", "#8C6D31"),
+    "distillation": ("#E69F00", "#56B4E9", "#000000", "#8C6D31", "#5D3A9B", "#B5B500"),
     "reference": ("#7F7F7F", "#404040", "#B0B0B0"),
 }
 """Of arms that have many variants: students of a frozen teacher, published encoders; in order."""
