@@ -14,7 +14,6 @@ from typing import Any, get_type_hints
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from morefromless import cli
@@ -79,17 +78,17 @@ def test_python_of_the_pages_runs_and_fills_a_page(
     monkeypatch.chdir(tmp_path)
     code = python_of(PAGES[0])
     for usual, small in {
-        'Path("stores/mine")': f"Path({str(tissue.path)!r})",
+        '"path/to/patches"': '"synthetic:patches=180,patients=12,size=32"',
         "epochs=24": "epochs=1",
         "width=256": "width=16",
         "seeds=3": 'seeds=1, sharing=("shared",), jobs=1',
-        "run_all(study.runs)": "run_all(study.runs, 1)",
     }.items():
         assert usual in code
         code = code.replace(usual, small)
     names: dict[str, Any] = {}
     exec(code, names)
-    assert names["features"].shape[0] == len(tissue.indices("test"))
+    assert len(names["embedding"].features) == 180
+    assert set(names["predictions"]["class"]) <= set(tissue.classes)
     table = names["table"]
     assert set(table["metric"]) == {"accuracy"}
     assert set(table["arm"]) >= {"asymmetric", "symmetric", "supervised", "random encoder"}
@@ -107,13 +106,14 @@ def test_python_of_the_pages_runs_and_fills_a_page(
         Image.fromarray(np.asarray(tissue.array("he")[row])).save(f"{number}.png")
     used: dict[str, Any] = {}
     code = python_of(ROOT / "docs/how-to/use-a-frozen-encoder.md")
-    exec(code.replace('"runs/a"', repr(str(names["study"].runs[0].out))), used)
-    torch.testing.assert_close(used["features"], names["features"][:2])
+    exec(code.replace('"runs/a"', repr(str(names["encoder"].folder))), used)
+    first = names["embedding"].features[tissue.indices("test")[:2]]
+    np.testing.assert_allclose(used["features"], first, rtol=1e-4, atol=1e-5)
 
     page = "Prose.\n\n<!-- command -->old<!-- end -->\n\n<!-- tables -->old<!-- end -->\n\nMore.\n"
     program = runpy.run_path(str(ROOT / "docs/results/fill.py"))
     filled = program["fill"](page, "page", [folder])
-    command = f"mfl compare {tissue.path} --seeds 1 --sharing shared --size 32"
+    command = "mfl compare stores/mine --seeds 1 --sharing shared --size 32"
     assert command in filled
     assert "| a |\n|---|\n\n<!-- end -->\n\nMore.\n" in filled
     assert "old" not in filled

@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     from morefromless.config import RunConfig as RunConfig
     from morefromless.config import StudyConfig as StudyConfig
     from morefromless.data.store import Store as Store
+    from morefromless.evaluation.calibration import calibrate as calibrate
     from morefromless.evaluation.evaluate import evaluate as evaluate
     from morefromless.evaluation.frozen import FrozenEncoder as FrozenEncoder
     from morefromless.evaluation.frozen import load_encoder as load_encoder
     from morefromless.evaluation.results import Results as Results
+    from morefromless.inference.embed import embed as embed
+    from morefromless.inference.inputs import open_inputs as open_inputs
+    from morefromless.inference.predict import predict as predict
     from morefromless.ingest import ingest as ingest
     from morefromless.objectives import Objective as Objective
     from morefromless.pairs import Pair as Pair
     from morefromless.runner import run_all as run_all
     from morefromless.runs import Run as Run
     from morefromless.study import Study as Study
+    from morefromless.study import compare as compare
     from morefromless.training.train import train as train
 
 _MODULES = {
@@ -42,9 +47,14 @@ _MODULES = {
     "Store": "data.store",
     "Study": "study",
     "StudyConfig": "config",
+    "calibrate": "evaluation.calibration",
+    "compare": "study",
+    "embed": "inference.embed",
     "evaluate": "evaluation.evaluate",
     "ingest": "ingest",
     "load_encoder": "evaluation.frozen",
+    "open_inputs": "inference.inputs",
+    "predict": "inference.predict",
     "run_all": "runner",
     "train": "training.train",
 }

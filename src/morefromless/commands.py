@@ -214,12 +214,9 @@ def compare(config: StudyConfig) -> None:
     """Train and evaluate every arm, and write the tables and the figures."""
     from morefromless.report import tables
     from morefromless.report.study import write_study
-    from morefromless.runner import run_all
-    from morefromless.study import Study
+    from morefromless.study import compare
 
-    study = Study.of(config)
-    run_all(study.runs, config.jobs)
-    results = study.evaluate()
+    results = compare(config)
     written = write_study(results, config.out)
     console = terminal()
     tables.show(results, console)

@@ -120,6 +120,9 @@ class Run:
     def __init__(self, path: Path, trust: bool = True) -> None:
         self.path, self.trust = Path(path), trust
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {self.state})"
+
     @classmethod
     def begin(cls, config: RunConfig, store_hash: str) -> "Run":
         """The run that these options train on these data: new, interrupted or done.

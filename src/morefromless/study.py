@@ -29,6 +29,7 @@ from morefromless.objectives import Objective
 from morefromless.pairs import modality, preset
 from morefromless.probes import build_probe
 from morefromless.progress import Bar
+from morefromless.runner import run_all
 from morefromless.runs import Run, file_name, placed
 from morefromless.specs import build
 from morefromless.tasks import build_task
@@ -83,6 +84,10 @@ class Study:
             check_batch(count_training_patches(run, store), run.train.batch)
             check(run)
         return cls(config, store, runs, caveats)
+
+    def __repr__(self) -> str:
+        done = sum(Run(run.out).done for run in self.runs)
+        return f"Study({str(self.store.path)!r}: {len(self.runs)} runs, {done} done)"
 
     @property
     def done(self) -> bool:
@@ -185,6 +190,16 @@ class Study:
                 said = reply.probabilities if cohort is None else cohort.ask(reply, device)
                 evaluations.append(Evaluation(_floor("random encoder", spec, asked), seed, said))
         return evaluations
+
+
+def compare(config: StudyConfig) -> Results:
+    """Train every arm and ask every encoder; what is done is not done again.
+
+    Raises `ConfigError` or `DataError`, before anything is trained, where that cannot work.
+    """
+    study = Study.of(config)
+    run_all(study.runs, config.jobs)
+    return study.evaluate()
 
 
 def arms(config: StudyConfig) -> list[Arm]:

@@ -50,6 +50,8 @@ def choice(config: object, *names: str) -> None:
 
 def refuse_repeats(name: str, values: tuple[str, ...]) -> None:
     """Raise `ConfigError` where a value stands twice: it would count one run as several."""
+    if isinstance(values, str):
+        raise ConfigError(f"{name} is the text '{values}'; give several, such as ('{values}',).")
     for value in values:
         if values.count(value) > 1:
             raise ConfigError(f"--{_option(name)} has {value} twice; give each value once.")

@@ -79,6 +79,13 @@ class Store:
         self.path, self.meta, self.table, self.arrays = path, meta, table, arrays
         self.present = pd.DataFrame(index=table.index) if present is None else present
 
+    def __repr__(self) -> str:
+        splits = ", ".join(
+            f"{count:,} {split}" for split, count in self.table["split"].value_counts().items()
+        )
+        arrays = ", ".join(self.arrays)
+        return f"Store({str(self.path)!r}: {splits}; {arrays}; {len(self.classes)} classes)"
+
     @classmethod
     def open(cls, path: Path) -> "Store":
         """The store at `path`. Raises `DataError` where there is none, or it is damaged."""

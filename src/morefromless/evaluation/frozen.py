@@ -62,6 +62,11 @@ class FrozenEncoder:
     shared: Path | None = None
     """Where features are cached instead, for every run that has the same frozen encoder."""
 
+    def __repr__(self) -> str:
+        """What goes in and what comes out: the network's own text is pages long."""
+        given = f"{self.modality_spec} at {self.size} px"
+        return f"FrozenEncoder({self.title}: {given} -> {self.encoder.width} features)"
+
     @cached_property
     def modality(self) -> Modality:
         return modality(self.modality_spec)

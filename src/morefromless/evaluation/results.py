@@ -212,6 +212,13 @@ class Results:
     """Sentences that must stand wherever these results stand."""
     version: str = morefromless.__version__
 
+    def __repr__(self) -> str:
+        tasks = ", ".join(self.config.tasks)
+        return (
+            f"Results({len(self.summaries)} conditions asked {tasks}: {len(self.runs)} runs on "
+            f"{self.data.title})"
+        )
+
     @property
     def seconds(self) -> float:
         """Of training, over all runs."""

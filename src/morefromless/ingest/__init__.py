@@ -12,10 +12,12 @@ was decoding. The store's bytes do not depend on kills or on the number of worke
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from morefromless import files
@@ -40,7 +42,7 @@ CONTENT = {"lock", "plan.json", "shards", "slides", "store"}
 
 
 def ingest(
-    source: Source,
+    source: Source | str,
     path: Path,
     *,
     split: Literal["auto", "random", "test"] = "auto",
@@ -54,7 +56,9 @@ def ingest(
     um_per_px: float | None = None,
     progress: bool = True,
 ) -> IngestReport:
-    """Decode `source` once into a store at `path`; the options are those of `IngestConfig`.
+    """Decode `source`, or what `open_source` makes of its name, once into a store at `path`.
+
+    The options are those of `IngestConfig`.
 
     What cannot be used is rejected with its reason and the run goes on. Run again after a kill, it
     goes on where it was; run again when done, it only reports. Splits are the source's, else drawn:
@@ -64,12 +68,13 @@ def ingest(
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "store"
-    >>> report = ingest(open_source("synthetic:patches=90,size=32"), path, progress=False)
+    >>> report = ingest("synthetic:patches=90,size=32", path, progress=False)
     >>> report.accepted, dict(report.rejected)
     (90, {})
     """
     started = time.monotonic()
     path = Path(path)
+    source = open_source(source) if isinstance(source, str) else source
     config = IngestConfig(
         source=type(source).__name__,
         store=path,
@@ -225,3 +230,14 @@ def _decode_missing(
                 patches.append(patch)
                 bar.update()
             shards.write(number, patches)
+
+
+class _Callable(ModuleType):
+    """This package, which `morefromless.ingest` is once it was imported: it does what `ingest`
+    does, so that the public name means one thing."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> IngestReport:
+        return ingest(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Callable
