@@ -14,6 +14,8 @@ from morefromless.report.tables import TESTS, floor_notes
 from morefromless.report.words import metric_title, metric_value
 
 SIDES = ("internal", "external")
+SHOWN = ("balanced_accuracy", "ece", "brier")
+"""Metrics beside the accuracy; `validation.csv` has all."""
 
 
 def write(result: Validation) -> list[Path]:
@@ -22,24 +24,17 @@ def write(result: Validation) -> list[Path]:
         side.table.assign(cohort=name)
         for name, side in zip(SIDES, (result.internal, result.external), strict=True)
     ]
-    lines = [
-        (
-            "",
-            s.condition.arm,
-            s.condition.sharing,
-            s.condition.objective,
-            s.condition.modality,
-            s.condition.partner,
-            "",
-            "",
-            "feature_distance",
-            getattr(s, name),
-            name,
-        )
-        for s in result.shifts
-        for name in SIDES
+    distances = [
+        {
+            **vars(shift.condition),
+            "metric": "feature_distance",
+            "value": getattr(shift, side),
+            "cohort": side,
+        }
+        for shift in result.shifts
+        for side in SIDES
     ]
-    shifts = pd.DataFrame(lines, columns=[*COLUMNS, "cohort"])
+    shifts = pd.DataFrame(distances, columns=[*COLUMNS, "cohort"]).fillna("")
     path = result.out / "validation.csv"
     files.write_csv(path, pd.concat([*tables, shifts], ignore_index=True))
     return [
@@ -73,14 +68,11 @@ def _scores(result: Validation) -> Iterator[Section]:
                 continue
             a, b = here[condition], there[condition]
             others = [
-                metric_value(name, summary.means[name])
-                for name in a.means
-                if name != "accuracy"
-                for summary in (a, b)
+                metric_value(name, summary.means[name]) for name in SHOWN for summary in (a, b)
             ]
             name = condition.title + (f", with {condition.partner}" if condition.partner else "")
             rows.append((name, interval(a.accuracy), interval(b.accuracy), *others))
-        metrics = next(iter(there.values())).means
+        metrics = ("accuracy", *SHOWN)
         header = [f"{metric_title(name)}, {side}" for name in metrics for side in SIDES]
         yield Section(f"Task {task}, encoders of {spec}", ("arm", *header), rows)
 
