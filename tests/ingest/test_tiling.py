@@ -207,12 +207,20 @@ def test_ingest_of_a_slide_names_the_command(
     )
 
 
-def test_the_real_slide_gives_tiles_of_tissue(tmp_path: Path) -> None:
-    path = real("wsi") / "cmu-1-small-region.svs"
-    config = TileConfig(paths=(path, tmp_path / "store"), workers=1, low_power=2, context=2)
+def test_the_real_slides_give_tiles_of_tissue(tmp_path: Path) -> None:
+    """One states its scale; of the other, whose scale is not known, 0.5 µm is supposed."""
+    svs, tif = (real("wsi") / name for name in ("cmu-1-small-region.svs", "kidney-48-5.tif"))
+    config = TileConfig(
+        paths=(svs, tif, tmp_path / "store"),
+        size=64,
+        um_per_px=0.5,
+        low_power=2,
+        tissue=0.3,
+        workers=1,
+    )
     report = ingest(Tiles(config, progress=False), tmp_path / "store", progress=False)
-    assert report.accepted == 43
-    store, slide = report.store, open_slide(path)
+    assert dict(report.store.table["group"].value_counts()) == {svs.stem: 588, tif.stem: 1}
+    store, slide = report.store, open_slide(svs)
     x, y = store.table[["x", "y"]].iloc[0]
-    assert (store.arrays["he"][0] == slide.read(x, y, 224, 224, 0.5)).all()
-    assert store.arrays["low-power"].shape == (43, 56, 56, 3)
+    assert (store.arrays["he"][0] == slide.read(x, y, 64, 64, 0.5)).all()
+    assert store.arrays["low-power"].shape == (589, 16, 16, 3)

@@ -74,8 +74,8 @@ def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
     ]
     if stray:
         raise DataError(
-            f"Splits differ in their classes: {'; '.join(stray)}; mend the source, or have train "
-            "and test drawn anew with --split random."
+            f"Splits differ in their classes: {'; '.join(stray)}; leave those out (--drop), or "
+            "have train and test drawn anew with --split random."
         )
 
 
