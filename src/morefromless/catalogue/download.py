@@ -9,13 +9,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Never
-
-from tqdm import tqdm
 
 from morefromless.catalogue import PublicFile, PublicSet
 from morefromless.errors import ConfigError, DataError
 from morefromless.files import StorageError, explaining, sync
+from morefromless.progress import Bar
 
 CHUNK = 2**20
 STALL, PAUSE, ATTEMPTS = 30.0, 1.0, 5
@@ -80,7 +78,7 @@ def _download(url: str, file: PublicFile, part: Path) -> None:
     """Append to `part` until it is whole; each attempt goes on where the last one ended."""
     failures, reason = 0, ""
     most = part.stat().st_size if part.exists() else 0
-    with tqdm(desc=file.name, total=file.bytes, unit="B", unit_scale=True) as bar:
+    with Bar(desc=file.name, total=file.bytes, unit="B", unit_scale=True) as bar:
         while failures < ATTEMPTS:
             try:
                 if _attempt(url, file, part, bar):
@@ -105,7 +103,7 @@ def _download(url: str, file: PublicFile, part: Path) -> None:
     )
 
 
-def _attempt(url: str, file: PublicFile, part: Path, bar: "tqdm[Never]") -> bool:
+def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
     """One request; whether the file is whole then."""
     begin = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-"} if begin else {})
@@ -160,7 +158,7 @@ def _verify(file: PublicFile, path: Path) -> None:
     digest = hashlib.md5(usedforsecurity=False)
     with (
         path.open("rb") as content,
-        tqdm(desc="verifying", total=size, unit="B", unit_scale=True, delay=2, leave=False) as bar,
+        Bar(desc="verifying", total=size, unit="B", unit_scale=True, delay=2) as bar,
     ):
         while chunk := content.read(CHUNK):
             digest.update(chunk)

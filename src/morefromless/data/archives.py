@@ -17,11 +17,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
-from tqdm import tqdm
-
 from morefromless.data.images import SUFFIXES, ending
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.files import LARGEST
+from morefromless.progress import Bar
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)\Z", re.IGNORECASE)
 SMALL, RATIO = 2**20, 200
@@ -147,7 +146,7 @@ class _Tar(Archive):
 
     def _members(self) -> Iterator[tuple[int, str]]:
         most = RATIO * max(SMALL, self.path.stat().st_size)
-        with tqdm(desc="listing", unit=" members", delay=2, leave=False) as bar:
+        with Bar(desc="listing", unit=" members", delay=2) as bar:
             while (info := self._tar.next()) is not None:
                 self._tar.members = []  # type: ignore[attr-defined]  # a million take a gigabyte
                 bar.update()
