@@ -55,7 +55,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
     """How much is done of what goes on side by side, by name."""
 
     def __init__(self, *args: Any, disable: bool = False, **options: Any) -> None:
-        self.mode, self.shares = mode(), {}
+        self.mode, self.shares, self.written = mode(), {}, time.time()
         within = self.mode == "bar" and len(Bar._instances) > 1  # type: ignore[attr-defined]
         if self.mode != "bar":
             # The first line comes after a minute; what takes less has none.
@@ -72,6 +72,9 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         if self.mode == "bar":
             return super().display(msg, pos)
+        if time.time() - self.written < MINUTE:  # a postfix is no reason for a line
+            return None
+        self.written = time.time()
         values = self.format_dict
         rate = values["rate"] or (self.n / values["elapsed"] if values["elapsed"] else 0)
         remaining = (self.total - self.n) / rate if self.total and rate else None
