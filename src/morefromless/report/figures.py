@@ -70,7 +70,7 @@ def density(results: Results) -> Figure:
         axes.set_xlim(sides[0] * 0.8, sides[0] * 1.25)
     axes.set_xlabel("information in the primary modality (side in px)")
     axes.set_ylabel("accuracy on test patches (%)")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
