@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from morefromless import objectives
-from morefromless.branches import plans
 from morefromless.canonical import canonical
 from morefromless.config import Arm, Pairing, RunConfig, StudyConfig
 from morefromless.data.store import Store
@@ -34,7 +33,7 @@ from morefromless.runs import Run, file_name, placed
 from morefromless.specs import build
 from morefromless.tasks import build_task
 from morefromless.training.feed import check_batch
-from morefromless.training.pretrain import check, count_training_patches, paired
+from morefromless.training.pretrain import check, check_views, count_training_patches
 
 VERIFIED = 2**30
 """Bytes up to which a store's files are hashed before anything rests on them."""
@@ -79,8 +78,7 @@ class Study:
         ]
         # Runs that differ in their seed alone are checked once.
         for run in {replace(run, seed=0, out=Path()): run for run in runs}.values():
-            if not run.arm.supervised:
-                paired(run, plans(run)).check(store)
+            check_views(run, store)
             check_batch(count_training_patches(run, store), run.train.batch)
             check(run)
         return cls(config, store, runs, caveats)

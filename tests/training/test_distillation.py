@@ -78,6 +78,7 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
         ({"teacher": None}, "has no teacher"),
         ({"teacher": "test_resnet"}, "random weights"),
         ({"teacher_size": 64}, "would be given 64 px, and the patches of .* have 32"),
+        ({"teacher_size": 64, "distillation": ["soft-labels"]}, "would be given 64 px"),
         ({"privileged_size": 33}, "would be given 33 px"),
         ({"distillation": ["soft-labels:temperature=0"]}, "temperature to be above 0"),
         ({"distillation": ["regression:l1"]}, "not a value for 'distance'"),

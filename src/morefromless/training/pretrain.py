@@ -130,6 +130,14 @@ def paired(config: RunConfig, branch_plans: Sequence[Plan]) -> Pair:
     )
 
 
+def check_views(config: RunConfig, store: Store) -> None:
+    """Raise `DataError` or `ConfigError` where branches, or a teacher, cannot see this store."""
+    if not config.arm.supervised:
+        paired(config, plans(config)).check(store)
+    elif config.arm.kind == "distillation":
+        paired(config, [teacher_plan(config)]).check(store)
+
+
 def available_views(store: Store, pair: Pair, config: RunConfig) -> Availability:
     """Which patches have the view of each branch; the privileged of a share, `pairing.pairs`."""
     available = {name: store.has(view.array) for name, view in pair.modalities.items()}
@@ -170,6 +178,7 @@ def check(config: RunConfig) -> None:
     if config.arm.supervised:
         check_encoder(config.train.encoder, modality(config.arm.primary).shape(config.train.size))
         if config.arm.kind == "distillation":
+            build(config.arm.objective, objectives, Objective)
             teacher = teacher_plan(config)
             shape = modality(teacher.modality).shape(teacher.size)
             check_encoder(teacher.encoder, shape, frozen=True)

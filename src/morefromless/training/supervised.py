@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from morefromless import objectives
-from morefromless.branches import build_encoder, check_encoder, teacher_plan
+from morefromless.branches import build_encoder, teacher_plan
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder, frozen_branch
@@ -21,6 +21,7 @@ from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.loop import Learner, device_of, fit, is_rank_zero
+from morefromless.training.pretrain import check, check_views
 
 
 class Classifier(nn.Module):
@@ -46,7 +47,8 @@ def supervise(config: RunConfig) -> Run:
     pair.check(store)
     views = [modality(arm.privileged)] if arm.kind == "distillation" else []
     store = store.select(*pair.arrays, *views, task=build_task(arm.task))
-    check_encoder(train.encoder, pair.modalities["primary"].shape(train.size))
+    check(config)
+    check_views(config, store)
     rows = store.indices("train")
     steps = Steps(len(rows), batch=train.batch, epochs=train.epochs, seed=config.seed)
     run = Run.begin(config, store.hash)
