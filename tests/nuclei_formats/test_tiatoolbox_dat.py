@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 import pytest
 
+from morefromless import documents
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import _joblib
 from morefromless.nuclei_formats.tiatoolbox_dat import TiatoolboxDat
@@ -245,7 +246,7 @@ def test_other_files_and_floods_are_refused(
         assert not TiatoolboxDat.recognises(path)
         with pytest.raises(UnreadablePatch, match=reason):
             TiatoolboxDat().read(path, (3, 4))
-    monkeypatch.setattr(_joblib, "LARGEST", 2**20)
+    monkeypatch.setattr(documents, "LARGEST", 2**20)
     path.write_bytes(zlib.compress(b"\x80\x04" + bytes(2**22)))
     with pytest.raises(UnreadablePatch, match=r"too large: a.dat holds more than"):
         TiatoolboxDat().read(path, (3, 4))

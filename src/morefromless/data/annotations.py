@@ -1,8 +1,6 @@
 """Regions that a pathologist drew in QuPath, and the class of each tile under them."""
 
-import gzip
 import json
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy.typing as npt
 import shapely
 
 from morefromless.data.labels import normal_name
+from morefromless.documents import unpacked
 from morefromless.errors import UnreadablePatch
 from morefromless.files import read_regular
 
@@ -68,21 +67,12 @@ def read_annotations(path: Path) -> Annotations:
     """
     data = read_regular(path)
     try:
-        document = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+        document = json.loads(unpacked(data, path))
         features = document.get("features", [document]) if isinstance(document, dict) else document
         drawn = [(_class(feature), feature["geometry"]) for feature in features]
         kept = [(name, json.dumps(geometry)) for name, geometry in drawn if name]
         regions = shapely.make_valid(shapely.from_geojson([text for _, text in kept]))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        EOFError,
-        zlib.error,
-        OSError,
-    ) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadablePatch(
             f"damaged annotations: {path.name} is no GeoJSON of QuPath; export it again"
         ) from error

@@ -12,10 +12,9 @@ import numpy.typing as npt
 
 from morefromless.data.arrays import mapped
 from morefromless.data.schemes import RawType
+from morefromless.documents import GZIP, unpacked
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.files import LARGEST, open_regular, read_regular, too_large
-
-GZIP = b"\x1f\x8b"
+from morefromless.files import open_regular, read_regular
 
 
 def head(path: Path, count: int = 2**14) -> str:
@@ -50,19 +49,13 @@ def read_json(path: Path, keys: Collection[str] | None = None) -> Any:
 
     data = read_regular(path)
     try:
-        if data.startswith(GZIP):
-            stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
-            data = stream.decompress(data, LARGEST)
-            if stream.unconsumed_tail:
-                raise too_large(path)
-            if not stream.eof:
-                raise ValueError("truncated")
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique)
+        text = unpacked(data, path).decode("utf-8-sig")
+        return json.loads(text, object_pairs_hook=unique)
     except RecursionError as error:
         raise UnreadablePatch(
             f"unreadable: {path.name} is nested too deeply; it holds no nuclei"
         ) from error
-    except (ValueError, zlib.error) as error:  # also for bytes that are no UTF-8
+    except ValueError as error:  # also for bytes that are no UTF-8
         raise UnreadablePatch(
             f"unreadable: {path.name} is not sound JSON; export it again"
         ) from error

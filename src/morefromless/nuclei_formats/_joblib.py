@@ -11,23 +11,22 @@ import math
 import pickle
 import re
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
+from morefromless.documents import GZIP, ZLIB, unpacked
 from morefromless.errors import UnreadablePatch
-from morefromless.files import LARGEST, read_regular, too_large
+from morefromless.files import read_regular
 from morefromless.nuclei_formats._files import plain
 
 MOST_STEPS = 2**24
 """Steps of a file, of which a nucleus takes some hundred; more would exhaust the memory."""
 
-PICKLE = b"\x80"
-PACKED = (b"\x78", b"\x1f\x8b")
-"""First bytes of plain files, and of files packed with zlib or gzip."""
+SIGNATURES = (b"\x80", GZIP, ZLIB)
+"""First bytes of plain files, and of packed ones."""
 
 STEPS = (
     "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT "
@@ -54,7 +53,6 @@ def read_joblib(path: Path) -> Any:
         OverflowError,
         AssertionError,
         struct.error,
-        zlib.error,
     ) as error:  # whatever a damaged file provokes
         raise UnreadablePatch(
             f"unreadable: {path.name} is no sound joblib file, or is truncated; write it again"
@@ -62,18 +60,11 @@ def read_joblib(path: Path) -> Any:
 
 
 def _decompressed(data: bytes, path: Path) -> bytes:
-    if data.startswith(PACKED):
-        stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either of the two
-        data = stream.decompress(data, LARGEST)
-        if stream.unconsumed_tail:
-            raise too_large(path)
-        if not stream.eof:
-            raise EOFError
-    elif not data.startswith(PICKLE):
+    if not data.startswith(SIGNATURES):
         raise UnreadablePatch(
             f"unreadable: {path.name} is no joblib file, plain or packed with zlib or gzip"
         )
-    return data
+    return unpacked(data, path)
 
 
 def _not_data(what: str) -> UnreadablePatch:

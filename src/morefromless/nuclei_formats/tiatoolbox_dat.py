@@ -9,7 +9,7 @@ from morefromless.errors import UnreadablePatch
 from morefromless.files import open_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import parse_type, plain
-from morefromless.nuclei_formats._joblib import PACKED, PICKLE, read_joblib
+from morefromless.nuclei_formats._joblib import SIGNATURES, read_joblib
 
 SCALES = ("proc_resolution", "base_resolution")
 """The contours' scale, and the image's, in some networks' files."""
@@ -31,7 +31,7 @@ class TiatoolboxDat(NucleiFormat):
     def recognises(cls, path: Path) -> bool:
         try:
             with open_regular(path) as file:
-                return file.read(2).startswith((PICKLE, *PACKED))
+                return file.read(2).startswith(SIGNATURES)
         except (UnreadablePatch, OSError):
             return False
 

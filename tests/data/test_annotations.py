@@ -1,0 +1,40 @@
+"""Annotations in files: packed as plain, and none that fills the memory."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import shapely
+
+from morefromless import documents
+from morefromless.data.annotations import read_annotations
+from morefromless.errors import UnreadablePatch
+
+FEATURE = {
+    "type": "Feature",
+    "geometry": json.loads(shapely.to_geojson(shapely.box(0, 0, 4, 3))),
+    "properties": {"classification": {"name": "tumour"}},
+}
+
+
+def test_packed_annotations_are_the_plain_ones(tmp_path: Path) -> None:
+    content = json.dumps([FEATURE]).encode()
+    for name, data in (("a.geojson", content), ("a.geojson.gz", gzip.compress(content))):
+        (tmp_path / name).write_bytes(data)
+        annotations = read_annotations(tmp_path / name)
+        assert annotations.classes == ("tumour",)
+        assert shapely.area(annotations.regions).tolist() == [12.0]
+
+
+def test_packed_annotations_are_read_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.geojson.gz"
+    monkeypatch.setattr(documents, "LARGEST", 2**20)
+    path.write_bytes(gzip.compress(b" " * 2**21))
+    with pytest.raises(UnreadablePatch, match=r"too large: a.geojson.gz holds more than"):
+        read_annotations(path)
+    path.write_bytes(gzip.compress(b" " * 2**10)[:-4])
+    with pytest.raises(UnreadablePatch, match="damaged annotations"):
+        read_annotations(path)
