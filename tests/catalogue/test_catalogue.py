@@ -155,11 +155,15 @@ def test_a_dead_server_a_mirror_and_local_files(server: str, tmp_path: Path) -> 
     fetch(dead, tmp_path / "c", local=tmp_path / "a/x.zip")
     assert (tmp_path / "c/x.zip").read_bytes() == CONTENT
     (tmp_path / "a/x.zip").write_bytes(CONTENT[:-1] + b"x")
-    with pytest.raises(DataError, match="has the md5"):
+    with pytest.raises(DataError, match=r"a/x.zip has the md5 .*give another --mirror or --local"):
         fetch(dead, tmp_path / "d", local=tmp_path / "a")
+    with pytest.raises(DataError, match=r"a/x.zip has the md5 .*; remove it and run again"):
+        fetch(dead, tmp_path / "a")
     assert not list((tmp_path / "d").iterdir())
     with pytest.raises(ConfigError, match="There is no file"):
         fetch(dead, tmp_path / "d", local=tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="is no address; begin it with https://"):
+        fetch(dead, tmp_path / "d", mirror="example.org/data")
 
 
 @pytest.mark.parametrize("name", names())

@@ -33,6 +33,8 @@ def fetch(
     Raises `DataError` where a file cannot be had or is another one, `StorageError` where the disk
     refuses.
     """
+    if mirror is not None and not mirror.startswith(("http://", "https://")):
+        raise ConfigError(f"--mirror {mirror} is no address; begin it with https://.")
     if not sheet.files:
         raise DataError(f"{sheet.title} cannot be downloaded by a program: {sheet.by_hand}")
     with explaining(folder):
@@ -43,23 +45,23 @@ def fetch(
 def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None) -> Path:
     path, part = folder / file.name, folder / f"{file.name}.part"
     if path.exists():
-        _verify(file, path)
+        if fault := _difference(file, path):
+            raise DataError(f"{path} {fault}; remove it and run again.")
         return path
+    origin: Path | str
     if local is not None:
-        source = local / file.name if local.is_dir() else local
-        if not source.is_file():
-            raise ConfigError(f"There is no file {source}; give the folder that holds {file.name}.")
-        _check_space(file.bytes or source.stat().st_size, folder)
-        shutil.copyfile(source, part)
+        origin = local / file.name if local.is_dir() else local
+        if not origin.is_file():
+            raise ConfigError(f"There is no file {origin}; give the folder that holds {file.name}.")
+        _check_space(file.bytes or origin.stat().st_size, folder)
+        shutil.copyfile(origin, part)
     else:
-        url = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
+        origin = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
         _check_space((file.bytes or 0) - (part.stat().st_size if part.exists() else 0), folder)
-        _download(url, file, part)
-    try:
-        _verify(file, part)
-    except DataError:
+        _download(origin, file, part)
+    if fault := _difference(file, part):
         part.unlink()
-        raise
+        raise DataError(f"{origin} {fault}; run again, or give another --mirror or --local.")
     sync(part)
     os.replace(part, path)
     return path
@@ -96,7 +98,8 @@ def _download(url: str, file: PublicFile, part: Path) -> None:
             size = part.stat().st_size if part.exists() else 0
             failures = 0 if size > most else failures + 1
             most = max(most, size)
-            time.sleep(PAUSE * 2**failures)
+            if failures < ATTEMPTS:
+                time.sleep(PAUSE * 2**failures)
     raise DataError(
         f"{url} cannot be downloaded ({reason}); what has arrived stays, and the same command goes "
         "on there. Give --mirror or --local if it lies elsewhere."
@@ -145,16 +148,13 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         yield chunk
 
 
-def _verify(file: PublicFile, path: Path) -> None:
-    """Raise `DataError` unless a file is the published one, as far as that is known."""
+def _difference(file: PublicFile, path: Path) -> str:
+    """How a file differs from the published one, as far as that is known; "" where it does not."""
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
-        raise DataError(
-            f"{path} has {size:,} bytes, and {file.name} has {file.bytes:,}; remove it and "
-            "fetch it again."
-        )
+        return f"has {size:,} bytes, and {file.name} as published {file.bytes:,}"
     if file.md5 is None:
-        return
+        return ""
     digest = hashlib.md5(usedforsecurity=False)
     with (
         path.open("rb") as content,
@@ -163,11 +163,9 @@ def _verify(file: PublicFile, path: Path) -> None:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
             bar.update(len(chunk))
-    if digest.hexdigest() != file.md5:
-        raise DataError(
-            f"{path} has the md5 {digest.hexdigest()}, and {file.name} as published {file.md5}; "
-            "remove it and fetch it again, from another place if that recurs."
-        )
+    if digest.hexdigest() == file.md5:
+        return ""
+    return f"has the md5 {digest.hexdigest()}, and {file.name} as published {file.md5}"
 
 
 def _first_line(problem: object) -> str:
