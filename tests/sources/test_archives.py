@@ -79,6 +79,22 @@ def test_archives_in_a_folder_are_folders(root: Path, tmp_path: Path) -> None:
     assert {item.split for item in items} == {"train", "test"}
 
 
+def test_archives_in_a_folder_have_their_whole_names(tmp_path: Path) -> None:
+    zipped(tmp_path / "slide.1.zip", {"A/1.png": png(1), "B/2.png": png(2)})
+    zipped(tmp_path / "slide.2.zip", {"A/1.png": png(3), "B/2.png": png(4)})
+    (tmp_path / "._slide.1.zip").write_bytes(b"of macOS, and no archive")
+    items = Folder(str(tmp_path)).items()
+    assert [item.id for item in items] == [
+        f"slide.{n}/{f}" for n in (1, 2) for f in ("A/1.png", "B/2.png")
+    ]
+
+
+def test_a_tar_may_be_compressed_whatever_it_is_called(root: Path, tmp_path: Path) -> None:
+    made = shutil.make_archive(str(tmp_path / "a"), "gztar", root)
+    archive = open_archive(Path(made).rename(tmp_path / "a.tar"))
+    assert (read_rgb(archive.read("test/A/1.png")) == patch(NAMES["test/A/1.png"])).all()
+
+
 def test_members_of_a_compressed_tar_may_be_asked_in_any_order(tmp_path: Path) -> None:
     names = {f"A/{i:03}.png": i for i in range(2 * AHEAD)}
     made = shutil.make_archive(str(tmp_path / "a"), "gztar", folder(tmp_path / "in", names))

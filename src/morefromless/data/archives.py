@@ -48,16 +48,21 @@ def open_archive(path: Path) -> "Archive":
 
 @lru_cache(maxsize=4)
 def _listed(path: Path, size: int, changed: int) -> "Archive":  # noqa: ARG001 - part of the key
-    kind: type[Archive] = _Zip
-    if path.suffix.lower() != ".zip":
-        kind = _Tar if path.suffix.lower() == ".tar" else _CompressedTar
     try:
-        return kind(path)
+        if path.suffix.lower() == ".zip":
+            return _Zip(path)
+        return _Tar(path) if _is_plain_tar(path) else _CompressedTar(path)
     except (*DAMAGED, NotImplementedError) as error:
         raise DataError(
             f"{path} is no sound archive ({' '.join(str(error).split()) or 'cut short'}); fetch it "
             "again."
         ) from error
+
+
+def _is_plain_tar(path: Path) -> bool:
+    """By its content, for a .tar may be compressed as well."""
+    with path.open("rb") as file:
+        return file.read(512)[257:262] == b"ustar"
 
 
 class Archive(ABC):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
 
-from morefromless.data.archives import Archive, is_archive, open_archive
+from morefromless.data.archives import SUFFIX, Archive, is_archive, open_archive
 from morefromless.data.images import list_images
 from morefromless.errors import DataError
 
@@ -32,10 +32,10 @@ def open_tree(path: Path) -> Tree:
     if not path.is_dir():
         raise DataError(f"There is no folder {path}; check the path.")
     tree = _Folder(path)
-    archives = sorted(file for file in path.iterdir() if is_archive(file))
+    archives = sorted(f for f in path.iterdir() if is_archive(f) and not f.name.startswith("."))
     if tree.names or not archives:
         return tree
-    return _Archived({f"{file.name.partition('.')[0]}/": open_archive(file) for file in archives})
+    return _Archived({f"{SUFFIX.sub('', file.name)}/": open_archive(file) for file in archives})
 
 
 class _Folder(Tree):
