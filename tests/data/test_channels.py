@@ -8,6 +8,7 @@ import tifffile
 from PIL import Image
 
 from morefromless.data.channels import channel_names, read_channels
+from morefromless.data.images import ORIENTATION
 from morefromless.errors import UnreadablePatch
 
 RNG = np.random.default_rng(0)
@@ -42,6 +43,14 @@ def test_grey_of_8_and_16_bits(tmp_path: Path) -> None:
         read = read_channels(tmp_path / name)
         assert read.dtype == np.uint16
         np.testing.assert_array_equal(read[..., 0], DEEP[..., 0])
+
+
+def test_grey_is_upright_as_rgb_is(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    for name, values in (("grey.png", GREY), ("rgb.png", np.repeat(GREY[..., None], 3, axis=-1))):
+        Image.fromarray(values).save(tmp_path / name, exif=exif)
+        np.testing.assert_array_equal(read_channels(tmp_path / name)[..., 0], np.rot90(GREY, -1))
 
 
 def test_rgb_stays_rgb(tmp_path: Path) -> None:

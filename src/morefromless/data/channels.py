@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.arrays import mapped
-from morefromless.data.images import image_shape, opened, read_rgb
+from morefromless.data.images import image_shape, opened, read_rgb, upright
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 
 MOST = 512
@@ -47,7 +47,7 @@ def read_channels(path: Path) -> npt.NDArray[Any]:
     with opened(path) as image:
         if image.mode not in GREY:
             return read_rgb(path)
-        values = np.asarray(image)
+        values = np.asarray(upright(image))
         return _channels_last(values.astype(np.uint16) if image.mode == "I" else values, path)
 
 
