@@ -172,7 +172,7 @@ def test_what_is_done_is_not_done_again(
         Tiles(other, progress=False).items()
 
 
-def test_several_processes_find_the_same_tiles(slides: list[Path], tmp_path: Path) -> None:
+def test_several_threads_find_the_same_tiles(slides: list[Path], tmp_path: Path) -> None:
     items = [
         Tiles(
             TileConfig(paths=(*slides, tmp_path / str(count)), mpp=4, size=32, workers=count),

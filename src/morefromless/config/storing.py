@@ -33,7 +33,7 @@ class Storing:
     seed: int = 0
     """Of a drawn split."""
     workers: int = 0
-    """Threads that decode, and processes that look for tissue in slides; 0 is one a CPU core."""
+    """Threads that look for tissue in slides, and that decode; 0 is one a CPU core."""
 
     def __post_init__(self) -> None:
         between(0, 2**31 - 1, self, "seed")

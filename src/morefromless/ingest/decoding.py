@@ -16,6 +16,7 @@ from morefromless.data.store import main_image
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import Item, Source
 
+K = TypeVar("K")
 T = TypeVar("T")
 Arrays = dict[str, npt.NDArray[Any]]
 Read = Arrays | str
@@ -105,7 +106,7 @@ def survey(
         return index, _read(source, items[index])
 
     spread = np.unique(np.linspace(0, len(items) - 1, SAMPLE).astype(int)).tolist()
-    sample = dict(_threaded(read, spread, workers))
+    sample = dict(threaded(read, spread, workers))
     usable = [arrays for arrays in sample.values() if not isinstance(arrays, str)]
     reasons = Counter(reason for reason in sample.values() if isinstance(reason, str))
     optional = sorted(source.datasheet().optional)
@@ -114,7 +115,7 @@ def survey(
     }
     if not usable or len(examples) < len(optional):
         others = (index for index in range(len(items)) if index not in sample)
-        for _, further in _threaded(read, others, workers):
+        for _, further in threaded(read, others, workers):
             if isinstance(further, str):
                 reasons[further] += 1
                 continue
@@ -170,7 +171,7 @@ def decode(
         read = _read(source, items[index]) if read is None else read
         return _fit(read, shape, missing, source.omitted(items[index]))
 
-    return _threaded(fitted, indices, workers)
+    return threaded(fitted, indices, workers)
 
 
 def patch_hash(arrays: Arrays) -> str:
@@ -269,13 +270,13 @@ def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[An
     return np.asarray(np.rint(np.stack(channels, axis=-1)).clip(0, limit), dtype=array.dtype)
 
 
-def _threaded(call: Callable[[int], T], indices: Iterable[int], workers: int) -> Iterator[T]:
+def threaded(call: Callable[[K], T], keys: Iterable[K], workers: int) -> Iterator[T]:
     """Results in order; never more than a few per worker are waiting, so memory stays flat."""
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[T]] = deque()
     try:
-        for index in indices:
-            waiting.append(pool.submit(call, index))
+        for key in keys:
+            waiting.append(pool.submit(call, key))
             if len(waiting) >= 4 * workers:
                 yield waiting.popleft().result()
         while waiting:

@@ -1,13 +1,10 @@
 """Whole slides, cut into tiles of tissue at one magnification or two."""
 
 import json
-import multiprocessing
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -24,6 +21,7 @@ from morefromless.data.annotations import annotation_file, read_annotations
 from morefromless.data.slides import NEAR, Slide, open_slide, slide_files
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.errors import DataError, UnreadablePatch
+from morefromless.ingest.decoding import threaded
 from morefromless.ingest.preview import write_preview
 from morefromless.progress import Bar
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
@@ -57,7 +55,7 @@ class Tiles(Source):
 
     `he` is read at `mpp`; `low-power`, where asked, is the same field at fewer pixels, and
     `context` a wider field around the same centre at as many pixels, both from the slide's own
-    pyramid. Slides are surveyed once, a process a slide; what came of it lies in the store's folder
+    pyramid. Slides are surveyed once, a thread a slide; what came of it lies in the store's folder
     `slides`, with a preview of each slide. A slide's name is its group.
     """
 
@@ -152,6 +150,12 @@ class Tiles(Source):
                 f"{store} exists and was not made of these slides with these options; remove it, "
                 "or choose another destination."
             )
+
+        def survey(name: str) -> str:
+            survey_slide(self._slides[name], name, unfinished, self.config)
+            return name
+
+        workers = self.config.workers or len(os.sched_getaffinity(0))
         with Bar(
             desc="finding tissue",
             total=len(surveys),
@@ -159,34 +163,10 @@ class Tiles(Source):
             unit=" slides",
             disable=not self.progress,
         ) as bar:
-            for name in self._survey_each(missing, unfinished):
+            for name in threaded(survey, missing, workers):
                 surveys[name] = load(unfinished, name, self.config, self._slides[name])
                 bar.update()
         return {name: survey for name, survey in surveys.items() if survey is not None}
-
-    def _survey_each(self, names: list[str], folder: Path) -> Iterator[str]:
-        """Names as they are done."""
-        count = min(self.config.workers or len(os.sched_getaffinity(0)), len(names))
-        jobs = [(self._slides[name], name, folder, self.config) for name in names]
-        if count < 2:
-            for job in jobs:
-                survey_slide(*job)
-                yield job[1]
-            return
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(count, mp_context=context) as pool:
-            try:
-                done = pool.map(survey_slide, *zip(*jobs, strict=True))
-                for job, _ in zip(jobs, done, strict=True):
-                    yield job[1]
-            except BrokenProcessPool as error:
-                raise DataError(
-                    "A process that read a slide was ended, as for want of memory; run again with "
-                    "fewer --workers: finished slides are not read again."
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
 
 
 def named_slides(paths: Sequence[Path]) -> dict[str, Path]:
