@@ -248,7 +248,7 @@ def test_a_view_that_is_rare(tmp_path: Path) -> None:
     ingest(source, tmp_path / "store", missing="keep", progress=False)
     store = Store.open(tmp_path / "store")
     assert [store.table["id"][row] for row in np.flatnonzero(store.has("ihc"))] == ["199"]
-    with pytest.raises(DataError, match=r"only class 'B' is left; the .* is 'no ihc: this patch"):
+    with pytest.raises(DataError, match=r"nothing is left; the .* is 'no ihc: this patch"):
         ingest(source, tmp_path / "dropped", progress=False)
     message = r"None of the patches that can be used has ihc; 27 others: 'unreadable: as drawn'"
     with pytest.raises(DataError, match=message):

@@ -139,7 +139,7 @@ def test_types_that_do_not_fit_are_refused(
         (".png", MAP > 0, "not a mask: Train/a.png has mode 1;"),
         (".npy", MAP > 0, "not a mask: Train/a.npy holds bool;"),
         (".npy", np.array([[None]]), "unreadable: "),
-        (".png", "garbage", "unreadable: not a png, jpg or tif image"),
+        (".png", "garbage", "unreadable: not a png, jpg, tif, bmp or webp image"),
     ],
 )
 def test_instances_that_cannot_be_used_are_refused(

@@ -205,7 +205,8 @@ def test_status_of_a_comparison_and_of_nothing(
     (tmp_path / "compare" / "runs").symlink_to(smoke / "runs")
     assert run(["status", str(tmp_path / "compare")]) == 0
     assert "compare" in capsys.readouterr().out
-    assert run(["status", str(tmp_path)]) == 2
+    (tmp_path / "empty").mkdir()
+    assert run(["status", str(tmp_path / "empty")]) == 2
     assert "holds no runs" in capsys.readouterr().err
 
 

@@ -88,7 +88,8 @@ class EncoderMetadata:
     """Classes of a supervised arm's own head, in its order."""
     data: TrainingData | None = None
     options: dict[str, Any]
-    """How it was trained (`config.to_flat`), without the places of store and run."""
+    """How it was trained (`config.to_flat`), without the places of store and run, and without what
+    changes no run (`config.Machine`)."""
 
     def refuse_outside(self, origin: str) -> None:
         """Raise `ConfigError` where it names a class from outside the package."""
@@ -120,7 +121,8 @@ def describe(
             for plan in plans(config)
             if plan.name in config.arm.encoders
         }
-    options = {k: v for k, v in to_flat(config).items() if k not in ("store", "out")}
+    passing = {"store", "out", *vars(config.machine)}
+    options = {name: value for name, value in to_flat(config).items() if name not in passing}
     return EncoderMetadata(
         branches={
             name: BranchMetadata(
