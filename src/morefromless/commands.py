@@ -204,9 +204,10 @@ def probe(config: ProbeConfig) -> None:
     store = open_store(run, config.store)
     device = resolve_device(config.device)
     answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
-    for answer in answers:  # for mfl predict and mfl export, which need no store then
-        seed = run.config.seed
-        calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
+    if config.probe.probe == "softmax":  # for mfl predict and mfl export, which need no store then
+        for answer in answers:
+            seed = run.config.seed
+            calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
     show_answers(answers, terminal())
 
 

@@ -94,3 +94,11 @@ def test_mistakes_are_one_sentence(
         assert cli.run(arguments) == 2
         assert reason in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("probe", ["knn:5", "ridge"])
+def test_a_probe_that_is_not_calibrated_is_still_shown(
+    run: Run, probe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["probe", str(run.path), "--probe", probe, "--device", "cpu"]) == 0
+    assert "primary" in capsys.readouterr().out
