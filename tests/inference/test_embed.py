@@ -123,6 +123,23 @@ def test_what_is_done_is_not_done_again(
     np.testing.assert_array_equal(resumed.features, embedded(run, folder).features)
 
 
+def test_folders_of_one_name_are_not_taken_for_each_other(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """Hospitals name folders and patches alike, and an interrupted command leaves its parts."""
+    names = sorted(path.name for path in folder.iterdir())
+    for hospital, order in (("a", names), ("b", names[::-1])):
+        (tmp_path / hospital / "patches").mkdir(parents=True)
+        for name, source in zip(names, order, strict=True):
+            shutil.copyfile(folder / source, tmp_path / hospital / "patches" / name)
+    frozen = load_encoder(run.path)
+    for hospital in ("a", "b"):
+        patches = tmp_path / hospital / "patches"
+        opened = open_inputs([str(patches)], frozen)
+        parts = embed(frozen, opened, partial=tmp_path / "partial", progress=False)
+        np.testing.assert_array_equal(parts.features, embedded(run, patches).features)
+
+
 def test_images_that_cannot_be_used_are_counted_with_their_reason(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +203,8 @@ def test_slides_without_a_scale_and_other_mistakes_are_one_sentence(
         embedded(run, folder, folder)
     with pytest.raises(DataError, match="There is no file or folder"):
         embedded(run, tmp_path / "none")
+    with pytest.raises(ConfigError, match="No inputs are given"):
+        embedded(run)
     with pytest.raises(DataError, match="give it with --at"):
         open_inputs([str(slide)], replace(load_encoder(run.path), metadata=None))
     with pytest.raises(ConfigError, match=r"does not end in \.h5"):

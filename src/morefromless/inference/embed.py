@@ -64,6 +64,7 @@ def embed(
                 "modality": frozen.modality_spec,
                 "size": str(frozen.size),
                 "um_per_px": str(patches.um_per_px),
+                "place": patches.place,
                 "patches": digest_text(*patches.table["id"]),
             }
             for start in range(0, len(patches), PART):
@@ -75,7 +76,8 @@ def embed(
                 if partial is None:
                     part = compute()
                 else:
-                    file = partial / f"{digest_text(patches.name)}-{start:09d}.safetensors"
+                    name = digest_text(patches.place, patches.name)
+                    file = partial / f"{name}-{start:09d}.safetensors"
                     part = cached(file, {**key, "start": str(start)}, compute)
                 readable = part["readable"].numpy()
                 for row in np.array(rows)[~readable].tolist():

@@ -14,7 +14,7 @@ from morefromless.data.images import SUFFIXES as IMAGES
 from morefromless.data.slides import SLIDES_ONLY, open_slide, slide_files
 from morefromless.data.store import Store
 from morefromless.data.tissue import find_tissue, tissue_tiles
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.ingest.opening import open_images
 from morefromless.modalities import Modality
@@ -41,6 +41,8 @@ class Patches(ABC):
     """Micrometres per pixel; None where not known."""
     side: int | None
     """Height and width in px, of the first patch where they differ; None where not known."""
+    place: str = ""
+    """Absolute path of the input, which tells inputs of one name apart."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -154,13 +156,17 @@ def open_inputs(
     """The patches of folders, stores, tables, image files, slides and folders of slides.
 
     `um_per_px` is the magnification of inputs that do not state theirs; `at` is the one that the
-    encoder is to be given, by default that of its training. Raises `DataError` where an input
-    cannot be read, or has another magnification.
+    encoder is to be given, by default that of its training. Raises `ConfigError` without inputs,
+    `DataError` where one cannot be read, or has another magnification.
     """
+    if not names:
+        raise ConfigError("No inputs are given; name folders, stores, tables, images or slides.")
     expected = at or frozen.um_per_px
     opened: list[Patches] = []
     for name in names:
-        opened += _opened(name, frozen, um_per_px, expected)
+        for patches in _opened(name, frozen, um_per_px, expected):
+            patches.place = str(Path(name).expanduser().absolute())
+            opened.append(patches)
     for patches in opened:
         patches.um_per_px = patches.um_per_px or um_per_px
         _check_magnification(patches, expected)
