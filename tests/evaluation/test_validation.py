@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -56,6 +57,28 @@ def test_without_groups_whole_clusters_are_held_out(tmp_path: Path) -> None:
 def test_a_class_on_one_side_only_is_refused(tissue: Store, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="every class on both sides"):
         write_validation_store(_one_group(tissue), tmp_path / "validation")
+
+
+def test_what_is_known_of_arrays_goes_along(tissue: Store, tmp_path: Path) -> None:
+    """A wider field has a magnification of its own, and other channels have names and ranges."""
+    known = {"um_per_px": 8.0, "channels": ("r", "g", "b"), "ranges": ((0.0, 1.0),) * 3}
+    arrays = {
+        name: msgspec.structs.replace(facts, **known) for name, facts in tissue.meta.arrays.items()
+    }
+    meta = msgspec.structs.replace(tissue.meta, arrays=arrays)
+    store = Store(tissue.path, meta, tissue.table, tissue.arrays, tissue.present)
+    split = write_validation_store(store, tmp_path / "validation", share=0.3)
+    stored = split.meta.arrays["he"]
+    assert {name: getattr(stored, name) for name in known} == known
+    assert split.scale("he") == 8.0
+
+
+@pytest.mark.parametrize("shape", [(5,), (8, 8, 5)])
+def test_without_rgb_images_there_are_no_clusters(tissue: Store, shape: tuple[int, ...]) -> None:
+    values = np.zeros((len(tissue.table), *shape), np.uint8)
+    store = Store(tissue.path, tissue.meta, tissue.table, {"other": values})
+    with pytest.raises(DataError, match="no RGB images"):
+        colour_clusters(store, store.indices("train"), 3, 0)
 
 
 def _one_group(store: Store) -> Store:

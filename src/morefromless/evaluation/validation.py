@@ -18,7 +18,7 @@ from sklearn.cluster import KMeans
 from morefromless import files
 from morefromless.data.splits import by_group
 from morefromless.data.store import Store, content_hash
-from morefromless.data.store_meta import ArrayShape, FileFacts
+from morefromless.data.store_meta import FileFacts
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.floors import colour_histogram
 from morefromless.progress import Bar
@@ -61,14 +61,21 @@ def write_validation_store(
 def colour_clusters(store: Store, rows: Ints, clusters: int, seed: int) -> Ints:
     """Cluster of each patch at `rows`, (N,): k-means on the square roots of colour histograms.
 
-    Their distance is Hellinger's. Raises `ConfigError` for more clusters than patches.
+    Their distance is Hellinger's. Raises `ConfigError` for more clusters than patches, `DataError`
+    for a store without RGB images.
     """
     if clusters > len(rows):
         raise ConfigError(
             f"--clusters {clusters} is more than the {len(rows)} training patches; give fewer."
         )
-    images = next(array for array in store.arrays.values() if array.ndim == 4)
-    histograms = np.sqrt(colour_histogram(images, rows))
+    arrays = store.arrays.values()
+    rgb = [a for a in arrays if a.ndim == 4 and a.shape[3] == 3 and a.dtype == np.uint8]
+    if not rgb:
+        raise DataError(
+            f"{store.path} has no RGB images to cluster by their colours, and its groups are not "
+            "known; ingest it again with --group."
+        )
+    histograms = np.sqrt(colour_histogram(rgb[0], rows))
     found = KMeans(clusters, n_init=1, random_state=seed).fit_predict(histograms)
     return np.asarray(found, dtype=np.int64)
 
@@ -109,8 +116,8 @@ def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Pa
         store.meta,
         hash=content_hash(table),
         arrays={
-            name: ArrayShape(shape=(len(rows), *array.shape[1:]), dtype=str(array.dtype))  # type: ignore[arg-type]
-            for name, array in store.arrays.items()
+            name: msgspec.structs.replace(facts, shape=(len(rows), *facts.shape[1:]))
+            for name, facts in store.meta.arrays.items()
         },
         splits={split: int(count) for split, count in table["split"].value_counts().items()},
         absent=absent,
