@@ -70,12 +70,12 @@ COMMANDS = {
         "Segment the nuclei of every patch with HoVer-Net (extra nuclei), for mfl ingest --nuclei.",
         "mfl segment path/to/patches masks --um-per-px 0.5",
     ),
-    "validation": Command(
-        config.ValidationConfig,
-        commands.validation,
+    "hold-out": Command(
+        config.HoldOutConfig,
+        commands.hold_out,
         "Write a store of the training patches alone, part of which stand in test, to choose "
         "settings by.",
-        "mfl validation stores/mine stores/mine-validation",
+        "mfl hold-out stores/mine stores/mine-hold-out",
     ),
     "views": Command(
         config.ViewsConfig,

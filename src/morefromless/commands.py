@@ -12,6 +12,7 @@ from morefromless.config import (
     ExportNucleiConfig,
     FetchConfig,
     HeadroomConfig,
+    HoldOutConfig,
     IngestConfig,
     PredictConfig,
     ProbeConfig,
@@ -24,7 +25,6 @@ from morefromless.config import (
     StudyConfig,
     TileConfig,
     ValidateConfig,
-    ValidationConfig,
     ViewsConfig,
 )
 from morefromless.report.terminal import say, terminal, wrote
@@ -98,12 +98,12 @@ def tile(options: TileConfig) -> None:
     print(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
 
 
-def validation(options: ValidationConfig) -> None:
+def hold_out(options: HoldOutConfig) -> None:
     """Write a store of the training patches alone, part of which stand in test."""
     from morefromless.data.store import Store
-    from morefromless.evaluation.validation import write_validation_store
+    from morefromless.evaluation.hold_out import write_hold_out_store
 
-    store = write_validation_store(
+    store = write_hold_out_store(
         Store.open(options.store),
         options.out,
         share=options.share,

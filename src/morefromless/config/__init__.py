@@ -15,6 +15,7 @@ from morefromless.config.commands import ExportConfig as ExportConfig
 from morefromless.config.commands import ExportNucleiConfig as ExportNucleiConfig
 from morefromless.config.commands import FetchConfig as FetchConfig
 from morefromless.config.commands import HeadroomConfig as HeadroomConfig
+from morefromless.config.commands import HoldOutConfig as HoldOutConfig
 from morefromless.config.commands import IngestConfig as IngestConfig
 from morefromless.config.commands import Inputs as Inputs
 from morefromless.config.commands import PredictConfig as PredictConfig
@@ -25,7 +26,6 @@ from morefromless.config.commands import ReproduceConfig as ReproduceConfig
 from morefromless.config.commands import SegmentConfig as SegmentConfig
 from morefromless.config.commands import StatusConfig as StatusConfig
 from morefromless.config.commands import ValidateConfig as ValidateConfig
-from morefromless.config.commands import ValidationConfig as ValidationConfig
 from morefromless.config.commands import ViewsConfig as ViewsConfig
 from morefromless.config.flat import from_flat as from_flat
 from morefromless.config.flat import to_flat as to_flat

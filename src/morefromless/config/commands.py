@@ -60,7 +60,7 @@ class IngestConfig(Storing):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidationConfig:
+class HoldOutConfig:
     """Which store is split, and how."""
 
     store: Positional[Path]

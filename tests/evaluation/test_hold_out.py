@@ -1,4 +1,4 @@
-"""Validation splits hold out whole groups, or whole clusters of like colours."""
+"""A hold-out is of whole groups, or whole clusters of like colours."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.validation import colour_clusters, write_validation_store
+from morefromless.evaluation.hold_out import colour_clusters, write_hold_out_store
 from morefromless.ingest import ingest
 from morefromless.sources.synthetic import Synthetic
 
@@ -16,7 +16,7 @@ from morefromless.sources.synthetic import Synthetic
 def test_only_training_patches_are_split_and_groups_stay_whole(
     tissue: Store, tmp_path: Path
 ) -> None:
-    split = write_validation_store(tissue, tmp_path / "validation", share=0.3)
+    split = write_hold_out_store(tissue, tmp_path / "hold-out", share=0.3)
     split.verify()
     rows = tissue.indices("train")
     assert [*split.table["id"]] == [*tissue.table["id"].iloc[rows]]
@@ -27,7 +27,7 @@ def test_only_training_patches_are_split_and_groups_stay_whole(
     assert not train & test
     assert split.hash != tissue.hash
     with pytest.raises(ConfigError, match="exists already"):
-        write_validation_store(tissue, tmp_path / "validation")
+        write_hold_out_store(tissue, tmp_path / "hold-out")
 
 
 def test_without_groups_whole_clusters_are_held_out(tmp_path: Path) -> None:
@@ -47,16 +47,16 @@ def test_without_groups_whole_clusters_are_held_out(tmp_path: Path) -> None:
     )
     rows = store.indices("train")
     clusters = colour_clusters(store, rows, 10, 0)
-    split = write_validation_store(store, tmp_path / "validation", clusters=10)
+    split = write_hold_out_store(store, tmp_path / "hold-out", clusters=10)
     held_out = np.flatnonzero((split.table["split"] == "test").to_numpy())
     assert not set(clusters[held_out]) & set(np.delete(clusters, held_out))
     with pytest.raises(ConfigError, match="more than the"):
-        write_validation_store(store, tmp_path / "other", clusters=1000)
+        write_hold_out_store(store, tmp_path / "other", clusters=1000)
 
 
 def test_a_class_on_one_side_only_is_refused(tissue: Store, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="every class on both sides"):
-        write_validation_store(_one_group(tissue), tmp_path / "validation")
+        write_hold_out_store(_one_group(tissue), tmp_path / "hold-out")
 
 
 def test_what_is_known_of_arrays_goes_along(tissue: Store, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_what_is_known_of_arrays_goes_along(tissue: Store, tmp_path: Path) -> No
     }
     meta = msgspec.structs.replace(tissue.meta, arrays=arrays)
     store = Store(tissue.path, meta, tissue.table, tissue.arrays, tissue.present)
-    split = write_validation_store(store, tmp_path / "validation", share=0.3)
+    split = write_hold_out_store(store, tmp_path / "hold-out", share=0.3)
     stored = split.meta.arrays["he"]
     assert {name: getattr(stored, name) for name in known} == known
     assert split.scale("he") == 8.0

@@ -1,4 +1,4 @@
-"""A validation split: training patches alone, on which settings are chosen.
+"""A hold-out: training patches alone, part of which stand in test, on which settings are chosen.
 
 Patches of one slide look alike, and slides are often not named. A random split puts patches of one
 slide on both sides, and then flatters whatever remembers a slide. Here patches are clustered by
@@ -26,7 +26,7 @@ from morefromless.progress import Bar
 Ints = npt.NDArray[np.int64]
 
 
-def write_validation_store(
+def write_hold_out_store(
     store: Store, out: Path, *, share: float = 0.2, clusters: int = 50, seed: int = 0
 ) -> Store:
     """A store of the training patches of `store`, part of which stand in test; written to `out`.
@@ -46,7 +46,7 @@ def write_validation_store(
         held_out = by_group([*labels], [*groups], share, seed)
     except DataError as error:
         raise DataError(
-            f"No validation split of {store.path} has every class on both sides; give more "
+            f"No hold-out of {store.path} has every class on both sides; give more "
             f"--clusters, another --share or another --seed."
         ) from error
     partial = out.with_name(f"{out.name}.partial")
