@@ -4,7 +4,6 @@ OUT/model.safetensors   weights under timm's names; `encoder.json` in their meta
 OUT/config.json         architecture and preprocessing, in the form of timm and the Hub
 OUT/encoder.json        what must be known to use it (`evaluation.metadata`)
 OUT/probe-*             calibrated probes (`evaluation.calibration`), where the run has any
-OUT/probe-*             calibrated probes (`evaluation.calibration`), where the run has any
 OUT/encoder.onnx        where asked
 OUT/encoder.pt2         where asked: torch.export
 OUT/README.md           the model card
@@ -73,7 +72,7 @@ def export(
             f"--opset {opset} is older than {OPSET}, the oldest that PyTorch exports; give {OPSET} "
             "or more, or convert the file with onnx.version_converter."
         )
-    module, example = _graph(frozen, preprocessing) if onnx or torch_export else (None, None)
+    graph = _graph(frozen, preprocessing) if onnx or torch_export else None
     _refuse_others(folder)
     metadata = _metadata(frozen, frozen.metadata)
     plain = msgspec.to_builtins(metadata)
@@ -87,14 +86,10 @@ def export(
     if isinstance(frozen.encoder, Timm):
         files.write_json(folder / "config.json", timm_config(frozen))
         written.append(folder / "config.json")
-    if onnx:
-        assert module is not None
-        assert example is not None
-        written.append(write_onnx(module, example, folder / "encoder.onnx", opset))
-    if torch_export:
-        assert module is not None
-        assert example is not None
-        written.append(write_torch(module, example, folder / "encoder.pt2"))
+    if graph and onnx:
+        written.append(write_onnx(*graph, folder / "encoder.onnx", opset))
+    if graph and torch_export:
+        written.append(write_torch(*graph, folder / "encoder.pt2"))
     return written
 
 
@@ -167,7 +162,8 @@ def write_torch(module: nn.Module, example: Tensor, path: Path) -> Path:
     with files.replacing(path) as temporary:
         with temporary.open("wb") as file:
             torch.export.save(program, file)
-        loaded = torch.export.load(temporary.open("rb")).module()
+        with temporary.open("rb") as file:
+            loaded = torch.export.load(file).module()
         for batch in _batches(example):
             _compare(loaded(batch).numpy(), module(batch).numpy(), path)
     return path
