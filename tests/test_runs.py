@@ -299,3 +299,11 @@ def test_a_checkpoint_that_is_not_whole_is_set_aside(
         said = capsys.readouterr().err
         assert "resume.ckpt is damaged; it is now resume.ckpt.damaged" in said
         assert "starts anew" in said
+
+
+def test_a_run_from_elsewhere_names_no_place_to_write_to(
+    options: RunConfig, tmp_path: Path
+) -> None:
+    run = begun(changed(options, features=tmp_path / "theirs"))
+    assert Run(run.path).config.machine.features == tmp_path / "theirs"
+    assert Run(run.path, trust=False).config.machine.features is None

@@ -114,7 +114,8 @@ def placed(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
 class Run:
     """A run's folder.
 
-    A run that is not trusted, as one from elsewhere, may name no class from outside the package.
+    A run that is not trusted, as one from elsewhere, may name no class from outside the package,
+    and no folder for features.
     """
 
     def __init__(self, path: Path, trust: bool = True) -> None:
@@ -189,6 +190,7 @@ class Run:
             options["store"] = os.path.normpath(self.path / options["store"])
         if not self.trust:
             refuse_outside(options, str(self.record_path))
+            options["features"] = None  # a place that its maker chose is not written to
         return from_flat(RunConfig, options, str(self.record_path))
 
     @property
