@@ -1,30 +1,45 @@
 """Every reader of foreign files: sound files for it, and how it is called (`tests.fuzz`)."""
 
+import gzip
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import pandas as pd
+import shapely
+import tifffile
 import torch
 import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
 from morefromless import cli, files, nuclei_formats
+from morefromless.branches import build_encoder
 from morefromless.cluster import queued_jobs
 from morefromless.config import RunConfig, from_flat, to_flat
+from morefromless.data.annotations import read_annotations
+from morefromless.data.channels import channel_names, channels_shape, read_channels
 from morefromless.data.schemes import scheme_of
+from morefromless.data.slides import open_slide
 from morefromless.data.store import Store
+from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.encoders._weights import read_weights
 from morefromless.errors import UnreadablePatch
 from morefromless.evaluation.cache import cached
-from morefromless.evaluation.metadata import describe, read_metadata
+from morefromless.evaluation.calibration import calibrated_name, read_calibrated
+from morefromless.evaluation.frozen import load_encoder
+from morefromless.evaluation.metadata import describe
+from morefromless.inference.export import export
 from morefromless.ingest import ingest, open_source
 from morefromless.nuclei_formats import NucleiFormat
 from morefromless.report.report import write_report
-from morefromless.runs import ENCODER_KEY, Run
+from morefromless.runs import Run
 from morefromless.specs import members
+from tests.data.slides import drawn, write_ome, write_tiled
+from tests.inference.conftest import write_slide
 from tests.nuclei_formats.test_round_trips import SIDE, WRITERS
 from tests.report.handmade import reproduction
 from tests.sources import test_conic, test_consep, test_manifest, test_pannuke, test_spatial
@@ -95,8 +110,68 @@ def npz(folder: Path) -> list[Path]:
     return below(folder, "*")
 
 
-def read_npz(_: Path, path: Path) -> None:
+def archives(folder: Path) -> list[Path]:
+    images(folder / "in")
+    for kind in ("zip", "tar", "gztar", "xztar"):
+        shutil.make_archive(str(folder / "packed" / kind), kind, folder / "in")
+    return below(folder / "packed", "*")
+
+
+def read_file(_: Path, path: Path) -> None:
     source(str(path))(path, path)
+
+
+def slides(folder: Path) -> list[Path]:
+    folder.mkdir()
+    image = drawn(128)
+    write_ome(folder / "a.ome.tif", image, factor=2)
+    write_tiled(folder / "b.tif", image)
+    write_slide(folder / "c.svs", image, 0.5)
+    tifffile.imwrite(folder / "d.tif", image, resolution=(2e4, 2e4), resolutionunit="CENTIMETER")
+    return below(folder, "*")
+
+
+def read_slide(_: Path, path: Path) -> None:
+    slide = open_slide(path, 0.5)
+    tissue_tiles(slide, find_tissue(slide), 16, 1.0)
+    slide.read(3, 5, 16, 16, 1.0)
+
+
+def annotations(folder: Path) -> list[Path]:
+    folder.mkdir()
+    shapes = [shapely.box(0, 0, 60, 40), shapely.MultiPolygon([shapely.box(9, 9, 80, 80)])]
+    features = [
+        {
+            "type": "Feature",
+            "geometry": msgspec.json.decode(shapely.to_geojson(shape)),
+            "properties": {"objectType": "annotation", "classification": {"name": f"class {k}"}},
+        }
+        for k, shape in enumerate([*shapes, shapely.Point(3, 3)])
+    ]
+    plain = msgspec.json.encode({"type": "FeatureCollection", "features": features})
+    (folder / "a.geojson").write_bytes(plain)
+    (folder / "a.geojson.gz").write_bytes(gzip.compress(plain))
+    return below(folder, "*")
+
+
+def read_drawn(_: Path, path: Path) -> None:
+    read_annotations(path).labels(np.array([[0, 0], [16, 16], [48, 32]]), 16)
+
+
+def channels(folder: Path) -> list[Path]:
+    folder.mkdir()
+    values = np.arange(4 * 20 * 20, dtype=np.uint16).reshape(4, 20, 20)
+    names = {"axes": "CYX", "Channel": {"Name": list("abcd")}}
+    tifffile.imwrite(folder / "a.ome.tif", values, photometric="minisblack", metadata=names)
+    tifffile.imwrite(folder / "b.tif", values, imagej=True, compression="deflate")
+    np.save(folder / "c.npy", values)
+    return below(folder, "*")
+
+
+def read_pages(_: Path, path: Path) -> None:
+    channel_names(path)
+    channels_shape(path)
+    read_channels(path)
 
 
 def manifest(folder: Path) -> list[Path]:
@@ -104,6 +179,17 @@ def manifest(folder: Path) -> list[Path]:
     table.to_csv(folder / "pairs.csv", index=False)
     table.to_parquet(folder / "pairs.parquet")
     return below(folder, "pairs.*")
+
+
+def vectors(folder: Path) -> list[Path]:
+    table = test_manifest.pairs(folder, ihc=None)
+    rows = pd.DataFrame({"spot": table["id"], "a": 1.0, "b": range(len(table))})
+    rows.to_csv(folder / "rna.csv", index=False)
+    np.save(folder / "rna.npy", rows[["a", "b"]].to_numpy())
+    table["rna"] = "rna.npy#" + table.index.astype(str)
+    table["protein"] = "rna.csv#" + table["id"]
+    table.to_csv(folder / "pairs.csv", index=False)
+    return below(folder, "rna.*", "1.png")
 
 
 def sections(folder: Path) -> list[Path]:
@@ -155,9 +241,21 @@ def read_store(folder: Path, _: Path) -> None:
     _ = opened.nuclei
 
 
+def finished(folder: Path) -> Run:
+    """A supervised run of a store that is not there."""
+    options = {"store": "store", "out": folder, "encoder": "test_resnet", "kind": "supervised"}
+    config = from_flat(RunConfig, {**options, "size": 16})
+    network = build_encoder("test_resnet").state_dict()
+    weights = {f"encoder.{name}": tensor for name, tensor in network.items()}
+    weights |= {"head.weight": torch.ones(2, 64), "head.bias": torch.ones(2)}
+    begun = Run.begin(config, "0" * 32)
+    metadata = describe(config, weights, head=("a", "b"))
+    begun.finish(weights, {"seconds": 1.0}, msgspec.to_builtins(metadata))
+    return begun
+
+
 def run(folder: Path) -> list[Path]:
-    begun = Run.begin(from_flat(RunConfig, {"store": "store", "out": folder}), "0" * 32)
-    begun.finish({"weight": torch.ones(3)}, {"seconds": 1.0}, {})
+    begun = finished(folder)
     begun.fail("What went wrong.")
     submitted = {"job": "7", "kind": "local", "when": "2026-01-01", "host": "h"}
     files.write_json(folder / "submitted.json", submitted)
@@ -167,8 +265,7 @@ def run(folder: Path) -> list[Path]:
 def read_run(folder: Path, _: Path) -> None:
     opened = Run(folder)
     _ = opened.state, opened.failure, queued_jobs([opened])
-    opened = Run.open(folder)
-    _ = opened.config, opened.weights()
+    _ = load_encoder(folder).modality
 
 
 def read_report(folder: Path, _: Path) -> None:
@@ -195,17 +292,23 @@ def read_encoder(folder: Path, path: Path) -> None:
 
 
 def exported(folder: Path) -> list[Path]:
-    folder.mkdir()
-    metadata = describe(RunConfig(store=Path("store"), out=Path("run")), {})
-    text = msgspec.json.encode(metadata).decode()
-    save_file({"a": torch.ones(3)}, folder / "a.safetensors", {ENCODER_KEY: text})
-    return below(folder, "*")
+    run = finished(folder / "run")
+    frozen = load_encoder(run.path)
+    names = ("weight", "bias", "temperature", "reference", "distances", "confidence", "correct")
+
+    def probe() -> dict[str, torch.Tensor]:
+        return {name: torch.ones(1) for name in names}
+
+    key = {"weights": frozen.fingerprint, "classes": '["a", "b"]'}
+    frozen.cached(calibrated_name(frozen, "tissue"), key, probe)
+    export(frozen, folder / "exported", run.path)
+    return below(folder / "exported", "*")
 
 
-def read_exported(_: Path, path: Path) -> None:
-    metadata = read_metadata(path)
-    if metadata:
-        metadata.refuse_outside(str(path))
+def read_exported(folder: Path, _: Path) -> None:
+    frozen = load_encoder(folder / "exported")
+    _ = frozen.modality
+    read_calibrated(folder / "exported", frozen, "tissue")
 
 
 def tensors(folder: Path) -> list[Path]:
@@ -220,9 +323,14 @@ def read_tensors(folder: Path, _: Path) -> None:
 READERS = {
     "nuclei": Reader(nuclei, read_nuclei),
     "images": Reader(images, source("{}")),
-    "npz": Reader(npz, read_npz),
+    "archives": Reader(archives, read_file),
+    "slides": Reader(slides, read_slide),
+    "annotations": Reader(annotations, read_drawn),
+    "channels": Reader(channels, read_pages),
+    "npz": Reader(npz, read_file),
     "table .csv": Reader(manifest, source("{}/pairs.csv")),
     "table .parquet": Reader(manifest, source("{}/pairs.parquet")),
+    "vectors": Reader(vectors, source("{}/pairs.csv")),
     "spatial .h5ad": Reader(sections, source("spatial:{},test=B,patch=16,genes=5")),
     "pannuke .npy": Reader(pannuke, source("pannuke:{}")),
     "conic .npy, .csv": Reader(conic, source("conic:{}")),
@@ -233,6 +341,6 @@ READERS = {
     "run": Reader(run, read_run),
     "report": Reader(report, read_report),
     "weights": Reader(weights, read_encoder),
-    "encoder": Reader(exported, read_exported),
+    "exported": Reader(exported, read_exported),
     "tensors": Reader(tensors, read_tensors),
 }

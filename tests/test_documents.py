@@ -1,10 +1,19 @@
 """Whatever is wrong in a document is one error of one line."""
 
+import math
 from pathlib import Path
 
 import pytest
 
-from morefromless.documents import parse_yaml, read_json, read_parquet
+from morefromless.documents import (
+    RepeatedKey,
+    parse_foreign_json,
+    parse_json,
+    parse_yaml,
+    read_json,
+    read_parquet,
+)
+from morefromless.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -26,3 +35,23 @@ def test_whatever_is_wrong_in_parquet_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 \x00 PAR1")
     with pytest.raises((ValueError, OSError), match=r".+"):
         read_parquet(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("content", ['{"a": 1, "a": 2}', '{"a": NaN}', '"\\ud800"', "[" * 10**5])
+def test_whatever_is_wrong_in_typed_json_is_one_error(content: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_json(content, dict)
+
+
+def test_json_of_other_programs() -> None:
+    content = b'\xef\xbb\xbf{"metadata": 1, "metadata": NaN}'
+    assert math.isnan(parse_foreign_json(content)["metadata"])
+    with pytest.raises(RepeatedKey, match="it has 'metadata' twice"):
+        parse_foreign_json(content, None)
+    for damaged in (b"[" * 10**5, b"\xff", b"1" * 5000):
+        with pytest.raises(ValueError, match=r".+"):
+            parse_foreign_json(damaged)
+
+
+def test_a_sentence_is_one_line() -> None:
+    assert str(DataError("a\nb\x1b[31m\ud800")) == "a b?[31m?"

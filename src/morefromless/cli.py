@@ -20,7 +20,7 @@ import tyro
 
 from morefromless import commands, config, files, progress
 from morefromless.documents import parse_yaml
-from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error
+from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error, one_line
 from morefromless.specs import refuse_outside
 
 WHAT = """Train an encoder for routine, information-sparse histology images so that it knows what
@@ -239,7 +239,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _fail(command: str, sentence: str) -> int:
     with suppress(OSError, ValueError):  # standard error is closed
-        print(f"{f'mfl {command}'.strip()}: {' '.join(sentence.split())}", file=sys.stderr)
+        print(f"{f'mfl {command}'.strip()}: {one_line(sentence)}", file=sys.stderr)
     return 2
 
 

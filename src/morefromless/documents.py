@@ -1,12 +1,15 @@
 """Documents of other people: whatever is wrong in one is a `ValueError` of one line."""
 
+import json
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import yaml
 
+from morefromless.errors import one_line
 from morefromless.files import LARGEST, read_bytes, too_large
 
 if TYPE_CHECKING:
@@ -19,12 +22,60 @@ GZIP, ZLIB = b"\x1f\x8b", b"\x78"
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """JSON of a type (msgspec). Raises `OSError`, and `ValueError` for all that is wrong in it."""
-    content = read_bytes(path)
+    """JSON of a type. Raises `OSError`, and `ValueError` for all that is wrong in it."""
+    return parse_json(read_bytes(path), kind)
+
+
+def parse_json(content: bytes | str, kind: type[T]) -> T:
+    """JSON of a type, in which no object has a key twice. Raises `ValueError` with what is wrong.
+
+    >>> parse_json('{"lr": 0.1}', dict[str, float])
+    {'lr': 0.1}
+    >>> parse_json('{"lr": 0.1, "lr": 1}', dict[str, float])
+    Traceback (most recent call last):
+    morefromless.documents.RepeatedKey: it has 'lr' twice
+    """
+    parse_foreign_json(content, None)  # msgspec would take the last of two
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ValueError(_line(error)) from error
+
+
+def parse_foreign_json(content: bytes | str, unique: Collection[str] | None = ()) -> Any:
+    """JSON as other programs write it: whatever it holds, with NaN, which QuPath writes.
+
+    An object that has one of the keys `unique` (None: any key) twice is refused, for one of the two
+    would be lost. Raises `ValueError`, of a repeated key `RepeatedKey`.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs if unique is None or name in unique]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise RepeatedKey(twice)
+        return values
+
+    hook = None if unique == () else once
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        return json.loads(text, object_pairs_hook=hook)
+    except RepeatedKey:
+        raise
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(_line(error)) from error
+
+
+class RepeatedKey(ValueError):
+    """A key that an object has twice."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"it has '{one_line(key)[:60]}' twice")
+        self.key = key
 
 
 def unpacked(data: bytes, path: Path) -> bytes:
@@ -75,5 +126,4 @@ def read_parquet(path: Path) -> "pd.DataFrame":
 
 
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return one_line(str(error)) or type(error).__name__

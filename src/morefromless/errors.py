@@ -8,7 +8,10 @@ import errno
 
 
 class MoreFromLessError(Exception):
-    """Base of every error that a user can mend."""
+    """Base of every error that a user can mend: one line, whatever it quotes of a file."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(MoreFromLessError):
@@ -29,6 +32,15 @@ class TrainingError(MoreFromLessError):
 
 class RunBusy(TrainingError):
     """A run that another process is training."""
+
+
+def one_line(text: str) -> str:
+    """Text of a file, fit for a sentence and a terminal.
+
+    >>> one_line("two\\nlines\\x07")
+    'two lines?'
+    """
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def explain_os_error(error: OSError) -> str:

@@ -38,3 +38,23 @@ def test_packed_annotations_are_read_up_to_a_limit(
     path.write_bytes(gzip.compress(b" " * 2**10)[:-4])
     with pytest.raises(UnreadablePatch, match="damaged annotations"):
         read_annotations(path)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "reason"),
+    [
+        ({"type": "GeometryCollection", "geometries": []}, "no region with a class"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [1e300, 0], [0, 1e300], [0, 0]]]}, "broken"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 0]]]}, "broken outline"),
+        ({"type": "Polygon", "coordinates": []}, "no region with a class"),
+        ({"type": ["Polygon"]}, "no region with a class"),
+        ("Polygon", "no region with a class"),
+    ],
+)
+def test_odd_geometries_are_refused(tmp_path: Path, geometry: object, reason: str) -> None:
+    for _ in range(400):
+        if isinstance(geometry, dict) and "geometries" in geometry:
+            geometry = {"type": "GeometryCollection", "geometries": [geometry]}
+    (tmp_path / "a.geojson").write_text(json.dumps({**FEATURE, "geometry": geometry}))
+    with pytest.raises(UnreadablePatch, match=reason):
+        read_annotations(tmp_path / "a.geojson")

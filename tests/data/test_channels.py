@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from morefromless.data import channels
 from morefromless.data.channels import channel_names, read_channels
 from morefromless.data.images import ORIENTATION
 from morefromless.errors import UnreadablePatch
@@ -71,3 +72,17 @@ def test_other_arrays_are_refused(tmp_path: Path, values: object, message: str) 
     with pytest.raises(UnreadablePatch) as error:
         read_channels(tmp_path / "a.npy")
     assert message in str(error.value)
+
+
+def test_damaged_and_huge_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((4, 8, 8), np.uint16), imagej=True)
+    monkeypatch.setattr(channels, "LARGEST_ARRAY", 100)
+    with pytest.raises(UnreadablePatch, match="too large"):
+        read_channels(path)
+    monkeypatch.undo()
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(UnreadablePatch, match="damaged"):
+        read_channels(path)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 import tifffile
 
+from morefromless.data.channels import channel_names
 from morefromless.data.slides import open_slide, slide_files
 from morefromless.errors import DataError, UnreadablePatch
 from tests.data.slides import RGB, drawn, write_ome, write_tiled
@@ -132,3 +133,43 @@ def test_real_slides() -> None:
     assert (slide.size, slide.um_per_px) == ((2220, 2967), 0.499)
     kidney = open_slide(real("wsi") / "kidney-48-5.tif")
     assert (kidney.size, kidney.um_per_px) == ((1493, 901), None)
+
+
+def ome(path: Path, xml: str) -> Path:
+    tifffile.imwrite(path, drawn(64), photometric="rgb", description=xml, metadata=None)
+    return path
+
+
+BOMB = "".join(f"<!ENTITY a{k + 1} '{f'&a{k};' * 50}'>" for k in range(20))
+
+
+@pytest.mark.parametrize(
+    ("xml", "refused"),
+    [
+        ("<OME/>", False),
+        ("<OME><Image>", False),
+        ("<OME><Image><Pixels PhysicalSizeX='a'/></Image></OME>", True),
+        ("<OME><Image/><Image/></OME>", True),
+        (f"<!DOCTYPE OME [<!ENTITY a0 'ha'>{BOMB}]><OME><Image>&a20;</Image></OME>", True),
+    ],
+    ids=["empty", "cut", "words", "two", "entities in entities"],
+)
+def test_an_odd_description_is_refused_or_states_nothing(
+    tmp_path: Path, xml: str, refused: bool
+) -> None:
+    path = ome(tmp_path / "a.ome.tif", f"<?xml version='1.0'?>{xml}")
+    assert channel_names(path) == ()
+    if refused:
+        with pytest.raises(DataError, match=r"cannot be opened as a slide \(damaged\)"):
+            open_slide(path)
+    else:
+        assert open_slide(path).um_per_px is None
+
+
+def test_sizes_that_the_pixels_do_not_have_are_refused(tmp_path: Path) -> None:
+    for name, write in (("a.ome.tif", write_ome), ("b.tif", write_tiled)):
+        path = write(tmp_path / name, drawn(512))
+        with tifffile.TiffFile(path, mode="r+") as file:
+            file.pages.first.tags["ImageWidth"].overwrite(2**31)
+        with pytest.raises(DataError, match=r"fetch it again\."):
+            open_slide(path)

@@ -67,7 +67,7 @@ def test_any_bytes_are_refused(content: bytes) -> None:
         ({"arrays": {"e": {"shape": [1, 4], "dtype": "float32"}}}, "no array of images"),
         ({"scheme": {"name": "s", "types": ["a", "a"]}}, "Scheme 's'"),
         ({"um_per_px": -1.0}, "um_per_px"),
-        ({"um_per_px": float("nan")}, "NaN"),
+        ({"um_per_px": float("nan")}, "malformed"),
         ({"absent": {"ihc": {}}}, "absent"),
         ({"splits": {"train": -1}}, "splits"),
         ({"files": {"/etc/passwd": {"bytes": 1, "blake2b": ""}}}, "files"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from morefromless.evaluation.cache import cached, digest
+from morefromless.evaluation.cache import cached, digest, read_cached
 
 KEY = {"weights": "a", "store": "b"}
 
@@ -49,3 +49,13 @@ def test_a_digest_is_of_names_and_values() -> None:
     assert digest(one) == digest(dict(reversed(one.items())))
     assert digest(one) != digest({"a": one["b"], "b": one["a"]})
     assert digest(one) != digest({**one, "b": torch.zeros(2)})
+
+
+def test_another_key_in_the_file_is_no_sound_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    value(path, KEY, 1)
+    stored = read_cached(path)
+    assert stored is not None
+    assert stored[1] == KEY
+    path.write_bytes(path.read_bytes().replace(b'"store":"b"', b'"store":"c"'))
+    assert read_cached(path) is None

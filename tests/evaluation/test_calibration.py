@@ -86,3 +86,7 @@ def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
     assert (tmp_path / f"{calibrated_name(other, 'tissue')}.safetensors").is_file()
     with pytest.raises(ConfigError, match="is the probe of another encoder"):
         read_calibrated(tmp_path, other, "tissue")
+    path = tmp_path / f"{calibrated_name(frozen, 'tissue')}.safetensors"
+    path.write_bytes(path.read_bytes().replace(b"ADI", b"ADJ"))  # the name of a class
+    with pytest.raises(ConfigError, match="is damaged; remove it, and give --store"):
+        read_calibrated(tmp_path, frozen, "tissue")

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from morefromless import cli
 from morefromless.branches import build_encoder
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, TrainingError
 from morefromless.evaluation.frozen import load_encoder
 from morefromless.inference import export as module
 from morefromless.inference.export import FILES, export
@@ -129,3 +131,22 @@ def test_weights_that_name_a_class_or_are_a_program_are_refused(run: Run, tmp_pa
     with pytest.raises(ConfigError, match="damaged or no safetensors file"):
         load_encoder(pickled)
     assert json.loads((tmp_path / "foreign" / "encoder.json").read_text())["format"] == 1
+
+
+def test_an_encoder_from_elsewhere_is_checked(run: Run, tmp_path: Path) -> None:
+    frozen = load_encoder(run.path)
+    assert frozen.metadata is not None
+    options = {**frozen.metadata.options, "features": str(tmp_path / "theirs")}
+    export(replace(frozen, metadata=replace(frozen.metadata, options=options)), tmp_path / "a")
+    config = load_encoder(tmp_path / "a").config
+    assert config is not None
+    assert config.machine.features is None  # a place that its maker chose
+    path = tmp_path / "a" / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        stated = file.metadata()
+    save_file({**load_file(path), "head.weight": torch.ones(2, 3)}, path, stated)
+    with pytest.raises(TrainingError, match="has no head of 0 classes, as it says"):
+        load_encoder(tmp_path / "a")
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ConfigError, match="damaged or no safetensors file"):
+        load_encoder(tmp_path / "a")

@@ -260,7 +260,7 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
     [
         ("", "empty file: "),
         ("{", "unreadable: a.geojson is not sound JSON"),
-        ("[" * 100_000, "unreadable: a.geojson is nested too deeply"),
+        ("[" * 100_000, "unreadable: a.geojson is not sound JSON"),
         ('[{"type": "Feature", "geometry": ' + "[" * 900 + "]" * 900 + "}]", "not a polygon: "),
         ("3", "unreadable: a.geojson is not GeoJSON of Features"),
         ([1], "unreadable: a.geojson is not GeoJSON of Features"),

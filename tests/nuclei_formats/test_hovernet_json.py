@@ -88,7 +88,7 @@ def test_only_its_own_kind_of_json_is_recognised(tmp_path: Path, content: str) -
     [
         ("", "empty file: a.json has 0 bytes"),
         ("{", "unreadable: a.json is not sound JSON"),
-        ("[" * 100_000, "unreadable: a.json is nested too deeply"),
+        ("[" * 100_000, "unreadable: a.json is not sound JSON"),
         ("\ud800".encode("utf-8", "surrogatepass"), "unreadable: a.json is not sound JSON"),
         ('{"nuc": {"1": {}, "1": {}}}', "repeated key: '1' comes twice"),
         ([NUCLEI], "unreadable: a.json lists no nuclei"),

@@ -216,3 +216,13 @@ def test_the_published_layout_of_nct_crc(tmp_path: Path) -> None:
     assert len(store.table) == 60
     row = int(store.table.index[store.table["id"].str.endswith(files[7].name)][0])
     assert (Store.open(tmp_path / "store").arrays["he"][row] == read_rgb(files[7])).all()
+
+
+@pytest.mark.parametrize("size", ["-512", "9" * 30])
+def test_a_member_of_no_possible_size_is_refused(tmp_path: Path, size: str) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("A/1.png")
+        info.pax_headers = {"size": size}
+        tar.addfile(info, io.BytesIO(png(1)))
+    with pytest.raises(DataError, match=r"is no sound archive|unpacks to more"):
+        open_archive(tmp_path / "a.tar")

@@ -10,10 +10,12 @@ import numpy.typing as npt
 import shapely
 
 from morefromless.data.labels import normal_name
-from morefromless.documents import unpacked
+from morefromless.documents import parse_foreign_json, unpacked
 from morefromless.errors import UnreadablePatch
 from morefromless.files import read_regular
 
+FARTHEST = 2.0**31
+"""Pixels from a slide's corner that no outline reaches."""
 ENDINGS = (".geojson", ".geojson.gz", ".json")
 
 
@@ -67,11 +69,13 @@ def read_annotations(path: Path) -> Annotations:
     """
     data = read_regular(path)
     try:
-        document = json.loads(unpacked(data, path))
+        document = parse_foreign_json(unpacked(data, path))
         features = document.get("features", [document]) if isinstance(document, dict) else document
         drawn = [(_class(feature), feature["geometry"]) for feature in features]
-        kept = [(name, json.dumps(geometry)) for name, geometry in drawn if name]
+        kept = [(name, json.dumps(shape)) for name, shape in drawn if name and _areal(shape)]
         regions = shapely.make_valid(shapely.from_geojson([text for _, text in kept]))
+        if (np.abs(shapely.bounds(regions)) >= FARTHEST).any():
+            raise shapely.errors.ShapelyError("no place on a slide")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadablePatch(
             f"damaged annotations: {path.name} is no GeoJSON of QuPath; export it again"
@@ -87,6 +91,11 @@ def read_annotations(path: Path) -> Annotations:
         )
     classes = tuple(name for (name, _), region in zip(kept, areal, strict=True) if region)
     return Annotations(np.asarray(regions)[areal], classes)
+
+
+def _areal(geometry: Any) -> bool:
+    """Whether it is a polygon or several; GEOS ends the process on deeply nested collections."""
+    return isinstance(geometry, dict) and geometry.get("type") in ("Polygon", "MultiPolygon")
 
 
 def _class(feature: dict[str, Any]) -> str | None:

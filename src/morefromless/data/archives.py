@@ -9,7 +9,6 @@ import re
 import stat
 import tarfile
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
@@ -27,8 +26,6 @@ SMALL, RATIO = 2**20, 200
 """A member of more bytes than the first that unpacks to more times its size is not read."""
 AHEAD = 64
 """Members of a compressed tar that are passed by and stay at hand, for other threads."""
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError)
-"""What reading a damaged archive raises."""
 
 
 def is_archive(path: Path) -> bool:
@@ -52,10 +49,11 @@ def _listed(path: Path, size: int, changed: int) -> "Archive":  # noqa: ARG001 -
         if path.suffix.lower() == ".zip":
             return _Zip(path)
         return _Tar(path) if _is_plain_tar(path) else _CompressedTar(path)
-    except (*DAMAGED, NotImplementedError) as error:
+    except (DataError, PermissionError):
+        raise
+    except Exception as error:  # the readers raise whatever a damaged archive provokes
         raise DataError(
-            f"{path} is no sound archive ({' '.join(str(error).split()) or 'cut short'}); fetch it "
-            "again."
+            f"{path} is no sound archive ({str(error) or 'cut short'}); fetch it again."
         ) from error
 
 
@@ -86,7 +84,9 @@ class Archive(ABC):
         """The bytes of a member. Raises `UnreadablePatch`; safe from several threads."""
         try:
             return self._read(self._places[name])
-        except (*DAMAGED, NotImplementedError, RuntimeError) as error:
+        except UnreadablePatch:
+            raise
+        except Exception as error:
             raise UnreadablePatch("unreadable: damaged in the archive; fetch it again") from error
 
     @abstractmethod
@@ -155,6 +155,8 @@ class _Tar(Archive):
             while (info := self._tar.next()) is not None:
                 self._tar.members = []  # type: ignore[attr-defined]  # a million take a gigabyte
                 bar.update()
+                if info.size < 0:
+                    raise ValueError("a member of negative size")
                 if info.offset_data + info.size > most:
                     raise DataError(
                         f"{self.path} unpacks to more than {RATIO} times its size, as a bomb does; "

@@ -1,5 +1,6 @@
 """Images of any number of channels: grey, fluorescence, multiplex."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from morefromless.errors import ConfigError, DataError, UnreadablePatch
 
 MOST = 512
 """Channels that an image may have."""
+LARGEST_ARRAY = 2**30
+"""Bytes that a TIFF of channels may unpack to."""
 GREY = ("L", "I", "I;16", "I;16B", "I;16L")
 COLOURED = ("RGB", "RGBA", "P", "PA")
 """Modes in which Pillow opens what is RGB."""
@@ -52,16 +55,20 @@ def read_channels(path: Path) -> npt.NDArray[Any]:
 
 
 def _read_tiff(path: Path) -> npt.NDArray[Any]:
-    tifffile = _tifffile()
+    tifffile = import_tifffile()
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
+            if series.nbytes > LARGEST_ARRAY:
+                raise UnreadablePatch("too large: cut it into patches first")
             values, axes = series.asarray(), series.axes
+    except UnreadablePatch:
+        raise
     except Exception as error:  # a decoder may raise anything on a damaged file
         raise UnreadablePatch("unreadable: truncated or damaged; fetch it again") from error
-    if values.ndim == 3 and "Y" in axes and "X" in axes:
-        other = next(k for k, axis in enumerate(axes) if axis not in "YX")
-        return _checked(np.moveaxis(values, other, -1), path)
+    others = [place for place, axis in enumerate(axes) if axis not in "YX"]
+    if values.ndim == 3 and len(others) == 1:
+        return _checked(np.moveaxis(values, others[0], -1), path)
     return _channels_last(values, path)
 
 
@@ -70,7 +77,7 @@ def channel_names(path: Path) -> tuple[str, ...]:
     if path.suffix.lower() not in (".tif", ".tiff"):
         return ()
     try:
-        tifffile = _tifffile()
+        tifffile = import_tifffile()
         with tifffile.TiffFile(path) as file:
             if not file.is_ome:
                 return ()
@@ -78,7 +85,7 @@ def channel_names(path: Path) -> tuple[str, ...]:
         channels = (image[0] if isinstance(image, list) else image)["Pixels"]["Channel"]
         channels = channels if isinstance(channels, list) else [channels]
         return tuple(str(channel["Name"]) for channel in channels)
-    except (ConfigError, KeyError, TypeError, ValueError, OSError):
+    except Exception:  # what a damaged file provokes; its pixels are refused where they are read
         return ()
 
 
@@ -122,12 +129,17 @@ def _checked(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
     return np.ascontiguousarray(values)
 
 
-def _tifffile() -> Any:
+def import_tifffile() -> Any:
+    """The module, which writes nothing of damaged files into the log: they are refused.
+
+    Raises `ConfigError` where it is not installed.
+    """
     try:
         import tifffile
     except ImportError as error:
         raise ConfigError(
-            "A TIFF of channels needs the extra slides; install it: pip install "
+            "Slides, and a TIFF of channels, need the extra slides; install it: pip install "
             "'morefromless[slides]'."
         ) from error
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     return tifffile

@@ -145,9 +145,8 @@ def scheme_of(name: str) -> Scheme:
         content = parse_yaml(read_regular(path))
         return _parsed(content, path.stem)
     except (UnreadablePatch, ValueError) as error:
-        reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{path} is not a scheme ({reason}); it should hold name, types (a list, background "
+            f"{path} is not a scheme ({error}); it should hold name, types (a list, background "
             "first) and aliases (raw type in your files: type)."
         ) from error
 

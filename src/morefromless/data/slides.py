@@ -7,6 +7,7 @@ OpenSlide reads SVS, NDPI, MRXS, SCN, BIF, DICOM and tiled TIFF; tifffile reads 
 other TIFF of RGB. Places are in pixels of the slide's finest level, x to the right and y down.
 """
 
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from threading import Lock
@@ -16,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.data.channels import import_tifffile
+from morefromless.errors import DataError, UnreadablePatch
+from morefromless.files import LARGEST
 
 RGB = npt.NDArray[np.uint8]
 
@@ -30,6 +33,8 @@ PLAUSIBLE = (0.02, 20.0)
 NEAR = 0.01
 """Relative difference of magnification below which pixels are taken as they are: one of 0.499 µm
 for 0.5. Resampling would blur them."""
+LONGEST = 2**20
+"""Px along a slide that is not damaged."""
 BLOCK = 2048
 """Side in px of what is read from a level at once; more is read block by block."""
 
@@ -126,13 +131,9 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"There is no slide {path}; check the path.")
-    try:
-        import openslide
-        import tifffile
-    except ImportError as error:
-        raise ConfigError(
-            "Slides need the extra slides; install it: pip install 'morefromless[slides]'."
-        ) from error
+    tifffile = import_tifffile()
+    import openslide  # which the same extra has
+
     try:
         vendor = openslide.OpenSlide.detect_format(str(path))
         tiff = path.suffix.lower() in (".tif", ".tiff", ".btf")
@@ -143,13 +144,22 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
                     f"{path} is no slide that OpenSlide can read; give an SVS, NDPI, MRXS, SCN, "
                     "BIF, DICOM or TIFF file that is whole."
                 )
-            return _TiffSlide(path, um_per_px, tifffile)
-        return _OpenSlide(path, um_per_px, openslide)
-    except (openslide.OpenSlideError, tifffile.TiffFileError) as error:
-        reason = " ".join(str(error).split())
+            slide: Slide = _TiffSlide(path, um_per_px, tifffile)
+        else:
+            slide = _OpenSlide(path, um_per_px, openslide)
+    except DataError:
+        raise
+    except Exception as error:  # the readers raise whatever a damaged file provokes
+        spoken = isinstance(error, openslide.OpenSlideError | tifffile.TiffFileError | OSError)
+        reason = str(error) if spoken else "damaged"
         raise DataError(
             f"{path} cannot be opened as a slide ({reason}); fetch it again."
         ) from error
+    if max(slide.size) > LONGEST:
+        raise DataError(
+            f"{path} has {slide.size[0]} x {slide.size[1]} px, as no slide has; fetch it again."
+        )
+    return slide
 
 
 def slide_files(paths: list[Path]) -> list[Path]:
@@ -216,6 +226,8 @@ class _TiffSlide(Slide):
             )
         series = max(colour, key=lambda s: s.sizes["width"] * s.sizes["height"])
         levels = series.levels
+        if not all(_is_rgb(level) and _is_whole(level) for level in levels):
+            raise DataError(f"{path} has levels that do not fit its pixels; fetch it again.")
         self._planar = series.axes.index("S") == 0
         self.size = (series.sizes["width"], series.sizes["height"])
         self.downsamples = tuple(self.size[0] / level.sizes["width"] for level in levels)
@@ -256,6 +268,14 @@ def _is_ome(path: Path, tifffile: Any) -> bool:
 def _is_rgb(series: Any) -> bool:
     samples = series.sizes.get("sample", 1)
     return series.dtype == np.uint8 and samples in (3, 4) and series.axes in ("YXS", "SYX")
+
+
+def _is_whole(level: Any) -> bool:
+    """Whether there are as many tiles or strips as a level's height and width need."""
+    page = level.keyframe
+    if page.is_tiled and math.prod(page.tile) > LARGEST:
+        return False
+    return bool(len(page.dataoffsets) == math.prod(page.chunked))
 
 
 def _tiff_scale(file: Any, series: Any, tifffile: Any) -> list[float]:

@@ -1,12 +1,12 @@
 """`meta.json` of a store: read once, here, into types."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from morefromless.data.schemes import Scheme
+from morefromless.documents import parse_json
 from morefromless.errors import ConfigError, DataError
 
 FORMAT = 2
@@ -109,7 +109,7 @@ def read_meta(path: Path) -> StoreMeta:
         return parse_meta(file.read_bytes())
     except _OtherFormat as error:
         raise DataError(f"{path} has store format {error}; ingest again.") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} has no sound meta.json ({repr(str(error))[1:-1][:200]}); remove that folder "
             "and ingest again."
@@ -121,13 +121,13 @@ def parse_meta(content: bytes) -> StoreMeta:
 
     >>> parse_meta(b'{"format": 2, "format": 2}')
     Traceback (most recent call last):
-    ValueError: it has 'format' twice
+    morefromless.documents.RepeatedKey: it has 'format' twice
     """
-    document = json.loads(content, object_pairs_hook=_unique, parse_constant=_no_number)
-    version = document.get("format") if isinstance(document, dict) else None
+    document = parse_json(content, dict[str, Any])
+    version = document.get("format")
     if isinstance(version, int) and version != FORMAT:
         raise _OtherFormat(f"{str(version)[:20]}, and this version reads {FORMAT}")
-    if isinstance(document, dict) and "format" not in document:
+    if "format" not in document:
         raise ValueError("it has no format")
     meta = msgspec.convert(document, type=StoreMeta)
     if len(set(meta.classes)) < len(meta.classes):
@@ -146,15 +146,3 @@ def parse_meta(content: bytes) -> StoreMeta:
 
 class _OtherFormat(ValueError):
     pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"it has '{next(key for key in keys if keys.count(key) > 1)}' twice")
-    return names
-
-
-def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is no number")

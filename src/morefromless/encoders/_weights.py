@@ -1,6 +1,5 @@
 """Weights of local files, for encoders whose parameters are called as in the file."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from morefromless.documents import parse_json, read_json
 from morefromless.errors import ConfigError
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -42,7 +42,7 @@ def read_weights(path: Path, name: str) -> Weights:
                 metadata = file.metadata() or {}
             if {"mean", "std"} <= set(metadata):
                 normalisation = _normalisation(
-                    {k: json.loads(metadata[k]) for k in ("mean", "std")}
+                    {k: parse_json(metadata[k], list) for k in ("mean", "std")}
                 )
         else:  # weights_only: a file from elsewhere is data, never a program
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -138,7 +138,7 @@ def _beside(path: Path) -> Normalisation | None:
     file = path.with_name("config.json")
     if not file.is_file():
         return None
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = read_json(file, dict)
     return _normalisation(config.get("pretrained_cfg", config))
 
 

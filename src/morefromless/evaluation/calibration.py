@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
 
 from morefromless.config import Probe
 from morefromless.data.store import Store
+from morefromless.documents import parse_json
 from morefromless.errors import ConfigError
+from morefromless.evaluation.cache import read_cached
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.probes import LinearProbe, label_subset
 from morefromless.probes.softmax import fit_linear_probe
@@ -147,21 +148,16 @@ def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> Calibrate
     path = folder / f"{calibrated_name(frozen, task)}.safetensors"
     if not path.is_file():
         return None
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        classes = tuple(map(str, json.loads(metadata.get("classes", "[]"))))
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"{path} is damaged ({error}); remove it, and give --store FOLDER to fit it anew."
-        ) from error
-    if metadata.get("weights") != frozen.fingerprint:
+    stored = read_cached(path)
+    if stored is None:
+        raise ConfigError(f"{path} is damaged; remove it, and give --store FOLDER to fit it anew.")
+    tensors, key = stored
+    if key.get("weights") != frozen.fingerprint:
         raise ConfigError(
             f"{path} is the probe of another encoder; remove it, and give --store FOLDER to fit it "
             "anew."
         )
-    return _of(tensors, classes)
+    return _of(tensors, parse_json(key["classes"], tuple[str, ...]))
 
 
 def calibrated_files(folder: Path, frozen: FrozenEncoder) -> list[Path]:

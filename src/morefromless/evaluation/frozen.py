@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -270,9 +271,13 @@ def _exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
     if not trust:
         metadata.refuse_outside(str(file))
     store = metadata.data.store if metadata.data else ""
-    options = {**metadata.options, "store": store, "out": str(file.parent)}
+    options = {**metadata.options, "store": store, "out": str(file.parent), "features": None}
     config = from_flat(RunConfig, options, str(file))
-    return _built(metadata, load_file(file), file, config, None)
+    try:
+        weights = load_file(file)
+    except SafetensorError as error:
+        raise TrainingError(f"{file} is damaged ({error}); export it again.") from error
+    return _built(metadata, weights, file, config, None)
 
 
 def _pretrained(spec: str) -> FrozenEncoder:
@@ -296,8 +301,8 @@ def _built(
     folder: Path | None,
 ) -> dict[str, FrozenEncoder]:
     head = None
-    if "head.weight" in weights:
-        head = LinearProbe(weights["head.weight"], weights["head.bias"])
+    if metadata.head or "head.weight" in weights:
+        head = _head(weights, len(metadata.head), file)
     by_prefix: dict[str, Encoder] = {}  # branches with shared weights are one encoder
     encoders = {}
     for name, branch in metadata.branches.items():
@@ -319,6 +324,19 @@ def _built(
             config.machine.features if name in config.pairing.freeze else None,
         )
     return encoders
+
+
+def _head(weights: Mapping[str, Tensor], classes: int, file: Path) -> LinearProbe:
+    """A supervised arm's own head. Raises `TrainingError` where it has other classes."""
+    weight, bias = weights.get("head.weight"), weights.get("head.bias")
+    if (
+        weight is None
+        or bias is None
+        or weight.ndim != 2
+        or not weight.shape[0] == classes == bias.numel()
+    ):
+        raise TrainingError(f"{file} has no head of {classes} classes, as it says; fetch it again.")
+    return LinearProbe(weight, bias)
 
 
 def _load(

@@ -7,15 +7,16 @@ as `encoder.json`, for people and other programs.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import msgspec
+from msgspec import Meta
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from morefromless.branches import plans, untrained
 from morefromless.config import RunConfig, to_flat
 from morefromless.data.store import Store
+from morefromless.documents import parse_json
 from morefromless.errors import ConfigError
 from morefromless.pairs import modality
 from morefromless.runs import ENCODER_KEY
@@ -58,9 +59,9 @@ class Preprocessing:
     modality: str
     interpolation: str | None
     """Of the modality; None where it has none to choose."""
-    size: int
+    size: Annotated[int, Meta(ge=1, le=2**16)]
     """Side in px of the images that the encoder takes."""
-    channels: int
+    channels: Annotated[int, Meta(ge=1, le=2**20)]
     mean: tuple[float, ...] | None
     """Subtracted from values in [0, 1], which `std` then divides; None where the encoder does not
     normalise. Both happen inside the encoder."""
@@ -167,8 +168,8 @@ def read_metadata(weights: Path) -> EncoderMetadata | None:
     try:
         with safe_open(weights, "pt") as file:
             text = (file.metadata() or {}).get(ENCODER_KEY)
-        return None if text is None else msgspec.json.decode(text, type=EncoderMetadata)
-    except (SafetensorError, msgspec.DecodeError) as error:
+        return None if text is None else parse_json(text, EncoderMetadata)
+    except (SafetensorError, ValueError) as error:
         raise ConfigError(
             f"{weights} is damaged or no safetensors file ({error}); fetch it again, or give a "
             "file that was saved as safetensors."

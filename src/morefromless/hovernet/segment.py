@@ -1,6 +1,5 @@
 """The loop: a GeoJSON file a patch, resumable, with a record of weights and versions."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from morefromless import files
 from morefromless.data.geojson import geojson_paths, write_geojson
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.schemes import PANNUKE
+from morefromless.documents import read_json
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.hovernet import windows as windowing
 from morefromless.progress import Bar
@@ -197,12 +197,9 @@ def _record(root: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(path, dict[str, Any])
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged; choose another folder.") from error
-    if not isinstance(record, dict):
-        raise DataError(f"{path} is damaged; choose another folder.")
-    return record
 
 
 def _check(root: Path, record: dict[str, Any], current: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ from safetensors.numpy import save_file
 
 from morefromless import files
 from morefromless.config import IngestConfig
+from morefromless.documents import parse_json, read_json
 from morefromless.errors import DataError
 from morefromless.files import StorageError
-from morefromless.ingest.decoding import Arrays, Decoded, ImageShape, Record, Shape
+from morefromless.ingest.decoding import Arrays, Decoded, Record, Shape
 
 ITEMS, BYTES = 256, 2**25
 """Most items and most bytes of pixels in a shard: what a kill can cost, and what is in memory."""
@@ -44,12 +45,8 @@ class Plan:
     def load(cls, path: Path) -> "Plan":
         """The plan in `path`. Raises `DataError` where it cannot be read."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            shape = content.pop("shape")
-            shape["images"] = {n: ImageShape(**image) for n, image in shape["images"].items()}
-            shape["optional"] = tuple(shape["optional"])
-            return cls(shape=Shape(**shape), **content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return read_json(path, cls)
+        except (OSError, ValueError) as error:
             raise DataError(f"{path} is damaged; remove {path.parent} and run again.") from error
 
     def save(self, path: Path) -> None:
@@ -129,7 +126,7 @@ class Shards:
         path = self._path(number)
         try:
             with safe_open(path, framework="np") as file:
-                records = [Record(**record) for record in json.loads(file.metadata()["records"])]
+                records = parse_json(file.metadata()["records"], list[Record])
                 return records, {name: file.get_tensor(name) for name in names}
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{path} is damaged; remove that file and run again.") from error

@@ -20,6 +20,7 @@ from morefromless.config import TileConfig
 from morefromless.data.annotations import annotation_file, read_annotations
 from morefromless.data.slides import NEAR, Slide, open_slide, slide_files
 from morefromless.data.tissue import find_tissue, tissue_tiles
+from morefromless.documents import read_json
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.ingest.decoding import threaded
 from morefromless.ingest.preview import write_preview
@@ -234,10 +235,8 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
 def load(folder: Path, name: str, config: TileConfig, path: Path) -> SlideTiles | None:
     """What a survey of this slide with these options wrote; None where there is nothing sound."""
     try:
-        content = json.loads((folder / f"{name}.json").read_bytes())
-        content["tiles"] = [tuple(tile) for tile in content["tiles"]]
-        survey = SlideTiles(**{**content, "size": tuple(content["size"])})
-    except (OSError, ValueError, KeyError, TypeError):
+        survey = read_json(folder / f"{name}.json", SlideTiles)
+    except (OSError, ValueError):
         return None
     return survey if survey.fingerprint == fingerprint(path, name, config) else None
 

@@ -1,6 +1,5 @@
 """Features of GeoJSON, and which of them are nuclei: the kinds of objects in QuPath."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats._files import plain
 
@@ -94,8 +94,8 @@ def parse_text(value: Any) -> Any:
     """JSON within a text, as GeoPandas writes what is no number or text itself."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parse_foreign_json(value)
+        except ValueError:
             return value
     return value
 

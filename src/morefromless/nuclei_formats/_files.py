@@ -1,6 +1,5 @@
 """Bytes, JSON, arrays and types from files that nobody vouches for."""
 
-import json
 import zlib
 from collections.abc import Collection
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from morefromless.data.arrays import mapped
 from morefromless.data.schemes import RawType
-from morefromless.documents import GZIP, unpacked
+from morefromless.documents import GZIP, RepeatedKey, parse_foreign_json, unpacked
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.files import open_regular, read_regular
 
@@ -30,32 +29,17 @@ def head(path: Path, count: int = 2**14) -> str:
 
 
 def read_json(path: Path, keys: Collection[str] | None = None) -> Any:
-    """What a JSON file holds, plain or packed with gzip. Raises `UnreadablePatch` where it is none.
-
-    An object that has one of `keys` (by default any key) twice is refused, for one of the two would
-    be lost.
+    """What a JSON file holds, plain or packed with gzip, with none of `keys` (by default no key)
+    twice in an object. Raises `UnreadablePatch` where it is none.
     """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            names = [name for name, _ in pairs if keys is None or name in keys]
-            twice = next((name for name in names if names.count(name) > 1), None)
-            if twice is not None:
-                raise UnreadablePatch(
-                    f"repeated key: '{plain(twice)}' comes twice; give each its own name"
-                )
-        return values
-
     data = read_regular(path)
     try:
-        text = unpacked(data, path).decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=unique)
-    except RecursionError as error:
+        return parse_foreign_json(unpacked(data, path), keys)
+    except RepeatedKey as error:
         raise UnreadablePatch(
-            f"unreadable: {path.name} is nested too deeply; it holds no nuclei"
+            f"repeated key: '{plain(error.key)}' comes twice; give each its own name"
         ) from error
-    except ValueError as error:  # also for bytes that are no UTF-8
+    except ValueError as error:
         raise UnreadablePatch(
             f"unreadable: {path.name} is not sound JSON; export it again"
         ) from error

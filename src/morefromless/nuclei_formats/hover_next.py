@@ -1,7 +1,6 @@
 """HoVer-NeXt's `pinst_pp.zip`, with `class_inst.json` beside it."""
 
 import importlib
-import json
 import re
 import zipfile
 import zlib
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from morefromless.data.masks import same_size, whole
 from morefromless.data.schemes import RawType
+from morefromless.documents import parse_json
 from morefromless.errors import UnreadablePatch
 from morefromless.files import open_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
@@ -74,7 +74,7 @@ def _array(archive: zipfile.ZipFile, shape: tuple[int, int]) -> npt.NDArray[Any]
     entry = archive.getinfo(".zarray")
     if entry.file_size > 2**16:
         raise ValueError("header")
-    header = json.loads(archive.read(entry))
+    header = parse_json(archive.read(entry), dict[str, Any])
     size, chunk, codec = tuple(header["shape"]), tuple(header["chunks"]), header["compressor"]
     if len(size) == 3 and size[0] == 1:  # images are written as a stack of one
         size, chunk = size[1:], chunk[1:]

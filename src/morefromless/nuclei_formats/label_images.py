@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from morefromless.data.images import opened, upright, upright_shape
 from morefromless.data.masks import Mask, flat, majority, same_size, whole
 from morefromless.data.schemes import RawType
+from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
 from morefromless.files import open_regular, read_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
@@ -130,7 +130,7 @@ def _table(path: Path) -> dict[int, RawType | None]:
                 raise UnreadablePatch(f"several types: {name} lists id {number} twice; keep one")
             types[number] = _parse_type(kind)
     # A table that is damaged, or another sort of file by that name.
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, csv.Error) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, csv.Error) as error:
         raise UnreadablePatch(
             f"unreadable: {name} is no table of instance and type; give it these columns"
         ) from error
@@ -143,7 +143,7 @@ def _csv(content: bytes) -> Iterable[tuple[Any, Any]]:
 
 
 def _json(content: bytes) -> Iterable[tuple[Any, Any]]:
-    table = json.loads(content)
+    table = parse_foreign_json(content)
     if isinstance(table, dict):
         return table.items()
     return [(row["instance"], row["type"]) for row in table]

@@ -1,6 +1,5 @@
 """TIAToolbox's annotation store: an SQLite file."""
 
-import json
 import sqlite3
 import struct
 import zlib
@@ -15,6 +14,7 @@ import shapely
 
 from morefromless.data import polygons
 from morefromless.data.schemes import RawType
+from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
 from morefromless.files import LARGEST, open_regular, too_large
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
@@ -195,6 +195,6 @@ def _type(text: Any, number: int) -> RawType | None:
 
 def _json(text: Any, whose: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
+        return parse_foreign_json(text)
+    except (ValueError, TypeError) as error:
         raise UnreadablePatch(f"unreadable: the properties of {whose} are not JSON") from error
