@@ -30,7 +30,7 @@ from morefromless.encoders._weights import read_weights
 from morefromless.errors import UnreadablePatch
 from morefromless.evaluation.cache import cached
 from morefromless.evaluation.calibration import calibrated_name, read_calibrated
-from morefromless.evaluation.frozen import load_encoder
+from morefromless.evaluation.loading import load_encoder
 from morefromless.evaluation.metadata import describe
 from morefromless.inference.export import export
 from morefromless.ingest import ingest, open_source

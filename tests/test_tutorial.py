@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from morefromless.cli import run
-from morefromless.evaluation.frozen import load_encoder
+from morefromless.evaluation.loading import load_encoder
 from tests.test_docs import ROOT, command_lines, python_of
 
 PAGE = ROOT / "docs/tutorial.md"

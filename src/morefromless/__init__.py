@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from morefromless.evaluation.calibration import calibrate as calibrate
     from morefromless.evaluation.evaluate import evaluate as evaluate
     from morefromless.evaluation.frozen import FrozenEncoder as FrozenEncoder
-    from morefromless.evaluation.frozen import load_encoder as load_encoder
+    from morefromless.evaluation.loading import load_encoder as load_encoder
     from morefromless.evaluation.results import Results as Results
     from morefromless.inference.embed import embed as embed
     from morefromless.inference.inputs import open_inputs as open_inputs
@@ -52,7 +52,7 @@ _MODULES = {
     "embed": "inference.embed",
     "evaluate": "evaluation.evaluate",
     "ingest": "ingest",
-    "load_encoder": "evaluation.frozen",
+    "load_encoder": "evaluation.loading",
     "open_inputs": "inference.inputs",
     "predict": "inference.predict",
     "run_all": "runner",

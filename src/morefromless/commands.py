@@ -278,7 +278,7 @@ def predict(config: PredictConfig) -> None:
 
 def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Patches]]":
     """The encoder and its inputs; what cannot be checked of them is printed."""
-    from morefromless.evaluation.frozen import load_encoder
+    from morefromless.evaluation.loading import load_encoder
     from morefromless.inference.inputs import open_inputs, remarks
 
     reading = config.reading
@@ -308,7 +308,7 @@ def _embedded(
 
 def export(config: ExportConfig) -> None:
     """Write an encoder for other tools."""
-    from morefromless.evaluation.frozen import load_encoder
+    from morefromless.evaluation.loading import load_encoder
     from morefromless.inference.export import export
     from morefromless.report.model_card import write_card
 

@@ -21,7 +21,8 @@ from morefromless.evaluation.cohort import Cohort
 from morefromless.evaluation.conclude import Evaluation, conclude
 from morefromless.evaluation.evaluate import answer
 from morefromless.evaluation.floors import COLOUR_FLOORS, floor_probabilities
-from morefromless.evaluation.frozen import load_encoders, random_encoder
+from morefromless.evaluation.frozen import random_encoder
+from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.references import Reference, check_references, takes_references
 from morefromless.evaluation.results import Condition, Results
 from morefromless.objectives import Objective

@@ -14,7 +14,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import answer
 from morefromless.evaluation.floors import forest, mean_rgb
-from morefromless.evaluation.frozen import load_encoders
+from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Results
 from morefromless.ingest import ingest
 from morefromless.report import validation

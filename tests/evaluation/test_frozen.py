@@ -16,7 +16,8 @@ from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError, TrainingError
 from morefromless.evaluation.evaluate import answer_of, evaluate, open_store
-from morefromless.evaluation.frozen import CHUNK, load_encoder, load_encoders, random_encoder
+from morefromless.evaluation.frozen import CHUNK, random_encoder
+from morefromless.evaluation.loading import load_encoder, load_encoders
 from morefromless.evaluation.metadata import EncoderMetadata
 from morefromless.runs import Run
 from morefromless.training.pretrain import pretrain

@@ -19,7 +19,7 @@ from PIL import Image
 from morefromless import cli
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.frozen import load_encoder
+from morefromless.evaluation.loading import load_encoder
 from morefromless.inference import embed as module
 from morefromless.inference.embed import Embedding, embed
 from morefromless.inference.inputs import COLUMNS, open_inputs

@@ -17,7 +17,7 @@ from morefromless import cli
 from morefromless.branches import build_encoder
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError, TrainingError
-from morefromless.evaluation.frozen import load_encoder
+from morefromless.evaluation.loading import load_encoder
 from morefromless.inference import export as module
 from morefromless.inference.export import FILES, export
 from morefromless.runs import Run

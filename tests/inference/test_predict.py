@@ -15,7 +15,7 @@ from morefromless import cli
 from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.evaluation.calibration import calibrate
-from morefromless.evaluation.frozen import load_encoder
+from morefromless.evaluation.loading import load_encoder
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from morefromless.config import StudyConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
-from morefromless.evaluation.frozen import load_encoders
+from morefromless.evaluation.loading import load_encoders
 from morefromless.runner import run_all
 from morefromless.runs import Run
 from morefromless.study import Study

@@ -16,7 +16,8 @@ from morefromless.data.store import Store
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import evaluate
-from morefromless.evaluation.frozen import FrozenEncoder, load_encoders
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.loading import load_encoders
 from morefromless.ingest import ingest
 from morefromless.objectives import Loss, Objective
 from morefromless.report import figures, tables

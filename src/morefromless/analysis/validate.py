@@ -15,7 +15,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cohort import Cohort, SharedTask
 from morefromless.evaluation.conclude import Evaluation, conclude
 from morefromless.evaluation.evaluate import open_store
-from morefromless.evaluation.frozen import load_encoders
+from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Condition, Results
 from morefromless.evaluation.shift import FeatureDistance
 from morefromless.pairs import modality

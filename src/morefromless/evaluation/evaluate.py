@@ -12,7 +12,8 @@ from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cache import digest
-from morefromless.evaluation.frozen import Classifier, FrozenEncoder, load_encoders
+from morefromless.evaluation.frozen import Classifier, FrozenEncoder
+from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.metrics import Scores, score
 from morefromless.probes import FittedProbe, LinearProbe, build_probe, label_subset
 from morefromless.runs import Run

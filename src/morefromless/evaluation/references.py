@@ -10,7 +10,8 @@ from pathlib import Path
 
 from morefromless.branches import check_encoder, normalise_encoder
 from morefromless.errors import ConfigError
-from morefromless.evaluation.frozen import FrozenEncoder, load_encoder
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.loading import load_encoder
 from morefromless.pairs import modality
 from morefromless.runs import file_name, weights_file
 

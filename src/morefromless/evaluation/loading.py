@@ -1,0 +1,178 @@
+"""Frozen encoders from where they lie: a run's folder, an export, or weights by name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from morefromless.branches import build_encoder
+from morefromless.config import RunConfig, from_flat
+from morefromless.encoders import Encoder
+from morefromless.errors import ConfigError, TrainingError
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.metadata import (
+    BranchMetadata,
+    EncoderMetadata,
+    describe,
+    read_metadata,
+)
+from morefromless.probes import LinearProbe
+from morefromless.runs import Run
+from morefromless.specs import SCHEMES
+
+
+def load_encoder(
+    path_or_name: str | Path, branch: str = "primary", *, trust: bool = False
+) -> FrozenEncoder:
+    """The frozen encoder of a run's folder, of a folder or file that `mfl export` wrote, or of a
+    specification with weights, such as `resnet50:pretrained=true` or `hf-hub:owner/name:pretrained=
+    true`, which may download them. No store is needed.
+
+    `branch` is `primary` or `privileged`; `trust` imports classes from outside the package that a
+    folder names. Raises `ConfigError` where there is no such encoder, or a specification has no
+    weights, and `TrainingError` where weights do not fit.
+
+    >>> load_encoder("test_resnet:pretrained=false")
+    Traceback (most recent call last):
+    morefromless.errors.ConfigError: 'test_resnet:pretrained=false' has random weights; append
+    :pretrained=true (which may download them) or :weights=FILE, or give the folder of a run.
+    """
+    path = Path(path_or_name).expanduser()
+    if (path / "run.json").is_file():
+        encoders = load_encoders(Run.open(path, trust))
+    elif path.exists():
+        encoders = _exported(path, trust)
+    else:
+        encoders = {"primary": _pretrained(str(path_or_name))}
+    if branch not in encoders:
+        raise ConfigError(
+            f"{path_or_name} has no branch '{branch}', only {', '.join(encoders)}; give another "
+            "--branch."
+        )
+    return encoders[branch]
+
+
+def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
+    """The frozen encoders of a finished run by branch: what `load_encoder` chooses from.
+
+    Raises `ConfigError` where `run` is not finished, `TrainingError` where its weights do not fit.
+    """
+    config, weights = run.config, run.weights()
+    metadata = read_metadata(run.weights_path) or describe(config, weights)
+    if not run.trust:
+        metadata.refuse_outside(str(run.weights_path))
+    return _built(metadata, weights, run.weights_path, config, run.path)
+
+
+def _exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
+    """The encoder of a folder, or of a safetensors file, that `mfl export` wrote."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(
+            f"{path} holds neither a run (run.json) nor an exported encoder (model.safetensors); "
+            "check the path."
+        )
+    if file.suffix != ".safetensors":
+        raise ConfigError(
+            f"{file} may hold a program (a pickle), so it is not opened; give a run, a folder "
+            "of mfl export, or NAME:weights=FILE, which reads tensors only."
+        )
+    metadata = read_metadata(file)
+    if metadata is None:
+        raise ConfigError(f"{file} does not say which encoder it is of; give NAME:weights={file}.")
+    if not trust:
+        metadata.refuse_outside(str(file))
+    store = metadata.data.store if metadata.data else ""
+    options = {**metadata.options, "store": store, "out": str(file.parent), "features": None}
+    config = from_flat(RunConfig, options, str(file))
+    try:
+        weights = load_file(file)
+    except SafetensorError as error:
+        raise TrainingError(f"{file} is damaged ({error}); export it again.") from error
+    return _built(metadata, weights, file, config, None)
+
+
+def _pretrained(spec: str) -> FrozenEncoder:
+    """An encoder of the open set with weights, which sees whole patches."""
+    if "/" in spec and not spec.startswith(SCHEMES) and ":" not in spec:
+        raise ConfigError(f"There is no run or exported encoder at {spec}; check the path.")
+    encoder = build_encoder(spec)
+    if not encoder.pretrained:
+        raise ConfigError(
+            f"'{spec}' has random weights; append :pretrained=true (which may download them) or "
+            ":weights=FILE, or give the folder of a run."
+        )
+    return FrozenEncoder(encoder.eval(), "full", encoder.input_size, "primary", None)
+
+
+def _built(
+    metadata: EncoderMetadata,
+    weights: Mapping[str, Tensor],
+    file: Path,
+    config: RunConfig,
+    folder: Path | None,
+) -> dict[str, FrozenEncoder]:
+    head = None
+    if metadata.head or "head.weight" in weights:
+        head = _head(weights, len(metadata.head), file)
+    by_prefix: dict[str, Encoder] = {}  # branches with shared weights are one encoder
+    encoders = {}
+    for name, branch in metadata.branches.items():
+        prepared = branch.preprocessing
+        if branch.prefix not in by_prefix:
+            encoder = build_encoder(branch.encoder, prepared.channels)
+            _load(encoder, branch, weights, file)
+            by_prefix[branch.prefix] = encoder.eval()
+        encoders[name] = FrozenEncoder(
+            by_prefix[branch.prefix],
+            prepared.modality,
+            prepared.size,
+            name,
+            folder,
+            config,
+            config.seed,
+            head,
+            metadata,
+            config.machine.features if name in config.pairing.freeze else None,
+        )
+    return encoders
+
+
+def _head(weights: Mapping[str, Tensor], classes: int, file: Path) -> LinearProbe:
+    """A supervised arm's own head. Raises `TrainingError` where it has other classes."""
+    weight, bias = weights.get("head.weight"), weights.get("head.bias")
+    if (
+        weight is None
+        or bias is None
+        or weight.ndim != 2
+        or not weight.shape[0] == classes == bias.numel()
+    ):
+        raise TrainingError(f"{file} has no head of {classes} classes, as it says; fetch it again.")
+    return LinearProbe(weight, bias)
+
+
+def _load(
+    encoder: Encoder, branch: BranchMetadata, weights: Mapping[str, Tensor], file: Path
+) -> None:
+    """Load the tensors of a branch. Raises `TrainingError` where they are of another encoder."""
+    state = {
+        name.removeprefix(branch.prefix): tensor
+        for name, tensor in weights.items()
+        if name.startswith(branch.prefix)
+    }
+    expected = encoder.state_dict()
+    mean, std = branch.preprocessing.mean, branch.preprocessing.std
+    if "mean" in expected and "mean" not in state and mean and std:  # timm's names, as exported
+        state = {f"network.{name}": tensor for name, tensor in state.items()}
+        state |= {k: torch.tensor(v).view(1, -1, 1, 1) for k, v in (("mean", mean), ("std", std))}
+    wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
+    if wrong or len(state) != len(expected):
+        raise TrainingError(
+            f"{file} does not fit encoder '{branch.encoder}' ({len(wrong)} of {len(expected)} "
+            f"tensors missing or of another shape, first: {(wrong or ['extra tensors'])[0]}); it "
+            "is a checkpoint of another encoder."
+        )
+    encoder.load_state_dict(state)
