@@ -61,6 +61,17 @@ def test_a_program_gets_an_object_a_line(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {json.loads(line)["task"] for line in lines} == {"outer", "inner"}
 
 
+def test_what_was_done_before_says_nothing_of_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "MINUTE", 0)
+    with progress.shown_as("json"), Bar(total=40, initial=30, desc="runs", unit="runs") as bar:
+        bar.start_t -= 10  # ten seconds for five of them
+        for name in "abcde":
+            bar.finish(name)
+    assert json.loads(capsys.readouterr().err.splitlines()[-1])["seconds_left"] == 10
+
+
 def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, "quiet") == ""
     assert shown(monkeypatch, "quiet", Terminal()) == ""

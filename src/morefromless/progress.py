@@ -76,7 +76,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
             return None
         self.written = time.time()
         values = self.format_dict
-        rate = values["rate"] or (self.n / values["elapsed"] if values["elapsed"] else 0)
+        since = self.n - self.initial  # what was done before says nothing of the speed
+        rate = values["rate"] or (since / values["elapsed"] if values["elapsed"] else 0)
         remaining = (self.total - self.n) / rate if self.total and rate else None
         write_record(
             {

@@ -9,22 +9,43 @@ import pytest
 from matplotlib.figure import Figure
 
 from morefromless.analysis.similarity import LayerCka
+from morefromless.evaluation.results import Results
 from morefromless.report import figures, similarity_figure
 from morefromless.report.style import save
+from tests.conftest import changed
 from tests.report.handmade import results
 
 
-@pytest.mark.parametrize(
-    ("tasks", "stem"), [(("tissue",), "density"), (("tissue", "cell"), "panels")]
-)
-def test_numbers_lie_beside_the_drawing(tasks: tuple[str, ...], stem: str, tmp_path: Path) -> None:
+def of_two_sides() -> Results:
+    """The same of a second modality, of 4 px."""
+    first = results()
+    second = [
+        replace(s, condition=replace(s.condition, modality="downsample:4"), resolution=4)
+        for s in first.summaries
+    ]
+    config = changed(first.config, primary=["downsample:7", "downsample:4"])
+    return replace(first, config=config, summaries=[*first.summaries, *second])
+
+
+@pytest.mark.parametrize("tasks", [("tissue",), ("tissue", "cell")])
+def test_one_side_has_panels_with_names(tasks: tuple[str, ...], tmp_path: Path) -> None:
     paths = figures.write(results(tasks), tmp_path)
+    numbers_lie_beside_the_drawing(paths, "panels", tmp_path)
+    assert len(pd.read_csv(tmp_path / "panels.csv")) == 3 * len(tasks)
+
+
+def test_several_sides_have_lines(tmp_path: Path) -> None:
+    paths = figures.write(of_two_sides(), tmp_path)
+    numbers_lie_beside_the_drawing(paths, "density", tmp_path)
+    assert set(pd.read_csv(tmp_path / "density.csv")["resolution_px"]) == {4, 7}
+
+
+def numbers_lie_beside_the_drawing(paths: list[Path], stem: str, folder: Path) -> None:
     assert {path.stem for path in paths} == {stem}
     assert {path.suffix for path in paths} == {".svg", ".pdf", ".png", ".csv"}
-    numbers = pd.read_csv(tmp_path / f"{stem}.csv")
-    assert len(numbers) == 3 * len(tasks)
+    numbers = pd.read_csv(folder / f"{stem}.csv")
     assert numbers["accuracy"].round(3).tolist()[:3] == [0.79, 0.71, 0.76]
-    assert numbers["resolution_px"].unique() == [7]
+    assert numbers["resolution_px"].tolist()[:3] == [7] * 3
 
 
 def test_curves_are_drawn_where_there_are_any(tmp_path: Path) -> None:

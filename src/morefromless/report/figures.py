@@ -1,7 +1,8 @@
 """The figures of a study: views of its results.
 
-`density`: accuracy against information density; `panels`: every condition, a panel a task and
-modality, where several are asked; `curves`: learning curves, where they were drawn.
+`density`: accuracy against information density, where there are several densities; `panels`: else,
+and where several tasks are asked, every condition by name, a panel a task and modality; `curves`:
+learning curves, where they were drawn.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,10 +24,11 @@ def write(results: Results, folder: Path) -> list[Path]:
     """Every figure that these results have, as SVG, PDF and PNG with the numbers as CSV."""
     paths = []
     arms = results.select(lambda c: not c.floor)
-    if len(results.config.tasks) > 1 or results.config.both_ways:
-        paths += save(panels(results), folder / "panels", numbers(arms))
-    elif any(summary.resolution for summary in arms):
+    several = len(results.config.tasks) > 1 or results.config.both_ways
+    if not several and len(_sides(_of_primaries(results))) > 1:
         paths += save(density(results), folder / "density", numbers(arms))
+    else:
+        paths += save(panels(results), folder / "panels", numbers(arms))
     if not results.curves.empty:
         paths += save(curves(results), folder / "curves", results.curves)
     return paths
@@ -52,27 +54,33 @@ def density(results: Results) -> Figure:
     """Accuracy of the encoders of primary modalities against the information that these hold."""
     figure = Figure(figsize=(1.5 * COLUMN, 3.6), layout="constrained")
     axes = figure.subplots()
-    primary = results.config.primary
-    rows = results.select(lambda c: c.modality in primary and not c.floor)
-    rows = [summary for summary in rows if summary.resolution]
+    rows = _of_primaries(results)
     lines: dict[tuple[str, str], list[tuple[float, Summary]]] = {}
     for summary in rows:
         key = (summary.condition.arm, summary.condition.variant)
         lines.setdefault(key, []).append((summary.resolution, summary))
     draw_lines(axes, lines)
-    floors = results.select(lambda c: c.floor and c.modality in primary)
-    _floor_lines(axes, floors)
-    sides = sorted({row.resolution for row in rows})
+    _floor_lines(axes, results.select(lambda c: c.floor and c.modality in results.config.primary))
+    sides = _sides(rows)
     axes.set_xscale("log")
     axes.set_xticks(sides, [_tick(next(r for r in rows if r.resolution == s)) for s in sides])
     axes.minorticks_off()
-    if len(sides) == 1:
-        axes.set_xlim(sides[0] * 0.8, sides[0] * 1.25)
     axes.set_xlabel("information in the primary modality (side in px)")
     axes.set_ylabel("accuracy on test patches (%)")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _of_primaries(results: Results) -> list[Summary]:
+    """The trained encoders of primary modalities whose information is a number of pixels."""
+    primary = results.config.primary
+    rows = results.select(lambda c: c.modality in primary and not c.floor)
+    return [summary for summary in rows if summary.resolution]
+
+
+def _sides(rows: Iterable[Summary]) -> list[int]:
+    return sorted({row.resolution for row in rows})
 
 
 def draw_lines(
