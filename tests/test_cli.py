@@ -418,3 +418,33 @@ def test_status_and_report_say_what_a_folder_is(
     for command in ("status", "report"):
         assert f"mfl views {tissue.path}" in _fails(capsys, command, str(tissue.path))
     assert ".png nor .pdf" in _fails(capsys, "views", str(tissue.path), "--out", "x.tif")
+
+
+def test_options_after_an_equals_sign_and_the_users_folder(
+    tissue: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = {"store": str(tissue.path), "out": "~/sheets/a.png", "patches": 2, "size": 16}
+    (tmp_path / "options.yaml").write_text(yaml.safe_dump(options))
+    arguments = ["views", "--config=~/options.yaml", "--primary=downsample:4", "--draws=1"]
+    assert cli.run(arguments) == 0
+    assert (tmp_path / "sheets" / "a.png").is_file()
+    assert cli.run([*arguments, "--out", "~/b.png"]) == 0
+    assert (tmp_path / "b.png").is_file()
+    for needless in (["--config"], ["--config="]):
+        assert "--config needs a file" in _fails(capsys, "views", str(tissue.path), *needless)
+
+
+def test_studies_of_one_name_are_two(
+    trained: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained["supervised"].path
+    for folder in ("a/compare", "b/compare"):
+        shutil.copytree(run, tmp_path / folder / "runs" / run.name)
+    assert cli.run(["status", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "a/compare" in shown
+    assert "b/compare" in shown

@@ -6,6 +6,7 @@ Every command answers a mistake of its user's with one sentence on standard erro
 import codecs
 import difflib
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -214,7 +215,7 @@ def run(arguments: Sequence[str]) -> int:
         if arguments == ["--version"]:
             print(f"morefromless {version('morefromless')}")
             return 0
-        arguments, mode = _mode(list(arguments))
+        arguments, mode = _mode([_at_home(word) for word in arguments])
         options = _parse(arguments, name)
         with progress.shown_as(mode):
             next(c for c in COMMANDS.values() if c.config is type(options)).function(options)
@@ -241,6 +242,11 @@ def _fail(command: str, sentence: str) -> int:
     with suppress(OSError, ValueError):  # standard error is closed
         print(f"{f'mfl {command}'.strip()}: {one_line(sentence)}", file=sys.stderr)
     return 2
+
+
+def _at_home(word: str) -> str:
+    """A word with the user's folder for ~, which shells leave as it is after an equals sign."""
+    return re.sub(r"(^|[=:])~(?=/|\Z)", lambda match: match[1] + str(Path.home()), word)
 
 
 def _mode(arguments: list[str]) -> tuple[list[str], progress.Mode | None]:
@@ -307,13 +313,15 @@ def _wrapped(text: str) -> str:
 
 def _from_file(arguments: list[str], name: str) -> Any:
     """Options of `--config FILE`, which is taken out of the arguments; None without one."""
-    if "--config" not in arguments or not name:
+    at = next((k for k, word in enumerate(arguments) if word.split("=")[0] == "--config"), None)
+    if at is None or not name:
         return None
-    at = arguments.index("--config")
-    if at + 1 == len(arguments):
+    _, equals, file = arguments.pop(at).partition("=")
+    if not equals and at < len(arguments):
+        file = arguments.pop(at)
+    if not file:
         raise ConfigError("--config needs a file, such as the config.yaml of a run.")
-    path = Path(arguments[at + 1])
-    del arguments[at : at + 2]
+    path = Path(file)
     try:
         values = parse_yaml(files.read_bytes(path))
     except (OSError, ValueError) as error:

@@ -406,5 +406,6 @@ def _planned(out: Path) -> dict[str, list[Path]]:
     for record in sorted((*out.glob("run.json"), *out.glob("**/runs/*/run.json"))):
         run = record.parent
         study = run if run == out else run.parent.parent
-        studies.setdefault(study.name, []).append(run)
+        name = out.absolute().name if study == out else study.relative_to(out).as_posix()
+        studies.setdefault(name, []).append(run)
     return studies

@@ -133,6 +133,25 @@ def test_weights_that_name_a_class_or_are_a_program_are_refused(run: Run, tmp_pa
     assert json.loads((tmp_path / "foreign" / "encoder.json").read_text())["format"] == 1
 
 
+def test_another_encoder_leaves_nothing_of_the_earlier_one(run: Run, tmp_path: Path) -> None:
+    frozen, folder = load_encoder(run.path), tmp_path / "out"
+    export(frozen, folder, torch_export=True)
+    (folder / "probe-primary-tissue-calibrated.safetensors").touch()
+    (folder / ".encoder.pt2.00ff-1.partial").touch()  # of one that was killed
+    export(frozen, folder)
+    assert (folder / "encoder.pt2").exists()  # of these weights
+    export(load_encoder(run.path, "privileged"), folder)
+    assert {path.name for path in folder.iterdir()} == {
+        "model.safetensors",
+        "encoder.json",
+        "config.json",
+    }
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").touch()
+    with pytest.raises(ConfigError, match=r"holds other files \(README.md\)"):
+        export(frozen, tmp_path / "mine")
+
+
 def test_an_encoder_from_elsewhere_is_checked(run: Run, tmp_path: Path) -> None:
     frozen = load_encoder(run.path)
     assert frozen.metadata is not None

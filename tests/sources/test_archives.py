@@ -71,6 +71,13 @@ def test_an_archive_is_the_folder_that_it_was_made_of(
     assert after == before  # nothing was unpacked
 
 
+def test_archives_of_one_name_are_refused(root: Path, tmp_path: Path) -> None:
+    for kind in ("zip", "tar"):
+        shutil.make_archive(str(tmp_path / "fetched" / "a"), kind, root)
+    with pytest.raises(DataError, match=r"a\.tar and a\.zip in .* are both called a; remove or"):
+        Folder(str(tmp_path / "fetched")).items()
+
+
 def test_archives_in_a_folder_are_folders(root: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         shutil.make_archive(str(tmp_path / "fetched" / split), "zip", root / split)

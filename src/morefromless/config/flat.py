@@ -122,5 +122,5 @@ def _words(hint: Any) -> tuple[Any, ...]:
 
 def _path(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str | Path):
-        return Path(value)
+        return Path(value).expanduser()
     raise TypeError(f"expected a path, got {type(value).__name__}")

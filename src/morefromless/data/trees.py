@@ -35,7 +35,15 @@ def open_tree(path: Path) -> Tree:
     archives = sorted(f for f in path.iterdir() if is_archive(f) and not f.name.startswith("."))
     if tree.names or not archives:
         return tree
-    return _Archived({f"{SUFFIX.sub('', file.name)}/": open_archive(file) for file in archives})
+    named: dict[str, Path] = {}
+    for file in archives:
+        name = SUFFIX.sub("", file.name)
+        if named.setdefault(name, file) is not file:
+            raise DataError(
+                f"{named[name].name} and {file.name} in {path} are both called {name}; remove or "
+                "rename one."
+            )
+    return _Archived({f"{name}/": open_archive(file) for name, file in named.items()})
 
 
 class _Folder(Tree):

@@ -10,6 +10,7 @@ OUT/README.md           the model card
 """
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.calibration import calibrated_files
 from morefromless.evaluation.frozen import FrozenEncoder
-from morefromless.evaluation.metadata import EncoderMetadata
+from morefromless.evaluation.metadata import EncoderMetadata, read_metadata
 from morefromless.runs import ENCODER_KEY
 
+WEIGHTS = "model.safetensors"
 FILES = (
-    "model.safetensors",
+    WEIGHTS,
     "config.json",
     "encoder.json",
     "encoder.onnx",
@@ -37,6 +39,7 @@ FILES = (
     "README.md",
 )
 """What an exported folder may hold, beside probes."""
+PROBE = re.compile(r"probe-.+-calibrated\.safetensors")
 
 OPSET = 18
 """ONNX's lowest set of operators that PyTorch's exporter writes."""
@@ -61,7 +64,8 @@ def export(
     With `preprocessing` graphs take patches (N, side, side, 3) uint8 as they were trained on;
     without, the modality at the encoder's size, (N, C, size, size) float32 in [0, 1]. Graphs
     normalise by themselves, take any N, and are held against PyTorch as soon as they are written.
-    Raises `ConfigError` where that is not possible, `DataError` where a graph differs.
+    What an earlier export of another encoder wrote is removed. Raises `ConfigError` where that is
+    not possible, `DataError` where a graph differs.
     """
     if frozen.metadata is None:
         raise ConfigError(
@@ -76,13 +80,16 @@ def export(
     _refuse_others(folder)
     metadata = _metadata(frozen, frozen.metadata)
     plain = msgspec.to_builtins(metadata)
-    stated = {"format": "pt", ENCODER_KEY: json.dumps(plain)}
-    files.write_bytes(folder / "model.safetensors", save(_weights(frozen), stated))
+    weights = save(_weights(frozen), {"format": "pt", ENCODER_KEY: json.dumps(plain)})
+    probes = calibrated_files(source, frozen) if source else []
+    content = {probe.name: probe.read_bytes() for probe in probes}
+    _remove_earlier(folder, weights)
+    files.write_bytes(folder / WEIGHTS, weights)
     files.write_json(folder / "encoder.json", plain)
-    written = [folder / "model.safetensors", folder / "encoder.json"]
-    for probe in calibrated_files(source, frozen) if source else []:
-        files.write_bytes(folder / probe.name, probe.read_bytes())
-        written.append(folder / probe.name)
+    written = [folder / WEIGHTS, folder / "encoder.json"]
+    for name, data in content.items():
+        files.write_bytes(folder / name, data)
+        written.append(folder / name)
     if isinstance(frozen.encoder, Timm):
         files.write_json(folder / "config.json", timm_config(frozen))
         written.append(folder / "config.json")
@@ -233,8 +240,26 @@ def _metadata(frozen: FrozenEncoder, metadata: EncoderMetadata) -> EncoderMetada
 def _refuse_others(folder: Path) -> None:
     """Raise `ConfigError` where a folder holds what no export wrote."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    others = {name for name in names - set(FILES) if not name.startswith("probe-")}
+    known = {name for name in names if name in FILES or PROBE.fullmatch(name)}
+    others = {name for name in names - known if not name.endswith(".partial")}
+    if known and not _is_exported(folder / WEIGHTS):
+        others |= known
     if others:
         raise ConfigError(
             f"{folder} holds other files ({min(others)}); give a folder that is new or empty."
         )
+
+
+def _is_exported(weights: Path) -> bool:
+    try:
+        return weights.is_file() and read_metadata(weights) is not None
+    except ConfigError:
+        return False
+
+
+def _remove_earlier(folder: Path, weights: bytes) -> None:
+    """Remove what an earlier export wrote, unless it was of these weights."""
+    path = folder / WEIGHTS
+    if path.is_file() and path.read_bytes() != weights:
+        for earlier in folder.iterdir():
+            earlier.unlink()
