@@ -215,6 +215,7 @@ def run(arguments: Sequence[str]) -> int:
         if arguments == ["--version"]:
             print(f"morefromless {version('morefromless')}")
             return 0
+        _check_folder()
         arguments, mode = _mode([_at_home(word) for word in arguments])
         options = _parse(arguments, name)
         with progress.shown_as(mode):
@@ -242,6 +243,16 @@ def _fail(command: str, sentence: str) -> int:
     with suppress(OSError, ValueError):  # standard error is closed
         print(f"{f'mfl {command}'.strip()}: {one_line(sentence)}", file=sys.stderr)
     return 2
+
+
+def _check_folder() -> None:
+    """Raise `ConfigError` where this folder was removed: libraries end the process there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "The folder in which this runs was removed; change to another one (cd), and run again."
+        ) from error
 
 
 def _at_home(word: str) -> str:
@@ -325,7 +336,8 @@ def _from_file(arguments: list[str], name: str) -> Any:
     try:
         values = parse_yaml(files.read_bytes(path))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as options ({error}); check it.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path} cannot be read as options ({reason}); check it.") from error
     kind = COMMANDS[name].config
     if "--trust" not in arguments and isinstance(values, dict):
         refuse_outside(values, str(path))

@@ -62,6 +62,7 @@ _ADVICE = {
     errno.EROFS: "choose another place",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "a file stands where a folder is needed; choose another place",
+    errno.EEXIST: "a file stands where a folder is needed; choose another place",
     errno.EISDIR: "a folder stands where a file is needed; choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or give fewer --jobs and --workers",

@@ -158,7 +158,7 @@ def refuse_outside(options: Mapping[str, Any], origin: str) -> None:
     """
     for option in SPEC_OPTIONS:
         value = options.get(option) or []
-        for spec in [value] if isinstance(value, str) else value:
+        for spec in value if isinstance(value, list | tuple) else [value]:
             match = _NAME.match(str(spec))
             if match and match["class"]:
                 raise ConfigError(

@@ -181,6 +181,23 @@ def test_a_damaged_file_is_one_sentence(name: str, damage: bytes, tmp_path: Path
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "reason"),
+    [
+        ("experiments/elsewhere.json", '"study": "study",', '"study": "other",', "study 'other'"),
+        ("plan.json", '"later": "Later"', '"never": "Later"', "'later' has no title"),
+    ],
+)
+def test_parts_that_do_not_fit_are_one_sentence(
+    name: str, old: str, new: str, reason: str, tmp_path: Path
+) -> None:
+    reproduction(tmp_path)
+    path = tmp_path / name
+    path.write_text(new.join(path.read_text().rsplit(old, 1)))
+    with pytest.raises(ConfigError, match=reason):
+        write_report(tmp_path)
+
+
 def test_several_studies_share_a_page_that_leads_to_their_files(tmp_path: Path) -> None:
     for name in ("positive", "negative"):
         write_study(results(), tmp_path / name)

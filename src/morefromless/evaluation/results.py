@@ -263,7 +263,7 @@ class Results:
             if (folder / "curves.csv").is_file():
                 curves = pd.read_csv(folder / "curves.csv", keep_default_na=False)
             return cls(config=config, table=table, curves=curves, **typed)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise ConfigError(
                 f"{folder} holds no results ({Path(error.filename).name} is missing); give a "
                 "folder that mfl compare wrote."

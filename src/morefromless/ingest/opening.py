@@ -98,6 +98,8 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
         )
     if ":" in spec and "/" not in name:
         return build(spec, sources, Source)
+    if path.exists():
+        raise DataError(f"{path} is a pipe or a device; give a folder or a file.")
     raise DataError(f"There is no file or folder {path}; {_hint(path)}")
 
 

@@ -74,6 +74,11 @@ class ExperimentFile:
     tables: list[TableFile] = field(default_factory=list)
     """Tables of representations."""
 
+    def __post_init__(self) -> None:
+        unknown = {cell.study for cell in self.cells if cell.study} - self.studies.keys()
+        if unknown:
+            raise ValueError(f"a cell is of the study '{min(unknown)}', which is not listed")
+
     def write(self, folder: Path) -> None:
         files.write_json(folder / "experiments" / f"{self.name}.json", msgspec.to_builtins(self))
 
@@ -104,6 +109,11 @@ class PlanFile:
     versions: dict[str, str]
     machine: dict[str, Any]
     when: str
+
+    def __post_init__(self) -> None:
+        unknown = self.experiments.keys() - self.titles.keys()
+        if unknown:
+            raise ValueError(f"the experiment '{min(unknown)}' has no title")
 
     def write(self, folder: Path) -> None:
         files.write_json(folder / "plan.json", msgspec.to_builtins(self))

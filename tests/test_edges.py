@@ -1,0 +1,139 @@
+"""The edge of the process: files, folders and streams that are not as expected are one sentence."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from morefromless import cli
+from morefromless.data.store import Store
+
+MAIN = "from morefromless.cli import main; main()"
+
+# What a person types, where {} is what is odd.
+COMMANDS = [
+    "train --config {}.yaml",
+    "ingest {}.npz new",
+    "ingest {}.csv new",
+    "ingest {}.zip new",
+    "ingest {} new",
+    "ingest consep:{} new",
+    "ingest spatial:{},test=a new",
+    "ingest synthetic new --nuclei STORE --scheme {}.yaml",
+    "ingest STORE new --unlabelled --nuclei {}",
+    "tile {}.svs new",
+    "tile {}.tif new",
+    "views {}",
+    "train {} --out new",
+    "train STORE --out new --encoder test_resnet:weights={}.safetensors --size 16",
+    "train STORE --out new --encoder test_resnet:weights={}.pt --size 16",
+    "probe {}",
+    "embed {} STORE --to new.npz",
+    "embed {}.safetensors STORE --to new.npz",
+    "export {} new",
+    "export-nuclei {} new",
+    "explain {} {}",
+    "represent {}",
+    "validate {} STORE",
+    "headroom {}",
+    "hold-out {} new",
+    "reproduce table1 --store {}",
+    "status {}",
+    "report {}",
+    "fetch crc-val-he-7k new --local {}",
+]
+ODD: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "folder": Path.mkdir,
+    "nothing": Path.exists,
+    "empty file": Path.touch,
+    "name too long": str,
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_read_may_be_odd(
+    odd: str,
+    tissue: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number, command in enumerate(COMMANDS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        name = "x" * 300 if odd == "name too long" else "odd"
+        words = command.replace("STORE", str(tissue.path)).format(name, name).split()
+        ending = command.partition("{}")[2].split(" ")[0]
+        ODD[odd](folder / f"{name}{ending if ending.startswith('.') else ''}")
+        assert cli.run(words) == 2, command
+        (sentence,) = (line for line in capsys.readouterr().err.splitlines() if "mfl " in line)
+        assert sentence.endswith((".", "?")), sentence
+        assert not list((folder / "new").glob("*")), command
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ingest synthetic:patches=90,size=16 {}",
+        "views STORE --out {}.png --size 16 --primary downsample:2 --draws 1 --patches 1",
+        "views STORE --out {}/a.png --size 16 --primary downsample:2 --draws 1 --patches 1",
+        "export-nuclei STORE {}",
+        "headroom STORE --out {}",
+        "hold-out STORE {}",
+    ],
+)
+def test_what_is_written_may_stand_in_an_odd_place(
+    command: str,
+    tissue: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = command.replace("STORE", str(tissue.path))
+    odd = Path("odd.png" if "{}.png" in command else "odd")
+    if odd.suffix:
+        odd.mkdir()
+    else:
+        odd.touch()
+    for name in (odd.stem, "x" * 300):
+        assert cli.run(command.format(name).split()) == 2
+        said = capsys.readouterr().err
+        assert any(
+            word in said for word in ("too long", "stands where", "exists already", "remove")
+        )
+    assert list(Path().iterdir()) == [odd]
+
+
+def test_a_folder_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert cli.run(["status", "."]) == 2
+    assert "was removed; change to another one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str) -> None:
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", MAIN, "fetch", "none"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    if closed == ">&-":
+        assert process.stderr.startswith("mfl fetch: There is no public data set named 'none'")
+
+
+def test_a_notebooks_way_to_draw_is_not_asked_for() -> None:
+    code = "from morefromless import cli; cli.run(['--version']); from matplotlib import pyplot"
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.absent"}
+    command = [sys.executable, "-c", f"{code}; pyplot.figure()"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
