@@ -12,7 +12,7 @@ from morefromless.files import StorageError
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
 from morefromless.pairs import modality
-from morefromless.report.contact_sheet import contact_sheet, seen_columns
+from morefromless.report.contact_sheet import contact_sheet, seen_columns, sheet
 from morefromless.views.table_s1 import TableS1
 
 
@@ -43,6 +43,20 @@ def test_columns_run_to_the_right_and_patches_down(tmp_path: Path) -> None:
     assert len(other) == pytest.approx(len(first) + len(second), rel=0.02)
 
 
+def test_a_frame_is_drawn_around_a_pair_in_every_row() -> None:
+    columns = {name: torch.ones(2, 3, 4, 4) for name in ("stored", "primary", "privileged")}
+    figure = sheet(columns, ["TUM", "STR"], "", [("primary", "privileged")])
+    boxes = [axes.get_position() for axes in figure.axes]  # column by column
+    frames = [frame.get_bbox() for frame in figure.artists]
+    for row, frame in enumerate(frames):
+        for column, inside in enumerate((False, True, True)):
+            box = boxes[2 * column + row]
+            assert (frame.x0 < box.x0 and box.x1 < frame.x1) == inside
+            assert frame.y0 < box.y0
+            assert box.y1 < frame.y1
+    assert len(frames) == 2
+
+
 def test_pixels_are_drawn_as_squares(tmp_path: Path) -> None:
     checks = (torch.arange(7)[:, None] + torch.arange(7)) % 2
     contact_sheet(
@@ -65,7 +79,7 @@ def test_the_usual_columns() -> None:
         "stored",
         "downsample:7",
         "full",
-        *(f"{name} view {draw}" for name in ("downsample:7", "full") for draw in (1, 2)),
+        *(f"{name} view {draw}" for draw in (1, 2) for name in ("downsample:7", "full")),
     ]
     assert columns["stored"].shape == (2, 3, 28, 28)
     assert torch.equal(columns["full"], Full().render(stored["he"], 32))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from morefromless.data.nuclei import ARRAY
@@ -20,21 +21,32 @@ _CELL = 1.5
 """Side of a picture in inches; with the resolution below, 240 pixels: more than a patch has."""
 _DPI = 160
 _GAP, _LEFT, _TOP, _BOTTOM = 0.08, 1.0, 0.5, 0.12
+_FRAME = "0.2"
 
 
 def contact_sheet(
-    columns: Mapping[str, Tensor], row_titles: Sequence[str], path: Path, caption: str
+    columns: Mapping[str, Tensor],
+    row_titles: Sequence[str],
+    path: Path,
+    caption: str,
+    frames: Sequence[Sequence[str]] = (),
 ) -> None:
     """Write a `sheet`, whole or not at all, in the form that its name ends in: .png or .pdf."""
-    write_figure(sheet(columns, row_titles, caption), path, path.suffix[1:])
+    write_figure(sheet(columns, row_titles, caption, frames), path, path.suffix[1:])
 
 
-def sheet(columns: Mapping[str, Tensor], row_titles: Sequence[str], caption: str) -> Figure:
+def sheet(
+    columns: Mapping[str, Tensor],
+    row_titles: Sequence[str],
+    caption: str,
+    frames: Sequence[Sequence[str]] = (),
+) -> Figure:
     """A figure with one row per patch and one column per way of seeing it.
 
     `columns` maps a column's title to (R, 3, S, S) images in [0, 1]; S may differ between columns
     and pixels are drawn as squares, never smoothed. `row_titles` are R labels (class names) at
-    the left, `caption` a line or two below.
+    the left, `caption` a line or two below. Each of `frames` names neighbouring columns whose
+    pictures have a common frame in every row.
     """
     rows = len(row_titles)
     for title, images in columns.items():
@@ -55,6 +67,20 @@ def sheet(columns: Mapping[str, Tensor], row_titles: Sequence[str], caption: str
             axes.set_axis_off()
             if row == 0:
                 axes.set_title("\n".join(textwrap.wrap(title.replace(",", ", "), 23)), fontsize=8)
+    titles = list(columns)
+    for framed in frames:
+        left = _LEFT + titles.index(framed[0]) * step - _GAP / 2
+        for row in range(rows):
+            low = height - _TOP - (row + 1) * step + _GAP / 2
+            frame = Rectangle(
+                (left / width, low / height),
+                len(framed) * step / width,
+                step / height,
+                fill=False,
+                linewidth=1,
+                edgecolor=_FRAME,
+            )
+            figure.add_artist(frame)
     for row, label in enumerate(row_titles):
         middle = height - _TOP - (row + 0.5) * step + _GAP / 2
         text = "\n".join(textwrap.wrap(label, 12))
@@ -74,7 +100,8 @@ def seen_columns(
     draws: int,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """The usual columns: the stored patch, what each modality shows, and `draws` views of each.
+    """The usual columns: the stored patch, what each modality shows, then `draws` times a view of
+    each, as one step of training draws them.
 
     `stored` maps an array's name to (R, H, H, 3) uint8; `modalities` maps a title, such as
     `downsample:7`, to the modality. `size` is the side of the network's input.
@@ -93,9 +120,14 @@ def seen_columns(
         for title, modality in modalities.items()
     }
     columns.update({title: modalities[title].to_rgb(images) for title, images in seen.items()})
-    for title, images in seen.items():
-        modality = modalities[title]
-        draw_view = augmentation(views, modality)
-        for draw in range(1, draws + 1):
-            columns[f"{title} view {draw}"] = modality.to_rgb(draw_view(images, generator))
+    drawn_by = {title: augmentation(views, modality) for title, modality in modalities.items()}
+    for draw in range(1, draws + 1):
+        for title, images in seen.items():
+            view = drawn_by[title](images, generator)
+            columns[view_title(title, draw)] = modalities[title].to_rgb(view)
     return columns
+
+
+def view_title(title: str, draw: int) -> str:
+    """The title of a modality's column of views, counted from 1."""
+    return f"{title} view {draw}"

@@ -11,20 +11,20 @@ from morefromless.data.store import Store
 from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
 from morefromless.pairs import modality, preset
-from morefromless.report.contact_sheet import contact_sheet, seen_columns
+from morefromless.report.contact_sheet import contact_sheet, seen_columns, view_title
 from morefromless.tasks import build_task
 
 
 def write_sheet(config: ViewsConfig) -> Path:
-    """Write the contact sheet that `config` describe and return its path.
+    """Write the contact sheet that `config` describes and return its path.
 
-    One row a patch; then, for the privileged and each primary modality, what the branch sees and
-    `draws` augmented views of it.
+    One row a patch: what is stored, what each primary and the privileged branch see, and `draws`
+    times a view of each; those that are drawn together have a common frame.
     """
     store = Store.open(config.store)
     if config.task != "tissue":  # rows may well be of one tissue, which is no task
         store = store.select(task=build_task(config.task))
-    seen = {spec: modality(spec) for spec in (config.privileged, *config.primary)}
+    seen = {spec: modality(spec) for spec in (*config.primary, config.privileged)}
     for how in seen.values():
         how.check(store)
     store = store.select(*seen.values())
@@ -35,7 +35,8 @@ def write_sheet(config: ViewsConfig) -> Path:
     columns = seen_columns(stored, seen, preset(config.views), config.size, config.draws, generator)
     caption = (
         f"{store.path.name}: views '{config.views}' at {config.size} px; each view is drawn anew "
-        "for every patch, branch and step."
+        "for every patch, branch and step. A frame holds a pair: the primary left, the privileged "
+        "right."
     )
     for spec, how in seen.items():
         if isinstance(how, Image):
@@ -45,7 +46,8 @@ def write_sheet(config: ViewsConfig) -> Path:
             caption += (
                 f" {unchanged} of {len(rows)} patches have no two stains: {spec} leaves them."
             )
-    contact_sheet(columns, list(store.table["label"].iloc[rows]), config.out, caption)
+    pairs = [[view_title(spec, draw) for spec in seen] for draw in range(1, config.draws + 1)]
+    contact_sheet(columns, list(store.table["label"].iloc[rows]), config.out, caption, pairs)
     return config.out
 
 
