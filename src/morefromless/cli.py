@@ -122,6 +122,13 @@ COMMANDS = {
         "Write the classes of your patches and slides: calibrated probabilities, and heat maps.",
         "mfl predict runs/a biopsy.svs --to predictions.csv --maps maps",
     ),
+    "app": Command(
+        config.AppConfig,
+        commands.app,
+        "Serve a page to this computer's browser: drop a patch, and see what the encoder is given, "
+        "its class, where it looks, and the nearest training patches.",
+        "mfl app runs/a",
+    ),
     "export": Command(
         config.ExportConfig,
         commands.export,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from morefromless.config import (
+    AppConfig,
     DemoConfig,
     EmbedConfig,
     ExplainConfig,
@@ -304,6 +305,15 @@ def _embedded(
     for reason, count in embedding.rejected.most_common():
         print(f"- {count:,} rejected: {reason}")
     return embedding
+
+
+def app(config: AppConfig) -> None:
+    """Serve the page until interrupted."""
+    from morefromless.app import open_server
+
+    server = open_server(config)
+    print(f"Open http://{server.host}:{server.port}/ in a browser; Ctrl-C ends it.", flush=True)
+    server.serve_forever()
 
 
 def export(config: ExportConfig) -> None:

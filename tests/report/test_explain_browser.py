@@ -58,9 +58,9 @@ def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
 class Page:
     """The page as its readers meet it."""
 
-    def __init__(self, browser: Chrome, path: Path, hash: str = "") -> None:
+    def __init__(self, browser: Chrome, place: Path | str, hash: str = "") -> None:
         self.browser = browser
-        self.path = path
+        self.address = place.as_uri() if isinstance(place, Path) else place
         self.failed: list[str] = []
         self._requests: list[str] = []
         browser.get("about:blank")
@@ -70,7 +70,7 @@ class Page:
 
     def open(self, hash: str = "") -> None:
         self.browser.get("about:blank")
-        self.browser.get(self.path.as_uri() + hash)
+        self.browser.get(self.address + hash)
 
     def one(self, css: str) -> WebElement:
         return self.browser.find_element(By.CSS_SELECTOR, css)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.analysis.layer_cka import layer_cka
-from morefromless.analysis.layers import chosen, first_of_stages, observed
+from morefromless.analysis.layers import chosen, last_maps
 from morefromless.analysis.maps import neighbours
 from morefromless.analysis.overlay import Pictures, cams, pictures
 from morefromless.analysis.similarity import LayerCka
@@ -188,17 +188,8 @@ def dense_modality(answers: Sequence[Answer]) -> str | None:
 
 
 def cam_layer(answer: Answer) -> str | None:
-    """The last stage's first convolution whose maps have 4 x 4 places or more: smaller ones say
-    little of where. None where the encoder has no stages."""
-    encoder = answer.frozen.encoder
-    try:
-        layers = first_of_stages(encoder)
-    except ConfigError:
-        return None
-    sides: dict[str, int] = {}
-    with observed(encoder, layers, lambda name, out: sides.update({name: out.shape[-1]})):
-        encoder(answer.frozen.render(answer.store, np.array([0])))
-    return next((name for name in reversed(layers) if sides[name] >= 4), layers[0])
+    """The layer of the GradCAMs beside each patch; None where the encoder has no feature maps."""
+    return last_maps(answer.frozen.encoder, answer.frozen.render(answer.store, np.array([0])))
 
 
 def _check_same_patches(a: Run, b: Run) -> None:

@@ -77,6 +77,23 @@ def first_of_stages(network: nn.Module) -> list[str]:
     return list(dict.fromkeys(names if len(names) > 1 else [every[0], every[-1]]))
 
 
+def last_maps(network: nn.Module, images: Tensor) -> str | None:
+    """The last stage's first convolution whose maps of `images` have 4 x 4 places or more: smaller
+    ones say little of where. None where the network has no feature maps."""
+    try:
+        layers = first_of_stages(network)
+    except ConfigError:
+        return None
+    sides: dict[str, int] = {}
+
+    def measure(name: str, maps: Tensor) -> None:
+        sides[name] = maps.shape[-1]
+
+    with torch.no_grad(), observed(network, layers, measure):
+        network(images)
+    return next((name for name in reversed(layers) if sides[name] >= 4), layers[0])
+
+
 @contextmanager
 def observed(
     network: nn.Module, names: Sequence[str], take: Callable[[str, Tensor], Any]

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from morefromless.analysis.gradcam import gradcam, scaled
 from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Answer
+from morefromless.evaluation.frozen import Classifier
 from morefromless.modalities import Modality
 
 Pictures = npt.NDArray[np.uint8]
@@ -30,8 +31,13 @@ def pictures(modality: Modality, store: Store, rows: Rows, size: int, side: int)
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         images = modality.render(torch.from_numpy(np.asarray(stored[part])), size)
-        pixels[start : start + len(part)] = _bytes(_sized(modality.to_rgb(images), side))
+        pixels[start : start + len(part)] = shown(modality, images, side)
     return pixels
+
+
+def shown(modality: Modality, images: Tensor, side: int) -> Pictures:
+    """An encoder's input (n, C, S, S) as a person is shown it: (n, side, side, 3)."""
+    return _bytes(_sized(modality.to_rgb(images), side))
 
 
 def cams(
@@ -42,16 +48,24 @@ def cams(
     (n, side, side, 3) each; the brightest place of each patch supports its class most.
     """
     pixels = {layer: np.empty((len(rows), side, side, 3), np.uint8) for layer in layers}
-    classifier = answer.classifier.to(device)
-    names = {f"encoder.{layer}": layer for layer in layers}
+    classifier, modality = answer.classifier.to(device), answer.frozen.modality
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         images = answer.frozen.render(store, part, device)
-        rgb = _sized(answer.frozen.modality.to_rgb(images.cpu()), side)
-        for name, maps in gradcam(classifier, images, list(names)).items():
-            over = _over(rgb, scaled(maps.cpu(), side))
-            pixels[names[name]][start : start + len(part)] = _bytes(over)
+        for layer, over in overlaid(classifier, modality, images, layers, side).items():
+            pixels[layer][start : start + len(part)] = over
     return pixels
+
+
+def overlaid(
+    classifier: Classifier, modality: Modality, images: Tensor, layers: Sequence[str], side: int
+) -> dict[str, Pictures]:
+    """GradCAM of a classifier's own predictions of its input (n, C, S, S), by layer of its encoder,
+    over the input in grey: (n, side, side, 3) each."""
+    rgb = _sized(modality.to_rgb(images.cpu()), side)
+    maps = gradcam(classifier, images, [f"encoder.{layer}" for layer in layers])
+    heats = (scaled(maps[f"encoder.{layer}"].cpu(), side) for layer in layers)
+    return {layer: _bytes(_over(rgb, heat)) for layer, heat in zip(layers, heats, strict=True)}
 
 
 def _over(rgb: Tensor, heat: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ machinery, so that `mfl --help` answers at once.
 """
 
 from morefromless.config.commands import Analysis as Analysis
+from morefromless.config.commands import AppConfig as AppConfig
 from morefromless.config.commands import Cluster as Cluster
 from morefromless.config.commands import DemoConfig as DemoConfig
 from morefromless.config.commands import EmbedConfig as EmbedConfig

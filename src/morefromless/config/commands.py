@@ -190,20 +190,26 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What an encoder is given, and how it is read."""
+class Loading:
+    """Which encoder is used, and where."""
 
     branch: Role = "primary"
     """Encoder of the modality that is present at inference, or of the privileged one."""
+    trust: bool = False
+    """Import classes from outside the package that the run names; only for runs of your own."""
+    device: Device = "auto"
+    """Where the encoder runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(Loading):
+    """What an encoder is given, and how it is read."""
+
     um_per_px: float | None = None
     """Magnification of the inputs in µm per pixel, where they do not state it."""
     at: float | None = None
     """Magnification that the encoder is given, in µm per pixel; by default that of its training.
     Slides are read at it."""
-    trust: bool = False
-    """Import classes from outside the package that the run names; only for runs of your own."""
-    device: Device = "auto"
-    """Where the encoder runs."""
 
     def __post_init__(self) -> None:
         above_zero(self, "um_per_px", "at")
@@ -252,6 +258,25 @@ class PredictConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.abstain <= 1:
             raise ConfigError(f"--abstain is {self.abstain:g}; give a probability, from 0 to 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppConfig(Loading):
+    """Which encoder a page is served for, and where."""
+
+    encoder: Positional[str]
+    """Folder of a finished run, or folder that `mfl export` wrote; with --store also a
+    specification with weights, such as resnet50:pretrained=true."""
+    task: str | None = None
+    """What is predicted; by default the run's own task."""
+    store: Path | None = None
+    """Labelled patches to fit the probe on and to find the nearest among, where they are not those
+    of the run at their place."""
+    port: int = 8765
+    """Port of 127.0.0.1, which no other computer reaches; 0 takes a free one."""
+
+    def __post_init__(self) -> None:
+        between(0, 65535, self, "port")
 
 
 @dataclass(frozen=True, kw_only=True)

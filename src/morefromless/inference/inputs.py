@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from morefromless.data.images import FURTHER, further_pages, image_shape, read_rgb
+from morefromless.data.images import FURTHER, image_shape, read_pages
 from morefromless.data.images import SUFFIXES as IMAGES
 from morefromless.data.slides import SLIDES_ONLY, open_slide, slide_files
 from morefromless.data.store import Store
@@ -112,8 +112,15 @@ class ImagePatches(Patches):
 
     def read(self, row: int) -> npt.NDArray[Any]:
         del row
-        _refuse_further(further_pages(self._path))
-        return _square(read_rgb(self._path))
+        return read_patch(self._path)
+
+
+def read_patch(image: Path | bytes) -> npt.NDArray[np.uint8]:
+    """The patch (H, H, 3) in an image file. Raises `UnreadablePatch`, also for several pages and
+    where it is not square."""
+    pixels, further = read_pages(image)
+    _refuse_further(further)
+    return _square(pixels)
 
 
 class SlidePatches(Patches):
@@ -187,11 +194,17 @@ def remarks(inputs: Sequence[Patches], frozen: FrozenEncoder) -> Iterator[str]:
                 f"{patches.name} does not state its magnification, and the encoder was trained at "
                 f"{frozen.um_per_px:g} µm per pixel; say it with --um-per-px."
             )
-        if patches.side != frozen.side and patches.side and frozen.side:
-            yield (
-                f"{patches.name} has patches of {patches.side} px, and the encoder was trained on "
-                f"{frozen.side} px: it sees another extent of tissue."
-            )
+        if patches.side:
+            yield from extent_remarks(patches.name, patches.side, frozen)
+
+
+def extent_remarks(name: str, side: int, frozen: FrozenEncoder) -> Iterator[str]:
+    """A sentence where the patches of `name` have another side than those of the training."""
+    if frozen.side and side != frozen.side:
+        yield (
+            f"{name} has patches of {side} px, and the encoder was trained on {frozen.side} px: "
+            "it sees another extent of tissue."
+        )
 
 
 def _opened(

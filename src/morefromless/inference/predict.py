@@ -53,11 +53,7 @@ def find_probe(
     probe = None if store else read_calibrated(folder, frozen, task)
     if probe is not None:
         return probe
-    data = Store.open(store) if store else None
-    if data is None and (folder / "run.json").is_file():
-        run = Run(folder)
-        path = run.config.store
-        data = open_store(run, None) if path.exists() else None
+    data = labelled_store(folder, store)
     if data is None:
         raise ConfigError(
             f"{folder} has no probe for the task {task}, and its store is not there; give --store "
@@ -65,6 +61,16 @@ def find_probe(
         )
     seed = frozen.config.seed if frozen.config else 0
     return calibrate(frozen, data, Probe(), task, seed=seed, device=device, label="train")
+
+
+def labelled_store(folder: Path, store: Path | None) -> Store | None:
+    """The store that is given, else that of the run in `folder`; None where it is not there."""
+    if store is not None:
+        return Store.open(store)
+    if not (folder / "run.json").is_file():
+        return None
+    run = Run(folder)
+    return open_store(run, None) if run.config.store.exists() else None
 
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:

@@ -30,11 +30,17 @@ FORMS = (".svg", ".png", ".pdf", ".csv")
 
 
 def write(path: Path, name: str, data: Mapping[str, Any], **values: Any) -> None:
-    """Write page `name` to `path`, whole or not at all.
+    """Write page `name` to `path`, whole or not at all; see `render`."""
+    files.write_text(path, render(name, data, **values))
+
+
+def render(name: str, data: Mapping[str, Any], *, served: bool = False, **values: Any) -> str:
+    """The page `name` as HTML.
 
     The template sees `values`, which it escapes; the script finds `data` as JSON in the element
     `data`. What the page may load are pictures beside it and pictures inside it; scripts and styles
-    are only those of this folder, held to by their hashes.
+    are only those of this folder, held to by their hashes. A page that is `served` may also talk to
+    its server.
     """
     style = "".join((_HERE / file).read_text("utf-8") for file in ("page.css", f"{name}.css"))
     script = (_HERE / f"{name}.js").read_text("utf-8")
@@ -46,11 +52,11 @@ def write(path: Path, name: str, data: Mapping[str, Any], **values: Any) -> None
             style=Markup(style),
             script=Markup(script),
             data=_embedded(data),
-            policy=_policy(style, script),
+            policy=_policy(style, script) + ("; connect-src 'self'" if served else ""),
             version=morefromless.__version__,
         )
     )
-    files.write_text(path, page)
+    return page
 
 
 def write_text(path: Path, template: str, **values: Any) -> None:
