@@ -24,7 +24,8 @@ from morefromless.config import AppConfig
 from morefromless.data.images import image_shape
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, UnreadablePatch
-from morefromless.evaluation.frozen import FrozenEncoder, load_encoder
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.loading import load_encoder
 from morefromless.inference.inputs import extent_remarks, read_patch
 from morefromless.inference.predict import find_probe, labelled_store
 from morefromless.report import pages

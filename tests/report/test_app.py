@@ -25,7 +25,7 @@ from morefromless.config import AppConfig, Probe
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.calibration import calibrate
-from morefromless.evaluation.frozen import load_encoder
+from morefromless.evaluation.loading import load_encoder
 from morefromless.training.pretrain import pretrain
 from tests.conftest import run_config
 from tests.report.test_explain_browser import Page, log, nameless
