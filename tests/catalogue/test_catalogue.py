@@ -2,6 +2,8 @@
 
 import hashlib
 import http.server
+import re
+import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +15,11 @@ import pytest
 from morefromless.catalogue import PublicFile, PublicSet, download, names, public_set
 from morefromless.catalogue.download import fetch
 from morefromless.cli import run
+from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest import open_source
 from morefromless.sources import Source
-from tests.ingest.samples import two_classes
+from tests.ingest.samples import folder, two_classes
 
 CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 300_000, dtype=np.uint8))
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -172,6 +175,29 @@ def test_a_datasheet_says_what_must_be_known(name: str) -> None:
     assert all((known.title, known.what, known.whose, known.licence, known.citation))
     assert known.files or known.by_hand
     assert all(file.md5 is None or len(file.md5) == 32 for file in known.files)
+
+
+def test_breakhis_is_read_as_its_datasheet_says(tmp_path: Path) -> None:
+    slides = ("benign/SOB/adenosis/SOB_B_A_14-22549AB", "malignant/SOB/papillary/SOB_M_PC_14-9146")
+    names = {
+        f"BreaKHis_v1/histology_slides/breast/{slide}{n}/{power}/x-{power}.png": 10 * n + k
+        for n in range(3)
+        for k, slide in enumerate(slides)
+        for power in ("40X", "100X")
+    }
+    folder(tmp_path / "FOLDER", names, side=448)
+    words = re.search(r"give (mfl ingest .*--cut 224)", public_set("breakhis").by_hand)
+    assert words is not None
+    line = [word.replace("FOLDER", f"{tmp_path}/FOLDER") for word in shlex.split(words[1])]
+    line = [word.replace("STORE", str(tmp_path / "store")) for word in line]
+    assert run(line[1:]) == 0
+    store = Store.open(tmp_path / "store")
+    assert store.classes == ("benign", "malignant")
+    assert len(store.table) == 24  # four of each field at 40X
+    assert set(store.table["group"]) == {
+        f"{p}{n}" for n in range(3) for p in ("14-22549AB", "14-9146")
+    }
+    assert store.meta.datasheet.title == "BreakHis, cut to 224 px"
 
 
 def test_commands_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None
         if not origin.is_file():
             raise ConfigError(f"There is no file {origin}; give the folder that holds {file.name}.")
         _check_space(file.bytes or origin.stat().st_size, folder)
-        shutil.copyfile(origin, part)
+        _copy(origin, part)
     else:
         origin = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
         _check_space((file.bytes or 0) - (part.stat().st_size if part.exists() else 0), folder)
@@ -65,6 +65,18 @@ def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None
     sync(part)
     os.replace(part, path)
     return path
+
+
+def _copy(origin: Path, part: Path) -> None:
+    size = origin.stat().st_size
+    with (
+        origin.open("rb") as content,
+        part.open("wb") as out,
+        Bar(desc=origin.name, total=size, unit="B", unit_scale=True, delay=2) as bar,
+    ):
+        while chunk := content.read(CHUNK):
+            out.write(chunk)
+            bar.update(len(chunk))
 
 
 def _check_space(size: int, folder: Path) -> None:
