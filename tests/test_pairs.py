@@ -1,9 +1,11 @@
 """Pairs: the same patch in every branch, and views that follow from seed, step and branch."""
 
 import numpy as np
+import pytest
 import torch
 
 from morefromless.data.store import Store
+from morefromless.errors import ConfigError
 from morefromless.pairs import Pair, derived_seed
 
 
@@ -31,6 +33,25 @@ def test_views_follow_from_seed_step_and_branch(tissue: Store) -> None:
     assert not torch.equal(first["primary"], first["twin"])  # ... and drawn twice
     assert not torch.equal(first["primary"], pair.augment(images, seed=0, step=6)["primary"])
     assert not torch.equal(first["primary"], pair.augment(images, seed=1, step=5)["primary"])
+
+
+@pytest.mark.parametrize("views", ["table-s1", "stain", "authors"])
+def test_one_geometry_for_all_branches(tissue: Store, views: str) -> None:
+    options = "jitter=0,solarize=0,noise=0" if views != "stain" else "spread=0,shift=0"
+    names = {"primary": "full", "twin": "full"}
+    pair = Pair(names, f"{views}:{options}", 32, same_geometry=True)
+    images = _images(pair, tissue)
+    drawn = pair.augment(images, seed=0, step=5)
+    assert torch.equal(drawn["primary"], drawn["twin"])
+    assert not torch.equal(drawn["primary"], images["primary"])
+    assert not torch.equal(drawn["primary"], pair.augment(images, seed=0, step=6)["primary"])
+    coloured = Pair(names, views, 32, same_geometry=True).augment(images, seed=0, step=5)
+    assert not torch.equal(coloured["primary"], coloured["twin"])  # colours are each branch's own
+
+
+def test_one_geometry_needs_views_that_take_it() -> None:
+    with pytest.raises(ConfigError, match=r"--same-geometry needs views .*choose table-s1"):
+        Pair({"primary": "full"}, "tests.outside.additions:Mirror", 16, same_geometry=True)
 
 
 def test_derived_seeds_do_not_collide() -> None:

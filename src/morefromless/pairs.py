@@ -1,5 +1,6 @@
 """Pairs: the modalities of one patch that are trained together, and the views drawn of them."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -14,6 +15,9 @@ from morefromless.modalities import Modality
 from morefromless.specs import build
 from morefromless.views import Views
 
+SHARED = 2**16
+"""The number of a branch that stands for all of them, where their geometry is one."""
+
 
 class Pair:
     """Modalities by name, all read from the same stored patches.
@@ -21,7 +25,9 @@ class Pair:
     `modalities` maps a branch's name to the specification of its modality, e.g.
     `{"primary": "downsample:7", "privileged": "full"}`. An asymmetric pair has different
     modalities; a symmetric one has the same twice (paper, 2.1). Images have `size`, or that of
-    their branch in `sizes`.
+    their branch in `sizes`. With `same_geometry` the views of a patch have one flip, crop and
+    rotation in all branches, for modalities that are registered; otherwise they are drawn
+    independently, as in the paper.
     """
 
     def __init__(
@@ -30,10 +36,17 @@ class Pair:
         views: str,
         size: int,
         sizes: Mapping[str, int] = MappingProxyType({}),
+        same_geometry: bool = False,
     ) -> None:
         distinct = {spec: modality(spec) for spec in modalities.values()}
         self.modalities = {name: distinct[spec] for name, spec in modalities.items()}
         self.views, self.sizes = preset(views), dict(sizes)
+        self.same_geometry = same_geometry
+        if same_geometry and "geometry" not in inspect.signature(self.views.augment).parameters:
+            raise ConfigError(
+                f"--same-geometry needs views whose methods take geometry, and those of {views} do "
+                "not; choose table-s1, stain or authors."
+            )
         self.inputs = {name: (how, sizes.get(name, size)) for name, how in self.modalities.items()}
 
     @property
@@ -79,11 +92,17 @@ class Pair:
         for number, (name, batch) in enumerate(images.items()):
             generator = torch.Generator(device=batch.device)
             generator.manual_seed(derived_seed(seed, step, number))
-            views[name] = augmentation(self.views, self.modalities[name])(batch, generator)
+            draw = augmentation(self.views, self.modalities[name])
+            if self.same_geometry and not self.modalities[name].vector:
+                geometry = torch.Generator(device=batch.device)
+                geometry.manual_seed(derived_seed(seed, step, SHARED))
+                views[name] = draw(batch, generator, geometry)
+            else:
+                views[name] = draw(batch, generator)
         return views
 
 
-def augmentation(views: Views, how: Modality) -> Callable[[Tensor, torch.Generator], Tensor]:
+def augmentation(views: Views, how: Modality) -> Callable[..., Tensor]:
     """How a preset draws views of a modality."""
     if how.vector:
         return views.augment_vectors

@@ -9,6 +9,7 @@ import numpy as np
 from morefromless.analysis.represent import refuse_unfinished, study_of
 from morefromless.config import StudyConfig, ValidateConfig
 from morefromless.data.labels import check_names, parse_classes
+from morefromless.data.near_duplicates import near_duplicates, thumbnails
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
@@ -166,12 +167,19 @@ def _caveats(study: Study, cohort: Store, tasks: Mapping[str, SharedTask]) -> li
             f"The cohort's patches are {_scale(cohort)}, and those of training "
             f"{_scale(study.store)}."
         )
-    train = set(study.store.table["hash"][study.store.indices("train")])
-    copies = sum(digest in train for digest in cohort.table["hash"][cohort.indices("test")])
-    if copies:
+    learnt, asked = study.store.indices("train"), cohort.indices("test")
+    copied = cohort.table["hash"][asked].isin(study.store.table["hash"][learnt]).to_numpy()
+    if copied.any():
         caveats.append(
-            f"{copies:,} patches of the cohort have the same pixels as training patches, so its "
-            "accuracy is too good; remove them."
+            f"{copied.sum():,} patches of the cohort have the same pixels as training patches, so "
+            "its accuracy is too good; remove them."
+        )
+    others = thumbnails(cohort.main, asked[~copied])
+    alike = len(near_duplicates(others, thumbnails(study.store.main, learnt)).rows)
+    if alike:
+        caveats.append(
+            f"{alike:,} further patches of the cohort look like a training patch (near-duplicates),"
+            " so its accuracy may be too good; look at them."
         )
     return caveats
 

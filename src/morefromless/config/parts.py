@@ -82,6 +82,9 @@ class Pairing:
     accumulate: int | None = None
     """Parts in which a batch goes through the branches, to fit in memory: the objective still gets
     all of it, at the price of a second forward pass. BatchNorm's statistics are each part's own."""
+    same_geometry: bool = False
+    """Draw one flip, crop and rotation for all branches of a patch, which its registered modalities
+    then share; by default each branch draws its own, as in the paper."""
     pairs: float = 1.0
     """Share of the training patches, drawn by the seed, whose privileged view is used; for
     measuring what few pairs would do."""

@@ -70,7 +70,7 @@ class RunConfig:
             names |= {"task"}
         else:
             names |= {"objective"} if arm.kind == "distillation" else {"sharing", "objective"}
-            used = {"width", "accumulate"}
+            used = {"width", "accumulate", "same_geometry"}
         if arm.kind in ("asymmetric", "trident"):
             names |= {"privileged"}
             used |= {"privileged_encoder", "privileged_size", "freeze", "no_expander", "pairs"}

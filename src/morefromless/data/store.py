@@ -10,6 +10,8 @@ nuclei.parquet    one row per nucleus and patch: patch, type, area, counted
 present.parquet   one row per patch and one bool per array that some of them lack, where some do; in
                   the array itself such a row is zeros
 rejected.csv      id, origin and reason of what was not taken
+near_duplicates.csv, shifts.csv
+                  what `ingest.checks` found of leaks and of paired images, where there is any
 """
 
 import json
@@ -153,8 +155,12 @@ class Store:
     @property
     def side(self) -> int:
         """Height and width in pixels of the array that the magnification is of (`main_image`)."""
-        images = (name for name, array in self.arrays.items() if array.ndim == 4)
-        return int(self.arrays[main_image(images)].shape[1])
+        return int(self.main.shape[1])
+
+    @property
+    def main(self) -> npt.NDArray[Any]:
+        """The array that the magnification is of (`main_image`): (N, H, W, C)."""
+        return self.arrays[main_image(n for n, array in self.arrays.items() if array.ndim == 4)]
 
     @property
     def um_per_px(self) -> float | None:

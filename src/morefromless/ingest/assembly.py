@@ -14,6 +14,7 @@ from morefromless import files
 from morefromless.data.nuclei import ARRAY, nuclei_table
 from morefromless.data.store import COLUMNS, PLACE, content_hash, kinds
 from morefromless.data.store_meta import FORMAT
+from morefromless.ingest.checks import check_images
 from morefromless.ingest.decoding import Shape
 from morefromless.ingest.selection import Selection
 from morefromless.ingest.shards import Shards
@@ -50,6 +51,7 @@ def assemble(
         if ARRAY in shape.arrays:
             labels = np.load(folder / f"{ARRAY}.npy", mmap_mode="r", allow_pickle=False)
             nuclei_table(labels).to_parquet(folder / "nuclei.parquet", index=False)
+        selection.caveats += check_images(folder, table, shape, list(datasheet.scales))
         rejected = selection.rejected[["id", "origin", "reason"]]
         files.write_csv(folder / "rejected.csv", rejected)
         meta = _meta(folder, table, selection, shape, datasheet, provenance)
@@ -58,7 +60,7 @@ def assemble(
             file.name: {"bytes": file.stat().st_size, "blake2b": files.file_hash(file)}
             for file in data
         }
-        for path in [*data, folder / "rejected.csv"]:
+        for path in [*data, *sorted(folder.glob("*.csv"))]:
             files.sync(path)
     files.write_json(folder / "meta.json", meta)
 

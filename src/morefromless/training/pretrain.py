@@ -127,6 +127,7 @@ def paired(config: RunConfig, branch_plans: Sequence[Plan]) -> Pair:
         config.train.views,
         size,
         {plan.name: plan.size for plan in branch_plans if plan.size != size},
+        config.pairing.same_geometry,
     )
 
 

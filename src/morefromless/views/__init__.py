@@ -20,15 +20,23 @@ class Views(Member, ABC):
     """What to do where the preset does not hold for a modality."""
 
     @abstractmethod
-    def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(
+        self, patches: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
         """One view per patch: (B, C, S, S) float32 in [0, 1] -> the same shape and range.
 
         All randomness comes from `generator`, which lives on the patches' device: the same
-        generator state gives the same views. The input is not changed. Raises `ConfigError` where
-        the preset's colours do not hold for C channels.
+        generator state gives the same views. Where `geometry` is given, flips, crops and rotations
+        come from it, so that views of two modalities may have the same ones. The input is not
+        changed. Raises `ConfigError` where the preset's colours do not hold for C channels.
         """
 
-    def augment_mask(self, masks: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def augment_mask(
+        self,
+        masks: Tensor,
+        generator: torch.Generator,  # noqa: ARG002
+        geometry: torch.Generator | None = None,  # noqa: ARG002
+    ) -> Tensor:
         """One view per mask, of a modality whose pixels are labels: (B, C, S, S), any C.
 
         The preset's geometry by nearest neighbour and none of its colours, so that every value of
@@ -36,7 +44,12 @@ class Views(Member, ABC):
         """
         return masks.detach().clone()
 
-    def augment_channels(self, images: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def augment_channels(
+        self,
+        images: Tensor,
+        generator: torch.Generator,  # noqa: ARG002
+        geometry: torch.Generator | None = None,  # noqa: ARG002
+    ) -> Tensor:
         """One view per image of any channels that are no RGB, such as fluorescence: (B, C, S, S).
 
         Geometry is that of all channels; brightness and contrast are each channel's own. A preset

@@ -6,8 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from morefromless.views import Views
-from morefromless.views import _geometry as geometry
+from morefromless.views import Views, _geometry
 from morefromless.views import _photometry as photometry
 from morefromless.views._draws import bernoulli, blocks, check_range, per_patch, uniform, where
 
@@ -48,18 +47,21 @@ class Authors(Views):
         return (3,) if self.jitter > 0 else None
 
     @torch.no_grad()
-    def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(
+        self, patches: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
         """One view per patch: (B, C, S, S) float32 in [0, 1] -> the same shape and range.
 
         C is 3 unless `jitter` is 0.
         """
         self.check(patches.shape[1])
         count, side = len(patches), patches.shape[-1]
-        rows = self._positions(count, side, generator)
-        columns = self._positions(count, side, generator)
+        placing = geometry or generator
+        rows = self._positions(count, side, placing)
+        columns = self._positions(count, side, placing)
         noisy = bernoulli(count, self.noise, generator)
-        rotated = bernoulli(count, self.rotation, generator)
-        angles = uniform(count, 0, torch.pi, generator)
+        rotated = bernoulli(count, self.rotation, placing)
+        angles = uniform(count, 0, torch.pi, placing)
         solarized = bernoulli(count, self.solarize, generator)
         thresholds = uniform(count, 0.1, 6, generator) / 10
         jittered = bernoulli(count, self.jitter, generator)
@@ -71,26 +73,28 @@ class Authors(Views):
         views = torch.empty_like(patches, memory_format=torch.contiguous_format)
         with torch.autocast(patches.device.type, enabled=False):
             for of in blocks(patches):
-                images = geometry.crop_resize(patches[of] * 255, rows[of], columns[of])
+                images = _geometry.crop_resize(patches[of] * 255, rows[of], columns[of])
                 images = where(noisy[of], images, noise)
-                images = where(rotated[of], images, geometry.rotate_nearest, angles[of])
+                images = where(rotated[of], images, _geometry.rotate_nearest, angles[of])
                 images = where(solarized[of], images, _solarize, thresholds[of])
                 if self.jitter > 0:
                     images = where(jittered[of], images, _jitter, *colours[:, of])
                 torch.div(images.clamp_(0, 255), 255, out=views[of])
         return views
 
-    def augment_mask(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+    def augment_mask(
+        self, masks: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
         """All of it, colours and bilinear crops included: the published code spares no mask."""
         self.check(masks.shape[1], mask=True)
-        return self.augment(masks, generator)
+        return self.augment(masks, generator, geometry)
 
     def _positions(self, count: int, side: int, generator: torch.Generator) -> Tensor:
         """(count, side) source pixels along one axis, flipped and cropped."""
         flips = bernoulli(count, self.flip, generator)
         length = (uniform(count, self.crop, 1, generator) * side).floor().clamp_(min=1)
         start = (uniform(count, 0, 1, generator) * (side - length + 1)).floor()
-        return geometry.crop_positions(start, length, flips, side)
+        return _geometry.crop_positions(start, length, flips, side)
 
 
 def _solarize(images: Tensor, thresholds: Tensor) -> Tensor:

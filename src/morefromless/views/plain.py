@@ -12,6 +12,11 @@ from morefromless.views import Views
 class Plain(Views):
     """The patch as its modality shows it: for evaluation, and for training without augmentation."""
 
-    def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
+    def augment(
+        self,
+        patches: Tensor,
+        generator: torch.Generator,  # noqa: ARG002
+        geometry: torch.Generator | None = None,  # noqa: ARG002
+    ) -> Tensor:
         """A copy of `patches`, (B, 3, S, S) float32 in [0, 1]; nothing is drawn."""
         return patches.detach().clone()

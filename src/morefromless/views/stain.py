@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from morefromless.stain import optical_density
-from morefromless.views import Views
-from morefromless.views import _geometry as geometry
+from morefromless.views import Views, _geometry
 from morefromless.views._draws import blocks, check_range, uniform
 
 RUIFROK = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
@@ -47,33 +46,39 @@ class Stain(Views):
         return None if mask else (3,)
 
     @torch.no_grad()
-    def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(
+        self, patches: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
         """One view per patch: (B, 3, S, S) float32 in [0, 1] -> the same shape and range."""
         self.check(patches.shape[1])
         count = len(patches)
-        maps = self._maps(count, generator)
+        maps = self._maps(count, geometry or generator)
         factors = uniform(3 * count, 1 - self.spread, 1 + self.spread, generator).view(count, 3)
         shifts = uniform(3 * count, -self.shift, self.shift, generator).view(count, 3)
         views = torch.empty_like(patches, memory_format=torch.contiguous_format)
         with torch.autocast(patches.device.type, enabled=False):
             for of in blocks(patches):
-                images = geometry.warp(patches[of], maps[of])
+                images = _geometry.warp(patches[of], maps[of])
                 torch.clamp(jitter(images, factors[of], shifts[of]), 0, 1, out=views[of])
         return views
 
     @torch.no_grad()
-    def augment_channels(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def augment_channels(
+        self, images: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
         """Flip, crop and rotation of (B, C, S, S), for channels that are no stains."""
-        return geometry.warp(images, self._maps(len(images), generator))
+        return _geometry.warp(images, self._maps(len(images), geometry or generator))
 
     @torch.no_grad()
-    def augment_mask(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+    def augment_mask(
+        self, masks: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
         """Flip, crop and rotation of (B, C, S, S) in one reading by nearest neighbour."""
-        maps = self._maps(len(masks), generator)
-        return geometry.warp(masks, maps, "nearest")
+        maps = self._maps(len(masks), geometry or generator)
+        return _geometry.warp(masks, maps, "nearest")
 
     def _maps(self, count: int, generator: torch.Generator) -> Tensor:
-        return geometry.draw(count, self.flip, self.crop, self.rotation, generator)
+        return _geometry.draw(count, self.flip, self.crop, self.rotation, generator)
 
 
 def jitter(images: Tensor, factors: Tensor, shifts: Tensor) -> Tensor:

@@ -6,8 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from morefromless.views import Views
-from morefromless.views import _geometry as geometry
+from morefromless.views import Views, _geometry
 from morefromless.views import _photometry as photometry
 from morefromless.views._draws import bernoulli, blocks, check_range, uniform, where
 
@@ -72,14 +71,16 @@ class TableS1(Views):
         return (3,) if turned and not mask else None
 
     @torch.no_grad()
-    def augment(self, patches: Tensor, generator: torch.Generator) -> Tensor:
+    def augment(
+        self, patches: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
         """One view per patch: (B, C, S, S) float32 in [0, 1] -> the same shape and range.
 
         C is 3 unless `saturation` and `hue`, or `jitter`, are 0.
         """
         self.check(patches.shape[1])
         count = len(patches)
-        maps = self._maps(count, generator)
+        maps = self._maps(count, geometry or generator)
         noisy = bernoulli(count, self.noise, generator)
         solarized = bernoulli(count, self.solarize, generator)
         thresholds = uniform(count, self.threshold, 1, generator)
@@ -94,7 +95,7 @@ class TableS1(Views):
         views = torch.empty_like(patches, memory_format=torch.contiguous_format)
         with torch.autocast(patches.device.type, enabled=False):
             for of in blocks(patches):
-                images = geometry.warp(patches[of], maps[of])
+                images = _geometry.warp(patches[of], maps[of])
                 images = where(noisy[of], images, noise)
                 images = where(solarized[of], images, photometry.solarize, thresholds[of])
                 if images.shape[1] == 3:
@@ -105,21 +106,25 @@ class TableS1(Views):
         return views
 
     @torch.no_grad()
-    def augment_mask(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+    def augment_mask(
+        self, masks: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
         """Flip, crop and rotation of (B, C, S, S) in one reading by nearest neighbour."""
-        maps = self._maps(len(masks), generator)
+        maps = self._maps(len(masks), geometry or generator)
         views = torch.empty_like(masks, memory_format=torch.contiguous_format)
         with torch.autocast(masks.device.type, enabled=False):
             for of in blocks(masks):
-                views[of] = geometry.warp(masks[of], maps[of], "nearest")
+                views[of] = _geometry.warp(masks[of], maps[of], "nearest")
         return views
 
     @torch.no_grad()
-    def augment_channels(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def augment_channels(
+        self, images: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
         """Flip, crop and rotation of (B, C, S, S) together; brightness and contrast of each channel
         by draws of its own. What concerns stained tissue on glass is left out."""
         count, channels = images.shape[:2]
-        maps = self._maps(count, generator)
+        maps = self._maps(count, geometry or generator)
         brightness, contrast = (
             1 + uniform(count * channels, -half, half, generator).view(count, channels)
             for half in (self.brightness, self.contrast)
@@ -127,7 +132,7 @@ class TableS1(Views):
         drawn = bernoulli(count, self.jitter, generator)[:, None]
         brightness, contrast = (torch.where(drawn, f, 1.0) for f in (brightness, contrast))
         with torch.autocast(images.device.type, enabled=False):
-            views = geometry.warp(images, maps)
+            views = _geometry.warp(images, maps)
             return photometry.channel_jitter(views, brightness, contrast).clamp_(0, 1)
 
     @torch.no_grad()
@@ -138,7 +143,7 @@ class TableS1(Views):
         return (vectors + self.spread * noise) * (drawn >= self.drop)
 
     def _maps(self, count: int, generator: torch.Generator) -> Tensor:
-        return geometry.draw(count, self.flip, self.crop, self.rotation, generator)
+        return _geometry.draw(count, self.flip, self.crop, self.rotation, generator)
 
     def _colours(self, count: int, generator: torch.Generator) -> Tensor:
         """(4, count): three factors about 1 and the hue about 0, where jitter was drawn."""

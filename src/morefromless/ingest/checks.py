@@ -1,0 +1,120 @@
+"""What is checked of a store's images once they are written: leaks and registration."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from morefromless import files
+from morefromless.data.near_duplicates import near_duplicates_across_splits
+from morefromless.data.nuclei import ARRAY
+from morefromless.data.registration import shifts
+from morefromless.data.store import main_image
+from morefromless.ingest.decoding import Shape
+from morefromless.progress import Bar
+
+NEAR, SHIFTS, PRESENT = "near_duplicates.csv", "shifts.csv", "present.parquet"
+SAMPLE = 2048
+"""Patches whose shift is measured, at most."""
+SHIFTED = 2
+"""Px of the median shift from which on it is a caveat."""
+FEWEST = 5
+"""Patches with a clear shift that a group must have for one."""
+
+
+def check_images(
+    folder: Path, table: pd.DataFrame, shape: Shape, other_fields: Sequence[str]
+) -> list[str]:
+    """Caveats on the images in `folder`, whose patches are the rows of `table`.
+
+    `near_duplicates.csv` lists patches of test and val that look like one of train, `shifts.csv`
+    by how many px paired images are shifted, by group; neither is written where there are none.
+    Arrays of `other_fields` show another field than the main one.
+    """
+    main = main_image(shape.images)
+    paired = [
+        name
+        for name, image in shape.images.items()
+        if name not in (main, ARRAY, *other_fields) and image.side == shape.side
+    ]
+    return [
+        *_near_duplicates(folder, table, main),
+        *_shifts(folder, table, main, sorted(paired)),
+    ]
+
+
+def _near_duplicates(folder: Path, table: pd.DataFrame, main: str) -> Iterator[str]:
+    pairs = near_duplicates_across_splits(_opened(folder, main), table)
+    if not len(pairs):
+        return
+    files.write_csv(folder / NEAR, pairs)
+    other = int((pairs["label"] != pairs["train_label"]).sum())
+    yield (
+        f"{len(pairs):,} patches of {' and '.join(sorted(pairs['split'].unique()))} look like a "
+        f"patch of train ({other:,} of them under another label; {NEAR} lists them), so the "
+        "accuracy may be too good; look at them, and split by group or leave them out."
+    )
+
+
+def _shifts(folder: Path, table: pd.DataFrame, main: str, paired: Sequence[str]) -> Iterator[str]:
+    rows = []
+    for name in paired:
+        measured = _measured(folder, table, main, name)
+        whole, *groups = (
+            {"array": name, "group": group, **_summary(part)}
+            for group, part in [("all", measured), *measured.groupby("group")]
+        )
+        rows += [whole, *groups]
+        clear = [row for row in (whole, *groups) if row["clear"] >= FEWEST]
+        worst = max(clear, key=lambda row: row["distance"], default=whole)
+        if clear and worst["distance"] >= SHIFTED:
+            yield (
+                f"{name} is shifted against {main} by {whole['distance']:g} px in the median of "
+                f"{whole['clear']:,} patches, and by {worst['distance']:g} px in group "
+                f"{worst['group']} ({SHIFTS}); register the images before ingest."
+            )
+    if rows:
+        files.write_csv(folder / SHIFTS, pd.DataFrame(rows))
+
+
+def _measured(folder: Path, table: pd.DataFrame, main: str, name: str) -> pd.DataFrame:
+    """Group, x, y, and whether the shift is clear, of a sample of the patches that have both."""
+    images, others = _opened(folder, main), _opened(folder, name)
+    rows = np.arange(len(table))
+    if (folder / PRESENT).exists():
+        present = pd.read_parquet(folder / PRESENT)
+        both = [present[n] for n in (main, name) if n in present]
+        rows = rows[np.all(both, axis=0)] if both else rows
+    rows = rows[:: max(1, -(-len(rows) // SAMPLE))]
+    parts = []
+    with Bar(desc="registration", total=len(rows), unit=" patches", delay=2) as bar:
+        for start in range(0, len(rows), 32):
+            block = rows[start : start + 32]
+            shift, clear = shifts(images[block], others[block])
+            group = table["group"].iloc[block].fillna("not known").to_numpy()
+            parts.append(
+                pd.DataFrame({"group": group, "x": shift[:, 0], "y": shift[:, 1], "clear": clear})
+            )
+            bar.update(len(block))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _summary(measured: pd.DataFrame) -> dict[str, float]:
+    clear = measured[measured["clear"]]
+    distance = pd.Series(np.hypot(clear["x"], clear["y"]))
+    return {
+        "patches": len(measured),
+        "clear": len(clear),
+        "x": clear["x"].median(),
+        "y": clear["y"].median(),
+        "distance": round(float(distance.median()), 2),
+        "distance_95": round(float(distance.quantile(0.95)), 2),
+    }
+
+
+def _opened(folder: Path, name: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
+    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] = np.load(
+        folder / f"{name}.npy", mmap_mode="r", allow_pickle=False
+    )
+    return array

@@ -1,0 +1,66 @@
+"""Near-duplicates are recognised whatever was done to a copy, and unlike patches are not."""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageEnhance
+from scipy import ndimage
+
+from morefromless.data.near_duplicates import difference_hash, near_duplicates, thumbnails
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def tissue(count: int, side: int = 64, seed: int = 0, size: float = 5) -> Pixels:
+    """Smooth noise, whose structure has a size in px."""
+    noise = np.random.default_rng(seed).normal(size=(count, side, side, 3))
+    smooth = ndimage.gaussian_filter(noise, (0, size, size, 0))
+    return (160 + 40 * smooth / smooth.std()).clip(0, 255).astype(np.uint8)
+
+
+def small(images: Pixels) -> npt.NDArray[np.float32]:
+    return thumbnails(images, np.arange(len(images)))
+
+
+def as_jpeg(image: Pixels) -> Pixels:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=40)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        as_jpeg,
+        lambda image: np.asarray(ImageEnhance.Brightness(Image.fromarray(image)).enhance(1.15)),
+        lambda image: np.asarray(Image.fromarray(image).resize((150, 150))),
+        lambda image: np.roll(image, 1, axis=1),
+        lambda image: np.rot90(image)[:, ::-1],
+        lambda image: as_jpeg(np.ascontiguousarray(np.rot90(image, 3))),
+    ],
+)
+def test_changed_copies_are_recognised(change: object) -> None:
+    assert callable(change)
+    images = tissue(40)
+    copies = np.stack([change(image) for image in images[10:20]])
+    result = near_duplicates(small(copies), small(images))
+    assert result.rows.tolist() == list(range(10))
+    assert result.others.tolist() == list(range(10, 20))
+
+
+def test_unlike_patches_and_glass_are_not() -> None:
+    glass = np.random.default_rng(0).integers(238, 242, (30, 64, 64, 3), np.uint8)
+    images = np.concatenate([tissue(100), glass])
+    others = np.concatenate([tissue(100, seed=1), glass])
+    assert not len(near_duplicates(small(images), small(others)).rows)
+    assert not len(near_duplicates(small(images[:0]), small(others)).rows)
+
+
+def test_hashes_are_those_of_the_definition() -> None:
+    images = tissue(3, side=32)
+    for image, value in zip(images, difference_hash(small(images)), strict=True):
+        rows = image.mean(2).reshape(8, 4, 32).mean(1)
+        fine = np.repeat(rows, 9, axis=1).reshape(8, 9, 32).mean(2)  # ninths of the side
+        assert np.packbits(fine[:, 1:] > fine[:, :-1]).tobytes() == value.tobytes()
