@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.set-up
 
-.PHONY: demo test test-nuclei check fuzz docs setup clean help
+.PHONY: demo test test-nuclei bench check fuzz docs setup clean help
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -31,6 +31,12 @@ test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 22
 	$(VENV)-nuclei/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints-nuclei.txt --editable '.[dev,nuclei]'
 	$(VENV)-nuclei/bin/python -m pytest tests/hovernet
+
+bench: ## Measure every stage beside its peers and write docs/benchmarks.md (12 minutes, quiet machine)
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --constraint constraints-bench.txt --editable '.[bench]'
+	$(VENV)-bench/bin/python -m benchmarks --write
 
 check: $(SETUP) ## Lint, types, that imports run one way, and that the package builds
 	$(BIN)/ruff check

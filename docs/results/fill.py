@@ -32,7 +32,7 @@ from morefromless.config import StudyConfig, typed_options
 from morefromless.errors import MoreFromLessError
 from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.results import Results
-from morefromless.report.section import Section, interval
+from morefromless.report.section import Section, fill_blocks, interval
 
 PAGES = Path(__file__).parent
 PICTURE = re.compile(r"\]\(([^)#:]+\.(?:svg|png))\)")
@@ -68,12 +68,7 @@ def fill(text: str, name: str, folders: list[Path]) -> str:
         pages = {f.name: _without_title(f / "headroom.md") for f in headrooms}
         blocks["headroom"] = "\n\n".join(pages.values())
         blocks |= {f"headroom {name}": page for name, page in pages.items()}
-    for block, content in blocks.items():
-        before, start, rest = text.partition(f"<!-- {block} -->")
-        if start:
-            after = rest.partition("<!-- end -->")[2]
-            text = f"{before}{start}\n\n{content}\n\n<!-- end -->{after}"
-    return text
+    return fill_blocks(text, blocks)
 
 
 def command(config: StudyConfig) -> str:

@@ -1,6 +1,6 @@
 """A report: tables with their notes, for the terminal and Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,22 @@ class Report:
             say(console)
         for note in self.notes:
             say(console, f"- {note}")
+
+
+def fill_blocks(text: str, blocks: Mapping[str, str]) -> str:
+    """A page, with what stands between `<!-- NAME -->` and `<!-- end -->` written anew.
+
+    Blocks that the page does not have are left out.
+
+    >>> fill_blocks("Prose. <!-- cost -->old<!-- end --> More.", {"cost": "new", "time": "none"})
+    'Prose. <!-- cost -->\\n\\nnew\\n\\n<!-- end --> More.'
+    """
+    for name, content in blocks.items():
+        before, start, rest = text.partition(f"<!-- {name} -->")
+        if start:
+            after = rest.partition("<!-- end -->")[2]
+            text = f"{before}{start}\n\n{content}\n\n<!-- end -->{after}"
+    return text
 
 
 def interval(value: Interval, signed: bool = False) -> str:

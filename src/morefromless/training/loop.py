@@ -37,14 +37,19 @@ from morefromless.training.progress import Progress
 from morefromless.training.schedule import scheduler, warmup_length
 from morefromless.training.synchronise import synchronise
 
+LOG_EVERY = 10
+"""Steps between two whose losses are checked and logged. The others ask no device for a value, so
+that a GPU is never waited for."""
+
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 class Learner(pl.LightningModule):
     """A network with the paper's optimiser: Adam under a warm-up cosine (2.2).
 
-    What is learned is received: `loss(images, batch, step)` gives the scalar to minimise and what
-    to log. `feed` and `seed` decide which patches and views make up a step.
+    What is learned is received: `loss(images, batch, step)` gives the scalar to minimise and, in
+    steps that are logged (`logs`), what to log. `feed` and `seed` decide which patches and views
+    make up a step.
     """
 
     def __init__(
@@ -64,7 +69,7 @@ class Learner(pl.LightningModule):
         step = self.global_step
         seed = self.config.seed
         # Dropout, where an encoder has any, follows from the step as the views do.
-        torch.manual_seed((seed << 32) + step * self.steps.world + self.steps.rank)
+        _seed((seed << 32) + step * self.steps.world + self.steps.rank, self.device)
         images = self.feed.pair.augment(
             self.feed.images(batch), seed=seed, step=step * self.steps.world + self.steps.rank
         )
@@ -72,7 +77,8 @@ class Learner(pl.LightningModule):
         frozen = self.feed.representations(batch)
         images |= {name: features.to(self.device) for name, features in frozen.items()}
         total, logged = self.loss(images, batch, step)
-        self.log_dict({"loss": total.detach(), **logged, "lr": self._rate()})
+        if logged:
+            self.log_dict({"loss": total.detach(), **logged, "lr": self._rate()})
         return total
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
@@ -101,6 +107,11 @@ class Learner(pl.LightningModule):
             warmup_steps=warmup_length(self.steps.per_epoch, self.config.train.warmup),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def logs(step: int, steps: Steps) -> bool:
+    """Whether the losses of a step are checked and logged: every `LOG_EVERY`-th, first and last."""
+    return step % LOG_EVERY == LOG_EVERY - 1 or step in (0, steps.total - 1)
 
 
 def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
@@ -143,7 +154,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
             CSVLogger(logs, name="csv"),  # a resumed run adds a version, so nothing is lost
             TensorBoardLogger(str(logs), name="tensorboard"),
         ],
-        log_every_n_steps=10,
+        log_every_n_steps=LOG_EVERY,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
@@ -236,6 +247,14 @@ def _full_disk_told(path: Path) -> Iterator[None]:
                     raise OSError(cause.errno, cause.strerror) from error
             cause = cause.__cause__ or cause.__context__
         raise
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """`torch.manual_seed` of the device that trains. That function itself takes 2 ms where PyTorch
+    could use a GPU and there is none: it keeps a stack trace for when there will be."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def is_rank_zero(config: RunConfig) -> bool:

@@ -24,10 +24,8 @@ from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite, effective_rank, spread
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
-from morefromless.training.loop import Learner, device_of, fit, is_rank_zero
+from morefromless.training.loop import Learner, device_of, fit, is_rank_zero, logs
 from morefromless.training.partial import Mask, embedded, pairwise_loss
-
-LOG_EVERY = 10
 
 Availability = dict[str, npt.NDArray[np.bool_]]
 """Branch to (N,) bool: which patches of the store have its view."""
@@ -99,12 +97,13 @@ def _train(
             if present
             else objective(list(embeddings.values()))
         )
+        if not logs(step, steps):
+            return result.total, {}
         check_finite(result, step)
         logged = {f"term/{name}": value.detach() for name, value in result.terms.items()}
-        if step % LOG_EVERY == LOG_EVERY - 1:
-            for name, embedding in embeddings.items():
-                logged[f"spread/{name}"] = spread(embedding)
-                logged[f"effective_rank/{name}"] = effective_rank(embedding)
+        for name, embedding in embeddings.items():
+            logged[f"spread/{name}"] = spread(embedding)
+            logged[f"effective_rank/{name}"] = effective_rank(embedding)
         return result.total, logged
 
     learner = Learner(network, feed, config, steps, loss)

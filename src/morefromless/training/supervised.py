@@ -20,7 +20,7 @@ from morefromless.tasks import build_task
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
-from morefromless.training.loop import Learner, device_of, fit, is_rank_zero
+from morefromless.training.loop import Learner, device_of, fit, is_rank_zero, logs
 from morefromless.training.pretrain import check, check_views
 
 
@@ -80,16 +80,17 @@ def _train(
     ) -> tuple[Tensor, dict[str, Tensor]]:
         logits, labels = classifier(images["primary"]).float(), batch["label"]
         entropy = nn.functional.cross_entropy(logits, labels)
-        check_finite(Loss(entropy, {"cross_entropy": entropy}), step)
-        terms = {"term/cross_entropy": entropy.detach()}
-        total = entropy
+        total, terms = entropy, {"cross_entropy": entropy}
         if soft is not None:
             divergence = soft([logits, answers[batch["position"].to(answers.device)]])
-            check_finite(divergence, step)
-            terms["term/divergence"] = divergence.terms["divergence"].detach()
+            terms |= divergence.terms
             total = (1 - soft.weight) * entropy + soft.weight * divergence.total
+        if not logs(step, steps):
+            return total, {}
+        check_finite(Loss(total, terms), step)
         right = (logits.detach().argmax(1) == labels).float().mean()
-        return total, {**terms, "train_accuracy": right}
+        logged = {f"term/{name}": value.detach() for name, value in terms.items()}
+        return total, {**logged, "train_accuracy": right}
 
     learner = Learner(classifier, Feed(store, rows, pair, device), config, steps, loss)
     frozen = FrozenEncoder(

@@ -1,7 +1,7 @@
 """How often a verdict is false, and how often a true difference is shown: docs/statistics.md.
 
-    python benchmarks/verdicts.py train runs/verdicts [--seeds 24] [--jobs 0]
-    python benchmarks/verdicts.py write runs/verdicts docs/statistics.md
+    python docs/verdicts.py train runs/verdicts [--seeds 24] [--jobs 0]
+    python docs/verdicts.py write runs/verdicts docs/statistics.md
 
 `train` trains the two arms of the demonstration's negative control, where the privileged image is
 the primary photographed again, and writes which test patches each run got right. `write` draws
@@ -23,6 +23,7 @@ from morefromless.demo import RECIPE, SOURCE
 from morefromless.evaluation.contrasts import ContrastTest, contrast_tests
 from morefromless.evaluation.evaluate import answer_of
 from morefromless.ingest import ingest, open_source
+from morefromless.report.section import fill_blocks
 from morefromless.runner import run_all
 from morefromless.runs import Run
 from morefromless.study import Study
@@ -200,16 +201,12 @@ def _spread(right: Bools) -> str:
 
 def write(out: Path, page: Path) -> None:
     """Put the tables between the page's marks, `<!-- NAME -->` and `<!-- end -->`."""
-    text = page.read_text()
-    for name, table in (
-        ("trained", trained(out)),
-        ("false verdicts", false_verdicts()),
-        ("power", power()),
-    ):
-        before, mark, rest = text.partition(f"<!-- {name} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        text = f"{before}{mark}{table}\n{end}{after}"
-    page.write_text(text)
+    blocks = {
+        "trained": trained(out),
+        "false verdicts": false_verdicts(),
+        "power": power(),
+    }
+    page.write_text(fill_blocks(page.read_text(), blocks))
 
 
 def main() -> None:

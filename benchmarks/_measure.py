@@ -1,0 +1,161 @@
+"""Interleaved, repeated measurement of a stage's rows."""
+
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from benchmarks import Call, Row, Stage
+from morefromless.report.section import Section
+
+SPREAD = 0.1
+"""Above this interquartile range of a ratio, as a share of it, no ratio is claimed."""
+SHORTEST = 0.1
+"""Seconds; a call that takes less is repeated within a measurement."""
+LONGEST = 45.0
+"""Seconds; a table that took more has no further rounds, once it has `FEWEST`."""
+FEWEST = 3
+CLOCKS = {"processor": time.process_time, "wall": time.perf_counter}
+
+
+@dataclass
+class Measurement:
+    """Seconds of one call of a row, in every round; or why there are none."""
+
+    row: Row
+    seconds: list[float] = field(default_factory=list)
+    absent: str = ""
+    mebibytes: float | None = None
+    figure: str = ""
+
+    def ratio(self, reference: "Measurement") -> str:
+        """Its time by the reference's in the same round: the median, and the spread.
+
+        >>> row = Row("", prepare=lambda: lambda: None)
+        >>> Measurement(row, [2.0, 2.1, 2.0]).ratio(Measurement(row, [1.0, 1.0, 1.0]))
+        '2.00 ± 2 %'
+        """
+        pairs = zip(self.seconds, reference.seconds, strict=True)
+        ratios = [mine / other for mine, other in pairs]
+        middle = statistics.median(ratios)
+        low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else (middle,) * 3
+        spread = (high - low) / middle
+        if spread > SPREAD:
+            return f"not claimed, ± {spread / 2:.0%}".replace("%", " %")
+        return f"{middle:.2f} ± {100 * spread / 2:.0f} %"
+
+
+def measure(stage: Stage, rounds: int) -> list[Measurement]:
+    """Every row once in each round, in turns from either end; a first call of each warms up."""
+    torch.set_num_threads(stage.threads)
+    measured = [Measurement(row) for row in stage.rows()]
+    calls: dict[str, tuple[Call, int]] = {}
+    for one in measured:
+        try:
+            call = one.row.prepare()
+        except ImportError:
+            one.absent = f"not installed: pip install {one.row.package}"
+            continue
+        seconds = _seconds(call, 1, stage)
+        if seconds < 1:
+            seconds = _seconds(call, 1, stage)
+        calls[one.row.name] = call, max(1, round(SHORTEST / (seconds or SHORTEST)))
+    began = time.perf_counter()
+    for number in range(rounds):
+        if number >= FEWEST and time.perf_counter() - began > LONGEST:
+            break
+        for one in measured[:: 1 if number % 2 else -1]:
+            if one.row.name in calls:
+                one.seconds.append(_seconds(*calls[one.row.name], stage))
+    for one in measured:
+        if one.row.figure and not one.absent:
+            one.figure = one.row.figure()
+    return measured
+
+
+def _seconds(call: Call, times: int, stage: Stage) -> float:
+    """Of one call, the mean of `times`."""
+    clock = CLOCKS[stage.clock]
+    start = clock()
+    own = [call() for _ in range(times)]
+    whole = clock() - start
+    inside = [seconds for seconds in own if isinstance(seconds, float)]
+    return (sum(inside) if inside else whole) / times
+
+
+def peak(stage: Stage, name: str) -> float:
+    """MiB by which one call of a row raises this process's peak memory."""
+    torch.set_num_threads(stage.threads)
+    call = next(row for row in stage.rows() if row.name == name).prepare()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    call()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def measure_memory(spec: str, measured: Sequence[Measurement]) -> None:
+    """`peak` of every row, each in a process of its own."""
+    for one in measured:
+        if not one.absent:
+            command = [sys.executable, "-m", "benchmarks", spec, "--peak", one.row.name]
+            run = subprocess.run(command, capture_output=True, text=True, check=True)
+            one.mebibytes = json.loads(run.stdout.splitlines()[-1])
+
+
+def section(stage: Stage, measured: Sequence[Measurement]) -> Section:
+    """The table of a stage."""
+    count, unit = stage.units
+    header = ["", "ms", f"{unit}/s", "time to the first's"]
+    header += ["peak MiB"] * stage.memory + [stage.figure] * bool(stage.figure)
+    rows = []
+    for one in measured:
+        cells = [f"{one.row.name}{_version(one.row.package)}"]
+        if one.absent:
+            cells.append(one.absent)
+        else:
+            seconds = statistics.median(one.seconds)
+            ratio = "1" if one is measured[0] else one.ratio(measured[0])
+            cells += [f"{1000 * seconds:,.2f}", f"{count / seconds:,.0f}", ratio]
+            cells += [] if one.mebibytes is None else [f"{one.mebibytes:,.0f}"]
+            cells += [one.figure] * bool(stage.figure)
+        rows.append((*cells, *[""] * (len(header) - len(cells))))
+    return Section(stage.title, tuple(header), rows, [conditions(stage, len(measured[0].seconds))])
+
+
+def conditions(stage: Stage, rounds: int) -> str:
+    """How it was measured, and where."""
+    threads = f"{stage.threads} thread{'s' * (stage.threads > 1)}"
+    return (
+        f"Medians of {rounds} interleaved rounds, {stage.clock} time, {threads}; {_processor()}, "
+        f"PyTorch {torch.__version__}, Python {platform.python_version()}."
+    )
+
+
+def _version(package: str | None) -> str:
+    if package is None:
+        return ""
+    try:
+        return f" ({package} {version(package)})"
+    except PackageNotFoundError:
+        return f" ({package})"
+
+
+def _processor() -> str:
+    """The processor's name and what it multiplies bfloat16 with."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    flags = facts.get("flags", "").split()
+    fast = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    return f"{facts.get('model name', platform.machine())} ({', '.join(fast)})"

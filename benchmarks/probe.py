@@ -1,0 +1,64 @@
+"""The paper's probe: an epoch of softmax on frozen features."""
+
+import os
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks import Call, Row, Stage
+from morefromless.probes.softmax import fit_linear_probe
+
+CLASSES = 9
+
+
+class Probe(Stage):
+    """A dense layer with softmax on features of ResNet-50's width, batches of 128, by Adam."""
+
+    clock = "wall"
+    threads = os.cpu_count() or 1
+
+    def __init__(self, patches: int = 100_000, width: int = 2048) -> None:
+        self.patches, self.width = patches, width
+        generator = torch.Generator().manual_seed(0)
+        self.features = torch.randn(patches, width, generator=generator)
+        self.labels = torch.randint(CLASSES, (patches,), generator=generator)
+
+    @property
+    def title(self) -> str:
+        return f"One epoch of the softmax probe, {self.patches:,} x {self.width:,} features"
+
+    @property
+    def units(self) -> tuple[float, str]:
+        return self.patches, "patches"
+
+    def rows(self) -> list[Row]:
+        return [
+            Row("morefromless", lambda: self._ours),
+            Row("plain: DataLoader, nn.Linear, autograd", self._plain),
+            Row("scikit-learn, SGDClassifier", self._sklearn, "scikit-learn"),
+        ]
+
+    def _ours(self) -> None:
+        fit_linear_probe(self.features, self.labels, CLASSES, epochs=1)
+
+    def _plain(self) -> Call:
+        data = DataLoader(TensorDataset(self.features, self.labels), 128, shuffle=True)
+        layer = nn.Linear(self.width, CLASSES)
+        optimiser = torch.optim.Adam(layer.parameters(), lr=1e-3)
+
+        def epoch() -> None:
+            for features, labels in data:
+                optimiser.zero_grad()
+                nn.functional.cross_entropy(layer(features), labels).backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+
+        return epoch
+
+    def _sklearn(self) -> Call:
+        from sklearn.linear_model import SGDClassifier
+
+        features, labels = self.features.numpy(), self.labels.numpy()
+        classifier = SGDClassifier(loss="log_loss", n_jobs=self.threads)
+        classes = list(range(CLASSES))
+        return lambda: classifier.partial_fit(features, labels, classes)

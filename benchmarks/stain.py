@@ -1,0 +1,126 @@
+"""Macenko's normalisation of stains, in batches and patch by patch."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import Call, Row, Stage
+from morefromless.data.images import image_files, read_rgb
+from morefromless.modalities.macenko import Macenko
+from morefromless.stain import estimate
+from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
+
+Images = list[Tensor | None]
+"""Normalised patches (H, W, 3), 0-255; None where that failed."""
+Way = Callable[[Tensor], Images]
+
+
+class Stain(Stage):
+    """Patches of `folder`, or drawn ones. torchstain is called patch by patch, as its users do.
+
+    The figures are the standard deviations over patches of the strengths of hematoxylin and eosin,
+    as shares of their means, by our estimate in float64, which favours the first row. Patches that
+    ours leaves as they are stay out of them.
+    """
+
+    figure = "spread of hematoxylin, eosin"
+
+    def __init__(self, folder: str = "", patches: int = 128, size: int = 112) -> None:
+        self.folder, self.count, self.size = folder, patches, size
+
+    @property
+    def title(self) -> str:
+        where = "patches of a folder" if self.folder else f"drawn patches of {self.size} px"
+        spread = _spread(self.patches[self.sound])
+        return f"Macenko's normalisation, {self.count} {where}; their spread as they are: {spread}"
+
+    @property
+    def units(self) -> tuple[float, str]:
+        return self.count, "patches"
+
+    @cached_property
+    def patches(self) -> Tensor:
+        """(N, H, W, 3) uint8."""
+        if self.folder:
+            folder = Path(self.folder)
+            names = image_files(folder)
+            chosen = names[:: max(1, len(names) // self.count)][: self.count]
+            images = [read_rgb(folder / name) for name in chosen]
+        else:
+            tissues = [name for name in DRAWINGS if name not in ("ADI", "BACK")]
+            images = [
+                draw(tissues[i % 7], Patient.drawn(Rng(0, 0, i)), Rng(0, 1, i), self.size).image
+                for i in range(self.count)
+            ]
+        return torch.from_numpy(np.stack(images))
+
+    @cached_property
+    def sound(self) -> Tensor:
+        """(N,) bool: patches that hold two stains."""
+        return ~Macenko().unchanged(self.patches)
+
+    def rows(self) -> list[Row]:
+        ways: dict[str, Callable[[], Way]] = {
+            "morefromless, luminosity": partial(_ours, "luminosity"),
+            "morefromless, density": partial(_ours, "density"),
+            "torchstain, torch": partial(_torchstain, "torch"),
+            "torchstain, numpy": partial(_torchstain, "numpy"),
+        }
+        return [self._row(name, way) for name, way in ways.items()]
+
+    def _row(self, name: str, way: Callable[[], Way]) -> Row:
+        def prepare() -> Call:
+            normalise = way()
+            return lambda: normalise(self.patches)
+
+        def figure() -> str:
+            images = zip(way()(self.patches), self.sound, strict=True)
+            return _spread(torch.stack([i for i, sound in images if sound and i is not None]))
+
+        return Row(name, prepare, "torchstain" if "torchstain" in name else None, figure)
+
+
+def _ours(convention: Literal["luminosity", "density"]) -> Way:
+    modality = Macenko(convention=convention)
+
+    def normalise(patches: Tensor) -> Images:
+        images: Images = []
+        for batch in torch.split(patches, 64):
+            rendered = modality.render(batch, batch.shape[1]).permute(0, 2, 3, 1)
+            images += (rendered * 255).unbind()
+        return images
+
+    return normalise
+
+
+def _torchstain(backend: str) -> Way:
+    import torchstain
+
+    normalizer: Any = torchstain.normalizers.MacenkoNormalizer(backend=backend)
+
+    def normalise(patches: Tensor) -> Images:
+        images: Images = []
+        for patch in patches:
+            given: Any = patch.permute(2, 0, 1) if backend == "torch" else patch.numpy()
+            try:
+                image = torch.as_tensor(normalizer.normalize(I=given, stains=False)[0]).float()
+            except Exception:  # a singular matrix, or nothing to take eigenvectors of
+                images.append(None)
+                continue
+            images.append(image if image.isfinite().all() else None)
+        return images
+
+    return normalise
+
+
+def _spread(patches: Tensor) -> str:
+    """Standard deviation of both strengths over patches, as shares of their means."""
+    stains = estimate(patches.double())
+    strengths = stains.strengths[stains.usable]
+    hematoxylin, eosin = strengths.std(0) / strengths.mean(0)
+    return f"{hematoxylin:.2f}, {eosin:.2f}"

@@ -1,0 +1,53 @@
+"""`python -m benchmarks`: the program runs, and says what is missing. Nothing is timed."""
+
+import sys
+from pathlib import Path
+
+import benchmarks
+import pytest
+from benchmarks import Row, Stage
+from benchmarks.__main__ import main
+from benchmarks._measure import Measurement, peak
+
+from morefromless.errors import ConfigError
+from morefromless.specs import build
+
+PAGE = "Prose.\n\n<!-- probe -->\nold\n<!-- end -->\n\nMore.\n"
+
+
+def test_a_table_is_written_and_a_peer_that_is_missing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    main(["probe:patches=64,width=8", "--rounds", "2", "--write", str(page)])
+    text = page.read_text()
+    assert text.startswith("Prose.\n\n<!-- probe -->\n\n### One epoch of the softmax probe, 64 x 8")
+    assert text.endswith("<!-- end -->\n\nMore.\n")
+    assert "not installed: pip install scikit-learn" in text
+    assert "Medians of 2 interleaved rounds, wall time" in text
+    assert "old" not in text
+    assert "not installed" in capsys.readouterr().out
+
+
+def test_a_ratio_is_not_claimed_of_measurements_that_vary() -> None:
+    row = Row("", prepare=lambda: lambda: None)
+    first = Measurement(row, [1.0, 1.0, 1.0, 1.0])
+    assert Measurement(row, [2.0, 2.1, 2.0, 2.1]).ratio(first) == "2.05 ± 2 %"
+    assert Measurement(row, [2.0, 3.0, 2.0, 3.0]).ratio(first) == "not claimed, ± 20 %"
+
+
+def test_a_stage_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match="There is no stage named 'steps'"):
+        main(["steps"])
+
+
+@pytest.mark.parametrize(
+    "spec", ["step:size=32,batch=4,width=8,steps=1", "objectives:rows=4,width=8"]
+)
+def test_stages_do_what_they_measure(spec: str) -> None:
+    stage = build(spec, benchmarks, Stage)
+    row = stage.rows()[0]
+    assert peak(stage, row.name) >= 0
+    assert row.figure is None or float(row.figure()) < 1e-5
