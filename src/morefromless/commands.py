@@ -198,7 +198,8 @@ def probe(config: ProbeConfig) -> None:
     from morefromless.devices import resolve_device
     from morefromless.evaluation.calibration import calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
-    from morefromless.report.tables import show_answers
+    from morefromless.questions import ask
+    from morefromless.report.tables import reply_section, show_answers
     from morefromless.runs import Run
 
     run = Run.open(config.run, config.trust)
@@ -209,7 +210,11 @@ def probe(config: ProbeConfig) -> None:
         for answer in answers:
             seed = run.config.seed
             calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
-    show_answers(answers, terminal())
+    console = terminal()
+    show_answers(answers, console)
+    task = config.task or run.config.arm.task
+    for reply in ask(run, store, config.questions, config.probe, task, device):
+        reply_section(reply).show(console)
 
 
 def compare(config: StudyConfig) -> None:

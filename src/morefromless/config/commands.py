@@ -182,6 +182,10 @@ class ProbeConfig:
     own head, and any other with a probe, as every run."""
     store: Path | None = None
     """Where its store is, if it has moved."""
+    questions: tuple[str, ...] = ()
+    """What is asked beside: few-shot (accuracy with 1, 5, 10 and 20 labels a class), retrieval (the
+    privileged view that belongs to a primary one), expression (Pearson's correlation of genes), or
+    a class as package.module:Class."""
     probe: Probe = field(default_factory=Probe)
     trust: bool = False
     """Import classes from outside the package that the run names; only for runs of your own."""

@@ -16,9 +16,10 @@ from morefromless.evaluation.evaluate import Answer
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
 from morefromless.evaluation.results import Results, Summary
+from morefromless.questions import Reply
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
 from morefromless.report.terminal import say
-from morefromless.report.words import ROUGH, metric_title, metric_value, rough
+from morefromless.report.words import ROUGH, metric_title, metric_value, minus, rough
 
 TESTS = (
     "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "
@@ -291,6 +292,19 @@ def _density(summary: Summary) -> str:
         return "vectors"
     magnification = f", {summary.um_per_px:.3g} µm/px" if summary.um_per_px else ""
     return f"{summary.resolution} x {summary.resolution} px of information{magnification}"
+
+
+def reply_section(reply: Reply) -> Section:
+    """The answer to a question as a table: its rows, and a column a branch or number."""
+    columns = list(dict.fromkeys(score.column for score in reply.scores))
+    cells: dict[str, dict[str, str]] = {}
+    for score in reply.scores:
+        scale, form = (100, ".1f") if reply.share else (1, ".3f")
+        spread = "" if score.spread is None else f" ± {scale * score.spread:{form}}"
+        value = minus(f"{scale * score.value:{form}}")
+        cells.setdefault(score.row, {})[score.column] = value + spread
+    rows = [(name, *(line.get(column, "") for column in columns)) for name, line in cells.items()]
+    return Section(reply.title, ("", *columns), rows, reply.notes)
 
 
 def show_answers(answers: Sequence[Answer], console: Console) -> None:

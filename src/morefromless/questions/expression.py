@@ -1,0 +1,81 @@
+"""Gene expression, or any other vector of a patch, predicted from the encoder's features."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from morefromless.analysis.headroom import predict
+from morefromless.config import Probe
+from morefromless.data.store import Store
+from morefromless.errors import DataError
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.questions import Question, Reply, Score
+
+
+@dataclass(frozen=True)
+class Expression(Question):
+    """Pearson's correlation on the test patches, gene by gene, of a ridge on frozen features.
+
+    `expression:array=expression,show=10`. Each gene has the penalty that is best out of fold among
+    the training patches. Features and values are centred by the training patches.
+    """
+
+    array: str = "expression"
+    show: int = 10
+    """Genes with a row of their own: those that the first branch predicts best."""
+
+    def ask(
+        self,
+        encoders: Mapping[str, FrozenEncoder],
+        store: Store,
+        probe: Probe,  # noqa: ARG002
+        task: str,  # noqa: ARG002
+        device: str = "cpu",
+    ) -> Reply:
+        if store.array(self.array).ndim != 2:
+            raise DataError(
+                f"'{self.array}' of {store.path} holds images; name an array of vectors."
+            )
+        images = {n: one for n, one in encoders.items() if one.modality.array != self.array}
+        by_branch = {name: self._correlations(one, store, device) for name, one in images.items()}
+        if not by_branch:
+            raise DataError(
+                f"Every encoder is given '{self.array}' itself, so there is nothing to predict."
+            )
+        genes, first = store.channels(self.array), next(iter(by_branch.values()))
+        best = first.nan_to_num(-2).argsort(descending=True)[: self.show].tolist()
+        scores = []
+        for name, values in by_branch.items():
+            defined = values[~values.isnan()]
+            scores.append(Score("mean of all genes", name, float(defined.mean())))
+            scores.append(Score("median of all genes", name, float(defined.median())))
+            scores += [Score(genes[k], name, float(values[k])) for k in best]
+        constant = int(first.isnan().sum())
+        notes = ["Ridge on frozen features; the genes shown are the best on these test patches."]
+        if constant:
+            notes.append(f"{constant:,} genes are constant there, so they have no correlation.")
+        return Reply(f"{self.array}: Pearson's correlation", scores, notes, share=False)
+
+    def _correlations(self, frozen: FrozenEncoder, store: Store, device: str) -> Tensor:
+        """(genes,) NaN where a gene, or its prediction, is constant."""
+        store = store.select(frozen.modality, self.array)
+        rows = {split: store.indices(split) for split in ("train", "test")}
+        x, y = {}, {}
+        for split, chosen in rows.items():
+            x[split] = frozen.represent(store, chosen, device, f"{frozen.name}, {split}").double()
+            y[split] = torch.from_numpy(store.array(self.array)[chosen]).double()
+        if len(rows["test"]) < 3:
+            raise DataError(f"{store.path} has fewer than 3 test patches with '{self.array}'.")
+        means = {"x": x["train"].mean(0), "y": y["train"].mean(0)}
+        centred, target = x["train"] - means["x"], y["train"] - means["y"]
+        _, predicted = predict(centred, target, x["test"] - means["x"])
+        return pearson(predicted, y["test"])
+
+
+def pearson(a: Tensor, b: Tensor) -> Tensor:
+    """Column by column of (N, K) and (N, K): (K,), NaN where one is constant."""
+    a, b = a - a.mean(0), b - b.mean(0)
+    product = (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0))
+    return torch.where((a.norm(dim=0) > 1e-9) & (b.norm(dim=0) > 1e-9), product, torch.nan)

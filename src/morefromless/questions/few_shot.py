@@ -1,0 +1,88 @@
+"""Few-shot curves: a probe that is given a few labels a class."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from morefromless.config import Probe
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.probes import build_probe
+from morefromless.progress import Bar
+from morefromless.questions import Question, Reply, Score
+from morefromless.tasks import build_task
+
+
+@dataclass(frozen=True)
+class FewShot(Question):
+    """Accuracy on the test patches with `shots` labels a class, over `draws` draws of these.
+
+    `few-shot:shots=1/5/10/20,draws=20`. Labels are drawn among the training patches, the same ones
+    for every branch. Of a class with fewer patches all are taken.
+    """
+
+    shots: tuple[int, ...] = (1, 5, 10, 20)
+    draws: int = 20
+
+    def __post_init__(self) -> None:
+        if min(self.shots, default=0) < 1 or self.draws < 1:
+            raise ConfigError("few-shot needs shots and draws of 1 or more, such as shots=1/5/10.")
+
+    def ask(
+        self,
+        encoders: Mapping[str, FrozenEncoder],
+        store: Store,
+        probe: Probe,
+        task: str,
+        device: str = "cpu",
+    ) -> Reply:
+        bar = Bar(encoders.values(), desc="few-shot", unit="branch")
+        scores = [s for one in bar for s in self._scores(one, store, probe, task, device)]
+        notes = [
+            f"Accuracy of a {probe.name} probe on the test patches: mean ± standard deviation over "
+            f"{self.draws} draws of the labels."
+        ]
+        if any(one.head is not None for one in encoders.values()):
+            notes.append("The encoder of a supervised run was given all labels in training.")
+        return Reply("Few labels a class, accuracy %", scores, notes)
+
+    def _scores(
+        self,
+        frozen: FrozenEncoder,
+        store: Store,
+        probe: Probe,
+        task: str,
+        device: str,
+    ) -> Iterator[Score]:
+        store, method = store.select(frozen.modality, task=build_task(task)), build_probe(probe)
+        train, test = (frozen.features(store, s, device).to(device) for s in ("train", "test"))
+        labels, truth = (store.labels[store.indices(s)] for s in ("train", "test"))
+        if not len(truth):
+            return
+        for shots in self.shots:
+            accuracies = []
+            for draw in range(self.draws):
+                rows = drawn(labels, shots, draw)
+                given = torch.from_numpy(labels[rows]).to(device)
+                learnt = method.fit(train[rows], given, len(store.classes), probe, draw)
+                answers = method.fitted(learnt).probabilities(test).argmax(1).cpu().numpy()
+                accuracies.append(float((answers == truth).mean()))
+            yield Score(
+                str(shots), frozen.name, float(np.mean(accuracies)), float(np.std(accuracies))
+            )
+
+
+def drawn(labels: npt.NDArray[np.int64], shots: int, seed: int) -> npt.NDArray[np.int64]:
+    """Places of `shots` patches of each class: (N,) -> (n,). Fewer shots are part of more.
+
+    >>> drawn(np.array([0, 0, 0, 1]), 2, seed=0).tolist()
+    [2, 0, 3]
+    """
+    rng = np.random.default_rng(seed)
+    members = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    places: npt.NDArray[np.int64] = np.concatenate([of_class[:shots] for of_class in members])
+    return places

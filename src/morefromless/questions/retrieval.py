@@ -1,0 +1,104 @@
+"""Retrieval across the pair: which dense view belongs to a sparse one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from morefromless.branches import Expander
+from morefromless.config import Probe
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.questions import Question, Reply, Score
+from morefromless.runs import Run
+
+CHUNK = 1024
+"""Queries at once."""
+
+
+@dataclass(frozen=True)
+class Retrieval(Question):
+    """Recall at each k of `at`: the share of queries whose own patch is among the k nearest.
+
+    `retrieval:at=1/5/10`. Queries and gallery are the test patches that have both views. Embeddings
+    are compared by cosine: the expander's output, which the objective made alike.
+    """
+
+    at: tuple[int, ...] = (1, 5, 10)
+
+    def __post_init__(self) -> None:
+        if min(self.at, default=0) < 1:
+            raise ConfigError("retrieval needs places of 1 or more, such as at=1/5/10.")
+
+    def ask(
+        self,
+        encoders: Mapping[str, FrozenEncoder],
+        store: Store,
+        probe: Probe,  # noqa: ARG002
+        task: str,  # noqa: ARG002
+        device: str = "cpu",
+    ) -> Reply:
+        if {"primary", "privileged"} - set(encoders):
+            raise ConfigError(
+                "Retrieval goes from one branch to the other, and this run hands over one branch "
+                "only; ask a run of --kind asymmetric or trident."
+            )
+        pair = {name: encoders[name] for name in ("primary", "privileged")}
+        rows = store.select(*(one.modality for one in pair.values())).indices("test")
+        embeddings = {
+            name: _expanded(one, one.represent(store, rows, device, f"retrieval, {name}"))
+            for name, one in pair.items()
+        }
+        primary, privileged = embeddings["primary"], embeddings["privileged"]
+        directions = {
+            "primary to privileged": recalls(primary, privileged, self.at),
+            "privileged to primary": recalls(privileged, primary, self.at),
+            "by chance": [min(1.0, k / len(rows)) for k in self.at],
+        }
+        return Reply(
+            "Retrieval across the pair, recall %",
+            [
+                Score(title, f"at {k}", value)
+                for title, values in directions.items()
+                for k, value in zip(self.at, values, strict=True)
+            ],
+            [f"Each of {len(rows):,} test patches is looked for among all of them."],
+        )
+
+
+def recalls(queries: Tensor, gallery: Tensor, at: tuple[int, ...]) -> list[float]:
+    """The share of queries (N, D) whose own row of the gallery (N, D) is among the k of highest
+    cosine, for each k; equally near ones come before it.
+
+    >>> recalls(torch.eye(3), torch.eye(3)[[0, 2, 1]], (1, 2))
+    [0.3333333432674408, 0.3333333432674408]
+    """
+    gallery, ranks = normalize(gallery, dim=1), []
+    for start in range(0, len(queries), CHUNK):
+        near = normalize(queries[start : start + CHUNK], dim=1) @ gallery.T
+        own = near.gather(1, torch.arange(start, start + len(near))[:, None])
+        ranks.append((near >= own).sum(1))
+    return [float((torch.cat(ranks) <= k).float().mean()) for k in at]
+
+
+@torch.no_grad()
+def _expanded(frozen: FrozenEncoder, representations: Tensor) -> Tensor:
+    """Representations (N, width) through the expander of their branch, where it has one."""
+    assert frozen.metadata is not None
+    assert frozen.folder is not None
+    prefix = frozen.metadata.branches[frozen.name].prefix.removesuffix("encoder.") + "expander."
+    state = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in Run(frozen.folder).weights().items()
+        if name.startswith(prefix)
+    }
+    if not state:
+        return representations
+    width, inputs = state["0.weight"].shape
+    expander = Expander(inputs, width, len(state["6.weight"]))
+    expander.load_state_dict(state)
+    embeddings: Tensor = expander.eval()(representations)
+    return embeddings

@@ -1,0 +1,133 @@
+"""Few-shot, retrieval and expression against scikit-learn, plain loops and what must come out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsClassifier
+from torch.nn.functional import cosine_similarity, normalize
+
+from morefromless import cli
+from morefromless.config import Probe
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.loading import load_encoders
+from morefromless.questions import Reply, ask
+from morefromless.questions.expression import pearson
+from morefromless.questions.few_shot import drawn
+from morefromless.questions.retrieval import Retrieval, recalls
+from morefromless.report.tables import reply_section
+from morefromless.runs import Run
+from morefromless.training.pretrain import pretrain
+from tests.conftest import run_config
+
+
+@pytest.fixture(scope="module")
+def run(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("questions") / "run"
+    return pretrain(run_config(tissue.path, out, primary="downsample:16", epochs=4))
+
+
+def values(reply: Reply) -> dict[tuple[str, str], float]:
+    return {(score.row, score.column): score.value for score in reply.scores}
+
+
+def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
+    (reply,) = ask(run, tissue, ["few-shot:shots=1/5,draws=3"], Probe(probe="knn:1"), "tissue")
+    for name, frozen in load_encoders(run).items():
+        train, test = (
+            normalize(frozen.features(tissue, split)).numpy() for split in ("train", "test")
+        )
+        labels, truth = (tissue.labels[tissue.indices(split)] for split in ("train", "test"))
+        for shots in (1, 5):
+            accuracies = []
+            for draw in range(3):
+                rows = drawn(labels, shots, draw)
+                assert set(np.bincount(labels[rows])) == {shots}
+                nearest = KNeighborsClassifier(1).fit(train[rows], labels[rows])
+                accuracies.append(nearest.score(test, truth))
+            assert values(reply)[str(shots), name] == pytest.approx(np.mean(accuracies), abs=0.01)
+    table = reply_section(reply)
+    assert table.header == ("", "primary", "privileged")
+    assert [row[0] for row in table.rows] == ["1", "5"]
+    assert " ± " in table.rows[0][1]
+
+
+def test_recall_is_that_of_a_plain_loop() -> None:
+    draw = torch.Generator().manual_seed(0)
+    queries = torch.randn(40, 8, generator=draw)
+    gallery = queries + torch.randn(40, 8, generator=draw)
+    ranks = []
+    for number, query in enumerate(queries):
+        near = cosine_similarity(query[None], gallery)
+        ranks.append(int((near > near[number]).sum()) + 1)
+    expected = [float(np.mean([rank <= k for rank in ranks])) for k in (1, 5, 40)]
+    np.testing.assert_allclose(recalls(queries, gallery, (1, 5, 40)), expected, rtol=1e-6)
+    assert recalls(torch.ones(9, 3), torch.ones(9, 3), (1, 8, 9)) == [0.0, 0.0, 1.0]  # collapsed
+
+
+def test_retrieval_compares_what_the_objective_was_given(run: Run, tissue: Store) -> None:
+    (reply,) = ask(run, tissue, ["retrieval:at=1/10"], Probe(), "tissue")
+    shares = values(reply)
+    assert shares["by chance", "at 10"] == pytest.approx(10 / 45)
+    trained = shares["primary to privileged", "at 10"]
+    assert trained > shares["by chance", "at 10"]
+    both = load_encoders(run)
+    with pytest.raises(ConfigError, match="hands over one branch only"):
+        Retrieval().ask({"primary": both["primary"]}, tissue, Probe(), "tissue")
+
+
+def test_expression_is_a_ridge_and_pearsons_correlation(
+    run: Run, tissue: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = load_encoders(run)["primary"]
+    features = frozen.represent(tissue, np.arange(len(tissue.table))).double().numpy()
+    rng = np.random.default_rng(0)
+    genes = np.stack([3 * features[:, 0], rng.normal(size=len(features)), np.ones(180)], axis=1)
+    array = Store.array
+    genes_of = {"expression": genes.astype(np.float32)}
+    monkeypatch.setattr(
+        Store, "array", lambda s, n: genes_of.get(n) if n in genes_of else array(s, n)
+    )
+    monkeypatch.setattr(Store, "channels", lambda *_: ("KNOWN", "NOISE", "CONSTANT"))
+    (reply,) = ask(run, tissue, ["expression:show=2"], Probe(), "tissue")
+    given = values(reply)
+    assert given["KNOWN", "primary"] > 0.95
+    assert abs(given["NOISE", "primary"]) < 0.6
+    assert "1 genes are constant" in reply.notes[1]
+    assert not reply.share
+    train, test = tissue.indices("train"), tissue.indices("test")
+    ours = Ridge(1e-6).fit(features[train], genes[train, 0]).predict(features[test])
+    expected = np.corrcoef(ours, genes[test, 0])[0, 1]
+    assert given["KNOWN", "primary"] == pytest.approx(expected, abs=0.05)
+    a, b = torch.randn(20, 3), torch.randn(20, 3)
+    both = np.corrcoef(a.numpy(), b.numpy(), rowvar=False)
+    np.testing.assert_allclose(pearson(a, b), np.diag(both[:3, 3:]), atol=1e-6)
+
+
+def test_mfl_probe_shows_the_tables(
+    run: Run, tissue: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["probe", str(run.path), "--device", "cpu", "--probe", "ridge", "--questions"]
+    assert cli.run([*arguments, "few-shot:draws=2", "retrieval"]) == 0
+    shown = capsys.readouterr().out
+    assert "Few labels a class" in shown
+    assert "primary to privileged" in shown
+    assert cli.run([*arguments, "astrology"]) == 2
+    assert "astrology" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="shots and draws of 1 or more"):
+        ask(run, tissue, ["few-shot:draws=0"], Probe(), "tissue")
+    with pytest.raises(DataError, match="holds images"):
+        ask(run, tissue, ["expression:array=he"], Probe(), "tissue")
+
+
+def test_branches_without_expander_are_compared_as_they_are(tissue: Store, tmp_path: Path) -> None:
+    options = {"no_expander": ["primary", "privileged"], "width": 96, "primary": "downsample:16"}
+    bare = pretrain(run_config(tissue.path, tmp_path / "bare", epochs=1, **options))
+    (reply,) = ask(bare, tissue, ["retrieval:at=5"], Probe(), "tissue")
+    one, other = load_encoders(bare).values()
+    rows = tissue.indices("test")
+    expected = recalls(one.represent(tissue, rows), other.represent(tissue, rows), (5,))
+    assert values(reply)["primary to privileged", "at 5"] == expected[0]
