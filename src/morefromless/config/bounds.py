@@ -5,6 +5,9 @@ from typing import get_args, get_type_hints
 
 from morefromless.errors import ConfigError
 
+LARGEST = 1e15
+"""No number that a person means is larger."""
+
 
 def at_least(least: float, config: object, *names: str) -> None:
     """Raise `ConfigError` where one of these options is below `least` or not finite."""
@@ -12,22 +15,23 @@ def at_least(least: float, config: object, *names: str) -> None:
 
 
 def between(least: float, most: float, config: object, *names: str) -> None:
-    """Raise `ConfigError` where an option is outside [least, most] or no number; None passes."""
+    """Raise `ConfigError` where an option, or one of its values, is outside [least, most] or no
+    number; None passes."""
     for name in names:
-        value = getattr(config, name)
-        if value is None:
-            continue
-        if not least <= value <= min(most, 1e15):  # false of nan, too
-            limit = f" and at most {most:,.0f}" if math.isfinite(most) else ""
-            raise ConfigError(f"--{_option(name)} is {value}; give {least:g} or more{limit}.")
+        for value in _values(config, name):
+            if not least <= value <= min(most, LARGEST):  # false of nan, too
+                limit = f" and at most {most:,.0f}" if math.isfinite(most) else ""
+                raise ConfigError(f"--{_option(name)} is {value}; give {least:g} or more{limit}.")
 
 
 def above_zero(config: object, *names: str) -> None:
     """Raise `ConfigError` where an option is not a finite number above zero; None passes."""
     for name in names:
-        value = getattr(config, name)
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"--{_option(name)} is {value}; give a number above 0, such as 1e-4.")
+        for value in _values(config, name):
+            if not 0 < value <= LARGEST:
+                raise ConfigError(
+                    f"--{_option(name)} is {value}; give a number above 0, such as 1e-4."
+                )
 
 
 def share(config: object, *names: str) -> None:
@@ -55,6 +59,13 @@ def refuse_repeats(name: str, values: tuple[str, ...]) -> None:
     for value in values:
         if values.count(value) > 1:
             raise ConfigError(f"--{_option(name)} has {value} twice; give each value once.")
+
+
+def _values(config: object, name: str) -> tuple[float, ...]:
+    value = getattr(config, name)
+    if isinstance(value, tuple):
+        return value
+    return () if value is None else (value,)
 
 
 def _option(name: str) -> str:

@@ -305,6 +305,9 @@ class ExportConfig:
     trust: bool = False
     """Import classes from outside the package that the run names; only for runs of your own."""
 
+    def __post_init__(self) -> None:
+        between(1, 1000, self, "opset")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
@@ -544,6 +547,12 @@ class ReproduceConfig:
     jobs: int | None = None
     """Runs side by side on this machine."""
     cluster: Cluster = field(default_factory=Cluster)
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "sides", "size", "width", "epochs", "supervised_epochs", "batch")
+        at_least(0, self, "probe_every", "workers", "jobs")
+        between(1, 1000, self, "seeds")
+        above_zero(self, "lr")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,13 +134,16 @@ def write_onnx(module: nn.Module, example: Tensor, path: Path, opset: int = OPSE
     Raises `ConfigError` where the extra `onnx` is not installed, `DataError` where it differs.
     """
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             "ONNX needs the extra onnx; install it: pip install 'morefromless[onnx]'."
         ) from error
+    newest = onnx.defs.onnx_opset_version()
+    if opset > newest:
+        raise ConfigError(f"--opset {opset} is newer than onnx knows; give {newest} at most.")
     with files.replacing(path) as temporary:
         torch.onnx.export(
             module,
