@@ -99,10 +99,9 @@ def test_what_cannot_be_exported_is_one_sentence(
 ) -> None:
     frozen = load_encoder(run.path)
     out = tmp_path / "out"
-    assert cli.run(["export", str(run.path), str(out), "--opset", "11"]) == 2
-    assert "--opset 11 is older than 18" in capsys.readouterr().err
-    assert cli.run(["export", str(run.path), str(out), "--onnx", "--opset", "999"]) == 2
-    assert "--opset 999 is newer than onnx knows" in capsys.readouterr().err
+    for opset in ("11", "999"):
+        assert cli.run(["export", str(run.path), str(out), "--onnx", "--opset", opset]) == 2
+        assert f"--opset {opset} is not written by PyTorch" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="nothing to export"):
         export(replace(frozen, metadata=None), out)
     vector = replace(frozen, modality_spec="vector:7")

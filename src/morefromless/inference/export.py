@@ -71,11 +71,8 @@ def export(
         raise ConfigError(
             f"'{frozen.name}' was not trained here, so there is nothing to export; give a run."
         )
-    if opset < OPSET:
-        raise ConfigError(
-            f"--opset {opset} is older than {OPSET}, the oldest that PyTorch exports; give {OPSET} "
-            "or more, or convert the file with onnx.version_converter."
-        )
+    if onnx:
+        _onnxruntime(opset)
     graph = _graph(frozen, preprocessing) if onnx or torch_export else None
     _refuse_others(folder)
     metadata = _metadata(frozen, frozen.metadata)
@@ -131,19 +128,9 @@ def timm_config(frozen: FrozenEncoder) -> dict[str, Any]:
 def write_onnx(module: nn.Module, example: Tensor, path: Path, opset: int = OPSET) -> Path:
     """Write a module as ONNX, and run it by onnxruntime on other numbers of patches.
 
-    Raises `ConfigError` where the extra `onnx` is not installed, `DataError` where it differs.
+    Raises `ConfigError` where that cannot be (`_onnxruntime`), `DataError` where it differs.
     """
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            "ONNX needs the extra onnx; install it: pip install 'morefromless[onnx]'."
-        ) from error
-    newest = onnx.defs.onnx_opset_version()
-    if opset > newest:
-        raise ConfigError(f"--opset {opset} is newer than onnx knows; give {newest} at most.")
+    onnxruntime = _onnxruntime(opset)
     with files.replacing(path) as temporary:
         torch.onnx.export(
             module,
@@ -162,6 +149,25 @@ def write_onnx(module: nn.Module, example: Tensor, path: Path, opset: int = OPSE
             (features,) = session.run(None, {"images": batch.numpy()})
             _compare(features, module(batch).numpy(), path)
     return path
+
+
+def _onnxruntime(opset: int) -> Any:
+    """The module. Raises `ConfigError` where the extra `onnx` lacks, or this set of operators."""
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "ONNX needs the extra onnx; install it: pip install 'morefromless[onnx]'."
+        ) from error
+    newest = onnx.defs.onnx_opset_version()
+    if not OPSET <= opset <= newest:
+        raise ConfigError(
+            f"--opset {opset} is not written by PyTorch; give one from {OPSET} to {newest}, or "
+            "convert the file with onnx.version_converter."
+        )
+    return onnxruntime
 
 
 def write_torch(module: nn.Module, example: Tensor, path: Path) -> Path:
