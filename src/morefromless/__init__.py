@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from morefromless.inference.embed import embed as embed
     from morefromless.inference.inputs import open_inputs as open_inputs
     from morefromless.inference.predict import predict as predict
+    from morefromless.inference.transformer import EncoderTransformer as EncoderTransformer
     from morefromless.ingest import ingest as ingest
     from morefromless.objectives import Objective as Objective
     from morefromless.pairs import Pair as Pair
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Arm": "config",
     "Branches": "branches",
+    "EncoderTransformer": "inference.transformer",
     "FrozenEncoder": "evaluation.frozen",
     "Objective": "objectives",
     "Pair": "pairs",
