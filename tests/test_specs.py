@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from morefromless import modalities, objectives, views
+from morefromless import encoders, modalities, objectives, views
+from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 from morefromless.modalities.downsample import Downsample
@@ -77,6 +78,8 @@ def test_a_class_from_outside_the_package(monkeypatch: pytest.MonkeyPatch) -> No
         ("downsample:7,size=7", "gives 'size' twice"),
         ("downsample:7,array=he,array=ihc", "gives 'array' twice"),
         ("downsample:1e5", "not a value for 'size'"),
+        (f"downsample:{10**30}", "a whole number below"),
+        (f"downsample:-{2**31}", "a whole number below"),
         ("", "no modality named ''"),
     ],
 )
@@ -84,6 +87,20 @@ def test_mistakes_are_answered_in_one_sentence(spec: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         build(spec, modalities, Modality)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e30", "1e999", str(10**30)])
+def test_numbers_are_finite_and_have_bounds(number: str) -> None:
+    with pytest.raises(ConfigError, match="a finite number up to"):
+        build(f"vicreg:variance={number}", objectives, Objective)
+
+
+def test_what_a_class_raises_is_one_sentence() -> None:
+    for layers in (2**31 - 1, 0):
+        with pytest.raises(ConfigError, match="is no network; give 1 or more, and at most"):
+            build(f"mlp:layers={layers}", encoders, Encoder)
+    with pytest.raises(ConfigError, match="'mlp:channels=-1' cannot be built"):
+        build("mlp:channels=-1", encoders, Encoder)
 
 
 def test_signature_says_how_a_member_is_typed() -> None:
@@ -151,7 +168,7 @@ def test_what_an_object_says_of_itself_builds_its_equal(
     assert normalise(spec, modalities, Modality) == built.spec
 
 
-@given(number=st.floats(allow_nan=False, allow_infinity=False, min_value=1e-300))
+@given(number=st.floats(allow_nan=False, allow_infinity=False, min_value=1e-300, max_value=1e15))
 def test_numbers_keep_every_digit(number: float) -> None:
     spec = VICReg(variance=number).spec
     assert build(spec, objectives, Objective).weights["variance"] == number  # type: ignore[attr-defined]
@@ -202,5 +219,5 @@ def test_several_numbers_and_parameters_of_no_known_type() -> None:
     assert built.scale == (1, 2.5)
     assert built.further == {"flag": True, "side": 3, "rate": 1e-5, "name": "a/b", "nothing": None}
     assert build(built.spec, modalities, Modality).further == built.further  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match=r"float, several joined by /"):
+    with pytest.raises(ConfigError, match=r"up to 1e15, several joined by /"):
         build(f"{__name__}:Open:scale=wide", modalities, Modality)

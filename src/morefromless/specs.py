@@ -24,12 +24,19 @@ from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, MoreFromLessError
 
 T = TypeVar("T")
 
 SCHEMES = ("hf-hub:", "hf_hub:", "local-dir:")
 """How timm's names of models that are not its own begin."""
+LARGEST_INT, LARGEST = 2**31 - 1, 1e15
+"""No value that a person means is larger."""
+EXPECTED: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number below 2^31",
+    float: "a finite number up to 1e15",
+}
 _NAME = re.compile(
     rf"(?P<scheme>(?:{'|'.join(SCHEMES)})[^:,]+)"
     r"|(?P<class>[A-Za-z_]\w*(?:\.\w+)+:[A-Za-z_]\w*(?=:|$))"
@@ -91,7 +98,14 @@ def build(
     Downsample(size=7, interpolation='point', array='he')
     """
     member, values = _resolve(spec, package, contract, trust, given)
-    return member(**values)
+    try:
+        return member(**values)
+    except MoreFromLessError:
+        raise
+    except Exception as error:  # a class raises whatever its values provoke
+        raise ConfigError(
+            f"'{spec}' cannot be built ({_first_line(error)}); check its values."
+        ) from error
 
 
 def normalise(
@@ -202,9 +216,8 @@ def _imported(name: str, contract: type[T], spec: str) -> type[T]:
     try:
         member = pkgutil.resolve_name(name)
     except (Exception, SystemExit) as error:  # a module raises whatever it likes
-        reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
         raise ConfigError(
-            f"'{spec}' cannot be imported ({reason}); write it as package.module:Class "
+            f"'{spec}' cannot be imported ({_first_line(error)}); write it as package.module:Class "
             "and make sure that the package is installed here."
         ) from error
     if not (inspect.isclass(member) and issubclass(member, contract)):
@@ -213,6 +226,10 @@ def _imported(name: str, contract: type[T], spec: str) -> type[T]:
             f"{contract.__module__}.{contract.__name__}."
         )
     return member
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0] or type(error).__name__
 
 
 def _values(
@@ -292,12 +309,15 @@ def _as(kind: Any, text: str) -> Any:
         return text.lower() == "true"
     if typing.get_origin(kind) is tuple:
         return tuple(_as(typing.get_args(kind)[0], part) for part in text.split("/"))
-    return kind(text)
+    value = kind(text)
+    if (kind is int and abs(value) > LARGEST_INT) or (kind is float and not abs(value) <= LARGEST):
+        raise ValueError(text)
+    return value
 
 
 def _expected(kind: Any) -> str:
-    if kind is bool:
-        return "true or false"
+    if kind in EXPECTED:
+        return EXPECTED[kind]
     if typing.get_origin(kind) is tuple:
         return f"{_expected(typing.get_args(kind)[0])}, several joined by /"
     return str(getattr(kind, "__name__", kind))

@@ -82,6 +82,7 @@ def test_the_datasheet_states_the_magnification() -> None:
         ("synthetic:patches=10", "patients=10"),
         ("synthetic:size=8", "size=16"),
         ("synthetic:seed=-1", "seed=0"),
+        ("synthetic:patches=2147483647", "at most 1,000,000"),
         ("synthetic:control=both", "positive"),
     ],
 )

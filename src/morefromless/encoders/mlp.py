@@ -20,8 +20,11 @@ class Mlp(Encoder):
 
     def __init__(self, hidden: int = 256, layers: int = 2, channels: int = 3) -> None:
         super().__init__()
-        if hidden < 1 or layers < 1:
-            raise ConfigError(f"mlp:hidden={hidden},layers={layers} is no network; give 1 or more.")
+        if not (1 <= hidden <= 2**16 and 1 <= layers <= 100):
+            raise ConfigError(
+                f"mlp:hidden={hidden},layers={layers} is no network; give 1 or more, and at most "
+                f"{2**16:,} and 100."
+            )
         inputs = [channels, *[hidden] * (layers - 1)]
         parts: list[nn.Module] = [nn.BatchNorm1d(channels, affine=False)]
         for size in inputs:

@@ -25,6 +25,12 @@ _DESCRIPTIONS = {
     "STR": "cancer-associated stroma",
     "TUM": "colorectal adenocarcinoma epithelium",
 }
+BOUNDS = {
+    "patches": (2, 10**6),
+    "patients": (2, 10**6),
+    "size": (16, 2048),
+    "seed": (0, 2**31 - 1),
+}
 _PATIENT, _PATCH = 0, 1  # the random streams that a seed has
 
 
@@ -55,12 +61,12 @@ class Synthetic(Source):
     nuclei: bool = True
 
     def __post_init__(self) -> None:
-        least = {"patches": 2, "patients": 2, "size": 16, "seed": 0}
-        for name, low in least.items():
+        for name, (low, high) in BOUNDS.items():
             value = getattr(self, name)
-            if value < low:
+            if not low <= value <= high:
                 raise ConfigError(
-                    f"synthetic:{name}={value} cannot be drawn; give {name}={low} or more."
+                    f"synthetic:{name}={value} cannot be drawn; give {name}={low} or more, and at "
+                    f"most {high:,}."
                 )
         if self.patients > self.patches:
             raise ConfigError(
