@@ -18,8 +18,10 @@ from morefromless.cli import run
 from morefromless.data.store import Store
 from tests.conftest import TINY
 from tests.data.slides import drawn, write_ome
+from tests.data.space_ranger import write_space_ranger
 from tests.ingest.samples import folder
 from tests.ingest.test_tiling import annotate
+from tests.sources.test_spatial import section
 from tests.test_docs import ROOT, command_lines
 
 
@@ -92,6 +94,26 @@ def test_your_own_data() -> None:
     assert classes["d"] == ("unlabelled",)
     assert set(Store.open(Path("stores/a")).table["group"]) == {"P0", "P1", "P2", "P3"}
     assert Path("runs/d/weights.safetensors").is_file()
+
+
+def test_spatial() -> None:
+    Path("sections").mkdir()
+    for seed, name in enumerate("ABCD"):
+        counts = np.random.default_rng(seed).poisson(3, (12, 1000)).astype(np.float32)
+        genes = [f"G{number}" for number in range(1000)]
+        places = np.array([[130.0 + 20 * k, 140.0 + 10 * k] for k in range(12)])
+        clusters = {"cluster": [str(9 if name == "A" and k == 0 else k % 2) for k in range(12)]}
+        drawn_as = {"counts": counts, "genes": genes, "places": places, "table": clusters}
+        section(Path("sections"), name, seed, **drawn_as, shape=(400, 500))
+        write_space_ranger(Path(f"visium/T{seed + 1}"), seed)
+    carry_out("spatial.md", *tiny(batch=8))
+    spots = Store.open(Path("stores/spots"))
+    assert spots.classes == ("0", "1")
+    assert spots.arrays["expression"].shape == (47, 1000)
+    visium = Store.open(Path("stores/visium"))
+    assert set(visium.table["group"]) == {"P0", "P1"}
+    assert any(c.startswith("1 group stands in both") for c in visium.caveats)
+    assert Path("runs/compare/report.html").is_file()
 
 
 def test_whole_slides(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ SMALL: dict[str, Any] = {"test": "C", "patch": 16, "genes": 5}
 def section(root: Path, name: str, seed: int, **other: Any) -> np.ndarray:
     """200 x 180 px and 12 spots; what is in `other` replaces what it names."""
     rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (180, 200, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (*other.get("shape", (180, 200)), 3), dtype=np.uint8)
     counts = other.get("counts", rng.poisson(rng.uniform(0.2, 9, 30), (12, 30)).astype(np.float32))
     table = pd.DataFrame({"cluster": [str(k % 3) for k in range(12)]}, index=SPOTS)
     for column, values in other.get("table", {}).items():
@@ -288,8 +288,9 @@ def test_other_image_files(tmp_path: Path, images: Any, suffix: str) -> None:
 def test_the_real_sections() -> None:
     source = Spatial(str(real("her2st")), test="C5", sections="C2+C5")
     items = source.items()
-    assert Counter(item.group for item in items) == {"C2": 187, "C5": 181}
-    labels = {group: {i.label for i in items if i.group == group} for group in ("C2", "C5")}
+    assert Counter(item.id[:2] for item in items) == {"C2": 187, "C5": 181}
+    assert {item.group for item in items} == {"C"}  # sections of one patient
+    labels = {name: {i.label for i in items if i.id[:2] == name} for name in ("C2", "C5")}
     assert labels["C2"] == labels["C5"] == {*"0123456", "unlabelled"}
     assert len(source.gene_names) == 1000
     read = [source.read(item) for item in items[::20] if item.label != "unlabelled"]

@@ -69,7 +69,7 @@ def read_counts(path: Path, layer: str | None = None) -> Counts:
         values=values,
         places=_places(data, file, spots),
         table=data.obs,
-        in_tissue=_in_tissue(data.obs),
+        in_tissue=in_tissue(data.obs),
         scale_factors=factors,
         image_shapes=shapes,
     )
@@ -180,7 +180,8 @@ def _places(data: Any, file: str, spots: Sequence[str]) -> npt.NDArray[np.float6
     return places
 
 
-def _in_tissue(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+def in_tissue(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """(spots,) False where a column `in_tissue` is 0."""
     if "in_tissue" not in table:
         return np.ones(len(table), dtype=bool)
     words = table["in_tissue"].astype(str).str.strip().str.lower()
@@ -199,14 +200,15 @@ def _scale_factors(data: Any, file: str) -> tuple[dict[str, float], dict[str, tu
     factors, shapes = {}, {}
     for name in ("hires", "lowres"):
         if isinstance(scales, Mapping) and f"tissue_{name}_scalef" in scales:
-            factors[name] = _factor(scales[f"tissue_{name}_scalef"], file, name)
+            factors[name] = positive_factor(scales[f"tissue_{name}_scalef"], file, name)
         shape = np.shape(images.get(name, ())) if isinstance(images, Mapping) else ()
         if len(shape) in (2, 3):
             shapes[name] = shape[0], shape[1]
     return factors, shapes
 
 
-def _factor(value: Any, file: str, name: str) -> float:
+def positive_factor(value: Any, file: str, name: str) -> float:
+    """A scale factor of the image `name`. Raises `DataError` where it is none."""
     try:
         factor = float(value)
     except (TypeError, ValueError):
@@ -222,11 +224,11 @@ def _values(
     """Genes and their counts, which are whole and not negative."""
     genes = tuple(map(str, data.var_names))
     if layer is None:
-        values, problem = _counts(data.X, file, "X", spots, genes)
+        values, problem = whole_counts(data.X, file, "X", spots, genes)
         if problem is None:
             return genes, values
     elif layer in data.layers:
-        values, problem = _counts(data.layers[layer], file, f"layer {layer}", spots, genes)
+        values, problem = whole_counts(data.layers[layer], file, f"layer {layer}", spots, genes)
     elif layer != "raw" or data.raw is None:
         known = ", ".join([*map(str, data.layers), *["raw"] * (data.raw is not None)]) or "none"
         raise ConfigError(f"{file} has no layer '{layer}'; it has {known}.")
@@ -234,13 +236,13 @@ def _values(
         genes = tuple(map(str, data.raw.var_names))
         if len(set(genes)) < len(genes):
             raise DataError(f"{file} names a gene of raw twice; make its genes unique.")
-        values, problem = _counts(data.raw.X, file, "raw", spots, genes)
+        values, problem = whole_counts(data.raw.X, file, "raw", spots, genes)
     if problem is not None:
         raise problem
     return genes, values
 
 
-def _counts(
+def whole_counts(
     matrix: Any, file: str, where: str, spots: Sequence[str], genes: Sequence[str]
 ) -> tuple[Matrix, DataError | None]:
     """A matrix as csr, and why it does not hold counts."""

@@ -1,4 +1,4 @@
-"""What an h5ad file claims is checked before native code trusts it."""
+"""What an HDF5 file of counts claims is checked before native code trusts it."""
 
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ def _is_sound(group: Any) -> bool:
     """Whether a sparse matrix's rows and indices lie within its shape."""
     kind = _text(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
     shape = np.asarray(group.attrs.get("shape", group.attrs.get("h5sparse_shape", ()))).tolist()
+    if not shape and "shape" in group:  # as 10x Genomics write it: columns are spots
+        kind, shape = "csc", np.asarray(group["shape"]).tolist()
     pointers, indices, values = group["indptr"], group["indices"], group["data"]
     if kind[:3] not in ("csr", "csc") or len(shape) != 2:
         return False

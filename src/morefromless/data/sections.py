@@ -15,6 +15,7 @@ from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from morefromless.data.expression import Counts
 from morefromless.data.images import SUFFIXES, upright, upright_shape
 from morefromless.data.labels import NotText, cell_text, whole_number
+from morefromless.data.space_ranger import HIRES, outputs
 from morefromless.errors import ConfigError, DataError
 from morefromless.files import open_regular
 
@@ -34,26 +35,36 @@ limit holds for the whole process; here `LIMIT` stands in its place."""
 
 
 def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
-    """Name to h5ad file and image (None without), for every NAME.h5ad in a folder, by name.
+    """Name to counts and image (None without) of every section in a folder, by name.
 
-    Raises `DataError` where there are none, or a section has two images.
+    A section is NAME.h5ad beside NAME.jpg, or a folder NAME of Space Ranger, whose image is
+    tissue_hires_image.png unless a full one, NAME.jpg, lies beside it. Raises `DataError` where
+    there are none, or a section has two images.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; check the path.")
     files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     sections: dict[str, tuple[Path, Path | None]] = {}
-    for table in (path for path in files if path.suffix == ".h5ad"):
-        images = [p for p in files if p.stem == table.stem and p.suffix.lower() in SUFFIXES]
+    for table in (p for p in files if p.suffix == ".h5ad" or outputs(p) is not None):
+        images = [
+            p
+            for p in files
+            if p.stem == table.name.removesuffix(".h5ad") and p.suffix.lower() in SUFFIXES
+        ]
         if len(images) > 1:
             raise DataError(
                 f"{folder} holds {images[0].name} beside {images[1].name}; keep the one whose "
                 f"pixels {table.name} speaks of."
             )
-        sections[table.stem] = table, images[0] if images else None
+        inside = outputs(table)
+        if inside is None:
+            sections[table.stem] = table, images[0] if images else None
+        else:
+            sections[table.name] = inside, images[0] if images else inside / HIRES
     if not any(image for _, image in sections.values()):
         raise DataError(
-            f"{folder} holds no section, that is NAME.h5ad beside NAME.jpg, .png or .tif; check "
-            "the path."
+            f"{folder} holds no section, that is NAME.h5ad beside NAME.jpg, .png or .tif, or a "
+            "folder NAME of Space Ranger; check the path."
         )
     return sections
 

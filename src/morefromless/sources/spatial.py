@@ -18,6 +18,7 @@ from morefromless.data.expression import (
     read_counts,
 )
 from morefromless.data.sections import SectionImages, column, find_sections, place, scale_factor
+from morefromless.data.space_ranger import read_space_ranger
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
 
@@ -39,10 +40,13 @@ class _Loaded:
     spots: dict[str, _Spot]
     genes: tuple[str, ...]
     title: str
+    group: str
+    """What groups are: section, or a column of `obs`."""
 
 
 class Spatial(Source):
-    """Sections NAME.h5ad, with counts per spot, beside NAME.jpg, .png or .tif, the H&E image.
+    """Sections NAME.h5ad, with counts per spot, beside NAME.jpg, .png or .tif, the H&E image; or
+    folders NAME that Space Ranger wrote (`data.space_ranger`).
 
     `obsm["spatial"]` is x, y of each spot in pixels of that image, or of the full image of which
     it is the `image=hires` or `lowres` that `uns["spatial"]` gives a scale factor for; where it is
@@ -56,7 +60,8 @@ class Spatial(Source):
     `sections` those that are taken at all: NAME+NAME. `label` is the column of `obs` that names
     classes, which must mean the same in all sections; spots without a label, without any count,
     with `in_tissue` 0, or whose patch reaches beyond the image are rejected. `group`
-    is `section` or a column of `obs`.
+    is `section` or a column of `obs`; by default `patient` where all sections have that column, so
+    that sections of one patient are one group, else `section`.
     """
 
     def __init__(
@@ -68,7 +73,7 @@ class Spatial(Source):
         label: str = "cluster",
         patch: int = 256,
         genes: int = 1000,
-        group: str = "section",
+        group: str | None = None,
         um_per_px: float | None = None,
         layer: str | None = None,
         image: Literal["fullres", "hires", "lowres"] | None = None,
@@ -103,6 +108,17 @@ class Spatial(Source):
     def items(self) -> Sequence[Item]:
         return self._loaded().items
 
+    def remarks(self) -> Sequence[str]:
+        group = self._loaded().group
+        if group == "section":
+            return [
+                "Groups are sections. Where some are of one patient, name the column of obs that "
+                "says so: group=COLUMN."
+            ]
+        return [
+            f"Groups are those of obs column {group}, so sections of one {group} are one group."
+        ]
+
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         spot = self._loaded().spots[item.id]
         if spot.reason is not None:
@@ -129,7 +145,9 @@ class Spatial(Source):
     def _load(self) -> _Loaded:
         files = self._files()
         splits: dict[str, Split] = {n: "test" if n in self.test else "train" for n in files}
-        counts = {name: read_counts(table, self.layer) for name, (table, _) in files.items()}
+        counts = {name: self._counts(table) for name, (table, _) in files.items()}
+        known = all("patient" in held.table for held in counts.values())
+        group = self.group or ("patient" if known else "section")
         common = common_genes({name: held.genes for name, held in counts.items()}, self.genes)
         values = {
             name: normalised(held.values)[:, _at(held.genes, common)]
@@ -145,7 +163,7 @@ class Spatial(Source):
         spots: dict[str, _Spot] = {}
         for name, (_, image) in files.items():
             dense = values[name][:, _at(common, chosen)].toarray().astype(np.float32)
-            listed = self._items(name, counts[name], splits[name])
+            listed = self._items(name, counts[name], splits[name], group)
             items += listed
             spots |= self._spots(listed, counts[name], image, dense)
         sides = [", ".join(n for n in files if splits[n] == side) for side in ("train", "test")]
@@ -154,7 +172,7 @@ class Spatial(Source):
             f"{self.genes:,} of {len(common):,} common genes, {self.patch} px"
         )
         given = [word for word in (self.layer, self.image) if word]
-        return _Loaded(items, spots, chosen, ", ".join([title, *given]))
+        return _Loaded(items, spots, chosen, ", ".join([title, *given]), group)
 
     def _files(self) -> dict[str, tuple[Path, Path]]:
         """Table and image of each section that is taken, by name."""
@@ -177,19 +195,26 @@ class Spatial(Source):
             raise ConfigError(f"All sections of {self.path} are in test; leave some for training.")
         return {n: (table, image) for n, (table, image) in sections.items() if n in taken and image}
 
-    def _items(self, name: str, counts: Counts, split: Split) -> list[Item]:
+    def _counts(self, path: Path) -> Counts:
+        if path.is_file():
+            return read_counts(path, self.layer)
+        if self.layer is not None:
+            raise ConfigError(f"{path} is of Space Ranger and has no layers; leave out layer=.")
+        return read_space_ranger(path)
+
+    def _items(self, name: str, counts: Counts, split: Split, group: str) -> list[Item]:
         labels = column(counts.table, counts.file, self.label, "label")
         if not any(labels):
             raise DataError(
                 f"{counts.file} has no {self.label} for any spot; name another column with label=."
             )
-        if self.group == "section":
+        if group == "section":
             groups: list[str | None] = [name] * len(labels)
         else:
-            groups = column(counts.table, counts.file, self.group, "group")
+            groups = column(counts.table, counts.file, group, "group")
         if None in groups:
             raise DataError(
-                f"{counts.file} has no {self.group} for spot {counts.spots[groups.index(None)]}; "
+                f"{counts.file} has no {group} for spot {counts.spots[groups.index(None)]}; "
                 "fill that obs column, or name another with group=."
             )
         return [

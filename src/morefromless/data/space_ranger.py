@@ -1,0 +1,141 @@
+"""Outputs of Space Ranger (10x Genomics Visium): counts, places and clusters of one section.
+
+filtered_feature_bc_matrix.h5            counts, genes by spots
+spatial/tissue_positions.csv             places in px of the full image, and whether in the tissue;
+                                         before version 2 tissue_positions_list.csv, without header
+spatial/scalefactors_json.json           px of the hires image per px of the full one
+spatial/tissue_hires_image.png           the image, reduced
+analysis/clustering/*graphclust/clusters.csv    column `cluster`, where it is there
+*.csv                                    columns of your own, as Loupe Browser exports them: the
+                                         first one is Barcode
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from morefromless.data.expression import Counts, in_tissue, positive_factor, whole_counts
+from morefromless.data.h5ad import check_h5ad
+from morefromless.data.images import image_shape
+from morefromless.documents import parse_foreign_json
+from morefromless.errors import DataError, UnreadablePatch
+
+MATRIX = "filtered_feature_bc_matrix.h5"
+HIRES = "spatial/tissue_hires_image.png"
+POSITIONS = (
+    "barcode",
+    "in_tissue",
+    "array_row",
+    "array_col",
+    "pxl_row_in_fullres",
+    "pxl_col_in_fullres",
+)
+
+
+def outputs(folder: Path) -> Path | None:
+    """Where the outputs lie: in the folder itself or in its `outs`; None where it has none."""
+    return next((f for f in (folder, folder / "outs") if (f / MATRIX).is_file()), None)
+
+
+def read_space_ranger(folder: Path) -> Counts:
+    """The counts of one section. Raises `DataError` where a file is missing or damaged."""
+    name = folder.parent.name if folder.name == "outs" else folder.name
+    spots, genes, matrix = _matrix(folder / MATRIX)
+    values, problem = whole_counts(matrix, name, MATRIX, spots, genes)
+    if problem is not None:
+        raise problem
+    table = _positions(folder / "spatial", spots)
+    for column, more in _columns(folder):
+        table[column] = more.reindex(table.index)
+    factors = _factors(folder / "spatial/scalefactors_json.json")
+    try:
+        shapes = {"hires": image_shape(folder / HIRES)}
+    except UnreadablePatch:  # there may be a full image instead
+        shapes = {}
+    return Counts(
+        file=name,
+        spots=spots,
+        genes=genes,
+        values=values,
+        places=table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(np.float64),
+        table=table,
+        in_tissue=in_tissue(table),
+        scale_factors=factors,
+        image_shapes=shapes,
+    )
+
+
+def _matrix(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Any]:
+    """Spots, genes and their counts (spots, genes); genes of one name are told apart by id."""
+    try:
+        check_h5ad(path)
+        with h5py.File(path, "r") as file:
+            group = file["matrix"]
+            spots, ids, names, kinds = (
+                tuple(text.decode() for text in group[key][:])
+                for key in ("barcodes", "features/id", "features/name", "features/feature_type")
+            )
+            parts = (group["data"][:], group["indices"][:], group["indptr"][:])
+            matrix = sparse.csc_matrix(parts, shape=tuple(group["shape"][:])).T.tocsr()
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # a reader may raise anything on a damaged file
+        raise DataError(f"{path} is not a sound file of Space Ranger; fetch it again.") from error
+    if matrix.shape != (len(spots), len(names)) or not matrix.shape[0]:
+        raise DataError(
+            f"{path} has other numbers of spots and genes than it names; fetch it again."
+        )
+    unique = pd.Series(names).duplicated(keep=False)
+    genes = [f"{n} {i}" if twice else n for n, i, twice in zip(names, ids, unique, strict=True)]
+    counted = [row for row, kind in enumerate(kinds) if kind == "Gene Expression"]
+    return spots, tuple(genes[row] for row in counted), matrix[:, counted]
+
+
+def _positions(folder: Path, spots: tuple[str, ...]) -> pd.DataFrame:
+    """A row per spot, in their order."""
+    path = folder / "tissue_positions.csv"
+    path = path if path.is_file() else folder / "tissue_positions_list.csv"
+    try:
+        table = pd.read_csv(path, header=None, names=list(POSITIONS), dtype=str)
+        table = table[table["barcode"] != "barcode"].set_index("barcode")  # without its header
+        places = table[[*POSITIONS[4:]]].astype(np.float64)
+        found = table.assign(**places).loc[list(spots)]
+    except FileNotFoundError as error:
+        raise DataError(
+            f"There is no {folder}/tissue_positions.csv; fetch the folder again."
+        ) from error
+    except KeyError as error:
+        raise DataError(f"{path} lacks spots of {MATRIX}; give both of one section.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged; fetch it again.") from error
+    if len(found) != len(spots) or not np.isfinite(found[[*POSITIONS[4:]]].to_numpy()).all():
+        raise DataError(f"{path} names a spot twice, or without a place; fetch it again.")
+    return found
+
+
+def _columns(folder: Path) -> Iterator[tuple[str, "pd.Series[str]"]]:
+    """Further columns by spot: clusters, and those that a person added."""
+    clusters = sorted(folder.glob("analysis/clustering/*graphclust/clusters.csv"))[:1]
+    for path in [*clusters, *sorted(folder.glob("*.csv"))]:
+        table = pd.read_csv(path, dtype=str)
+        if table.columns[0] != "Barcode":
+            continue
+        for column in table.columns[1:]:
+            yield column if path not in clusters else "cluster", table.set_index("Barcode")[column]
+
+
+def _factors(path: Path) -> dict[str, float]:
+    try:
+        factors = dict(parse_foreign_json(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"There is no sound {path}; fetch the folder again.") from error
+    return {
+        name: positive_factor(factors[f"tissue_{name}_scalef"], path.name, name)
+        for name in ("hires", "lowres")
+        if f"tissue_{name}_scalef" in factors
+    }

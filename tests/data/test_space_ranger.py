@@ -1,0 +1,91 @@
+"""Space Ranger's folders: counts, places and columns arrive, and faults are one sentence."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from morefromless.data.sections import find_sections, scale_factor
+from morefromless.data.space_ranger import read_space_ranger
+from morefromless.errors import ConfigError, DataError
+from morefromless.sources.spatial import Spatial
+from tests.data.space_ranger import write_space_ranger
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_counts_places_and_columns(tmp_path: Path, old: bool) -> None:
+    counts = write_space_ranger(tmp_path / "T1/outs", 1, old=old)
+    table, image = find_sections(tmp_path)["T1"]
+    assert image == tmp_path / "T1/outs/spatial/tissue_hires_image.png"
+    section = read_space_ranger(table)
+    assert section.file == "T1"
+    assert section.genes[:3] == ("TWICE ENSG0", "TWICE ENSG1", "G00")
+    np.testing.assert_array_equal(section.values.toarray(), counts[:, :-1])  # without antibodies
+    assert section.places[7].tolist() == [120, 120]
+    assert section.in_tissue.tolist() == [True] * 23 + [False]
+    assert section.table["cluster"].tolist() == ["1", "2", "3"] * 8
+    assert section.table["region"].tolist() == ["tumour", "stroma"] * 12
+    assert scale_factor(section, image) == 0.5
+
+
+def test_spots_are_patches_of_the_hires_or_the_full_image(tmp_path: Path) -> None:
+    for seed in range(4):
+        write_space_ranger(tmp_path / f"T{seed}", seed)
+    options = {"patch": 16, "genes": 5, "label": "region"}
+    source = Spatial(str(tmp_path), test="T2+T3", **options)  # type: ignore[arg-type]
+    items = source.items()
+    assert {(item.group, item.split) for item in items} == {("P0", "train"), ("P1", "test")}
+    assert source.remarks() == [
+        "Groups are those of obs column patient, so sections of one patient are one group."
+    ]
+    image = np.asarray(Image.open(tmp_path / "T0/spatial/tissue_hires_image.png"))
+    np.testing.assert_array_equal(source.read(items[7])["he"], image[52:68, 52:68])
+    full = np.random.default_rng(9).integers(0, 256, (300, 400, 3), np.uint8)
+    Image.fromarray(full).save(tmp_path / "T0.tif")
+    source = Spatial(str(tmp_path), test="T2+T3", **options)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(source.read(source.items()[7])["he"], full[112:128, 112:128])
+    with pytest.raises(ConfigError, match="is of Space Ranger and has no layers"):
+        Spatial(str(tmp_path), test="T2", layer="raw", **options).items()  # type: ignore[arg-type]
+
+
+def _no_positions(folder: Path) -> None:
+    (folder / "spatial/tissue_positions.csv").unlink()
+
+
+def _other_section(folder: Path) -> None:
+    path = folder / "spatial/tissue_positions.csv"
+    path.write_text(path.read_text().replace("1-007-1", "1-999-1"))
+
+
+def _truncated(folder: Path) -> None:
+    path = folder / "filtered_feature_bc_matrix.h5"
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+def _beyond(folder: Path) -> None:
+    with h5py.File(folder / "filtered_feature_bc_matrix.h5", "r+") as file:
+        file["matrix/indices"][0] = 10**6
+
+
+def _no_factor(folder: Path) -> None:
+    (folder / "spatial/scalefactors_json.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_no_positions, "There is no .*/tissue_positions.csv; fetch"),
+        (_other_section, "lacks spots of filtered_feature_bc_matrix.h5; give both of one section"),
+        (_truncated, "is not a sound file of Space Ranger; fetch it again"),
+        (_beyond, "whose indices do not fit its shape"),
+        (_no_factor, "There is no sound .*scalefactors_json.json"),
+    ],
+)
+def test_faults_are_one_sentence(tmp_path: Path, spoil: object, words: str) -> None:
+    write_space_ranger(tmp_path / "T1", 1)
+    assert callable(spoil)
+    spoil(tmp_path / "T1")
+    with pytest.raises(DataError, match=words):
+        read_space_ranger(tmp_path / "T1")
