@@ -177,9 +177,12 @@ def export_nuclei(options: ExportNucleiConfig) -> None:
     """Write a store's nuclei as GeoJSON."""
     from morefromless.data.store import Store
     from morefromless.nuclei_export import export_geojson
+    from morefromless.report.nuclei_legend import write_legend
 
-    count = export_geojson(Store.open(options.store), options.out)
-    print(f"Wrote the nuclei of {count:,} images to {options.out}.")
+    store = Store.open(options.store)
+    count = export_geojson(store, options.out)
+    legend = write_legend(store, options.out)
+    print(f"Wrote the nuclei of {count:,} images to {options.out}; {legend} has their colours.")
 
 
 def train(config: RunConfig) -> None:
@@ -337,7 +340,7 @@ def export(config: ExportConfig) -> None:
         preprocessing=config.preprocessing,
         opset=config.opset,
     )
-    write_card(frozen, config.out, Path(config.encoder))
+    write_card(frozen, config.out, Path(config.encoder), config.validations)
     print(f"Wrote {', '.join(sorted(path.name for path in config.out.iterdir()))} to {config.out}.")
 
 

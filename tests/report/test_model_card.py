@@ -1,7 +1,10 @@
 """The model card of a run of a study, and of one that lies by itself."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from morefromless import cli
 from morefromless.evaluation.results import Results
@@ -35,3 +38,28 @@ def test_a_run_by_itself_has_no_scores(trained: dict[str, Run], tmp_path: Path) 
     card = (tmp_path / "encoder" / "README.md").read_text()
     assert "No study with this run was found beside it" in card
     assert "trained on the labels of the task tissue" in card
+
+
+def test_external_cohorts_stand_in_the_card(
+    results: Results,
+    trained: dict[str, Run],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results.save(tmp_path)
+    path = tmp_path / "runs" / trained["asymmetric"].path.name
+    shutil.copytree(trained["asymmetric"].path, path)
+    for place, title in {tmp_path: "Hospital *B*", path: "Hospital C", tmp_path / "x": "D"}.items():
+        data = replace(results.data, title=title, groups=3)
+        replace(results, data=data).save(place / "validation-other")
+    given = ["--validations", str(tmp_path / "x" / "validation-other")]
+    assert cli.run(["export", str(path), str(tmp_path / "encoder"), *given]) == 0
+    card = (tmp_path / "encoder" / "README.md").read_text()
+    titles = [line for line in card.splitlines() if line.startswith("### External")]
+    assert titles == [f"### External cohort: {t}" for t in (r"Hospital \*B\*", "Hospital C", "D")]
+    assert card.count("| floor: majority | tissue |") == 4
+    assert f"{results.data.patches['test']} patches, 3 groups. Nothing was fitted to it." in card
+    stranger = replace(results, runs=[replace(one, name="other") for one in results.runs])
+    stranger.save(tmp_path / "x" / "validation-other")
+    assert cli.run(["export", str(path), str(tmp_path / "encoder"), *given]) == 2
+    assert "holds no results of" in capsys.readouterr().err

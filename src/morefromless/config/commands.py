@@ -302,6 +302,8 @@ class ExportConfig:
     """Make the modality part of those graphs: they take patches as they are, uint8."""
     opset: int = 18
     """ONNX's set of operators."""
+    validations: tuple[Path, ...] = ()
+    """Folders that `mfl validate` wrote outside the study and the run, for the model card."""
     trust: bool = False
     """Import classes from outside the package that the run names; only for runs of your own."""
 

@@ -1,5 +1,6 @@
 """The model card of an exported encoder: what it is, what it reached, what it is not for."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import morefromless
@@ -10,14 +11,18 @@ from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.results import Results
 from morefromless.report.pages import write_text
 from morefromless.report.section import Section
-from morefromless.report.words import bounds, modality_title, per_cent
+from morefromless.report.words import bounds, count, modality_title, per_cent
 from morefromless.study import condition_of
 
 
-def write_card(frozen: FrozenEncoder, folder: Path, run: Path) -> Path:
+def write_card(
+    frozen: FrozenEncoder, folder: Path, run: Path, validations: Sequence[Path] = ()
+) -> Path:
     """Write `README.md` into an exported folder.
 
-    Scores are those of the study in whose folder `run` lies, as `mfl compare` places it.
+    Scores are those of the study in whose folder `run` lies, as `mfl compare` places it; external
+    ones those that `mfl validate` wrote into the study or the run, or into the folders
+    `validations`. Raises `ConfigError` where one of these holds none of this run.
     """
     assert frozen.metadata is not None
     assert frozen.config is not None
@@ -47,6 +52,7 @@ def write_card(frozen: FrozenEncoder, folder: Path, run: Path) -> Path:
             ("representation", f"{frozen.encoder.width} values"),
         ],
         scores=None if results is None else _scores(results, frozen).markdown(),
+        cohorts=[_cohort(found, frozen) for found in _validations(run, validations)],
         held_out=probe and f"{probe.selective(0)[1]:.1%}",
         caveats=[] if results is None else results.caveats,
         citation=data.citation if data else "",
@@ -60,7 +66,38 @@ def study_of(run: Path) -> Results | None:
         results = Results.load(run.absolute().parent.parent)
     except ConfigError:
         return None
-    return results if run.absolute().name in {record.name for record in results.runs} else None
+    return results if _concern(results, run) else None
+
+
+def _validations(run: Path, given: Sequence[Path]) -> Iterator[Results]:
+    """Results of external cohorts: those beside the run, then those given."""
+    for folder in (run.absolute().parent.parent, run):
+        for path in sorted(folder.glob("validation-*/results.json")):
+            results = Results.load(path.parent)
+            if _concern(results, run):
+                yield results
+    for folder in given:
+        results = Results.load(folder)
+        if not _concern(results, run):
+            raise ConfigError(
+                f"{folder} holds no results of {run}; give a folder that mfl validate wrote for it."
+            )
+        yield results
+
+
+def _concern(results: Results, run: Path) -> bool:
+    return run.absolute().name in {record.name for record in results.runs}
+
+
+def _cohort(results: Results, frozen: FrozenEncoder) -> dict[str, str]:
+    """What the card says of an external cohort."""
+    data = results.data
+    groups = "groups not known" if data.groups is None else count(data.groups, "group")
+    return {
+        "title": data.title,
+        "patches": f"{data.patches['test']:,} patches, {groups}",
+        "scores": _scores(results, frozen).markdown(),
+    }
 
 
 def _arm(frozen: FrozenEncoder) -> str:

@@ -1,0 +1,32 @@
+"""The legend beside exported nuclei has their colours, and does not hinder taking them back."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from morefromless import cli
+from morefromless.data.store import Store
+
+
+def test_a_legend_has_the_colours_of_the_files(tissue: Store, tmp_path: Path) -> None:
+    out = tmp_path / "nuclei"
+    assert cli.run(["export-nuclei", str(tissue.path), str(out)]) == 0
+    pixels = np.asarray(Image.open(out / "legend.png").convert("RGB")).reshape(-1, 3)
+    shown = {tuple(map(int, colour)) for colour in np.unique(pixels, axis=0)}
+    colours = {
+        tuple(feature["properties"]["classification"]["color"])
+        for path in out.rglob("*.geojson")
+        for feature in json.loads(path.read_text())["features"]
+    }
+    assert len(colours) > 1
+    assert colours <= shown
+    assert cli.run(["export-nuclei", str(tissue.path), str(out)]) == 0  # and again
+    for row, name in enumerate(tissue.table["id"][:54]):
+        path = tmp_path / "images" / str(tissue.table["label"][row]) / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(tissue.array("he")[row])).save(path)
+    arguments = ["ingest", str(tmp_path / "images"), str(tmp_path / "again")]
+    assert cli.run([*arguments, "--nuclei", str(out), "--workers", "1", "--split", "random"]) == 0
+    assert len(Store.open(tmp_path / "again").nuclei) > 0
