@@ -17,8 +17,9 @@ from morefromless.config import Cluster, RunConfig
 from morefromless.documents import read_json
 from morefromless.errors import ConfigError
 from morefromless.files import now
-from morefromless.runner import check_disk, train_run, unique
+from morefromless.runner import check_disk, unique
 from morefromless.runs import Run
+from morefromless.workers import train_run
 
 if TYPE_CHECKING:
     from submitit import Job

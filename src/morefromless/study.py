@@ -18,8 +18,8 @@ from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError
 from morefromless.evaluation.cohort import Cohort
-from morefromless.evaluation.conclude import Evaluation, conclude
-from morefromless.evaluation.evaluate import answer
+from morefromless.evaluation.conclude import conclude
+from morefromless.evaluation.evaluate import Evaluation, answer
 from morefromless.evaluation.floors import COLOUR_FLOORS, floor_probabilities
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.loading import load_encoders

@@ -9,14 +9,11 @@ import pandas as pd
 
 from morefromless.config import StudyConfig
 from morefromless.data.store import Store
-from morefromless.evaluation.conclude import (
-    CURVE_COLUMNS,
-    Evaluation,
-    _rises,
-    conclude,
-)
+from morefromless.evaluation.conclude import conclude
+from morefromless.evaluation.evaluate import Evaluation
 from morefromless.evaluation.floors import floor_probabilities, forest, mean_rgb
-from morefromless.evaluation.results import Condition, Results
+from morefromless.evaluation.results import CURVE_COLUMNS, Condition, Results
+from morefromless.evaluation.summaries import _rises
 from morefromless.probes import label_subset
 
 ARM = Condition("symmetric", "shared", "vicreg", "full", "", "tissue")

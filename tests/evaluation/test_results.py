@@ -100,7 +100,7 @@ def test_a_metric_is_one_function(study: Study, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(metrics, "CONFUSION_METRICS", metrics.CONFUSION_METRICS.copy())
     monkeypatch.setattr(metrics, "PROBABILITY_METRICS", metrics.PROBABILITY_METRICS.copy())
     monkeypatch.setattr(
-        "morefromless.evaluation.conclude.CONFUSION_METRICS", metrics.CONFUSION_METRICS
+        "morefromless.evaluation.summaries.CONFUSION_METRICS", metrics.CONFUSION_METRICS
     )
 
     @confusion_metric

@@ -14,8 +14,8 @@ from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cohort import Cohort, SharedTask
-from morefromless.evaluation.conclude import Evaluation, conclude
-from morefromless.evaluation.evaluate import open_store
+from morefromless.evaluation.conclude import conclude
+from morefromless.evaluation.evaluate import Evaluation, open_store
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Condition, Results
 from morefromless.evaluation.shift import FeatureDistance

@@ -15,6 +15,7 @@ from morefromless.evaluation.cache import digest
 from morefromless.evaluation.frozen import Classifier, FrozenEncoder
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.metrics import Scores, score
+from morefromless.evaluation.results import Condition
 from morefromless.probes import FittedProbe, LinearProbe, build_probe, label_subset
 from morefromless.runs import Run
 from morefromless.tasks import build_task
@@ -51,6 +52,23 @@ class Answer:
                 "softmax or ridge."
             )
         return Classifier(self.frozen.encoder, self.probe)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one encoder, or floor, answered to one task."""
+
+    condition: Condition
+    seed: int
+    probabilities: npt.NDArray[np.floating]
+    """(test patches that have the modality, classes), in the order of the store's rows."""
+    run: str = ""
+    """Name of its folder; empty for floors and references."""
+    branch: str = ""
+    head: bool = False
+    """Whether the encoder's own head answered."""
+    size: int | None = None
+    """Side in px of what the encoder takes, where that is not the study's."""
 
 
 def answer(
@@ -124,12 +142,12 @@ def evaluate(
             f"give mfl validate {run.path} {store.path}."
         )
     config = run.config
-    asked = config.arm.task if task is None else task
+    task = config.arm.task if task is None else task
     answers = []
     for frozen in load_encoders(run).values():
         if len(store.select(frozen.modality).indices("test")):
             what = f"{label} {frozen.name}" if label else None
-            answers.append(answer(frozen, store, probe, asked, config.seed, device, what))
+            answers.append(answer(frozen, store, probe, task, config.seed, device, what))
     return answers
 
 

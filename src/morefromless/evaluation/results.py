@@ -25,22 +25,13 @@ from morefromless.evaluation.contrasts import ContrastTest
 from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.paired import McNemar
 
-COLUMNS = (
-    "run",
-    "arm",
-    "sharing",
-    "objective",
-    "modality",
-    "partner",
-    "task",
-    "encoder",
-    "seed",
-    "metric",
-    "value",
-)
+KEY = ("arm", "sharing", "objective", "modality", "partner")
+"""What of a condition tells its encoders apart, whatever they are asked."""
+
+COLUMNS = ("run", *KEY, "task", "encoder", "seed", "metric", "value")
 """Of the tidy table, in order."""
 
-CURVE_COLUMNS = (*COLUMNS[:6], "seed", "step", "accuracy")
+CURVE_COLUMNS = ("run", *KEY, "seed", "step", "accuracy")
 """Of the table of learning curves."""
 
 FLOORS = ("majority", "mean-rgb", "colour-histogram", "random encoder")
