@@ -403,7 +403,7 @@ def reproduce(config: ReproduceConfig) -> None:
 
 def status(config: StatusConfig) -> None:
     """Say how far the runs of a folder are."""
-    from morefromless.reproduction import show_status
+    from morefromless.reproduction.status import show_status
 
     show_status(config.out, terminal())
 

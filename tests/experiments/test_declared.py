@@ -18,7 +18,7 @@ from morefromless.experiments import (
     published,
 )
 from morefromless.ingest import ingest
-from morefromless.reproduction import plan
+from morefromless.reproduction.plan import Plan
 from morefromless.sources.synthetic import Synthetic
 from morefromless.specs import members
 from tests.real import real
@@ -75,16 +75,16 @@ class Elsewhere(Experiment):
 
 def test_an_experiment_from_outside_is_planned(options: ReproduceConfig) -> None:
     name = f"{__name__}:Elsewhere"
-    [planned] = plan(replace(options, experiments=(name,))).experiments
+    [planned] = Plan.of(replace(options, experiments=(name,))).experiments
     assert planned.experiment.title == "Elsewhere"
     assert {run.arm.kind for run in planned.runs} == {"asymmetric", "symmetric", "supervised"}
 
 
 def test_runs_are_shared_between_tables(options: ReproduceConfig) -> None:
-    made = plan(options)
-    paths = [run.out for run in made.runs]
+    plan = Plan.of(options)
+    paths = [run.out for run in plan.runs]
     assert len(paths) == len(set(paths))
-    by_name = {one.name: {run.out for run in one.runs} for one in made.experiments}
+    by_name = {one.name: {run.out for run in one.runs} for one in plan.experiments}
     # Table 1's arms at the sparsest side are Table S3's VICReg, Fig. 2's, and Few labels'.
     seven = {run for run in by_name["table1"] if "downsample-4" in run.name}
     assert seven
@@ -137,15 +137,15 @@ def test_what_a_person_says_goes_before_the_scale(options: ReproduceConfig, tiss
 
 def test_bad_input_is_one_sentence(options: ReproduceConfig, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Name an experiment"):
-        plan(replace(options, experiments=()))
+        Plan.of(replace(options, experiments=()))
     with pytest.raises(ConfigError, match=r"no experiment named 'table9'.*did you mean"):
-        plan(replace(options, experiments=("table9",)))
+        Plan.of(replace(options, experiments=("table9",)))
     with pytest.raises(ConfigError, match="--scale small needs patches; give --store"):
-        plan(replace(options, scale="small", store=None))
+        Plan.of(replace(options, scale="small", store=None))
     with pytest.raises(DataError, match="There is no store at"):
-        plan(replace(options, store=tmp_path / "nowhere"))
+        Plan.of(replace(options, store=tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="downsample:64 cannot be made of patches of 32 pixels"):
-        plan(replace(options, sides=(64, 4)))
+        Plan.of(replace(options, sides=(64, 4)))
 
 
 class Plain(Synthetic):
@@ -163,11 +163,11 @@ def test_what_a_store_cannot_pose_is_left_out_of_all_and_named(
 ) -> None:
     ingest(Plain(patches=180, patients=12, size=32), tmp_path / "plain", progress=False)
     given = replace(options, store=tmp_path / "plain")
-    made = plan(given)
-    assert set(made.skipped) == {"table2", "fig-s4"}
-    assert "holds no nuclei" in made.skipped["table2"]
+    plan = Plan.of(given)
+    assert set(plan.skipped) == {"table2", "fig-s4"}
+    assert "holds no nuclei" in plan.skipped["table2"]
     with pytest.raises(DataError, match=r"table2 cannot be asked of .+holds no nuclei"):
-        plan(replace(given, experiments=("table2",)))
+        Plan.of(replace(given, experiments=("table2",)))
 
 
 def test_nothing_and_no_are_said_too(options: ReproduceConfig, tissue: Store) -> None:

@@ -1,0 +1,104 @@
+"""The plan of a reproduction: experiments, their studies and runs, checked before any training."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from morefromless import experiments
+from morefromless.config import ReproduceConfig, RunConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.experiments import Experiment, Setting, known
+from morefromless.ingest import ingest, open_source
+from morefromless.runner import unique
+from morefromless.specs import build
+from morefromless.study import Study
+
+SMOKE = "synthetic:patches=270,patients=18,size=32"
+"""Tissue of the smallest scale, with nuclei."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedExperiment:
+    """An experiment and its studies."""
+
+    name: str
+    experiment: Experiment
+    studies: dict[str, Study]
+
+    @property
+    def runs(self) -> list[RunConfig]:
+        """Each once, in the order of the studies."""
+        return unique(run for study in self.studies.values() for run in study.runs)
+
+    @property
+    def done(self) -> bool:
+        return all(study.done for study in self.studies.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a reproduction will do."""
+
+    setting: Setting
+    experiments: list[PlannedExperiment]
+    skipped: dict[str, str]
+    """Experiments that this store cannot pose, and why."""
+
+    @classmethod
+    def of(cls, config: ReproduceConfig) -> "Plan":
+        """Check every study of the experiments that are asked for; train nothing.
+
+        Raises `ConfigError` or `DataError` where one cannot work; of `all`, those that ask for what
+        the store does not hold are left out, and named.
+        """
+        store = _store(config)
+        setting = Setting.of(config, store)
+        entries: list[PlannedExperiment] = []
+        skipped: dict[str, str] = {}
+        for name in _names(config):
+            experiment = build(name, experiments, Experiment)
+            lacks = _lacks(experiment, setting)
+            if lacks and "all" in config.experiments:
+                skipped[name] = lacks
+            elif lacks:
+                raise DataError(f"{name} cannot be asked of {store.path}: {lacks}")
+            else:
+                studies = {s: Study.of(c, store) for s, c in experiment.studies(setting).items()}
+                entries.append(PlannedExperiment(name, experiment, studies))
+        return cls(setting, entries, skipped)
+
+    @property
+    def config(self) -> ReproduceConfig:
+        return self.setting.config
+
+    @property
+    def runs(self) -> list[RunConfig]:
+        """Every run, each once: shared between experiments, and those of early seeds first."""
+        runs = unique(run for entry in self.experiments for run in entry.runs)
+        return sorted(runs, key=lambda run: run.seed)
+
+
+def _names(config: ReproduceConfig) -> Iterator[str]:
+    if not config.experiments:
+        raise ConfigError(f"Name an experiment ({', '.join(known())}), or all.")
+    yield from known() if "all" in config.experiments else dict.fromkeys(config.experiments)
+
+
+def _store(config: ReproduceConfig) -> Store:
+    if config.store is not None:
+        return Store.open(config.store)
+    if config.scale != "smoke":
+        raise ConfigError(
+            f"--scale {config.scale} needs patches; give --store STORE, made with mfl ingest."
+        )
+    path = config.out / "store"
+    ingest(open_source(SMOKE), path, progress=False)
+    return Store.open(path)
+
+
+def _lacks(experiment: Experiment, setting: Setting) -> str | None:
+    if "tissue" in experiment.needs and "tissue" not in setting.tasks:
+        return "its patches are all of one class; ingest it with classes of tissue."
+    if "nuclei" in experiment.needs and setting.masks is None:
+        return "it holds no nuclei; ingest again with --nuclei (docs/nuclei.md)."
+    return None

@@ -1,0 +1,107 @@
+"""plan.json: what `mfl status` and `mfl report` know of a reproduction."""
+
+import os
+import platform
+import shlex
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from morefromless.config import ReproduceConfig, RunConfig, to_flat, typed_options
+from morefromless.errors import ConfigError
+from morefromless.evaluation.conclude import data_facts
+from morefromless.experiments import SCALES, published
+from morefromless.experiments._paper import departures
+from morefromless.files import now
+from morefromless.report.content import PlanFile, read
+from morefromless.reproduction.plan import Plan
+from morefromless.runs import versions
+from morefromless.tasks import build_task
+
+
+def save_plan(plan: Plan) -> None:
+    """Write what `mfl status` and `mfl report` read; experiments of earlier commands stay.
+
+    Raises `ConfigError` where the folder holds a reproduction of other data or settings.
+    """
+    setting, config = plan.setting, plan.config
+    passing = {*vars(RunConfig(store=Path(), out=Path()).machine), "jobs", "seeds"}
+    settings = {k: v for k, v in setting.recipe.items() if k not in passing}
+    settings["protocol"] = config.protocol
+    earlier = _earlier(plan, settings)
+    data = data_facts(setting.store, {spec: build_task(spec) for spec in setting.tasks})
+    repeated: dict[str, list[float]] = {}
+    for number in published():
+        if number.configuration:
+            repeated.setdefault(number.configuration, []).append(number.value)
+    PlanFile(
+        command=command(config),
+        options=to_flat(config),
+        about=SCALES[config.scale].about,
+        settings=settings,
+        sides=list(setting.sides),
+        seeds=int(setting.recipe["seeds"]),
+        data=data,
+        experiments=(earlier.experiments if earlier else {})
+        | {entry.name: [run.out.name for run in entry.runs] for entry in plan.experiments},
+        titles=(earlier.titles if earlier else {})
+        | {entry.name: entry.experiment.title for entry in plan.experiments},
+        skipped=plan.skipped,
+        departures=list(
+            departures(plan.runs, data, bool(setting.recipe.get("standardise", False)))
+        ),
+        repeated=repeated,
+        versions=versions(),
+        machine=machine(),
+        when=now(),
+    ).write(config.out)
+
+
+def _earlier(plan: Plan, settings: dict[str, Any]) -> PlanFile | None:
+    """The plan that the folder holds already, where this one may be added to it."""
+    out = plan.config.out
+    if not (out / "plan.json").is_file():
+        return None
+    earlier = read(out / "plan.json", PlanFile)
+    seeds = int(plan.setting.recipe["seeds"])
+    if seeds < earlier.seeds:
+        raise ConfigError(
+            f"{out} holds a reproduction with {earlier.seeds} seeds, whose tables {seeds} would "
+            "overwrite; give another --out."
+        )
+    ours = {"data": plan.setting.store.hash, "sides": list(plan.setting.sides), **settings}
+    theirs = {"data": earlier.data.hash, "sides": earlier.sides, **earlier.settings}
+    for name in dict.fromkeys((*theirs, *ours)):
+        if theirs.get(name) != ours.get(name):
+            raise ConfigError(
+                f"{out} holds a reproduction with {name} {theirs.get(name)}, not "
+                f"{ours.get(name)}; give another --out, and its runs stay as they are."
+            )
+    return earlier
+
+
+def command(config: ReproduceConfig) -> str:
+    """The command line that these options came from.
+
+    >>> command(ReproduceConfig(experiments=("table1",), scale="smoke", seeds=2))
+    'mfl reproduce table1 --scale smoke --seeds 2'
+    """
+    options = typed_options(
+        config, ReproduceConfig(experiments=()), without=("experiments", "plan")
+    )
+    return shlex.join(["mfl", "reproduce", *config.experiments, *options])
+
+
+def machine() -> dict[str, Any]:
+    """What the runs are trained on."""
+    gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "gpus": gpus}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,81 @@
+"""How far a reproduction is, in the terminal: before it starts, and while it goes on."""
+
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+
+from morefromless.cluster import queued_jobs
+from morefromless.errors import ConfigError
+from morefromless.experiments import SCALES
+from morefromless.report.content import PlanFile, read
+from morefromless.report.folders import remark
+from morefromless.report.terminal import say, show_table
+from morefromless.reproduction.plan import Plan
+from morefromless.runner import needed_bytes, status
+from morefromless.runs import Run, State
+
+STATES: tuple[State, ...] = get_args(State)
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """Each experiment's runs, what is done, and what disk the rest takes."""
+    config, setting = plan.config, plan.setting
+    say(console, f"{config.scale}: {SCALES[config.scale].about}")
+    rows = []
+    claimed: set[Path] = set()
+    for entry in plan.experiments:
+        paths = {run.out for run in entry.runs}
+        done = sum(Run(run.out).done for run in entry.runs)
+        numbers = map(str, (len(paths), done, len(paths - claimed)))
+        claimed |= paths
+        rows.append((entry.name, *numbers, entry.experiment.title))
+    header = ("experiment", "runs", "done", "of its own", "what it asks")
+    show_table(console, "", header, rows)
+    for name, reason in plan.skipped.items():
+        say(console, f"- {name} is left out: {reason}")
+    waiting = [run for run in plan.runs if not Run(run.out).done]
+    say(
+        console,
+        f"{len(waiting)} of {len(plan.runs)} runs on {setting.store.path} are to be trained, "
+        f"with up to {needed_bytes(waiting) / 1e9:,.2f} GB of disk; into {config.out}.",
+    )
+
+
+def show_status(out: Path, console: Console) -> None:
+    """How many runs of each experiment are in each state, and why those not done are not.
+
+    Raises `ConfigError` where the folder holds neither a plan nor runs.
+    """
+    experiments = _experiments(out)
+    if not experiments:
+        raise ConfigError(
+            f"{out} holds no runs{remark(out)}. Give a folder of mfl reproduce, mfl compare, "
+            "mfl demo or mfl train."
+        )
+    runs = [Run(path) for path in dict.fromkeys(p for paths in experiments.values() for p in paths)]
+    statuses = dict(zip((run.path for run in runs), status(runs, queued_jobs(runs)), strict=True))
+    rows = []
+    for name, paths in experiments.items():
+        states = [statuses[path].state for path in paths]
+        rows.append((name, *(str(states.count(state) or "") for state in STATES)))
+    show_table(console, "", ("experiment", *STATES), rows)
+    for run in sorted(statuses.values(), key=lambda s: STATES.index(s.state)):
+        if run.state != "done" and (run.detail or run.state != "waiting"):
+            say(console, f"- {run.name} {run.state}" + (f": {run.detail}" if run.detail else ""))
+
+
+def _experiments(out: Path) -> dict[str, list[Path]]:
+    """The runs of each experiment; without a plan those of each study that were begun."""
+    if (out / "plan.json").is_file():
+        plan = read(out / "plan.json", PlanFile)
+        return {
+            name: [out / "runs" / run for run in runs] for name, runs in plan.experiments.items()
+        }
+    studies: dict[str, list[Path]] = {}
+    for record in sorted((*out.glob("run.json"), *out.glob("**/runs/*/run.json"))):
+        run = record.parent
+        study = run if run == out else run.parent.parent
+        name = out.absolute().name if study == out else study.relative_to(out).as_posix()
+        studies.setdefault(name, []).append(run)
+    return studies
