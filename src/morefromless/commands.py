@@ -202,7 +202,7 @@ def probe(config: ProbeConfig) -> None:
     from morefromless.evaluation.calibration import calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
     from morefromless.questions import ask
-    from morefromless.report.tables import reply_section, show_answers
+    from morefromless.report.answers import reply_section, show_answers
     from morefromless.runs import Run
 
     run = Run.open(config.run, config.trust)

@@ -25,24 +25,17 @@ from types import ModuleType
 from typing import Any, Self, TypeVar
 
 from morefromless.errors import ConfigError, MoreFromLessError
+from morefromless.spec_values import arguments, converted, guessed, written
 
 T = TypeVar("T")
 
 SCHEMES = ("hf-hub:", "hf_hub:", "local-dir:")
 """How timm's names of models that are not its own begin."""
-LARGEST_INT, LARGEST = 2**31 - 1, 1e15
-"""No value that a person means is larger."""
-EXPECTED: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number below 2^31",
-    float: "a finite number up to 1e15",
-}
 _NAME = re.compile(
     rf"(?P<scheme>(?:{'|'.join(SCHEMES)})[^:,]+)"
     r"|(?P<class>[A-Za-z_]\w*(?:\.\w+)+:[A-Za-z_]\w*(?=:|$))"
     r"|(?P<member>[^:]*)"
 )
-_VALUE = re.compile(r"(?:([\w-]+)\s*=)?(?:'([^']*)'(?=,|$)|\"([^\"]*)\"(?=,|$)|([^,]*))(?:,|$)")
 
 
 class Member:
@@ -184,7 +177,7 @@ def refuse_outside(options: Mapping[str, Any], origin: str) -> None:
 def signature(member: type[object]) -> str:
     """How a member is typed, e.g. `downsample:size,interpolation=area`."""
     parts = [
-        name if parameter.default is parameter.empty else f"{name}={_written(parameter.default)}"
+        name if parameter.default is parameter.empty else f"{name}={written(parameter.default)}"
         for name, parameter in _parameters(member).items()
         if parameter.kind is not parameter.VAR_KEYWORD
     ]
@@ -195,9 +188,9 @@ def _resolve(
     spec: str, package: ModuleType, contract: type[T], trust: bool, given: Mapping[str, Any]
 ) -> tuple[type[T], dict[str, Any]]:
     known = members(package, contract)
-    name, arguments = split(spec)
+    name, text = split(spec)
     if name in known:
-        return known[name], _values(known[name], arguments, spec, given)
+        return known[name], _values(known[name], text, spec, given)
     if _NAME.fullmatch(name)["class"]:  # type: ignore[index]
         if not trust:
             raise ConfigError(
@@ -205,7 +198,7 @@ def _resolve(
                 "names it; give --trust to import it."
             )
         member = _imported(name, contract, spec)
-        return member, _values(member, arguments, spec, given)
+        return member, _values(member, text, spec, given)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", contract.__name__).lower()
@@ -232,9 +225,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [""])[0] or type(error).__name__
 
 
-def _values(
-    member: type[object], arguments: str, spec: str, given: Mapping[str, Any]
-) -> dict[str, Any]:
+def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments by parameter, converted."""
     parameters = _parameters(member)
     further = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -243,17 +234,22 @@ def _values(
     usage = f"usage: {signature(member)}"
     values: dict[str, Any] = {}
     named = False
-    for position, (key, text) in enumerate(_arguments(arguments)):
+    for position, (key, value) in enumerate(arguments(text)):
         if not key and (named or position >= len(parameters)):
-            raise ConfigError(f"'{spec}' has a value out of place: '{text}'; {usage}")
+            raise ConfigError(f"'{spec}' has a value out of place: '{value}'; {usage}")
         named |= bool(key)
         key = key.replace("-", "_") or list(parameters)[position]
         if key in values or key in given:
             raise ConfigError(f"'{spec}' gives '{key}' twice; {usage}")
         if key in parameters:
-            values[key] = _converted(text, hints.get(key, str), key, spec, usage)
+            try:
+                values[key] = converted(value, hints.get(key, str))
+            except ValueError as error:
+                raise ConfigError(
+                    f"'{value}' is not a value for '{key}' in '{spec}' ({error}); {usage}"
+                ) from error
         elif further:
-            values[key] = _guessed(text)
+            values[key] = guessed(value)
         else:
             raise ConfigError(f"'{spec}' has no parameter '{key}'; {usage}")
     for key in given:
@@ -266,73 +262,10 @@ def _values(
     return values
 
 
-def _arguments(text: str) -> list[tuple[str, str]]:
-    """Key, or nothing, and text of each argument, quotes taken off."""
-    pairs = []
-    for key, single, double, plain in _VALUE.findall(text):
-        value = single or double or plain.strip()
-        if key or value:
-            pairs.append((key, value))
-    return pairs
-
-
 def _parameters(member: type[object]) -> dict[str, inspect.Parameter]:
     if member.__init__ is object.__init__:
         return {}
     return dict(list(inspect.signature(member.__init__).parameters.items())[1:])
-
-
-def _converted(text: str, hint: Any, key: str, spec: str, usage: str) -> Any:
-    options = typing.get_args(hint)
-    if typing.get_origin(hint) is typing.Literal:
-        if text in options:
-            return text
-        expected = " or ".join(map(str, options))
-    else:
-        union = options and typing.get_origin(hint) is not tuple
-        kinds = [kind for kind in (options if union else (hint,)) if kind is not type(None)]
-        if text.lower() == "none" and type(None) in options:
-            return None
-        for kind in kinds:
-            try:
-                return _as(kind, text)
-            except (TypeError, ValueError, OverflowError):
-                continue
-        expected = " or ".join(_expected(kind) for kind in kinds)
-    raise ConfigError(f"'{text}' is not a value for '{key}' in '{spec}' ({expected}); {usage}")
-
-
-def _as(kind: Any, text: str) -> Any:
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(text)
-        return text.lower() == "true"
-    if typing.get_origin(kind) is tuple:
-        return tuple(_as(typing.get_args(kind)[0], part) for part in text.split("/"))
-    value = kind(text)
-    if (kind is int and abs(value) > LARGEST_INT) or (kind is float and not abs(value) <= LARGEST):
-        raise ValueError(text)
-    return value
-
-
-def _expected(kind: Any) -> str:
-    if kind in EXPECTED:
-        return EXPECTED[kind]
-    if typing.get_origin(kind) is tuple:
-        return f"{_expected(typing.get_args(kind)[0])}, several joined by /"
-    return str(getattr(kind, "__name__", kind))
-
-
-def _guessed(text: str) -> Any:
-    """The value of a parameter whose type is not known: none, true, a number, numbers, or text."""
-    if text.lower() == "none":
-        return None
-    for kind in (bool, int, float, tuple[int, ...], tuple[float, ...]):
-        try:
-            return _as(kind, text)
-        except ValueError:
-            continue
-    return text
 
 
 def _name(member: type[object]) -> str:
@@ -353,21 +286,8 @@ def _text(member: type[object], values: Mapping[str, Any]) -> str:
         if name not in values or values[name] == default:
             positional = False
             continue
-        value, text = values[name], _written(values[name])
+        value, text = values[name], written(values[name])
         plain = bool(text) and "=" not in text and not isinstance(value, bool)
         positional = positional and plain and name in parameters
         parts.append(text if positional else f"{name}={text}")
     return f"{_name(member)}:{','.join(parts)}" if parts else _name(member)
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value).removesuffix(".0")
-    if isinstance(value, tuple | list):
-        return "/".join(map(_written, value))
-    text = str(value)
-    if "," in text or text[:1] in ("'", '"') or text != text.strip():
-        return f'"{text}"' if "'" in text else f"'{text}'"
-    return text

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from morefromless.evaluation.results import FloorNotExceeded
 from morefromless.report import tables
+from morefromless.report.notes import notes
 from morefromless.report.section import Section
 from tests.report.handmade import HOSTILE, SPEC, results
 
@@ -69,9 +70,9 @@ def test_what_did_not_train_and_what_still_rose_is_named() -> None:
     arms = tables.report(changed).sections[0]
     assert arms.rows[0][0] == "asymmetric, shared (not above majority)"
     assert arms.rows[0][-1] == "rising"
-    notes = " ".join(tables.notes(changed))
-    assert f"asymmetric, shared on {SPEC} (majority)" in notes
-    assert "(50.0 %); the best is supervised (40.0 %)" in notes
+    text = " ".join(notes(changed))
+    assert f"asymmetric, shared on {SPEC} (majority)" in text
+    assert "(50.0 %); the best is supervised (40.0 %)" in text
 
 
 def test_the_terminal_has_the_same_numbers() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from morefromless.evaluation.results import Contrast, Results, Summary
 from morefromless.report.content import CellFile, ExperimentFile, Picture
+from morefromless.report.notes import TESTS, floor_notes
 from morefromless.report.section import Section, p_value
-from morefromless.report.tables import TESTS, floor_notes
 from morefromless.report.words import (
     ROUGH,
     bounds,

@@ -16,10 +16,10 @@ from morefromless.evaluation.results import Results, Summary
 from morefromless.report import pages
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
 from morefromless.report.folders import remark
+from morefromless.report.notes import notes
 from morefromless.report.parts import OWN_HEAD, Part, part, summary_of
 from morefromless.report.provenance import facts, runs_table
 from morefromless.report.section import Section
-from morefromless.report.tables import notes
 from morefromless.report.words import (
     bounds,
     count,

@@ -9,8 +9,8 @@ from rich.console import Console
 from morefromless import files
 from morefromless.analysis.validate import Validation
 from morefromless.evaluation.results import COLUMNS, Condition, Contrast, Results, Summary
+from morefromless.report.notes import TESTS, floor_notes
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
-from morefromless.report.tables import TESTS, floor_notes
 from morefromless.report.words import metric_title, metric_value
 
 SIDES = ("internal", "external")

@@ -1,0 +1,59 @@
+"""What each branch of one run reached, and its answers to further questions: `mfl probe`."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from morefromless.evaluation.evaluate import Answer
+from morefromless.evaluation.intervals import bootstrap
+from morefromless.evaluation.metrics import accuracy
+from morefromless.questions import Reply
+from morefromless.report.section import Section, interval
+from morefromless.report.terminal import say
+from morefromless.report.words import ROUGH, metric_title, metric_value, minus, rough
+
+
+def show_answers(answers: Sequence[Answer], console: Console) -> None:
+    """What each branch of one run reached, in the terminal."""
+    if not answers:
+        say(console, "No test patch has a view of this run, so there is nothing to ask.")
+        return
+    metrics = [name for name in answers[0].scores.values if name != "accuracy"]
+    lines = []
+    for answer in answers:
+        store, scores = answer.store, answer.scores
+        reached = bootstrap(
+            accuracy,
+            answer.probabilities.argmax(1),
+            answer.labels,
+            classes=len(store.classes),
+            groups=store.groups("test"),
+        )
+        values = (metric_value(name, scores.values[name]) for name in metrics)
+        frozen = answer.frozen
+        lines.append((frozen.name, frozen.modality_spec, interval(reached), *values))
+    header = ("branch", "modality", "accuracy", *map(metric_title, metrics))
+    Section("", header, lines).show(console)
+    if rough(reached):
+        say(console, ROUGH)
+    recalls = zip(*(answer.scores.recall for answer in answers), strict=True)
+    rows = [
+        (name, *("-" if recall is None else f"{100 * recall:.1f}" for recall in of_class))
+        for name, of_class in zip(answers[0].store.classes, recalls, strict=True)
+    ]
+    Section("", ("recall %", *(a.frozen.name for a in answers)), rows).show(console)
+    for caveat in answers[0].store.caveats:
+        say(console, f"- {caveat}")
+
+
+def reply_section(reply: Reply) -> Section:
+    """The answer to a question as a table: its rows, and a column a branch or number."""
+    columns = list(dict.fromkeys(score.column for score in reply.scores))
+    cells: dict[str, dict[str, str]] = {}
+    for score in reply.scores:
+        scale, form = (100, ".1f") if reply.share else (1, ".3f")
+        spread = "" if score.spread is None else f" ± {scale * score.spread:{form}}"
+        value = minus(f"{scale * score.value:{form}}")
+        cells.setdefault(score.row, {})[score.column] = value + spread
+    rows = [(name, *(line.get(column, "") for column in columns)) for name, line in cells.items()]
+    return Section(reply.title, ("", *columns), rows, reply.notes)

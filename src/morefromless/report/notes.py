@@ -1,0 +1,94 @@
+"""Notes under a study's tables: data, protocol, and what the tables do not show."""
+
+from morefromless.evaluation.results import Results
+
+TESTS = (
+    "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "
+    "two: that t test's, and an exact sign-flip test's of the same test patches; Holm-corrected "
+    "for all contrasts of the study. Better or worse is said only where it is below 0.05; then the "
+    "interval excludes zero. With one seed of either arm there is no verdict: what is said then "
+    "holds for these encoders, not for the ways of training."
+)
+
+REFERENCES = (
+    "References are published encoders, frozen, through the same probe; a teacher is among them. "
+    "They were trained on other data, so no arm is contrasted with them."
+)
+
+
+def notes(results: Results) -> list[str]:
+    """What holds for all the tables: data, protocol, and what they do not show."""
+    config, data = results.config, results.data
+    train, unit = config.train, results.summaries[0].accuracy.unit
+    lines = [
+        f"{train.encoder} at {train.size} px, {', '.join(config.objectives)}, width "
+        f"{config.pairing.width}, views {train.views}, {train.epochs} epochs of batches of "
+        f"{train.batch}, lr {train.lr:g}, seeds 0-{config.seeds - 1}; {config.probe.name} probe."
+    ]
+    for task, classes in data.classes.items():
+        each = ", ".join(f"{name} {train:,} / {test:,}" for name, (train, test) in classes.items())
+        lines.append(f"Task {task}, training / test patches: {each}.")
+    units = "groups" if unit == "group" else "patches"
+    chance = " and seeds." if config.seeds > 1 else "; one seed: chance between seeds is not in it."
+    lines.append(
+        "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "
+        f"{units}{chance}"
+    )
+    if any(s.head for s in results.summaries) and len(config.tasks) > 1:
+        lines.append(
+            "A supervised encoder answers its own task with its own head (marked *), any other "
+            "with a probe of the frozen encoder, as all others."
+        )
+    if config.references:
+        lines.append(REFERENCES)
+    lines.append(TESTS.format(units=units))
+    lines += [*_untrained(results), _curves(results), *floor_notes(results), *results.caveats]
+    return lines
+
+
+def floor_notes(results: Results) -> list[str]:
+    """Where no arm is above the highest floor."""
+    several = len(results.config.tasks) > 1
+    return [
+        f"No arm on {floor.modality}{f', task {floor.task}' if several else ''} is above the floor "
+        f"{floor.floor} ({100 * floor.floor_accuracy:.1f} %); the best is {floor.arm} "
+        f"({100 * floor.arm_accuracy:.1f} %). So the worth of what was learnt is not shown there."
+        for floor in results.floors_not_exceeded
+    ]
+
+
+def _untrained(results: Results) -> list[str]:
+    idle = [
+        f"{s.condition.title} on {s.condition.modality} ({s.not_above})"
+        for s in results.summaries
+        if s.not_above
+    ]
+    if not idle:
+        return []
+    return [
+        f"Not above a floor that needs no training, so not trained: {'; '.join(idle)}. Contrasts "
+        "with them get no verdict."
+    ]
+
+
+def _curves(results: Results) -> str:
+    arms = [s for s in results.summaries if s.condition.trained]
+    rising = dict.fromkeys(
+        f"{s.condition.title} on {s.condition.modality}" for s in arms if s.rising
+    )
+    if results.curves.empty:
+        return (
+            "No learning curves were drawn (--probe-every), so whether the arms had finished "
+            "rising is not known."
+        )
+    if rising:
+        return (
+            f"Still rising when training ended: {'; '.join(rising)}. Train longer before comparing "
+            "these."
+        )
+    if all(s.rising is None for s in arms):
+        return (
+            "The learning curves have fewer than 8 points, too few to tell whether the arms had "
+            "finished rising; give a lower --probe-every."
+        )
+    return "No arm's learning curve was still rising when training ended."

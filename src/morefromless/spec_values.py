@@ -1,0 +1,104 @@
+"""The values of a specification: from text to the type that a parameter has, and back."""
+
+import re
+import typing
+from typing import Any
+
+LARGEST_INT, LARGEST = 2**31 - 1, 1e15
+"""No value that a person means is larger."""
+EXPECTED: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number below 2^31",
+    float: "a finite number up to 1e15",
+}
+_VALUE = re.compile(r"(?:([\w-]+)\s*=)?(?:'([^']*)'(?=,|$)|\"([^\"]*)\"(?=,|$)|([^,]*))(?:,|$)")
+
+
+def arguments(text: str) -> list[tuple[str, str]]:
+    """Key, or nothing, and text of each argument, quotes taken off.
+
+    >>> arguments("7,interpolation=point,weights='a,b.pt'")
+    [('', '7'), ('interpolation', 'point'), ('weights', 'a,b.pt')]
+    """
+    pairs = []
+    for key, single, double, plain in _VALUE.findall(text):
+        value = single or double or plain.strip()
+        if key or value:
+            pairs.append((key, value))
+    return pairs
+
+
+def converted(text: str, hint: Any) -> Any:
+    """The value that `text` means where the parameter's type is `hint`.
+
+    Raises `ValueError`, which says what is expected.
+
+    >>> converted("0.5/0.4", tuple[float, ...]), converted("none", int | None)
+    ((0.5, 0.4), None)
+    """
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        if text in options:
+            return text
+        raise ValueError(" or ".join(map(str, options)))
+    if text.lower() == "none" and type(None) in options:
+        return None
+    union = options and typing.get_origin(hint) is not tuple
+    kinds = [kind for kind in (options if union else (hint,)) if kind is not type(None)]
+    for kind in kinds:
+        try:
+            return _as(kind, text)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    raise ValueError(" or ".join(map(_expected, kinds)))
+
+
+def guessed(text: str) -> Any:
+    """The value of a parameter whose type is not known: none, true, a number, numbers, or text."""
+    if text.lower() == "none":
+        return None
+    for kind in (bool, int, float, tuple[int, ...], tuple[float, ...]):
+        try:
+            return _as(kind, text)
+        except ValueError:
+            continue
+    return text
+
+
+def written(value: Any) -> str:
+    """The text of a value, as a person would type it.
+
+    >>> written(0.5), written(7.0), written((0.5, 0.4)), written("a,b.pt")
+    ('0.5', '7', '0.5/0.4', "'a,b.pt'")
+    """
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    if isinstance(value, tuple | list):
+        return "/".join(map(written, value))
+    text = str(value)
+    if "," in text or text[:1] in ("'", '"') or text != text.strip():
+        return f'"{text}"' if "'" in text else f"'{text}'"
+    return text
+
+
+def _as(kind: Any, text: str) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    if typing.get_origin(kind) is tuple:
+        return tuple(_as(typing.get_args(kind)[0], part) for part in text.split("/"))
+    value = kind(text)
+    if (kind is int and abs(value) > LARGEST_INT) or (kind is float and not abs(value) <= LARGEST):
+        raise ValueError(text)
+    return value
+
+
+def _expected(kind: Any) -> str:
+    if kind in EXPECTED:
+        return EXPECTED[kind]
+    if typing.get_origin(kind) is tuple:
+        return f"{_expected(typing.get_args(kind)[0])}, several joined by /"
+    return str(getattr(kind, "__name__", kind))
