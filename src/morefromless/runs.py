@@ -14,38 +14,31 @@ features/             representations of the frozen encoders
 predictions-*, probe-*   what probes answered, bound to the weights
 """
 
-import hashlib
 import json
 import os
-import platform
 import shutil
 import socket
 import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import morefromless
 from morefromless import files, progress
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.documents import read_json
 from morefromless.errors import ConfigError, DataError, MoreFromLessError, RunBusy, TrainingError
 from morefromless.files import file_hash, holder, is_locked, locked, now
+from morefromless.identity import RECIPE, Record, run_key, versions
 from morefromless.specs import refuse_outside
-
-RECIPE = 1
-"""Raised whenever the same options on the same data would train to other weights."""
 
 State = Literal["done", "running", "failed", "begun", "waiting"]
 """Of a run on disk: `begun` was interrupted and goes on from there, `waiting` was never begun."""
@@ -57,60 +50,6 @@ ENCODER_KEY = "encoder"
 """Under which `encoder.json` stands in the metadata of the weights too."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What run.json holds."""
-
-    key: str
-    """Of what determines the weights (`run_key`)."""
-    recipe: int
-    options: dict[str, Any]
-    """Flat (`config.to_flat`); `store` is relative to the run's folder, so that the two can be
-    moved together."""
-    store_hash: str
-    versions: dict[str, str]
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Of a finished run: seconds, steps, device, weights (their hash) ..."""
-
-
-def run_key(config: RunConfig, store_hash: str) -> str:
-    """What determines a run, in twelve digits: options that differ from the defaults, the contents
-    of weight files that they name, the data, and our recipe."""
-    identity = json.loads(json.dumps(config.identity()))
-    weights = {}
-    for name in ("encoder", "privileged_encoder", "teacher"):
-        path = weights_file(str(identity.get(name, "")))
-        if path:
-            facts = path.stat()
-            weights[name] = _hash_at(path.absolute(), facts.st_size, facts.st_mtime_ns)
-    text = json.dumps([RECIPE, identity, weights, store_hash], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def versions() -> dict[str, str]:
-    """Of what trains and evaluates here."""
-    return {
-        "morefromless": morefromless.__version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-    }
-
-
-def placed(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
-    """The config with its run's folder below `folder`, named after what determines it.
-
-    So studies that share `folder` share every run that they have in common.
-    """
-    arm = config.arm
-    words = [
-        *map(file_name, arm.words),
-        file_name(arm.primary),
-        f"s{config.seed}",
-        run_key(config, store_hash)[:6],
-    ]
-    return replace(config, out=folder / "-".join(words))
-
-
 class Run:
     """A run's folder.
 
@@ -120,6 +59,13 @@ class Run:
 
     def __init__(self, path: Path, trust: bool = True) -> None:
         self.path, self.trust = Path(path), trust
+        self.record_path = self.path / "run.json"
+        self.config_path = self.path / "config.yaml"
+        self.lock_path = self.path / "lock"
+        self.failed_path = self.path / "failed.json"
+        self.checkpoint = self.path / "resume.ckpt"
+        self.weights_path = self.path / "weights.safetensors"
+        self.encoder_path = self.path / "encoder.json"
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}: {self.state})"
@@ -132,10 +78,11 @@ class Run:
         """
         run = cls(config.out)
         options, key = to_flat(config), run_key(config, store_hash)
-        existing = run._files()  # first, as another process may begin the same run
+        with files.explaining(run.record_path):  # first, as another process may begin the same run
+            existing = {path.name for path in run.path.iterdir()} if run.path.exists() else set()
         if run.record_path.exists():
             if run.record.key != key:
-                reason = _difference(run.record, options, store_hash)
+                reason = run.record.difference(options, store_hash)
                 raise ConfigError(
                     f"{run.path} holds another run ({reason}); give another --out, or remove it."
                 )
@@ -167,10 +114,6 @@ class Run:
         return run
 
     @property
-    def record_path(self) -> Path:
-        return self.path / "run.json"
-
-    @property
     def record(self) -> Record:
         try:
             return read_json(self.record_path, Record)
@@ -192,26 +135,6 @@ class Run:
             refuse_outside(options, str(self.record_path))
             options["features"] = None  # a place that its maker chose is not written to
         return from_flat(RunConfig, options, str(self.record_path))
-
-    @property
-    def config_path(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def lock_path(self) -> Path:
-        return self.path / "lock"
-
-    @property
-    def failed_path(self) -> Path:
-        return self.path / "failed.json"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "resume.ckpt"
-
-    @property
-    def weights_path(self) -> Path:
-        return self.path / "weights.safetensors"
 
     @property
     def done(self) -> bool:
@@ -303,10 +226,6 @@ class Run:
         )
         return None
 
-    @property
-    def encoder_path(self) -> Path:
-        return self.path / "encoder.json"
-
     def finish(
         self, weights: Mapping[str, Tensor], facts: Mapping[str, Any], encoder: Mapping[str, Any]
     ) -> None:
@@ -361,10 +280,6 @@ class Run:
                 path.unlink(missing_ok=True)
             self._write(replace(record, facts={}))
 
-    def _files(self) -> set[str]:
-        with files.explaining(self.record_path):
-            return {path.name for path in self.path.iterdir()} if self.path.exists() else set()
-
     def _refuse_others(self, names: set[str]) -> None:
         """Raise `ConfigError` where a folder without run.json holds anything that is not ours."""
         others = {name for name in names - BEFORE_RECORD if not name.endswith(".partial")}
@@ -375,39 +290,6 @@ class Run:
             )
         if others:
             raise ConfigError(f"{self.path} is not empty and holds no run; give another --out.")
-
-
-@cache
-def _hash_at(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
-    """Hash of a file of this size and time of change: many runs may begin from one large file."""
-    return file_hash(path)
-
-
-def weights_file(spec: str) -> Path | None:
-    """The file that an encoder's specification names, where it names one that exists."""
-    for part in spec.split(":", 1)[-1].split(","):
-        name, _, value = part.partition("=")
-        if name == "weights" and Path(value).is_file():
-            return Path(value)
-    return None
-
-
-def _difference(record: Record, options: Mapping[str, Any], store_hash: str) -> str:
-    if record.store_hash != store_hash:
-        return "made from other data"
-    if record.recipe != RECIPE:
-        version = record.versions.get("morefromless", "?")
-        return f"made by morefromless {version}, which trains otherwise"
-    old = record.options
-    differing = [
-        name
-        for name, value in options.items()
-        if old.get(name) != value and name not in ("out", "store")
-    ]
-    return (
-        ", ".join(f"{name} {old.get(name)}, not {options[name]}" for name in differing)
-        or "other weights to begin from"
-    )
 
 
 def reason(error: Exception) -> str:
@@ -427,11 +309,3 @@ def _sound(checkpoint: Path) -> bool:
         raise
     except Exception:  # of zipfile's own and of its parsers', all for the same reason
         return False
-
-
-def file_name(spec: str) -> str:
-    """A specification as a part of a file name: `downsample:7` -> `downsample-7`."""
-    name = "".join(c if c.isalnum() else "-" for c in spec).strip("-")
-    if len(name) <= 100:
-        return name
-    return f"{name[:80]}-{hashlib.blake2b(spec.encode(), digest_size=4).hexdigest()}"

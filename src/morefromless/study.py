@@ -25,12 +25,13 @@ from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.references import Reference, check_references, takes_references
 from morefromless.evaluation.results import Condition, Results
+from morefromless.identity import file_name, placed
 from morefromless.objectives import Objective
 from morefromless.pairs import modality, preset
 from morefromless.probes import build_probe
 from morefromless.progress import Bar
 from morefromless.runner import run_all
-from morefromless.runs import Run, file_name, placed
+from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
 from morefromless.training.feed import check_batch

@@ -22,7 +22,8 @@ from morefromless.config import (
     training,
 )
 from morefromless.errors import ConfigError
-from morefromless.runs import Run, placed, run_key
+from morefromless.identity import placed, run_key
+from morefromless.runs import Run
 from tests.conftest import changed
 
 CONFIGS = [command.config for command in COMMANDS.values()]

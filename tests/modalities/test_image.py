@@ -9,10 +9,10 @@ import torch
 
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
+from morefromless.identity import file_name
 from morefromless.ingest import ingest, open_source
 from morefromless.modalities.image import Image, image_spec
 from morefromless.pairs import Pair, modality
-from morefromless.runs import file_name
 from morefromless.views.table_s1 import TableS1
 
 PATCHES = 24

@@ -15,6 +15,7 @@ from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.evaluate import evaluate
+from morefromless.identity import run_key
 from morefromless.ingest import ingest
 from morefromless.objectives import Objective
 from morefromless.objectives.barlow_twins import BarlowTwins
@@ -24,7 +25,7 @@ from morefromless.objectives.vicreg import VICReg
 from morefromless.objectives.vse import Vse
 from morefromless.pairs import Pair
 from morefromless.runner import run_all
-from morefromless.runs import Run, run_key
+from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
 from morefromless.training.partial import embedded, pairwise_loss

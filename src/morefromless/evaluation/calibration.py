@@ -22,9 +22,9 @@ from morefromless.documents import parse_json
 from morefromless.errors import ConfigError
 from morefromless.evaluation.cache import read_cached
 from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.identity import file_name
 from morefromless.probes import LinearProbe, label_subset
 from morefromless.probes.softmax import fit_linear_probe
-from morefromless.runs import file_name
 from morefromless.tasks import build_task
 
 HELD_OUT = 0.2

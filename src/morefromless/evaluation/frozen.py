@@ -19,11 +19,11 @@ from morefromless.data.store import Split, Store
 from morefromless.encoders import Encoder
 from morefromless.evaluation.cache import cached, digest, digest_text
 from morefromless.evaluation.metadata import EncoderMetadata, Preprocessing
+from morefromless.identity import file_name
 from morefromless.modalities import Modality
 from morefromless.pairs import channels_last, modality
 from morefromless.probes import LinearProbe
 from morefromless.progress import Bar
-from morefromless.runs import file_name
 
 CHUNK = 256
 """Patches per forward pass; features do not depend on it, since BatchNorm is frozen."""

@@ -12,8 +12,8 @@ from morefromless.branches import check_encoder, normalise_encoder
 from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoder
+from morefromless.identity import file_name, weights_file
 from morefromless.pairs import modality
-from morefromless.runs import file_name, weights_file
 
 
 @dataclass(frozen=True, eq=False)

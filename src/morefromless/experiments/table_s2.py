@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Results
 from morefromless.experiments import Cell, Experiment, Setting, find
-from morefromless.runs import file_name
+from morefromless.identity import file_name
 
 ARMS = {
     "asymmetric, independent": {"arm": "asymmetric", "sharing": "independent"},

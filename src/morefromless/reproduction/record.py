@@ -14,9 +14,9 @@ from morefromless.evaluation.conclude import data_facts
 from morefromless.experiments import SCALES, published
 from morefromless.experiments._paper import departures
 from morefromless.files import now
+from morefromless.identity import versions
 from morefromless.report.content import PlanFile, read
 from morefromless.reproduction.plan import Plan
-from morefromless.runs import versions
 from morefromless.tasks import build_task
 
 
