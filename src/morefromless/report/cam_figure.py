@@ -35,26 +35,27 @@ def write_cams(
     folder: Path,
     store: Store,
     device: str,
-    wanted: Collection[str] = GRIDS,
+    stems: Collection[str] = GRIDS,
 ) -> list[Path]:
-    """GradCAM of each encoder's own prediction, as the grids that are wanted.
+    """GradCAM of each encoder's own prediction, as the grids in `stems`.
 
     `patches` maps a row's title to the patch, a row of the store, and `beside` the title of a
     picture that stands beside the first grid's to its modality. Encoders without feature maps, such
     as transformers, are left out; nothing is written where none is left.
     """
-    looking = {title: one for title, one in encoders.items() if _layers(one)}
-    if not looking:
+    answers = {title: answer for title, answer in encoders.items() if _layers(answer)}
+    if not answers:
         return []
     rows, titles = np.array(list(patches.values())), list(patches)
-    deep = slice(None) if "gradcam-stages" in wanted else slice(1)
+    deep = slice(None) if "gradcam-stages" in stems else slice(1)
     maps = {
-        t: cams(one, store, rows, _layers(one)[deep], SIDE, device) for t, one in looking.items()
+        t: cams(answer, store, rows, _layers(answer)[deep], SIDE, device)
+        for t, answer in answers.items()
     }
-    numbers = _numbers(looking, patches, store, device)
+    numbers = _numbers(answers, patches, store, device)
     written: list[Path] = []
-    if "gradcam-first" in wanted:
-        size = max(one.frozen.size for one in looking.values())
+    if "gradcam-first" in stems:
+        size = max(answer.frozen.size for answer in answers.values())
         shown = {title: next(iter(layers.values())) for title, layers in maps.items()}
         shown |= {
             title: pictures(modality(spec), store, rows, size, SIDE)
@@ -65,7 +66,7 @@ def write_cams(
             "grey; the brightest place supports the class most."
         )
         written += save(sheet(_tensors(shown), titles, caption), folder / "gradcam-first", numbers)
-    if "gradcam-stages" in wanted:
+    if "gradcam-stages" in stems:
         written += save(_stages(maps, titles), folder / "gradcam-stages", numbers)
     return written
 
@@ -86,9 +87,9 @@ def _numbers(
 ) -> pd.DataFrame:
     """What each encoder says of each patch that is shown."""
     lines, rows = [], np.array(list(patches.values()))
-    for title, one in encoders.items():
+    for title, answer in encoders.items():
         with torch.no_grad():
-            logits = one.classifier.to(device).eval()(one.frozen.render(store, rows, device))
+            logits = answer.classifier.to(device).eval()(answer.frozen.render(store, rows, device))
         confidence, predicted = logits.softmax(dim=1).cpu().max(dim=1)
         for (name, row), p, k in zip(
             patches.items(), confidence.tolist(), predicted.tolist(), strict=True
@@ -101,18 +102,18 @@ def _numbers(
                     "label": store.classes[store.labels[row]],
                     "predicted": store.classes[k],
                     "probability": p,
-                    "layers": " ".join(map(short, _layers(one))),
+                    "layers": " ".join(map(short, _layers(answer))),
                 }
             )
     return pd.DataFrame(lines)
 
 
-def _layers(one: Answer) -> list[str]:
+def _layers(answer: Answer) -> list[str]:
     try:
-        return first_of_stages(one.frozen.encoder)
+        return first_of_stages(answer.frozen.encoder)
     except ConfigError:
         return []
 
 
 def _tensors(shown: Mapping[str, Pictures]) -> dict[str, Tensor]:
-    return {t: torch.from_numpy(one).permute(0, 3, 1, 2).float() / 255 for t, one in shown.items()}
+    return {t: torch.from_numpy(p).permute(0, 3, 1, 2).float() / 255 for t, p in shown.items()}

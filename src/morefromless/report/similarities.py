@@ -93,11 +93,11 @@ def report(result: Similarities) -> Report:
     return Report(
         f"Representations of {result.primary}",
         [
-            _table("CKA of the last layer", result.cka, lambda one: one.each[:, -1, -1]),
+            _table("CKA of the last layer", result.cka, lambda pair: pair.each[:, -1, -1]),
             _table(
                 "CKA of the same layer, mean over all layers",
                 result.cka,
-                lambda one: one.diagonal.mean(axis=1),
+                lambda pair: pair.diagonal.mean(axis=1),
             ),
         ],
         _notes(result),
@@ -141,13 +141,13 @@ def _table(
     value: Callable[[LayerCka], npt.NDArray[np.float64]],
 ) -> Section:
     """Arms against arms: mean over combinations of runs, and their standard deviation."""
-    arms = list(dict.fromkeys(arm for one in cka for arm in (one.a, one.b)))
+    arms = list(dict.fromkeys(arm for pair in cka for arm in (pair.a, pair.b)))
     cells = {}
-    for one in cka:
-        values = value(one)
+    for pair in cka:
+        values = value(pair)
         spread = values.std(ddof=1) if len(values) > 1 else 0.0
-        mark = " (equal seeds)" if one.equal_seeds else ""
-        cells[one.a, one.b] = cells[one.b, one.a] = f"{values.mean():.2f} ± {spread:.2f}{mark}"
+        mark = " (equal seeds)" if pair.equal_seeds else ""
+        cells[pair.a, pair.b] = cells[pair.b, pair.a] = f"{values.mean():.2f} ± {spread:.2f}{mark}"
     lines = [(arm, *(cells.get((arm, other), "") for other in arms)) for arm in arms]
     return Section(title, ("arm", *arms), lines)
 
@@ -168,12 +168,12 @@ def _notes(result: Similarities) -> list[str]:
         f"{study.train.encoder} at {study.train.size} px, {', '.join(study.objectives)}, "
         f"{study.train.epochs} epochs of batches of {study.train.batch}.",
     ]
-    if any(one.equal_seeds for one in result.cka):
+    if any(pair.equal_seeds for pair in result.cka):
         lines.append(
             "Of arms marked 'equal seeds' there are only pairs of runs with equal seeds: such runs "
             "begin from the same weights, so their CKA is higher than between two seeds."
         )
-    constant = {name for one in result.cka for names in one.left_out for name in names}
+    constant = {name for pair in result.cka for names in pair.left_out for name in names}
     if constant:
         lines.append(
             f"{len(constant)} layers are constant over the patches in some run ({min(constant)}), "
@@ -186,16 +186,16 @@ def _lines(result: Similarities) -> pd.DataFrame:
     """Long form: a line every two arms and layer of both."""
     return pd.DataFrame(
         {
-            "a": one.a,
-            "b": one.b,
+            "a": pair.a,
+            "b": pair.b,
             "layer": layer,
             "cka": values.mean(),
             "sd": values.std(ddof=1) if len(values) > 1 else 0.0,
             "combinations": len(values),
         }
-        for one in result.cka
+        for pair in result.cka
         for layer, values in zip(
-            [name for name in one.rows if name in one.columns], one.diagonal.T, strict=True
+            [name for name in pair.rows if name in pair.columns], pair.diagonal.T, strict=True
         )
     )
 
@@ -211,16 +211,16 @@ def _everything(result: Similarities) -> dict[str, object]:
         },
         "cka": [
             {
-                "a": one.a,
-                "b": one.b,
-                "rows": list(one.rows),
-                "columns": list(one.columns),
-                "mean": one.mean.tolist(),
-                "sd": one.spread.tolist(),
-                "combinations": len(one.each),
-                "equal_seeds": one.equal_seeds,
+                "a": pair.a,
+                "b": pair.b,
+                "rows": list(pair.rows),
+                "columns": list(pair.columns),
+                "mean": pair.mean.tolist(),
+                "sd": pair.spread.tolist(),
+                "combinations": len(pair.each),
+                "equal_seeds": pair.equal_seeds,
             }
-            for one in result.cka
+            for pair in result.cka
         ],
         "confusion": {arm: counts.tolist() for arm, counts in result.confusion.items()},
     }

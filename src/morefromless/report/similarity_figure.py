@@ -16,74 +16,74 @@ from morefromless.analysis.similarity import LayerCka
 from morefromless.report.style import AMOUNTS, COLOURS, PAGE, PALETTES, looks, save
 
 
-def write_heat_maps(found: Sequence[LayerCka], stem: Path) -> list[Path]:
+def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
     """A panel every two arms, in a triangle: means over combinations of runs, in [0, 1].
 
     The numbers have each layer pair's mean, standard deviation and number of combinations.
     """
-    arms = list(dict.fromkeys(arm for one in found for arm in (one.a, one.b)))
-    single = len(found) == 1
+    arms = list(dict.fromkeys(arm for pair in pairs for arm in (pair.a, pair.b)))
+    single = len(pairs) == 1
     side = 4.2 if single else 1.9
     wide = 1 if single else len(arms)
     figure = Figure(figsize=(0.9 + side * wide, 0.6 + side * wide), layout="constrained")
     panels = figure.subplots(wide, wide, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
-    for one in found:
-        row, column = (0, 0) if single else (arms.index(one.b), arms.index(one.a))
+    for pair in pairs:
+        row, column = (0, 0) if single else (arms.index(pair.b), arms.index(pair.a))
         axes = panels[row, column]
         axes.set_axis_on()
-        if one.equal_seeds:
+        if pair.equal_seeds:
             axes.set_title("equal seeds", fontsize=7)
         # Layers of `a` along x, of `b` upwards, the input's side at the lower left.
-        axes.imshow(one.mean.T, origin="lower", cmap=AMOUNTS, vmin=0, vmax=1, aspect="auto")
+        axes.imshow(pair.mean.T, origin="lower", cmap=AMOUNTS, vmin=0, vmax=1, aspect="auto")
         if single:
-            _name_layers(axes, one)
+            _name_layers(axes, pair)
         else:
-            _mark_stages(axes, "x", one.rows, named=row == wide - 1)
-            _mark_stages(axes, "y", one.columns, named=column == 0)
+            _mark_stages(axes, "x", pair.rows, named=row == wide - 1)
+            _mark_stages(axes, "y", pair.columns, named=column == 0)
         if row == wide - 1 or single:
-            axes.set_xlabel(one.a, fontsize=8)
+            axes.set_xlabel(pair.a, fontsize=8)
         if column == 0 or single:
-            axes.set_ylabel(one.b, fontsize=8)
+            axes.set_ylabel(pair.b, fontsize=8)
     shades = ScalarMappable(Normalize(0, 1), AMOUNTS)
     figure.colorbar(shades, ax=panels, shrink=0.6, label="CKA, shown from 0 to 1")
-    return save(figure, stem, _numbers(found))
+    return save(figure, stem, _numbers(pairs))
 
 
-def write_diagonals(found: Sequence[LayerCka], stem: Path) -> list[Path]:
+def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
     """CKA of the same layer in both, from input to output; bands are ± one standard deviation.
 
     The first panel has each arm with itself (other seeds), the next every two arms: a panel for
     each where there are more than `LINES` of them. A panel that would be empty is left out.
     """
-    within = [one for one in found if one.a == one.b]
-    between = [one for one in found if one.a != one.b and one.diagonal.size]
+    within = [pair for pair in pairs if pair.a == pair.b]
+    between = [pair for pair in pairs if pair.a != pair.b and pair.diagonal.size]
     parts = {"within an arm": within}
     if len(between) <= LINES:
         parts["between arms"] = between
     else:
-        for one in between:
-            parts.setdefault(f"{one.a} and", []).append(one)
+        for pair in between:
+            parts.setdefault(f"{pair.a} and", []).append(pair)
     parts = {title: part for title, part in parts.items() if part} or {"between arms": []}
     across = min(2, len(parts))
     down = -(-len(parts) // across)
     figure = Figure(figsize=(PAGE * across / 2, 2.8 * down), layout="constrained")
     panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
-    colours = looks(_way(arm) for one in found for arm in (one.a, one.b))
+    colours = looks(_way(arm) for pair in pairs for arm in (pair.a, pair.b))
     for axes, (title, chosen) in zip(panels, parts.items(), strict=False):
-        for one in chosen:
-            mean = one.diagonal.mean(axis=0)
-            spread = one.diagonal.std(axis=0, ddof=1 if len(one.diagonal) > 1 else 0)
+        for pair in chosen:
+            mean = pair.diagonal.mean(axis=0)
+            spread = pair.diagonal.std(axis=0, ddof=1 if len(pair.diagonal) > 1 else 0)
             depth = np.arange(1, len(mean) + 1)
-            first, second = colours[_way(one.a)], colours[_way(one.b)]
-            if one.a == one.b:
-                label, look = one.a, {k: first[k] for k in ("color", "linestyle")}
+            first, second = colours[_way(pair.a)], colours[_way(pair.b)]
+            if pair.a == pair.b:
+                label, look = pair.a, {k: first[k] for k in ("color", "linestyle")}
             else:  # dashes and gaps have the colours of the two arms
-                label = one.b if len(between) > LINES else f"{one.a} – {one.b}"
+                label = pair.b if len(between) > LINES else f"{pair.a} – {pair.b}"
                 look = {"color": first["color"], "linestyle": (0, (4, 4))}
                 look["gapcolor"] = second["color"] if second["color"] != first["color"] else "0.8"
-            label += " (equal seeds)" * one.equal_seeds
+            label += " (equal seeds)" * pair.equal_seeds
             axes.plot(depth, mean, linewidth=1.4, label=label, **look)
             axes.fill_between(
                 depth, mean - spread, mean + spread, color=first["color"], alpha=0.12, linewidth=0
@@ -101,7 +101,7 @@ def write_diagonals(found: Sequence[LayerCka], stem: Path) -> list[Path]:
         axes.remove()
     for axes in panels[::across]:
         axes.set_ylabel("CKA of the same layer", fontsize=8)
-    return save(figure, stem, _diagonal_numbers(found))
+    return save(figure, stem, _diagonal_numbers(pairs))
 
 
 LINES = 6
@@ -144,41 +144,41 @@ def short(layer: str) -> str:
     return layer.removeprefix("network.")
 
 
-def _name_layers(axes: Axes, one: LayerCka) -> None:
-    for axis, names in ((axes.xaxis, one.rows), (axes.yaxis, one.columns)):
+def _name_layers(axes: Axes, pair: LayerCka) -> None:
+    for axis, names in ((axes.xaxis, pair.rows), (axes.yaxis, pair.columns)):
         at = range(0, len(names), max(1, len(names) // 24))
         axis.set_ticks(list(at), [short(names[i]) for i in at], fontsize=6)
     axes.tick_params(axis="x", rotation=90)
 
 
-def _numbers(found: Sequence[LayerCka]) -> pd.DataFrame:
+def _numbers(pairs: Sequence[LayerCka]) -> pd.DataFrame:
     parts = []
-    for one in found:
+    for pair in pairs:
         rows, columns = np.meshgrid(
-            np.arange(len(one.rows)), np.arange(len(one.columns)), indexing="ij"
+            np.arange(len(pair.rows)), np.arange(len(pair.columns)), indexing="ij"
         )
         parts.append(
             pd.DataFrame(
                 {
-                    "a": one.a,
-                    "b": one.b,
-                    "layer_a": np.array(one.rows, dtype=object)[rows.ravel()],
-                    "layer_b": np.array(one.columns, dtype=object)[columns.ravel()],
-                    "cka": one.mean.ravel(),
-                    "sd": one.spread.ravel(),
-                    "combinations": len(one.each),
+                    "a": pair.a,
+                    "b": pair.b,
+                    "layer_a": np.array(pair.rows, dtype=object)[rows.ravel()],
+                    "layer_b": np.array(pair.columns, dtype=object)[columns.ravel()],
+                    "cka": pair.mean.ravel(),
+                    "sd": pair.spread.ravel(),
+                    "combinations": len(pair.each),
                 }
             )
         )
     return pd.concat(parts, ignore_index=True)
 
 
-def _diagonal_numbers(found: Sequence[LayerCka]) -> pd.DataFrame:
+def _diagonal_numbers(pairs: Sequence[LayerCka]) -> pd.DataFrame:
     return pd.DataFrame(
-        {"a": one.a, "b": one.b, "layer": layer, "combination": number, "cka": value}
-        for one in found
-        for number, values in enumerate(one.diagonal)
+        {"a": pair.a, "b": pair.b, "layer": layer, "combination": number, "cka": value}
+        for pair in pairs
+        for number, values in enumerate(pair.diagonal)
         for layer, value in zip(
-            [name for name in one.rows if name in one.columns], values, strict=True
+            [name for name in pair.rows if name in pair.columns], values, strict=True
         )
     )
