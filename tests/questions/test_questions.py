@@ -18,7 +18,7 @@ from morefromless.questions import Reply, ask
 from morefromless.questions.expression import pearson
 from morefromless.questions.few_shot import drawn
 from morefromless.questions.retrieval import Retrieval, recalls
-from morefromless.report.tables import reply_section
+from morefromless.report.answers import reply_section
 from morefromless.runs import Run
 from morefromless.training.pretrain import pretrain
 from tests.conftest import run_config

@@ -8,11 +8,11 @@ import pandas as pd
 
 from morefromless.config import RunConfig, StudyConfig
 from morefromless.data.store import HasLabels, Store
+from morefromless.evaluation.comparisons import comparisons
 from morefromless.evaluation.contrasts import contrast_tests
 from morefromless.evaluation.evaluate import Evaluation
 from morefromless.evaluation.metrics import Scores, score
 from morefromless.evaluation.paired import mcnemar
-from morefromless.evaluation.questions import questions
 from morefromless.evaluation.results import (
     COLUMNS,
     CURVE_COLUMNS,
@@ -136,8 +136,8 @@ def _contrasts(
     config: StudyConfig,
     summaries: Sequence[Summary],
 ) -> list[Contrast]:
-    """The questions a study is asked, each answered with an interval and a paired test."""
-    pairs = questions(groups, config)
+    """Every comparison of the study, with an interval and a paired test."""
+    pairs = comparisons(groups, config)
     correct = {
         condition: np.stack(
             [e.probabilities.argmax(1) == _truth(stores[condition]) for e in groups[condition]]

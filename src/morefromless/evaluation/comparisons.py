@@ -1,27 +1,27 @@
-"""The questions of a study: which two ways of training are compared with each other."""
+"""Which two ways of training are compared with each other in a study."""
 
 from collections.abc import Iterable, Iterator
 
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Condition
 
-Question = tuple[str, Condition, Condition]
-"""A name, and the two conditions whose difference is asked for."""
+Comparison = tuple[str, Condition, Condition]
+"""A name, and the two conditions whose difference is tested: the first minus the second."""
 
 
-def questions(conditions: Iterable[Condition], config: StudyConfig) -> list[Question]:
-    """The questions of every task, modality and objective, in the order of the tables.
+def comparisons(conditions: Iterable[Condition], config: StudyConfig) -> list[Comparison]:
+    """The comparisons of every task, modality and objective, in the order of the tables.
 
     Like is compared with like; the paper's own headline, independent against shared weights, is
     there too and says so.
     """
     conditions = list(conditions)
     return [
-        question
+        comparison
         for task in config.tasks
         for spec in config.asked
         for objective in config.objectives
-        for question in _pairs(_arms(conditions, task, spec, objective, config), config)
+        for comparison in _pairs(_arms(conditions, task, spec, objective, config), config)
     ]
 
 
@@ -32,7 +32,7 @@ Arms = dict[tuple[str, str], Condition]
 def _arms(
     conditions: Iterable[Condition], task: str, spec: str, objective: str, config: StudyConfig
 ) -> Arms:
-    # A modality may have been trained with several others; the question is that of its own pair.
+    # A modality may have been trained with several others; what is asked is that of its own pair.
     partners = (config.privileged,) if spec in config.primary else config.primary
     return {
         (c.arm, c.variant): c
@@ -47,27 +47,27 @@ def _arms(
     }
 
 
-def _pairs(arms: Arms, config: StudyConfig) -> Iterator[Question]:
-    def ask(a: tuple[str, str], b: tuple[str, str], name: str) -> Iterator[Question]:
+def _pairs(arms: Arms, config: StudyConfig) -> Iterator[Comparison]:
+    def pair(a: tuple[str, str], b: tuple[str, str], name: str) -> Iterator[Comparison]:
         if a in arms and b in arms:
             yield name, arms[a], arms[b]
 
     for sharing in ("shared", "independent"):
         a, b = ("asymmetric", sharing), ("symmetric", sharing)
-        yield from ask(a, b, f"asymmetric - symmetric, both {sharing}")
-    yield from ask(
+        yield from pair(a, b, f"asymmetric - symmetric, both {sharing}")
+    yield from pair(
         ("asymmetric", "independent"),
         ("symmetric", "shared"),
         "asymmetric independent - symmetric shared (the paper's headline)",
     )
     for kind in ("symmetric", "asymmetric"):
         a, b = ("trident", "independent"), (kind, "independent")
-        yield from ask(a, b, f"trident - {kind}, both independent")
+        yield from pair(a, b, f"trident - {kind}, both independent")
     for student in [arm for arm in arms if arm[0] == "distillation"]:
         for kind in ("symmetric", "asymmetric"):
             b = (kind, "independent")
-            yield from ask(student, b, f"distillation, {student[1]} - {kind} independent")
+            yield from pair(student, b, f"distillation, {student[1]} - {kind} independent")
     if not config.both_ways:  # there, supervised encoders are asked tasks that they did not learn
         for sharing in ("shared", "independent"):
             a, b = ("asymmetric", sharing), ("supervised", "")
-            yield from ask(a, b, f"asymmetric {sharing} - supervised")
+            yield from pair(a, b, f"asymmetric {sharing} - supervised")
