@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from morefromless.config import Probe
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation import calibration
 from morefromless.evaluation.calibration import (
     NEIGHBOURS,
@@ -42,6 +42,17 @@ def test_distances_are_scikit_learns(tmp_path: Path) -> None:
     expected = nearest.kneighbors(unit.double())[0][:, -1]
     found = neighbour_distance(3 * features, reference)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_class_of_one_patch_is_learnt_and_one_patch_a_class_is_refused() -> None:
+    labels = np.array([0] * 20 + [1] * 20 + [2])
+    for groups in (None, np.array([*map(str, range(40)), "40"], object)):
+        for seed in range(5):
+            held = calibration._held_out(labels, groups, seed)
+            assert set(labels[~held]) == {0, 1, 2}
+            assert 0.1 < held.mean() < 0.3
+    with pytest.raises(DataError, match="every class has one patch only"):
+        calibration._held_out(np.arange(3), None, 0)
 
 
 def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(

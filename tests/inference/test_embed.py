@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -172,6 +173,8 @@ def test_another_magnification_or_size_is_told_with_both_numbers(
     with pytest.raises(DataError, match=r"1\.3 µm per pixel and the encoder was trained at 3\.5"):
         embedded(run, folder, um_per_px=1.3)
     embedded(run, folder, um_per_px=1.3, at=1.3)
+    with pytest.raises(DataError, match=r"1\.3 µm per pixel and --at asks for 2; bring"):
+        embedded(run, folder, um_per_px=1.3, at=2.0)
     large = tmp_path / "large"
     large.mkdir()
     Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(large / "a.png")
@@ -180,6 +183,23 @@ def test_another_magnification_or_size_is_told_with_both_numbers(
     said = " ".join(capsys.readouterr().out.split())
     assert "patches of 48 px, and the encoder was trained on 32 px" in said
     assert "does not state its magnification, and the encoder was trained at 3.5 µm" in said
+
+
+def test_an_image_of_40_000_px_is_read_tile_by_tile(
+    run: Run, tissue: Store, tmp_path: Path
+) -> None:
+    pixels = np.full((512, 40_000, 3), 245, np.uint8)
+    for row, column in np.ndindex(4, 4):
+        y, x = 256 + row * SIDE, 20_000 + column * SIDE
+        pixels[y : y + SIDE, x : x + SIDE] = tissue.array("he")[column]
+    path = write_slide(tmp_path / "wide.tif", pixels, 0.5)
+    tracemalloc.start()
+    features = embedded(run, path, at=0.5)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 1 <= len(features.table) < 40
+    assert features.table["x"].astype(int).between(19_900, 20_300).all()
+    assert peak < pixels.nbytes / 3
 
 
 def test_slides_without_a_scale_and_other_mistakes_are_one_sentence(

@@ -19,7 +19,7 @@ from torch import Tensor
 from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.documents import parse_json
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cache import read_cached
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.identity import file_name
@@ -89,7 +89,7 @@ def calibrate(
 ) -> CalibratedProbe:
     """Fit and calibrate a probe on a store's training patches; a supervised arm's own head, for the
     task that it learnt, is calibrated as it is. Kept in the run's folder, and read back from there.
-    Raises `ConfigError` for another probe than softmax.
+    Raises `ConfigError` for another probe than softmax, `DataError` with one patch a class.
     """
     if probe.probe != "softmax":
         raise ConfigError(
@@ -189,7 +189,8 @@ def best_temperature(logits: Tensor, labels: Tensor) -> float:
 def _held_out(
     labels: npt.NDArray[np.int64], groups: npt.NDArray[np.object_] | None, seed: int
 ) -> npt.NDArray[np.bool_]:
-    """(N,) whether each training patch calibrates: whole groups where there are several."""
+    """(N,) whether each training patch calibrates: whole groups where there are several, but none
+    of a class that would then have no patch to be fitted on."""
     held = np.zeros(len(labels), dtype=bool)
     if groups is not None and len(set(groups)) > 1:
         split = GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed)
@@ -197,6 +198,12 @@ def _held_out(
         held[held_rows] = True
     else:
         held[label_subset(labels, HELD_OUT, seed)] = True
+    held[~np.isin(labels, labels[~held])] = False
+    if not held.any():
+        raise DataError(
+            "No training patch can be kept aside to calibrate the probe, as every class has one "
+            "patch only; give labelled patches with more."
+        )
     return held
 
 

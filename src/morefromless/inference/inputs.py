@@ -176,7 +176,7 @@ def open_inputs(
             opened.append(patches)
     for patches in opened:
         patches.um_per_px = patches.um_per_px or um_per_px
-        _check_magnification(patches, expected)
+        _check_magnification(patches, frozen.um_per_px, at)
     ids = pd.concat([patches.table["id"] for patches in opened])
     if ids.duplicated().any():
         raise DataError(
@@ -245,14 +245,15 @@ def _slide(
     return SlidePatches(path, frozen.side or frozen.size, expected, um_per_px)
 
 
-def _check_magnification(patches: Patches, expected: float | None) -> None:
+def _check_magnification(patches: Patches, trained: float | None, at: float | None) -> None:
+    expected = at or trained
     if patches.um_per_px is None or expected is None:
         return
     if abs(patches.um_per_px / expected - 1) > TOLERANCE:
+        wanted = f"--at asks for {at:g}" if at else f"the encoder was trained at {expected:g}"
         raise DataError(
-            f"{patches.name} has {patches.um_per_px:g} µm per pixel and the encoder was trained "
-            f"at {expected:g}; bring the patches to that, or give --at {patches.um_per_px:g} to "
-            "use them as they are."
+            f"{patches.name} has {patches.um_per_px:g} µm per pixel and {wanted}; bring the "
+            f"patches to that, or give --at {patches.um_per_px:g} to use them as they are."
         )
 
 
