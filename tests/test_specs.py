@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from morefromless import encoders, modalities, objectives, views
+from morefromless import encoders, modalities, objectives, sources, views
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
@@ -21,6 +21,7 @@ from morefromless.modalities.downsample import Downsample
 from morefromless.objectives import Loss, Objective
 from morefromless.objectives.simclr import SimCLR
 from morefromless.objectives.vicreg import VICReg
+from morefromless.sources import Source
 from morefromless.specs import build, members, normalise, signature
 from morefromless.views import Views
 
@@ -93,6 +94,14 @@ def test_mistakes_are_answered_in_one_sentence(spec: str, said: str) -> None:
 def test_numbers_are_finite_and_have_bounds(number: str) -> None:
     with pytest.raises(ConfigError, match="a finite number up to"):
         build(f"vicreg:variance={number}", objectives, Objective)
+
+
+def test_one_of_several_words_or_none() -> None:
+    spatial = "spatial:folder,test=a"
+    assert build(f"{spatial},image=hires", sources, Source).image == "hires"  # type: ignore[attr-defined]
+    assert build(f"{spatial},image=none", sources, Source).image is None  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="fullres or hires or lowres"):
+        build(f"{spatial},image=large", sources, Source)
 
 
 def test_what_a_class_raises_is_one_sentence() -> None:

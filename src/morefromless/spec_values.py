@@ -37,13 +37,9 @@ def converted(text: str, hint: Any) -> Any:
     ((0.5, 0.4), None)
     """
     options = typing.get_args(hint)
-    if typing.get_origin(hint) is typing.Literal:
-        if text in options:
-            return text
-        raise ValueError(" or ".join(map(str, options)))
     if text.lower() == "none" and type(None) in options:
         return None
-    union = options and typing.get_origin(hint) is not tuple
+    union = options and typing.get_origin(hint) not in (tuple, typing.Literal)
     kinds = [kind for kind in (options if union else (hint,)) if kind is not type(None)]
     for kind in kinds:
         try:
@@ -88,6 +84,10 @@ def _as(kind: Any, text: str) -> Any:
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
         return text.lower() == "true"
+    if typing.get_origin(kind) is typing.Literal:
+        if text not in typing.get_args(kind):
+            raise ValueError(text)
+        return text
     if typing.get_origin(kind) is tuple:
         return tuple(_as(typing.get_args(kind)[0], part) for part in text.split("/"))
     value = kind(text)
@@ -99,6 +99,8 @@ def _as(kind: Any, text: str) -> Any:
 def _expected(kind: Any) -> str:
     if kind in EXPECTED:
         return EXPECTED[kind]
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(map(str, typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
         return f"{_expected(typing.get_args(kind)[0])}, several joined by /"
     return str(getattr(kind, "__name__", kind))

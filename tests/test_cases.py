@@ -4,15 +4,18 @@ repository. MFL_REAL_DATA names a folder, and `cases` lies beside it.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from morefromless.data.images import read_rgb
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONSEP, PANNUKE
 from morefromless.errors import UnreadablePatch
+from morefromless.ingest import open_source
 from morefromless.ingest.segmented import WithNuclei
 from morefromless.nuclei_formats.label_images import LabelImages
 from morefromless.nuclei_formats.npy import Npy
@@ -96,3 +99,19 @@ def test_labels_that_are_none_are_refused_with_advice() -> None:
     assert len(LabelImages("each").read(path, (64, 64)).types) == 3
     with pytest.raises(UnreadablePatch, match=r"np\.stack\(\[d\['inst_map'\]"):
         Npy().read(CASES / "labels" / "cellvit_dict.npy", (64, 64))
+
+
+@pytest.mark.parametrize("image", ["", ",image=hires"])
+def test_places_are_scaled_by_the_factor_that_the_file_names(image: str) -> None:
+    source = open_source(f"spatial:{CASES}/spatial_hires,test=S2,patch=16,genes=3{image}")
+    inside = 0
+    for item in source.items():
+        with suppress(UnreadablePatch):
+            inside += source.read(item)["he"].shape == (16, 16, 3)
+    assert inside == 2 * 19 * 19  # a grid of 20 x 20 spots, the first 4 px from the edge
+
+
+def test_an_orientation_is_applied_in_every_format() -> None:
+    turned = [read_rgb(CASES / "images" / f"orient6.{end}") for end in ("tif", "png", "jpg")]
+    assert (turned[0] == turned[1]).all()
+    assert np.abs(turned[0].astype(int) - turned[2]).max() < 40
