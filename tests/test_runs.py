@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from morefromless import files, runs
+from morefromless import files, identity
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError, RunBusy, TrainingError
 from morefromless.runs import Run, State
@@ -156,7 +156,7 @@ def test_a_run_of_another_version_is_told(
     options: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(options)
-    monkeypatch.setattr(runs, "RECIPE", 2)
+    monkeypatch.setattr(identity, "RECIPE", 2)
     with pytest.raises(ConfigError, match=r"made by morefromless 0\.1\.0, which trains otherwise"):
         begun(options)
 
