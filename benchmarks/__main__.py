@@ -11,7 +11,6 @@ from benchmarks._measure import measure, measure_memory, peak, section
 from morefromless.errors import MoreFromLessError
 from morefromless.progress import Bar
 from morefromless.report.section import fill_blocks
-from morefromless.report.terminal import terminal
 from morefromless.specs import build, members, split
 
 PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
@@ -44,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
         if stage.memory:
             measure_memory(spec, measured)
         table = section(stage, measured)
-        table.show(terminal())
+        table.show()
         name = split(spec)[0]
         blocks[name] = f"{blocks.get(name, '')}\n{table.markdown()}".strip()
     if given.write:

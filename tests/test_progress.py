@@ -83,7 +83,7 @@ def test_a_log_on_a_full_disk_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> 
             raise OSError(errno.ENOSPC, "No space left on device")
 
     assert shown(monkeypatch, stream=Full()) == ""
-    progress.say("A sentence.")
+    progress.warn("A sentence.")
 
 
 def test_training_says_loss_terms_rate_and_time(

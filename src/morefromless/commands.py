@@ -28,7 +28,7 @@ from morefromless.config import (
     ValidateConfig,
     ViewsConfig,
 )
-from morefromless.report.terminal import say, terminal, wrote
+from morefromless.report.terminal import say, wrote
 
 if TYPE_CHECKING:
     from morefromless.evaluation.frozen import FrozenEncoder
@@ -65,16 +65,15 @@ def ingest(options: IngestConfig) -> None:
         missing=options.missing,
         um_per_px=options.um_per_px,
     )
-    console = terminal()
     for note in report.notes:
-        say(console, f"- {note}")
-    say(console, str(report))
+        say(f"- {note}")
+    say(str(report))
     after = f"mfl compare {options.store}"
     if options.split == "test":
         after = f"mfl validate STUDY {options.store}"
     elif options.unlabelled and options.nuclei is None:
         after = f"mfl train {options.store} --out RUN"
-    say(console, f"Next: mfl views {options.store}, then {after}")
+    say(f"Next: mfl views {options.store}, then {after}")
 
 
 def tile(options: TileConfig) -> None:
@@ -94,9 +93,9 @@ def tile(options: TileConfig) -> None:
         strict=options.strict,
     )
     for note in report.notes:
-        print(f"- {note}")
-    print(report)
-    print(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
+        say(f"- {note}")
+    say(str(report))
+    say(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
 
 
 def hold_out(options: HoldOutConfig) -> None:
@@ -112,7 +111,7 @@ def hold_out(options: HoldOutConfig) -> None:
         seed=options.seed,
     )
     train, test = (len(store.indices(split)) for split in ("train", "test"))
-    print(f"{options.out} has {train:,} patches to train and {test:,} to choose settings by.")
+    say(f"{options.out} has {train:,} patches to train and {test:,} to choose settings by.")
 
 
 def fetch(options: FetchConfig) -> None:
@@ -121,36 +120,35 @@ def fetch(options: FetchConfig) -> None:
     from morefromless.catalogue.download import fetch
     from morefromless.errors import ConfigError
 
-    console = terminal()
     if not options.name:
         for name in names():
-            say(console, f"{name}: {public_set(name).what}")
-        say(console, "Next: mfl fetch NAME, or mfl fetch NAME FOLDER")
+            say(f"{name}: {public_set(name).what}")
+        say("Next: mfl fetch NAME, or mfl fetch NAME FOLDER")
         return
     sheet = public_set(options.name)
-    say(console, f"{sheet.title}: {sheet.what}")
-    say(console, f"Of {sheet.whose}. Licence: {sheet.licence}. Cite {sheet.citation}.")
+    say(f"{sheet.title}: {sheet.what}")
+    say(f"Of {sheet.whose}. Licence: {sheet.licence}. Cite {sheet.citation}.")
     for pitfall in sheet.pitfalls:
-        say(console, f"- {pitfall}")
+        say(f"- {pitfall}")
     if not options.folder:
         for file in sheet.files:
             size = f", {file.bytes:,} bytes" if file.bytes else ""
-            say(console, f"{file.name}: {file.url}{size}, md5 {file.md5 or 'not known'}")
-        say(console, sheet.by_hand or f"Next: mfl fetch {options.name} FOLDER")
+            say(f"{file.name}: {file.url}{size}, md5 {file.md5 or 'not known'}")
+        say(sheet.by_hand or f"Next: mfl fetch {options.name} FOLDER")
         return
     if sheet.files and not sheet.commercial and not options.accept_licence:
         raise ConfigError(
             f"{sheet.licence} forbids commercial use; give --accept-licence if you agree to it."
         )
-    wrote(console, fetch(sheet, Path(options.folder), local=options.local, mirror=options.mirror))
-    say(console, f"Next: mfl ingest {options.name}:{options.folder} STORE")
+    wrote(fetch(sheet, Path(options.folder), local=options.local, mirror=options.mirror))
+    say(f"Next: mfl ingest {options.name}:{options.folder} STORE")
 
 
 def views(options: ViewsConfig) -> None:
     """Write a contact sheet."""
     from morefromless.report.sheet import write_sheet
 
-    print(f"Wrote {write_sheet(options)}: look at it before you train.")
+    say(f"Wrote {write_sheet(options)}: look at it before you train.")
 
 
 def segment(options: SegmentConfig) -> None:
@@ -169,8 +167,8 @@ def segment(options: SegmentConfig) -> None:
         at=options.at,
         batch=options.batch or (16 if device == "cuda" else 1),
     )
-    print(f"- The weights' licence holds for what they made: {LICENCE}.")
-    print(f"{report}. Take them with: mfl ingest {options.source} STORE --nuclei {options.out}")
+    say(f"- The weights' licence holds for what they made: {LICENCE}.")
+    say(f"{report}. Take them with: mfl ingest {options.source} STORE --nuclei {options.out}")
 
 
 def export_nuclei(options: ExportNucleiConfig) -> None:
@@ -182,7 +180,7 @@ def export_nuclei(options: ExportNucleiConfig) -> None:
     store = Store.open(options.store)
     count = export_geojson(store, options.out)
     legend = write_legend(store, options.out)
-    print(f"Wrote the nuclei of {count:,} images to {options.out}; {legend} has their colours.")
+    say(f"Wrote the nuclei of {count:,} images to {options.out}; {legend} has their colours.")
 
 
 def train(config: RunConfig) -> None:
@@ -193,7 +191,7 @@ def train(config: RunConfig) -> None:
 
     path = train(config).path
     # Every process of several devices comes by here.
-    rank_zero_only(print)(f"Trained; the weights are in {path}. Evaluate them: mfl probe {path}")
+    rank_zero_only(say)(f"Trained; the weights are in {path}. Evaluate them: mfl probe {path}")
 
 
 def probe(config: ProbeConfig) -> None:
@@ -213,11 +211,10 @@ def probe(config: ProbeConfig) -> None:
         for answer in answers:
             seed = run.config.seed
             calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
-    console = terminal()
-    show_answers(answers, console)
+    show_answers(answers)
     task = config.task or run.config.arm.task
     for reply in ask(run, store, config.questions, config.probe, task, device):
-        reply_section(reply).show(console)
+        reply_section(reply).show()
 
 
 def compare(config: StudyConfig) -> None:
@@ -228,11 +225,10 @@ def compare(config: StudyConfig) -> None:
 
     results = compare(config)
     written = write_study(results, config.out)
-    console = terminal()
-    tables.show(results, console)
-    say(console)
-    wrote(console, written)
-    say(console, f"Next: open {config.out}/report.html, or mfl represent {config.out}")
+    tables.report(results).show()
+    say()
+    wrote(written)
+    say(f"Next: open {config.out}/report.html, or mfl represent {config.out}")
 
 
 def embed(config: EmbedConfig) -> None:
@@ -246,7 +242,7 @@ def embed(config: EmbedConfig) -> None:
         embedding = _embedded(config, frozen, inputs, partial)
         write_embedding(embedding, config.to)
     count, width = embedding.features.shape
-    print(f"Wrote {config.to}: {count:,} patches x {width} features.")
+    say(f"Wrote {config.to}: {count:,} patches x {width} features.")
 
 
 def predict(config: PredictConfig) -> None:
@@ -272,17 +268,17 @@ def predict(config: PredictConfig) -> None:
     if config.abstain:
         coverage, accuracy = probe.selective(config.abstain)
         answered = (predictions["class"] != "").mean()
-        print(
+        say(
             f"- From a probability of {config.abstain:g} on, {coverage:.0%} of the held-out "
             f"training patches have a class, and {accuracy:.1%} of those the right one; of these "
             f"inputs {answered:.0%} have one."
         )
     unlike = (predictions["outlier_percentile"] >= 99).mean()
-    print(f"- {unlike:.0%} lie farther from the training patches than 99 % of the held-out ones.")
+    say(f"- {unlike:.0%} lie farther from the training patches than 99 % of the held-out ones.")
     for patches in inputs:
         if config.maps and isinstance(patches, SlidePatches):
-            print(f"- Wrote {', '.join(map(str, write_maps(patches, predictions, config.maps)))}.")
-    print(f"Wrote {config.to}: {len(predictions):,} patches, {len(probe.classes)} classes.")
+            say(f"- Wrote {', '.join(map(str, write_maps(patches, predictions, config.maps)))}.")
+    say(f"Wrote {config.to}: {len(predictions):,} patches, {len(probe.classes)} classes.")
 
 
 def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Patches]]":
@@ -294,7 +290,7 @@ def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[P
     frozen = load_encoder(config.encoder, reading.branch, trust=reading.trust)
     inputs = open_inputs(config.inputs, frozen, reading.um_per_px, reading.at)
     for remark in remarks(inputs, frozen):
-        print(f"- {remark}")
+        say(f"- {remark}")
     return frozen, inputs
 
 
@@ -311,7 +307,7 @@ def _embedded(
     device = resolve_device(config.reading.device)
     embedding = embed(frozen, inputs, device, partial=partial)
     for reason, count in embedding.rejected.most_common():
-        print(f"- {count:,} rejected: {reason}")
+        say(f"- {count:,} rejected: {reason}")
     return embedding
 
 
@@ -320,7 +316,7 @@ def app(config: AppConfig) -> None:
     from morefromless.app import open_server
 
     server = open_server(config)
-    print(f"Open http://{server.host}:{server.port}/ in a browser; Ctrl-C ends it.", flush=True)
+    say(f"Open http://{server.host}:{server.port}/ in a browser; Ctrl-C ends it.")
     server.serve_forever()
 
 
@@ -341,7 +337,7 @@ def export(config: ExportConfig) -> None:
         opset=config.opset,
     )
     write_card(frozen, config.out, Path(config.encoder), config.validations)
-    print(f"Wrote {', '.join(sorted(path.name for path in config.out.iterdir()))} to {config.out}.")
+    say(f"Wrote {', '.join(sorted(path.name for path in config.out.iterdir()))} to {config.out}.")
 
 
 def validate(config: ValidateConfig) -> None:
@@ -351,10 +347,9 @@ def validate(config: ValidateConfig) -> None:
 
     result = validate(config)
     written = validation.write(result)
-    console = terminal()
-    validation.show(result, console)
-    say(console)
-    wrote(console, written)
+    validation.report(result).show()
+    say()
+    wrote(written)
 
 
 def explain(config: ExplainConfig) -> None:
@@ -365,8 +360,8 @@ def explain(config: ExplainConfig) -> None:
     result = explain(config)
     *_, page = disagreements.write(result)
     for line in result.summary_lines():
-        print(line)
-    print(f"Open {page} in a browser; its figures lie beside it.")
+        say(line)
+    say(f"Open {page} in a browser; its figures lie beside it.")
 
 
 def headroom(config: HeadroomConfig) -> None:
@@ -375,10 +370,9 @@ def headroom(config: HeadroomConfig) -> None:
     from morefromless.report import headroom
 
     result = measure_headroom(config)
-    console = terminal()
-    headroom.report(result).show(console)
-    say(console)
-    wrote(console, headroom.write(result))
+    headroom.report(result).show()
+    say()
+    wrote(headroom.write(result))
 
 
 def represent(config: RepresentConfig) -> None:
@@ -388,24 +382,23 @@ def represent(config: RepresentConfig) -> None:
 
     result = represent(config)
     written = similarities.write(result)
-    console = terminal()
-    similarities.show(result, console)
-    say(console)
-    wrote(console, written)
+    similarities.report(result).show()
+    say()
+    wrote(written)
 
 
 def reproduce(config: ReproduceConfig) -> None:
     """Carry out experiments of the paper, or say what that would take."""
     from morefromless.reproduction import reproduce
 
-    reproduce(config, terminal())
+    reproduce(config)
 
 
 def status(config: StatusConfig) -> None:
     """Say how far the runs of a folder are."""
     from morefromless.reproduction.status import show_status
 
-    show_status(config.out, terminal())
+    show_status(config.out)
 
 
 def report(config: ReportConfig) -> None:
@@ -413,11 +406,11 @@ def report(config: ReportConfig) -> None:
     from morefromless.report.report import write_report
 
     *_, markdown, page = write_report(config.out)
-    print(f"Open {page} in a browser; {markdown} says the same in Markdown.")
+    say(f"Open {page} in a browser; {markdown} says the same in Markdown.")
 
 
 def demo(config: DemoConfig) -> None:
     """The two controls on synthetic tissue."""
     from morefromless.demo import demo
 
-    demo(config, terminal())
+    demo(config)

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from morefromless import files
 from morefromless.config import DemoConfig, StudyConfig, ViewsConfig, from_flat
 from morefromless.evaluation.contrasts import ALPHA
@@ -67,16 +65,16 @@ CONTROLS = (
 )
 
 
-def demo(config: DemoConfig, console: Console) -> bool:
+def demo(config: DemoConfig) -> bool:
     """Run both controls, print their verdicts, and write one page that leads to everything; whether
     both came out as they must."""
     began = time.perf_counter()
     lines = []
     passed = True
     for control in CONTROLS:
-        say(console, f"{control.name} control: {control.expected}", style="bold")
+        say(f"{control.name} control: {control.expected}", style="bold")
         results = compare_control(control, config)
-        tables.arms_and_contrasts(results).show(console)
+        tables.arms_and_contrasts(results).show()
         contrast = results.contrasts[0]  # asymmetric - symmetric, both independent
         right = control.passed(contrast)
         passed &= right
@@ -99,10 +97,10 @@ def demo(config: DemoConfig, console: Console) -> bool:
         headlines=lines,
     )
     for line in lines:
-        say(console, line)
-    say(console, f"That took {(time.perf_counter() - began) / 60:.1f} minutes.")
-    say(console, "Next: mfl ingest path/to/your/patches stores/mine")
-    say(console, f"Open {page}")
+        say(line)
+    say(f"That took {(time.perf_counter() - began) / 60:.1f} minutes.")
+    say("Next: mfl ingest path/to/your/patches stores/mine")
+    say(f"Open {page}")
     return passed
 
 

@@ -120,7 +120,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
 Bar.set_lock(threading.RLock())
 
 
-def say(sentence: str) -> None:
+def warn(sentence: str) -> None:
     """A sentence on standard error, above the bar where there is one."""
     with suppress(OSError):
         Bar.write(sentence, file=sys.stderr)

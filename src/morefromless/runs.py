@@ -221,7 +221,7 @@ class Run:
             self.checkpoint.replace(aside)
         except FileNotFoundError:  # or set aside by another process that trains it with us
             return None
-        progress.say(
+        progress.warn(
             f"{self.checkpoint} is damaged; it is now {aside.name}, and the run starts anew."
         )
         return None
@@ -271,7 +271,7 @@ class Run:
         answers = [path for kind in kinds for path in self.path.glob(kind)]
         record = self.record
         if answers or ("seconds" in record.facts and not self.checkpoint.is_file()):
-            progress.say(
+            progress.warn(
                 f"{self.path} has lost its weights; what was computed from them is removed, and "
                 "the run starts anew."
             )

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from morefromless.analysis.layer_cka import layer_cka
 from morefromless.analysis.represent import arm_words, represent
@@ -92,7 +91,7 @@ def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:
     expected = {f"{stem}.{kind}" for stem in stems for kind in ("svg", "pdf", "png", "csv")}
     expected |= {f"representations.{kind}" for kind in ("md", "csv", "json")}
     assert {path.name for path in written} == expected
-    similarities.show(result, Console(quiet=True))
+    similarities.report(result).show()
     saved = json.loads((result.out / "representations.json").read_text())
     first = result.cka[0]
     assert saved["cka"][0]["combinations"] == 2

@@ -1,12 +1,10 @@
 """The tables of a study, from results by hand."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from morefromless.evaluation.results import FloorNotExceeded
 from morefromless.report import tables
@@ -75,10 +73,9 @@ def test_what_did_not_train_and_what_still_rose_is_named() -> None:
     assert "(50.0 %); the best is supervised (40.0 %)" in text
 
 
-def test_the_terminal_has_the_same_numbers() -> None:
-    shown = io.StringIO()
-    tables.show(results(), Console(file=shown, width=200, force_terminal=True))
-    text = shown.getvalue()
+def test_the_terminal_has_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.report(results()).show()
+    text = capsys.readouterr().out
     assert "79.0 [77.0, 81.0]" in text
     assert "+8.0 [+7.0, +9.0]" in text
 

@@ -16,7 +16,9 @@ def printed(width: int, *table: object, terminal: bool = True) -> str:
     console = Console(
         file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, markup=False
     )
-    show_table(console, *table)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("morefromless.report.terminal.terminal", lambda: console)
+        show_table(*table)  # type: ignore[arg-type]
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
@@ -61,8 +63,7 @@ def test_names_of_any_kind_are_shown(name: str) -> None:
         assert "".join(name.split()) in "".join(text.replace("90.0", "").split())
 
 
-def test_at_most_five_paths_are_named() -> None:
-    console = Console(file=io.StringIO(), width=80)
-    wrote(console, [Path(f"{n}.svg") for n in range(9)])
-    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+def test_at_most_five_paths_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    wrote([Path(f"{n}.svg") for n in range(9)])
+    text = " ".join(capsys.readouterr().out.split())
     assert text == "Wrote 0.svg, 1.svg, 2.svg, 3.svg, 4.svg and 4 more."

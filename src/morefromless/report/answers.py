@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from morefromless.evaluation.evaluate import Answer
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
@@ -13,10 +11,10 @@ from morefromless.report.terminal import say
 from morefromless.report.words import ROUGH, metric_title, metric_value, minus, rough
 
 
-def show_answers(answers: Sequence[Answer], console: Console) -> None:
+def show_answers(answers: Sequence[Answer]) -> None:
     """What each branch of one run reached, in the terminal."""
     if not answers:
-        say(console, "No test patch has a view of this run, so there is nothing to ask.")
+        say("No test patch has a view of this run, so there is nothing to ask.")
         return
     metrics = [name for name in answers[0].scores.values if name != "accuracy"]
     lines = []
@@ -33,17 +31,17 @@ def show_answers(answers: Sequence[Answer], console: Console) -> None:
         frozen = answer.frozen
         lines.append((frozen.name, frozen.modality_spec, interval(reached), *values))
     header = ("branch", "modality", "accuracy", *map(metric_title, metrics))
-    Section("", header, lines).show(console)
+    Section("", header, lines).show()
     if rough(reached):
-        say(console, ROUGH)
+        say(ROUGH)
     recalls = zip(*(answer.scores.recall for answer in answers), strict=True)
     rows = [
         (name, *("-" if recall is None else f"{100 * recall:.1f}" for recall in of_class))
         for name, of_class in zip(answers[0].store.classes, recalls, strict=True)
     ]
-    Section("", ("recall %", *(a.frozen.name for a in answers)), rows).show(console)
+    Section("", ("recall %", *(a.frozen.name for a in answers)), rows).show()
     for caveat in answers[0].store.caveats:
-        say(console, f"- {caveat}")
+        say(f"- {caveat}")
 
 
 def reply_section(reply: Reply) -> Section:

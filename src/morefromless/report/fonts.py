@@ -29,7 +29,7 @@ def set_fonts(figure: Figure) -> None:
     _reported.update(new)
     if new:
         more = f" and {len(new) - 20} more" if len(new) > 20 else ""
-        progress.say(
+        progress.warn(
             f"- No installed font has the characters {' '.join(new[:20])}{more}, so figures show "
             "boxes in their place; install one that has them, such as Noto Sans (Debian: "
             "fonts-noto-cjk, fonts-noto-core)."

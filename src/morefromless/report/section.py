@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from morefromless import files
 from morefromless.evaluation.intervals import Interval
@@ -36,11 +35,11 @@ class Section:
         columns = "l" + "r" * (len(self.header) - 1)
         return plain.to_latex(index=False, column_format=columns, caption=_typed(self.title))
 
-    def show(self, console: Console) -> None:
+    def show(self) -> None:
         """The table and its notes in the terminal."""
-        show_table(console, self.title, self.header, self.rows)
+        show_table(self.title, self.header, self.rows)
         for note in self.notes:
-            say(console, f"  {note}", style="dim")
+            say(f"  {note}", style="dim")
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,13 @@ class Report:
         notes = (f"% {' '.join(note.split())}" for note in self.notes)
         return "\n".join([*(section.latex() for section in self.sections), *notes, ""])
 
-    def show(self, console: Console) -> None:
+    def show(self) -> None:
         """The tables and notes in the terminal."""
         for section in self.sections:
-            section.show(console)
-            say(console)
+            section.show()
+            say()
         for note in self.notes:
-            say(console, f"- {note}")
+            say(f"- {note}")
 
 
 def fill_blocks(text: str, blocks: Mapping[str, str]) -> str:

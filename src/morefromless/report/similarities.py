@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from rich.console import Console
 
 import morefromless
 from morefromless import files
@@ -61,11 +60,6 @@ def write(result: Similarities, stems: Collection[str] = FIGURES) -> list[Path]:
         written.append(folder / "representations.json")
         files.write_json(written[-1], _everything(result))
     return written
-
-
-def show(result: Similarities, console: Console) -> None:
-    """The tables and notes in the terminal."""
-    report(result).show(console)
 
 
 def pictures(result: Similarities, stems: Collection[str], folder: Path) -> list[Picture]:

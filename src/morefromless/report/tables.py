@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from morefromless import files
 from morefromless.evaluation.results import Results, Summary
@@ -67,11 +66,6 @@ def contrast_frame(results: Results) -> pd.DataFrame:
         }
         for c in results.contrasts
     )
-
-
-def show(results: Results, console: Console) -> None:
-    """The tables and notes in the terminal."""
-    report(results).show(console)
 
 
 def arms_and_contrasts(results: Results) -> Report:

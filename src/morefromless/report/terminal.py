@@ -19,33 +19,33 @@ def terminal() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def say(console: Console, text: str = "", style: str = "") -> None:
+def say(text: str = "", style: str = "") -> None:
     """A line of text: wrapped by word in a terminal, whole where it is read by a program."""
+    console = terminal()
     if console.is_terminal:
         console.print(Text(text), style=style)
     else:
-        print(text, file=console.file)  # rich would make spaces of tabs
+        print(text, file=console.file, flush=True)  # rich would make spaces of tabs
 
 
-def show_table(
-    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
+def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table. Columns at the right for which a terminal has no room are left out, and named; where
     it has room for fewer than `FEW`, each row is a list."""
+    console = terminal()
     if not console.is_terminal:
         lines = [title] if title else []
         lines += ["\t".join(" ".join(cell.split()) for cell in row) for row in (header, *rows)]
         for line in lines:
-            say(console, line)
+            say(line)
         return
     widths = _widths(header, rows, console.width)
     if len(widths) < min(FEW, len(header)):
-        say(console, title, style="bold")
+        say(title, style="bold")
         for first, *others in rows:
-            say(console, first)
+            say(first)
             for name, cell in zip(header[1:], others, strict=True):
                 if cell:
-                    say(console, f"  {name}: {cell}")
+                    say(f"  {name}: {cell}")
         return
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -62,14 +62,14 @@ def show_table(
         table.add_row(*(Text(cell) for cell in row[: len(widths)]))
     console.print(table)
     if absent := header[len(widths) :]:
-        say(console, f"Left out, for want of width: {', '.join(absent)}.", style="dim")
+        say(f"Left out, for want of width: {', '.join(absent)}.", style="dim")
 
 
-def wrote(console: Console, paths: Sequence[Path]) -> None:
+def wrote(paths: Sequence[Path]) -> None:
     """Which files were written, the first few by name."""
     named = ", ".join(map(str, paths[:SHOWN]))
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    say(console, f"Wrote {named}{more}.")
+    say(f"Wrote {named}{more}.")
 
 
 NUMBERS = re.compile(r"[-\d\s.,\[\]+−<±†*]*")

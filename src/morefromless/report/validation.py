@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from morefromless import files
 from morefromless.analysis.validate import Validation
@@ -42,11 +41,6 @@ def write(result: Validation) -> list[Path]:
         path,
         *result.external.save(result.out),
     ]
-
-
-def show(result: Validation, console: Console) -> None:
-    """The tables and notes in the terminal."""
-    report(result).show(console)
 
 
 def report(result: Validation) -> Report:

@@ -9,8 +9,6 @@ OUT/report.html, .md     all of it on one page (`mfl report OUT`), from these fi
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from morefromless import experiments
 from morefromless.analysis.represent import represent
 from morefromless.cluster import submit
@@ -30,13 +28,13 @@ from morefromless.runner import run_all
 from morefromless.runs import Run
 
 
-def reproduce(config: ReproduceConfig, console: Console) -> None:
+def reproduce(config: ReproduceConfig) -> None:
     """Train what is not done, then write what can be said; a failed run stops only its experiments.
 
     Raises `TrainingError` at the end, where runs failed, or why an experiment has no results.
     """
     plan = Plan.of(config)
-    show_plan(plan, console)
+    show_plan(plan)
     if config.plan:
         return
     save_plan(plan)
@@ -47,7 +45,6 @@ def reproduce(config: ReproduceConfig, console: Console) -> None:
         else:
             jobs = submit(plan.runs, config.out, config.cluster)
             say(
-                console,
                 f"{len(jobs)} jobs were submitted; mfl status {config.out} says how far they are. "
                 "Run this command again when they are done: it makes the tables, and submits what "
                 "is left.",
@@ -57,15 +54,15 @@ def reproduce(config: ReproduceConfig, console: Console) -> None:
     for entry in plan.experiments:
         if not entry.done:
             waiting = sum(not Run(run.out).done for run in entry.runs)
-            say(console, f"{entry.name} waits for {waiting} of {len(entry.runs)} runs.")
+            say(f"{entry.name} waits for {waiting} of {len(entry.runs)} runs.")
             continue
         try:
             write_results(entry, plan.setting)
         except MoreFromLessError as error:
-            say(console, f"{entry.name} has no results: {error}")
+            say(f"{entry.name} has no results: {error}")
             failure = failure or error
     if any(config.out.glob("experiments/*.json")):
-        wrote(console, write_report(config.out))
+        wrote(write_report(config.out))
     if failure:
         raise failure
 

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from morefromless.cluster import queued_jobs
 from morefromless.errors import ConfigError
 from morefromless.experiments import SCALES
@@ -18,10 +16,10 @@ from morefromless.runs import Run, State
 STATES: tuple[State, ...] = get_args(State)
 
 
-def show_plan(plan: Plan, console: Console) -> None:
+def show_plan(plan: Plan) -> None:
     """Each experiment's runs, what is done, and what disk the rest takes."""
     config, setting = plan.config, plan.setting
-    say(console, f"{config.scale}: {SCALES[config.scale].about}")
+    say(f"{config.scale}: {SCALES[config.scale].about}")
     rows = []
     claimed: set[Path] = set()
     for entry in plan.experiments:
@@ -31,18 +29,17 @@ def show_plan(plan: Plan, console: Console) -> None:
         claimed |= paths
         rows.append((entry.name, *numbers, entry.experiment.title))
     header = ("experiment", "runs", "done", "of its own", "what it asks")
-    show_table(console, "", header, rows)
+    show_table("", header, rows)
     for name, reason in plan.skipped.items():
-        say(console, f"- {name} is left out: {reason}")
+        say(f"- {name} is left out: {reason}")
     waiting = [run for run in plan.runs if not Run(run.out).done]
     say(
-        console,
         f"{len(waiting)} of {len(plan.runs)} runs on {setting.store.path} are to be trained, "
         f"with up to {needed_bytes(waiting) / 1e9:,.2f} GB of disk; into {config.out}.",
     )
 
 
-def show_status(out: Path, console: Console) -> None:
+def show_status(out: Path) -> None:
     """How many runs of each experiment are in each state, and why those not done are not.
 
     Raises `ConfigError` where the folder holds neither a plan nor runs.
@@ -59,10 +56,10 @@ def show_status(out: Path, console: Console) -> None:
     for name, paths in experiments.items():
         states = [statuses[path].state for path in paths]
         rows.append((name, *(str(states.count(state) or "") for state in STATES)))
-    show_table(console, "", ("experiment", *STATES), rows)
+    show_table("", ("experiment", *STATES), rows)
     for run in sorted(statuses.values(), key=lambda s: STATES.index(s.state)):
         if run.state != "done" and (run.detail or run.state != "waiting"):
-            say(console, f"- {run.name} {run.state}" + (f": {run.detail}" if run.detail else ""))
+            say(f"- {run.name} {run.state}" + (f": {run.detail}" if run.detail else ""))
 
 
 def _experiments(out: Path) -> dict[str, list[Path]]:
