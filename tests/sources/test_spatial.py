@@ -16,6 +16,7 @@ from morefromless import sources
 from morefromless.cli import run
 from morefromless.data import sections
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.ingest import ingest
 from morefromless.sources import Source
 from morefromless.sources.spatial import Spatial
 from morefromless.specs import build
@@ -119,6 +120,8 @@ def test_expression_against_a_naive_loop(tmp_path: Path, images: Any) -> None:
     for item in source.items():
         expected = [by_id[item.id][gene] for gene in chosen]
         np.testing.assert_allclose(source.read(item)["expression"], expected, rtol=1e-6)
+    store = ingest(source, tmp_path / "store", progress=False, workers=1).store
+    assert store.channels("expression") == source.gene_names
 
 
 @pytest.mark.usefixtures("images")

@@ -36,7 +36,7 @@ class ArrayShape(_Part, frozen=True, kw_only=True):
     um_per_px: Scale | None = None
     """Of an array that shows another field than the others, such as a wider one."""
     channels: tuple[str, ...] = ()
-    """Names of the channels, where the source knows them."""
+    """Names of the channels, or of a vector's values, where the source knows them."""
     ranges: tuple[tuple[float, float], ...] = ()
     """Of each channel that is no RGB, percentiles of the training patches."""
 

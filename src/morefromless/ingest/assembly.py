@@ -109,8 +109,11 @@ def _write(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def _channels(path: Path, table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
-    """Names and ranges of the channels of images that are no RGB of 8 bits."""
+    """Names of a vector's values; names and ranges of the channels of images that are no RGB of 8
+    bits."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.ndim == 2:
+        return {"channels": names if len(names) == array.shape[1] else ()}
     if array.ndim != 4 or (array.shape[3] == 3 and array.dtype == np.uint8):
         return {}
     rows = np.flatnonzero((table["split"] == "train").to_numpy())

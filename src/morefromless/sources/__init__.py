@@ -79,7 +79,7 @@ class Datasheet:
     optional: frozenset[str] = frozenset()
     """Arrays that a patch may lack; every one of them is there for some patch."""
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names of the channels of arrays that are no RGB, where they are known."""
+    """Names of the channels of arrays that are no RGB, and of a vector's values, where known."""
     scales: Mapping[str, float] = field(default_factory=dict)
     """µm per px of arrays that show another field than `he`, such as a wider one."""
 

@@ -103,7 +103,10 @@ class Spatial(Source):
         return self._loaded().genes
 
     def datasheet(self) -> Datasheet:
-        return Datasheet(title=self._loaded().title, um_per_px=self.um_per_px)
+        loaded = self._loaded()
+        return Datasheet(
+            title=loaded.title, um_per_px=self.um_per_px, channels={"expression": loaded.genes}
+        )
 
     def items(self) -> Sequence[Item]:
         return self._loaded().items
