@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from morefromless.data import images
 from morefromless.data.images import image_files, image_shape, read_rgb
 from morefromless.errors import DataError, UnreadablePatch
+from tests.data.test_near_duplicates import tissue
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)
 
@@ -131,3 +133,25 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.png")
     with pytest.raises(UnreadablePatch, match="not a file"):
         read_rgb(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"quality": 30, "subsampling": 2}, {"progressive": True}, {"keep_rgb": True}]
+)
+def test_the_fast_decoder_gives_pillows_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, int]
+) -> None:
+    assert images._jpeg_decoder() is not None
+    path = tmp_path / "x.jpg"
+    Image.fromarray(tissue(1, side=97)[0]).save(path, **options)
+    fast = images.read_rgb(path)
+    monkeypatch.setattr(images, "_jpeg_decoder", lambda: None)
+    np.testing.assert_array_equal(fast, images.read_rgb(path))
+
+
+def test_the_fast_decoder_refuses_a_truncated_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    Image.fromarray(tissue(1)[0]).save(path)
+    for lacking in (2, 60, 900):
+        with pytest.raises(UnreadablePatch, match="truncated or damaged"):
+            images.read_rgb(path.read_bytes()[:-lacking])

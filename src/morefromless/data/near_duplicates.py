@@ -114,7 +114,12 @@ def thumbnails(images: npt.NDArray[np.generic], rows: npt.NDArray[np.int64]) -> 
     with Bar(desc="thumbnails", total=len(rows), unit=" patches", delay=2) as bar:
         for start in range(0, len(rows), 64):
             block = images[rows[start : start + 64]]
-            lines = weights @ block.reshape(len(block), side, side * channels).astype(np.float32)
+            if side % SIDE:
+                flat = block.reshape(len(block), side, side * channels)
+                lines = weights @ flat.astype(np.float32)
+            else:  # integers are added in a fifth of the time
+                parts = block.reshape(len(block), SIDE, side // SIDE, side * channels)
+                lines = parts.sum(2, dtype=np.uint32).astype(np.float32) * (SIDE / side)
             grey = lines.reshape(len(block), SIDE, side, channels).mean(3)
             small[start : start + 64] = grey @ weights.T
             bar.update(len(block))
