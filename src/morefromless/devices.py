@@ -1,10 +1,11 @@
 """Where networks run: the one place that decides, and refuses."""
 
 import os
+import platform
 
 import torch
 
-from morefromless.config import Device
+from morefromless.config import Device, Precision
 from morefromless.errors import ConfigError
 
 
@@ -17,6 +18,26 @@ def resolve_device(device: Device = "auto") -> str:
     if device == "gpu" and not available:
         raise ConfigError("--device gpu was asked for, but PyTorch has no GPU here; use cpu.")
     return "cuda" if available and device != "cpu" else "cpu"
+
+
+def check_precision(precision: Precision, device: str) -> None:
+    """Raise `ConfigError` where a device, `cuda` or `cpu`, does not compute in a precision, or
+    would be slower in it than in 32 bits."""
+    if device == "cuda" and precision == "bf16":
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise ConfigError("--precision bf16 is not for this GPU; give --precision 16 or 32.")
+    elif device == "cpu" and precision == "16":
+        raise ConfigError("--precision 16 is for GPUs; give --precision bf16 or 32 on a CPU.")
+    elif device == "cpu" and precision == "bf16" and _capability() in ("DEFAULT", "AVX2"):
+        raise ConfigError(
+            "--precision bf16 is slower than 32 on this CPU, which has no AVX-512; give 32."
+        )
+
+
+def _capability() -> str:
+    """The vector instructions of this CPU as PyTorch calls them; those of Arm are not judged."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return torch.backends.cpu.get_cpu_capability() if x86 else platform.machine()
 
 
 def available_gpus(device: Device = "auto") -> list[str]:

@@ -42,7 +42,8 @@ class Train:
     """Clip the gradient of each weight tensor at this norm, as the authors' code does at 1, for the
     sum over the batch. By default none is clipped."""
     precision: Precision = "32"
-    """Autocast of the encoders; objectives compute in 32 bits whatever it is."""
+    """Autocast of encoders and expanders: bf16 on a GPU, or on a CPU with AVX-512 or AMX; 16 on a
+    GPU. Objectives and statistics are computed in 32 bits whatever it is."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "size", "epochs", "batch")

@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 from morefromless import files
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
-from morefromless.devices import resolve_device
+from morefromless.devices import check_precision, resolve_device
 from morefromless.errors import ConfigError
 from morefromless.evaluation.metadata import describe
 from morefromless.pairs import channels_last
@@ -263,9 +263,11 @@ def is_rank_zero(config: RunConfig) -> bool:
 
 
 def device_of(config: RunConfig) -> torch.device:
-    """Where a run's patches are, and its threads set. Raises `ConfigError` where it has none, and
-    where SLURM has started a process for each device already."""
+    """Where a run's patches are, and its threads set. Raises `ConfigError` where it has none or
+    does not compute in the run's precision, and where SLURM has started a process for each device
+    already."""
     device = resolve_device(config.machine.device)
+    check_precision(config.train.precision, device)
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")  # of srun, not of the job
     if config.devices > 1 and tasks != "1":
         raise ConfigError(

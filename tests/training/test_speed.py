@@ -1,0 +1,120 @@
+"""What makes a step fast holds on any device: what it waits for, moves and computes in."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from morefromless import devices
+from morefromless.config import RunConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.pairs import Pair
+from morefromless.training import pretrain
+from morefromless.training.feed import Feed, Steps
+from morefromless.training.train import train
+from morefromless.views import _draws
+from tests.conftest import changed
+
+
+class Waits(TorchDispatchMode):
+    """Counts what a GPU would be waited for: values asked of tensors, and shapes that depend on
+    values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        aten = torch.ops.aten
+        masks = isinstance(args[1] if len(args) > 1 else None, list | tuple) and any(
+            isinstance(index, Tensor) and index.dtype == torch.bool for index in args[1]
+        )
+        self.count += function in (aten._local_scalar_dense.default, aten.nonzero.default) or masks
+        return function(*args, **(kwargs or {}))
+
+
+@dataclass
+class Notes(pl.Callback):
+    """The waits and the loss of each step; stands where the learning curve would."""
+
+    waits: Waits
+    counts: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    dtypes: set[torch.dtype] = field(default_factory=set)
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.counts.append(self.waits.count)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        self.counts[-1] = self.waits.count - self.counts[-1]
+        if not self.losses:
+            self.losses.append(float(trainer.callback_metrics["loss"]))
+        self.dtypes |= {tensor.dtype for tensor in module.state_dict().values()}
+
+
+def noted(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Notes:
+    """Train, and note."""
+    notes = Notes(Waits())
+    monkeypatch.setattr(pretrain, "curve_of", lambda *_: notes)
+    with notes.waits:
+        train(config)
+    return notes
+
+
+def test_only_steps_that_are_logged_wait_for_values(
+    pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_draws, "_ANSWERS_AT_ONCE", ())  # as on a GPU
+    counts = noted(changed(pretraining, epochs=3, batch=10), monkeypatch).counts
+    assert len(counts) == 39
+    waited = [step for step, count in enumerate(counts) if count]
+    assert waited == [0, 9, 19, 29, 38]
+
+
+def test_patches_that_fit_are_not_moved_again(tissue: Store) -> None:
+    train = tissue.indices("train")
+    feed = Feed(tissue, train, Pair({"primary": "full"}, "plain", 32), torch.device("cpu"))
+    loader = feed.loader(Steps(len(train), batch=16, epochs=1, seed=0), workers=2, pin=True)
+    assert loader.num_workers == 0
+    assert all(set(batch) == {"position", "label"} for batch in loader)
+
+
+@pytest.mark.skipif(
+    devices._capability() in ("DEFAULT", "AVX2"), reason="this CPU is slower in bfloat16"
+)
+def test_bf16_keeps_weights_and_statistics_in_32_bits_and_its_loss_within_two_percent(
+    pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    plain = noted(changed(pretraining, epochs=1), monkeypatch)
+    half = noted(changed(pretraining, epochs=1, precision="bf16", out=tmp_path / "b"), monkeypatch)
+    assert half.dtypes == plain.dtypes == {torch.float32, torch.int64}
+    assert half.losses != plain.losses
+    assert half.losses == pytest.approx(plain.losses, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "message"),
+    [
+        ("16", "AVX512", "--precision 16 is for GPUs; give --precision bf16 or 32 on a CPU"),
+        ("bf16", "AVX2", "--precision bf16 is slower than 32 on this CPU"),
+    ],
+)
+def test_a_precision_that_the_cpu_has_not_is_refused(
+    precision: str,
+    capability: str,
+    message: str,
+    pretraining: RunConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "_capability", lambda: capability)
+    config = changed(pretraining, precision=precision)
+    with pytest.raises(ConfigError, match=message):
+        train(config)
+    assert not config.out.exists()
