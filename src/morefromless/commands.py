@@ -28,6 +28,7 @@ from morefromless.config import (
     ValidateConfig,
     ViewsConfig,
 )
+from morefromless.progress import Bar
 from morefromless.report.terminal import say, wrote
 
 if TYPE_CHECKING:
@@ -219,11 +220,15 @@ def probe(config: ProbeConfig) -> None:
 
 def compare(config: StudyConfig) -> None:
     """Train and evaluate every arm, and write the tables and the figures."""
-    from morefromless.report import tables
-    from morefromless.report.study import write_study
-    from morefromless.study import compare
+    with Bar(desc="check", bar_format="{desc}: options and store"):  # importing takes seconds
+        from morefromless.report import tables
+        from morefromless.report.study import write_study
+        from morefromless.runner import run_all
+        from morefromless.study import Study
 
-    results = compare(config)
+        study = Study.of(config)
+    run_all(study.runs, config.jobs)
+    results = study.evaluate()
     written = write_study(results, config.out)
     tables.report(results).show()
     say()

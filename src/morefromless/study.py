@@ -34,8 +34,8 @@ from morefromless.runner import run_all
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
+from morefromless.training.checks import check, check_views, count_training_patches
 from morefromless.training.feed import check_batch
-from morefromless.training.pretrain import check, check_views, count_training_patches
 
 VERIFIED = 2**30
 """Bytes up to which a store's files are hashed before anything rests on them."""

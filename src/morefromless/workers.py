@@ -21,7 +21,6 @@ from morefromless import progress
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.errors import RunBusy
 from morefromless.runs import Run, reason
-from morefromless.training.train import train
 
 Outcome = tuple[RunConfig, str | None]
 """A run, and why it failed."""
@@ -59,6 +58,9 @@ def _try(config: RunConfig) -> str | None:
 
 def train_run(config: RunConfig) -> None:
     """Train one run. Why it fails, where it does, is left in its folder (`Run.failure`), too."""
+    # Importing Lightning takes longer than importing torch, and runs are planned without it.
+    from morefromless.training.train import train
+
     run = Run(config.out)
     run.forgive()
     try:

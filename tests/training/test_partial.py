@@ -28,8 +28,9 @@ from morefromless.runner import run_all
 from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
+from morefromless.training.checks import available_views, training_rows
 from morefromless.training.partial import embedded, pairwise_loss
-from morefromless.training.pretrain import available_views, pretrain, training_rows
+from morefromless.training.pretrain import pretrain
 from tests.conftest import changed, run_config, study_config
 
 PROBE = Probe(probe_epochs=5, standardise=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from morefromless import devices
+from morefromless import devices, progress
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
@@ -60,10 +60,10 @@ class Notes(pl.Callback):
 
 
 def noted(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Notes:
-    """Train, and note."""
+    """Train, and note. A line of progress, every so many seconds, would ask for the loss too."""
     notes = Notes(Waits())
     monkeypatch.setattr(pretrain, "curve_of", lambda *_: notes)
-    with notes.waits:
+    with progress.shown_as("quiet"), notes.waits:
         train(config)
     return notes
 

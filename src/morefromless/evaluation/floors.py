@@ -13,7 +13,6 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from morefromless.data.store import Store
@@ -113,6 +112,9 @@ def forest(
     A forest needs no scaling and no tuning, which a floor should not depend on. A class without
     training patches gets probability zero.
     """
+    # A study is planned without waiting for scikit-learn.
+    from sklearn.ensemble import RandomForestClassifier
+
     trees = RandomForestClassifier(200, random_state=seed, n_jobs=jobs).fit(train, labels)
     probabilities = np.zeros((len(test), classes))
     probabilities[:, trees.classes_] = trees.predict_proba(test)

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from morefromless.errors import DataError
 
@@ -96,6 +95,9 @@ def confusion(predictions: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -
             f"Labels or predictions run from {outside[0]} to {outside[-1]}, but there are "
             f"{classes} classes; the patches and the list of classes do not belong together."
         )
+    # A study is planned without waiting for scikit-learn.
+    from sklearn.metrics import confusion_matrix
+
     counts: Ints = confusion_matrix(truth, predicted, labels=np.arange(classes))
     return counts
 
@@ -143,6 +145,8 @@ def auroc(probabilities: Floats, labels: Ints) -> float:
 
     0.5 where all patches are of one class, which has no curve.
     """
+    from sklearn.metrics import roc_auc_score
+
     return _mean_area(roc_auc_score, probabilities, labels, 0.5)
 
 
@@ -152,6 +156,8 @@ def auprc(probabilities: Floats, labels: Ints) -> float:
 
     1 where all patches are of one class.
     """
+    from sklearn.metrics import average_precision_score
+
     return _mean_area(average_precision_score, probabilities, labels, 1.0)
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, t
 
 from morefromless.evaluation.intervals import Floats, Interval, Unit, units_of
 
@@ -116,6 +115,9 @@ def mcnemar(correct_a: npt.ArrayLike, correct_b: npt.ArrayLike) -> McNemar:
         raise ValueError(f"expected two vectors of one length, got {a.shape} and {b.shape}")
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     differing = only_a + only_b
+    # A study is planned without waiting for SciPy's statistics.
+    from scipy.stats import binomtest
+
     return McNemar(only_a, only_b, float(binomtest(only_a, differing).pvalue) if differing else 1.0)
 
 
@@ -188,6 +190,8 @@ def _student(
         return 0.0 if certain else math.inf, 0.0 if certain and estimate else 1.0
     freedom = min(most, variance**2 / sum(part**2 / degrees for part, degrees in parts))
     error = math.sqrt(variance)
+    from scipy.stats import t
+
     half = float(t.ppf((1 + level) / 2, freedom)) * error
     return half, float(2 * t.sf(abs(estimate) / error, freedom))
 

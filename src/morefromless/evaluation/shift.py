@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.covariance import LedoitWolf
 
 MOST = 10_000
 """Patches that the covariance is estimated from at most, evenly spaced."""
@@ -25,6 +24,9 @@ class FeatureDistance:
 
     def __init__(self, features: npt.ArrayLike) -> None:
         values = np.asarray(features, np.float64)
+        # A study is planned without waiting for scikit-learn.
+        from sklearn.covariance import LedoitWolf
+
         self._fitted = LedoitWolf().fit(values[:: -(-len(values) // MOST)])
 
     def __call__(self, features: npt.ArrayLike) -> float:

@@ -9,26 +9,28 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from morefromless import objectives
-from morefromless.branches import Branches, Plan, check_encoder, check_width, plans, teacher_plan
+from morefromless.branches import Branches, Plan, plans
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
-from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import FrozenEncoder, frozen_branch
 from morefromless.objectives import Objective
-from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
+from morefromless.training.checks import (
+    Availability,
+    available_views,
+    check,
+    paired,
+    training_rows,
+)
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite, effective_rank, spread
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
 from morefromless.training.loop import Learner, device_of, fit, is_rank_zero, logs
 from morefromless.training.partial import Mask, embedded, pairwise_loss
-
-Availability = dict[str, npt.NDArray[np.bool_]]
-"""Branch to (N,) bool: which patches of the store have its view."""
 
 
 def pretrain(config: RunConfig) -> Run:
@@ -116,89 +118,6 @@ def _train(
     }
     curve = curve_of(encoders, store, run, config.machine.probe_every, steps.total)
     fit(learner, run, curve)
-
-
-def paired(config: RunConfig, branch_plans: Sequence[Plan]) -> Pair:
-    """The pair of these branches, each at its own size."""
-    size = config.train.size
-    return Pair(
-        {plan.name: plan.modality for plan in branch_plans},
-        config.train.views,
-        size,
-        {plan.name: plan.size for plan in branch_plans if plan.size != size},
-        config.pairing.same_geometry,
-    )
-
-
-def check_views(config: RunConfig, store: Store) -> None:
-    """Raise `DataError` or `ConfigError` where branches, or a teacher, cannot see this store."""
-    if not config.arm.supervised:
-        paired(config, plans(config)).check(store)
-    elif config.arm.kind == "distillation":
-        paired(config, [teacher_plan(config)]).check(store)
-
-
-def available_views(store: Store, pair: Pair, config: RunConfig) -> Availability:
-    """Which patches have the view of each branch; the privileged of a share, `pairing.pairs`."""
-    available = {name: store.has(view.array) for name, view in pair.modalities.items()}
-    if config.pairing.pairs < 1 and "privileged" in available:
-        having = np.flatnonzero(available["privileged"])
-        having = np.random.default_rng(config.seed).permutation(
-            having[np.isin(having, store.indices("train"))]
-        )
-        used = np.zeros(len(store.table), dtype=bool)
-        used[having[: max(2, round(config.pairing.pairs * len(having)))]] = True
-        available["privileged"] = used
-    return available
-
-
-def training_rows(
-    store: Store, availability: Availability, config: RunConfig
-) -> npt.NDArray[np.int64]:
-    """Rows that self-supervised training uses: not those that lack a view of the pair, unless it
-    makes use of the views that such patches have."""
-    rows = store.indices("train")
-    if config.pairing.missing == "pairs":
-        return rows
-    return rows[np.logical_and.reduce([has[rows] for has in availability.values()])]
-
-
-def count_training_patches(config: RunConfig, store: Store) -> int:
-    """How many patches a run trains on."""
-    pair = Pair(config.arm.modalities, config.train.views, config.train.size)
-    if config.arm.supervised:
-        return len(store.select(*pair.arrays).indices("train"))
-    return len(training_rows(store, available_views(store, pair, config), config))
-
-
-def check(config: RunConfig) -> None:
-    """Raise `ConfigError` where a first step would fail: every encoder is given two blank patches,
-    and the objective as few rows of every branch as it takes, at the embeddings' own width."""
-    width = config.pairing.width
-    if config.arm.supervised:
-        check_encoder(config.train.encoder, modality(config.arm.primary).shape(config.train.size))
-        if config.arm.kind == "distillation":
-            build(config.arm.objective, objectives, Objective)
-            teacher = teacher_plan(config)
-            shape = modality(teacher.modality).shape(teacher.size)
-            check_encoder(teacher.encoder, shape, frozen=True)
-        return
-    branch_plans = plans(config)
-    for plan in {(plan.key, plan.size): plan for plan in branch_plans}.values():
-        shape = modality(plan.modality).shape(plan.size)
-        features = check_encoder(plan.encoder, shape, plan.frozen)
-        if plan.no_expander and not plan.target:
-            check_width(plan, features, width)
-    if config.train.batch < 2:
-        raise ConfigError(
-            "--batch 1 leaves nothing to compare a patch with, and BatchNorm no statistics; give 2 "
-            "or more."
-        )
-    objective = build(config.arm.objective, objectives, Objective)
-    together = 2 if config.pairing.missing == "pairs" else len(branch_plans)
-    with torch.no_grad():
-        rows = min(config.train.batch, max(2, objective.min_rows))
-        objective([torch.randn(rows, min(width, 64)) for _ in range(together)])
 
 
 def in_parts(

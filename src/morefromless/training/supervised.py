@@ -17,11 +17,11 @@ from morefromless.probes.softmax import fit_linear_probe
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
+from morefromless.training.checks import check, check_views
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.loop import Learner, device_of, fit, is_rank_zero, logs
-from morefromless.training.pretrain import check, check_views
 
 
 class Classifier(nn.Module):
