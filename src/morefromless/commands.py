@@ -53,6 +53,10 @@ def ingest(options: IngestConfig) -> None:
         scheme=options.scheme,
         cut=options.cut,
     )
+    if options.normalise_stain:
+        from morefromless.ingest.staining import StainNormalised
+
+        source = StainNormalised(source)
     report = ingest(
         source,
         options.store,
@@ -81,11 +85,17 @@ def tile(options: TileConfig) -> None:
     """Cut slides into a store of tiles."""
     from morefromless.ingest import ingest
     from morefromless.ingest.labelling import Relabelled
+    from morefromless.ingest.staining import StainNormalised
     from morefromless.ingest.tiling import FOLDER, Tiles
+    from morefromless.sources import Source
 
-    tiles = Tiles(options)
+    source: Source = Relabelled(
+        Tiles(options), options.label, options.group, options.classes, options.drop
+    )
+    if options.normalise_stain:
+        source = StainNormalised(source, ("he", "low-power", "context"))
     report = ingest(
-        Relabelled(tiles, options.label, options.group, options.classes, options.drop),
+        source,
         options.store,
         split=options.split,
         test_share=options.test_share,

@@ -28,6 +28,9 @@ class Storing:
     """Classes merged or renamed, such as ADI+MUS=other TUM=tumour."""
     drop: tuple[str, ...] = ()
     """Classes whose patches are left out and counted, by their names in the source."""
+    normalise_stain: bool = False
+    """Bring H&E to the stains of a reference, estimated for each patient or slide from up to 64 of
+    its patches, and not for each patch as the modality macenko does."""
     strict: bool = False
     """Stop at the first patch that would be rejected."""
     seed: int = 0

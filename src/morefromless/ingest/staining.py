@@ -1,0 +1,107 @@
+"""Stains normalised by patient or slide, not by patch."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.ingest.wrapping import Wrapper
+from morefromless.modalities.macenko import reference_stains
+from morefromless.sources import Datasheet, Item, Source
+from morefromless.stain import Stains, estimate, left_as_they_are, normalised
+
+SAMPLE = 64
+"""Patches that a group's stains are estimated from, at most."""
+
+
+class StainNormalised(Wrapper):
+    """A source whose H&E has the stains of the usual reference (Macenko et al. 2009).
+
+    Hematoxylin and eosin are estimated once for each group, from the pixels of up to 64 of its
+    patches together, so patches of a slide keep their differences. A group without two stains is
+    left as it is. `arrays` are those of H&E; the first one is estimated from. Raises `DataError`
+    where a patch's group is not known.
+    """
+
+    def __init__(self, inside: Source, arrays: Sequence[str] = ("he",)) -> None:
+        super().__init__(inside)
+        self.arrays = arrays
+        self.reference = reference_stains("")
+        self._known: dict[str, Stains] = {}
+        self._lock = Lock()
+
+    def datasheet(self) -> Datasheet:
+        sheet = self.inside.datasheet()
+        return replace(sheet, title=f"{sheet.title}, stains normalised by group")
+
+    def items(self) -> Sequence[Item]:
+        items = self.inside.items()
+        stray = next((item for item in items if item.group is None), None)
+        if stray is not None:
+            raise DataError(
+                f"--normalise-stain is by patient or slide, and that of '{stray.origin}' is not "
+                "known; find it in the path with --group, or use the modality macenko."
+            )
+        return items
+
+    def remarks(self) -> Sequence[str]:
+        plain = [
+            group
+            for group in self._groups
+            if bool(left_as_they_are(self._stains(group), self.reference))
+        ]
+        unchanged = (
+            f" {len(plain)} of them have no two stains and stay as they are." if plain else ""
+        )
+        return [
+            *self.inside.remarks(),
+            f"Stains are normalised, by {len(self._groups)} patients or slides.{unchanged}",
+        ]
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
+        arrays = self.inside.read(item)
+        stains = self._stains(str(item.group))
+        for name in (name for name in self.arrays if name in arrays):
+            _check(name, arrays[name])
+            image = torch.from_numpy(np.array(arrays[name]))[None]
+            changed = normalised(image, stains, self.reference)[0]
+            arrays[name] = changed.round().to(torch.uint8).numpy()
+        return arrays
+
+    @cached_property
+    def _groups(self) -> dict[str, list[Item]]:
+        groups: dict[str, list[Item]] = defaultdict(list)
+        for item in self.items():
+            groups[str(item.group)].append(item)
+        return groups
+
+    def _stains(self, group: str) -> Stains:
+        with self._lock:
+            if group not in self._known:
+                self._known[group] = self._estimated(self._groups[group])
+            return self._known[group]
+
+    def _estimated(self, items: Sequence[Item]) -> Stains:
+        """Of the pixels of a sample of the items, together; unusable where none can be read."""
+        pixels = [np.full((1, 3), 255, np.uint8)]  # glass, where there is nothing else
+        for item in items[:: -(-len(items) // SAMPLE)]:
+            try:
+                arrays = self.inside.read(item)
+            except UnreadablePatch:
+                continue  # which is rejected when its turn comes
+            if self.arrays[0] in arrays:
+                _check(self.arrays[0], arrays[self.arrays[0]])
+                pixels.append(arrays[self.arrays[0]].reshape(-1, 3))
+        return estimate(torch.from_numpy(np.concatenate(pixels))[None, :, None])
+
+
+def _check(name: str, array: npt.NDArray[Any]) -> None:
+    if array.shape[2:] != (3,) or array.dtype != np.uint8:
+        raise ConfigError(f"--normalise-stain needs RGB of 8 bits, which {name} is not.")
