@@ -27,6 +27,7 @@ from morefromless.inference.inputs import COLUMNS, open_inputs
 from morefromless.inference.writers import writer
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE, write_slide
+from tests.real import real
 
 
 def embedded(run: Run, *inputs: Any, **options: Any) -> Embedding:
@@ -200,6 +201,17 @@ def test_an_image_of_40_000_px_is_read_tile_by_tile(
     assert 1 <= len(features.table) < 40
     assert features.table["x"].astype(int).between(19_900, 20_300).all()
     assert peak < pixels.nbytes / 3
+
+
+def test_real_slides_are_embedded(run: Run) -> None:
+    stated, unstated = (real(f"wsi/{n}") for n in ("cmu-1-small-region.svs", "kidney-48-5.tif"))
+    features = embedded(run, stated, at=7).features
+    assert len(features) > 3
+    assert features.std(axis=0).max() > 1e-3  # tiles differ
+    speck = embedded(run, unstated, at=0.5, um_per_px=0.5)  # all the tissue that it has
+    assert 1 <= len(speck.table) < 10
+    with pytest.raises(DataError, match=r"kidney-48-5\.tif does not state its µm per pixel"):
+        embedded(run, unstated, at=3)
 
 
 def test_slides_without_a_scale_and_other_mistakes_are_one_sentence(
