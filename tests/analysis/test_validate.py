@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from morefromless.analysis.validate import Validation, validate
+from morefromless.analysis.validate import Validation, leaks, validate
 from morefromless.cli import run
 from morefromless.config import ValidateConfig
 from morefromless.data.store import Store
@@ -21,6 +21,8 @@ from morefromless.report import validation
 from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
+from tests.data.test_near_duplicates import as_jpeg, tissue
+from tests.ingest.test_checks import write
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,23 @@ def test_the_internal_figures_are_those_of_the_study(result: Validation, results
     assert [c.difference for c in result.internal.contrasts] == [
         c.difference for c in results.contrasts
     ]
+
+
+def test_copies_and_near_duplicates_of_training_patches_are_counted(tmp_path: Path) -> None:
+    images = tissue(24)
+    for split, rows in {"train": range(12), "test": range(12, 18)}.items():
+        for number in rows:
+            write(
+                images[number : number + 1], tmp_path / f"here/{split}/{'AB'[number % 2]}/{number}"
+            )
+    write(images[18:], tmp_path / "there/A")
+    write(np.stack([images[3], as_jpeg(images[5]), as_jpeg(images[14])]), tmp_path / "there/B")
+    learnt = ingest(str(tmp_path / "here"), tmp_path / "a", progress=False).store
+    other = ingest(str(tmp_path / "there"), tmp_path / "b", split="test", progress=False).store
+    copies, alike = leaks(learnt, other)
+    assert copies.startswith("1 patches of the cohort have the same pixels")
+    assert alike.startswith("1 further patches of the cohort look like")
+    assert not leaks(other, learnt)  # which has no training patches
 
 
 def test_the_external_ones_are_of_the_same_probes(

@@ -448,6 +448,18 @@ def test_real_patches(
     assert array.reshape(len(array), -1).std(axis=1).min() > 0  # no row was left unwritten
 
 
+def test_other_channels_than_most_are_rejected(tmp_path: Path) -> None:
+    class Mixed(Counting):
+        def read(self, item: Item) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+            image = patch(int(item.id), 8)
+            return {"he": image[..., :2] if item.id == "5" else image}
+
+    report = ingest(Mixed(tmp_path / "log", 24), tmp_path / "store", progress=False)
+    assert report.rejected == {"other channels": 1}
+    reason = pd.read_csv(tmp_path / "store/rejected.csv")["reason"].item()
+    assert reason == "other channels: 2 of uint8, not 3 of uint8"
+
+
 def test_files_that_were_changed_after_ingest_are_refused(tmp_path: Path) -> None:
     ingest(Folder(str(two_classes(tmp_path / "source"))), tmp_path / "store", progress=False)
     Store.open(tmp_path / "store").verify()

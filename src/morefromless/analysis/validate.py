@@ -167,21 +167,28 @@ def _caveats(study: Study, cohort: Store, tasks: Mapping[str, SharedTask]) -> li
             f"The cohort's patches are {_scale(cohort)}, and those of training "
             f"{_scale(study.store)}."
         )
-    learnt, asked = study.store.indices("train"), cohort.indices("test")
-    copied = cohort.table["hash"][asked].isin(study.store.table["hash"][learnt]).to_numpy()
+    return caveats + leaks(study.store, cohort)
+
+
+def leaks(learnt: Store, cohort: Store) -> list[str]:
+    """Sentences on test patches of a cohort that are, or look like, training patches of another
+    store; none where there are none."""
+    train, asked = learnt.indices("train"), cohort.indices("test")
+    copied = cohort.table["hash"][asked].isin(learnt.table["hash"][train]).to_numpy()
+    others = thumbnails(cohort.main, asked[~copied])
+    alike = len(near_duplicates(others, thumbnails(learnt.main, train)).rows)
+    sentences = []
     if copied.any():
-        caveats.append(
+        sentences.append(
             f"{copied.sum():,} patches of the cohort have the same pixels as training patches, so "
             "its accuracy is too good; remove them."
         )
-    others = thumbnails(cohort.main, asked[~copied])
-    alike = len(near_duplicates(others, thumbnails(study.store.main, learnt)).rows)
     if alike:
-        caveats.append(
+        sentences.append(
             f"{alike:,} further patches of the cohort look like a training patch (near-duplicates),"
             " so its accuracy may be too good; look at them."
         )
-    return caveats
+    return sentences
 
 
 def _scale(store: Store) -> str:

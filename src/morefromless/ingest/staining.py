@@ -57,9 +57,7 @@ class StainNormalised(Wrapper):
             for group in self._groups
             if bool(left_as_they_are(self._stains(group), self.reference))
         ]
-        unchanged = (
-            f" {len(plain)} of them have no two stains and stay as they are." if plain else ""
-        )
+        unchanged = f" Without two stains, and left as they are: {len(plain)}." if plain else ""
         return [
             *self.inside.remarks(),
             f"Stains are normalised, by {len(self._groups)} patients or slides.{unchanged}",
