@@ -54,7 +54,7 @@ ODD: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("odd", ODD)
 def test_what_is_read_may_be_odd(
     odd: str,
@@ -109,6 +109,31 @@ def test_what_is_written_may_stand_in_an_odd_place(
             word in said for word in ("too long", "stands where", "exists already", "remove")
         )
     assert list(Path().iterdir()) == [odd]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "compare STORE",
+        "explain a b",
+        "represent a",
+        "validate a STORE",
+        "headroom STORE",
+        "reproduce table1 --store STORE",
+        "demo",
+    ],
+)
+def test_what_stands_in_a_folder_is_not_replaced(
+    command: str, tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = command.replace("STORE", str(tissue.path)).split()
+    before = {path: path.stat().st_mtime_ns for path in tissue.path.rglob("*")}
+    assert cli.run([*words, "--out", str(tissue.path)]) == 2
+    assert "is a store; look at it with mfl views" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in tissue.path.rglob("*")} == before
+    (tmp_path / "index.html").write_text("<html>A page of mine.</html>")
+    assert cli.run([*words, "--out", str(tmp_path)]) == 2
+    assert "is there and is another page" in capsys.readouterr().err
 
 
 def test_a_folder_that_was_removed(

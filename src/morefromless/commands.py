@@ -29,6 +29,7 @@ from morefromless.config import (
     ViewsConfig,
 )
 from morefromless.progress import Bar
+from morefromless.report.folders import check_out
 from morefromless.report.terminal import say, wrote
 
 if TYPE_CHECKING:
@@ -236,6 +237,7 @@ def compare(config: StudyConfig) -> None:
         from morefromless.runner import run_all
         from morefromless.study import Study
 
+        check_out(config.out)
         study = Study.of(config)
     run_all(study.runs, config.jobs)
     results = study.evaluate()
@@ -360,6 +362,7 @@ def validate(config: ValidateConfig) -> None:
     from morefromless.analysis.validate import validate
     from morefromless.report import validation
 
+    check_out(config.out)
     result = validate(config)
     written = validation.write(result)
     validation.report(result).show()
@@ -372,6 +375,7 @@ def explain(config: ExplainConfig) -> None:
     from morefromless.analysis.explain import explain
     from morefromless.report import disagreements
 
+    check_out(config.out)
     result = explain(config)
     *_, page = disagreements.write(result)
     for line in result.summary_lines():
@@ -384,6 +388,7 @@ def headroom(config: HeadroomConfig) -> None:
     from morefromless.analysis.headroom import measure_headroom
     from morefromless.report import headroom
 
+    check_out(config.out)
     result = measure_headroom(config)
     headroom.report(result).show()
     say()
@@ -395,6 +400,7 @@ def represent(config: RepresentConfig) -> None:
     from morefromless.analysis.represent import represent
     from morefromless.report import similarities
 
+    check_out(config.out)
     result = represent(config)
     written = similarities.write(result)
     similarities.report(result).show()
@@ -406,6 +412,7 @@ def reproduce(config: ReproduceConfig) -> None:
     """Carry out experiments of the paper, or say what that would take."""
     from morefromless.reproduction import reproduce
 
+    check_out(config.out)
     reproduce(config)
 
 
@@ -428,4 +435,5 @@ def demo(config: DemoConfig) -> None:
     """The two controls on synthetic tissue."""
     from morefromless.demo import demo
 
+    check_out(config.out)
     demo(config)

@@ -2,12 +2,31 @@
 
 from pathlib import Path
 
+from morefromless.errors import ConfigError
+
 KINDS = {
     "run.json": "is one run; evaluate it with mfl probe {}",
     "meta.json": "is a store; look at it with mfl views {}",
     "representations.json": "has its tables in representations.md, beside its figures",
     "index.html": "has its page already: open {}/index.html",
 }
+
+
+OURS = b'<meta name="generator" content="morefromless'
+"""In the head of every page."""
+
+
+def check_out(folder: Path | None) -> None:
+    """Raise `ConfigError` where `--out` is a store or a run, or holds a page that is not ours."""
+    if folder is None or not folder.is_dir():
+        return
+    for name in ("meta.json", "run.json"):
+        if (folder / name).is_file():
+            raise ConfigError(f"--out {folder} {KINDS[name].format(folder)}; give another folder.")
+    for name in ("index.html", "report.html"):
+        page = folder / name
+        if page.is_file() and OURS not in page.read_bytes()[:4096]:
+            raise ConfigError(f"{page} is there and is another page; give another --out.")
 
 
 def remark(folder: Path) -> str:
