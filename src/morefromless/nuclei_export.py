@@ -10,7 +10,8 @@ import pandas as pd
 
 from morefromless.data.geojson import geojson_paths, is_foreign, write_geojson
 from morefromless.data.nuclei import ARRAY, BORDER, Nuclei
-from morefromless.data.store import PLACE, Store
+from morefromless.data.store import Store
+from morefromless.data.store_files import PLACE
 from morefromless.errors import DataError
 from morefromless.progress import Bar
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from morefromless.data.store import Store, check_disjoint, content_hash
+from morefromless.data.store import Store
+from morefromless.data.store_files import check_disjoint, content_hash
 from morefromless.errors import DataError
 from tests.data.meta import meta_document
 

@@ -14,11 +14,8 @@ near_duplicates.csv, shifts.csv
                   what `ingest.checks` found of leaks and of paired images, where there is any
 """
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,14 +25,18 @@ import pandas as pd
 from msgspec.structs import replace
 
 from morefromless.data.schemes import Scheme
-from morefromless.data.store_meta import FileFacts, StoreMeta, read_meta
+from morefromless.data.store_files import (
+    check_disjoint,
+    check_files,
+    content_hash,
+    damaged,
+    read_array,
+    read_present,
+    read_table,
+)
+from morefromless.data.store_meta import StoreMeta, read_meta
 from morefromless.documents import read_parquet
 from morefromless.errors import DataError
-from morefromless.files import file_hash
-
-COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
-PLACE = ("x", "y")
-"""Further columns, of patches of slides: the top left corner in px of the slide's finest level."""
 
 SMALL = 2**26
 """Bytes up to which a file's hash is compared whenever a store is opened."""
@@ -93,7 +94,7 @@ class Store:
         """The store at `path`. Raises `DataError` where there is none, or it is damaged."""
         path = Path(path)
         meta = read_meta(path)
-        table = _table(path)
+        table = read_table(path)
         if content_hash(table) != meta.hash:
             raise DataError(
                 f"The table of {path} is not the one that was ingested (its hash differs); "
@@ -106,15 +107,12 @@ class Store:
                 f"meta.json of {path} lacks the class '{unknown[0]}' of its table; remove that "
                 "folder and ingest again."
             )
-        _check_files(path, meta.files, SMALL)
-        arrays = {name: _array(path, name, len(table)) for name in meta.arrays}
-        for name, array in arrays.items():
-            if (array.shape, str(array.dtype)) != (
-                meta.arrays[name].shape,
-                meta.arrays[name].dtype,
-            ):
-                raise _damaged(path, f"{name}.npy")
-        return cls(path, meta, table, arrays, _present(path, meta.absent, len(table)))
+        check_files(path, meta.files, SMALL)
+        arrays = {
+            name: read_array(path, name, recorded, len(table))
+            for name, recorded in meta.arrays.items()
+        }
+        return cls(path, meta, table, arrays, read_present(path, meta.absent, len(table)))
 
     def verify(self, limit: int | None = None) -> None:
         """Raise `DataError` where a file's bytes are not those that ingest wrote.
@@ -122,7 +120,7 @@ class Store:
         Opening compares the size of every file, and the hash of those below 64 MiB; this compares
         the hash of all, or of those of up to `limit` bytes. It reads about 1 GB in a second.
         """
-        _check_files(self.path, self.meta.files, limit)
+        check_files(self.path, self.meta.files, limit)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -150,7 +148,7 @@ class Store:
         try:
             return read_parquet(self.path / "nuclei.parquet")
         except (OSError, ValueError) as error:
-            raise _damaged(self.path, "nuclei.parquet") from error
+            raise damaged(self.path, "nuclei.parquet") from error
 
     @property
     def side(self) -> int:
@@ -292,87 +290,3 @@ def main_image(names: Iterable[str]) -> str:
     """
     names = sorted(names)
     return "he" if "he" in names else names[0]
-
-
-def check_disjoint(table: pd.DataFrame) -> None:
-    """Raise `DataError` where the same pixels stand in two splits."""
-    splits = table.groupby("hash")["split"].nunique()
-    shared = table[table["hash"].isin(splits[splits > 1].index)]
-    if len(shared):
-        raise DataError(
-            f"The same pixels stand in two splits ({' and '.join(shared['id'].iloc[:2])}); "
-            "ingest again, which rejects such copies."
-        )
-
-
-def content_hash(table: pd.DataFrame) -> str:
-    """blake2b-128 over id, label, split, group and hash of every patch, in the table's order."""
-    columns = table[["id", "label", "split", "group", "hash"]].astype(object)
-    rows = columns.where(columns.notna(), None).to_numpy().tolist()
-    return blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
-
-
-def _check_files(path: Path, recorded: Mapping[str, FileFacts], limit: int | None) -> None:
-    for name, facts in recorded.items():
-        try:
-            size = (path / name).stat().st_size
-            sound = size == facts.bytes
-            if sound and (limit is None or size <= limit):
-                sound = file_hash(path / name) == facts.blake2b
-        except OSError as error:
-            raise _damaged(path, name) from error
-        if not sound:
-            raise _damaged(path, name)
-
-
-def kinds(reasons: "pd.Series[str]") -> Counter[str]:
-    """Reasons counted by kind: the words before the colon."""
-    return Counter(reason.partition(":")[0] for reason in reasons)
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        table = read_parquet(path / "patches.parquet")
-    except (OSError, ValueError) as error:
-        raise _damaged(path, "patches.parquet") from error
-    if tuple(table.columns) not in (COLUMNS, COLUMNS + PLACE):
-        raise _damaged(path, "patches.parquet")
-    return table
-
-
-def _present(
-    path: Path, absent: Mapping[str, Mapping[str, int]], count: int
-) -> pd.DataFrame | None:
-    if not absent:
-        return None
-    try:
-        present = read_parquet(path / "present.parquet")
-    except (OSError, ValueError) as error:
-        raise _damaged(path, "present.parquet") from error
-    lacking = {name: sum(by_split.values()) for name, by_split in absent.items()}
-    if (
-        len(present) != count
-        or not (present.dtypes == "bool").all()
-        or (~present).sum().to_dict() != lacking
-    ):
-        raise _damaged(path, "present.parquet")
-    return present
-
-
-def _array(path: Path, name: str, count: int) -> npt.NDArray[Any]:
-    try:
-        array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _damaged(path, f"{name}.npy") from error
-    image = array.dtype in (np.uint8, np.uint16) and array.ndim == 4
-    vector = array.dtype == np.float32 and array.ndim == 2
-    if not (image or vector) or len(array) != count:
-        raise DataError(
-            f"{path / name}.npy holds {array.dtype} {array.shape} and the table {count} patches; "
-            "remove that folder and ingest again."
-        )
-    return array
-
-
-def _damaged(path: Path, name: str) -> DataError:
-    return DataError(f"{path / name} is missing or damaged; remove {path} and ingest again.")

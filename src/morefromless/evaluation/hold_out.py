@@ -17,7 +17,8 @@ from sklearn.cluster import KMeans
 
 from morefromless import files
 from morefromless.data.splits import by_group
-from morefromless.data.store import Store, content_hash
+from morefromless.data.store import Store
+from morefromless.data.store_files import content_hash
 from morefromless.data.store_meta import FileFacts
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.floors import colour_histogram

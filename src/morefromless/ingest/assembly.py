@@ -12,10 +12,10 @@ import pandas as pd
 import morefromless
 from morefromless import files
 from morefromless.data.nuclei import ARRAY, nuclei_table
-from morefromless.data.store import COLUMNS, PLACE, content_hash, kinds
+from morefromless.data.store_files import COLUMNS, PLACE, content_hash
 from morefromless.data.store_meta import FORMAT
 from morefromless.ingest.checks import check_images
-from morefromless.ingest.decoding import Shape
+from morefromless.ingest.decoding import Shape, kinds
 from morefromless.ingest.selection import Selection
 from morefromless.ingest.shards import Shards
 from morefromless.sources import Datasheet

@@ -124,8 +124,7 @@ def survey(
             if len(examples) == len(optional):
                 break
     if not usable:
-        kinds = Counter(reason.partition(":")[0] for reason in reasons.elements())
-        kind, count = kinds.most_common(1)[0]
+        kind, count = kinds(reasons.elements()).most_common(1)[0]
         reason = next(reason for reason in reasons if reason.partition(":")[0] == kind)
         raise DataError(
             f"None of the {len(items)} patches can be used; the commonest reason, "
@@ -283,3 +282,8 @@ def threaded(call: Callable[[K], T], keys: Iterable[K], workers: int) -> Iterato
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def kinds(reasons: Iterable[str]) -> Counter[str]:
+    """Reasons of rejection counted by kind: the words before the colon."""
+    return Counter(reason.partition(":")[0] for reason in reasons)

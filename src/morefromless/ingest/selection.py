@@ -10,9 +10,9 @@ import pandas as pd
 
 from morefromless.config import IngestConfig
 from morefromless.data import splits
-from morefromless.data.store import Split, kinds
+from morefromless.data.store import Split
 from morefromless.errors import DataError
-from morefromless.ingest.decoding import Record
+from morefromless.ingest.decoding import Record, kinds
 from morefromless.ingest.listing import follows_source
 from morefromless.sources import Item
 

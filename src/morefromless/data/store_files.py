@@ -1,0 +1,108 @@
+"""The files of a store, read and compared with what `meta.json` says of them.
+
+Everything here raises `DataError` where a file is missing or damaged.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from morefromless.data.store_meta import ArrayShape, FileFacts
+from morefromless.documents import read_parquet
+from morefromless.errors import DataError
+from morefromless.files import file_hash
+
+COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
+PLACE = ("x", "y")
+"""Further columns, of patches of slides: the top left corner in px of the slide's finest level."""
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """`patches.parquet`."""
+    try:
+        table = read_parquet(path / "patches.parquet")
+    except (OSError, ValueError) as error:
+        raise damaged(path, "patches.parquet") from error
+    if tuple(table.columns) not in (COLUMNS, COLUMNS + PLACE):
+        raise damaged(path, "patches.parquet")
+    return table
+
+
+def read_present(
+    path: Path, absent: Mapping[str, Mapping[str, int]], count: int
+) -> pd.DataFrame | None:
+    """`present.parquet`; None where no patch lacks an array. `absent` counts those that do."""
+    if not absent:
+        return None
+    try:
+        present = read_parquet(path / "present.parquet")
+    except (OSError, ValueError) as error:
+        raise damaged(path, "present.parquet") from error
+    lacking = {name: sum(by_split.values()) for name, by_split in absent.items()}
+    if (
+        len(present) != count
+        or not (present.dtypes == "bool").all()
+        or (~present).sum().to_dict() != lacking
+    ):
+        raise damaged(path, "present.parquet")
+    return present
+
+
+def read_array(path: Path, name: str, recorded: ArrayShape, count: int) -> npt.NDArray[Any]:
+    """An array, memory-mapped, of `count` patches and of the shape that is recorded of it."""
+    try:
+        array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path, f"{name}.npy") from error
+    image = array.dtype in (np.uint8, np.uint16) and array.ndim == 4
+    vector = array.dtype == np.float32 and array.ndim == 2
+    if not (image or vector) or len(array) != count:
+        raise DataError(
+            f"{path / name}.npy holds {array.dtype} {array.shape} and the table {count} patches; "
+            "remove that folder and ingest again."
+        )
+    if (array.shape, str(array.dtype)) != (recorded.shape, recorded.dtype):
+        raise damaged(path, f"{name}.npy")
+    return array
+
+
+def check_files(path: Path, recorded: Mapping[str, FileFacts], limit: int | None) -> None:
+    """Compare sizes, and of files up to `limit` bytes hashes, with those that are recorded."""
+    for name, facts in recorded.items():
+        try:
+            size = (path / name).stat().st_size
+            sound = size == facts.bytes
+            if sound and (limit is None or size <= limit):
+                sound = file_hash(path / name) == facts.blake2b
+        except OSError as error:
+            raise damaged(path, name) from error
+        if not sound:
+            raise damaged(path, name)
+
+
+def check_disjoint(table: pd.DataFrame) -> None:
+    """Raise `DataError` where the same pixels stand in two splits."""
+    splits = table.groupby("hash")["split"].nunique()
+    shared = table[table["hash"].isin(splits[splits > 1].index)]
+    if len(shared):
+        raise DataError(
+            f"The same pixels stand in two splits ({' and '.join(shared['id'].iloc[:2])}); "
+            "ingest again, which rejects such copies."
+        )
+
+
+def content_hash(table: pd.DataFrame) -> str:
+    """blake2b-128 over id, label, split, group and hash of every patch, in the table's order."""
+    columns = table[["id", "label", "split", "group", "hash"]].astype(object)
+    rows = columns.where(columns.notna(), None).to_numpy().tolist()
+    return blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
+
+
+def damaged(path: Path, name: str) -> DataError:
+    return DataError(f"{path / name} is missing or damaged; remove {path} and ingest again.")
