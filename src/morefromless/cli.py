@@ -19,7 +19,8 @@ from typing import Annotated, Any, Union, cast
 
 import tyro
 
-from morefromless import commands, config, files, progress
+from morefromless import config, files, progress
+from morefromless.commands import encoders, patches, studies
 from morefromless.documents import parse_yaml
 from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error, one_line
 from morefromless.specs import refuse_outside
@@ -47,52 +48,52 @@ class Command:
 COMMANDS = {
     "ingest": Command(
         config.IngestConfig,
-        commands.ingest,
+        patches.ingest,
         "Decode a source once into a store. Interrupted, the same command goes on where it was.",
         "mfl ingest path/to/patches stores/mine --group '(P\\d+)_'",
     ),
     "tile": Command(
         config.TileConfig,
-        commands.tile,
+        patches.tile,
         "Cut whole slides into a store of tiles of tissue, at one magnification or two (extra "
         "slides). Interrupted, the same command goes on where it was.",
         "mfl tile slides stores/tiles --mpp 0.5 --low-power 2",
     ),
     "fetch": Command(
         config.FetchConfig,
-        commands.fetch,
+        patches.fetch,
         "Fetch a public data set by its name, with what must be known of it; without a name, list "
         "them. Interrupted, the same command goes on where it was.",
         "mfl fetch crc-val-he-7k data",
     ),
     "segment": Command(
         config.SegmentConfig,
-        commands.segment,
+        patches.segment,
         "Segment the nuclei of every patch with HoVer-Net (extra nuclei), for mfl ingest --nuclei.",
         "mfl segment path/to/patches masks --um-per-px 0.5",
     ),
     "hold-out": Command(
         config.HoldOutConfig,
-        commands.hold_out,
+        patches.hold_out,
         "Write a store of the training patches alone, part of which stand in test, to choose "
         "settings by.",
         "mfl hold-out stores/mine stores/mine-hold-out",
     ),
     "views": Command(
         config.ViewsConfig,
-        commands.views,
+        patches.views,
         "Write a contact sheet: patches, what each branch is given of them, and their views.",
         "mfl views stores/mine --primary downsample:7",
     ),
     "export-nuclei": Command(
         config.ExportNucleiConfig,
-        commands.export_nuclei,
+        patches.export_nuclei,
         "Write a store's nuclei as GeoJSON files for QuPath, one an image.",
         "mfl export-nuclei stores/mine nuclei",
     ),
     "compare": Command(
         config.StudyConfig,
-        commands.compare,
+        studies.compare,
         "Train every arm with several seeds, ask each encoder every task, frozen, and write tables "
         "and figures. What is done already is not done again. With --both-ways, two modalities "
         "teach each other, as in the paper's Table 2.",
@@ -100,58 +101,58 @@ COMMANDS = {
     ),
     "train": Command(
         config.RunConfig,
-        commands.train,
+        studies.train,
         "Train one arm with one seed. --config RUN/config.yaml repeats a run.",
         "mfl train stores/mine --out runs/a --kind asymmetric --primary downsample:7",
     ),
     "probe": Command(
         config.ProbeConfig,
-        commands.probe,
+        studies.probe,
         "Evaluate a finished run: each branch, frozen, on its own modality.",
         "mfl probe runs/a",
     ),
     "embed": Command(
         config.EmbedConfig,
-        commands.embed,
+        encoders.embed,
         "Write the features that an encoder has of your patches and slides.",
         "mfl embed runs/a path/to/patches biopsy.svs --to features.h5",
     ),
     "predict": Command(
         config.PredictConfig,
-        commands.predict,
+        encoders.predict,
         "Write the classes of your patches and slides: calibrated probabilities, and heat maps.",
         "mfl predict runs/a biopsy.svs --to predictions.csv --maps maps",
     ),
     "app": Command(
         config.AppConfig,
-        commands.app,
+        encoders.app,
         "Serve a page to this computer's browser: drop a patch, and see what the encoder is given, "
         "its class, where it looks, and the nearest training patches.",
         "mfl app runs/a",
     ),
     "export": Command(
         config.ExportConfig,
-        commands.export,
+        encoders.export,
         "Write an encoder for other tools: a folder for timm and the Hub, ONNX, torch.export.",
         "mfl export runs/a encoder --onnx",
     ),
     "validate": Command(
         config.ValidateConfig,
-        commands.validate,
+        studies.validate,
         "Ask the encoders of a finished study, or of one run, about another cohort, with probes of "
         "their own training patches: external validation.",
         "mfl validate runs/compare stores/other",
     ),
     "explain": Command(
         config.ExplainConfig,
-        commands.explain,
+        studies.explain,
         "Compare two runs with each other: one HTML page with confusion matrices, CKA, a map of "
         "the features, and every test patch on which they disagree, with where each looks.",
         "mfl explain runs/a runs/b --out explained",
     ),
     "represent": Command(
         config.RepresentConfig,
-        commands.represent,
+        studies.represent,
         "Compare what the arms of a finished study represent: CKA over all combinations of "
         "their runs and untrained ones, GradCAMs, confusion matrices (the paper's Fig. 2, 3, S4, "
         "S5).",
@@ -159,34 +160,34 @@ COMMANDS = {
     ),
     "headroom": Command(
         config.HeadroomConfig,
-        commands.headroom,
+        studies.headroom,
         "Say what a privileged view could buy, from frozen features of both views, without "
         "training: what it knows more, what of it the primary view predicts, and a forecast.",
         "mfl headroom stores/mine --primary downsample:7 --privileged full",
     ),
     "reproduce": Command(
         config.ReproduceConfig,
-        commands.reproduce,
+        studies.reproduce,
         "Carry out the paper's tables and figures on your store, at a scale; --plan says what that "
         "takes. Interrupted, the same command goes on where it was.",
         "mfl reproduce table1 --store stores/mine --plan",
     ),
     "status": Command(
         config.StatusConfig,
-        commands.status,
+        studies.status,
         "Say which runs are done, running, failed (and why) or waiting, here or on a cluster.",
         "mfl status runs/compare",
     ),
     "report": Command(
         config.ReportConfig,
-        commands.report,
+        studies.report,
         "Write the report of a reproduction, or of a comparison, from what lies in its folder: one "
         "HTML page, and its Markdown.",
         "mfl report runs/compare",
     ),
     "demo": Command(
         config.DemoConfig,
-        commands.demo,
+        studies.demo,
         "Run the main job on synthetic tissue whose answer is known: once where the privileged "
         "modality must help, once where it must not. One page shows what came of it.",
         "mfl demo --out runs/demo",

@@ -1,0 +1,121 @@
+"""Commands that use a trained encoder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from morefromless.config import AppConfig, EmbedConfig, ExportConfig, PredictConfig
+from morefromless.report.terminal import say
+
+if TYPE_CHECKING:
+    from morefromless.evaluation.frozen import FrozenEncoder
+    from morefromless.inference.embed import Embedding
+    from morefromless.inference.inputs import Patches
+
+
+def embed(config: EmbedConfig) -> None:
+    """Write an encoder's features of any patches."""
+    from morefromless.inference.embed import partial_folder
+    from morefromless.inference.writers import write_embedding, writer
+
+    writer(config.to)  # which refuses an ending before anything is computed
+    frozen, inputs = _opened(config)
+    with partial_folder(config.to) as partial:
+        embedding = _embedded(config, frozen, inputs, partial)
+        write_embedding(embedding, config.to)
+    count, width = embedding.features.shape
+    say(f"Wrote {config.to}: {count:,} patches x {width} features.")
+
+
+def predict(config: PredictConfig) -> None:
+    """Write the classes of any patches, and heat maps of slides."""
+    from morefromless.devices import resolve_device
+    from morefromless.inference.embed import partial_folder
+    from morefromless.inference.inputs import SlidePatches
+    from morefromless.inference.maps import write_maps
+    from morefromless.inference.predict import (
+        check_ending,
+        find_probe,
+        predict,
+        write_predictions,
+    )
+
+    check_ending(config.to)
+    frozen, inputs = _opened(config)
+    device = resolve_device(config.reading.device)
+    probe = find_probe(frozen, Path(config.encoder), config.store, config.task, device)
+    with partial_folder(config.to) as partial:
+        predictions = predict(_embedded(config, frozen, inputs, partial), probe, config.abstain)
+        write_predictions(predictions, config.to)
+    if config.abstain:
+        coverage, accuracy = probe.selective(config.abstain)
+        answered = (predictions["class"] != "").mean()
+        say(
+            f"- From a probability of {config.abstain:g} on, {coverage:.0%} of the held-out "
+            f"training patches have a class, and {accuracy:.1%} of those the right one; of these "
+            f"inputs {answered:.0%} have one."
+        )
+    unlike = (predictions["outlier_percentile"] >= 99).mean()
+    say(f"- {unlike:.0%} lie farther from the training patches than 99 % of the held-out ones.")
+    for patches in inputs:
+        if config.maps and isinstance(patches, SlidePatches):
+            say(f"- Wrote {', '.join(map(str, write_maps(patches, predictions, config.maps)))}.")
+    say(f"Wrote {config.to}: {len(predictions):,} patches, {len(probe.classes)} classes.")
+
+
+def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Patches]]":
+    """The encoder and its inputs; what cannot be checked of them is printed."""
+    from morefromless.evaluation.loading import load_encoder
+    from morefromless.inference.inputs import open_inputs, remarks
+
+    reading = config.reading
+    frozen = load_encoder(config.encoder, reading.branch, trust=reading.trust)
+    inputs = open_inputs(config.inputs, frozen, reading.um_per_px, reading.at)
+    for remark in remarks(inputs, frozen):
+        say(f"- {remark}")
+    return frozen, inputs
+
+
+def _embedded(
+    config: EmbedConfig | PredictConfig,
+    frozen: "FrozenEncoder",
+    inputs: "list[Patches]",
+    partial: Path,
+) -> "Embedding":
+    """The features of inputs; patches that cannot be read are printed by their reason."""
+    from morefromless.devices import resolve_device
+    from morefromless.inference.embed import embed
+
+    device = resolve_device(config.reading.device)
+    embedding = embed(frozen, inputs, device, partial=partial)
+    for reason, count in embedding.rejected.most_common():
+        say(f"- {count:,} rejected: {reason}")
+    return embedding
+
+
+def app(config: AppConfig) -> None:
+    """Serve the page until interrupted."""
+    from morefromless.app import open_server
+
+    server = open_server(config)
+    say(f"Open http://{server.host}:{server.port}/ in a browser; Ctrl-C ends it.")
+    server.serve_forever()
+
+
+def export(config: ExportConfig) -> None:
+    """Write an encoder for other tools."""
+    from morefromless.evaluation.loading import load_encoder
+    from morefromless.inference.export import export
+    from morefromless.report.model_card import write_card
+
+    frozen = load_encoder(config.encoder, config.branch, trust=config.trust)
+    export(
+        frozen,
+        config.out,
+        Path(config.encoder),
+        onnx=config.onnx,
+        torch_export=config.torch_export,
+        preprocessing=config.preprocessing,
+        opset=config.opset,
+    )
+    write_card(frozen, config.out, Path(config.encoder), config.validations)
+    say(f"Wrote {', '.join(sorted(path.name for path in config.out.iterdir()))} to {config.out}.")

@@ -1,0 +1,172 @@
+"""Commands that write and show stores of patches."""
+
+import os
+from pathlib import Path
+
+from morefromless.config import (
+    ExportNucleiConfig,
+    FetchConfig,
+    HoldOutConfig,
+    IngestConfig,
+    SegmentConfig,
+    TileConfig,
+    ViewsConfig,
+)
+from morefromless.report.terminal import say, wrote
+
+
+def ingest(options: IngestConfig) -> None:
+    """Decode a source into a store; the last line says what was accepted and what was rejected."""
+    from morefromless.ingest import ingest, open_source
+
+    source = open_source(
+        options.source,
+        label=options.label,
+        group=options.group,
+        classes=options.classes,
+        drop=options.drop,
+        unlabelled=options.unlabelled,
+        nuclei=options.nuclei,
+        nuclei_format=options.nuclei_format,
+        scheme=options.scheme,
+        cut=options.cut,
+    )
+    if options.normalise_stain:
+        from morefromless.ingest.staining import StainNormalised
+
+        source = StainNormalised(source)
+    report = ingest(
+        source,
+        options.store,
+        split=options.split,
+        test_share=options.test_share,
+        seed=options.seed,
+        size=options.size,
+        resize=options.resize,
+        workers=options.workers or os.cpu_count() or 1,
+        strict=options.strict,
+        missing=options.missing,
+        um_per_px=options.um_per_px,
+    )
+    for note in report.notes:
+        say(f"- {note}")
+    say(str(report))
+    after = f"mfl compare {options.store}"
+    if options.split == "test":
+        after = f"mfl validate STUDY {options.store}"
+    elif options.unlabelled and options.nuclei is None:
+        after = f"mfl train {options.store} --out RUN"
+    say(f"Next: mfl views {options.store}, then {after}")
+
+
+def tile(options: TileConfig) -> None:
+    """Cut slides into a store of tiles."""
+    from morefromless.ingest import ingest
+    from morefromless.ingest.labelling import Relabelled
+    from morefromless.ingest.staining import StainNormalised
+    from morefromless.ingest.tiling import FOLDER, Tiles
+    from morefromless.sources import Source
+
+    source: Source = Relabelled(
+        Tiles(options), options.label, options.group, options.classes, options.drop
+    )
+    if options.normalise_stain:
+        source = StainNormalised(source, ("he", "low-power", "context"))
+    report = ingest(
+        source,
+        options.store,
+        split=options.split,
+        test_share=options.test_share,
+        seed=options.seed,
+        workers=options.workers or None,
+        strict=options.strict,
+    )
+    for note in report.notes:
+        say(f"- {note}")
+    say(str(report))
+    say(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
+
+
+def fetch(options: FetchConfig) -> None:
+    """List public data sets, show the datasheet of one, or fetch its files."""
+    from morefromless.catalogue import names, public_set
+    from morefromless.catalogue.download import fetch
+    from morefromless.errors import ConfigError
+
+    if not options.name:
+        for name in names():
+            say(f"{name}: {public_set(name).what}")
+        say("Next: mfl fetch NAME, or mfl fetch NAME FOLDER")
+        return
+    sheet = public_set(options.name)
+    say(f"{sheet.title}: {sheet.what}")
+    say(f"Of {sheet.whose}. Licence: {sheet.licence}. Cite {sheet.citation}.")
+    for pitfall in sheet.pitfalls:
+        say(f"- {pitfall}")
+    if not options.folder:
+        for file in sheet.files:
+            size = f", {file.bytes:,} bytes" if file.bytes else ""
+            say(f"{file.name}: {file.url}{size}, md5 {file.md5 or 'not known'}")
+        say(sheet.by_hand or f"Next: mfl fetch {options.name} FOLDER")
+        return
+    if sheet.files and not sheet.commercial and not options.accept_licence:
+        raise ConfigError(
+            f"{sheet.licence} forbids commercial use; give --accept-licence if you agree to it."
+        )
+    wrote(fetch(sheet, Path(options.folder), local=options.local, mirror=options.mirror))
+    say(f"Next: mfl ingest {options.name}:{options.folder} STORE")
+
+
+def segment(options: SegmentConfig) -> None:
+    """Segment the nuclei of every patch."""
+    from morefromless.devices import resolve_device
+    from morefromless.hovernet.network import LICENCE, Hovernet
+    from morefromless.hovernet.segment import segment
+    from morefromless.ingest.opening import open_images
+
+    device = resolve_device(options.device)
+    report = segment(
+        open_images(options.source),
+        options.out,
+        lambda: Hovernet(options.weights, device),
+        um_per_px=options.um_per_px,
+        at=options.at,
+        batch=options.batch or (16 if device == "cuda" else 1),
+    )
+    say(f"- The weights' licence holds for what they made: {LICENCE}.")
+    say(f"{report}. Take them with: mfl ingest {options.source} STORE --nuclei {options.out}")
+
+
+def hold_out(options: HoldOutConfig) -> None:
+    """Write a store of the training patches alone, part of which stand in test."""
+    from morefromless.data.store import Store
+    from morefromless.evaluation.hold_out import write_hold_out_store
+
+    store = write_hold_out_store(
+        Store.open(options.store),
+        options.out,
+        share=options.share,
+        clusters=options.clusters,
+        seed=options.seed,
+    )
+    train, test = (len(store.indices(split)) for split in ("train", "test"))
+    say(f"{options.out} has {train:,} patches to train and {test:,} to choose settings by.")
+
+
+def views(options: ViewsConfig) -> None:
+    """Write a contact sheet."""
+    from morefromless.report.sheet import write_sheet
+
+    say(f"Wrote {write_sheet(options)}: look at it before you train.")
+
+
+def export_nuclei(options: ExportNucleiConfig) -> None:
+    """Write a store's nuclei as GeoJSON."""
+    from morefromless.data.store import Store
+    from morefromless.nuclei_export import export_geojson
+    from morefromless.report.nuclei_legend import write_legend
+
+    store = Store.open(options.store)
+    count = export_geojson(store, options.out)
+    legend = write_legend(store, options.out)
+    say(f"Wrote the nuclei of {count:,} images to {options.out}; {legend} has their colours.")

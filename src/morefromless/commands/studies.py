@@ -1,0 +1,153 @@
+"""Commands that train encoders, compare them and report on them."""
+
+from morefromless.config import (
+    DemoConfig,
+    ExplainConfig,
+    HeadroomConfig,
+    ProbeConfig,
+    ReportConfig,
+    RepresentConfig,
+    ReproduceConfig,
+    RunConfig,
+    StatusConfig,
+    StudyConfig,
+    ValidateConfig,
+)
+from morefromless.progress import Bar
+from morefromless.report.folders import check_out
+from morefromless.report.terminal import say, wrote
+
+
+def compare(config: StudyConfig) -> None:
+    """Train and evaluate every arm, and write the tables and the figures."""
+    with Bar(desc="check", bar_format="{desc}: options and store"):  # importing takes seconds
+        from morefromless.report import tables
+        from morefromless.report.study import write_study
+        from morefromless.runner import run_all
+        from morefromless.study import Study
+
+        check_out(config.out)
+        study = Study.of(config)
+    run_all(study.runs, config.jobs)
+    results = study.evaluate()
+    written = write_study(results, config.out)
+    tables.report(results).show()
+    say()
+    wrote(written)
+    say(f"Next: open {config.out}/report.html, or mfl represent {config.out}")
+
+
+def train(config: RunConfig) -> None:
+    """Train one arm with one seed."""
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from morefromless.training.train import train
+
+    path = train(config).path
+    # Every process of several devices comes by here.
+    rank_zero_only(say)(f"Trained; the weights are in {path}. Evaluate them: mfl probe {path}")
+
+
+def probe(config: ProbeConfig) -> None:
+    """Evaluate a finished run and print what each branch reached."""
+    from morefromless.devices import resolve_device
+    from morefromless.evaluation.calibration import calibrate
+    from morefromless.evaluation.evaluate import evaluate, open_store
+    from morefromless.questions import ask
+    from morefromless.report.answers import reply_section, show_answers
+    from morefromless.runs import Run
+
+    run = Run.open(config.run, config.trust)
+    store = open_store(run, config.store)
+    device = resolve_device(config.device)
+    answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
+    if config.probe.probe == "softmax":  # for mfl predict and mfl export, which need no store then
+        for answer in answers:
+            seed = run.config.seed
+            calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
+    show_answers(answers)
+    task = config.task or run.config.arm.task
+    for reply in ask(run, store, config.questions, config.probe, task, device):
+        reply_section(reply).show()
+
+
+def validate(config: ValidateConfig) -> None:
+    """Ask the encoders of a study about another cohort, and write both answers side by side."""
+    from morefromless.analysis.validate import validate
+    from morefromless.report import validation
+
+    check_out(config.out)
+    result = validate(config)
+    written = validation.write(result)
+    validation.report(result).show()
+    say()
+    wrote(written)
+
+
+def explain(config: ExplainConfig) -> None:
+    """Compare two runs with each other, and write the page."""
+    from morefromless.analysis.explain import explain
+    from morefromless.report import disagreements
+
+    check_out(config.out)
+    result = explain(config)
+    *_, page = disagreements.write(result)
+    for line in result.summary_lines():
+        say(line)
+    say(f"Open {page} in a browser; its figures lie beside it.")
+
+
+def represent(config: RepresentConfig) -> None:
+    """Compare what the arms of a study represent, and write table and figures."""
+    from morefromless.analysis.represent import represent
+    from morefromless.report import similarities
+
+    check_out(config.out)
+    result = represent(config)
+    written = similarities.write(result)
+    similarities.report(result).show()
+    say()
+    wrote(written)
+
+
+def headroom(config: HeadroomConfig) -> None:
+    """Say what a privileged view could buy, without training."""
+    from morefromless.analysis.headroom import measure_headroom
+    from morefromless.report import headroom
+
+    check_out(config.out)
+    result = measure_headroom(config)
+    headroom.report(result).show()
+    say()
+    wrote(headroom.write(result))
+
+
+def reproduce(config: ReproduceConfig) -> None:
+    """Carry out experiments of the paper, or say what that would take."""
+    from morefromless.reproduction import reproduce
+
+    check_out(config.out)
+    reproduce(config)
+
+
+def status(config: StatusConfig) -> None:
+    """Say how far the runs of a folder are."""
+    from morefromless.reproduction.status import show_status
+
+    show_status(config.out)
+
+
+def report(config: ReportConfig) -> None:
+    """Write the report of a reproduction or a study."""
+    from morefromless.report.report import write_report
+
+    *_, markdown, page = write_report(config.out)
+    say(f"Open {page} in a browser; {markdown} says the same in Markdown.")
+
+
+def demo(config: DemoConfig) -> None:
+    """The two controls on synthetic tissue."""
+    from morefromless.demo import demo
+
+    check_out(config.out)
+    demo(config)
