@@ -82,8 +82,8 @@ def serve(root: Path, seed: int, first: int, end: int) -> None:
 
 def run(root: Path, seed: int, first: int, end: int, counts: Counter[str], bar: Bar) -> int:
     """Read mutants in one process until it ends or hangs; the number of the next one."""
-    command = [sys.executable, "-m", "tests.fuzz", "--seed", str(seed), "--first", str(first)]
-    command += ["--mutants", str(end - first), "--serve", str(root)]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.fuzz", "--seed", str(seed)]
+    command += ["--first", str(first), "--mutants", str(end - first), "--serve", str(root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
