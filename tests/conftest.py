@@ -21,13 +21,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What may take longest begins first, so that test processes end together."""
+    """What may take longest begins first, so that test processes end together; one of them trains
+    the study that several modules read."""
 
     def limit(item: pytest.Item) -> float:
         marker = item.get_closest_marker("timeout")
         return float(marker.args[0]) if marker else 0.0
 
     items.sort(key=limit, reverse=True)
+    for item in items:
+        if "study" in getattr(item, "fixturenames", ()) and not item.get_closest_marker(
+            "xdist_group"
+        ):
+            item.add_marker(pytest.mark.xdist_group("study"))
 
 
 TINY: dict[str, Any] = {

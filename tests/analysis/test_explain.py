@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from morefromless.analysis.explain import disagreements, explain
+from morefromless.analysis.explain import Disagreements, disagreements, explain
 from morefromless.analysis.gradcam import gradcam, scaled
 from morefromless.analysis.overlay import cams
 from morefromless.cli import run
@@ -50,6 +50,16 @@ def runs(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
         name: train(run_config(tissue.path, folder / name, **common, **given)).path
         for name, given in options.items()
     }
+
+
+@pytest.fixture(scope="module")
+def page(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Disagreements:
+    """Two runs compared, and all written to the folder that its options name."""
+    out = tmp_path_factory.mktemp("explained") / "page"
+    paths = {"run_a": str(runs["asymmetric"]), "run_b": str(runs["symmetric"]), "out": str(out)}
+    result = explain(from_flat(ExplainConfig, {**paths, "thumbnail": 32, **PROBE}))
+    write(result)
+    return result
 
 
 @pytest.fixture
@@ -142,35 +152,20 @@ def test_the_privileged_branches(options: Options) -> None:
     assert result.privileged is None  # nothing is denser than the whole patch
 
 
-def test_everything_is_written(options: Options) -> None:
-    config = options()
-    result = explain(config)
-    written = write(result)
-    names = {path.name for path in written}
+def test_everything_is_written(page: Disagreements) -> None:
+    out = page.config.out
+    names = {path.name for path in out.iterdir()}
     for stem in ("confusion", "cka", "cka-diagonal", "features", "gradcam-first", "gradcam-stages"):
         assert {f"{stem}.{kind}" for kind in ("csv", "svg", "pdf", "png")} <= names
-    assert written[-1] == config.out / "index.html"
-    assert all(path.stat().st_size > 100 for path in written)
-    patches = pd.read_csv(config.out / "patches.csv")
+    assert "index.html" in names
+    assert all(path.stat().st_size > 100 for path in out.rglob("*.*"))
+    patches = pd.read_csv(out / "patches.csv")
     differ = patches["predicted_a"] != patches["predicted_b"]
-    assert differ.sum() == len(result.gallery)
+    assert differ.sum() == len(page.gallery)
     assert not differ.iloc[differ.sum() :].any()  # disagreements first
     np.testing.assert_allclose(
-        pd.read_csv(config.out / "cka.csv")["cka"], result.cka.mean.ravel(), rtol=1e-6
+        pd.read_csv(out / "cka.csv")["cka"], page.cka.mean.ravel(), rtol=1e-6
     )
-
-
-def test_the_same_bytes_each_time(options: Options, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        write(explain(options(out=str(tmp_path / name))))
-    files = sorted(p.relative_to(tmp_path / "first") for p in tmp_path.glob("first/**/*.*"))
-    assert len(files) > 25
-    differing = [
-        str(file)
-        for file in files
-        if (tmp_path / "first" / file).read_bytes() != (tmp_path / "second" / file).read_bytes()
-    ]
-    assert differing == []
 
 
 def test_the_cams_of_a_page_are_gradcams(runs: dict[str, Path], tissue: Store) -> None:
@@ -231,12 +226,17 @@ def test_a_class_without_test_patches_is_an_empty_row(options: Options) -> None:
     np.testing.assert_allclose(shares[1:].sum(axis=1), 1)
 
 
-def test_the_command(runs: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
-    out = tmp_path / "page"
+def test_the_command_writes_the_same_bytes(
+    page: Disagreements, runs: dict[str, Path], tmp_path: Path, capsys: Any
+) -> None:
+    out, first = tmp_path / "page", page.config.out
     words = ["explain", str(runs["asymmetric"]), str(runs["symmetric"]), "--out", str(out)]
     words += ["--probe-epochs", "5", "--standardise", "--thumbnail", "32"]
     assert run(words) == 0
     assert "They disagree on" in capsys.readouterr().out
-    assert (out / "index.html").is_file()
+    names = sorted(path.relative_to(first) for path in first.rglob("*.*"))
+    assert len(names) > 25
+    assert sorted(path.relative_to(out) for path in out.rglob("*.*")) == names
+    assert [n for n in names if (first / n).read_bytes() != (out / n).read_bytes()] == []
     assert run([*words, "--layers", "nothing"]) == 2
     assert "has no layer 'nothing'" in capsys.readouterr().err

@@ -46,14 +46,15 @@ def test_columns_run_to_the_right_and_patches_down(tmp_path: Path) -> None:
 def test_a_frame_is_drawn_around_a_pair_in_every_row() -> None:
     columns = {name: torch.ones(2, 3, 4, 4) for name in ("stored", "primary", "privileged")}
     figure = sheet(columns, ["TUM", "STR"], "", [("primary", "privileged")])
-    boxes = [axes.get_position() for axes in figure.axes]  # column by column
-    frames = [frame.get_bbox() for frame in figure.artists]
+    [axes] = figure.axes
+    boxes = [picture.get_extent() for picture in axes.images]  # column by column
+    frames = [frame.get_bbox() for frame in axes.patches]
     for row, frame in enumerate(frames):
         for column, inside in enumerate((False, True, True)):
-            box = boxes[2 * column + row]
-            assert (frame.x0 < box.x0 and box.x1 < frame.x1) == inside
-            assert frame.y0 < box.y0
-            assert box.y1 < frame.y1
+            left, right, low, high = boxes[2 * column + row]
+            assert (frame.x0 < left and right < frame.x1) == inside
+            assert frame.y0 < low
+            assert high < frame.y1
     assert len(frames) == 2
 
 

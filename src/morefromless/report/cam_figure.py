@@ -26,6 +26,8 @@ SIDE = 160
 GRIDS = ("gradcam-first", "gradcam-stages")
 """The first convolution of every encoder, a row a patch (Fig. 3); the first of every stage, a row a
 patch and encoder (Fig. S5)."""
+STAGED = 4
+"""Patches that the second grid shows at most, the last."""
 
 
 def write_cams(
@@ -67,7 +69,11 @@ def write_cams(
         )
         written += save(sheet(_tensors(shown), titles, caption), folder / "gradcam-first", numbers)
     if "gradcam-stages" in stems:
-        written += save(_stages(maps, titles), folder / "gradcam-stages", numbers)
+        few = {
+            title: {layer: shown[-STAGED:] for layer, shown in layers.items()}
+            for title, layers in maps.items()
+        }
+        written += save(_stages(few, titles[-STAGED:]), folder / "gradcam-stages", numbers)
     return written
 
 

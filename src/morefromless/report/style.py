@@ -82,7 +82,9 @@ def write_figure(figure: Figure, path: Path, kind: str, **options: Any) -> None:
     """A figure as one file of a kind (`png` ...), the same bytes each time, whole or not at all."""
     FigureCanvasAgg(figure)
     set_fonts(figure)
-    with rc_context({"svg.hashsalt": path.stem}), warnings.catch_warnings():
+    # In .svg and .pdf, each picture of an axes stays as it is: together they would be resampled.
+    settings = {"svg.hashsalt": path.stem, "image.composite_image": False}
+    with rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # `set_fonts` says
         with files.replacing(path) as temporary:
             figure.savefig(temporary, format=kind, **options)
