@@ -83,8 +83,10 @@ def write_figure(figure: Figure, path: Path, kind: str, **options: Any) -> None:
     FigureCanvasAgg(figure)
     set_fonts(figure)
     # In .svg and .pdf, each picture of an axes stays as it is: together they would be resampled.
-    settings = {"svg.hashsalt": path.stem, "image.composite_image": False}
-    with rc_context(settings), warnings.catch_warnings():
+    with (
+        rc_context({"svg.hashsalt": path.stem, "image.composite_image": False}),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # `set_fonts` says
         with files.replacing(path) as temporary:
             figure.savefig(temporary, format=kind, **options)
