@@ -11,6 +11,7 @@ OUT/README.md           the model card
 
 import json
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,12 @@ def export(
     if isinstance(frozen.encoder, Timm):
         files.write_json(folder / "config.json", timm_config(frozen))
         written.append(folder / "config.json")
-    if graph and onnx:
-        written.append(write_onnx(*graph, folder / "encoder.onnx", opset))
-    if graph and torch_export:
-        written.append(write_torch(*graph, folder / "encoder.pt2"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's exporters warn of their own code
+        if graph and onnx:
+            written.append(write_onnx(*graph, folder / "encoder.onnx", opset))
+        if graph and torch_export:
+            written.append(write_torch(*graph, folder / "encoder.pt2"))
     return written
 
 
