@@ -17,6 +17,7 @@ from morefromless.cli import run
 from morefromless.data import sections
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.ingest import ingest
+from morefromless.modalities.vector import Vector
 from morefromless.sources import Source
 from morefromless.sources.spatial import Spatial
 from morefromless.specs import build
@@ -286,6 +287,22 @@ def test_other_image_files(tmp_path: Path, images: Any, suffix: str) -> None:
     stored = np.asarray(Image.open(tmp_path / f"A.{suffix}"))
     source = Spatial(str(tmp_path), **SMALL)
     np.testing.assert_array_equal(source.read(source.items()[0])["he"], stored[17:33, 22:38])
+
+
+def test_the_legend_names_the_genes_of_each_class(tmp_path: Path) -> None:
+    for seed, name in enumerate("ABC"):
+        counts = np.random.default_rng(seed).poisson(5, (12, 30)).astype(np.float32)
+        for spot in range(12):
+            counts[spot, 10 + spot % 3] += 60
+        section(tmp_path, name, seed, counts=counts)
+    store = ingest(
+        f"spatial:{tmp_path},test=C,patch=16,genes=5", tmp_path / "s", progress=False
+    ).store
+    assert store.channels("expression") == Spatial(str(tmp_path), **SMALL).gene_names
+    legend = Vector(5).legend(store)
+    assert legend.startswith("Highest in expression against the other classes: 0 G10, ")
+    assert "; 1 G11, " in legend
+    assert "; 2 G12, " in legend
 
 
 def test_the_real_sections() -> None:

@@ -10,6 +10,9 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 
+TOP = 3
+"""Values that a legend names of each class."""
+
 
 @dataclass(frozen=True)
 class Vector(Modality):
@@ -63,6 +66,26 @@ class Vector(Modality):
         grey = rendered.clamp(min=0) / rendered.amax(1, keepdim=True).clamp(min=1e-9)
         square = F.pad(grey, (0, side**2 - self.length)).view(-1, 1, side, side)
         return square.expand(-1, 3, -1, -1)
+
+    def legend(self, store: Store) -> str:
+        """The values that tell each class from the others, by name; "" where names are not known.
+
+        They have the largest difference of means over the training patches, in standard deviations.
+        """
+        names = store.meta.arrays[self.array].channels
+        rows = store.indices("train")
+        values, labels = store.array(self.array)[rows], store.labels[rows]
+        spread = values.std(0) + 1e-9
+        parts = []
+        for number, label in enumerate(store.classes if names else ()):
+            mine = labels == number
+            if mine.any() and not mine.all():
+                difference = (values[mine].mean(0) - values[~mine].mean(0)) / spread
+                highest = difference.argsort()[::-1][:TOP]
+                parts.append(f"{label} {', '.join(names[place] for place in highest)}")
+        if not parts:
+            return ""
+        return f"Highest in {self.array} against the other classes: {'; '.join(parts)}."
 
     def resolution(self, side: int) -> int:  # noqa: ARG002
         """0: it has no pixels."""

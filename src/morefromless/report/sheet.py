@@ -10,6 +10,7 @@ from morefromless.config import ViewsConfig
 from morefromless.data.store import Store
 from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
+from morefromless.modalities.vector import Vector
 from morefromless.pairs import modality, preset
 from morefromless.report.contact_sheet import contact_sheet, seen_columns, view_title
 from morefromless.tasks import build_task
@@ -39,8 +40,8 @@ def write_sheet(config: ViewsConfig) -> Path:
         "right."
     )
     for spec, how in seen.items():
-        if isinstance(how, Image):
-            caption += f" {how.legend(store)}"
+        if isinstance(how, (Image, Vector)):
+            caption += f" {how.legend(store)}".rstrip()
         if isinstance(how, Macenko):
             unchanged = int(how.unchanged(stored[how.array]).sum())
             caption += (
