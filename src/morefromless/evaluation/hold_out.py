@@ -77,8 +77,8 @@ def colour_clusters(store: Store, rows: Ints, clusters: int, seed: int) -> Ints:
             "known; ingest it again with --group."
         )
     histograms = np.sqrt(colour_histogram(rgb[0], rows))
-    found = KMeans(clusters, n_init=1, random_state=seed).fit_predict(histograms)
-    return np.asarray(found, dtype=np.int64)
+    cluster = KMeans(clusters, n_init=1, random_state=seed).fit_predict(histograms)
+    return np.asarray(cluster, dtype=np.int64)
 
 
 def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Path) -> None:

@@ -55,8 +55,8 @@ def by_row(counts: npt.ArrayLike) -> Floats:
     """
     values = np.asarray(counts, np.float64)
     sums = values.sum(axis=1, keepdims=True)
-    made: Floats = np.divide(values, sums, out=np.full_like(values, np.nan), where=sums > 0)
-    return made
+    shares: Floats = np.divide(values, sums, out=np.full_like(values, np.nan), where=sums > 0)
+    return shares
 
 
 def _panel(

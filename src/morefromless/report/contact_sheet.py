@@ -108,18 +108,18 @@ def seen_columns(
         title = "stored" if len(stored) == 1 else f"stored {name}"
         if stored[name].ndim == 2:  # a vector is shown as it is seen
             continue
-        seen_as = next(how for how in modalities.values() if how.array == name)
-        shown = seen_as if not (seen_as.colour or seen_as.labels) else Full(name)
+        reader = next(how for how in modalities.values() if how.array == name)
+        shown = reader if not (reader.colour or reader.labels) else Full(name)
         shown = Nuclei("colour") if name == ARRAY else shown
         columns[title] = shown.to_rgb(shown.render(stored[name], stored[name].shape[1]))
-    seen = {
+    rendered = {
         title: modality.render(stored[modality.array], size)
         for title, modality in modalities.items()
     }
-    columns.update({title: modalities[title].to_rgb(images) for title, images in seen.items()})
+    columns.update({title: modalities[title].to_rgb(images) for title, images in rendered.items()})
     drawn_by = {title: augmentation(views, modality) for title, modality in modalities.items()}
     for draw in range(1, draws + 1):
-        for title, images in seen.items():
+        for title, images in rendered.items():
             view = drawn_by[title](images, generator)
             columns[view_title(title, draw)] = modalities[title].to_rgb(view)
     return columns

@@ -96,10 +96,10 @@ def _pictures(disagreements: Disagreements) -> dict[str, npt.NDArray[np.uint8]]:
     the encoders' input, all other test patches, which may be neighbours."""
     order = _order(disagreements)
     whole = {"primary": disagreements.primary, "privileged": disagreements.privileged}
-    own = {"cam-a": disagreements.cams[0], "cam-b": disagreements.cams[1]}
+    cams = {"cam-a": disagreements.cams[0], "cam-b": disagreements.cams[1]}
     return {
         **{name: pictures[order] for name, pictures in whole.items() if pictures is not None},
-        **{name: pictures for name, pictures in own.items() if pictures is not None},
+        **{name: pictures for name, pictures in cams.items() if pictures is not None},
     }
 
 
@@ -126,7 +126,7 @@ def _data(disagreements: Disagreements, packed: dict[str, list[str]]) -> dict[st
         "side": disagreements.primary.shape[1],
         "columns": sheets.COLUMNS,
         "gutter": sheets.GUTTER,
-        "sheets": {name: [f"sheets/{one}" for one in some] for name, some in packed.items()},
+        "sheets": {name: [f"sheets/{file}" for file in files] for name, files in packed.items()},
     }
 
 
@@ -135,9 +135,9 @@ def _summary(disagreements: Disagreements) -> dict[str, Any]:
 
     The gallery may hold all test patches, or some of the disagreements only.
     """
-    said, gallery = disagreements.predictions, disagreements.gallery
-    a, b = said == disagreements.labels
-    apart = said[0] != said[1]
+    predictions, gallery = disagreements.predictions, disagreements.gallery
+    a, b = predictions == disagreements.labels
+    apart = predictions[0] != predictions[1]
     outcomes = {"both": a & b, "a": a & ~b, "b": b & ~a, "neither": ~a & ~b}
     return {
         "right": (int(a.sum()), int(b.sum())),
@@ -182,13 +182,13 @@ def _matrix(
     for true, name in enumerate(classes):
         cells = [
             Cell(
-                _number(counts[true, said], f"{sign},d"),
-                _number(100 * shares[true, said], f"{sign}.1f"),
-                int(shades[true, said]),
+                _number(counts[true, predicted], f"{sign},d"),
+                _number(100 * shares[true, predicted], f"{sign}.1f"),
+                int(shades[true, predicted]),
                 f"#{urlencode({'true': name, key: other})}",
                 f"labelled {name}, {about.format(other)}",
             )
-            for said, other in enumerate(classes)
+            for predicted, other in enumerate(classes)
         ]
         rows.append((name, int(totals[true]), cells))
     return Matrix(key, rows)

@@ -87,7 +87,7 @@ def draw_lines(
     axes: Axes, lines: dict[tuple[str, str], list[tuple[float, Summary]]], log: bool = True
 ) -> None:
     """A line an arm and variant: points (x, summary), with intervals, side by side."""
-    look = looks(lines)
+    styles = looks(lines)
     for number, ((arm, variant), line) in enumerate(lines.items()):
         shift = APART ** (number - (len(lines) - 1) / 2) if log else 1
         ordered = sorted(line, key=lambda point: point[0])
@@ -100,7 +100,7 @@ def draw_lines(
             middle,
             yerr=np.stack([middle - low, high - middle]).clip(0),
             label=", ".join(filter(None, (arm, variant))),
-            **look[arm, variant],
+            **styles[arm, variant],
             markersize=5,
             capsize=2.5,
             linewidth=1.3,
@@ -156,7 +156,7 @@ def panels(results: Results) -> Figure:
     size = (2.2 + 2.9 * len(places), 1.6 + 0.26 * len(titles))
     figure = Figure(figsize=size, layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
-    look = looks((s.condition.arm, s.condition.variant) for s in arms)
+    styles = looks((s.condition.arm, s.condition.variant) for s in arms)
     for axes, (task, spec) in zip(every, places, strict=True):
         for summary in results.select(
             lambda c, task=task, spec=spec: (c.task, c.modality) == (task, spec)  # type: ignore[misc]
@@ -177,7 +177,7 @@ def panels(results: Results) -> Figure:
                 [100 * value.estimate],
                 [titles.index(summary.condition.method)],
                 xerr=[[max(0.0, 100 * below)], [max(0.0, 100 * above)]],
-                **look[summary.condition.arm, summary.condition.variant],
+                **styles[summary.condition.arm, summary.condition.variant],
                 markersize=5,
                 capsize=2.5,
                 linewidth=1.3,
@@ -201,7 +201,7 @@ def curves(results: Results) -> Figure:
     config, table = results.config, results.curves
     students = table["arm"] == "distillation"
     table = table.assign(variant=table["sharing"].mask(students, table["objective"]))
-    look = looks(zip(table["arm"], table["variant"], strict=True))
+    styles = looks(zip(table["arm"], table["variant"], strict=True))
     keys = [
         (spec, objective)
         for spec in dict.fromkeys(table["modality"])
@@ -215,7 +215,7 @@ def curves(results: Results) -> Figure:
         for (arm, variant, partner), arm_points in part.groupby(
             ["arm", "variant", "partner"], sort=False
         ):
-            line = {**look[arm, variant], "marker": ""}
+            line = {**styles[arm, variant], "marker": ""}
             runs = [run for _, run in arm_points.groupby("run", sort=False)]
             for run in runs:
                 axes.plot(run["step"], 100 * run["accuracy"], linewidth=0.5, alpha=0.4, **line)

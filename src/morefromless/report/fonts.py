@@ -48,10 +48,10 @@ def _families(written: str) -> tuple[list[str], set[str]]:
         key=lambda f: (f.style != "normal", f.weight != 400, f.name, f.fname),
     )
     for font in fonts if lacking else []:
-        found = {c for c in lacking if ord(c) in _characters(font.fname)}
-        if found:
+        covered = {c for c in lacking if ord(c) in _characters(font.fname)}
+        if covered:
             families.append(font.name)
-            lacking -= found
+            lacking -= covered
         if not lacking:
             break
     return families, lacking

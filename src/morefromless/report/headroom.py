@@ -39,8 +39,8 @@ def report(result: Headroom) -> Report:
         f"The first {count} of {len(result.components)} components of the dense features",
         ("component", "share of variance %", "predicted %"),
         [
-            (str(number), per_cent(one.variance), per_cent(one.predicted))
-            for number, one in enumerate(result.components[:count], 1)
+            (str(number), per_cent(component.variance), per_cent(component.predicted))
+            for number, component in enumerate(result.components[:count], 1)
         ],
     )
     return Report(title, [Section(title, ("", "%"), rows), parts], NOTES)

@@ -32,19 +32,20 @@ def write_map(
     `features` are (N, D) of the same N patches by encoder; the last column, of two encoders, is
     coloured by encoder, a line joining each patch's two places (a few hundred of them).
     """
-    own = {title: plane(values, how, seed) for title, values in features.items()}
+    separate = {title: plane(values, how, seed) for title, values in features.items()}
     colourings = {"label": labels} | ({"group": groups} if groups is not None else {})
     both = len(features) == 2
     figure = Figure(
-        figsize=(3.3 * (len(own) + both) + 1.5, 3.2 * len(colourings) + 0.2), layout="constrained"
+        figsize=(3.3 * (len(separate) + both) + 1.5, 3.2 * len(colourings) + 0.2),
+        layout="constrained",
     )
-    panels = figure.subplots(len(colourings), len(own) + both, squeeze=False)
+    panels = figure.subplots(len(colourings), len(separate) + both, squeeze=False)
     for row, (name, values) in enumerate(colourings.items()):
-        for axes, (title, places) in zip(panels[row], own.items(), strict=False):
+        for axes, (title, places) in zip(panels[row], separate.items(), strict=False):
             _scatter(axes, places, values)
             axes.set_title(f"{title}, by {name}", fontsize=8)
-        _legend(panels[row, len(own) - 1], name)
-    numbers = [_numbers(title, places, ids, labels, groups) for title, places in own.items()]
+        _legend(panels[row, len(separate) - 1], name)
+    numbers = [_numbers(title, places, ids, labels, groups) for title, places in separate.items()]
     if both:
         for axes in panels[1:, -1]:
             axes.set_axis_off()
@@ -59,11 +60,11 @@ def write_map(
 def _scatter(axes: Axes, places: npt.NDArray[np.float64], values: Sequence[str]) -> None:
     names = sorted(set(values))
     many = len(names) > len(COLOURS) * len(SHAPES)
-    held = np.asarray(values, dtype=object)
+    kinds = np.asarray(values, dtype=object)
     for number, name in enumerate(names):
         colour = colormaps["viridis"](number / len(names)) if many else COLOURS[number % 8]
         shape = "o" if many else SHAPES[number // 8]
-        mine = places[held == name]
+        mine = places[kinds == name]
         axes.scatter(
             mine[:, 0],
             mine[:, 1],
@@ -93,10 +94,10 @@ def _joint(
         alpha=0.5,
         zorder=0,
     )
-    for number, (title, own) in enumerate(halves.items()):
+    for number, (title, half) in enumerate(halves.items()):
         axes.scatter(
-            own[:, 0],
-            own[:, 1],
+            half[:, 0],
+            half[:, 1],
             s=5,
             color=("#D55E00", "#0072B2")[number],
             alpha=0.5,
@@ -140,7 +141,7 @@ def _numbers(
     labels: Sequence[str],
     groups: Sequence[str] | None,
 ) -> pd.DataFrame:
-    made = {"encoder": title, "id": list(ids), "label": list(labels)}
+    columns = {"encoder": title, "id": list(ids), "label": list(labels)}
     if groups is not None:
-        made["group"] = list(groups)
-    return pd.DataFrame({**made, "x": places[:, 0], "y": places[:, 1]})
+        columns["group"] = list(groups)
+    return pd.DataFrame({**columns, "x": places[:, 0], "y": places[:, 1]})

@@ -105,7 +105,7 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
         if file.cells and (folder / place / "curves.svg").is_file()
     ]
     caveats = dict.fromkeys(c for r in results.values() for c in r.caveats)
-    own = [c for c in caveats if all(c not in r.data.caveats for r in results.values())]
+    of_results = [c for c in caveats if all(c not in r.data.caveats for r in results.values())]
     return Part(
         anchor=file.name,
         title=typeset(file.title),
@@ -116,7 +116,7 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
         strips=_strips(shown, results, reach),
         reach=f"{100 * reach:.0f}",
         floors=_floors(results) if file.cells else None,
-        notes=[*_part_notes(file, results), *own] if file.cells else own,
+        notes=[*_part_notes(file, results), *of_results] if file.cells else of_results,
         curves=figures,
         pictures=file.pictures,
         tables=[
@@ -166,8 +166,8 @@ def summary_of(cell: CellFile, results: Mapping[str, Results]) -> Summary | None
     """What a cell shows; None where it was not run."""
     if cell.study is None:
         return None
-    found = [s for s in results[cell.study].summaries if s.condition == cell.condition]
-    return found[0] if found else None
+    summaries = results[cell.study].summaries
+    return next((s for s in summaries if s.condition == cell.condition), None)
 
 
 def _strips(
@@ -199,9 +199,9 @@ def _floors(results: Mapping[str, Results]) -> Section | None:
     """A row a task, modality and study; those that are equal in all studies stand once."""
     lines: dict[tuple[str, ...], list[str]] = {}
     names: dict[str, None] = {}
-    for study, found in results.items():
+    for study, result in results.items():
         places: dict[str, dict[str, str]] = {}
-        for summary in found.select(lambda c: c.floor):
+        for summary in result.select(lambda c: c.floor):
             condition = summary.condition
             names[condition.arm] = None
             where = modality_title(condition.modality, condition.task)

@@ -60,7 +60,7 @@ def runs_table(results: Iterable[Results]) -> Section:
 
 def _runs(results: Iterable[Results]) -> list[RunRecord]:
     """Each run once, in order of name."""
-    runs = {run.name: run for found in results for run in found.runs}
+    runs = {run.name: run for result in results for run in result.runs}
     return [runs[name] for name in sorted(runs)]
 
 

@@ -159,11 +159,11 @@ def _studies(folder: Path, studies: Sequence[Path]) -> Page:
     """Several studies, a part each."""
     results = {study.name: Results.load(study) for study in studies}
     files = {
-        name: replace(_study_file(name, found, folder, name), title=name)
-        for name, found in results.items()
+        name: replace(_study_file(name, result, folder, name), title=name)
+        for name, result in results.items()
     }
     every = list(results.values())
-    runs = sum(len(found.runs) for found in every)
+    runs = sum(len(result.runs) for result in every)
     return Page(
         command="mfl report",
         title=folder.name,
@@ -171,7 +171,7 @@ def _studies(folder: Path, studies: Sequence[Path]) -> Page:
         notice="",
         headlines=[],
         links=_links(folder, studies),
-        parts=[_study_part(files[name], found, folder) for name, found in results.items()],
+        parts=[_study_part(files[name], result, folder) for name, result in results.items()],
         waiting=[],
         caveats=list(dict.fromkeys(c for r in every for c in r.data.caveats)),
         variance=_variance(files, results),
@@ -280,8 +280,8 @@ def _variance(files: Mapping[str, ExperimentFile], results: Mapping[str, Results
     """Standard deviation between the seeds of each cell that has several."""
     rows = []
     for file in files.values():
-        found = {study: results[place] for study, place in file.studies.items()}
-        summaries = [s for cell in file.cells if (s := summary_of(cell, found))]
+        by_study = {study: results[place] for study, place in file.studies.items()}
+        summaries = [s for cell in file.cells if (s := summary_of(cell, by_study))]
         spread = [stdev(s.accuracies) for s in summaries if len(s.accuracies) > 1]
         if spread:
             row = (file.title, str(len(spread)), per_cent(median(spread)), per_cent(max(spread)))

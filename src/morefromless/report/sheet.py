@@ -25,21 +25,23 @@ def write_sheet(config: ViewsConfig) -> Path:
     store = Store.open(config.store)
     if config.task != "tissue":  # rows may well be of one tissue, which is no task
         store = store.select(task=build_task(config.task))
-    seen = {spec: modality(spec) for spec in (*config.primary, config.privileged)}
-    for how in seen.values():
+    modalities = {spec: modality(spec) for spec in (*config.primary, config.privileged)}
+    for how in modalities.values():
         how.check(store)
-    store = store.select(*seen.values())
+    store = store.select(*modalities.values())
     rows = _spread_over_classes(store, config.patches, config.seed)
-    names = dict.fromkeys(how.array for how in seen.values())
+    names = dict.fromkeys(how.array for how in modalities.values())
     stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}
     generator = torch.Generator().manual_seed(config.seed)
-    columns = seen_columns(stored, seen, preset(config.views), config.size, config.draws, generator)
+    columns = seen_columns(
+        stored, modalities, preset(config.views), config.size, config.draws, generator
+    )
     caption = (
         f"{store.path.name}: views '{config.views}' at {config.size} px; each view is drawn anew "
         "for every patch, branch and step. A frame holds a pair: the primary left, the privileged "
         "right."
     )
-    for spec, how in seen.items():
+    for spec, how in modalities.items():
         if isinstance(how, (Image, Vector)):
             caption += f" {how.legend(store)}".rstrip()
         if isinstance(how, Macenko):
@@ -47,7 +49,7 @@ def write_sheet(config: ViewsConfig) -> Path:
             caption += (
                 f" {unchanged} of {len(rows)} patches have no two stains: {spec} leaves them."
             )
-    pairs = [[view_title(spec, draw) for spec in seen] for draw in range(1, config.draws + 1)]
+    pairs = [[view_title(spec, draw) for spec in modalities] for draw in range(1, config.draws + 1)]
     contact_sheet(columns, list(store.table["label"].iloc[rows]), config.out, caption, pairs)
     return config.out
 
@@ -64,5 +66,5 @@ def _spread_over_classes(store: Store, count: int, seed: int) -> npt.NDArray[np.
         mine = order[labels[order] == number]
         within[mine] = np.arange(len(mine))
     chosen = np.lexsort((labels, within))[:count]
-    found: npt.NDArray[np.int64] = stands[chosen[np.argsort(labels[chosen], kind="stable")]]
-    return found
+    rows: npt.NDArray[np.int64] = stands[chosen[np.argsort(labels[chosen], kind="stable")]]
+    return rows

@@ -78,13 +78,13 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
             depth = np.arange(1, len(mean) + 1)
             first, second = colours[_way(pair.a)], colours[_way(pair.b)]
             if pair.a == pair.b:
-                label, look = pair.a, {k: first[k] for k in ("color", "linestyle")}
+                label, line = pair.a, {k: first[k] for k in ("color", "linestyle")}
             else:  # dashes and gaps have the colours of the two arms
                 label = pair.b if len(between) > LINES else f"{pair.a} – {pair.b}"
-                look = {"color": first["color"], "linestyle": (0, (4, 4))}
-                look["gapcolor"] = second["color"] if second["color"] != first["color"] else "0.8"
+                line = {"color": first["color"], "linestyle": (0, (4, 4))}
+                line["gapcolor"] = second["color"] if second["color"] != first["color"] else "0.8"
             label += " (equal seeds)" * pair.equal_seeds
-            axes.plot(depth, mean, linewidth=1.4, label=label, **look)
+            axes.plot(depth, mean, linewidth=1.4, label=label, **line)
             axes.fill_between(
                 depth, mean - spread, mean + spread, color=first["color"], alpha=0.12, linewidth=0
             )

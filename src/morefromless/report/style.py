@@ -53,14 +53,14 @@ def looks(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, An
     {('symmetric', 'shared'): {'color': '#0072B2', 'linestyle': '--', 'marker': 's'}}
     """
     ways = list(dict.fromkeys(ways))
-    found = {}
+    styles = {}
     for arm, variant in ways:
         palette = PALETTES.get(arm) or (COLOURS[arm],)
         place = [way for way in ways if way[0] == arm].index((arm, variant))
         colour = palette[place % len(palette)]
         line, marker = STYLES.get(variant, "-."), MARKERS.get(variant, "^")
-        found[arm, variant] = {"color": colour, "linestyle": line, "marker": marker}
-    return found
+        styles[arm, variant] = {"color": colour, "linestyle": line, "marker": marker}
+    return styles
 
 
 def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> list[Path]:

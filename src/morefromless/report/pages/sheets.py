@@ -34,11 +34,11 @@ def pack(name: str, pictures: npt.NDArray[np.uint8], folder: Path) -> list[str]:
     return names
 
 
-def remove_others(folder: Path, names: Collection[str], kept: Collection[str]) -> None:
+def remove_others(folder: Path, names: Collection[str], current: Collection[str]) -> None:
     """Remove the sheets called one of `names` that an earlier call left and this one did not."""
     ours = re.compile(rf"({'|'.join(map(re.escape, names))})-\d{{3,}}\.webp")
     for path in folder.glob("*.webp"):
-        if ours.fullmatch(path.name) and path.name not in kept:
+        if ours.fullmatch(path.name) and path.name not in current:
             path.unlink()
 
 
