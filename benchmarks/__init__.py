@@ -31,10 +31,12 @@ class Row:
     """The package that is measured, where it is not this one."""
     figure: Callable[[], str] | None = None
     """What it yields, beside its time: an error, a quality."""
+    compared: bool = True
+    """Whether it does the first row's work; otherwise it has no ratio."""
 
 
 class Stage(Member, ABC):
-    """Rows that do the same work; the first is this package's, and the others' ratios are to it."""
+    """Rows of one kind of work; the first is this package's, and the others' ratios are to it."""
 
     variants: ClassVar[Sequence[str]] = ("",)
     """Parameters with which the whole program measures it: one table each."""

@@ -41,13 +41,15 @@ class Measurement:
         """Its time by the reference's in the same round: the median, and the spread.
 
         >>> row = Row("", prepare=lambda: lambda: None)
-        >>> Measurement(row, [2.0, 2.1, 2.0]).ratio(Measurement(row, [1.0, 1.0, 1.0]))
-        '2.00 ± 2 %'
+        >>> Measurement(row, [2.0, 2.04, 2.0]).ratio(Measurement(row, [1.0, 1.0, 1.0]))
+        '2.00 ± 1 %'
         """
         pairs = zip(self.seconds, reference.seconds, strict=True)
         ratios = [mine / other for mine, other in pairs]
+        if len(ratios) < FEWEST:
+            return f"not claimed of fewer than {FEWEST} rounds"
         middle = statistics.median(ratios)
-        low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else (middle,) * 3
+        low, _, high = statistics.quantiles(ratios, n=4)
         spread = (high - low) / middle
         if spread > SPREAD:
             return f"not claimed, ± {spread / 2:.0%}".replace("%", " %")
@@ -122,9 +124,10 @@ def section(stage: Stage, measured: Sequence[Measurement]) -> Section:
             cells.append(one.absent)
         else:
             seconds = statistics.median(one.seconds)
-            ratio = "1" if one is measured[0] else one.ratio(measured[0])
+            ratio = one.ratio(measured[0]) if one.row.compared else ""
+            ratio = "1" if one is measured[0] else ratio
             cells += [f"{1000 * seconds:,.2f}", f"{count / seconds:,.0f}", ratio]
-            cells += [] if one.mebibytes is None else [f"{one.mebibytes:,.0f}"]
+            cells += [f"{one.mebibytes or 0:,.0f}"] * stage.memory
             cells += [one.figure] * bool(stage.figure)
         rows.append((*cells, *[""] * (len(header) - len(cells))))
     return Section(stage.title, tuple(header), rows, [conditions(stage, len(measured[0].seconds))])

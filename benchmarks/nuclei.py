@@ -63,7 +63,10 @@ class Nuclei(Stage):
     def rows(self) -> list[Row]:
         work = {"read": self._reading, "count": self._counting, "views": self._views}
         ways = work[self.work]()
-        return [Row(name, partial(_itself, call)) for name, call in ways.items()]
+        return [
+            Row(name, partial(_itself, call), compared="one" in name or "images at" in name)
+            for name, call in ways.items()
+        ]
 
     def _reading(self) -> dict[str, Call]:
         folder = Path(tempfile.mkdtemp())

@@ -21,7 +21,10 @@ class Synthesis(Stage):
         return len(DRAWINGS), "patches"
 
     def rows(self) -> list[Row]:
-        return [Row("nine tissues", self._tissues), Row("pairs of the control", self._pairs)]
+        return [
+            Row("nine tissues", self._tissues),
+            Row("pairs of the control", self._pairs, compared=False),
+        ]
 
     def _tissues(self) -> Call:
         def call() -> None:

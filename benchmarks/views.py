@@ -41,8 +41,12 @@ class Views(Stage):
         return [
             Row("morefromless, table-s1", lambda: self._batched(TableS1())),
             Row("morefromless, authors", lambda: self._batched(Authors())),
-            Row("morefromless, rendering full", lambda: self._rendering(Full())),
-            Row("morefromless, rendering downsample:7", lambda: self._rendering(Downsample(7))),
+            Row("morefromless, rendering full", lambda: self._rendering(Full()), compared=False),
+            Row(
+                "morefromless, rendering downsample:7",
+                lambda: self._rendering(Downsample(7)),
+                compared=False,
+            ),
             Row(f"torchvision v2, {self.threads} workers", self._workers, "torchvision"),
             Row("kornia, batched", self._kornia, "kornia"),
         ]

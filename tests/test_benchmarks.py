@@ -36,6 +36,8 @@ def test_a_ratio_is_not_claimed_of_measurements_that_vary() -> None:
     first = Measurement(row, [1.0, 1.0, 1.0, 1.0])
     assert Measurement(row, [2.0, 2.1, 2.0, 2.1]).ratio(first) == "2.05 ± 2 %"
     assert Measurement(row, [2.0, 3.0, 2.0, 3.0]).ratio(first) == "not claimed, ± 20 %"
+    few = Measurement(row, [1.0, 1.0])
+    assert few.ratio(few) == "not claimed of fewer than 3 rounds"
 
 
 def test_a_stage_that_is_not_there_is_one_sentence() -> None:
