@@ -57,6 +57,9 @@ def test_runs_serve_every_study_that_has_them(comparison: StudyConfig, tissue: S
     ("options", "words"),
     [
         ({"tasks": ["cells"]}, "no task named 'cells'"),
+        ({"primary": ["downsample:4", "downsample:size=4"]}, "downsample:4 twice"),
+        ({"primary": ["full:he", "full"], "privileged": "nuclei"}, "full twice"),
+        ({"objectives": ["vicreg", "vicreg:official"]}, "vicreg twice"),
         ({"primary": ["nuclei:types=3"]}, "draws 3"),
         ({"batch": 1000}, "larger than the 135 training patches"),
         ({"primary": ["full:ihc"]}, "no array 'ihc'"),

@@ -100,3 +100,11 @@ def test_names_are_no_commands_of_latex(name: str) -> None:
     body = text.replace("\\&", "").replace("\\%", "")
     assert body.count("&") == 2  # cells alone
     assert "%" not in body
+
+
+def test_few_points_of_a_curve_are_not_none() -> None:
+    assert any("No learning curves were drawn" in note for note in notes(results()))
+    point = pd.DataFrame({"step": [10], "accuracy": [0.5]})
+    said = notes(replace(results(), curves=point))
+    assert any("fewer than 8 points" in note for note in said)
+    assert not any("No learning curves were drawn" in note for note in said)
