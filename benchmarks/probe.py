@@ -1,9 +1,10 @@
 """The paper's probe: an epoch of softmax on frozen features."""
 
 import os
+from functools import cached_property
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks import Call, Row, Stage
@@ -20,9 +21,14 @@ class Probe(Stage):
 
     def __init__(self, patches: int = 100_000, width: int = 2048) -> None:
         self.patches, self.width = patches, width
-        generator = torch.Generator().manual_seed(0)
-        self.features = torch.randn(patches, width, generator=generator)
-        self.labels = torch.randint(CLASSES, (patches,), generator=generator)
+
+    @cached_property
+    def features(self) -> Tensor:
+        return torch.randn(self.patches, self.width)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        return torch.randint(CLASSES, (self.patches,))
 
     @property
     def title(self) -> str:

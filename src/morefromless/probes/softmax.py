@@ -83,12 +83,13 @@ def fit_linear_probe(
     weight = start.to(device).requires_grad_()
     bias = torch.zeros(classes, device=device, requires_grad=True)
     adam = torch.optim.Adam([weight, bias], lr=lr, fused=True)
+    memory = torch.empty_like(x[:batch])  # new memory for every batch costs a third of the time
     with torch.autocast(device.type, enabled=False):
         for _ in range(epochs):
             order = torch.randperm(len(x), generator=draw).to(device)
             for first in range(0, len(x), batch):
                 rows = order[first : first + batch]
-                inputs = x[rows]
+                inputs = torch.index_select(x, 0, rows, out=memory[: len(rows)])
                 # The gradient of the mean cross-entropy, by hand: autograd costs more than it.
                 error = (torch.addmm(bias, inputs, weight.T).softmax(1) - target[rows]) / len(rows)
                 weight.grad, bias.grad = error.T @ inputs, error.sum(0)
