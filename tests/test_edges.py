@@ -34,6 +34,8 @@ COMMANDS = [
     "embed {} STORE --to new.npz",
     "embed {}.safetensors STORE --to new.npz",
     "export {} new",
+    "app {}",
+    "app {}.safetensors",
     "export-nuclei {} new",
     "explain {} {}",
     "represent {}",

@@ -167,18 +167,27 @@ def test_an_encoder_without_its_store_shows_no_neighbours(
         Inspector(masks, other.app.inspector.probe)
 
 
+DROP = """
+const carried = new DataTransfer();
+carried.items.add(new File([arguments[0].repeat(arguments[1])], 'dropped.png'));
+const drop = document.getElementById('drop');
+drop.dispatchEvent(new DragEvent('drop', { dataTransfer: carried, bubbles: true }));
+"""
+"""Drops a file whose content is a text, so many times."""
+
+
 @pytest.mark.parametrize("width", [390, 1400])
 def test_in_a_browser(
-    browser: Chrome, server: BaseWSGIServer, patch: Path, tissue: Store, width: int, tmp_path: Path
+    browser: Chrome, server: BaseWSGIServer, patch: Path, tissue: Store, width: int
 ) -> None:
     size = PHONE if width == 390 else {"width": width, "height": 1000, "deviceScaleFactor": 1}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"mobile": False, **size})
     page = Page(browser, f"http://127.0.0.1:{server.port}/")
     try:
-        text = tmp_path / "notes.png"
-        text.write_text("no image")
-        page.one("#file").send_keys(str(text))
+        page.run(DROP, "no image", 1)
         page.wait(lambda: "not a png" in page.status)
+        page.run(DROP, "x" * 2**20, 17)
+        page.wait(lambda: page.status == app.TOO_LARGE)
         assert not page.one("#result").is_displayed()
         page.one("#file").send_keys(str(patch))
         page.wait(lambda: page.status == patch.name)

@@ -61,5 +61,6 @@ def test_external_cohorts_stand_in_the_card(
     assert f"{results.data.patches['test']} patches, 3 groups. Nothing was fitted to it." in card
     stranger = replace(results, runs=[replace(one, name="other") for one in results.runs])
     stranger.save(tmp_path / "x" / "validation-other")
-    assert cli.run(["export", str(path), str(tmp_path / "encoder"), *given]) == 2
+    assert cli.run(["export", str(path), str(tmp_path / "none"), *given]) == 2
     assert "holds no results of" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

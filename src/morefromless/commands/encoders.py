@@ -105,17 +105,19 @@ def export(config: ExportConfig) -> None:
     """Write an encoder for other tools."""
     from morefromless.evaluation.loading import load_encoder
     from morefromless.inference.export import export
-    from morefromless.report.model_card import write_card
+    from morefromless.report.model_card import external_cohorts, write_card
 
+    run = Path(config.encoder)
     frozen = load_encoder(config.encoder, config.branch, trust=config.trust)
+    cohorts = external_cohorts(run, config.validations)
     export(
         frozen,
         config.out,
-        Path(config.encoder),
+        run,
         onnx=config.onnx,
         torch_export=config.torch_export,
         preprocessing=config.preprocessing,
         opset=config.opset,
     )
-    write_card(frozen, config.out, Path(config.encoder), config.validations)
+    write_card(frozen, config.out, run, cohorts)
     say(f"Wrote {', '.join(sorted(path.name for path in config.out.iterdir()))} to {config.out}.")

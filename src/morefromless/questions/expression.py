@@ -55,7 +55,9 @@ class Expression(Question):
         constant = int(first.isnan().sum())
         notes = ["Ridge on frozen features; the genes shown are the best on these test patches."]
         if constant:
-            notes.append(f"{constant:,} genes are constant there, so they have no correlation.")
+            notes.append(
+                f"Genes that are constant there, and so have no correlation: {constant:,}."
+            )
         return Reply(f"{self.array}: Pearson's correlation", scores, notes, share=False)
 
     def _correlations(self, frozen: FrozenEncoder, store: Store, device: str) -> Tensor:

@@ -1,6 +1,6 @@
 """The model card of an exported encoder: what it is, what it reached, what it is not for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import morefromless
@@ -16,13 +16,12 @@ from morefromless.study import condition_of
 
 
 def write_card(
-    frozen: FrozenEncoder, folder: Path, run: Path, validations: Sequence[Path] = ()
+    frozen: FrozenEncoder, folder: Path, run: Path, cohorts: Sequence[Results] = ()
 ) -> Path:
     """Write `README.md` into an exported folder.
 
-    Scores are those of the study in whose folder `run` lies, as `mfl compare` places it; external
-    ones those that `mfl validate` wrote into the study or the run, or into the folders
-    `validations`. Raises `ConfigError` where one of these holds none of this run.
+    Scores are those of the study in whose folder `run` lies, as `mfl compare` places it, and of
+    `cohorts`, external ones (`external_cohorts`).
     """
     assert frozen.metadata is not None
     assert frozen.config is not None
@@ -52,7 +51,7 @@ def write_card(
             ("representation", f"{frozen.encoder.width} values"),
         ],
         scores=None if results is None else _scores(results, frozen).markdown(),
-        cohorts=[_cohort(found, frozen) for found in _validations(run, validations)],
+        cohorts=[_cohort(results, frozen) for results in cohorts],
         held_out=probe and f"{probe.selective(0)[1]:.1%}",
         caveats=[] if results is None else results.caveats,
         citation=data.citation if data else "",
@@ -69,20 +68,23 @@ def study_of(run: Path) -> Results | None:
     return results if _concern(results, run) else None
 
 
-def _validations(run: Path, given: Sequence[Path]) -> Iterator[Results]:
-    """Results of external cohorts: those beside the run, then those given."""
-    for folder in (run.absolute().parent.parent, run):
-        for path in sorted(folder.glob("validation-*/results.json")):
-            results = Results.load(path.parent)
-            if _concern(results, run):
-                yield results
-    for folder in given:
-        results = Results.load(folder)
+def external_cohorts(run: Path, folders: Sequence[Path]) -> list[Results]:
+    """What `mfl validate` wrote of a run into its study or the run itself, then into `folders`.
+
+    Raises `ConfigError` where one of these holds no results of the run.
+    """
+    beside = [
+        Results.load(path.parent)
+        for folder in (run.absolute().parent.parent, run)
+        for path in sorted(folder.glob("validation-*/results.json"))
+    ]
+    given = [Results.load(folder) for folder in folders]
+    for folder, results in zip(folders, given, strict=True):
         if not _concern(results, run):
             raise ConfigError(
                 f"{folder} holds no results of {run}; give a folder that mfl validate wrote for it."
             )
-        yield results
+    return [results for results in (*beside, *given) if _concern(results, run)]
 
 
 def _concern(results: Results, run: Path) -> bool:
