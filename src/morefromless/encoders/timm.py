@@ -128,7 +128,8 @@ def _by_channel(
     if given is not None:
         if len(values) not in (1, channels):
             raise ConfigError(f"{key} has {len(values)} numbers for {channels} channels.")
-        if not values.isfinite().all() or (key == "std" and not (values > 0).all()):
+        numbers = torch.tensor(given, device="cpu")  # `values` may be on the meta device
+        if not numbers.isfinite().all() or (key == "std" and not (numbers > 0).all()):
             raise ConfigError(f"{key}={'/'.join(map(str, given))} cannot normalise an image.")
     if len(values) != channels:
         values = values.mean().expand(channels)
