@@ -106,14 +106,14 @@ def test_spatial() -> None:
         drawn_as = {"counts": counts, "genes": genes, "places": places, "table": clusters}
         section(Path("sections"), name, seed, **drawn_as, shape=(400, 500))
         write_space_ranger(Path(f"visium/T{seed + 1}"), seed)
-    carry_out("spatial.md", *tiny(batch=8))
+    carry_out("spatial.md", *tiny(batch=8, epochs=1, warmup=0))
     spots = Store.open(Path("stores/spots"))
     assert spots.classes == ("0", "1")
     assert spots.arrays["expression"].shape == (47, 1000)
     visium = Store.open(Path("stores/visium"))
     assert set(visium.table["group"]) == {"P0", "P1"}
     assert any(c.startswith("1 group stands in both") for c in visium.caveats)
-    assert Path("runs/compare/report.html").is_file()
+    assert Path("runs/visium/weights.safetensors").is_file()
 
 
 def test_whole_slides(monkeypatch: pytest.MonkeyPatch) -> None:
