@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from morefromless.config import Probe
 from morefromless.errors import ConfigError, DataError
-from morefromless.probes import FittedProbe, LinearProbe, build_probe, label_subset
+from morefromless.probes import FittedProbe, LinearProbe, build_probe, check_features, label_subset
 from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.probes.softmax import fit_linear_probe
 
@@ -142,6 +142,11 @@ def test_broken_input_is_refused(fit: Callable[..., LinearProbe]) -> None:
     x[3, 1], x[3, 2], x[5, 0] = np.nan, np.inf, np.nan
     with pytest.raises(DataError, match="features of 2 of 20 patches are not finite"):
         fit(x, y, 3)
+
+
+def test_features_may_be_finite_though_their_sum_is_not() -> None:
+    largest = torch.full((4, 3), torch.finfo(torch.float32).max)
+    check_features(largest, torch.tensor([0, 1, 0, 1]), 2)
 
 
 def test_a_share_of_the_labels_is_of_every_class_and_part_of_a_larger_one() -> None:

@@ -14,7 +14,7 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
-from morefromless.training import pretrain
+from morefromless.training import loop, pretrain
 from morefromless.training.feed import Feed, Steps
 from morefromless.training.train import train
 from morefromless.views import _draws
@@ -84,6 +84,13 @@ def test_patches_that_fit_are_not_moved_again(tissue: Store) -> None:
     loader = feed.loader(Steps(len(train), batch=16, epochs=1, seed=0), workers=2, pin=True)
     assert loader.num_workers == 0
     assert all(set(batch) == {"position", "label"} for batch in loader)
+
+
+def test_a_step_seeds_what_torch_seeds() -> None:
+    torch.manual_seed(2**40 + 3)
+    expected = torch.rand(4)
+    loop._seed(2**40 + 3, torch.device("cpu"))
+    assert torch.equal(torch.rand(4), expected)
 
 
 @pytest.mark.skipif(
