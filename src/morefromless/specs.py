@@ -21,6 +21,7 @@ import pkgutil
 import re
 import typing
 from collections.abc import Collection, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
@@ -63,8 +64,8 @@ class Member:
 def members(package: ModuleType, contract: type[T]) -> dict[str, type[T]]:
     """The members of an open set by the name a person types, in alphabetical order."""
     classes: dict[str, type[T]] = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
+    for name in _modules(package):
+        module = importlib.import_module(f"{package.__name__}.{name}")
         public = [
             value
             for value in vars(module).values()
@@ -74,8 +75,13 @@ def members(package: ModuleType, contract: type[T]) -> dict[str, type[T]]:
             and issubclass(value, contract)
         ]
         if len(public) == 1:
-            classes[info.name.replace("_", "-")] = public[0]
+            classes[name.replace("_", "-")] = public[0]
     return classes
+
+
+@cache
+def _modules(package: ModuleType) -> list[str]:
+    return [info.name for info in pkgutil.iter_modules(package.__path__)]
 
 
 def build(

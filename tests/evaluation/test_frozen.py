@@ -200,14 +200,3 @@ def test_a_random_encoder_has_none_of_the_weights_that_are_named(tmp_path: Path)
     for spec in (f"test_resnet:weights={file}", "test_resnet:pretrained=true"):
         assert random_encoder(spec, "full", 32, 0, tmp_path).fingerprint == plain.fingerprint
     assert random_encoder("test_resnet", "full", 32, 1, tmp_path).fingerprint != plain.fingerprint
-
-
-def test_classes_in_another_order_are_seen(copy: dict[str, Run], tissue: Store) -> None:
-    turned = tissue.relabelled(
-        tissue.classes[::-1], len(tissue.classes) - 1 - np.asarray(tissue.labels)
-    )
-    first = evaluate(copy["asymmetric"], tissue, PROBE)[0]
-    again = evaluate(copy["asymmetric"], turned, PROBE)[0]
-    assert again.probabilities.argmax(1).tolist() != first.probabilities.argmax(1).tolist()
-    with pytest.raises(DataError, match="in another order than those that supervised"):
-        evaluate(copy["supervised"], turned, PROBE)

@@ -7,7 +7,6 @@ and scanner differ between its classes. The fourth floor, a random encoder, is a
 through the same probe as any other arm.
 """
 
-import json
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -155,7 +154,6 @@ def floor_probabilities(
     rows = train if share == 1 else train[label_subset(store.labels[train], share, seed)]
     key = {
         "store": store.hash,
-        "classes": json.dumps(store.classes),
         "modality": modality_spec,
         "floor": name,
         "task": task,

@@ -145,9 +145,17 @@ def auroc(probabilities: Floats, labels: Ints) -> float:
 
     0.5 where all patches are of one class, which has no curve.
     """
-    from sklearn.metrics import roc_auc_score
+    from scipy.stats import rankdata
 
-    return _mean_area(roc_auc_score, probabilities, labels, 0.5)
+    present = _contrasted(labels)
+    if not len(present):
+        return 0.5
+    # The area is Mann and Whitney's statistic: ranks of all classes at once.
+    truth = labels[:, None] == present
+    ranks = rankdata(probabilities[:, present], axis=0)
+    positive = truth.sum(axis=0)
+    above = (ranks * truth).sum(axis=0) - positive * (positive + 1) / 2
+    return float((above / (positive * (len(labels) - positive))).mean())
 
 
 @probability_metric
@@ -158,7 +166,8 @@ def auprc(probabilities: Floats, labels: Ints) -> float:
     """
     from sklearn.metrics import average_precision_score
 
-    return _mean_area(average_precision_score, probabilities, labels, 1.0)
+    areas = [average_precision_score(labels == k, probabilities[:, k]) for k in _contrasted(labels)]
+    return float(np.mean(areas)) if areas else 1.0
 
 
 @probability_metric
@@ -182,13 +191,10 @@ def brier(probabilities: Floats, labels: Ints) -> float:
     return float(np.square(probabilities - truth).sum(1).mean())
 
 
-def _mean_area(
-    area: Callable[[Any, Any], float], probabilities: Floats, labels: Ints, undefined: float
-) -> float:
-    """Mean of the areas of the classes that some patches have and some have not."""
-    present = [k for k in np.unique(labels) if (labels != k).any()]
-    areas = [float(area(labels == k, probabilities[:, k])) for k in present]
-    return float(np.mean(areas)) if areas else undefined
+def _contrasted(labels: Ints) -> Ints:
+    """The classes that some patches have and some have not."""
+    present = np.unique(labels)
+    return present if len(present) > 1 else present[:0]
 
 
 def _recalls(counts: npt.NDArray[Any]) -> Floats:
