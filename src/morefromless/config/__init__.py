@@ -6,28 +6,17 @@
 machinery, so that `mfl --help` answers at once.
 """
 
-from morefromless.config.commands import Analysis as Analysis
-from morefromless.config.commands import AppConfig as AppConfig
-from morefromless.config.commands import Cluster as Cluster
-from morefromless.config.commands import DemoConfig as DemoConfig
-from morefromless.config.commands import EmbedConfig as EmbedConfig
-from morefromless.config.commands import ExplainConfig as ExplainConfig
-from morefromless.config.commands import ExportConfig as ExportConfig
-from morefromless.config.commands import ExportNucleiConfig as ExportNucleiConfig
-from morefromless.config.commands import FetchConfig as FetchConfig
-from morefromless.config.commands import HeadroomConfig as HeadroomConfig
-from morefromless.config.commands import HoldOutConfig as HoldOutConfig
-from morefromless.config.commands import IngestConfig as IngestConfig
-from morefromless.config.commands import Inputs as Inputs
-from morefromless.config.commands import PredictConfig as PredictConfig
-from morefromless.config.commands import ProbeConfig as ProbeConfig
-from morefromless.config.commands import ReportConfig as ReportConfig
-from morefromless.config.commands import RepresentConfig as RepresentConfig
-from morefromless.config.commands import ReproduceConfig as ReproduceConfig
-from morefromless.config.commands import SegmentConfig as SegmentConfig
-from morefromless.config.commands import StatusConfig as StatusConfig
-from morefromless.config.commands import ValidateConfig as ValidateConfig
-from morefromless.config.commands import ViewsConfig as ViewsConfig
+from morefromless.config.analyses import Analysis as Analysis
+from morefromless.config.analyses import ExplainConfig as ExplainConfig
+from morefromless.config.analyses import HeadroomConfig as HeadroomConfig
+from morefromless.config.analyses import ProbeConfig as ProbeConfig
+from morefromless.config.analyses import RepresentConfig as RepresentConfig
+from morefromless.config.analyses import ValidateConfig as ValidateConfig
+from morefromless.config.encoders import AppConfig as AppConfig
+from morefromless.config.encoders import EmbedConfig as EmbedConfig
+from morefromless.config.encoders import ExportConfig as ExportConfig
+from morefromless.config.encoders import Inputs as Inputs
+from morefromless.config.encoders import PredictConfig as PredictConfig
 from morefromless.config.flat import from_flat as from_flat
 from morefromless.config.flat import to_flat as to_flat
 from morefromless.config.flat import typed_options as typed_options
@@ -43,6 +32,17 @@ from morefromless.config.parts import Probe as Probe
 from morefromless.config.parts import Role as Role
 from morefromless.config.parts import Sharing as Sharing
 from morefromless.config.parts import Train as Train
+from morefromless.config.patches import ExportNucleiConfig as ExportNucleiConfig
+from morefromless.config.patches import FetchConfig as FetchConfig
+from morefromless.config.patches import HoldOutConfig as HoldOutConfig
+from morefromless.config.patches import IngestConfig as IngestConfig
+from morefromless.config.patches import SegmentConfig as SegmentConfig
+from morefromless.config.patches import ViewsConfig as ViewsConfig
+from morefromless.config.reproducing import Cluster as Cluster
+from morefromless.config.reproducing import DemoConfig as DemoConfig
+from morefromless.config.reproducing import ReportConfig as ReportConfig
+from morefromless.config.reproducing import ReproduceConfig as ReproduceConfig
+from morefromless.config.reproducing import StatusConfig as StatusConfig
 from morefromless.config.storing import TileConfig as TileConfig
 from morefromless.config.training import DEFAULTS as DEFAULTS
 from morefromless.config.training import RunConfig as RunConfig

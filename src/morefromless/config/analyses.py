@@ -1,0 +1,166 @@
+"""What the commands that ask about trained encoders can be asked."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from morefromless.config.bounds import at_least, between
+from morefromless.config.parts import Device, Probe, Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """Which run is evaluated, and how."""
+
+    run: Positional[Path]
+    """Folder of a finished run."""
+    task: str | None = None
+    """What is asked; by default the run's own task. A supervised run answers its own task with its
+    own head, and any other with a probe, as every run."""
+    store: Path | None = None
+    """Where its store is, if it has moved."""
+    questions: tuple[str, ...] = ()
+    """What is asked beside: few-shot (accuracy with 1, 5, 10 and 20 labels a class), retrieval (the
+    privileged view that belongs to a primary one), expression (Pearson's correlation of genes), or
+    a class as package.module:Class."""
+    probe: Probe = field(default_factory=Probe)
+    trust: bool = False
+    """Import classes from outside the package that the run names; only for runs of your own."""
+    device: Device = "auto"
+    """Where features are computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """How encoders are analysed: layer by layer with CKA, patch by patch with GradCAM."""
+
+    layers: str = "auto"
+    """Layers that CKA compares: convolutions, blocks, names as a+b+c, or auto: convolutions, of a
+    transformer blocks."""
+    estimator: Literal["unbiased", "biased"] = "unbiased"
+    """CKA's: unbiased, added up over batches (Nguyen et al. 2021); biased, of all patches as one
+    batch (Kornblith et al. 2019)."""
+    cka_patches: int = 1024
+    """Test patches that CKA uses at most, drawn at random; 0 is all."""
+    cka_batch: int = 128
+    """Patches a batch of CKA's; unbiased CKA does not depend on it but for its error."""
+    show: tuple[str, ...] = ()
+    """Ids of the patches in the GradCAM figures; by default, of training and test patches each, the
+    one nearest to its class's mean representation."""
+    seed: int = 0
+    """Of the patches drawn."""
+    device: Device = "auto"
+    """Where encoders run."""
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "cka_patches")
+        at_least(4 if self.estimator == "unbiased" else 2, self, "cka_batch")
+        between(0, 2**31 - 1, self, "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainConfig:
+    """Which two runs are compared with each other."""
+
+    run_a: Positional[Path]
+    """Folder of a finished run."""
+    run_b: Positional[Path]
+    """Folder of another, on the same store."""
+    out: Path = Path("explained")
+    """Folder for the page (index.html), its thumbnails, and the figures with their numbers."""
+    branch: Role = "primary"
+    """Encoders that are compared: of the modality that is present at inference, or of the other."""
+    task: str | None = None
+    """What is asked; by default the first run's own task."""
+    store: Path | None = None
+    """Where the store is, if it has moved."""
+    gallery: Literal["disagree", "all"] = "disagree"
+    """Test patches shown one by one: those on which the two disagree, or all."""
+    map: Literal["pca", "umap"] = "pca"
+    """How features are laid out in the plane; umap takes the extra `maps`."""
+    cam_layer: str | None = None
+    """Layer of the GradCAMs beside each patch; by default the first convolution of the last stage
+    whose maps are 4 x 4 or larger. (The GradCAM figure has the first of every stage.)"""
+    thumbnail: int = 96
+    """Side in px of the pictures."""
+    trust: bool = False
+    """Import classes from outside the package that the runs name; only for runs of your own."""
+    analysis: Analysis = field(default_factory=Analysis)
+    probe: Probe = field(default_factory=Probe)
+
+    def __post_init__(self) -> None:
+        at_least(16, self, "thumbnail")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepresentConfig:
+    """Whose representations are compared, over all runs of its arms."""
+
+    study: Positional[Path]
+    """Folder that `mfl compare` wrote."""
+    primary: str | None = None
+    """Modality whose encoders are compared; by default the study's first."""
+    arms: tuple[str, ...] = ()
+    """Arms, such as asymmetric-independent, supervised or random (untrained encoders); by default
+    all that were compared, and random."""
+    out: Path | None = None
+    """Folder for figures and numbers; by default `representations` in the study's folder."""
+    store: Path | None = None
+    """Where the store is, if it has moved."""
+    trust: bool = False
+    """Import classes from outside the package that the study names; only for your own."""
+    analysis: Analysis = field(default_factory=Analysis)
+    probe: Probe = field(default_factory=Probe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateConfig:
+    """Whose encoders are asked about which other patches."""
+
+    study: Positional[Path]
+    """Folder that `mfl compare` wrote, or of one finished run."""
+    cohort: Positional[Path]
+    """Folder that `mfl ingest --split test` wrote of other patches; its test patches are asked."""
+    classes: tuple[str, ...] = ()
+    """Classes that were learnt, under the cohort's names: TUM=tumour, or NORM+ADI=other, whose
+    probabilities add up. By default the names are the same."""
+    out: Path | None = None
+    """Folder for tables and figures; by default `validation-COHORT` in the study's folder."""
+    store: Path | None = None
+    """Where the store is that the encoders were trained on, if it has moved."""
+    trust: bool = False
+    """Import classes from outside the package that the study names; only for your own."""
+    probe: Probe = field(default_factory=Probe)
+    """Of a single run; a study has its own."""
+    device: Device = "auto"
+    """Where features are computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadroomConfig:
+    """Which views are compared, by which features."""
+
+    store: Positional[Path]
+    """Folder that `mfl ingest` wrote."""
+    out: Path = Path("headroom")
+    """Folder for the table, its numbers and the features."""
+    primary: str = "downsample:7"
+    """Modality that is present at inference."""
+    privileged: str = "full"
+    """Modality that is present in training only."""
+    task: str = "tissue"
+    """What is asked of the features."""
+    encoder: str | None = None
+    """Reference encoder of both views, with weights: NAME:weights=FILE or NAME:pretrained=true. By
+    default features are hand-made: colour histograms, and the detail of each octave."""
+    size: int | None = None
+    """Side in px of the images that it takes; by default that of its own training."""
+    components: int = 64
+    """Principal components of the dense features that are predicted from the sparse ones."""
+    device: Device = "auto"
+    """Where the reference encoder runs."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "size", "components")

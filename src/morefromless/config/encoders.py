@@ -1,0 +1,128 @@
+"""What the commands that use a trained encoder can be asked."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from morefromless.config.bounds import above_zero, between
+from morefromless.config.parts import Device, Role
+from morefromless.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Which encoder is used, and where."""
+
+    branch: Role = "primary"
+    """Encoder of the modality that is present at inference, or of the privileged one."""
+    trust: bool = False
+    """Import classes from outside the package that the run names; only for runs of your own."""
+    device: Device = "auto"
+    """Where the encoder runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(Loading):
+    """What an encoder is given, and how it is read."""
+
+    um_per_px: float | None = None
+    """Magnification of the inputs in µm per pixel, where they do not state it."""
+    at: float | None = None
+    """Magnification that the encoder is given, in µm per pixel; by default that of its training.
+    Slides are read at it."""
+
+    def __post_init__(self) -> None:
+        above_zero(self, "um_per_px", "at")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+    """Whose features are computed, of what, and where they go."""
+
+    encoder: Positional[str]
+    """Folder of a finished run, folder or file that `mfl export` wrote, or a specification with
+    weights, such as resnet50:pretrained=true or hf-hub:owner/name:pretrained=true."""
+    inputs: Positional[tuple[str, ...]]
+    """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
+    more than 1,024 px is a slide. Any other source of `mfl ingest` will do."""
+    to: Path
+    """File to write: .h5 (features and coords, as slide tools read them), .parquet, .h5ad or .npz.
+    Interrupted, the same command goes on where it was."""
+    reading: Inputs = field(default_factory=Inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Whose classes are predicted, of what, and where they go."""
+
+    encoder: Positional[str]
+    """Folder of a finished run, or folder that `mfl export` wrote; with --store also a
+    specification with weights, such as resnet50:pretrained=true."""
+    inputs: Positional[tuple[str, ...]]
+    """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
+    more than 1,024 px is a slide. Any other source of `mfl ingest` will do."""
+    to: Path
+    """File to write: .csv or .parquet. Interrupted, the same command goes on where it was."""
+    maps: Path | None = None
+    """Folder for heat maps of the slides: OME-TIFF, PNG, and GeoJSON for QuPath."""
+    abstain: float = 0.0
+    """Give no class below this probability; what that leaves, and how often it is right on held-out
+    training patches, is printed."""
+    task: str | None = None
+    """What is predicted; by default the run's own task."""
+    store: Path | None = None
+    """Labelled patches to fit the probe on, where none lies with the encoder: the run's store, if
+    it has moved, or another one."""
+    reading: Inputs = field(default_factory=Inputs)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.abstain <= 1:
+            raise ConfigError(f"--abstain is {self.abstain:g}; give a probability, from 0 to 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppConfig(Loading):
+    """Which encoder a page is served for, and where."""
+
+    encoder: Positional[str]
+    """Folder of a finished run, or folder that `mfl export` wrote; with --store also a
+    specification with weights, such as resnet50:pretrained=true."""
+    task: str | None = None
+    """What is predicted; by default the run's own task."""
+    store: Path | None = None
+    """Labelled patches to fit the probe on and to find the nearest among, where they are not those
+    of the run at their place."""
+    port: int = 8765
+    """Port of 127.0.0.1, which no other computer reaches; 0 takes a free one."""
+
+    def __post_init__(self) -> None:
+        between(0, 65535, self, "port")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Which encoder is written for other tools, and how."""
+
+    encoder: Positional[str]
+    """Folder of a finished run."""
+    out: Positional[Path]
+    """Folder for model.safetensors and config.json, which timm.create_model("local-dir:FOLDER",
+    pretrained=True) loads, encoder.json, and the model card, README.md."""
+    branch: Role = "primary"
+    """Encoder of the modality that is present at inference, or of the privileged one."""
+    onnx: bool = False
+    """Also write encoder.onnx (extra onnx)."""
+    torch_export: bool = False
+    """Also write encoder.pt2, which torch.export.load reads."""
+    preprocessing: bool = False
+    """Make the modality part of those graphs: they take patches as they are, uint8."""
+    opset: int = 18
+    """ONNX's set of operators."""
+    validations: tuple[Path, ...] = ()
+    """Folders that `mfl validate` wrote outside the study and the run, for the model card."""
+    trust: bool = False
+    """Import classes from outside the package that the run names; only for runs of your own."""
+
+    def __post_init__(self) -> None:
+        between(1, 1000, self, "opset")
