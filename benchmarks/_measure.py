@@ -126,7 +126,9 @@ def section(stage: Stage, measured: Sequence[Measurement]) -> Section:
             seconds = statistics.median(one.seconds)
             ratio = one.ratio(measured[0]) if one.row.compared else ""
             ratio = "1" if one is measured[0] else ratio
-            cells += [f"{1000 * seconds:,.2f}", f"{count / seconds:,.0f}", ratio]
+            rate = count / seconds
+            number = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+            cells += [f"{1000 * seconds:,.2f}", number, ratio]
             cells += [f"{one.mebibytes or 0:,.0f}"] * stage.memory
             cells += [one.figure] * bool(stage.figure)
         rows.append((*cells, *[""] * (len(header) - len(cells))))
