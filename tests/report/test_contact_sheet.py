@@ -58,6 +58,15 @@ def test_a_frame_is_drawn_around_a_pair_in_every_row() -> None:
     assert len(frames) == 2
 
 
+def test_a_scale_bar_is_as_long_as_it_says() -> None:
+    figure = sheet({"stored": torch.ones(1, 3, 4, 4)}, ["TUM"], "", widths={"stored": 224})
+    [axes] = figure.axes
+    left, right, *_ = axes.images[0].get_extent()
+    ends = axes.lines[0].get_xdata()
+    assert (ends[1] - ends[0]) / (right - left) == pytest.approx(100 / 224)
+    assert "100 µm" in [text.get_text() for text in axes.texts]
+
+
 def test_pixels_are_drawn_as_squares(tmp_path: Path) -> None:
     checks = (torch.arange(7)[:, None] + torch.arange(7)) % 2
     contact_sheet(

@@ -65,7 +65,7 @@ def write_cams(
         }
         caption = (
             "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
-            "grey; the brightest place supports the class most."
+            "grey; the brightest place supports the class most, and in an even picture none does."
         )
         written += save(sheet(_tensors(shown), titles, caption), folder / "gradcam-first", numbers)
     if "gradcam-stages" in stems:
@@ -84,7 +84,10 @@ def _stages(maps: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Fi
         shown = [by_layer[layer] for by_layer, layer in zip(maps.values(), layers, strict=True)]
         by_patch = np.stack(shown, axis=1)  # the encoders of one patch together
         columns[title] = by_patch.reshape(-1, SIDE, SIDE, 3)
-    caption = "GradCAM at the first convolution and the first of every stage, from input to output."
+    caption = (
+        "GradCAM at the first convolution and the first of every stage, from input to output; in "
+        "an even picture no place supports the class."
+    )
     return sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in maps], caption)
 
 

@@ -1,12 +1,14 @@
 """Contact sheets: what the branches see, to be looked at before a GPU-day is spent."""
 
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from morefromless.data.nuclei import ARRAY
@@ -30,9 +32,10 @@ def contact_sheet(
     path: Path,
     caption: str,
     frames: Sequence[Sequence[str]] = (),
+    widths: Mapping[str, float] | None = None,
 ) -> None:
     """Write a `sheet`, whole or not at all, in the form that its name ends in: .png or .pdf."""
-    write_figure(sheet(columns, row_titles, caption, frames), path, path.suffix[1:])
+    write_figure(sheet(columns, row_titles, caption, frames, widths), path, path.suffix[1:])
 
 
 def sheet(
@@ -40,13 +43,15 @@ def sheet(
     row_titles: Sequence[str],
     caption: str,
     frames: Sequence[Sequence[str]] = (),
+    widths: Mapping[str, float] | None = None,
 ) -> Figure:
     """A figure with one row per patch and one column per way of seeing it.
 
     `columns` maps a column's title to (R, 3, S, S) images in [0, 1]; S may differ between columns
     and pixels are drawn as squares, never smoothed. `row_titles` are R labels (class names) at
     the left, `caption` a line or two below. Each of `frames` names neighbouring columns whose
-    pictures have a common frame in every row.
+    pictures have a common frame in every row. `widths` are those of a column's patches in µm, for a
+    scale bar in its first picture.
     """
     rows = len(row_titles)
     for title, images in columns.items():
@@ -74,6 +79,13 @@ def sheet(
             va="bottom",
             fontsize=8,
         )
+    for title, width_um in (widths or {}).items():
+        length = round_length(width_um / 2)
+        left, right = lefts[title] + 0.06, lefts[title] + 0.06 + _CELL * length / width_um
+        for width_pt, colour in ((3.5, "white"), (1.8, "black")):
+            axes.plot([left, right], [lows[0] + 0.07] * 2, colour, linewidth=width_pt)
+        words = axes.text(left, lows[0] + 0.11, f"{length:g} µm", fontsize=6)
+        words.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
     for framed in frames:
         for low in lows:
             corner = (lefts[framed[0]] - _GAP / 2, low - _GAP / 2)
@@ -87,6 +99,16 @@ def sheet(
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
     axes.set_axis_off()
     return figure
+
+
+def round_length(longest: float) -> float:
+    """The longest of 1, 2, 5, 10 ... that is no longer.
+
+    >>> round_length(112), round_length(0.3)
+    (100.0, 0.2)
+    """
+    power = 10.0 ** math.floor(math.log10(longest))
+    return max(step * power for step in (1, 2, 5) if step * power <= longest)
 
 
 def seen_columns(
@@ -105,7 +127,7 @@ def seen_columns(
     """
     columns = {}
     for name in dict.fromkeys(modality.array for modality in modalities.values()):
-        title = "stored" if len(stored) == 1 else f"stored {name}"
+        title = stored_title(name, stored)
         if stored[name].ndim == 2:  # a vector is shown as it is seen
             continue
         reader = next(how for how in modalities.values() if how.array == name)
@@ -123,6 +145,11 @@ def seen_columns(
             view = drawn_by[title](images, generator)
             columns[view_title(title, draw)] = modalities[title].to_rgb(view)
     return columns
+
+
+def stored_title(name: str, stored: Collection[str]) -> str:
+    """The title of the column of an array, one of those that are shown."""
+    return "stored" if len(stored) == 1 else f"stored {name}"
 
 
 def view_title(title: str, draw: int) -> str:

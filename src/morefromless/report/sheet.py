@@ -12,7 +12,12 @@ from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
 from morefromless.modalities.vector import Vector
 from morefromless.pairs import modality, preset
-from morefromless.report.contact_sheet import contact_sheet, seen_columns, view_title
+from morefromless.report.contact_sheet import (
+    contact_sheet,
+    seen_columns,
+    stored_title,
+    view_title,
+)
 from morefromless.tasks import build_task
 
 
@@ -50,7 +55,13 @@ def write_sheet(config: ViewsConfig) -> Path:
                 f" {unchanged} of {len(rows)} patches have no two stains: {spec} leaves them."
             )
     pairs = [[view_title(spec, draw) for spec in modalities] for draw in range(1, config.draws + 1)]
-    contact_sheet(columns, list(store.table["label"].iloc[rows]), config.out, caption, pairs)
+    widths = {
+        title: scale * stored[name].shape[1]
+        for name in names
+        if (title := stored_title(name, names)) in columns and (scale := store.scale(name))
+    }
+    titles = list(store.table["label"].iloc[rows])
+    contact_sheet(columns, titles, config.out, caption, pairs, widths)
     return config.out
 
 
