@@ -24,11 +24,11 @@ def main() -> None:
     given = parser.parse_args()
     figure = Figure(figsize=(PAGE, 2.3), layout="constrained", facecolor="white")
     axes = figure.subplots(1, 4, width_ratios=(1, 1, 1.25, 1.25))
-    store = Store.open(given.demo / "positive" / "store")
+    store = Store.open(given.demo / "store")
     row = store.indices("test")[0]
     titles = {
         "primary": "1  the routine view:\nalways there",
-        "privileged": "2  the dense view:\nonly in training",
+        "signal": "2  the dense view:\nonly in training",
     }
     for panel, (name, title) in zip(axes, titles.items(), strict=False):
         panel.imshow(np.asarray(store.array(name)[row]), interpolation="nearest")

@@ -20,6 +20,7 @@ torch.set_num_threads(1)  # two test processes on two cores
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist names the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What may take longest begins first, so that test processes end together; one of them trains
     the study that several modules read."""

@@ -11,14 +11,21 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.contrasts import ALPHA
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both controls in one folder: they share what is trained on the primary images alone."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.mark.xdist_group("demo")
 @pytest.mark.timeout(900)  # six runs at length; the machine may be busy
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
 def test_controls_come_out_as_they_must(
-    control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    control: Control, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The verdict is on the two arms that learn without labels.
     monkeypatch.setitem(RECIPE, "supervised_epochs", 1)
-    config = DemoConfig(out=tmp_path, jobs=1, seeds=3 if control.wins else 2)
+    config = DemoConfig(out=folder, jobs=1, seeds=3 if control.wins else 2)
     contrast = compare_control(control, config).contrasts[0]
     assert contrast.name == "asymmetric - symmetric, both independent"
     assert contrast.difference.includes_seeds

@@ -15,7 +15,7 @@ from morefromless.evaluation.metrics import score
 from morefromless.evaluation.references import check_references
 from morefromless.evaluation.results import Results
 from morefromless.probes.softmax import fit_linear_probe
-from morefromless.report import figures, tables
+from morefromless.report import figures, notes, tables
 from morefromless.report.report import write_report
 from morefromless.report.study import write_study
 from morefromless.study import Study
@@ -71,7 +71,7 @@ def test_tables_figures_and_the_page_have_it(compared: Results, tmp_path: Path) 
     title = "reference: test_resnet (published) at 160 px"
     for text in ((tmp_path / "results.md").read_text(), markdown.read_text(), page.read_text()):
         assert title in text
-        assert tables.REFERENCES in text
+        assert notes.REFERENCES in text
     [legend] = figures.density(compared).legends
     assert title.replace(":", ",") in [text.get_text() for text in legend.get_texts()]
     grids = replace(compared, config=changed(compared.config, objectives=["vicreg", "simclr"]))

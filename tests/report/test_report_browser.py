@@ -31,7 +31,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = reproduction(tmp_path_factory.mktemp("a report"))
     figures.write(results(), folder / "study")
     file = read(folder / "experiments" / "elsewhere.json", ExperimentFile)
-    picture = Picture("study/density.svg", "Accuracy.", "Accuracy against information density.")
+    picture = Picture(
+        "study/panels.svg", "Accuracy.", "Every encoder's accuracy, with its interval."
+    )
     first = file.cells[0]
     wide = [replace(first, column=f"simclr asymmetric, independent {k}") for k in range(8)]
     replace(file, cells=[*file.cells, *wide], drawn=[picture]).write(folder)

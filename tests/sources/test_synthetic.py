@@ -68,6 +68,19 @@ def test_a_control_is_typed_and_gives_pairs_of_four_classes() -> None:
     assert set(source.datasheet().classes) == {"ADI", "LYM", "MUS", "NORM"}
 
 
+def test_both_controls_have_the_images_of_each() -> None:
+    both, positive, negative = (
+        Synthetic(patches=16, patients=4, size=24, control=control)  # type: ignore[arg-type]
+        for control in ("both", "positive", "negative")
+    )
+    for item in both.items():
+        arrays, one, other = both.read(item), positive.read(item), negative.read(item)
+        np.testing.assert_array_equal(arrays["primary"], one["primary"])
+        np.testing.assert_array_equal(arrays["primary"], other["primary"])
+        np.testing.assert_array_equal(arrays["signal"], one["privileged"])
+        np.testing.assert_array_equal(arrays["again"], other["privileged"])
+
+
 def test_the_datasheet_states_the_magnification() -> None:
     assert Synthetic(size=224).datasheet().um_per_px == 0.5
     assert Synthetic(size=64).datasheet().um_per_px == 1.75
@@ -83,7 +96,7 @@ def test_the_datasheet_states_the_magnification() -> None:
         ("synthetic:size=8", "size=16"),
         ("synthetic:seed=-1", "seed=0"),
         ("synthetic:patches=2147483647", "at most 1,000,000"),
-        ("synthetic:control=both", "positive"),
+        ("synthetic:control=neither", "positive"),
     ],
 )
 def test_numbers_that_cannot_be_drawn_are_refused(spec: str, says: str) -> None:

@@ -22,7 +22,7 @@ class IngestConfig(Storing):
     .tar.gz; it need not be unpacked), a MedMNIST-style .npz file, a table of
     your own pairs (.csv or .parquet; docs/how-to/bring-your-own-pairs.md), consep:FOLDER,
     pannuke:FOLDER, conic:FOLDER, spatial:FOLDER,test=SECTION (H&E and gene expression), or
-    synthetic[:patches=900,patients=30,size=64,seed=0,control=none|positive|negative]."""
+    synthetic[:patches=900,patients=30,size=64,seed=0,control=none|positive|negative|both]."""
     store: Positional[Path]
     """Folder to write; it appears whole, when all is decoded, or not at all."""
     size: int | None = None

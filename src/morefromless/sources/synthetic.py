@@ -31,6 +31,7 @@ BOUNDS = {
     "size": (16, 2048),
     "seed": (0, 2**31 - 1),
 }
+Drawn = Literal["none", "positive", "negative", "both"]
 _PATIENT, _PATCH = 0, 1  # the random streams that a seed has
 
 
@@ -48,7 +49,8 @@ class Synthetic(Source):
 
     `control=positive` and `control=negative` draw pairs instead, `primary` and `privileged`, of
     four of the classes: in the one the privileged image must help, in the other it cannot (see
-    `morefromless.synthesis.controls`).
+    `morefromless.synthesis.controls`). `control=both` draws the same primary images with either
+    privileged one, `signal` and `again`.
 
     Raises `ConfigError` for numbers that cannot be drawn.
     """
@@ -57,7 +59,7 @@ class Synthetic(Source):
     patients: int = 30
     size: int = 64
     seed: int = 0
-    control: Literal["none", "positive", "negative"] = "none"
+    control: Drawn = "none"
     nuclei: bool = True
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ class Synthetic(Source):
                 f"synthetic has {self.patients} patients for {self.patches} patches; give at "
                 f"most patients={self.patches}."
             )
-        known = get_args(Literal["none", "positive", "negative"])
+        known = get_args(Drawn)
         if self.control not in known:
             raise ConfigError(
                 f"'{self.control}' is not a control of synthetic; choose {' or '.join(known)}."
@@ -81,7 +83,8 @@ class Synthetic(Source):
 
     def datasheet(self) -> Datasheet:
         """Apache-2.0 like the code that draws it; µm per pixel follow from the size."""
-        kind = "" if self.control == "none" else f", {self.control} control"
+        kinds = {"none": "", "both": ", both controls"}
+        kind = kinds.get(self.control, f", {self.control} control")
         return Datasheet(
             title=f"Synthetic colorectal H&E{kind} (seed {self.seed})",
             licence="Apache-2.0",
@@ -95,7 +98,7 @@ class Synthetic(Source):
         return [self._item(index) for index in range(self.patches)]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
-        """`he` and `nuclei`, or `primary` and `privileged`: each (size, size, 3) uint8."""
+        """`he` and `nuclei`, or those of the control: each (size, size, 3) uint8."""
         index = self._index(item)
         patient, rng = self._drawn_by(index)
         if self.control == "none":
@@ -107,6 +110,10 @@ class Synthetic(Source):
             types = {k: int(tissue.types[k - 1]) for k in range(1, count + 1) if k in visible}
             nuclei = Nuclei.typed(tissue.instances, types, PANNUKE)
             return {"he": tissue.image, ARRAY: nuclei.encode()}
+        if self.control == "both":
+            primary, signal = draw_pair("positive", item.label, patient, rng, self.size)
+            _, again = draw_pair("negative", item.label, *self._drawn_by(index), self.size)
+            return {"primary": primary, "signal": signal, "again": again}
         pair = draw_pair(self.control, item.label, patient, rng, self.size)
         return {"primary": pair[0], "privileged": pair[1]}
 
