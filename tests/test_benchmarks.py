@@ -5,6 +5,7 @@ from pathlib import Path
 
 import benchmarks
 import pytest
+import torch
 from benchmarks import Row, Stage
 from benchmarks.__main__ import main
 from benchmarks._measure import Measurement, peak
@@ -29,6 +30,16 @@ def test_a_table_is_written_and_a_peer_that_is_missing_is_said(
     assert "Medians of 2 interleaved rounds, wall time" in text
     assert "old" not in text
     assert "not installed" in capsys.readouterr().out
+
+
+def test_peak_memory_is_what_a_call_adds() -> None:
+    class Allocating(Stage):
+        title, units = "", (1, "calls")
+
+        def rows(self) -> list[Row]:
+            return [Row("64 MiB", prepare=lambda: lambda: torch.ones(2**26, dtype=torch.uint8))]
+
+    assert 60 < peak(Allocating(), "64 MiB") < 80
 
 
 def test_a_ratio_is_not_claimed_of_measurements_that_vary() -> None:
