@@ -77,13 +77,13 @@ def first_of_stages(network: nn.Module) -> list[str]:
     return list(dict.fromkeys(names if len(names) > 1 else [every[0], every[-1]]))
 
 
-def last_maps(network: nn.Module, images: Tensor) -> str | None:
-    """The last stage's first convolution whose maps of `images` have 4 x 4 places or more: smaller
-    ones say little of where. None where the network has no feature maps."""
+def stages_with_places(network: nn.Module, images: Tensor) -> list[str]:
+    """`first_of_stages`, of which the first, and those whose maps of `images` have 4 x 4 places or
+    more: smaller ones say little of where. Empty where the network has no feature maps."""
     try:
         layers = first_of_stages(network)
     except ConfigError:
-        return None
+        return []
     sides: dict[str, int] = {}
 
     def measure(name: str, maps: Tensor) -> None:
@@ -91,7 +91,12 @@ def last_maps(network: nn.Module, images: Tensor) -> str | None:
 
     with torch.no_grad(), observed(network, layers, measure):
         network(images)
-    return next((name for name in reversed(layers) if sides[name] >= 4), layers[0])
+    return [name for name in layers if name == layers[0] or sides[name] >= 4]
+
+
+def last_maps(network: nn.Module, images: Tensor) -> str | None:
+    """The last of `stages_with_places`; None where the network has no feature maps."""
+    return next(reversed(stages_with_places(network, images)), None)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Grids of GradCAMs: several encoders on the same patches, at the layers of Fig. 3 and Fig. S5."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from morefromless.analysis.layers import first_of_stages
+from morefromless.analysis.layers import stages_with_places
 from morefromless.analysis.overlay import Pictures, cams, pictures
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError
 from morefromless.evaluation.evaluate import Answer
 from morefromless.pairs import modality
 from morefromless.report.contact_sheet import sheet
@@ -45,33 +44,39 @@ def write_cams(
     picture that stands beside the first grid's to its modality. Encoders without feature maps, such
     as transformers, are left out; nothing is written where none is left.
     """
-    answers = {title: answer for title, answer in encoders.items() if _layers(answer)}
+    first = np.array(list(patches.values())[:1])
+    layers = {
+        title: stages_with_places(
+            answer.frozen.encoder.to(device), answer.frozen.render(store, first, device)
+        )
+        for title, answer in encoders.items()
+    }
+    answers = {title: answer for title, answer in encoders.items() if layers[title]}
     if not answers:
         return []
     rows, titles = np.array(list(patches.values())), list(patches)
     deep = slice(None) if "gradcam-stages" in stems else slice(1)
     maps = {
-        t: cams(answer, store, rows, _layers(answer)[deep], SIDE, device)
-        for t, answer in answers.items()
+        t: cams(answer, store, rows, layers[t][deep], SIDE, device) for t, answer in answers.items()
     }
-    numbers = _numbers(answers, patches, store, device)
+    numbers = _numbers(answers, layers, patches, store, device)
     written: list[Path] = []
     if "gradcam-first" in stems:
         size = max(answer.frozen.size for answer in answers.values())
-        shown = {title: next(iter(layers.values())) for title, layers in maps.items()}
+        shown = {title: next(iter(by_layer.values())) for title, by_layer in maps.items()}
         shown |= {
             title: pictures(modality(spec), store, rows, size, SIDE)
             for title, spec in beside.items()
         }
         caption = (
             "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
-            "grey; the brightest place supports the class most, and in an even picture none does."
+            "grey; the brightest place supports the class most, and in a grey picture none does."
         )
         written += save(sheet(_tensors(shown), titles, caption), folder / "gradcam-first", numbers)
     if "gradcam-stages" in stems:
         few = {
-            title: {layer: shown[-STAGED:] for layer, shown in layers.items()}
-            for title, layers in maps.items()
+            title: {layer: shown[-STAGED:] for layer, shown in by_layer.items()}
+            for title, by_layer in maps.items()
         }
         written += save(_stages(few, titles[-STAGED:]), folder / "gradcam-stages", numbers)
     return written
@@ -85,14 +90,18 @@ def _stages(maps: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Fi
         by_patch = np.stack(shown, axis=1)  # the encoders of one patch together
         columns[title] = by_patch.reshape(-1, SIDE, SIDE, 3)
     caption = (
-        "GradCAM at the first convolution and the first of every stage, from input to output; in "
-        "an even picture no place supports the class."
+        "GradCAM at the first convolution and the first of every stage with maps of 4 x 4 or more, "
+        "from input to output; in a grey picture no place supports the class."
     )
     return sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in maps], caption)
 
 
 def _numbers(
-    encoders: Mapping[str, Answer], patches: Mapping[str, int], store: Store, device: str
+    encoders: Mapping[str, Answer],
+    layers: Mapping[str, Sequence[str]],
+    patches: Mapping[str, int],
+    store: Store,
+    device: str,
 ) -> pd.DataFrame:
     """What each encoder says of each patch that is shown."""
     lines, rows = [], np.array(list(patches.values()))
@@ -111,17 +120,10 @@ def _numbers(
                     "label": store.classes[store.labels[row]],
                     "predicted": store.classes[k],
                     "probability": p,
-                    "layers": " ".join(map(short, _layers(answer))),
+                    "layers": " ".join(map(short, layers[title])),
                 }
             )
     return pd.DataFrame(lines)
-
-
-def _layers(answer: Answer) -> list[str]:
-    try:
-        return first_of_stages(answer.frozen.encoder)
-    except ConfigError:
-        return []
 
 
 def _tensors(shown: Mapping[str, Pictures]) -> dict[str, Tensor]:
