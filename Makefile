@@ -20,7 +20,7 @@ $(SETUP): pyproject.toml constraints.txt
 		--constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(SETUP) ## Run the main job on synthetic tissue (about 4 minutes on 2 cores)
+demo: $(SETUP) ## Run the main job on synthetic tissue (about 2 minutes on 2 cores)
 	$(BIN)/mfl demo --out runs/demo
 
 test: $(SETUP) ## Run the tests (at most 10 minutes on 2 cores)

@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         table = section(stage, measured)
         table.show()
         name = split(spec)[0]
-        blocks[name] = f"{blocks.get(name, '')}\n{table.markdown()}".strip()
+        blocks[name] = f"{blocks.get(name, '')}\n\n{table.markdown().strip()}".strip()
     if given.write:
         page = given.write.read_text(encoding="utf-8")
         given.write.write_text(fill_blocks(page, blocks), encoding="utf-8")

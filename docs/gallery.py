@@ -1,0 +1,29 @@
+"""Copies the figures and pages of docs/gallery.md, whose commands that page has.
+
+python docs/gallery.py runs path/to/the/tutorial
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+TARGET = Path(__file__).parent / "gallery"
+OF_RUNS = {
+    "explained.png": "explained.png",
+    "represented/cka.png": "cka.png",
+    "represented/confusion.png": "confusion.png",
+    "represented/gradcam-stages.png": "gradcam-stages.png",
+}
+OF_THE_TUTORIAL = {"maps/slide.tif.png": "map.png"}
+
+
+def main(runs: Path, tutorial: Path) -> None:
+    """Raises `FileNotFoundError` where a command has not been run."""
+    shutil.copytree(runs / "demo" / "positive", TARGET / "compared", dirs_exist_ok=True)
+    for folder, names in ((runs, OF_RUNS), (tutorial, OF_THE_TUTORIAL)):
+        for path, name in names.items():
+            shutil.copyfile(folder / path, TARGET / name)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
