@@ -1,4 +1,4 @@
-"""Copies the figures and pages of docs/gallery.md, whose commands that page has.
+"""Copies the pictures of docs/gallery.md, whose commands that page has.
 
 python docs/gallery.py runs path/to/the/tutorial
 """
@@ -9,6 +9,9 @@ from pathlib import Path
 
 TARGET = Path(__file__).parent / "gallery"
 OF_RUNS = {
+    "demo/positive/views.png": "views.png",
+    "demo/positive/panels.png": "panels.png",
+    "compared.png": "compared.png",
     "explained.png": "explained.png",
     "represented/cka.png": "cka.png",
     "represented/confusion.png": "confusion.png",
@@ -19,7 +22,7 @@ OF_THE_TUTORIAL = {"maps/slide.tif.png": "map.png"}
 
 def main(runs: Path, tutorial: Path) -> None:
     """Raises `FileNotFoundError` where a command has not been run."""
-    shutil.copytree(runs / "demo" / "positive", TARGET / "compared", dirs_exist_ok=True)
+    TARGET.mkdir(exist_ok=True)
     for folder, names in ((runs, OF_RUNS), (tutorial, OF_THE_TUTORIAL)):
         for path, name in names.items():
             shutil.copyfile(folder / path, TARGET / name)

@@ -34,6 +34,15 @@ class RunBusy(TrainingError):
     """A run that another process is training."""
 
 
+def first_line(problem: object) -> str:
+    """The first line of what an exception of others says, or its kind where it says nothing.
+
+    >>> first_line(OSError("no route\\nto host")), first_line(ValueError())
+    ('no route', 'ValueError')
+    """
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]
+
+
 def one_line(text: str) -> str:
     """Text of a file, fit for a sentence and a terminal.
 

@@ -25,7 +25,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
-from morefromless.errors import ConfigError, MoreFromLessError
+from morefromless.errors import ConfigError, MoreFromLessError, first_line
 from morefromless.spec_values import arguments, converted, guessed, written
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def build(
         raise
     except Exception as error:  # a class raises whatever its values provoke
         raise ConfigError(
-            f"'{spec}' cannot be built ({_first_line(error)}); check its values."
+            f"'{spec}' cannot be built ({first_line(error)}); check its values."
         ) from error
 
 
@@ -216,7 +216,7 @@ def _imported(name: str, contract: type[T], spec: str) -> type[T]:
         member = pkgutil.resolve_name(name)
     except (Exception, SystemExit) as error:  # a module raises whatever it likes
         raise ConfigError(
-            f"'{spec}' cannot be imported ({_first_line(error)}); write it as package.module:Class "
+            f"'{spec}' cannot be imported ({first_line(error)}); write it as package.module:Class "
             "and make sure that the package is installed here."
         ) from error
     if not (inspect.isclass(member) and issubclass(member, contract)):
@@ -225,10 +225,6 @@ def _imported(name: str, contract: type[T], spec: str) -> type[T]:
             f"{contract.__module__}.{contract.__name__}."
         )
     return member
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0] or type(error).__name__
 
 
 def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from morefromless.catalogue import PublicFile, PublicSet
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, first_line
 from morefromless.files import StorageError, explaining, sync
 from morefromless.progress import Bar
 
@@ -101,12 +101,12 @@ def _download(url: str, file: PublicFile, part: Path) -> None:
             except urllib.error.HTTPError as error:
                 if error.code not in (429, 500, 502, 503, 504):
                     raise DataError(
-                        f"{url} is answered by {error.code} ({_first_line(error.reason)}); check "
+                        f"{url} is answered by {error.code} ({first_line(error.reason)}); check "
                         "the network, give --mirror, or fetch it elsewhere and give --local."
                     ) from error
                 reason = f"it answers {error.code}"
             except CUT as error:
-                reason = _first_line(getattr(error, "reason", None) or error)
+                reason = first_line(getattr(error, "reason", None) or error)
             size = part.stat().st_size if part.exists() else 0
             failures = 0 if size > most else failures + 1
             most = max(most, size)
@@ -178,7 +178,3 @@ def _difference(file: PublicFile, path: Path) -> str:
     if digest.hexdigest() == file.md5:
         return ""
     return f"has the md5 {digest.hexdigest()}, and {file.name} as published {file.md5}"
-
-
-def _first_line(problem: object) -> str:
-    return (str(problem).strip().splitlines() or [type(problem).__name__])[0]

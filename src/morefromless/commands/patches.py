@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from morefromless.config import (
     ExportNucleiConfig,
@@ -13,6 +14,9 @@ from morefromless.config import (
     ViewsConfig,
 )
 from morefromless.report.terminal import say, wrote
+
+if TYPE_CHECKING:
+    from morefromless.ingest.report import IngestReport
 
 
 def ingest(options: IngestConfig) -> None:
@@ -48,9 +52,7 @@ def ingest(options: IngestConfig) -> None:
         missing=options.missing,
         um_per_px=options.um_per_px,
     )
-    for note in report.notes:
-        say(f"- {note}")
-    say(str(report))
+    _show_report(report)
     after = f"mfl compare {options.store}"
     if options.split == "test":
         after = f"mfl validate STUDY {options.store}"
@@ -81,10 +83,14 @@ def tile(options: TileConfig) -> None:
         workers=options.workers or None,
         strict=options.strict,
     )
+    _show_report(report)
+    say(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
+
+
+def _show_report(report: "IngestReport") -> None:
     for note in report.notes:
         say(f"- {note}")
     say(str(report))
-    say(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
 
 
 def fetch(options: FetchConfig) -> None:

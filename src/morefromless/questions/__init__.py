@@ -61,5 +61,5 @@ def ask(
 ) -> list[Reply]:
     """The replies of a finished run to questions, such as `few-shot` or `few-shot:shots=1/10`."""
     questions = [build(spec, sys.modules[__name__], Question) for spec in specs]
-    encoders = load_encoders(run)
+    encoders = load_encoders(run) if questions else {}
     return [question.ask(encoders, store, probe, task, device) for question in questions]
