@@ -12,6 +12,7 @@ OUT/README.md           the model card
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from morefromless import files
 from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.cache import digest
 from morefromless.evaluation.calibration import calibrated_files
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.metadata import EncoderMetadata, read_metadata
@@ -78,11 +81,11 @@ def export(
     _refuse_others(folder)
     metadata = _metadata(frozen, frozen.metadata)
     plain = msgspec.to_builtins(metadata)
-    weights = save(_weights(frozen), {"format": "pt", ENCODER_KEY: json.dumps(plain)})
+    weights, stated = _weights(frozen), {"format": "pt", ENCODER_KEY: json.dumps(plain)}
     probes = calibrated_files(source, frozen) if source else []
     content = {probe.name: probe.read_bytes() for probe in probes}
-    _remove_earlier(folder, weights)
-    files.write_bytes(folder / WEIGHTS, weights)
+    _remove_earlier(folder, weights, stated)
+    files.write_bytes(folder / WEIGHTS, save(weights, stated))
     files.write_json(folder / "encoder.json", plain)
     written = [folder / WEIGHTS, folder / "encoder.json"]
     for name, data in content.items():
@@ -269,9 +272,14 @@ def _is_exported(weights: Path) -> bool:
         return False
 
 
-def _remove_earlier(folder: Path, weights: bytes) -> None:
-    """Remove what an earlier export wrote, unless it was of these weights."""
+def _remove_earlier(folder: Path, weights: Mapping[str, Tensor], stated: dict[str, str]) -> None:
+    """Remove what an earlier export wrote, unless it was of these weights, of which it stated the
+    same. The file's bytes do not tell: safetensors writes its metadata in any order."""
     path = folder / WEIGHTS
-    if path.is_file() and path.read_bytes() != weights:
+    if not path.is_file():
+        return
+    with safe_open(path, "pt") as file:
+        same = file.metadata() == stated
+    if not same or digest(load_file(path)) != digest(weights):
         for earlier in folder.iterdir():
             earlier.unlink()
