@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
 import pytest
+from hatchling import build
 from PIL import Image
 
 from morefromless import cli
@@ -124,6 +126,21 @@ def test_python_of_the_pages_runs_and_fills_a_page(
     page = f"Prose.\n\n<!-- {folder.name} -->old<!-- end -->\n"
     filled = program["fill"](page, "page", [folder])
     assert filled == f"Prose.\n\n<!-- {folder.name} -->\n\n| b |\n|---|\n\n<!-- end -->\n"
+
+
+def test_the_description_of_the_package_leads_nowhere_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    built = tmp_path / build.prepare_metadata_for_build_wheel(str(tmp_path))  # type: ignore[attr-defined]
+    metadata = PathDistribution(built).metadata
+    description = metadata.get_payload()  # type: ignore[attr-defined]
+    assert not LINK.search(description)
+    assert "![" not in description
+    assert "The page (docs/results/colorectal.md) has the protocol" in description
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    for field in ("Name", "Version", "Summary", "Author", "License-Expression", "Project-URL"):
+        assert metadata[field], field
 
 
 def test_the_site_builds_and_loads_nothing_from_a_network(tmp_path: Path) -> None:
