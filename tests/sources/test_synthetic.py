@@ -81,6 +81,21 @@ def test_both_controls_have_the_images_of_each() -> None:
         np.testing.assert_array_equal(arrays["again"], other["privileged"])
 
 
+def test_the_positive_control_weakens_to_the_negative() -> None:
+    def privileged(control: str, strength: float) -> list[np.ndarray]:
+        source = Synthetic(patches=4, patients=4, size=32, control=control, strength=strength)  # type: ignore[arg-type]
+        return [source.read(item)["privileged"].astype(int) for item in source.items()]
+
+    negative, weak, half, positive = (
+        privileged(*which)
+        for which in (("negative", 1), ("positive", 0), ("positive", 0.5), ("positive", 1))
+    )
+    np.testing.assert_array_equal(negative, weak)
+    for none, some, whole in zip(negative, half, positive, strict=True):
+        assert 0 < np.abs(some - none).mean() < np.abs(whole - none).mean()
+        assert 0 < np.abs(some - whole).mean() < np.abs(whole - none).mean()
+
+
 def test_the_datasheet_states_the_magnification() -> None:
     assert Synthetic(size=224).datasheet().um_per_px == 0.5
     assert Synthetic(size=64).datasheet().um_per_px == 1.75
@@ -97,6 +112,7 @@ def test_the_datasheet_states_the_magnification() -> None:
         ("synthetic:seed=-1", "seed=0"),
         ("synthetic:patches=2147483647", "at most 1,000,000"),
         ("synthetic:control=neither", "positive"),
+        ("synthetic:control=positive,strength=2", "from 0 to 1"),
     ],
 )
 def test_numbers_that_cannot_be_drawn_are_refused(spec: str, says: str) -> None:

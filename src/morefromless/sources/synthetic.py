@@ -50,7 +50,8 @@ class Synthetic(Source):
     `control=positive` and `control=negative` draw pairs instead, `primary` and `privileged`, of
     four of the classes: in the one the privileged image must help, in the other it cannot (see
     `morefromless.synthesis.controls`). `control=both` draws the same primary images with either
-    privileged one, `signal` and `again`.
+    privileged one, `signal` and `again`. `strength`, from 0 to 1, is how much of what the primary
+    image lacks the privileged one of the positive control shows: at 0 it is the negative control.
 
     Raises `ConfigError` for numbers that cannot be drawn.
     """
@@ -61,6 +62,7 @@ class Synthetic(Source):
     seed: int = 0
     control: Drawn = "none"
     nuclei: bool = True
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in BOUNDS.items():
@@ -80,11 +82,17 @@ class Synthetic(Source):
             raise ConfigError(
                 f"'{self.control}' is not a control of synthetic; choose {' or '.join(known)}."
             )
+        if not 0 <= self.strength <= 1:
+            raise ConfigError(
+                f"synthetic:strength={self.strength:g} is not a share; give a number from 0 to 1."
+            )
 
     def datasheet(self) -> Datasheet:
         """Apache-2.0 like the code that draws it; µm per pixel follow from the size."""
         kinds = {"none": "", "both": ", both controls"}
         kind = kinds.get(self.control, f", {self.control} control")
+        if self.control in ("positive", "both") and self.strength < 1:
+            kind += f" at strength {self.strength:g}"
         return Datasheet(
             title=f"Synthetic colorectal H&E{kind} (seed {self.seed})",
             licence="Apache-2.0",
@@ -111,10 +119,12 @@ class Synthetic(Source):
             nuclei = Nuclei.typed(tissue.instances, types, PANNUKE)
             return {"he": tissue.image, ARRAY: nuclei.encode()}
         if self.control == "both":
-            primary, signal = draw_pair("positive", item.label, patient, rng, self.size)
+            primary, signal = draw_pair(
+                "positive", item.label, patient, rng, self.size, self.strength
+            )
             _, again = draw_pair("negative", item.label, *self._drawn_by(index), self.size)
             return {"primary": primary, "signal": signal, "again": again}
-        pair = draw_pair(self.control, item.label, patient, rng, self.size)
+        pair = draw_pair(self.control, item.label, patient, rng, self.size, self.strength)
         return {"primary": pair[0], "privileged": pair[1]}
 
     def tissue(self, item: Item) -> Tissue:

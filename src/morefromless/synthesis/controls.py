@@ -9,6 +9,9 @@ to look for the tissue. The signal is there to be found: the blotches hold no wa
 
 *Negative.* The privileged image is the primary one photographed again: same tissue, same
 blotches, other sensor noise. Asymmetric training has then nothing that symmetric training lacks.
+
+Between the two lies the positive control at a *strength* below 1: the privileged image is stained
+evenly to that share, and as the primary one is to the rest. At 0 it is the negative control.
 """
 
 from typing import Literal
@@ -34,20 +37,22 @@ NUISANCE = 0.8
 
 
 def draw_pair(
-    control: Control, tissue: str, patient: Patient, rng: Rng, size: int
+    control: Control, tissue: str, patient: Patient, rng: Rng, size: int, strength: float = 1.0
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """The primary and the privileged image of one patch, each (S, S, 3) uint8 RGB."""
     haematoxylin, eosin, _ = stained(tissue, patient, rng, size)
-    blotches = _blotches(rng, size)
-    faint = (
+    faint_haematoxylin, faint_eosin = (
         np.maximum(SIGNAL * _centred(dye) + uneven, 0.0)
-        for dye, uneven in zip((haematoxylin, eosin), blotches, strict=True)
+        for dye, uneven in zip((haematoxylin, eosin), _blotches(rng, size), strict=True)
     )
-    faint_haematoxylin, faint_eosin = faint
     primary = photograph(faint_haematoxylin, faint_eosin, patient, rng)
-    if control == "positive":
-        return primary, photograph(haematoxylin, eosin, patient, rng)
-    return primary, photograph(faint_haematoxylin, faint_eosin, patient, rng)
+    share = strength if control == "positive" else 0.0
+    return primary, photograph(
+        share * haematoxylin + (1 - share) * faint_haematoxylin,
+        share * eosin + (1 - share) * faint_eosin,
+        patient,
+        rng,
+    )
 
 
 def _blotches(rng: Rng, size: int) -> tuple[Floats, Floats]:
