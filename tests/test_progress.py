@@ -3,12 +3,15 @@
 import errno
 import io
 import json
+import shutil
 import sys
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from morefromless import progress
+from morefromless import cli, progress
 from morefromless.config import RunConfig
 from morefromless.progress import Bar, Mode
 from morefromless.training import progress as of_training
@@ -75,6 +78,28 @@ def test_what_was_done_before_says_nothing_of_the_time_left(
 def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, "quiet") == ""
     assert shown(monkeypatch, "quiet", Terminal()) == ""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_options_of_progress_stand_before_or_after_the_command(
+    before: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "MINUTE", 0)
+    command = ["ingest", "synthetic:patches=60,size=16", str(tmp_path / "store"), "--workers", "1"]
+    for option in ("--quiet", "--json"):
+        assert cli.run([option, *command] if before else [*command, option]) == 0
+        written = capsys.readouterr().err.splitlines()
+        tasks = {json.loads(line)["task"] for line in written if line.startswith("{")}
+        assert bool(tasks) == (option == "--json")
+        assert not any("\r" in line or "\x1b" in line for line in written)
+        shutil.rmtree(tmp_path / "store")
+
+
+def test_a_process_that_is_killed_leaves_no_semaphore_of_a_bar() -> None:
+    assert isinstance(Bar.get_lock(), type(threading.RLock()))  # type: ignore[no-untyped-call]
 
 
 def test_a_log_on_a_full_disk_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

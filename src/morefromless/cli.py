@@ -218,13 +218,13 @@ def _spelt(error: Any) -> str:
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line and return its exit code."""
     os.environ["MPLBACKEND"] = "Agg"  # figures are files; a notebook's backend may not be there
+    arguments, mode = _mode([_at_home(word) for word in arguments])
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
         if arguments == ["--version"]:
             print(f"morefromless {version('morefromless')}")
             return 0
         _check_folder()
-        arguments, mode = _mode([_at_home(word) for word in arguments])
         options = _parse(arguments, name)
         with progress.shown_as(mode):
             next(c for c in COMMANDS.values() if c.config is type(options)).function(options)

@@ -13,6 +13,7 @@ Role = Literal["primary", "privileged"]
 Precision = Literal["32", "bf16", "16"]
 Device = Literal["auto", "cpu", "gpu"]
 Missing = Literal["drop", "pairs"]
+Tracker = Literal["wandb", "mlflow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,10 @@ class Machine:
     2,000 training and 2,000 test patches); 0 draws none."""
     checkpoint_every: int = 500
     """Steps between two checkpoints to resume from."""
+    log: tuple[Tracker, ...] = ()
+    """Also log losses to Weights & Biases, which sends them unless WANDB_MODE=offline is set, or to
+    MLflow, in the run's folder unless MLFLOW_TRACKING_URI names a server (extras wandb, mlflow).
+    CSV and TensorBoard files are always written."""
     features: Path | None = None
     """Folder for the representations of frozen branches, which runs share; by default each run's
     own, and one for all runs of mfl compare."""

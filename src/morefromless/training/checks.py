@@ -4,6 +4,7 @@ Nothing here imports what trains, so that a study is planned without waiting for
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,12 @@ Availability = dict[str, npt.NDArray[np.bool_]]
 def check(config: RunConfig) -> None:
     """Raise `ConfigError` where a first step would fail: every encoder is given two blank patches,
     and the objective as few rows of every branch as it takes, at the embeddings' own width."""
+    for tracker in config.machine.log:
+        if find_spec(tracker) is None:
+            raise ConfigError(
+                f"--log {tracker} needs the extra {tracker}; install it: "
+                f"pip install 'morefromless[{tracker}]'."
+            )
     width = config.pairing.width
     if config.arm.supervised:
         check_encoder(config.train.encoder, modality(config.arm.primary).shape(config.train.size))

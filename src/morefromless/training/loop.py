@@ -17,7 +17,6 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
@@ -33,6 +32,7 @@ from morefromless.pairs import channels_last
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
 from morefromless.training.feed import Batch, Feed, Steps
+from morefromless.training.loggers import loggers
 from morefromless.training.progress import Progress
 from morefromless.training.schedule import scheduler, warmup_length
 from morefromless.training.synchronise import synchronise
@@ -121,7 +121,6 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.devices > 1:
         synchronise(learner.network, resolve_device(config.machine.device))
-    logs = run.path / "logs"
     progress, clock = Progress(steps.total, steps.per_epoch, run.path.name), _Clock()
     callbacks: list[Callback] = [
         progress,
@@ -150,10 +149,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
         callbacks=callbacks,
         plugins=plugins,
         default_root_dir=run.path,
-        logger=[
-            CSVLogger(logs, name="csv"),  # a resumed run adds a version, so nothing is lost
-            TensorBoardLogger(str(logs), name="tensorboard"),
-        ],
+        logger=False,
         log_every_n_steps=LOG_EVERY,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -165,7 +161,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     resume = run.resumable()
     loader = learner.feed.loader(steps, config.machine.workers, pin=trainer.num_devices > 0)
     try:
-        with _full_disk_told(run.checkpoint):
+        with _full_disk_told(run.checkpoint), loggers(run, config) as trainer.loggers:
             trainer.fit(learner, loader, ckpt_path=resume, weights_only=True)
     except SystemExit as stopped:
         if isinstance(stopped.__context__, KeyboardInterrupt):  # Lightning makes an exit of it

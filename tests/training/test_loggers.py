@@ -1,0 +1,100 @@
+"""What `--log` adds to a run's own files: Weights & Biases, MLflow, offline or not installed."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytorch_lightning.loggers import Logger
+
+from morefromless import cli
+from morefromless.config import RunConfig
+from morefromless.data.store import Store
+from morefromless.runs import Run
+from morefromless.training import checks, loggers
+from morefromless.training.train import train
+from tests.conftest import changed
+
+
+class Recorder(Logger):
+    """What a tracker is told."""
+
+    name, version = "recorder", 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {}
+        self.metrics: dict[int, Mapping[str, float]] = {}
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        self.options |= params
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.metrics[step or 0] = metrics
+
+
+def test_a_tracker_gets_options_and_losses_and_renames_no_run(
+    pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(checks, "find_spec", lambda _: True)
+    monkeypatch.setitem(loggers.TRACKERS, "mlflow", lambda _: recorder)
+    config = changed(pretraining, log=["mlflow"], epochs=3, size=16)
+    assert config.identity() == changed(config, log=[]).identity()
+    run = train(config)
+    assert recorder.options == config.identity()
+    assert {"loss", "lr", "term/variance"} <= set(recorder.metrics[9])
+    [written] = (run.path / "logs" / "csv").rglob("metrics.csv")
+    assert f"{recorder.metrics[9]['loss']:.6g}"[:5] in written.read_text()
+
+
+def test_a_tracker_that_is_not_installed_is_one_sentence(
+    tissue: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda _: None)
+    for name in ("wandb", "mlflow"):
+        options = ["--out", str(tmp_path / "run"), "--size", "32", "--log", name]
+        assert cli.run(["train", str(tissue.path), *options]) == 2
+        sentence = f"--log {name} needs the extra {name}; install it: pip install 'morefromless"
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_that_cannot_be_reached_is_one_sentence(
+    pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Run) -> Logger:
+        raise ConnectionError("no route to host\nand more")
+
+    monkeypatch.setitem(loggers.TRACKERS, "wandb", refused)
+    config = changed(pretraining, log=["wandb"])
+    with (
+        pytest.raises(loggers.TrainingError, match=r"--log wandb .*no route to host\); check"),
+        loggers.loggers(Run(config.out), config),
+    ):
+        pass
+
+
+def test_offline_everything_lies_in_the_runs_folder(
+    pretraining: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("wandb", "mlflow"):
+        pytest.importorskip(name)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    config = changed(pretraining, log=["wandb", "mlflow"])
+    for name in ("a", "b"):  # two runs of one process are two of each tracker's
+        folder = tmp_path / name
+        with loggers.loggers(Run(folder), config) as used:
+            for logger in used:
+                logger.log_metrics({"loss": 1.5}, step=9)
+        [stored] = folder.glob("logs/mlflow/*/*/metrics/loss")
+        assert stored.read_text().split()[1:] == ["1.5", "9"]
+        assert len(list(folder.glob("logs/wandb/offline-run-*/*.wandb"))) == 1
+        assert loggers.SERVER not in os.environ
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
