@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from morefromless.errors import ConfigError
+from morefromless.objectives.attention_transfer import AttentionTransfer, attention
 from morefromless.objectives.regression import Regression
 from morefromless.objectives.relational import Relational
 from morefromless.objectives.soft_labels import SoftLabels
@@ -96,3 +97,39 @@ def test_soft_labels_are_the_naive_divergence(temperature: float) -> None:
 def test_soft_labels_refuse_what_has_no_meaning(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="Soft labels need"):
         SoftLabels(**options)
+
+
+def test_attention_transfer_is_the_naive_loop_over_places() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(3, 5, 2, 2, generator=generator, dtype=torch.float64).requires_grad_()
+    teacher = torch.randn(3, 4, 6, 4, generator=generator, dtype=torch.float64)
+
+    def unit(maps: Tensor, patch: int, high: int, wide: int) -> list[float]:
+        """Areas of high x wide places become one."""
+        _, channels, height, width = maps.shape
+        places = [
+            sum(
+                maps[patch, c, y, x].item() ** 2 / channels / (high * wide)
+                for c in range(channels)
+                for y in range(top, top + high)
+                for x in range(first, first + wide)
+            )
+            for top in range(0, height, high)
+            for first in range(0, width, wide)
+        ]
+        return [place / math.hypot(*places) for place in places]
+
+    expected = 0.0
+    for patch in range(3):
+        pair = unit(student, patch, 1, 1), unit(teacher, patch, 3, 2)
+        expected += sum((s - t) ** 2 for s, t in zip(*pair, strict=True)) / 4 / 3
+    loss = AttentionTransfer(weight=10)
+    one = loss.of_stages([student], [teacher])
+    assert one.total.item() == pytest.approx(10 / 2 * expected)
+    # The first of more stages is left out; two stages cost the sum.
+    several = loss.of_stages([student, student], [2 * teacher, teacher, teacher])
+    assert several.total.item() == pytest.approx(2 * one.total.item())
+    assert torch.autograd.gradcheck(lambda s: loss.of_stages([s], [teacher]).total, student)
+    assert attention(torch.zeros(1, 2, 4, 4), 2, 2).tolist() == [[0.0] * 4]
+    with pytest.raises(ConfigError, match="weight to be 0 or more"):
+        AttentionTransfer(weight=-1)

@@ -32,7 +32,7 @@ def students(tissue: Store, tmp_path: Path, teacher: str) -> StudyConfig:
         tissue.path,
         tmp_path / "compare",
         sharing=["independent"],
-        distillation=["regression", "relational", "soft-labels"],
+        distillation=["regression", "relational", "soft-labels", "attention-transfer"],
         teacher=teacher,
         teacher_size=24,
         epochs=1,
@@ -48,7 +48,7 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
     features = list((students.out / "frozen").iterdir())
     assert len(features) == 1
     runs = [run for run in study.runs if run.arm.kind == "distillation"]
-    assert len(runs) == 6
+    assert len(runs) == 8
     weights = load_file(teacher.partition("=")[2].partition(",")[0])
     for run in runs:
         assert list(load_encoders(Run(run.out))) == ["primary"]  # the teacher is not its own
@@ -81,6 +81,7 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
         ({"teacher_size": 64, "distillation": ["soft-labels"]}, "would be given 64 px"),
         ({"privileged_size": 33}, "would be given 33 px"),
         ({"distillation": ["soft-labels:temperature=0"]}, "temperature to be above 0"),
+        ({"distillation": ["attention-transfer"], "encoder": "keras-v1"}, "has no stages"),
         ({"distillation": ["regression:l1"]}, "not a value for 'distance'"),
         ({"objectives": ["regression"]}, "needs a teacher, and the arm asymmetric has none"),
         ({"batch": 2, "objectives": ["vicreg"]}, "3 or more"),

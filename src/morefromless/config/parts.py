@@ -139,8 +139,9 @@ class Arm:
     """Whether the branches have one set of weights (shared) or one each (independent)."""
     objective: str = "vicreg"
     """vicreg, simclr, barlow-twins, clip, vse; of --kind distillation also regression,
-    relational and soft-labels; the authors' conventions as vicreg:authors,
-    simclr:authors, barlow-twins:authors; or a class of yours as package.module:Class."""
+    relational, soft-labels and attention-transfer; the authors' conventions as
+    vicreg:authors, simclr:authors, barlow-twins:authors; or a class of yours as
+    package.module:Class."""
     primary: str = "downsample:7"
     """Modality that is present at inference: downsample:7, full, full:ARRAY, macenko,
     image:ARRAY,channels=N, vector:LENGTH, nuclei,
@@ -156,7 +157,13 @@ class Arm:
     def supervised(self) -> bool:
         """Whether it learns the task's labels, with a head of its own."""
         soft = self.kind == "distillation" and self.objective.partition(":")[0] == "soft-labels"
-        return soft or self.kind == "supervised"
+        return self.kind == "supervised" or soft or self.compares_maps
+
+    @property
+    def compares_maps(self) -> bool:
+        """Whether it learns a teacher's feature maps, which are each view's own."""
+        name = self.objective.partition(":")[0]
+        return self.kind == "distillation" and name == "attention-transfer"
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -119,8 +119,8 @@ class StudyConfig:
     or cell:by=area,ties=lowest,untyped=exclude ..."""
     distillation: tuple[str, ...] = ()
     """Also train students of --teacher, a frozen encoder of the privileged modality, with these
-    objectives: regression, regression:cosine, relational, soft-labels (which learns the labels
-    too), or one of --objectives."""
+    objectives: regression, regression:cosine, relational, soft-labels, attention-transfer (both
+    learn the labels too), or one of --objectives."""
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""

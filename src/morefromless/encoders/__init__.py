@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from morefromless.errors import ConfigError
 from morefromless.specs import Member
 
 
@@ -31,3 +32,15 @@ class Encoder(Member, nn.Module, ABC):
         C is 3 but for modalities that say otherwise; an encoder for those takes a parameter
         `channels`. An encoder of vectors takes (B, C).
         """
+
+    def stages(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The representation, and the feature maps of each stage, first to last.
+
+        (B, C, S, S) -> (B, width), [(B, channels, H, W), ...]. Raises `ConfigError` where the
+        network has none.
+        """
+        del images
+        raise ConfigError(
+            f"The encoder {type(self).__name__} has no stages of feature maps, which attention "
+            "transfer compares; give a convolutional network or a transformer of timm."
+        )

@@ -94,6 +94,13 @@ class Timm(Encoder):
         features: Tensor = self.network((images - self.mean) / self.std)
         return features
 
+    def stages(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        network: Any = self.network
+        if images.ndim != 4 or not hasattr(network, "forward_intermediates"):
+            return super().stages(images)
+        last, maps = network.forward_intermediates((images - self.mean) / self.std)
+        return network.forward_head(last), maps
+
 
 def _created(name: str, pretrained: bool, channels: int, arguments: dict[str, Any]) -> nn.Module:
     try:

@@ -11,7 +11,14 @@ import numpy.typing as npt
 import torch
 
 from morefromless import objectives
-from morefromless.branches import Plan, check_encoder, check_width, plans, teacher_plan
+from morefromless.branches import (
+    Plan,
+    build_encoder,
+    check_encoder,
+    check_width,
+    plans,
+    teacher_plan,
+)
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
@@ -40,6 +47,10 @@ def check(config: RunConfig) -> None:
             teacher = teacher_plan(config)
             shape = modality(teacher.modality).shape(teacher.size)
             check_encoder(teacher.encoder, shape, frozen=True)
+            if config.arm.compares_maps:
+                student = modality(config.arm.primary).shape(config.train.size)
+                _check_stages(config.train.encoder, student)
+                _check_stages(teacher.encoder, shape)
         return
     branch_plans = plans(config)
     for plan in {(plan.key, plan.size): plan for plan in branch_plans}.values():
@@ -59,12 +70,18 @@ def check(config: RunConfig) -> None:
         objective([torch.randn(rows, min(width, 64)) for _ in range(together)])
 
 
+def _check_stages(encoder: str, shape: tuple[int, ...]) -> None:
+    with torch.no_grad():
+        build_encoder(encoder, shape[0]).eval().stages(torch.zeros(2, *shape))
+
+
 def check_views(config: RunConfig, store: Store) -> None:
     """Raise `DataError` or `ConfigError` where branches, or a teacher, cannot see this store."""
     if not config.arm.supervised:
         paired(config, plans(config)).check(store)
     elif config.arm.kind == "distillation":
         paired(config, [teacher_plan(config)]).check(store)
+        views_of(config).check(store)
 
 
 def count_training_patches(config: RunConfig, store: Store) -> int:
@@ -109,4 +126,20 @@ def paired(config: RunConfig, branch_plans: Sequence[Plan]) -> Pair:
         size,
         {plan.name: plan.size for plan in branch_plans if plan.size != size},
         config.pairing.same_geometry,
+    )
+
+
+def views_of(config: RunConfig) -> Pair:
+    """What is drawn at every step: views of the primary modality and, where feature maps are
+    compared, of the teacher's with the same geometry."""
+    arm, train = config.arm, config.train
+    if not arm.compares_maps:
+        return Pair(arm.modalities, train.views, train.size)
+    teacher = teacher_plan(config)
+    return Pair(
+        {**arm.modalities, teacher.name: teacher.modality},
+        train.views,
+        train.size,
+        {teacher.name: teacher.size},
+        same_geometry=True,
     )

@@ -1,0 +1,100 @@
+"""What a classifier learns: the labels, and what a frozen teacher knows beside them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from morefromless import objectives
+from morefromless.branches import build_encoder, teacher_plan
+from morefromless.config import RunConfig
+from morefromless.data.store import Store
+from morefromless.evaluation.frozen import frozen_branch
+from morefromless.objectives import Loss, Objective
+from morefromless.objectives.attention_transfer import AttentionTransfer
+from morefromless.objectives.soft_labels import SoftLabels
+from morefromless.probes.softmax import fit_linear_probe
+from morefromless.specs import build
+from morefromless.training.feed import Batch
+
+
+class Classifier(nn.Module):
+    """An encoder and a dense layer; softmax is in the loss."""
+
+    def __init__(self, encoder: str, classes: int, channels: int = 3) -> None:
+        super().__init__()
+        self.encoder = build_encoder(encoder, channels)
+        self.head = nn.Linear(self.encoder.width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, S, S) -> logits (B, classes)."""
+        logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+
+Lesson = Callable[[Classifier, dict[str, Tensor], Batch], tuple[Tensor, Loss]]
+"""A classifier, its batch's views by branch, and the batch -> logits (B, classes), and the loss."""
+
+
+def lesson(config: RunConfig, store: Store, device: torch.device) -> Lesson:
+    """What the arm of `config` teaches a classifier, on the training patches of `store`."""
+    if config.arm.kind != "distillation":
+        return labels_alone
+    objective = build(config.arm.objective, objectives, Objective)
+    if isinstance(objective, AttentionTransfer):
+        return _maps(objective, config)
+    assert isinstance(objective, SoftLabels)  # the other that `Arm.supervised` knows
+    return _soft_labels(objective, teacher_logits(config, store, device))
+
+
+def labels_alone(
+    classifier: Classifier, images: dict[str, Tensor], batch: Batch
+) -> tuple[Tensor, Loss]:
+    logits = classifier(images["primary"]).float()
+    entropy = nn.functional.cross_entropy(logits, batch["label"])
+    return logits, Loss(entropy, {"cross_entropy": entropy})
+
+
+def _soft_labels(objective: SoftLabels, answers: Tensor) -> Lesson:
+    def taught(
+        classifier: Classifier, images: dict[str, Tensor], batch: Batch
+    ) -> tuple[Tensor, Loss]:
+        logits, labels = labels_alone(classifier, images, batch)
+        soft = objective([logits, answers[batch["position"].to(answers.device)]])
+        total = (1 - objective.weight) * labels.total + objective.weight * soft.total
+        return logits, Loss(total, labels.terms | soft.terms)
+
+    return taught
+
+
+def _maps(objective: AttentionTransfer, config: RunConfig) -> Lesson:
+    """Maps lie in space, so the teacher is run at every step, on views of the same geometry."""
+    plan = teacher_plan(config)
+    teacher = build_encoder(plan.encoder, plan.channels).eval().requires_grad_(False)
+
+    def taught(
+        classifier: Classifier, images: dict[str, Tensor], batch: Batch
+    ) -> tuple[Tensor, Loss]:
+        representation, maps = classifier.encoder.stages(images["primary"])
+        logits = classifier.head(representation).float()
+        entropy = nn.functional.cross_entropy(logits, batch["label"])
+        with torch.no_grad():
+            _, expected = teacher.to(images["privileged"].device).stages(images["privileged"])
+        attention = objective.of_stages(maps, expected)
+        terms = {"cross_entropy": entropy, **attention.terms}
+        return logits, Loss(entropy + attention.total, terms)
+
+    return taught
+
+
+def teacher_logits(config: RunConfig, store: Store, device: torch.device) -> Tensor:
+    """What a linear probe of the frozen teacher answers on the training patches: (N, classes).
+
+    The probe learnt the labels of the same patches, so that the teacher is a supervised one.
+    """
+    plan = teacher_plan(config)
+    teacher = frozen_branch(build_encoder(plan.encoder, plan.channels).eval(), plan, config)
+    features = teacher.features(store, "train", device, label="frozen teacher")
+    labels = torch.from_numpy(store.labels[store.indices("train")])
+    probe = fit_linear_probe(features, labels, len(store.classes), standardise=True, device=device)
+    return probe.logits(features)
