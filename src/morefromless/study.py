@@ -228,6 +228,9 @@ def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
             # It does not use the privileged modality.
             itself = {**common, "privileged": primary}
             yield Arm(kind="symmetric", sharing=sharing, objective=objective, **itself)
+            if config.fine_tune:
+                for start in (common, itself):
+                    yield Arm(kind="fine-tuned", sharing=sharing, objective=objective, **start)
         if config.trident:
             # Its two views of the primary share a branch, and the privileged has its own.
             yield Arm(kind="trident", sharing="independent", objective=objective, **common)
@@ -242,7 +245,9 @@ def _run(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
     train, pairing = config.train, config.pairing
     if arm.primary == config.privileged:
         train = replace(train, encoder=config.encoder_of(arm.primary))
-    if arm.supervised:
+    if arm.start:
+        pairing = _run(arm.start, seed, config).pairing
+    elif arm.supervised:
         train = replace(train, epochs=config.supervised_epochs or train.epochs)
         teacher = arm.kind == "distillation"
         pairing = (
@@ -268,7 +273,7 @@ def _run(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
 
 def condition_of(arm: Arm, branch: str, task: str) -> Condition:
     """What one branch of an arm is, asked a task."""
-    paired = arm.kind in ("asymmetric", "trident", "distillation")
+    paired = arm.kind in ("trident", "distillation") or "asymmetric" in arm.words
     other = arm.primary if branch == "privileged" else arm.privileged
     return Condition(
         arm=arm.kind,

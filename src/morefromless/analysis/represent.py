@@ -149,9 +149,12 @@ def arm_words(run: RunConfig, study: StudyConfig) -> list[str]:
     ['supervised', 'cell']
     """
     arm = run.arm
-    if arm.supervised:
-        return [arm.kind, *([arm.task] if len(study.tasks) > 1 else [])]
-    return [arm.kind, arm.sharing, *([arm.objective] if len(study.objectives) > 1 else [])]
+    words = list(arm.words)
+    if arm.kind == "supervised" and len(study.tasks) > 1:
+        words.append(arm.task)
+    if arm.kind not in ("supervised", "distillation") and len(study.objectives) > 1:
+        words.append(arm.objective)
+    return words
 
 
 def _selects(arm: str, name: str) -> bool:

@@ -1,13 +1,13 @@
 """The parts that runs and studies are composed of; each option and its help stands once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from morefromless.config.bounds import above_zero, at_least, share
 from morefromless.errors import ConfigError
 
-ArmKind = Literal["asymmetric", "symmetric", "trident", "distillation", "supervised"]
+ArmKind = Literal["asymmetric", "symmetric", "trident", "distillation", "supervised", "fine-tuned"]
 Sharing = Literal["shared", "independent"]
 Role = Literal["primary", "privileged"]
 Precision = Literal["32", "bf16", "16"]
@@ -134,7 +134,9 @@ class Arm:
     """asymmetric pairs primary with privileged; symmetric pairs primary with itself; trident does
     both at once: two views of the primary through one branch, and the privileged through its own
     (TriDeNT, Farndale et al. 2024); distillation learns from --teacher, a frozen encoder of the
-    privileged modality; supervised learns the task's labels with a softmax head."""
+    privileged modality; supervised learns the task's labels with a softmax head; fine-tuned does
+    so too, from the encoder of the asymmetric run of the same options (or, with a --privileged that
+    is the --primary, of the symmetric one), which is trained first where it is not there."""
     sharing: Sharing = "independent"
     """Whether the branches have one set of weights (shared) or one each (independent)."""
     objective: str = "vicreg"
@@ -157,7 +159,15 @@ class Arm:
     def supervised(self) -> bool:
         """Whether it learns the task's labels, with a head of its own."""
         soft = self.kind == "distillation" and self.objective.partition(":")[0] == "soft-labels"
-        return self.kind == "supervised" or soft or self.compares_maps
+        return self.kind in ("supervised", "fine-tuned") or soft or self.compares_maps
+
+    @property
+    def start(self) -> "Arm | None":
+        """The self-supervised arm from whose encoder a fine-tuned one begins."""
+        if self.kind != "fine-tuned":
+            return None
+        alone = self.privileged == self.primary
+        return replace(self, kind="symmetric" if alone else "asymmetric")
 
     @property
     def compares_maps(self) -> bool:
@@ -170,6 +180,8 @@ class Arm:
         """What tells arms apart, of one modality: `symmetric`, `shared`."""
         if self.kind == "supervised":
             return ("supervised",)
+        if self.start:
+            return (self.kind, *self.start.words)
         return (self.kind, self.objective if self.kind == "distillation" else self.sharing)
 
     @property

@@ -1,6 +1,6 @@
 """One run, and a study of many."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,10 @@ class RunConfig:
         privileged modality, and only supervised ones learn from labels.
         """
         arm, pairing = self.arm, self.pairing
+        if arm.start:
+            task = {} if arm.task == DEFAULTS["task"] else {"task": arm.task}
+            begun = replace(self, arm=arm.start).identity()
+            return {**begun, **task, "kind": " ".join(arm.words)}
         names = {"kind", "primary"}
         used: set[str] = set()
         if arm.supervised:
@@ -121,6 +125,10 @@ class StudyConfig:
     """Also train students of --teacher, a frozen encoder of the privileged modality, with these
     objectives: regression, regression:cosine, relational, soft-labels, attention-transfer (both
     learn the labels too), or one of --objectives."""
+    fine_tune: bool = False
+    """Also train the asymmetric and symmetric arms' encoders on with a head, on the labels of the
+    first of --tasks, as long and as fast again: what one does with an encoder where labels are
+    many."""
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""

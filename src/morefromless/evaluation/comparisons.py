@@ -63,6 +63,10 @@ def _pairs(arms: Arms, config: StudyConfig) -> Iterator[Comparison]:
     for kind in ("symmetric", "asymmetric"):
         a, b = ("trident", "independent"), (kind, "independent")
         yield from pair(a, b, f"trident - {kind}, both independent")
+    for sharing in ("shared", "independent"):
+        a, b = (("fine-tuned", f"{start}, {sharing}") for start in ("asymmetric", "symmetric"))
+        yield from pair(a, b, f"fine-tuned: asymmetric - symmetric, both {sharing}")
+        yield from pair(a, ("supervised", ""), f"fine-tuned asymmetric {sharing} - supervised")
     for student in [arm for arm in arms if arm[0] == "distillation"]:
         for kind in ("symmetric", "asymmetric"):
             b = (kind, "independent")

@@ -43,8 +43,8 @@ class Condition:
     """What a row of a table stands for: encoders that differ in their seed alone, and a task."""
 
     arm: str
-    """asymmetric, symmetric, trident, distillation, supervised, a floor (`FLOORS`), or `reference`:
-    a published encoder, which was not trained here."""
+    """asymmetric, symmetric, trident, distillation, supervised, fine-tuned, a floor (`FLOORS`), or
+    `reference`: a published encoder, which was not trained here."""
     sharing: str
     """shared or independent; empty where there are no branches."""
     objective: str
@@ -53,7 +53,8 @@ class Condition:
     modality: str
     """What the encoder is given."""
     partner: str
-    """The other modality in training, of asymmetric, TriDeNT and distillation arms; else empty."""
+    """The other modality in training, of asymmetric, TriDeNT and distillation arms, and of
+    encoders that were asymmetric before they were fine-tuned; else empty."""
     task: str
     """What is asked."""
     encoder: str = ""
@@ -83,8 +84,10 @@ class Condition:
 
     @property
     def variant(self) -> str:
-        """What tells arms of a kind apart: the sharing, the objective of a teacher's student, or a
-        reference's encoder."""
+        """What tells arms of a kind apart: the sharing, the objective of a teacher's student, what
+        a fine-tuned encoder began from, or a reference's encoder."""
+        if self.arm == "fine-tuned":
+            return f"{'asymmetric' if self.partner else 'symmetric'}, {self.sharing}"
         return self.encoder or (self.objective if self.arm == "distillation" else self.sharing)
 
     @property

@@ -22,9 +22,11 @@ COLOURS = {
 }
 PALETTES = {
     "distillation": ("#E69F00", "#56B4E9", "#000000", "#8C6D31", "#5D3A9B", "#B5B500"),
+    "fine-tuned": ("#A33B00", "#00456B", "#6E2C00", "#002B44"),
     "reference": ("#7F7F7F", "#404040", "#B0B0B0"),
 }
-"""Of arms that have many variants: students of a frozen teacher, published encoders; in order."""
+"""Of arms that have many variants, in order: students of a frozen teacher, encoders that were
+fine-tuned, published encoders."""
 STYLES = {"shared": "--", "independent": "-", "": "-"}
 MARKERS = {"shared": "s", "independent": "o", "": "D"}
 FLOOR_STYLES = {

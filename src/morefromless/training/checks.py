@@ -4,6 +4,7 @@ Nothing here imports what trains, so that a study is planned without waiting for
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -42,6 +43,8 @@ def check(config: RunConfig) -> None:
     width = config.pairing.width
     if config.arm.supervised:
         check_encoder(config.train.encoder, modality(config.arm.primary).shape(config.train.size))
+        if config.arm.start:
+            check(replace(config, arm=config.arm.start))
         if config.arm.kind == "distillation":
             build(config.arm.objective, objectives, Objective)
             teacher = teacher_plan(config)
@@ -77,7 +80,9 @@ def _check_stages(encoder: str, shape: tuple[int, ...]) -> None:
 
 def check_views(config: RunConfig, store: Store) -> None:
     """Raise `DataError` or `ConfigError` where branches, or a teacher, cannot see this store."""
-    if not config.arm.supervised:
+    if config.arm.start:
+        check_views(replace(config, arm=config.arm.start), store)
+    elif not config.arm.supervised:
         paired(config, plans(config)).check(store)
     elif config.arm.kind == "distillation":
         paired(config, [teacher_plan(config)]).check(store)

@@ -1,5 +1,8 @@
 """The supervised arm: the same encoder with a softmax head, by the same protocol (paper 2.2)."""
 
+import time
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -8,6 +11,8 @@ from torch import Tensor
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.evaluation.loading import load_encoders
+from morefromless.identity import placed, run_key
 from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
@@ -17,6 +22,10 @@ from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.lessons import Classifier, lesson
 from morefromless.training.loop import Learner, device_of, fit, is_rank_zero, logs
+from morefromless.training.pretrain import pretrain
+
+POLL = 1.0
+"""Seconds between two looks at a run that another process trains."""
 
 
 def supervise(config: RunConfig) -> Run:
@@ -39,6 +48,20 @@ def supervise(config: RunConfig) -> Run:
     return run
 
 
+def first_stage(config: RunConfig) -> Run:
+    """The self-supervised run from whose encoder a fine-tuned one begins: the one beside it, which
+    a study trains too, where it is done; else one in its own folder, which is trained first."""
+    assert config.arm.start
+    start = replace(config, arm=config.arm.start)
+    store = Store.open(config.store)
+    beside = Run(placed(start, config.out.parent, store.hash).out)
+    while beside.state == "running":
+        time.sleep(POLL)
+    if beside.done and beside.record.key == run_key(start, store.hash):
+        return beside
+    return pretrain(replace(start, out=config.out / "self-supervised"))
+
+
 def _train(
     run: Run,
     config: RunConfig,
@@ -51,6 +74,9 @@ def _train(
     torch.manual_seed(config.seed)
     channels = pair.modalities["primary"].channels
     classifier = Classifier(config.train.encoder, len(store.classes), channels)
+    if config.arm.start:
+        begun = load_encoders(first_stage(config))["primary"].encoder
+        classifier.encoder.load_state_dict(begun.state_dict())
     taught = lesson(config, store, device)
 
     def loss(

@@ -1,0 +1,53 @@
+"""Fine-tuning: it begins from a self-supervised encoder, and that is trained once."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from morefromless.data.store import Store
+from morefromless.runner import run_all
+from morefromless.runs import Run
+from morefromless.study import Study
+from morefromless.training.train import train
+from tests.conftest import run_config, study_config
+
+
+def test_a_study_fine_tunes_the_encoders_that_it_trained(tissue: Store, tmp_path: Path) -> None:
+    options = {"sharing": ["independent"], "seeds": 1, "epochs": 1, "batch": 64, "probe_epochs": 1}
+    study = Study.of(study_config(tissue.path, tmp_path / "study", fine_tune=True, **options))
+    run_all(study.runs, 1)
+    runs = {run.arm.words: Run(run.out) for run in study.runs}
+    assert len(runs) == 5
+    for start in ("asymmetric", "symmetric"):
+        tuned = runs["fine-tuned", start, "independent"]
+        assert not (tuned.path / "self-supervised").exists()
+        assert tuned.fingerprint != runs[("supervised",)].fingerprint
+    results = study.evaluate(progress=False)
+    assert {s.condition.title for s in results.summaries if s.head} == {
+        "supervised",
+        "fine-tuned, asymmetric, independent",
+        "fine-tuned, symmetric, independent",
+    }
+    names = {contrast.name for contrast in results.contrasts}
+    assert "fine-tuned: asymmetric - symmetric, both independent" in names
+    assert "fine-tuned asymmetric independent - supervised" in names
+
+
+def test_it_is_supervised_training_from_the_weights_of_the_first_stage(
+    tissue: Store, tmp_path: Path
+) -> None:
+    options = {"epochs": 1, "batch": 64}
+    config = run_config(tissue.path, tmp_path / "run", kind="fine-tuned", **options)
+    tuned = train(config)
+    first = tuned.path / "self-supervised"
+    assert Run(first).config.arm == config.arm.start
+    options["encoder"] = f"test_resnet:weights={first / 'weights.safetensors'}"
+    supervised = train(
+        run_config(tissue.path, tmp_path / "other", kind="supervised", **options)
+    ).weights()
+    weights = tuned.weights()
+    assert all(torch.equal(weights[name], value) for name, value in supervised.items())
+    alone = replace(config.arm, privileged=config.arm.primary)
+    assert alone.words == ("fine-tuned", "symmetric", "independent")
+    assert replace(config, arm=alone).identity() != config.identity()
