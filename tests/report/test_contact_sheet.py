@@ -1,6 +1,7 @@
 """Contact sheets: what is drawn where, and that a file is whole or not there."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from morefromless.data.store import Store
 from morefromless.files import StorageError
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
+from morefromless.modalities.vector import Vector
 from morefromless.pairs import modality
+from morefromless.report.bars import distinctive, on_one_scale
 from morefromless.report.contact_sheet import contact_sheet, seen_columns, sheet
 from morefromless.views.table_s1 import TableS1
 
@@ -84,7 +87,9 @@ def test_pixels_are_drawn_as_squares(tmp_path: Path) -> None:
 def test_the_usual_columns() -> None:
     stored = {"he": torch.randint(0, 256, (2, 28, 28, 3), dtype=torch.uint8)}
     modalities = {"downsample:7": Downsample(7), "full": Full()}
-    columns = seen_columns(stored, modalities, TableS1(), 32, 2, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    columns, notes = seen_columns(stored, modalities, TableS1(), 32, 2, generator)
+    assert list(notes) == [title for title in columns if "view" in title]
     assert list(columns) == [
         "stored",
         "downsample:7",
@@ -99,7 +104,7 @@ def test_the_usual_columns() -> None:
 def test_several_arrays_are_named() -> None:
     stored = {name: torch.zeros(1, 8, 8, 3, dtype=torch.uint8) for name in ("he", "ihc")}
     modalities = {"full": Full(), "ihc": Full("ihc")}
-    columns = seen_columns(stored, modalities, TableS1(), 8, 0, torch.Generator())
+    columns, _ = seen_columns(stored, modalities, TableS1(), 8, 0, torch.Generator())
     assert list(columns) == ["stored he", "stored ihc", "full", "ihc"]
 
 
@@ -128,7 +133,7 @@ def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue:
     stored = {name: torch.from_numpy(tissue.array(name)[rows]) for name in ("he", "nuclei")}
     seen = {name: modality(name) for name in ("full", "nuclei", "nuclei:one-hot")}
     generator = torch.Generator().manual_seed(0)
-    columns = seen_columns(stored, seen, TableS1(), 24, 1, generator)
+    columns, _ = seen_columns(stored, seen, TableS1(), 24, 1, generator)
     assert list(columns) == [
         "stored he",
         "stored nuclei",
@@ -144,3 +149,47 @@ def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue:
     for name in ("nuclei", "nuclei:one-hot"):
         known = set(columns[name].unique().tolist())
         assert set(columns[f"{name} view 1"].unique().tolist()) <= known
+
+
+def test_below_each_view_stands_what_was_drawn() -> None:
+    texts = ["flip, crop 82 %, rotate 143°, noise, solarise, jitter", ""]
+    figure = sheet({"view 1": torch.ones(2, 3, 4, 4)}, ["a", "b"], "", notes={"view 1": texts})
+    [axes] = figure.axes
+    [note] = [text for text in axes.texts if text.get_text().startswith("flip, crop")]
+    assert note.get_text().count("\n") == 1
+    boxes = [picture.get_extent() for picture in axes.images]
+    box = note.get_window_extent()
+    top, bottom = (axes.transData.inverted().transform((0, y))[1] for y in (box.y1, box.y0))
+    assert boxes[1][3] < bottom < top < boxes[0][2]  # between the two pictures
+
+
+def test_vectors_are_named_bars_on_one_scale() -> None:
+    values = torch.tensor([[0.0, 2.0, -1.0, 5.0], [4.0, 0.0, 0.0, 9.0]])
+    drawn = on_one_scale({"seen": values, "view": values / 2}, {"KRT5": 1, "VIM": 2, "CD3E": 0})
+    figure = sheet({**drawn}, ["a", "b"], "")
+    [axes] = figure.axes
+    widths = [bar.get_width() for bar in axes.patches]
+    unit = widths[0] / 2
+    expected = [2, 1, 0, 0, 0, 4, 1, 0.5, 0, 0, 0, 2]  # a column after the other
+    np.testing.assert_allclose(widths, [unit * value for value in expected], atol=1e-6)
+    assert [text.get_text() for text in axes.texts].count("CD3E") == 4
+    negative = axes.patches[1]
+    assert negative.get_x() + negative.get_width() == pytest.approx(axes.patches[0].get_x())
+
+
+def test_values_that_tell_classes_apart_are_shown() -> None:
+    how = Vector(4)
+    labels = np.repeat([0, 1], 6)
+    values = np.random.default_rng(0).normal(0, 0.1, (12, 4)).astype(np.float32)
+    values[:6, 2] += 5
+    values[6:, 0] += 5
+    arrays = {"expression": SimpleNamespace(channels=("A", "B", "C", "D"))}
+    store = SimpleNamespace(
+        indices=lambda _: np.arange(12),
+        array=lambda _: values,
+        labels=labels,
+        classes=("x", "y"),
+        meta=SimpleNamespace(arrays=arrays),
+    )
+    assert list(distinctive(how, store))[:2] == ["C", "A"]  # type: ignore[arg-type]
+    assert len(distinctive(how, store)) == 4  # type: ignore[arg-type]

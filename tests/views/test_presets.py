@@ -9,9 +9,10 @@ from torch import Tensor
 from morefromless import views
 from morefromless.errors import ConfigError
 from morefromless.specs import build
-from morefromless.views import Views, _draws
+from morefromless.views import Views, _draws, recording
 from morefromless.views.authors import Authors
 from morefromless.views.plain import Plain
+from morefromless.views.stain import Stain
 from morefromless.views.table_s1 import TableS1
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -214,3 +215,43 @@ def test_what_is_typed_is_what_is_built() -> None:
 def test_mistakes_are_named(spec: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(spec, views, Views)
+
+
+@pytest.mark.parametrize("preset", [TableS1(), Authors(), Stain()])
+def test_recorded_words_are_of_the_draws_that_made_the_views(preset: Views) -> None:
+    patches = tissue(60)
+    unrecorded = preset.augment(patches, seeded(3))
+    with recording(60) as words:
+        drawn = preset.augment(patches, seeded(3))
+    assert torch.equal(drawn, unrecorded)  # nothing more is drawn
+    assert {word.split()[0] for patch in words for word in patch} >= {"flip", "crop"}
+    geometry = [[w for w in patch if w.split()[0] in ("flip", "rotate")] for patch in words]
+    assert any(geometry)
+    assert not all(geometry)
+
+
+@pytest.mark.parametrize("option", ["noise", "solarize", "jitter", "rotation", "flip"])
+def test_a_word_stands_where_the_augmentation_was_drawn_and_nowhere_else(option: str) -> None:
+    patches = tissue(60)
+    patches[..., 0, :2] = 1  # above any threshold
+    preset = TableS1(**{**OFF, option: 0.5, "background": 0.3, "threshold": 0})
+    with recording(60) as words:
+        drawn = preset.augment(patches, seeded(3))
+    changed = ((drawn - patches).abs().amax((1, 2, 3)) > 1e-3).tolist()
+    assert [bool(patch) for patch in words] == changed
+    assert 10 < sum(changed) < 55
+
+
+def test_the_crop_that_is_recorded_is_the_one_that_was_drawn() -> None:
+    ramp = ((torch.arange(40) + 0.5) / 40).expand(30, 3, 40, 40)
+    with recording(30) as words:
+        drawn = TableS1(**{**OFF, "crop": 0.5}).augment(ramp, seeded(3))
+    kept = (drawn[:, 0, 0, 30] - drawn[:, 0, 0, 10]) * 2
+    assert [f"crop {100 * share:.0f} %" for share in kept.tolist()] == [w for [w] in words]
+
+
+def test_words_of_vectors() -> None:
+    with recording(3) as words:
+        drawn = TableS1(drop=0.5).augment_vectors(torch.ones(3, 50), seeded(0))
+    shares = (drawn == 0).float().mean(1).tolist()
+    assert words == [["noise", f"drop {100 * share:.0f} %"] for share in shares]

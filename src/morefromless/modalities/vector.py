@@ -67,22 +67,34 @@ class Vector(Modality):
         square = F.pad(grey, (0, side**2 - self.length)).view(-1, 1, side, side)
         return square.expand(-1, 3, -1, -1)
 
-    def legend(self, store: Store) -> str:
-        """The values that tell each class from the others, by name; "" where names are not known.
+    def markers(self, store: Store) -> dict[str, list[int]]:
+        """Class to the places of all values, the one that tells it best from the others first.
 
-        They have the largest difference of means over the training patches, in standard deviations.
+        By the difference of means over the training patches, in standard deviations.
         """
-        names = store.meta.arrays[self.array].channels
         rows = store.indices("train")
         values, labels = store.array(self.array)[rows], store.labels[rows]
         spread = values.std(0) + 1e-9
-        parts = []
-        for number, label in enumerate(store.classes if names else ()):
+        places = {}
+        for number, label in enumerate(store.classes):
             mine = labels == number
             if mine.any() and not mine.all():
                 difference = (values[mine].mean(0) - values[~mine].mean(0)) / spread
-                highest = difference.argsort()[::-1][:TOP]
-                parts.append(f"{label} {', '.join(names[place] for place in highest)}")
+                places[label] = difference.argsort()[::-1].tolist()
+        return places
+
+    def names(self, store: Store) -> tuple[str, ...]:
+        """Of the values, as the source has them; else their numbers from 1."""
+        known = store.meta.arrays[self.array].channels
+        return known or tuple(str(number + 1) for number in range(self.length))
+
+    def legend(self, store: Store) -> str:
+        """The values that tell each class from the others, by name, where names are known."""
+        names = store.meta.arrays[self.array].channels
+        parts = [
+            f"{label} {', '.join(names[place] for place in places[:TOP])}"
+            for label, places in (self.markers(store) if names else {}).items()
+        ]
         if not parts:
             return ""
         return f"Highest in {self.array} against the other classes: {'; '.join(parts)}."

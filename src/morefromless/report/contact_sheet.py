@@ -4,7 +4,10 @@ import math
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -16,61 +19,79 @@ from morefromless.modalities import Modality
 from morefromless.modalities.full import Full
 from morefromless.modalities.nuclei import Nuclei
 from morefromless.pairs import augmentation
+from morefromless.report.bars import Bars, on_one_scale
 from morefromless.report.style import write_figure
-from morefromless.views import Views
+from morefromless.views import Views, recording
+
+Columns = Mapping[str, Tensor | Bars]
+"""Title to (R, 3, S, S) images in [0, 1], or to bars of R vectors."""
+Notes = Mapping[str, Sequence[str]]
+"""Title of a column to R texts."""
 
 _CELL = 1.5
 """Side of a picture in inches; with the resolution below, 240 pixels: more than a patch has."""
 _DPI = 160
 _GAP, _LEFT, _TOP, _BOTTOM = 0.08, 1.0, 0.5, 0.12
 _FRAME = "0.2"
+_LINE, _LETTERS = 0.11, 30
+"""Height in inches of a line below a picture, and how many letters it has."""
 
 
 def contact_sheet(
-    columns: Mapping[str, Tensor],
+    columns: Columns,
     row_titles: Sequence[str],
     path: Path,
     caption: str,
     frames: Sequence[Sequence[str]] = (),
     widths: Mapping[str, float] | None = None,
+    notes: Notes | None = None,
 ) -> None:
     """Write a `sheet`, whole or not at all, in the form that its name ends in: .png or .pdf."""
-    write_figure(sheet(columns, row_titles, caption, frames, widths), path, path.suffix[1:])
+    figure = sheet(columns, row_titles, caption, frames, widths, notes)
+    write_figure(figure, path, path.suffix[1:])
 
 
 def sheet(
-    columns: Mapping[str, Tensor],
+    columns: Columns,
     row_titles: Sequence[str],
     caption: str,
     frames: Sequence[Sequence[str]] = (),
     widths: Mapping[str, float] | None = None,
+    notes: Notes | None = None,
 ) -> Figure:
     """A figure with one row per patch and one column per way of seeing it.
 
-    `columns` maps a column's title to (R, 3, S, S) images in [0, 1]; S may differ between columns
-    and pixels are drawn as squares, never smoothed. `row_titles` are R labels (class names) at
-    the left, `caption` a line or two below. Each of `frames` names neighbouring columns whose
-    pictures have a common frame in every row. `widths` are those of a column's patches in µm, for a
-    scale bar in its first picture.
+    The S of `columns` may differ, and pixels are drawn as squares, never smoothed. `row_titles` are
+    R labels (class names) at the left, `caption` a line or two below. Each of `frames` names
+    neighbouring columns whose pictures have a common frame in every row. `widths` are those of a
+    column's patches in µm, for a scale bar in its first picture. `notes` stand below pictures.
     """
     rows = len(row_titles)
     for title, images in columns.items():
-        if images.ndim != 4 or images.shape[:2] != (rows, 3):
-            raise ValueError(f"column '{title}' is {tuple(images.shape)}, not ({rows}, 3, S, S)")
-    step = _CELL + _GAP
+        shape = images.values.shape if isinstance(images, Bars) else images.shape
+        if len(shape) not in (2, 4) or shape[0] != rows or (len(shape) == 4 and shape[1] != 3):
+            raise ValueError(f"column '{title}' is {tuple(shape)}, not ({rows}, 3, S, S)")
+    below = {
+        title: [textwrap.wrap(t, _LETTERS) for t in texts] for title, texts in (notes or {}).items()
+    }
+    under = _LINE * max([0, *(len(lines) for texts in below.values() for lines in texts)])
+    step, down = _CELL + _GAP, _CELL + _GAP + under
     width = _LEFT + len(columns) * step
     lines = textwrap.wrap(caption, width=max(30, int(width * 13)))
     bottom = _BOTTOM + 0.2 * len(lines)
-    height = _TOP + rows * step + bottom
+    height = _TOP + rows * down + bottom
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches: an axes a picture takes seconds
     lefts = {title: _LEFT + number * step for number, title in enumerate(columns)}
-    lows = [height - _TOP - (row + 1) * step + _GAP for row in range(rows)]
+    lows = [height - _TOP - row * down - _CELL for row in range(rows)]
     for title, images in columns.items():
-        pictures = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-        for low, picture in zip(lows, pictures.permute(0, 2, 3, 1).numpy(), strict=True):
+        for row, low in enumerate(lows):
+            if isinstance(images, Bars):
+                images.draw(axes, row, lefts[title], low, _CELL)
+                continue
             place = (lefts[title], lefts[title] + _CELL, low, low + _CELL)
-            axes.imshow(picture, interpolation="nearest", extent=place)
+            axes.imshow(_pixels(images[row]), interpolation="nearest", extent=place)
+
         axes.text(
             lefts[title] + _CELL / 2,
             height - _TOP + _GAP,
@@ -86,11 +107,14 @@ def sheet(
             axes.plot([left, right], [lows[0] + 0.07] * 2, colour, linewidth=width_pt)
         words = axes.text(left, lows[0] + 0.11, f"{length:g} µm", fontsize=6)
         words.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+    for title, texts in below.items():
+        for low, wrapped in zip(lows, texts, strict=True):
+            axes.text(lefts[title], low - 0.02, "\n".join(wrapped), va="top", fontsize=6)
     for framed in frames:
         for low in lows:
-            corner = (lefts[framed[0]] - _GAP / 2, low - _GAP / 2)
+            corner = (lefts[framed[0]] - _GAP / 2, low - under - _GAP / 2)
             axes.add_patch(
-                Rectangle(corner, len(framed) * step, step, fill=False, edgecolor=_FRAME)
+                Rectangle(corner, len(framed) * step, down, fill=False, edgecolor=_FRAME)
             )
     for low, label in zip(lows, row_titles, strict=True):
         text = "\n".join(textwrap.wrap(label, 12))
@@ -99,6 +123,13 @@ def sheet(
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
     axes.set_axis_off()
     return figure
+
+
+def _pixels(image: Tensor) -> npt.NDArray[np.uint8]:
+    """(3, S, S) in [0, 1] -> (S, S, 3)."""
+    whole = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    pixels: npt.NDArray[np.uint8] = whole.permute(1, 2, 0).cpu().numpy()
+    return pixels
 
 
 def round_length(longest: float) -> float:
@@ -118,14 +149,17 @@ def seen_columns(
     size: int,
     draws: int,
     generator: torch.Generator,
-) -> dict[str, Tensor]:
+    bars: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
+) -> tuple[dict[str, Tensor | Bars], dict[str, list[str]]]:
     """The usual columns: the stored patch, what each modality shows, then `draws` times a view of
-    each, as one step of training draws them.
+    each, as one step of training draws them; and of each view, which augmentations were drawn.
 
     `stored` maps an array's name to (R, H, H, 3) uint8; `modalities` maps a title, such as
-    `downsample:7`, to the modality. `size` is the side of the network's input.
+    `downsample:7`, to the modality. `size` is the side of the network's input. `bars` maps the
+    title of a vector to the names and places of the values that are shown.
     """
-    columns = {}
+    columns: dict[str, Tensor | Bars] = {}
+    notes: dict[str, list[str]] = {}
     for name in dict.fromkeys(modality.array for modality in modalities.values()):
         title = stored_title(name, stored)
         if stored[name].ndim == 2:  # a vector is shown as it is seen
@@ -138,13 +172,21 @@ def seen_columns(
         title: modality.render(stored[modality.array], size)
         for title, modality in modalities.items()
     }
-    columns.update({title: modalities[title].to_rgb(images) for title, images in rendered.items()})
+    by_modality = {title: {title: images} for title, images in rendered.items()}
     drawn_by = {title: augmentation(views, modality) for title, modality in modalities.items()}
     for draw in range(1, draws + 1):
         for title, images in rendered.items():
-            view = drawn_by[title](images, generator)
-            columns[view_title(title, draw)] = modalities[title].to_rgb(view)
-    return columns
+            with recording(len(images)) as words:
+                by_modality[title][view_title(title, draw)] = drawn_by[title](images, generator)
+            notes[view_title(title, draw)] = [", ".join(drawn) for drawn in words]
+    pictures: dict[str, Tensor | Bars] = {}
+    for title, seen in by_modality.items():
+        if title in bars:
+            pictures |= on_one_scale(seen, bars[title])
+        else:
+            pictures |= {name: modalities[title].to_rgb(images) for name, images in seen.items()}
+    order = [*modalities, *notes]
+    return columns | {name: pictures[name] for name in order}, notes
 
 
 def stored_title(name: str, stored: Collection[str]) -> str:

@@ -12,6 +12,7 @@ from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
 from morefromless.modalities.vector import Vector
 from morefromless.pairs import modality, preset
+from morefromless.report.bars import distinctive
 from morefromless.report.contact_sheet import (
     contact_sheet,
     seen_columns,
@@ -38,13 +39,16 @@ def write_sheet(config: ViewsConfig) -> Path:
     names = dict.fromkeys(how.array for how in modalities.values())
     stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}
     generator = torch.Generator().manual_seed(config.seed)
-    columns = seen_columns(
-        stored, modalities, preset(config.views), config.size, config.draws, generator
+    bars = {
+        spec: distinctive(how, store) for spec, how in modalities.items() if isinstance(how, Vector)
+    }
+    columns, notes = seen_columns(
+        stored, modalities, preset(config.views), config.size, config.draws, generator, bars
     )
     caption = (
         f"{store.path.name}: views '{config.views}' at {config.size} px; each view is drawn anew "
-        "for every patch, branch and step. A frame holds a pair: the primary left, the privileged "
-        "right."
+        "for every patch, branch and step, and below it stands what was drawn. A frame holds a "
+        "pair: the primary left, the privileged right."
     )
     for spec, how in modalities.items():
         if isinstance(how, (Image, Vector)):
@@ -61,7 +65,7 @@ def write_sheet(config: ViewsConfig) -> Path:
         if (title := stored_title(name, names)) in columns and (scale := store.scale(name))
     }
     titles = list(store.table["label"].iloc[rows])
-    contact_sheet(columns, titles, config.out, caption, pairs, widths)
+    contact_sheet(columns, titles, config.out, caption, pairs, widths, notes)
     return config.out
 
 

@@ -5,6 +5,9 @@ on the device that trains. To add one, add a file with one public class deriving
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -81,3 +84,29 @@ class Views(Member, ABC):
                 f"--views {self.spec} changes colours of {' or '.join(map(str, allowed))} channels,"
                 f" and this {'mask' if mask else 'modality'} has {channels} channels; {self.remedy}"
             )
+
+
+_recorded: ContextVar[list[list[str]] | None] = ContextVar("recorded", default=None)
+
+
+@contextmanager
+def recording(count: int) -> Iterator[list[list[str]]]:
+    """Within the block, the words of what presets draw of a batch of `count` patches, by patch."""
+    words: list[list[str]] = [[] for _ in range(count)]
+    token = _recorded.set(words)
+    try:
+        yield words
+    finally:
+        _recorded.reset(token)
+
+
+def record(values: Tensor, word: str | Callable[[Tensor], str], unless: float = 0) -> None:
+    """Where it is asked for, the word of an augmentation for each patch whose draw (B, ...) is not
+    `unless`, or what `word` makes of its draw; in training this does nothing."""
+    words = _recorded.get()
+    if words is None:
+        return
+    for patch, value in zip(words, values.cpu(), strict=True):
+        if (value != unless).any():
+            text = word if isinstance(word, str) else word(value)
+            patch.extend([text] if text not in patch else [])

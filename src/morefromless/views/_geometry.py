@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from morefromless.views import record
 from morefromless.views._draws import bernoulli, uniform
 
 
@@ -42,6 +43,9 @@ def draw(
     scales = uniform(count, crop, 1, generator)
     centres = uniform(2 * count, -1, 1, generator).view(count, 2) * (1 - scales)[:, None]
     angles = uniform(count, 0, 2 * torch.pi, generator) * bernoulli(count, rotation, generator)
+    record(flips, "flip")
+    record(scales, lambda side: f"crop {100 * side:.0f} %", unless=1)
+    record(angles, lambda angle: f"rotate {angle.rad2deg():.0f}°")
     return affine(flips, scales, centres, angles)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from morefromless.views import Views, _geometry
+from morefromless.views import Views, _geometry, record
 from morefromless.views import _photometry as photometry
 from morefromless.views._draws import bernoulli, blocks, check_range, per_patch, uniform, where
 
@@ -57,8 +57,8 @@ class Authors(Views):
         self.check(patches.shape[1])
         count, side = len(patches), patches.shape[-1]
         placing = geometry or generator
-        rows = self._positions(count, side, placing)
-        columns = self._positions(count, side, placing)
+        rows = self._positions(count, side, placing, "high")
+        columns = self._positions(count, side, placing, "wide")
         noisy = bernoulli(count, self.noise, generator)
         rotated = bernoulli(count, self.rotation, placing)
         angles = uniform(count, 0, torch.pi, placing)
@@ -67,6 +67,13 @@ class Authors(Views):
         jittered = bernoulli(count, self.jitter, generator)
         ranges = ((-0.4, 0.4), (0.6, 1.4), (0.6, 1.4), (-0.1, 0.1))
         colours = torch.stack([uniform(count, *limits, generator) for limits in ranges])
+        for drawn, word in (
+            (noisy, "noise on black"),
+            (rotated, "rotate"),
+            (solarized, "invert"),
+            (jittered, "jitter"),
+        ):
+            record(drawn, word)
 
         noise = partial(photometry.noise_on_zeros, generator=generator)
 
@@ -89,10 +96,12 @@ class Authors(Views):
         self.check(masks.shape[1], mask=True)
         return self.augment(masks, generator, geometry)
 
-    def _positions(self, count: int, side: int, generator: torch.Generator) -> Tensor:
+    def _positions(self, count: int, side: int, generator: torch.Generator, axis: str) -> Tensor:
         """(count, side) source pixels along one axis, flipped and cropped."""
         flips = bernoulli(count, self.flip, generator)
         length = (uniform(count, self.crop, 1, generator) * side).floor().clamp_(min=1)
+        record(flips, "flip")
+        record(length, lambda px: f"crop {100 * px / side:.0f} % {axis}", unless=side)
         start = (uniform(count, 0, 1, generator) * (side - length + 1)).floor()
         return _geometry.crop_positions(start, length, flips, side)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from morefromless.stain import optical_density
-from morefromless.views import Views, _geometry
+from morefromless.views import Views, _geometry, record
 from morefromless.views._draws import blocks, check_range, uniform
 
 RUIFROK = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
@@ -54,6 +54,7 @@ class Stain(Views):
         count = len(patches)
         maps = self._maps(count, geometry or generator)
         factors = uniform(3 * count, 1 - self.spread, 1 + self.spread, generator).view(count, 3)
+        record(factors, lambda row: f"haematoxylin × {row[0]:.2f}, eosin × {row[1]:.2f}")
         shifts = uniform(3 * count, -self.shift, self.shift, generator).view(count, 3)
         views = torch.empty_like(patches, memory_format=torch.contiguous_format)
         with torch.autocast(patches.device.type, enabled=False):

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from morefromless.views import Views, _geometry
+from morefromless.views import Views, _geometry, record
 from morefromless.views import _photometry as photometry
 from morefromless.views._draws import bernoulli, blocks, check_range, uniform, where
 
@@ -83,6 +83,8 @@ class TableS1(Views):
         maps = self._maps(count, geometry or generator)
         noisy = bernoulli(count, self.noise, generator)
         solarized = bernoulli(count, self.solarize, generator)
+        record(noisy, "noise")
+        record(solarized, "solarise")
         thresholds = uniform(count, self.threshold, 1, generator)
         colours = self._colours(count, generator)
         noise = partial(
@@ -130,6 +132,7 @@ class TableS1(Views):
             for half in (self.brightness, self.contrast)
         )
         drawn = bernoulli(count, self.jitter, generator)[:, None]
+        record(drawn, "jitter")
         brightness, contrast = (torch.where(drawn, f, 1.0) for f in (brightness, contrast))
         with torch.autocast(images.device.type, enabled=False):
             views = _geometry.warp(images, maps)
@@ -139,8 +142,11 @@ class TableS1(Views):
     def augment_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
         """Noise on every value of (B, length), then dropout without rescaling."""
         noise = torch.randn(vectors.shape, generator=generator, device=vectors.device)
-        drawn = torch.rand(vectors.shape, generator=generator, device=vectors.device)
-        return (vectors + self.spread * noise) * (drawn >= self.drop)
+        present = torch.rand(vectors.shape, generator=generator, device=vectors.device) >= self.drop
+        if self.spread:
+            record(noise, "noise")
+        record(present, lambda row: f"drop {100 * (~row).float().mean():.0f} %", unless=1)
+        return (vectors + self.spread * noise) * present
 
     def _maps(self, count: int, generator: torch.Generator) -> Tensor:
         return _geometry.draw(count, self.flip, self.crop, self.rotation, generator)
@@ -149,6 +155,8 @@ class TableS1(Views):
         """(4, count): three factors about 1 and the hue about 0, where jitter was drawn."""
         ranges = (self.brightness, self.contrast, self.saturation, self.hue)
         drawn = torch.stack([uniform(count, -half, half, generator) for half in ranges])
-        drawn *= bernoulli(count, self.jitter, generator)
+        jittered = bernoulli(count, self.jitter, generator)
+        record(jittered, "jitter")
+        drawn *= jittered
         drawn[:3] += 1
         return drawn

@@ -1,0 +1,68 @@
+"""Vectors in a contact sheet: some of their values as named bars."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from morefromless.data.store import Store
+from morefromless.modalities.vector import Vector
+
+SHOWN = 10
+"""Bars of a patch at most; more would be too thin for their names."""
+NAMES = 0.45
+"""Share of the width that the names take."""
+LETTERS = 12
+"""Of a name at most."""
+COLOUR = "#0072B2"
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Values (R, K) of R patches with their K names, drawn between the least and the greatest that
+    any column of the same vectors has."""
+
+    values: Tensor
+    names: Sequence[str]
+    bounds: tuple[float, float]
+
+    def draw(self, axes: Axes, row: int, left: float, low: float, side: float) -> None:
+        """Of one patch, in a square of the axes; bars of negative values run to the left of 0."""
+        least, most = self.bounds
+        scale = (1 - NAMES) * side / (most - least)
+        zero, height = left + NAMES * side - least * scale, side / len(self.names)
+        for number, (name, value) in enumerate(zip(self.names, self.values[row], strict=True)):
+            middle = low + side - (number + 0.5) * height
+            corner = (zero + min(0.0, float(value)) * scale, middle - 0.35 * height)
+            width = abs(float(value)) * scale
+            axes.add_patch(Rectangle(corner, width, 0.7 * height, color=COLOUR, linewidth=0))
+            axes.text(
+                left + NAMES * side - 0.03,
+                middle,
+                name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…",
+                ha="right",
+                va="center",
+                fontsize=6,
+            )
+        axes.plot([zero, zero], [low, low + side], "0.4", linewidth=0.6)
+
+
+def distinctive(how: Vector, store: Store) -> dict[str, int]:
+    """The names and places of values that tell classes apart: the best of each, the second ..."""
+    ranked = how.markers(store).values() or [list(range(how.length))]
+    places = dict.fromkeys(place for rank in zip(*ranked, strict=True) for place in rank)
+    names = how.names(store)
+    return {names[place]: place for place in islice(places, SHOWN)}
+
+
+def on_one_scale(columns: Mapping[str, Tensor], places: Mapping[str, int]) -> dict[str, Bars]:
+    """Columns of vectors (R, length) as bars of the values at `places`, by name."""
+    values = {title: column[:, list(places.values())] for title, column in columns.items()}
+    every = torch.cat([*values.values()])
+    least, most = min(0.0, float(every.min())), max(0.0, float(every.max()))
+    bounds = (least, most if most > least else least + 1)
+    return {title: Bars(part, list(places), bounds) for title, part in values.items()}
