@@ -41,6 +41,7 @@ def outcomes(
 
 def _try(config: RunConfig) -> str | None:
     """Train one run, unless another process does; why it failed, or None."""
+    gc.freeze()  # the half million objects of the libraries are no garbage of this run
     try:
         if Run(config.out).state != "running":
             train_run(config)
@@ -52,6 +53,7 @@ def _try(config: RunConfig) -> str | None:
         # A trainer and its callbacks refer to each other, and keep all that a run has used. They
         # are few objects and much memory, so Python would let many runs pile up.
         gc.collect()
+        gc.unfreeze()
         torch.cuda.empty_cache()
     return None
 

@@ -84,6 +84,9 @@ def write_figure(figure: Figure, path: Path, kind: str, **options: Any) -> None:
     """A figure as one file of a kind (`png` ...), the same bytes each time, whole or not at all."""
     FigureCanvasAgg(figure)
     set_fonts(figure)
+    if layout := figure.get_layout_engine():  # once: matplotlib would do so for each file anew
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     # In .svg and .pdf, each picture of an axes stays as it is: together they would be resampled.
     with (
         rc_context({"svg.hashsalt": path.stem, "image.composite_image": False}),
