@@ -4,7 +4,8 @@
     python docs/results/fill.py methods runs/methods/simclr runs/methods/vicreg
     python docs/results/fill.py reproduction-consep runs/reproduce
     python docs/results/fill.py representations runs/represented/control runs/represented/prostate
-    python docs/results/fill.py colorectal runs/colorectal-7 runs/colorectal headroom/7 headroom/14
+    python docs/results/fill.py colorectal runs/colorectal runs/labels-0.01 headroom/7 headroom/14
+    python docs/results/fill.py controls runs/students-1.0 runs/students-0.0
 
 A page is prose with blocks between `<!-- NAME -->` and `<!-- end -->`. What stands in a block is
 written anew, the prose stays:
@@ -14,6 +15,7 @@ written anew, the prose stays:
     tables    the tables of the studies (`results.md`); `tables FOLDER` those of one of them
     headroom  the tables of `mfl headroom` (`headroom.md`); `headroom FOLDER` those of one of them
     forecast  the forecasts of `mfl headroom` beside the studies' own differences
+    labels    accuracy by the share of labels that probes were given (`--labels`)
     report    all of a reproduction (`report.md`)
     FOLDER    all that `mfl represent` wrote to the folder of this name (`representations.md`)
 """
@@ -23,7 +25,9 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -31,7 +35,7 @@ import msgspec
 from morefromless.config import StudyConfig, typed_options
 from morefromless.errors import MoreFromLessError
 from morefromless.evaluation.intervals import Interval
-from morefromless.evaluation.results import Results
+from morefromless.evaluation.results import Contrast, Results
 from morefromless.report.section import Section, fill_blocks, interval
 
 PAGES = Path(__file__).parent
@@ -63,6 +67,7 @@ def fill(text: str, name: str, folders: list[Path]) -> str:
             "cost": cost(studies),
             "tables": "\n\n".join(map(tables, compared)),
             "forecast": forecasts(headrooms, studies),
+            "labels": labels(studies),
         }
         blocks |= {f"tables {folder.name}": tables(folder) for folder in compared}
         pages = {f.name: _without_title(f / "headroom.md") for f in headrooms}
@@ -92,26 +97,60 @@ def forecasts(headrooms: list[Path], studies: list[Results]) -> str:
     """Each forecast beside what the studies measured with the same two modalities."""
     header = ("views", "headroom", "forecast", "contrast", "measured")
     rows: dict[tuple[str, str], tuple[str, ...]] = {}  # a contrast of several studies: the first's
-    for folder in headrooms:
-        numbers = json.loads((folder / "headroom.json").read_text(encoding="utf-8"))
-        options = numbers["options"]
-        views = options["primary"], options["privileged"]
+    for numbers, _, contrast in outcomes(headrooms, studies):
+        features = "reference encoder" if numbers["options"]["encoder"] else "hand-made features"
         bound, value = (
             interval(msgspec.convert(numbers[name], Interval), signed=True)
             for name in ("headroom", "forecast")
         )
-        features = "reference encoder" if options["encoder"] else "hand-made features"
+        measured = interval(contrast.difference, signed=True)
+        views = f"{numbers['options']['primary']}, {features}"
+        rows.setdefault((views, contrast.name), (views, bound, value, contrast.name, measured))
+    return Section("", header, list(rows.values())).markdown().strip()
+
+
+def outcomes(
+    headrooms: list[Path], studies: list[Results]
+) -> Iterator[tuple[dict[str, Any], Results, Contrast]]:
+    """The numbers of each `headroom.json`, and every difference from symmetric training that a
+    study measured on the same store, with the same two modalities."""
+    for folder in headrooms:
+        numbers = json.loads((folder / "headroom.json").read_text(encoding="utf-8"))
+        options = numbers["options"]
+        views = options["primary"], options["privileged"]
         for study in studies:
             for contrast in study.contrasts:
                 same = (contrast.a.modality, contrast.a.partner) == views
-                if str(study.config.store) != options["store"] or not same:
-                    continue
-                if contrast.b.arm != "symmetric":
-                    continue
-                measured = interval(contrast.difference, signed=True)
-                line = (f"{views[0]}, {features}", bound, value, contrast.name, measured)
-                rows.setdefault((line[0], contrast.name), line)
-    return Section("", header, list(rows.values())).markdown().strip()
+                on_store = str(study.config.store) == options["store"]
+                if same and on_store and contrast.b.arm == "symmetric":
+                    yield numbers, study, contrast
+
+
+def labels(studies: list[Results]) -> str:
+    """A line a condition or contrast of each primary modality, a column a share of the labels.
+
+    Supervised encoders are left out: they were given all labels in training.
+    """
+    widest = sorted(studies, key=lambda study: len(study.config.primary))
+    by_share = {study.config.probe.labels: study for study in widest}  # the widest of each share
+    rows: dict[tuple[str, str], dict[float, str]] = {}
+    for share, study in by_share.items():
+        arms = study.select(lambda condition: condition.arm != "supervised")
+        contrasts = [one for one in study.contrasts if one.b.arm != "supervised"]
+        for spec in study.config.primary:
+            for arm in (one for one in arms if one.condition.modality == spec):
+                rows.setdefault((spec, arm.condition.title), {})[share] = interval(arm.accuracy)
+            for contrast in (one for one in contrasts if one.a.modality == spec):
+                points = interval(contrast.difference, signed=True)
+                rows.setdefault((spec, contrast.name), {})[share] = points
+    shares = sorted(by_share)
+    header = (
+        "views",
+        "arm, or contrast in points",
+        *(f"{share:.0%} of labels" for share in shares),
+    )
+    lines = [(*key, *(row.get(share, "") for share in shares)) for key, row in rows.items()]
+    return Section("", header, lines).markdown().strip()
 
 
 def _without_title(page: Path) -> str:
