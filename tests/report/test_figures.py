@@ -1,5 +1,6 @@
 """The figures of a study: which are drawn, and their numbers."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from matplotlib.figure import Figure
 from morefromless.analysis.similarity import LayerCka
 from morefromless.evaluation.results import Results
 from morefromless.report import figures, similarity_figure
-from morefromless.report.style import save
+from morefromless.report.style import COLUMN, PAGE, save
 from tests.conftest import changed
-from tests.report.handmade import results
+from tests.report.handmade import interval, results
 
 
 def of_two_sides() -> Results:
@@ -91,18 +92,34 @@ def test_another_font_draws_what_the_usual_one_lacks(tmp_path: Path) -> None:
 
 def test_floors_are_named_beside_their_bars_and_never_on_one_another() -> None:
     figure = figures.density(results())
-    [named] = figure.axes[0].texts
-    assert named.get_text() == "random encoder"
-    close = [
-        replace(s, condition=replace(s.condition, arm=arm))
-        for s in results().summaries
-        if s.condition.arm == "random encoder"
-        for arm in ("mean-rgb", "colour-histogram", "random encoder")
-    ]
+    assert not figure.axes[0].texts
+    assert "outside the axis: random encoder 50 %" in figure.axes[0].get_xlabel()
     every = [s for s in results().summaries if s.condition.arm != "random encoder"]
+    [floor] = [s for s in results().summaries if s.condition.arm == "random encoder"]
+    close = [
+        replace(
+            floor,
+            condition=replace(floor.condition, arm=arm),
+            intervals={"accuracy": interval(0.7 + 0.001 * number)},
+        )
+        for number, arm in enumerate(("mean-rgb", "colour-histogram", "random encoder"))
+    ]
     figure = figures.density(replace(results(), summaries=[*every, *close]))
     [names] = [text.get_text() for text in figure.axes[0].texts]
     assert names.splitlines() == ["random encoder", "colour-histogram", "mean-rgb"]
+
+
+def test_axes_are_cut_where_differences_are_a_point() -> None:
+    [panel] = figures.panels(results()).axes
+    assert panel.get_xlim() == pytest.approx((64, 86))
+    assert panel.get_xlabel().endswith("outside: majority 20 %, random encoder 50 %")
+
+
+@pytest.mark.parametrize("draw", [figures.density, figures.panels])
+def test_figures_have_the_width_of_a_column_or_a_page(draw: Callable[[Results], Figure]) -> None:
+    widths = [COLUMN, 1.5 * COLUMN, PAGE]
+    assert draw(results()).get_figwidth() in widths
+    assert draw(results(("tissue", "cell"))).get_figwidth() in widths
 
 
 def test_lines_of_cka_have_the_colours_of_their_arms(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from morefromless.evaluation.results import Summary
 from morefromless.experiments import Cell
 from morefromless.report.content import Picture
 from morefromless.report.figures import draw_lines
-from morefromless.report.style import COLOURS, MARKERS, save
+from morefromless.report.style import COLOURS, COLUMN, MARKERS, plain, save
 
 NEAR = 1.25
 """Factor within which two ticks would run into each other."""
@@ -29,7 +29,7 @@ def write_lines(
 
     `papers` has published lines by column: points (x, accuracy).
     """
-    figure = MatplotlibFigure(figsize=(6.0, 5.0), layout="constrained")
+    figure = MatplotlibFigure(figsize=(1.5 * COLUMN, 4.2), layout="constrained")
     axes = figure.subplots()
     lines: dict[tuple[str, str], list[tuple[float, Summary]]] = {}
     for cell in cells:
@@ -61,8 +61,8 @@ def write_lines(
         axes.set_xlim(places[0] / NEAR, places[0] * NEAR)
     axes.set_xlabel(axis_title)
     axes.set_ylabel("accuracy on test patches (%)")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    plain(axes)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
     rows = [
         {
             "source": "ours",

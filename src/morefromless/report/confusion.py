@@ -7,9 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
-from morefromless.report.style import AMOUNTS, DIFFERENCES, save
+from morefromless.report.style import AMOUNTS, DIFFERENCES, PAGE, save
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -21,29 +24,52 @@ def write_confusion(
     """A panel an encoder or arm, and one of the first's minus each other's, in points.
 
     Counts (C, C), rows being the true classes; of an arm summed over its seeds. Cells show the
-    share of their row in per cent and the count; a class without test patches has an empty row.
+    share of their row in per cent and the count, of up to `NUMBERED` classes; a class without test
+    patches has an empty row.
     """
     shares = {title: by_row(counts) for title, counts in matrices.items()}
     first, *others = matrices
-    side = 1.4 + 0.42 * len(classes)
-    figure = Figure(figsize=(0.6 + side * len(matrices), 2 * side + 0.9), layout="constrained")
+    numbered = len(classes) <= NUMBERED
+    smallest = 0.3 if numbered else 0.12
+    room = (PAGE - 1.0) / len(matrices) - 0.4
+    side = max(1.3, 0.4 + len(classes) * max(smallest, min(0.45, room / len(classes))))
+    figure = Figure(figsize=(1.0 + side * len(matrices), 2 * side + 1.6), layout="constrained")
     panels = figure.subplots(2, len(matrices), squeeze=False)
     for axes, (title, counts) in zip(panels[0], matrices.items(), strict=True):
-        _panel(axes, 100 * shares[title], AMOUNTS, (0, 100), counts)
+        picture = axes.imshow(100 * shares[title], cmap=AMOUNTS, vmin=0, vmax=100)
+        if numbered:
+            _write_cells(axes, picture, 100 * shares[title], counts)
         axes.set_title(title, fontsize=8)
     panels[1, 0].set_axis_off()
     differences = {title: 100 * (shares[first] - shares[title]) for title in others}
     most = max([1.0, *(float(np.nanmax(np.abs(d))) for d in differences.values())])  # one scale
     for axes, (title, points) in zip(panels[1, 1:], differences.items(), strict=True):
-        _panel(axes, points, DIFFERENCES, (-most, most), None)
+        picture = axes.imshow(points, cmap=DIFFERENCES, vmin=-most, vmax=most)
+        if numbered:
+            _write_cells(axes, picture, points, None)
         axes.set_title(f"{first}\nminus {title}, points", fontsize=8)
+    for row, colours, low, high, title in (
+        (panels[0], AMOUNTS, 0.0, 100.0, "% of the class"),
+        (panels[1], DIFFERENCES, -most, most, "points"),
+    ):
+        if not numbered:
+            key = ScalarMappable(Normalize(low, high), colours)
+            figure.colorbar(key, ax=row, shrink=0.6).set_label(title, fontsize=8)
+    names = [name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…" for name in classes]
     for axes in panels.flat:
-        axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(classes)), classes, fontsize=7)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7 if numbered else 5)
+        axes.set_yticks(range(len(names)), names, fontsize=7 if numbered else 5)
         axes.set_xlabel("predicted", fontsize=8)
         axes.set_ylabel("true class", fontsize=8)
         axes.label_outer()
     return save(figure, stem, _numbers(matrices, classes))
+
+
+NUMBERED = 12
+"""Classes up to which cells have numbers; of more, they would be too small, and colours have a key.
+The numbers are in the .csv file."""
+LETTERS = 24
+"""Of a class's name at most."""
 
 
 def by_row(counts: npt.ArrayLike) -> Floats:
@@ -59,11 +85,8 @@ def by_row(counts: npt.ArrayLike) -> Floats:
     return shares
 
 
-def _panel(
-    axes: Axes, shown: Floats, colours: str, bounds: tuple[float, float], counts: Counts | None
-) -> None:
-    """One matrix; numbers in its cells, dark on light and light on dark."""
-    picture = axes.imshow(shown, cmap=colours, vmin=bounds[0], vmax=bounds[1])
+def _write_cells(axes: Axes, picture: AxesImage, shown: Floats, counts: Counts | None) -> None:
+    """Numbers in the cells of one matrix, dark on light and light on dark."""
     for (row, column), value in np.ndenumerate(shown):
         if np.isnan(value):
             continue

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from morefromless.evaluation.results import Results, Summary
-from morefromless.report.style import COLUMN, FLOOR_STYLES, looks, save
+from morefromless.report.style import COLUMN, FLOOR_STYLES, PAGE, cut, looks, plain, save
 
 APART = 1.025
 """Factor between neighbouring arms along x, so that their intervals can be told apart."""
@@ -52,7 +53,7 @@ def numbers(summaries: Sequence[Summary]) -> pd.DataFrame:
 
 def density(results: Results) -> Figure:
     """Accuracy of the encoders of primary modalities against the information that these hold."""
-    figure = Figure(figsize=(1.5 * COLUMN, 3.6), layout="constrained")
+    figure = Figure(figsize=(COLUMN, 3.6), layout="constrained")
     axes = figure.subplots()
     rows = _of_primaries(results)
     lines: dict[tuple[str, str], list[tuple[float, Summary]]] = {}
@@ -60,16 +61,29 @@ def density(results: Results) -> Figure:
         key = (summary.condition.arm, summary.condition.variant)
         lines.setdefault(key, []).append((summary.resolution, summary))
     draw_lines(axes, lines)
-    _floor_lines(axes, results.select(lambda c: c.floor and c.modality in results.config.primary))
+    axes.set_ylim(cut(map(_bounds, rows)))
+    floors = results.select(lambda c: c.floor and c.modality in results.config.primary)
+    distant = _floor_lines(axes, [floor for floor in floors if floor.resolution])
     sides = _sides(rows)
     axes.set_xscale("log")
     axes.set_xticks(sides, [_tick(next(r for r in rows if r.resolution == s)) for s in sides])
     axes.minorticks_off()
-    axes.set_xlabel("information in the primary modality (side in px)")
+    axes.set_xlabel("\n".join(["information in the primary modality (side in px)", *distant]))
     axes.set_ylabel("accuracy on test patches (%)")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
+    longest = max(len(", ".join(key)) for key in lines)
+    columns = 2 if longest < LETTERS else 1
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=6)
     return figure
+
+
+LETTERS = 28
+"""Of names of which two stand beside each other below a figure a column wide."""
+
+
+def _bounds(summary: Summary) -> tuple[float, float]:
+    """Of an accuracy's interval, in per cent."""
+    return 100 * summary.accuracy.low, 100 * summary.accuracy.high
 
 
 def _of_primaries(results: Results) -> list[Summary]:
@@ -107,20 +121,20 @@ def draw_lines(
         )
 
 
-def _floor_lines(axes: Axes, floors: Iterable[Summary]) -> None:
+def _floor_lines(axes: Axes, floors: Sequence[Summary]) -> list[str]:
     """Floors as short grey bars beside the arms that they belong to, named at the right side.
 
-    The majority's is left to the table: it would take most of the height for itself. Bars that lie
-    close to each other share a name's place.
+    Bars that lie close to each other share a name's place. Those that lie outside the axis are
+    left out, and lines of text that name them come back.
     """
-    shown = [f for f in floors if f.resolution and f.condition.arm != "majority"]
-    for floor in shown:
+    low, high = axes.get_ylim()
+    inside = [f for f in floors if low <= 100 * f.accuracy.estimate <= high]
+    for floor in inside:
         at, height = floor.resolution, 100 * floor.accuracy.estimate
         axes.plot([at / 1.12, at * 1.12], [height, height], color="0.65", linewidth=1, zorder=0)
-    last = max((floor.resolution for floor in shown), default=0)
-    low, high = axes.get_ylim()
+    last = max((floor.resolution for floor in inside), default=0)
     groups: list[list[Summary]] = []
-    for floor in sorted(shown, key=lambda f: f.accuracy.estimate):
+    for floor in sorted(inside, key=lambda f: f.accuracy.estimate):
         if floor.resolution != last:
             continue
         above = floor.accuracy.estimate - groups[-1][-1].accuracy.estimate if groups else 1.0
@@ -138,6 +152,12 @@ def _floor_lines(axes: Axes, floors: Iterable[Summary]) -> None:
             va="center",
             annotation_clip=False,
         )
+    distant: dict[str, list[str]] = {}
+    for floor in sorted(floors, key=lambda f: f.resolution):
+        if floor not in inside:
+            text = f"{100 * floor.accuracy.estimate:.0f} %"
+            distant.setdefault(floor.condition.arm, []).append(text)
+    return [f"outside the axis: {arm} {', '.join(values)}" for arm, values in distant.items()]
 
 
 CLOSE = 0.05
@@ -153,42 +173,55 @@ def panels(results: Results) -> Figure:
     arms = results.select(lambda c: not c.floor)
     places = list(dict.fromkeys((s.condition.task, s.condition.modality) for s in arms))
     titles = list(dict.fromkeys(s.condition.method for s in arms))
-    size = (2.2 + 2.9 * len(places), 1.6 + 0.26 * len(titles))
-    figure = Figure(figsize=size, layout="constrained")
+    width = max(PAGE, 2.2 + 1.2 * len(places)) if len(places) > 1 else 1.5 * COLUMN
+    figure = Figure(figsize=(width, 1.5 + 0.22 * len(titles)), layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
     styles = looks((s.condition.arm, s.condition.variant) for s in arms)
+    drawn: dict[str, Line2D] = {}
     for axes, (task, spec) in zip(every, places, strict=True):
-        for summary in results.select(
+        rows = results.select(
             lambda c, task=task, spec=spec: (c.task, c.modality) == (task, spec)  # type: ignore[misc]
-        ):
+        )
+        low, high = cut(_bounds(s) for s in rows if not s.condition.floor)
+        distant = []
+        for summary in rows:
             value = summary.accuracy
-            if summary.condition.floor:
-                axes.axvline(
+            if summary.condition.floor and not low <= 100 * value.estimate <= high:
+                distant.append(f"{summary.condition.arm} {100 * value.estimate:.0f} %")
+            elif summary.condition.floor:
+                drawn[summary.condition.title] = axes.axvline(
                     100 * value.estimate,
                     color="0.6",
                     linewidth=1,
                     linestyle=FLOOR_STYLES[summary.condition.arm],
                     zorder=0,
-                    label=summary.condition.title,
                 )
-                continue
-            below, above = value.estimate - value.low, value.high - value.estimate
-            axes.errorbar(
-                [100 * value.estimate],
-                [titles.index(summary.condition.method)],
-                xerr=[[max(0.0, 100 * below)], [max(0.0, 100 * above)]],
-                **styles[summary.condition.arm, summary.condition.variant],
-                markersize=5,
-                capsize=2.5,
-                linewidth=1.3,
-            )
-        axes.set_title(f"{task} from {spec}", fontsize=9)
-        axes.set_xlabel("accuracy on test patches (%)")
-        axes.spines[["top", "right"]].set_visible(False)
-    every[0].set_yticks(range(len(titles)), titles, fontsize=8)
+            else:
+                below, above = value.estimate - value.low, value.high - value.estimate
+                axes.errorbar(
+                    [100 * value.estimate],
+                    [titles.index(summary.condition.method)],
+                    xerr=[[max(0.0, 100 * below)], [max(0.0, 100 * above)]],
+                    **styles[summary.condition.arm, summary.condition.variant],
+                    markersize=5,
+                    capsize=2.5,
+                    linewidth=1.3,
+                )
+        axes.set_xlim(low, high)
+        axes.set_title(f"{task} from {spec}")
+        lines = [f"outside: {', '.join(distant)}"] if distant else []
+        axes.set_xlabel("\n".join(["accuracy on test patches (%)", *lines]))
+        plain(axes)
+    every[0].set_yticks(range(len(titles)), titles, fontsize=7)
     every[0].set_ylim(len(titles) - 0.4, -0.6)
-    lines, names = every[0].get_legend_handles_labels()
-    figure.legend(lines, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.legend(
+        [*drawn.values()],
+        [*drawn],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=7,
+    )
     return figure
 
 
@@ -207,7 +240,8 @@ def curves(results: Results) -> Figure:
         for spec in dict.fromkeys(table["modality"])
         for objective in config.objectives
     ]
-    figure = Figure(figsize=(1.8 + 3.6 * len(keys), 3.6), layout="constrained")
+    width = max(PAGE, 1.8 * len(keys)) if len(keys) > 1 else 1.5 * COLUMN
+    figure = Figure(figsize=(width, 3.4), layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(keys), sharey=True, squeeze=False)[0])
     for axes, (spec, objective) in zip(every, keys, strict=True):
         learnt = table["objective"].isin([objective, config.tasks[0]]) | students
@@ -226,18 +260,18 @@ def curves(results: Results) -> Figure:
                 label += f", with {partner}"
             steps = runs[0]["step"][:length]
             axes.plot(steps, 100 * mean, linewidth=1.8, label=label, **line)
-        axes.set_title(spec if len(config.objectives) == 1 else f"{spec}, {objective}", fontsize=9)
+        axes.set_title(spec if len(config.objectives) == 1 else f"{spec}, {objective}")
         axes.set_xlabel("training steps")
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     every[0].set_ylabel("ridge probe on test patches (%)")
     drawn = {str(line.get_label()): line for axes in every for line in axes.get_lines()}
     titles = [label for label in drawn if not label.startswith("_")]  # the others are single runs
-    every[-1].legend(
+    figure.legend(
         [drawn[title] for title in titles],
         titles,
+        loc="outside lower center",
+        ncols=3,
         frameon=False,
-        fontsize=8,
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
+        fontsize=7,
     )
     return figure

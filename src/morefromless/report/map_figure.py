@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morefromless.analysis.maps import plane, together
-from morefromless.report.style import save
+from morefromless.report.style import PAGE, save
 
 # Okabe and Ito's eight; with more classes the marker tells those of one colour apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -35,11 +35,11 @@ def write_map(
     separate = {title: plane(values, how, seed) for title, values in features.items()}
     colourings = {"label": labels} | ({"group": groups} if groups is not None else {})
     both = len(features) == 2
-    figure = Figure(
-        figsize=(3.3 * (len(separate) + both) + 1.5, 3.2 * len(colourings) + 0.2),
-        layout="constrained",
-    )
-    panels = figure.subplots(len(colourings), len(separate) + both, squeeze=False)
+    wide = len(separate) + both
+    side = max(2.0, min(3.2, (PAGE - 1.2) / wide))
+    size = (side * wide + 1.2, side * len(colourings) + 0.2)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(colourings), wide, squeeze=False)
     for row, (name, values) in enumerate(colourings.items()):
         for axes, (title, places) in zip(panels[row], separate.items(), strict=False):
             _scatter(axes, places, values)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from morefromless.analysis.similarity import LayerCka
-from morefromless.report.style import AMOUNTS, COLOURS, PAGE, PALETTES, looks, save
+from morefromless.report.style import AMOUNTS, COLOURS, PAGE, PALETTES, looks, plain, save
 
 
 def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
@@ -23,8 +23,8 @@ def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
     """
     arms = list(dict.fromkeys(arm for pair in pairs for arm in (pair.a, pair.b)))
     single = len(pairs) == 1
-    side = 4.2 if single else 1.9
     wide = 1 if single else len(arms)
+    side = 4.2 if single else max(1.2, min(1.9, (PAGE - 0.9) / wide))
     figure = Figure(figsize=(0.9 + side * wide, 0.6 + side * wide), layout="constrained")
     panels = figure.subplots(wide, wide, squeeze=False)
     for axes in panels.flat:
@@ -90,10 +90,9 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
             )
         if len(parts) > 1:
             axes.set_title(title, fontsize=8)
-        axes.set_xlabel("layer, from input to output", fontsize=8)
-        axes.tick_params(labelsize=7)
+        axes.set_xlabel("layer, from input to output")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
         axes.set_ylim(min(0, axes.get_ylim()[0]), 1.02)
         if chosen:
             axes.legend(fontsize=6, frameon=False, loc="lower left")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -63,6 +64,26 @@ def looks(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, An
         line, marker = STYLES.get(variant, "-."), MARKERS.get(variant, "^")
         styles[arm, variant] = {"color": colour, "linestyle": line, "marker": marker}
     return styles
+
+
+def plain(axes: Axes) -> None:
+    """The look of every plot: no frame at the top and right, words of 8 pt and ticks of 7 pt."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=7)
+    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        text.set_fontsize(8)
+
+
+def cut(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Where an axis of per cent begins and ends that shows intervals, so that differences of a
+    point are visible; what lies further off is to be named beside it.
+
+    >>> cut([(78.0, 80.0), (77.0, 79.0)])
+    (72.0, 85.0)
+    """
+    lows, highs = zip(*spans, strict=True)
+    margin = max(5.0, (max(highs) - min(lows)) / 4)
+    return max(0.0, min(lows) - margin), min(100.0, max(highs) + margin)
 
 
 def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> list[Path]:

@@ -1,0 +1,37 @@
+"""Confusion matrices of few classes and of many, whatever the classes are called."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from morefromless.report import confusion
+from morefromless.report.style import PAGE
+
+NAMES = ["x" * 60, '<b> & "quotes" \'', "$x^$ {a}", "נסיון", "نسيج"]
+
+
+def drawn(classes: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[Figure, pd.DataFrame]:
+    saved: list[tuple[Figure, pd.DataFrame]] = []
+    monkeypatch.setattr(
+        confusion, "save", lambda figure, _, numbers: saved.append((figure, numbers))
+    )
+    counts = 1 + np.arange(len(classes) ** 2).reshape(len(classes), -1)
+    confusion.write_confusion({"a": counts, "b": counts.T, "c": counts}, classes, Path("x"))
+    return saved[0]
+
+
+@pytest.mark.parametrize("count", [1, 5, 30])
+def test_any_number_of_classes_fits(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = [*NAMES, *(f"class-{n}" for n in range(25))][:count]
+    figure, numbers = drawn(classes, monkeypatch)
+    cells = sum(len(axes.texts) for axes in figure.axes)
+    assert bool(cells) == (count <= confusion.NUMBERED)
+    assert set(numbers["true"]) == set(classes)  # whole, in the file
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert max(map(len, shown)) <= confusion.LETTERS
+    assert shown[1:5] == classes[1:5]
+    if count < 30:
+        assert figure.get_figwidth() <= PAGE + 0.1
