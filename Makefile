@@ -23,8 +23,10 @@ $(SETUP): pyproject.toml constraints.txt
 demo: $(SETUP) ## Run the main job on synthetic tissue (about 2 minutes on 2 cores)
 	$(BIN)/mfl demo --out runs/demo
 
+# Three processes of one thread each on two cores: tests that wait (for kills, queues, the browser)
+# leave their core to others.
 test: $(SETUP) ## Run the tests (at most 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 220 packages)
 	$(PYTHON) -m venv $(VENV)-nuclei

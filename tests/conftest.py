@@ -16,25 +16,26 @@ from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
 
-torch.set_num_threads(1)  # two test processes on two cores
+torch.set_num_threads(1)  # the other cores have test processes of their own
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist names the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What may take longest begins first, so that test processes end together; one of them trains
-    the study that several modules read."""
+    """What may take longest begins first, then groups, which share what takes long: so test
+    processes end together. One of them trains the study that several modules read."""
 
-    def limit(item: pytest.Item) -> float:
-        marker = item.get_closest_marker("timeout")
-        return float(marker.args[0]) if marker else 0.0
+    def length(item: pytest.Item) -> tuple[float, bool]:
+        limit = item.get_closest_marker("timeout")
+        grouped = item.get_closest_marker("xdist_group") is not None
+        return float(limit.args[0]) if limit else 0.0, grouped
 
-    items.sort(key=limit, reverse=True)
     for item in items:
         if "study" in getattr(item, "fixturenames", ()) and not item.get_closest_marker(
             "xdist_group"
         ):
             item.add_marker(pytest.mark.xdist_group("study"))
+    items.sort(key=length, reverse=True)
 
 
 TINY: dict[str, Any] = {

@@ -32,8 +32,8 @@ from tests.conftest import changed
 
 
 class Scripted(VICReg):
-    """VICReg that does something else at its first step: ends as it is told, or writes down where
-    it is trained, or waits for a file."""
+    """VICReg that does something else at its first step: writes down where it is trained, ends as
+    it is told, or waits for a file."""
 
     def __init__(self, what: str = "fine", file: Path | None = None) -> None:
         super().__init__()
@@ -49,6 +49,7 @@ class Scripted(VICReg):
         pass
 
     def defect(self) -> None:
+        self.tells()
         raise IndexError("index 7 is out of bounds\nfor an axis of 3")
 
     def memory(self) -> None:
@@ -58,13 +59,16 @@ class Scripted(VICReg):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def killed(self) -> None:
+        self.tells()
         os.kill(os.getpid(), signal.SIGKILL)
 
     def crashed(self) -> None:
+        self.tells()
         os._exit(3)
 
     def tells(self) -> None:
-        assert self.file is not None
+        if self.file is None:
+            return
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "-")
         with self.file.open("a") as file:
             file.write(f"{os.getpid()} {seen} {os.environ.get('MFL_PROGRESS', '-')}\n")
@@ -153,23 +157,28 @@ def test_whatever_ends_one_run_does_not_end_the_others(run_of: Making) -> None:
     assert not (configs[1].out / "failed.txt").exists()
 
 
-def test_a_worker_that_dies_takes_its_run_alone(run_of: Making) -> None:
-    configs = [run_of("a", "killed"), run_of("b"), run_of("c", "crashed"), run_of("d", "defect")]
+@pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
+def test_a_worker_that_dies_takes_its_run_alone_and_has_one_gpu_from_its_beginning(
+    run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "available_gpus", lambda _: ["3", "GPU-5"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    file = tmp_path / "log"
+    whats = {"a": "killed", "b": "tells", "c": "crashed", "d": "defect"}
+    configs = [run_of(name, what, file, device="auto") for name, what in whats.items()]
     with pytest.raises(TrainingError, match=r"^3 of 4 runs failed"):
-        run_all(configs, 2)
+        run_all(configs)  # as many side by side as there are GPUs
     assert states(configs) == ["failed", "done", "failed", "failed"]
     a, _, c, d = (Run(config.out).failure for config in configs)
     assert a == "Its process was ended by SIGKILL, perhaps as memory ran out."
     assert c == "Its process ended by itself, with exit code 3."
     assert d == "IndexError: index 7 is out of bounds"
 
-
-def test_workers_train_the_same_weights(run_of: Making) -> None:
-    alone, *others = (run_of(name) for name in ("alone", "a", "b"))
-    train(alone)
-    run_all(others, 2)
-    weights = [(config.out / "weights.safetensors").read_bytes() for config in (alone, *others)]
-    assert weights[0] == weights[1] == weights[2]
+    lines = written(file)
+    assert len(lines) == 4
+    assert {(gpu, mode) for _, gpu, mode in lines} == {("3", "lines"), ("GPU-5", "lines")}
+    assert len({process for process, *_ in lines}) == 3  # the worker of `b` trained another run
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_a_run_that_several_studies_share_is_trained_once(run_of: Making, tmp_path: Path) -> None:
@@ -188,21 +197,6 @@ def test_a_run_that_failed_is_tried_again_and_one_half_deleted_is_refused(run_of
         run_all([half, whole], 1)
     assert states([whole, half]) == ["done", "failed"]
     assert Run(half.out).weights_path.exists()
-
-
-def test_each_worker_has_one_gpu_from_its_beginning(
-    run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "available_gpus", lambda _: ["3", "GPU-5"])
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    file = tmp_path / "log"
-    configs = [run_of(str(seed), "tells", file, seed=seed, device="auto") for seed in range(3)]
-    run_all(configs)  # as many side by side as there are GPUs
-    assert states(configs) == ["done"] * 3
-    lines = written(file)
-    assert {(gpu, mode) for _, gpu, mode in lines} == {("3", "lines"), ("GPU-5", "lines")}
-    assert len({process for process, *_ in lines}) == 2
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 @pytest.mark.parametrize(
@@ -306,6 +300,7 @@ def test_a_run_that_fails_elsewhere_is_not_tried_once_more(
             run_all([config], 1)
 
 
+@pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
 def test_workers_die_with_who_started_them_and_their_runs_go_on(
     run_of: Making, tmp_path: Path
 ) -> None:
@@ -331,8 +326,11 @@ def test_workers_die_with_who_started_them_and_their_runs_go_on(
     assert states(configs) == ["done"] * 2
 
 
-def test_a_script_needs_no_main_guard(run_of: Making, tmp_path: Path) -> None:
-    configs = [changed(run_of(name), objective="vicreg") for name in "ab"]
+@pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
+def test_a_script_needs_no_main_guard_and_workers_train_the_same_weights(
+    run_of: Making, tmp_path: Path
+) -> None:
+    alone, *configs = (changed(run_of(name), objective="vicreg") for name in ("alone", "a", "b"))
     options = [to_flat(config) for config in configs]
     script = tmp_path / "script.py"
     script.write_text(
@@ -344,6 +342,9 @@ def test_a_script_needs_no_main_guard(run_of: Making, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout == "once\n"
     assert states(configs) == ["done"] * 2
+    train(alone)
+    weights = [(config.out / "weights.safetensors").read_bytes() for config in (alone, *configs)]
+    assert weights[0] == weights[1] == weights[2]
 
 
 def test_what_will_be_written_is_known_before(study: Study, run_of: Making) -> None:

@@ -64,24 +64,30 @@ class Member:
 def members(package: ModuleType, contract: type[T]) -> dict[str, type[T]]:
     """The members of an open set by the name a person types, in alphabetical order."""
     classes: dict[str, type[T]] = {}
-    for name in _modules(package):
-        module = importlib.import_module(f"{package.__name__}.{name}")
-        public = [
-            value
-            for value in vars(module).values()
-            if inspect.isclass(value)
-            and value.__module__ == module.__name__
-            and not value.__name__.startswith("_")
-            and issubclass(value, contract)
-        ]
+    for name, defined in _classes(package).items():
+        public = [value for value in defined if issubclass(value, contract)]
         if len(public) == 1:
             classes[name.replace("_", "-")] = public[0]
     return classes
 
 
 @cache
-def _modules(package: ModuleType) -> list[str]:
-    return [info.name for info in pkgutil.iter_modules(package.__path__)]
+def _classes(package: ModuleType) -> dict[str, list[type]]:
+    """The public classes that are defined in each module of a package."""
+    modules = {
+        info.name: importlib.import_module(f"{package.__name__}.{info.name}")
+        for info in pkgutil.iter_modules(package.__path__)
+    }
+    return {
+        name: [
+            value
+            for value in vars(module).values()
+            if inspect.isclass(value)
+            and value.__module__ == module.__name__
+            and not value.__name__.startswith("_")
+        ]
+        for name, module in modules.items()
+    }
 
 
 def build(
