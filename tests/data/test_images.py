@@ -141,11 +141,11 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_the_fast_decoder_gives_pillows_pixels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, int]
 ) -> None:
-    assert images._jpeg_decoder() is not None
+    assert images._simplejpeg() is not None
     path = tmp_path / "x.jpg"
     Image.fromarray(tissue(1, side=97)[0]).save(path, **options)
     fast = images.read_rgb(path)
-    monkeypatch.setattr(images, "_jpeg_decoder", lambda: None)
+    monkeypatch.setattr(images, "_simplejpeg", lambda: None)
     np.testing.assert_array_equal(fast, images.read_rgb(path))
 
 

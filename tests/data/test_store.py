@@ -10,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from morefromless.data.patch_hashes import patch_hash
 from morefromless.data.store import Store
 from morefromless.data.store_files import check_disjoint, content_hash
 from morefromless.errors import DataError
+from morefromless.files import file_hash
 from tests.data.meta import meta_document
 
 COUNT = 6
@@ -222,6 +224,44 @@ def test_a_task_of_one_class_is_refused(store: Path) -> None:
     with pytest.raises(DataError, match=r"All train patches of .* are 'all', so the task constant"):
         Store.open(store).select(task=Constant())
     assert Store.open(store).select(task=Constant(), check=False).classes == ("all",)
+
+
+def test_patches_of_an_array_without_a_hash_are_compared_with_theirs(store: Path) -> None:
+    lacking(store)
+    arrays = {name: np.load(store / f"{name}.npy") for name in ("he", "ihc")}
+    table = pd.read_parquet(store / "patches.parquet")
+    having = [["he", "ihc"], ["he"], ["he"], *[["he", "ihc"]] * 3]
+    table["hash"] = [patch_hash({n: arrays[n][i] for n in names}) for i, names in enumerate(having)]
+    table.to_parquet(store / "patches.parquet")
+    meta = json.loads((store / "meta.json").read_text()) | {"hash": content_hash(table)}
+    size = (store / "he.npy").stat().st_size
+    facts = {"bytes": size, "blake2b": None}
+    meta["files"] = {"he.npy": facts, "ihc.npy": facts}
+    (store / "meta.json").write_text(json.dumps(meta))
+    Store.open(store).verify()
+    for name, patch in (("he", 4), ("ihc", 3), ("ihc", 1)):  # the last lacks ihc, so it is zeros
+        changed = arrays[name].copy()
+        changed[patch, 3, 3, 2] ^= 1
+        np.save(store / f"{name}.npy", changed)
+        with pytest.raises(
+            DataError, match=rf"he\.npy or ihc\.npy of .* damaged at patch p{patch}"
+        ):
+            Store.open(store)
+        np.save(store / f"{name}.npy", arrays[name])
+    (store / "he.npy").write_bytes((store / "he.npy").read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"he\.npy is missing or damaged"):
+        Store.open(store)
+
+
+def test_a_store_of_an_earlier_version_is_compared_with_the_hash_of_its_file(store: Path) -> None:
+    meta = json.loads((store / "meta.json").read_text())
+    data = (store / "he.npy").read_bytes()
+    meta["files"] = {"he.npy": {"bytes": len(data), "blake2b": file_hash(store / "he.npy")}}
+    (store / "meta.json").write_text(json.dumps(meta))
+    assert Store.open(store).table["hash"][0] == "0" * 32  # not one of today's
+    (store / "he.npy").write_bytes(data[:-1] + b"\x00")
+    with pytest.raises(DataError, match=r"he\.npy is missing or damaged"):
+        Store.open(store)
 
 
 JSON = st.recursive(

@@ -2,49 +2,42 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from morefromless.config import IngestConfig
 from morefromless.errors import DataError
-from morefromless.ingest.decoding import Decoded, ImageShape, Record, Shape
+from morefromless.files import StorageError
+from morefromless.ingest.decoding import ImageShape, Record, Shape
 from morefromless.ingest.shards import BYTES, ITEMS, Plan, Shards
-from tests.ingest.samples import patch
 
 SHAPE = Shape({"he": ImageShape(8)}, {"he": 8}, {"file": 3}, ("file",))
 CONFIG = IngestConfig(source="counting", store=Path("store"))
 PLAN = Plan("listing", 5, None, None, "drop", SHAPE, 2)
 
 
-def decoded(number: int) -> Decoded:
-    arrays = {"he": patch(number, 8), "file": np.full(3, number, np.float32)}
-    return Decoded(Record(f"{number}", 8, absent=("file",), omitted={"region": number}), arrays)
+def record(number: int) -> Record:
+    return Record(f"{number}", 8, absent=("file",), omitted={"region": number})
 
 
-REJECTED = Decoded(Record(reason="grey image: convert"), {})
+REJECTED = Record(reason="grey image: convert")
 
 
 def test_written_in_any_order_and_read_in_the_listings(tmp_path: Path) -> None:
     shards = Shards(tmp_path, PLAN)
     assert [list(shards.items(number)) for number in shards.numbers] == [[0, 1], [2, 3], [4]]
-    shards.write(2, [decoded(4)])
-    shards.write(0, [REJECTED, decoded(1)])
+    shards.write(2, [record(4)])
+    shards.write(0, [REJECTED, record(1)])
     assert shards.missing() == [1]
-    shards.write(1, [REJECTED, REJECTED])  # a shard without pixels
+    shards.write(1, [REJECTED, REJECTED])
     assert shards.missing() == []
-    reasons = [record.reason is not None for record in shards.records()]
-    assert reasons == [True, False, True, True, False]
-    assert shards.records()[4].omitted == {"region": 4}
-    indices, arrays = zip(*shards.arrays(), strict=True)
-    assert indices == ([1], [], [4])
-    for number, content in zip((1, 4), (arrays[0], arrays[2]), strict=True):
-        np.testing.assert_array_equal(content["he"], patch(number, 8)[None])
-        np.testing.assert_array_equal(content["file"], np.full((1, 3), number, np.float32))
-    assert arrays[1]["he"].shape == (0, 8, 8, 3)
+    assert shards.records() == [REJECTED, record(1), REJECTED, REJECTED, record(4)]
+    shards.write(1, [REJECTED])
+    with pytest.raises(StorageError, match=r"000001.json is damaged; remove that file"):
+        shards.records()
 
 
 @pytest.mark.parametrize(("side", "items"), [(8, ITEMS), (1000, BYTES // 3_000_000), (10_000, 1)])
-def test_a_shard_fits_in_memory(side: int, items: int) -> None:
+def test_a_shard_is_of_so_many_items_and_bytes(side: int, items: int) -> None:
     assert Plan.of("listing", 5, CONFIG, Shape({"he": ImageShape(side)}, None)).shard == items
 
 

@@ -28,6 +28,7 @@ from morefromless.data.schemes import Scheme
 from morefromless.data.store_files import (
     check_disjoint,
     check_files,
+    check_patches,
     content_hash,
     damaged,
     read_array,
@@ -112,7 +113,9 @@ class Store:
             name: read_array(path, name, recorded, len(table))
             for name, recorded in meta.arrays.items()
         }
-        return cls(path, meta, table, arrays, read_present(path, meta.absent, len(table)))
+        store = cls(path, meta, table, arrays, read_present(path, meta.absent, len(table)))
+        store._check_patches(SMALL)
+        return store
 
     def verify(self, limit: int | None = None) -> None:
         """Raise `DataError` where a file's bytes are not those that ingest wrote.
@@ -121,6 +124,10 @@ class Store:
         the hash of all, or of those of up to `limit` bytes. It reads about 1 GB in a second.
         """
         check_files(self.path, self.meta.files, limit)
+        self._check_patches(limit)
+
+    def _check_patches(self, limit: int | None) -> None:
+        check_patches(self.path, self.meta.files, self.table, self.arrays, self.present, limit)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from morefromless.data.patch_hashes import first_damaged
 from morefromless.data.store_meta import ArrayShape, FileFacts
 from morefromless.documents import read_parquet
 from morefromless.errors import DataError
@@ -78,12 +79,33 @@ def check_files(path: Path, recorded: Mapping[str, FileFacts], limit: int | None
         try:
             size = (path / name).stat().st_size
             sound = size == facts.bytes
-            if sound and (limit is None or size <= limit):
+            if sound and facts.blake2b and (limit is None or size <= limit):
                 sound = file_hash(path / name) == facts.blake2b
         except OSError as error:
             raise damaged(path, name) from error
         if not sound:
             raise damaged(path, name)
+
+
+def check_patches(
+    path: Path,
+    recorded: Mapping[str, FileFacts],
+    table: pd.DataFrame,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    present: pd.DataFrame,
+    limit: int | None,
+) -> None:
+    """Compare the patches of arrays that have no hash of their file, of up to `limit` bytes in all,
+    with the hashes in the table."""
+    unhashed = [name for name, facts in recorded.items() if facts.blake2b is None]
+    if not unhashed or (limit and sum(recorded[name].bytes for name in unhashed) > limit):
+        return
+    row = first_damaged(arrays, table["hash"], present)
+    if row is not None:
+        raise DataError(
+            f"{' or '.join(unhashed)} of {path} is damaged at patch {table['id'].iloc[row]}; "
+            "remove that folder and ingest again."
+        )
 
 
 def check_disjoint(table: pd.DataFrame) -> None:

@@ -27,7 +27,8 @@ class FileFacts(_Part, frozen=True, kw_only=True):
     """What a file's bytes are compared with."""
 
     bytes: Count
-    blake2b: str
+    blake2b: str | None
+    """None of an array whose patches are compared with their hashes (`data.patch_hashes`)."""
 
 
 class ArrayShape(_Part, frozen=True, kw_only=True):

@@ -2,12 +2,16 @@
 
     STORE.partial/     until the store is whole
       plan.json        what is decoded: listing, sizes, arrays
-      shards/          files of consecutive items, each written whole or not at all
+      store/           the arrays, into which each patch is written once; at the end the store,
+                       which becomes STORE in one step
+      thumbnails.npy   of each patch, by which near-duplicates are found
+      shards/          what became of consecutive items, written when their rows are on the disk
       slides/          of slides: the list of tiles and a preview of each, which the store keeps
-      store/           at the end: the store, which becomes STORE in one step
+      provenance.json  once the arrays are put in order: of which store
 
 An ingest that is killed at any moment goes on where it was and loses no more than the shard that it
-was decoding. The store's bytes do not depend on kills or on the number of workers.
+was decoding and what it had read ahead. The store's bytes do not depend on kills or on the number
+of workers.
 """
 
 import os
@@ -23,6 +27,7 @@ from typing import Any, Literal
 from morefromless import files
 from morefromless.config import IngestConfig
 from morefromless.data.store import Store
+from morefromless.documents import read_json
 from morefromless.errors import DataError
 from morefromless.files import StorageError, locked
 from morefromless.ingest import listing
@@ -30,6 +35,7 @@ from morefromless.ingest.assembly import assemble
 from morefromless.ingest.decoding import Read, decode, survey
 from morefromless.ingest.opening import open_source
 from morefromless.ingest.report import IngestReport
+from morefromless.ingest.rows import Rows
 from morefromless.ingest.selection import select, strict_error
 from morefromless.ingest.shards import Plan, Shards
 from morefromless.progress import Bar
@@ -37,7 +43,15 @@ from morefromless.sources import Item, Source
 
 __all__ = ["IngestReport", "ingest", "open_source"]
 
-CONTENT = {"lock", "plan.json", "shards", "slides", "store"}
+CONTENT = {
+    "lock",
+    "plan.json",
+    "provenance.json",
+    "shards",
+    "slides",
+    "store",
+    "thumbnails.npy",
+}
 """What an ingest puts into its folder."""
 
 
@@ -170,16 +184,19 @@ def _build(
             shape, sample = survey(source, items, config.size, config.resize, config.workers)
             plan = Plan.of(listed, len(items), config, shape)
             plan.save(plan_path)
+        _forget_other_order(work, provenance)
         shards = Shards(work / "shards", plan)
         shards.check_space()
-        _decode_missing(source, items, shards, sample, config, progress)
-        datasheet = source.datasheet()
-        scale = config.um_per_px or datasheet.um_per_px
-        needed = listing.classes_needed(items, datasheet, config.split)
-        selection = select(items, shards.records(), plan.shape.side, scale, config, needed)
-        selection.omitted |= source.passed_over()
-        selection.caveats = [*source.remarks(), *selection.caveats]
-        assemble(work / "store", shards, selection, datasheet, provenance)
+        with Rows(work / "store", work / "thumbnails.npy", plan.shape, plan.count) as rows:
+            _decode_missing(source, items, shards, rows, sample, config, progress)
+            datasheet = source.datasheet()
+            scale = config.um_per_px or datasheet.um_per_px
+            needed = listing.classes_needed(items, datasheet, config.split)
+            selection = select(items, shards.records(), plan.shape.side, scale, config, needed)
+            selection.omitted |= source.passed_over()
+            selection.caveats = [*source.remarks(), *selection.caveats]
+            files.write_json(work / "provenance.json", provenance)
+            assemble(work / "store", rows, selection, datasheet, provenance)
         with files.explaining(config.store):
             if (work / "slides").is_dir():
                 (work / "slides").rename(work / "store" / "slides")
@@ -199,6 +216,15 @@ def _build(
     shutil.rmtree(work)
 
 
+def _forget_other_order(work: Path, provenance: dict[str, Any]) -> None:
+    """Decode all anew where a killed ingest with other options has put the arrays in its order."""
+    path = work / "provenance.json"
+    if path.exists() and read_json(path, dict[str, Any]) != provenance:
+        for name in ("store", "shards", path.name):
+            _remove(work / name)
+        (work / "shards").mkdir()
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
@@ -210,26 +236,30 @@ def _decode_missing(
     source: Source,
     items: Sequence[Item],
     shards: Shards,
+    rows: Rows,
     sample: dict[int, Read],
     config: IngestConfig,
     progress: bool,
 ) -> None:
     plan, missing = shards.plan, shards.missing()
     indices = [index for number in missing for index in shards.items(number)]
-    decoded = decode(source, items, indices, plan.shape, sample, config.workers, plan.missing)
+    decoded = decode(
+        source, items, indices, plan.shape, sample, config.workers, rows.write, plan.missing
+    )
     done = len(items) - len(indices)
     with Bar(
         desc="decoding", total=len(items), initial=done, unit=" patches", disable=not progress
     ) as bar:
         for number in missing:
-            patches = []
+            records = []
             for index in shards.items(number):
-                patch = next(decoded)
-                if config.strict and patch.record.reason:
-                    raise strict_error(items[index].origin, patch.record.reason)
-                patches.append(patch)
+                record = next(decoded)
+                if config.strict and record.reason:
+                    raise strict_error(items[index].origin, record.reason)
+                records.append(record)
                 bar.update()
-            shards.write(number, patches)
+            rows.sync()
+            shards.write(number, records)
 
 
 class _Callable(ModuleType):

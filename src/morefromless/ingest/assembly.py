@@ -1,8 +1,5 @@
-"""From shards to a store: arrays, tables and `meta.json`."""
+"""From rows to a store: arrays in order, tables and `meta.json`."""
 
-import os
-import shutil
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,8 @@ from morefromless.data.store_files import COLUMNS, PLACE, content_hash
 from morefromless.data.store_meta import FORMAT
 from morefromless.ingest.checks import check_images
 from morefromless.ingest.decoding import Shape, kinds
+from morefromless.ingest.rows import Rows
 from morefromless.ingest.selection import Selection
-from morefromless.ingest.shards import Shards
 from morefromless.sources import Datasheet
 
 PERCENTILES = (0.1, 99.9)
@@ -28,21 +25,19 @@ SAMPLE = 256
 
 def assemble(
     folder: Path,
-    shards: Shards,
+    rows: Rows,
     selection: Selection,
     datasheet: Datasheet,
     provenance: dict[str, Any],
 ) -> None:
-    """Write a store into `folder`, from the beginning; one shard at a time is in memory."""
-    shape = shards.plan.shape
+    """Make the folder that `rows` stand in a store; after a kill the same again ends the same."""
+    shape = rows.shape
     order = _order([int(row) for row in selection.accepted.index])
     accepted = selection.table.loc[order].reset_index(drop=True)
     placed = accepted["x"].notna().any()
     table = accepted[[*COLUMNS, *(PLACE if placed else ())]]
     with files.explaining(folder):
-        shutil.rmtree(folder, ignore_errors=True)  # by an attempt that was killed
-        folder.mkdir()
-        _write_arrays(folder, shards, order)
+        small = rows.finish(order)
         table.to_parquet(folder / "patches.parquet", index=False)
         if selection.absent:
             absent = accepted["absent"].tolist()
@@ -51,16 +46,13 @@ def assemble(
         if ARRAY in shape.arrays:
             labels = np.load(folder / f"{ARRAY}.npy", mmap_mode="r", allow_pickle=False)
             nuclei_table(labels).to_parquet(folder / "nuclei.parquet", index=False)
-        selection.caveats += check_images(folder, table, shape, list(datasheet.scales))
+        selection.caveats += check_images(folder, table, small, shape, list(datasheet.scales))
         rejected = selection.rejected[["id", "origin", "reason"]]
         files.write_csv(folder / "rejected.csv", rejected)
         meta = _meta(folder, table, selection, shape, datasheet, provenance)
         data = [f for f in sorted(folder.iterdir()) if f.suffix in (".npy", ".parquet")]
-        meta["files"] = {
-            file.name: {"bytes": file.stat().st_size, "blake2b": files.file_hash(file)}
-            for file in data
-        }
-        for path in [*data, *sorted(folder.glob("*.csv"))]:
+        meta["files"] = {file.name: _facts(file) for file in data}
+        for path in [*folder.glob("*.parquet"), *folder.glob("*.csv")]:
             files.sync(path)
     files.write_json(folder / "meta.json", meta)
 
@@ -78,34 +70,10 @@ def _order(accepted: list[int]) -> list[int]:
     return [row if row in places else next(tail) for row in range(count)]
 
 
-def _write_arrays(folder: Path, shards: Shards, order: list[int]) -> None:
-    """One npy file per array. They are written and not mapped: a mapped page that finds the disk
-    full ends the process."""
-    places = {row: place for place, row in enumerate(order)}
-    shape = shards.plan.shape
-    with ExitStack() as stack:
-        files, begins = {}, {}
-        for name in shape.arrays:
-            file = stack.enter_context((folder / f"{name}.npy").open("wb", buffering=0))
-            row = shape.row(name)
-            header = {"descr": row.base.str, "fortran_order": False}
-            np.lib.format.write_array_header_1_0(
-                file, {**header, "shape": (len(order), *row.shape)}
-            )
-            files[name], begins[name] = file.fileno(), file.tell()
-        for indices, arrays in shards.arrays():
-            for name, array in arrays.items():
-                for index, patch in zip(indices, array, strict=True):
-                    if index in places:
-                        offset = begins[name] + places[index] * patch.nbytes
-                        _write(files[name], patch.tobytes(), offset)
-
-
-def _write(descriptor: int, data: bytes, offset: int) -> None:
-    rest = memoryview(data)
-    while rest:
-        count = os.pwrite(descriptor, rest, offset)
-        rest, offset = rest[count:], offset + count
+def _facts(file: Path) -> dict[str, Any]:
+    """What a file is compared with; the patches of an array are compared with their own hashes."""
+    array = file.suffix == ".npy"
+    return {"bytes": file.stat().st_size, "blake2b": None if array else files.file_hash(file)}
 
 
 def _channels(path: Path, table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from morefromless import files
@@ -24,9 +25,14 @@ FEWEST = 5
 
 
 def check_images(
-    folder: Path, table: pd.DataFrame, shape: Shape, other_fields: Sequence[str]
+    folder: Path,
+    table: pd.DataFrame,
+    small: npt.NDArray[np.float32],
+    shape: Shape,
+    other_fields: Sequence[str],
 ) -> list[str]:
-    """Caveats on the images in `folder`, whose patches are the rows of `table`.
+    """Caveats on the images in `folder`, whose patches are the rows of `table` and of `small`, the
+    thumbnails (N, 32, 32) of their main images.
 
     `near_duplicates.csv` lists patches of test and val that look like one of train, `shifts.csv`
     by how many px paired images are shifted, by group; neither is written where there are none.
@@ -39,13 +45,15 @@ def check_images(
         if name not in (main, ARRAY, *other_fields) and image.side == shape.side
     ]
     return [
-        *_near_duplicates(folder, table, main),
+        *_near_duplicates(folder, table, small),
         *_shifts(folder, table, main, sorted(paired)),
     ]
 
 
-def _near_duplicates(folder: Path, table: pd.DataFrame, main: str) -> Iterator[str]:
-    pairs = near_duplicates_across_splits(_opened(folder, main), table)
+def _near_duplicates(
+    folder: Path, table: pd.DataFrame, small: npt.NDArray[np.float32]
+) -> Iterator[str]:
+    pairs = near_duplicates_across_splits(small, table)
     if not len(pairs):
         return
     files.write_csv(folder / NEAR, pairs)

@@ -1,10 +1,9 @@
-"""Items to patches of one size, in threads, with bounded memory."""
+"""Items to patches of one size, in threads that also hash and write them, with bounded memory."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from morefromless.data.nuclei import ARRAY
+from morefromless.data.patch_hashes import patch_hash
 from morefromless.data.store import main_image
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import Item, Source
@@ -24,6 +24,10 @@ Read = Arrays | str
 
 SAMPLE = 32
 """Items read first, to learn their size."""
+BATCH = 4
+"""Items that a thread decodes without being asked anew."""
+AHEAD = 32
+"""Batches per worker that may be done while a shard is brought to the disk."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +82,10 @@ class Record:
     side: int | None = None
     """Side in pixels before any resizing."""
     reason: str | None = None
-    absent: Sequence[str] = ()
+    absent: tuple[str, ...] = ()
     """Arrays that this patch lacks; zeros stand in their place."""
     omitted: Mapping[str, int] = field(default_factory=dict)
     """What the source left out of it: kind to number."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """One item as it will be stored; no arrays where it is rejected."""
-
-    record: Record
-    arrays: Arrays
 
 
 def survey(
@@ -154,36 +150,32 @@ def _commonest_side(name: str, patches: Sequence[Arrays]) -> int:
 def decode(
     source: Source,
     items: Sequence[Item],
-    indices: Iterable[int],
+    indices: Sequence[int],
     shape: Shape,
     sample: dict[int, Read],
     workers: int,
+    write: Callable[[int, Arrays], None],
     missing: str = "drop",
-) -> Iterator[Decoded]:
-    """Decode the items of these indices, in that order; those in `sample` are not read again.
+) -> Iterator[Record]:
+    """Decode and `write` the items of these indices, and give their records in that order; those in
+    `sample` are not read again.
 
     `missing="keep"` takes patches that lack an optional array.
     """
 
-    def fitted(index: int) -> Decoded:
+    def written(start: int) -> list[Record]:
+        return [_written(index) for index in indices[start : start + BATCH]]
+
+    def _written(index: int) -> Record:
         read = sample.pop(index, None)
         read = _read(source, items[index]) if read is None else read
-        return _fit(read, shape, missing, source.omitted(items[index]))
+        record, arrays = _fit(read, shape, missing, source.omitted(items[index]))
+        if arrays:
+            write(index, arrays)
+        return record
 
-    return threaded(fitted, indices, workers)
-
-
-def patch_hash(arrays: Arrays) -> str:
-    """blake2b-128 of a patch: name, shape and bytes of each array, in the names' order.
-
-    >>> patch_hash({"he": np.zeros((8, 8, 3), np.uint8)})
-    '429ab6a289948b84a9e5a15444c3c119'
-    """
-    digest = blake2b(digest_size=16)
-    for name in sorted(arrays):
-        digest.update(f"{name}{arrays[name].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    return digest.hexdigest()
+    for records in threaded(written, range(0, len(indices), BATCH), workers, AHEAD):
+        yield from records
 
 
 def _read(source: Source, item: Item) -> Read:
@@ -206,10 +198,13 @@ def _read(source: Source, item: Item) -> Read:
     return arrays
 
 
-def _fit(read: Read, shape: Shape, missing: str, omitted: Mapping[str, int]) -> Decoded:
+def _fit(
+    read: Read, shape: Shape, missing: str, omitted: Mapping[str, int]
+) -> tuple[Record, Arrays]:
+    """A patch as it is stored; no arrays where it is rejected."""
     mismatch = read if isinstance(read, str) else _mismatch(read, shape, missing)
     if isinstance(read, str) or mismatch is not None:
-        return Decoded(Record(reason=mismatch, omitted=omitted), {})
+        return Record(reason=mismatch, omitted=omitted), {}
     arrays = {
         name: array
         if name in shape.vectors
@@ -220,7 +215,7 @@ def _fit(read: Read, shape: Shape, missing: str, omitted: Mapping[str, int]) -> 
     absent = tuple(name for name in shape.optional if name not in read)
     for name in absent:
         arrays[name] = np.zeros(shape.row(name).shape, shape.row(name).base)
-    return Decoded(Record(digest, _side(read), absent=absent, omitted=omitted), arrays)
+    return Record(digest, _side(read), absent=absent, omitted=omitted), arrays
 
 
 def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
@@ -269,14 +264,16 @@ def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[An
     return np.asarray(np.rint(np.stack(channels, axis=-1)).clip(0, limit), dtype=array.dtype)
 
 
-def threaded(call: Callable[[K], T], keys: Iterable[K], workers: int) -> Iterator[T]:
-    """Results in order; never more than a few per worker are waiting, so memory stays flat."""
+def threaded(
+    call: Callable[[K], T], keys: Iterable[K], workers: int, ahead: int = 4
+) -> Iterator[T]:
+    """Results in order; never more than `ahead` per worker are waiting, so memory stays flat."""
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[T]] = deque()
     try:
         for key in keys:
             waiting.append(pool.submit(call, key))
-            if len(waiting) >= 4 * workers:
+            if len(waiting) >= ahead * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -1,24 +1,21 @@
-"""Decoded patches on their way into a store: files of consecutive items, each written whole."""
+"""What became of the items, in files of consecutive ones, whose rows are then on the disk."""
 
-import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+import msgspec
 
 from morefromless import files
 from morefromless.config import IngestConfig
-from morefromless.documents import parse_json, read_json
+from morefromless.documents import read_json
 from morefromless.errors import DataError
 from morefromless.files import StorageError
-from morefromless.ingest.decoding import Arrays, Decoded, Record, Shape
+from morefromless.ingest.decoding import Record, Shape
 
 ITEMS, BYTES = 256, 2**25
-"""Most items and most bytes of pixels in a shard: what a kill can cost, and what is in memory."""
+"""Most items and most bytes of pixels in a shard: what is brought to the disk at once."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,8 @@ class Plan:
 
 
 class Shards:
-    """The shards of a plan in a folder. Each has the records of its items and the arrays of those
-    that were decoded; one that exists is done."""
+    """The shards of a plan in a folder: the records of some consecutive items each, written once
+    their rows are on the disk; one that exists is done."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.plan = folder, plan
@@ -87,8 +84,8 @@ class Shards:
         return [number for number in self.numbers if not self._path(number).exists()]
 
     def check_space(self) -> None:
-        """Raise `StorageError` where the disk cannot take the missing shards and the store."""
-        patches = sum(len(self.items(number)) for number in self.missing()) + self.plan.count
+        """Raise `StorageError` where the disk cannot take the rows of the missing shards."""
+        patches = sum(len(self.items(number)) for number in self.missing())
         size, free = patches * self.plan.shape.bytes, shutil.disk_usage(self.folder.parent).free
         if size > free:
             raise StorageError(
@@ -97,39 +94,23 @@ class Shards:
                 "smaller --resize."
             )
 
-    def write(self, number: int, patches: Sequence[Decoded]) -> None:
-        """Write the patches of a shard, whole or not at all."""
-        records = json.dumps([asdict(patch.record) for patch in patches])
-        decoded = [patch.arrays for patch in patches if patch.arrays]
-        rows = {name: self.plan.shape.row(name) for name in self.plan.shape.arrays}
-        arrays = {
-            name: np.stack([patch[name] for patch in decoded])
-            if decoded
-            else np.empty((0, *row.shape), row.base)
-            for name, row in rows.items()
-        }
-        with files.replacing(self._path(number)) as temporary:
-            save_file(arrays, temporary, metadata={"records": records})
+    def write(self, number: int, records: Sequence[Record]) -> None:
+        """Write the records of a shard, whole or not at all."""
+        files.write_bytes(self._path(number), msgspec.json.encode(records))
 
     def records(self) -> list[Record]:
         """The record of each item. All shards must be there."""
-        return [record for number in self.numbers for record in self._read(number, ())[0]]
+        return [record for number in self.numbers for record in self._read(number)]
 
-    def arrays(self) -> Iterator[tuple[list[int], Arrays]]:
-        """Of one shard after the other, the indices of its decoded items and their arrays."""
-        for number in self.numbers:
-            records, arrays = self._read(number, self.plan.shape.arrays)
-            pairs = zip(self.items(number), records, strict=True)
-            yield [index for index, record in pairs if record.reason is None], arrays
-
-    def _read(self, number: int, names: Sequence[str]) -> tuple[list[Record], Arrays]:
+    def _read(self, number: int) -> list[Record]:
         path = self._path(number)
         try:
-            with safe_open(path, framework="np") as file:
-                records = parse_json(file.metadata()["records"], list[Record])
-                return records, {name: file.get_tensor(name) for name in names}
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            records = read_json(path, list[Record])
+            if len(records) != len(self.items(number)):
+                raise ValueError("of other items")
+        except (OSError, ValueError) as error:
             raise StorageError(f"{path} is damaged; remove that file and run again.") from error
+        return records
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"{number:06}.safetensors"
+        return self.folder / f"{number:06}.json"

@@ -4,6 +4,7 @@ To add one, add a file with one public class deriving from `Source`, whose docst
 data set's datasheet. `mfl ingest NAME:PATH STORE` then knows it by the file's name.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,7 +113,10 @@ class Source(ABC):
         path = getattr(self, "path", None)
         if not isinstance(path, Path):
             return []
-        return [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+        if path.is_file():
+            return [path]
+        walked = (f"{folder}{os.sep}{name}" for folder, _, names in os.walk(path) for name in names)
+        return [Path(f) for f in sorted(walked, key=lambda f: f.split(os.sep)) if os.path.isfile(f)]
 
     @abstractmethod
     def items(self) -> Sequence[Item]:

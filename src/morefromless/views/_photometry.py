@@ -27,18 +27,31 @@ def jitter(
     turned. Departures from torchvision's ColorJitter: hue turns in YIQ and not in HSV (luma is
     kept, and no sextants are computed), the order is fixed, and nothing is clipped in between.
     """
-    to_yiq, from_yiq = (matrix.to(images, non_blocking=True) for matrix in (_YIQ, _RGB))
+    matrices, lifts = colour_maps(brightness, contrast, saturation, hue)
+    return map_colours(images, matrices, lifts, torch.empty_like(images))
+
+
+def colour_maps(
+    brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What `jitter` does to (B,) patches: a matrix (B, 3, 3) of colours, and (B,) how much of a
+    patch's mean luma is added."""
+    to_yiq, from_yiq = (matrix.to(hue, non_blocking=True) for matrix in (_YIQ, _RGB))
     luma = brightness * contrast
     cos = luma * saturation * (2 * torch.pi * hue).cos()
     sin = luma * saturation * (2 * torch.pi * hue).sin()
     zero = torch.zeros_like(luma)
     # NTSC's axes run so that a positive hue (towards yellow from red) turns from I to minus Q.
     change = torch.stack((luma, zero, zero, zero, cos, sin, zero, -sin, cos), -1)
-    matrix = from_yiq @ change.view(-1, 3, 3) @ to_yiq
-    mean = images.mean((2, 3)) @ to_yiq[0]
-    offset = (1 - contrast) * brightness * mean
-    changed = torch.baddbmm(offset[:, None, None], matrix, images.flatten(2))
-    return changed.view_as(images)
+    return from_yiq @ change.view(-1, 3, 3) @ to_yiq, (1 - contrast) * brightness
+
+
+def map_colours(images: Tensor, matrices: Tensor, lifts: Tensor, out: Tensor) -> Tensor:
+    """Write images as `colour_maps` says to `out`, which is contiguous, and return it."""
+    offsets = lifts * (images.mean((2, 3)) @ _YIQ[0].to(images, non_blocking=True))
+    flat = out.view(*out.shape[:2], -1)
+    torch.baddbmm(offsets[:, None, None], matrices, images.flatten(2), out=flat)
+    return out
 
 
 def brightness_and_contrast(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
@@ -56,7 +69,8 @@ def channel_jitter(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tens
 
 def solarize(images: Tensor, thresholds: Tensor, white: float = 1.0) -> Tensor:
     """Values at or above the patch's threshold are inverted (x -> white - x), the rest stay."""
-    return torch.where(images < per_patch(thresholds), images, white - images)
+    inverted = white - images
+    return torch.where(images < per_patch(thresholds), images, inverted, out=inverted)
 
 
 def noise_on_background(
@@ -67,8 +81,8 @@ def noise_on_background(
     A pixel is background where every channel is `background` or more: bright and hardly coloured.
     """
     noise = torch.empty_like(images).normal_(0.0, sigma, generator=generator)
-    noise *= images.amin(1, keepdim=True) >= background
-    return noise.add_(images).clamp_(0, 1)
+    where = (images.amin(1, keepdim=True) >= background).to(noise.dtype)
+    return torch.addcmul(images, noise, where, out=noise).clamp_(0, 1)
 
 
 def noise_on_zeros(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -96,15 +96,17 @@ class TableS1(Views):
 
         views = torch.empty_like(patches, memory_format=torch.contiguous_format)
         with torch.autocast(patches.device.type, enabled=False):
+            matrices, lifts = photometry.colour_maps(*colours)
             for of in blocks(patches):
                 images = _geometry.warp(patches[of], maps[of])
                 images = where(noisy[of], images, noise)
                 images = where(solarized[of], images, photometry.solarize, thresholds[of])
                 if images.shape[1] == 3:
-                    images = photometry.jitter(images, *colours[:, of])
+                    photometry.map_colours(images, matrices[of], lifts[of], views[of])
+                    views[of].clamp_(0, 1)
                 else:
                     images = photometry.brightness_and_contrast(images, *colours[:2, of])
-                torch.clamp(images, 0, 1, out=views[of])
+                    torch.clamp(images, 0, 1, out=views[of])
         return views
 
     @torch.no_grad()
