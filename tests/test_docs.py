@@ -21,6 +21,7 @@ from PIL import Image
 from morefromless import cli
 from morefromless.cli import COMMANDS
 from morefromless.data.store import Store
+from morefromless.evaluation.intervals import Interval
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -141,6 +142,25 @@ def test_the_description_of_the_package_leads_nowhere_that_is_not_there(
     assert metadata["Description-Content-Type"] == "text/markdown"
     for field in ("Name", "Version", "Summary", "Author", "License-Expression", "Project-URL"):
         assert metadata[field], field
+
+
+def test_forecasts_are_ordered_and_drawn_beside_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs/results")
+    program = runpy.run_path(str(ROOT / "docs/results/forecast.py"))
+
+    def around(value: float) -> Interval:
+        return Interval(value, value - 0.02, value + 0.03, 0.95, "patch", 100, True, 0)
+
+    points = [
+        program["Point"](f"store-{n}", look, around(n / 50), around(-n / 100), around(n * n / 900))
+        for n, look in enumerate([*["controls"] * 6, "hand-made features", "reference encoder"])
+    ]
+    assert "| store-3 | +6.0 [+4.0, +9.0] | −3.0 [−5.0, +0.0] | +1.0" in program["table"](points)
+    order = program["order"](points)
+    assert "| headroom | the controls | 6 | 1.00 [1.00, 1.00] |" in order
+    assert "| forecast | controls and tissue | 7 | −1.00 [−1.00, −1.00] |" in order
+    panels = program["figure"](points).axes
+    assert [len(panel.containers) for panel in panels] == [3, 3]  # one a kind, with both intervals
 
 
 def test_the_site_builds_and_loads_nothing_from_a_network(tmp_path: Path) -> None:
