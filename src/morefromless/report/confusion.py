@@ -30,7 +30,7 @@ def write_confusion(
     shares = {title: by_row(counts) for title, counts in matrices.items()}
     first, *others = matrices
     numbered = len(classes) <= NUMBERED
-    smallest = 0.3 if numbered else 0.12
+    smallest = 0.3 if numbered else 0.09
     room = (PAGE - 1.0) / len(matrices) - 0.4
     side = max(1.3, 0.4 + len(classes) * max(smallest, min(0.45, room / len(classes))))
     figure = Figure(figsize=(1.0 + side * len(matrices), 2 * side + 1.6), layout="constrained")

@@ -16,6 +16,8 @@ from morefromless.report.style import PAGE, save
 # Okabe and Ito's eight; with more classes the marker tells those of one colour apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 SHAPES = ("o", "^", "s", "D")
+LETTERS = 20
+"""Of a name in a key at most."""
 
 
 def write_map(
@@ -43,7 +45,7 @@ def write_map(
     for row, (name, values) in enumerate(colourings.items()):
         for axes, (title, places) in zip(panels[row], separate.items(), strict=False):
             _scatter(axes, places, values)
-            axes.set_title(f"{title}, by {name}", fontsize=8)
+            axes.set_title(f"{title}\nby {name}", fontsize=7)
         _legend(panels[row, len(separate) - 1], name)
     numbers = [_numbers(title, places, ids, labels, groups) for title, places in separate.items()]
     if both:
@@ -106,7 +108,7 @@ def _joint(
             label=title,
             rasterized=True,
         )
-    axes.set_title("both in one space, by encoder", fontsize=8)
+    axes.set_title("both in one space\nby encoder", fontsize=7)
     _bare(axes)
     _legend(axes, "encoder")
     return halves
@@ -123,7 +125,7 @@ def _legend(axes: Axes, title: str) -> None:
     if len(names) <= 16:
         axes.legend(
             handles,
-            names,
+            [name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…" for name in names],
             title=title,
             fontsize=6,
             title_fontsize=6,

@@ -43,9 +43,9 @@ def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
             _mark_stages(axes, "x", pair.rows, named=row == wide - 1)
             _mark_stages(axes, "y", pair.columns, named=column == 0)
         if row == wide - 1 or single:
-            axes.set_xlabel(pair.a, fontsize=8)
+            axes.set_xlabel(pair.a.replace(", ", ",\n"), fontsize=8)
         if column == 0 or single:
-            axes.set_ylabel(pair.b, fontsize=8)
+            axes.set_ylabel(pair.b.replace(", ", ",\n"), fontsize=8)
     shades = ScalarMappable(Normalize(0, 1), AMOUNTS)
     figure.colorbar(shades, ax=panels, shrink=0.6, label="CKA, shown from 0 to 1")
     return save(figure, stem, _numbers(pairs))
