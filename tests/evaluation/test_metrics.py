@@ -9,6 +9,8 @@ from sklearn import metrics as reference
 from morefromless.errors import DataError
 from morefromless.evaluation.metrics import (
     accuracy,
+    auprc,
+    auroc,
     balanced_accuracy,
     confusion,
     macro_f1,
@@ -51,6 +53,14 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert scores.recall == pytest.approx(reference.recall_score(labels, predicted, average=None))
     assert np.array_equal(scores.confusion, reference.confusion_matrix(labels, predicted))
     assert 0.3 < scores.values["accuracy"] < 0.95
+
+
+def test_areas_of_equal_probabilities_are_those_of_the_reference() -> None:
+    probabilities, labels = drawn()
+    tied = probabilities.round(1)
+    truth = np.eye(5)[labels]
+    assert auroc(tied, labels) == pytest.approx(reference.roc_auc_score(truth, tied))
+    assert auprc(tied, labels) == pytest.approx(reference.average_precision_score(truth, tied))
 
 
 def test_areas_and_kappa_are_defined_where_classes_are_absent() -> None:

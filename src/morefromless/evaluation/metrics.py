@@ -164,9 +164,15 @@ def auprc(probabilities: Floats, labels: Ints) -> float:
 
     1 where all patches are of one class.
     """
-    from sklearn.metrics import average_precision_score
+    from scipy.stats import rankdata
 
-    areas = [average_precision_score(labels == k, probabilities[:, k]) for k in _contrasted(labels)]
+    present = _contrasted(labels)
+    # The mean, over the patches of a class, of the precision among those ranked at least as high.
+    ranks = rankdata(-probabilities[:, present], "max", axis=0)
+    areas = []
+    for k, of_all in zip(present, ranks.T, strict=True):
+        of_class = rankdata(-probabilities[labels == k, k], "max")
+        areas.append((of_class / of_all[labels == k]).mean())
     return float(np.mean(areas)) if areas else 1.0
 
 
