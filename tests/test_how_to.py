@@ -16,12 +16,16 @@ from safetensors.numpy import load_file
 from morefromless import catalogue
 from morefromless.cli import run
 from morefromless.data.store import Store
+from morefromless.ingest import ingest
+from morefromless.sources.synthetic import Synthetic
 from tests.conftest import TINY
 from tests.data.slides import drawn, write_ome
 from tests.data.space_ranger import write_space_ranger
+from tests.data.spatial_zarr import write_spatialdata
 from tests.ingest.samples import folder
 from tests.ingest.test_tiling import annotate
 from tests.sources.test_spatial import section
+from tests.storage import served
 from tests.test_docs import ROOT, command_lines
 
 
@@ -106,6 +110,7 @@ def test_spatial() -> None:
         drawn_as = {"counts": counts, "genes": genes, "places": places, "table": clusters}
         section(Path("sections"), name, seed, **drawn_as, shape=(400, 500))
         write_space_ranger(Path(f"visium/T{seed + 1}"), seed)
+        write_spatialdata(Path(f"scverse/T{seed + 1}.zarr"), seed)
     carry_out("spatial.md", *tiny(batch=8, epochs=1, warmup=0))
     spots = Store.open(Path("stores/spots"))
     assert spots.classes == ("0", "1")
@@ -113,6 +118,7 @@ def test_spatial() -> None:
     visium = Store.open(Path("stores/visium"))
     assert set(visium.table["group"]) == {"P0", "P1"}
     assert any(c.startswith("1 group stands in both") for c in visium.caveats)
+    assert len(Store.open(Path("stores/scverse")).table) == 4 * 23
     assert Path("runs/visium/weights.safetensors").is_file()
 
 
@@ -187,3 +193,10 @@ def test_multiplex() -> None:
     first = [w.shape[1] for n, w in weights.items() if "privileged" in n and w.ndim == 4]
     assert 4 in first
     assert Path("if.png").is_file()
+
+
+def test_larger_than_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    ingest(Synthetic(patches=90, patients=6, size=16), Path("stores/mine"), progress=False)
+    with served(monkeypatch):
+        carry_out("larger-than-the-disk.md", *tiny(size=16, epochs=1))
+    assert Store.open(Path("stores/streamed")).hash == Store.open(Path("stores/mine")).hash

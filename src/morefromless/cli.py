@@ -79,6 +79,20 @@ COMMANDS = {
         "settings by.",
         "mfl hold-out stores/mine stores/mine-hold-out",
     ),
+    "publish": Command(
+        config.PublishConfig,
+        patches.publish,
+        "Write a store to S3-compatible storage or another file system, in shards from "
+        "which it can be streamed. Interrupted, the same command goes on where it was.",
+        "mfl publish stores/mine s3://bucket/mine",
+    ),
+    "stream": Command(
+        config.StreamConfig,
+        patches.stream,
+        "Write a store whose patches stay where they were published and are fetched as they are "
+        "read: for those that are larger than the disk.",
+        "mfl stream s3://bucket/mine stores/mine --cache-gb 20",
+    ),
     "views": Command(
         config.ViewsConfig,
         patches.views,

@@ -9,7 +9,9 @@ from morefromless.config import (
     FetchConfig,
     HoldOutConfig,
     IngestConfig,
+    PublishConfig,
     SegmentConfig,
+    StreamConfig,
     TileConfig,
     ViewsConfig,
 )
@@ -176,3 +178,22 @@ def export_nuclei(options: ExportNucleiConfig) -> None:
     count = export_geojson(store, options.out)
     legend = write_legend(store, options.out)
     say(f"Wrote the nuclei of {count:,} images to {options.out}; {legend} has their colours.")
+
+
+def publish(options: PublishConfig) -> None:
+    """Write a store to an address, in shards."""
+    from morefromless.data.store import Store
+    from morefromless.publishing import publish
+
+    store = Store.open(options.store)
+    count = publish(store, options.address)
+    say(f"Published {len(store.table):,} patches in {count:,} shards.")
+    say(f"Next, where they are needed: mfl stream {options.address} STORE")
+
+
+def stream(options: StreamConfig) -> None:
+    """Write a store whose patches stay at an address."""
+    from morefromless.publishing import stream
+
+    store = stream(options.address, options.store, options.cache_gb)
+    say(f"{options.store} has {len(store.table):,} patches, which are fetched as they are read.")

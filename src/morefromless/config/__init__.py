@@ -36,7 +36,9 @@ from morefromless.config.patches import ExportNucleiConfig as ExportNucleiConfig
 from morefromless.config.patches import FetchConfig as FetchConfig
 from morefromless.config.patches import HoldOutConfig as HoldOutConfig
 from morefromless.config.patches import IngestConfig as IngestConfig
+from morefromless.config.patches import PublishConfig as PublishConfig
 from morefromless.config.patches import SegmentConfig as SegmentConfig
+from morefromless.config.patches import StreamConfig as StreamConfig
 from morefromless.config.patches import ViewsConfig as ViewsConfig
 from morefromless.config.reproducing import Cluster as Cluster
 from morefromless.config.reproducing import DemoConfig as DemoConfig

@@ -169,3 +169,30 @@ class ExportNucleiConfig:
     out: Positional[Path]
     """Folder for a GeoJSON file an image, which QuPath opens and `mfl ingest --nuclei` takes. What
     was cut is put together again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishConfig:
+    """Which store is published, and where."""
+
+    store: Positional[Path]
+    """Folder that `mfl ingest` wrote."""
+    address: Positional[str]
+    """s3://BUCKET/NAME, or a folder such as one of a mounted file system. S3-compatible
+    storage is found as AWS' own tools find it: AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """Which published store is streamed, and how much of it is on this disk at a time."""
+
+    address: Positional[str]
+    """Where `mfl publish` wrote it."""
+    store: Positional[Path]
+    """Folder to write, which every other command takes as a store."""
+    cache_gb: float = 20.0
+    """Gigabytes of patches that the folder holds at most; those that were not read for longest make
+    room. With room for all of them, each is fetched once."""
+
+    def __post_init__(self) -> None:
+        above_zero(self, "cache_gb")

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -52,26 +53,44 @@ def read_counts(path: Path, layer: str | None = None) -> Counts:
     `ConfigError` where anndata is not installed.
     """
     data = _opened(path)
-    file = path.name
+    spots = tuple(map(str, data.obs_names))
+    factors, shapes = _scale_factors(data, path.name)
+    return section_counts(data, path.name, _places(data, path.name, spots), layer, factors, shapes)
+
+
+def section_counts(
+    data: Any,
+    file: str,
+    places: npt.NDArray[np.float64],
+    layer: str | None,
+    scale_factors: Mapping[str, float] = MappingProxyType({}),
+    image_shapes: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+) -> Counts:
+    """The counts of an AnnData of one section. Raises as `read_counts` does."""
     for what, index in (("spot", data.obs_names), ("gene", data.var_names)):
         if not len(index):
-            raise DataError(f"{path} holds no {what}s; check how it was written.")
+            raise DataError(f"{file} holds no {what}s; check how it was written.")
         if index.has_duplicates:
             twice = index[index.duplicated()][0]
             raise DataError(f"{file} names the {what} '{twice}' twice; make its {what}s unique.")
     spots = tuple(map(str, data.obs_names))
+    lost = ~np.isfinite(places).all(axis=1)
+    if lost.any():
+        raise DataError(
+            f"{file} does not say where spot {spots[int(lost.argmax())]} lies; mend its places, or "
+            "leave that spot out."
+        )
     genes, values = _values(data, file, layer, spots)
-    factors, shapes = _scale_factors(data, file)
     return Counts(
         file=file,
         spots=spots,
         genes=genes,
         values=values,
-        places=_places(data, file, spots),
+        places=places,
         table=data.obs,
         in_tissue=in_tissue(data.obs),
-        scale_factors=factors,
-        image_shapes=shapes,
+        scale_factors=scale_factors,
+        image_shapes=image_shapes,
     )
 
 
@@ -171,12 +190,6 @@ def _places(data: Any, file: str, spots: Sequence[str]) -> npt.NDArray[np.float6
         ) from error
     if places.shape != (len(spots), 2):
         raise DataError(f"{file} has obsm['spatial'] {places.shape}; two columns are x and y.")
-    lost = ~np.isfinite(places).all(axis=1)
-    if lost.any():
-        raise DataError(
-            f"{file} does not say where spot {spots[int(lost.argmax())]} lies; mend "
-            "obsm['spatial'], or leave that spot out."
-        )
     return places
 
 

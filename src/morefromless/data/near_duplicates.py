@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from morefromless.data.sharded import reading_order
 from morefromless.progress import Bar
 
 Floats = npt.NDArray[np.float32]
@@ -107,8 +108,8 @@ def thumbnails(images: npt.NDArray[np.generic], rows: npt.NDArray[np.int64]) -> 
     """`thumbnail` of some images: (N, H, W, C) -> (len(rows), 32, 32)."""
     small = np.empty((len(rows), SIDE, SIDE), np.float32)
     with Bar(desc="thumbnails", total=len(rows), unit=" patches", delay=2) as bar:
-        for place, row in enumerate(rows):
-            small[place] = thumbnail(images[row])
+        for place in reading_order(images, rows):
+            small[place] = thumbnail(images[rows[place]])
             bar.update()
     return small
 

@@ -16,6 +16,7 @@ from morefromless.data.expression import Counts
 from morefromless.data.images import SUFFIXES, upright, upright_shape
 from morefromless.data.labels import NotText, cell_text, whole_number
 from morefromless.data.space_ranger import HIRES, outputs
+from morefromless.data.spatial_zarr import image_pixels, image_size, is_spatialdata, section_image
 from morefromless.errors import ConfigError, DataError
 from morefromless.files import open_regular
 
@@ -37,14 +38,17 @@ limit holds for the whole process; here `LIMIT` stands in its place."""
 def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     """Name to counts and image (None without) of every section in a folder, by name.
 
-    A section is NAME.h5ad beside NAME.jpg, or a folder NAME of Space Ranger, whose image is
-    tissue_hires_image.png unless a full one, NAME.jpg, lies beside it. Raises `DataError` where
+    A section is NAME.h5ad beside NAME.jpg, a folder NAME of Space Ranger, whose image is
+    tissue_hires_image.png unless a full one, NAME.jpg, lies beside it, or a SpatialData folder
+    NAME.zarr, whose image is the largest in it. Raises `DataError` where
     there are none, or a section has two images.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; check the path.")
     files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     sections: dict[str, tuple[Path, Path | None]] = {}
+    for zarr in filter(is_spatialdata, files):
+        sections[zarr.name.removesuffix(".zarr")] = zarr, section_image(zarr)
     for table in (p for p in files if p.suffix == ".h5ad" or outputs(p) is not None):
         images = [
             p
@@ -64,7 +68,7 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     if not any(image for _, image in sections.values()):
         raise DataError(
             f"{folder} holds no section, that is NAME.h5ad beside NAME.jpg, .png or .tif, or a "
-            "folder NAME of Space Ranger; check the path."
+            "folder NAME of Space Ranger or SpatialData; check the path."
         )
     return sections
 
@@ -88,8 +92,7 @@ class SectionImages:
             waiting = self._cached[path]
         if first:
             try:
-                with _opened(path) as image:
-                    waiting.set_result(np.asarray(upright(image)))
+                waiting.set_result(_pixels(path))
             except BaseException as error:
                 waiting.set_exception(error)
         return waiting.result()
@@ -102,8 +105,7 @@ def scale_factor(counts: Counts, path: Path, image: str | None = None) -> float:
     it is the one of equal size, else fullres. Raises `ConfigError` where no factor is known.
     """
     if image is None:
-        with _opened(path) as section:
-            shape = upright_shape(section)
+        shape = _shape(path)
         equal = [n for n, s in counts.image_shapes.items() if s == shape]
         return next((counts.scale_factors[n] for n in equal if n in counts.scale_factors), 1.0)
     if image != "fullres" and image not in counts.scale_factors:
@@ -121,8 +123,7 @@ def place(
     lies within it, or most spots in tissue lie outside.
     """
     places, file = counts.places * factor, counts.file
-    with _opened(path) as image:
-        height, width = upright_shape(image)
+    height, width = _shape(path)
     corners = np.floor(places - patch / 2 + 0.5).clip(-(2**40), 2**40).astype(np.int64)
     room = np.array([width - patch, height - patch])
     outside = np.any((corners < 0) | (corners > room), axis=1, keepdims=True)[:, 0]
@@ -162,6 +163,24 @@ def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str |
         if isinstance(cell, NotText):
             raise DataError(f"{file} has {cell} in obs column {name}; write words there.")
     return [whole_number(cell) or None for cell in cells]
+
+
+def _pixels(path: Path) -> npt.NDArray[np.uint8]:
+    if path.is_dir():
+        return image_pixels(path)
+    with _opened(path) as image:
+        return np.asarray(upright(image))
+
+
+def _shape(path: Path) -> tuple[int, int]:
+    """Height and width of a section's image."""
+    if not path.is_dir():
+        with _opened(path) as image:
+            return upright_shape(image)
+    height, width = image_size(path)
+    if height * width > LIMIT:
+        raise DataError(f"{path} has {width} x {height} px, more than {LIMIT:,} in all; shrink it.")
+    return height, width
 
 
 @contextmanager

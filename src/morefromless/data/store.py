@@ -12,12 +12,15 @@ present.parquet   one row per patch and one bool per array that some of them lac
 rejected.csv      id, origin and reason of what was not taken
 near_duplicates.csv, shifts.csv
                   what `ingest.checks` found of leaks and of paired images, where there is any
+
+A published store has its arrays in shards/ and shards.json (`data.shard_index`); a streamed one has
+shards.json and remote.json, where the shards lie, and those it read last in cache/.
 """
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +28,7 @@ import pandas as pd
 from msgspec.structs import replace
 
 from morefromless.data.schemes import Scheme
+from morefromless.data.sharded import ShardedArray, ShardReader
 from morefromless.data.store_files import (
     check_disjoint,
     check_files,
@@ -34,8 +38,10 @@ from morefromless.data.store_files import (
     read_array,
     read_present,
     read_table,
+    tables,
 )
 from morefromless.data.store_meta import StoreMeta, read_meta
+from morefromless.data.store_shards import open_shards
 from morefromless.documents import read_parquet
 from morefromless.errors import DataError
 
@@ -108,9 +114,12 @@ class Store:
                 f"meta.json of {path} lacks the class '{unknown[0]}' of its table; remove that "
                 "folder and ingest again."
             )
-        check_files(path, meta.files, SMALL)
+        shards = open_shards(path, meta)
+        check_files(path, meta.files if shards is None else tables(meta.files), SMALL)
         arrays = {
             name: read_array(path, name, recorded, len(table))
+            if shards is None
+            else cast(npt.NDArray[Any], ShardedArray(shards, name, recorded))
             for name, recorded in meta.arrays.items()
         }
         store = cls(path, meta, table, arrays, read_present(path, meta.absent, len(table)))
@@ -121,13 +130,22 @@ class Store:
         """Raise `DataError` where a file's bytes are not those that ingest wrote.
 
         Opening compares the size of every file, and the hash of those below 64 MiB; this compares
-        the hash of all, or of those of up to `limit` bytes. It reads about 1 GB in a second.
+        the hash of all, or of those of up to `limit` bytes. It reads about 1 GB in a second. Shards
+        are compared as they are fetched.
         """
-        check_files(self.path, self.meta.files, limit)
+        whole = self.shards is None
+        check_files(self.path, self.meta.files if whole else tables(self.meta.files), limit)
         self._check_patches(limit)
 
     def _check_patches(self, limit: int | None) -> None:
-        check_patches(self.path, self.meta.files, self.table, self.arrays, self.present, limit)
+        if self.shards is None or self.shards.remote is None:
+            check_patches(self.path, self.meta.files, self.table, self.arrays, self.present, limit)
+
+    @property
+    def shards(self) -> ShardReader | None:
+        """The shards that the arrays stand in; None where each is a file."""
+        arrays: Iterable[object] = self.arrays.values()
+        return next((array.shards for array in arrays if isinstance(array, ShardedArray)), None)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -108,6 +108,11 @@ def check_patches(
         )
 
 
+def tables(recorded: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
+    """The files of a store but its arrays."""
+    return {name: facts for name, facts in recorded.items() if name.endswith(".parquet")}
+
+
 def check_disjoint(table: pd.DataFrame) -> None:
     """Raise `DataError` where the same pixels stand in two splits."""
     splits = table.groupby("hash")["split"].nunique()

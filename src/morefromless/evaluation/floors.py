@@ -7,6 +7,7 @@ and scanner differ between its classes. The fourth floor, a random encoder, is a
 through the same probe as any other arm.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from morefromless.data.sharded import reading_order
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.cache import cached, digest_text
@@ -77,7 +79,7 @@ def mean_rgb(images: Images, rows: npt.ArrayLike | None = None) -> Floats:
     chosen = _rows(images, rows)
     pixels = images.shape[1] * images.shape[2]
     means = np.empty((len(chosen), 3), np.float32)
-    for part in _chunks(images, len(chosen)):
+    for part in _chunks(images, chosen):
         # Down the columns first: numpy sums long rows of 3 some 15 times more slowly.
         columns = images[chosen[part]].sum(1, dtype=np.uint32)
         means[part] = columns.sum(1, dtype=np.uint64) / (255 * pixels)
@@ -96,11 +98,11 @@ def colour_histogram(images: Images, rows: npt.ArrayLike | None = None, bins: in
     level = (np.arange(256) * bins // 256).astype(np.uint16)
     red, green, blue = level * bins * bins, level * bins, level
     histograms = np.empty((len(chosen), cells), np.float32)
-    for part in _chunks(images, len(chosen)):
+    for part in _chunks(images, chosen):
         some = images[chosen[part]].reshape(-1, pixels, 3)
         cube = red[some[..., 0]] + green[some[..., 1]] + blue[some[..., 2]]
-        for row, image in zip(histograms[part], cube, strict=True):
-            row[:] = np.bincount(image, minlength=cells) / pixels
+        for row, image in zip(part, cube, strict=True):
+            histograms[row] = np.bincount(image, minlength=cells) / pixels
     return histograms
 
 
@@ -127,10 +129,10 @@ def _rows(images: Images, rows: npt.ArrayLike | None) -> Ints:
     return np.arange(len(images)) if rows is None else np.asarray(rows, np.int64)
 
 
-def _chunks(images: Images, n: int) -> list[slice]:
-    """Slices of [0, n), each of at most 16 MB of images."""
-    step = max(1, 2**24 // int(np.prod(images.shape[1:])))
-    return [slice(start, start + step) for start in range(0, n, step)]
+def _chunks(images: Images, rows: Ints) -> Iterator[Ints]:
+    """Positions in `rows`, each once, of at most 16 MB of images at a time."""
+    step, order = max(1, 2**24 // int(np.prod(images.shape[1:]))), reading_order(images, rows)
+    return (order[start : start + step] for start in range(0, len(rows), step))
 
 
 def floor_probabilities(
@@ -190,7 +192,8 @@ def modality_colours(store: Store, how: Modality) -> Images:
     if resolution == side and how.colour:
         return stored
     colours = np.empty((len(stored), resolution, resolution, 3), np.uint8)
-    for rows in np.array_split(np.arange(len(stored)), max(1, len(stored) // 256)):
+    order = reading_order(stored, np.arange(len(stored)))
+    for rows in np.array_split(order, max(1, len(stored) // 256)):
         images = how.render(torch.from_numpy(np.asarray(stored[rows])), resolution)
         rgb = (how.to_rgb(images) * 255).round().to(torch.uint8)
         colours[rows] = rgb.permute(0, 2, 3, 1).numpy()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from morefromless.branches import Plan, build_encoder, untrained
 from morefromless.config import Probe, RunConfig
+from morefromless.data.sharded import reading_order
 from morefromless.data.store import Split, Store
 from morefromless.encoders import Encoder
 from morefromless.evaluation.cache import cached, digest, digest_text
@@ -120,14 +121,15 @@ class FrozenEncoder:
         label: str | None = None,
     ) -> Tensor:
         """Representations (N, encoder.width) float32 on the CPU; `label` names a progress bar."""
+        order = reading_order(store.array(self.modality.array), rows)
         images = Bar(
-            self.batches(store, rows, device),
+            self.batches(store, rows[order], device),
             total=-(-len(rows) // CHUNK),
             desc=label,
             unit="batch",
             disable=label is None,
         )
-        return represent(self.encoder, images, device)
+        return represent(self.encoder, images, device)[np.argsort(order)]
 
     def features(
         self,

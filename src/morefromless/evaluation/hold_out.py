@@ -16,6 +16,7 @@ import pandas as pd
 from sklearn.cluster import KMeans
 
 from morefromless import files
+from morefromless.data.sharded import reading_order
 from morefromless.data.splits import by_group
 from morefromless.data.store import Store
 from morefromless.data.store_files import content_hash
@@ -92,7 +93,7 @@ def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Pa
             dtype=array.dtype,
             shape=(len(rows), *array.shape[1:]),
         )
-        for part in np.array_split(np.arange(len(rows)), max(1, len(rows) // 256)):
+        for part in np.array_split(reading_order(array, rows), max(1, len(rows) // 256)):
             target[part] = array[rows[part]]
         target.flush()
     table.to_parquet(folder / "patches.parquet", index=False)

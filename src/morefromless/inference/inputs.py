@@ -11,6 +11,7 @@ import pandas as pd
 
 from morefromless.data.images import FURTHER, image_shape, read_pages
 from morefromless.data.images import SUFFIXES as IMAGES
+from morefromless.data.sharded import reading_order
 from morefromless.data.slides import SLIDES_ONLY, open_slide, slide_files
 from morefromless.data.store import Store
 from morefromless.data.tissue import find_tissue, tissue_tiles
@@ -61,13 +62,14 @@ class StorePatches(Patches):
         self.name = path.name
         self.um_per_px = None if modality.vector else store.scale(modality.array)
         self.side = None if modality.vector else int(self._array.shape[1])
-        self.table = _table(store.table.assign(input=self.name))
+        self._rows = reading_order(self._array, np.arange(len(store.table)))
+        self.table = _table(store.table.iloc[self._rows].assign(input=self.name))
         self._what = modality.array
 
     def read(self, row: int) -> npt.NDArray[Any]:
-        if not self._present[row]:
+        if not self._present[self._rows[row]]:
             raise UnreadablePatch(f"no {self._what}: this patch lacks it")
-        return np.asarray(self._array[row])
+        return np.asarray(self._array[self._rows[row]])
 
 
 class SourcePatches(Patches):

@@ -19,6 +19,7 @@ from morefromless.data.expression import (
 )
 from morefromless.data.sections import SectionImages, column, find_sections, place, scale_factor
 from morefromless.data.space_ranger import read_space_ranger
+from morefromless.data.spatial_zarr import is_spatialdata, read_spatialdata
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
 
@@ -46,7 +47,8 @@ class _Loaded:
 
 class Spatial(Source):
     """Sections NAME.h5ad, with counts per spot, beside NAME.jpg, .png or .tif, the H&E image; or
-    folders NAME that Space Ranger wrote (`data.space_ranger`).
+    folders NAME that Space Ranger wrote (`data.space_ranger`), or NAME.zarr of SpatialData
+    (`data.spatial_zarr`).
 
     `obsm["spatial"]` is x, y of each spot in pixels of that image, or of the full image of which
     it is the `image=hires` or `lowres` that `uns["spatial"]` gives a scale factor for; where it is
@@ -148,7 +150,7 @@ class Spatial(Source):
     def _load(self) -> _Loaded:
         files = self._files()
         splits: dict[str, Split] = {n: "test" if n in self.test else "train" for n in files}
-        counts = {name: self._counts(table) for name, (table, _) in files.items()}
+        counts = {name: self._counts(*paths) for name, paths in files.items()}
         known = all("patient" in held.table for held in counts.values())
         group = self.group or ("patient" if known else "section")
         common = common_genes({name: held.genes for name, held in counts.items()}, self.genes)
@@ -188,9 +190,9 @@ class Spatial(Source):
                     f"{self.path} has no section '{name}'; it has {', '.join(sorted(ready))}."
                 )
             if name not in ready:
-                raise DataError(
-                    f"{self.path} has {name}.h5ad and no image {name}.jpg; put it there."
-                )
+                table, _ = sections[name]
+                lacking = f"image {name}.jpg" if table.is_file() else "RGB image in it"
+                raise DataError(f"{self.path} has {table.name} and no {lacking}; put it there.")
             if name not in taken:
                 raise ConfigError(f"Section {name} is not one of sections=; add it there.")
         taken &= (self.train or taken) | self.test
@@ -198,9 +200,11 @@ class Spatial(Source):
             raise ConfigError(f"All sections of {self.path} are in test; leave some for training.")
         return {n: (table, image) for n, (table, image) in sections.items() if n in taken and image}
 
-    def _counts(self, path: Path) -> Counts:
+    def _counts(self, path: Path, image: Path) -> Counts:
         if path.is_file():
             return read_counts(path, self.layer)
+        if is_spatialdata(path):
+            return read_spatialdata(path, image, self.layer)
         if self.layer is not None:
             raise ConfigError(f"{path} is of Space Ranger and has no layers; leave out layer=.")
         return read_space_ranger(path)

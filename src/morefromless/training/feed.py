@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from morefromless.data.sharded import reading_order
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
+from morefromless.modalities import Modality
 from morefromless.pairs import Pair, derived_seed
 
 Batch = dict[str, Tensor]
@@ -28,23 +30,48 @@ def check_batch(patches: int, batch: int) -> None:
         )
 
 
+AHEAD = 4
+"""Steps whose shards are fetched before they are needed."""
+WINDOW = 16
+"""Shards over which patches are shuffled. Those of a shard were drawn at random, so more would
+change little (docs/how-to/larger-than-the-disk.md)."""
+
+
 class Steps:
     """The patches of every step from `start()` to `total`: a batch sampler.
 
     Each epoch is a permutation that follows from (seed, epoch); what does not fill a batch is left
     out, as in the authors' code. The order depends on the step alone, so training resumes in the
-    middle of an epoch. Each of `world` processes takes its share of each batch.
+    middle of an epoch. Each of `world` processes takes its share of each batch. Where patches stand
+    in `shards`, (patches,) the number of each one's, the permutation reads a few of them at a time.
     """
 
     def __init__(
-        self, patches: int, *, batch: int, epochs: int, seed: int, rank: int = 0, world: int = 1
+        self,
+        patches: int,
+        *,
+        batch: int,
+        epochs: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        shards: npt.NDArray[np.int64] | None = None,
     ) -> None:
         check_batch(patches, batch)
-        self.patches, self.batch, self.seed = patches, batch, seed
+        self.batch = batch
         self.per_epoch = patches // batch
         self.total = epochs * self.per_epoch
         self.rank, self.world = rank, world
         self.start: Callable[[], int] = lambda: 0
+        self.announce: Callable[[npt.NDArray[np.int64]], None] = lambda _: None
+        """Given the positions of a step `AHEAD` steps before it."""
+
+        @lru_cache(maxsize=2)  # of the epoch that is going on, and of the next; keeps no run alive
+        def order(epoch: int) -> npt.NDArray[np.int64]:
+            random = np.random.default_rng(derived_seed(seed, epoch))
+            return random.permutation(patches) if shards is None else windowed(shards, random)
+
+        self._order = order
 
     def __len__(self) -> int:
         return self.total
@@ -52,20 +79,27 @@ class Steps:
     def __iter__(self) -> Iterator[list[int]]:
         share = self.batch // self.world
         for step in range(self.start(), self.total):
+            self.announce(self.positions(min(step + AHEAD, self.total - 1)))
             chosen = self.positions(step)[self.rank * share : (self.rank + 1) * share]
             yield chosen.tolist()
 
     def positions(self, step: int) -> npt.NDArray[np.int64]:
         """Positions among the training patches of one step's whole batch."""
         epoch, within = divmod(step, self.per_epoch)
-        return _order(self.seed, epoch, self.patches)[
-            within * self.batch : (within + 1) * self.batch
-        ]
+        return self._order(epoch)[within * self.batch : (within + 1) * self.batch]
 
 
-@lru_cache(maxsize=2)  # of the epoch that is going on; outside the class, to keep no run alive
-def _order(seed: int, epoch: int, patches: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng(derived_seed(seed, epoch)).permutation(patches)
+def windowed(shards: npt.NDArray[np.int64], random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """A permutation of patches, (N,) the shard of each, that has about `WINDOW` shards at a time.
+
+    Shards are permuted, and each one's patches are spread over the `WINDOW` places from its own on.
+    As many shards as that, or fewer, are permuted as patches are.
+    """
+    distinct, inverse = np.unique(shards, return_inverse=True)
+    if len(distinct) <= WINDOW:
+        return random.permutation(len(shards))
+    places = random.permutation(len(distinct))[inverse]
+    return np.argsort(places + WINDOW * random.random(len(shards)), kind="stable")
 
 
 class Feed(Dataset[Batch]):
@@ -99,13 +133,7 @@ class Feed(Dataset[Batch]):
         needed = len(indices) * values * 4
         self.resident: dict[str, Tensor] | None = None
         if needed <= memory:
-            chunks = np.array_split(np.arange(len(indices)), max(1, len(indices) // 256))
-            whole = {
-                (how, size): torch.cat(
-                    [how.render(self._stored(c, device)[how.array], size) for c in chunks]
-                )
-                for how, size in distinct
-            }
+            whole = {given: self._rendered(*given, device) for given in distinct}
             self.resident = {name: whole[given] for name, given in pair.inputs.items()}
 
     def __len__(self) -> int:
@@ -138,6 +166,16 @@ class Feed(Dataset[Batch]):
         """Which of a batch's patches have the view, for branches that not all have: (B,) bool."""
         return {name: mask[batch["position"].cpu()] for name, mask in self.masks.items()}
 
+    def _rendered(self, how: Modality, size: int, device: torch.device) -> Tensor:
+        """A branch's input of all patches."""
+        stored = self.store.array(how.array)
+        images = torch.empty(len(self.indices), *how.shape(size), device=device)
+        order = reading_order(stored, self.indices)
+        for part in np.array_split(order, max(1, len(order) // 256)):
+            patches = torch.from_numpy(np.asarray(stored[self.indices[part]]))
+            images[torch.from_numpy(part)] = how.render(patches.to(device), size)
+        return images
+
     def _stored(self, positions: npt.NDArray[np.int64], device: torch.device) -> dict[str, Tensor]:
         rows = self.indices[positions]
         return {
@@ -146,7 +184,9 @@ class Feed(Dataset[Batch]):
         }
 
     def loader(self, steps: Steps, workers: int, pin: bool) -> DataLoader[Batch]:
-        """Batches in the order of `steps`."""
+        """Batches in the order of `steps`; the shards of later ones are fetched meanwhile."""
+        if self.resident is None and self.store.shards is not None:
+            steps.announce = self._prefetch
         return DataLoader(
             self,
             batch_sampler=steps,
@@ -154,6 +194,11 @@ class Feed(Dataset[Batch]):
             num_workers=0 if self.resident is not None else workers,
             pin_memory=pin and self.resident is None,
         )
+
+    def _prefetch(self, positions: npt.NDArray[np.int64]) -> None:
+        shards = self.store.shards
+        assert shards is not None
+        shards.prefetch(np.unique(shards.number[self.indices[positions]]))
 
 
 def _whole(batch: Batch) -> Batch:

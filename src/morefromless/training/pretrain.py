@@ -51,7 +51,13 @@ def pretrain(config: RunConfig) -> Run:
     check(config)
     availability = available_views(store, pair, config)
     rows = training_rows(store, availability, config)
-    steps = Steps(len(rows), batch=train.batch, epochs=train.epochs, seed=config.seed)
+    steps = Steps(
+        len(rows),
+        batch=train.batch,
+        epochs=train.epochs,
+        seed=config.seed,
+        shards=store.shards and store.shards.number[rows],
+    )
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
         if not run.done:

@@ -40,7 +40,13 @@ def supervise(config: RunConfig) -> Run:
     check(config)
     check_views(config, store)
     rows = store.indices("train")
-    steps = Steps(len(rows), batch=train.batch, epochs=train.epochs, seed=config.seed)
+    steps = Steps(
+        len(rows),
+        batch=train.batch,
+        epochs=train.epochs,
+        seed=config.seed,
+        shards=store.shards and store.shards.number[rows],
+    )
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
         if not run.done:

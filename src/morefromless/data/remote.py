@@ -1,0 +1,110 @@
+"""Files at an address: a folder, or a place in S3-compatible storage.
+
+Credentials and the server come from the usual AWS environment (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`,
+`AWS_ENDPOINT_URL` ...) and are written nowhere.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from morefromless import files
+from morefromless.errors import ConfigError, first_line
+from morefromless.files import StorageError
+
+S3 = "s3://"
+CONNECT = 10.0
+"""Seconds after which a server that does not answer is given up, three times."""
+DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "status 403")
+"""What Arrow says where a request was refused."""
+
+
+class Remote:
+    """The files below an address, such as `s3://bucket/name` or `/mnt/archive/name`.
+
+    All methods raise `StorageError` where the storage refuses or cannot be reached. Threads may
+    share it, and processes that were forked.
+    """
+
+    def __init__(self, address: str) -> None:
+        if "://" in address and not address.startswith(S3):
+            raise ConfigError(f"{address} is no address of a store; give a folder, or s3://...")
+        self._s3 = address.startswith(S3)
+        self.address = address.rstrip("/") if self._s3 else str(Path(address).absolute())
+        self._opened: tuple[int, Any] | None = None
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes. Raises `MissingFile` where there is none."""
+        with self._explained(name), self._files.open_input_file(self._path(name)) as file:
+            content: bytes = file.read()
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all, in place of one that is there."""
+        if not self._s3:
+            files.write_bytes(Path(self._path(name)), content)
+            return
+        with self._explained(name), self._files.open_output_stream(self._path(name)) as file:
+            file.write(content)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each file in a folder, by name; empty where there is no such folder."""
+        from pyarrow.fs import FileSelector
+
+        with self._explained(folder):
+            facts = self._files.get_file_info(
+                FileSelector(self._path(folder), allow_not_found=True)
+            )
+        return {fact.base_name: fact.size for fact in facts if fact.is_file}
+
+    def _path(self, name: str) -> str:
+        return f"{self.address.removeprefix(S3)}/{name}".rstrip("/")
+
+    @property
+    def _files(self) -> Any:
+        """Arrow's file system of this process: a connection does not survive a fork."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            from pyarrow import fs
+
+            self._opened = os.getpid(), _s3() if self._s3 else fs.LocalFileSystem()
+        return self._opened[1]
+
+    @contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        place = f"{self.address}/{name}".rstrip("/")
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise MissingFile(f"There is no {place}; check the address.") from error
+        except OSError as error:
+            said = first_line(error)
+            if any(word in said for word in DENIED):
+                raise StorageError(
+                    f"Access to {place} is denied; check the credentials in your environment, and "
+                    "what they may do there."
+                ) from error
+            if "NO_SUCH_BUCKET" in said:
+                raise MissingFile(f"There is no bucket of {place}; check the address.") from error
+            reason = said.rpartition("AWS Error ")[2].partition("; Details")[0]
+            raise StorageError(
+                f"{place} cannot be reached ({reason}); check the network and AWS_ENDPOINT_URL, "
+                "and run again."
+            ) from error
+
+
+def _s3() -> Any:
+    from pyarrow import fs
+
+    options: dict[str, Any] = {"connect_timeout": CONNECT, "allow_delayed_open": True}
+    # Arrow 26 looks for these by itself in addresses alone, and not here.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        scheme, _, server = endpoint.rpartition("://")
+        options |= {"scheme": scheme or "https", "endpoint_override": server.rstrip("/")}
+    return fs.S3FileSystem(**options)
+
+
+class MissingFile(StorageError):
+    """A file that is not at an address."""

@@ -1,0 +1,235 @@
+"""SpatialData folders (scverse): counts, places and H&E of one section, in zarr.
+
+tables/NAME      an AnnData; it names the shapes that its rows are, and the column of their numbers
+shapes/NAME      shapes.parquet, a geometry per spot, and the coordinate systems that it stands in
+images/NAME      OME-Zarr (c, y, x), likewise
+
+They are read with zarr and anndata. The library `spatialdata` itself brings 48 more packages along,
+Dask, Numba and GeoPandas among them.
+"""
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+from scipy import sparse
+
+from morefromless.data.expression import Counts, section_counts
+from morefromless.data.h5ad import DEFLATION, SMALL
+from morefromless.documents import parse_foreign_json, read_parquet
+from morefromless.errors import ConfigError, DataError
+
+ROOTS = ("zarr.json", ".zgroup")
+CODECS = {"blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "shuffle", "delta", "transpose"} | {
+    *("bytes", "sharding_indexed", "crc32c", "vlen-utf8", "vlen-bytes")
+}
+"""What data are packed with. Others are refused: `pickle` is a codec too, and runs code."""
+
+
+def is_spatialdata(folder: Path) -> bool:
+    """Whether a folder is a SpatialData one that has a table."""
+    return (folder / "tables").is_dir() and any((folder / name).is_file() for name in ROOTS)
+
+
+def section_image(folder: Path) -> Path | None:
+    """The largest RGB image of a SpatialData folder; None where it has none.
+
+    Raises `DataError` where the folder is damaged.
+    """
+    _check(folder)
+    shapes = {}
+    for path in sorted((folder / "images").glob("[!.]*")):
+        if path.is_dir():
+            with _sound(folder):
+                array = _pixels(path)
+            if array.ndim == 3 and array.shape[0] == 3 and array.dtype == np.uint8:
+                shapes[path] = math.prod(array.shape)
+    return max(shapes, key=lambda path: shapes[path], default=None)
+
+
+def image_pixels(path: Path) -> npt.NDArray[np.uint8]:
+    """(height, width, 3) of an image in a SpatialData folder. Raises `DataError`."""
+    with _sound(path):
+        return np.ascontiguousarray(np.moveaxis(_pixels(path)[:], 0, -1))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image in a SpatialData folder. Raises `DataError`."""
+    with _sound(path):
+        _, height, width = _pixels(path).shape
+    return height, width
+
+
+def read_spatialdata(folder: Path, image: Path, layer: str | None = None) -> Counts:
+    """The counts of one section, with the spots' places in px of `image`.
+
+    Raises `DataError` where the folder is damaged, its table is of several sections, or spots and
+    image have no coordinate system in common; `ConfigError` for a layer that it has not.
+    """
+    name = folder.name
+    _check(folder)
+    with _sound(folder):
+        data = _table(folder)
+        link = data.uns.get("spatialdata_attrs", {})
+        regions = np.atleast_1d(link.get("region")).tolist()
+    if len(regions) != 1:
+        raise DataError(
+            f"The table of {name} is of {len(regions)} sections; write each to a folder of its own."
+        )
+    shapes = folder / "shapes" / Path(str(regions[0])).name
+    if not (shapes / "shapes.parquet").is_file():
+        raise DataError(
+            f"{name} has no shapes/{shapes.name}/shapes.parquet, where its table has the spots; "
+            "write it again with a newer spatialdata."
+        )
+    with _sound(folder):
+        centres = _centres(shapes)
+        to_image = _between(_attributes(shapes), _multiscale(image))
+        numbers = pd.Index(data.obs[link["instance_key"]].to_numpy())
+    if to_image is None:
+        raise DataError(
+            f"{name} has no coordinate system that holds both {shapes.name} and {image.name}; "
+            "write it again with one."
+        )
+    places = centres.reindex(numbers).to_numpy() @ to_image[:2, :2].T + to_image[:2, 2]
+    return section_counts(data, name, places, layer)
+
+
+def _table(folder: Path) -> Any:
+    """The AnnData of the folder's only table, or of the one called `table`."""
+    import anndata
+
+    tables = sorted(path for path in (folder / "tables").glob("[!.]*") if path.is_dir())
+    path = tables[0] if len(tables) == 1 else folder / "tables/table"
+    with warnings.catch_warnings():  # what matters of its content is checked here
+        warnings.simplefilter("ignore")
+        data = anndata.io.read_zarr(_group(path))
+    for matrix in [data.X, *data.layers.values(), *([] if data.raw is None else [data.raw.X])]:
+        if sparse.issparse(matrix):
+            matrix.check_format(full_check=True)
+    return data
+
+
+def _centres(shapes: Path) -> pd.DataFrame:
+    """x, y of each spot, by its number."""
+    table = read_parquet(shapes / "shapes.parquet")
+    points = shapely.centroid(shapely.from_wkb(table["geometry"].to_numpy()))
+    return pd.DataFrame({"x": shapely.get_x(points), "y": shapely.get_y(points)}, table.index)
+
+
+def _between(spots: Mapping[str, Any], image: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
+    """The matrix (3, 3) from (x, y, 1) of spots to px of an image, by a system that both have."""
+    first, second = (
+        {t["output"]["name"]: _matrix(t, ()) for t in element["coordinateTransformations"]}
+        for element in (spots, image)
+    )
+    common = [name for name in first if name in second]
+    return np.linalg.inv(second[common[0]]) @ first[common[0]] if common else None
+
+
+def _matrix(transformation: Mapping[str, Any], axes: Sequence[str]) -> npt.NDArray[np.float64]:
+    """An NGFF transformation as it acts on (x, y, 1): (3, 3). `axes` are those of its sequence."""
+
+    def named(side: str) -> Sequence[str]:
+        system = transformation.get(side)
+        return [a["name"] for a in system["axes"]] if isinstance(system, Mapping) else axes
+
+    result, kind, inputs = np.eye(3), transformation["type"], named("input")
+    if kind == "sequence":
+        for part in transformation["transformations"]:
+            result = _matrix(part, inputs) @ result
+        return result
+    if kind in ("scale", "translation"):
+        values = dict(zip(inputs, transformation[kind], strict=True))
+        for row, axis in enumerate("xy"):
+            result[row, row if kind == "scale" else 2] = values[axis]
+        return result
+    if kind == "affine":
+        whole = np.asarray(transformation["affine"], np.float64)
+        rows = [list(named("output")).index(axis) for axis in "xy"]
+        result[:2] = whole[rows][:, [*(list(inputs).index(axis) for axis in "xy"), len(inputs)]]
+        return result
+    if kind != "identity":
+        raise DataError(f"A coordinate system is given by a {kind}, which is not supported.")
+    return result
+
+
+def _pixels(path: Path) -> Any:
+    """The finest level of an image, as a zarr array (c, y, x)."""
+    multiscale = _multiscale(path)
+    level, group = str(multiscale["datasets"][0]["path"]), _group(path)
+    if [axis["name"] for axis in multiscale["axes"]] != ["c", "y", "x"]:
+        raise ValueError("other axes than c, y, x")
+    return dict(group.arrays())[level]
+
+
+def _multiscale(image: Path) -> Mapping[str, Any]:
+    attributes = _attributes(image)
+    described: Mapping[str, Any] = attributes.get("ome", attributes)["multiscales"][0]
+    return described
+
+
+def _attributes(element: Path) -> Mapping[str, Any]:
+    return dict(_group(element).attrs)
+
+
+def _group(path: Path) -> Any:
+    import zarr
+
+    # Consolidated metadata are a second copy, which `_check` does not see.
+    return zarr.open_group(path, mode="r", use_consolidated=False)
+
+
+@contextmanager
+def _sound(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(
+            f"Reading {folder.name} takes anndata and zarr; install them with pip install "
+            "'morefromless[expression]'."
+        ) from error
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # a reader may raise anything on a damaged file
+        raise DataError(
+            f"{folder} is not a sound SpatialData folder; fetch or write it again."
+        ) from error
+
+
+def _check(folder: Path) -> None:
+    """Raise `DataError` where an array claims more than the folder can hold, or is packed in a way
+    that may run code."""
+    for path in (p for name in ("zarr.json", ".zarray") for p in folder.rglob(name)):
+        with _sound(folder):
+            facts = parse_foreign_json(path.read_bytes())
+            if "shape" not in facts:
+                continue
+            strange = set(_codecs(facts)) - CODECS
+            stored = sum(p.stat().st_size for p in path.parent.rglob("*") if p.is_file())
+            claimed = math.prod(facts["shape"])
+        array = path.parent.relative_to(folder)
+        if strange:
+            raise DataError(f"{folder} packs {array} with {min(strange)}; write it with another.")
+        if claimed > max(SMALL, DEFLATION * stored):
+            raise DataError(
+                f"{folder} claims {claimed:,} values of {array} and holds {stored:,} bytes; "
+                "write it again."
+            )
+
+
+def _codecs(facts: Any) -> Iterator[str]:
+    """Names of the codecs in the metadata of an array, of zarr 2 or 3, however deep."""
+    packed = [facts.get("compressor"), *(facts.get("filters") or ())]
+    yield from (codec["id"] for codec in packed if codec)
+    for key in ("codecs", "index_codecs"):
+        for codec in facts.get(key) or ():
+            yield codec["name"]
+            yield from _codecs(codec.get("configuration") or {})

@@ -1,0 +1,109 @@
+"""SpatialData folders: counts and patches arrive, in whatever system they stand."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import zarr
+
+from morefromless.data.sections import find_sections
+from morefromless.data.spatial_zarr import _matrix, read_spatialdata
+from morefromless.errors import DataError
+from morefromless.sources.spatial import Spatial
+from tests.data.spatial_zarr import CYX, XY, transformation, write_spatialdata
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_spots_are_patches_of_the_largest_image(tmp_path: Path, zarr_format: Literal[2, 3]) -> None:
+    written = {n: write_spatialdata(tmp_path / f"T{n}.zarr", n, zarr_format) for n in range(4)}
+    counts, image = written[0]
+    table, largest = find_sections(tmp_path)["T0"]
+    assert largest == tmp_path / "T0.zarr/images/hires"
+    section = read_spatialdata(table, largest)
+    np.testing.assert_array_equal(section.values.toarray(), counts)
+    source = Spatial(str(tmp_path), test="T2+T3", patch=16, genes=5)
+    items = source.items()
+    assert {(item.group, item.split) for item in items} == {("P0", "train"), ("P1", "test")}
+    (spot,) = (item for item in items if item.id == "T0/0-007-1")
+    assert spot.label == "stroma"
+    np.testing.assert_array_equal(source.read(spot)["he"], image[52:68, 52:68])
+
+
+def test_transformations_act_on_x_and_y() -> None:
+    scaled = transformation(CYX, "global", type="scale", scale=[1, 3, 2])
+    moved = transformation(CYX, "global", type="translation", translation=[0, 5, 7])
+    turned = {
+        **transformation(XY, "global", type="affine", affine=[[0, 1, 4], [1, 0, 6]]),
+        "output": {"name": "global", "axes": [{"name": "y"}, {"name": "x"}]},
+    }
+    both = transformation(CYX, "global", type="sequence", transformations=[scaled, moved])
+    point = np.array([10.0, 100.0, 1.0])
+    assert (_matrix(scaled, ()) @ point).tolist() == [20, 300, 1]
+    assert (_matrix(both, ()) @ point).tolist() == [27, 305, 1]
+    assert (_matrix(turned, ()) @ point).tolist() == [10 + 6, 100 + 4, 1]
+
+
+def _edited(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    facts = json.loads(path.read_text())
+    change(facts)
+    path.write_text(json.dumps(facts))
+
+
+def _two_sections(folder: Path) -> None:
+    group = zarr.open_group(folder / "tables/table/uns/spatialdata_attrs", mode="r+")
+    del group["region"]
+    group.create_array("region", data=np.array(["a", "b"]))
+    group["region"].attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
+
+
+def _pickled(folder: Path) -> None:
+    def change(facts: dict[str, Any]) -> None:
+        facts["codecs"].append({"name": "numcodecs.pickle", "configuration": {}})
+
+    _edited(folder / "images/hires/0/zarr.json", change)
+
+
+def _huge(folder: Path) -> None:
+    _edited(
+        folder / "images/hires/0/zarr.json", lambda facts: facts.update(shape=[3, 10**6, 10**6])
+    )
+
+
+def _no_common_system(folder: Path) -> None:
+    def change(facts: dict[str, Any]) -> None:
+        del facts["attributes"]["coordinateTransformations"][1]
+
+    _edited(folder / "shapes/spots/zarr.json", change)
+
+
+def _no_shapes(folder: Path) -> None:
+    shutil.rmtree(folder / "shapes")
+
+
+def _truncated(folder: Path) -> None:
+    path = folder / "shapes/spots/shapes.parquet"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_two_sections, "The table of T1.zarr is of 2 sections; write each"),
+        (_pickled, "packs images/hires/0 with numcodecs.pickle; write it with another"),
+        (_huge, "claims 3,000,000,000,000 values of images/hires/0 and holds"),
+        (_no_common_system, "has no coordinate system that holds both spots and hires"),
+        (_no_shapes, r"has no shapes/spots/shapes.parquet"),
+        (_truncated, "is not a sound SpatialData folder; fetch or write it again"),
+    ],
+)
+def test_faults_are_one_sentence(
+    tmp_path: Path, spoil: Callable[[Path], object], words: str
+) -> None:
+    write_spatialdata(tmp_path / "T1.zarr", 1)
+    spoil(tmp_path / "T1.zarr")
+    with pytest.raises(DataError, match=words):
+        read_spatialdata(tmp_path / "T1.zarr", tmp_path / "T1.zarr/images/hires")

@@ -1,0 +1,292 @@
+"""Stores that are streamed: the same patches, the same weights, and what storage refuses."""
+
+import io
+import shutil
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import torch
+from pyarrow.fs import S3FileSystem
+from safetensors.torch import load_file
+
+from morefromless.config import RunConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.frozen import random_encoder
+from morefromless.files import StorageError
+from morefromless.publishing import _shuffled, publish, stream
+from morefromless.training.feed import WINDOW, Feed, Steps, windowed
+from morefromless.training.pretrain import pretrain
+from tests.conftest import changed, run_config
+from tests.storage import BUCKET, served
+
+ADDRESS = f"s3://{BUCKET}/tissue"
+SMALL = 60_000
+"""Bytes of a shard that has seven of the tissue's patches, so that there are 20 to train."""
+CACHE = 20 * SMALL
+"""Bytes, for 27 shards in all."""
+
+
+@pytest.fixture(scope="module")
+def server(tissue: Store) -> Iterator[S3FileSystem]:
+    with pytest.MonkeyPatch.context() as monkeypatch, served(monkeypatch) as (_, owner):
+        publish(tissue, ADDRESS, shard_bytes=SMALL, progress=False)
+        yield owner
+
+
+@pytest.fixture
+def streamed(server: S3FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """With a cache that does not hold all of it."""
+    del server
+    monkeypatch.setattr("morefromless.publishing.IN_USE", 16)
+    return stream(ADDRESS, tmp_path / "streamed", CACHE / 1e9)
+
+
+@pytest.fixture
+def not_resident(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training reads the store batch by batch, as it does where the patches exceed the memory."""
+    monkeypatch.setattr("morefromless.training.pretrain.Feed", partial(Feed, memory=0))
+
+
+def test_a_streamed_store_is_the_one_that_was_published(tissue: Store, streamed: Store) -> None:
+    assert streamed.hash == tissue.hash
+    pd.testing.assert_frame_equal(streamed.table, tissue.table)
+    pd.testing.assert_frame_equal(streamed.nuclei, tissue.nuclei)
+    for name, array in tissue.arrays.items():
+        there = streamed.array(name)
+        assert (there.shape, there.dtype, len(there)) == (array.shape, array.dtype, len(array))
+        for rows in (np.array([7, 3, 3]), 5, slice(3, 9), np.arange(180) == 4):
+            np.testing.assert_array_equal(there[rows], array[rows])
+        np.testing.assert_array_equal(np.asarray(there), array)
+    cache = list((streamed.path / "cache").glob("*.tar"))
+    assert sum(file.stat().st_size for file in cache) <= CACHE
+    assert streamed.shards is not None
+    assert len(streamed.shards.index.shards) > len(cache)
+    streamed.verify()
+
+
+def test_shards_are_webdataset_archives(tissue: Store, server: S3FileSystem) -> None:
+    with server.open_input_file(f"{BUCKET}/tissue/shards/000003.tar") as file:
+        content = file.read()
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        names = tar.getnames()
+        assert len(names) > 2
+        for name in names:
+            key, array, _ = name.split(".")
+            values = np.load(io.BytesIO(cast(Any, tar.extractfile(name)).read()))
+            np.testing.assert_array_equal(values, tissue.array(array)[int(key)])
+    splits = {tissue.table["split"][int(name.split(".")[0])] for name in names}
+    assert len(splits) == 1
+
+
+def test_features_are_those_of_the_local_store(tissue: Store, streamed: Store) -> None:
+    frozen = random_encoder("test_resnet", "downsample:4", 32, 0, streamed.path)
+    rows = tissue.indices("train")[::2]
+    torch.testing.assert_close(frozen.represent(streamed, rows), frozen.represent(tissue, rows))
+
+
+@pytest.mark.usefixtures("not_resident")
+def test_few_shards_train_to_the_weights_of_the_local_store(
+    tissue: Store, server: S3FileSystem, tmp_path: Path
+) -> None:
+    del server
+    address = f"s3://{BUCKET}/few"
+    assert publish(tissue, address, shard_bytes=2 * SMALL, progress=False) <= WINDOW
+    stream(address, tmp_path / "streamed", 1)
+    _same_weights(
+        _train(tissue.path, tmp_path / "local"),
+        _train(tmp_path / "streamed", tmp_path / "run", workers=1),
+    )
+
+
+@pytest.mark.usefixtures("not_resident")
+def test_training_goes_on_in_mid_epoch_when_a_shard_is_there_again(
+    tissue: Store, server: S3FileSystem, streamed: Store, tmp_path: Path
+) -> None:
+    mounted = tmp_path / "mounted"
+    publish(tissue, str(mounted), shard_bytes=SMALL, progress=False)
+    assert streamed.shards is not None
+    numbers = streamed.shards.number[tissue.indices("train")]
+    steps = Steps(135, batch=8, epochs=1, seed=0, shards=numbers)
+    early, late = (
+        set(numbers[np.concatenate([steps.positions(s) for s in part])])
+        for part in (range(9), range(9, 16))
+    )
+    place = f"{BUCKET}/tissue/shards/{min(late - early):06}.tar"
+    server.move(place, f"{BUCKET}/aside")
+    try:
+        with pytest.raises(StorageError, match=r"There is no s3://patches/tissue/shards/\d{6}.tar"):
+            _train(streamed.path, tmp_path / "cut")
+    finally:
+        server.move(f"{BUCKET}/aside", place)
+    assert (tmp_path / "cut/resume.ckpt").exists()
+    _same_weights(_train(streamed.path, tmp_path / "cut"), _train(mounted, tmp_path / "whole"))
+
+
+def _train(store: Path, out: Path, **options: object) -> Path:
+    config: RunConfig = run_config(store, out, epochs=1, batch=8, checkpoint_every=3)
+    return pretrain(changed(config, **options)).weights_path
+
+
+def _same_weights(one: Path, other: Path) -> None:
+    a, b = load_file(one), load_file(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_processes_have_each_patch_once_between_them() -> None:
+    shards = np.arange(480) // 12
+    shares = [
+        list(Steps(480, batch=16, epochs=2, seed=1, rank=r, world=2, shards=shards))
+        for r in range(2)
+    ]
+    for epoch in (slice(0, 30), slice(30, 60)):
+        patches = np.concatenate([np.concatenate(share[epoch]) for share in shares])
+        assert sorted(patches) == list(range(480))
+    whole = list(Steps(480, batch=16, epochs=2, seed=1, shards=shards))
+    assert [a + b for a, b in zip(*shares, strict=True)] == whole
+    assert whole[:30] != whole[30:]
+
+
+def test_few_shards_are_read_at_a_time() -> None:
+    shards = np.arange(10_000) // 100
+    order = windowed(shards, np.random.default_rng(0))
+    place = pd.Series(np.arange(10_000)).groupby(shards[order])
+    span = place.max() - place.min()
+    assert span.max() <= (WINDOW + 1) * 100
+
+
+def test_batches_of_a_store_that_is_sorted_by_class_are_as_mixed_as_any() -> None:
+    labels = np.repeat(np.arange(9), 2000)
+    table = pd.DataFrame({"split": ["train"] * len(labels)})
+    shards = np.empty(len(labels), np.int64)
+    for number, rows in enumerate(_shuffled(cast(Store, SimpleNamespace(table=table)), 200)):
+        shards[rows] = number
+    uniform = unevenness(labels, lambda random: random.permutation(len(labels)))
+    streamed = unevenness(labels, lambda random: windowed(shards, random))
+    sorted_ = unevenness(labels, lambda random: windowed(np.arange(len(labels)) // 200, random))
+    assert 0.9 < uniform < 1.1
+    assert 0.9 < streamed < 1.1
+    assert sorted_ > 3  # what shards in the order of the store would give
+
+
+def unevenness(
+    labels: npt.NDArray[np.int64],
+    order: Callable[[np.random.Generator], npt.NDArray[np.int64]],
+    batch: int = 256,
+) -> float:
+    """Variance of a class's number in a batch, over that of a uniform draw: mean of ten epochs."""
+    share = np.bincount(labels) / len(labels)
+    expected = batch * share * (1 - share) * (len(labels) - batch) / (len(labels) - 1)
+    ratios = []
+    for epoch in range(10):
+        permuted = labels[order(np.random.default_rng(epoch))]
+        batches = permuted[: len(labels) // batch * batch].reshape(-1, batch)
+        counts = np.stack([(batches == k).sum(1) for k in range(len(share))])
+        ratios.append((((counts - batch * share[:, None]) ** 2).mean(1) / expected).mean())
+    return float(np.mean(ratios))
+
+
+def test_an_interrupted_publishing_goes_on(tissue: Store, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    count = publish(tissue, str(place), shard_bytes=SMALL, progress=False)
+    (place / "shards.json").unlink()
+    first, second = (place / f"shards/00000{k}.tar" for k in (1, 2))
+    first.write_bytes(first.read_bytes()[:9000])
+    before = second.stat().st_mtime_ns
+    with pytest.raises(DataError, match="no published store, or a part of one"):
+        stream(str(place), tmp_path / "streamed", 1)
+    assert publish(tissue, str(place), shard_bytes=SMALL, progress=False) == count
+    assert second.stat().st_mtime_ns == before
+    np.testing.assert_array_equal(Store.open(place).array("he")[:], tissue.array("he"))
+
+
+def test_a_truncated_shard(streamed: Store, server: S3FileSystem) -> None:
+    place = f"{BUCKET}/tissue/shards/000000.tar"
+    with server.open_input_file(place) as file:
+        content = file.read()
+    try:
+        with server.open_output_stream(place) as file:
+            file.write(content[:9000])
+        with pytest.raises(StorageError, match=r"000000.tar is damaged \(9,000 of 6"):
+            streamed.array("he")[:]
+    finally:
+        with server.open_output_stream(place) as file:
+            file.write(content)
+    assert len(streamed.array("he")[:]) == 180
+
+
+def test_a_truncated_shard_of_a_file_system(tissue: Store, tmp_path: Path) -> None:
+    publish(tissue, str(tmp_path / "place"), progress=False)
+    shard = tmp_path / "place/shards/000001.tar"
+    shard.write_bytes(shard.read_bytes()[:9000])
+    with pytest.raises(StorageError, match=r"000001.tar is missing or damaged; publish"):
+        Store.open(tmp_path / "place").array("he")[:]
+
+
+def test_denial(streamed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
+    with pytest.raises(StorageError, match=r"Access to s3://patches/tissue/shards/.*tar is denied"):
+        streamed.array("he")[:]
+    with pytest.raises(StorageError, match=r"Access to s3://patches/tissue/shards.json is denied"):
+        stream(ADDRESS, streamed.path, 1)
+
+
+def test_a_dead_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    began = time.monotonic()
+    with pytest.raises(StorageError, match=r"shards.json cannot be reached \(NETWORK_CONNECTION"):
+        stream(ADDRESS, tmp_path / "streamed", 1)
+    assert time.monotonic() - began < 20
+    assert not (tmp_path / "streamed").exists()
+
+
+@pytest.mark.usefixtures("server")
+def test_addresses_that_hold_no_published_store(tissue: Store, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="s3://patches/nothing has no published store"):
+        stream(f"s3://{BUCKET}/nothing", tmp_path / "streamed", 1)
+    with pytest.raises(DataError, match="s3://nobody/tissue has no published store"):
+        stream("s3://nobody/tissue", tmp_path / "streamed", 1)
+    with pytest.raises(ConfigError, match=r"https://host/name is no address of a store"):
+        stream("https://host/name", tmp_path / "streamed", 1)
+    with pytest.raises(ConfigError, match="holds a store of whole arrays"):
+        publish(tissue, str(tissue.path))
+
+
+def test_a_place_that_holds_something_else(
+    tissue: Store, streamed: Store, pretraining: RunConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="has its patches in shards already"):
+        publish(streamed, str(tmp_path / "again"))
+    with pytest.raises(ConfigError, match=r"--cache-gb 1e-05 is less .*; give 0.000"):
+        stream(ADDRESS, streamed.path, 1e-5)
+    with pytest.raises(DataError, match="holds something else"):
+        stream(ADDRESS, pretraining.store, 1)
+    shutil.copytree(tissue.path, tmp_path / "other")
+    meta = (tmp_path / "other/meta.json").read_text().replace(tissue.hash, "0" * 32)
+    (tmp_path / "other/meta.json").write_text(meta)
+    (tmp_path / "place").mkdir()
+    shutil.copy(tmp_path / "other/meta.json", tmp_path / "place")
+    with pytest.raises(ConfigError, match="holds another store"):
+        publish(tissue, str(tmp_path / "place"))
+
+
+def test_an_index_that_does_not_fit(tissue: Store, tmp_path: Path) -> None:
+    publish(tissue, str(tmp_path / "place"), progress=False)
+    index = tmp_path / "place/shards.json"
+    text = index.read_text()
+    for change in (("[0,", "[1,"), ('"he":640', '"he":64000000'), (tissue.hash, "0" * 32)):
+        assert change[0] in text
+        index.write_text(text.replace(*change, 1))
+        with pytest.raises(DataError, match=r"shards.json is missing or damaged"):
+            Store.open(tmp_path / "place")
