@@ -111,9 +111,14 @@ def _table(folder: Path) -> Any:
     with warnings.catch_warnings():  # what matters of its content is checked here
         warnings.simplefilter("ignore")
         data = anndata.io.read_zarr(_group(path))
-    for matrix in [data.X, *data.layers.values(), *([] if data.raw is None else [data.raw.X])]:
+    matrices = [
+        data.X,
+        *data.layers.values(),
+        *([] if data.raw is None else [data.raw.X]),
+    ]
+    for matrix in matrices:
         if sparse.issparse(matrix):
-            matrix.check_format(full_check=True)
+            matrix.check_format(full_check=True)  # type: ignore[attr-defined]  # csr or csc
     return data
 
 

@@ -56,7 +56,7 @@ def pretrain(config: RunConfig) -> Run:
         batch=train.batch,
         epochs=train.epochs,
         seed=config.seed,
-        shards=store.shards and store.shards.number[rows],
+        shards=None if store.shards is None else store.shards.number[rows],
     )
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
