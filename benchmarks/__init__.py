@@ -26,7 +26,8 @@ class Row:
 
     name: str
     prepare: Callable[[], Call]
-    """Build what is needed, unmeasured. `ImportError` where a package is not installed."""
+    """Build what is needed, unmeasured. `ImportError` where a package is not installed, and
+    `ConfigError` where this machine cannot do it; the table says so."""
     package: str | None = None
     """The package that is measured, where it is not this one."""
     figure: Callable[[], str] | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import Call, Row, Stage
+from morefromless.errors import ConfigError
 from morefromless.report.section import Section
 
 SPREAD = 0.1
@@ -65,6 +66,9 @@ def measure(stage: Stage, rounds: int) -> list[Measurement]:
             call = one.row.prepare()
         except ImportError:
             one.absent = f"not installed: pip install {one.row.package}"
+            continue
+        except ConfigError as error:
+            one.absent = str(error)
             continue
         seconds = _seconds(call, 1, stage)
         if seconds < 1:

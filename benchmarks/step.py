@@ -19,6 +19,7 @@ from benchmarks import Call, Row, Stage
 from morefromless import progress
 from morefromless.config import RunConfig, from_flat
 from morefromless.data.store import Store
+from morefromless.devices import check_compile
 from morefromless.ingest import ingest
 from morefromless.pairs import channels_last
 from morefromless.sources.synthetic import Synthetic
@@ -69,6 +70,7 @@ class Step(Stage):
             Row("limit: the encoder alone, twice", self._bare),
             Row("lightly, VICReg", self._lightly, "lightly"),
             Row("morefromless, --precision bf16", lambda: self._run(precision="bf16")),
+            Row("morefromless, --compile", self._compiled),
             Row("limit in bf16", lambda: self._bare(torch.bfloat16)),
         ]
 
@@ -111,6 +113,10 @@ class Step(Stage):
             return (times[-1] - times[0]) / (len(times) - 1)
 
         return call
+
+    def _compiled(self) -> Call:
+        check_compile("cpu")
+        return self._run(compile=True)
 
     def _bare(self, dtype: torch.dtype = torch.float32) -> Call:
         encoders = [timm.create_model(self.encoder, num_classes=0) for _ in range(2)]

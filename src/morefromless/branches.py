@@ -246,11 +246,13 @@ def _member(spec: str) -> str:
     return f"timm:{name}" + (f",{arguments}" if arguments else "")
 
 
-def check_encoder(spec: str, shape: tuple[int, ...], frozen: bool = False) -> int:
+def check_encoder(
+    spec: str, shape: tuple[int, ...], frozen: bool = False, checkpointing: bool = False
+) -> int:
     """Build and try an encoder on two blank images, or vectors, of this shape; its width.
 
     Finds before anything is trained what would otherwise end a run at its first step. One that is
-    `frozen` must begin from weights.
+    `frozen` must begin from weights; another may have to be able to checkpoint gradients.
     """
     what = f"images of {shape[1]} x {shape[2]} px" if len(shape) == 3 else f"vectors of {shape[0]}"
     encoder = build_encoder(spec, shape[0]).eval()
@@ -259,6 +261,8 @@ def check_encoder(spec: str, shape: tuple[int, ...], frozen: bool = False) -> in
             f"The frozen encoder '{spec}' would keep random weights for ever; give "
             f"weights=FILE or pretrained=true, or an encoder that is `pretrained`."
         )
+    if checkpointing and not frozen:
+        encoder.checkpoint_gradients()
     try:
         with torch.no_grad():
             output = encoder(torch.zeros(2, *shape))

@@ -6,7 +6,7 @@ import platform
 import torch
 
 from morefromless.config import Device, Precision
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, first_line
 
 
 def resolve_device(device: Device = "auto") -> str:
@@ -32,6 +32,17 @@ def check_precision(precision: Precision, device: str) -> None:
         raise ConfigError(
             "--precision bf16 is slower than 32 on this CPU, which has no AVX-512; give 32."
         )
+
+
+def check_compile(device: str) -> None:
+    """Raise `ConfigError` where torch.compile has no compiler for a device, `cuda` or `cpu`."""
+    try:
+        torch.compile(torch.square)(torch.ones(8, device=device))
+    except Exception as error:  # the compilers raise what they like
+        needs = "Triton" if device == "cuda" else "a C++ compiler, such as the package g++"
+        raise ConfigError(
+            f"--compile does not work here ({first_line(error)}); install {needs}, or leave it out."
+        ) from error
 
 
 def _capability() -> str:

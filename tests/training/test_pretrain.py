@@ -24,7 +24,8 @@ from morefromless.report import figures, tables
 from morefromless.runner import run_all
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
-from morefromless.training.pretrain import in_parts, pretrain
+from morefromless.training.partial import in_parts
+from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
 from tests.conftest import changed, run_config, study_config
 

@@ -117,6 +117,12 @@ class Machine:
     """Also log losses to Weights & Biases, which sends them unless WANDB_MODE=offline is set, or to
     MLflow, in the run's folder unless MLFLOW_TRACKING_URI names a server (extras wandb, mlflow).
     CSV and TensorBoard files are always written."""
+    compile: bool = False
+    """Compile branches with torch.compile: a run starts a minute later, and its steps are faster.
+    Numbers differ by rounding. It needs a C++ compiler on a CPU, and Triton on a GPU."""
+    gradient_checkpointing: bool = False
+    """Hold the activations of one block of an encoder at a time, and compute each anew in the
+    backward pass: the same gradients in less memory, at the price of a second forward pass."""
     features: Path | None = None
     """Folder for the representations of frozen branches, which runs share; by default each run's
     own, and one for all runs of mfl compare."""

@@ -46,6 +46,12 @@ class RunConfig:
                 f"--accumulate {parts} does not part {per_device} patches into equal parts of "
                 "two or more; choose a divisor."
             )
+        if self.machine.compile and self.devices > 1:
+            raise ConfigError(f"--compile is for one device, not {self.devices}; leave it out.")
+        if self.machine.gradient_checkpointing and parts > 1:
+            raise ConfigError(
+                "--accumulate and --gradient-checkpointing both compute activations anew; give one."
+            )
         if self.arm.kind == "distillation" and not self.pairing.teacher:
             raise ConfigError(
                 "--kind distillation has no teacher; give --teacher ENCODER:weights=FILE."

@@ -44,3 +44,10 @@ class Encoder(Member, nn.Module, ABC):
             f"The encoder {type(self).__name__} has no stages of feature maps, which attention "
             "transfer compares; give a convolutional network or a transformer of timm."
         )
+
+    def checkpoint_gradients(self) -> None:
+        """From now on hold the activations of one block at a time, and compute each anew in the
+        backward pass. Raises `ConfigError` where the encoder has no blocks that it can do so."""
+        raise ConfigError(
+            f"--gradient-checkpointing is not for the encoder '{self.spec}'; give --accumulate."
+        )

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from morefromless.encoders import Encoder
 from morefromless.encoders._weights import load_weights, read_weights
@@ -33,13 +34,22 @@ class KerasV1(Encoder):
         super().__init__()
         self.network = _resnet50(channels)
         self.pretrained = weights is not None
+        self.checkpointing = False
         if weights is not None:
             load_weights(self.network, read_weights(weights, "keras-v1"), "keras-v1")
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, S, S) in [0, 1] -> (B, 2048)."""
-        features: Tensor = self.network(images * 255)
+        features = images * 255
+        for part in self.network:
+            if self.checkpointing and isinstance(part, nn.Sequential):  # a stage
+                features = checkpoint(part, features, use_reentrant=False)
+            else:
+                features = part(features)
         return features
+
+    def checkpoint_gradients(self) -> None:
+        self.checkpointing = True
 
 
 def _resnet50(channels: int) -> nn.Sequential:

@@ -101,6 +101,12 @@ class Timm(Encoder):
         last, maps = network.forward_intermediates((images - self.mean) / self.std)
         return network.forward_head(last), maps
 
+    def checkpoint_gradients(self) -> None:
+        try:
+            self.network.set_grad_checkpointing()  # type: ignore[operator]
+        except (AssertionError, AttributeError):  # timm's networks that do not offer it
+            super().checkpoint_gradients()
+
 
 def _created(name: str, pretrained: bool, channels: int, arguments: dict[str, Any]) -> nn.Module:
     try:

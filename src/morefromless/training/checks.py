@@ -40,9 +40,10 @@ def check(config: RunConfig) -> None:
                 f"--log {tracker} needs the extra {tracker}; install it: "
                 f"pip install 'morefromless[{tracker}]'."
             )
-    width = config.pairing.width
+    width, checkpointing = config.pairing.width, config.machine.gradient_checkpointing
     if config.arm.supervised:
-        check_encoder(config.train.encoder, modality(config.arm.primary).shape(config.train.size))
+        shape = modality(config.arm.primary).shape(config.train.size)
+        check_encoder(config.train.encoder, shape, checkpointing=checkpointing)
         if config.arm.start:
             check(replace(config, arm=config.arm.start))
         if config.arm.kind == "distillation":
@@ -58,7 +59,7 @@ def check(config: RunConfig) -> None:
     branch_plans = plans(config)
     for plan in {(plan.key, plan.size): plan for plan in branch_plans}.values():
         shape = modality(plan.modality).shape(plan.size)
-        features = check_encoder(plan.encoder, shape, plan.frozen)
+        features = check_encoder(plan.encoder, shape, plan.frozen, checkpointing)
         if plan.no_expander and not plan.target:
             check_width(plan, features, width)
     if config.train.batch < 2:

@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 from morefromless import files
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
-from morefromless.devices import check_precision, resolve_device
+from morefromless.devices import check_compile, check_precision, resolve_device
 from morefromless.errors import ConfigError
 from morefromless.evaluation.metadata import describe
 from morefromless.pairs import channels_last
@@ -33,6 +33,7 @@ from morefromless.runs import Run
 from morefromless.training.curve import Curve
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.loggers import loggers
+from morefromless.training.preparation import compiling, counted_once, prepare
 from morefromless.training.progress import Progress
 from morefromless.training.schedule import scheduler, warmup_length
 from morefromless.training.synchronise import synchronise
@@ -81,6 +82,10 @@ class Learner(pl.LightningModule):
             self.log_dict({"loss": total.detach(), **logged, "lr": self._rate()})
         return total
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        with counted_once(self.network, self.config.machine):
+            super().backward(loss, *args, **kwargs)
+
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
         """Each weight tensor's gradient by itself, as Keras' `clipnorm` does.
 
@@ -119,6 +124,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     config, steps = learner.config, learner.steps
     _quiet()
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    prepare(learner.network, config.machine)
     if config.devices > 1:
         synchronise(learner.network, resolve_device(config.machine.device))
     progress, clock = Progress(steps.total, steps.per_epoch, run.path.name), _Clock()
@@ -161,7 +167,11 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     resume = run.resumable()
     loader = learner.feed.loader(steps, config.machine.workers, pin=trainer.num_devices > 0)
     try:
-        with _full_disk_told(run.checkpoint), loggers(run, config) as trainer.loggers:
+        with (
+            _full_disk_told(run.checkpoint),
+            compiling(config.machine),
+            loggers(run, config) as trainer.loggers,
+        ):
             trainer.fit(learner, loader, ckpt_path=resume, weights_only=True)
     except SystemExit as stopped:
         if isinstance(stopped.__context__, KeyboardInterrupt):  # Lightning makes an exit of it
@@ -259,11 +269,13 @@ def is_rank_zero(config: RunConfig) -> bool:
 
 
 def device_of(config: RunConfig) -> torch.device:
-    """Where a run's patches are, and its threads set. Raises `ConfigError` where it has none or
-    does not compute in the run's precision, and where SLURM has started a process for each device
-    already."""
+    """Where a run's patches are, and its threads set. Raises `ConfigError` where it has none, does
+    not compute in the run's precision or has no compiler where asked, and where SLURM has started a
+    process for each device already."""
     device = resolve_device(config.machine.device)
     check_precision(config.train.precision, device)
+    if config.machine.compile:
+        check_compile(device)
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")  # of srun, not of the job
     if config.devices > 1 and tasks != "1":
         raise ConfigError(

@@ -1,10 +1,12 @@
-"""Batches in which some patches lack a view: every two views that a patch has are trained."""
+"""Batches that go through the branches in parts, or in which some patches lack a view: every two
+views that a patch has are trained."""
 
 from collections.abc import Mapping
 from itertools import combinations
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from morefromless.branches import Branches
 from morefromless.objectives import Loss, Objective
@@ -31,6 +33,29 @@ def embedded(branches: Branches, images: Mapping[str, Tensor], present: Mask) ->
         else:
             embeddings[name] = torch.zeros(count, branches.width, device=device)
     return embeddings
+
+
+def in_parts(
+    branches: Branches, images: Mapping[str, Tensor], parts: int, present: Mask
+) -> dict[str, Tensor]:
+    """Embeddings of a batch that goes through the branches in equal parts, by branch.
+
+    Activations of one part at a time are held: the backward pass computes each anew. The objective
+    sees all rows, so its loss and gradients are the whole batch's (where there is no BatchNorm,
+    exactly so).
+    """
+    if parts == 1:
+        return embedded(branches, images, present)
+    outputs = []
+    for number in range(parts):
+        part, has = (
+            {name: rows.chunk(parts)[number] for name, rows in whole.items()}
+            for whole in (images, present)
+        )
+        outputs.append(checkpoint(embedded, branches, part, has, use_reentrant=False))
+    return {
+        name: torch.cat([embeddings[name] for embeddings in outputs]) for name in branches.names
+    }
 
 
 def pairwise_loss(objective: Objective, embeddings: Mapping[str, Tensor], present: Mask) -> Loss:

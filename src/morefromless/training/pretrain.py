@@ -1,12 +1,11 @@
 """Self-supervised training of paired branches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from morefromless import objectives
 from morefromless.branches import Branches, Plan, plans
@@ -30,7 +29,7 @@ from morefromless.training.diagnostics import check_finite, effective_rank, spre
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
 from morefromless.training.loop import Learner, device_of, fit, is_rank_zero, logs
-from morefromless.training.partial import Mask, embedded, pairwise_loss
+from morefromless.training.partial import in_parts, pairwise_loss
 
 
 def pretrain(config: RunConfig) -> Run:
@@ -124,29 +123,6 @@ def _train(
     }
     curve = curve_of(encoders, store, run, config.machine.probe_every, steps.total)
     fit(learner, run, curve)
-
-
-def in_parts(
-    branches: Branches, images: Mapping[str, Tensor], parts: int, present: Mask
-) -> dict[str, Tensor]:
-    """Embeddings of a batch that goes through the branches in equal parts, by branch.
-
-    Activations of one part at a time are held: the backward pass computes each anew. The objective
-    sees all rows, so its loss and gradients are the whole batch's (where there is no BatchNorm,
-    exactly so).
-    """
-    if parts == 1:
-        return embedded(branches, images, present)
-    outputs = []
-    for number in range(parts):
-        part, has = (
-            {name: rows.chunk(parts)[number] for name, rows in whole.items()}
-            for whole in (images, present)
-        )
-        outputs.append(checkpoint(embedded, branches, part, has, use_reentrant=False))
-    return {
-        name: torch.cat([embeddings[name] for embeddings in outputs]) for name in branches.names
-    }
 
 
 def _frozen_features(

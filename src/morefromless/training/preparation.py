@@ -1,0 +1,56 @@
+"""What --compile and --gradient-checkpointing change: how a network computes, not what."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from morefromless.config import Machine
+from morefromless.encoders import Encoder
+from morefromless.errors import TrainingError, first_line
+
+
+def prepare(network: nn.Module, machine: Machine) -> None:
+    """Compile whatever contains an encoder that is trained, and checkpoint that encoder, where
+    asked. Weights and their names stay; the encoder by itself, as a learning curve asks it, is not
+    compiled.
+
+    Raises `ConfigError` where an encoder cannot be checkpointed.
+    """
+    for part in network.modules():
+        encoder = getattr(part, "encoder", None)
+        if not isinstance(encoder, Encoder) or getattr(part, "frozen", False):
+            continue
+        if machine.gradient_checkpointing:
+            encoder.checkpoint_gradients()
+        if machine.compile:
+            part.compile()
+
+
+@contextmanager
+def compiling(machine: Machine) -> Iterator[None]:
+    """Raise `TrainingError` where the block fails because a network cannot be compiled."""
+    if not machine.compile:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # importing it takes seconds
+
+    torch.compiler.reset()  # PyTorch compiles a function eight times, and earlier runs count
+    try:
+        yield
+    except TorchDynamoException as error:
+        raise TrainingError(
+            f"--compile does not work with this network ({first_line(error)}); leave it out."
+        ) from error
+
+
+@contextmanager
+def counted_once(network: nn.Module, machine: Machine) -> Iterator[None]:
+    """A backward pass that computes activations anew, and leaves BatchNorm's running statistics,
+    which have counted them once, as they are."""
+    buffers = list(network.buffers()) if machine.gradient_checkpointing else []
+    before = [buffer.clone() for buffer in buffers]
+    yield
+    for buffer, value in zip(buffers, before, strict=True):
+        buffer.copy_(value)
