@@ -22,12 +22,16 @@ def compare(config: StudyConfig) -> None:
     """Train and evaluate every arm, and write the tables and the figures."""
     with Bar(desc="check", bar_format="{desc}: options and store"):  # importing takes seconds
         from morefromless.report import tables
+        from morefromless.report.planning import show_plan
         from morefromless.report.study import write_study
         from morefromless.runner import run_all
         from morefromless.study import Study
 
         check_out(config.out)
         study = Study.of(config)
+    if config.planning.plan:
+        show_plan(study.runs, study.store, config.planning, config.out)
+        return
     run_all(study.runs, config.jobs)
     results = study.evaluate()
     written = write_study(results, config.out)

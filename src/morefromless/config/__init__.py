@@ -27,6 +27,7 @@ from morefromless.config.parts import Device as Device
 from morefromless.config.parts import Machine as Machine
 from morefromless.config.parts import Missing as Missing
 from morefromless.config.parts import Pairing as Pairing
+from morefromless.config.parts import Planning as Planning
 from morefromless.config.parts import Precision as Precision
 from morefromless.config.parts import Probe as Probe
 from morefromless.config.parts import Role as Role

@@ -217,6 +217,22 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Planning:
+    """What is said of runs before they are trained."""
+
+    plan: bool = False
+    """Say which runs would be trained, which are done, and what disk and memory the rest take;
+    train nothing."""
+    time: bool = False
+    """With --plan, also measure steps of the smallest kind of run, some seconds, and say about how
+    long all take."""
+
+    def __post_init__(self) -> None:
+        if self.time and not self.plan:
+            raise ConfigError("--time is part of a plan; give --plan too.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Probe:
     """The probe on frozen features."""
 

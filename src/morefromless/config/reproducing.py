@@ -7,7 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from morefromless.config.bounds import above_zero, at_least, between
-from morefromless.config.parts import Device, Precision
+from morefromless.config.parts import Device, Planning, Precision
 from morefromless.errors import ConfigError
 
 
@@ -76,9 +76,7 @@ class ReproduceConfig:
     """Folder that `mfl ingest` wrote; smoke draws its own."""
     out: Path = Path("runs/reproduce")
     """Folder for runs, tables, figures and the report; what is done there is not done again."""
-    plan: bool = False
-    """Say which runs would be trained, which are done, and how much disk the rest takes; train
-    nothing."""
+    planning: Planning = field(default_factory=Planning)
     protocol: Literal["text", "authors"] = "text"
     """Where the paper's text and its authors' code differ: text in sound units, or authors: their
     conventions of the losses, augmentations, down-sampling, masks, Adam, clipping and encoder."""

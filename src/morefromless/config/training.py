@@ -7,7 +7,7 @@ from typing import Any
 from tyro.conf import Positional
 
 from morefromless.config.bounds import at_least, between, refuse_repeats
-from morefromless.config.parts import Arm, Machine, Pairing, Probe, Sharing, Train
+from morefromless.config.parts import Arm, Machine, Pairing, Planning, Probe, Sharing, Train
 from morefromless.errors import ConfigError
 
 
@@ -153,6 +153,7 @@ class StudyConfig:
     pairing: Pairing = field(default_factory=Pairing)
     machine: Machine = field(default_factory=Machine)
     probe: Probe = field(default_factory=Probe)
+    planning: Planning = field(default_factory=Planning)
     jobs: int = 0
     """Runs side by side; 0 is one a GPU, or one a CPU core where there is none."""
     runs: Path | None = None

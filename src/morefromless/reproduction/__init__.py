@@ -35,7 +35,7 @@ def reproduce(config: ReproduceConfig) -> None:
     """
     plan = Plan.of(config)
     show_plan(plan)
-    if config.plan:
+    if config.planning.plan:
         return
     save_plan(plan)
     failure: MoreFromLessError | None = None

@@ -8,16 +8,17 @@ from morefromless.errors import ConfigError
 from morefromless.experiments import SCALES
 from morefromless.report.content import PlanFile, read
 from morefromless.report.folders import remark
+from morefromless.report.planning import show_remaining
 from morefromless.report.terminal import say, show_table
 from morefromless.reproduction.plan import Plan
-from morefromless.runner import needed_bytes, status
+from morefromless.runner import status
 from morefromless.runs import Run, State
 
 STATES: tuple[State, ...] = get_args(State)
 
 
 def show_plan(plan: Plan) -> None:
-    """Each experiment's runs, what is done, and what disk the rest takes."""
+    """Each experiment's runs, what is done, and what the rest takes."""
     config, setting = plan.config, plan.setting
     say(f"{config.scale}: {SCALES[config.scale].about}")
     rows = []
@@ -32,11 +33,7 @@ def show_plan(plan: Plan) -> None:
     show_table("", header, rows)
     for name, reason in plan.skipped.items():
         say(f"- {name} is left out: {reason}")
-    waiting = [run for run in plan.runs if not Run(run.out).done]
-    say(
-        f"{len(waiting)} of {len(plan.runs)} runs on {setting.store.path} are to be trained, "
-        f"with up to {needed_bytes(waiting) / 1e9:,.2f} GB of disk; into {config.out}.",
-    )
+    show_remaining(plan.runs, setting.store, config.planning, config.out)
 
 
 def show_status(out: Path) -> None:

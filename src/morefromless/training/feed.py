@@ -102,6 +102,10 @@ def windowed(shards: npt.NDArray[np.int64], random: np.random.Generator) -> npt.
     return np.argsort(places + WINDOW * random.random(len(shards)), kind="stable")
 
 
+MEMORY = 2**31
+"""Bytes up to which the images of a run's patches stay on its device."""
+
+
 class Feed(Dataset[Batch]):
     """The branches' inputs of the training patches, batch by batch.
 
@@ -120,7 +124,7 @@ class Feed(Dataset[Batch]):
         indices: npt.NDArray[np.int64],
         pair: Pair,
         device: torch.device,
-        memory: float = 2**31,
+        memory: float = MEMORY,
         frozen: Mapping[str, Tensor] | None = None,
         present: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     ) -> None:

@@ -1,0 +1,69 @@
+"""What is yet to be trained, and what that takes, in the terminal."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from morefromless.config import Planning, RunConfig
+from morefromless.data.store import Store
+from morefromless.devices import resolve_device
+from morefromless.progress import Bar
+from morefromless.report.terminal import say, show_table
+from morefromless.runner import needed_bytes
+from morefromless.runs import Run
+from morefromless.training.checks import count_training_patches
+from morefromless.training.cost import kept_bytes, step_cost, step_kind, step_seconds
+
+
+def show_plan(runs: Sequence[RunConfig], store: Store, planning: Planning, out: Path) -> None:
+    """The runs of a study by arm and modality, and what those not done take."""
+    every = Counter(map(_kind, runs))
+    done = Counter(_kind(run) for run in runs if Run(run.out).done)
+    rows = [(*kind, str(count), str(done[kind])) for kind, count in every.items()]
+    show_table("", ("arm", "primary", "runs", "done"), rows)
+    show_remaining(runs, store, planning, out)
+
+
+def _kind(run: RunConfig) -> tuple[str, str]:
+    objective = () if run.arm.kind in ("supervised", "distillation") else (run.arm.objective,)
+    return ", ".join((*run.arm.words, *objective)), run.arm.primary
+
+
+def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, out: Path) -> None:
+    """How many runs are to be trained, and their disk; in a plan also the memory of one, and the
+    time of all where it is asked for."""
+    waiting = [run for run in runs if not Run(run.out).done]
+    say(
+        f"{len(waiting)} of {len(runs)} runs on {store.path} are to be trained, with up to "
+        f"{needed_bytes(waiting) / 1e9:,.2f} GB of disk; into {out}.",
+    )
+    if not (planning.plan and waiting):
+        return
+    kinds = {step_kind(run): run for run in waiting}
+    bar = Bar(kinds.items(), desc="memory", unit="kind")
+    costs = {kind: step_cost(run) for kind, run in bar}
+    kept = {run.out: kept_bytes(run, count_training_patches(run, store)) for run in waiting}
+    largest = max(waiting, key=lambda run: costs[step_kind(run)].memory + kept[run.out])
+    cost, images = costs[step_kind(largest)], kept[largest.out]
+    say(
+        f"A run takes up to {(cost.memory + images) / 1e9:,.2f} GB of memory beside PyTorch's own "
+        f"({largest.out.name}): {cost.state / 1e9:,.2f} for weights and Adam, "
+        f"{cost.working / 1e9:,.2f} for gradients and what a step computes, {images / 1e9:,.2f} "
+        "for images that are kept. --batch, --accumulate, --gradient-checkpointing and --precision "
+        "bf16 lower it."
+    )
+    if planning.time:
+        smallest = min(waiting, key=lambda run: costs[step_kind(run)].operations)
+        device = resolve_device(smallest.machine.device)
+        seconds = step_seconds(smallest, device)
+        rate = seconds / costs[step_kind(smallest)].operations
+        total = sum(rate * costs[step_kind(run)].operations * _steps(run, store) for run in waiting)
+        say(
+            f"About {total / 3600:,.1f} hours on this {device.upper()}, one run after another: a "
+            f"step of {smallest.out.name} takes {seconds:.3g} s, and the others as many times as "
+            "long as they have operations. Views and evaluation come on top."
+        )
+
+
+def _steps(run: RunConfig, store: Store) -> int:
+    return run.train.epochs * (count_training_patches(run, store) // run.train.batch)

@@ -1,0 +1,187 @@
+"""What a run will take, before it is trained: memory, by a step that computes shapes alone, and
+time, by a short measurement.
+
+A step here is forward, backward and Adam of a run's network. Views and objective are left out,
+which take some per cent of the time and little of the memory.
+"""
+
+import math
+import time
+import weakref
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from morefromless.branches import Branches, plans, untrained_network
+from morefromless.config import RunConfig
+from morefromless.errors import ConfigError
+from morefromless.pairs import channels_last, modality
+from morefromless.training.feed import MEMORY
+from morefromless.training.partial import in_parts
+from morefromless.training.preparation import prepare
+
+MEASURED = 3
+"""Steps that a measurement of time takes the mean of, after one that warms up."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one step of a run, on each of its devices."""
+
+    state: int
+    """Bytes of weights and Adam's two moments, which stay."""
+    working: int
+    """Bytes of a batch's images and activations and of the gradients, at their peak."""
+    operations: int
+    """Floating-point operations of its convolutions and matrix products."""
+
+    @property
+    def memory(self) -> int:
+        return self.state + self.working
+
+
+def step_cost(config: RunConfig) -> Cost:
+    """The cost of a step of this run. Nothing is computed but shapes, on PyTorch's meta device.
+
+    Raises `ConfigError` where the encoder's shapes depend on what it computes.
+    """
+    network = untrained_network(config).to("meta").train()
+    prepare(network, config.machine)
+    trained = sum(weights.numel() for weights in network.parameters() if weights.requires_grad)
+    tensors = [*network.parameters(), *network.buffers()]
+    state = sum(tensor.nbytes for tensor in tensors) + 2 * 4 * trained
+    half = config.train.precision != "32"
+    if half:  # autocast is not for the meta device
+        network.to(torch.bfloat16)
+    with _Shapes(network) as shapes:
+        try:
+            _forward_backward(network, config, torch.device("meta"))
+        except (RuntimeError, NotImplementedError) as error:
+            raise ConfigError(
+                f"The memory of '{config.train.encoder}' cannot be predicted, as its shapes depend "
+                "on what it computes; train a few steps, and look."
+            ) from error
+    # Gradients have 32 bits all the same, and autocast holds weights in 16 beside those in 32.
+    working = shapes.peak + 4 * trained * half
+    return Cost(state, working, shapes.operations)
+
+
+def step_kind(config: RunConfig) -> tuple[Hashable, ...]:
+    """What determines the cost of a step: runs that share it have the same."""
+    train, pairing, machine = config.train, config.pairing, config.machine
+    branches: list[Hashable] = []
+    if config.arm.supervised:
+        branches = [(train.encoder, modality(config.arm.primary).shape(train.size))]
+    else:
+        keys: list[str] = []
+        for plan in plans(config):
+            keys.append(plan.key)
+            shape = modality(plan.modality).shape(plan.size)
+            flags = plan.frozen, plan.no_expander, plan.target
+            branches.append((keys.index(plan.key), plan.encoder, shape, flags))
+        branches += [pairing.width, pairing.accumulate]
+    rows = train.batch // config.devices
+    return (*branches, rows, train.precision, machine.gradient_checkpointing)
+
+
+def kept_bytes(config: RunConfig, patches: int) -> int:
+    """Bytes of the images of all training patches, where they are few enough to stay on the device
+    (`training.feed`); else 0."""
+    how = {(modality(spec), name) for name, spec in config.arm.modalities.items()}
+    sizes = {} if config.arm.supervised else {plan.name: plan.size for plan in plans(config)}
+    shapes = {(m, sizes.get(name, config.train.size)) for m, name in how}
+    needed = patches * sum(4 * math.prod(m.shape(size)) for m, size in shapes)
+    return needed if needed <= MEMORY else 0
+
+
+def step_seconds(config: RunConfig, device: str) -> float:
+    """Seconds of a step of this run on a device, `cuda` or `cpu`: the mean of `MEASURED`."""
+    where = torch.device(device)
+    network = untrained_network(config).to_empty(device=where).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.no_grad():
+        for tensor in [*network.parameters(), *network.buffers()]:
+            tensor.normal_(std=0.01) if tensor.is_floating_point() else tensor.zero_()
+    optimizer = torch.optim.Adam([w for w in network.parameters() if w.requires_grad], fused=True)
+    dtype = {"bf16": torch.bfloat16, "16": torch.float16}.get(config.train.precision)
+    for number in range(MEASURED + 1):
+        if number == 1:
+            began = _now(where)
+        with torch.autocast(device, dtype, enabled=dtype is not None):
+            _forward_backward(network, config, where)
+        optimizer.step()
+        optimizer.zero_grad()
+    return (_now(where) - began) / MEASURED
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _forward_backward(network: nn.Module, config: RunConfig, device: torch.device) -> None:
+    rows = config.train.batch // config.devices
+    if isinstance(network, Branches):
+        images = {}
+        for plan in plans(config):
+            encoder = network[plan.name].encoder
+            shape = (encoder.width,) if plan.frozen else modality(plan.modality).shape(plan.size)
+            images[plan.name] = _zeros(rows, shape, network, device)
+        outputs = in_parts(network, images, config.pairing.accumulate or 1, {})
+    else:
+        shape = modality(config.arm.primary).shape(config.train.size)
+        images = {"primary": _zeros(rows, shape, network, device)}
+        outputs = {"primary": network(images["primary"])}
+    torch.stack([output.float().square().mean() for output in outputs.values()]).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _zeros(rows: int, shape: tuple[int, ...], network: nn.Module, device: torch.device) -> Tensor:
+    dtype = next(network.parameters()).dtype
+    return channels_last(torch.zeros(rows, *shape, dtype=dtype, device=device))
+
+
+class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Follows what is computed: bytes of all tensors that exist at once, beside a network's own, at
+    their `peak`, and floating-point `operations` as PyTorch counts them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = self.operations = 0
+        tensors = [*network.parameters(), *network.buffers()]
+        self.held = [tensor.untyped_storage() for tensor in tensors]
+        self.known = {id(storage) for storage in self.held}
+
+    def __torch_dispatch__(
+        self,
+        function: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._add(leaf.untyped_storage())
+        if count := flop_registry.get(function.overloadpacket):
+            self.operations += count(*args, **kwargs, out_val=result)
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        if id(storage) in self.known:
+            return
+        self.known.add(id(storage))
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._remove, id(storage), storage.nbytes())
+
+    def _remove(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.now -= size

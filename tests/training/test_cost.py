@@ -1,0 +1,88 @@
+"""The cost of a step, predicted without computing it, beside what a real one takes."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from morefromless.cli import run
+from morefromless.config import RunConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError
+from morefromless.pairs import Pair
+from morefromless.training.cost import kept_bytes, step_cost, step_kind, step_seconds
+from morefromless.training.feed import Feed
+from tests.conftest import changed, run_config, study_config
+
+
+def status_bytes(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def measured_peak(config: RunConfig) -> int:
+    """Bytes that steps of a run take, in a new process that has loaded what it computes with."""
+    torch.set_num_threads(1)
+    step_seconds(run_config(Path(), Path(), batch=4, width=8), "cpu")
+    Path("/proc/self/clear_refs").write_text("5")
+    before = status_bytes("VmRSS")
+    step_seconds(config, "cpu")
+    return status_bytes("VmHWM") - before
+
+
+def test_predicted_memory_is_within_a_fifth_of_a_measured_peak() -> None:
+    config = run_config(Path(), Path(), encoder="resnet18", size=64, batch=48, width=512)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+        measured = processes.submit(measured_peak, config).result()
+    assert step_cost(config).memory == pytest.approx(measured, rel=0.2)
+
+
+def test_state_is_weights_and_two_moments_of_what_is_trained() -> None:
+    config = run_config(Path(), Path(), encoder="resnet50", size=224, batch=128, width=8192)
+    encoder, expander = 23_508_032, 2048 * 8192 + 2 * 8192 * 8192 + 3 * 8192 + 4 * 8192
+    cost = step_cost(config)
+    assert cost.state == pytest.approx(3 * 4 * 2 * (encoder + expander), rel=1e-3)
+    # 4.1 G multiplications and additions a patch, forward and twice backward, of two branches
+    products = 2 * 2 * 3 * 128 * (4.09e9 + 2048 * 8192 + 2 * 8192**2)
+    assert cost.operations == pytest.approx(products, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "options", [{"gradient_checkpointing": True}, {"accumulate": 4}, {"precision": "bf16"}]
+)
+def test_what_saves_memory_is_predicted_to(options: dict[str, object]) -> None:
+    plain = run_config(Path(), Path(), encoder="resnet18", size=64, batch=64, width=64)
+    saving = changed(plain, **options)
+    assert step_cost(saving).working < step_cost(plain).working * 0.9
+    assert step_kind(saving) != step_kind(plain)
+
+
+def test_images_that_are_kept_are_the_feeds(tissue: Store) -> None:
+    config = run_config(tissue.path, Path())
+    rows = tissue.indices("train")
+    feed = Feed(tissue, rows, Pair(config.arm.modalities, "plain", 32), torch.device("cpu"))
+    assert feed.resident is not None
+    kept = sum(images.nbytes for images in feed.resident.values())
+    assert kept_bytes(config, len(rows)) == kept
+    assert kept_bytes(config, 10**6) == 0
+
+
+def test_a_plan_of_a_study_says_what_it_takes_and_trains_nothing(
+    tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", str(tissue.path), "--out", str(tmp_path / "study"), "--plan"]
+    command += ["--encoder", "test_resnet", "--size", "32", "--batch", "32", "--width", "64"]
+    assert run([*command, "--time", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "symmetric, shared, vicreg\tdownsample:7\t3\t0" in printed
+    assert "15 of 15 runs" in printed
+    assert "GB of memory beside PyTorch's own (asymmetric-independent" in printed
+    assert "hours on this CPU, one run after another: a step of supervised-" in printed
+    assert not (tmp_path / "study").exists()
+
+
+def test_time_without_a_plan_is_refused(tissue: Store) -> None:
+    with pytest.raises(ConfigError, match="--time is part of a plan; give --plan too"):
+        study_config(tissue.path, Path("out"), time=True)
