@@ -75,8 +75,10 @@ class VICReg(Objective):
         degrees = len(embeddings[0]) - (1 if self.convention == "official" else 0)
         centred = [branch - branch.mean(dim=0) for branch in embeddings]
         s = torch.stack([squared_distances(a, b).mean() for a, b in combinations(embeddings, 2)])
-        v = torch.stack([hinge(z, degrees, self.gamma, self.epsilon) for z in centred])
-        c = torch.stack([redundancy(z, degrees) for z in centred])
+        variances = [z.square().sum(dim=0) / degrees for z in centred]
+        v = torch.stack([hinge(variance, self.gamma, self.epsilon) for variance in variances])
+        pairs = zip(centred, variances, strict=True)
+        c = torch.stack([redundancy(z, variance, degrees) for z, variance in pairs])
         if self.convention == "official":
             terms = {"invariance": s.mean(), "variance": v.mean(), "covariance": 2 * c.mean()}
         else:
@@ -90,17 +92,15 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
     return (first - second).square().mean(dim=1)
 
 
-def hinge(centred: Tensor, degrees: int, gamma: float, epsilon: float) -> Tensor:
-    """How far the standard deviations fall short of gamma: (N, D) centred -> scalar.
-
-    `degrees` of freedom divide the sums of squares: N - 1 is unbiased, N biased.
-    """
-    variance = centred.square().sum(dim=0) / degrees
+def hinge(variance: Tensor, gamma: float, epsilon: float) -> Tensor:
+    """How far the standard deviations fall short of gamma: variances (D,) -> scalar."""
     return torch.relu(gamma - torch.sqrt(variance + epsilon)).mean()
 
 
-def redundancy(centred: Tensor, degrees: int) -> Tensor:
-    """Squared covariances of different dimensions, summed, over D: (N, D) centred -> scalar.
+def redundancy(centred: Tensor, variance: Tensor, degrees: int) -> Tensor:
+    """Squared covariances of different dimensions, summed, over D: (N, D) centred, (D,) -> scalar.
+
+    `degrees` of freedom divide the sums of squares: N - 1 is unbiased, N biased.
 
     Where N < D it never forms the D x D covariance: ||Z'Z||_F = ||ZZ'||_F, and ZZ' is N x N; the
     squared variances on the diagonal are then subtracted. With equal variances at least
@@ -111,7 +111,6 @@ def redundancy(centred: Tensor, degrees: int) -> Tensor:
     rows, width = centred.shape
     if rows < width:
         gram = centred @ centred.T / degrees
-        variance = centred.square().sum(dim=0) / degrees
         return (gram.square().sum() - variance.square().sum()) / width
     covariance = centred.T @ centred / degrees
     return 2 * covariance.triu(diagonal=1).square().sum() / width
