@@ -35,7 +35,7 @@ def main() -> None:
                 raise RuntimeError(f"mfl {command} failed.")
     _copy(STUDY / "report.html", "live/report.html")
     for file in sorted(EXPLAINED.rglob("*")):
-        if file.suffix in (".html", ".png", ".jpg", ".svg", ".csv"):
+        if file.is_file() and file.suffix != ".pdf":
             _copy(file, f"live/explained/{file.relative_to(EXPLAINED)}")
 
 

@@ -178,6 +178,7 @@ def test_the_site_builds_and_loads_nothing_from_a_network(tmp_path: Path) -> Non
         assert f'href="{link}"' in gallery
         live = (tmp_path / link).read_text()
         assert "asymmetric, independent" in live
+        assert any((tmp_path / "live/explained/sheets").iterdir())
         for picture in re.findall(r'<img[^>]+src="([^":]+)"', live):
             assert (tmp_path / link).parent.joinpath(picture).is_file(), picture
     for page in tmp_path.rglob("*.html"):

@@ -27,12 +27,14 @@ CLASSES = ("gland & stroma", HOSTILE, "absent", "tu\"mor'")
 """The third has no test patches."""
 
 
-def example(patches: int = 300, side: int = 12, neighbours: int = 5) -> Disagreements:
+def example(
+    patches: int = 300, side: int = 12, neighbours: int = 5, classes: tuple[str, ...] = CLASSES
+) -> Disagreements:
     """Patches in random plain colours; both encoders are right more often than not, A more often
     than B. Every tenth id is hostile."""
     rng = np.random.default_rng(0)
-    labels = rng.choice([0, 1, 3], patches)
-    logits = rng.normal(size=(2, patches, 4))
+    labels = rng.choice([k for k in range(len(classes)) if k != 2], patches)
+    logits = rng.normal(size=(2, patches, len(classes)))
     logits[:, np.arange(patches), labels] += [[1.5], [1.0]]
     probabilities = np.exp(logits) / np.exp(logits).sum(2, keepdims=True)
     gallery = disagreements(probabilities)
@@ -45,12 +47,12 @@ def example(patches: int = 300, side: int = 12, neighbours: int = 5) -> Disagree
         {
             "id": [f"{i:05}/{HOSTILE if i % 10 == 0 else 'é'}.png" for i in range(patches)],
             "group": [f"slide <{k}>" for k in rng.integers(0, 6, patches)],
-            "label": np.array(CLASSES, dtype=object)[labels],
+            "label": np.array(classes, dtype=object)[labels],
         }
     )
     return Disagreements(
         config=None,  # type: ignore[arg-type]
-        store=Store(Path(), store_meta(classes=CLASSES), table, {}, None),
+        store=Store(Path(), store_meta(classes=classes), table, {}, None),
         answers=None,  # type: ignore[arg-type]
         cka=None,  # type: ignore[arg-type]
         titles=("asymmetric <b>s0</b>", "symmetric s0"),
