@@ -159,6 +159,29 @@ def test_closed_streams(closed: str) -> None:
         assert process.stderr.startswith("mfl fetch: There is no public data set named 'none'")
 
 
+@pytest.mark.parametrize("words", [["fetch"], ["compare", "--help"]], ids=" ".join)
+@pytest.mark.parametrize("place", ["closed", "/dev/full"])
+def test_output_that_nobody_reads_and_a_full_disk_are_no_traceback(
+    words: list[str], place: str
+) -> None:
+    command = [sys.executable, "-c", MAIN, *words]
+    with open(place if place != "closed" else os.devnull, "w") as file:
+        process = subprocess.Popen(
+            command,
+            stdout=file if place != "closed" else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if process.stdout:
+            process.stdout.close()
+        assert process.stderr
+        said = process.stderr.read()
+    assert process.wait() == (141 if place == "closed" else 2)
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    assert ("no space left on device" in said) == (place != "closed")
+
+
 def test_a_notebooks_way_to_draw_is_not_asked_for() -> None:
     code = "from morefromless import cli; cli.run(['--version']); from matplotlib import pyplot"
     environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.absent"}

@@ -96,7 +96,8 @@ COMMANDS = {
     "views": Command(
         config.ViewsConfig,
         patches.views,
-        "Write a contact sheet: patches, what each branch is given of them, and their views.",
+        "Write a contact sheet: patches, what each branch is given of them, and augmented views; "
+        "below each view stands what was drawn.",
         "mfl views stores/mine --primary downsample:7",
     ),
     "export-nuclei": Command(

@@ -107,7 +107,8 @@ class ViewsConfig:
     store: Positional[Path]
     """Folder that `mfl ingest` wrote."""
     primary: tuple[str, ...] = ("downsample:7",)
-    """Modalities that are present at inference."""
+    """Modalities that are present at inference: downsample:7 is the patch at 7 x 7 px, full the
+    whole patch; mfl train --help lists others."""
     privileged: str = "full"
     """Modality that is present in training only."""
     out: File = Path("views.png")

@@ -111,7 +111,8 @@ class StudyConfig:
     store: Positional[Path]
     """Folder that `mfl ingest` wrote."""
     primary: tuple[str, ...] = ("downsample:7",)
-    """Modalities that are present at inference, one comparison each."""
+    """Modalities that are present at inference, one comparison each: downsample:7 is the patch at
+    7 x 7 px, full the whole patch; mfl train --help lists others."""
     privileged: str = "full"
     """Modality that is present in training only."""
     seeds: int = 3
