@@ -42,6 +42,8 @@ COMMANDS = [
     "validate {} STORE",
     "headroom {}",
     "hold-out {} new",
+    "publish {} new",
+    "stream {} new",
     "reproduce table1 --store {}",
     "status {}",
     "report {}",
@@ -88,6 +90,7 @@ def test_what_is_read_may_be_odd(
         "export-nuclei STORE {}",
         "headroom STORE --out {}",
         "hold-out STORE {}",
+        "publish STORE {}",
     ],
 )
 def test_what_is_written_may_stand_in_an_odd_place(

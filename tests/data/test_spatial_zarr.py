@@ -19,13 +19,13 @@ from tests.data.spatial_zarr import CYX, XY, transformation, write_spatialdata
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_spots_are_patches_of_the_largest_image(tmp_path: Path, zarr_format: Literal[2, 3]) -> None:
-    written = {n: write_spatialdata(tmp_path / f"T{n}.zarr", n, zarr_format) for n in range(4)}
+    written = {n: write_spatialdata(tmp_path / f"T{n}.zarr", n, zarr_format) for n in (0, 2)}
     counts, image = written[0]
     table, largest = find_sections(tmp_path)["T0"]
     assert largest == tmp_path / "T0.zarr/images/hires"
     section = read_spatialdata(table, largest)
     np.testing.assert_array_equal(section.values.toarray(), counts)
-    source = Spatial(str(tmp_path), test="T2+T3", patch=16, genes=5)
+    source = Spatial(str(tmp_path), test="T2", patch=16, genes=5)
     items = source.items()
     assert {(item.group, item.split) for item in items} == {("P0", "train"), ("P1", "test")}
     (spot,) = (item for item in items if item.id == "T0/0-007-1")

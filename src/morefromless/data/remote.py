@@ -4,6 +4,7 @@ Credentials and the server come from the usual AWS environment (`AWS_ACCESS_KEY_
 `AWS_ENDPOINT_URL` ...) and are written nowhere.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from morefromless import files
-from morefromless.errors import ConfigError, first_line
+from morefromless.errors import ConfigError, explain_os_error, first_line
 from morefromless.files import StorageError
 
 S3 = "s3://"
@@ -87,6 +88,11 @@ class Remote:
                 ) from error
             if "NO_SUCH_BUCKET" in said:
                 raise MissingFile(f"There is no bucket of {place}; check the address.") from error
+            if not self._s3:
+                code = error.errno or errno.EIO
+                raise StorageError(
+                    explain_os_error(OSError(code, os.strerror(code), place))
+                ) from error
             reason = said.rpartition("AWS Error ")[2].partition("; Details")[0]
             raise StorageError(
                 f"{place} cannot be reached ({reason}); check the network and AWS_ENDPOINT_URL, "
