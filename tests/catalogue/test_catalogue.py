@@ -164,7 +164,8 @@ def test_a_dead_server_a_mirror_and_local_files(server: str, tmp_path: Path) -> 
         fetch(dead, tmp_path / "a")
     assert not list((tmp_path / "d").iterdir())
     with pytest.raises(ConfigError, match="There is no file"):
-        fetch(dead, tmp_path / "d", local=tmp_path / "nowhere")
+        fetch(dead, tmp_path / "e", local=tmp_path / "nowhere")
+    assert not (tmp_path / "e").exists()
     with pytest.raises(ConfigError, match="is no address; begin it with https://"):
         fetch(dead, tmp_path / "d", mirror="example.org/data")
 

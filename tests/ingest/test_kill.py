@@ -26,7 +26,7 @@ WORKERS = 2
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "ITEMS", SHARD)
-    monkeypatch.setattr(decoding, "AHEAD", 1)
+    monkeypatch.setattr(decoding, "AHEAD", WORKERS)
 
 
 def in_child(work: Callable[[], object]) -> int:

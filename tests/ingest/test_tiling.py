@@ -15,6 +15,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.ingest import ingest
 from morefromless.ingest.tiling import Tiles
 from tests.data.slides import drawn, write_ome, write_tiled
+from tests.data.test_slides import averages
 from tests.real import real
 
 WORDS = ["--mpp", "4", "--size", "32", "--workers", "1"]
@@ -71,6 +72,25 @@ def test_arrays_are_registered_and_places_kept(slides: list[Path], tmp_path: Pat
         assert np.abs(store.arrays["low-power"][row] - low).max() <= slack
         wide = image[y : y + 64, x : x + 64].reshape(32, 2, 32, 2, 3).mean((1, 3))
         assert np.abs(store.arrays["context"][row] - wide).max() <= slack
+
+
+def test_levels_that_are_no_powers_of_two(tmp_path: Path) -> None:
+    """Levels of 4 and 12 µm per px: 8 is read from the first, 16 from the second."""
+    image = drawn(600)
+    slide = write_ome(tmp_path / "a.ome.tif", image, um_per_px=4.0, factor=3)
+    assert open_slide(slide).downsamples == (1.0, 3.0)
+    assert tile([slide], tmp_path / "store", "--low-power", "16", "--context", "8") == 0
+    store = Store.open(tmp_path / "store")
+    assert [store.scale(name) for name in ("he", "low-power", "context")] == [4.0, 16.0, 8.0]
+    coarse = np.rint(image.reshape(200, 3, 200, 3, 3).mean((1, 3))).astype(np.uint8)
+    inside = store.table[(store.table["x"] >= 16) & (store.table["y"] >= 16)]
+    for row in inside.index[:: len(inside) // 3]:
+        x, y = store.table["x"][row], store.table["y"][row]
+        assert (store.arrays["he"][row] == image[y : y + 32, x : x + 32]).all()
+        low = averages(coarse, x / 3, y / 3, 8, 4 / 3)
+        assert np.abs(store.arrays["low-power"][row] - low).max() < 0.51
+        wide = image[y - 16 : y + 48, x - 16 : x + 48].reshape(32, 2, 32, 2, 3).mean((1, 3))
+        assert np.abs(store.arrays["context"][row] - wide).max() < 0.51
 
 
 def test_the_preview_shows_tissue_and_tiles(slides: list[Path], tmp_path: Path) -> None:

@@ -37,9 +37,20 @@ def fetch(
         raise ConfigError(f"--mirror {mirror} is no address; begin it with https://.")
     if not sheet.files:
         raise DataError(f"{sheet.title} cannot be downloaded by a program: {sheet.by_hand}")
+    if local is not None:  # before a folder is made for nothing
+        for file in sheet.files:
+            origin = _origin(file, local)
+            if not (origin.is_file() or (folder / file.name).exists()):
+                raise ConfigError(
+                    f"There is no file {origin}; give the folder that holds {file.name}."
+                )
     with explaining(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return [_file(file, folder, local, mirror) for file in sheet.files]
+
+
+def _origin(file: PublicFile, local: Path) -> Path:
+    return local / file.name if local.is_dir() else local
 
 
 def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None) -> Path:
@@ -50,9 +61,7 @@ def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None
         return path
     origin: Path | str
     if local is not None:
-        origin = local / file.name if local.is_dir() else local
-        if not origin.is_file():
-            raise ConfigError(f"There is no file {origin}; give the folder that holds {file.name}.")
+        origin = _origin(file, local)
         _check_space(file.bytes or origin.stat().st_size, folder)
         _copy(origin, part)
     else:

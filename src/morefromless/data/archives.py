@@ -24,7 +24,7 @@ from morefromless.progress import Bar
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)\Z", re.IGNORECASE)
 SMALL, RATIO = 2**20, 200
 """A member of more bytes than the first that unpacks to more times its size is not read."""
-AHEAD = 64
+AHEAD = 256
 """Members of a compressed tar that are passed by and stay at hand, for other threads."""
 
 

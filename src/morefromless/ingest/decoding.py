@@ -26,8 +26,8 @@ SAMPLE = 32
 """Items read first, to learn their size."""
 BATCH = 4
 """Items that a thread decodes without being asked anew."""
-AHEAD = 32
-"""Batches per worker that may be done while a shard is brought to the disk."""
+AHEAD = 64
+"""Batches that may be done while a shard is brought to the disk."""
 
 
 @dataclass(frozen=True)
@@ -265,15 +265,15 @@ def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[An
 
 
 def threaded(
-    call: Callable[[K], T], keys: Iterable[K], workers: int, ahead: int = 4
+    call: Callable[[K], T], keys: Iterable[K], workers: int, ahead: int | None = None
 ) -> Iterator[T]:
-    """Results in order; never more than `ahead` per worker are waiting, so memory stays flat."""
+    """Results in order; never more than `ahead` (by default four a worker) are waiting."""
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[T]] = deque()
     try:
         for key in keys:
             waiting.append(pool.submit(call, key))
-            if len(waiting) >= ahead * workers:
+            if len(waiting) >= (ahead or 4 * workers):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -92,11 +92,13 @@ def fit_linear_probe(
                 rows = order[first : first + batch]
                 inputs = torch.index_select(x, 0, rows, out=memory[: len(rows)])
                 # The gradient of the mean cross-entropy, by hand: autograd costs more than it.
-                error = (torch.addmm(bias, inputs, weight.T).softmax(1) - target[rows]) / len(rows)
+                # Classes stand in rows, for the product of a wide matrix is half as long this way.
+                scores = torch.addmm(bias[:, None], weight, inputs.T)
+                error = (scores.softmax(0) - target[rows].T) / len(rows)
                 # `torch.optim.Adam` looks for a GPU at every step, which takes longer than it.
                 adam(
                     [weight, bias],
-                    [error.T @ inputs, error.sum(0)],
+                    [error @ inputs, error.sum(1)],
                     moments,
                     squares,
                     [],
