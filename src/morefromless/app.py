@@ -104,7 +104,8 @@ class Application:
             "probabilities": list(inspection.probabilities.items()),
             "outlier": inspection.outlier_percentile,
             "neighbours": [
-                {**vars(one), "picture": _address(one.picture)} for one in inspection.neighbours
+                {**vars(neighbour), "picture": _address(neighbour.picture)}
+                for neighbour in inspection.neighbours
             ],
         }
 

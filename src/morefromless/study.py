@@ -7,7 +7,7 @@ results = study.evaluate()          # frozen encoders -> metrics -> one tidy tab
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ class Study:
         """What encoders, references and floors answer of the test patches, or of a cohort's."""
         device = resolve_device(self.config.machine.device)
         bar = Bar(self.runs, desc="evaluate", unit="run", disable=not progress)
-        evaluations = [one for run in bar for one in self._evaluate_run(run, device, cohort)]
+        evaluations = [*chain.from_iterable(self._evaluate_run(run, device, cohort) for run in bar)]
         evaluations += self._references(device, progress, cohort)
         return evaluations + self._floors(device, progress, cohort)
 
@@ -146,8 +146,10 @@ class Study:
                 for task, seed in product(config.tasks, self._draws):
                     reply = answer(frozen, self.store, config.probe, task, seed, device, label)
                     condition = _reference(reference.title, frozen.modality_spec, task)
-                    said = reply.probabilities if cohort is None else cohort.ask(reply, device)
-                    yield Evaluation(condition, seed, said, size=frozen.size)
+                    probabilities = (
+                        reply.probabilities if cohort is None else cohort.ask(reply, device)
+                    )
+                    yield Evaluation(condition, seed, probabilities, size=frozen.size)
 
     @property
     def _draws(self) -> range:
@@ -187,8 +189,10 @@ class Study:
                 where = folder / f"random-{file_name(spec)}-{file_name(encoder)}-{size}-s{seed}"
                 frozen = random_encoder(encoder, spec, size, seed, where)
                 reply = answer(frozen, self.store, probe, asked, seed, device)
-                said = reply.probabilities if cohort is None else cohort.ask(reply, device)
-                evaluations.append(Evaluation(_floor("random encoder", spec, asked), seed, said))
+                probabilities = reply.probabilities if cohort is None else cohort.ask(reply, device)
+                evaluations.append(
+                    Evaluation(_floor("random encoder", spec, asked), seed, probabilities)
+                )
         return evaluations
 
 

@@ -72,8 +72,8 @@ def read_annotations(path: Path) -> Annotations:
         document = parse_foreign_json(unpacked(data, path))
         features = document.get("features", [document]) if isinstance(document, dict) else document
         drawn = [(_class(feature), feature["geometry"]) for feature in features]
-        kept = [(name, json.dumps(shape)) for name, shape in drawn if name and _areal(shape)]
-        regions = shapely.make_valid(shapely.from_geojson([text for _, text in kept]))
+        areas = [(name, json.dumps(shape)) for name, shape in drawn if name and _areal(shape)]
+        regions = shapely.make_valid(shapely.from_geojson([text for _, text in areas]))
         if (np.abs(shapely.bounds(regions)) >= FARTHEST).any():
             raise shapely.errors.ShapelyError("no place on a slide")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -89,7 +89,7 @@ def read_annotations(path: Path) -> Annotations:
         raise UnreadablePatch(
             f"no annotations: {path.name} has no region with a class; set classes in QuPath"
         )
-    classes = tuple(name for (name, _), region in zip(kept, areal, strict=True) if region)
+    classes = tuple(name for (name, _), region in zip(areas, areal, strict=True) if region)
     return Annotations(np.asarray(regions)[areal], classes)
 
 

@@ -80,20 +80,20 @@ class Remote:
         except FileNotFoundError as error:
             raise MissingFile(f"There is no {place}; check the address.") from error
         except OSError as error:
-            said = first_line(error)
-            if any(word in said for word in DENIED):
+            reason = first_line(error)
+            if any(word in reason for word in DENIED):
                 raise StorageError(
                     f"Access to {place} is denied; check the credentials in your environment, and "
                     "what they may do there."
                 ) from error
-            if "NO_SUCH_BUCKET" in said:
+            if "NO_SUCH_BUCKET" in reason:
                 raise MissingFile(f"There is no bucket of {place}; check the address.") from error
             if not self._s3:
                 code = error.errno or errno.EIO
                 raise StorageError(
                     explain_os_error(OSError(code, os.strerror(code), place))
                 ) from error
-            reason = said.rpartition("AWS Error ")[2].partition("; Details")[0]
+            reason = reason.rpartition("AWS Error ")[2].partition("; Details")[0]
             raise StorageError(
                 f"{place} cannot be reached ({reason}); check the network and AWS_ENDPOINT_URL, "
                 "and run again."

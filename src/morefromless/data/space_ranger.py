@@ -104,7 +104,7 @@ def _positions(folder: Path, spots: tuple[str, ...]) -> pd.DataFrame:
         table = pd.read_csv(path, header=None, names=list(POSITIONS), dtype=str)
         table = table[table["barcode"] != "barcode"].set_index("barcode")  # without its header
         places = table[[*POSITIONS[4:]]].astype(np.float64)
-        found = table.assign(**places).loc[list(spots)]
+        placed = table.assign(**places).loc[list(spots)]
     except FileNotFoundError as error:
         raise DataError(
             f"There is no {folder}/tissue_positions.csv; fetch the folder again."
@@ -113,9 +113,9 @@ def _positions(folder: Path, spots: tuple[str, ...]) -> pd.DataFrame:
         raise DataError(f"{path} lacks spots of {MATRIX}; give both of one section.") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged; fetch it again.") from error
-    if len(found) != len(spots) or not np.isfinite(found[[*POSITIONS[4:]]].to_numpy()).all():
+    if len(placed) != len(spots) or not np.isfinite(placed[[*POSITIONS[4:]]].to_numpy()).all():
         raise DataError(f"{path} names a spot twice, or without a place; fetch it again.")
-    return found
+    return placed
 
 
 def _columns(folder: Path) -> Iterator[tuple[str, "pd.Series[str]"]]:

@@ -56,13 +56,13 @@ class Relabelled(Wrapper):
             items = [replace(item, group=self._group(item)) for item in items]
         unmatched = 0
         if self.label is not None:
-            found = [(item, self.label.search(item.origin)) for item in items]
-            items = [replace(item, label=match[1]) for item, match in found if match and match[1]]
-            unmatched = len(found) - len(items)
+            matches = [(item, self.label.search(item.origin)) for item in items]
+            items = [replace(item, label=match[1]) for item, match in matches if match and match[1]]
+            unmatched = len(matches) - len(items)
             if not items:
                 raise DataError(
-                    f"--label {self.label.pattern} finds nothing in any of {len(found)} paths, "
-                    f"such as '{found[0][0].origin}'; mend the expression."
+                    f"--label {self.label.pattern} finds nothing in any of {len(matches)} paths, "
+                    f"such as '{matches[0][0].origin}'; mend the expression."
                 )
         check_names({item.label for item in items}, [*self.renamed, *self.drop])
         dropped = {name: sum(item.label == name for item in items) for name in self.drop}

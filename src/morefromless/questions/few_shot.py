@@ -41,12 +41,12 @@ class FewShot(Question):
         device: str = "cpu",
     ) -> Reply:
         bar = Bar(encoders.values(), desc="few-shot", unit="branch")
-        scores = [s for one in bar for s in self._scores(one, store, probe, task, device)]
+        scores = [s for encoder in bar for s in self._scores(encoder, store, probe, task, device)]
         notes = [
             f"Accuracy of a {probe.name} probe on the test patches: mean ± standard deviation over "
             f"{self.draws} draws of the labels."
         ]
-        if any(one.head is not None for one in encoders.values()):
+        if any(encoder.head is not None for encoder in encoders.values()):
             notes.append("The encoder of a supervised run was given all labels in training.")
         return Reply("Few labels a class, accuracy %", scores, notes)
 

@@ -47,7 +47,7 @@ class Retrieval(Question):
                 "only; ask a run of --kind asymmetric or trident."
             )
         pair = {name: encoders[name] for name in ("primary", "privileged")}
-        rows = store.select(*(one.modality for one in pair.values())).indices("test")
+        rows = store.select(*(encoder.modality for encoder in pair.values())).indices("test")
         embeddings = {
             name: _expanded(one, one.represent(store, rows, device, f"retrieval, {name}"))
             for name, one in pair.items()
@@ -79,8 +79,8 @@ def recalls(queries: Tensor, gallery: Tensor, at: tuple[int, ...]) -> list[float
     gallery, ranks = normalize(gallery, dim=1), []
     for start in range(0, len(queries), CHUNK):
         near = normalize(queries[start : start + CHUNK], dim=1) @ gallery.T
-        own = near.gather(1, torch.arange(start, start + len(near))[:, None])
-        ranks.append((near >= own).sum(1))
+        similarity = near.gather(1, torch.arange(start, start + len(near))[:, None])
+        ranks.append((near >= similarity).sum(1))
     return [float((torch.cat(ranks) <= k).float().mean()) for k in at]
 
 

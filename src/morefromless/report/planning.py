@@ -42,9 +42,9 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
     kinds = {step_kind(run): run for run in waiting}
     bar = Bar(kinds.items(), desc="memory", unit="kind")
     costs = {kind: step_cost(run) for kind, run in bar}
-    kept = {run.out: kept_bytes(run, count_training_patches(run, store)) for run in waiting}
-    largest = max(waiting, key=lambda run: costs[step_kind(run)].memory + kept[run.out])
-    cost, images = costs[step_kind(largest)], kept[largest.out]
+    cached = {run.out: kept_bytes(run, count_training_patches(run, store)) for run in waiting}
+    largest = max(waiting, key=lambda run: costs[step_kind(run)].memory + cached[run.out])
+    cost, images = costs[step_kind(largest)], cached[largest.out]
     say(
         f"A run takes up to {(cost.memory + images) / 1e9:,.2f} GB of memory beside PyTorch's own "
         f"({largest.out.name}): {cost.state / 1e9:,.2f} for weights and Adam, "

@@ -248,14 +248,15 @@ class Manifest(Source):
     def _views(self, name: str, column: Column) -> dict[int, View]:
         """Views by row, where there are some; all of one kind."""
         views = {row: self._view(row, name, cell) for row, cell in column.items() if cell}
-        first, one = next(iter(views.items()))
+        first, expected = next(iter(views.items()))
         for row, view in views.items():
-            if view.kind != one.kind:
-                what = f"it has {view.kind} and row {first} has {one.kind}"
+            if view.kind != expected.kind:
+                what = f"it has {view.kind} and row {first} has {expected.kind}"
                 raise self._wrong(row, name, f"{what}; give all rows of a column the same")
-            if view.file is not one.file and view.names != one.names:
-                what = f"{view.path.name} and {one.path.name} (row {first}) differ in their columns"
-                raise self._wrong(row, name, f"{what}; give both the same, in one order")
+            if view.file is not expected.file and view.names != expected.names:
+                files = f"{view.path.name} and {expected.path.name} (row {first})"
+                what = f"{files} differ in their columns; give both the same, in one order"
+                raise self._wrong(row, name, what)
         return views
 
     def _view(self, row: int, name: str, cell: str) -> View:

@@ -17,10 +17,10 @@ from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
 from morefromless.training.checks import check, check_views, views_of
+from morefromless.training.classifier import Classifier, criterion
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
-from morefromless.training.lessons import Classifier, lesson
 from morefromless.training.loop import Learner, device_of, fit, is_rank_zero, logs
 from morefromless.training.pretrain import pretrain
 
@@ -83,12 +83,12 @@ def _train(
     if config.arm.start:
         begun = load_encoders(first_stage(config))["primary"].encoder
         classifier.encoder.load_state_dict(begun.state_dict())
-    taught = lesson(config, store, device)
+    loss_of = criterion(config, store, device)
 
     def loss(
         images: dict[str, Tensor], batch: Batch, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        logits, result = taught(classifier, images, batch)
+        logits, result = loss_of(classifier, images, batch)
         if not logs(step, steps):
             return result.total, {}
         check_finite(result, step)

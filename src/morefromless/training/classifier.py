@@ -1,4 +1,4 @@
-"""What a classifier learns: the labels, and what a frozen teacher knows beside them."""
+"""A classifier, and its losses: of the labels, and of what a frozen teacher knows beside them."""
 
 from collections.abc import Callable
 
@@ -32,22 +32,22 @@ class Classifier(nn.Module):
         return logits
 
 
-Lesson = Callable[[Classifier, dict[str, Tensor], Batch], tuple[Tensor, Loss]]
+Criterion = Callable[[Classifier, dict[str, Tensor], Batch], tuple[Tensor, Loss]]
 """A classifier, its batch's views by branch, and the batch -> logits (B, classes), and the loss."""
 
 
-def lesson(config: RunConfig, store: Store, device: torch.device) -> Lesson:
-    """What the arm of `config` teaches a classifier, on the training patches of `store`."""
+def criterion(config: RunConfig, store: Store, device: torch.device) -> Criterion:
+    """The loss of the arm of `config`, on the training patches of `store`."""
     if config.arm.kind != "distillation":
-        return labels_alone
+        return label_loss
     objective = build(config.arm.objective, objectives, Objective)
     if isinstance(objective, AttentionTransfer):
-        return _maps(objective, config)
+        return _attention_loss(objective, config)
     assert isinstance(objective, SoftLabels)  # the other that `Arm.supervised` knows
-    return _soft_labels(objective, teacher_logits(config, store, device))
+    return _soft_label_loss(objective, teacher_logits(config, store, device))
 
 
-def labels_alone(
+def label_loss(
     classifier: Classifier, images: dict[str, Tensor], batch: Batch
 ) -> tuple[Tensor, Loss]:
     logits = classifier(images["primary"]).float()
@@ -55,24 +55,24 @@ def labels_alone(
     return logits, Loss(entropy, {"cross_entropy": entropy})
 
 
-def _soft_labels(objective: SoftLabels, answers: Tensor) -> Lesson:
-    def taught(
+def _soft_label_loss(objective: SoftLabels, answers: Tensor) -> Criterion:
+    def loss(
         classifier: Classifier, images: dict[str, Tensor], batch: Batch
     ) -> tuple[Tensor, Loss]:
-        logits, labels = labels_alone(classifier, images, batch)
+        logits, labels = label_loss(classifier, images, batch)
         soft = objective([logits, answers[batch["position"].to(answers.device)]])
         total = (1 - objective.weight) * labels.total + objective.weight * soft.total
         return logits, Loss(total, labels.terms | soft.terms)
 
-    return taught
+    return loss
 
 
-def _maps(objective: AttentionTransfer, config: RunConfig) -> Lesson:
+def _attention_loss(objective: AttentionTransfer, config: RunConfig) -> Criterion:
     """Maps lie in space, so the teacher is run at every step, on views of the same geometry."""
     plan = teacher_plan(config)
     teacher = build_encoder(plan.encoder, plan.channels).eval().requires_grad_(False)
 
-    def taught(
+    def loss(
         classifier: Classifier, images: dict[str, Tensor], batch: Batch
     ) -> tuple[Tensor, Loss]:
         representation, maps = classifier.encoder.stages(images["primary"])
@@ -84,7 +84,7 @@ def _maps(objective: AttentionTransfer, config: RunConfig) -> Lesson:
         terms = {"cross_entropy": entropy, **attention.terms}
         return logits, Loss(entropy + attention.total, terms)
 
-    return taught
+    return loss
 
 
 def teacher_logits(config: RunConfig, store: Store, device: torch.device) -> Tensor:
