@@ -26,7 +26,7 @@ def test_a_table_is_written_and_a_peer_that_is_missing_is_said(
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     main(["probe:patches=64,width=8", "--rounds", "2", "--write", str(page)])
     text = page.read_text()
-    assert text.startswith("Prose.\n\n<!-- probe -->\n\n### One epoch of the softmax probe, 64 x 8")
+    assert text.startswith("Prose.\n\n<!-- probe -->\n\n### 3 epochs of the softmax probe, 64 x 8")
     assert text.endswith("<!-- end -->\n\nMore.\n")
     assert "not installed: pip install scikit-learn" in text
     assert "Medians of 2 interleaved rounds, wall time" in text

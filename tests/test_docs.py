@@ -122,8 +122,10 @@ def test_python_of_the_pages_runs_and_fills_a_page(
     assert command in filled
     assert "| a |\n|---|\n\n<!-- end -->\n\nMore.\n" in filled
     assert "old" not in filled
-    program["copy_figures"](folder, tmp_path / "pages")
-    assert (tmp_path / "pages/density.svg").read_text() == "<svg/>"
+    (folder / "panels.svg").write_text("<svg/>")
+    (tmp_path / "page.md").write_text("![Accuracy](page/density.svg)")
+    program["copy_figures"](folder, tmp_path / "page", tmp_path / "page.md")
+    assert [path.name for path in (tmp_path / "page").iterdir()] == ["density.svg"]
 
     (folder / "representations.md").write_text("# Title\n\n| b |\n|---|\n")
     page = f"Prose.\n\n<!-- {folder.name} -->old<!-- end -->\n"

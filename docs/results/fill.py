@@ -48,7 +48,7 @@ def main(name: str, folders: list[Path]) -> None:
     page.write_text(fill(page.read_text(), name, folders), encoding="utf-8")
     for folder in folders:
         target = PAGES / name / folder.name if len(folders) > 1 else PAGES / name
-        copy_figures(folder, target, page.read_text(encoding="utf-8"))
+        copy_figures(folder, target, page)
 
 
 def fill(text: str, name: str, folders: list[Path]) -> str:
@@ -157,16 +157,12 @@ def _without_title(page: Path) -> str:
     return page.read_text(encoding="utf-8").partition("\n")[2].strip()
 
 
-def copy_figures(folder: Path, target: Path, page: str = "") -> None:
-    """The figures of a study, or those that a report or a page shows, at places below `target`."""
-    report = folder / "report.md"
-    if (folder / "representations.md").is_file():
-        place = f"{target.relative_to(PAGES).as_posix()}/"
-        shown = [path.removeprefix(place) for path in PICTURE.findall(page) if place in path]
-    else:
-        shown = PICTURE.findall(report.read_text(encoding="utf-8")) if report.is_file() else []
-    figures = [unquote(path) for path in shown] or [path.name for path in folder.glob("*.svg")]
-    for figure in dict.fromkeys(figures):
+def copy_figures(folder: Path, target: Path, page: Path) -> None:
+    """The figures of a folder that the page shows, at places below `target`, which is beside it."""
+    place = f"{target.relative_to(page.parent).as_posix()}/"
+    links = PICTURE.findall(page.read_text(encoding="utf-8"))
+    shown = [path for path in links if path.startswith(place)]
+    for figure in {unquote(path.removeprefix(place)) for path in shown}:
         (target / figure).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / figure, target / figure)
 

@@ -55,13 +55,17 @@ class Tiles(Source):
         return rng.integers(0, 256, (40, 50, 3), np.uint8), Nuclei.typed(instances, types, PANNUKE)
 
 
-def test_patches_are_the_tiles_pixels_and_every_nucleus_is_counted_once(tmp_path: Path) -> None:
+def test_a_tile_is_read_once_for_all_its_patches(tmp_path: Path) -> None:
     tiles = Tiles()
-    report = ingest(Cut(tiles, 10), tmp_path / "store", progress=False, workers=2)
+    ingest(Cut(tiles, 10), tmp_path / "store", progress=False, workers=1)
+    assert tiles.readings.count("t0") <= 2  # once to learn the sizes, once for its twenty patches
+
+
+def test_patches_are_the_tiles_pixels_and_every_nucleus_is_counted_once(tmp_path: Path) -> None:
+    report = ingest(Cut(Tiles(), 10), tmp_path / "store", progress=False, workers=2)
     store = Store.open(tmp_path / "store")
     assert report.accepted == 5 * 20
     assert report.rejected == {"unreadable": 20}
-    assert tiles.readings.count("t0") <= 2  # once to learn the sizes, once for its twenty patches
     nuclei = store.nuclei
     for tile in ("t0", "t1", "t3"):
         image, whole = Tiles.drawn(tile)
