@@ -247,10 +247,10 @@ def run(arguments: Sequence[str]) -> int:
     except MoreFromLessError as error:
         return _fail(name, str(error))
     except BrokenPipeError:  # who read our output has gone: nothing is left to say, or to whom
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
     except OSError as error:
+        _drop_output()
         return _fail(name, explain_os_error(error))
     except MemoryError:
         return _fail(
@@ -260,6 +260,15 @@ def run(arguments: Sequence[str]) -> int:
         _fail(name, "Interrupted; the same command goes on where it was.")
         return 130
     return 0
+
+
+def _drop_output() -> None:
+    """Forget output that cannot be written, or Python tries again at its end, with a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(command: str, sentence: str) -> int:

@@ -59,10 +59,13 @@ HOUR = 3600.0
 
 def sweep(folder: Path, older: float = HOUR) -> None:
     """Remove what killed processes left half-written in a folder: at once where the process is
-    known to be gone, else `older` seconds after it was last written to."""
+    known to be gone, an hour after it was last written to where it lives, else after `older`
+    seconds."""
     for path in folder.glob(".*.partial"):
         with suppress(OSError):
-            if _is_orphan(path) or time.time() - path.stat().st_mtime >= older:
+            lives = _writer_lives(path)
+            limit = HOUR if lives else older
+            if lives is False or time.time() - path.stat().st_mtime >= limit:
                 path.unlink()
 
 
@@ -71,15 +74,18 @@ def _sweep_once(folder: Path) -> None:
     sweep(folder)
 
 
-def _is_orphan(path: Path) -> bool:
+def _writer_lives(path: Path) -> bool | None:
+    """Whether the process that writes a file is there; None where it is not one of this machine."""
     machine, _, process = path.name.split(".")[-2].partition("-")
     if machine != _machine() or not process.isdigit():
-        return False
+        return None
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
         return True
-    return False
+    return True
 
 
 @cache
