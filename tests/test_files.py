@@ -103,7 +103,8 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     other = tmp_path / ".b.txt.00ff-1.partial"  # of another machine
     other.touch()
     files.sweep(tmp_path)
-    assert temporary.exists() and other.exists()
+    assert temporary.exists()
+    assert other.exists()
     files.sweep(tmp_path, 0)
     assert temporary.exists()  # it still writes
     other.touch()
