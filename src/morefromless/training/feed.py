@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from morefromless.config import RunConfig
 from morefromless.data.sharded import reading_order
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
@@ -72,6 +73,18 @@ class Steps:
             return random.permutation(patches) if shards is None else windowed(shards, random)
 
         self._order = order
+
+    @classmethod
+    def of(cls, config: RunConfig, store: Store, rows: npt.NDArray[np.int64]) -> "Steps":
+        """Those of a run on these training patches, in one process until `rank` and `world` say
+        otherwise."""
+        return cls(
+            len(rows),
+            batch=config.train.batch,
+            epochs=config.train.epochs,
+            seed=config.seed,
+            shards=None if store.shards is None else store.shards.number[rows],
+        )
 
     def __len__(self) -> int:
         return self.total

@@ -40,7 +40,7 @@ def pretrain(config: RunConfig) -> Run:
     """
     store = Store.open(config.store)
     device = device_of(config)
-    arm, train = config.arm, config.train
+    arm = config.arm
     branch_plans = plans(config)
     pair = paired(config, branch_plans)
     objective = build(arm.objective, objectives, Objective)
@@ -50,13 +50,7 @@ def pretrain(config: RunConfig) -> Run:
     check(config)
     availability = available_views(store, pair, config)
     rows = training_rows(store, availability, config)
-    steps = Steps(
-        len(rows),
-        batch=train.batch,
-        epochs=train.epochs,
-        seed=config.seed,
-        shards=None if store.shards is None else store.shards.number[rows],
-    )
+    steps = Steps.of(config, store, rows)
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
         if not run.done:

@@ -32,7 +32,7 @@ def supervise(config: RunConfig) -> Run:
     """Train a classifier on the primary modality, going on where an earlier call was stopped."""
     store = Store.open(config.store)
     device = device_of(config)
-    arm, train = config.arm, config.train
+    arm = config.arm
     pair = views_of(config)
     pair.check(store)
     taught_by = [modality(arm.privileged)] if arm.kind == "distillation" else []
@@ -40,13 +40,7 @@ def supervise(config: RunConfig) -> Run:
     check(config)
     check_views(config, store)
     rows = store.indices("train")
-    steps = Steps(
-        len(rows),
-        batch=train.batch,
-        epochs=train.epochs,
-        seed=config.seed,
-        shards=None if store.shards is None else store.shards.number[rows],
-    )
+    steps = Steps.of(config, store, rows)
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
         if not run.done:
