@@ -62,10 +62,10 @@ def _folder(root: Path, classes: str = "AB", each: int = 10) -> Path:
     return root
 
 
-@pytest.mark.parametrize("command", ["", *cli.COMMANDS])
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.run([command, "--help"] if command else ["--help"])
+        cli.run([command, "--help"])
     assert caught.value.code == 0
     said = capsys.readouterr().out
     assert "usage: mfl" in said
@@ -355,15 +355,27 @@ def test_a_run_from_elsewhere_with_other_types(
     assert "run.json" in _fails(capsys, "probe", str(run.path))
 
 
-def test_the_commands_alone_a_version_and_a_mistyped_command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_all_commands_fit_a_terminal(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit) as caught:
-        cli.run([])
-    assert caught.value.code == 0
-    shown = capsys.readouterr().out
-    assert all(f"• {command} " in shown for command in cli.COMMANDS)
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = []
+    for arguments in ([], ["-h"], ["--help"]):
+        assert cli.run(arguments) == 0
+        shown.append(capsys.readouterr().out)
+    lines = shown[0].splitlines()
+    assert shown == [shown[0]] * 3
+    assert max(map(len, lines)) <= width
+    for command, entry in cli.COMMANDS.items():
+        assert any(line.startswith(f"  {command} ") for line in lines)
+        if width >= 80:  # each has one line
+            assert any(
+                line.endswith(entry.summary.split(". ")[0].rstrip(".") + ".") for line in lines
+            )
+
+
+def test_a_version_and_a_mistyped_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out == f"morefromless {morefromless.__version__}\n"
     assert cli.run(["compair", "store"]) == 2

@@ -10,9 +10,9 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Union, cast
@@ -20,7 +20,7 @@ from typing import Annotated, Any, Union, cast
 import tyro
 
 from morefromless import config, files, progress
-from morefromless.commands import encoders, patches, studies
+from morefromless.commands.table import COMMANDS, GROUPS, Command
 from morefromless.documents import parse_yaml
 from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error, one_line
 from morefromless.specs import refuse_outside
@@ -29,185 +29,15 @@ WHAT = """Train an encoder for routine, information-sparse histology images so t
 information-dense data of the same tissue know, and find out what that bought.
 
 mfl ingest FOLDER STORE, then mfl views STORE, then mfl compare STORE is the whole of it; mfl demo
-runs it on synthetic tissue. mfl COMMAND --help explains each.
+runs it on synthetic tissue."""
 
-With --quiet a command shows no progress; with --json each line of it is an object. --config FILE
-takes a command's options from a file, such as the config.yaml of a run."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """What a word after `mfl` does."""
-
-    config: type
-    function: Callable[[Any], None]
-    summary: str
-    example: str = ""
-
-
-COMMANDS = {
-    "ingest": Command(
-        config.IngestConfig,
-        patches.ingest,
-        "Decode a source once into a store. Interrupted, the same command goes on where it was.",
-        "mfl ingest path/to/patches stores/mine --group '(P\\d+)_'",
-    ),
-    "tile": Command(
-        config.TileConfig,
-        patches.tile,
-        "Cut whole slides into a store of tiles of tissue, at one magnification or two (extra "
-        "slides). Interrupted, the same command goes on where it was.",
-        "mfl tile slides stores/tiles --mpp 0.5 --low-power 2",
-    ),
-    "fetch": Command(
-        config.FetchConfig,
-        patches.fetch,
-        "Fetch a public data set by its name, with what must be known of it; without a name, list "
-        "them. Interrupted, the same command goes on where it was.",
-        "mfl fetch crc-val-he-7k data",
-    ),
-    "segment": Command(
-        config.SegmentConfig,
-        patches.segment,
-        "Segment the nuclei of every patch with HoVer-Net (extra nuclei), for mfl ingest --nuclei.",
-        "mfl segment path/to/patches masks --um-per-px 0.5",
-    ),
-    "hold-out": Command(
-        config.HoldOutConfig,
-        patches.hold_out,
-        "Write a store of the training patches alone, part of which stand in test, to choose "
-        "settings by.",
-        "mfl hold-out stores/mine stores/mine-hold-out",
-    ),
-    "publish": Command(
-        config.PublishConfig,
-        patches.publish,
-        "Write a store to S3-compatible storage or another file system, in shards from "
-        "which it can be streamed. Interrupted, the same command goes on where it was.",
-        "mfl publish stores/mine s3://bucket/mine",
-    ),
-    "stream": Command(
-        config.StreamConfig,
-        patches.stream,
-        "Write a store whose patches stay where they were published and are fetched as they are "
-        "read: for those that are larger than the disk.",
-        "mfl stream s3://bucket/mine stores/mine --cache-gb 20",
-    ),
-    "views": Command(
-        config.ViewsConfig,
-        patches.views,
-        "Write a contact sheet: patches, what each branch is given of them, and augmented views; "
-        "below each view stands what was drawn.",
-        "mfl views stores/mine --primary downsample:7",
-    ),
-    "export-nuclei": Command(
-        config.ExportNucleiConfig,
-        patches.export_nuclei,
-        "Write a store's nuclei as GeoJSON files for QuPath, one an image.",
-        "mfl export-nuclei stores/mine nuclei",
-    ),
-    "compare": Command(
-        config.StudyConfig,
-        studies.compare,
-        "Train every arm with several seeds, ask each encoder every task, frozen, and write tables "
-        "and figures. What is done already is not done again. With --both-ways, two modalities "
-        "teach each other, as in the paper's Table 2.",
-        "mfl compare stores/mine --primary downsample:7 --privileged full --seeds 3",
-    ),
-    "train": Command(
-        config.RunConfig,
-        studies.train,
-        "Train one arm with one seed. --config RUN/config.yaml repeats a run.",
-        "mfl train stores/mine --out runs/a --kind asymmetric --primary downsample:7",
-    ),
-    "probe": Command(
-        config.ProbeConfig,
-        studies.probe,
-        "Evaluate a finished run: each branch, frozen, on its own modality.",
-        "mfl probe runs/a",
-    ),
-    "embed": Command(
-        config.EmbedConfig,
-        encoders.embed,
-        "Write the features that an encoder has of your patches and slides.",
-        "mfl embed runs/a path/to/patches biopsy.svs --to features.h5",
-    ),
-    "predict": Command(
-        config.PredictConfig,
-        encoders.predict,
-        "Write the classes of your patches and slides: calibrated probabilities, and heat maps.",
-        "mfl predict runs/a biopsy.svs --to predictions.csv --maps maps",
-    ),
-    "app": Command(
-        config.AppConfig,
-        encoders.app,
-        "Serve a page to this computer's browser: drop a patch, and see what the encoder is given, "
-        "its class, where it looks, and the nearest training patches.",
-        "mfl app runs/a",
-    ),
-    "export": Command(
-        config.ExportConfig,
-        encoders.export,
-        "Write an encoder for other tools: a folder for timm and the Hub, ONNX, torch.export.",
-        "mfl export runs/a encoder --onnx",
-    ),
-    "validate": Command(
-        config.ValidateConfig,
-        studies.validate,
-        "Ask the encoders of a finished study, or of one run, about another cohort, with probes of "
-        "their own training patches: external validation.",
-        "mfl validate runs/compare stores/other",
-    ),
-    "explain": Command(
-        config.ExplainConfig,
-        studies.explain,
-        "Compare two runs with each other: one HTML page with confusion matrices, CKA, a map of "
-        "the features, and every test patch on which they disagree, with where each looks.",
-        "mfl explain runs/a runs/b --out explained",
-    ),
-    "represent": Command(
-        config.RepresentConfig,
-        studies.represent,
-        "Compare what the arms of a finished study represent: CKA over all combinations of "
-        "their runs and untrained ones, GradCAMs, confusion matrices (the paper's Fig. 2, 3, S4, "
-        "S5).",
-        "mfl represent runs/compare",
-    ),
-    "headroom": Command(
-        config.HeadroomConfig,
-        studies.headroom,
-        "Say what a privileged view could buy, from frozen features of both views, without "
-        "training: what it knows more, what of it the primary view predicts, and a forecast.",
-        "mfl headroom stores/mine --primary downsample:7 --privileged full",
-    ),
-    "reproduce": Command(
-        config.ReproduceConfig,
-        studies.reproduce,
-        "Carry out the paper's tables and figures on your store, at a scale; --plan says what that "
-        "takes. Interrupted, the same command goes on where it was.",
-        "mfl reproduce table1 --store stores/mine --plan",
-    ),
-    "status": Command(
-        config.StatusConfig,
-        studies.status,
-        "Say which runs are done, running, failed (and why) or waiting, here or on a cluster.",
-        "mfl status runs/compare",
-    ),
-    "report": Command(
-        config.ReportConfig,
-        studies.report,
-        "Write the report of a reproduction, or of a comparison, from what lies in its folder: one "
-        "HTML page, and its Markdown.",
-        "mfl report runs/compare",
-    ),
-    "demo": Command(
-        config.DemoConfig,
-        studies.demo,
-        "Run the main job on synthetic tissue whose answer is known: once where the privileged "
-        "modality must help, once where it must not. One page shows what came of it.",
-        "mfl demo --out runs/demo",
-    ),
+ANY = {
+    "--help": "Explain the command's options, with an example.",
+    "--config FILE": "Take options from a file, such as the config.yaml of a run.",
+    "--quiet": "Show no progress.",
+    "--json": "Show progress as an object a line.",
 }
+"""Options of every command."""
 
 
 def main() -> None:
@@ -238,6 +68,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if arguments == ["--version"]:
             print(f"morefromless {version('morefromless')}")
+            return 0
+        if arguments in ([], ["-h"], ["--help"]):
+            print(_overview())
             return 0
         _check_folder()
         options = _parse(arguments, name)
@@ -325,10 +158,22 @@ def _parse(arguments: list[str], name: str) -> Any:
     return tyro.cli(
         cast(type[Any], Union[kinds]),  # noqa: UP007 - built at run time
         prog="mfl",
-        description=_wrapped(WHAT),
-        args=arguments or ["--help"],
+        args=arguments,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
+
+
+def _overview() -> str:
+    """All commands, a sentence each; tyro's own list is as wide as all their names together."""
+    lists = {
+        title: {word: re.split(r"(?<=\.) ", command.summary)[0] for word, command in group.items()}
+        for title, group in GROUPS.items()
+    }
+    lines = ["usage: mfl COMMAND [OPTIONS]", "", _wrapped(WHAT)]
+    for title, rows in [*lists.items(), ("Options of every command", ANY)]:
+        lines += ["", f"{title}:"]
+        lines += [_filled(f"{word:13}  {sentence}", hanging=15) for word, sentence in rows.items()]
+    return "\n".join(lines)
 
 
 def _described(command: Command) -> str:
@@ -341,16 +186,16 @@ def _wrapped(text: str) -> str:
 
     They are indented, because tyro joins lines that begin with a letter.
     """
-    width = min(100, shutil.get_terminal_size().columns)
-    return "\n\n".join(
-        textwrap.fill(
-            " ".join(paragraph.split()),
-            width,
-            initial_indent="  ",
-            subsequent_indent="  ",
-            break_on_hyphens=False,
-        )
-        for paragraph in text.split("\n\n")
+    return "\n\n".join(_filled(" ".join(part.split())) for part in text.split("\n\n"))
+
+
+def _filled(text: str, hanging: int = 0) -> str:
+    return textwrap.fill(
+        text,
+        min(100, shutil.get_terminal_size().columns),
+        initial_indent="  ",
+        subsequent_indent=" " * (2 + hanging),
+        break_on_hyphens=False,
     )
 
 
