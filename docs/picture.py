@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from morefromless.data.store import Store
 from morefromless.evaluation.results import Results
-from morefromless.report.style import COLOURS, PAGE
+from morefromless.report.style import COLOURS, PAGE, plain
 
 ARMS = ("asymmetric", "symmetric", "supervised")
 
@@ -36,8 +36,8 @@ def main() -> None:
         panel.set_axis_off()
     for panel, control in zip(axes[2:], ("positive", "negative"), strict=True):
         bars(panel, Results.load(given.demo / control))
-    axes[2].set_title("3  the dense view knows more:\npairing must win", fontsize=8)
-    axes[3].set_title("4  it knows nothing more:\npairing must not win", fontsize=8)
+    axes[2].set_title("3  the dense view knows more:\npairing must win")
+    axes[3].set_title("4  it knows nothing more:\npairing must not win")
     figure.savefig(given.out, dpi=200, metadata={"Software": None})
 
 
@@ -54,11 +54,11 @@ def bars(axes: Axes, results: Results) -> None:
         axes.text(place + 0.08, 100 * value.high + 1, f"{100 * value.estimate:.0f}", fontsize=7)
     axes.axhline(100 * of_arm["majority"].estimate, color="0.4", linestyle=":", linewidth=1)
     names = ("paired with\nthe dense view", "paired with\nitself", "supervised")
-    axes.set_xticks(range(len(ARMS)), names, fontsize=6)
+    axes.set_xticks(range(len(ARMS)), names)
     axes.set_ylim(0, 100)
-    axes.set_ylabel("accuracy, routine view alone, %", fontsize=6)
-    axes.tick_params(axis="y", labelsize=6)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylabel("routine view alone, accuracy %")
+    plain(axes)
+    axes.tick_params(axis="x", labelsize=6)
 
 
 if __name__ == "__main__":

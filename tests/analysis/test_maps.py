@@ -42,9 +42,10 @@ def test_a_rotated_and_scaled_copy_lies_on_the_original() -> None:
 
 def test_pca_is_the_plane_of_most_variance() -> None:
     x = RNG.normal(size=(50, 5)) * [9, 1, 5, 0.1, 0.1]
-    found = plane(x)
-    expected = np.linalg.eigvalsh(np.cov((x - x.mean(0)).T))[::-1][:2]
-    np.testing.assert_allclose(found.var(axis=0, ddof=1), expected)
+    places, shares = plane(x)
+    variances = np.linalg.eigvalsh(np.cov((x - x.mean(0)).T))[::-1]
+    np.testing.assert_allclose(places.var(axis=0, ddof=1), variances[:2])
+    np.testing.assert_allclose(shares, variances[:2] / variances.sum())
 
 
 def test_umap_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

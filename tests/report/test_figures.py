@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from morefromless.analysis.similarity import LayerCka
 from morefromless.evaluation.results import Results
-from morefromless.report import figures, similarity_figure
+from morefromless.report import figures, map_figure, similarity_figure
 from morefromless.report.style import COLUMN, PAGE, save
 from tests.conftest import changed
 from tests.report.handmade import interval, results
@@ -140,3 +140,22 @@ def test_lines_of_cka_have_the_colours_of_their_arms(tmp_path: Path) -> None:
     assert len(between) == 6
     marks = [label.get_text() for label in heat_maps.axes[-2].get_xticklabels()]
     assert marks == ["conv1", "layer1", "layer2"]
+
+
+def test_two_seeds_are_told_apart_on_a_map_of_any_names(tmp_path: Path) -> None:
+    titles = [f"asymmetric, independent, seed {seed}" for seed in (0, 1)]
+    labels = [f"{'x' * 60} <&> نسيج {number}" for number in range(9)] * 2
+    groups = [f"patient {number}" for number in range(18)]
+    values = np.random.default_rng(0).normal(size=(2, 18, 4)).astype(np.float32)
+    drawn: list[Figure] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(map_figure, "save", lambda figure, *_: drawn.append(figure))
+        features = dict(zip(titles, values, strict=True))
+        map_figure.write_map(features, labels, labels, groups, tmp_path)
+    [figure] = drawn
+    keys = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    names = [[" ".join(text.get_text().split()) for text in key.get_texts()] for key in keys]
+    assert len(set(names[0])) == 9
+    assert names[1:] == [[], titles]
+    assert keys[1].get_title().get_text() == "18 groups: too many to name"
+    assert figure.get_figwidth() == PAGE

@@ -9,15 +9,19 @@ from morefromless.errors import ConfigError
 Floats = npt.NDArray[np.float64]
 
 
-def plane(features: npt.ArrayLike, how: str = "pca", seed: int = 0) -> Floats:
+def plane(
+    features: npt.ArrayLike, how: str = "pca", seed: int = 0
+) -> tuple[Floats, tuple[float, ...]]:
     """(N, D) -> (N, 2) by `pca` (scikit-learn's) or `umap` (umap-learn's, cosine distances).
 
-    Raises `ConfigError` where umap-learn is not installed.
+    Also the shares of the variance that principal components have; UMAP's axes have none. Raises
+    `ConfigError` where umap-learn is not installed.
     """
     values = np.asarray(features, np.float64)
     if how == "pca":
-        points: Floats = PCA(2, svd_solver="full").fit_transform(values)
-        return points
+        components = PCA(2, svd_solver="full")
+        points = components.fit_transform(values)
+        return points, tuple(map(float, components.explained_variance_ratio_))
     try:
         from umap import UMAP
     except ImportError as error:
@@ -29,7 +33,7 @@ def plane(features: npt.ArrayLike, how: str = "pca", seed: int = 0) -> Floats:
     points = UMAP(
         n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1
     ).fit_transform(values)
-    return np.asarray(points, np.float64)
+    return np.asarray(points, np.float64), ()
 
 
 def together(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:

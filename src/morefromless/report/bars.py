@@ -11,6 +11,7 @@ from torch import Tensor
 
 from morefromless.data.store import Store
 from morefromless.modalities.vector import Vector
+from morefromless.report.words import abridged
 
 SHOWN = 10
 """Bars of a patch at most; more would be too thin for their names."""
@@ -43,7 +44,7 @@ class Bars:
             axes.text(
                 left + NAMES * side - 0.03,
                 middle,
-                name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…",
+                abridged(name, LETTERS),
                 ha="right",
                 va="center",
                 fontsize=6,

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from morefromless.report.style import AMOUNTS, DIFFERENCES, PAGE, save
+from morefromless.report.words import abridged
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -55,7 +56,7 @@ def write_confusion(
         if not numbered:
             key = ScalarMappable(Normalize(low, high), colours)
             figure.colorbar(key, ax=row, shrink=0.6).set_label(title, fontsize=8)
-    names = [name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…" for name in classes]
+    names = [abridged(name, LETTERS) for name in classes]
     for axes in panels.flat:
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7 if numbered else 5)
         axes.set_yticks(range(len(names)), names, fontsize=7 if numbered else 5)

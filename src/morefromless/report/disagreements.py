@@ -76,9 +76,9 @@ def _figures(disagreements: Disagreements, paths: list[Path]) -> list[PageFigure
         ),
         "features": (
             "Map of the representations",
-            f"{disagreements.config.map.upper()} of each encoder's test features; at the right "
-            "both in one space, the second turned onto the first (Procrustes); a line is a patch.",
-            "Scatter plots of test patches, coloured by class.",
+            f"{disagreements.config.map.upper()} of each encoder's test features; below, both in "
+            "one space, the second turned onto the first (Procrustes); a line is a patch.",
+            "Scatter plots of test patches, coloured by class, by group, and by encoder.",
         ),
         "gradcam-first": (
             "Where the first convolution looks",

@@ -1,5 +1,6 @@
 """Maps of features: each encoder's own, by class and by group, and two encoders' in one space."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,13 +12,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morefromless.analysis.maps import plane, together
-from morefromless.report.style import PAGE, save
+from morefromless.report.style import PAGE, plain, save
+from morefromless.report.words import abridged
 
 # Okabe and Ito's eight; with more classes the marker tells those of one colour apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 SHAPES = ("o", "^", "s", "D")
-LETTERS = 20
-"""Of a name in a key at most."""
+ACROSS = 3
+"""Maps beside each other at most."""
+KEY = 1.5
+"""Width in inches of what is right of them: which colour and marker is what."""
+LETTERS = 24
+"""Of a line in a key at most."""
+NAMES = 16
+"""In a key at most; of more, their number."""
+
+Places = npt.NDArray[np.float64]
 
 
 def write_map(
@@ -29,37 +39,47 @@ def write_map(
     how: str = "pca",
     seed: int = 0,
 ) -> list[Path]:
-    """Columns are encoders, and both in one space; rows are colourings, by label and by group.
+    """A map an encoder, by label and, below, by group; of two encoders also both in one space.
 
-    `features` are (N, D) of the same N patches by encoder; the last column, of two encoders, is
-    coloured by encoder, a line joining each patch's two places (a few hundred of them).
+    `features` are (N, D) of the same N patches by encoder. In one space, patches are coloured by
+    encoder, a line joining each patch's two places (a few hundred of them).
     """
-    separate = {title: plane(values, how, seed) for title, values in features.items()}
+    maps = {title: plane(values, how, seed) for title, values in features.items()}
     colourings = {"label": labels} | ({"group": groups} if groups is not None else {})
-    both = len(features) == 2
-    wide = len(separate) + both
-    side = max(2.0, min(3.2, (PAGE - 1.2) / wide))
-    size = (side * wide + 1.2, side * len(colourings) + 0.2)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(colourings), wide, squeeze=False)
-    for row, (name, values) in enumerate(colourings.items()):
-        for axes, (title, places) in zip(panels[row], separate.items(), strict=False):
+    both = len(maps) == 2
+    across = min(ACROSS, len(maps))
+    down = -(-len(maps) // across)
+    side = (PAGE - KEY) / across
+    rows = len(colourings) * down + both
+    figure = Figure(figsize=(PAGE, rows * min(side, 2.4)), layout="constrained")
+    widths = [*[side] * across, KEY]
+    panels = figure.subplots(rows, across + 1, squeeze=False, width_ratios=widths)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    numbers = []
+    for title, (places, _) in maps.items():
+        numbers.append(_numbers(title, places, ids, labels, groups))
+    for first, (name, values) in zip(range(0, rows, down), colourings.items(), strict=False):
+        free = panels[first : first + down, :across].flat
+        for axes, (title, (places, shares)) in zip(free, maps.items(), strict=False):
             _scatter(axes, places, values)
-            axes.set_title(f"{title}\nby {name}", fontsize=7)
-        _legend(panels[row, len(separate) - 1], name)
-    numbers = [_numbers(title, places, ids, labels, groups) for title, places in separate.items()]
+            _label(axes, textwrap.fill(title, 84 // across), shares)
+        _key(panels[first, -1], panels[first, 0], name)
     if both:
-        for axes in panels[1:, -1]:
-            axes.set_axis_off()
-        joint = _joint(panels[0, -1], features, how, seed)
+        a, b = together(*features.values())
+        places, shares = plane(np.concatenate([a, b]), how, seed)
+        halves = dict(zip(features, np.split(places, 2), strict=True))
+        _joint(panels[-1, 0], halves)
+        _label(panels[-1, 0], "both in one space", shares)
+        _key(panels[-1, -1], panels[-1, 0], "encoder")
         numbers += [
-            _numbers(f"{title}, in one space", places, ids, labels, groups)
-            for title, places in joint.items()
+            _numbers(f"{title}, in one space", half, ids, labels, groups)
+            for title, half in halves.items()
         ]
     return save(figure, stem, pd.concat(numbers, ignore_index=True))
 
 
-def _scatter(axes: Axes, places: npt.NDArray[np.float64], values: Sequence[str]) -> None:
+def _scatter(axes: Axes, places: Places, values: Sequence[str]) -> None:
     names = sorted(set(values))
     many = len(names) > len(COLOURS) * len(SHAPES)
     kinds = np.asarray(values, dtype=object)
@@ -75,18 +95,12 @@ def _scatter(axes: Axes, places: npt.NDArray[np.float64], values: Sequence[str])
             marker=shape,
             alpha=0.6,
             linewidths=0,
-            label=name,
+            label=abridged(name, LETTERS),
             rasterized=True,
         )
-    _bare(axes)
 
 
-def _joint(
-    axes: Axes, features: Mapping[str, npt.NDArray[np.float32]], how: str, seed: int
-) -> dict[str, npt.NDArray[np.float64]]:
-    first, second = together(*features.values())
-    places = plane(np.concatenate([first, second]), how, seed)
-    halves = dict(zip(features, np.split(places, 2), strict=True))
+def _joint(axes: Axes, halves: Mapping[str, Places]) -> None:
     a, b = halves.values()
     step = max(1, len(a) // 300)
     axes.plot(
@@ -105,40 +119,46 @@ def _joint(
             alpha=0.5,
             marker=("o", "^")[number],
             linewidths=0,
-            label=title,
+            label=textwrap.fill(title, LETTERS),
             rasterized=True,
         )
-    axes.set_title("both in one space\nby encoder", fontsize=7)
-    _bare(axes)
-    _legend(axes, "encoder")
-    return halves
 
 
-def _bare(axes: Axes) -> None:
+def _label(axes: Axes, title: str, shares: Sequence[float]) -> None:
+    """The title, and what the axes are: principal components with their shares of the variance."""
+    axes.set_axis_on()
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_title(title)
+    if shares:
+        axes.set_xlabel(f"1st component ({100 * shares[0]:.0f} %)")
+        axes.set_ylabel(f"2nd component ({100 * shares[1]:.0f} %)")
+    plain(axes)
 
 
-def _legend(axes: Axes, title: str) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    if len(names) <= 16:
-        axes.legend(
-            handles,
-            [name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…" for name in names],
-            title=title,
-            fontsize=6,
-            title_fontsize=6,
-            frameon=False,
-            loc="upper left",
-            bbox_to_anchor=(1, 1),
-            markerscale=2,
-        )
+def _key(axes: Axes, of: Axes, title: str) -> None:
+    """In an empty panel, what colours and markers of another are."""
+    handles, names = of.get_legend_handles_labels()
+    if len(names) > NAMES:
+        handles, names, title = [], [], f"{len(names)} {title}s: too many to name"
+    axes.legend(
+        handles,
+        names,
+        title=title,
+        fontsize=6,
+        title_fontsize=7,
+        alignment="left",
+        frameon=False,
+        loc="upper left",
+        borderaxespad=0,
+        markerscale=2,
+    )
 
 
 def _numbers(
     title: str,
-    places: npt.NDArray[np.float64],
+    places: Places,
     ids: Sequence[str],
     labels: Sequence[str],
     groups: Sequence[str] | None,

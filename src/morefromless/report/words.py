@@ -112,6 +112,19 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def abridged(name: str, letters: int) -> str:
+    """A name of at most so many letters: the middle is left out, since names often differ at the
+    end.
+
+    >>> abridged("asymmetric, independent, seed 1", 16), abridged("stroma", 16)
+    ('asymmetr… seed 1', 'stroma')
+    """
+    if len(name) <= letters:
+        return name
+    half = (letters - 1) // 2
+    return f"{name[: letters - 1 - half]}…{name[len(name) - half :]}"
+
+
 def duration(seconds: float) -> str:
     """
     >>> duration(45), duration(138), duration(45000)
