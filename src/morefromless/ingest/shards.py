@@ -13,6 +13,7 @@ from morefromless.documents import read_json
 from morefromless.errors import DataError
 from morefromless.files import StorageError
 from morefromless.ingest.decoding import Record, Shape
+from morefromless.ingest.rows import SMALL
 
 ITEMS, BYTES = 256, 2**25
 """Most items and most bytes of pixels in a shard: what is brought to the disk at once."""
@@ -86,7 +87,8 @@ class Shards:
     def check_space(self) -> None:
         """Raise `StorageError` where the disk cannot take the rows of the missing shards."""
         patches = sum(len(self.items(number)) for number in self.missing())
-        size, free = patches * self.plan.shape.bytes, shutil.disk_usage(self.folder.parent).free
+        size = patches * (self.plan.shape.bytes + SMALL.itemsize)
+        free = shutil.disk_usage(self.folder.parent).free
         if size > free:
             raise StorageError(
                 f"{self.folder.parent} needs {size / 1e9:.3g} GB and the disk has "
