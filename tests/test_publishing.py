@@ -95,6 +95,7 @@ def test_features_are_those_of_the_local_store(tissue: Store, streamed: Store) -
 
 
 @pytest.mark.usefixtures("not_resident")
+@pytest.mark.filterwarnings("error:'pin_memory'")  # pointless without a GPU, and PyTorch warns
 def test_few_shards_train_to_the_weights_of_the_local_store(
     tissue: Store, server: S3FileSystem, tmp_path: Path
 ) -> None:

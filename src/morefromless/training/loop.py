@@ -165,7 +165,8 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     steps.start = lambda: trainer.global_step
     steps.rank, steps.world = trainer.global_rank, trainer.world_size
     resume = run.resumable()
-    loader = learner.feed.loader(steps, config.machine.workers, pin=trainer.num_devices > 0)
+    pin = trainer.strategy.root_device.type == "cuda"
+    loader = learner.feed.loader(steps, config.machine.workers, pin)
     try:
         with (
             _full_disk_told(run.checkpoint),
