@@ -425,7 +425,11 @@ def test_status_and_report_say_what_a_folder_is(
 ) -> None:
     run = next(iter(trained.values())).path
     assert cli.run(["status", str(run)]) == 0
-    assert f"{run.name}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert run.name in shown
+    assert f"Next: mfl probe {run}" in shown
+    assert cli.run(["status", str(run.parent)]) == 0
+    assert f"{run.parent.name}\t" in capsys.readouterr().out
     assert f"mfl probe {run}" in _fails(capsys, "report", str(run))
     for command in ("status", "report"):
         assert f"mfl views {tissue.path}" in _fails(capsys, command, str(tissue.path))

@@ -23,6 +23,7 @@ from morefromless.report.report import write_overview
 from morefromless.report.sheet import write_sheet
 from morefromless.report.study import write_study
 from morefromless.report.terminal import say
+from morefromless.report.words import bounds, points
 from morefromless.runner import run_all
 from morefromless.study import Study
 
@@ -78,12 +79,11 @@ def demo(config: DemoConfig) -> bool:
         contrast = results.contrasts[0]  # asymmetric - symmetric, both independent
         right = control.passed(contrast)
         passed &= right
-        points = contrast.difference
+        difference = contrast.difference
+        gain = f"{points(difference.estimate)} points {bounds(difference, signed=True)}"
         lines.append(
             f"{control.name} control ({control.expected}): asymmetric - symmetric = "
-            f"{100 * points.estimate:+.1f} points [{100 * points.low:+.1f}, "
-            f"{100 * points.high:+.1f}], {contrast.text}: "
-            + ("as it must be" if right else "NOT as it must be")
+            f"{gain}, {contrast.text}: " + ("as it must be" if right else "NOT as it must be")
         )
     files.write_text(config.out / "verdicts.txt", "\n".join(lines) + "\n")
     page = write_overview(

@@ -45,6 +45,15 @@ def test_no_word_is_broken(section: Section, width: int) -> None:
         assert cell in text  # a number and its interval stand on one line
 
 
+def test_a_matrix_of_arms_fits_since_its_head_is_wrapped_by_word() -> None:
+    arms = [f"{arm}, {way}" for arm in ("asymmetric", "symmetric") for way in ("shared", "own")]
+    title = "CKA of the last layer, of every two arms of this study of which there are many more"
+    text = printed(80, title, ("arm", *arms), [(arm, *["0.74 ± 0.01"] * 4) for arm in arms])
+    assert "Left out" not in text
+    assert text.count("0.74 ± 0.01") == 16
+    assert " ".join(text.split()).startswith(title)
+
+
 def test_a_narrow_terminal_gets_lists() -> None:
     text = printed(40, ARMS.title, ARMS.header, ARMS.rows)
     assert "asymmetric, shared\n  accuracy: 79.0 [77.0, 81.0]\n" in text

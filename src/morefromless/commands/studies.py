@@ -112,6 +112,7 @@ def represent(config: RepresentConfig) -> None:
     similarities.report(result).show()
     say()
     wrote(written)
+    say(f"Read {result.out / 'representations.md'}; its figures lie beside it.")
 
 
 def headroom(config: HeadroomConfig) -> None:
@@ -124,6 +125,8 @@ def headroom(config: HeadroomConfig) -> None:
     headroom.report(result).show()
     say()
     wrote(headroom.write(result))
+    views = f"--primary {config.primary} --privileged {config.privileged}"
+    say(f"Next: mfl compare {config.store} {views}")
 
 
 def reproduce(config: ReproduceConfig) -> None:

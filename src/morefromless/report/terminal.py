@@ -32,15 +32,14 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     """A table. Columns at the right for which a terminal has no room are left out, and named; where
     it has room for fewer than `FEW`, each row is a list."""
     console = terminal()
+    if title:
+        say(title, style="bold")
     if not console.is_terminal:
-        lines = [title] if title else []
-        lines += ["\t".join(" ".join(cell.split()) for cell in row) for row in (header, *rows)]
-        for line in lines:
-            say(line)
+        for row in (header, *rows):
+            say("\t".join(" ".join(cell.split()) for cell in row))
         return
     widths = _widths(header, rows, console.width)
     if len(widths) < min(FEW, len(header)):
-        say(title, style="bold")
         for first, *others in rows:
             say(first)
             for name, cell in zip(header[1:], others, strict=True):
@@ -49,9 +48,6 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
         return
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=Text(title) if title else None,
-        title_justify="left",
-        title_style="bold",
         padding=(0, GAP - 1, 0, 0),
         show_edge=False,
     )
@@ -83,10 +79,12 @@ def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     columns = [[name, *(row[n] for row in rows)] for n, name in enumerate(header)]
     most = [max(map(cell_len, cells)) for cells in columns]
     least = [
-        most[n]
-        if n and all(NUMBERS.fullmatch(cell) for cell in cells[1:])
-        else max(cell_len(word) for cell in cells for word in cell.split() or [""])
-        for n, cells in enumerate(columns)
+        max(
+            cell_len(part)
+            for cell in cells
+            for part in ([cell] if NUMBERS.fullmatch(cell) else cell.split())
+        )
+        for cells in columns
     ]
     least[0] = min(least[0], max(8, width // 2))  # a name of 60 characters is broken
     count = len(columns)

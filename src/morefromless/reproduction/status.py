@@ -53,10 +53,22 @@ def show_status(out: Path) -> None:
     for name, paths in experiments.items():
         states = [statuses[path].state for path in paths]
         rows.append((name, *(str(states.count(state) or "") for state in STATES)))
-    show_table("", ("experiment", *STATES), rows)
+    show_table("", ("runs of", *STATES), rows)
     for run in sorted(statuses.values(), key=lambda s: STATES.index(s.state)):
         if run.state != "done" and (run.detail or run.state != "waiting"):
             say(f"- {run.name} {run.state}" + (f": {run.detail}" if run.detail else ""))
+    reached = {run.state for run in statuses.values()}
+    if reached == {"done"}:
+        _say_next(out)
+    elif "running" not in reached:
+        say("Next: the command that began them; it goes on where they are.")
+
+
+def _say_next(out: Path) -> None:
+    if (out / "run.json").is_file():
+        say(f"Next: mfl probe {out}")
+    elif any((out / name).is_file() for name in ("plan.json", "results.json")):
+        say(f"Next: mfl report {out}")
 
 
 def _experiments(out: Path) -> dict[str, list[Path]]:
@@ -67,9 +79,10 @@ def _experiments(out: Path) -> dict[str, list[Path]]:
             name: [out / "runs" / run for run in runs] for name, runs in plan.experiments.items()
         }
     studies: dict[str, list[Path]] = {}
-    for record in sorted((*out.glob("run.json"), *out.glob("**/runs/*/run.json"))):
+    patterns = ("run.json", "*/run.json", "**/runs/*/run.json")
+    for record in sorted({file for pattern in patterns for file in out.glob(pattern)}):
         run = record.parent
-        study = run if run == out else run.parent.parent
+        study = out if out in (run, run.parent) else run.parent.parent
         name = out.absolute().name if study == out else study.relative_to(out).as_posix()
         studies.setdefault(name, []).append(run)
     return studies
