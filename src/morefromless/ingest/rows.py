@@ -55,17 +55,18 @@ class Rows:
                 file.sync()
 
     def finish(self, order: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Make row i of each array the one of item `order[i]`, and cut off the others; the
-        thumbnails in this order.
+        """Make row i of each array the one of item `order[i]`, and cut off the others; a map of
+        the thumbnails in this order.
 
         An item moves only to a place of one that is not taken, so after a kill in the midst the
         same again ends the same.
         """
         moved = [(row, place) for place, row in enumerate(order) if row != place]
-        for file in self._files.values():
+        for file in (*self._files.values(), self._small):
             file.finish(moved, len(order))
         self.sync()
-        return self._small.read(order)
+        small: npt.NDArray[np.float32] = np.load(self._small.path, mmap_mode="r")
+        return small
 
 
 class _File:
@@ -78,12 +79,6 @@ class _File:
 
     def write(self, index: int, array: npt.NDArray[Any]) -> None:
         self._write(np.ascontiguousarray(array).data.cast("B"), self._offset(index))
-
-    def read(self, rows: Sequence[int]) -> npt.NDArray[Any]:
-        values = np.empty((len(rows), *self.row.shape), self.row.base)
-        for place, row in enumerate(rows):
-            values[place] = np.frombuffer(self._read(row), self.row.base).reshape(self.row.shape)
-        return values
 
     def sync(self) -> None:
         os.fdatasync(self._descriptor)

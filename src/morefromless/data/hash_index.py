@@ -1,0 +1,98 @@
+"""Hashes of 64 bits that differ in few of them, found without comparing all with all.
+
+A hash has four parts of 16 bits. Of two that differ in at most 10 bits, the first part differs in
+at most one, or another in at most two. So it is enough to compare those that have such a part:
+about one pair in a hundred. (Norouzi, Punjani and Fleet 2012, Multi-index hashing.)
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.intp]
+
+MOST = 10
+"""Bits that two hashes may differ in, at most, to be found."""
+VALUES = 2**16
+"""Of a part."""
+RADII = 1, 2, 2, 2
+"""Bits that a part may differ in. One more in each are 11, which are more than `MOST`."""
+BLOCK = 256
+"""Hashes that are looked up at a time."""
+PAIRS = 2**16
+"""Pairs that are compared at a time, which stay in a cache; one hash may have more."""
+
+
+class HashIndex:
+    """Hashes (N,), to be searched for near ones."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        parts = zip(_parts(hashes).T, RADII, strict=True)
+        self._tables = [_Table(hashes, part, radius) for part, radius in parts]
+
+    def pairs(self, asked: Hashes, bits: int) -> Iterator[tuple[Rows, Rows]]:
+        """Pairs (place in `asked` (M,), place in the index) of hashes that differ in at most `bits`
+        of their bits, 10 at most: each pair once, those of one `asked` together, in
+        ascending order.
+
+        >>> hashes = np.array([0, 7, 2**40 - 1], np.uint64)
+        >>> [[part.tolist() for part in pair] for pair in HashIndex(hashes).pairs(hashes[:2], 3)]
+        [[[0, 0, 1, 1], [0, 1, 0, 1]]]
+        """
+        if bits > MOST:
+            raise ValueError(f"hashes may differ in {MOST} bits at most, not {bits}")
+        for first in range(0, len(asked), BLOCK):
+            block = asked[first : first + BLOCK]
+            parts = zip(self._tables, _parts(block).T, strict=True)
+            pairs = [pair for table, part in parts for pair in table.pairs(block, part, bits)]
+            rows, places = np.unique(np.concatenate(pairs, axis=1), axis=1)
+            yield first + rows, places
+
+
+class _Table:
+    """Hashes in the order of one part of them."""
+
+    def __init__(self, hashes: Hashes, part: npt.NDArray[np.uint16], radius: int) -> None:
+        self.near = _near(radius)
+        self.order = np.argsort(part, kind="stable")
+        self.hashes = hashes[self.order]
+        self.starts = np.zeros(VALUES + 1, np.intp)
+        """Where each value of the part begins."""
+        np.cumsum(np.bincount(part, minlength=VALUES), out=self.starts[1:])
+
+    def pairs(
+        self, asked: Hashes, part: npt.NDArray[np.uint16], bits: int
+    ) -> Iterator[npt.NDArray[np.intp]]:
+        """Pairs (2, K) of those whose `part` is near."""
+        buckets = (part[:, None] ^ self.near).astype(np.intp)
+        begins = self.starts[buckets]
+        counts = self.starts[buckets + 1] - begins
+        totals = counts.sum(1)
+        parcels = totals.cumsum() // PAIRS
+        for rows in np.split(np.arange(len(asked)), np.flatnonzero(np.diff(parcels)) + 1):
+            count = counts[rows].ravel()
+            ends = count.cumsum()
+            place = np.arange(ends[-1]) + np.repeat(begins[rows].ravel() - ends + count, count)
+            differences = np.repeat(asked[rows], totals[rows]) ^ self.hashes[place]
+            close = np.flatnonzero(np.bitwise_count(differences) <= bits)
+            row = rows[totals[rows].cumsum().searchsorted(close, side="right")]
+            yield np.stack([row, self.order[place[close]]])
+
+
+def _parts(hashes: Hashes) -> npt.NDArray[np.uint16]:
+    """(N,) -> (N, 4)."""
+    return np.ascontiguousarray(hashes).view(np.uint16).reshape(-1, len(RADII))
+
+
+def _near(radius: int) -> npt.NDArray[np.uint16]:
+    """What a part differs by from those that differ in at most `radius` bits.
+
+    >>> len(_near(0)), len(_near(1)), len(_near(2))
+    (1, 17, 137)
+    """
+    bits = [2**bit for bit in range(16)]
+    some = (few for count in range(radius + 1) for few in combinations(bits, count))
+    return np.array([sum(few) for few in some], np.uint16)

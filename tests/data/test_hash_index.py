@@ -1,0 +1,44 @@
+"""The pairs of hashes that comparing all with all gives."""
+
+import numpy as np
+import pytest
+
+from morefromless.data import hash_index
+from morefromless.data.hash_index import MOST, Hashes, HashIndex
+
+
+def flipped(hashes: Hashes, most: int, rng: np.random.Generator) -> Hashes:
+    """Each with up to `most` of its bits changed."""
+    bits = np.stack([rng.permutation(64) for _ in hashes])
+    changed = np.arange(64) < rng.integers(0, most + 1, len(hashes))[:, None]
+    masks = np.where(changed, np.uint64(1) << bits.astype(np.uint64), np.uint64(0))
+    return hashes ^ np.bitwise_or.reduce(masks, axis=1)
+
+
+@pytest.mark.parametrize("parcel", [2**16, 100])
+@pytest.mark.parametrize("bits", [0, 3, MOST])
+def test_pairs_are_those_of_comparing_all(
+    bits: int, parcel: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hash_index, "PAIRS", parcel)
+    rng = np.random.default_rng(bits)
+    hashes = rng.integers(0, 2**64, 600, np.uint64)
+    hashes[:20] = 0  # all in one place of the tables
+    asked = np.concatenate([flipped(hashes, 14, rng), hashes[:5]])
+    pairs = [
+        (int(row), int(place))
+        for rows, places in HashIndex(hashes).pairs(asked, bits)
+        for row, place in zip(rows, places, strict=True)
+    ]
+    differences = np.bitwise_count(asked[:, None] ^ hashes)
+    assert pairs == [tuple(pair) for pair in np.argwhere(differences <= bits).tolist()]
+    assert len(pairs) >= 100
+
+
+def test_nothing_is_near_to_nothing() -> None:
+    none = np.empty(0, np.uint64)
+    some = np.zeros(3, np.uint64)
+    assert not list(HashIndex(some).pairs(none, MOST))
+    assert [len(rows) for rows, _ in HashIndex(none).pairs(some, MOST)] == [0]
+    with pytest.raises(ValueError, match="10 bits at most, not 11"):
+        next(HashIndex(some).pairs(some, MOST + 1))
