@@ -34,10 +34,13 @@ def main() -> None:
         panel.imshow(np.asarray(store.array(name)[row]), interpolation="nearest")
         panel.set_title(title, fontsize=8)
         panel.set_axis_off()
-    for panel, control in zip(axes[2:], ("positive", "negative"), strict=True):
+    controls = {
+        "positive": "3  the dense view knows more:\npairing must win",
+        "negative": "4  it knows nothing more:\npairing must not win",
+    }
+    for panel, (control, title) in zip(axes[2:], controls.items(), strict=True):
+        panel.set_title(title)
         bars(panel, Results.load(given.demo / control))
-    axes[2].set_title("3  the dense view knows more:\npairing must win")
-    axes[3].set_title("4  it knows nothing more:\npairing must not win")
     figure.savefig(given.out, dpi=200, metadata={"Software": None})
 
 
@@ -56,7 +59,7 @@ def bars(axes: Axes, results: Results) -> None:
     names = ("paired with\nthe dense view", "paired with\nitself", "supervised")
     axes.set_xticks(range(len(ARMS)), names)
     axes.set_ylim(0, 100)
-    axes.set_ylabel("routine view alone, accuracy %")
+    axes.set_ylabel("routine view alone,\naccuracy %")
     plain(axes)
     axes.tick_params(axis="x", labelsize=6)
 

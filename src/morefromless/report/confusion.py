@@ -1,5 +1,6 @@
 """Confusion matrices side by side, and what differs between them (paper, Fig. S4)."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from morefromless.report.style import AMOUNTS, DIFFERENCES, PAGE, save
-from morefromless.report.words import abridged
+from morefromless.report.words import abridged, minus
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -34,13 +35,14 @@ def write_confusion(
     smallest = 0.3 if numbered else 0.09
     room = (PAGE - 1.0) / len(matrices) - 0.4
     side = max(1.3, 0.4 + len(classes) * max(smallest, min(0.45, room / len(classes))))
+    letters = int(15 * side)  # of a line of a title
     figure = Figure(figsize=(1.0 + side * len(matrices), 2 * side + 1.6), layout="constrained")
     panels = figure.subplots(2, len(matrices), squeeze=False)
     for axes, (title, counts) in zip(panels[0], matrices.items(), strict=True):
         picture = axes.imshow(100 * shares[title], cmap=AMOUNTS, vmin=0, vmax=100)
         if numbered:
             _write_cells(axes, picture, 100 * shares[title], counts)
-        axes.set_title(title, fontsize=8)
+        axes.set_title(textwrap.fill(title, letters), fontsize=8)
     panels[1, 0].set_axis_off()
     differences = {title: 100 * (shares[first] - shares[title]) for title in others}
     most = max([1.0, *(float(np.nanmax(np.abs(d))) for d in differences.values())])  # one scale
@@ -48,7 +50,8 @@ def write_confusion(
         picture = axes.imshow(points, cmap=DIFFERENCES, vmin=-most, vmax=most)
         if numbered:
             _write_cells(axes, picture, points, None)
-        axes.set_title(f"{first}\nminus {title}, points", fontsize=8)
+        words = textwrap.fill(f"{first} minus {title}, points", letters)
+        axes.set_title(words, fontsize=8)
     for row, colours, low, high, title in (
         (panels[0], AMOUNTS, 0.0, 100.0, "% of the class"),
         (panels[1], DIFFERENCES, -most, most, "points"),
@@ -91,7 +94,9 @@ def _write_cells(axes: Axes, picture: AxesImage, shown: Floats, counts: Counts |
     for (row, column), value in np.ndenumerate(shown):
         if np.isnan(value):
             continue
-        text = f"{value:.0f}" if counts is not None else f"{value:+.0f}" if round(value) else "0"
+        text = (
+            f"{value:.0f}" if counts is not None else minus(f"{round(value):+}").replace("+0", "0")
+        )
         if counts is not None and counts[row, column]:
             text += f"\n({counts[row, column]:,})"
         lightness = np.dot(picture.to_rgba(np.array([value]))[0, :3], (0.299, 0.587, 0.114))

@@ -1,6 +1,7 @@
 """Contact sheets: what the branches see, to be looked at before a GPU-day is spent."""
 
 import math
+import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ def sheet(
         axes.text(
             lefts[title] + _CELL / 2,
             height - _TOP + _GAP,
-            "\n".join(textwrap.wrap(title.replace(",", ", "), 23)),
+            "\n".join(textwrap.wrap(re.sub(r",\s*", ", ", title), 23)),
             ha="center",
             va="bottom",
             fontsize=8,

@@ -152,6 +152,7 @@ def _key(axes: Axes, of: Axes, title: str) -> None:
         frameon=False,
         loc="upper left",
         borderaxespad=0,
+        labelspacing=0.25,
         markerscale=2,
     )
 

@@ -68,7 +68,7 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
     parts = {title: part for title, part in parts.items() if part} or {"between arms": []}
     across = min(2, len(parts))
     down = -(-len(parts) // across)
-    figure = Figure(figsize=(PAGE * across / 2, 2.8 * down), layout="constrained")
+    figure = Figure(figsize=(PAGE * across / 2, 3.6 * down), layout="constrained")
     panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
     colours = looks(_way(arm) for pair in pairs for arm in (pair.a, pair.b))
     for axes, (title, chosen) in zip(panels, parts.items(), strict=False):
@@ -95,7 +95,7 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
         plain(axes)
         axes.set_ylim(min(0, axes.get_ylim()[0]), 1.02)
         if chosen:
-            axes.legend(fontsize=6, frameon=False, loc="lower left")
+            axes.legend(fontsize=6, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.2))
     for axes in panels[len(parts) :]:
         axes.remove()
     for axes in panels[::across]:
