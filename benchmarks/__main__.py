@@ -45,6 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
             measure_memory(spec, measured)
         table = section(stage, measured)
         table.show()
+        if all(row.absent for row in measured):
+            continue  # the page keeps what was measured where it could be, such as on a GPU
         name = split(spec)[0]
         blocks[name] = f"{blocks.get(name, '')}\n\n{table.markdown().strip()}".strip()
     if given.write:

@@ -34,6 +34,14 @@ def test_a_table_is_written_and_a_peer_that_is_missing_is_said(
     assert "not installed" in capsys.readouterr().out
 
 
+def test_a_table_of_another_machine_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.replace("probe", "gpu"))
+    main(["gpu", "--write", str(page)])
+    assert page.read_text() == PAGE.replace("probe", "gpu")
+
+
 class Allocating(Stage):
     title, units = "", (1, "calls")
 

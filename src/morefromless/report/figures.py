@@ -157,7 +157,10 @@ def _floor_lines(axes: Axes, floors: Sequence[Summary]) -> list[str]:
         if floor not in inside:
             text = f"{100 * floor.accuracy.estimate:.0f} %"
             distant.setdefault(floor.condition.arm, []).append(text)
-    return [f"outside the axis: {arm} {', '.join(values)}" for arm, values in distant.items()]
+    return [
+        f"outside the axis: {arm} {', '.join(values if len(set(values)) > 1 else values[:1])}"
+        for arm, values in distant.items()
+    ]
 
 
 CLOSE = 0.05

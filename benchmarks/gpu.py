@@ -1,0 +1,159 @@
+"""A step of the paper's setting on a GPU, everything included, beside the bare encoder's."""
+
+import tempfile
+from functools import cached_property
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytorch_lightning as pl
+import timm
+import torch
+
+from benchmarks import Call, Row, Stage
+from morefromless import progress
+from morefromless.config import RunConfig, from_flat
+from morefromless.data.store import Store
+from morefromless.devices import check_compile, resolve_device
+from morefromless.ingest import ingest
+from morefromless.pairs import channels_last
+from morefromless.sources.synthetic import Synthetic
+from morefromless.training.train import train
+
+BLOCK = 5
+"""Steps from one time stamp to the next; the median is over blocks."""
+WARM = 4
+"""Blocks at the beginning that are not counted."""
+BLOCKS = 20
+"""Blocks that are."""
+
+
+class Gpu(Stage):
+    """An asymmetric run as `mfl train` trains it, on a GPU.
+
+    Each row trains once. Time stamps are events on the GPU, so that nothing waits for it. Patches
+    are read from the store and rendered batch by batch, as of a set that is too large to stay on
+    the device. The limit is the encoder forward and backward, twice, on images that are there.
+    """
+
+    clock = "wall"
+    figure = "peak GB of the GPU"
+
+    def __init__(
+        self,
+        encoder: str = "resnet50",
+        size: int = 224,
+        batch: int = 128,
+        width: int = 8192,
+        patches: int = 2000,
+    ) -> None:
+        self.encoder, self.size, self.batch, self.width = encoder, size, batch, width
+        self.patches = patches
+        self.peaks: dict[str, float] = {}
+
+    @property
+    def title(self) -> str:
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+        return (
+            f"A step of training, {self.encoder}, {self.size} px, batch {self.batch}, "
+            f"width {self.width}, {device}"
+        )
+
+    @property
+    def units(self) -> tuple[float, str]:
+        return 1, "steps"
+
+    def rows(self) -> list[Row]:
+        bf16 = "--precision bf16"
+        return [
+            self._row(f"morefromless, {bf16}", precision="bf16"),
+            self._row("limit in bf16: the encoder alone, twice", torch.bfloat16),
+            self._row("morefromless, 32 bits", precision="32"),
+            self._row("limit in 32 bits", torch.float32),
+            self._row(f"morefromless, {bf16} --compile", precision="bf16", compile=True),
+        ]
+
+    def _row(self, name: str, dtype: torch.dtype | None = None, **options: Any) -> Row:
+        def prepare() -> Call:
+            device = resolve_device("gpu")
+            if options.get("compile"):
+                check_compile(device)
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            seconds = self._bare(dtype) if dtype else self._train(**options)
+            self.peaks[name] = torch.cuda.max_memory_allocated() / 1e9
+            return cycle(seconds[WARM:]).__next__
+
+        return Row(name, prepare, figure=lambda: f"{self.peaks[name]:.1f}")
+
+    @cached_property
+    def store(self) -> Store:
+        path = Path(tempfile.mkdtemp()) / "store"
+        source = Synthetic(patches=self.patches, patients=12, size=self.size)
+        ingest(source, path, progress=False)
+        return Store.open(path)
+
+    def _train(self, **options: Any) -> list[float]:
+        """Seconds a step, of each block of a run."""
+        steps = (WARM + BLOCKS) * BLOCK + 1
+        clock = _Clock()
+        with (
+            tempfile.TemporaryDirectory() as out,
+            # A callback that notes times stands where the learning curve would.
+            mock.patch("morefromless.training.pretrain.curve_of", return_value=clock),
+            progress.shown_as("quiet"),
+        ):
+            train(
+                from_flat(
+                    RunConfig,
+                    {
+                        "store": self.store.path,
+                        "out": Path(out) / "run",
+                        "encoder": self.encoder,
+                        "size": self.size,
+                        "batch": self.batch,
+                        "width": self.width,
+                        "epochs": -(-steps // (len(self.store.indices("train")) // self.batch)),
+                        "device": "gpu",
+                        **options,
+                    },
+                )
+            )
+        return clock.seconds
+
+    def _bare(self, dtype: torch.dtype) -> list[float]:
+        encoders = [timm.create_model(self.encoder, num_classes=0).cuda() for _ in range(2)]
+        for encoder in encoders:
+            encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = channels_last(torch.rand(self.batch, 3, self.size, self.size, device="cuda"))
+        clock = _Clock()
+        for step in range((WARM + BLOCKS) * BLOCK + 1):
+            clock.on_train_batch_start(None, None, None, step)
+            for encoder in encoders:
+                encoder.zero_grad()
+                with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+                    features = encoder(images)
+                features.float().sum().backward()
+        return clock.seconds
+
+
+class _Clock(pl.Callback):
+    """Time stamps on the GPU, one a block."""
+
+    def __init__(self) -> None:
+        self.events: list[torch.cuda.Event] = []
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        del trainer, module, batch
+        if batch_idx % BLOCK == 0:
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record()
+            self.events.append(event)
+
+    @property
+    def seconds(self) -> list[float]:
+        """Seconds a step, of each block."""
+        torch.cuda.synchronize()
+        pairs = zip(self.events, self.events[1:], strict=False)
+        return [first.elapsed_time(last) / 1000 / BLOCK for first, last in pairs]
