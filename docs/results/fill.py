@@ -26,6 +26,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -131,8 +132,12 @@ def labels(studies: list[Results]) -> str:
 
     Supervised encoders are left out: they were given all labels in training.
     """
-    widest = sorted(studies, key=lambda study: len(study.config.primary))
-    by_share = {study.config.probe.labels: study for study in widest}  # the widest of each share
+    few = [study for study in studies if study.config.probe.labels < 1]
+    by_share = {
+        study.config.probe.labels: study
+        for study in studies
+        if few and _with_all_labels(study.config) == _with_all_labels(few[0].config)
+    }
     rows: dict[tuple[str, str], dict[float, str]] = {}
     for share, study in by_share.items():
         arms = study.select(lambda condition: condition.arm != "supervised")
@@ -151,6 +156,11 @@ def labels(studies: list[Results]) -> str:
     )
     lines = [(*key, *(row.get(share, "") for share in shares)) for key, row in rows.items()]
     return Section("", header, lines).markdown().strip()
+
+
+def _with_all_labels(config: StudyConfig) -> StudyConfig:
+    """What studies have in common that differ in their share of the labels alone."""
+    return replace(config, out=Path(), probe=replace(config.probe, labels=1.0))
 
 
 def _without_title(page: Path) -> str:
