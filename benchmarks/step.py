@@ -17,10 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import Call, Row, Stage
 from morefromless import progress
+from morefromless.branches import Branches, Plan
 from morefromless.config import RunConfig, from_flat
 from morefromless.data.store import Store
 from morefromless.devices import check_compile
 from morefromless.ingest import ingest
+from morefromless.objectives.vicreg import VICReg
 from morefromless.pairs import channels_last
 from morefromless.sources.synthetic import Synthetic
 from morefromless.training.train import train
@@ -32,7 +34,8 @@ WARM = 2
 class Step(Stage):
     """An asymmetric run as `mfl train` trains it: feed, views, two branches, VICReg, Adam, logging.
 
-    The limit is the encoder forward and backward, twice. lightly's is the loop of its own VICReg
+    The limit is the encoder forward and backward, twice; a second one is a loop of PyTorch that
+    trains both branches on views that stand ready. lightly's is the loop of its own VICReg
     example: its augmentations of PIL images, its expander and loss, the same encoder, size, batch,
     width and Adam.
     """
@@ -68,6 +71,7 @@ class Step(Stage):
         return [
             Row("morefromless, mfl train", lambda: self._run()),
             Row("limit: the encoder alone, twice", self._bare),
+            Row("limit: encoders, expanders, VICReg and Adam", self._plain),
             Row("lightly, VICReg", self._lightly, "lightly"),
             Row("morefromless, --precision bf16", lambda: self._run(precision="bf16")),
             Row("morefromless, --compile", self._compiled),
@@ -130,6 +134,24 @@ class Step(Stage):
                 with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
                     features = encoder(images)
                 features.float().sum().backward()
+
+        return call
+
+    def _plain(self) -> Call:
+        plans = [Plan(name, "full", name, self.encoder) for name in ("primary", "privileged")]
+        branches, objective = Branches(plans, self.width), VICReg()
+        branches.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimiser = torch.optim.Adam(branches.parameters(), lr=1e-4, fused=True)
+        views = {
+            plan.name: channels_last(torch.rand(self.batch, 3, self.size, self.size))
+            for plan in plans
+        }
+
+        def call() -> None:
+            optimiser.zero_grad()
+            embeddings = [z for _, z in branches(views).values()]
+            objective(embeddings).total.backward()
+            optimiser.step()
 
         return call
 
