@@ -72,6 +72,16 @@ def test_names_of_any_kind_are_shown(name: str) -> None:
         assert "".join(name.split()) in "".join(text.replace("90.0", "").split())
 
 
+def test_a_terminal_of_ascii_is_sent_no_lines_of_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.BytesIO()
+    file = io.TextIOWrapper(output, encoding="ascii", errors="strict")
+    console = Console(file=file, width=80, force_terminal=True)
+    monkeypatch.setattr("morefromless.report.terminal.terminal", lambda: console)
+    show_table("title", ("arm", "accuracy", "seeds"), [("symmetric", "90.2 [88.6, 91.7]", "3")])
+    file.flush()
+    assert b"symmetric" in output.getvalue()
+
+
 def test_at_most_five_paths_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     wrote([Path(f"{n}.svg") for n in range(9)])
     text = " ".join(capsys.readouterr().out.split())
