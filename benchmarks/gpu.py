@@ -19,13 +19,14 @@ from morefromless.devices import check_compile, resolve_device
 from morefromless.ingest import ingest
 from morefromless.pairs import channels_last
 from morefromless.sources.synthetic import Synthetic
+from morefromless.training.loop import LOG_EVERY
 from morefromless.training.train import train
 
-BLOCK = 5
-"""Steps from one time stamp to the next; the median is over blocks."""
-WARM = 4
+BLOCK = LOG_EVERY
+"""Steps from one time stamp to the next, one of which is logged; the median is over blocks."""
+WARM = 2
 """Blocks at the beginning that are not counted."""
-BLOCKS = 20
+BLOCKS = 10
 """Blocks that are."""
 
 
