@@ -8,6 +8,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -202,6 +203,40 @@ def test_damaged_members_are_rejected_and_damaged_archives_refused(
         assert "is no sound archive" in said
         assert "fetch it again." in said
     assert not (tmp_path / "other").exists()
+
+
+def many_files(path: Path, count: int) -> Path:
+    """A tar of small files: every fourth is an image of 8 px, the others are empty."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "bmp")
+    header = buffer.getvalue()[:-192]
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 192), np.uint8)
+    with path.open("wb") as file:
+        for number in range(count):
+            info = tarfile.TarInfo(f"{'AB'[number // 4 % 2]}/{number:07}.bmp")
+            data = b"" if number % 4 else header + pixels[number].tobytes()
+            info.size = len(data)
+            file.write(info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512))
+        file.write(bytes(1024))
+    return path
+
+
+def memory(field: str) -> int:
+    """Bytes of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * 1024
+
+
+def test_a_tar_of_very_many_small_files(tmp_path: Path) -> None:
+    ingest(str(many_files(tmp_path / "few.tar", 40)), tmp_path / "few", progress=False)  # imports
+    count = 20_000
+    path = many_files(tmp_path / "many.tar", count)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is used now
+    before = memory("VmRSS")
+    report = ingest(str(path), tmp_path / "store", progress=False)
+    grown = memory("VmHWM") - before
+    assert (report.accepted, report.rejected) == (5000, {"empty file": 15_000})
+    assert grown < 4000 * count
 
 
 @pytest.mark.parametrize("ending", ["bmp", "webp"])

@@ -10,6 +10,7 @@ import stat
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
+from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from functools import lru_cache
@@ -143,8 +144,8 @@ class _Tar(Archive):
     """A plain tar: listed once, then each member is read from its offset."""
 
     def __init__(self, path: Path) -> None:
-        self._sections: list[tuple[int, int]] = []
-        """Offset and length in bytes of every file's content."""
+        self._offsets, self._sizes = array("q"), array("q")
+        """In bytes, of every file's content."""
         self._file = path.open("rb")  # as long as the archive is in use
         self._tar = tarfile.open(fileobj=self._file)  # noqa: SIM115
         super().__init__(path)
@@ -165,8 +166,9 @@ class _Tar(Archive):
                 if info.issym() or info.islnk():
                     self.passed_over["link"] += 1
                 elif info.isreg() and not info.issparse():
-                    yield len(self._sections), info.name
-                    self._sections.append((info.offset_data, info.size))
+                    yield len(self._offsets), info.name
+                    self._offsets.append(info.offset_data)
+                    self._sizes.append(info.size)
                 elif not info.isdir():
                     self.passed_over["device, pipe or sparse file"] += 1
 
@@ -175,7 +177,7 @@ class _Tar(Archive):
         return _whole(os.pread(self._file.fileno(), size, offset), size)
 
     def _section(self, place: int) -> tuple[int, int]:
-        offset, size = self._sections[place]
+        offset, size = self._offsets[place], self._sizes[place]
         if size > LARGEST:
             raise UnreadablePatch(f"too large: {size:,} bytes")
         return offset, size
@@ -197,7 +199,7 @@ class _CompressedTar(_Tar):
             if place in self._passed:
                 return self._passed.pop(place)
             for between in range(self._next, place if place - self._next <= AHEAD else 0):
-                if self._sections[between][1] <= LARGEST:
+                if self._sizes[between] <= LARGEST:
                     self._passed[between] = self._forward(between)
             while len(self._passed) > AHEAD:
                 self._passed.popitem(last=False)

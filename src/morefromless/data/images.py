@@ -19,7 +19,7 @@ from PIL import (
     ImageFile,
     JpegImagePlugin,  # noqa: F401
     PngImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
+    TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
@@ -147,8 +147,16 @@ def read_pages(path: Path | bytes) -> tuple[npt.NDArray[np.uint8], dict[str, int
         return pixels, {}
     with opened(path) as image:
         _refuse_kind(image)
-        pixels, single = _rgb(upright(image)), image.format == "JPEG"
+        single = _is_single(image)
+        pixels = _rgb(upright(image))
     return pixels, {} if single else further_pages(path)
+
+
+def _is_single(image: ImageFile.ImageFile) -> bool:
+    """Whether a file is known to have no further page or frame, without counting them."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return not image.tag_v2.next
+    return image.format == "JPEG" or getattr(image, "n_frames", 1) == 1
 
 
 def image_shape(path: Path | bytes) -> tuple[int, int]:

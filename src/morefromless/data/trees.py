@@ -57,14 +57,11 @@ class _Folder(Tree):
 
 class _Archived(Tree):
     def __init__(self, archives: dict[str, Archive]) -> None:
-        self._members = {
-            f"{top}{name}": (archive, name)
-            for top, archive in archives.items()
-            for name in archive.names
-        }
-        self.names = list(self._members)
+        self._archives = archives
+        self._tops = {top + n: top for top, archive in archives.items() for n in archive.names}
+        self.names = list(self._tops)
         self.passed_over = sum((a.passed_over for a in archives.values()), Counter())
 
     def image(self, name: str) -> bytes:
-        archive, member = self._members[name]
-        return archive.read(member)
+        top = self._tops[name]
+        return self._archives[top].read(name.removeprefix(top))

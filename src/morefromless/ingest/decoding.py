@@ -74,7 +74,7 @@ class Shape:
         return sum(self.row(name).itemsize for name in self.arrays)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What became of one item: the hash of its pixels, or the reason why it is rejected."""
 
@@ -235,7 +235,7 @@ def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
         of = f"{name} is " if len(shape.images) > 1 else ""
         if shape.expected is not None and side != shape.expected[name]:
             return f"another size: {of}{side} px, not {shape.expected[name]}; --resize takes all"
-        if (channels, str(arrays[name].dtype)) != (image.channels, image.dtype):
+        if channels != image.channels or arrays[name].dtype != image.dtype:
             return (
                 f"other channels: {of}{channels} of {arrays[name].dtype}, not {image.channels} of "
                 f"{image.dtype}"

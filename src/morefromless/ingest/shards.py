@@ -15,8 +15,9 @@ from morefromless.files import StorageError
 from morefromless.ingest.decoding import Record, Shape
 from morefromless.ingest.rows import SMALL
 
-ITEMS, BYTES = 256, 2**25
-"""Most items and most bytes of pixels in a shard: what is brought to the disk at once."""
+ITEMS, BYTES = 4096, 2**25
+"""Most items and most bytes of pixels in a shard: what is brought to the disk at once, which takes
+as long for few bytes as for many."""
 
 
 @dataclass(frozen=True)

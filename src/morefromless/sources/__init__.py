@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -29,7 +30,11 @@ SPLITS: dict[str, Split] = {
 """What people call the splits, in lower case."""
 
 
-@dataclass(frozen=True)
+NO_SPELLINGS: Mapping[str, str] = MappingProxyType({})
+"""The same object for all items, of which there may be a million."""
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One patch as a source lists it, before it is decoded.
 
@@ -47,20 +52,20 @@ class Item:
     split: Split | None = None
     group: str | None = None
     place: tuple[int, int] | None = None
-    spellings: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    spellings: Mapping[str, str] = field(
+        default_factory=lambda: NO_SPELLINGS, compare=False, repr=False
+    )
     """Label and group as the source spells them, where that is not the normal form, to that."""
 
     def __post_init__(self) -> None:
-        spellings = dict(self.spellings)
         for name in ("label", "group"):
             given = getattr(self, name)
             if given is None:
                 continue
             normal = normal_name(given)
             if normal != given:
-                spellings[given] = normal
+                object.__setattr__(self, "spellings", {**self.spellings, given: normal})
                 object.__setattr__(self, name, normal)
-        object.__setattr__(self, "spellings", spellings)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A folder of image files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -38,16 +38,16 @@ class Folder(ImageFiles):
         return Datasheet(title=self.path.resolve().name)
 
     def items(self) -> list[Item]:
-        files, layout = self._files, self._layout
+        layout = self._layout
         return [
             Item(
-                id=file.as_posix(),
+                id=name,
                 label=layout.label(file),
-                origin=file.as_posix(),
+                origin=name,
                 split=SPLITS[file.parts[0].lower()] if layout.splits else None,
                 group=None if layout.group is None else file.parts[layout.group],
             )
-            for file in files
+            for file, name in ((file, file.as_posix()) for file in self._files)
         ]
 
     def remarks(self) -> Sequence[str]:
@@ -58,14 +58,14 @@ class Folder(ImageFiles):
             "classes, say --label '^([^/]+)/'."
         ]
 
-    @cached_property
-    def _files(self) -> list[PurePath]:
-        return [PurePath(name) for name in self.tree.names]
+    @property
+    def _files(self) -> Iterator[PurePath]:
+        return map(PurePath, self.tree.names)
 
     @cached_property
     def _layout(self) -> "_Layout":
         if self.named:
-            return _layout(self.path, self._files)
+            return _layout(self.path, list(self._files))
         tops = {file.parts[0].lower() for file in self._files}
         return _Layout(splits=tops <= set(SPLITS), named=False)
 
