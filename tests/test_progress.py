@@ -51,6 +51,13 @@ def test_a_terminal_has_one_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[A" not in text  # no bar on a second line
 
 
+def test_nothing_to_be_done_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    assert list(Bar([], desc="none", file=stream)) == []
+    assert "none" not in stream.getvalue()
+
+
 def test_a_log_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch)
     assert "outer: 1 of 2 run" in text

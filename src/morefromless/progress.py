@@ -70,6 +70,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
         self.whole = self.n
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        if self.total == 0:  # there is nothing to be done
+            return None
         if self.mode == "bar":
             return super().display(msg, pos)
         if time.time() - self.written < MINUTE:  # a postfix is no reason for a line

@@ -54,6 +54,12 @@ def test_a_matrix_of_arms_fits_since_its_head_is_wrapped_by_word() -> None:
     assert " ".join(text.split()).startswith(title)
 
 
+def test_columns_of_words_share_the_room() -> None:
+    words = "no difference could be shown with three test groups"
+    text = printed(60, "", ("contrast", "points", "verdict"), [(words, "+2.2", words)])
+    assert len(text.splitlines()) == 2 + 3
+
+
 def test_a_narrow_terminal_gets_lists() -> None:
     text = printed(40, ARMS.title, ARMS.header, ARMS.rows)
     assert "asymmetric, shared\n  accuracy: 79.0 [77.0, 81.0]\n" in text

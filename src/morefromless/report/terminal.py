@@ -91,9 +91,9 @@ def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     while count > 1 and sum(least[:count]) + GAP * count > width:
         count -= 1
     least, spare = least[:count], width - sum(least[:count]) - GAP * count
-    for n in range(count):
-        extra = min(max(spare, 0), most[n] - least[n])
-        least[n], spare = least[n] + extra, spare - extra
+    for _ in range(spare):  # to the column that has the most lines
+        widest = max(range(count), key=lambda n: most[n] / max(1, least[n]))
+        least[widest] += most[widest] > least[widest]
     return least
 
 
