@@ -6,6 +6,7 @@ objective is given z only; the probe y only.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -246,6 +247,7 @@ def _member(spec: str) -> str:
     return f"timm:{name}" + (f",{arguments}" if arguments else "")
 
 
+@cache  # studies ask for the same encoders, and one takes a tenth of a second and more
 def check_encoder(
     spec: str, shape: tuple[int, ...], frozen: bool = False, checkpointing: bool = False
 ) -> int:

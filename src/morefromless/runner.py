@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from morefromless import progress
@@ -109,12 +110,11 @@ def needed_bytes(configs: Sequence[RunConfig], at_once: int = 1) -> int:
     weights and Adam's two moments of each run that is trained side by side."""
     # Seeds have no bearing on it, so runs that differ in no more are measured once.
     waiting = [config for config in configs if not Run(config.out).done]
-    alike = [replace(config, seed=0, out=Path()) for config in waiting]
-    measured = {config: _network_bytes(config) for config in dict.fromkeys(alike)}
-    sizes = [measured[config] for config in alike]
+    sizes = [_network_bytes(replace(config, seed=0, out=Path())) for config in waiting]
     return sum(sizes) + sum(sorted(sizes, reverse=True)[:at_once]) * 6
 
 
+@cache
 def _network_bytes(config: RunConfig) -> int:
     tensors = untrained_network(config).state_dict().values()
     return sum(int(tensor.nbytes) for tensor in tensors)

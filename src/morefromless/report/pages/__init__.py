@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -65,6 +66,7 @@ def write_text(path: Path, template: str, **values: Any) -> None:
     files.write_text(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
 
 
+@cache
 def _environment(escape: bool) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
