@@ -121,7 +121,11 @@ def figure(every: Sequence[Point]) -> Figure:
     _panel(right, every, "forecast")
     left.set_ylabel("gain of asymmetric over\nsymmetric training (points)")
     drawn.legend(
-        *left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+        *left.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=7,
     )
     return drawn
 

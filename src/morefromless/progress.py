@@ -1,9 +1,9 @@
 """The one place that decides how progress is shown: on standard error, in one of four ways.
 
-bar     in a terminal: one bar, whatever goes on within it
-lines   in a log: a line a minute, without carriage returns and escape codes
-json    the same, each line one object (`--json`)
-quiet   nothing (`--quiet`)
+- `bar`: in a terminal: one bar, whatever goes on within it
+- `lines`: in a log: a line a minute, without carriage returns and escape codes
+- `json`: the same, each line one object (`--json`)
+- `quiet`: nothing (`--quiet`)
 """
 
 import json

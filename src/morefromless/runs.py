@@ -1,17 +1,17 @@
 """Runs: one arm with one seed, in a folder of its own that says what it was made from.
 
-run.json              what determines it (its key and options), on which data, by which versions
-config.yaml           the options; `mfl train --config FOLDER/config.yaml` runs it again
-lock                  while it trains: held by the process that trains it, and says which
-resume.ckpt           while it trains: the state to go on from
-failed.json           why it failed, until it is tried again (failed.txt: where, if unforeseen)
-submitted.json        the cluster's job that was to train it
-encoder.json          what must be known of the weights to use them (`evaluation.metadata`)
-weights.safetensors   the trained weights, which hold the same; written last: then it is done
-curve.csv             learning curve, where one was asked for
-logs/                 every term, rate and diagnostic (CSV and TensorBoard)
-features/             representations of the frozen encoders
-predictions-*, probe-*   what probes answered, bound to the weights
+- `run.json`: what determines it (its key and options), on which data, by which versions
+- `config.yaml`: the options; `mfl train --config FOLDER/config.yaml` runs it again
+- `lock`: while it trains: held by the process that trains it, and says which
+- `resume.ckpt`: while it trains: the state to go on from
+- `failed.json`: why it failed, until it is tried again (failed.txt: where, if unforeseen)
+- `submitted.json`: the cluster's job that was to train it
+- `encoder.json`: what must be known of the weights to use them (`evaluation.metadata`)
+- `weights.safetensors`: the trained weights, which hold the same; written last: then it is done
+- `curve.csv`: learning curve, where one was asked for
+- `logs/`: every term, rate and diagnostic (CSV and TensorBoard)
+- `features/`: representations of the frozen encoders
+- `predictions-*`, `probe-*`: what probes answered, bound to the weights
 """
 
 import json

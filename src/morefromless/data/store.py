@@ -1,17 +1,17 @@
 """The store: patches decoded once, opened in no time.
 
-meta.json         datasheet, classes in order, arrays, split rule, counts, caveats, hash
-patches.parquet   one row per patch: id, label, split, group, um_per_px, origin, hash; of slides
-                  also x, y, the top left corner in px of the slide's finest level
-he.npy            (N, H, W, C) uint8 or uint16, memory-mapped; one such file per array of images
-expression.npy    (N, length) float32, likewise; one such file per array of vectors
-nuclei.npy        likewise, a label image of nuclei (`data.nuclei`), where they are known
-nuclei.parquet    one row per nucleus and patch: patch, type, area, counted
-present.parquet   one row per patch and one bool per array that some of them lack, where some do; in
-                  the array itself such a row is zeros
-rejected.csv      id, origin and reason of what was not taken
-near_duplicates.csv, shifts.csv
-                  what `ingest.checks` found of leaks and of paired images, where there is any
+- `meta.json`: datasheet, classes in order, arrays, split rule, counts, caveats, hash
+- `patches.parquet`: one row per patch: id, label, split, group, um_per_px, origin, hash; of slides
+  also x, y, the top left corner in px of the slide's finest level
+- `he.npy`: (N, H, W, C) uint8 or uint16, memory-mapped; one such file per array of images
+- `expression.npy`: (N, length) float32, likewise; one such file per array of vectors
+- `nuclei.npy`: likewise, a label image of nuclei (`data.nuclei`), where they are known
+- `nuclei.parquet`: one row per nucleus and patch: patch, type, area, counted
+- `present.parquet`: one row per patch and one bool per array that some of them lack, where some do;
+  in the array itself such a row is zeros
+- `rejected.csv`: id, origin and reason of what was not taken
+- `near_duplicates.csv`, `shifts.csv`: what `ingest.checks` found of leaks and of paired images,
+  where there is any
 
 A published store has its arrays in shards/ and shards.json (`data.shard_index`); a streamed one has
 shards.json and remote.json, where the shards lie, and those it read last in cache/.

@@ -3,9 +3,9 @@
 A study evaluates frozen encoders on test patches. Everything that a reader gets, tables, figures
 and pages, is a view of `Results`; it is saved whole and read back from its folder:
 
-results.csv    the tidy table: a line a run, branch, task and metric (`Results.table`)
-curves.csv     learning curves, where they were drawn (`Results.curves`)
-results.json   the rest: options, summaries over seeds, contrasts, counts, caveats
+- `results.csv`: the tidy table, a line a run, branch, task and metric (`Results.table`)
+- `curves.csv`: learning curves, where they were drawn (`Results.curves`)
+- `results.json`: the rest; options, summaries over seeds, contrasts, counts, caveats
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """What a report rests on, as it lies in a folder; written by `mfl reproduce` and `mfl compare`.
 
-plan.json             experiments, runs, data, versions and machine of a reproduction
-experiments/NAME.json the cells of an experiment's table, ours beside the published ones
-STUDY/results.json    the results of each study (`evaluation.results`)
+- `plan.json`: experiments, runs, data, versions and machine of a reproduction
+- `experiments/NAME.json`: the cells of an experiment's table, ours beside the published ones
+- `STUDY/results.json`: the results of each study (`evaluation.results`)
 """
 
 from dataclasses import dataclass, field
