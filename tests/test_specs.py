@@ -63,6 +63,10 @@ def test_a_class_from_outside_the_package(monkeypatch: pytest.MonkeyPatch) -> No
     assert made.weight == 2.5
 
 
+def test_a_private_module_has_no_member() -> None:
+    assert not [name for name in members(sources, Source) if name.startswith("-")]
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [

@@ -73,10 +73,11 @@ def members(package: ModuleType, contract: type[T]) -> dict[str, type[T]]:
 
 @cache
 def _classes(package: ModuleType) -> dict[str, list[type]]:
-    """The public classes that are defined in each module of a package."""
+    """The public classes that are defined in each public module of a package."""
     modules = {
         info.name: importlib.import_module(f"{package.__name__}.{info.name}")
         for info in pkgutil.iter_modules(package.__path__)
+        if not info.name.startswith("_")
     }
     return {
         name: [

@@ -134,7 +134,7 @@ def test_slides_that_give_nothing_are_named_and_the_others_taken(
     assert tile([*slides, empty, scaleless, coarse, broken], tmp_path / "store") == 0
     rejected = (tmp_path / "store/rejected.csv").read_text()
     for words in (
-        "no tissue: no tile of empty.ome.tif has 50% of it",
+        "no tissue: no tile of empty.ome.tif has 50% of it; lower --tissue",
         "does not state its µm per pixel; give it with --um-per-px",
         "too coarse: coarse.ome.tif has 8 µm per px at best; give --mpp 8 or more",
         "unreadable slide: ",

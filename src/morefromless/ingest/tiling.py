@@ -217,9 +217,10 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
         pairs = zip(corners.tolist(), labels, strict=True)
         tiles = [(x, y, label) for (x, y), label in pairs if label or not config.annotations]
         if not len(corners):
-            reason = f"no tissue: no tile of {path.name} has {config.tissue:.0%} of it"
+            share = f"{config.tissue:.0%}"
+            reason = f"no tissue: no tile of {path.name} has {share} of it; lower --tissue"
         elif not tiles:
-            reason = f"no annotations: none covers half a tile of tissue of {path.name}"
+            reason = f"no annotations: none covers half a tile of tissue of {path.name}; mend them"
         write_preview(folder / f"{name}.png", name, slide, tissue, tiles, config)
     except DataError as error:
         if isinstance(error, files.StorageError):
