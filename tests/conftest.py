@@ -1,5 +1,6 @@
 """What tests share: a small store of synthetic tissue, and options that train in seconds."""
 
+import multiprocessing
 import signal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,11 @@ from morefromless.study import Study
 
 torch.set_num_threads(1)  # the other cores have test processes of their own
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+
+SERVER = multiprocessing.get_context("forkserver")
+"""Processes that need not import everything anew: PyTorch was never used in what they are forked
+from. Tests that start them are of the group `server`, so that one test process imports for all."""
+SERVER.set_forkserver_preload([__name__, "morefromless.training.train"])
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist names the groups

@@ -1,6 +1,5 @@
 """`python -m benchmarks`: the program runs, and says what is missing. Nothing is timed."""
 
-import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from benchmarks._measure import Measurement, peak
 
 from morefromless.errors import ConfigError
 from morefromless.specs import build
+from tests.conftest import SERVER
 
 PAGE = "Prose.\n\n<!-- probe -->\nold\n<!-- end -->\n\nMore.\n"
 
@@ -49,9 +49,10 @@ class Allocating(Stage):
         return [Row("64 MiB", prepare=lambda: lambda: torch.ones(2**26, dtype=torch.uint8))]
 
 
+@pytest.mark.xdist_group("server")
 def test_peak_memory_is_what_a_call_adds() -> None:
     # As in the program, in a new process: one that has run before has freed memory to give.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+    with ProcessPoolExecutor(1, SERVER) as processes:
         assert 60 < processes.submit(peak, Allocating(), "64 MiB").result() < 80
 
 

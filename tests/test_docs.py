@@ -167,6 +167,7 @@ def test_forecasts_are_ordered_and_drawn_beside_gains(monkeypatch: pytest.Monkey
     assert [len(panel.containers) for panel in panels] == [3, 3]  # one a kind, with both intervals
 
 
+@pytest.mark.timeout(600)  # a study is trained for it; the machine may be busy
 def test_the_site_builds_and_loads_nothing_from_a_network(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path)]
     quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}

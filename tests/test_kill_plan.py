@@ -1,7 +1,6 @@
 """A study that is killed at random points ends with the same weights and results."""
 
 import json
-import multiprocessing
 import os
 import random
 import time
@@ -18,14 +17,9 @@ from morefromless import runner
 from morefromless.config import StudyConfig
 from morefromless.data.store import Store
 from morefromless.study import Study
-from tests.conftest import changed, study_config
+from tests.conftest import SERVER, changed, study_config
 
 KILLS = 12
-
-SERVER = multiprocessing.get_context("forkserver")
-"""Processes that need not import everything anew: PyTorch was never used in what they are forked
-from."""
-SERVER.set_forkserver_preload([__name__])
 
 
 def compare(config: StudyConfig) -> None:
@@ -60,6 +54,7 @@ def partial(out: Path) -> list[Path]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.xdist_group("server")
 def test_killed_again_and_again_it_ends_with_the_same_results(
     tissue: Store, tmp_path: Path
 ) -> None:

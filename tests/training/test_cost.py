@@ -1,6 +1,5 @@
 """The cost of a step, predicted without computing it, beside what a real one takes."""
 
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
 from morefromless.training.cost import kept_bytes, step_cost, step_kind, step_seconds
 from morefromless.training.feed import Feed
-from tests.conftest import changed, run_config, study_config
+from tests.conftest import SERVER, changed, run_config, study_config
 
 
 def status_bytes(field: str) -> int:
@@ -32,9 +31,10 @@ def measured_peak(config: RunConfig) -> int:
     return status_bytes("VmHWM") - before
 
 
+@pytest.mark.xdist_group("server")
 def test_predicted_memory_is_near_a_measured_peak() -> None:
     config = run_config(Path(), Path(), encoder="resnet18", size=64, batch=48, width=512)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+    with ProcessPoolExecutor(1, SERVER) as processes:
         measured = processes.submit(measured_peak, config).result()
     assert step_cost(config).memory == pytest.approx(measured, rel=0.3)
 

@@ -26,10 +26,9 @@ from morefromless.training.gather import gather
 from morefromless.training.synchronise import synchronise
 from tests.conftest import run_config
 
-pytestmark = pytest.mark.xdist_group("gather")  # share a fixture that takes long
+pytestmark = pytest.mark.xdist_group("server")  # share a fixture that takes long
 
 PROCESSES = 2
-mp.get_context("forkserver").set_forkserver_preload([__name__])  # imports once for both
 OBJECTIVES: dict[str, Objective] = {
     "vicreg official": VICReg("official"),
     "vicreg authors": VICReg("authors"),

@@ -1,7 +1,6 @@
 """Training that was killed in the middle of an epoch ends in the same weights."""
 
 import errno
-import multiprocessing
 import os
 import signal
 import time
@@ -24,11 +23,7 @@ from morefromless.runs import Run
 from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
 from morefromless.training.train import train
-from tests.conftest import changed
-
-SERVER = multiprocessing.get_context("forkserver")
-"""Processes that may be killed and need not import everything anew."""
-SERVER.set_forkserver_preload([__name__])
+from tests.conftest import SERVER, changed
 
 
 def _train(options: RunConfig) -> Run:
@@ -46,6 +41,7 @@ def _kill_after_checkpoint(process: BaseProcess, checkpoint: Path) -> None:
     process.join()
 
 
+@pytest.mark.xdist_group("server")
 @pytest.mark.parametrize("kind", ["pretrain", "supervise"])
 def test_killed_in_mid_epoch_and_resumed_is_the_same_as_uninterrupted(
     kind: str,
