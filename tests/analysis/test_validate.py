@@ -19,9 +19,11 @@ from morefromless.evaluation.results import Results
 from morefromless.ingest import ingest
 from morefromless.report import validation
 from morefromless.runs import Run
+from morefromless.sources import Item
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
-from tests.data.test_near_duplicates import as_jpeg, tissue
+from tests.data.test_near_duplicates import Pixels, as_jpeg, tissue
+from tests.ingest.samples import Counting
 from tests.ingest.test_checks import write
 
 
@@ -155,3 +157,27 @@ def test_mistakes_are_answered(
     trained = str(study.runs[0].out)
     assert run(["probe", trained, "--store", str(cohort.path)]) == 2
     assert f"give mfl validate {trained} {cohort.path}" in capsys.readouterr().err
+
+
+def test_a_cohort_of_other_classes_or_channels_is_refused(
+    folder: Path, study: Study, tmp_path: Path
+) -> None:
+    class Grey(Counting):
+        def items(self) -> list[Item]:
+            classes = study.store.classes
+            return [
+                replace(item, label=classes[number % len(classes)])
+                for number, item in enumerate(super().items())
+            ]
+
+        def read(self, item: Item) -> dict[str, Pixels]:
+            return {"he": super().read(item)["he"][..., :1]}
+
+    side, log = study.store.side, tmp_path / "log"
+    others = ingest(Counting(log, 24, side), tmp_path / "a", split="test", progress=False).store
+    grey = ingest(Grey(log, 24, side), tmp_path / "b", split="test", progress=False).store
+    config = ValidateConfig(study=folder, cohort=others.path, device="cpu")
+    with pytest.raises(DataError, match=r"a has 'A', 'B', and the classes .*; ingest it again"):
+        validate(config)
+    with pytest.raises(ConfigError, match=r"'he' of .*b is no RGB of 8 bits"):
+        validate(replace(config, cohort=grey.path))

@@ -140,6 +140,9 @@ def test_names_that_lead_out_links_and_devices_are_passed_over(tmp_path: Path) -
         "file ending in '.avi'": 1,
     }
     assert (source.read(source.items()[1])["he"] == patch(5)).all()
+    ingest(source, tmp_path / "store", split="test", progress=False)
+    assert {file.name for file in tmp_path.iterdir()} == {"a.zip", "store"}
+    assert not (tmp_path.parent / "out.png").exists()
 
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name, kind in (
