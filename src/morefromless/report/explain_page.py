@@ -136,6 +136,7 @@ def _summary(disagreements: Disagreements) -> dict[str, Any]:
     The gallery may hold all test patches, or some of the disagreements only.
     """
     predictions, gallery = disagreements.predictions, disagreements.gallery
+    groups = disagreements.groups
     a, b = predictions == disagreements.labels
     apart = predictions[0] != predictions[1]
     outcomes = {"both": a & b, "a": a & ~b, "b": b & ~a, "neither": ~a & ~b}
@@ -147,9 +148,7 @@ def _summary(disagreements: Disagreements) -> dict[str, Any]:
             name: (int(of.sum()), int(of[gallery].sum())) for name, of in outcomes.items()
         },
         "differently": int((outcomes["neither"] & apart).sum()),
-        "groups": sorted({disagreements.groups[i] for i in gallery})
-        if disagreements.groups
-        else [],
+        "groups": sorted({groups[i] for i in gallery}) if groups else [],
     }
 
 
