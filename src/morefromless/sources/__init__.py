@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -30,7 +29,7 @@ SPLITS: dict[str, Split] = {
 """What people call the splits, in lower case."""
 
 
-NO_SPELLINGS: Mapping[str, str] = MappingProxyType({})
+NO_SPELLINGS: Mapping[str, str] = {}
 """The same object for all items, of which there may be a million."""
 
 
