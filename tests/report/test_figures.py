@@ -1,5 +1,6 @@
 """The figures of a study: which are drawn, and their numbers."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -159,3 +160,12 @@ def test_two_seeds_are_told_apart_on_a_map_of_any_names(tmp_path: Path) -> None:
     assert names[1:] == [[], titles]
     assert keys[1].get_title().get_text() == "18 groups: too many to name"
     assert figure.get_figwidth() == PAGE
+
+
+def test_words_below_panels_do_not_lie_on_each_other() -> None:
+    figure = figures.panels(results(("tissue", "cell", "one", "two")))
+    figure.draw_without_rendering()
+    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert len(boxes) == 4
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert boxes[-1].x1 < figure.bbox.x1

@@ -5,6 +5,7 @@ and where several tasks are asked, every condition by name, a panel a task and m
 learning curves, where they were drawn.
 """
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -179,6 +180,7 @@ def panels(results: Results) -> Figure:
     width = max(PAGE, 2.2 + 1.2 * len(places)) if len(places) > 1 else 1.5 * COLUMN
     figure = Figure(figsize=(width, 1.5 + 0.22 * len(titles)), layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
+    letters = int(15 * (width - 2.2) / len(places))  # of a line below or above a panel
     styles = looks((s.condition.arm, s.condition.variant) for s in arms)
     drawn: dict[str, Line2D] = {}
     for axes, (task, spec) in zip(every, places, strict=True):
@@ -211,9 +213,11 @@ def panels(results: Results) -> Figure:
                     linewidth=1.3,
                 )
         axes.set_xlim(low, high)
-        axes.set_title(f"{task} from {spec}")
-        lines = [f"outside: {', '.join(distant)}"] if distant else []
-        axes.set_xlabel("\n".join(["accuracy on test patches (%)", *lines]))
+        axes.set_title(textwrap.fill(f"{task} from {spec}", letters))
+        lines = ["accuracy on test patches (%)"]
+        lines += [f"outside: {', '.join(distant)}"] if distant else []
+        below = [textwrap.fill(line, letters, break_on_hyphens=False) for line in lines]
+        axes.set_xlabel("\n".join(below))
         plain(axes)
     every[0].set_yticks(range(len(titles)), titles, fontsize=7)
     every[0].set_ylim(len(titles) - 0.4, -0.6)
