@@ -44,7 +44,8 @@ def page(browser: Chrome, folder: Path) -> Iterator["Page"]:
     """The page, newly opened; at the end, nothing was complained of or asked of a network."""
     opened = Page(browser, folder / "index.html")
     yield opened
-    assert log(browser, "browser") == []
+    # At times Chromium remarks that the focus is elsewhere already when a dialog is opened.
+    assert [entry for entry in log(browser, "browser") if entry["level"] != "INFO"] == []
     assert {urlsplit(address).scheme for address in opened.requested()} <= {"file", "data"}
     assert opened.failed == []
 

@@ -216,8 +216,8 @@ def panels(results: Results) -> Figure:
         axes.set_title(textwrap.fill(f"{task} from {spec}", letters))
         lines = ["accuracy on test patches (%)"]
         lines += [f"outside: {', '.join(distant)}"] if distant else []
-        below = [textwrap.fill(line, letters, break_on_hyphens=False) for line in lines]
-        axes.set_xlabel("\n".join(below))
+        lines = [textwrap.fill(line, letters, break_on_hyphens=False) for line in lines]
+        axes.set_xlabel("\n".join(lines))
         plain(axes)
     every[0].set_yticks(range(len(titles)), titles, fontsize=7)
     every[0].set_ylim(len(titles) - 0.4, -0.6)
