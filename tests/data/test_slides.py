@@ -13,16 +13,19 @@ from morefromless.errors import DataError, UnreadablePatch
 from tests.data.slides import RGB, drawn, write_ome, write_tiled
 from tests.real import real
 
+EXTENT = 1024
+"""Pixels of a plane that holds all images here."""
+
 
 def averages(image: RGB, x: float, y: float, side: int, step: float) -> npt.NDArray[np.float64]:
     """Area averages, fractions of pixels included, one output pixel after the other."""
-    padded = np.full((4096, 4096, 3), 255.0)
+    padded = np.full((EXTENT, EXTENT, 3), 255.0)
     padded[: len(image), : len(image)] = image
-    into = np.zeros((side, side, 3))
+    pixels, into = np.arange(EXTENT), np.zeros((side, side, 3))
     for row, column in np.ndindex(side, side):
         weights = [
             np.clip(
-                np.minimum(np.arange(4096) + 1, start + step) - np.maximum(np.arange(4096), start),
+                np.minimum(pixels + 1, start + step) - np.maximum(pixels, start),
                 0,
                 None,
             )
