@@ -34,7 +34,7 @@ test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 22
 		--constraint constraints-nuclei.txt --editable '.[dev,nuclei]'
 	$(VENV)-nuclei/bin/python -m pytest tests/hovernet
 
-bench: ## Measure every stage beside its peers and write docs/benchmarks.md (10 minutes, quiet machine)
+bench: ## Measure every stage beside its peers and write docs/benchmarks.md (20 minutes, quiet machine)
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --constraint constraints-bench.txt --editable '.[bench]'

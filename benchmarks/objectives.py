@@ -51,6 +51,7 @@ class Objectives(Stage):
             self._row("morefromless", _vicreg),
             self._row("plain, D x D covariance", lambda: plain_vicreg),
             self._row("lightly", _lightly_vicreg, "lightly"),
+            self._row("stable-pretraining", _stable_vicreg, "stable-pretraining"),
         ]
 
     def _row(self, name: str, loss: Callable[[], Loss], package: str | None = None) -> Row:
@@ -96,6 +97,13 @@ def _simclr() -> Loss:
 
 def _lightly_vicreg() -> Loss:
     from lightly.loss import VICRegLoss
+
+    objective = VICRegLoss()
+    return lambda z: objective(*z)
+
+
+def _stable_vicreg() -> Loss:
+    from stable_pretraining.losses import VICRegLoss
 
     objective = VICRegLoss()
     return lambda z: objective(*z)

@@ -21,7 +21,8 @@ Way = Callable[[Tensor], Images]
 
 
 class Stain(Stage):
-    """Patches of `folder`, or drawn ones. torchstain is called patch by patch, as its users do.
+    """Patches of `folder`, or drawn ones. torchstain and TIAToolbox are called patch by patch, as
+    their users do; TIAToolbox normalises to one of the patches, for it has no reference.
 
     The figures are the standard deviations over patches of the strengths of hematoxylin and eosin,
     as shares of their means, by our estimate in float64, which favours the first row. Patches that
@@ -65,15 +66,16 @@ class Stain(Stage):
         return ~Macenko().unchanged(self.patches)
 
     def rows(self) -> list[Row]:
-        ways: dict[str, Callable[[], Way]] = {
-            "morefromless, luminosity": partial(_ours, "luminosity"),
-            "morefromless, density": partial(_ours, "density"),
-            "torchstain, torch": partial(_torchstain, "torch"),
-            "torchstain, numpy": partial(_torchstain, "numpy"),
-        }
-        return [self._row(name, way) for name, way in ways.items()]
+        target = self.patches[self.sound][0]
+        return [
+            self._row("morefromless, luminosity", partial(_ours, "luminosity")),
+            self._row("morefromless, density", partial(_ours, "density")),
+            self._row("torchstain, torch", partial(_torchstain, "torch"), "torchstain"),
+            self._row("torchstain, numpy", partial(_torchstain, "numpy"), "torchstain"),
+            self._row("TIAToolbox", partial(_tiatoolbox, target), "tiatoolbox"),
+        ]
 
-    def _row(self, name: str, way: Callable[[], Way]) -> Row:
+    def _row(self, name: str, way: Callable[[], Way], package: str | None = None) -> Row:
         def prepare() -> Call:
             normalise = way()
             return lambda: normalise(self.patches)
@@ -82,7 +84,7 @@ class Stain(Stage):
             images = zip(way()(self.patches), self.sound, strict=True)
             return _spread(torch.stack([i for i, sound in images if sound and i is not None]))
 
-        return Row(name, prepare, "torchstain" if "torchstain" in name else None, figure)
+        return Row(name, prepare, package, figure)
 
 
 def _ours(convention: Literal["luminosity", "density"]) -> Way:
@@ -103,19 +105,31 @@ def _torchstain(backend: str) -> Way:
 
     normalizer: Any = torchstain.normalizers.MacenkoNormalizer(backend=backend)
 
-    def normalise(patches: Tensor) -> Images:
-        images: Images = []
-        for patch in patches:
-            given: Any = patch.permute(2, 0, 1) if backend == "torch" else patch.numpy()
-            try:
-                image = torch.as_tensor(normalizer.normalize(I=given, stains=False)[0]).float()
-            except Exception:  # a singular matrix, or nothing to take eigenvectors of
-                images.append(None)
-                continue
-            images.append(image if image.isfinite().all() else None)
-        return images
+    def normalise(patch: Tensor) -> Tensor:
+        given: Any = patch.permute(2, 0, 1) if backend == "torch" else patch.numpy()
+        return torch.as_tensor(normalizer.normalize(I=given, stains=False)[0]).float()
 
-    return normalise
+    return partial(_one_by_one, normalise)
+
+
+def _tiatoolbox(target: Tensor) -> Way:
+    from tiatoolbox.tools.stainnorm import get_normalizer
+
+    normalizer: Any = get_normalizer("macenko")
+    normalizer.fit(target.numpy())
+    return partial(_one_by_one, lambda patch: torch.from_numpy(normalizer.transform(patch.numpy())))
+
+
+def _one_by_one(normalise: Callable[[Tensor], Tensor], patches: Tensor) -> Images:
+    images: Images = []
+    for patch in patches:
+        try:
+            image = normalise(patch).float()
+        except Exception:  # a singular matrix, or nothing to take eigenvectors of
+            images.append(None)
+            continue
+        images.append(image if image.isfinite().all() else None)
+    return images
 
 
 def _spread(patches: Tensor) -> str:

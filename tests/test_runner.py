@@ -71,7 +71,8 @@ class Scripted(VICReg):
             return
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "-")
         with self.file.open("a") as file:
-            file.write(f"{os.getpid()} {seen} {os.environ.get('MFL_PROGRESS', '-')}\n")
+            mode, threads = (os.environ.get(n, "-") for n in ("MFL_PROGRESS", "OMP_NUM_THREADS"))
+            file.write(f"{os.getpid()} {seen} {mode} {threads}\n")
 
     def waits(self) -> None:
         assert self.file is not None
@@ -104,7 +105,7 @@ def written(file: Path) -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+def until(condition: Callable[[], Any], seconds: float = 200) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -176,7 +177,7 @@ def test_a_worker_that_dies_takes_its_run_alone_and_has_one_gpu_from_its_beginni
 
     lines = written(file)
     assert len(lines) == 4
-    assert {(gpu, mode) for _, gpu, mode in lines} == {("3", "lines"), ("GPU-5", "lines")}
+    assert {(gpu, mode) for _, gpu, mode, _ in lines} == {("3", "lines"), ("GPU-5", "lines")}
     assert len({process for process, *_ in lines}) == 3  # the worker of `b` trained another run
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
@@ -301,13 +302,15 @@ def test_a_run_that_fails_elsewhere_is_not_tried_once_more(
 
 
 @pytest.mark.timeout(600)  # processes that import everything; the machine may be busy
-def test_workers_die_with_who_started_them_and_their_runs_go_on(
-    run_of: Making, tmp_path: Path
+def test_workers_share_the_cores_and_die_with_who_started_them_and_their_runs_go_on(
+    run_of: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "log"
+    monkeypatch.setattr("morefromless.workers.available_cores", lambda: 7)
     configs = [run_of(str(seed), "waits", file, seed=seed) for seed in range(2)]
     with child(lambda: run_all(configs, 2)):
         until(lambda: len(written(file)) == 2)
+        assert [line[3] for line in written(file)] == ["3", "3"]  # 3 threads x 2 workers <= 7 cores
         assert states(configs) == ["running"] * 2
     until(lambda: not any(alive(int(line[0])) for line in written(file)), seconds=30)
     until(lambda: states(configs) == ["begun"] * 2, seconds=30)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 
 import torch
 
@@ -49,6 +50,11 @@ def _capability() -> str:
     """The vector instructions of this CPU as PyTorch calls them; those of Arm are not judged."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     return torch.backends.cpu.get_cpu_capability() if x86 else platform.machine()
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def available_gpus(device: Device = "auto") -> list[str]:

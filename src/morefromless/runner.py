@@ -4,7 +4,6 @@ Runs meet only on the disk. A run is held by a lock while a process trains it, w
 in its folder, and what was interrupted goes on; so two commands over one folder share the work.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from morefromless import progress
 from morefromless.branches import untrained_network
 from morefromless.config import RunConfig
-from morefromless.devices import available_gpus
+from morefromless.devices import available_cores, available_gpus
 from morefromless.errors import ConfigError, TrainingError
 from morefromless.progress import Bar
 from morefromless.runs import Run, State
@@ -43,7 +42,7 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
     if not waiting:
         return
     gpus = available_gpus("cpu" if all(c.machine.device == "cpu" for c in waiting) else "auto")
-    workers = min(jobs or len(gpus) or os.cpu_count() or 1, len(waiting))
+    workers = min(jobs or len(gpus) or available_cores(), len(waiting))
     check_disk(waiting, workers)
     failed: list[Outcome] = []
     done = len(configs) - len(waiting)

@@ -19,6 +19,7 @@ import torch
 
 from morefromless import progress
 from morefromless.config import RunConfig, from_flat, to_flat
+from morefromless.devices import available_cores
 from morefromless.errors import RunBusy
 from morefromless.runs import Run, reason
 
@@ -79,14 +80,15 @@ class _Worker:
     """A process that trains run after run: a line of JSON for each, and a line for its outcome."""
 
     def __init__(self, number: int, workers: int, gpus: Sequence[str]) -> None:
-        threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0
         # Its bar is a share of ours.
         environment = {**os.environ, progress.MODE: progress.mode()}
+        if workers > 1:  # of PyTorch and NumPy both: together no more than there are cores
+            environment["OMP_NUM_THREADS"] = str(max(1, available_cores() // workers))
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         if gpus:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "morefromless.workers", str(threads)],
+            [sys.executable, "-m", "morefromless.workers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -158,14 +160,12 @@ def _death(code: int) -> str:
     return f"Its process was ended by {name}{why}."
 
 
-def _serve(threads: int) -> None:
+def _serve() -> None:
     """In each worker: run after run, until the process that started it closes its input.
 
     A reply is a list, the progress of a run, or its outcome.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us, and kills us
-    if threads:
-        torch.set_num_threads(threads)
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print does not belong among the replies
     lines: queue.Queue[str] = queue.Queue()
@@ -188,4 +188,4 @@ def _serve(threads: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve()

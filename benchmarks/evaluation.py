@@ -1,0 +1,132 @@
+"""What is asked of a study that is trained: answers, statistics, reports, comparisons."""
+
+import contextlib
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from benchmarks import Call, Row, Stage
+from morefromless import progress
+from morefromless.config import ExplainConfig, RepresentConfig, StudyConfig, from_flat
+from morefromless.evaluation.conclude import conclude
+from morefromless.ingest import ingest
+from morefromless.report.study import write_study
+from morefromless.runner import run_all
+from morefromless.sources.synthetic import Synthetic
+from morefromless.study import Study
+
+
+class Evaluation(Stage):
+    """A comparison of all default arms, trained for one epoch: only what follows is measured."""
+
+    def __init__(
+        self, patches: int = 2000, size: int = 32, seeds: int = 2, encoder: str = "test_resnet"
+    ) -> None:
+        self.patches, self.size, self.seeds, self.encoder = patches, size, seeds, encoder
+        self.folder = Path(tempfile.mkdtemp())
+
+    @property
+    def title(self) -> str:
+        return f"A study of {self.patches:,} patches and {self.seeds} seeds, once it is trained"
+
+    @property
+    def units(self) -> tuple[float, str]:
+        return 1, "calls"
+
+    def rows(self) -> list[Row]:
+        return [
+            Row("evaluation: features, probes, floors, statistics", lambda: self._anew),
+            Row("evaluation again, all answers on disk", self._again, compared=False),
+            Row("its bootstrap and tests alone", self._statistics, compared=False),
+            Row("its tables, figures and report", self._report, compared=False),
+            Row("mfl status", lambda: _silent(self._status), compared=False),
+            Row("mfl explain", lambda: _silent(self._explain), compared=False),
+            Row("mfl represent", lambda: _silent(self._represent), compared=False),
+        ]
+
+    def _study(self, out: Path) -> Study:
+        config = {
+            "store": self.folder / "store",
+            "out": out,
+            "encoder": self.encoder,
+            "size": self.size,
+            "batch": 256,
+            "width": 64,
+            "epochs": 1,
+            "seeds": self.seeds,
+            "device": "cpu",
+        }
+        return Study.of(from_flat(StudyConfig, config))
+
+    @cached_property
+    def trained(self) -> Study:
+        """Trained, and not evaluated."""
+        source = Synthetic(patches=self.patches, patients=40, size=self.size)
+        ingest(source, self.folder / "store", progress=False, workers=1)
+        study = self._study(self.folder / "trained")
+        with progress.shown_as("quiet"):
+            run_all(study.runs, jobs=1)
+        return study
+
+    @cached_property
+    def evaluated(self) -> Study:
+        shutil.copytree(self.trained.config.out, self.folder / "evaluated")
+        study = self._study(self.folder / "evaluated")
+        write_study(study.evaluate(progress=False), study.config.out)
+        return study
+
+    def _anew(self) -> float:
+        trained = self.trained.config.out
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            study = self._study(Path(shutil.copytree(trained, Path(folder) / "study")))
+            start = time.process_time()
+            study.evaluate(progress=False)
+            return time.process_time() - start
+
+    def _again(self) -> Call:
+        study = self.evaluated
+        return lambda: study.evaluate(progress=False)
+
+    def _statistics(self) -> Call:
+        study = self.evaluated
+        answers = study.evaluations(progress=False)
+        return lambda: conclude(study.config, study.store, study.runs, answers, study.caveats)
+
+    def _report(self) -> Call:
+        results = self.evaluated.evaluate(progress=False)
+        return lambda: write_study(results, self.evaluated.config.out)
+
+    def _status(self) -> None:
+        from morefromless.reproduction.status import show_status
+
+        show_status(self.evaluated.config.out)
+
+    def _explain(self) -> None:
+        from morefromless.analysis.explain import explain
+        from morefromless.report import disagreements
+
+        a, b = (
+            next(run.out for run in self.evaluated.runs if run.arm.kind == kind)
+            for kind in ("asymmetric", "symmetric")
+        )
+        config = {"run_a": a, "run_b": b, "out": self.folder / "explained", "device": "cpu"}
+        disagreements.write(explain(from_flat(ExplainConfig, config)))
+
+    def _represent(self) -> None:
+        from morefromless.analysis.represent import represent
+        from morefromless.report import similarities
+
+        config = {"study": self.evaluated.config.out, "device": "cpu"}
+        similarities.write(represent(from_flat(RepresentConfig, config)))
+
+
+def _silent(command: Callable[[], None]) -> Call:
+    def call() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), progress.shown_as("quiet"):
+            command()
+
+    return call
