@@ -7,8 +7,14 @@ import tempfile
 import time
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytorch_lightning as pl
 
 from benchmarks import Call, Row, Stage
+from morefromless import progress
+from morefromless.config import RunConfig, from_flat
 from morefromless.ingest import ingest
 from morefromless.sources.synthetic import Synthetic
 
@@ -16,7 +22,7 @@ MFL = [sys.executable, "-c", "from morefromless.cli import main; main()"]
 
 
 class Startup(Stage):
-    """Whole processes, each begun anew."""
+    """Whole processes, each begun anew; and a run in a process that has trained one before."""
 
     clock = "wall"
 
@@ -39,6 +45,7 @@ class Startup(Stage):
             Row("mfl compare, until its runs begin", lambda: self._compare(b"runs:")),
             Row("mfl compare, its first sign", lambda: self._compare(b"check"), compared=False),
             Row("import torch", lambda: _finished([sys.executable, "-c", "import torch"])),
+            Row("a run, until its first step", lambda: self._next_run, compared=False),
             Row("mfl --help", lambda: _finished([*MFL, "--help"]), compared=False),
         ]
 
@@ -67,6 +74,30 @@ class Startup(Stage):
             return seconds
 
         return call
+
+    def _next_run(self) -> float:
+        """As of a worker's second run and later: all is imported."""
+        from morefromless.training.train import train
+
+        first = _FirstStep()
+        with (
+            tempfile.TemporaryDirectory() as out,
+            # A callback that notes the time stands where the learning curve would.
+            mock.patch("morefromless.training.pretrain.curve_of", return_value=first),
+            progress.shown_as("quiet"),
+        ):
+            options = {"encoder": "test_resnet", "size": 32, "batch": 64, "width": 256, "epochs": 1}
+            files = {"store": self.store, "out": Path(out) / "run", "device": "cpu"}
+            start = time.perf_counter()
+            train(from_flat(RunConfig, {**options, **files}))
+            return first.time - start
+
+
+class _FirstStep(pl.Callback):
+    time = 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.time = self.time or time.perf_counter()
 
 
 def _finished(command: list[str]) -> Call:
