@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks import Call, Row, Stage
+from benchmarks._training import drawn_store
 from morefromless import progress
 from morefromless.config import ExplainConfig, RepresentConfig, StudyConfig, from_flat
+from morefromless.data.store import Store
 from morefromless.evaluation.conclude import conclude
-from morefromless.ingest import ingest
 from morefromless.report.study import write_study
 from morefromless.runner import run_all
-from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
 
 
@@ -48,9 +48,13 @@ class Evaluation(Stage):
             Row("mfl represent", lambda: _silent(self._represent), compared=False),
         ]
 
+    @cached_property
+    def store(self) -> Store:
+        return drawn_store(self.patches, self.size, patients=40)
+
     def _study(self, out: Path) -> Study:
         config = {
-            "store": self.folder / "store",
+            "store": self.store.path,
             "out": out,
             "encoder": self.encoder,
             "size": self.size,
@@ -65,8 +69,6 @@ class Evaluation(Stage):
     @cached_property
     def trained(self) -> Study:
         """Trained, and not evaluated."""
-        source = Synthetic(patches=self.patches, patients=40, size=self.size)
-        ingest(source, self.folder / "store", progress=False, workers=1)
         study = self._study(self.folder / "trained")
         with progress.shown_as("quiet"):
             run_all(study.runs, jobs=1)

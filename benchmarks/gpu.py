@@ -1,26 +1,17 @@
 """A step of the paper's setting on a GPU, everything included, beside the bare encoder's."""
 
-import tempfile
 from functools import cached_property
 from itertools import cycle
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytorch_lightning as pl
-import timm
 import torch
 
 from benchmarks import Call, Row, Stage
-from morefromless import progress
-from morefromless.config import RunConfig, from_flat
+from benchmarks._training import bare_encoders, drawn_store, train_with
 from morefromless.data.store import Store
 from morefromless.devices import check_compile, resolve_device
-from morefromless.ingest import ingest
-from morefromless.pairs import channels_last
-from morefromless.sources.synthetic import Synthetic
 from morefromless.training.loop import LOG_EVERY
-from morefromless.training.train import train
 
 BLOCK = LOG_EVERY
 """Steps from one time stamp to the next, one of which is logged; the median is over blocks."""
@@ -90,52 +81,31 @@ class Gpu(Stage):
 
     @cached_property
     def store(self) -> Store:
-        path = Path(tempfile.mkdtemp()) / "store"
-        source = Synthetic(patches=self.patches, patients=12, size=self.size)
-        ingest(source, path, progress=False)
-        return Store.open(path)
+        return drawn_store(self.patches, self.size)
 
     def _train(self, **options: Any) -> list[float]:
         """Seconds a step, of each block of a run."""
         steps = (WARM + BLOCKS) * BLOCK + 1
         clock = _Clock()
-        with (
-            tempfile.TemporaryDirectory() as out,
-            # A callback that notes times stands where the learning curve would.
-            mock.patch("morefromless.training.pretrain.curve_of", return_value=clock),
-            progress.shown_as("quiet"),
-        ):
-            train(
-                from_flat(
-                    RunConfig,
-                    {
-                        "store": self.store.path,
-                        "out": Path(out) / "run",
-                        "encoder": self.encoder,
-                        "size": self.size,
-                        "batch": self.batch,
-                        "width": self.width,
-                        "epochs": -(-steps // (len(self.store.indices("train")) // self.batch)),
-                        "device": "gpu",
-                        **options,
-                    },
-                )
-            )
+        train_with(
+            clock,
+            self.store,
+            encoder=self.encoder,
+            size=self.size,
+            batch=self.batch,
+            width=self.width,
+            epochs=-(-steps // (len(self.store.indices("train")) // self.batch)),
+            device="gpu",
+            **options,
+        )
         return clock.seconds
 
     def _bare(self, dtype: torch.dtype) -> list[float]:
-        encoders = [timm.create_model(self.encoder, num_classes=0).cuda() for _ in range(2)]
-        for encoder in encoders:
-            encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = channels_last(torch.rand(self.batch, 3, self.size, self.size, device="cuda"))
+        call = bare_encoders(self.encoder, self.size, self.batch, dtype, "cuda")
         clock = _Clock()
         for step in range((WARM + BLOCKS) * BLOCK + 1):
             clock.on_train_batch_start(None, None, None, step)
-            for encoder in encoders:
-                encoder.zero_grad()
-                with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
-                    features = encoder(images)
-                features.float().sum().backward()
+            call()
         return clock.seconds
 
 

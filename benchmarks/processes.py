@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks import Row, Stage
-from morefromless.ingest import ingest
-from morefromless.sources.synthetic import Synthetic
+from benchmarks._training import drawn_store
+from morefromless.data.store import Store
 
 FIRST = 9
 """The step from which time is taken, of those that are logged."""
@@ -43,11 +43,8 @@ class Processes(Stage):
         ]
 
     @cached_property
-    def store(self) -> Path:
-        path = Path(tempfile.mkdtemp()) / "store"
-        source = Synthetic(patches=3 * self.batch, patients=12, size=self.size)
-        ingest(source, path, progress=False, workers=1)
-        return path
+    def store(self) -> Store:
+        return drawn_store(3 * self.batch, self.size)
 
     def _step(self, devices: int) -> float:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -68,7 +65,7 @@ class Processes(Stage):
             words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
             script = Path(folder) / "mfl.py"  # Lightning starts it again for the second process
             script.write_text("from morefromless.cli import main; main()\n")
-            command = [sys.executable, str(script), "train", str(self.store)]
+            command = [sys.executable, str(script), "train", str(self.store.path)]
             subprocess.run([*command, "--out", str(out), *words], check=True, capture_output=True)
             [logs] = (out / "logs" / "tensorboard").glob("version_*")
             events = EventAccumulator(str(logs)).Reload().Scalars("loss")

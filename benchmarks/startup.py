@@ -6,17 +6,13 @@ import sys
 import tempfile
 import time
 from functools import cached_property
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytorch_lightning as pl
 
 from benchmarks import Call, Row, Stage
-from morefromless import progress
-from morefromless.config import RunConfig, from_flat
-from morefromless.ingest import ingest
-from morefromless.sources.synthetic import Synthetic
+from benchmarks._training import drawn_store, train_with
+from morefromless.data.store import Store
 
 MFL = [sys.executable, "-c", "from morefromless.cli import main; main()"]
 
@@ -35,10 +31,8 @@ class Startup(Stage):
         return 1, "starts"
 
     @cached_property
-    def store(self) -> Path:
-        path = Path(tempfile.mkdtemp()) / "store"
-        ingest(Synthetic(patches=180, patients=12, size=32), path, progress=False, workers=1)
-        return path
+    def store(self) -> Store:
+        return drawn_store(180, 32)
 
     def rows(self) -> list[Row]:
         return [
@@ -52,7 +46,7 @@ class Startup(Stage):
     def _compare(self, sign: bytes) -> Call:
         """Until `sign` stands on standard error."""
         options = ["--size", "32", "--encoder", "test_resnet", "--batch", "32", "--jobs", "1"]
-        command = [*MFL, "compare", str(self.store), *options]
+        command = [*MFL, "compare", str(self.store.path), *options]
         environment = {**os.environ, "MFL_PROGRESS": "bar"}
 
         def call() -> float:
@@ -77,20 +71,11 @@ class Startup(Stage):
 
     def _next_run(self) -> float:
         """As of a worker's second run and later: all is imported."""
-        from morefromless.training.train import train
-
         first = _FirstStep()
-        with (
-            tempfile.TemporaryDirectory() as out,
-            # A callback that notes the time stands where the learning curve would.
-            mock.patch("morefromless.training.pretrain.curve_of", return_value=first),
-            progress.shown_as("quiet"),
-        ):
-            options = {"encoder": "test_resnet", "size": 32, "batch": 64, "width": 256, "epochs": 1}
-            files = {"store": self.store, "out": Path(out) / "run", "device": "cpu"}
-            start = time.perf_counter()
-            train(from_flat(RunConfig, {**options, **files}))
-            return first.time - start
+        options = {"encoder": "test_resnet", "size": 32, "batch": 64, "width": 256, "epochs": 1}
+        start = time.perf_counter()
+        train_with(first, self.store, device="cpu", **options)
+        return first.time - start
 
 
 class _FirstStep(pl.Callback):

@@ -1,12 +1,9 @@
 """A step of training, everything included, beside the bare encoder's and lightly's."""
 
-import tempfile
 import time
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytorch_lightning as pl
 import timm
@@ -16,16 +13,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import Call, Row, Stage
-from morefromless import progress
+from benchmarks._training import bare_encoders, drawn_store, train_with
 from morefromless.branches import Branches, Plan
-from morefromless.config import RunConfig, from_flat
 from morefromless.data.store import Store
 from morefromless.devices import check_compile
-from morefromless.ingest import ingest
 from morefromless.objectives.vicreg import VICReg
 from morefromless.pairs import channels_last
-from morefromless.sources.synthetic import Synthetic
-from morefromless.training.train import train
 
 WARM = 2
 """Steps at the beginning of a run that are not counted."""
@@ -80,10 +73,7 @@ class Step(Stage):
 
     @cached_property
     def store(self) -> Store:
-        path = Path(tempfile.mkdtemp()) / "store"
-        source = Synthetic(patches=max(180, 3 * self.batch), patients=12, size=self.size)
-        ingest(source, path, progress=False, workers=1)
-        return Store.open(path)
+        return drawn_store(max(180, 3 * self.batch), self.size)
 
     def _run(self, **options: Any) -> Call:
         per_epoch = len(self.store.indices("train")) // self.batch
@@ -91,28 +81,17 @@ class Step(Stage):
 
         def call() -> float:
             clock = _StepClock()
-            with (
-                tempfile.TemporaryDirectory() as out,
-                # A callback that notes times stands where the learning curve would.
-                mock.patch("morefromless.training.pretrain.curve_of", return_value=clock),
-                progress.shown_as("quiet"),
-            ):
-                train(
-                    from_flat(
-                        RunConfig,
-                        {
-                            "store": self.store.path,
-                            "out": Path(out) / "run",
-                            "encoder": self.encoder,
-                            "size": self.size,
-                            "batch": self.batch,
-                            "width": self.width,
-                            "epochs": epochs,
-                            "device": "cpu",
-                            **options,
-                        },
-                    )
-                )
+            train_with(
+                clock,
+                self.store,
+                encoder=self.encoder,
+                size=self.size,
+                batch=self.batch,
+                width=self.width,
+                epochs=epochs,
+                device="cpu",
+                **options,
+            )
             times = clock.starts[WARM : WARM + self.steps + 1]
             return (times[-1] - times[0]) / (len(times) - 1)
 
@@ -123,19 +102,7 @@ class Step(Stage):
         return self._run(compile=True)
 
     def _bare(self, dtype: torch.dtype = torch.float32) -> Call:
-        encoders = [timm.create_model(self.encoder, num_classes=0) for _ in range(2)]
-        for encoder in encoders:
-            encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        images = channels_last(torch.rand(self.batch, 3, self.size, self.size))
-
-        def call() -> None:
-            for encoder in encoders:
-                encoder.zero_grad()
-                with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                    features = encoder(images)
-                features.float().sum().backward()
-
-        return call
+        return bare_encoders(self.encoder, self.size, self.batch, dtype)
 
     def _plain(self) -> Call:
         plans = [Plan(name, "full", name, self.encoder) for name in ("primary", "privileged")]
