@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from morefromless.data.outlines import FINE
 from morefromless.data.polygons import fill, ring, trace
 from morefromless.errors import UnreadablePatch
 
@@ -99,6 +100,7 @@ def test_traced_outlines_have_a_vertex_only_where_they_turn() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
+@example(453717)  # an outline 5e-8 px beside a pixel's centre
 def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
     """Stars with holes, against shapely: inside with edges, inside or upon with centres."""
     rng = np.random.default_rng(seed)
@@ -116,8 +118,11 @@ def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
         ("centres", shapely.intersects_xy(shape, x, y)),
     ):
         result = fill([parts(shape)], (20, 20), convention)
+        shift = 0.5 if convention == "edges" else 0
+        centres = shapely.points(x + shift, y + shift)
+        judged = shapely.distance(shape.boundary, centres) > 10 * FINE  # nearer counts as upon it
         if inside.any():
-            np.testing.assert_array_equal(result > 0, inside)
+            np.testing.assert_array_equal((result > 0)[judged], inside[judged])
 
 
 def test_neighbours_share_no_pixel_and_leave_none_out() -> None:

@@ -31,41 +31,44 @@ def write_confusion(
     """
     shares = {title: by_row(counts) for title, counts in matrices.items()}
     first, *others = matrices
+    names = [abridged(name, LETTERS) for name in classes]
     numbered = len(classes) <= NUMBERED
-    smallest = 0.3 if numbered else 0.09
-    room = (PAGE - 1.0) / len(matrices) - 0.4
-    side = max(1.3, 0.4 + len(classes) * max(smallest, min(0.45, room / len(classes))))
+    points, smallest = (7, 0.3) if numbered else (5, 0.09)
+    beside = 0.5 + points / 110 * max(len(name) for name in names)  # of names, and axis titles
+    room = (PAGE - beside) / len(matrices) - 0.2
+    side = max(1.3, len(classes) * max(smallest, min(0.45, room / len(classes))))
     letters = int(15 * side)  # of a line of a title
-    figure = Figure(figsize=(1.0 + side * len(matrices), 2 * side + 1.6), layout="constrained")
-    panels = figure.subplots(2, len(matrices), squeeze=False)
+    rows = 2 if others else 1
+    size = (beside + (side + 0.2) * len(matrices), beside + (side + 0.6) * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, len(matrices), squeeze=False)
     for axes, (title, counts) in zip(panels[0], matrices.items(), strict=True):
         picture = axes.imshow(100 * shares[title], cmap=AMOUNTS, vmin=0, vmax=100)
         if numbered:
             _write_cells(axes, picture, 100 * shares[title], counts)
         axes.set_title(textwrap.fill(title, letters), fontsize=8)
-    panels[1, 0].set_axis_off()
     differences = {title: 100 * (shares[first] - shares[title]) for title in others}
     most = max([1.0, *(float(np.nanmax(np.abs(d))) for d in differences.values())])  # one scale
-    for axes, (title, points) in zip(panels[1, 1:], differences.items(), strict=True):
-        picture = axes.imshow(points, cmap=DIFFERENCES, vmin=-most, vmax=most)
+    for axes, (title, difference) in zip(panels[-1], differences.items(), strict=False):
+        picture = axes.imshow(difference, cmap=DIFFERENCES, vmin=-most, vmax=most)
         if numbered:
-            _write_cells(axes, picture, points, None)
+            _write_cells(axes, picture, difference, None)
         words = textwrap.fill(f"{first} minus {title}, points", letters)
         axes.set_title(words, fontsize=8)
-    for row, colours, low, high, title in (
-        (panels[0], AMOUNTS, 0.0, 100.0, "% of the class"),
-        (panels[1], DIFFERENCES, -most, most, "points"),
-    ):
+    keys = [(AMOUNTS, 0.0, 100.0, "% of the class"), (DIFFERENCES, -most, most, "points")]
+    for row, (colours, low, high, title) in zip(panels, keys, strict=False):
         if not numbered:
             key = ScalarMappable(Normalize(low, high), colours)
             figure.colorbar(key, ax=row, shrink=0.6).set_label(title, fontsize=8)
-    names = [abridged(name, LETTERS) for name in classes]
     for axes in panels.flat:
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7 if numbered else 5)
-        axes.set_yticks(range(len(names)), names, fontsize=7 if numbered else 5)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=points)
+        axes.set_yticks(range(len(names)), names, fontsize=points)
         axes.set_xlabel("predicted", fontsize=8)
         axes.set_ylabel("true class", fontsize=8)
         axes.label_outer()
+    if others:
+        panels[-1, -1].set_axis_off()
+        _name_below(panels[0, -1], names, points)
     return save(figure, stem, _numbers(matrices, classes))
 
 
@@ -74,6 +77,22 @@ NUMBERED = 12
 The numbers are in the .csv file."""
 LETTERS = 24
 """Of a class's name at most."""
+
+
+def _name_below(axes: Axes, names: Sequence[str], size: int) -> None:
+    """Write the classes under a matrix below which there is room, so that its row takes no more."""
+    for place, text in enumerate(names):
+        axes.annotate(
+            text,
+            (place, len(names) - 0.5),
+            xytext=(0, -8),
+            textcoords="offset points",
+            rotation=90,
+            ha="center",
+            va="top",
+            fontsize=size,
+            annotation_clip=False,
+        ).set_in_layout(False)
 
 
 def by_row(counts: npt.ArrayLike) -> Floats:
