@@ -51,6 +51,8 @@ def test_runs_serve_every_study_that_has_them(comparison: StudyConfig, tissue: S
     assert len(shared) == 6  # symmetric and supervised
     assert not any("asymmetric" in name for name in shared)
     assert names(tasks=["cell"]) < names(tasks=["tissue", "cell"])
+    assert names() & names(first_seed=2, seeds=1) == set()
+    assert names() | names(first_seed=2, seeds=1) == names(seeds=3)
 
 
 @pytest.mark.parametrize(

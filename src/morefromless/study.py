@@ -75,7 +75,7 @@ class Study:
         caveats = [*store.caveats, *_check_availability(config, store)]
         runs = [
             placed(_run(arm, seed, config), config.runs_folder, store.hash)
-            for seed in range(config.seeds)
+            for seed in config.run_seeds
             for arm in arms(config)
         ]
         # Runs that differ in their seed alone are checked once.
@@ -155,13 +155,12 @@ class Study:
     def _draws(self) -> range:
         """Seeds with which that is asked which was not trained: given all labels, it has no chance
         in it."""
-        return range(self.config.seeds if self.config.probe.labels < 1 else 1)
+        return self.config.run_seeds if self.config.probe.labels < 1 else range(1)
 
     def _floors(self, device: str, progress: bool, cohort: Cohort | None) -> list[Evaluation]:
         """What needs no learning, on every modality that test patches have."""
         config, probe = self.config, self.config.probe
         folder = config.runs_folder.parent / "floors"
-        seeds = range(config.seeds)
         evaluations = []
         questions = [(asked, spec) for asked in config.tasks for spec in config.modalities]
         bar = Bar(questions, desc="floors", unit="modality", disable=not progress)
@@ -184,7 +183,7 @@ class Study:
                         other,
                     )
                     evaluations.append(Evaluation(_floor(name, spec, asked), seed, probabilities))
-            for seed in seeds:
+            for seed in config.run_seeds:
                 encoder, size = config.encoder_of(spec), config.train.size
                 where = folder / f"random-{file_name(spec)}-{file_name(encoder)}-{size}-s{seed}"
                 frozen = random_encoder(encoder, spec, size, seed, where)

@@ -91,7 +91,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
     if RANDOM in selected:
         encoders[RANDOM] = [
             random_encoder(study.train.encoder, primary, study.train.size, seed, study.out)
-            for seed in range(study.seeds)
+            for seed in study.run_seeds
         ]
     rows = store.indices("test")
     truth, classes = store.labels[rows], len(store.classes)

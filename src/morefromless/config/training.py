@@ -116,7 +116,10 @@ class StudyConfig:
     privileged: str = "full"
     """Modality that is present in training only."""
     seeds: int = 3
-    """Runs of each arm, with seeds 0, 1, ...; a verdict takes two or more."""
+    """Runs of each arm; a verdict takes two or more."""
+    first_seed: int = 0
+    """Seed of each arm's first run; the others have the next ones. --seeds 5 --first-seed 5 repeats
+    with five fresh seeds what seeds 0 to 4 suggested."""
     out: Path = Path("runs/compare")
     """Folder for the runs, the tables and the figures; what is done there is not done again."""
     sharing: tuple[Sharing, ...] = ("shared", "independent")
@@ -162,7 +165,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         between(1, 1000, self, "seeds")
-        at_least(0, self, "supervised_epochs", "jobs")
+        at_least(0, self, "first_seed", "supervised_epochs", "jobs")
         for name in ("primary", "sharing", "objectives", "tasks"):
             values = getattr(self, name)
             if not values:
@@ -179,6 +182,11 @@ class StudyConfig:
             )
         if self.both_ways and len(self.primary) > 1:
             raise ConfigError("--both-ways takes one --primary, which the privileged is paired to.")
+
+    @property
+    def run_seeds(self) -> range:
+        """The seed of each run of an arm."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def runs_folder(self) -> Path:

@@ -20,10 +20,11 @@ def notes(results: Results) -> list[str]:
     """What holds for all the tables: data, protocol, and what they do not show."""
     config, data = results.config, results.data
     train, unit = config.train, results.summaries[0].accuracy.unit
+    seeds = config.run_seeds
     lines = [
         f"{train.encoder} at {train.size} px, {', '.join(config.objectives)}, width "
         f"{config.pairing.width}, views {train.views}, {train.epochs} epochs of batches of "
-        f"{train.batch}, lr {train.lr:g}, seeds 0-{config.seeds - 1}; {config.probe.name} probe."
+        f"{train.batch}, lr {train.lr:g}, seeds {seeds[0]}-{seeds[-1]}; {config.probe.name} probe."
     ]
     for task, classes in data.classes.items():
         each = ", ".join(f"{name} {train:,} / {test:,}" for name, (train, test) in classes.items())
