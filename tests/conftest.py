@@ -1,6 +1,7 @@
 """What tests share: a small store of synthetic tissue, and options that train in seconds."""
 
 import multiprocessing
+import os
 import signal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from morefromless.study import Study
 
 torch.set_num_threads(1)  # the other cores have test processes of their own
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+
+os.environ["TERM"] = "xterm"  # whatever the tests themselves are started from
 
 SERVER = multiprocessing.get_context("forkserver")
 """Processes that need not import everything anew: PyTorch was never used in what they are forked

@@ -51,6 +51,13 @@ def test_a_terminal_has_one_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[A" not in text  # no bar on a second line
 
 
+def test_a_dumb_terminal_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    text = shown(monkeypatch, stream=Terminal())
+    assert "outer: 1 of 2 run" in text
+    assert not set("\r\x1b█|%") & set(text)
+
+
 def test_nothing_to_be_done_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)

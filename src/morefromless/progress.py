@@ -1,7 +1,8 @@
 """The one place that decides how progress is shown: on standard error, in one of four ways.
 
 - `bar`: in a terminal: one bar, whatever goes on within it
-- `lines`: in a log: a line a minute, without carriage returns and escape codes
+- `lines`: in a log, and in a dumb terminal (`TERM=dumb`), as screen readers use it: a line a
+  minute, without carriage returns and escape codes
 - `json`: the same, each line one object (`--json`)
 - `quiet`: nothing (`--quiet`)
 """
@@ -26,7 +27,8 @@ MINUTE = 60.0
 def mode() -> Mode:
     """What was asked for; else a bar in a terminal, and lines elsewhere."""
     asked = os.environ.get(MODE)
-    return cast(Mode, asked or ("bar" if sys.stderr.isatty() else "lines"))
+    moves = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return cast(Mode, asked or ("bar" if moves else "lines"))
 
 
 @contextmanager

@@ -65,6 +65,13 @@ def test_a_narrow_terminal_gets_lists() -> None:
     assert "asymmetric, shared\n  accuracy: 79.0 [77.0, 81.0]\n" in text
 
 
+def test_a_dumb_terminal_gets_lists_at_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A screen reader says each number with its name."""
+    monkeypatch.setenv("TERM", "dumb")
+    text = printed(200, ARMS.title, ARMS.header, ARMS.rows)
+    assert "asymmetric, shared\n  accuracy: 79.0 [77.0, 81.0]\n" in text
+
+
 def test_a_program_gets_whole_lines_and_tabs() -> None:
     lines = printed(80, ARMS.title, ARMS.header, ARMS.rows, terminal=False).splitlines()
     assert lines[0] == ARMS.title

@@ -30,7 +30,8 @@ def say(text: str = "", style: str = "") -> None:
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table. Columns at the right for which a terminal has no room are left out, and named; where
-    it has room for fewer than `FEW`, each row is a list."""
+    it has room for fewer than `FEW`, each row is a list, and so it is in a dumb terminal, as screen
+    readers use it: there every number is read out with its name."""
     console = terminal()
     if title:
         say(title, style="bold")
@@ -39,7 +40,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
             say("\t".join(" ".join(cell.split()) for cell in row))
         return
     widths = _widths(header, rows, console.width)
-    if len(widths) < min(FEW, len(header)):
+    if console.is_dumb_terminal or len(widths) < min(FEW, len(header)):
         for first, *others in rows:
             say(first)
             for name, cell in zip(header[1:], others, strict=True):
