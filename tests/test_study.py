@@ -55,6 +55,16 @@ def test_runs_serve_every_study_that_has_them(comparison: StudyConfig, tissue: S
     assert names() | names(first_seed=2, seeds=1) == names(seeds=3)
 
 
+def test_arms_with_few_pairs_make_as_many_steps(comparison: StudyConfig, tissue: Store) -> None:
+    options = changed(comparison, pairs=0.5, steps=16, batch=16, fine_tune=True)
+    runs = Study.of(options, tissue).runs
+    epochs = {(run.arm.start or run.arm).kind: run.train.epochs for run in runs}
+    assert epochs == {"asymmetric": 4, "symmetric": 2, "supervised": 2}  # of 4, 8 and 8 steps
+    assert all(run.train.epochs == epochs[run.arm.start.kind] for run in runs if run.arm.start)
+    with pytest.raises(ConfigError, match="--batch 96 is larger than"):
+        Study.of(changed(options, batch=96), tissue)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -74,7 +74,7 @@ class Study:
         check_references(config.references)
         caveats = [*store.caveats, *_check_availability(config, store)]
         runs = [
-            placed(_run(arm, seed, config), config.runs_folder, store.hash)
+            placed(_lasting(_run(arm, seed, config), config, store), config.runs_folder, store.hash)
             for seed in config.run_seeds
             for arm in arms(config)
         ]
@@ -272,6 +272,17 @@ def _run(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
         machine=machine,
         seed=seed,
     )
+
+
+def _lasting(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
+    """The run with the epochs that make the study's number of steps, where one is given."""
+    if not config.steps:
+        return run
+    # A fine-tuned encoder has the epochs of the run that it begins from.
+    patches = count_training_patches(replace(run, arm=run.arm.start or run.arm), store)
+    check_batch(patches, run.train.batch)
+    epochs = max(1, round(config.steps / (patches // run.train.batch)))
+    return replace(run, train=replace(run.train, epochs=epochs))
 
 
 def condition_of(arm: Arm, branch: str, task: str) -> Condition:

@@ -153,6 +153,9 @@ class StudyConfig:
     or NAME:weights=FILE."""
     supervised_epochs: int = 0
     """Epochs of supervised arms; 0 is as many as the others."""
+    steps: int = 0
+    """Train every arm for this many steps, in whole epochs, instead of --epochs and
+    --supervised-epochs: an arm with fewer patches, as with --pairs, passes over them more often."""
     train: Train = field(default_factory=Train)
     pairing: Pairing = field(default_factory=Pairing)
     machine: Machine = field(default_factory=Machine)
@@ -165,7 +168,7 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         between(1, 1000, self, "seeds")
-        at_least(0, self, "first_seed", "supervised_epochs", "jobs")
+        at_least(0, self, "first_seed", "supervised_epochs", "steps", "jobs")
         for name in ("primary", "sharing", "objectives", "tasks"):
             values = getattr(self, name)
             if not values:
@@ -187,6 +190,11 @@ class StudyConfig:
     def run_seeds(self) -> range:
         """The seed of each run of an arm."""
         return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def length(self) -> str:
+        """Of each run, such as `12 epochs`."""
+        return f"{self.steps} steps" if self.steps else f"{self.train.epochs} epochs"
 
     @property
     def runs_folder(self) -> Path:

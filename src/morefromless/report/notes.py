@@ -23,7 +23,7 @@ def notes(results: Results) -> list[str]:
     seeds = config.run_seeds
     lines = [
         f"{train.encoder} at {train.size} px, {', '.join(config.objectives)}, width "
-        f"{config.pairing.width}, views {train.views}, {train.epochs} epochs of batches of "
+        f"{config.pairing.width}, views {train.views}, {config.length} of batches of "
         f"{train.batch}, lr {train.lr:g}, seeds {seeds[0]}-{seeds[-1]}; {config.probe.name} probe."
     ]
     for task, classes in data.classes.items():

@@ -160,7 +160,7 @@ def _notes(result: Similarities) -> list[str]:
         "describes them and is no standard error.",
         "'random' are untrained encoders of the same architecture.",
         f"{study.train.encoder} at {study.train.size} px, {', '.join(study.objectives)}, "
-        f"{study.train.epochs} epochs of batches of {study.train.batch}.",
+        f"{study.length} of batches of {study.train.batch}.",
     ]
     if any(pair.equal_seeds for pair in result.cka):
         lines.append(
