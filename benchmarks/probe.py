@@ -43,13 +43,18 @@ class Probe(Stage):
             Row("morefromless", lambda: self._ours),
             Row("plain: DataLoader, nn.Linear, autograd", self._plain),
             Row("scikit-learn, SGDClassifier", self._sklearn, "scikit-learn"),
+            Row("eva, HeadModule in Lightning's trainer", self._eva, "kaiko-eva"),
         ]
 
     def _ours(self) -> None:
         fit_linear_probe(self.features, self.labels, CLASSES, epochs=EPOCHS)
 
+    @cached_property
+    def _batches(self) -> "DataLoader[tuple[Tensor, ...]]":
+        return DataLoader(TensorDataset(self.features, self.labels), 128, shuffle=True)
+
     def _plain(self) -> Call:
-        data = DataLoader(TensorDataset(self.features, self.labels), 128, shuffle=True)
+        data = self._batches
         layer = nn.Linear(self.width, CLASSES)
         optimiser = torch.optim.Adam(layer.parameters(), lr=1e-3)
 
@@ -70,3 +75,23 @@ class Probe(Stage):
         classifier = SGDClassifier(loss="log_loss", n_jobs=self.threads)
         classes = list(range(CLASSES))
         return lambda: [classifier.partial_fit(features, labels, classes) for _ in range(EPOCHS)]
+
+    def _eva(self) -> Call:
+        from eva.core.models.modules import HeadModule
+        from lightning.pytorch import Trainer
+
+        layer = nn.Linear(self.width, CLASSES)
+        module = HeadModule(head=layer, criterion=nn.CrossEntropyLoss())
+
+        def fit() -> None:
+            trainer = Trainer(
+                max_epochs=EPOCHS,
+                accelerator="cpu",
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            trainer.fit(module, self._batches)
+
+        return fit
