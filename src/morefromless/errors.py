@@ -30,6 +30,10 @@ class TrainingError(MoreFromLessError):
     """A run that had to stop: a loss that is not finite, a checkpoint that does not fit."""
 
 
+class WorkerError(MoreFromLessError):
+    """A worker process that was killed; what was done before stays."""
+
+
 class RunBusy(TrainingError):
     """A run that another process is training."""
 

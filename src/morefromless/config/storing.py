@@ -36,7 +36,8 @@ class Storing:
     seed: int = 0
     """Of a drawn split."""
     workers: int = 0
-    """Threads that look for tissue in slides, and that decode; 0 is one a CPU core."""
+    """Threads that look for tissue in slides, and threads or processes that decode; 0 is one a CPU
+    core."""
 
     def __post_init__(self) -> None:
         between(0, 2**31 - 1, self, "seed")

@@ -4,6 +4,8 @@ A name in an archive is only a name: nothing is written under it, so one that le
 archive, and a link, is passed over and counted.
 """
 
+import errno
+import io
 import os
 import re
 import stat
@@ -16,6 +18,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from threading import Lock
+from typing import ClassVar
 
 from morefromless.data.images import SUFFIXES, ending
 from morefromless.errors import DataError, UnreadablePatch
@@ -66,6 +69,9 @@ def _is_plain_tar(path: Path) -> bool:
 
 class Archive(ABC):
     """The image files in an archive, by their paths below the folder that holds them all."""
+
+    fork_safe: ClassVar[bool] = True
+    """Whether `read` may be called in forked processes too: they share a file's position."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -118,7 +124,8 @@ class Archive(ABC):
 
 class _Zip(Archive):
     def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path)
+        self._file = path.open("rb")  # as long as the archive is in use
+        self._zip = zipfile.ZipFile(_Positioned(self._file.fileno()))
         super().__init__(path)
 
     def _members(self) -> Iterator[tuple[int, str]]:
@@ -138,6 +145,33 @@ class _Zip(Archive):
                 f"too large: it unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
             )
         return self._zip.read(info)
+
+
+class _Positioned(io.RawIOBase):
+    """An open file read from a position of its own, which no forked process moves."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._position = descriptor, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        size = os.fstat(self._descriptor).st_size
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: size}[whence]
+        if start + offset < 0:
+            raise OSError(errno.EINVAL, "before the beginning")
+        self._position = start + offset
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        size = os.fstat(self._descriptor).st_size if size < 0 else size
+        data = os.pread(self._descriptor, size, self._position)
+        self._position += len(data)
+        return data
 
 
 class _Tar(Archive):
@@ -185,6 +219,8 @@ class _Tar(Archive):
 
 class _CompressedTar(_Tar):
     """One that can be read forwards only: in its own order, and what is passed by stays at hand."""
+
+    fork_safe = False
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -16,6 +16,11 @@ class Tree(ABC):
     passed_over: Counter[str]
     """What lies beside them: kind to number."""
 
+    @property
+    def fork_safe(self) -> bool:
+        """Whether `image` may be called in forked processes too."""
+        return True
+
     @abstractmethod
     def image(self, name: str) -> Path | bytes:
         """What `data.images.read_rgb` takes. Raises `UnreadablePatch`."""
@@ -61,6 +66,10 @@ class _Archived(Tree):
         self._tops = {top + n: top for top, archive in archives.items() for n in archive.names}
         self.names = list(self._tops)
         self.passed_over = sum((a.passed_over for a in archives.values()), Counter())
+
+    @property
+    def fork_safe(self) -> bool:
+        return all(archive.fork_safe for archive in self._archives.values())
 
     def image(self, name: str) -> bytes:
         top = self._tops[name]

@@ -19,7 +19,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -247,9 +247,12 @@ def _decode_missing(
         source, items, indices, plan.shape, sample, config.workers, rows.write, plan.missing
     )
     done = len(items) - len(indices)
-    with Bar(
-        desc="decoding", total=len(items), initial=done, unit=" patches", disable=not progress
-    ) as bar:
+    with (
+        closing(decoded),
+        Bar(
+            desc="decoding", total=len(items), initial=done, unit=" patches", disable=not progress
+        ) as bar,
+    ):
         for number in missing:
             records = []
             for index in shards.items(number):

@@ -39,6 +39,10 @@ class Cut(Wrapper):
         self._recent: OrderedDict[str, Future[Arrays]] = OrderedDict()
         self._lock = Lock()
 
+    @property
+    def fork_safe(self) -> bool:
+        return False  # each process would read a tile anew
+
     def datasheet(self) -> Datasheet:
         sheet = self.inside.datasheet()
         return replace(sheet, title=f"{sheet.title}, cut to {self.side} px")

@@ -1,10 +1,10 @@
-"""Items to patches of one size, in threads that also hash and write them, with bounded memory."""
+"""Items to patches of one size, by workers that also hash and write them, with bounded memory."""
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +14,22 @@ from morefromless.data.nuclei import ARRAY
 from morefromless.data.patch_hashes import patch_hash
 from morefromless.data.store import main_image
 from morefromless.errors import DataError, UnreadablePatch
+from morefromless.ingest.parallel import forked, threaded
 from morefromless.sources import Item, Source
 
-K = TypeVar("K")
-T = TypeVar("T")
 Arrays = dict[str, npt.NDArray[Any]]
 Read = Arrays | str
 """What a source gave for one item, or the reason why it gave nothing."""
 
 SAMPLE = 32
 """Items read first, to learn their size."""
-BATCH = 4
-"""Items that a thread decodes without being asked anew."""
-AHEAD = 64
-"""Batches that may be done while a shard is brought to the disk."""
+BATCH, AHEAD = 4, 64
+"""Items that a thread decodes without being asked anew, and batches of them that may be done while
+a shard is brought to the disk."""
+FORKED_BATCH, FORKED_AHEAD = 16, 16
+"""The same of a process, which takes longer to ask."""
+MANY = 1000
+"""Items from which on processes are worth their start."""
 
 
 @dataclass(frozen=True)
@@ -156,15 +158,21 @@ def decode(
     workers: int,
     write: Callable[[int, Arrays], None],
     missing: str = "drop",
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Decode and `write` the items of these indices, and give their records in that order; those in
     `sample` are not read again.
 
-    `missing="keep"` takes patches that lack an optional array.
+    Many items of a source that is `fork_safe` are decoded in processes, because threads wait for
+    Python's lock more than half of the time; others in threads. `missing="keep"` takes patches that
+    lack an optional array.
     """
+    processes = (
+        workers > 1 and len(indices) >= MANY and source.fork_safe and sys.platform == "linux"
+    )
+    batch, ahead = (FORKED_BATCH, FORKED_AHEAD) if processes else (BATCH, AHEAD)
 
     def written(start: int) -> list[Record]:
-        return [_written(index) for index in indices[start : start + BATCH]]
+        return [_written(index) for index in indices[start : start + batch]]
 
     def _written(index: int) -> Record:
         read = sample.pop(index, None)
@@ -174,7 +182,8 @@ def decode(
             write(index, arrays)
         return record
 
-    for records in threaded(written, range(0, len(indices), BATCH), workers, AHEAD):
+    parallel = forked if processes else threaded
+    for records in parallel(written, range(0, len(indices), batch), workers, ahead):
         yield from records
 
 
@@ -262,23 +271,6 @@ def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[An
     ]
     limit = np.iinfo(array.dtype).max
     return np.asarray(np.rint(np.stack(channels, axis=-1)).clip(0, limit), dtype=array.dtype)
-
-
-def threaded(
-    call: Callable[[K], T], keys: Iterable[K], workers: int, ahead: int | None = None
-) -> Iterator[T]:
-    """Results in order; never more than `ahead` (by default four a worker) are waiting."""
-    pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future[T]] = deque()
-    try:
-        for key in keys:
-            waiting.append(pool.submit(call, key))
-            if len(waiting) >= (ahead or 4 * workers):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def kinds(reasons: Iterable[str]) -> Counter[str]:

@@ -61,6 +61,10 @@ class WithNuclei(Wrapper):
     def files(self) -> Sequence[Path]:
         return [*self.inside.files(), *(path for path in self._files if path.is_file())]
 
+    @property
+    def fork_safe(self) -> bool:
+        return False  # readers of HDF5 and zarr are not
+
     def datasheet(self) -> Datasheet:
         name = f"{self.folder.resolve().name} ({self.nuclei_format})"
         return replace(self.inside.datasheet(), scheme=self.scheme, segmentation=name)

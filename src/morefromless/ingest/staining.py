@@ -37,6 +37,10 @@ class StainNormalised(Wrapper):
         self._known: dict[str, Stains] = {}
         self._lock = Lock()
 
+    @property
+    def fork_safe(self) -> bool:
+        return False  # PyTorch's threads are not
+
     def datasheet(self) -> Datasheet:
         sheet = self.inside.datasheet()
         return replace(sheet, title=f"{sheet.title}, stains normalised by group")

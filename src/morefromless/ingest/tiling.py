@@ -22,7 +22,7 @@ from morefromless.data.slides import NEAR, Slide, open_slide, slide_files
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.documents import read_json
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.ingest.decoding import threaded
+from morefromless.ingest.parallel import threaded
 from morefromless.ingest.preview import write_preview
 from morefromless.progress import Bar
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source

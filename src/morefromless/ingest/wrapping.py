@@ -15,6 +15,10 @@ class Wrapper(Source):
     def __init__(self, inside: Source) -> None:
         self.inside = inside
 
+    @property
+    def fork_safe(self) -> bool:
+        return self.inside.fork_safe
+
     def datasheet(self) -> Datasheet:
         return self.inside.datasheet()
 

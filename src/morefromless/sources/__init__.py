@@ -96,6 +96,12 @@ UNLABELLED = "unlabelled"
 class Source(ABC):
     """Patches to be decoded once into a store."""
 
+    @property
+    def fork_safe(self) -> bool:
+        """Whether `read` may be called in forked processes too: it shares no open file's position
+        with the parent, uses no PyTorch, and what it notes is asked by `omitted` alone."""
+        return False
+
     @abstractmethod
     def datasheet(self) -> Datasheet:
         """Title, licence, magnification and classes."""

@@ -28,6 +28,10 @@ class ImageFiles(Source):
             raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
         return tree
 
+    @property
+    def fork_safe(self) -> bool:
+        return self.tree.fork_safe
+
     def passed_over(self) -> Mapping[str, int]:
         return self.tree.passed_over
 

@@ -87,6 +87,10 @@ class Manifest(Source):
         self._lock = Lock()
         self._made: _Loaded | None = None
 
+    @property
+    def fork_safe(self) -> bool:
+        return True
+
     def datasheet(self) -> Datasheet:
         loaded = self._loaded()
         return Datasheet(

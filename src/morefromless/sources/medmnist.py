@@ -34,6 +34,10 @@ class Medmnist(Source):
         self.path = Path(path).expanduser()
         self.known = self.path.stem.lower().startswith("pathmnist")
 
+    @property
+    def fork_safe(self) -> bool:
+        return True
+
     def datasheet(self) -> Datasheet:
         numbers = sorted({int(v) for _, labels in self._arrays.values() for v in np.unique(labels)})
         if not self.known:

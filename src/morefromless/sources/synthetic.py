@@ -101,6 +101,10 @@ class Synthetic(Source):
             scheme=PANNUKE if self._typed else None,
         )
 
+    @property
+    def fork_safe(self) -> bool:
+        return True
+
     def items(self) -> Sequence[Item]:
         """Patients in turn; each patient's patches go through the classes in turn."""
         return [self._item(index) for index in range(self.patches)]
