@@ -103,6 +103,18 @@ def test_accepted_with_what_they_have(incomplete: Store) -> None:
             np.testing.assert_array_equal(incomplete.arrays[view][row], stored)
 
 
+def test_zeros_in_place_of_an_absent_view_are_no_part_of_its_range(tmp_path: Path) -> None:
+    class Grey(Lacking):
+        def read(self, item: Item) -> dict[str, Any]:
+            views = super().read(item)
+            return views | ({"ihc": 100 + views["ihc"][..., :1] // 2} if "ihc" in views else {})
+
+    ingest(Grey(tmp_path / "log", COUNT), tmp_path / "store", missing="keep", progress=False)
+    store = Store.open(tmp_path / "store").select("ihc")
+    exact = np.percentile(store.arrays["ihc"][store.indices("train")], [0.1, 99.9])
+    np.testing.assert_allclose(store.meta.arrays["ihc"].ranges, [exact], atol=1)
+
+
 def test_what_is_absent_is_counted_and_stated(incomplete: Store, tmp_path: Path) -> None:
     sentences = []
     for name in ("expression", "ihc"):

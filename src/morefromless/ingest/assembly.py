@@ -49,7 +49,7 @@ def assemble(
         selection.caveats += check_images(folder, table, small, shape, list(datasheet.scales))
         rejected = selection.rejected[["id", "origin", "reason"]]
         files.write_csv(folder / "rejected.csv", rejected)
-        meta = _meta(folder, table, selection, shape, datasheet, provenance)
+        meta = _meta(folder, accepted, selection, shape, datasheet, provenance)
         data = [f for f in sorted(folder.iterdir()) if f.suffix in (".npy", ".parquet")]
         meta["files"] = {file.name: _facts(file) for file in data}
         for path in [*folder.glob("*.parquet"), *folder.glob("*.csv")]:
@@ -76,16 +76,17 @@ def _facts(file: Path) -> dict[str, Any]:
     return {"bytes": file.stat().st_size, "blake2b": None if array else files.file_hash(file)}
 
 
-def _channels(path: Path, table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
+def _channels(path: Path, accepted: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
     """Names of a vector's values; names and ranges of the channels of images that are no RGB of 8
-    bits."""
+    bits. Rows of patches without the array are zeros, and no part of the range."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim == 2:
         return {"channels": names if len(names) == array.shape[1] else ()}
     if array.ndim != 4 or (array.shape[3] == 3 and array.dtype == np.uint8):
         return {}
-    rows = np.flatnonzero((table["split"] == "train").to_numpy())
-    rows = rows if len(rows) else np.arange(len(array))
+    present = np.array([path.stem not in absent for absent in accepted["absent"]])
+    train = present & (accepted["split"] == "train").to_numpy()
+    rows = np.flatnonzero(next(mask for mask in (train, present, ~present) if mask.any()))
     sample = array[rows[:: -(-len(rows) // SAMPLE)]].reshape(-1, array.shape[3])
     low, high = np.percentile(sample, PERCENTILES, axis=0)
     ranges = [
@@ -97,15 +98,15 @@ def _channels(path: Path, table: pd.DataFrame, names: tuple[str, ...]) -> dict[s
 
 def _meta(
     folder: Path,
-    table: pd.DataFrame,
+    accepted: pd.DataFrame,
     selection: Selection,
     shape: Shape,
     datasheet: Datasheet,
     provenance: dict[str, Any],
 ) -> dict[str, Any]:
-    labels = set(table["label"])
+    labels = set(accepted["label"])
     known = [name for name in datasheet.classes if name in labels]
-    scales = table["um_per_px"].unique()
+    scales = accepted["um_per_px"].unique()
     scheme = datasheet.scheme.to_json() if datasheet.scheme else None
     sheet = {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme}
     del (
@@ -116,15 +117,15 @@ def _meta(
     return {
         "format": FORMAT,
         "morefromless": morefromless.__version__,
-        "hash": content_hash(table),
+        "hash": content_hash(accepted),
         "datasheet": sheet,
         "classes": known + sorted(labels - set(known)),
         "arrays": {
             name: {
-                "shape": [len(table), *row.shape],
+                "shape": [len(accepted), *row.shape],
                 "dtype": str(row.base),
                 "um_per_px": datasheet.scales.get(name),
-                **_channels(folder / f"{name}.npy", table, datasheet.channels.get(name, ())),
+                **_channels(folder / f"{name}.npy", accepted, datasheet.channels.get(name, ())),
             }
             for name, row in ((name, shape.row(name)) for name in shape.arrays)
         },
@@ -132,7 +133,7 @@ def _meta(
         "um_per_px": float(scales[0]) if len(scales) == 1 and not pd.isna(scales[0]) else None,
         "split_rule": selection.rule,
         "groups_known": selection.groups_known,
-        "splits": {split: int(count) for split, count in table["split"].value_counts().items()},
+        "splits": {split: int(count) for split, count in accepted["split"].value_counts().items()},
         "rejected": dict(kinds(selection.rejected["reason"])),
         "absent": selection.absent,
         "omitted": selection.omitted,
