@@ -96,6 +96,8 @@ def test_expression_is_a_ridge_and_pearsons_correlation(
     given = values(reply)
     assert given["KNOWN", "primary"] > 0.95
     assert abs(given["NOISE", "primary"]) < 0.6
+    both = [given[gene, "primary"] for gene in ("KNOWN", "NOISE")]  # of an even number, between two
+    assert given["median of all genes", "primary"] == pytest.approx(np.median(both))
     assert reply.notes[1].endswith("have no correlation: 1.")
     assert not reply.share
     train, test = tissue.indices("train"), tissue.indices("test")
