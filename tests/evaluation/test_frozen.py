@@ -70,6 +70,18 @@ def test_what_is_cached_is_bound_to_the_weights(copy: dict[str, Run], tissue: St
     np.testing.assert_array_equal(again, expected)
 
 
+def test_cached_features_are_of_the_patches_asked_and_not_of_as_many_others(
+    tissue: Store, tmp_path: Path
+) -> None:
+    frozen = random_encoder("test_resnet", "downsample:4", 32, 0, tmp_path)
+    rows = tissue.indices("test")
+    for left_out in (0, 1):
+        split = tissue.table["split"].mask(tissue.table.index == rows[left_out], None)
+        store = Store(tissue.path, tissue.meta, tissue.table.assign(split=split), tissue.arrays)
+        expected = frozen.represent(tissue, np.delete(rows, left_out))
+        torch.testing.assert_close(frozen.features(store, "test"), expected)
+
+
 def test_a_run_that_moved_says_what_it_was_trained_on(copy: dict[str, Run], tissue: Store) -> None:
     run = copy["asymmetric"]
     frozen = load_encoder(run.path, "privileged")

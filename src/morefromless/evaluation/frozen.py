@@ -141,7 +141,8 @@ class FrozenEncoder:
         """Representations of a split's patches that have the modality, cached in the folder."""
         rows = store.select(self.modality).indices(split)
         key = {"weights": self.fingerprint, "store": store.hash, "modality": self.modality_spec}
-        key |= {"size": str(self.size), "patches": str(len(rows))}
+        # A study's stores share a hash, and the patches that lack another modality differ.
+        key |= {"size": str(self.size), "patches": digest_text(*map(str, rows))}
 
         def compute() -> dict[str, Tensor]:
             return {"features": self.represent(store, rows, device, label)}
