@@ -1,9 +1,9 @@
 """A folder of image files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 from morefromless.errors import ConfigError, DataError
@@ -42,12 +42,12 @@ class Folder(ImageFiles):
         return [
             Item(
                 id=name,
-                label=layout.label(file),
+                label=layout.label(parts),
                 origin=name,
-                split=SPLITS[file.parts[0].lower()] if layout.splits else None,
-                group=None if layout.group is None else file.parts[layout.group],
+                split=SPLITS[parts[0].lower()] if layout.splits else None,
+                group=None if layout.group is None else parts[layout.group],
             )
-            for file, name in ((file, file.as_posix()) for file in self._files)
+            for name, parts in ((name, name.split("/")) for name in self.tree.names)
         ]
 
     def remarks(self) -> Sequence[str]:
@@ -58,15 +58,11 @@ class Folder(ImageFiles):
             "classes, say --label '^([^/]+)/'."
         ]
 
-    @property
-    def _files(self) -> Iterator[PurePath]:
-        return map(PurePath, self.tree.names)
-
     @cached_property
     def _layout(self) -> "_Layout":
         if self.named:
-            return _layout(self.path, list(self._files))
-        tops = {file.parts[0].lower() for file in self._files}
+            return _layout(self.path, self.tree.names)
+        tops = {name.split("/")[0].lower() for name in self.tree.names}
         return _Layout(splits=tops <= set(SPLITS), named=False)
 
 
@@ -83,16 +79,17 @@ class _Layout:
     group: int | None = None
     """Depth of the folder that is the patient, if one is."""
 
-    def label(self, file: PurePath) -> str:
+    def label(self, parts: Sequence[str]) -> str:
+        """Of a file, by the parts of its path."""
         if not self.named:
             return UNLABELLED
-        return file.name.partition("-")[0] if self.depth is None else file.parts[self.depth]
+        return parts[-1].partition("-")[0] if self.depth is None else parts[self.depth]
 
 
-def _layout(root: Path, files: list[PurePath]) -> _Layout:
-    loose = [file for file in files if len(file.parts) == 1]
+def _layout(root: Path, files: list[str]) -> _Layout:
+    loose = [file for file in files if "/" not in file]
     if len(loose) == len(files):
-        nameless = [file for file in files if not file.name.partition("-")[1]]
+        nameless = [file for file in files if "-" not in file]
         if nameless:
             raise DataError(
                 f"{root} has no class folders, and '{nameless[0]}' does not begin with a class and "
@@ -105,7 +102,8 @@ def _layout(root: Path, files: list[PurePath]) -> _Layout:
             f"'{loose[0]}' lies beside the folders of {root} and belongs to no class; move it into "
             "a class folder, or away."
         )
-    tops = {file.parts[0] for file in files}
+    paths = [file.split("/") for file in files]
+    tops = {path[0] for path in paths}
     known = {top for top in tops if top.lower() in SPLITS}
     if known < tops and {SPLITS[top.lower()] for top in known} >= {"train", "test"}:
         raise DataError(
@@ -113,14 +111,14 @@ def _layout(root: Path, files: list[PurePath]) -> _Layout:
             "either split folders or class folders there."
         )
     splits = known == tops
-    shallow = [file for file in files if len(file.parts) == 2]
+    shallow = [file for file in files if file.count("/") == 1]
     if splits and shallow:
         raise DataError(
             f"'{shallow[0]}' in {root} lies in a split folder but in no class folder; move it into "
             "SPLIT/CLASS/."
         )
     first = int(splits)
-    if _patients_first([file.parts[first:] for file in files]):
+    if _patients_first([tuple(path[first:]) for path in paths]):
         return _Layout(splits, depth=first + 1, group=first)
     return _Layout(splits, depth=first)
 

@@ -39,8 +39,8 @@ class NctCrc(ImageFiles):
         """Whether `path` holds files with such names and no others."""
         if not (path.is_dir() or is_archive(path)):
             return False
-        names = [PurePath(file).stem for file in open_tree(path).names]
-        return bool(names) and all(map(NAME.fullmatch, names))
+        names = open_tree(path).names
+        return bool(names) and all(NAME.fullmatch(PurePath(file).stem) for file in names)
 
     def datasheet(self) -> Datasheet:
         return Datasheet(
