@@ -22,7 +22,7 @@ from morefromless.objectives import Loss, Objective
 from morefromless.objectives.simclr import SimCLR
 from morefromless.objectives.vicreg import VICReg
 from morefromless.sources import Source
-from morefromless.specs import build, members, normalise, signature
+from morefromless.specs import build, members, normalise, refuse_outside, signature
 from morefromless.views import Views
 
 
@@ -203,11 +203,11 @@ def test_what_a_file_names_is_not_imported(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "far" / "away.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match="give --trust"):
-        build("far.away:Thing:3", modalities, Modality, trust=False)
+        refuse_outside({"primary": "far.away:Thing:3"}, "run.json")
     assert "far" not in sys.modules
     with pytest.raises(ConfigError, match=r"cannot be imported \(imported\)"):
         build("far.away:Thing:3", modalities, Modality)
-    assert build("downsample:7", modalities, Modality, trust=False) == Downsample(7)
+    refuse_outside({"primary": "downsample:7"}, "run.json")
 
 
 class Open(Modality):

@@ -216,23 +216,23 @@ def check_width(plan: Plan, features: int, width: int) -> None:
         )
 
 
-def build_encoder(spec: str, channels: int = 3, *, trust: bool = True) -> Encoder:
+def build_encoder(spec: str, channels: int = 3) -> Encoder:
     """The encoder that `spec` names: a member of the open set, or a timm name by itself.
 
     >>> build_encoder("mlp:hidden=8", channels=40).width
     8
     """
     given = {} if channels == 3 else {"channels": channels}
-    return build(_member(spec), encoders, Encoder, trust=trust, **given)
+    return build(_member(spec), encoders, Encoder, **given)
 
 
-def normalise_encoder(spec: str, *, trust: bool = True, without: Collection[str] = ()) -> str:
+def normalise_encoder(spec: str, *, without: Collection[str] = ()) -> str:
     """The one text of all specifications of the same encoder, less the parameters `without`.
 
     >>> normalise_encoder("timm:resnet50,pretrained=false")
     'resnet50'
     """
-    text = normalise(_member(spec), encoders, Encoder, trust=trust, without=without)
+    text = normalise(_member(spec), encoders, Encoder, without=without)
     if not text.startswith("timm:"):
         return text
     return text.removeprefix("timm:").replace(",", ":", 1)

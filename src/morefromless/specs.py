@@ -91,19 +91,16 @@ def _classes(package: ModuleType) -> dict[str, list[type]]:
     }
 
 
-def build(
-    spec: str, package: ModuleType, contract: type[T], *, trust: bool = True, **given: Any
-) -> T:
+def build(spec: str, package: ModuleType, contract: type[T], **given: Any) -> T:
     """The member that `spec` names, constructed; `given` are values that the program adds.
 
-    Without `trust`, as for what a file says, no class from outside the package is imported. Raises
-    `ConfigError`, with near names where there are any.
+    Raises `ConfigError`, with near names where there are any.
 
     >>> from morefromless import modalities
     >>> build("downsample:7,interpolation=point", modalities, modalities.Modality)
     Downsample(size=7, interpolation='point', array='he')
     """
-    member, values = _resolve(spec, package, contract, trust, given)
+    member, values = _resolve(spec, package, contract, given)
     try:
         return member(**values)
     except MoreFromLessError:
@@ -119,7 +116,6 @@ def normalise(
     package: ModuleType,
     contract: type[T],
     *,
-    trust: bool = True,
     without: Collection[str] = (),
 ) -> str:
     """The one text of all specifications of the same member: nothing is constructed.
@@ -131,7 +127,7 @@ def normalise(
     >>> normalise("downsample:array=he,size=07", modalities, modalities.Modality)
     'downsample:7'
     """
-    member, values = _resolve(spec, package, contract, trust, {})
+    member, values = _resolve(spec, package, contract, {})
     return _text(member, {name: value for name, value in values.items() if name not in without})
 
 
@@ -198,18 +194,13 @@ def signature(member: type[object]) -> str:
 
 
 def _resolve(
-    spec: str, package: ModuleType, contract: type[T], trust: bool, given: Mapping[str, Any]
+    spec: str, package: ModuleType, contract: type[T], given: Mapping[str, Any]
 ) -> tuple[type[T], dict[str, Any]]:
     known = members(package, contract)
     name, text = split(spec)
     if name in known:
         return known[name], _values(known[name], text, spec, given)
     if _NAME.fullmatch(name)["class"]:  # type: ignore[index]
-        if not trust:
-            raise ConfigError(
-                f"'{spec}' is from outside of {package.__name__.partition('.')[0]}, and a file "
-                "names it; give --trust to import it."
-            )
         member = _imported(name, contract, spec)
         return member, _values(member, text, spec, given)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
