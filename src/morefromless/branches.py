@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from morefromless import encoders, objectives
 from morefromless.config import Role, RunConfig
 from morefromless.encoders import Encoder
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, first_line
 from morefromless.objectives import Objective
 from morefromless.pairs import modality
 from morefromless.specs import SCHEMES, build, members, normalise, split
@@ -269,10 +269,9 @@ def check_encoder(
         with torch.no_grad():
             output = encoder(torch.zeros(2, *shape))
     except (RuntimeError, AssertionError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = "another --size or another encoder" if len(shape) == 3 else "mlp for them"
         raise ConfigError(
-            f"Encoder '{spec}' does not take {what} ({reason}); choose {hint}."
+            f"Encoder '{spec}' does not take {what} ({first_line(error)}); choose {hint}."
         ) from error
     if output.shape != (2, encoder.width):
         raise ConfigError(

@@ -15,7 +15,7 @@ import msgspec
 from morefromless import files
 from morefromless.config import Cluster, RunConfig
 from morefromless.documents import read_json
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, first_line
 from morefromless.files import now
 from morefromless.runner import check_disk, unique
 from morefromless.runs import Run
@@ -86,9 +86,8 @@ def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "lis
         try:
             job = executor.submit(Training(config))
         except (OSError, RuntimeError) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ConfigError(
-                f"The cluster does not take the job of {config.out.name} ({reason}); "
+                f"The cluster does not take the job of {config.out.name} ({first_line(error)}); "
                 f"{len(jobs)} of {len(waiting)} are in the queue."
             ) from error
         submission = Submission(str(job.job_id), options.cluster, now(), socket.gethostname())

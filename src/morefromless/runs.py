@@ -35,7 +35,14 @@ from torch import Tensor
 from morefromless import files, progress
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.documents import read_json
-from morefromless.errors import ConfigError, DataError, MoreFromLessError, RunBusy, TrainingError
+from morefromless.errors import (
+    ConfigError,
+    DataError,
+    MoreFromLessError,
+    RunBusy,
+    TrainingError,
+    first_line,
+)
 from morefromless.files import file_hash, holder, is_locked, locked, now
 from morefromless.identity import RECIPE, Record, run_key, versions
 from morefromless.specs import refuse_outside
@@ -296,8 +303,8 @@ def reason(error: Exception) -> str:
     """Why a run failed: an error's own sentence, or the first line of one that was not foreseen."""
     if isinstance(error, MoreFromLessError):
         return str(error)
-    first = next(iter(str(error).strip().splitlines()), "")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
 
 
 def _sound(checkpoint: Path) -> bool:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from morefromless.documents import parse_json, read_json
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, first_line
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel."""
@@ -102,11 +102,6 @@ def check_exists(path: Path, name: str) -> None:
     """Raise `ConfigError` where the weights of `name` are no file."""
     if not path.is_file():
         raise ConfigError(f"There is no weights file {path} for '{name}'; check the path.")
-
-
-def first_line(error: BaseException) -> str:
-    """What a reader has to say, without the rest of it."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _shape(value: Any) -> str:

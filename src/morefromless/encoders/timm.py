@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from morefromless.encoders import Encoder
-from morefromless.encoders._weights import first_line, load_weights, read_weights
-from morefromless.errors import ConfigError
+from morefromless.encoders._weights import load_weights, read_weights
+from morefromless.errors import ConfigError, first_line
 from morefromless.specs import SCHEMES
 
 RESERVED = ("num_classes", "in_chans", "features_only", "checkpoint_path", "pretrained_cfg")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, first_line
 
 PRETRAINED = "hovernet_fast-pannuke"
 LICENCE = "CC BY-NC-SA 4.0: not for commercial use"
@@ -97,10 +97,9 @@ def pretrained_weights() -> Path:
     try:
         return Path(architecture.fetch_pretrained_weights(PRETRAINED))
     except Exception as error:  # whatever the network, the server or the disk raises
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"The weights {PRETRAINED} cannot be downloaded ({reason}); fetch the file elsewhere "
-            "and give it with --weights."
+            f"The weights {PRETRAINED} cannot be downloaded ({first_line(error)}); fetch the file "
+            "elsewhere and give it with --weights."
         ) from error
 
 
@@ -116,8 +115,7 @@ def _load(network: torch.nn.Module, path: Path) -> None:
             state = state.get(wrapper, state)
         network.load_state_dict(state)
     except Exception as error:  # the readers raise whatever the file provokes
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"{path} holds no weights of {PRETRAINED} ({reason}); give a file of that network, in "
-            "safetensors or as a PyTorch file that holds tensors only."
+            f"{path} holds no weights of {PRETRAINED} ({first_line(error)}); give a file of that "
+            "network, in safetensors or as a PyTorch file that holds tensors only."
         ) from error
