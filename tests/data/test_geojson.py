@@ -48,7 +48,7 @@ def test_a_round_trip_loses_nothing(instances: np.ndarray) -> None:
 @given(MAPS)
 def test_outlines_are_valid_geometry_and_cover_the_pixels(instances: np.ndarray) -> None:
     nuclei = typed(instances)
-    features = feature_collection(nuclei, PANNUKE)["features"]
+    features = feature_collection(nuclei, PANNUKE, "a")["features"]
     drawn = [shapely.from_geojson(json.dumps(feature["geometry"])) for feature in features]
     assert all(geometry.is_valid for geometry in drawn)
     assert [geometry.area for geometry in drawn] == nuclei.areas.tolist()
@@ -57,13 +57,13 @@ def test_outlines_are_valid_geometry_and_cover_the_pixels(instances: np.ndarray)
 def test_a_feature_is_what_qupath_reads() -> None:
     instances = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0], [2, 0, 2]])
     nuclei = Nuclei.typed(instances, {1: "Neoplastic", 2: 4}, PANNUKE)
-    content = feature_collection(nuclei, PANNUKE, offset=(100, 200), name="a")
+    content = feature_collection(nuclei, PANNUKE, "a")
     ring, pieces = content["features"]
     assert content["type"] == "FeatureCollection"
     assert (ring["type"], ring["geometry"]["type"]) == ("Feature", "Polygon")
     outer, hole = (sorted(map(tuple, part)) for part in ring["geometry"]["coordinates"])
-    assert set(outer) == {(100, 200), (103, 200), (103, 203), (100, 203)}
-    assert set(hole) == {(101, 201), (102, 201), (102, 202), (101, 202)}
+    assert set(outer) == {(0, 0), (3, 0), (3, 3), (0, 3)}
+    assert set(hole) == {(1, 1), (2, 1), (2, 2), (1, 2)}
     assert all(part[0] == part[-1] for part in ring["geometry"]["coordinates"])
     assert pieces["geometry"]["type"] == "MultiPolygon"
     assert ring["properties"] == {
@@ -71,8 +71,8 @@ def test_a_feature_is_what_qupath_reads() -> None:
         "classification": {"name": "Neoplastic", "color": list(type_colours(6)[1])},
     }
     assert len({UUID(feature["id"]) for feature in content["features"]}) == 2
-    assert content == feature_collection(nuclei, PANNUKE, offset=(100, 200), name="a")
-    other = feature_collection(nuclei, PANNUKE, offset=(100, 200), name="b")
+    assert content == feature_collection(nuclei, PANNUKE, "a")
+    other = feature_collection(nuclei, PANNUKE, "b")
     assert other["features"][0]["id"] != ring["id"]
 
 
@@ -80,7 +80,7 @@ def test_pieces_that_another_patch_counts_are_marked() -> None:
     nuclei = Nuclei(
         np.array([[1, 2]], np.int32), np.array([1, 2], np.uint8), np.array([True, False])
     )
-    first, second = feature_collection(nuclei, PANNUKE)["features"]
+    first, second = feature_collection(nuclei, PANNUKE, "a")["features"]
     assert "counted" not in first["properties"]
     assert second["properties"]["counted"] is False
 

@@ -61,11 +61,8 @@ def geojson_paths(ids: Sequence[str], folder: Path) -> list[Path]:
     return list(writers)
 
 
-def feature_collection(
-    nuclei: Nuclei, scheme: Scheme, *, offset: tuple[int, int] = (0, 0), name: str = ""
-) -> dict[str, Any]:
-    """Nuclei as a FeatureCollection, in their order; `offset` (x, y) in px places a patch in its
-    tile.
+def feature_collection(nuclei: Nuclei, scheme: Scheme, name: str) -> dict[str, Any]:
+    """Nuclei as a FeatureCollection, in their order.
 
     Outlines run along the edges of pixels, with holes, and as a MultiPolygon where a nucleus is in
     several pieces: `nuclei_formats.geojson` reads the same nuclei, types and pixels from them.
@@ -80,7 +77,7 @@ def feature_collection(
         zip(boxes, nuclei.types.tolist(), nuclei.counted.tolist(), strict=True), 1
     ):
         rows, columns = box
-        corner = np.array([columns.start + offset[0], rows.start + offset[1]])
+        corner = np.array([columns.start, rows.start])
         properties: dict[str, Any] = {
             "objectType": "detection",
             "classification": {"name": scheme.types[kind], "color": list(tint[kind])},
@@ -107,21 +104,12 @@ def is_foreign(path: Path, name: str) -> bool:
     return first not in text and text != _text({"type": "FeatureCollection", "features": []})
 
 
-def write_geojson(
-    nuclei: Nuclei,
-    scheme: Scheme,
-    path: Path,
-    *,
-    offset: tuple[int, int] = (0, 0),
-    name: str | None = None,
-) -> None:
+def write_geojson(nuclei: Nuclei, scheme: Scheme, path: Path, *, name: str | None = None) -> None:
     """Write `feature_collection` to `path`, whole or not at all; `name` is the file's by default.
 
     Raises `StorageError` where the disk is full or the place may not be written to.
     """
-    collection = feature_collection(
-        nuclei, scheme, offset=offset, name=path.stem if name is None else name
-    )
+    collection = feature_collection(nuclei, scheme, path.stem if name is None else name)
     files.write_text(path, _text(collection))
 
 
