@@ -9,7 +9,7 @@ through the same probe as any other arm.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from morefromless.data.sharded import reading_order
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError
 from morefromless.evaluation.cache import cached, digest_text
 from morefromless.modalities import Modality
 from morefromless.pairs import modality
@@ -40,37 +39,25 @@ def floor(
     test: npt.ArrayLike,
     classes: int,
     test_images: Images | None = None,
-    seed: int = 0,
-    jobs: int = 1,
 ) -> npt.NDArray[np.float64]:
     """Predicted probabilities (len(test), classes) of a floor for the test patches.
 
     `images` (N, H, W, 3) uint8, RGB, and `labels` (N,) are those of a whole store; `train` and
     `test` are the row numbers of the two splits. Images are read a few at a time, so a
     memory-mapped array larger than the memory will do. `test_images` are those of another store,
-    where `test` counts rows of it. `jobs` processor cores fit the forest; the
-    result does not depend on it.
+    where `test` counts rows of it.
     """
     truth, fitted = np.asarray(labels, np.int64), np.asarray(train, np.int64)
     tested = np.asarray(test, np.int64)
-    match name:
-        case "majority":
-            frequencies = np.bincount(truth[fitted], minlength=classes) / len(fitted)
-            return np.tile(frequencies, (len(tested), 1))
-        case "mean-rgb":
-            describe = mean_rgb
-        case "colour-histogram":
-            describe = colour_histogram
-        case _:
-            known = ", ".join(get_args(Floor))
-            raise ConfigError(f"There is no floor named '{name}'; choose among {known}.")
+    if name == "majority":
+        frequencies = np.bincount(truth[fitted], minlength=classes) / len(fitted)
+        return np.tile(frequencies, (len(tested), 1))
+    describe = mean_rgb if name == "mean-rgb" else colour_histogram
     return forest(
         describe(images, fitted),
         truth[fitted],
         describe(images if test_images is None else test_images, tested),
         classes=classes,
-        seed=seed,
-        jobs=jobs,
     )
 
 
@@ -106,9 +93,7 @@ def colour_histogram(images: Images, rows: npt.ArrayLike | None = None, bins: in
     return histograms
 
 
-def forest(
-    train: Floats, labels: Ints, test: Floats, *, classes: int, seed: int = 0, jobs: int = 1
-) -> npt.NDArray[np.float64]:
+def forest(train: Floats, labels: Ints, test: Floats, *, classes: int) -> npt.NDArray[np.float64]:
     """Probabilities (N_test, classes) of a random forest of 200 trees, fitted to train (N, D).
 
     A forest needs no scaling and no tuning, which a floor should not depend on. A class without
@@ -117,7 +102,7 @@ def forest(
     # A study is planned without waiting for scikit-learn.
     from sklearn.ensemble import RandomForestClassifier
 
-    trees = RandomForestClassifier(200, random_state=seed, n_jobs=jobs).fit(train, labels)
+    trees = RandomForestClassifier(200, random_state=0).fit(train, labels)
     probabilities = np.zeros((len(test), classes))
     probabilities[:, trees.classes_] = trees.predict_proba(test)
     return probabilities
