@@ -8,16 +8,12 @@ from morefromless.objectives import Loss
 
 
 @torch.no_grad()
-def spread(embeddings: Tensor, normalise: bool = False) -> Tensor:
+def spread(embeddings: Tensor) -> Tensor:
     """Standard deviation over the batch, averaged over dimensions: (N, D) -> scalar.
 
-    0 is a complete collapse; 1 is what VICReg's variance term asks for. With `normalise`, of the
-    rows divided by their norm: about D ** -0.5 where directions are spread evenly, and the one to
-    watch with SimCLR, which leaves the norm free (Chen and He 2021, arXiv 2011.10566, section 4.1).
+    0 is a complete collapse; 1 is what VICReg's variance term asks for.
     """
-    values = _full(embeddings)
-    if normalise:
-        values = torch.nn.functional.normalize(values, dim=1)
+    values = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
     return values.std(dim=0, correction=0).mean()
 
 
@@ -65,7 +61,3 @@ def check_finite(loss: Loss, step: int) -> None:
         f"Training stopped at step {step} because {what}{rest}; lower the learning rate, use bf16 "
         "or float32 instead of fp16, or look at the views for blank or broken patches."
     )
-
-
-def _full(embeddings: Tensor) -> Tensor:
-    return embeddings if embeddings.dtype == torch.float64 else embeddings.float()
