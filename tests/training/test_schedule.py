@@ -60,14 +60,14 @@ def test_every_group_follows_its_own_rate_and_the_first_update_changes_nothing()
 @pytest.mark.parametrize("optimizer_first", [True, False])
 def test_a_resumed_run_has_the_same_rates(optimizer_first: bool) -> None:
     sgd = optimizer()
-    whole = run(sgd, scheduler(sgd, total_steps=20, warmup_steps=4, warmup_from=0.01), 12)
+    whole = run(sgd, scheduler(sgd, total_steps=20, warmup_steps=4), 12)
     first = optimizer()
-    made = scheduler(first, total_steps=20, warmup_steps=4, warmup_from=0.01)
+    made = scheduler(first, total_steps=20, warmup_steps=4)
     before = run(first, made, 2)
     second = optimizer()
     if optimizer_first:
         second.load_state_dict(first.state_dict())
-    resumed = scheduler(second, total_steps=20, warmup_steps=4, warmup_from=0.01)
+    resumed = scheduler(second, total_steps=20, warmup_steps=4)
     resumed.load_state_dict(made.state_dict())
     second.load_state_dict(first.state_dict())
     assert before + run(second, resumed, 10) == whole

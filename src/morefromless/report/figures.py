@@ -98,13 +98,12 @@ def _sides(rows: Iterable[Summary]) -> list[int]:
     return sorted({row.resolution for row in rows})
 
 
-def draw_lines(
-    axes: Axes, lines: dict[tuple[str, str], list[tuple[float, Summary]]], log: bool = True
-) -> None:
-    """A line an arm and variant: points (x, summary), with intervals, side by side."""
+def draw_lines(axes: Axes, lines: dict[tuple[str, str], list[tuple[float, Summary]]]) -> None:
+    """A line an arm and variant: points (x, summary) on a logarithmic axis, with intervals, side by
+    side."""
     styles = looks(lines)
     for number, ((arm, variant), line) in enumerate(lines.items()):
-        shift = APART ** (number - (len(lines) - 1) / 2) if log else 1
+        shift = APART ** (number - (len(lines) - 1) / 2)
         ordered = sorted(line, key=lambda point: point[0])
         middle, low, high = (
             np.array([100 * getattr(s.accuracy, bound) for _, s in ordered])

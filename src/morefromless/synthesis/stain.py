@@ -68,9 +68,7 @@ def photograph(
     return image
 
 
-def _shifted(
-    rng: Rng, vector: tuple[float, float, float], by: float = 0.07
-) -> tuple[float, float, float]:
-    r, g, b = (part + rng.uniform(-by, by) for part in vector)
+def _shifted(rng: Rng, vector: tuple[float, float, float]) -> tuple[float, float, float]:
+    r, g, b = (part + rng.uniform(-0.07, 0.07) for part in vector)
     length = float(np.sqrt(r * r + g * g + b * b))
     return r / length, g / length, b / length

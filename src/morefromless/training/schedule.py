@@ -47,9 +47,7 @@ def warmup_length(steps_per_epoch: int, epochs: float = 0.1) -> int:
     return int(epochs * steps_per_epoch)
 
 
-def scheduler(
-    optimizer: Optimizer, *, total_steps: int, warmup_steps: int, warmup_from: float = 0.0
-) -> LambdaLR:
+def scheduler(optimizer: Optimizer, *, total_steps: int, warmup_steps: int) -> LambdaLR:
     """`warmup_cosine` for an optimizer, from each parameter group's own rate; step it per update.
 
     Its state is the step number alone, so a resumed run goes on with the very same rates.
@@ -58,11 +56,7 @@ def scheduler(
     def factor(base: float) -> Callable[[int], float]:
         def of(step: int) -> float:
             rate = warmup_cosine(
-                step,
-                base=base,
-                total_steps=total_steps,
-                warmup_steps=warmup_steps,
-                warmup_from=warmup_from,
+                step, base=base, total_steps=total_steps, warmup_steps=warmup_steps
             )
             return rate / base
 
