@@ -17,6 +17,7 @@ from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import Answer, answer_of, open_store
+from morefromless.evaluation.metrics import confusion
 from morefromless.pairs import modality
 from morefromless.progress import Bar
 from morefromless.runs import Run
@@ -96,9 +97,7 @@ class Disagreements:
 
     def confusion(self, side: int) -> Rows:
         """(C, C) counts of one encoder: rows are the true classes, columns the predicted ones."""
-        counts: Rows = np.zeros((len(self.classes),) * 2, np.int64)
-        np.add.at(counts, (self.labels, self.predictions[side]), 1)
-        return counts
+        return confusion(self.predictions[side], self.labels, len(self.classes))
 
     def summary_lines(self) -> Iterator[str]:
         """How many each gets right, and on how many they disagree."""
