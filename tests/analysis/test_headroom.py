@@ -77,7 +77,7 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     assert len(report(results["negative"]).sections) == 2
 
 
-def test_what_cannot_be_asked_is_refused(tissue: Store) -> None:
+def test_what_cannot_be_asked_is_refused(tissue: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     options = HeadroomConfig(store=tissue.path, primary="downsample:4", components=1000)
     with pytest.raises(ConfigError, match="more than the 135 training patches"):
         measure_headroom(options)
@@ -86,5 +86,6 @@ def test_what_cannot_be_asked_is_refused(tissue: Store) -> None:
         measure_headroom(random)
     table = tissue.table.assign(split="train")
     untested = Store(tissue.path, tissue.meta, table, tissue.arrays, tissue.present)
+    monkeypatch.setattr(Store, "open", lambda _: untested)
     with pytest.raises(ConfigError, match="no labelled test patches"):
-        measure_headroom(HeadroomConfig(store=tissue.path, components=4), untested)
+        measure_headroom(HeadroomConfig(store=tissue.path, components=4))

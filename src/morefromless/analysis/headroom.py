@@ -67,13 +67,13 @@ class Headroom:
         return sum(c.variance * c.predicted for c in self.components) / total
 
 
-def measure_headroom(config: HeadroomConfig, store: Store | None = None) -> Headroom:
+def measure_headroom(config: HeadroomConfig) -> Headroom:
     """Features of both views, probes of them, and what one predicts of the other.
 
     Raises `ConfigError` or `DataError` where test patches or labels are missing, or where there are
     fewer training patches, or dense features, than components.
     """
-    store = store or Store.open(config.store)
+    store = Store.open(config.store)
     views = [modality(config.primary), modality(config.privileged)]
     for view in views:
         view.check(store)
