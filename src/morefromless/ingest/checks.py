@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from morefromless import files
+from morefromless.data.arrays import mapped
 from morefromless.data.near_duplicates import near_duplicates_across_splits
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.registration import shifts
@@ -88,7 +89,7 @@ def _shifts(folder: Path, table: pd.DataFrame, main: str, paired: Sequence[str])
 
 def _measured(folder: Path, table: pd.DataFrame, main: str, name: str) -> pd.DataFrame:
     """Group, x, y, and whether the shift is clear, of a sample of the patches that have both."""
-    images, others = _opened(folder, main), _opened(folder, name)
+    images, others = (mapped(folder / f"{n}.npy") for n in (main, name))
     rows = np.arange(len(table))
     if (folder / PRESENT).exists():
         present = pd.read_parquet(folder / PRESENT)
@@ -119,10 +120,3 @@ def _summary(measured: pd.DataFrame) -> dict[str, float]:
         "distance": round(float(distance.median()), 2),
         "distance_95": round(float(distance.quantile(0.95)), 2),
     }
-
-
-def _opened(folder: Path, name: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
-    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] = np.load(
-        folder / f"{name}.npy", mmap_mode="r", allow_pickle=False
-    )
-    return array
