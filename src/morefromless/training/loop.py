@@ -28,9 +28,11 @@ from morefromless.data.store import Store
 from morefromless.devices import check_compile, check_precision, resolve_device
 from morefromless.errors import ConfigError
 from morefromless.evaluation.metadata import describe
+from morefromless.objectives import Loss
 from morefromless.pairs import channels_last
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
+from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.loggers import loggers
 from morefromless.training.preparation import compiling, counted_once, prepare
@@ -39,8 +41,11 @@ from morefromless.training.schedule import scheduler, warmup_length
 from morefromless.training.synchronise import synchronise
 
 LOG_EVERY = 10
-"""Steps between two whose losses are checked and logged. The others ask no device for a value, so
-that a GPU is never waited for."""
+"""Steps between two whose losses are checked and logged, beside the first and the last. The others
+ask no device for a value, so that a GPU is never waited for."""
+
+Measures = Callable[[], dict[str, Tensor]]
+"""What is logged of a step beside its loss, by name."""
 
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -48,9 +53,9 @@ PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mi
 class Learner(pl.LightningModule):
     """A network with the paper's optimiser: Adam under a warm-up cosine (2.2).
 
-    What is learned is received: `loss(images, batch, step)` gives the scalar to minimise and, in
-    steps that are logged (`logs`), what to log. `feed` and `seed` decide which patches and views
-    make up a step.
+    What is learned is received: `objective(images, batch)` gives the loss, and a function that is
+    called in steps that are logged, for what to log beside it. `feed` and `seed` decide which
+    patches and views make up a step.
     """
 
     def __init__(
@@ -59,11 +64,11 @@ class Learner(pl.LightningModule):
         feed: Feed,
         config: RunConfig,
         steps: Steps,
-        loss: Callable[[dict[str, Tensor], Batch, int], tuple[Tensor, dict[str, Tensor]]],
+        objective: Callable[[dict[str, Tensor], Batch], tuple[Loss, Measures]],
     ) -> None:
         super().__init__()
         self.network = network
-        self.feed, self.config, self.steps, self.loss = feed, config, steps, loss
+        self.feed, self.config, self.steps, self.objective = feed, config, steps, objective
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         del batch_idx  # counts from where a resumed run began; the step is what all follows from
@@ -77,10 +82,13 @@ class Learner(pl.LightningModule):
         images = {name: channels_last(batch) for name, batch in images.items()}
         frozen = self.feed.representations(batch)
         images |= {name: features.to(self.device) for name, features in frozen.items()}
-        total, logged = self.loss(images, batch, step)
-        if logged:
-            self.log_dict({"loss": total.detach(), **logged, "lr": self._rate()})
-        return total
+        loss, measures = self.objective(images, batch)
+        if step % LOG_EVERY == LOG_EVERY - 1 or step in (0, self.steps.total - 1):
+            check_finite(loss, step)
+            terms = {f"term/{name}": value.detach() for name, value in loss.terms.items()}
+            rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+            self.log_dict({"loss": loss.total.detach(), **terms, **measures(), "lr": rate})
+        return loss.total
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         with counted_once(self.network, self.config.machine):
@@ -98,9 +106,6 @@ class Learner(pl.LightningModule):
                 weights.grad.mul_(self.config.train.batch)
                 nn.utils.clip_grad_norm_([weights], self.config.train.clip_each)
 
-    def _rate(self) -> float:
-        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
-
     def configure_optimizers(self) -> Any:
         trained = [weights for weights in self.network.parameters() if weights.requires_grad]
         optimizer = torch.optim.Adam(
@@ -112,11 +117,6 @@ class Learner(pl.LightningModule):
             warmup_steps=warmup_length(self.steps.per_epoch, self.config.train.warmup),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def logs(step: int, steps: Steps) -> bool:
-    """Whether the losses of a step are checked and logged: every `LOG_EVERY`-th, first and last."""
-    return step % LOG_EVERY == LOG_EVERY - 1 or step in (0, steps.total - 1)
 
 
 def fit(learner: Learner, run: Run, curve: Curve | None) -> None:

@@ -13,7 +13,7 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
 from morefromless.evaluation.frozen import FrozenEncoder, frozen_branch
-from morefromless.objectives import Objective
+from morefromless.objectives import Loss, Objective
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
@@ -25,10 +25,10 @@ from morefromless.training.checks import (
     training_rows,
 )
 from morefromless.training.curve import curve_of
-from morefromless.training.diagnostics import check_finite, effective_rank, spread
+from morefromless.training.diagnostics import effective_rank, spread
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
-from morefromless.training.loop import Learner, device_of, fit, is_rank_zero, logs
+from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
 from morefromless.training.partial import in_parts, pairwise_loss
 
 
@@ -87,9 +87,7 @@ def _train(
         present={name: has[rows] for name, has in availability.items() if not has[rows].all()},
     )
 
-    def loss(
-        images: dict[str, Tensor], batch: Batch, step: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:
         present = feed.present(batch)
         outputs = in_parts(branches, images, config.pairing.accumulate or 1, present)
         embeddings = {name: gather(z) for name, z in outputs.items()}
@@ -98,14 +96,11 @@ def _train(
             if present
             else objective(list(embeddings.values()))
         )
-        if not logs(step, steps):
-            return result.total, {}
-        check_finite(result, step)
-        logged = {f"term/{name}": value.detach() for name, value in result.terms.items()}
-        for name, embedding in embeddings.items():
-            logged[f"spread/{name}"] = spread(embedding)
-            logged[f"effective_rank/{name}"] = effective_rank(embedding)
-        return result.total, logged
+        return result, lambda: {
+            f"{measure.__name__}/{name}": measure(embedding)
+            for name, embedding in embeddings.items()
+            for measure in (spread, effective_rank)
+        }
 
     learner = Learner(network, feed, config, steps, loss)
     encoders = {

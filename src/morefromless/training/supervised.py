@@ -13,15 +13,15 @@ from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoders
 from morefromless.identity import placed, run_key
+from morefromless.objectives import Loss
 from morefromless.pairs import Pair, modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
 from morefromless.training.checks import check, check_views, views_of
 from morefromless.training.classifier import Classifier, criterion
 from morefromless.training.curve import curve_of
-from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
-from morefromless.training.loop import Learner, device_of, fit, is_rank_zero, logs
+from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
 from morefromless.training.pretrain import pretrain
 
 POLL = 1.0
@@ -79,16 +79,11 @@ def _train(
         classifier.encoder.load_state_dict(begun.state_dict())
     loss_of = criterion(config, store, device)
 
-    def loss(
-        images: dict[str, Tensor], batch: Batch, step: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:
         logits, result = loss_of(classifier, images, batch)
-        if not logs(step, steps):
-            return result.total, {}
-        check_finite(result, step)
-        right = (logits.detach().argmax(1) == batch["label"]).float().mean()
-        logged = {f"term/{name}": value.detach() for name, value in result.terms.items()}
-        return result.total, {**logged, "train_accuracy": right}
+        return result, lambda: {
+            "train_accuracy": (logits.detach().argmax(1) == batch["label"]).float().mean()
+        }
 
     learner = Learner(classifier, Feed(store, rows, pair, device), config, steps, loss)
     frozen = FrozenEncoder(
