@@ -76,14 +76,14 @@ class Authors(Views):
             record(drawn, word)
 
         noise = partial(photometry.noise_on_zeros, generator=generator)
-
+        solarize = partial(photometry.solarize, white=255)
         views = torch.empty_like(patches, memory_format=torch.contiguous_format)
         with torch.autocast(patches.device.type, enabled=False):
             for of in blocks(patches):
                 images = _geometry.crop_resize(patches[of] * 255, rows[of], columns[of])
                 images = where(noisy[of], images, noise)
                 images = where(rotated[of], images, _geometry.rotate_nearest, angles[of])
-                images = where(solarized[of], images, _solarize, thresholds[of])
+                images = where(solarized[of], images, solarize, thresholds[of])
                 if self.jitter > 0:
                     images = where(jittered[of], images, _jitter, *colours[:, of])
                 torch.div(images.clamp_(0, 255), 255, out=views[of])
@@ -104,10 +104,6 @@ class Authors(Views):
         record(length, lambda px: f"crop {100 * px / side:.0f} % {axis}", unless=side)
         start = (uniform(count, 0, 1, generator) * (side - length + 1)).floor()
         return _geometry.crop_positions(start, length, flips, side)
-
-
-def _solarize(images: Tensor, thresholds: Tensor) -> Tensor:
-    return photometry.solarize(images, thresholds, white=255)
 
 
 def _jitter(
