@@ -1,6 +1,5 @@
 """Commands that write and show stores of patches."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ def ingest(options: IngestConfig) -> None:
         seed=options.seed,
         size=options.size,
         resize=options.resize,
-        workers=options.workers or os.cpu_count() or 1,
+        workers=options.workers or None,
         strict=options.strict,
         missing=options.missing,
         um_per_px=options.um_per_px,

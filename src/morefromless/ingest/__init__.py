@@ -14,7 +14,6 @@ was decoding and what it had read ahead. The store's bytes do not depend on kill
 of workers.
 """
 
-import os
 import shutil
 import sys
 import time
@@ -27,6 +26,7 @@ from typing import Any, Literal
 from morefromless import files
 from morefromless.config import IngestConfig
 from morefromless.data.store import Store
+from morefromless.devices import available_cores
 from morefromless.documents import read_json
 from morefromless.errors import DataError
 from morefromless.files import StorageError, locked
@@ -97,7 +97,7 @@ def ingest(
         seed=seed,
         size=size,
         resize=resize,
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers or available_cores(),
         strict=strict,
         missing=missing,
         um_per_px=um_per_px,

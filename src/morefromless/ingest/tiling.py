@@ -20,6 +20,7 @@ from morefromless.config import TileConfig
 from morefromless.data.annotations import annotation_file, read_annotations
 from morefromless.data.slides import NEAR, Slide, open_slide, slide_files
 from morefromless.data.tissue import find_tissue, tissue_tiles
+from morefromless.devices import available_cores
 from morefromless.documents import read_json
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.ingest.parallel import threaded
@@ -156,7 +157,7 @@ class Tiles(Source):
             survey_slide(self._slides[name], name, unfinished, self.config)
             return name
 
-        workers = self.config.workers or len(os.sched_getaffinity(0))
+        workers = self.config.workers or available_cores()
         with Bar(
             desc="finding tissue",
             total=len(surveys),

@@ -1,6 +1,5 @@
 """plan.json: what `mfl status` and `mfl report` know of a reproduction."""
 
-import os
 import platform
 import shlex
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 
 from morefromless.config import ReproduceConfig, RunConfig, to_flat, typed_options
+from morefromless.devices import available_cores
 from morefromless.errors import ConfigError
 from morefromless.evaluation.conclude import data_facts
 from morefromless.experiments import SCALES, published
@@ -96,7 +96,7 @@ def command(config: ReproduceConfig) -> str:
 def machine() -> dict[str, Any]:
     """What the runs are trained on."""
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-    return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "gpus": gpus}
+    return {"processor": _processor(), "cores": available_cores(), "gpus": gpus}
 
 
 def _processor() -> str:
