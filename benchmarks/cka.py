@@ -101,7 +101,7 @@ def _ours(pair: dict[str, nn.Module], batches: list[Tensor]) -> np.ndarray:
     cka = Cka({name: convolutions(network) for name, network in pair.items()})
     for batch in batches:
         cka.add(pair, dict.fromkeys(pair, batch))
-    return cka.between("a", "b").values
+    return cka.between("a", "b")
 
 
 def _torch_cka() -> Way:

@@ -33,7 +33,7 @@ def _direct(a: nn.Sequential, b: nn.Sequential) -> np.ndarray:
     made = Cka({"a": LAYERS, "b": LAYERS})
     for batch in BATCHES:
         made.add({"a": a, "b": b}, {"a": batch, "b": batch})
-    return made.between("a", "b").values
+    return made.between("a", "b")
 
 
 def test_every_combination_of_runs_counts_once() -> None:

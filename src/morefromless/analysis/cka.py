@@ -6,7 +6,6 @@ before the ratio is taken).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -21,23 +20,6 @@ from morefromless.errors import ConfigError, DataError
 Estimator = Literal["unbiased", "biased"]
 COLUMNS = 8192
 """Features that are centred and multiplied at a time, so that they stay in the cache."""
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """CKA between the layers of two networks."""
-
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    values: npt.NDArray[np.float64]
-    """(rows, columns); unbiased values may lie a little below 0 or above 1."""
-
-    @property
-    def diagonal(self) -> npt.NDArray[np.float64]:
-        """Values of layers with the same name in both."""
-        place = {name: index for index, name in enumerate(self.columns)}
-        both = [(row, place[name]) for row, name in enumerate(self.rows) if name in place]
-        return np.array([self.values[pair] for pair in both])
 
 
 def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, bool]:
@@ -141,8 +123,9 @@ class Cka:
 
     def between(
         self, a: str, b: str, layers: Mapping[str, Sequence[str]] | None = None
-    ) -> Similarity:
-        """CKA of the layers of network `a` with those of `b`; of `layers`, where not of all.
+    ) -> npt.NDArray[np.float64]:
+        """CKA of the layers of network `a` with those of `b`, (layers of a, layers of b); of
+        `layers`, where not of all. Unbiased values may lie a little below 0 or above 1.
 
         Raises `DataError` where a layer says the same of every patch: its CKA is 0 / 0.
         """
@@ -161,7 +144,7 @@ class Cka:
         columns = [place[b, name] for name in chosen[b]]
         norms = self._sums.diagonal().sqrt()
         values = self._sums[rows][:, columns] / norms[rows][:, None] / norms[columns][None, :]
-        return Similarity(tuple(chosen[a]), tuple(chosen[b]), values.cpu().numpy())
+        return values.cpu().numpy()
 
     def constant(self, network: str) -> list[str]:
         """Layers whose features did not vary in any batch."""
@@ -207,4 +190,4 @@ def cka(x: Tensor, y: Tensor, estimator: Estimator = "unbiased") -> float:
     """
     accumulator = Cka({"x": ["x"], "y": ["y"]}, estimator)
     accumulator.add_features({("x", "x"): x, ("y", "y"): y})
-    return float(accumulator.between("x", "y").values[0, 0])
+    return float(accumulator.between("x", "y")[0, 0])

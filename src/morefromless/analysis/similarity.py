@@ -43,8 +43,7 @@ class LayerCka:
     @property
     def spread(self) -> Floats:
         """(rows, columns): standard deviation over combinations, which share runs; 0 for one."""
-        spread: Floats = self.each.std(axis=0, ddof=1 if len(self.each) > 1 else 0)
-        return spread
+        return deviation(self.each)
 
     @property
     def diagonal(self) -> Floats:
@@ -53,6 +52,12 @@ class LayerCka:
         rows, columns = np.array(places, dtype=int).reshape(-1, 2).T
         diagonal: Floats = self.each[:, rows, columns]
         return diagonal
+
+
+def deviation(values: Floats) -> Floats:
+    """Standard deviation along the first axis; 0 of one value."""
+    result: Floats = values.std(axis=0, ddof=1 if len(values) > 1 else 0)
+    return result
 
 
 def similarities(
@@ -96,7 +101,7 @@ def similarities(
     for a, b in _pairs(list(arms)):
         pairs = list(_runs(names[a], names[b]))
         different = [(x, y) for x, y in pairs if seeds is None or seed_of[x] != seed_of[y]]
-        each = [cka.between(x, y, keep).values for x, y in different or pairs]
+        each = [cka.between(x, y, keep) for x, y in different or pairs]
         if each:
             results.append(
                 LayerCka(

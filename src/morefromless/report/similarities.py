@@ -11,7 +11,7 @@ import morefromless
 from morefromless import files
 from morefromless.analysis.represent import Similarities
 from morefromless.analysis.representative import shown_patches
-from morefromless.analysis.similarity import LayerCka
+from morefromless.analysis.similarity import LayerCka, deviation
 from morefromless.config import to_flat
 from morefromless.pairs import modality
 from morefromless.report.cam_figure import GRIDS, write_cams
@@ -139,9 +139,10 @@ def _table(
     cells = {}
     for pair in cka:
         values = value(pair)
-        spread = values.std(ddof=1) if len(values) > 1 else 0.0
         mark = " (equal seeds)" if pair.equal_seeds else ""
-        cells[pair.a, pair.b] = cells[pair.b, pair.a] = f"{values.mean():.2f} ± {spread:.2f}{mark}"
+        cells[pair.a, pair.b] = cells[pair.b, pair.a] = (
+            f"{values.mean():.2f} ± {deviation(values):.2f}{mark}"
+        )
     lines = [(arm, *(cells.get((arm, other), "") for other in arms)) for arm in arms]
     return Section(title, ("arm", *arms), lines)
 
@@ -184,7 +185,7 @@ def _lines(result: Similarities) -> pd.DataFrame:
             "b": pair.b,
             "layer": layer,
             "cka": values.mean(),
-            "sd": values.std(ddof=1) if len(values) > 1 else 0.0,
+            "sd": deviation(values),
             "combinations": len(values),
         }
         for pair in result.cka

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from morefromless.analysis.similarity import LayerCka
+from morefromless.analysis.similarity import LayerCka, deviation
 from morefromless.report.style import AMOUNTS, COLOURS, PAGE, PALETTES, looks, plain, save
 
 
@@ -74,7 +74,7 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
     for axes, (title, chosen) in zip(panels, parts.items(), strict=False):
         for pair in chosen:
             mean = pair.diagonal.mean(axis=0)
-            spread = pair.diagonal.std(axis=0, ddof=1 if len(pair.diagonal) > 1 else 0)
+            spread = deviation(pair.diagonal)
             depth = np.arange(1, len(mean) + 1)
             first, second = colours[_way(pair.a)], colours[_way(pair.b)]
             if pair.a == pair.b:
