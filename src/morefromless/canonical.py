@@ -1,6 +1,7 @@
 """Options in their one form, so that two spellings of one thing are one run."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from morefromless import modalities, objectives, probes, tasks, views
@@ -37,18 +38,9 @@ def canonical(config: Config) -> Config:
     return from_flat(type(config), flat)
 
 
-def _modality(spec: str) -> str:
-    return normalise(spec, modalities, Modality)
-
-
-def _objective(spec: str) -> str:
-    return normalise(spec, objectives, Objective)
-
-
-def _task(spec: str) -> str:
-    return normalise(spec, tasks, Task)
-
-
+_modality = partial(normalise, package=modalities, contract=Modality)
+_objective = partial(normalise, package=objectives, contract=Objective)
+_task = partial(normalise, package=tasks, contract=Task)
 _FORMS: dict[str, Callable[[str], str]] = {
     "primary": _modality,
     "privileged": _modality,
@@ -57,10 +49,10 @@ _FORMS: dict[str, Callable[[str], str]] = {
     "distillation": _objective,
     "task": _task,
     "tasks": _task,
-    "views": lambda spec: normalise(spec, views, Views),
+    "views": partial(normalise, package=views, contract=Views),
     "encoder": normalise_encoder,
     "privileged_encoder": normalise_encoder,
     "teacher": normalise_encoder,
     "references": normalise_encoder,
-    "probe": lambda spec: normalise(spec, probes, ProbeMethod),
+    "probe": partial(normalise, package=probes, contract=ProbeMethod),
 }
