@@ -49,10 +49,6 @@ class Pair:
             )
         self.inputs = {name: (how, sizes.get(name, size)) for name, how in self.modalities.items()}
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.modalities)
-
     def check(self, store: Store) -> None:
         """Raise `DataError` or `ConfigError` where a modality cannot be had of this store, or a
         branch's own size is more than its patches have."""
