@@ -221,9 +221,6 @@ class Open(Modality):
     def render(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
         return patches
 
-    def resolution(self, side: int) -> int:
-        return side
-
 
 def test_several_numbers_and_parameters_of_no_known_type() -> None:
     typed = f"{__name__}:Open:scale=1/2.5,flag=true,side=3,rate=1e-5,name=a/b,nothing=none"

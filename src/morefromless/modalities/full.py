@@ -28,7 +28,3 @@ class Full(Modality):
 
     def matrices(self, side: int, size: int) -> tuple[Tensor, ...]:
         return fit(side, size)
-
-    def resolution(self, side: int) -> int:
-        """The stored side itself."""
-        return side

@@ -95,10 +95,6 @@ class Image(Modality):
         more = f" ({self.channels - len(shown)} more not shown)" * (self.channels > len(shown))
         return f"{self.array}: {', '.join(shown)}{more}."
 
-    def resolution(self, side: int) -> int:
-        """The stored side itself."""
-        return side
-
 
 def image_spec(store: Store, array: str) -> str:
     """How an array of channels is seen, with the range of each that the store states."""

@@ -53,10 +53,6 @@ class Macenko(Modality):
         """(B,) bool: which of (B, H, H, 3) patches are left as they are."""
         return left_as_they_are(estimate(patches, self.convention), vars(self)["_stains"])
 
-    def resolution(self, side: int) -> int:
-        """The stored side itself."""
-        return side
-
 
 def reference_stains(reference: str, convention: Convention = "luminosity") -> Stains:
     """Of an image file, or of eight numbers joined by slashes; the usual ones for "".

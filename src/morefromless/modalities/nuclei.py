@@ -76,9 +76,6 @@ class Nuclei(Modality):
         colours = _colours(self.types).to(rendered.device)
         return torch.einsum("bkhw,kc->bchw", rendered, colours)
 
-    def resolution(self, side: int) -> int:
-        return side
-
     def _table(self) -> Tensor:
         """(256, channels): what each type is drawn as."""
         codes = torch.arange(256, dtype=torch.float32)
