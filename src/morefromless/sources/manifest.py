@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy.typing as npt
@@ -84,36 +84,34 @@ class Manifest(Source):
         self.label = label
         self.modalities = [name.strip() for name in (modalities or "").split("+") if name.strip()]
         self._files: dict[Path, File] = {}
-        self._lock = Lock()
-        self._made: _Loaded | None = None
 
     @property
     def fork_safe(self) -> bool:
         return True
 
     def datasheet(self) -> Datasheet:
-        loaded = self._loaded()
+        loaded = self._loaded
         return Datasheet(
             title=self.path.name, optional=loaded.optional, channels=self._channels(loaded)
         )
 
     def files(self) -> Sequence[Path]:
         """The files of the views; what the table itself says stands in `items`."""
-        patches = self._loaded().patches.values()
+        patches = self._loaded.patches.values()
         paths = {view.path for patch in patches for view in patch.views.values()}
         return sorted(path for path in paths if path.is_file())
 
     def items(self) -> Sequence[Item]:
-        return self._loaded().items
+        return self._loaded.items
 
     def omitted(self, item: Item) -> Mapping[str, int]:
-        views = self._loaded().patches[item.id].views.values()
+        views = self._loaded.patches[item.id].views.values()
         files = [view.path for view in views if view.file is None]
         counts = (Counter(further_pages(path)) for path in files if reads_one_page(path))
         return dict(sum(counts, Counter[str]()))
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
-        patch = self._loaded().patches[item.id]
+        patch = self._loaded.patches[item.id]
         _first_image(patch)
         arrays = {}
         for name, view in patch.views.items():
@@ -122,7 +120,7 @@ class Manifest(Source):
         return arrays
 
     def shape(self, item: Item) -> tuple[int, int]:
-        patch = self._loaded().patches[item.id]
+        patch = self._loaded.patches[item.id]
         name = _first_image(patch)
         with _naming(patch, name):
             return patch.views[name].shape()
@@ -139,13 +137,9 @@ class Manifest(Source):
             if view.kind == "images"
         }
 
+    @cached_property
     def _loaded(self) -> _Loaded:
-        with self._lock:
-            if self._made is None:
-                self._made = self._load()
-            return self._made
-
-    def _load(self) -> _Loaded:
+        """Read by `items`, before threads read."""
         table = read_cells(self.path)
         for name in ("id", *([self.label] if self.label else []), *self.modalities):
             self._need(name, table)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -96,25 +96,23 @@ class Spatial(Source):
         self.label, self.group, self.layer, self.image = label, group, layer, image
         self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
         self._images = SectionImages()
-        self._lock = Lock()
-        self._made: _Loaded | None = None
 
     @property
     def gene_names(self) -> tuple[str, ...]:
         """Names of the values in `expression`, in their order. Raises as `items` does."""
-        return self._loaded().genes
+        return self._loaded.genes
 
     def datasheet(self) -> Datasheet:
-        loaded = self._loaded()
+        loaded = self._loaded
         return Datasheet(
             title=loaded.title, um_per_px=self.um_per_px, channels={"expression": loaded.genes}
         )
 
     def items(self) -> Sequence[Item]:
-        return self._loaded().items
+        return self._loaded.items
 
     def remarks(self) -> Sequence[str]:
-        group = self._loaded().group
+        group = self._loaded.group
         if group == "section":
             return [
                 "Groups are sections. Where some are of one patient, name the column of obs that "
@@ -125,7 +123,7 @@ class Spatial(Source):
         ]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
-        spot = self._loaded().spots[item.id]
+        spot = self._loaded.spots[item.id]
         if spot.reason is not None:
             raise UnreadablePatch(spot.reason)
         image = self._images[spot.image]
@@ -136,18 +134,14 @@ class Spatial(Source):
         return {"he": image[rows, columns].copy(), "expression": spot.expression}
 
     def shape(self, item: Item) -> tuple[int, int]:
-        reason = self._loaded().spots[item.id].reason
+        reason = self._loaded.spots[item.id].reason
         if reason is not None:
             raise UnreadablePatch(reason)
         return self.patch, self.patch
 
+    @cached_property
     def _loaded(self) -> _Loaded:
-        with self._lock:
-            if self._made is None:
-                self._made = self._load()
-            return self._made
-
-    def _load(self) -> _Loaded:
+        """Read by `items`, before threads read."""
         files = self._files()
         splits: dict[str, Split] = {n: "test" if n in self.test else "train" for n in files}
         counts = {name: self._counts(*paths) for name, paths in files.items()}
