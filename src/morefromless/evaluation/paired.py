@@ -75,18 +75,16 @@ def difference(
     seed, seeds are left out and the interval says `includes_seeds=False`: it holds for
     these trained encoders, not for the ways of training. See docs/statistics.md.
     """
+    flip = sign_flip(correct_a, correct_b, groups=groups)
     a, b = (np.atleast_2d(np.asarray(c, np.float64)) for c in (correct_a, correct_b))
-    if a.shape[1:] != b.shape[1:]:
-        raise ValueError(f"both arms need the same patches, got {a.shape} and {b.shape}")
     unit, member = units_of(groups, a.shape[1])
-    estimate = float(a.mean() - b.mean())
+    estimate = flip.difference
     parts = [(_jackknife(a.mean(0) - b.mean(0), member), int(member.max()))]
     fewest = min(len(a), len(b))
     if fewest > 1:
         between = sum(float(arm.mean(1).var(ddof=1)) / len(arm) for arm in (a, b))
         parts.append((between, fewest - 1))
     half, p_t = _student(estimate, parts, 8 * (fewest - 1) or math.inf, level)
-    flip = sign_flip(correct_a, correct_b, groups=groups)
     return Difference(
         Interval(
             estimate=estimate,
