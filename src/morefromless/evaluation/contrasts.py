@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.evaluation.intervals import Interval
+from morefromless.evaluation.intervals import PLURAL, Interval, Unit
 from morefromless.evaluation.paired import SignFlip, difference, holm
 
 Verdict = Literal["better", "worse", "no difference shown", "no verdict"]
@@ -63,8 +63,8 @@ def contrast_tests(
         if remark:
             pass
         elif possible >= ALPHA:
-            unit = "patch" if result.groups is None else "group"
-            remark = f"{n} test {_plural(unit, n)}: no difference could be shown"
+            unit: Unit = "patch" if result.groups is None else "group"
+            remark = f"{n} test {unit if n == 1 else PLURAL[unit]}: no difference could be shown"
         elif not result.interval.includes_seeds:
             shown = "differ" if p < ALPHA else "are not shown to differ"
             remark = f"one seed: these encoders {shown}"
@@ -83,7 +83,3 @@ def contrast_tests(
             )
         )
     return tests
-
-
-def _plural(unit: str, n: int) -> str:
-    return unit if n == 1 else {"patch": "patches", "group": "groups"}[unit]

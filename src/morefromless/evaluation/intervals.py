@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Unit = Literal["patch", "group"]
+PLURAL: dict[Unit, str] = {"patch": "patches", "group": "groups"}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Notes under a study's tables: data, protocol, and what the tables do not show."""
 
+from morefromless.evaluation.intervals import PLURAL
 from morefromless.evaluation.results import Results
 
 TESTS = (
@@ -19,7 +20,7 @@ REFERENCES = (
 def notes(results: Results) -> list[str]:
     """What holds for all the tables: data, protocol, and what they do not show."""
     config, data = results.config, results.data
-    train, unit = config.train, results.summaries[0].accuracy.unit
+    train, units = config.train, PLURAL[results.summaries[0].accuracy.unit]
     seeds = config.run_seeds
     lines = [
         f"{train.encoder} at {train.size} px, {', '.join(config.objectives)}, width "
@@ -29,7 +30,6 @@ def notes(results: Results) -> list[str]:
     for task, classes in data.classes.items():
         each = ", ".join(f"{name} {train:,} / {test:,}" for name, (train, test) in classes.items())
         lines.append(f"Task {task}, training / test patches: {each}.")
-    units = "groups" if unit == "group" else "patches"
     chance = " and seeds." if config.seeds > 1 else "; one seed: chance between seeds is not in it."
     lines.append(
         "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "

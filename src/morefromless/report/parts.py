@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from morefromless.evaluation.intervals import PLURAL
 from morefromless.evaluation.results import Contrast, Results, Summary
 from morefromless.report.content import CellFile, ExperimentFile, Picture
 from morefromless.report.notes import TESTS, floor_notes
@@ -241,11 +242,11 @@ def _metrics(results: Mapping[str, Results]) -> list[Section]:
 def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterator[str]:
     first = next(iter(results.values()))
     accuracy = first.summaries[0].accuracy
-    unit = "groups" if accuracy.unit == "group" else "patches"
+    units = PLURAL[accuracy.unit]
     chance = " and seeds" if first.config.seeds > 1 else "; chance between seeds is not in it"
     yield (
         f"Accuracy on test patches in per cent, the mean of {count(first.config.seeds, 'seed')}, "
-        f"in brackets the 95 % bootstrap interval over {count(accuracy.units, unit[:-1])}"
+        f"in brackets the 95 % bootstrap interval over {accuracy.units:,} {units}"
         f"{chance}."
     )
     if any(rough(s.accuracy) for r in results.values() for s in r.summaries):
@@ -254,7 +255,7 @@ def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterato
         yield "Below it the paper's, of single runs, and Δ, ours less the paper's in points."
     if any(s.head for r in results.values() for s in r.summaries):
         yield OWN_HEAD
-    yield TESTS.format(units=unit)
+    yield TESTS.format(units=units)
     rising = dict.fromkeys(
         f"{s.condition.title} on {modality_title(s.condition.modality)}"
         for r in results.values()

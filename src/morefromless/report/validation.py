@@ -7,6 +7,7 @@ import pandas as pd
 
 from morefromless import files
 from morefromless.analysis.validate import Validation
+from morefromless.evaluation.intervals import PLURAL
 from morefromless.evaluation.results import COLUMNS, Condition, Contrast, Results, Summary
 from morefromless.report.notes import TESTS, floor_notes
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
@@ -121,7 +122,7 @@ def _notes(result: Validation) -> list[str]:
         for task, classes in data.classes.items():
             each = ", ".join(f"{name} {test:,}" for name, (_, test) in classes.items())
             lines.append(f"{side.capitalize()}, test patches of task {task}: {each}.")
-    unit = "groups" if external.summaries[0].accuracy.unit == "group" else "patches"
+    units = PLURAL[external.summaries[0].accuracy.unit]
     return [
         *lines,
         "Probes and floors are fitted to the internal training patches alone, and supervised "
@@ -132,7 +133,7 @@ def _notes(result: Validation) -> list[str]:
         "The distance is Mahalanobis' (Ledoit-Wolf covariance of the training features, divided by "
         "their number): 1 is as far as training patches themselves. External above internal is a "
         "shift, as of stain or scanner.",
-        *([TESTS.format(units=unit)] if internal.contrasts else []),
+        *([TESTS.format(units=units)] if internal.contrasts else []),
         *(f"Internal: {note}" for note in floor_notes(internal)),
         *(f"External: {note}" for note in floor_notes(external)),
         *(f"Internal: {caveat}" for caveat in internal.caveats),
