@@ -97,7 +97,7 @@ def test_patches_are_centred_on_their_spots(
     with ThreadPoolExecutor(8) as pool:
         read = list(pool.map(source.read, items))
     assert decoded == {"A": 1, "B": 1, "C": 1}
-    assert len(source._images._cached) == 2
+    assert len(source._images._values) == 2
     for item, arrays in zip(items, read, strict=True):
         x, y = PLACES[SPOTS.index(item.id.partition("/")[2])].astype(int)
         expected = images[str(item.group)][y - 8 : y + 8, x - 8 : x + 8]

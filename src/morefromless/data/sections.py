@@ -1,11 +1,8 @@
-"""Images of whole tissue sections: found beside their tables, decoded once, a few kept."""
+"""Images of whole tissue sections: found beside their tables, and decoded."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +19,6 @@ from morefromless.files import open_regular
 
 LIMIT = 2**30
 """Pixels of the largest image that is decoded: 3 GiB as RGB."""
-CACHED = 2
-"""Decoded images kept; one of 9,300 x 9,900 px is 276 MB."""
-
 DECODERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (b"\x89PNG", PngImagePlugin.PngImageFile),
@@ -71,31 +65,6 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
             "folder NAME of Space Ranger or SpatialData; check the path."
         )
     return sections
-
-
-class SectionImages:
-    """Section images by path, each decoded by whichever thread asks first; `CACHED` are kept."""
-
-    def __init__(self) -> None:
-        self._cached: OrderedDict[Path, Future[npt.NDArray[np.uint8]]] = OrderedDict()
-        self._lock = Lock()
-
-    def __getitem__(self, path: Path) -> npt.NDArray[np.uint8]:
-        """(height, width, 3) uint8 RGB, upright, not to be changed. Raises `DataError`."""
-        with self._lock:
-            first = path not in self._cached
-            if first:
-                self._cached[path] = Future()
-                while len(self._cached) > CACHED:
-                    self._cached.popitem(last=False)
-            self._cached.move_to_end(path)
-            waiting = self._cached[path]
-        if first:
-            try:
-                waiting.set_result(_pixels(path))
-            except BaseException as error:
-                waiting.set_exception(error)
-        return waiting.result()
 
 
 def scale_factor(counts: Counts, path: Path, image: str | None = None) -> float:
@@ -165,7 +134,8 @@ def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str |
     return [whole_number(cell) or None for cell in cells]
 
 
-def _pixels(path: Path) -> npt.NDArray[np.uint8]:
+def section_pixels(path: Path) -> npt.NDArray[np.uint8]:
+    """(height, width, 3) uint8 RGB, upright. Raises `DataError`."""
     if path.is_dir():
         return image_pixels(path)
     with _opened(path) as image:

@@ -1,16 +1,14 @@
 """Tiles cut to square patches, with their nuclei."""
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.nuclei import ARRAY, assign_border_nuclei
+from morefromless.data.recent import Recent
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.ingest.wrapping import Wrapper
 from morefromless.sources import Datasheet, Item, Source
@@ -36,8 +34,7 @@ class Cut(Wrapper):
         super().__init__(tiles)
         self.side = side
         self._origins: dict[str, tuple[Item, int, int]] = {}
-        self._recent: OrderedDict[str, Future[Arrays]] = OrderedDict()
-        self._lock = Lock()
+        self._tiles = Recent[Arrays](TILES)
 
     @property
     def fork_safe(self) -> bool:
@@ -88,29 +85,16 @@ class Cut(Wrapper):
             name: array  # a vector is of the tile as a whole
             if array.ndim == 1
             else np.ascontiguousarray(array[y : y + self.side, x : x + self.side])
-            for name, array in self._tile(tile).items()
+            for name, array in self._tiles.get(tile.id, lambda: self._tile(tile)).items()
         }
 
     def shape(self, item: Item) -> tuple[int, int]:
         return Source.shape(self, item)
 
     def _tile(self, tile: Item) -> Arrays:
-        """A tile, read once by whichever thread asks first."""
-        with self._lock:
-            first = tile.id not in self._recent
-            if first:
-                self._recent[tile.id] = Future()
-                while len(self._recent) > TILES:
-                    self._recent.popitem(last=False)
-            waiting = self._recent[tile.id]
-        if first:
-            try:
-                arrays = self.inside.read(tile)
-                if len({array.shape[:2] for array in arrays.values() if array.ndim == 3}) > 1:
-                    raise UnreadablePatch("arrays differ in size: --cut takes arrays of one size")
-                if ARRAY in arrays:
-                    arrays[ARRAY] = assign_border_nuclei(arrays[ARRAY], self.side)
-                waiting.set_result(arrays)
-            except BaseException as error:
-                waiting.set_exception(error)
-        return waiting.result()
+        arrays = self.inside.read(tile)
+        if len({array.shape[:2] for array in arrays.values() if array.ndim == 3}) > 1:
+            raise UnreadablePatch("arrays differ in size: --cut takes arrays of one size")
+        if ARRAY in arrays:
+            arrays[ARRAY] = assign_border_nuclei(arrays[ARRAY], self.side)
+        return arrays

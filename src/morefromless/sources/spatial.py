@@ -17,11 +17,15 @@ from morefromless.data.expression import (
     normalised,
     read_counts,
 )
-from morefromless.data.sections import SectionImages, column, find_sections, place, scale_factor
+from morefromless.data.recent import Recent
+from morefromless.data.sections import column, find_sections, place, scale_factor, section_pixels
 from morefromless.data.space_ranger import read_space_ranger
 from morefromless.data.spatial_zarr import is_spatialdata, read_spatialdata
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
+
+CACHED = 2
+"""Decoded images kept; one of 9,300 x 9,900 px is 276 MB."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Spatial(Source):
             raise ConfigError(f"spatial has no image={image}; give fullres, hires or lowres.")
         self.label, self.group, self.layer, self.image = label, group, layer, image
         self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
-        self._images = SectionImages()
+        self._images = Recent[npt.NDArray[np.uint8]](CACHED)
 
     @property
     def gene_names(self) -> tuple[str, ...]:
@@ -126,7 +130,7 @@ class Spatial(Source):
         spot = self._loaded.spots[item.id]
         if spot.reason is not None:
             raise UnreadablePatch(spot.reason)
-        image = self._images[spot.image]
+        image = self._images.get(spot.image, lambda: section_pixels(spot.image))
         rows, columns = (
             slice(spot.top, spot.top + self.patch),
             slice(spot.left, spot.left + self.patch),
