@@ -19,7 +19,6 @@ from torch import Tensor
 from morefromless import files
 from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder, represent
-from morefromless.modalities import Modality
 from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.runs import Run
 
@@ -55,7 +54,7 @@ class Curve(pl.Callback):
             if len(subset.indices("test"))
         }
         self.points: list[dict[str, Any]] = []
-        self.images: dict[tuple[Modality, int], list[Tensor]] = {}
+        self.images: dict[tuple[str, int], list[Tensor]] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.path.is_file():
@@ -97,10 +96,9 @@ class Curve(pl.Callback):
         encoder, rows = self.encoders[name], self.rows[name][split]
         if len(rows) * math.prod(encoder.modality.shape(encoder.size)) * 4 > MEMORY:
             return encoder.batches(self.store, rows, device)
-        key = (encoder.modality, split)
-        if key not in self.images:
-            self.images[key] = list(encoder.batches(self.store, rows, device))
-        return self.images[key]
+        if (name, split) not in self.images:
+            self.images[name, split] = list(encoder.batches(self.store, rows, device))
+        return self.images[name, split]
 
 
 def curve_of(
