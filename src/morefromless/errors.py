@@ -38,6 +38,20 @@ class RunBusy(TrainingError):
     """A run that another process is training."""
 
 
+def none_usable(count: int, reason: str, number: int) -> DataError:
+    """Where none of `count` patches can be used, `number` of them for the commonest reason.
+
+    >>> str(none_usable(1, "grey image: convert to RGB", 1))
+    "The only patch cannot be used; the reason is 'grey image: convert to RGB'."
+    """
+    if count == 1:
+        return DataError(f"The only patch cannot be used; the reason is '{reason}'.")
+    return DataError(
+        f"None of the {count:,} patches can be used; the commonest reason, for {number:,}, is "
+        f"'{reason}'."
+    )
+
+
 def first_line(problem: object) -> str:
     """The first line of what an exception of others says, or its kind where it says nothing.
 

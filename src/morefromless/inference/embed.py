@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import UnreadablePatch, none_usable
 from morefromless.evaluation.cache import cached, digest_text
 from morefromless.evaluation.frozen import CHUNK, FrozenEncoder, represent
 from morefromless.inference.inputs import Patches
@@ -86,10 +86,7 @@ def embed(
                 bar.update(len(rows))
     if not sum(len(table) for table, _ in parts):
         reason, number = rejected.most_common(1)[0] if rejected else ("there is none", 0)
-        raise DataError(
-            f"None of the {count:,} patches can be used; the commonest reason, for {number:,}, is "
-            f"'{reason}'."
-        )
+        raise none_usable(count, reason, number)
     return Embedding(
         pd.concat([table for table, _ in parts], ignore_index=True),
         torch.cat([features for _, features in parts]).numpy(),

@@ -13,7 +13,7 @@ from PIL import Image
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.patch_hashes import patch_hash
 from morefromless.data.store import main_image
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import DataError, UnreadablePatch, none_usable
 from morefromless.ingest.parallel import forked, threaded
 from morefromless.sources import Item, Source
 
@@ -124,10 +124,7 @@ def survey(
     if not usable:
         kind, count = kinds(reasons.elements()).most_common(1)[0]
         reason = next(reason for reason in reasons if reason.partition(":")[0] == kind)
-        raise DataError(
-            f"None of the {len(items)} patches can be used; the commonest reason, "
-            f"for {count}, is '{reason}'."
-        )
+        raise none_usable(len(items), reason, count)
     for name in optional:
         if name not in examples:
             why = [f"; {count} others: '{reason}'" for reason, count in reasons.most_common(1)]
