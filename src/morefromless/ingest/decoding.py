@@ -26,7 +26,7 @@ SAMPLE = 32
 BATCH, AHEAD = 4, 64
 """Items that a thread decodes without being asked anew, and batches of them that may be done while
 a shard is brought to the disk."""
-FORKED_BATCH, FORKED_AHEAD = 16, 16
+FORKED_BATCH, FORKED_AHEAD = 16, 32
 """The same of a process, which takes longer to ask."""
 MANY = 1000
 """Items from which on processes are worth their start."""

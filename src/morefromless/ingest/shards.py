@@ -15,7 +15,7 @@ from morefromless.files import StorageError
 from morefromless.ingest.decoding import Record, Shape
 from morefromless.ingest.rows import SMALL
 
-ITEMS, BYTES = 4096, 2**25
+ITEMS, BYTES = 4096, 2**26
 """Most items and most bytes of pixels in a shard: what is brought to the disk at once, which takes
 as long for few bytes as for many."""
 
