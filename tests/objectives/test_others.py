@@ -15,17 +15,7 @@ from morefromless.objectives.simclr import SimCLR
 from morefromless.objectives.vse import Vse
 from morefromless.specs import build
 from tests.conformance import Case, cases
-
-PRECISIONS = {"f64": torch.float64, "f32": torch.float32}
-
-
-def branches(case: Case, dtype: torch.dtype) -> list[torch.Tensor]:
-    return [torch.tensor(case.inputs[k], dtype=dtype, requires_grad=True) for k in ("z0", "z1")]
-
-
-def draw(*shape: int, count: int = 2, seed: int = 0) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(*shape, generator=generator, dtype=torch.float64) for _ in range(count)]
+from tests.objectives import PRECISIONS, branches, draw
 
 
 def variants(case: Case) -> dict[str, Objective]:

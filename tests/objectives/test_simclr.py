@@ -12,19 +12,9 @@ from morefromless.objectives import Objective
 from morefromless.objectives.simclr import SimCLR, cross_branch, unit_rows
 from morefromless.specs import build
 from tests.conformance import Case, cases
+from tests.objectives import PRECISIONS, branches, draw
 
 CASES = cases("simclr")
-PRECISIONS = {"f64": torch.float64, "f32": torch.float32}
-
-
-def branches(case: Case, dtype: torch.dtype) -> list[torch.Tensor]:
-    arrays = [case.inputs[name] for name in sorted(case.inputs)]
-    return [torch.tensor(array, dtype=dtype, requires_grad=True) for array in arrays]
-
-
-def draw(*shape: int, count: int = 2, seed: int = 0) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(*shape, generator=generator, dtype=torch.float64) for _ in range(count)]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
