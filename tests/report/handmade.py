@@ -121,6 +121,17 @@ def results(tasks: tuple[str, ...] = ("tissue",), **metrics: float) -> Results:
     )
 
 
+def two_partners(plain: Results) -> Results:
+    """Encoders of whole patches too, trained with patches of 7 and of 14 px."""
+    further = [
+        summary(replace(condition("asymmetric", "shared", task, "full"), partner=partner), scores)
+        for task in plain.config.tasks
+        for partner, scores in ((SPEC, (0.81, 0.83)), ("downsample:14", (0.91, 0.93)))
+    ]
+    config = replace(plain.config, primary=(SPEC, "downsample:14"))
+    return replace(plain, config=config, summaries=[*plain.summaries, *further])
+
+
 def hostile() -> Results:
     """Every word means to be markup."""
     plain = results()

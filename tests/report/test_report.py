@@ -12,7 +12,7 @@ from morefromless.errors import ConfigError
 from morefromless.experiments import known
 from morefromless.report.report import write_overview, write_report
 from morefromless.report.study import write_study
-from tests.report.handmade import HOSTILE, hostile, reproduction, results
+from tests.report.handmade import HOSTILE, hostile, reproduction, results, two_partners
 from tests.report.test_explain_page import Parsed
 
 
@@ -51,6 +51,15 @@ def test_no_experiment_is_known_by_name() -> None:
     assert files
     assert [str(p) for p in files if names.search(p.read_text("utf-8"))] == []
     assert Path(experiments.__file__).parent not in [p.parent for p in files]
+
+
+def test_encoders_that_had_other_partners_have_cells_of_their_own(tmp_path: Path) -> None:
+    two_partners(results()).save(tmp_path)
+    markdown = Page(tmp_path).markdown
+    (row,) = re.findall(r"^\| whole patch \|.*$", markdown, re.MULTILINE)
+    assert "82.0" in row
+    assert "92.0" in row
+    assert "asymmetric, shared, with 14 × 14 px" in markdown
 
 
 def test_ours_stand_beside_the_published(page: Page) -> None:

@@ -10,7 +10,7 @@ from morefromless.evaluation.results import FloorNotExceeded
 from morefromless.report import tables
 from morefromless.report.notes import notes
 from morefromless.report.section import Section
-from tests.report.handmade import HOSTILE, SPEC, results
+from tests.report.handmade import HOSTILE, SPEC, results, two_partners
 
 
 def test_a_line_an_arm_with_its_metrics_and_seeds() -> None:
@@ -57,6 +57,15 @@ def test_several_tasks_are_a_grid() -> None:
         f"{task}: {SPEC}, vicreg: asymmetric - symmetric, both shared"
         for task in ("tissue", "cell")
     ]
+
+
+def test_encoders_of_one_modality_that_had_other_partners_have_columns_of_their_own() -> None:
+    arms = tables.report(two_partners(results(("tissue", "cell")))).sections[0]
+    of_whole = dict(zip(arms.header, arms.rows[2], strict=True))
+    assert of_whole["task: modality"] == "tissue: full"
+    for partner, score in ((SPEC, "82.0"), ("downsample:14", "92.0")):
+        assert of_whole[f"asymmetric, shared, with {partner}"].startswith(score)
+    assert dict(zip(arms.header, arms.rows[0], strict=True))["asymmetric, shared"]
 
 
 def test_what_did_not_train_and_what_still_rose_is_named() -> None:

@@ -226,6 +226,13 @@ class Results:
         """The summaries of some conditions, in the table's order."""
         return [summary for summary in self.summaries if where(summary.condition)]
 
+    def distinct_partner(self, condition: Condition) -> str:
+        """Its partner, where encoders of this arm and modality had several; else empty."""
+        same = (condition.title, condition.modality)
+        conditions = [s.condition for s in self.summaries]
+        partners = {c.partner for c in conditions if (c.title, c.modality) == same}
+        return condition.partner if len(partners) > 1 else ""
+
     def save(self, folder: Path) -> list[Path]:
         """`results.csv`, `curves.csv` (where there are curves) and `results.json` in `folder`."""
         paths = [folder / "results.csv"]

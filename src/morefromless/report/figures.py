@@ -175,7 +175,7 @@ def panels(results: Results) -> Figure:
     """A panel a task and modality, a line a method with its interval, over the floors."""
     arms = results.select(lambda c: not c.floor)
     places = list(dict.fromkeys((s.condition.task, s.condition.modality) for s in arms))
-    titles = list(dict.fromkeys(s.condition.method for s in arms))
+    titles = list(dict.fromkeys(_method(s, results) for s in arms))
     width = max(PAGE, 2.2 + 1.2 * len(places)) if len(places) > 1 else 1.5 * COLUMN
     figure = Figure(figsize=(width, 1.5 + 0.22 * len(titles)), layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
@@ -204,7 +204,7 @@ def panels(results: Results) -> Figure:
                 below, above = value.estimate - value.low, value.high - value.estimate
                 axes.errorbar(
                     [100 * value.estimate],
-                    [titles.index(summary.condition.method)],
+                    [titles.index(_method(summary, results))],
                     xerr=[[max(0.0, 100 * below)], [max(0.0, 100 * above)]],
                     **styles[summary.condition.arm, summary.condition.variant],
                     markersize=5,
@@ -229,6 +229,11 @@ def panels(results: Results) -> Figure:
         fontsize=7,
     )
     return figure
+
+
+def _method(summary: Summary, results: Results) -> str:
+    partner = results.distinct_partner(summary.condition)
+    return summary.condition.method + (f", with {partner}" if partner else "")
 
 
 def curves(results: Results) -> Figure:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from morefromless import files
-from morefromless.evaluation.results import Results, Summary
+from morefromless.evaluation.results import Condition, Results, Summary
 from morefromless.report.notes import notes
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
 from morefromless.report.words import metric_title, metric_value
@@ -92,18 +92,17 @@ def _tables(results: Results) -> list[Section]:
         if all(s.condition.floor for s in rows):
             continue
         role = "the privileged modality, " if spec == config.privileged else ""
-        sections.append(_arms(f"Encoders of {role}{spec} ({_density(rows[0])})", rows))
+        sections.append(_arms(f"Encoders of {role}{spec} ({_density(rows[0])})", rows, results))
     return sections
 
 
-def _arms(title: str, rows: Sequence[Summary]) -> Section:
+def _arms(title: str, rows: Sequence[Summary], results: Results) -> Section:
     metrics = [name for name in rows[0].means if name != "accuracy"]
     header = ("arm", "accuracy", *map(metric_title, metrics), "seeds", "curve")
     lines = []
     for summary in rows:
         condition = summary.condition
-        partner = f", with {condition.partner}" if condition.partner else ""
-        name = condition.title + (partner if _ambiguous(summary, rows) else "")
+        name = _name(condition, results)
         curve = {True: "rising", False: "flat", None: ""}[summary.rising]
         lines.append(
             (
@@ -117,10 +116,10 @@ def _arms(title: str, rows: Sequence[Summary]) -> Section:
     return Section(title, header, lines)
 
 
-def _ambiguous(summary: Summary, rows: Sequence[Summary]) -> bool:
-    """Whether an arm of a privileged modality was trained with several primary ones."""
-    partners = {s.condition.partner for s in rows if s.condition.title == summary.condition.title}
-    return len(partners) > 1
+def _name(condition: Condition, results: Results) -> str:
+    """`asymmetric, shared`, and its partner where arms of a privileged modality had several."""
+    partner = results.distinct_partner(condition)
+    return condition.title + (f", with {partner}" if partner else "")
 
 
 def _grids(results: Results) -> list[Section]:
@@ -134,7 +133,7 @@ def _grids(results: Results) -> list[Section]:
             for s in arms
             if s.condition.objective == objective and s.condition.arm != "distillation"
         ]
-        titles = [s.condition.title for s in rows]
+        titles = [_name(s.condition, results) for s in rows]
         sections.append(
             _grid(f"{objective}, frozen, {results.config.probe.name} probe", rows, titles)
         )
