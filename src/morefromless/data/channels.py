@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.arrays import mapped
-from morefromless.data.images import image_shape, opened, read_rgb, upright
+from morefromless.data.images import has_16_bits, image_shape, opened, read_rgb, upright
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 
 MOST = 512
@@ -25,7 +25,7 @@ def is_rgb(path: Path) -> bool:
     if path.suffix.lower() == ".npy":
         return False
     with opened(path) as image:
-        return image.mode in COLOURED and not any(";16" in str(tile[3]) for tile in image.tile)
+        return image.mode in COLOURED and not has_16_bits(image)
 
 
 def reads_one_page(path: Path) -> bool:

@@ -220,13 +220,18 @@ def opened(path: Path | bytes) -> Iterator[ImageFile.ImageFile]:
 def _refuse_kind(image: ImageFile.ImageFile) -> None:
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise UnreadablePatch("too large: cut it into patches first")
-    # Pillow opens 16-bit RGB as RGB and drops the low bytes; only its raw mode tells.
-    if image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in image.tile):
+    if image.mode[0] in "IF" or has_16_bits(image):
         raise UnreadablePatch("16-bit image: convert to RGB with 8 bits per channel")
     if image.mode in ("1", "L", "LA", "La"):
         raise UnreadablePatch("grey image: convert to RGB if it is what you mean")
     if image.mode not in ("RGB", "RGBA", "P", "PA"):
         raise UnreadablePatch(f"colours not RGB: mode {image.mode}; convert to RGB")
+
+
+def has_16_bits(image: ImageFile.ImageFile) -> bool:
+    """Whether what Pillow opens as RGB of 8 bits has 16, of which it would drop the low ones; only
+    its raw mode tells."""
+    return any(";16" in str(tile[3]) for tile in image.tile)
 
 
 def _plain_jpeg(path: Path | bytes) -> npt.NDArray[np.uint8] | None:

@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from morefromless.data.expression import Counts
-from morefromless.data.images import SUFFIXES, upright, upright_shape
+from morefromless.data.images import SUFFIXES, has_16_bits, upright, upright_shape
 from morefromless.data.labels import NotText, cell_text, whole_number
 from morefromless.data.space_ranger import HIRES, outputs
 from morefromless.data.spatial_zarr import image_pixels, image_size, is_spatialdata, section_image
@@ -178,6 +178,5 @@ def _refuse(path: Path, image: ImageFile.ImageFile) -> None:
             f"{path} has {image.width} x {image.height} px, more than {LIMIT:,} in all; shrink it, "
             "and the places of its spots alike."
         )
-    # Pillow opens 16-bit RGB as RGB and drops the low bytes; only its raw mode tells.
-    if image.mode != "RGB" or any(";16" in str(tile[3]) for tile in image.tile):
+    if image.mode != "RGB" or has_16_bits(image):
         raise DataError(f"{path} is not RGB with 8 bits per channel; convert it.")
