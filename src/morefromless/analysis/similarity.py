@@ -46,10 +46,16 @@ class LayerCka:
         return deviation(self.each)
 
     @property
+    def shared(self) -> list[str]:
+        """The layers that both arms have, in the order of `rows`."""
+        return [name for name in self.rows if name in self.columns]
+
+    @property
     def diagonal(self) -> Floats:
-        """(combinations, layers that both arms have), in the order of `rows`."""
-        places = [(r, self.columns.index(n)) for r, n in enumerate(self.rows) if n in self.columns]
-        rows, columns = np.array(places, dtype=int).reshape(-1, 2).T
+        """(combinations, layers that both arms have)."""
+        rows, columns = (
+            [layers.index(n) for n in self.shared] for layers in (self.rows, self.columns)
+        )
         diagonal: Floats = self.each[:, rows, columns]
         return diagonal
 

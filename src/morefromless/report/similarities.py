@@ -189,9 +189,7 @@ def _lines(result: Similarities) -> pd.DataFrame:
             "combinations": len(values),
         }
         for pair in result.cka
-        for layer, values in zip(
-            [name for name in pair.rows if name in pair.columns], pair.diagonal.T, strict=True
-        )
+        for layer, values in zip(pair.shared, pair.diagonal.T, strict=True)
     )
 
 

@@ -177,7 +177,5 @@ def _diagonal_numbers(pairs: Sequence[LayerCka]) -> pd.DataFrame:
         {"a": pair.a, "b": pair.b, "layer": layer, "combination": number, "cka": value}
         for pair in pairs
         for number, values in enumerate(pair.diagonal)
-        for layer, value in zip(
-            [name for name in pair.rows if name in pair.columns], values, strict=True
-        )
+        for layer, value in zip(pair.shared, values, strict=True)
     )
