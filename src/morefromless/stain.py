@@ -105,7 +105,7 @@ def normalised(
     return torch.where(usable[:, None, None, None], changed.view_as(images), images)
 
 
-def left_as_they_are(stains: Stains, reference: Stains) -> Tensor:
+def unchanged(stains: Stains, reference: Stains) -> Tensor:
     """(B,) bool: which patches `normalised` does not change."""
     return ~_fitting(stains, reference)[0]
 

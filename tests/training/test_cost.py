@@ -11,7 +11,7 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
-from morefromless.training.cost import kept_bytes, step_cost, step_kind, step_seconds
+from morefromless.training.cost import image_bytes, step_cost, step_kind, step_seconds
 from morefromless.training.feed import Feed
 from tests.conftest import SERVER, changed, run_config, study_config
 
@@ -65,8 +65,8 @@ def test_images_that_are_kept_are_the_feeds(tissue: Store) -> None:
     feed = Feed(tissue, rows, Pair(config.arm.modalities, "plain", 32), torch.device("cpu"))
     assert feed.resident is not None
     kept = sum(images.nbytes for images in feed.resident.values())
-    assert kept_bytes(config, len(rows)) == kept
-    assert kept_bytes(config, 10**6) == 0
+    assert image_bytes(config, len(rows)) == kept
+    assert image_bytes(config, 10**6) == 0
 
 
 def test_a_plan_of_a_study_says_what_it_takes_and_trains_nothing(

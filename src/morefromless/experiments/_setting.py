@@ -1,6 +1,6 @@
 """What a scale, and a person beyond it, fixes for all experiments."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from morefromless.config import ReproduceConfig, StudyConfig, from_flat
@@ -89,7 +89,7 @@ class Setting:
     """Of tissue and cell, those that the store can pose."""
     masks: str | None
     """The modality of nuclei masks; None where the store holds no nuclei."""
-    whole: str = field(default="full")
+    whole: str = "full"
     """The modality of the whole patch."""
 
     @classmethod

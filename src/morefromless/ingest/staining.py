@@ -15,7 +15,7 @@ from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.ingest.wrapping import Wrapper
 from morefromless.modalities.macenko import reference_stains
 from morefromless.sources import Datasheet, Item, Source
-from morefromless.stain import Stains, estimate, left_as_they_are, normalised
+from morefromless.stain import Stains, estimate, normalised, unchanged
 
 SAMPLE = 64
 """Patches that a group's stains are estimated from, at most."""
@@ -57,14 +57,12 @@ class StainNormalised(Wrapper):
 
     def remarks(self) -> Sequence[str]:
         plain = [
-            group
-            for group in self._groups
-            if bool(left_as_they_are(self._stains(group), self.reference))
+            group for group in self._groups if bool(unchanged(self._stains(group), self.reference))
         ]
-        unchanged = f" Without two stains, and left as they are: {len(plain)}." if plain else ""
+        more = f" Without two stains, and left as they are: {len(plain)}." if plain else ""
         return [
             *self.inside.remarks(),
-            f"Stains are normalised, by {len(self._groups)} patients or slides.{unchanged}",
+            f"Stains are normalised, by {len(self._groups)} patients or slides.{more}",
         ]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:

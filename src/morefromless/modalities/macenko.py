@@ -11,7 +11,7 @@ from morefromless.data.images import read_rgb
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.modalities import Modality
 from morefromless.modalities._resize import fit, resized, square_side
-from morefromless.stain import Convention, Stains, estimate, left_as_they_are, normalised
+from morefromless.stain import Convention, Stains, estimate, normalised, unchanged
 
 REFERENCE = (0.5626, 0.7201, 0.4062, 0.2159, 0.8012, 0.5581, 1.9705, 1.0308)
 """The usual reference: R, G, B of hematoxylin and of eosin, and their strengths."""
@@ -51,7 +51,7 @@ class Macenko(Modality):
 
     def unchanged(self, patches: Tensor) -> Tensor:
         """(B,) bool: which of (B, H, H, 3) patches are left as they are."""
-        return left_as_they_are(estimate(patches, self.convention), vars(self)["_stains"])
+        return unchanged(estimate(patches, self.convention), vars(self)["_stains"])
 
 
 def reference_stains(reference: str, convention: Convention = "luminosity") -> Stains:

@@ -12,7 +12,7 @@ from morefromless.report.terminal import say, show_table
 from morefromless.runner import needed_bytes
 from morefromless.runs import Run
 from morefromless.training.checks import count_training_patches
-from morefromless.training.cost import kept_bytes, step_cost, step_kind, step_seconds
+from morefromless.training.cost import image_bytes, step_cost, step_kind, step_seconds
 
 
 def show_plan(runs: Sequence[RunConfig], store: Store, planning: Planning, out: Path) -> None:
@@ -42,7 +42,7 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
     kinds = {step_kind(run): run for run in waiting}
     bar = Bar(kinds.items(), desc="memory", unit="kind")
     costs = {kind: step_cost(run) for kind, run in bar}
-    cached = {run.out: kept_bytes(run, count_training_patches(run, store)) for run in waiting}
+    cached = {run.out: image_bytes(run, count_training_patches(run, store)) for run in waiting}
     largest = max(waiting, key=lambda run: costs[step_kind(run)].memory + cached[run.out])
     cost, images = costs[step_kind(largest)], cached[largest.out]
     say(

@@ -90,7 +90,7 @@ def step_kind(config: RunConfig) -> tuple[Hashable, ...]:
     return (*branches, rows, train.precision, machine.gradient_checkpointing)
 
 
-def kept_bytes(config: RunConfig, patches: int) -> int:
+def image_bytes(config: RunConfig, patches: int) -> int:
     """Bytes of the images of all training patches, where they are few enough to stay on the device
     (`training.feed`); else 0."""
     how = {(modality(spec), name) for name, spec in config.arm.modalities.items()}

@@ -169,7 +169,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     loader = learner.feed.loader(steps, config.machine.workers, pin)
     try:
         with (
-            _full_disk_told(run.checkpoint),
+            _explaining_full_disk(run.checkpoint),
             compiling(config.machine),
             loggers(run, config) as trainer.loggers,
         ):
@@ -241,7 +241,7 @@ class _Terminated(Callback):
 
 
 @contextmanager
-def _full_disk_told(path: Path) -> Iterator[None]:
+def _explaining_full_disk(path: Path) -> Iterator[None]:
     """Raise `StorageError` for `path` where the block raised for want of space, in whatever words:
     PyTorch raises errors of its own after the system's."""
     try:
