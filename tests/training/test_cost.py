@@ -50,10 +50,16 @@ def test_state_is_weights_and_two_moments_of_what_is_trained() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"gradient_checkpointing": True}, {"accumulate": 4}, {"precision": "bf16"}]
+    ("kind", "options"),
+    [
+        ("asymmetric", {"gradient_checkpointing": True}),
+        ("supervised", {"gradient_checkpointing": True}),
+        ("asymmetric", {"accumulate": 4}),
+        ("asymmetric", {"precision": "bf16"}),
+    ],
 )
-def test_what_saves_memory_is_predicted_to(options: dict[str, object]) -> None:
-    plain = run_config(Path(), Path(), encoder="resnet18", size=64, batch=64, width=64)
+def test_what_saves_memory_is_predicted_to(kind: str, options: dict[str, object]) -> None:
+    plain = run_config(Path(), Path(), kind=kind, encoder="resnet18", size=64, batch=64, width=64)
     saving = changed(plain, **options)
     assert step_cost(saving).working < step_cost(plain).working * 0.9
     assert step_kind(saving) != step_kind(plain)

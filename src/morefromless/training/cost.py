@@ -51,8 +51,7 @@ def step_cost(config: RunConfig) -> Cost:
 
     Raises `ConfigError` where the encoder's shapes depend on what it computes.
     """
-    network = untrained_network(config).to("meta").train()
-    prepare(network, config.machine)
+    network = _network(config).to("meta")
     trained = sum(weights.numel() for weights in network.parameters() if weights.requires_grad)
     tensors = [*network.parameters(), *network.buffers()]
     state = sum(tensor.nbytes for tensor in tensors) + 2 * 4 * trained
@@ -103,7 +102,7 @@ def image_bytes(config: RunConfig, patches: int) -> int:
 def step_seconds(config: RunConfig, device: str) -> float:
     """Seconds of a step of this run on a device, `cuda` or `cpu`: the mean of `MEASURED`."""
     where = torch.device(device)
-    network = untrained_network(config).to_empty(device=where).train()
+    network = _network(config).to_empty(device=where)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():
         for tensor in [*network.parameters(), *network.buffers()]:
@@ -118,6 +117,13 @@ def step_seconds(config: RunConfig, device: str) -> float:
         optimizer.step()
         optimizer.zero_grad()
     return (_now(where) - began) / MEASURED
+
+
+def _network(config: RunConfig) -> nn.Module:
+    network = untrained_network(config).train()
+    # A supervised run's is an encoder, which in training a classifier contains.
+    prepare(nn.ModuleDict({"encoder": network}), config.machine)
+    return network
 
 
 def _now(device: torch.device) -> float:
