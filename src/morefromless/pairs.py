@@ -1,6 +1,7 @@
 """Pairs: the modalities of one patch that are trained together, and the views drawn of them."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -64,6 +65,11 @@ class Pair:
                     f"The {name} branch would be given {size} px, and the patches of {store.path} "
                     f"have {side}; give a smaller --privileged-size or --teacher-size."
                 )
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of a patch's inputs in 32 bits; of branches with the same, once."""
+        return 4 * sum(math.prod(how.shape(size)) for how, size in set(self.inputs.values()))
 
     @property
     def arrays(self) -> frozenset[str]:

@@ -73,6 +73,8 @@ def test_images_that_are_kept_are_the_feeds(tissue: Store) -> None:
     kept = sum(images.nbytes for images in feed.resident.values())
     assert image_bytes(config, len(rows)) == kept
     assert image_bytes(config, 10**6) == 0
+    frozen = changed(config, freeze=["privileged"])  # is given features in place of images
+    assert image_bytes(frozen, len(rows)) == kept / 2
 
 
 def test_a_plan_of_a_study_says_what_it_takes_and_trains_nothing(

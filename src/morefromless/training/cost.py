@@ -5,7 +5,6 @@ A step here is forward, backward and Adam of a run's network. Views and objectiv
 which take some per cent of the time and little of the memory.
 """
 
-import math
 import time
 import weakref
 from collections.abc import Hashable, Mapping
@@ -22,6 +21,7 @@ from morefromless.branches import Branches, plans, untrained_network
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError
 from morefromless.pairs import channels_last, modality
+from morefromless.training.checks import paired, views_of
 from morefromless.training.feed import MEMORY
 from morefromless.training.partial import in_parts
 from morefromless.training.preparation import prepare
@@ -92,10 +92,12 @@ def step_kind(config: RunConfig) -> tuple[Hashable, ...]:
 def image_bytes(config: RunConfig, patches: int) -> int:
     """Bytes of the images of all training patches, where they are few enough to stay on the device
     (`training.feed`); else 0."""
-    how = {(modality(spec), name) for name, spec in config.arm.modalities.items()}
-    sizes = {} if config.arm.supervised else {plan.name: plan.size for plan in plans(config)}
-    shapes = {(m, sizes.get(name, config.train.size)) for m, name in how}
-    needed = patches * sum(4 * math.prod(m.shape(size)) for m, size in shapes)
+    pair = (
+        views_of(config)
+        if config.arm.supervised
+        else paired(config, [plan for plan in plans(config) if not plan.frozen])
+    )
+    needed = patches * pair.input_bytes
     return needed if needed <= MEMORY else 0
 
 

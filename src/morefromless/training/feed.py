@@ -1,6 +1,5 @@
 """From the store to the device: which patches make up each step, and how they get there."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
@@ -145,12 +144,9 @@ class Feed(Dataset[Batch]):
         self.masks = {name: torch.from_numpy(has) for name, has in (present or {}).items()}
         self.frozen = {name: features.to(device) for name, features in (frozen or {}).items()}
         self.labels = torch.from_numpy(store.labels[indices])
-        distinct = set(pair.inputs.values())
-        values = sum(math.prod(how.shape(size)) for how, size in distinct)
-        needed = len(indices) * values * 4
         self.resident: dict[str, Tensor] | None = None
-        if needed <= memory:
-            whole = {given: self._rendered(*given, device) for given in distinct}
+        if len(indices) * pair.input_bytes <= memory:
+            whole = {given: self._rendered(*given, device) for given in set(pair.inputs.values())}
             self.resident = {name: whole[given] for name, given in pair.inputs.items()}
 
     def __len__(self) -> int:
