@@ -113,7 +113,7 @@ def test_floors_are_named_beside_their_bars_and_never_on_one_another() -> None:
 def test_axes_are_cut_where_differences_are_a_point() -> None:
     [panel] = figures.panels(results()).axes
     assert panel.get_xlim() == pytest.approx((64, 86))
-    assert panel.get_xlabel().endswith("outside: majority 20 %, random encoder 50 %")
+    assert panel.get_xlabel().endswith("outside: majority 20\u00a0%, random encoder 50\u00a0%")
 
 
 @pytest.mark.parametrize("draw", [figures.density, figures.panels])

@@ -191,7 +191,7 @@ def panels(results: Results) -> Figure:
         for summary in rows:
             value = summary.accuracy
             if summary.condition.floor and not low <= 100 * value.estimate <= high:
-                distant.append(f"{summary.condition.arm} {100 * value.estimate:.0f} %")
+                distant.append(f"{summary.condition.arm} {100 * value.estimate:.0f}\u00a0%")
             elif summary.condition.floor:
                 drawn[summary.condition.title] = axes.axvline(
                     100 * value.estimate,
