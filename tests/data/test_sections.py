@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import sparse
 
 from morefromless.data.expression import Counts
-from morefromless.data.sections import SectionImages, column, place, scale_factor
+from morefromless.data.sections import column, place, scale_factor, section_pixels
 from morefromless.errors import ConfigError, DataError
 
 PLACES = np.array([[10.0, 20.0], [30.0, 40.0], [95.0, 40.0]])
@@ -42,7 +42,7 @@ def test_corners(image: Path) -> None:
     halved, outside = place(counts(), 16, image, factor=0.5)
     assert halved.tolist() == [[-3, 2], [7, 12], [40, 12]]
     assert outside.tolist() == [True, False, False]
-    assert SectionImages()[image].shape == (60, 100, 3)
+    assert section_pixels(image).shape == (60, 100, 3)
 
 
 def test_spots_out_of_tissue_do_not_count(image: Path) -> None:

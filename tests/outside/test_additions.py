@@ -29,7 +29,7 @@ def test_a_step_is_trained_with_all_of_them(tissue: Store) -> None:
     torch.manual_seed(0)
     plans = [
         Plan(name, "", name, f"{HERE}:Pooled:width=6", pair.modalities[name].channels)
-        for name in pair.names
+        for name in pair.modalities
     ]
     branches = Branches(plans, 8)
     objective = build(f"{HERE}:Distance:0.5", objectives, Objective)
