@@ -25,7 +25,7 @@ demo: $(SETUP) ## Run the main job on synthetic tissue (2 to 3 minutes on 2 core
 
 # Three processes of one thread each on two cores: tests that wait (for kills, queues, the browser)
 # leave their core to others. What a test starts has one thread too.
-test: $(SETUP) ## Run the tests (7 to 11 minutes on 2 cores)
+test: $(SETUP) ## Run the tests (7 to 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 220 packages)
