@@ -6,7 +6,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -56,9 +57,24 @@ class Measurement:
         return f"{middle:.2f} ± {100 * spread / 2:.0f} %"
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """PyTorch has so many threads within."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def measure(stage: Stage, rounds: int) -> list[Measurement]:
     """Every row once in each round, in turns from either end; a first call of each warms up."""
-    torch.set_num_threads(stage.threads)
+    with _threads(stage.threads):
+        return _measured(stage, rounds)
+
+
+def _measured(stage: Stage, rounds: int) -> list[Measurement]:
     measured = [Measurement(row) for row in stage.rows()]
     calls: dict[str, tuple[Call, int]] = {}
     for one in measured:
@@ -99,12 +115,12 @@ def _seconds(call: Call, times: int, stage: Stage) -> float:
 
 def peak(stage: Stage, name: str) -> float:
     """MiB by which one call of a row raises this process's peak memory."""
-    torch.set_num_threads(stage.threads)
-    call = next(row for row in stage.rows() if row.name == name).prepare()
-    # Not getrusage: a new process begins with the peak of the one that started it.
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is used now
-    before = _mebibytes("VmRSS")
-    call()
+    with _threads(stage.threads):
+        call = next(row for row in stage.rows() if row.name == name).prepare()
+        # Not getrusage: a new process begins with the peak of the one that started it.
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is what is used now
+        before = _mebibytes("VmRSS")
+        call()
     return _mebibytes("VmHWM") - before
 
 

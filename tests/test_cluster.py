@@ -23,6 +23,7 @@ from morefromless.runner import status
 from morefromless.runs import Run
 from morefromless.training.train import train
 from tests.conftest import changed
+from tests.processes import status_of
 
 LOCAL = Cluster(cluster="local", minutes=60, gpus=0, cpus=1)
 SLURM = Cluster(cluster="slurm")
@@ -105,21 +106,11 @@ def test_processes_that_load_patches_do_not_queue_a_job_again(
 ) -> None:
     def load(_: object) -> None:
         signal.signal(signal.SIGUSR2, lambda *_: (tmp_path / "again").touch())
-        loader = os.fork()
-        if not loader:
-            signal.raise_signal(signal.SIGUSR2)
-            os._exit(0)
-        assert os.waitpid(loader, 0)[1] == 0
+        assert status_of(lambda: signal.raise_signal(signal.SIGUSR2)) == 0
 
     monkeypatch.setattr(cluster, "train_run", load)
-    job = os.fork()  # for what is registered lasts as long as its process
-    if not job:
-        try:
-            Training(two[0])()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert os.waitpid(job, 0)[1] == 0
+    # In a process, for what is registered lasts as long as it.
+    assert status_of(Training(two[0])) == 0
     assert not (tmp_path / "again").exists()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from morefromless import files
 from morefromless.files import StorageError
+from tests.processes import child, until
 
 
 def test_writes_text_bytes_and_json(tmp_path: Path) -> None:
@@ -91,25 +92,22 @@ def test_a_cell_that_reads_as_a_formula_is_text_in_a_csv(tmp_path: Path) -> None
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
-    descriptor, writing = os.pipe()
-    process = os.fork()
-    if not process:
+    def write() -> None:
         with files.replacing(tmp_path / "a.txt") as temporary:
             temporary.touch()
-            os.write(writing, b"1")
             signal.pause()
-    os.read(descriptor, 1)
-    (temporary,) = tmp_path.iterdir()
-    other = tmp_path / ".b.txt.00ff-1.partial"  # of another machine
-    other.touch()
-    files.sweep(tmp_path)
-    assert temporary.exists()
-    assert other.exists()
-    files.sweep(tmp_path, 0)
-    assert temporary.exists()  # it still writes
-    other.touch()
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
+
+    with child(write):
+        until(lambda: any(tmp_path.iterdir()))
+        (temporary,) = tmp_path.iterdir()
+        other = tmp_path / ".b.txt.00ff-1.partial"  # of another machine
+        other.touch()
+        files.sweep(tmp_path)
+        assert temporary.exists()
+        assert other.exists()
+        files.sweep(tmp_path, 0)
+        assert temporary.exists()  # it still writes
+        other.touch()
     files.sweep(tmp_path)
     assert not temporary.exists()
     assert other.exists()

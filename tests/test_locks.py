@@ -16,28 +16,24 @@ from typing import Any
 import pytest
 
 from morefromless.files import StorageError, holder, is_locked, locked
+from tests.processes import begin, child
 
 
 @contextmanager
-def child(holding: Callable[[], AbstractContextManager[object]]) -> Iterator[int]:
-    """A process of its own that is inside of `holding()` until it is killed."""
+def holding(lock: Callable[[], AbstractContextManager[object]]) -> Iterator[int]:
+    """A process of its own that is inside of `lock()` until it is killed."""
     ready, inside = os.pipe()
-    process = os.fork()
-    if not process:
-        try:
-            with holding():
-                os.write(inside, b".")
-                time.sleep(60)
-        finally:
-            os._exit(1)
-    assert os.read(ready, 1) == b"."
-    try:
+
+    def hold() -> None:
+        with lock():
+            os.write(inside, b".")
+            time.sleep(60)
+
+    with child(hold) as process:
+        assert os.read(ready, 1) == b"."
         yield process
-    finally:
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-        os.close(ready)
-        os.close(inside)
+    os.close(ready)
+    os.close(inside)
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def path(tmp_path: Path) -> Path:
 def test_one_process_at_a_time(path: Path) -> None:
     assert not is_locked(path)
     assert holder(path) == "another process"
-    with child(lambda: locked(path)) as process:
+    with holding(lambda: locked(path)) as process:
         assert is_locked(path)
         who, since = holder(path).split(" since ")
         assert who == f"process {process} on {socket.gethostname()}"
@@ -69,16 +65,13 @@ def test_a_child_of_a_killed_process_does_not_keep_its_lock(path: Path) -> None:
     orphan = path.with_name("orphan")
 
     @contextmanager
-    def holding() -> Iterator[None]:
+    def locked_with_a_child() -> Iterator[None]:
         with locked(path):
-            forked = os.fork()
-            if not forked:  # as a process that loads patches
-                time.sleep(60)
-                os._exit(0)
-            orphan.write_text(str(forked))
+            # As a process that loads patches.
+            orphan.write_text(str(begin(lambda: time.sleep(60))))
             yield
 
-    with child(holding):
+    with holding(locked_with_a_child):
         assert is_locked(path)
     forked = int(orphan.read_text())
     try:

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +28,7 @@ from morefromless.runs import Run
 from morefromless.study import Study
 from morefromless.training.train import train
 from tests.conftest import changed
+from tests.processes import alive, child, until
 
 
 class Scripted(VICReg):
@@ -103,38 +103,6 @@ def states(configs: list[RunConfig]) -> list[str]:
 
 def written(file: Path) -> list[list[str]]:
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def until(condition: Callable[[], Any], seconds: float = 200) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@contextmanager
-def child(work: Callable[[], object]) -> Iterator[int]:
-    """A process of its own that does `work`; killed at the end, where it is not over."""
-    process = os.fork()
-    if not process:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    try:
-        yield process
-    finally:
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-
-
-def alive(process: int) -> bool:
-    """Whether a process, ours or an orphan, is neither gone nor merely not yet buried."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_whatever_ends_one_run_does_not_end_the_others(run_of: Making) -> None:

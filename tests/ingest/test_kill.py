@@ -18,6 +18,7 @@ from morefromless.ingest.decoding import BATCH, SAMPLE
 from morefromless.sources import Source
 from morefromless.sources.folder import Folder
 from tests.ingest.samples import Counting, contents, folder, patch, two_classes
+from tests.processes import begin, status_of
 
 SHARD = 8
 WORKERS = 2
@@ -27,18 +28,6 @@ WORKERS = 2
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "ITEMS", SHARD)
     monkeypatch.setattr(decoding, "AHEAD", WORKERS)
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Run `work` in a process of its own and return its id."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        work()
-        os._exit(0)
-    finally:
-        os._exit(1)
 
 
 def run(source: Source, destination: Path, **options: Any) -> None:
@@ -68,7 +57,7 @@ def killed_at(step: int, source: Source, destination: Path, **options: Any) -> i
             setattr(os, name, counted(getattr(os, name)))
         run(source, destination, **options)
 
-    return os.waitpid(in_child(work), 0)[1]
+    return status_of(work)
 
 
 def test_killed_before_each_change_to_the_disk_in_turn(
@@ -113,7 +102,7 @@ def test_killed_at_random_moments_until_done(tmp_path: Path) -> None:
     rng = random.Random(0)
     kills = 0
     for _ in range(20):
-        child = in_child(lambda: run(source, destination))
+        child = begin(lambda: run(source, destination))
         enough = len(source.readings()) + rng.randrange(20, 45)
         while len(source.readings()) < enough and os.waitpid(child, os.WNOHANG) == (0, 0):
             time.sleep(0.001)
@@ -270,7 +259,7 @@ def test_two_processes_do_not_write_to_one_place(tmp_path: Path) -> None:
             return super().read(item)
 
     destination = tmp_path / "store"
-    child = in_child(lambda: run(Waiting(tmp_path / "first.log", 60), destination))
+    child = begin(lambda: run(Waiting(tmp_path / "first.log", 60), destination))
     while not (tmp_path / "store.partial" / "shards").exists():
         time.sleep(0.002)
     time.sleep(0.02)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from morefromless.ingest import decoding, ingest, open_source, shards
 from morefromless.ingest.parallel import forked
 from morefromless.sources import Source
 from tests.ingest.samples import Counting, contents, folder, patch
-from tests.ingest.test_kill import in_child
+from tests.processes import alive, begin, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 
@@ -67,20 +66,6 @@ def run(source: Source, destination: Path, workers: int = 2) -> None:
     ingest(source, destination, workers=workers, progress=False)
 
 
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)
-
-
-def alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_two_processes_give_the_bytes_of_one_thread(tmp_path: Path) -> None:
     run(Counting(tmp_path / "one.log", COUNT), tmp_path / "one", workers=1)
     source = Forkable(tmp_path / "two.log")
@@ -123,7 +108,7 @@ def test_processes_that_read_one_zip_do_not_move_each_other(tmp_path: Path) -> N
     def read_all() -> bool:
         return all(archive.read(n) == data for _ in range(3) for n, data in expected.items())
 
-    children = [in_child(lambda: read_all() or os._exit(1)) for _ in range(2)]
+    children = [begin(lambda: read_all() or os._exit(1)) for _ in range(2)]
     assert read_all()
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
 
@@ -133,7 +118,7 @@ def test_processes_end_with_a_killed_parent_and_the_ingest_goes_on(tmp_path: Pat
     source, destination = Forkable(tmp_path / "log", slow=True), tmp_path / "store"
     parts = tmp_path / "store.partial" / "shards"
     for number in ("000000", "000002", "000006"):
-        parent = in_child(lambda: run(source, destination))
+        parent = begin(lambda: run(source, destination))
         until((parts / f"{number}.json").exists)
         os.kill(parent, signal.SIGKILL)
         os.waitpid(parent, 0)
@@ -177,7 +162,7 @@ def test_ctrl_c_ends_all_and_loses_nothing(tmp_path: Path) -> None:
         except KeyboardInterrupt:
             os._exit(7)
 
-    parent = in_child(interrupted)
+    parent = begin(interrupted)
     until(lambda: len(source.children(parent)) == 2)
     os.killpg(parent, signal.SIGINT)
     assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 7

@@ -24,6 +24,7 @@ from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
 from morefromless.training.train import train
 from tests.conftest import SERVER, changed
+from tests.processes import status_of
 
 
 def _train(options: RunConfig) -> Run:
@@ -140,18 +141,6 @@ def at(step: int, do: Callable[[], object]) -> Callable[[], None]:
     return counted
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """The status with which a process that does `work` ends."""
-    process = os.fork()
-    if not process:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitpid(process, 0)[1]
-
-
 SAVE = torch.save
 
 
@@ -182,7 +171,7 @@ def test_killed_while_it_writes_a_checkpoint_it_goes_on_from_the_last(
             torch.save = saved_in_part(lambda: os.kill(os.getpid(), signal.SIGKILL), times)
             pretrain(watched)
 
-        assert os.WTERMSIG(in_child(work)) == signal.SIGKILL
+        assert os.WTERMSIG(status_of(work)) == signal.SIGKILL
         assert torch.load(run.checkpoint, weights_only=True)["global_step"] == 3
         assert len(list(run.path.glob(".*.partial"))) == 1
     assert run.state == "begun"
