@@ -17,8 +17,9 @@ from PIL import Image
 from benchmarks import Call, Row, Stage
 from morefromless.data.images import image_files, read_rgb
 from morefromless.ingest import ingest
-from morefromless.ingest.decoding import FORKED_BATCH
+from morefromless.ingest.decoding import FORKED_AHEAD, FORKED_BATCH
 from morefromless.ingest.parallel import forked, threaded
+from morefromless.ingest.shards import BYTES
 from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
 
 Pixels = npt.NDArray[np.uint8]
@@ -32,8 +33,8 @@ class Ingest(Stage):
     """Drawn patches as JPEG of quality 90, read by two workers from warm files.
 
     The decoders' rows only read and decode, in two processes or in threads. The disk's row writes
-    as many bytes as the store's array has, once, and syncs them. `patches=100000` needs 19 GB for
-    temporary files.
+    as many bytes as the store's array has, once, and syncs them. The last row does both and nothing
+    else: two processes write what they decode. `patches=100000` needs 19 GB for temporary files.
     """
 
     variants = ("", "patches=20000")
@@ -86,6 +87,7 @@ class Ingest(Stage):
             self._row("Pillow in threads", partial(self._decoder, _pillow), "pillow"),
             self._row("imagecodecs in threads", self._imagecodecs, "imagecodecs"),
             self._row(DISK, self._disk),
+            self._row("its decoder and the disk", self._decoder_and_disk),
         ]
 
     def _row(self, name: str, prepare: Callable[[], Call], package: str | None = None) -> Row:
@@ -139,6 +141,28 @@ class Ingest(Stage):
                 pass
 
         return decode_all
+
+    def _decoder_and_disk(self) -> Call:
+        patch = 3 * self.size**2
+        path = Path(self._temporary.name) / "bytes"
+
+        def write() -> None:
+            def decode(start: int) -> None:
+                for number in range(start, min(start + FORKED_BATCH, self.count)):
+                    os.pwrite(out.fileno(), read_rgb(self.files[number]).data, number * patch)
+
+            unsynced = 0
+            with path.open("wb", buffering=0) as out:
+                starts = range(0, self.count, FORKED_BATCH)
+                for _ in forked(decode, starts, WORKERS, FORKED_AHEAD):
+                    unsynced += FORKED_BATCH * patch
+                    if unsynced > BYTES:
+                        os.fdatasync(out.fileno())
+                        unsynced = 0
+                os.fdatasync(out.fileno())
+            path.unlink()
+
+        return write
 
     def _decoder(self, decode: Callable[[Path], Pixels]) -> Call:
         def decode_all() -> None:
