@@ -113,10 +113,3 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     assert other.exists()
     files.sweep(tmp_path, 0)
     assert not other.exists()
-
-
-def test_a_pipe_or_a_folder_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(OSError, match="a folder, a pipe or a device stands there"):
-            files.read_bytes(path)

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from morefromless.files import StorageError, holder, is_locked, locked
+from morefromless.files import StorageError
+from morefromless.locks import holder, is_locked, locked
 from tests.processes import begin, child
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from morefromless import files
+from morefromless import regular
 from morefromless.errors import UnreadablePatch
-from morefromless.files import read_regular
+from morefromless.regular import read_bytes, read_regular
 
 
 def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_everything_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "empty").touch()
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     (tmp_path / "large").write_bytes(bytes(2**20 + 1))
-    monkeypatch.setattr(files, "LARGEST", 2**20)
+    monkeypatch.setattr(regular, "LARGEST", 2**20)
     for path, reason in {
         tmp_path: "not a file: ",
         tmp_path / "pipe": "not a file: pipe",
@@ -34,3 +34,10 @@ def test_everything_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     }.items():
         with pytest.raises(UnreadablePatch, match=reason):
             read_regular(path)
+
+
+def test_a_pipe_or_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(OSError, match="a folder, a pipe or a device stands there"):
+            read_bytes(path)

@@ -19,10 +19,11 @@ from typing import Annotated, Any, Union, cast
 
 import tyro
 
-from morefromless import config, files, progress
+from morefromless import config, progress
 from morefromless.commands.table import COMMANDS, GROUPS, Command
 from morefromless.documents import parse_yaml
 from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error, one_line
+from morefromless.regular import read_bytes
 from morefromless.specs import refuse_outside
 
 WHAT = """Train an encoder for routine, information-sparse histology images so that it knows what
@@ -211,7 +212,7 @@ def _from_file(arguments: list[str], name: str) -> Any:
         raise ConfigError("--config needs a file, such as the config.yaml of a run.")
     path = Path(file)
     try:
-        values = parse_yaml(files.read_bytes(path))
+        values = parse_yaml(read_bytes(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{path} cannot be read as options ({reason}); check it.") from error

@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from morefromless.errors import one_line
-from morefromless.files import LARGEST, read_bytes, too_large
+from morefromless.regular import LARGEST, read_bytes, too_large
 
 if TYPE_CHECKING:
     import pandas as pd

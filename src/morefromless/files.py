@@ -1,8 +1,7 @@
-"""Files: written whole or not at all, held by one process at a time, and read only if regular.
+"""Files written whole or not at all.
 
 A reader sees the old file or the new one, never a part: the new one is written beside it, brought
-to the disk, and moved over it in one step. A lock is free again however its process ends. What
-waits for a writer, or never ends, is not opened.
+to the disk, and moved over it in one step.
 """
 
 import errno
@@ -10,7 +9,6 @@ import json
 import os
 import shutil
 import socket
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,11 +16,9 @@ from datetime import datetime
 from functools import cache
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,123 +172,6 @@ def _full(path: Path) -> bool:
         return False
 
 
-# --------------------------------------------------------------------------------------------------
-# Locks
-# --------------------------------------------------------------------------------------------------
-
-PATIENCE = 0.4
-"""Seconds of trying: `is_locked` holds a lock for a moment, where somebody only looks."""
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[bool | None]:
-    """Lock the file at `path` for the block, and write into it who does.
-
-    False where another process holds it, None where the file system has no locks. Raises
-    `StorageError` where the file cannot be written.
-    """
-    lock = FileLock(path)
-    try:
-        with explaining(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=PATIENCE, poll_interval=0.02)
-    except Timeout:
-        yield False
-        return
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
-            raise
-        yield None
-        return
-    try:
-        with suppress(OSError):  # a full disk: who it is, is for people
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now()}")
-        yield True
-    finally:
-        lock.release()
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock at `path`; False where that cannot be known."""
-    if not path.is_file():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:
-        return False
-
-
-def holder(path: Path) -> str:
-    """Who holds the lock at `path`, or did so last: `process 123 on host since ...`."""
-    with suppress(OSError):
-        return path.read_text(errors="replace") or "another process"
-    return "another process"
-
-
 def now() -> str:
     """The time here, as people and programs read it: 2026-01-31T12:00:00+01:00."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-# --------------------------------------------------------------------------------------------------
-# Regular files
-# --------------------------------------------------------------------------------------------------
-
-LARGEST = 2**28
-"""Bytes that one image's file may have, packed or unpacked: a thousand times what a tile takes."""
-
-
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes. Raises `OSError`, for a folder, a pipe or a device too: it waits for none."""
-    with _opened(path) as file:
-        return file.read()
-
-
-def _opened(path: Path) -> IO[bytes]:
-    # Without waiting for whoever would write into a pipe.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise NotRegular(errno.EINVAL, "a folder, a pipe or a device stands there", str(path))
-    return os.fdopen(descriptor, "rb")
-
-
-class NotRegular(OSError):
-    """A folder, a pipe or a device in a file's place."""
-
-
-def open_regular(path: Path) -> IO[bytes]:
-    """A file, opened to read bytes. Raises `UnreadablePatch` for folders, pipes and devices."""
-    try:
-        return _opened(path)
-    except FileNotFoundError as error:
-        raise UnreadablePatch(f"no segmentation: there is no {path.name}; fetch it") from error
-    except NotRegular as error:
-        raise UnreadablePatch(
-            f"not a file: {path.name} is a folder, a pipe or a device; remove it"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "an odd name"
-        raise UnreadablePatch(
-            f"unreadable: {path.name} cannot be opened ({reason}); check its permissions"
-        ) from error
-
-
-def read_regular(path: Path) -> bytes:
-    """A file's bytes. Raises `UnreadablePatch` where it is not there, empty or too large."""
-    with open_regular(path) as file:
-        data = file.read(LARGEST + 1)
-    if not data:
-        raise UnreadablePatch(f"empty file: {path.name} has 0 bytes; fetch it again")
-    if len(data) > LARGEST:
-        raise too_large(path)
-    return data
-
-
-def too_large(path: Path) -> UnreadablePatch:
-    return UnreadablePatch(
-        f"too large: {path.name} holds more than {LARGEST >> 20} MiB; export each image by itself"
-    )

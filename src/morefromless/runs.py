@@ -43,8 +43,9 @@ from morefromless.errors import (
     TrainingError,
     first_line,
 )
-from morefromless.files import file_hash, holder, is_locked, locked, now
+from morefromless.files import file_hash, now
 from morefromless.identity import RECIPE, Record, run_key, versions
+from morefromless.locks import holder, is_locked, locked
 from morefromless.specs import refuse_outside
 
 State = Literal["done", "running", "failed", "begun", "waiting"]

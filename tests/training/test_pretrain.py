@@ -186,6 +186,8 @@ def test_parts_are_an_option_that_batch_norm_is_warned_of(pretraining: RunConfig
     run = pretrain(changed(pretraining, accumulate=4, epochs=1))
     assert run.done
     assert run.record.options["accumulate"] == 4
+    counts = {int(n) for name, n in run.weights().items() if name.endswith("batches_tracked")}
+    assert counts == {4 * 4}  # four steps of four parts, each counted once
     with pytest.raises(ConfigError, match="--accumulate 32"):
         pretrain(changed(pretraining, accumulate=32, out=pretraining.out / "other"))
 

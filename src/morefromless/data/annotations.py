@@ -12,7 +12,7 @@ import shapely
 from morefromless.data.labels import normal_name
 from morefromless.documents import parse_foreign_json, unpacked
 from morefromless.errors import UnreadablePatch
-from morefromless.files import read_regular
+from morefromless.regular import read_regular
 
 FARTHEST = 2.0**31
 """Pixels from a slide's corner that no outline reaches."""

@@ -22,8 +22,8 @@ from typing import ClassVar
 
 from morefromless.data.images import SUFFIXES, ending
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.files import LARGEST
 from morefromless.progress import Bar
+from morefromless.regular import LARGEST
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)\Z", re.IGNORECASE)
 SMALL, RATIO = 2**20, 200

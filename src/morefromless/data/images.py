@@ -25,7 +25,7 @@ from PIL import (
 )
 
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.files import open_regular, read_bytes
+from morefromless.regular import open_regular, read_bytes
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 ORIENTATION = 0x0112

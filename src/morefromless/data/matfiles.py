@@ -10,7 +10,7 @@ import numpy.typing as npt
 from morefromless.data.masks import Mask, flat, majority, same_size, whole
 from morefromless.data.matlab import LARGEST, variables
 from morefromless.errors import UnreadablePatch
-from morefromless.files import read_regular
+from morefromless.regular import read_regular
 
 KEYS = ("inst_map", "type_map", "inst_type", "inst_uid", "class", "id")
 

@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.files import open_regular
+from morefromless.regular import open_regular
 
 SMALL = 2**28
 """Bytes that an array may unpack to however small it is packed."""

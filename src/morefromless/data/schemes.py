@@ -8,7 +8,7 @@ from typing import Any
 
 from morefromless.documents import parse_yaml
 from morefromless.errors import ConfigError, UnreadablePatch
-from morefromless.files import read_regular
+from morefromless.regular import read_regular
 
 RawType = int | str
 """The type of a nucleus as a file gives it: a number or a name."""

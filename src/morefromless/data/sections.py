@@ -15,7 +15,7 @@ from morefromless.data.labels import NotText, cell_text, whole_number
 from morefromless.data.space_ranger import HIRES, outputs
 from morefromless.data.spatial_zarr import image_pixels, image_size, is_spatialdata, section_image
 from morefromless.errors import ConfigError, DataError
-from morefromless.files import open_regular
+from morefromless.regular import open_regular
 
 LIMIT = 2**30
 """Pixels of the largest image that is decoded: 3 GiB as RGB."""

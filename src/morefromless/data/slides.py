@@ -19,7 +19,7 @@ from scipy import sparse
 
 from morefromless.data.channels import import_tifffile
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.files import LARGEST
+from morefromless.regular import LARGEST
 
 RGB = npt.NDArray[np.uint8]
 

@@ -29,7 +29,7 @@ from morefromless.data.store import Store
 from morefromless.devices import available_cores
 from morefromless.documents import read_json
 from morefromless.errors import DataError
-from morefromless.files import StorageError, locked
+from morefromless.files import StorageError
 from morefromless.ingest import listing
 from morefromless.ingest.assembly import assemble
 from morefromless.ingest.decoding import Read, decode, survey
@@ -38,6 +38,7 @@ from morefromless.ingest.report import IngestReport
 from morefromless.ingest.rows import Rows
 from morefromless.ingest.selection import select, strict_error
 from morefromless.ingest.shards import Plan, Shards
+from morefromless.locks import locked
 from morefromless.progress import Bar
 from morefromless.sources import Item, Source
 

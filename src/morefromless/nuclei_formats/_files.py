@@ -13,7 +13,7 @@ from morefromless.data.arrays import mapped
 from morefromless.data.schemes import RawType
 from morefromless.documents import GZIP, RepeatedKey, parse_foreign_json, unpacked
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.files import open_regular, read_regular
+from morefromless.regular import open_regular, read_regular
 
 
 def head(path: Path, count: int = 2**14) -> str:

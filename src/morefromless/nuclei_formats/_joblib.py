@@ -19,8 +19,8 @@ from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
 from morefromless.documents import GZIP, ZLIB, unpacked
 from morefromless.errors import UnreadablePatch
-from morefromless.files import read_regular
 from morefromless.nuclei_formats._files import plain
+from morefromless.regular import read_regular
 
 MOST_STEPS = 2**24
 """Steps of a file, of which a nucleus takes some hundred; more would exhaust the memory."""

@@ -14,9 +14,9 @@ from morefromless.data.masks import same_size, whole
 from morefromless.data.schemes import RawType
 from morefromless.documents import parse_json
 from morefromless.errors import UnreadablePatch
-from morefromless.files import open_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import parse_type, read_json
+from morefromless.regular import open_regular
 
 NAME = "pinst_pp.zip"
 _DTYPE = re.compile(r"[<>|][iu][1248]")

@@ -13,10 +13,10 @@ from morefromless.data.masks import Mask, flat, majority, same_size, whole
 from morefromless.data.schemes import RawType
 from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
-from morefromless.files import open_regular, read_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import map_array
 from morefromless.nuclei_formats._pieces import Pieces, check_pieces, parted
+from morefromless.regular import open_regular, read_regular
 
 IMAGES = (".png", ".tif", ".tiff", ".npy")
 TABLES = (".csv", ".json")

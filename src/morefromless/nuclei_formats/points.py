@@ -9,9 +9,9 @@ import numpy as np
 
 from morefromless.data.schemes import RawType
 from morefromless.errors import ConfigError, UnreadablePatch
-from morefromless.files import read_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import head, parse_type, plain
+from morefromless.regular import read_regular
 
 X, Y = ("x", "centroid_x", "centroid_x_px"), ("y", "centroid_y", "centroid_y_px")
 TYPES = ("type", "class", "label", "classification", "cell_type", "name")

@@ -6,10 +6,10 @@ from typing import Any
 from morefromless.data import polygons
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
-from morefromless.files import open_regular
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import parse_type, plain
 from morefromless.nuclei_formats._joblib import SIGNATURES, read_joblib
+from morefromless.regular import open_regular
 
 SCALES = ("proc_resolution", "base_resolution")
 """The contours' scale, and the image's, in some networks' files."""

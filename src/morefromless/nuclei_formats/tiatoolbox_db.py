@@ -16,9 +16,9 @@ from morefromless.data import polygons
 from morefromless.data.schemes import RawType
 from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
-from morefromless.files import LARGEST, open_regular, too_large
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import parse_type, plain
+from morefromless.regular import LARGEST, open_regular, too_large
 
 POLYGON, MULTIPOLYGON = 3, 6
 """Type words of well-known binary, for coordinates in the plane."""

@@ -16,7 +16,7 @@ from morefromless.data.masks import majority, whole
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONIC
 from morefromless.errors import DataError
-from morefromless.files import read_bytes
+from morefromless.regular import read_bytes
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
 
 

@@ -91,7 +91,7 @@ class Learner(pl.LightningModule):
         return loss.total
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        with counted_once(self.network, self.config.machine):
+        with counted_once(self.network, self.config):
             super().backward(loss, *args, **kwargs)
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:

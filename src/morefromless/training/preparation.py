@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from morefromless.config import Machine
+from morefromless.config import Machine, RunConfig
 from morefromless.encoders import Encoder
 from morefromless.errors import TrainingError, first_line
 
@@ -46,10 +46,11 @@ def compiling(machine: Machine) -> Iterator[None]:
 
 
 @contextmanager
-def counted_once(network: nn.Module, machine: Machine) -> Iterator[None]:
-    """A backward pass that computes activations anew, and leaves BatchNorm's running statistics,
-    which have counted them once, as they are."""
-    buffers = list(network.buffers()) if machine.gradient_checkpointing else []
+def counted_once(network: nn.Module, config: RunConfig) -> Iterator[None]:
+    """A backward pass. Where it computes activations anew, it leaves BatchNorm's running
+    statistics, which have counted them once, as they are."""
+    anew = config.machine.gradient_checkpointing or config.pairing.accumulate
+    buffers = list(network.buffers()) if anew else []
     before = [buffer.clone() for buffer in buffers]
     yield
     for buffer, value in zip(buffers, before, strict=True):
