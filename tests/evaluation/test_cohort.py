@@ -7,6 +7,7 @@ from sklearn.metrics import brier_score_loss
 from morefromless.data.store import Store
 from morefromless.errors import DataError
 from morefromless.evaluation.cohort import SharedTask
+from morefromless.evaluation.conclude import data_facts
 from morefromless.evaluation.metrics import score
 from morefromless.evaluation.shift import FeatureDistance
 from morefromless.tasks.tissue import Tissue
@@ -41,6 +42,16 @@ def test_a_class_that_was_not_learnt_is_refused(tissue: Store) -> None:
     known = Store(tissue.path, tissue.meta, table, tissue.arrays)
     _, labels = task.labels(known)  # only test patches are asked
     assert labels[known.indices("test")].min() >= 0
+
+
+def test_training_patches_of_a_class_that_was_not_learnt_are_of_no_other(tissue: Store) -> None:
+    first, *learnt = tissue.classes
+    other = (tissue.table["label"] == first) & (tissue.table["split"] == "test")
+    table = tissue.table.assign(split=tissue.table["split"].mask(other, None))
+    cohort = Store(tissue.path, tissue.meta, table, tissue.arrays)
+    counts = data_facts(cohort, {"tissue": SharedTask(Tissue(), learnt)}).classes["tissue"]
+    whole = data_facts(tissue, {"tissue": Tissue()}).classes["tissue"]
+    assert counts == {name: whole[name] for name in learnt}
 
 
 def test_brier_is_scikit_learns() -> None:

@@ -264,8 +264,11 @@ class Store:
                 )
 
     def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":
-        """The same patches under other labels (N,), indices into `classes`."""
-        table = self.table.assign(label=np.asarray(classes, dtype=object)[labels])
+        """The same patches under other labels (N,), indices into `classes`. One with -1 has none of
+        them, and stands in no split."""
+        table = self.table.assign(label=np.array([*classes, None], dtype=object)[labels])
+        if (labels < 0).any():
+            table["split"] = table["split"].mask(labels < 0, None)
         meta = replace(self.meta, classes=tuple(classes))
         return Store(self.path, meta, table, self.arrays, self.present)
 
