@@ -5,7 +5,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
@@ -40,6 +40,23 @@ def child(work: Callable[[], object]) -> Iterator[int]:
     finally:
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
+
+
+@contextmanager
+def holding(lock: Callable[[], AbstractContextManager[object]]) -> Iterator[int]:
+    """A process of its own that is inside of `lock()` until it is killed."""
+    ready, inside = os.pipe()
+
+    def hold() -> None:
+        with lock():
+            os.write(inside, b".")
+            time.sleep(60)
+
+    with child(hold) as process:
+        assert os.read(ready, 1) == b"."
+        yield process
+    os.close(ready)
+    os.close(inside)
 
 
 def alive(process: int) -> bool:

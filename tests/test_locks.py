@@ -7,8 +7,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,7 @@ import pytest
 
 from morefromless.files import StorageError
 from morefromless.locks import holder, is_locked, locked
-from tests.processes import begin, child
-
-
-@contextmanager
-def holding(lock: Callable[[], AbstractContextManager[object]]) -> Iterator[int]:
-    """A process of its own that is inside of `lock()` until it is killed."""
-    ready, inside = os.pipe()
-
-    def hold() -> None:
-        with lock():
-            os.write(inside, b".")
-            time.sleep(60)
-
-    with child(hold) as process:
-        assert os.read(ready, 1) == b"."
-        yield process
-    os.close(ready)
-    os.close(inside)
+from tests.processes import begin, holding
 
 
 @pytest.fixture

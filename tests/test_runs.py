@@ -19,7 +19,7 @@ from morefromless.config import RunConfig
 from morefromless.errors import ConfigError, RunBusy, TrainingError
 from morefromless.runs import Run, State
 from tests.conftest import changed
-from tests.test_locks import child
+from tests.processes import holding
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_the_states_of_a_run(options: RunConfig) -> None:
 
 def test_another_process_cannot_train_it(options: RunConfig) -> None:
     run = begun(options)
-    with child(run.training) as process:
+    with holding(run.training) as process:
         assert state(run) == "running"
         who = f"process {process} on {socket.gethostname()} since 20"
         assert run.trainer.startswith(who)
