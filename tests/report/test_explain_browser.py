@@ -83,7 +83,7 @@ class Page:
         return self.browser.execute_script(script, *arguments)
 
     def wait(self, condition: Callable[[], Any]) -> None:
-        WebDriverWait(self.browser, 10).until(lambda _: condition())
+        WebDriverWait(self.browser, 60).until(lambda _: condition())
 
     def choose(self, **filters: str) -> None:
         for name, value in filters.items():
