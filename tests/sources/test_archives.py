@@ -1,5 +1,6 @@
 """Archives: the same patches as from the folder, and nothing that a hostile one asks for."""
 
+import gzip
 import io
 import shutil
 import stat
@@ -206,6 +207,23 @@ def test_damaged_members_are_rejected_and_damaged_archives_refused(
         assert "is no sound archive" in said
         assert "fetch it again." in said
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("cut", ["at a member", "within a header", "damaged header"])
+@pytest.mark.parametrize("kind", ["tar", "gztar"])
+def test_a_tar_without_its_end_is_refused(tmp_path: Path, cut: str, kind: str) -> None:
+    """Python's own reader takes each of these for a whole archive of fewer members."""
+    whole = many_files(tmp_path / "a.tar", 12).read_bytes()
+    at = whole.index(b"A/0000008.bmp")
+    parts = {
+        "at a member": whole[:at],
+        "within a header": whole[: at + 100],
+        "damaged header": whole[: at + 10] + b"xxxx" + whole[at + 14 :],
+    }
+    path = tmp_path / "b.tar"
+    path.write_bytes(parts[cut] if kind == "tar" else gzip.compress(parts[cut]))
+    with pytest.raises(DataError, match=rf"is no sound archive \(no header at byte {at:,}\)"):
+        open_archive(path)
 
 
 def many_files(path: Path, count: int) -> Path:

@@ -17,6 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from tarfile import EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]
 from threading import Lock
 from typing import ClassVar
 
@@ -181,7 +182,7 @@ class _Tar(Archive):
         self._offsets, self._sizes = array("q"), array("q")
         """In bytes, of every file's content."""
         self._file = path.open("rb")  # as long as the archive is in use
-        self._tar = tarfile.open(fileobj=self._file)  # noqa: SIM115
+        self._tar = tarfile.open(fileobj=self._file, tarinfo=_Header)  # noqa: SIM115
         super().__init__(path)
 
     def _members(self) -> Iterator[tuple[int, str]]:
@@ -215,6 +216,19 @@ class _Tar(Archive):
         if size > LARGEST:
             raise UnreadablePatch(f"too large: {size:,} bytes")
         return offset, size
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header. Python's reader takes a damaged one, and none at all, for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> "_Header":
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if tarfile.offset == 0 or isinstance(error, EOFHeaderError):
+                raise
+            raise ReadError(f"no header at byte {tarfile.offset:,}") from error
 
 
 class _CompressedTar(_Tar):
