@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from morefromless.data import channels
-from morefromless.data.channels import channel_names, read_channels
+from morefromless.data.channels import channel_names, channels_shape, read_channels
 from morefromless.data.images import ORIENTATION
 from morefromless.errors import UnreadablePatch
 
@@ -52,6 +52,19 @@ def test_grey_is_upright_as_rgb_is(tmp_path: Path) -> None:
     for name, values in (("grey.png", GREY), ("rgb.png", np.repeat(GREY[..., None], 3, axis=-1))):
         Image.fromarray(values).save(tmp_path / name, exif=exif)
         np.testing.assert_array_equal(read_channels(tmp_path / name)[..., 0], np.rot90(GREY, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_of_channels_is_upright_as_one_of_rgb_is(tmp_path: Path, orientation: int) -> None:
+    deep, tag = DEEP[:16], [(ORIENTATION, "H", 1, orientation, True)]
+    low = (deep % 256).astype(np.uint8)
+    for name, values in (("deep", deep), ("grey", low[..., 0]), ("rgb", low[..., :3])):
+        options = {"photometric": "rgb" if name == "rgb" else "minisblack", "extratags": tag}
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, planarconfig="contig", **options)
+    rgb = read_channels(tmp_path / "rgb.tif")
+    assert rgb.shape[:2] == channels_shape(tmp_path / "grey.tif")
+    np.testing.assert_array_equal(read_channels(tmp_path / "grey.tif")[..., 0], rgb[..., 0])
+    np.testing.assert_array_equal(read_channels(tmp_path / "deep.tif")[..., :3] % 256, rgb)
 
 
 def test_rgb_stays_rgb(tmp_path: Path) -> None:

@@ -6,9 +6,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from morefromless.data.arrays import mapped
-from morefromless.data.images import has_16_bits, image_shape, opened, read_rgb, upright
+from morefromless.data.images import (
+    ORIENTATION,
+    TRANSPOSITIONS,
+    has_16_bits,
+    image_shape,
+    opened,
+    read_rgb,
+    upright,
+)
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 
 MOST = 512
@@ -62,14 +71,21 @@ def _read_tiff(path: Path) -> npt.NDArray[Any]:
             if series.nbytes > LARGEST_ARRAY:
                 raise UnreadablePatch("too large: cut it into patches first")
             values, axes = series.asarray(), series.axes
+            method = TRANSPOSITIONS.get(series.keyframe.tags.valueof(ORIENTATION, 1))
     except UnreadablePatch:
         raise
     except Exception as error:  # a decoder may raise anything on a damaged file
         raise UnreadablePatch("unreadable: truncated or damaged; fetch it again") from error
     others = [place for place, axis in enumerate(axes) if axis not in "YX"]
     if values.ndim == 3 and len(others) == 1:
-        return _checked(np.moveaxis(values, others[0], -1), path)
-    return _channels_last(values, path)
+        values = _checked(np.moveaxis(values, others[0], -1), path)
+    else:
+        values = _channels_last(values, path)
+    if method is None:
+        return values
+    channels = np.moveaxis(values, -1, 0)
+    turned = [np.asarray(Image.fromarray(channel).transpose(method)) for channel in channels]
+    return np.stack(turned, axis=-1)
 
 
 def channel_names(path: Path) -> tuple[str, ...]:
