@@ -103,6 +103,25 @@ def test_accepted_with_what_they_have(incomplete: Store) -> None:
             np.testing.assert_array_equal(incomplete.arrays[view][row], stored)
 
 
+class WithoutMain(Counting):
+    """Every fifth patch has its IHC alone, which has a quarter of the pixels of H&E."""
+
+    def datasheet(self) -> Datasheet:
+        return replace(super().datasheet(), optional=frozenset({"he"}))
+
+    def read(self, item: Item) -> dict[str, Any]:
+        number = int(item.id)
+        he = {"he": patch(number, 16)} if number % 5 else {}
+        return {**he, "ihc": ihc(number, 8)}
+
+
+def test_a_patch_without_the_main_image_has_its_magnification(tmp_path: Path) -> None:
+    source = WithoutMain(tmp_path / "log", COUNT)
+    store = ingest(source, tmp_path / "store", missing="keep", progress=False).store
+    assert (store.has("he").sum(), set(store.table["um_per_px"])) == (COUNT * 4 // 5, {0.5})
+    assert (store.scale("he"), store.scale("ihc")) == (0.5, 1.0)
+
+
 def test_zeros_in_place_of_an_absent_view_are_no_part_of_its_range(tmp_path: Path) -> None:
     class Grey(Lacking):
         def read(self, item: Item) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def _fit(
     absent = tuple(name for name in shape.optional if name not in read)
     for name in absent:
         arrays[name] = np.zeros(shape.row(name).shape, shape.row(name).base)
-    return Record(digest, _side(read), absent=absent, omitted=omitted), arrays
+    return Record(digest, _side(read, shape), absent=absent, omitted=omitted), arrays
 
 
 def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
@@ -249,8 +249,11 @@ def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
     return None
 
 
-def _side(arrays: Arrays) -> int:
-    return len(arrays[main_image(n for n, array in arrays.items() if array.ndim == 3)])
+def _side(arrays: Arrays, shape: Shape) -> int:
+    """Of the array that the magnification is of. Where the patch lacks it, another image tells by
+    how much they are resized."""
+    name = main_image(n for n, array in arrays.items() if array.ndim == 3)
+    return len(arrays[name]) * shape.side // shape.images[name].side
 
 
 def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[Any]:
