@@ -62,6 +62,45 @@ def test_curves_are_drawn_where_there_are_any(tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "curves.csv")["accuracy"].tolist() == [0.5, 0.6]
 
 
+@pytest.mark.parametrize(
+    ("objectives", "modality"),
+    [(["vicreg", "simclr"], "downsample:7"), (["vicreg"], "downsample:7,point")],
+)
+def test_a_line_joins_encoders_of_one_objective_and_modality_a_side(
+    objectives: list[str], modality: str, tmp_path: Path
+) -> None:
+    """Two of them at one side would be one zigzag."""
+    figures.write(of_two_sides(), tmp_path)
+    first = of_two_sides()
+    further = [
+        replace(s, condition=replace(s.condition, objective=objectives[-1], modality=modality))
+        for s in first.summaries
+        if s.resolution == 7
+    ]
+    primary = dict.fromkeys((*first.config.primary, modality))
+    config = replace(first.config, objectives=tuple(objectives), primary=tuple(primary))
+    many = replace(first, config=config, summaries=[*first.summaries, *further])
+    paths = figures.write(many, tmp_path)
+    assert {path.stem for path in paths} == {"panels"}
+    assert not list(tmp_path.glob("density.*"))  # of the earlier study
+
+
+def test_curves_of_encoders_fine_tuned_from_different_arms_are_told_apart() -> None:
+    lines = [
+        ("r", "fine-tuned", "shared", "vicreg", "downsample:7", partner, 0, step, 0.5)
+        for partner in ("full", "")
+        for step in (10, 20)
+    ]
+    columns = ["run", "arm", "sharing", "objective", "modality", "partner", "seed", "step"]
+    curves = pd.DataFrame(lines, columns=[*columns, "accuracy"])
+    [legend] = figures.curves(replace(results(), curves=curves)).legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "fine-tuned, asymmetric, shared",
+        "fine-tuned, symmetric, shared",
+    ]
+    assert len({line.get_color() for line in legend.get_lines()}) == 2
+
+
 def test_a_name_is_no_formula(tmp_path: Path) -> None:
     figure = Figure()
     figure.suptitle("$x^$ and $y^2$")

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from morefromless import cli, experiments, report
@@ -12,7 +13,14 @@ from morefromless.errors import ConfigError
 from morefromless.experiments import known
 from morefromless.report.report import write_overview, write_report
 from morefromless.report.study import write_study
-from tests.report.handmade import HOSTILE, hostile, reproduction, results, two_partners
+from tests.report.handmade import (
+    HOSTILE,
+    hostile,
+    reproduction,
+    results,
+    summary,
+    two_partners,
+)
 from tests.report.test_explain_page import Parsed
 
 
@@ -60,6 +68,28 @@ def test_encoders_that_had_other_partners_have_cells_of_their_own(tmp_path: Path
     assert "82.0" in row
     assert "92.0" in row
     assert "asymmetric, shared, with 14 × 14 px" in markdown
+
+
+def test_modalities_of_one_side_have_rows_of_their_own(tmp_path: Path) -> None:
+    plain = results()
+    spec = "downsample:7,point"
+    further = [
+        summary(replace(s.condition, modality=spec), (0.61, 0.63)) for s in plain.summaries[:2]
+    ]
+    config = replace(plain.config, primary=("downsample:7", spec))
+    replace(plain, config=config, summaries=[*plain.summaries, *further]).save(tmp_path)
+    rows = Page(tmp_path).rows("7 × 7 px and 7 × 7 px, point with whole patch")
+    assert [(title, cell[:4]) for title, cell, *_ in rows] == [
+        ("7 × 7 px", "79.0"),
+        ("7 × 7 px, point", "62.0"),
+    ]
+
+
+def test_curves_of_an_earlier_study_are_not_this_ones(tmp_path: Path) -> None:
+    curves = pd.DataFrame({"run": ["r"], "step": [10], "accuracy": [0.5]})
+    replace(results(), curves=curves).save(tmp_path)
+    results().save(tmp_path)
+    assert Page(tmp_path).has("No learning curves were drawn")
 
 
 def test_ours_stand_beside_the_published(page: Page) -> None:

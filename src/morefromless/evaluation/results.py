@@ -226,20 +226,24 @@ class Results:
         """The summaries of some conditions, in the table's order."""
         return [summary for summary in self.summaries if where(summary.condition)]
 
-    def distinct_partner(self, condition: Condition) -> str:
-        """Its partner, where encoders of this arm and modality had several; else empty."""
+    def with_partner(self, condition: Condition, title: Callable[[str], str] = str) -> str:
+        """`, with downsample:7`, where encoders of this arm and modality had several partners; else
+        empty. `title` is how a modality is called."""
         same = (condition.title, condition.modality)
         conditions = [s.condition for s in self.summaries]
         partners = {c.partner for c in conditions if (c.title, c.modality) == same}
-        return condition.partner if len(partners) > 1 else ""
+        return f", with {title(condition.partner)}" if len(partners) > 1 else ""
 
     def save(self, folder: Path) -> list[Path]:
-        """`results.csv`, `curves.csv` (where there are curves) and `results.json` in `folder`."""
-        paths = [folder / "results.csv"]
+        """`results.csv`, `curves.csv` (where there are curves; another study's goes) and
+        `results.json` in `folder`."""
+        paths, curves = [folder / "results.csv"], folder / "curves.csv"
         files.write_csv(paths[0], self.table)
         if len(self.curves):
-            paths.append(folder / "curves.csv")
-            files.write_csv(paths[-1], self.curves)
+            paths.append(curves)
+            files.write_csv(curves, self.curves)
+        else:
+            curves.unlink(missing_ok=True)
         rest = {
             field.name: getattr(self, field.name)
             for field in fields(self)

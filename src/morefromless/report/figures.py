@@ -1,8 +1,8 @@
 """The figures of a study: views of its results.
 
-`density`: accuracy against information density, where there are several densities; `panels`: else,
-and where several tasks are asked, every condition by name, a panel a task and modality; `curves`:
-learning curves, where they were drawn.
+`density`: accuracy against information density, where each way of training has one encoder at each
+of several densities; `panels`: else, every condition by name, a panel a task and modality;
+`curves`: learning curves, where they were drawn.
 """
 
 import textwrap
@@ -15,25 +15,44 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from morefromless.evaluation.results import Results, Summary
-from morefromless.report.style import COLUMN, FLOOR_STYLES, PAGE, cut, looks, plain, save
+from morefromless.evaluation.results import KEY, Condition, Results, Summary
+from morefromless.report.style import (
+    COLUMN,
+    FLOOR_STYLES,
+    FORMATS,
+    PAGE,
+    cut,
+    looks,
+    plain,
+    save,
+)
 
 APART = 1.025
 """Factor between neighbouring arms along x, so that their intervals can be told apart."""
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """Every figure that these results have, as SVG, PDF and PNG with the numbers as CSV."""
-    paths = []
-    arms = results.select(lambda c: not c.floor)
-    several = len(results.config.tasks) > 1 or results.config.both_ways
-    if not several and len(_sides(_of_primaries(results))) > 1:
-        paths += save(density(results), folder / "density", numbers(arms))
-    else:
-        paths += save(panels(results), folder / "panels", numbers(arms))
+    """Every figure that these results have, as SVG, PDF and PNG with the numbers as CSV; what an
+    earlier study left of the others goes."""
+    arms = numbers(results.select(lambda c: not c.floor))
+    stem, draw = ("density", density) if _has_lines(results) else ("panels", panels)
+    paths = save(draw(results), folder / stem, arms)
     if not results.curves.empty:
         paths += save(curves(results), folder / "curves", results.curves)
+    for stem in ("density", "panels", "curves"):
+        for suffix in (*FORMATS, ".csv"):
+            path = folder / f"{stem}{suffix}"
+            if path not in paths:
+                path.unlink(missing_ok=True)
     return paths
+
+
+def _has_lines(results: Results) -> bool:
+    """Whether each way of training has one encoder at each of several densities."""
+    config, rows = results.config, _of_primaries(results)
+    modalities = {row.condition.modality for row in rows}
+    single = len(config.tasks) == len(config.objectives) == 1 and not config.both_ways
+    return single and 1 < len(_sides(rows)) == len(modalities)
 
 
 def numbers(summaries: Sequence[Summary]) -> pd.DataFrame:
@@ -232,8 +251,7 @@ def panels(results: Results) -> Figure:
 
 
 def _method(summary: Summary, results: Results) -> str:
-    partner = results.distinct_partner(summary.condition)
-    return summary.condition.method + (f", with {partner}" if partner else "")
+    return summary.condition.method + results.with_partner(summary.condition)
 
 
 def curves(results: Results) -> Figure:
@@ -244,8 +262,10 @@ def curves(results: Results) -> Figure:
     """
     config, table = results.config, results.curves
     students = table["arm"] == "distillation"
-    table = table.assign(variant=table["sharing"].mask(students, table["objective"]))
-    styles = looks(zip(table["arm"], table["variant"], strict=True))
+    keyed = table.assign(task=config.tasks[0])[[*KEY, "task"]]
+    conditions = [Condition(*key) for key in keyed.itertuples(index=False)]
+    table = table.assign(condition=np.array(conditions, dtype=object))
+    styles = looks((c.arm, c.variant) for c in conditions)
     keys = [
         (spec, objective)
         for spec in dict.fromkeys(table["modality"])
@@ -257,18 +277,14 @@ def curves(results: Results) -> Figure:
     for axes, (spec, objective) in zip(every, keys, strict=True):
         learnt = table["objective"].isin([objective, config.tasks[0]]) | students
         part = table[(table["modality"] == spec) & learnt]
-        for (arm, variant, partner), arm_points in part.groupby(
-            ["arm", "variant", "partner"], sort=False
-        ):
-            line = {**styles[arm, variant], "marker": ""}
+        for condition, arm_points in part.groupby("condition", sort=False):
+            line = {**styles[condition.arm, condition.variant], "marker": ""}
             runs = [run for _, run in arm_points.groupby("run", sort=False)]
             for run in runs:
                 axes.plot(run["step"], 100 * run["accuracy"], linewidth=0.5, alpha=0.4, **line)
             length = min(map(len, runs))
             mean = np.mean([run["accuracy"].to_numpy()[:length] for run in runs], axis=0)
-            label = ", ".join(filter(None, (arm, variant)))
-            if spec == config.privileged and partner and len(config.primary) > 1:
-                label += f", with {partner}"
+            label = condition.title + results.with_partner(condition)
             steps = runs[0]["step"][:length]
             axes.plot(steps, 100 * mean, linewidth=1.8, label=label, **line)
         axes.set_title(spec if len(config.objectives) == 1 else f"{spec}, {objective}")

@@ -260,9 +260,8 @@ def _method(summary: Summary, results: Results) -> str:
     """What tells an arm from the study's others."""
     condition, config = summary.condition, results.config
     learnt = config.tasks if condition.arm == "supervised" else config.objectives
-    partner = results.distinct_partner(condition)
     name = condition.method if len(learnt) > 1 else condition.title
-    return name + (f", with {modality_title(partner)}" if partner else "")
+    return name + results.with_partner(condition, modality_title)
 
 
 def _repeated(repeated: Mapping[str, Sequence[float]]) -> list[Section]:

@@ -118,8 +118,7 @@ def _arms(title: str, rows: Sequence[Summary], results: Results) -> Section:
 
 def _name(condition: Condition, results: Results) -> str:
     """`asymmetric, shared`, and its partner where arms of a privileged modality had several."""
-    partner = results.distinct_partner(condition)
-    return condition.title + (f", with {partner}" if partner else "")
+    return condition.title + results.with_partner(condition)
 
 
 def _grids(results: Results) -> list[Section]:

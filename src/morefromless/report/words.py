@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from morefromless.evaluation.intervals import Interval
 
-SIDE = re.compile(r"\bdownsample:(\d+)(?:,[\w=]+)*")
+SIDE = re.compile(r"\bdownsample:(\d+)")
+TYPES = re.compile(r"(types=)?\d+")
 
 METRICS = {
     "accuracy": "accuracy",
@@ -42,16 +43,23 @@ def metric_value(name: str, value: float) -> str:
 
 
 def modality_title(spec: str, task: str = "") -> str:
-    """A modality as tables call it, under a task where several are asked.
+    """A modality as tables call it, under a task where several are asked; two that differ in more
+    than the number of nuclei's types are called differently.
 
-    >>> modality_title("downsample:7"), modality_title("full", "cell")
-    ('7 × 7 px', 'cell: whole patch')
+    >>> modality_title("downsample:7,point"), modality_title("nuclei:raw,7")
+    ('7 × 7 px, point', 'masks, raw')
+    >>> modality_title("full", "cell")
+    'cell: whole patch'
     """
-    if spec == "full":
-        spec = "whole patch"
-    elif spec.partition(":")[0] == "nuclei":
-        spec = "masks"
+    name, _, values = spec.partition(":")
     title = SIDE.sub(r"\1 × \1 px", spec)
+    if spec == "full":
+        title = "whole patch"
+    elif name == "nuclei":
+        drawn = [value for value in values.split(",") if value and not TYPES.fullmatch(value)]
+        title = ", ".join(["masks", *drawn])
+    elif name == "downsample":
+        title = title.replace(",", ", ")
     return f"{task}: {title}" if task else title
 
 
