@@ -2,14 +2,31 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from morefromless import cli
 from morefromless.data.store import Store
 from morefromless.ingest import ingest
+from morefromless.report import nuclei_legend
 from morefromless.sources.synthetic import Synthetic
+
+
+def test_a_nucleus_that_was_cut_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = pd.DataFrame({"type": [1, 1, 2], "counted": [True, False, True]})
+    store = SimpleNamespace(nuclei=pieces, scheme=SimpleNamespace(types=("none", "a", "b")))
+    drawn: list[Figure] = []
+    monkeypatch.setattr(nuclei_legend, "write_figure", lambda figure, *_: drawn.append(figure))
+    nuclei_legend.write_legend(cast(Store, store), tmp_path)
+    assert [text.get_text() for text in drawn[0].axes[0].texts] == ["a: 1", "b: 1"]
 
 
 def test_a_legend_has_the_colours_of_the_files(tmp_path: Path) -> None:

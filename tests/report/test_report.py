@@ -16,6 +16,7 @@ from morefromless.report.study import write_study
 from tests.report.handmade import (
     HOSTILE,
     hostile,
+    interval,
     reproduction,
     results,
     summary,
@@ -235,6 +236,39 @@ def test_parts_that_do_not_fit_are_one_sentence(
     path.write_text(new.join(path.read_text().rsplit(old, 1)))
     with pytest.raises(ConfigError, match=reason):
         write_report(tmp_path)
+
+
+def test_studies_of_other_data_are_named_and_shared_runs_counted_once(tmp_path: Path) -> None:
+    first = results()
+    second = replace(
+        first,
+        data=replace(first.data, title="Other patches", hash="def456"),
+        runs=[replace(run, seed=seed) for run, seed in zip(first.runs, (2, 10), strict=True)],
+    )
+    first.save(tmp_path / "a")
+    second.save(tmp_path / "b")
+    page = Page(tmp_path)
+    facts = dict(page.rows("What was run"))
+    assert facts["data"] == "Own patches, hash abc123; Other patches, hash def456"
+    assert facts["classes"] == "tissue: 2"
+    assert facts["runs"] == "2, seeds 2 and 10"
+    assert page.has("2 comparisons of 2 runs.")
+
+
+def test_a_headline_says_which_task_and_objective(tmp_path: Path) -> None:
+    several = results(("tissue", "cell"))
+    config = replace(several.config, objectives=("vicreg", "simclr"))
+    replace(several, config=config).save(tmp_path)
+    page = Page(tmp_path)
+    assert page.has("both shared, on tissue: 7 × 7 px, vicreg: +8.0 points")
+    assert page.has("both shared, on cell: 7 × 7 px, vicreg: +8.0 points")
+
+
+def test_the_axis_of_contrasts_ends_where_it_says(tmp_path: Path) -> None:
+    plain = results()
+    wide = [replace(c, difference=interval(0.004, 0.0104)) for c in plain.contrasts]
+    replace(plain, contrasts=wide).save(tmp_path)
+    assert "<span>+1.4</span>" in Page(tmp_path).html  # its bar reaches the end at 1.44 points
 
 
 def test_several_studies_share_a_page_that_leads_to_their_files(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from morefromless.evaluation.intervals import Interval, Unit
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
-from morefromless.report.words import ROUGH
+from morefromless.report.words import ROUGH, metric_value
 from tests.report.handmade import HOSTILE
 
 
@@ -17,6 +17,9 @@ def reached(low: float, high: float, unit: Unit = "group", units: int = 30) -> I
 def test_intervals_are_in_per_cent_and_differences_have_signs() -> None:
     assert interval(reached(0.8, 0.9)) == "85.0 [80.0, 90.0]"
     assert interval(reached(-0.01, 0.03), signed=True) == "+1.0 [−1.0, +3.0]"
+    assert interval(reached(-0.0004, 0.0004), signed=True) == "0.0 [−0.0, +0.0]"
+    assert interval(reached(0.0, 0.0), signed=True) == "0.0 [0.0, 0.0] †"
+    assert [metric_value("cohen_kappa", value) for value in (-0.0001, -0.12)] == ["0.000", "−0.120"]
     assert [p_value(p) for p in (0.0005, 0.0499, 1.0)] == ["< 0.001", "0.050", "1.000"]
 
 

@@ -111,6 +111,23 @@ def test_names_are_no_commands_of_latex(name: str) -> None:
     assert "%" not in body
 
 
+def test_of_arms_with_few_points_it_is_not_said_that_they_had_finished() -> None:
+    plain = results()
+    flat = [
+        replace(s, rising=None if s.condition.arm == "supervised" else False)
+        for s in plain.summaries
+    ]
+    point = pd.DataFrame({"step": [10], "accuracy": [0.5]})
+    [said] = [n for n in notes(replace(plain, summaries=flat, curves=point)) if "8 points" in n]
+    assert f"not known of supervised on {SPEC}. No other arm's" in said
+
+
+def test_one_seed_is_no_range_of_seeds() -> None:
+    one = replace(results(), config=replace(results().config, seeds=1))
+    assert "seed 0;" in notes(one)[0]
+    assert "seeds 0-1;" in notes(results())[0]
+
+
 def test_few_points_of_a_curve_are_not_none() -> None:
     assert any("No learning curves were drawn" in note for note in notes(results()))
     point = pd.DataFrame({"step": [10], "accuracy": [0.5]})

@@ -6,9 +6,9 @@ from morefromless.evaluation.evaluate import Answer
 from morefromless.evaluation.intervals import bootstrap
 from morefromless.evaluation.metrics import accuracy
 from morefromless.questions import Reply
-from morefromless.report.section import Section, interval
+from morefromless.report.section import Section, interval, rough_note
 from morefromless.report.terminal import say
-from morefromless.report.words import ROUGH, metric_title, metric_value, minus, rough
+from morefromless.report.words import metric_title, metric_value, minus
 
 
 def show_answers(answers: Sequence[Answer]) -> None:
@@ -31,9 +31,10 @@ def show_answers(answers: Sequence[Answer]) -> None:
         frozen = answer.frozen
         lines.append((frozen.name, frozen.modality_spec, interval(reached), *values))
     header = ("branch", "modality", "accuracy", *map(metric_title, metrics))
-    Section("", header, lines).show()
-    if rough(reached):
-        say(ROUGH)
+    table = Section("", header, lines)
+    table.show()
+    for note in rough_note([table]):
+        say(note)
     recalls = zip(*(answer.scores.recall for answer in answers), strict=True)
     rows = [
         (name, *("-" if recall is None else f"{100 * recall:.1f}" for recall in of_class))
@@ -51,7 +52,7 @@ def reply_section(reply: Reply) -> Section:
     for score in reply.scores:
         scale, form = (100, ".1f") if reply.share else (1, ".3f")
         spread = "" if score.spread is None else f" ± {scale * score.spread:{form}}"
-        value = minus(f"{scale * score.value:{form}}")
+        value = minus(f"{scale * score.value:z{form}}")
         cells.setdefault(score.row, {})[score.column] = value + spread
     rows = [(name, *(line.get(column, "") for column in columns)) for name, line in cells.items()]
     return Section(reply.title, ("", *columns), rows, reply.notes)

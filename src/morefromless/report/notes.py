@@ -7,8 +7,8 @@ TESTS = (
     "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "
     "two: that t test's, and an exact sign-flip test's of the same test patches; Holm-corrected "
     "for all contrasts of the study. Better or worse is said only where it is below 0.05; then the "
-    "interval excludes zero. With one seed of either arm there is no verdict: what is said then "
-    "holds for these encoders, not for the ways of training."
+    "interval excludes zero. With one seed of either arm there is no verdict, and seeds are not in "
+    "the interval: it holds for these encoders, not for the ways of training."
 )
 
 REFERENCES = (
@@ -22,10 +22,11 @@ def notes(results: Results) -> list[str]:
     config, data = results.config, results.data
     train, units = config.train, PLURAL[results.summaries[0].accuracy.unit]
     seeds = config.run_seeds
+    named = f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     lines = [
         f"{train.encoder} at {train.size} px, {', '.join(config.objectives)}, width "
         f"{config.pairing.width}, views {train.views}, {config.length} of batches of "
-        f"{train.batch}, lr {train.lr:g}, seeds {seeds[0]}-{seeds[-1]}; {config.probe.name} probe."
+        f"{train.batch}, lr {train.lr:g}, {named}; {config.probe.name} probe."
     ]
     for task, classes in data.classes.items():
         each = ", ".join(f"{name} {train:,} / {test:,}" for name, (train, test) in classes.items())
@@ -74,22 +75,28 @@ def _untrained(results: Results) -> list[str]:
 
 def _curves(results: Results) -> str:
     arms = [s for s in results.summaries if s.condition.trained]
-    rising = dict.fromkeys(
-        f"{s.condition.title} on {s.condition.modality}" for s in arms if s.rising
+    rising, unknown = (
+        "; ".join(
+            dict.fromkeys(
+                f"{s.condition.title} on {s.condition.modality}" for s in arms if s.rising is rises
+            )
+        )
+        for rises in (True, None)
     )
     if results.curves.empty:
         return (
             "No learning curves were drawn (--probe-every), so whether the arms had finished "
             "rising is not known."
         )
-    if rising:
-        return (
-            f"Still rising when training ended: {'; '.join(rising)}. Train longer before comparing "
-            "these."
-        )
     if all(s.rising is None for s in arms):
         return (
             "The learning curves have fewer than 8 points, too few to tell whether the arms had "
             "finished rising; give a lower --probe-every."
         )
-    return "No arm's learning curve was still rising when training ended."
+    few = f"With fewer than 8 points it is not known of {unknown}. " if unknown else ""
+    if rising:
+        return (
+            f"Still rising when training ended: {rising}. {few}Train longer before comparing these."
+        )
+    other = "other " if unknown else ""
+    return f"{few}No {other}arm's learning curve was still rising when training ended."

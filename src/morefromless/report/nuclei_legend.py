@@ -16,7 +16,8 @@ _LINE = 0.3
 def write_legend(store: Store, folder: Path) -> Path:
     """Write `legend.png` with a line a type of the store's scheme, without the background."""
     types = store.scheme.types
-    counts = store.nuclei["type"].value_counts()
+    nuclei = store.nuclei
+    counts = nuclei.loc[nuclei["counted"], "type"].value_counts()
     figure = Figure(figsize=(3.6, _LINE * len(types)), dpi=160, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 12), ylim=(len(types), 0))

@@ -115,7 +115,7 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
         grid=_grid(file, results),
         drawn=file.drawn,
         strips=_strips(shown, results, reach),
-        reach=f"{100 * reach:.0f}",
+        reach=per_cent(reach),
         floors=_floors(results) if file.cells else None,
         notes=[*_part_notes(file, results), *of_results] if file.cells else of_results,
         curves=figures,

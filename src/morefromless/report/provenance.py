@@ -20,15 +20,18 @@ def facts(plan: PlanFile | None, results: Iterable[Results]) -> Section:
             versions.setdefault(name, {})[str(version)] = None
     versions.setdefault("morefromless", {})[morefromless.__version__] = None
     lines = {
-        "runs": f"{len(runs):,}, seeds {join_words(sorted({str(run.seed) for run in runs}))}",
+        "runs": f"{len(runs):,}, seeds {join_words(map(str, sorted({run.seed for run in runs})))}",
         "training": f"{duration(sum(_seconds(run) for run in runs))} in all",
         "trained on": join_words(devices),
         "versions": "; ".join(f"{n} {join_words(values)}" for n, values in versions.items()),
     }
-    if results:
-        data = results[0].data
-        classes = "; ".join(f"{task}: {len(each)}" for task, each in data.classes.items())
-        lines |= {"data": f"{data.title}, hash {data.hash}", "classes": classes}
+    stores = [result.data for result in results]
+    classes = [(task, len(each)) for data in stores for task, each in data.classes.items()]
+    if stores:
+        lines |= {
+            "data": _joined(f"{data.title}, hash {data.hash}" for data in stores),
+            "classes": _joined(f"{task}: {number}" for task, number in classes),
+        }
     if plan:
         settings = ", ".join(f"{n.replace('_', ' ')} {v}" for n, v in plan.settings.items())
         machine = plan.machine
@@ -56,6 +59,11 @@ def runs_table(results: Iterable[Results]) -> Section:
         for run in _runs(results)
     ]
     return Section("", ("run", "steps", "training", "device", "resumed"), lines)
+
+
+def _joined(words: Iterable[str]) -> str:
+    """Each once."""
+    return "; ".join(dict.fromkeys(words))
 
 
 def _runs(results: Iterable[Results]) -> list[RunRecord]:

@@ -163,7 +163,7 @@ def _studies(folder: Path, studies: Sequence[Path]) -> Page:
         for name, result in results.items()
     }
     every = list(results.values())
-    runs = sum(len(result.runs) for result in every)
+    runs = len({run.name for result in every for run in result.runs})
     return Page(
         command="mfl report",
         title=folder.name,
@@ -183,13 +183,14 @@ def _studies(folder: Path, studies: Sequence[Path]) -> Page:
 
 def _verdicts(results: Results) -> list[str]:
     """A sentence a contrast, the first three."""
-    return [
-        typeset(
-            f"{c.name}, on {modality_title(c.a.modality)}: {points(c.difference.estimate)} points "
-            f"{bounds(c.difference, signed=True)}, {c.text}."
-        )
-        for c in results.contrasts[:3]
-    ]
+    tasks, objectives = results.config.tasks, results.config.objectives
+    sentences = []
+    for c in results.contrasts[:3]:
+        where = modality_title(c.a.modality, c.a.task if len(tasks) > 1 else "")
+        where += f", {c.a.objective}" if len(objectives) > 1 else ""
+        reached = f"{points(c.difference.estimate)} points {bounds(c.difference, signed=True)}"
+        sentences.append(typeset(f"{c.name}, on {where}: {reached}, {c.text}."))
+    return sentences
 
 
 WRITTEN = {

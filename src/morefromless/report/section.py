@@ -9,7 +9,7 @@ import pandas as pd
 from morefromless import files
 from morefromless.evaluation.intervals import Interval
 from morefromless.report.terminal import say, show_table
-from morefromless.report.words import ROUGH, bounds, markdown_text, minus
+from morefromless.report.words import ROUGH, bounds, markdown_text, per_cent, points
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,7 @@ def interval(value: Interval, signed: bool = False) -> str:
     >>> interval(Interval(0.865, 0.841, 0.889, 0.95, "patch", 400, True, 2000))
     '86.5 [84.1, 88.9]'
     """
-    sign = "+" if signed else ""
-    estimate = minus(f"{100 * value.estimate:{sign}.1f}")
+    estimate = points(value.estimate) if signed else per_cent(value.estimate)
     return f"{estimate} {bounds(value, signed)}"
 
 

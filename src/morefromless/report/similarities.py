@@ -26,7 +26,8 @@ FIGURES = ("cka", "cka-diagonal", "confusion", *GRIDS, "features")
 CAPTIONS = {
     "cka": "CKA of every two layers, the mean over combinations of runs, a panel every two arms "
     "(the paper's Fig. 2). Layers run from input (lower left) to output; 1 is alike but for "
-    "rotation and scale. Between arms, pairs of runs with equal seeds are left out.",
+    "rotation and scale. Between arms, pairs of runs with equal seeds are left out, unless "
+    "there are no others.",
     "cka-diagonal": "CKA of the same layer in two encoders, from input to output; bands are one "
     "standard deviation over combinations of runs.",
     "confusion": "What is taken for what, in per cent of the true class and in patches over all "
@@ -151,9 +152,12 @@ def _notes(result: Similarities) -> list[str]:
     analysis, study, first = result.config.analysis, result.study, result.cka[0]
     patches = len(result.store.indices("test"))
     used = min(analysis.cka_patches or patches, patches)
+    batches = "one batch"
+    if analysis.estimator == "unbiased":
+        batches = f"batches of about {analysis.cka_batch}"
     lines = [
         f"{analysis.estimator.capitalize()} linear CKA on {used:,} of {patches:,} test patches in "
-        f"batches of about {analysis.cka_batch}; {len(first.rows)} layers from "
+        f"{batches}; {len(first.rows)} layers from "
         f"{short(first.rows[0])} to {short(first.rows[-1])}.",
         f"Means ± standard deviations are over combinations of {study.seeds} runs (seeds): within "
         "an arm, of different runs; between arms, of runs with different seeds, since runs with "

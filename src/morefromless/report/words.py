@@ -39,7 +39,7 @@ def metric_value(name: str, value: float) -> str:
     >>> metric_value("macro_f1", 0.7712), metric_value("ece", 0.0312)
     ('77.1', '0.031')
     """
-    return f"{value:.3f}" if name in NOT_SHARES else f"{100 * value:.1f}"
+    return minus(f"{value:z.3f}" if name in NOT_SHARES else f"{100 * value:.1f}")
 
 
 def modality_title(spec: str, task: str = "") -> str:
@@ -86,10 +86,14 @@ def rough(value: Interval) -> bool:
 
 
 def bounds(value: Interval, signed: bool = False) -> str:
-    """`[80.0, 86.7]`, in per cent or points, with † where it is rough."""
-    sign = "+" if signed else ""
-    text = minus(f"[{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]")
-    return text + (" †" if rough(value) else "")
+    """`[80.0, 86.7]`, in per cent or points, with † where it is rough.
+
+    A bound that is rounded to 0 keeps its sign: it says whether zero is inside.
+    """
+    low, high = (
+        minus(f"{100 * end:{'+' if signed and end else ''}.1f}") for end in (value.low, value.high)
+    )
+    return f"[{low}, {high}]" + (" †" if rough(value) else "")
 
 
 def points(value: float) -> str:
@@ -98,7 +102,7 @@ def points(value: float) -> str:
     >>> points(0.034), points(-0.0001)
     ('+3.4', '0.0')
     """
-    return minus(f"{100 * value:+.1f}").replace("+0.0", "0.0").replace("−0.0", "0.0")
+    return minus(f"{100 * value:+z.1f}").replace("+0.0", "0.0")
 
 
 def minus(number: str) -> str:
@@ -139,7 +143,7 @@ def duration(seconds: float) -> str:
     ('45 seconds', '2.3 minutes', '12.5 hours')
     """
     if seconds < 60:
-        return f"{seconds:.0f} seconds"
+        return count(round(seconds), "second")
     return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:,.1f} hours"
 
 

@@ -1,0 +1,29 @@
+"""What `mfl probe` prints of a run's branches."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from morefromless.report.answers import show_answers
+from morefromless.report.words import ROUGH
+
+
+def branch(name: str, predicted: list[int]) -> Any:
+    labels = np.array([0, 1, 0, 1])
+    store = SimpleNamespace(classes=("a", "b"), groups=lambda _: None, caveats=[])
+    return SimpleNamespace(
+        store=store,
+        scores=SimpleNamespace(values={"accuracy": 0.5, "ece": 0.1}, recall=(1.0, None)),
+        probabilities=np.eye(2)[predicted],
+        labels=labels,
+        frozen=SimpleNamespace(name=name, modality_spec="full"),
+    )
+
+
+def test_a_mark_at_any_branch_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    show_answers([branch("primary", [0, 1, 0, 1]), branch("privileged", [0, 0, 1, 1])])
+    said = capsys.readouterr().out
+    assert "100.0 [100.0, 100.0] †" in said
+    assert ROUGH in said
