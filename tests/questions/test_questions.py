@@ -1,8 +1,10 @@
 """Few-shot, retrieval and expression against scikit-learn, plain loops and what must come out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import Ridge
@@ -16,7 +18,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.loading import load_encoders
 from morefromless.questions import Reply, ask
 from morefromless.questions.expression import pearson
-from morefromless.questions.few_shot import drawn
+from morefromless.questions.few_shot import FewShot, drawn
 from morefromless.questions.retrieval import Retrieval, recalls
 from morefromless.report.answers import reply_section
 from morefromless.runs import Run
@@ -65,7 +67,9 @@ def test_recall_is_that_of_a_plain_loop() -> None:
         ranks.append(int((near > near[number]).sum()) + 1)
     expected = [float(np.mean([rank <= k for rank in ranks])) for k in (1, 5, 40)]
     np.testing.assert_allclose(recalls(queries, gallery, (1, 5, 40)), expected, rtol=1e-6)
-    assert recalls(torch.ones(9, 3), torch.ones(9, 3), (1, 8, 9)) == [0.0, 0.0, 1.0]  # collapsed
+    for same in (1.0, torch.nan):  # collapsed, or diverged
+        alike = torch.full((9, 3), same)
+        assert recalls(alike, alike, (1, 8, 9)) == [0.0, 0.0, 1.0]
 
 
 def test_retrieval_compares_what_the_objective_was_given(run: Run, tissue: Store) -> None:
@@ -107,6 +111,18 @@ def test_expression_is_a_ridge_and_pearsons_correlation(
     a, b = torch.randn(20, 3), torch.randn(20, 3)
     both = np.corrcoef(a.numpy(), b.numpy(), rowvar=False)
     np.testing.assert_allclose(pearson(a, b), np.diag(both[:3, 3:]), atol=1e-6)
+
+
+def test_a_branch_without_test_patches_is_not_asked(run: Run, tissue: Store) -> None:
+    present = pd.DataFrame({"ihc": tissue.table["split"] != "test"})
+    arrays = {**tissue.arrays, "ihc": tissue.arrays["he"]}
+    store = Store(tissue.path, tissue.meta, tissue.table, arrays, present)
+    both = load_encoders(run)
+    both["privileged"] = replace(both["privileged"], modality_spec="full:ihc", folder=None)
+    reply = FewShot((5,), 1).ask(both, store, Probe(probe="ridge"), "tissue")
+    assert {score.column for score in reply.scores} == {"primary"}
+    with pytest.raises(DataError, match=r"No test patch of .* has both views"):
+        Retrieval().ask(both, store, Probe(), "tissue")
 
 
 def test_mfl_probe_shows_the_tables(

@@ -193,7 +193,7 @@ def represent(encoder: Encoder, images: Iterable[Tensor], device: torch.device |
     encoder.eval().to(device)
     outputs = [encoder(batch).float().cpu() for batch in images]
     encoder.train(training)
-    return torch.cat(outputs)
+    return torch.cat([torch.empty(0, encoder.width), *outputs])
 
 
 def frozen_branch(encoder: Encoder, plan: Plan, config: RunConfig) -> FrozenEncoder:

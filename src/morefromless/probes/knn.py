@@ -27,10 +27,9 @@ class Neighbours:
     @torch.no_grad()
     def probabilities(self, features: Tensor) -> Tensor:
         """(n, D) -> (n, classes): the share of each class among the k of highest cosine."""
-        k = min(self.k, len(self.features))
         shares = []
         for part in torch.split(normalize(features.to(self.features)), CHUNK):
-            nearest = (part @ self.features.T).topk(k, dim=1).indices
+            nearest = (part @ self.features.T).topk(self.k, dim=1).indices
             shares.append(self.votes[nearest].mean(1))
         return torch.cat(shares)
 
@@ -42,7 +41,8 @@ class Neighbours:
 class Knn(ProbeMethod):
     """The k nearest training patches by cosine similarity, each with one vote.
 
-    `knn:20` is the usual number. With fewer training patches all of them vote.
+    `knn:20` is the usual number. Where not more training patches have a label, all of them would
+    vote, and every patch would get the same answer: that is refused.
     """
 
     k: int = 20
@@ -60,6 +60,11 @@ class Knn(ProbeMethod):
         seed: int,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         check_features(features, labels, classes)
+        if self.k >= len(features):
+            raise ConfigError(
+                f"--probe knn:{self.k} asks all of the {len(features)} training patches, so every "
+                "patch would get the same answer; give fewer neighbours, such as knn:1."
+            )
         votes = one_hot(labels.to(features.device), classes).float()
         return {"features": normalize(features.float()), "votes": votes}
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from morefromless.branches import Expander
 from morefromless.config import Probe
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.questions import Question, Reply, Score
 from morefromless.runs import Run
@@ -48,6 +48,8 @@ class Retrieval(Question):
             )
         pair = {name: encoders[name] for name in ("primary", "privileged")}
         rows = store.select(*(encoder.modality for encoder in pair.values())).indices("test")
+        if not len(rows):
+            raise DataError(f"No test patch of {store.path} has both views, so none is retrieved.")
         embeddings = {
             name: _expanded(one, one.represent(store, rows, device, f"retrieval, {name}"))
             for name, one in pair.items()
@@ -71,7 +73,7 @@ class Retrieval(Question):
 
 def recalls(queries: Tensor, gallery: Tensor, at: tuple[int, ...]) -> list[float]:
     """The share of queries (N, D) whose own row of the gallery (N, D) is among the k of highest
-    cosine, for each k; equally near ones come before it.
+    cosine, for each k; equally near ones, and those without a direction (NaN), come before it.
 
     >>> recalls(torch.eye(3), torch.eye(3)[[0, 2, 1]], (1, 2))
     [0.3333333432674408, 0.3333333432674408]
@@ -80,7 +82,7 @@ def recalls(queries: Tensor, gallery: Tensor, at: tuple[int, ...]) -> list[float
     for start in range(0, len(queries), CHUNK):
         near = normalize(queries[start : start + CHUNK], dim=1) @ gallery.T
         similarity = near.gather(1, torch.arange(start, start + len(near))[:, None])
-        ranks.append((near >= similarity).sum(1))
+        ranks.append((~(near < similarity)).sum(1))
     return [float((torch.cat(ranks) <= k).float().mean()) for k in at]
 
 
