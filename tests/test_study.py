@@ -1,5 +1,6 @@
 """A study: what is trained and asked, and what is refused before that."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,15 @@ def test_both_ways_asks_both_modalities_and_one_seed_gives_no_verdict(
     }
     floors = results.select(lambda c: c.floor)
     assert len(floors) == 2 * 2 * 4
+
+
+def test_a_privileged_size_is_the_resolution_of_that_branch(tissue: Store, tmp_path: Path) -> None:
+    options = {"privileged_size": 16, "sharing": ["shared"], "seeds": 1, "epochs": 1}
+    study = Study.of(study_config(tissue.path, tmp_path, probe_epochs=1, **options))
+    one = replace(study, runs=study.runs[:1])
+    run_all(one.runs, 1)
+    asked = one.evaluate(progress=False).select(lambda c: c.trained)
+    assert [s.resolution for s in asked] == [4, 16]
 
 
 def test_what_is_normalised_is_what_a_file_from_elsewhere_may_not_name() -> None:

@@ -23,7 +23,7 @@ from morefromless.evaluation.evaluate import Evaluation, answer
 from morefromless.evaluation.floors import COLOUR_FLOORS, floor_probabilities
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.loading import load_encoders
-from morefromless.evaluation.references import Reference, check_references, takes_references
+from morefromless.evaluation.references import check_references, load_references, takes_references
 from morefromless.evaluation.results import Condition, Results
 from morefromless.identity import file_name, placed
 from morefromless.objectives import Objective
@@ -71,7 +71,7 @@ class Study:
             build(objective, objectives, Objective)
         preset(config.train.views)
         build_probe(config.probe)
-        check_references(config.references)
+        check_references(config)
         caveats = [*store.caveats, *_check_availability(config, store)]
         runs = [
             placed(_lasting(_run(arm, seed, config), config, store), config.runs_folder, store.hash)
@@ -124,6 +124,7 @@ class Study:
                     run=run.out.name,
                     branch=name,
                     head=frozen.answers_itself(asked),
+                    size=frozen.size,
                 )
 
     def _references(
@@ -134,12 +135,7 @@ class Study:
         asked = [spec for spec in config.modalities if takes_references(spec)]
         store = self.store if cohort is None else cohort.store
         asked = [spec for spec in asked if _tested(store, spec)]
-        references = [Reference.load(name) for name in config.references]
-        teacher = config.pairing.teacher
-        if config.distillation and teacher:
-            size = config.pairing.teacher_size or config.train.size
-            references.append(Reference.load(teacher, size, config.frozen_folder))
-        bar = Bar(references, desc="references", unit="encoder", disable=not progress)
+        bar = Bar(load_references(config), desc="references", unit="encoder", disable=not progress)
         for reference in bar:
             label = f"features of {reference.title}" if progress else None
             for frozen in reference.views(asked, folder):

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.metrics import score
-from morefromless.evaluation.references import check_references
+from morefromless.evaluation.references import check_references, load_references
 from morefromless.evaluation.results import Results
 from morefromless.probes.softmax import fit_linear_probe
 from morefromless.report import figures, notes, tables
@@ -90,4 +90,18 @@ def test_what_is_no_reference_is_refused(study: Study, weights: Path) -> None:
         ([f"test_resnet:weights={path}" for path in (weights, file)], "would both be called"),
     ):
         with pytest.raises(ConfigError, match=words):
-            check_references(specs)
+            check_references(changed(study.config, references=specs))
+
+
+def test_a_teacher_that_is_also_a_reference_is_one_row(study: Study, weights: Path) -> None:
+    given = {"distillation": ["regression"], "teacher_size": 160}
+    given["teacher"] = f"test_resnet:weights={weights}"
+    config = changed(study.config, references=[given["teacher"]], **given)
+    assert [r.title for r in load_references(config)] == ["test_resnet (published) at 160 px"]
+    other = [r.frozen.size for r in load_references(changed(config, teacher_size=32))]
+    assert other == [160, 32]
+    elsewhere = weights.with_name("another") / weights.name
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(weights.read_bytes())
+    with pytest.raises(ConfigError, match="would both be called"):
+        check_references(changed(config, teacher=f"test_resnet:weights={elsewhere}"))

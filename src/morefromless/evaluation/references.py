@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from morefromless.branches import check_encoder, normalise_encoder
+from morefromless.config import StudyConfig
 from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoder
@@ -60,20 +61,33 @@ def takes_references(spec: str) -> bool:
     return not how.vector and how.channels == 3
 
 
-def check_references(specs: Sequence[str]) -> None:
-    """Load each reference once, before anything is trained.
+def load_references(config: StudyConfig) -> list[Reference]:
+    """The published encoders of a study, each once: --references, and the teacher of its students.
 
-    Raises `ConfigError` where one cannot be had, does not turn an image of its size into one
-    vector, or two could not be told apart in a table.
+    Raises `ConfigError` where one cannot be had, or two could not be told apart in a table.
     """
-    titles: dict[str, str] = {}
-    for spec in specs:
-        reference = Reference.load(spec)
-        if reference.title in titles:
+    references = [(spec, Reference.load(spec)) for spec in config.references]
+    teacher = config.pairing.teacher
+    if config.distillation and teacher:
+        size = config.pairing.teacher_size or config.train.size
+        references.append((teacher, Reference.load(teacher, size, config.frozen_folder)))
+    once: dict[str, tuple[str, Reference]] = {}
+    for spec, reference in references:
+        first, _ = once.setdefault(reference.title, (spec, reference))
+        if first != spec:
             raise ConfigError(
-                f"The references {titles[reference.title]} and {spec} would both be called "
-                f"'{reference.title}'; give the files of weights different names."
+                f"The references {first} and {spec} would both be called '{reference.title}'; "
+                "give the files of weights different names."
             )
-        titles[reference.title] = spec
+    return [reference for _, reference in once.values()]
+
+
+def check_references(config: StudyConfig) -> None:
+    """Load each once, before anything is trained.
+
+    Raises `ConfigError` as `load_references` does, and where one does not turn an image of its size
+    into one vector.
+    """
+    for spec, reference in zip(config.references, load_references(config), strict=False):
         size = reference.frozen.size
         check_encoder(spec, (3, size, size))
