@@ -9,6 +9,7 @@ import pandas as pd
 
 from morefromless.config import StudyConfig
 from morefromless.data.store import Store
+from morefromless.evaluation.comparisons import comparisons
 from morefromless.evaluation.conclude import conclude
 from morefromless.evaluation.evaluate import Evaluation
 from morefromless.evaluation.floors import floor_probabilities, forest, mean_rgb
@@ -94,6 +95,18 @@ def test_where_no_arm_is_above_a_floor_it_is_said(tissue: Store) -> None:
         "asymmetric, shared",
     )
     assert found.floor_accuracy > found.arm_accuracy
+
+
+def test_only_what_both_learnt_is_contrasted_with_supervised(tissue: Store) -> None:
+    config = StudyConfig(store=tissue.path, primary=("full",), privileged="nuclei")
+    config = replace(config, tasks=("tissue", "cell"))
+    tuned = Condition("fine-tuned", "shared", "vicreg", "full", "nuclei", "tissue")
+    asked = {
+        task: [replace(tuned, task=task), replace(SUPERVISED, objective=task, task=task)]
+        for task in config.tasks
+    }
+    names = {task: [name for name, *_ in comparisons(asked[task], config)] for task in asked}
+    assert names == {"tissue": ["fine-tuned asymmetric shared - supervised"], "cell": []}
 
 
 def test_a_curve_rises_where_its_last_quarter_is_higher() -> None:

@@ -21,7 +21,7 @@ def comparisons(conditions: Iterable[Condition], config: StudyConfig) -> list[Co
         for task in config.tasks
         for spec in config.asked
         for objective in config.objectives
-        for comparison in _pairs(_arms(conditions, task, spec, objective, config), config)
+        for comparison in _pairs(_arms(conditions, task, spec, objective, config), task, config)
     ]
 
 
@@ -47,7 +47,7 @@ def _arms(
     }
 
 
-def _pairs(arms: Arms, config: StudyConfig) -> Iterator[Comparison]:
+def _pairs(arms: Arms, task: str, config: StudyConfig) -> Iterator[Comparison]:
     def pair(a: tuple[str, str], b: tuple[str, str], name: str) -> Iterator[Comparison]:
         if a in arms and b in arms:
             yield name, arms[a], arms[b]
@@ -66,7 +66,8 @@ def _pairs(arms: Arms, config: StudyConfig) -> Iterator[Comparison]:
     for sharing in ("shared", "independent"):
         a, b = (("fine-tuned", f"{start}, {sharing}") for start in ("asymmetric", "symmetric"))
         yield from pair(a, b, f"fine-tuned: asymmetric - symmetric, both {sharing}")
-        yield from pair(a, ("supervised", ""), f"fine-tuned asymmetric {sharing} - supervised")
+        if task == config.tasks[0]:  # whose labels both learnt
+            yield from pair(a, ("supervised", ""), f"fine-tuned asymmetric {sharing} - supervised")
     for student in [arm for arm in arms if arm[0] == "distillation"]:
         for kind in ("symmetric", "asymmetric"):
             b = (kind, "independent")
