@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from morefromless.analysis.explain import Disagreements, disagreements, explain
+from morefromless.analysis.explain import Disagreements, cam_layer, disagreements, explain
 from morefromless.analysis.gradcam import gradcam, scaled
 from morefromless.analysis.overlay import cams
 from morefromless.cli import run
@@ -19,6 +19,7 @@ from morefromless.config import ExplainConfig, Probe, from_flat
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import answer_of
+from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.ingest import ingest
 from morefromless.report.confusion import by_row
 from morefromless.report.disagreements import write
@@ -38,7 +39,7 @@ def runs(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     folder = tmp_path_factory.mktemp("runs")
     options: dict[str, dict[str, Any]] = {
         "asymmetric": {},
-        "asymmetric-2": {"seed": 2, "epochs": 1},
+        "asymmetric-2": {"seed": 2, "epochs": 1, "privileged_size": 16},
         "symmetric": {"kind": "symmetric"},
         "seed-1": {"kind": "symmetric", "seed": 1, "epochs": 1},
         "larger": {"kind": "symmetric", "size": 48, "epochs": 1},
@@ -148,7 +149,10 @@ def test_encoders_of_other_kinds_and_sizes(options: Options) -> None:
 
 def test_the_privileged_branches(options: Options) -> None:
     result = explain(options(branch="privileged", b="asymmetric-2"))
-    assert {name: (a, b) for name, a, b in result.facts}["modality"] == ("full", "full")
+    facts = {name: (a, b) for name, a, b in result.facts}
+    assert facts["modality"] == ("full", "full")
+    assert facts["trained with"] == ("downsample:8", "downsample:8")
+    assert facts["input, px"] == ("32", "16")
     assert result.privileged is None  # nothing is denser than the whole patch
 
 
@@ -183,6 +187,16 @@ def test_the_cams_of_a_page_are_gradcams(runs: dict[str, Path], tissue: Store) -
         hottest, coldest = own >= own.quantile(0.95), own <= own.quantile(0.05)
         red = torch.from_numpy(picture[..., 0].astype(np.float32))
         assert red[hottest].mean() > red[coldest].mean()
+
+
+def test_layers_are_measured_where_the_encoder_is(
+    runs: dict[str, Path], tissue: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = answer_of(Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue")
+    answer.frozen.encoder.to("meta")  # as it stays on a GPU that computed features
+    monkeypatch.setattr(FrozenEncoder, "render", lambda *given: str(given[-1]))
+    monkeypatch.setattr("morefromless.analysis.explain.last_maps", lambda _, images: images)
+    assert cam_layer(answer) == "meta"
 
 
 def test_bad_input_is_one_sentence(options: Options, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from morefromless.evaluation.metrics import confusion
 from morefromless.pairs import modality
 from morefromless.progress import Bar
 from morefromless.runs import Run
+from morefromless.study import condition_of
 from morefromless.tasks import build_task
 
 Rows = npt.NDArray[np.int64]
@@ -188,7 +189,9 @@ def dense_modality(answers: Sequence[Answer]) -> str | None:
 
 def cam_layer(answer: Answer) -> str | None:
     """The layer of the GradCAMs beside each patch; None where the encoder has no feature maps."""
-    return last_maps(answer.frozen.encoder, answer.frozen.render(answer.store, np.array([0])))
+    encoder = answer.frozen.encoder
+    device = next(encoder.parameters()).device  # where features were computed
+    return last_maps(encoder, answer.frozen.render(answer.store, np.array([0]), device))
 
 
 def _check_same_patches(a: Run, b: Run) -> None:
@@ -247,18 +250,18 @@ def _facts(a: Answer, b: Answer) -> tuple[tuple[str, str, str], ...]:
 def _facts_of(answer: Answer) -> Iterator[tuple[str, str]]:
     config = answer.frozen.config
     assert config is not None
-    arm, train = config.arm, config.train
-    paired = arm.kind in ("asymmetric", "trident")
+    condition = condition_of(config.arm, answer.frozen.name, answer.task)
+    other = config.pairing.privileged_encoder if answer.frozen.name == "privileged" else None
     yield "run", str(answer.frozen.folder)
-    yield "arm", arm.kind
-    yield "weights", "–" if arm.supervised else arm.sharing
-    yield "objective", "–" if arm.supervised else arm.objective
-    yield "encoder", train.encoder
-    yield "input, px", str(train.size)
-    yield "epochs", str(train.epochs)
+    yield "arm", condition.arm
+    yield "weights", condition.sharing or "–"
+    yield "objective", "–" if condition.arm == "supervised" else condition.objective
+    yield "encoder", other or config.train.encoder
+    yield "input, px", str(answer.frozen.size)
+    yield "epochs", str(config.train.epochs)
     yield "seed", str(config.seed)
     yield "modality", answer.frozen.modality_spec
-    yield "trained with", arm.privileged if paired else "–"
+    yield "trained with", condition.partner or "–"
 
 
 def _notes(
