@@ -5,11 +5,15 @@ import gc
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
+from morefromless.objectives.soft_labels import SoftLabels
 from morefromless.pairs import Pair
+from morefromless.training.classifier import _soft_label_loss
 from morefromless.training.curve import Curve
 from morefromless.training.feed import Feed, Steps
 from morefromless.training.pretrain import pretrain
@@ -83,3 +87,18 @@ def test_a_finished_run_keeps_no_images_in_memory(pretraining: RunConfig) -> Non
     pretrain(changed(pretraining, epochs=1, probe_every=5))
     gc.collect()
     assert not [thing for thing in gc.get_objects() if type(thing) in (Feed, Curve)]
+
+
+def test_images_of_several_gpus_go_from_the_cpu_to_each(tissue: Store) -> None:
+    """Processes of one run hold the images on the CPU. Fake tensors need no GPU."""
+    pair = Pair({"primary": "downsample:4"}, "plain", 24)
+    answers = torch.zeros(len(tissue.indices("train")), 9)
+    feed = Feed(tissue, tissue.indices("train"), pair, torch.device("cpu"))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        place = torch.zeros(4, dtype=torch.int64, device="cuda")
+        images = feed.images({"position": place})
+        assert images["primary"].device.type == "cuda"
+        learn = _soft_label_loss(SoftLabels(), answers)
+        scores = {"primary": torch.zeros(4, 9, device="cuda")}
+        _, loss = learn(nn.Identity(), scores, {"position": place, "label": place})  # type: ignore[arg-type]
+        assert loss.total.device.type == "cuda"

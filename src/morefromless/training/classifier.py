@@ -60,7 +60,8 @@ def _soft_label_loss(objective: SoftLabels, answers: Tensor) -> Criterion:
         classifier: Classifier, images: dict[str, Tensor], batch: Batch
     ) -> tuple[Tensor, Loss]:
         logits, labels = label_loss(classifier, images, batch)
-        soft = objective([logits, answers[batch["position"].to(answers.device)]])
+        expected = answers[batch["position"].to(answers.device)].to(logits.device)
+        soft = objective([logits, expected])
         total = (1 - objective.weight) * labels.total + objective.weight * soft.total
         return logits, Loss(total, labels.terms | soft.terms)
 

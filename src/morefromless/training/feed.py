@@ -163,10 +163,14 @@ class Feed(Dataset[Batch]):
         return self.__getitems__([position])
 
     def images(self, batch: Batch) -> dict[str, Tensor]:
-        """Each branch's input of a batch that has been moved to the device."""
-        if self.resident is not None:
-            return {name: images[batch["position"]] for name, images in self.resident.items()}
-        return self.pair.render(batch)
+        """Each branch's input of a batch that has been moved to the device, on that device."""
+        if self.resident is None:
+            return self.pair.render(batch)
+        position = batch["position"]
+        return {
+            name: images[position.to(images.device)].to(position.device)
+            for name, images in self.resident.items()
+        }
 
     def representations(self, batch: Batch) -> dict[str, Tensor]:
         """Features of a batch's patches, of frozen encoders."""
