@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric.accelerators.mps import MPSAccelerator
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 
@@ -128,3 +129,12 @@ def test_what_does_not_go_together_is_told(pretraining: RunConfig) -> None:
         changed(pretraining, gradient_checkpointing=True, accumulate=2)
     with pytest.raises(ConfigError, match="--compile is for one device, not 2"):
         changed(pretraining, compile=True, devices=2)
+
+
+def test_without_cuda_it_trains_on_the_cpu_whatever_lightning_finds(
+    pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = train(changed(pretraining, device="auto"))
+    assert run.record.facts["device"] == "cpu"

@@ -125,8 +125,9 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     _quiet()
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     prepare(learner.network, config.machine)
+    device = resolve_device(config.machine.device)
     if config.devices > 1:
-        synchronise(learner.network, resolve_device(config.machine.device))
+        synchronise(learner.network, device)
     progress, clock = Progress(steps.total, steps.per_epoch, run.path.name), _Clock()
     callbacks: list[Callback] = [
         progress,
@@ -147,7 +148,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     # again: the run goes on from resume.ckpt.
     plugins: list[Any] = [_WholeCheckpoints(), LightningEnvironment()]
     trainer = pl.Trainer(
-        accelerator=config.machine.device,
+        accelerator=device,  # Lightning's own `auto` would take an Apple GPU
         devices=config.devices,
         strategy="ddp" if config.devices > 1 else "auto",
         precision=PRECISION[config.train.precision],
