@@ -49,6 +49,21 @@ def test_one_geometry_for_all_branches(tissue: Store, views: str) -> None:
     assert not torch.equal(coloured["primary"], coloured["twin"])  # colours are each branch's own
 
 
+@pytest.mark.parametrize("views", ["table-s1", "stain", "authors"])
+def test_channels_and_masks_have_the_geometry_of_the_image(views: str) -> None:
+    options = "jitter=0,solarize=0,noise=0" if views != "stain" else "spread=0,shift=0"
+    names = {"primary": "full", "privileged": "image:if,channels=3", "third": "nuclei"}
+    pair = Pair(names, f"{views}:{options}", 16, same_geometry=True)
+    # Equal values in blocks, so that reading the nearest pixel is as good as interpolating.
+    image = torch.rand(4, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    image = torch.cat([image.expand(-1, -1, 16, 8), 1 - image.expand(-1, -1, 16, 8)], -1)
+    drawn = pair.augment(dict.fromkeys(names, image), seed=0, step=5)
+    assert not torch.equal(drawn["primary"], image)
+    torch.testing.assert_close(drawn["privileged"], drawn["primary"])
+    differs = (drawn["third"] - drawn["primary"]).abs().amax(1) > 0.01
+    assert differs.float().mean() < 0.2  # along the edge between the halves
+
+
 def test_one_geometry_needs_views_that_take_it() -> None:
     with pytest.raises(ConfigError, match=r"--same-geometry needs views .*choose table-s1"):
         Pair({"primary": "full"}, "tests.outside.additions:Mirror", 16, same_geometry=True)

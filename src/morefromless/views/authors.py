@@ -1,6 +1,6 @@
 """What the published code really does to an image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -88,6 +88,14 @@ class Authors(Views):
                     images = where(jittered[of], images, _jitter, *colours[:, of])
                 torch.div(images.clamp_(0, 255), 255, out=views[of])
         return views
+
+    @torch.no_grad()
+    def augment_channels(
+        self, images: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
+    ) -> Tensor:
+        """Flips, crop and rotation of (B, C, S, S): the published code knows no such channels."""
+        plain = replace(self, noise=0, solarize=0, jitter=0)
+        return plain.augment(images, generator, geometry)
 
     def augment_mask(
         self, masks: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
