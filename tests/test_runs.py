@@ -15,8 +15,10 @@ import torch
 import yaml
 
 from morefromless import files, identity
+from morefromless.branches import plans
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError, RunBusy, TrainingError
+from morefromless.identity import run_key
 from morefromless.runs import Run, State
 from tests.conftest import changed
 from tests.processes import holding
@@ -307,3 +309,12 @@ def test_a_run_from_elsewhere_names_no_place_to_write_to(
     run = begun(changed(options, features=tmp_path / "theirs"))
     assert Run(run.path).config.machine.features == tmp_path / "theirs"
     assert Run(run.path, trust=False).config.machine.features is None
+
+
+@pytest.mark.parametrize("given", [{"no_expander": ["primary"]}, {"freeze": ["primary"]}])
+def test_a_symmetric_run_without_expander_is_another_run(
+    options: RunConfig, given: dict[str, Any]
+) -> None:
+    symmetric = changed(options, kind="symmetric")
+    assert plans(symmetric) != plans(changed(symmetric, **given))
+    assert run_key(symmetric, "hash") != run_key(changed(symmetric, **given), "hash")

@@ -81,9 +81,11 @@ class RunConfig:
         else:
             names |= {"objective"} if arm.kind == "distillation" else {"sharing", "objective"}
             used = {"width", "accumulate", "same_geometry"}
+        if arm.kind in ("asymmetric", "symmetric", "trident"):
+            used |= {"freeze", "no_expander"}
         if arm.kind in ("asymmetric", "trident"):
             names |= {"privileged"}
-            used |= {"privileged_encoder", "privileged_size", "freeze", "no_expander", "pairs"}
+            used |= {"privileged_encoder", "privileged_size", "pairs"}
         if arm.kind == "distillation":
             names |= {"privileged", "objective"}
             used |= {"teacher", "teacher_size"} | (set() if arm.supervised else {"pairs"})
