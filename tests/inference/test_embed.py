@@ -168,6 +168,15 @@ def test_images_that_cannot_be_used_are_counted_with_their_reason(
     assert "None of the 6 patches can be used" in capsys.readouterr().err
 
 
+def test_an_encoder_of_masks_is_given_no_other_images(run: Run, folder: Path, slide: Path) -> None:
+    frozen = replace(load_encoder(run.path), modality_spec="nuclei")
+    for path in (folder / "3.png", slide):
+        with pytest.raises(DataError, match=r"holds images, and the encoder takes nuclei; give a"):
+            open_inputs([str(path)], frozen)
+    with pytest.raises(DataError, match="no nuclei: this patch lacks it"):
+        embed(frozen, open_inputs([str(folder)], frozen), progress=False)
+
+
 def test_another_magnification_or_size_is_told_with_both_numbers(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

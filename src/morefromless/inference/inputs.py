@@ -97,7 +97,7 @@ class SourcePatches(Patches):
         _refuse_further(self._source.omitted(item))
         name = self._modality.array
         images = [array for array in arrays.values() if array.ndim == 3]
-        if name not in arrays and len(images) == 1 and not self._modality.vector:
+        if name not in arrays and len(images) == 1 and _is_picture(self._modality):
             return _square(images[0])  # whatever the source calls its only image
         if name not in arrays:
             raise UnreadablePatch(f"no {name}: this patch lacks it")
@@ -209,6 +209,11 @@ def extent_remarks(name: str, side: int, frozen: FrozenEncoder) -> Iterator[str]
         )
 
 
+def _is_picture(modality: Modality) -> bool:
+    """Whether any image may be seen so: a mask's pixels are labels, which no image file holds."""
+    return not modality.labels and not modality.vector
+
+
 def _opened(
     name: str, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
 ) -> list[Patches]:
@@ -216,11 +221,18 @@ def _opened(
     suffix = path.suffix.lower()
     if (path / "meta.json").is_file():
         return [StorePatches(path, frozen.modality)]
-    if path.is_dir() and any(f.suffix.lower() in SLIDES_ONLY for f in path.rglob("*")):
+    slides = path.is_dir() and any(f.suffix.lower() in SLIDES_ONLY for f in path.rglob("*"))
+    image = path.is_file() and suffix in SLIDES_ONLY | frozenset(IMAGES)
+    if (slides or image) and not _is_picture(frozen.modality):
+        raise DataError(
+            f"{path} holds images, and the encoder takes {frozen.modality_spec}; give a store that "
+            "has it."
+        )
+    if slides:
         return [_slide(file, frozen, um_per_px, expected) for file in slide_files([path])]
-    if path.is_file() and (suffix in SLIDES_ONLY or (suffix in IMAGES and _is_large(path))):
+    if image and (suffix in SLIDES_ONLY or _is_large(path)):
         return [_slide(path, frozen, um_per_px, expected)]
-    if path.is_file() and suffix in IMAGES:
+    if image:
         try:
             return [ImagePatches(path)]
         except UnreadablePatch as error:
