@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import openslide
 import pytest
 import tifffile
 
@@ -75,6 +76,14 @@ def test_openslide_reads_what_tifffile_reads(tmp_path: Path) -> None:
     pixels = tifffile.imread(path)
     region = slide.read(40, 60, 64, 64, 0.25)
     assert np.abs(region.astype(int) - pixels[60:124, 40:104]).max() <= 2  # two JPEG decoders
+
+
+def test_where_qupaths_frame_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_tiled(tmp_path / "a.tif", drawn(512), 0.25)
+    assert open_slide(path).origin == (0, 0)
+    bounds = {"openslide.bounds-x": "128", "openslide.bounds-y": "64"}
+    monkeypatch.setattr(openslide.OpenSlide, "properties", bounds)  # as a MIRAX file has
+    assert open_slide(path, 0.25).origin == (128, 64)
 
 
 def test_a_scale_that_no_slide_has_is_none(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.loading import load_encoder
+from morefromless.inference.inputs import SlidePatches, open_inputs
+from morefromless.inference.maps import feature_collection
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE
 
@@ -102,3 +104,12 @@ def test_a_probe_that_is_not_calibrated_is_still_shown(
 ) -> None:
     assert cli.run(["probe", str(run.path), "--probe", probe, "--device", "cpu"]) == 0
     assert "primary" in capsys.readouterr().out
+
+
+def test_tiles_for_qupath_begin_where_its_frame_does(run: Run, slide: Path) -> None:
+    (patches,) = open_inputs([str(slide)], load_encoder(run.path))
+    assert isinstance(patches, SlidePatches)
+    patches.slide.origin = (64, 32)  # as of a MIRAX slide
+    row = pd.DataFrame({"x": [96], "y": [64], "class": [""]})
+    (feature,) = feature_collection(patches, row, {})["features"]
+    assert feature["geometry"]["coordinates"][0][0] == [32, 32]

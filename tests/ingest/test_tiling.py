@@ -9,7 +9,7 @@ from PIL import Image
 
 from morefromless.cli import run
 from morefromless.config import TileConfig
-from morefromless.data.slides import open_slide
+from morefromless.data.slides import Slide, open_slide
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest import ingest
@@ -122,6 +122,17 @@ def test_annotations_label_tiles(
     assert (table["y"] >= 240).all()
     assert ((table["x"] + 16 < 352) == (table["label"] == "tumour")).all()
     assert "x tile that no annotation covers" in capsys.readouterr().out
+
+
+def test_annotations_are_in_qupaths_frame(
+    slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Slide, "origin", (352, 0))  # as of a MIRAX slide
+    annotate(tmp_path, "a", ("tumour", 0, 256, 160, 450), ("stroma", 160, 256, 448, 450))
+    assert tile(slides[:1], tmp_path / "store", "--annotations", str(tmp_path)) == 0
+    table = Store.open(tmp_path / "store").table
+    assert (table["x"] >= 352 - 16).all()
+    assert ((table["x"] + 16 < 352 + 160) == (table["label"] == "tumour")).all()
 
 
 def test_slides_that_give_nothing_are_named_and_the_others_taken(

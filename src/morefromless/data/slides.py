@@ -49,6 +49,9 @@ class Slide(ABC):
     """Of the finest level; None where the slide does not state it and nobody gave it."""
     downsamples: tuple[float, ...]
     """Pixels of the finest level along one pixel of each level, ascending from 1."""
+    origin: tuple[int, int] = (0, 0)
+    """x and y where QuPath's frame begins, which leaves out what a MIRAX or SCN slide has not
+    scanned."""
 
     def scale(self, um_per_px: float) -> float:
         """Pixels of the finest level along one pixel of this magnification.
@@ -194,6 +197,11 @@ class _OpenSlide(Slide):
             for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
         ]
         self.um_per_px = _mean_scale([float(s) for s in stated if s]) or um_per_px
+        x, y = (
+            int(self._slide.properties.get(name, 0))
+            for name in (openslide.PROPERTY_NAME_BOUNDS_X, openslide.PROPERTY_NAME_BOUNDS_Y)
+        )
+        self.origin = x, y
 
     def _pixels(self, level: int, left: int, top: int, width: int, height: int) -> RGB:
         factor = self.downsamples[level]

@@ -22,7 +22,7 @@ def write_maps(patches: SlidePatches, predictions: pd.DataFrame, folder: Path) -
     """`SLIDE.ome.tif`, `SLIDE.png` and `SLIDE.geojson` in `folder`, of a slide's predictions.
 
     The OME-TIFF has a pixel a tile and a channel a class, then `outlier_percentile`; tiles without
-    tissue are nan, and the pixel size is that of a tile. The others are in the slide's own frame.
+    tissue are nan, and the pixel size is that of a tile. The GeoJSON is in QuPath's frame.
     """
     rows = predictions[predictions["input"] == patches.name]
     columns = map(str, predictions)
@@ -49,11 +49,13 @@ def probability_map(
 def feature_collection(
     patches: SlidePatches, rows: pd.DataFrame, tints: dict[str, tuple[int, int, int]]
 ) -> dict[str, Any]:
-    """A square a tile, in px of the slide's finest level, with its class and its measurements."""
+    """A square a tile, in px of the slide's finest level from where QuPath's frame begins, with its
+    class and its measurements."""
     side = patches.extent
+    across, down = patches.slide.origin
     features = []
     for row in rows.to_dict("records"):
-        left, top = float(row["x"]), float(row["y"])
+        left, top = float(row["x"]) - across, float(row["y"]) - down
         right, bottom = left + side, top + side
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
         name = row["class"]

@@ -213,7 +213,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
                     f"no annotations: there is no {name}.geojson in {config.annotations}"
                 )
             side = config.size * slide.scale(config.mpp)
-            labels = read_annotations(file).labels(corners, side)
+            labels = read_annotations(file).labels(corners - np.array(slide.origin), side)
             unannotated = labels.count(None)
         pairs = zip(corners.tolist(), labels, strict=True)
         tiles = [(x, y, label) for (x, y), label in pairs if label or not config.annotations]
