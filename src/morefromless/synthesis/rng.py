@@ -51,7 +51,7 @@ class Rng:
         return np.argsort(self.uniforms(0.0, 1.0, count), kind="stable")
 
     def grain(self, shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
-        """Noise of mean 0 and standard deviation 1.46 in whole steps of -3 ... 3 (triangular)."""
+        """Noise of mean 0 and standard deviation 1.58 in whole steps of -3 ... 3 (triangular)."""
         count = int(np.prod(shape))
         raw = self._bits.random_raw(-(-count // 8)).astype("<u8")  # bytes in one order everywhere
         octets = raw.view(np.uint8)[:count].reshape(shape)
