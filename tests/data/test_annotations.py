@@ -27,6 +27,26 @@ def test_packed_annotations_are_the_plain_ones(tmp_path: Path) -> None:
         assert shapely.area(annotations.regions).tolist() == [12.0]
 
 
+@pytest.mark.parametrize(
+    ("changes", "classes"),
+    [
+        ({"properties": {"classification": {"names": ["tumour", "invasive"]}}}, "tumour: invasive"),
+        ({"properties": {"classification": '{"name": "stroma", "color": [1, 2, 3]}'}}, "stroma"),
+        ({"properties": {"classification": "stroma"}}, "stroma"),
+        ({"id": "PathAnnotationObject"}, "tumour"),
+        ({"id": "PathDetectionObject"}, None),
+        ({"properties": {**FEATURE["properties"], "object_type": "detection"}}, None),
+    ],
+)
+def test_kinds_and_classes_are_read_in_every_spelling(
+    tmp_path: Path, changes: dict[str, object], classes: str | None
+) -> None:
+    other = FEATURE | {"properties": {"classification": {"name": "other"}}}
+    (tmp_path / "a.geojson").write_text(json.dumps([FEATURE | changes, other]))
+    read = read_annotations(tmp_path / "a.geojson").classes
+    assert read == (("other",) if classes is None else (classes, "other"))
+
+
 def test_packed_annotations_are_read_up_to_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import shapely
 
 from morefromless.data.labels import normal_name
+from morefromless.data.qupath import class_name, fold_kind, raw_kind
 from morefromless.documents import parse_foreign_json, unpacked
 from morefromless.errors import UnreadablePatch
 from morefromless.regular import read_regular
@@ -100,9 +101,8 @@ def _areal(geometry: Any) -> bool:
 
 def _class(feature: dict[str, Any]) -> str | None:
     """The class of an annotation; None of what is none, or has none."""
-    properties = feature.get("properties") or {}
-    if str(properties.get("objectType", "annotation")) not in ("annotation", "tile"):
+    kind = raw_kind(feature)
+    if kind is not None and fold_kind(kind) not in ("annotation", "tile"):
         return None
-    given = properties.get("classification")
-    name = given.get("name") if isinstance(given, dict) else given
+    name = class_name(feature.get("properties") or {})
     return normal_name(name) if isinstance(name, str) and name.strip() else None

@@ -1,20 +1,14 @@
 """Features of GeoJSON, and which of them are nuclei: the kinds of objects in QuPath."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from morefromless.documents import parse_foreign_json
+from morefromless.data.qupath import NUCLEI, REGIONS, as_mapping, fold_kind, raw_kind
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats._files import plain
-
-NUCLEI = ("detection", "cell")
-REGIONS = ("annotation", "tile", "tmacore", "root")
-"""QuPath's kinds of objects; an annotation is a nucleus only where there are no detections or
-cells, for beside those it is a region."""
 
 
 @dataclass(frozen=True)
@@ -31,20 +25,7 @@ class Feature:
     @classmethod
     def of(cls, number: int, feature: dict[str, Any]) -> "Feature":
         properties = as_mapping(feature.get("properties"))
-        # Programs other than QuPath write it beside the properties.
-        written = next(
-            (
-                holder[key]
-                for holder in (properties, feature)
-                for key in ("objectType", "object_type")
-                if holder.get(key) is not None
-            ),
-            None,
-        )
-        if written is None:  # QuPath 0.2 names the class in `id`, some programs the kind in `type`
-            for value in (feature.get("id"), properties.get("type")):
-                if isinstance(value, str) and fold_kind(value) in NUCLEI + REGIONS:
-                    written = value
+        written = raw_kind(feature)
         kind = None if written is None else fold_kind(written)
         nucleus = feature.get("nucleusGeometry")
         geometry = as_mapping(nucleus if nucleus or kind == "cell" else feature.get("geometry"))
@@ -56,14 +37,12 @@ class Feature:
         return self.properties.get("Type") == "Polygon" and str(name).startswith("Nuc ")
 
 
-def fold_kind(kind: Any) -> str:
-    """`PathTileObject` and `tile` are one kind, and so are `TMACoreObject` and `tmaCore`."""
-    letters = re.sub(r"[^a-z]", "", str(kind).lower()[:60])
-    return letters.removeprefix("path").removesuffix("object")
-
-
 def select_nuclei(objects: Sequence[Feature]) -> tuple[list[Feature], dict[str, int]]:
-    """The nuclei among a file's objects, and how many others there are of each kind."""
+    """The nuclei among a file's objects, and how many others there are of each kind.
+
+    An annotation is a nucleus only where there are no detections or cells, for beside those it is a
+    region.
+    """
     beside = any(item.kind in NUCLEI for item in objects)
     nuclei: list[Feature] = []
     skipped: Counter[str] = Counter()
@@ -90,16 +69,6 @@ def select_nuclei(objects: Sequence[Feature]) -> tuple[list[Feature], dict[str, 
     return nuclei, dict(skipped)
 
 
-def parse_text(value: Any) -> Any:
-    """JSON within a text, as GeoPandas writes what is no number or text itself."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:
-            return parse_foreign_json(value)
-        except ValueError:
-            return value
-    return value
-
-
 def features_of(content: Any, path: Path) -> Iterable[dict[str, Any]]:
     if isinstance(content, dict):
         collection = content.get("type") == "FeatureCollection"
@@ -111,7 +80,3 @@ def features_of(content: Any, path: Path) -> Iterable[dict[str, Any]]:
             f"unreadable: {path.name} is not GeoJSON of Features; export it as a FeatureCollection"
         )
     return content
-
-
-def as_mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from morefromless.data import polygons
+from morefromless.data.qupath import (
+    NUCLEI,
+    REGIONS,
+    as_mapping,
+    class_name,
+    fold_kind,
+    parse_text,
+)
 from morefromless.data.schemes import RawType
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._features import (
-    NUCLEI,
-    REGIONS,
-    Feature,
-    as_mapping,
-    features_of,
-    fold_kind,
-    parse_text,
-    select_nuclei,
-)
+from morefromless.nuclei_formats._features import Feature, features_of, select_nuclei
 from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
 
 _FEATURES = re.compile(r'"type"\s*:\s*"Feature(Collection)?"')
@@ -182,12 +181,8 @@ def _planes(nucleus: Feature, parts: list[Any]) -> set[tuple[Any, ...]]:
 
 
 def _type(properties: dict[str, Any], number: int) -> RawType | None:
-    value = parse_text(properties.get("classification"))
-    if isinstance(value, dict):
-        names = value.get("names")
-        value = value.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else "")
     kind = properties.get("type")
     if isinstance(kind, str) and fold_kind(kind) in NUCLEI + REGIONS:
         kind = None
-    candidates = (value, properties.get("class"), kind, properties.get("name"))
+    candidates = (class_name(properties), properties.get("class"), kind, properties.get("name"))
     return parse_type(next((v for v in candidates if v not in (None, "")), None), number)

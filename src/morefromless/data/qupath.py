@@ -1,0 +1,64 @@
+"""What QuPath says of an object in GeoJSON: its kind and its class, in every spelling."""
+
+import re
+from typing import Any
+
+from morefromless.documents import parse_foreign_json
+
+NUCLEI = ("detection", "cell")
+REGIONS = ("annotation", "tile", "tmacore", "root")
+"""QuPath's kinds of objects."""
+
+
+def raw_kind(feature: dict[str, Any]) -> Any:
+    """The kind of a Feature as it is written; None where nothing says it."""
+    properties = as_mapping(feature.get("properties"))
+    # Programs other than QuPath write it beside the properties.
+    for holder in (properties, feature):
+        for key in ("objectType", "object_type"):
+            if holder.get(key) is not None:
+                return holder[key]
+    # QuPath 0.2 names the class in `id`, some programs the kind in `type`.
+    for value in (properties.get("type"), feature.get("id")):
+        if isinstance(value, str) and fold_kind(value) in NUCLEI + REGIONS:
+            return value
+    return None
+
+
+def fold_kind(kind: Any) -> str:
+    """A kind in its newest spelling without capitals: `PathTileObject` and `tile` are one, and so
+    are `TMACoreObject` and `tmaCore`.
+
+    >>> fold_kind("PathTileObject")
+    'tile'
+    """
+    letters = re.sub(r"[^a-z]", "", str(kind).lower()[:60])
+    return letters.removeprefix("path").removesuffix("object")
+
+
+def class_name(properties: dict[str, Any]) -> Any:
+    """The name of the class that an object's `classification` states; names of a class and its
+    subclasses are joined by ": ".
+
+    >>> class_name({"classification": {"names": ["Tumor", "Positive"]}})
+    'Tumor: Positive'
+    """
+    value = parse_text(properties.get("classification"))
+    if not isinstance(value, dict):
+        return value
+    names = value.get("names")
+    return value.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else "")
+
+
+def parse_text(value: Any) -> Any:
+    """JSON within a text, as GeoPandas writes what is no number or text itself."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return parse_foreign_json(value)
+        except ValueError:
+            return value
+    return value
+
+
+def as_mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
