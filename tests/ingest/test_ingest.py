@@ -471,8 +471,12 @@ def test_files_that_were_changed_after_ingest_are_refused(tmp_path: Path) -> Non
         Store.open(tmp_path / "store")
 
 
-def test_a_replaced_image_is_not_already_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_replaced_image_is_not_already_done(tmp_path: Path, linked: bool) -> None:
     root = two_classes(tmp_path / "source")
+    if linked:  # a class that lies on another disk
+        (root / "A").rename(tmp_path / "disk")
+        (root / "A").symlink_to(tmp_path / "disk")
     ingest(Folder(str(root)), tmp_path / "store", progress=False)
     assert ingest(Folder(str(root)), tmp_path / "store", progress=False).already
     Image.fromarray(patch(99)).save(root / "A" / "000.png")

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -73,13 +73,7 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
         folder = os.path.relpath(error.filename, root)
         passed_over[f"folder {folder!r} ({(error.strerror or 'unreadable').lower()})"] += 1
 
-    visited = set()
-    for folder, names, files in os.walk(root, followlinks=True, onerror=unreadable):
-        real = os.path.realpath(folder)
-        if real in visited:
-            names.clear()
-            continue
-        visited.add(real)
+    for folder, names, files in walk(root, unreadable):
         names[:] = sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")
         below = os.path.relpath(folder, root)
         for name in sorted(files):
@@ -93,6 +87,20 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
                 raise DataError(f"{root} holds a file with an odd name, {path!r}; rename it.")
             paths.append(path)
     return paths, passed_over
+
+
+def walk(
+    root: Path, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """`os.walk` that follows links to folders, and gives each folder once."""
+    visited = set()
+    for folder, names, files in os.walk(root, followlinks=True, onerror=onerror):
+        real = os.path.realpath(folder)
+        if real in visited:
+            names.clear()
+            continue
+        visited.add(real)
+        yield folder, names, files
 
 
 def image_files(root: Path) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
+from morefromless.data.images import walk
 from morefromless.data.labels import normal_name
 from morefromless.data.schemes import Scheme
 
@@ -125,7 +126,7 @@ class Source(ABC):
             return []
         if path.is_file():
             return [path]
-        walked = (f"{folder}{os.sep}{name}" for folder, _, names in os.walk(path) for name in names)
+        walked = (f"{folder}{os.sep}{name}" for folder, _, names in walk(path) for name in names)
         return [Path(f) for f in sorted(walked, key=lambda f: f.split(os.sep)) if os.path.isfile(f)]
 
     @abstractmethod
