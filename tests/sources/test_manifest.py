@@ -387,6 +387,13 @@ def test_another_reference_is_another_store(tmp_path: Path) -> None:
         ingest(written(tmp_path, table), tmp_path / "store", progress=False)
 
 
+def test_other_names_of_channels_are_another_store(tmp_path: Path) -> None:
+    path = written(tmp_path, pairs(tmp_path, split=None)).path
+    ingest(Manifest(str(path)), tmp_path / "store", progress=False)
+    with pytest.raises(DataError, match="was not made of this source with these options"):
+        ingest(Manifest(str(path), channels="R+G+B"), tmp_path / "store", progress=False)
+
+
 def test_columns_called_patient_and_partition(tmp_path: Path) -> None:
     table = pairs(tmp_path)
     expected = written(tmp_path, table).items()

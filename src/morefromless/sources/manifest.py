@@ -91,8 +91,12 @@ class Manifest(Source):
 
     def datasheet(self) -> Datasheet:
         loaded = self._loaded
+        # The names are in the title, of which a listing's fingerprint is made.
+        given = f", channels {'+'.join(self.channels)}" * bool(self.channels)
         return Datasheet(
-            title=self.path.name, optional=loaded.optional, channels=self._channels(loaded)
+            title=f"{self.path.name}{given}",
+            optional=loaded.optional,
+            channels=self._channels(loaded),
         )
 
     def files(self) -> Sequence[Path]:
