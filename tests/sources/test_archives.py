@@ -83,9 +83,14 @@ def test_archives_of_one_name_are_refused(root: Path, tmp_path: Path) -> None:
 def test_archives_in_a_folder_are_folders(root: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         shutil.make_archive(str(tmp_path / "fetched" / split), "zip", root / split)
-    items = Folder(str(tmp_path / "fetched")).items()
+    (tmp_path / "fetched/below").mkdir()
+    for other in ("val.7z", "below/val.zip"):
+        (tmp_path / "fetched" / other).write_bytes(b"not opened")
+    source = Folder(str(tmp_path / "fetched"))
+    items = source.items()
     assert sorted(item.id for item in items) == sorted(NAMES)
     assert {item.split for item in items} == {"train", "test"}
+    assert source.passed_over() == {"file ending in '.7z'": 1, "file ending in '.zip'": 1}
 
 
 def test_archives_in_a_folder_have_their_whole_names(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from morefromless.data.archives import SUFFIX, Archive, is_archive, open_archive
-from morefromless.data.images import list_images
+from morefromless.data.images import ending, list_images
 from morefromless.errors import DataError
 
 
@@ -48,7 +48,8 @@ def open_tree(path: Path) -> Tree:
                 f"{named[name].name} and {file.name} in {path} are both called {name}; remove or "
                 "rename one."
             )
-    return _Archived({f"{name}/": open_archive(file) for name, file in named.items()})
+    beside = tree.passed_over - Counter(f"file {ending(file)}" for file in archives)
+    return _Archived({f"{name}/": open_archive(file) for name, file in named.items()}, beside)
 
 
 class _Folder(Tree):
@@ -61,11 +62,11 @@ class _Folder(Tree):
 
 
 class _Archived(Tree):
-    def __init__(self, archives: dict[str, Archive]) -> None:
+    def __init__(self, archives: dict[str, Archive], beside: Counter[str] | None = None) -> None:
         self._archives = archives
         self._tops = {top + n: top for top, archive in archives.items() for n in archive.names}
         self.names = list(self._tops)
-        self.passed_over = sum((a.passed_over for a in archives.values()), Counter())
+        self.passed_over = sum((a.passed_over for a in archives.values()), beside or Counter())
 
     @property
     def fork_safe(self) -> bool:
