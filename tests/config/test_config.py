@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morefromless.cli import COMMANDS
+from morefromless.cli import COMMANDS, run
 from morefromless.config import (
     Arm,
+    ExportConfig,
+    ReproduceConfig,
     RunConfig,
     StudyConfig,
     Train,
@@ -23,6 +26,7 @@ from morefromless.config import (
 )
 from morefromless.errors import ConfigError
 from morefromless.identity import placed, run_key
+from morefromless.reproduction.record import command
 from morefromless.runs import Run
 from tests.conftest import changed
 
@@ -248,6 +252,40 @@ def test_a_run_s_options_are_read_from_its_folder(tmp_path: Path) -> None:
     run.path.rename(tmp_path / "second")
     moved = Run(tmp_path / "second").config
     assert moved == replace(RUN, out=tmp_path / "second", store=Path("store").absolute())
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"first_seed": 2**31 - 2}, "--first-seed is 2147483646; give 0 or more and at most"),
+        ({"teacher": "resnet18:pretrained=true"}, "--teacher teaches no arm; give --distillation"),
+        ({"missing": "pairs"}, "--missing pairs is for TriDeNT; give --trident too"),
+    ],
+)
+def test_an_option_that_no_run_of_a_study_would_use_is_refused(
+    values: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        from_flat(StudyConfig, {"store": "store", "seeds": 3, **values})
+
+
+def test_a_graph_s_preprocessing_needs_a_graph() -> None:
+    with pytest.raises(ConfigError, match="give --onnx or --torch-export too"):
+        ExportConfig(encoder="run", out=Path("out"), preprocessing=True)
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_the_command_that_is_recorded_can_be_typed(
+    standardise: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ReproduceConfig(
+        experiments=("table1",), sides=(14, 7), seeds=2, standardise=standardise
+    )
+    asked: list[Any] = []
+    replaced = replace(COMMANDS["reproduce"], function=asked.append)
+    monkeypatch.setitem(COMMANDS, "reproduce", replaced)
+    assert run(shlex.split(command(config))[1:]) == 0
+    assert asked == [config]
 
 
 def test_arms_name_their_branches() -> None:

@@ -50,6 +50,9 @@ def test_a_moved_run_predicts_a_slide(
     said = " ".join(capsys.readouterr().out.split())
     assert "From a probability of 0.4 on," in said
     assert "lie farther from the training patches than 99 %" in said
+    assert cli.run([*arguments[:-1], str(tmp_path / "none.csv"), "--abstain", "1"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "0% of the held-out training patches have a class; of these" in said
 
     table = pd.read_csv(to, keep_default_na=False)
     frozen = load_encoder(copy.path)
@@ -91,6 +94,7 @@ def test_mistakes_are_one_sentence(
     for options, reason in {
         ("--to", "a.xls"): "does not end in .csv or .parquet",
         ("--to", "a.csv", "--abstain", "7"): "give a probability, from 0 to 1",
+        ("--to", "a.csv", "--maps", "maps"): "--maps draws slides, and no input is one",
     }.items():
         arguments = ["predict", str(run.path), str(folder), *options]
         assert cli.run(arguments) == 2

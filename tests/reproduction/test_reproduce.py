@@ -193,7 +193,7 @@ def test_a_cluster_gets_what_is_not_done(
     assert len(waiting) == 1
     assert folder == copy
     assert (options.cluster, options.partition, options.minutes) == ("slurm", "gpu", 99)
-    assert "1 jobs were submitted" in printed
+    assert "Submitted 1 job;" in printed
     assert "table1 waits for 1 of 8 runs" in printed
     assert (copy / "experiments" / "few-labels.json").exists()
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from morefromless.config import AppConfig, EmbedConfig, ExportConfig, PredictConfig
+from morefromless.errors import ConfigError
 from morefromless.report.terminal import say
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def predict(config: PredictConfig) -> None:
 
     check_ending(config.to)
     frozen, inputs = _opened(config)
+    if config.maps and not any(isinstance(patches, SlidePatches) for patches in inputs):
+        raise ConfigError("--maps draws slides, and no input is one; leave it out.")
     device = resolve_device(config.reading.device)
     probe = find_probe(frozen, Path(config.encoder), config.store, config.task, device)
     with partial_folder(config.to) as partial:
@@ -49,10 +52,10 @@ def predict(config: PredictConfig) -> None:
     if config.abstain:
         coverage, accuracy = probe.selective(config.abstain)
         answered = (predictions["class"] != "").mean()
+        right = f", and {accuracy:.1%} of those the right one" if coverage else ""
         say(
             f"- From a probability of {config.abstain:g} on, {coverage:.0%} of the held-out "
-            f"training patches have a class, and {accuracy:.1%} of those the right one; of these "
-            f"inputs {answered:.0%} have one."
+            f"training patches have a class{right}; of these inputs {answered:.0%} have one."
         )
     unlike = (predictions["outlier_percentile"] >= 99).mean()
     say(f"- {unlike:.0%} lie farther from the training patches than 99 % of the held-out ones.")

@@ -125,8 +125,9 @@ def headroom(config: HeadroomConfig) -> None:
     headroom.report(result).show()
     say()
     wrote(headroom.write(result))
-    views = f"--primary {config.primary} --privileged {config.privileged}"
-    say(f"Next: mfl compare {config.store} {views}")
+    asked = f"--primary {config.primary} --privileged {config.privileged}"
+    asked += f" --tasks {config.task}" if config.task != "tissue" else ""
+    say(f"Next: mfl compare {config.store} {asked}")
 
 
 def reproduce(config: ReproduceConfig) -> None:

@@ -126,3 +126,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         between(1, 1000, self, "opset")
+        if self.preprocessing and not (self.onnx or self.torch_export):
+            raise ConfigError(
+                "--preprocessing is part of a graph; give --onnx or --torch-export too."
+            )

@@ -62,8 +62,8 @@ def typed_options(config: Any, usual: Any, without: Collection[str] = ()) -> lis
     for name, value in to_flat(config).items():
         if name in without or value == defaults[name]:
             continue
-        words.append(f"--{'no-' if value is False else ''}{name.replace('_', '-')}")
-        if not isinstance(value, bool):
+        words.append(f"--{name.replace('_', '-')}")
+        if defaults[name] is not False:  # which is a flag's
             words += map(str, value if isinstance(value, list) else [value])
     return words
 

@@ -170,7 +170,8 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         between(1, 1000, self, "seeds")
-        at_least(0, self, "first_seed", "supervised_epochs", "steps", "jobs")
+        between(0, 2**31 - self.seeds, self, "first_seed")
+        at_least(0, self, "supervised_epochs", "steps", "jobs")
         for name in ("primary", "sharing", "objectives", "tasks"):
             values = getattr(self, name)
             if not values:
@@ -179,6 +180,10 @@ class StudyConfig:
         refuse_repeats("distillation", self.distillation)
         if self.distillation and not self.pairing.teacher:
             raise ConfigError("--distillation has no teacher; give --teacher ENCODER:weights=FILE.")
+        if self.pairing.teacher and not self.distillation:
+            raise ConfigError("--teacher teaches no arm; give --distillation OBJECTIVE too.")
+        if self.pairing.missing == "pairs" and not self.trident:
+            raise ConfigError("--missing pairs is for TriDeNT; give --trident too.")
         refuse_repeats("references", self.references)
         if self.privileged in self.primary:
             raise ConfigError(

@@ -21,6 +21,7 @@ from morefromless.report.content import CellFile, ExperimentFile, Picture
 from morefromless.report.report import write_report
 from morefromless.report.study import write_study
 from morefromless.report.terminal import say, wrote
+from morefromless.report.words import count
 from morefromless.reproduction.plan import Plan, PlannedExperiment
 from morefromless.reproduction.record import save_plan
 from morefromless.reproduction.status import show_plan
@@ -45,9 +46,9 @@ def reproduce(config: ReproduceConfig) -> None:
         else:
             jobs = submit(plan.runs, config.out, config.cluster)
             say(
-                f"{len(jobs)} jobs were submitted; mfl status {config.out} says how far they are. "
-                "Run this command again when they are done: it makes the tables, and submits what "
-                "is left.",
+                f"Submitted {count(len(jobs), 'job')}; mfl status {config.out} says how far they "
+                "are. Run this command again when they are done: it makes the tables, and submits "
+                "what is left.",
             )
     except MoreFromLessError as error:
         failure = error
