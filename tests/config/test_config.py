@@ -258,7 +258,6 @@ def test_a_run_s_options_are_read_from_its_folder(tmp_path: Path) -> None:
     ("values", "reason"),
     [
         ({"first_seed": 2**31 - 2}, "--first-seed is 2147483646; give 0 or more and at most"),
-        ({"teacher": "resnet18:pretrained=true"}, "--teacher teaches no arm; give --distillation"),
         ({"missing": "pairs"}, "--missing pairs is for TriDeNT; give --trident too"),
     ],
 )

@@ -94,7 +94,12 @@ def test_mistakes_are_one_sentence(
     for options, reason in {
         ("--to", "a.xls"): "does not end in .csv or .parquet",
         ("--to", "a.csv", "--abstain", "7"): "give a probability, from 0 to 1",
-        ("--to", "a.csv", "--maps", "maps"): "--maps draws slides, and no input is one",
+        (
+            "--to",
+            str(tmp_path / "a.csv"),
+            "--maps",
+            "maps",
+        ): "--maps draws slides, and no input is one",
     }.items():
         arguments = ["predict", str(run.path), str(folder), *options]
         assert cli.run(arguments) == 2

@@ -180,8 +180,6 @@ class StudyConfig:
         refuse_repeats("distillation", self.distillation)
         if self.distillation and not self.pairing.teacher:
             raise ConfigError("--distillation has no teacher; give --teacher ENCODER:weights=FILE.")
-        if self.pairing.teacher and not self.distillation:
-            raise ConfigError("--teacher teaches no arm; give --distillation OBJECTIVE too.")
         if self.pairing.missing == "pairs" and not self.trident:
             raise ConfigError("--missing pairs is for TriDeNT; give --trident too.")
         refuse_repeats("references", self.references)
