@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,26 @@ def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Pa
         np.testing.assert_array_equal(content.types, expected.types)
     cells = store.select(task=build_task("cell"))
     assert set(cells.classes) == {"Neoplastic", "Inflammatory", "Connective"}
+
+
+@pytest.mark.parametrize("nuclei_format", ["auto", "label-images"])
+def test_other_types_beside_the_masks_are_another_store(
+    images: Path, tmp_path: Path, nuclei_format: str
+) -> None:
+    for part in ("instances", "types"):
+        (tmp_path / "labels" / part).mkdir(parents=True)
+    for i in range(12):
+        Image.fromarray(nuclei(i).instances.astype(np.uint8)).save(
+            tmp_path / f"labels/instances/p{i:02}.png"
+        )
+        types = {str(k): "Dead" for k in range(1, 6)}
+        (tmp_path / f"labels/types/p{i:02}.json").write_text(json.dumps(types))
+    options: dict[str, Any] = {"nuclei": tmp_path / "labels", "nuclei_format": nuclei_format}
+    ingest(open_source(str(images), **options), tmp_path / "store", progress=False)
+    assert ingest(open_source(str(images), **options), tmp_path / "store", progress=False).already
+    (tmp_path / "labels/types/p00.json").write_text(json.dumps(types | {"1": "Neoplastic"}))
+    with pytest.raises(DataError, match="was not made of this source with these options"):
+        ingest(open_source(str(images), **options), tmp_path / "store", progress=False)
 
 
 def test_the_same_path_comes_before_the_same_name(

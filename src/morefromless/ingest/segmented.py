@@ -59,7 +59,11 @@ class WithNuclei(Wrapper):
         return dict(Counter(self._omitted.get(item.id, {})) + Counter(self.inside.omitted(item)))
 
     def files(self) -> Sequence[Path]:
-        return [*self.inside.files(), *(path for path in self._files if path.is_file())]
+        # Of any format's ending: some read a table beside a file of their own.
+        formats = members(nuclei_formats, NucleiFormat).values()
+        endings = tuple(suffix for known in formats for suffix in known.suffixes)
+        files = (p for p in self._below if p.name.lower().endswith(endings) and p.is_file())
+        return [*self.inside.files(), *files]
 
     @property
     def fork_safe(self) -> bool:
@@ -87,11 +91,16 @@ class WithNuclei(Wrapper):
         return {**arrays, ARRAY: coded}
 
     @cached_property
+    def _below(self) -> list[Path]:
+        """What is not hidden below the folder."""
+        return [p for p in sorted(self.folder.rglob("*")) if not p.name.startswith(".")]
+
+    @cached_property
     def _files(self) -> dict[Path, list[str]]:
         """Each file of a known ending, and the paths that its image may have, likeliest first."""
         files = {}
-        for path in sorted(self.folder.rglob("*")):
-            if not path.name.startswith(".") and self._of_ending(path):
+        for path in self._below:
+            if self._of_ending(path):
                 relative = path.relative_to(self.folder).as_posix()
                 files[path] = _image_names(_normal(relative[: -self._ending(path)]))
         return files
