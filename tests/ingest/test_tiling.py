@@ -13,7 +13,7 @@ from morefromless.data.slides import Slide, open_slide
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest import ingest
-from morefromless.ingest.tiling import Tiles
+from morefromless.ingest.tiling import Tiles, fingerprint
 from tests.data.slides import drawn, write_ome, write_tiled
 from tests.data.test_slides import averages
 from tests.real import real
@@ -202,6 +202,20 @@ def test_what_is_done_is_not_done_again(
     other = TileConfig(paths=paths, mpp=8, size=32, workers=1)
     with pytest.raises(DataError, match="was not made of these slides with these options"):
         Tiles(other, progress=False).items()
+
+
+@pytest.mark.parametrize(("slide", "part"), [("a/1.dcm", "a/2.dcm"), ("a.mrxs", "a/Data0.dat")])
+def test_every_file_of_a_slide_is_part_of_what_tiles_are_made_of(
+    tmp_path: Path, slide: str, part: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    for name in (slide, part):
+        (tmp_path / name).write_bytes(b"half")
+    config = TileConfig(paths=(tmp_path / slide, tmp_path / "store"))
+    assert tmp_path / part in Tiles(config, progress=False).files()
+    before = fingerprint(tmp_path / slide, "a", config)
+    (tmp_path / part).write_bytes(b"the whole")
+    assert fingerprint(tmp_path / slide, "a", config) != before
 
 
 def test_several_threads_find_the_same_tiles(slides: list[Path], tmp_path: Path) -> None:

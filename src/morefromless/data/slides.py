@@ -186,6 +186,17 @@ def slide_files(paths: list[Path]) -> list[Path]:
     return slides
 
 
+def slide_parts(path: Path) -> list[Path]:
+    """The files that a slide is read from: of DICOM all in its folder, of MIRAX also those in the
+    folder of its name, of others the file alone."""
+    if path.suffix.lower() == ".dcm":
+        return sorted(f for f in path.parent.iterdir() if f.suffix.lower() == ".dcm")
+    beside = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and beside.is_dir():
+        return [path, *sorted(f for f in beside.iterdir() if f.is_file())]
+    return [path]
+
+
 class _OpenSlide(Slide):
     def __init__(self, path: Path, um_per_px: float | None, openslide: Any) -> None:
         self.path, self._module, self._lock = path, openslide, Lock()

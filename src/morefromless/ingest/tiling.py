@@ -18,7 +18,7 @@ import numpy.typing as npt
 from morefromless import files
 from morefromless.config import TileConfig
 from morefromless.data.annotations import annotation_file, read_annotations
-from morefromless.data.slides import NEAR, Slide, open_slide, slide_files
+from morefromless.data.slides import NEAR, Slide, open_slide, slide_files, slide_parts
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.devices import available_cores
 from morefromless.documents import read_json
@@ -39,7 +39,7 @@ class SlideTiles:
     """What was found out of one slide, in `NAME.json`."""
 
     fingerprint: str
-    """Of the slide's file and the options."""
+    """Of the slide's files and the options."""
     um_per_px: float | None
     """Of the slide's finest level."""
     size: tuple[int, int]
@@ -83,7 +83,8 @@ class Tiles(Source):
 
     def files(self) -> Sequence[Path]:
         annotations = [annotation_path(self.config, name) for name in self._slides]
-        return [*self._slides.values(), *(path for path in annotations if path)]
+        slides = (part for path in self._slides.values() for part in slide_parts(path))
+        return [*slides, *(path for path in annotations if path)]
 
     def items(self) -> Sequence[Item]:
         root = Path(os.path.commonpath([path.parent for path in self._slides.values()]))
@@ -247,7 +248,7 @@ def fingerprint(path: Path, name: str, config: TileConfig) -> str:
     """blake2b-128 of what determines the tiles of a slide."""
     if not path.is_file():
         raise DataError(f"There is no slide {path}; check the path.")
-    sources = [path, *filter(None, [annotation_path(config, name)])]
+    sources = [*slide_parts(path), *filter(None, [annotation_path(config, name)])]
     facts: list[Any] = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sources]
     options = (config.mpp, config.size, config.um_per_px, config.tissue, bool(config.annotations))
     return blake2b(json.dumps([facts, options]).encode(), digest_size=16).hexdigest()
