@@ -4,14 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from morefromless import modalities, objectives, probes, tasks, views
+from morefromless import modalities, objectives, probes, views
 from morefromless.branches import normalise_encoder
 from morefromless.config import RunConfig, StudyConfig, from_flat, to_flat
 from morefromless.modalities import Modality
 from morefromless.objectives import Objective
 from morefromless.probes import ProbeMethod
 from morefromless.specs import normalise
-from morefromless.tasks import Task
+from morefromless.tasks import normalise_task
 from morefromless.views import Views
 
 Config = TypeVar("Config", RunConfig, StudyConfig)
@@ -40,15 +40,14 @@ def canonical(config: Config) -> Config:
 
 _modality = partial(normalise, package=modalities, contract=Modality)
 _objective = partial(normalise, package=objectives, contract=Objective)
-_task = partial(normalise, package=tasks, contract=Task)
 _FORMS: dict[str, Callable[[str], str]] = {
     "primary": _modality,
     "privileged": _modality,
     "objective": _objective,
     "objectives": _objective,
     "distillation": _objective,
-    "task": _task,
-    "tasks": _task,
+    "task": normalise_task,
+    "tasks": normalise_task,
     "views": partial(normalise, package=views, contract=Views),
     "encoder": normalise_encoder,
     "privileged_encoder": normalise_encoder,

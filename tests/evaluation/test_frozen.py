@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,13 +16,15 @@ from morefromless import cli
 from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError, TrainingError
-from morefromless.evaluation.evaluate import answer_of, evaluate, open_store
+from morefromless.evaluation.calibration import calibrate
+from morefromless.evaluation.evaluate import answer, answer_of, evaluate, open_store
 from morefromless.evaluation.frozen import CHUNK, random_encoder
 from morefromless.evaluation.loading import load_encoder, load_encoders
 from morefromless.evaluation.metadata import EncoderMetadata
+from morefromless.probes import LinearProbe
 from morefromless.runs import Run
 from morefromless.training.pretrain import pretrain
-from tests.conftest import changed
+from tests.conftest import changed, run_config
 
 PROBE = Probe(probe_epochs=5)
 
@@ -203,6 +206,26 @@ def test_a_supervised_arm_answers_its_task_with_its_head(
     )
     np.testing.assert_allclose(answer.probabilities, expected.detach(), rtol=1e-3, atol=1e-4)
     assert not answer.frozen.answers_itself("cell")
+
+
+def test_a_head_answers_its_task_however_typed_in_its_own_classes(
+    tissue: Store, tmp_path: Path
+) -> None:
+    frozen = replace(
+        random_encoder("test_resnet", "full", 32, 0, tmp_path),
+        config=run_config(tissue.path, tmp_path, kind="supervised"),
+        head=LinearProbe(torch.zeros(9, 96), torch.zeros(9)),
+        metadata=EncoderMetadata(branches={}, head=tissue.classes, options={}),
+    )
+    cell = run_config(tissue.path, tmp_path, kind="supervised", task="cell:by=area")
+    assert replace(frozen, config=cell).answers_itself("cell:area,ties=first")
+    assert frozen.head_for("tissue", tissue) is frozen.head
+    assert frozen.head_for("cell", tissue) is None
+    backwards = tissue.relabelled(tissue.classes[::-1], len(tissue.classes) - 1 - tissue.labels)
+    with pytest.raises(DataError, match="learnt the classes"):
+        calibrate(frozen, backwards, PROBE, "tissue")  # as mfl predict --store does
+    with pytest.raises(DataError, match="learnt the classes"):
+        answer(frozen, backwards, PROBE, "tissue", 0)
 
 
 def test_a_random_encoder_has_none_of_the_weights_that_are_named(tmp_path: Path) -> None:

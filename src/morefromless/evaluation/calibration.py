@@ -96,12 +96,13 @@ def calibrate(
             f"--probe {probe.probe} gives no logits to calibrate; predict with --probe softmax."
         )
     store = store.select(frozen.modality, task=build_task(task))
+    head = frozen.head_for(task, store)
     key = {
         "weights": frozen.fingerprint,
         "store": store.hash,
         "task": task,
         "classes": json.dumps(store.classes),
-        "probe": "head" if frozen.answers_itself(task) else repr(probe),
+        "probe": "head" if head else repr(probe),
         "seed": str(seed),
     }
 
@@ -109,7 +110,7 @@ def calibrate(
         features = frozen.features(store, "train", device, label)
         labels = store.labels[store.indices("train")]
         held = _held_out(labels, store.groups("train"), seed)
-        fitted = frozen.head if frozen.answers_itself(task) else None
+        fitted = head
         if fitted is None:
             rows = np.flatnonzero(~held)[label_subset(labels[~held], probe.labels, seed)]
             fitted = fit_linear_probe(

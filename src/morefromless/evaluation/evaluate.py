@@ -86,7 +86,7 @@ def answer(
     probe's start, the order of the patches and, of `probe.labels`, which are used.
     """
     store = store.select(frozen.modality, task=build_task(task))
-    itself, method = frozen.answers_itself(task), build_probe(probe)
+    head, method = frozen.head_for(task, store), build_probe(probe)
     name = frozen.artifact(probe, task) + (f"-s{seed}" if seed != frozen.seed else "")
     key = {
         "weights": frozen.fingerprint,
@@ -105,10 +105,9 @@ def answer(
         learnt = method.fit(features, labels[rows], len(store.classes), probe, seed)
         return {name: tensor.cpu() for name, tensor in learnt.items()}
 
-    if itself:
-        assert frozen.head is not None
-        key["head"] = digest({"weight": frozen.head.weight, "bias": frozen.head.bias})
-        fitted: FittedProbe = frozen.head.to(device)
+    if head:
+        key["head"] = digest({"weight": head.weight, "bias": head.bias})
+        fitted: FittedProbe = head.to(device)
     else:
         fitted = method.fitted(frozen.cached(f"probe-{name}", key, fit)).to(device)
 

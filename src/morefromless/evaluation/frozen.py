@@ -18,6 +18,7 @@ from morefromless.config import Probe, RunConfig
 from morefromless.data.sharded import reading_order
 from morefromless.data.store import Split, Store
 from morefromless.encoders import Encoder
+from morefromless.errors import DataError
 from morefromless.evaluation.cache import cached, digest, digest_text
 from morefromless.evaluation.metadata import EncoderMetadata, Preprocessing
 from morefromless.identity import file_name
@@ -25,6 +26,7 @@ from morefromless.modalities import Modality
 from morefromless.pairs import channels_last, modality
 from morefromless.probes import LinearProbe
 from morefromless.progress import Bar
+from morefromless.tasks import normalise_task
 
 CHUNK = 256
 """Patches per forward pass; features do not depend on it, since BatchNorm is frozen."""
@@ -162,7 +164,25 @@ class FrozenEncoder:
 
     def answers_itself(self, task: str) -> bool:
         """Whether its own head, not a probe, answers a task."""
-        return self.head is not None and self.config is not None and task == self.config.arm.task
+        if self.head is None or self.config is None:
+            return False
+        return normalise_task(task) == normalise_task(self.config.arm.task)
+
+    def head_for(self, task: str, store: Store) -> LinearProbe | None:
+        """Its head where that answers a task, of which `store` has the labels; else None.
+
+        Raises `DataError` where the store's classes are not those that the head learnt.
+        """
+        if not self.answers_itself(task):
+            return None
+        learnt = self.metadata.head if self.metadata else store.classes
+        if store.classes != learnt:
+            raise DataError(
+                f"The head of {self.folder_name} learnt the classes {', '.join(learnt)}, and "
+                f"{store.path} has {', '.join(store.classes)}; give the store that it was trained "
+                "on."
+            )
+        return self.head
 
     def artifact(self, probe: Probe, task: str) -> str:
         """How files of one branch, probe and task are told apart: `primary-linear-cell`."""

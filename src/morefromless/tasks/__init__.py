@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.store import Store
-from morefromless.specs import Member, build
+from morefromless.specs import Member, build, normalise
 
 
 class Task(Member, ABC):
@@ -28,3 +28,12 @@ class Task(Member, ABC):
 def build_task(spec: str) -> Task:
     """The task that `spec` names, e.g. `cell:by=area`."""
     return build(spec, sys.modules[__name__], Task)
+
+
+def normalise_task(spec: str) -> str:
+    """The one text of all specifications of the same task.
+
+    >>> normalise_task("cell:by=number,ties=lowest")
+    'cell:ties=lowest'
+    """
+    return normalise(spec, sys.modules[__name__], Task)
