@@ -57,6 +57,8 @@ def test_predictions_are_those_of_the_closed_form() -> None:
         assert torch.allclose(out_of_fold[:, k], tried[best])
         everything = torch.ones(40, dtype=torch.bool)
         assert torch.allclose(on_test[:, k], ridge(everything, test, PENALTIES[best], k))
+    constant, _ = predict(torch.zeros_like(train), target, test)
+    assert torch.equal(constant, torch.zeros_like(target))  # what is centred has this mean
     _, shares = principal_axes(train, 6)
     assert float(shares.sum()) == pytest.approx(1)
 

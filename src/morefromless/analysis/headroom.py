@@ -148,8 +148,10 @@ def _ridges(train: Tensor, target: Tensor, test: Tensor) -> Iterator[Tensor]:
     """Predictions (M, K) with each of the penalties, from one decomposition."""
     values, vectors = torch.linalg.eigh(train.T @ train)
     projected = vectors.T @ (train.T @ target)
+    # All features constant: any positive penalty gives the right answer, which is the mean.
+    variance = values.sum().clamp(min=torch.finfo(values.dtype).tiny / min(PENALTIES))
     for penalty in PENALTIES:
-        damped = projected / (values + penalty * values.sum())[:, None]
+        damped = projected / (values + penalty * variance)[:, None]
         yield test @ (vectors @ damped)
 
 

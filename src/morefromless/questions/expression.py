@@ -48,9 +48,8 @@ class Expression(Question):
         best = first.nan_to_num(-2).argsort(descending=True)[: self.show].tolist()
         scores = []
         for name, values in by_branch.items():
-            defined = values[~values.isnan()]
-            scores.append(Score("mean of all genes", name, float(defined.mean())))
-            scores.append(Score("median of all genes", name, float(defined.quantile(0.5))))
+            scores.append(Score("mean of all genes", name, float(values.nanmean())))
+            scores.append(Score("median of all genes", name, float(values.nanquantile(0.5))))
             scores += [Score(genes[k], name, float(values[k])) for k in best]
         constant = int(first.isnan().sum())
         notes = ["Ridge on frozen features; the genes shown are the best on these test patches."]
