@@ -94,6 +94,12 @@ class Study:
         """Whether every run is trained."""
         return all(Run(run.out).done for run in self.runs)
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the encoders of its runs are given, the privileged one last."""
+        given = {spec for run in self.runs for spec in run.arm.modalities.values()}
+        return tuple(spec for spec in self.config.modalities if spec in given)
+
     def evaluate(self, progress: bool = True) -> Results:
         """Ask every encoder, which is trained, every task; what was asked before is read back."""
         evaluations = self.evaluations(progress=progress)
@@ -132,7 +138,7 @@ class Study:
     ) -> Iterator[Evaluation]:
         """Published encoders, on every modality that test patches have and that is an image."""
         config, folder = self.config, self.config.runs_folder.parent / "references"
-        asked = [spec for spec in config.modalities if takes_references(spec)]
+        asked = [spec for spec in self.modalities if takes_references(spec)]
         store = self.store if cohort is None else cohort.store
         asked = [spec for spec in asked if _tested(store, spec)]
         bar = Bar(load_references(config), desc="references", unit="encoder", disable=not progress)
@@ -158,7 +164,7 @@ class Study:
         config, probe = self.config, self.config.probe
         folder = config.runs_folder.parent / "floors"
         evaluations = []
-        questions = [(asked, spec) for asked in config.tasks for spec in config.modalities]
+        questions = [(asked, spec) for asked in config.tasks for spec in self.modalities]
         bar = Bar(questions, desc="floors", unit="modality", disable=not progress)
         for asked, spec in bar:
             if not _tested(self.store if cohort is None else cohort.store, spec):

@@ -138,6 +138,7 @@ def test_one_run_is_asked_by_a_command(
     assert "symmetric, shared" in capsys.readouterr().out
     table = Results.load(tmp_path / "v").table
     assert set(table["run"]) == {"", one}
+    assert set(table["modality"]) == {"downsample:4"}  # its floors are of nothing else
 
 
 def test_mistakes_are_answered(

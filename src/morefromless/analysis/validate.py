@@ -66,7 +66,7 @@ def validate(config: ValidateConfig) -> Validation:
         )
     if not len(cohort_store.indices("test")):
         raise DataError(f"{cohort_store.path} has no test patches; ingest it with --split test.")
-    for spec in study.config.modalities:
+    for spec in study.modalities:
         modality(spec).check(cohort_store)
     out = config.out or config.study / f"validation-{config.cohort.resolve().name}"
     tasks = _shared_tasks(study, cohort_store, config.classes)
@@ -140,7 +140,8 @@ def _shifts(study: Study, cohort: Cohort) -> Iterator[Shift]:
     distances: dict[Condition, list[tuple[float, float]]] = {}
     for options in Bar(study.runs, desc="distance of features", unit="run"):
         for name, frozen in load_encoders(Run(options.out)).items():
-            if not len(cohort.store.select(frozen.modality).indices("test")):
+            asked = (study.store, cohort.store)
+            if not all(len(s.select(frozen.modality).indices("test")) for s in asked):
                 continue
             distance = FeatureDistance(frozen.features(study.store, "train", device))
             tested = frozen.features(study.store, "test", device)

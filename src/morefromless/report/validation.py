@@ -69,7 +69,8 @@ def _scores(result: Validation) -> Iterator[Section]:
             rows.append((name, interval(a.accuracy), interval(b.accuracy), *others))
         metrics = ("accuracy", *SHOWN)
         header = [f"{metric_title(name)}, {side}" for name in metrics for side in SIDES]
-        yield Section(f"Task {task}, encoders of {spec}", ("arm", *header), rows)
+        if rows:  # none of a modality that the internal test patches lack
+            yield Section(f"Task {task}, encoders of {spec}", ("arm", *header), rows)
 
 
 def _by_condition(results: Results) -> Mapping[Condition, Summary]:
