@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import morefromless
-from morefromless.config import RunConfig
+from morefromless.config import DEFAULTS, RunConfig
 from morefromless.files import file_hash
 
 RECIPE = 1
@@ -43,9 +43,7 @@ class Record:
             return f"made by morefromless {version}, which trains otherwise"
         old = self.options
         differing = [
-            name
-            for name, value in options.items()
-            if old.get(name) != value and name not in ("out", "store")
+            name for name, value in options.items() if name in DEFAULTS and old.get(name) != value
         ]
         return (
             ", ".join(f"{name} {old.get(name)}, not {options[name]}" for name in differing)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,20 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from morefromless.analysis.explain import Disagreements, cam_layer, disagreements, explain
+from morefromless.analysis.explain import (
+    Disagreements,
+    _titles,
+    cam_layer,
+    disagreements,
+    explain,
+)
 from morefromless.analysis.gradcam import gradcam, scaled
 from morefromless.analysis.overlay import cams
 from morefromless.cli import run
 from morefromless.config import ExplainConfig, Probe, from_flat
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.evaluate import answer_of
+from morefromless.evaluation.evaluate import Answer, answer_of
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.ingest import ingest
 from morefromless.report.confusion import by_row
@@ -254,3 +261,11 @@ def test_the_command_writes_the_same_bytes(
     assert [n for n in names if (first / n).read_bytes() != (out / n).read_bytes()] == []
     assert run([*words, "--layers", "nothing"]) == 2
     assert "has no layer 'nothing'" in capsys.readouterr().err
+
+
+def test_runs_of_one_name_are_told_apart_by_their_place() -> None:
+    answers = [
+        SimpleNamespace(frozen=SimpleNamespace(title="t", folder_name="run", folder=Path(p, "run")))
+        for p in "ab"
+    ]
+    assert _titles(*cast(list[Answer], answers)) == ("t (a/run)", "t (b/run)")

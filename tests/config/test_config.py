@@ -287,6 +287,13 @@ def test_the_command_that_is_recorded_can_be_typed(
     assert asked == [config]
 
 
+def test_another_run_is_told_by_what_determines_it(tmp_path: Path) -> None:
+    first = Run.begin(replace(RUN, out=tmp_path), "hash")
+    other = changed(first.config, lr=1e-3, workers=3)
+    with pytest.raises(ConfigError, match=r"another run \(lr 0\.0001, not 0\.001\)"):
+        Run.begin(other, "hash")
+
+
 def test_arms_name_their_branches() -> None:
     assert Arm(kind="trident", primary="a", privileged="b").modalities == {
         "primary": "a",

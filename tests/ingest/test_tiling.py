@@ -233,6 +233,7 @@ def test_several_threads_find_the_same_tiles(slides: list[Path], tmp_path: Path)
     ("words", "message"),
     [
         ({"low_power": 12.0}, "10.67 px, which is no whole number; give 8 or 16"),
+        ({"low_power": 8.0, "size": 45}, "22.5 px, which is no whole number; give 12 or 20"),
         ({"context": 2.0}, "give more µm per pixel than --mpp"),
         ({"paths": (Path("a.svs"),)}, "needs a slide and a store"),
     ],

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pandas as pd
 import pytest
 
+from morefromless.analysis.validate import Validation
 from morefromless.evaluation.results import FloorNotExceeded
-from morefromless.report import tables
+from morefromless.report import tables, validation
 from morefromless.report.notes import notes
 from morefromless.report.section import Section
 from tests.report.handmade import HOSTILE, SPEC, results, two_partners
@@ -134,3 +137,18 @@ def test_few_points_of_a_curve_are_not_none() -> None:
     said = notes(replace(results(), curves=point))
     assert any("fewer than 8 points" in note for note in said)
     assert not any("No learning curves were drawn" in note for note in said)
+
+
+def test_two_cohorts_have_units_of_their_own() -> None:
+    internal = results()
+    by_patch = [
+        replace(s, intervals={"accuracy": replace(s.accuracy, unit="patch")})
+        for s in internal.summaries
+    ]
+    external = replace(
+        internal, summaries=by_patch, data=replace(internal.data, groups=1, title="Other")
+    )
+    result = SimpleNamespace(internal=internal, external=external)
+    said = validation._notes(cast(Validation, result))
+    assert "External: 1,200 test patches of Other, 1 group." in said
+    assert any("over seeds and test groups or patches." in note for note in said)

@@ -234,10 +234,12 @@ def _cams(
 
 def _titles(a: Answer, b: Answer) -> tuple[str, str]:
     """As short as tells the two apart."""
-    titles = (a.frozen.title, b.frozen.title)
-    if titles[0] != titles[1]:
-        return titles
-    return tuple(f"{answer.frozen.title} ({answer.frozen.folder_name})" for answer in (a, b))  # type: ignore[return-value]
+    title, other = a.frozen.title, b.frozen.title
+    if title != other:
+        return title, other
+    if a.frozen.folder_name != b.frozen.folder_name:
+        return f"{title} ({a.frozen.folder_name})", f"{title} ({b.frozen.folder_name})"
+    return f"{title} ({a.frozen.folder})", f"{title} ({b.frozen.folder})"
 
 
 def _facts(a: Answer, b: Answer) -> tuple[tuple[str, str, str], ...]:

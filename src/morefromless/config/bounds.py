@@ -29,9 +29,7 @@ def above_zero(config: object, *names: str) -> None:
     for name in names:
         for value in _values(config, name):
             if not 0 < value <= LARGEST:
-                raise ConfigError(
-                    f"--{_option(name)} is {value}; give a number above 0, such as 1e-4."
-                )
+                raise ConfigError(f"--{_option(name)} is {value}; give a number above 0.")
 
 
 def share(config: object, *names: str) -> None:

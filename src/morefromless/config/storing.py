@@ -93,10 +93,11 @@ class TileConfig(Storing):
         if self.low_power is not None:
             side = self.size * self.mpp / self.low_power
             if abs(side - round(side)) > 1e-6 or side < 1:
+                divisors = [n for n in range(2, self.size + 1) if self.size % n == 0]
+                whole = " or ".join(f"{self.mpp * n:g}" for n in divisors[:2])
                 raise ConfigError(
                     f"--low-power {self.low_power:g} makes {self.size} px of {self.mpp:g} µm "
-                    f"{side:.4g} px, which is no whole number; give {self.mpp * 2:g} or "
-                    f"{self.mpp * 4:g}, or another --size."
+                    f"{side:.4g} px, which is no whole number; give {whole}, or another --size."
                 )
 
     @property

@@ -11,7 +11,7 @@ from morefromless.evaluation.intervals import PLURAL
 from morefromless.evaluation.results import COLUMNS, Condition, Contrast, Results, Summary
 from morefromless.report.notes import TESTS, floor_notes
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
-from morefromless.report.words import metric_title, metric_value
+from morefromless.report.words import count, metric_title, metric_value
 
 SIDES = ("internal", "external")
 SHOWN = ("balanced_accuracy", "ece", "brier")
@@ -116,14 +116,16 @@ def _notes(result: Validation) -> list[str]:
     lines = []
     for side, results in zip(SIDES, (internal, external), strict=True):
         data = results.data
-        groups = "groups not known" if data.groups is None else f"{data.groups:,} groups"
+        groups = "groups not known" if data.groups is None else count(data.groups, "group")
         lines.append(
             f"{side.capitalize()}: {data.patches['test']:,} test patches of {data.title}, {groups}."
         )
         for task, classes in data.classes.items():
             each = ", ".join(f"{name} {test:,}" for name, (_, test) in classes.items())
             lines.append(f"{side.capitalize()}, test patches of task {task}: {each}.")
-    units = PLURAL[external.summaries[0].accuracy.unit]
+    units = " or ".join(
+        dict.fromkeys(PLURAL[side.summaries[0].accuracy.unit] for side in (internal, external))
+    )
     return [
         *lines,
         "Probes and floors are fitted to the internal training patches alone, and supervised "
