@@ -26,8 +26,8 @@ def export_geojson(store: Store, folder: Path, *, progress: bool = True) -> int:
     whole, but for what lies in patches that were rejected. QuPath opens the files on the images,
     and `mfl ingest ... --nuclei FOLDER` takes them back: the same nuclei, types and pixels. Raises
     `DataError`, before anything is written, where the store has no nuclei, two images would write
-    one file, an image's name would write outside the folder, or a file is there that this function
-    did not write.
+    one file, an image's name would write outside the folder, a file is there that this function
+    did not write, or patches were resized and neither a scale nor a cut tells from which size.
     """
     scheme, array = store.scheme, store.array(ARRAY)
     corners = _corners(store.table)
@@ -38,10 +38,10 @@ def export_geojson(store: Store, folder: Path, *, progress: bool = True) -> int:
     foreign = next((p for p, name in zip(paths, images, strict=True) if is_foreign(p, name)), None)
     if foreign is not None:
         raise DataError(f"{foreign} is there and is another file; choose another folder.")
-    side = _side(store, corners)
+    sides = _sides(store, corners)
     work = list(zip(images.items(), paths, strict=True))
     for (name, rows), path in Bar(work, desc="export", unit=" images", disable=not progress):
-        image = joined([np.asarray(array[row]) for row in rows], corners[rows], side)
+        image = joined([np.asarray(array[row]) for row in rows], corners[rows], sides[rows[0]])
         write_geojson(Nuclei.decode(image), scheme, path, name=name)
     return len(images)
 
@@ -69,8 +69,21 @@ def _corners(table: pd.DataFrame) -> npt.NDArray[np.int64]:
     return table[list(PLACE)].fillna(0).to_numpy(np.int64)
 
 
-def _side(store: Store, corners: npt.NDArray[np.int64]) -> int:
-    """Pixels of the image along a patch, which may have been resized to others."""
-    side = int(store.array(ARRAY).shape[1])
-    resized: Any = store.meta.provenance.get("resize")
-    return int(np.gcd.reduce(corners.ravel())) or side if resized else side
+def _sides(store: Store, corners: npt.NDArray[np.int64]) -> list[int]:
+    """Pixels of its image along each patch, which may have been resized to others."""
+    side, count = int(store.array(ARRAY).shape[1]), len(corners)
+    made_of = store.meta.provenance
+    if not made_of.get("resize"):
+        return [side] * count
+    before: Any = made_of.get("um_per_px") or store.meta.datasheet.um_per_px
+    if before:
+        ratios = store.table["um_per_px"].to_numpy(float) / before
+        sides: list[int] = np.rint(side * ratios).astype(int).tolist()
+        return sides
+    cut = int(np.gcd.reduce(corners.ravel()))
+    if not cut:
+        raise DataError(
+            f"{store.path} was resized, and its scale, which would tell from which size, is not "
+            "known; ingest again with --um-per-px."
+        )
+    return [cut] * count

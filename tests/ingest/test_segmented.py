@@ -71,6 +71,27 @@ def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Pa
     assert set(cells.classes) == {"Neoplastic", "Inflammatory", "Connective"}
 
 
+def test_nuclei_of_resized_images_are_exported_in_the_images_pixels(
+    images: Path, tmp_path: Path
+) -> None:
+    instances = np.zeros((32, 32), np.int32)
+    instances[16:28, 8:20] = 1
+    square = Nuclei.typed(instances, {1: 1}, PANNUKE)
+    for i in range(12):
+        write_geojson(square, PANNUKE, tmp_path / f"masks/p{i:02}.geojson")
+    source = open_source(str(images), nuclei=tmp_path / "masks")
+    ingest(source, tmp_path / "store", resize=16, um_per_px=0.5, progress=False)
+    export_geojson(Store.open(tmp_path / "store"), tmp_path / "out", progress=False)
+    read = build("geojson", nuclei_formats, NucleiFormat).read(
+        tmp_path / "out/A/p00.geojson", (32, 32)
+    )
+    np.testing.assert_array_equal(read.instances, instances)
+    ingest(source, tmp_path / "scaleless", resize=16, progress=False)
+    with pytest.raises(DataError, match=r"was resized.*ingest again with --um-per-px"):
+        export_geojson(Store.open(tmp_path / "scaleless"), tmp_path / "other", progress=False)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("nuclei_format", ["auto", "label-images"])
 def test_other_types_beside_the_masks_are_another_store(
     images: Path, tmp_path: Path, nuclei_format: str
