@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -21,6 +22,8 @@ from morefromless.evaluation.loading import load_encoder
 from morefromless.inference import export as module
 from morefromless.inference.export import FILES, export
 from morefromless.runs import Run
+from morefromless.training.pretrain import pretrain
+from tests.conftest import run_config
 
 ELSEWHERE = """
 import sys
@@ -171,3 +174,20 @@ def test_an_encoder_from_elsewhere_is_checked(run: Run, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ConfigError, match="damaged or no safetensors file"):
         load_encoder(tmp_path / "a")
+
+
+def test_timm_reads_a_transformers_position_embeddings_as_they_are(
+    tissue: Store, tmp_path: Path
+) -> None:
+    """At 32 px, of a network that timm builds for 160 px under its own name."""
+    run = pretrain(run_config(tissue.path, tmp_path / "run", encoder="test_vit", primary="full"))
+    frozen = load_encoder(run.path)
+    export(frozen, tmp_path / "encoder")
+    network = timm.create_model(f"local-dir:{tmp_path / 'encoder'}", pretrained=True).eval()
+    images = torch.rand(2, 3, 32, 32)
+    mean, std = (
+        torch.tensor(network.pretrained_cfg[key])[:, None, None] for key in ("mean", "std")
+    )
+    with torch.no_grad():
+        expected = frozen.encoder(images)
+        torch.testing.assert_close(network((images - mean) / std), expected, rtol=0, atol=1e-6)

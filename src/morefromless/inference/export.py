@@ -113,6 +113,8 @@ def timm_config(frozen: FrozenEncoder) -> dict[str, Any]:
     if prepared.channels != 3:
         arguments["in_chans"] = prepared.channels
     pretrained: dict[str, Any] = dict(encoder.network.pretrained_cfg)  # type: ignore[arg-type]
+    if pretrained.get("fixed_input_size"):  # else timm would resample position embeddings
+        arguments.setdefault("img_size", encoder.input_size)
     return {
         "architecture": pretrained["architecture"],
         "num_classes": 0,
