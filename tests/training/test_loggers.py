@@ -44,6 +44,7 @@ def test_a_tracker_gets_options_and_losses_and_renames_no_run(
     assert config.identity() == changed(config, log=[]).identity()
     run = train(config)
     assert recorder.options == config.identity()
+    assert sorted(recorder.metrics) == [0, 9, 11]  # the first, every tenth, and the last
     assert {"loss", "lr", "term/variance"} <= set(recorder.metrics[9])
     [written] = (run.path / "logs" / "csv").rglob("metrics.csv")
     assert f"{recorder.metrics[9]['loss']:.6g}"[:5] in written.read_text()

@@ -87,7 +87,17 @@ class Learner(pl.LightningModule):
             check_finite(loss, step)
             terms = {f"term/{name}": value.detach() for name, value in loss.terms.items()}
             rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-            self.log_dict({"loss": loss.total.detach(), **terms, **measures(), "lr": rate})
+            values: dict[str, Any] = {
+                "loss": loss.total.detach(),
+                **terms,
+                **measures(),
+                "lr": rate,
+            }
+            self.log_dict(values, logger=False)  # for `Progress`
+            # Lightning itself would leave out the first step and the last.
+            for logger in self.loggers:
+                logger.log_metrics({name: float(value) for name, value in values.items()}, step)
+                logger.save()
         return loss.total
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -157,7 +167,6 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
         plugins=plugins,
         default_root_dir=run.path,
         logger=False,
-        log_every_n_steps=LOG_EVERY,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
