@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -175,6 +176,17 @@ def test_an_encoder_of_masks_is_given_no_other_images(run: Run, folder: Path, sl
             open_inputs([str(path)], frozen)
     with pytest.raises(DataError, match="no nuclei: this patch lacks it"):
         embed(frozen, open_inputs([str(folder)], frozen), progress=False)
+
+
+def test_slides_of_one_name_are_refused(run: Run, slide: Path, tmp_path: Path) -> None:
+    """Their tissue, and so the ids of their tiles, may lie elsewhere."""
+    pixels = np.asarray(tifffile.imread(slide))
+    scale = load_encoder(run.path).um_per_px
+    other = write_slide(tmp_path / slide.name, np.roll(pixels, 256, axis=1), scale)
+    with pytest.raises(
+        DataError, match=r"Two slides are called slide\.svs; give each to a command"
+    ):
+        embedded(run, slide, other)
 
 
 def test_another_magnification_or_size_is_told_with_both_numbers(

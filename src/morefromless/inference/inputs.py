@@ -1,6 +1,7 @@
 """What an encoder is given in use: patches of folders, stores, tables and slides, one by one."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,12 @@ def open_inputs(
     for patches in opened:
         patches.um_per_px = patches.um_per_px or um_per_px
         _check_magnification(patches, frozen.um_per_px, at)
+    slides = Counter(patches.name for patches in opened if isinstance(patches, SlidePatches))
+    if slides and max(slides.values()) > 1:
+        raise DataError(
+            f"Two slides are called {slides.most_common(1)[0][0]}; give each to a command of its "
+            "own, as their maps would have one name."
+        )
     ids = pd.concat([patches.table["id"] for patches in opened])
     if ids.duplicated().any():
         raise DataError(
