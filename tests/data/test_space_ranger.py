@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from morefromless.data.sections import find_sections, scale_factor
-from morefromless.data.space_ranger import read_space_ranger
+from morefromless.data.space_ranger import MATRIX, read_space_ranger
 from morefromless.errors import ConfigError, DataError
 from morefromless.sources.spatial import Spatial
 from tests.data.space_ranger import write_space_ranger
@@ -89,3 +89,13 @@ def test_faults_are_one_sentence(tmp_path: Path, spoil: object, words: str) -> N
     spoil(tmp_path / "T1")
     with pytest.raises(DataError, match=words):
         read_space_ranger(tmp_path / "T1")
+
+
+@pytest.mark.parametrize("folder", [".", "outs"])
+def test_a_section_in_two_formats_is_refused(tmp_path: Path, folder: str) -> None:
+    """One of the two was left out without a word."""
+    (tmp_path / "A" / folder).mkdir(parents=True)
+    for name in (f"A/{folder}/{MATRIX}", "A.h5ad", "A.jpg"):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=r"holds section A twice, as A and A\.h5ad; keep one"):
+        find_sections(tmp_path)

@@ -35,7 +35,7 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     A section is NAME.h5ad beside NAME.jpg, a folder NAME of Space Ranger, whose image is
     tissue_hires_image.png unless a full one, NAME.jpg, lies beside it, or a SpatialData folder
     NAME.zarr, whose image is the largest in it. Raises `DataError` where
-    there are none, or a section has two images.
+    there are none, or a section is there twice or has two images.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; check the path.")
@@ -55,10 +55,16 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
                 f"pixels {table.name} speaks of."
             )
         inside = outputs(table)
+        name = table.stem if inside is None else table.name
+        if name in sections:
+            other = sections[name][0].relative_to(folder).parts[0]
+            raise DataError(
+                f"{folder} holds section {name} twice, as {other} and {table.name}; keep one."
+            )
         if inside is None:
-            sections[table.stem] = table, images[0] if images else None
+            sections[name] = table, images[0] if images else None
         else:
-            sections[table.name] = inside, images[0] if images else inside / HIRES
+            sections[name] = inside, images[0] if images else inside / HIRES
     if not any(image for _, image in sections.values()):
         raise DataError(
             f"{folder} holds no section, that is NAME.h5ad beside NAME.jpg, .png or .tif, or a "
