@@ -159,7 +159,7 @@ def test_forecasts_are_ordered_and_drawn_beside_gains(monkeypatch: pytest.Monkey
         program["Point"](f"store-{n}", look, around(n / 50), around(-n / 100), around(n * n / 900))
         for n, look in enumerate([*["controls"] * 6, "hand-made features", "reference encoder"])
     ]
-    assert "| store-3 | +6.0 [+4.0, +9.0] | −3.0 [−5.0, +0.0] | +1.0" in program["table"](points)
+    assert "| store-3 | +6.0 [+4.0, +9.0] | −3.0 [−5.0, 0.0] | +1.0" in program["table"](points)
     order = program["order"](points)
     assert "| headroom | the controls | 6 | 1.00 [1.00, 1.00] |" in order
     assert "| forecast | controls and tissue | 7 | −1.00 [−1.00, −1.00] |" in order
