@@ -18,7 +18,7 @@ from morefromless.ingest.decoding import BATCH, SAMPLE
 from morefromless.sources import Source
 from morefromless.sources.folder import Folder
 from tests.ingest.samples import Counting, contents, folder, patch, two_classes
-from tests.processes import begin, status_of
+from tests.processes import begin, child, status_of, until
 
 SHARD = 8
 WORKERS = 2
@@ -102,12 +102,12 @@ def test_killed_at_random_moments_until_done(tmp_path: Path) -> None:
     rng = random.Random(0)
     kills = 0
     for _ in range(20):
-        child = begin(lambda: run(source, destination))
+        process = begin(lambda: run(source, destination))
         enough = len(source.readings()) + rng.randrange(20, 45)
-        while len(source.readings()) < enough and os.waitpid(child, os.WNOHANG) == (0, 0):
+        while len(source.readings()) < enough and os.waitpid(process, os.WNOHANG) == (0, 0):
             time.sleep(0.001)
-        os.kill(child, signal.SIGKILL)
-        kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        os.kill(process, signal.SIGKILL)
+        kills += os.WIFSIGNALED(os.waitpid(process, 0)[1])
         assert not destination.exists()
     assert kills == 20
     run(source, destination)
@@ -259,14 +259,11 @@ def test_two_processes_do_not_write_to_one_place(tmp_path: Path) -> None:
             return super().read(item)
 
     destination = tmp_path / "store"
-    child = begin(lambda: run(Waiting(tmp_path / "first.log", 60), destination))
-    while not (tmp_path / "store.partial" / "shards").exists():
-        time.sleep(0.002)
-    time.sleep(0.02)
-    with pytest.raises(DataError, match="Another process"):
-        run(Counting(tmp_path / "second.log", 60), destination)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    with child(lambda: run(Waiting(tmp_path / "first.log", 60), destination)):
+        until((tmp_path / "store.partial" / "shards").exists)
+        time.sleep(0.02)
+        with pytest.raises(DataError, match="Another process"):
+            run(Counting(tmp_path / "second.log", 60), destination)
     run(Counting(tmp_path / "second.log", 60), destination)
 
 

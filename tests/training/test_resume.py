@@ -24,7 +24,7 @@ from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
 from morefromless.training.train import train
 from tests.conftest import SERVER, changed
-from tests.processes import status_of
+from tests.processes import status_of, until
 
 
 def _train(options: RunConfig) -> Run:
@@ -33,11 +33,8 @@ def _train(options: RunConfig) -> Run:
 
 
 def _kill_after_checkpoint(process: BaseProcess, checkpoint: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists():
-        assert process.is_alive(), "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until(lambda: checkpoint.exists() or not process.is_alive(), seconds=120)
+    assert checkpoint.exists(), "the run ended before it could be killed"
     process.kill()
     process.join()
 
