@@ -1,6 +1,7 @@
 """Ingest of JPEG patches, beside what limits it: the decoder and the disk."""
 
 import math
+import mmap
 import os
 import shutil
 import statistics
@@ -17,13 +18,13 @@ from PIL import Image
 from benchmarks import Call, Row, Stage
 from morefromless.data.images import image_files, read_rgb
 from morefromless.ingest import ingest
-from morefromless.ingest.decoding import FORKED_AHEAD, FORKED_BATCH
+from morefromless.ingest.decoding import FORKED_AHEAD
 from morefromless.ingest.parallel import forked, threaded
 from morefromless.ingest.shards import BYTES
 from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
 
 Pixels = npt.NDArray[np.uint8]
-WORKERS = 2
+WORKERS, BATCH = 2, 64
 DECODER, DISK = "its decoder alone", "the disk alone"
 FIELD = 5
 """Sides of a patch in the side of a drawn field, from which patches are cut that all differ."""
@@ -33,8 +34,9 @@ class Ingest(Stage):
     """Drawn patches as JPEG of quality 90, read by two workers from warm files.
 
     The decoders' rows only read and decode, in two processes or in threads. The disk's row writes
-    as many bytes as the store's array has, once, and syncs them. The last row does both and nothing
-    else: two processes write what they decode. `patches=100000` needs 19 GB for temporary files.
+    as many bytes as the store's array has, once, around the system's cache, and syncs them. The
+    last row does both and nothing else: three processes write what they decode. `patches=100000`
+    needs 19 GB for temporary files.
     """
 
     variants = ("", "patches=20000")
@@ -133,34 +135,29 @@ class Ingest(Stage):
 
     def _decoder_forked(self) -> Call:
         def decode(start: int) -> None:
-            for path in self.files[start : start + FORKED_BATCH]:
+            for path in self.files[start : start + BATCH]:
                 read_rgb(path)
 
         def decode_all() -> None:
-            for _ in forked(decode, range(0, self.count, FORKED_BATCH), WORKERS):
+            for _ in forked(decode, range(0, self.count, BATCH), WORKERS):
                 pass
 
         return decode_all
 
     def _decoder_and_disk(self) -> Call:
-        patch = 3 * self.size**2
-        path = Path(self._temporary.name) / "bytes"
-
         def write() -> None:
-            def decode(start: int) -> None:
-                for number in range(start, min(start + FORKED_BATCH, self.count)):
-                    os.pwrite(out.fileno(), read_rgb(self.files[number]).data, number * patch)
+            with _Blocks(self._bytes, self._patch) as out:
 
-            unsynced = 0
-            with path.open("wb", buffering=0) as out:
-                starts = range(0, self.count, FORKED_BATCH)
-                for _ in forked(decode, starts, WORKERS, FORKED_AHEAD):
-                    unsynced += FORKED_BATCH * patch
-                    if unsynced > BYTES:
-                        os.fdatasync(out.fileno())
-                        unsynced = 0
-                os.fdatasync(out.fileno())
-            path.unlink()
+                def decode(start: int) -> None:
+                    for place, path in enumerate(self.files[start : start + BATCH]):
+                        out.rows[place] = read_rgb(path).reshape(-1)
+                    out.write(start)
+
+                starts = range(0, self.count, BATCH)
+                for number, _ in enumerate(forked(decode, starts, WORKERS + 1, FORKED_AHEAD)):
+                    if number % out.unsynced == 0:
+                        out.sync()
+                out.sync()
 
         return write
 
@@ -177,17 +174,47 @@ class Ingest(Stage):
         return self._decoder(lambda path: jpeg8_decode(path.read_bytes()))
 
     def _disk(self) -> Call:
-        block = np.random.default_rng(0).bytes(3 * self.size**2)
-
         def write() -> None:
-            path = Path(self._temporary.name) / "bytes"
-            with path.open("wb", buffering=0) as out:
-                for _ in range(self.count):
-                    out.write(block)
-                os.fsync(out.fileno())
-            path.unlink()
+            with _Blocks(self._bytes, self._patch) as out:
+                out.rows[:] = np.random.default_rng(0).integers(0, 256, out.rows.shape, np.uint8)
+                for start in range(0, self.count, BATCH):
+                    out.write(start)
+                out.sync()
 
         return write
+
+    @property
+    def _patch(self) -> int:
+        return 3 * self.size**2
+
+    @property
+    def _bytes(self) -> Path:
+        return Path(self._temporary.name) / "bytes"
+
+
+class _Blocks:
+    """A file of rows, written in blocks of `BATCH`, from memory to the disk without a copy."""
+
+    def __init__(self, path: Path, row: int) -> None:
+        self.path = path
+        memory = mmap.mmap(-1, BATCH * row, flags=mmap.MAP_PRIVATE)  # of each process
+        self.rows = np.frombuffer(memory, np.uint8).reshape(BATCH, row)
+        self.unsynced = max(1, BYTES // (BATCH * row))
+        """Blocks that an ingest brings to the disk at once."""
+
+    def __enter__(self) -> "_Blocks":
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+        self.path.unlink()
+
+    def write(self, first: int) -> None:
+        os.pwrite(self._file, self.rows.data.cast("B"), first * self.rows.shape[1])
+
+    def sync(self) -> None:
+        os.fdatasync(self._file)
 
 
 def _processor_time() -> float:

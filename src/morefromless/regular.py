@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
@@ -14,17 +15,17 @@ LARGEST = 2**28
 
 def read_bytes(path: Path) -> bytes:
     """A file's bytes. Raises `OSError`, for a folder, a pipe or a device too: it waits for none."""
-    with _opened(path) as file:
-        return file.read()
+    with FileIO(_descriptor(path)) as file:  # unbuffered: small files are read faster
+        return file.readall()
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _descriptor(path: Path) -> int:
     # Without waiting for whoever would write into a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise NotRegular(errno.EINVAL, "a folder, a pipe or a device stands there", str(path))
-    return os.fdopen(descriptor, "rb")
+    return descriptor
 
 
 class NotRegular(OSError):
@@ -34,7 +35,7 @@ class NotRegular(OSError):
 def open_regular(path: Path) -> IO[bytes]:
     """A file, opened to read bytes. Raises `UnreadablePatch` for folders, pipes and devices."""
     try:
-        return _opened(path)
+        return os.fdopen(_descriptor(path), "rb")
     except FileNotFoundError as error:
         raise UnreadablePatch(f"no segmentation: there is no {path.name}; fetch it") from error
     except NotRegular as error:

@@ -99,7 +99,7 @@ def test_nct_names_tell_class_and_published_split(tmp_path: Path) -> None:
         "VAL/ADI-TCGA-AACGSRHD.tif",
     )
     root = touch(tmp_path, *names)
-    assert NctCrc.recognises(tmp_path)
+    assert NctCrc.recognises(names)
     assert [(i.label, i.split) for i in NctCrc(root).items()] == [
         ("TUM", "train"),
         ("ADI", "test"),
@@ -115,10 +115,10 @@ def test_one_nct_set_alone_has_no_split(tmp_path: Path) -> None:
 
 def test_other_names_are_not_taken_for_nct(tmp_path: Path) -> None:
     root = touch(tmp_path, "TUM-AAAFLCLY.tif", "TUM-1.tif")
-    assert not NctCrc.recognises(tmp_path)
+    assert not NctCrc.recognises(["TUM-AAAFLCLY.tif", "TUM-1.tif"])
     with pytest.raises(DataError, match=r"'TUM-1.tif' .* is not named like .*folder:"):
         NctCrc(root).items()
-    assert not NctCrc.recognises(tmp_path / "nowhere")
+    assert not NctCrc.recognises([])
 
 
 def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,9 @@ class Storing:
     seed: int = 0
     """Of a drawn split."""
     workers: int = 0
-    """Threads that look for tissue in slides, and threads or processes that decode; 0 is one a CPU
-    core."""
+    """Threads that look for tissue in slides, and threads that decode; 0 is one a CPU core. Many
+    patches are decoded by as many processes, and one more that works while another one waits for
+    the disk."""
 
     def __post_init__(self) -> None:
         between(0, 2**31 - 1, self, "seed")

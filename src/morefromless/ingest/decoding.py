@@ -2,10 +2,11 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -26,8 +27,8 @@ SAMPLE = 32
 BATCH, AHEAD = 4, 64
 """Items that a thread decodes without being asked anew, and batches of them that may be done while
 a shard is brought to the disk."""
-FORKED_BATCH, FORKED_AHEAD = 16, 32
-"""The same of a process, which takes longer to ask."""
+FORKED_AHEAD = 8
+"""The same of processes, whose batches are `Shape.batch`."""
 MANY = 1000
 """Items from which on processes are worth their start."""
 
@@ -75,9 +76,14 @@ class Shape:
         """Bytes of one patch."""
         return sum(self.row(name).itemsize for name in self.arrays)
 
+    @property
+    def batch(self) -> int:
+        """Patches that a process decodes before it writes them: a power of two up to 64, of 16 MiB
+        at most."""
+        return 1 << min(6, max(0, (2**24 // self.bytes).bit_length() - 1))
 
-@dataclass(frozen=True, slots=True)
-class Record:
+
+class Record(msgspec.Struct, frozen=True, gc=False):
     """What became of one item: the hash of its pixels, or the reason why it is rejected."""
 
     hash: str | None = None
@@ -86,8 +92,21 @@ class Record:
     reason: str | None = None
     absent: tuple[str, ...] = ()
     """Arrays that this patch lacks; zeros stand in their place."""
-    omitted: Mapping[str, int] = field(default_factory=dict)
+    omitted: Mapping[str, int] = {}
     """What the source left out of it: kind to number."""
+
+
+class Sink(Protocol):
+    """Where decoded patches go."""
+
+    def write(self, index: int, arrays: Arrays) -> None:
+        """Write the arrays of one item."""
+
+    def hold(self, index: int, arrays: Arrays) -> None:
+        """Write them by the next `flush`, in this process."""
+
+    def flush(self) -> None:
+        """Write what is held."""
 
 
 def survey(
@@ -153,10 +172,10 @@ def decode(
     shape: Shape,
     sample: dict[int, Read],
     workers: int,
-    write: Callable[[int, Arrays], None],
+    sink: Sink,
     missing: str = "drop",
 ) -> Generator[Record, None, None]:
-    """Decode and `write` the items of these indices, and give their records in that order; those in
+    """Decode and write the items of these indices, and give their records in that order; those in
     `sample` are not read again.
 
     Many items of a source that is `fork_safe` are decoded in processes, because threads wait for
@@ -166,10 +185,14 @@ def decode(
     processes = (
         workers > 1 and len(indices) >= MANY and source.fork_safe and sys.platform == "linux"
     )
-    batch, ahead = (FORKED_BATCH, FORKED_AHEAD) if processes else (BATCH, AHEAD)
+    batch, ahead = (shape.batch, FORKED_AHEAD) if processes else (BATCH, AHEAD)
+    write = sink.hold if processes else sink.write
 
     def written(start: int) -> list[Record]:
-        return [_written(index) for index in indices[start : start + batch]]
+        records = [_written(index) for index in indices[start : start + batch]]
+        if processes:
+            sink.flush()
+        return records
 
     def _written(index: int) -> Record:
         read = sample.pop(index, None)
@@ -179,8 +202,14 @@ def decode(
             write(index, arrays)
         return record
 
-    parallel = forked if processes else threaded
-    for records in parallel(written, range(0, len(indices), batch), workers, ahead):
+    starts = range(0, len(indices), batch)
+    # One process more than cores: another one waits for the disk.
+    parallel = (
+        forked(written, starts, workers + 1, ahead)
+        if processes
+        else threaded(written, starts, workers, ahead)
+    )
+    for records in parallel:
         yield from records
 
 

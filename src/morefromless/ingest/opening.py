@@ -3,12 +3,14 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from morefromless import sources
 from morefromless.catalogue import names, public_set
 from morefromless.data.archives import is_archive
 from morefromless.data.schemes import scheme_of
 from morefromless.data.slides import SLIDES_ONLY
+from morefromless.data.trees import open_tree
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest.catalogued import Catalogued
 from morefromless.ingest.cutting import Cut
@@ -61,7 +63,7 @@ def open_images(spec: str) -> Source:
     """The images that `spec` names, whatever their classes: a folder need not name any."""
     path = Path(spec).expanduser()
     files = path.is_dir() or is_archive(path)
-    return _images(spec, files and not NctCrc.recognises(path))
+    return _files(spec, "none") if files else _images(spec, unlabelled=False)
 
 
 def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
@@ -80,7 +82,7 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
     if name in names() and ":" in spec:
         return _catalogued(name, Path(spec.partition(":")[2]).expanduser())
     if files:
-        return NctCrc(spec) if NctCrc.recognises(path) else Folder(spec)
+        return _files(spec, "named")
     if path.is_file():
         if path.suffix.lower() == ".npz":
             return Medmnist(spec)
@@ -101,6 +103,14 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
     if path.exists():
         raise DataError(f"{path} is a pipe or a device; give a folder or a file.")
     raise DataError(f"There is no file or folder {path}; {_hint(path)}")
+
+
+def _files(spec: str, classes: Literal["named", "none"]) -> Source:
+    """NCT-CRC-HE where all files of a folder or an archive are named like it, else a folder."""
+    tree = open_tree(Path(spec).expanduser())
+    source = NctCrc(spec) if NctCrc.recognises(tree.names) else Folder(spec, classes)
+    source.tree = tree  # listed once: of a large archive that takes minutes
+    return source
 
 
 def _catalogued(name: str, folder: Path) -> Source:

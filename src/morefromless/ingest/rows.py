@@ -1,8 +1,10 @@
 """The arrays of a store while they are written: every patch once, at its place."""
 
+import errno
+import mmap
 import os
-from collections.abc import Mapping, Sequence
-from io import BytesIO
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,13 +18,16 @@ from morefromless.data.store import main_image
 from morefromless.ingest.decoding import Shape
 
 SMALL = np.dtype((np.float32, (SIDE, SIDE)))
+PAGE = 4096
+"""Bytes of which what is written around the system's cache has a multiple, at a multiple of which
+it begins in the file and in memory. Rows begin after one page, so those of a map do as well."""
 
 
 class Rows:
     """The npy files of a store, and one of thumbnails: row i of each is item i.
 
-    Rows are written by any number of threads. They are written and not mapped: a mapped page that
-    finds the disk full ends the process.
+    Rows are written by any number of threads, or held and flushed by any number of processes. They
+    are written and not mapped: a mapped page that finds the disk full ends the process.
     """
 
     def __init__(self, folder: Path, thumbnails: Path, shape: Shape, count: int) -> None:
@@ -30,9 +35,10 @@ class Rows:
         self._main = main_image(shape.images)
         folder.mkdir(exist_ok=True)
         self._files = {
-            name: _File(folder / f"{name}.npy", shape.row(name)) for name in shape.arrays
+            name: _File(folder / f"{name}.npy", shape.row(name), shape.batch)
+            for name in shape.arrays
         }
-        self._small = _File(thumbnails, SMALL)
+        self._small = _File(thumbnails, SMALL, shape.batch)
 
     def __enter__(self) -> "Rows":
         return self
@@ -47,6 +53,19 @@ class Rows:
             for name, array in arrays.items():
                 self._files[name].write(index, array)
             self._small.write(index, thumbnail(arrays[self._main]))
+
+    def hold(self, index: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write the arrays of one item by the next `flush`, in this process; up to `shape.batch`
+        items are held."""
+        for name, array in arrays.items():
+            self._files[name].hold(index, array)
+        self._small.hold(index, thumbnail(arrays[self._main]))
+
+    def flush(self) -> None:
+        """Write what is held."""
+        with files.explaining(self.folder):
+            for file in (*self._files.values(), self._small):
+                file.flush()
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
@@ -72,13 +91,35 @@ class Rows:
 class _File:
     """An npy file that is written in parts. Its header comes last, and has one length."""
 
-    def __init__(self, path: Path, row: np.dtype[Any]) -> None:
-        self.path, self.row = path, row
-        self._begin = len(self._header(0))
+    def __init__(self, path: Path, row: np.dtype[Any], batch: int) -> None:
+        self.path, self.row, self.batch = path, row, batch
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._around_cache = _around_cache(path)
+        self._held: list[int] = []
 
     def write(self, index: int, array: npt.NDArray[Any]) -> None:
         self._write(np.ascontiguousarray(array).data.cast("B"), self._offset(index))
+
+    def hold(self, index: int, array: npt.NDArray[Any]) -> None:
+        self._memory[len(self._held)] = array
+        self._held.append(index)
+
+    def flush(self) -> None:
+        size, memory = self.row.itemsize, self._memory.data.cast("B")
+        for first, count in _runs(self._held):
+            begin, offset = first * size, self._offset(self._held[first])
+            data = memory[begin : begin + count * size]
+            done = 0
+            if begin % PAGE == offset % PAGE == len(data) % PAGE == 0:
+                done = self._write_around_cache(data, offset)
+            self._write(data[done:], offset + done)
+        self._held.clear()
+
+    @cached_property
+    def _memory(self) -> npt.NDArray[Any]:
+        """Rows that are held; it begins at a page."""
+        memory = mmap.mmap(-1, self.batch * self.row.itemsize)
+        return np.frombuffer(memory, self.row.base).reshape(self.batch, *self.row.shape)
 
     def sync(self) -> None:
         os.fdatasync(self._descriptor)
@@ -92,21 +133,56 @@ class _File:
 
     def close(self) -> None:
         os.close(self._descriptor)
+        if self._around_cache is not None:
+            os.close(self._around_cache)
 
     def _offset(self, index: int) -> int:
-        return self._begin + index * self.row.itemsize
+        return PAGE + index * self.row.itemsize
 
     def _header(self, count: int) -> bytes:
-        file = BytesIO()
+        """Of one page (numpy.lib.format, version 1.0)."""
         shape = (count, *self.row.shape)
         header = {"descr": self.row.base.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        return file.getvalue()
+        begin = np.lib.format.magic(1, 0) + (PAGE - 10).to_bytes(2, "little")
+        return begin + f"{header}".encode().ljust(PAGE - 11) + b"\n"
 
     def _read(self, row: int) -> bytes:
         return os.pread(self._descriptor, self.row.itemsize, self._offset(row))
+
+    def _write_around_cache(self, data: memoryview, offset: int) -> int:
+        """How many bytes were written: 0 where that cannot be."""
+        if self._around_cache is None:
+            return 0
+        try:
+            return os.pwrite(self._around_cache, data, offset)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return 0
 
     def _write(self, data: memoryview, offset: int) -> None:
         while data:
             count = os.pwrite(self._descriptor, data, offset)
             data, offset = data[count:], offset + count
+
+
+def _around_cache(path: Path) -> int | None:
+    """A descriptor whose writes go from memory to the disk without a copy in the system's cache,
+    which takes longer to make than to write. None where the system or the file system cannot."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
+    except (AttributeError, OSError):
+        return None
+
+
+def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Runs of consecutive numbers: place of the first, and how many.
+
+    >>> list(_runs([4, 5, 6, 9, 10]))
+    [(0, 3), (3, 2)]
+    """
+    first = 0
+    for place in range(1, len(indices) + 1):
+        if place == len(indices) or indices[place] != indices[place - 1] + 1:
+            yield first, place - first
+            first = place

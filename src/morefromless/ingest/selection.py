@@ -73,7 +73,10 @@ def select(
     """
     table = _table(items, records, side, um_per_px)
     known = bool(table["group"].notna().all())
-    omitted = sum((Counter(record.omitted) for record in records), Counter[str]())
+    omitted = Counter[str]()
+    for record in records:
+        if record.omitted:
+            omitted.update(record.omitted)
     several = table.loc[table["reason"].isna(), "group"].nunique() > 1
     rule: Rule = "group" if known and several else "label"
     if config.split == "test":

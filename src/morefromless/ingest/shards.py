@@ -38,6 +38,7 @@ class Plan:
     @classmethod
     def of(cls, listing: str, count: int, config: IngestConfig, shape: Shape) -> "Plan":
         shard = max(1, min(ITEMS, BYTES // shape.bytes))
+        shard -= shard % min(shard, shape.batch)  # whole batches
         return cls(listing, count, config.size, config.resize, config.missing, shape, shard)
 
     @classmethod
@@ -74,6 +75,7 @@ class Shards:
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.plan = folder, plan
+        self._written: dict[int, Sequence[Record]] = {}
         self.numbers = range(-(-plan.count // plan.shard))
 
     def items(self, number: int) -> range:
@@ -100,10 +102,12 @@ class Shards:
     def write(self, number: int, records: Sequence[Record]) -> None:
         """Write the records of a shard, whole or not at all."""
         files.write_bytes(self._path(number), msgspec.json.encode(records))
+        self._written[number] = records
 
     def records(self) -> list[Record]:
         """The record of each item. All shards must be there."""
-        return [record for number in self.numbers for record in self._read(number)]
+        each = (self._written.get(number) or self._read(number) for number in self.numbers)
+        return [record for records in each for record in records]
 
     def _read(self, number: int) -> list[Record]:
         path = self._path(number)

@@ -1,10 +1,9 @@
 """NCT-CRC-HE-100K and CRC-VAL-HE-7K."""
 
 import re
-from pathlib import Path, PurePath
+from collections.abc import Sequence
+from pathlib import PurePath
 
-from morefromless.data.archives import is_archive
-from morefromless.data.trees import open_tree
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item
 from morefromless.sources._images import ImageFiles
@@ -34,13 +33,10 @@ class NctCrc(ImageFiles):
     Kather, Halama, Marx (2018), doi:10.5281/zenodo.1214456; CC BY 4.0.
     """
 
-    @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Whether `path` holds files with such names and no others."""
-        if not (path.is_dir() or is_archive(path)):
-            return False
-        names = open_tree(path).names
-        return bool(names) and all(NAME.fullmatch(PurePath(file).stem) for file in names)
+    @staticmethod
+    def recognises(files: Sequence[str]) -> bool:
+        """Whether all files have such names."""
+        return bool(files) and all(NAME.fullmatch(PurePath(file).stem) for file in files)
 
     def datasheet(self) -> Datasheet:
         return Datasheet(
