@@ -9,7 +9,7 @@ import pytest
 
 from morefromless.analysis.validate import Validation, leaks, validate
 from morefromless.cli import run
-from morefromless.config import ValidateConfig
+from morefromless.config import Probe, ValidateConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import answer
@@ -154,6 +154,8 @@ def test_mistakes_are_answered(
         validate(replace(config, classes=(f"{every}=tissue",)))
     with pytest.raises(ConfigError, match="holds no results"):
         validate(replace(config, study=tmp_path))
+    with pytest.raises(ConfigError, match="--probe is for a single run"):
+        validate(replace(config, probe=Probe(probe="ridge")))
     assert not (tmp_path / "out").exists()
     trained = str(study.runs[0].out)
     assert run(["probe", trained, "--store", str(cohort.path)]) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from morefromless.analysis.represent import refuse_unfinished, study_of
-from morefromless.config import StudyConfig, ValidateConfig
+from morefromless.config import Probe, StudyConfig, ValidateConfig, typed_options
 from morefromless.data.labels import check_names, parse_classes
 from morefromless.data.near_duplicates import near_duplicates, thumbnails
 from morefromless.data.store import Store
@@ -85,7 +85,13 @@ def validate(config: ValidateConfig) -> Validation:
 def _study(config: ValidateConfig) -> Study:
     """The study in a folder; one run is a study of one arm and one seed."""
     if not (config.study / "run.json").is_file():
-        study = Study.of(study_of(config.study, config.store, config.trust))
+        planned = study_of(config.study, config.store, config.trust)
+        if given := typed_options(config.probe, Probe()):
+            raise ConfigError(
+                f"{given[0]} is for a single run, and {config.study} is a study, whose probes have "
+                "the study's options; leave it out."
+            )
+        study = Study.of(planned)
         refuse_unfinished(config.study, study.runs)
         return study
     run = Run.open(config.study, config.trust)
