@@ -170,8 +170,8 @@ REPORTS = {
     "status": Command(
         config.StatusConfig,
         studies.status,
-        "Say which runs are done, running, failed or waiting. They may run here or on a cluster; "
-        "of those that failed it says why.",
+        "Say which runs are done, running, failed, begun or waiting. Those begun were interrupted. "
+        "They may run here or on a cluster; of those that failed it says why.",
         "mfl status runs/compare",
     ),
     "report": Command(

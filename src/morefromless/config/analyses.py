@@ -50,7 +50,7 @@ class Analysis:
     """Ids of the patches in the GradCAM figures; by default, of training and test patches each, the
     one nearest to its class's mean representation."""
     seed: int = 0
-    """Of the patches drawn."""
+    """Seed of the patches that CKA draws."""
     device: Device = "auto"
     """Where encoders run."""
 

@@ -28,7 +28,8 @@ class IngestConfig(Storing):
     size: int | None = None
     """Side in px that patches must have; by default the commonest. Others are rejected."""
     resize: int | None = None
-    """Side in px to store patches at (antialiased); by default as they are."""
+    """Side in px to store patches at (antialiased); without --size, patches of every size are
+    taken. By default they are stored as they are."""
     um_per_px: float | None = None
     """Magnification in µm per pixel, where the source does not know it."""
     nuclei: Path | None = None
@@ -72,7 +73,7 @@ class HoldOutConfig:
     clusters: int = 50
     """Clusters of like colours, which are held out whole where groups are not known."""
     seed: int = 0
-    """Of the clusters and of the draw."""
+    """Seed of the clusters and of the draw."""
 
     def __post_init__(self) -> None:
         between(0, 2**31 - 1, self, "seed")
@@ -124,7 +125,7 @@ class ViewsConfig:
     patches: int = 9
     """Patches shown, an equal number of each class as far as possible."""
     seed: int = 0
-    """Of the choice of patches and of the views."""
+    """Seed of the choice of patches and of the views."""
 
     def __post_init__(self) -> None:
         if self.out.suffix not in (".png", ".pdf"):

@@ -126,7 +126,7 @@ class StatusConfig:
     """Whose runs are looked at."""
 
     out: Positional[Path] = Path("runs/reproduce")
-    """Folder of mfl reproduce or mfl compare."""
+    """Folder of mfl reproduce, compare, demo or train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,4 +134,4 @@ class ReportConfig:
     """Whose report is written."""
 
     out: Positional[Path] = Path("runs/reproduce")
-    """Folder of mfl reproduce or mfl compare."""
+    """Folder of mfl reproduce, compare or validate."""

@@ -34,11 +34,10 @@ class Storing:
     strict: bool = False
     """Stop at the first patch that would be rejected."""
     seed: int = 0
-    """Of a drawn split."""
+    """Seed of a drawn split."""
     workers: int = 0
     """Threads that look for tissue in slides, and threads that decode; 0 is one a CPU core. Many
-    patches are decoded by as many processes, and one more that works while another one waits for
-    the disk."""
+    patches are decoded by processes in place of threads, one more than this number."""
 
     def __post_init__(self) -> None:
         between(0, 2**31 - 1, self, "seed")

@@ -135,8 +135,8 @@ class StudyConfig:
     or cell:by=area,ties=lowest,untyped=exclude ..."""
     distillation: tuple[str, ...] = ()
     """Also train students of --teacher, a frozen encoder of the privileged modality, with these
-    objectives: regression, regression:cosine, relational, soft-labels, attention-transfer (both
-    learn the labels too), or one of --objectives."""
+    objectives: regression, regression:cosine, relational, soft-labels and attention-transfer (these
+    two learn the labels too), or any that --objectives takes."""
     fine_tune: bool = False
     """Also train the asymmetric and symmetric arms' encoders on with a head, on the labels of the
     first of --tasks, as long and as fast again: what one does with an encoder where labels are
