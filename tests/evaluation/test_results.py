@@ -19,7 +19,7 @@ from morefromless.study import Study
 
 def test_they_survive_the_disk(results: Results, tmp_path: Path) -> None:
     results.save(tmp_path)
-    loaded = Results.load(tmp_path)
+    loaded = Results.load(str(tmp_path))  # as the documentation types it
     for field in fields(Results):
         if field.name in ("table", "curves"):
             pd.testing.assert_frame_equal(getattr(loaded, field.name), getattr(results, field.name))

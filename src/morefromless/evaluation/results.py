@@ -255,8 +255,9 @@ class Results:
         return paths
 
     @classmethod
-    def load(cls, folder: Path) -> "Results":
+    def load(cls, folder: Path | str) -> "Results":
         """What `save` wrote. Raises `ConfigError` where there is none, or it is damaged."""
+        folder = Path(folder)
         path = folder / "results.json"
         try:
             rest = read_json(path, dict)
