@@ -34,7 +34,8 @@ runs it on synthetic tissue."""
 
 ANY = {
     "--help": "Explain the command's options, with an example.",
-    "--config FILE": "Take options from a file, such as the config.yaml of a run.",
+    "--config FILE": "Take options from a file, such as the config.yaml of a run; with --trust, it "
+    "may name classes from outside the package.",
     "--quiet": "Show no progress.",
     "--json": "Show progress as an object a line.",
 }
