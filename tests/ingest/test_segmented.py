@@ -52,6 +52,28 @@ def masks(tmp_path: Path) -> Path:
     return tmp_path / "masks"
 
 
+@pytest.mark.parametrize(
+    ("options", "following"),
+    [
+        ("", "mfl compare store"),
+        ("--unlabelled", "mfl train store --out RUN"),
+        ("--unlabelled --nuclei masks", "mfl compare store --tasks cell"),
+    ],
+)
+def test_the_next_step_is_one_that_the_store_can_take(
+    images: Path,
+    masks: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: str,
+    following: str,
+) -> None:
+    assert masks.parent == images.parent
+    monkeypatch.chdir(masks.parent)
+    assert run(["ingest", "images", "store", *options.split()]) == 0
+    assert capsys.readouterr().out.endswith(f"Next: mfl views store, then {following}\n")
+
+
 def test_nuclei_stand_beside_their_patch(images: Path, masks: Path, tmp_path: Path) -> None:
     source = open_source(str(images), nuclei=masks)
     report = ingest(source, tmp_path / "store", test_share=0.5, progress=False)

@@ -17,6 +17,7 @@ from morefromless.config import (
 from morefromless.report.terminal import say, wrote
 
 if TYPE_CHECKING:
+    from morefromless.data.store import Store
     from morefromless.ingest.report import IngestReport
 
 
@@ -54,12 +55,19 @@ def ingest(options: IngestConfig) -> None:
         um_per_px=options.um_per_px,
     )
     _show_report(report)
-    after = f"mfl compare {options.store}"
-    if options.split == "test":
-        after = f"mfl validate STUDY {options.store}"
-    elif options.unlabelled and options.nuclei is None:
-        after = f"mfl train {options.store} --out RUN"
-    say(f"Next: mfl views {options.store}, then {after}")
+    following = _following(report.store, options.split)
+    say(f"Next: mfl views {options.store}, then {following}")
+
+
+def _following(store: "Store", split: str) -> str:
+    """The command that a store's patches can be asked by."""
+    if split == "test":
+        return f"mfl validate STUDY {store.path}"
+    if len(store.classes) > 1:
+        return f"mfl compare {store.path}"
+    if store.meta.scheme and len(store.scheme.types) > 2:  # beside the background
+        return f"mfl compare {store.path} --tasks cell"
+    return f"mfl train {store.path} --out RUN"
 
 
 def tile(options: TileConfig) -> None:
