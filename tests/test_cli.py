@@ -76,7 +76,9 @@ def test_a_mistyped_option_is_answered_with_near_ones(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as caught:
         cli.run(["compare", "store", "--epoch", "3"])
     assert caught.value.code == 2
-    assert "--epochs" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "--epochs" in shown
+    assert "mfl train" not in shown  # which has such an option too
 
 
 # What is wrong with a source: how it is made below `root`, and what must be said.
