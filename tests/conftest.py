@@ -48,6 +48,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=length, reverse=True)
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Of text that is long, a test's name has the beginning."""
+    return f"{val[:40]!r}..." if isinstance(val, str | bytes) and len(val) > 80 else None
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """No test leaves PyTorch with more threads than the next one expects: numbers would differ, and

@@ -76,7 +76,9 @@ def test_a_mistyped_option_is_answered_with_near_ones(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as caught:
         cli.run(["compare", "store", "--epoch", "3"])
     assert caught.value.code == 2
-    assert "--epochs" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "--epochs" in shown
+    assert "mfl train" not in shown  # which has such an option too
 
 
 # What is wrong with a source: how it is made below `root`, and what must be said.
@@ -434,6 +436,10 @@ def test_status_and_report_say_what_a_folder_is(
     for command in ("status", "report"):
         assert f"mfl views {tissue.path}" in _fails(capsys, command, str(tissue.path))
     assert ".png nor .pdf" in _fails(capsys, "views", str(tissue.path), "--out", "x.tif")
+    file = str(run / "run.json")
+    assert "A file stands where the folder --out" in _fails(
+        capsys, "represent", str(run), "--out", file
+    )
 
 
 def test_options_after_an_equals_sign_and_the_users_folder(

@@ -64,9 +64,15 @@ def test_what_the_disk_refuses_is_one_sentence(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_known_in_other_libraries_words(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="full"), files.replacing(tmp_path / "w"):
-        raise RuntimeError("I/O error: No space left on device (os error 28)")
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [("No space left on device", "disk is full"), ("Permission denied", "not yours to write to")],
+)
+def test_what_a_disk_refuses_is_known_in_other_libraries_words(
+    words: str, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StorageError, match=reason), files.replacing(tmp_path / "w"):
+        raise RuntimeError(f"I/O error: {words} (os error 28)")
 
 
 def test_other_errors_pass_through(tmp_path: Path) -> None:

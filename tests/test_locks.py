@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from morefromless.files import StorageError
 from morefromless.locks import holder, is_locked, locked
@@ -84,6 +85,22 @@ def test_a_file_system_without_locks_says_so(path: Path, monkeypatch: pytest.Mon
     with locked(path) as got:
         assert got is None
         assert not is_locked(path)
+
+
+def test_the_folder_that_is_removed_meanwhile_is_made_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire, removed = FileLock.acquire, []
+
+    def late(lock: FileLock, **options: float) -> None:
+        if not removed:  # by who held the lock
+            removed.append(path.parent.rmdir())
+        acquire(lock, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", late)
+    with locked(path) as free:
+        assert free
+    assert removed
 
 
 def test_a_place_that_may_not_be_written_to_is_told(tmp_path: Path) -> None:

@@ -347,6 +347,16 @@ def test_runs_for_which_the_disk_has_no_room_are_not_begun(
     assert not configs[0].out.parent.exists()
 
 
+def test_a_gpu_that_is_not_there_is_missed_once(
+    run_of: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    configs = [run_of(name, device="gpu") for name in "ab"]
+    with pytest.raises(ConfigError, match=r"^--device gpu was asked for"):
+        run_all(configs)
+    assert not configs[0].out.parent.exists()
+
+
 @pytest.mark.parametrize("encoder", ["resnet50", "keras-v1", "vit_small_patch16_224"])
 def test_sizes_cost_no_memory(run_of: Making, encoder: str) -> None:
     """Two branches of ResNet-50 with expanders of 8192."""

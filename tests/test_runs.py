@@ -235,7 +235,7 @@ def test_what_was_made_of_weights_that_are_gone_answers_for_no_others(
         assert not any(path.exists() for path in paths)
         assert run.record.facts == {}
         assert begun(options).record == run.record
-    assert "run has lost its weights" in capsys.readouterr().err
+    assert "run was trained and has no weights" in capsys.readouterr().err
 
 
 def test_features_alone_of_weights_that_are_gone_go_too(options: RunConfig) -> None:

@@ -146,22 +146,26 @@ def _parse(arguments: list[str], name: str) -> Any:
     defaults = _from_file(arguments, name)
     if name:
         config.explain_options(COMMANDS[name].config)
-    kinds = tuple(
-        Annotated[
+    settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    if name:  # by itself, so that a mistyped option is not answered with other commands' options
+        command = COMMANDS[name]
+        return tyro.cli(
             command.config,
-            tyro.conf.subcommand(
-                word,
-                description=_described(command) if word == name else command.summary,
-                **({"default": defaults} if word == name and defaults else {}),
-            ),
-        ]
+            prog=f"mfl {name}",
+            description=_described(command),
+            args=arguments[1:],
+            default=defaults,
+            config=settings,
+        )
+    kinds = tuple(
+        Annotated[command.config, tyro.conf.subcommand(word, description=command.summary)]
         for word, command in COMMANDS.items()
     )
     return tyro.cli(
         cast(type[Any], Union[kinds]),  # noqa: UP007 - built at run time
         prog="mfl",
         args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        config=settings,
     )
 
 

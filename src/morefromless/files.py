@@ -150,8 +150,9 @@ def explaining(path: Path) -> Iterator[None]:
 
 
 def _refusal(error: Exception, path: Path) -> str | None:
-    code = error.errno if isinstance(error, OSError) else None
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+    # Libraries that write for themselves (safetensors, torch) report refusals in other types.
+    code, words = error.errno if isinstance(error, OSError) else None, str(error)
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS) or "Permission denied" in words:
         return "the place is not yours to write to; choose another one or change its permissions."
     if code in (errno.ENOTDIR, errno.EEXIST):
         return "a file stands where a folder is needed; choose another place."
@@ -159,8 +160,7 @@ def _refusal(error: Exception, path: Path) -> str | None:
         return "a folder stands where a file is needed; choose another place."
     if code == errno.ENAMETOOLONG:
         return "its name is too long; choose a shorter one."
-    # Libraries that write for themselves (safetensors, torch) report a full disk in other types.
-    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error) or _full(path):
+    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in words or _full(path):
         return "the disk is full; free some space or choose another place, and run again."
     return None
 

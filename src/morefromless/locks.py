@@ -25,8 +25,10 @@ def locked(path: Path) -> Iterator[bool | None]:
     lock = FileLock(path)
     try:
         with explaining(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=PATIENCE, poll_interval=0.02)
+            try:
+                _acquire(lock, path)
+            except FileNotFoundError:  # who held it has just removed the folder
+                _acquire(lock, path)
     except Timeout:
         yield False
         return
@@ -41,6 +43,11 @@ def locked(path: Path) -> Iterator[bool | None]:
         yield True
     finally:
         lock.release()
+
+
+def _acquire(lock: FileLock, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock.acquire(timeout=PATIENCE, poll_interval=0.02)
 
 
 def is_locked(path: Path) -> bool:

@@ -32,8 +32,9 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
     in whatever way, does not keep the others from being tried. A run that another process trains
     is waited for; what that one leaves is taken on.
 
-    Raises `ConfigError` before anything is trained where the disk has no room for it, and
-    `TrainingError` at the end, naming the runs that failed and why the first did.
+    Raises `ConfigError` before anything is trained where the disk has no room for it, or a GPU is
+    asked for and there is none, and `TrainingError` at the end, naming the runs that failed and
+    why the first did.
     """
     configs = unique(configs)
     waiting = [config for config in configs if not Run(config.out).done]
@@ -41,7 +42,7 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
         Run(config.out).sweep()
     if not waiting:
         return
-    gpus = available_gpus("cpu" if all(c.machine.device == "cpu" for c in waiting) else "auto")
+    gpus = max((available_gpus(device) for device in {c.machine.device for c in waiting}), key=len)
     workers = min(jobs or len(gpus) or available_cores(), len(waiting))
     check_disk(waiting, workers)
     failed: list[Outcome] = []

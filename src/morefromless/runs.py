@@ -114,7 +114,7 @@ class Run:
         """A run that is done. Raises `ConfigError` where there is none."""
         run = cls(path, trust)
         if not run.record_path.is_file():
-            raise ConfigError(f"{path} holds no run (run.json is missing); check the path.")
+            raise ConfigError(f"{path} holds no run (run.json is missing); {elsewhere(run.path)}.")
         if not run.done:
             raise ConfigError(
                 f"The run in {path} is not finished; run its command again and it goes on."
@@ -280,8 +280,8 @@ class Run:
         record = self.record
         if answers or ("seconds" in record.facts and not self.checkpoint.is_file()):
             progress.warn(
-                f"{self.path} has lost its weights; what was computed from them is removed, and "
-                "the run starts anew."
+                f"{self.path} was trained and has no weights: they were removed, or it was ended "
+                "as it wrote them. What was computed from them is removed; the run starts anew."
             )
             shutil.rmtree(self.path / "features", ignore_errors=True)
             for path in answers:
@@ -298,6 +298,11 @@ class Run:
             )
         if others:
             raise ConfigError(f"{self.path} is not empty and holds no run; give another --out.")
+
+
+def elsewhere(path: Path) -> str:
+    """What to do where a folder holds no run: it may be a study's."""
+    return f"give one of those in {path / 'runs'}" if (path / "runs").is_dir() else "check the path"
 
 
 def reason(error: Exception) -> str:

@@ -206,6 +206,7 @@ def _resolve(
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", contract.__name__).lower()
+    kind += " preset" * kind.endswith("s")  # of views
     raise ConfigError(f"There is no {kind} named '{name}' (in '{spec}'); {hint}")
 
 

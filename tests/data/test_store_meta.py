@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -100,4 +101,13 @@ def test_a_refusal_is_one_line(tmp_path: Path) -> None:
 def test_hostile_text(tmp_path: Path, content: str) -> None:
     (tmp_path / "meta.json").write_text(content)
     with pytest.raises(DataError, match=r"no sound meta\.json"):
+        read_meta(tmp_path)
+
+
+def test_a_store_that_may_not_be_read_is_not_to_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meta.json").touch()
+    monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=PermissionError(13, "denied")))
+    with pytest.raises(PermissionError):
         read_meta(tmp_path)

@@ -132,10 +132,13 @@ def test_what_is_no_encoder_is_refused(
     torch.save({"a": torch.ones(1)}, program)
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": torch.ones(1)}, foreign)
+    study = tmp_path / "study"
+    (study / "runs").mkdir(parents=True)
     for what, reason in {
         program: "may hold a program",
         foreign: "does not say which encoder",
         tmp_path: "holds neither a run",
+        study: "give one of those in .*study/runs",
         tmp_path / "none": "There is no run or exported encoder",
         "test_resnet": "has random weights",
         "resnet5O": "did you mean resnet50",
@@ -169,6 +172,10 @@ def test_an_encoder_of_the_open_set_needs_weights_and_sees_whole_patches(tmp_pat
     with torch.no_grad():
         expected = plain.encoder.network((patches.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5)
         torch.testing.assert_close(frozen.encoder(frozen.inputs(patches)), expected)
+        torch.testing.assert_close(frozen.encoder(frozen.inputs(patches.numpy())), expected)
+    for wrong in (patches / 255, patches[0]):  # the first would be scaled twice
+        with pytest.raises(DataError, match=r"give them as they are stored, \(N, side, side, 3\)"):
+            frozen.inputs(wrong)
 
 
 def test_weights_of_another_run_or_damaged_ones_are_refused(copy: dict[str, Run]) -> None:

@@ -107,7 +107,7 @@ def test_what_is_done_is_not_done_again(
 ) -> None:
     monkeypatch.setattr(module, "PART", 4)
     frozen = load_encoder(run.path)
-    inputs = open_inputs([str(folder)], frozen)
+    inputs = open_inputs(folder, frozen)
     read, reads = inputs[0].read, []
 
     def stopping(row: int) -> Any:

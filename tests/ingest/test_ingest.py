@@ -2,6 +2,9 @@
 
 import errno
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -347,6 +350,7 @@ def test_done_is_done_and_another_thing_is_refused(tmp_path: Path) -> None:
     first = run(root, tmp_path / "store")
     again = run(root, tmp_path / "store")
     assert again.already
+    assert ingest(root, tmp_path / "store", progress=False).already  # a path is a source too
     assert not first.already
     assert again.accepted == first.accepted
     assert str(again).startswith("Already done: ")
@@ -357,6 +361,26 @@ def test_done_is_done_and_another_thing_is_refused(tmp_path: Path) -> None:
         run(root, tmp_path / "store")
     with pytest.raises(DataError, match="exists"):
         run(root, root)
+
+
+def test_two_ingests_of_which_one_ends_as_the_other_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, store = Counting(tmp_path / "log", 60), tmp_path / "store"
+    module = sys.modules["morefromless.ingest"]
+    claimed = module._claimed
+
+    @contextmanager
+    def late(work: Path) -> Iterator[None]:
+        monkeypatch.setattr(module, "_claimed", claimed)
+        assert not ingest(source, store, progress=False).already
+        with claimed(work):
+            yield
+
+    monkeypatch.setattr(module, "_claimed", late)
+    assert ingest(source, store, progress=False).already
+    assert len(source.readings()) == 60
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "store"]
 
 
 @pytest.mark.parametrize(

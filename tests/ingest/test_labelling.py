@@ -99,6 +99,19 @@ def test_a_cohort_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "no training patches" in capsys.readouterr().err
 
 
+def test_a_table_without_labels_is_said_to_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder(tmp_path / "in", {f"{i}.png": i for i in range(20)}, side=32)
+    rows = "\n".join(f"{i},{i}.png,{i % 2}" for i in range(20))
+    (root / "table.csv").write_text(f"id,he,grade\n{rows}\n")
+    store = tmp_path / "a store"
+    assert run(["ingest", str(root / "table.csv"), str(store)]) == 0
+    shown = capsys.readouterr().out
+    assert "manifest:TABLE,label=COLUMN" in shown
+    assert f"Next: mfl views '{store}', then mfl train '{store}' --out RUN" in shown  # to be copied
+
+
 def test_a_store_without_labels_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder(tmp_path / "in", {f"{i}.png": i for i in range(20)}, side=32)
     assert run(["ingest", str(root), str(tmp_path / "store"), "--unlabelled"]) == 0

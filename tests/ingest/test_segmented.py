@@ -52,24 +52,26 @@ def masks(tmp_path: Path) -> Path:
     return tmp_path / "masks"
 
 
+@pytest.mark.usefixtures("images")
 @pytest.mark.parametrize(
     ("options", "following"),
     [
         ("", "mfl compare store"),
         ("--unlabelled", "mfl train store --out RUN"),
         ("--unlabelled --nuclei masks", "mfl compare store --tasks cell"),
+        ("--unlabelled --nuclei masks --scheme one.yaml", "mfl train store --out RUN"),
     ],
 )
 def test_the_next_step_is_one_that_the_store_can_take(
-    images: Path,
     masks: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     options: str,
     following: str,
 ) -> None:
-    assert masks.parent == images.parent
     monkeypatch.chdir(masks.parent)
+    every = ", ".join(f"{name}: Nucleus" for name in PANNUKE.types[1:])
+    Path("one.yaml").write_text(f"name: one\ntypes: [Background, Nucleus]\naliases: {{{every}}}\n")
     assert run(["ingest", "images", "store", *options.split()]) == 0
     assert capsys.readouterr().out.endswith(f"Next: mfl views store, then {following}\n")
 

@@ -139,20 +139,22 @@ class Page:
 
 def expected(explanation: Disagreements, **filters: str) -> list[str]:
     """Ids of the gallery that fit, by loops over the data, in its order."""
+    names, groups = explanation.ids, explanation.groups
+    labels, predictions = explanation.labels, explanation.predictions
     ids = []
     for patch in explanation.gallery:
-        label = CLASSES[explanation.labels[patch]]
-        a, b = (CLASSES[k] for k in explanation.predictions[:, patch])
+        label = CLASSES[labels[patch]]
+        a, b = (CLASSES[k] for k in predictions[:, patch])
         right = (
             "both" if a == b == label else "a" if a == label else "b" if b == label else "neither"
         )
         has = {"true": label, "a": a, "b": b, "right": right}
-        has["group"] = explanation.groups[patch] if explanation.groups else ""
+        has["group"] = groups[patch] if groups else ""
         fits = all(has[name] == value for name, value in filters.items() if name in has)
         if "either" in filters:
             fits &= filters["either"] in (a, b)
-        if fits and filters.get("id", "").lower() in explanation.ids[patch].lower():
-            ids.append(explanation.ids[patch])
+        if fits and filters.get("id", "").lower() in names[patch].lower():
+            ids.append(names[patch])
     return ids
 
 

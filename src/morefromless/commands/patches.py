@@ -14,16 +14,16 @@ from morefromless.config import (
     TileConfig,
     ViewsConfig,
 )
-from morefromless.report.terminal import say, wrote
+from morefromless.report.terminal import say, typed, wrote
 
 if TYPE_CHECKING:
-    from morefromless.data.store import Store
     from morefromless.ingest.report import IngestReport
 
 
 def ingest(options: IngestConfig) -> None:
     """Decode a source into a store; the last line says what was accepted and what was rejected."""
     from morefromless.ingest import ingest, open_source
+    from morefromless.sources import UNLABELLED
 
     source = open_source(
         options.source,
@@ -55,19 +55,20 @@ def ingest(options: IngestConfig) -> None:
         um_per_px=options.um_per_px,
     )
     _show_report(report)
-    following = _following(report.store, options.split)
-    say(f"Next: mfl views {options.store}, then {following}")
-
-
-def _following(store: "Store", split: str) -> str:
-    """The command that a store's patches can be asked by."""
-    if split == "test":
-        return f"mfl validate STUDY {store.path}"
-    if len(store.classes) > 1:
-        return f"mfl compare {store.path}"
-    if store.meta.scheme and len(store.scheme.types) > 2:  # beside the background
-        return f"mfl compare {store.path} --tasks cell"
-    return f"mfl train {store.path} --out RUN"
+    store = typed(options.store)
+    after = f"mfl compare {store}"
+    if options.split == "test":
+        after = f"mfl validate STUDY {store}"
+    elif len(report.nuclei or ()) > 2 and len(report.store.classes) == 1:  # of several types
+        after += " --tasks cell"
+    elif report.store.classes == (UNLABELLED,):
+        if not options.unlabelled:
+            say(
+                "- No patch has a tissue class: a table names it in a column label, or say which, "
+                "as in manifest:TABLE,label=COLUMN; other sources take --label."
+            )
+        after = f"mfl train {store} --out RUN"
+    say(f"Next: mfl views {store}, then {after}")
 
 
 def tile(options: TileConfig) -> None:
@@ -129,7 +130,8 @@ def fetch(options: FetchConfig) -> None:
             f"{sheet.licence} forbids commercial use; give --accept-licence if you agree to it."
         )
     wrote(fetch(sheet, Path(options.folder), local=options.local, mirror=options.mirror))
-    say(f"Next: mfl ingest {options.name}:{options.folder} STORE")
+    source = typed(f"{options.name}:{options.folder}")
+    say(f"Next: mfl ingest {source} STORE")
 
 
 def segment(options: SegmentConfig) -> None:
@@ -149,7 +151,8 @@ def segment(options: SegmentConfig) -> None:
         batch=options.batch or (16 if device == "cuda" else 1),
     )
     say(f"- The weights' licence holds for what they made: {LICENCE}.")
-    say(f"{report}. Take them with: mfl ingest {options.source} STORE --nuclei {options.out}")
+    source, masks = typed(options.source), typed(options.out)
+    say(f"{report}. Take them with: mfl ingest {source} STORE --nuclei {masks}")
 
 
 def hold_out(options: HoldOutConfig) -> None:
@@ -195,7 +198,7 @@ def publish(options: PublishConfig) -> None:
     store = Store.open(options.store)
     count = publish(store, options.address)
     say(f"Published {len(store.table):,} patches in {count:,} shards.")
-    say(f"Next, where they are needed: mfl stream {options.address} STORE")
+    say(f"Next, where they are needed: mfl stream {typed(options.address)} STORE")
 
 
 def stream(options: StreamConfig) -> None:

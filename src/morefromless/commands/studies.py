@@ -15,7 +15,7 @@ from morefromless.config import (
 )
 from morefromless.progress import Bar
 from morefromless.report.folders import check_out
-from morefromless.report.terminal import say, wrote
+from morefromless.report.terminal import say, typed, wrote
 
 
 def compare(config: StudyConfig) -> None:
@@ -38,7 +38,8 @@ def compare(config: StudyConfig) -> None:
     tables.report(results).show()
     say()
     wrote(written)
-    say(f"Next: open {config.out}/report.html, or mfl represent {config.out}")
+    page = typed(config.out / "report.html")
+    say(f"Next: open {page}, or mfl represent {typed(config.out)}")
 
 
 def train(config: RunConfig) -> None:
@@ -49,7 +50,9 @@ def train(config: RunConfig) -> None:
 
     path = train(config).path
     # Every process of several devices comes by here.
-    rank_zero_only(say)(f"Trained; the weights are in {path}. Evaluate them: mfl probe {path}")
+    rank_zero_only(say)(
+        f"Trained; the weights are in {path}. Evaluate them: mfl probe {typed(path)}"
+    )
 
 
 def probe(config: ProbeConfig) -> None:
@@ -127,7 +130,7 @@ def headroom(config: HeadroomConfig) -> None:
     wrote(headroom.write(result))
     asked = f"--primary {config.primary} --privileged {config.privileged}"
     asked += f" --tasks {config.task}" if config.task != "tissue" else ""
-    say(f"Next: mfl compare {config.store} {asked}")
+    say(f"Next: mfl compare {typed(config.store)} {asked}")
 
 
 def reproduce(config: ReproduceConfig) -> None:

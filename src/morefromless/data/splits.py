@@ -42,8 +42,8 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
     lonely = (counts > 0).sum(axis=0) < 2
     if lonely.any():
         raise DataError(
-            f"Class {', '.join(classes[lonely])} comes from one group only (patient or slide), so "
-            "it cannot stand in both train and test; leave it out, or ingest without groups."
+            f"One group only (patient or slide) has class {' or '.join(classes[lonely])}, which so "
+            "cannot stand in both train and test; leave it out, or ingest without groups."
         )
     rng = np.random.default_rng(seed)
     drawn = [_take(counts, rng.permutation(len(names)), share) for _ in range(32)]

@@ -110,6 +110,8 @@ def read_meta(path: Path) -> StoreMeta:
         return parse_meta(file.read_bytes())
     except _OtherFormat as error:
         raise DataError(f"{path} has store format {error}; ingest again.") from error
+    except PermissionError:
+        raise  # a store that is not ours to read is sound, and nobody is to remove it
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path} has no sound meta.json ({repr(str(error))[1:-1][:200]}); remove that folder "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,8 +105,17 @@ class FrozenEncoder:
         stored = torch.from_numpy(np.asarray(store.array(self.modality.array)[rows]))
         return self.inputs(stored.to(device))
 
-    def inputs(self, patches: Tensor) -> Tensor:
-        """Its input of patches as they are stored: (N, H, H, 3) uint8 -> (N, C, S, S)."""
+    def inputs(self, patches: Tensor | npt.NDArray[Any]) -> Tensor:
+        """Its input of patches as they are stored: (N, H, H, 3) uint8 -> (N, C, S, S).
+
+        Raises `DataError` for images in another form, such as floats in [0, 1].
+        """
+        patches = torch.as_tensor(patches)
+        if not self.modality.vector and (patches.ndim != 4 or patches.is_floating_point()):
+            raise DataError(
+                f"Patches are {patches.dtype} of shape {tuple(patches.shape)}; give them as they "
+                "are stored, (N, side, side, 3) uint8."
+            )
         return channels_last(self.modality.render(patches, self.size))
 
     def batches(

@@ -20,7 +20,7 @@ from morefromless.evaluation.metadata import (
     read_metadata,
 )
 from morefromless.probes import LinearProbe
-from morefromless.runs import Run
+from morefromless.runs import Run, elsewhere
 from morefromless.specs import SCHEMES
 
 
@@ -73,7 +73,7 @@ def _exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
     if not file.is_file():
         raise ConfigError(
             f"{path} holds neither a run (run.json) nor an exported encoder (model.safetensors); "
-            "check the path."
+            f"{elsewhere(path)}."
         )
     if file.suffix != ".safetensors":
         raise ConfigError(

@@ -158,7 +158,7 @@ class SlidePatches(Patches):
 
 
 def open_inputs(
-    names: Sequence[str],
+    names: str | Path | Sequence[str | Path],
     frozen: FrozenEncoder,
     um_per_px: float | None = None,
     at: float | None = None,
@@ -169,11 +169,12 @@ def open_inputs(
     encoder is to be given, by default that of its training. Raises `ConfigError` without inputs,
     `DataError` where one cannot be read, or has another magnification.
     """
+    names = [names] if isinstance(names, str | Path) else names
     if not names:
         raise ConfigError("No inputs are given; name folders, stores, tables, images or slides.")
     expected = at or frozen.um_per_px
     opened: list[Patches] = []
-    for name in names:
+    for name in map(str, names):
         for patches in _opened(name, frozen, um_per_px, expected):
             patches.place = str(Path(name).expanduser().absolute())
             opened.append(patches)

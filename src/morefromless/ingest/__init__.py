@@ -18,7 +18,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -57,7 +57,7 @@ CONTENT = {
 
 
 def ingest(
-    source: Source | str,
+    source: Source | str | Path,
     path: Path,
     *,
     split: Literal["auto", "random", "test"] = "auto",
@@ -89,7 +89,7 @@ def ingest(
     """
     started = time.monotonic()
     path = Path(path)
-    source = open_source(source) if isinstance(source, str) else source
+    source = source if isinstance(source, Source) else open_source(str(source))
     config = IngestConfig(
         source=type(source).__name__,
         store=path,
@@ -108,19 +108,14 @@ def ingest(
     spellings = {given: normal for item in items for given, normal in item.spellings.items()}
     provenance = _provenance(source, items, config)
     work = path.with_name(f"{path.name}.partial")
-    if path.is_file() or (path.exists() and any(path.iterdir())):
-        store = _store_of(path, provenance)
-        if store is None:
-            raise DataError(
-                f"{path} exists and was not made of this source with these options; remove "
-                "it, or choose another destination."
-            )
-        if work.is_dir() and _is_ours(work):
-            shutil.rmtree(work)  # by a kill in the last moment
-        return IngestReport(store, time.monotonic() - started, True, spellings)
-    with _claimed(work):
-        _build(source, items, work, config, provenance, progress)
-    return IngestReport(Store.open(path), time.monotonic() - started, spellings=spellings)
+    done = _existing(path, work, provenance)
+    if done is None:
+        with _claimed(work):
+            done = _existing(path, work, provenance)  # another process may just have ended
+            if done is None:
+                _build(source, items, work, config, provenance, progress)
+    store = done or Store.open(path)
+    return IngestReport(store, time.monotonic() - started, done is not None, spellings)
 
 
 def _provenance(source: Source, items: Sequence[Item], config: IngestConfig) -> dict[str, Any]:
@@ -131,6 +126,24 @@ def _provenance(source: Source, items: Sequence[Item], config: IngestConfig) -> 
         "files": listing.files_fingerprint(source.files()),
         **{name: getattr(config, name) for name in options},
     }
+
+
+def _existing(path: Path, work: Path, provenance: dict[str, Any]) -> Store | None:
+    """The store at `path`, with nothing left of the work on it; None where there is nothing.
+
+    Raises `DataError` where there is anything else.
+    """
+    if not path.is_file() and not (path.exists() and any(path.iterdir())):
+        return None
+    store = _store_of(path, provenance)
+    if store is None:
+        raise DataError(
+            f"{path} exists and was not made of this source with these options; remove it, or "
+            "choose another destination."
+        )
+    if _is_ours(work):
+        shutil.rmtree(work, ignore_errors=True)
+    return store
 
 
 def _store_of(path: Path, provenance: dict[str, Any]) -> Store | None:
@@ -212,9 +225,9 @@ def _build(
             _remove(work / name)
         raise
     finally:
-        if work.is_dir() and not any(work.iterdir()):
+        with suppress(OSError):  # not empty
             work.rmdir()
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)  # another process may look for the lock meanwhile
 
 
 def _forget_other_order(work: Path, provenance: dict[str, Any]) -> None:

@@ -17,9 +17,14 @@ OURS = b'<meta name="generator" content="morefromless'
 
 
 def check_out(folder: Path | None) -> None:
-    """Raise `ConfigError` where `--out` is a store or a run, or holds a page that is not ours."""
-    if folder is None or not folder.is_dir():
+    """Raise `ConfigError` where `--out` is a file, a store or a run, or holds a page that is not
+    ours."""
+    if folder is None or not folder.exists():
         return
+    if not folder.is_dir():
+        raise ConfigError(
+            f"A file stands where the folder --out {folder} is to be; give another --out."
+        )
     for name in ("meta.json", "run.json"):
         if (folder / name).is_file():
             raise ConfigError(f"--out {folder} {KINDS[name].format(folder)}; give another folder.")

@@ -1,6 +1,7 @@
 """Tables in a terminal: as wide as it is, words whole; tab-separated where a program reads them."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,15 @@ def say(text: str = "", style: str = "") -> None:
         console.print(Text(text), style=style)
     else:
         print(text, file=console.file, flush=True)  # rich would make spaces of tabs
+
+
+def typed(word: Path | str) -> str:
+    """A path or another word as it is typed to a shell.
+
+    >>> typed("my stores/a")
+    "'my stores/a'"
+    """
+    return shlex.quote(str(word))
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

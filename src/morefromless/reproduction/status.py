@@ -9,7 +9,7 @@ from morefromless.experiments import SCALES
 from morefromless.report.content import PlanFile, read
 from morefromless.report.folders import remark
 from morefromless.report.planning import show_remaining
-from morefromless.report.terminal import say, show_table
+from morefromless.report.terminal import say, show_table, typed
 from morefromless.reproduction.plan import Plan
 from morefromless.runner import status
 from morefromless.runs import Run, State
@@ -66,9 +66,9 @@ def show_status(out: Path) -> None:
 
 def _say_next(out: Path) -> None:
     if (out / "run.json").is_file():
-        say(f"Next: mfl probe {out}")
+        say(f"Next: mfl probe {typed(out)}")
     elif any((out / name).is_file() for name in ("plan.json", "results.json")):
-        say(f"Next: mfl report {out}")
+        say(f"Next: mfl report {typed(out)}")
 
 
 def _experiments(out: Path) -> dict[str, list[Path]]:
