@@ -10,7 +10,7 @@ from PIL import Image
 
 from morefromless.errors import ConfigError
 from morefromless.modalities.macenko import Macenko, reference_stains
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.stain import Stains, estimate, normalised, unchanged
 from morefromless.views.stain import Stain, jitter
 from tests.conformance import Case, cases
@@ -116,16 +116,16 @@ def test_a_batch_is_its_patches_one_by_one() -> None:
 def test_the_reference_is_an_image_or_numbers(tmp_path: Path) -> None:
     image = images(CASES["full_tissue"])[1].to(torch.uint8)
     Image.fromarray(image[0].numpy()).save(tmp_path / "reference.png")
-    how = modality(f"macenko:reference={tmp_path / 'reference.png'}")
+    how = build_modality(f"macenko:reference={tmp_path / 'reference.png'}")
     again = how.render(image, 64) * 255
     assert (again[0].permute(1, 2, 0) - image[0]).abs().mean() < 4  # its own stains: hardly changed
     numbers = "0.65/0.70/0.29/0.07/0.99/0.11/1.6/0.97"
-    assert modality(f"macenko:reference={numbers}").spec == f"macenko:reference={numbers}"
+    assert build_modality(f"macenko:reference={numbers}").spec == f"macenko:reference={numbers}"
     Image.new("RGB", (32, 32), (244, 244, 244)).save(tmp_path / "white.png")
     with pytest.raises(ConfigError, match="holds no hematoxylin and eosin; choose a patch"):
-        modality(f"macenko:reference={tmp_path / 'white.png'}")
+        build_modality(f"macenko:reference={tmp_path / 'white.png'}")
     with pytest.raises(ConfigError, match="cannot read its reference"):
-        modality(f"macenko:reference={tmp_path / 'none.png'}")
+        build_modality(f"macenko:reference={tmp_path / 'none.png'}")
 
 
 def test_jittered_concentrations_are_those_drawn() -> None:

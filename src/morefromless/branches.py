@@ -16,7 +16,7 @@ from morefromless.config import Role, RunConfig
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError, first_line
 from morefromless.objectives import Objective
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.specs import SCHEMES, build, members, normalise, split
 
 
@@ -84,6 +84,11 @@ class Plan:
     target: bool = False
     """Its representation is what the other branch learns, so both embeddings are as wide as it."""
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What the encoder takes of one patch: (channels, size, size), or (length,) of a vector."""
+        return build_modality(self.modality).shape(self.size)
+
 
 def plans(config: RunConfig) -> list[Plan]:
     """The branches that `config` describes, in the objective's order.
@@ -117,7 +122,7 @@ def plans(config: RunConfig) -> list[Plan]:
                 modality=spec,
                 key="shared" if arm.shared else arm.weight_owner.get(name, name),
                 encoder=other or config.train.encoder,
-                channels=modality(spec).channels,
+                channels=build_modality(spec).channels,
                 frozen=role in pairing.freeze and not distillation,
                 no_expander=role in pairing.no_expander and not distillation,
                 size=size or config.train.size,
@@ -140,7 +145,7 @@ def teacher_plan(config: RunConfig) -> Plan:
         modality=spec,
         key="privileged",
         encoder=pairing.teacher,
-        channels=modality(spec).channels,
+        channels=build_modality(spec).channels,
         frozen=True,
         size=pairing.teacher_size or config.train.size,
     )
@@ -292,7 +297,7 @@ def untrained_network(config: RunConfig) -> nn.Module:
     def build() -> nn.Module:
         if config.arm.supervised:
             architecture = untrained(config.train.encoder)
-            return build_encoder(architecture, modality(config.arm.primary).channels)
+            return build_encoder(architecture, build_modality(config.arm.primary).channels)
         branch_plans = [replace(plan, encoder=untrained(plan.encoder)) for plan in plans(config)]
         return Branches(branch_plans, config.pairing.width)
 

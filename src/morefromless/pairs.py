@@ -17,7 +17,7 @@ from morefromless.specs import build
 from morefromless.views import Views
 
 SHARED = 2**16
-"""The number of a branch that stands for all of them, where their geometry is one."""
+"""The branch number that seeds a geometry which all branches share; no branch has it."""
 
 
 class Pair:
@@ -39,27 +39,29 @@ class Pair:
         sizes: Mapping[str, int] = MappingProxyType({}),
         same_geometry: bool = False,
     ) -> None:
-        distinct = {spec: modality(spec) for spec in modalities.values()}
+        distinct = {spec: build_modality(spec) for spec in modalities.values()}
         self.modalities = {name: distinct[spec] for name, spec in modalities.items()}
-        self.views, self.sizes = preset(views), dict(sizes)
+        self.views, self.sizes = build_views(views), dict(sizes)
         self.same_geometry = same_geometry
         if same_geometry and "geometry" not in inspect.signature(self.views.augment).parameters:
             raise ConfigError(
                 f"--same-geometry needs views whose methods take geometry, and those of {views} do "
                 "not; choose table-s1, stain or authors."
             )
-        self.inputs = {name: (how, sizes.get(name, size)) for name, how in self.modalities.items()}
+        self.inputs = {
+            name: (modality, sizes.get(name, size)) for name, modality in self.modalities.items()
+        }
 
     def check(self, store: Store) -> None:
         """Raise `DataError` or `ConfigError` where a modality cannot be had of this store, or a
         branch's own size is more than its patches have."""
-        for name, how in self.modalities.items():
-            how.check(store)
-            if how.vector:
+        for name, modality in self.modalities.items():
+            modality.check(store)
+            if modality.vector:
                 continue
-            if how.colour or how.labels:
-                self.views.check(how.channels, how.labels)
-            side, size = store.array(how.array).shape[1], self.sizes.get(name, 0)
+            if modality.colour or modality.labels:
+                self.views.check(modality.channels, modality.labels)
+            side, size = store.array(modality.array).shape[1], self.sizes.get(name, 0)
             if size > side:
                 raise ConfigError(
                     f"The {name} branch would be given {size} px, and the patches of {store.path} "
@@ -68,21 +70,23 @@ class Pair:
 
     @property
     def input_bytes(self) -> int:
-        """Bytes of a patch's inputs in 32 bits; of branches with the same, once."""
-        return 4 * sum(math.prod(how.shape(size)) for how, size in set(self.inputs.values()))
+        """Bytes of a patch's inputs in 32 bits; an input that branches share counts once."""
+        return 4 * sum(
+            math.prod(modality.shape(size)) for modality, size in set(self.inputs.values())
+        )
 
     @property
     def arrays(self) -> frozenset[str]:
         """The stored arrays that the modalities read."""
-        return frozenset(how.array for how in self.modalities.values())
+        return frozenset(modality.array for modality in self.modalities.values())
 
     def render(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Stored arrays (B, H, W, 3) uint8 -> each branch's input, (B, C, S, S) in [0, 1]."""
-        images = {  # of a symmetric pair, once
-            (how, size): how.render(stored[how.array], size)
-            for how, size in set(self.inputs.values())
+        images = {  # once, where branches have the same input
+            (modality, size): modality.render(stored[modality.array], size)
+            for modality, size in set(self.inputs.values())
         }
-        return {name: images[given] for name, given in self.inputs.items()}
+        return {name: images[key] for name, key in self.inputs.items()}
 
     def augment(self, images: Mapping[str, Tensor], *, seed: int, step: int) -> dict[str, Tensor]:
         """One view per branch and patch.
@@ -104,13 +108,13 @@ class Pair:
         return views
 
 
-def augmentation(views: Views, how: Modality) -> Callable[..., Tensor]:
-    """How a preset draws views of a modality."""
-    if how.vector:
+def augmentation(views: Views, modality: Modality) -> Callable[..., Tensor]:
+    """The method of a preset that draws views of this kind of modality."""
+    if modality.vector:
         return views.augment_vectors
-    if how.labels:
+    if modality.labels:
         return views.augment_mask
-    return views.augment if how.colour else views.augment_channels
+    return views.augment if modality.colour else views.augment_channels
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -120,12 +124,12 @@ def channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def modality(spec: str) -> Modality:
+def build_modality(spec: str) -> Modality:
     """The modality that `spec` names, e.g. `downsample:7`."""
     return build(spec, modalities, Modality)
 
 
-def preset(spec: str) -> Views:
+def build_views(spec: str) -> Views:
     """The preset of augmentations that `spec` names, e.g. `table-s1`."""
     return build(spec, views, Views)
 

@@ -27,7 +27,7 @@ from morefromless.evaluation.references import check_references, load_references
 from morefromless.evaluation.results import Condition, Results
 from morefromless.identity import file_name, placed
 from morefromless.objectives import Objective
-from morefromless.pairs import modality, preset
+from morefromless.pairs import build_modality, build_views
 from morefromless.probes import build_probe
 from morefromless.progress import Bar
 from morefromless.runner import run_all
@@ -66,10 +66,10 @@ class Study:
         for spec in config.tasks:
             store.select(task=build_task(spec))
         for spec in config.modalities:
-            modality(spec).check(store)
+            build_modality(spec).check(store)
         for objective in (*config.objectives, *config.distillation):
             build(objective, objectives, Objective)
-        preset(config.train.views)
+        build_views(config.train.views)
         build_probe(config.probe)
         check_references(config)
         caveats = [*store.caveats, *_check_availability(config, store)]
@@ -169,9 +169,9 @@ class Study:
         for asked, spec in bar:
             if not _tested(self.store if cohort is None else cohort.store, spec):
                 continue
-            subset = self.store.select(modality(spec), task=build_task(asked))
-            other = None if cohort is None else cohort.store.select(modality(spec))
-            names = ("majority", *(() if modality(spec).vector else COLOUR_FLOORS))
+            subset = self.store.select(build_modality(spec), task=build_task(asked))
+            other = None if cohort is None else cohort.store.select(build_modality(spec))
+            names = ("majority", *(() if build_modality(spec).vector else COLOUR_FLOORS))
             for name in names:
                 for seed in self._draws:
                     probabilities = floor_probabilities(
@@ -323,7 +323,7 @@ def _check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
             )
     every = len(store.indices("train"))
     for primary in config.primary:
-        pair = (modality(primary), modality(config.privileged))
+        pair = (build_modality(primary), build_modality(config.privileged))
         paired = len(store.select(*pair).indices("train"))
         check_batch(paired, config.train.batch)
         if paired < every:
@@ -336,4 +336,4 @@ def _check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
 
 
 def _tested(store: Store, spec: str) -> bool:
-    return bool(len(store.select(modality(spec)).indices("test")))
+    return bool(len(store.select(build_modality(spec)).indices("test")))

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from morefromless.analysis.maps import neighbours, plane, together
+from morefromless.analysis.maps import align, neighbours, project
 from morefromless.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -33,16 +33,16 @@ def test_neighbours_agree_with_a_naive_loop() -> None:
 def test_a_rotated_and_scaled_copy_lies_on_the_original() -> None:
     x = RNG.normal(size=(40, 6))
     turn = np.linalg.qr(RNG.normal(size=(6, 6)))[0]
-    a, b = together(x, 3 * x @ turn + 10)
+    a, b = align(x, 3 * x @ turn + 10)
     np.testing.assert_allclose(a, b, atol=1e-9)
-    a, b = together(x, RNG.normal(size=(40, 9)))  # of another width, and of something else
+    a, b = align(x, RNG.normal(size=(40, 9)))  # of another width, and of something else
     assert a.shape == b.shape == (40, 6)
     assert np.linalg.norm(a - b) > 1
 
 
 def test_pca_is_the_plane_of_most_variance() -> None:
     x = RNG.normal(size=(50, 5)) * [9, 1, 5, 0.1, 0.1]
-    places, shares = plane(x)
+    places, shares = project(x)
     variances = np.linalg.eigvalsh(np.cov((x - x.mean(0)).T))[::-1]
     np.testing.assert_allclose(places.var(axis=0, ddof=1), variances[:2])
     np.testing.assert_allclose(shares, variances[:2] / variances.sum())
@@ -51,4 +51,4 @@ def test_pca_is_the_plane_of_most_variance() -> None:
 def test_umap_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ConfigError, match=r"pip install 'morefromless\[maps\]'"):
-        plane(np.zeros((5, 2)), "umap")
+        project(np.zeros((5, 2)), "umap")

@@ -16,7 +16,7 @@ from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.ingest import ingest, open_source
 from morefromless.ingest.cutting import Cut
 from morefromless.nuclei_export import export_geojson
-from morefromless.pairs import modality as nuclei_modality
+from morefromless.pairs import build_modality as nuclei_modality
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
 from tests.real import real
 

@@ -12,7 +12,7 @@ from morefromless.errors import ConfigError
 from morefromless.identity import file_name
 from morefromless.ingest import ingest, open_source
 from morefromless.modalities.image import Image, image_spec
-from morefromless.pairs import Pair, modality
+from morefromless.pairs import Pair, build_modality
 from morefromless.views.table_s1 import TableS1
 
 PATCHES = 24
@@ -55,7 +55,7 @@ def test_ranges_are_percentiles_of_the_training_patches(store: Store) -> None:
 
 
 def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:
-    how = modality(image_spec(store, "if"))
+    how = build_modality(image_spec(store, "if"))
     how.check(store)
     stored = store.arrays["if"][:4]
     seen = how.render(torch.from_numpy(np.asarray(stored)), 16)
@@ -63,7 +63,7 @@ def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:
     expected = np.clip((stored - low) / (high - low), 0, 1).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(seen.numpy(), expected, atol=1e-5)
     assert how.to_rgb(seen).shape == (4, 3, 16, 16)
-    assert modality(how.spec) == how
+    assert build_modality(how.spec) == how
     assert how.legend(store) == "if: blue DAPI, green CD3, red CD8, yellow CD20, magenta CK."  # type: ignore[attr-defined]
 
 
@@ -78,7 +78,7 @@ def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:
 )
 def test_what_does_not_fit_names_what_does(store: Store, spec: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        modality(spec).check(store)
+        build_modality(spec).check(store)
 
 
 def test_ranges_that_cannot_be_are_refused() -> None:

@@ -10,7 +10,7 @@ from morefromless.data.schemes import COLOURS, PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.modalities.nuclei import Nuclei as Modality
-from morefromless.pairs import Pair, modality
+from morefromless.pairs import Pair, build_modality
 
 
 def masks(side: int = 12, count: int = 3) -> torch.Tensor:
@@ -27,7 +27,7 @@ def masks(side: int = 12, count: int = 3) -> torch.Tensor:
 @pytest.mark.parametrize("palette", ["levels", "raw", "one-hot", "colour"])
 def test_pixels_are_types_as_declared(palette: str, size: int) -> None:
     stored = masks()
-    seen = modality(f"nuclei:{palette}").render(stored, size)
+    seen = build_modality(f"nuclei:{palette}").render(stored, size)
     rows = [int((k + 0.5) * 12 / size) for k in range(size)]
     for b in range(3):
         for i, y in enumerate(rows):
@@ -90,16 +90,16 @@ def test_the_authors_preset_spares_no_mask_and_plain_changes_none(tissue: Store)
 
 def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:
     with pytest.raises(ConfigError, match="give nuclei:levels,types=6"):
-        modality("nuclei:types=5").check(tissue)
+        build_modality("nuclei:types=5").check(tissue)
     bare = Store(tissue.path, tissue.meta, tissue.table, {"he": tissue.array("he")})
     with pytest.raises(DataError, match="has no array 'nuclei'"):
-        modality("nuclei").check(bare)
+        build_modality("nuclei").check(bare)
 
 
 @pytest.mark.parametrize("spec", ["nuclei:grey", "nuclei:types=1", "nuclei:types=300"])
 def test_odd_parameters_are_refused(spec: str) -> None:
     with pytest.raises(ConfigError):
-        modality(spec)
+        build_modality(spec)
     with pytest.raises(ConfigError, match="choose levels, raw, one-hot, colour"):
         Modality("grey")  # type: ignore[arg-type]
 

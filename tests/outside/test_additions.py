@@ -54,10 +54,10 @@ def test_colours_of_one_channel_are_refused_before_training(tissue: Store, views
 @pytest.mark.parametrize("views", ["table-s1:saturation=0,hue=0", "authors:jitter=0", "plain"])
 @pytest.mark.parametrize("channels", [1, 2, 7])
 def test_other_steps_hold_for_any_number_of_channels(views: str, channels: int) -> None:
-    from morefromless.pairs import preset
+    from morefromless.pairs import build_views
 
     patches = torch.rand(5, channels, 16, 16)
-    drawn = preset(views).augment(patches, torch.Generator().manual_seed(0))
+    drawn = build_views(views).augment(patches, torch.Generator().manual_seed(0))
     assert drawn.shape == patches.shape
     assert drawn.min() >= 0
     assert drawn.max() <= 1

@@ -13,7 +13,7 @@ from morefromless.files import StorageError
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
 from morefromless.modalities.vector import Vector
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.report.bars import distinctive, on_one_scale
 from morefromless.report.contact_sheet import contact_sheet, seen_columns, sheet
 from morefromless.views.table_s1 import TableS1
@@ -131,7 +131,7 @@ def test_a_column_of_another_length_is_refused(tmp_path: Path) -> None:
 def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue: Store) -> None:
     rows = np.arange(6)
     stored = {name: torch.from_numpy(tissue.array(name)[rows]) for name in ("he", "nuclei")}
-    seen = {name: modality(name) for name in ("full", "nuclei", "nuclei:one-hot")}
+    seen = {name: build_modality(name) for name in ("full", "nuclei", "nuclei:one-hot")}
     generator = torch.Generator().manual_seed(0)
     columns, _ = seen_columns(stored, seen, TableS1(), 24, 1, generator)
     assert list(columns) == [

@@ -18,7 +18,7 @@ from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import Answer, answer_of, open_store
 from morefromless.evaluation.metrics import confusion
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.progress import Bar
 from morefromless.runs import Run
 from morefromless.study import condition_of
@@ -181,7 +181,7 @@ def dense_modality(answers: Sequence[Answer]) -> str | None:
     configs = [answer.frozen.config for answer in answers]
     partners = [c.arm.privileged for c in configs if c and c.arm.kind in ("asymmetric", "trident")]
     for spec in (*partners, f"full:{first.modality.array}"):
-        other = modality(spec)
+        other = build_modality(spec)
         if not other.vector and other != first.modality and other.array in answers[0].store.arrays:
             return spec
     return None
@@ -218,7 +218,7 @@ def _pictures(
     denser = dense_modality((a, b))
     if denser is None:
         return primary, None
-    return primary, pictures(modality(denser), store, rows, max(frozen.size, side), side)
+    return primary, pictures(build_modality(denser), store, rows, max(frozen.size, side), side)
 
 
 def _cams(

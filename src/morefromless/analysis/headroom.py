@@ -1,9 +1,9 @@
 """Headroom: what a privileged view could buy, without training.
 
-Three questions, asked of frozen features of both views of the same patches: how much better are
-labels read from the dense view than from the sparse one; which share of the dense features do the
-sparse ones predict; how much better are labels read from dense features that were predicted from
-sparse ones. The first bounds what a student could gain, the last is a forecast of it.
+Frozen features of both views of the same patches answer three questions: how much better are labels
+predicted from the dense view than from the sparse one? Which share of the dense features do the
+sparse ones predict? How much better are labels predicted from those predicted dense features? The
+first answer bounds what a student could gain, and the last is a forecast of it.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.paired import difference
 from morefromless.modalities import Modality
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.tasks import build_task
 
@@ -74,7 +74,7 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
     fewer training patches, or dense features, than components.
     """
     store = Store.open(config.store)
-    views = [modality(config.primary), modality(config.privileged)]
+    views = [build_modality(config.primary), build_modality(config.privileged)]
     for view in views:
         view.check(store)
     store = store.select(*views, task=build_task(config.task))
@@ -100,21 +100,21 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
     out_of_fold, on_test = predict(sparse[0], target, sparse[1])
     unexplained = (target - out_of_fold).square().sum(0) / target.square().sum(0)
     labels = torch.from_numpy(store.labels)
-    right = [
-        _correct(fitted, asked, labels[train], labels[test], len(store.classes))
-        for fitted, asked in (sparse, dense, (out_of_fold, on_test))
+    correct = [
+        _correct(*features, labels[train], labels[test], len(store.classes))
+        for features in (sparse, dense, (out_of_fold, on_test))
     ]
     groups = store.groups("test")
     return Headroom(
         config=config,
-        sparse=float(right[0].mean()),
-        dense=float(right[1].mean()),
-        predicted=float(right[2].mean()),
-        headroom=difference(right[1], right[0], groups=groups).interval,
-        forecast=difference(right[2], right[0], groups=groups).interval,
+        sparse=float(correct[0].mean()),
+        dense=float(correct[1].mean()),
+        predicted=float(correct[2].mean()),
+        headroom=difference(correct[1], correct[0], groups=groups).interval,
+        forecast=difference(correct[2], correct[0], groups=groups).interval,
         components=[
-            Component(float(variance), max(0.0, 1 - float(rest)))
-            for variance, rest in zip(variances, unexplained, strict=True)
+            Component(float(variance), max(0.0, 1 - float(share)))
+            for variance, share in zip(variances, unexplained, strict=True)
         ],
     )
 
@@ -133,15 +133,15 @@ def predict(train: Tensor, target: Tensor, test: Tensor) -> tuple[Tensor, Tensor
     """
     fold = torch.arange(len(train)) % FOLDS
     fold = fold[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
-    every = torch.zeros(len(PENALTIES), *target.shape, dtype=target.dtype)
+    predictions = torch.zeros(len(PENALTIES), *target.shape, dtype=target.dtype)
     for number in range(FOLDS):
         rows = fold != number
-        for place, prediction in enumerate(_ridges(train[rows], target[rows], train[~rows])):
-            every[place, ~rows] = prediction
-    best = (every - target).square().sum(1).argmin(0)  # (K,)
+        for k, prediction in enumerate(_ridges(train[rows], target[rows], train[~rows])):
+            predictions[k, ~rows] = prediction
+    best = (predictions - target).square().sum(1).argmin(0)  # (K,)
     columns = torch.arange(target.shape[1])
     final = torch.stack(list(_ridges(train, target, test)))
-    return every[best, :, columns].T, final[best, :, columns].T
+    return predictions[best, :, columns].T, final[best, :, columns].T
 
 
 def _ridges(train: Tensor, target: Tensor, test: Tensor) -> Iterator[Tensor]:
@@ -158,9 +158,9 @@ def _ridges(train: Tensor, target: Tensor, test: Tensor) -> Iterator[Tensor]:
 def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, Tensor]:
     """Training and test features of a view: of the reference encoder, or hand-made."""
     if config.encoder is None:
-        described = torch.from_numpy(handmade(store, modality(spec)))
+        described = torch.from_numpy(handmade(store, build_modality(spec)))
         return described[store.indices("train")], described[store.indices("test")]
-    encoder = build_encoder(config.encoder, modality(spec).channels)
+    encoder = build_encoder(config.encoder, build_modality(spec).channels)
     if not encoder.pretrained:
         raise ConfigError(
             f"The reference encoder '{config.encoder}' has random weights; give weights=FILE or "
@@ -176,16 +176,17 @@ def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, 
     )
 
 
-def handmade(store: Store, how: Modality) -> npt.NDArray[np.float32]:
-    """Colour and texture of every patch as the modality leaves it: (N, features).
+def handmade(store: Store, modality: Modality) -> npt.NDArray[np.float32]:
+    """Hand-made features of every patch, as the modality shows it: (N, features).
 
-    Square roots of the colour histogram's 512 shares and, for each octave of detail, the standard
-    deviation of each channel of what halving the resolution takes away. A vector is itself.
+    They are the square roots of the colour histogram's 512 shares and, for each octave of detail,
+    the standard deviation of each channel of the detail that halving the resolution removes. Of a
+    vector they are its values.
     """
-    if how.vector:
-        return np.asarray(store.array(how.array), dtype=np.float32)
-    colours = modality_colours(store, how)
-    side = store.array(how.array).shape[1]
+    if modality.vector:
+        return np.asarray(store.array(modality.array), dtype=np.float32)
+    colours = modality_colours(store, modality)
+    side = store.array(modality.array).shape[1]
     textures = []
     for rows in np.array_split(np.arange(len(colours)), max(1, len(colours) // 256)):
         image = torch.from_numpy(np.asarray(colours[rows])).permute(0, 3, 1, 2) / 255

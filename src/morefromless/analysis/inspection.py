@@ -15,7 +15,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.calibration import CalibratedProbe
 from morefromless.evaluation.frozen import Classifier, FrozenEncoder
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.tasks import build_task
 
 SIDE = 224
@@ -111,7 +111,7 @@ class Inspector:
         rows = store.indices("train")[nearest.indices.numpy()]
         array = self.frozen.modality.array
         side = store.array(array).shape[1]
-        wholes = pictures(modality(f"full:{array}"), store, rows, side, SIDE)
+        wholes = pictures(build_modality(f"full:{array}"), store, rows, side, SIDE)
         return [
             Neighbour(
                 str(store.table["id"].iloc[row]), store.classes[store.labels[row]], float(d), whole

@@ -1,4 +1,4 @@
-"""Features laid out: in the plane, beside another encoder's, and by nearness."""
+"""Features in two dimensions, two encoders' features in one space, and nearest neighbours."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,16 +9,16 @@ from morefromless.errors import ConfigError
 Floats = npt.NDArray[np.float64]
 
 
-def plane(
-    features: npt.ArrayLike, how: str = "pca", seed: int = 0
+def project(
+    features: npt.ArrayLike, method: str = "pca", seed: int = 0
 ) -> tuple[Floats, tuple[float, ...]]:
-    """(N, D) -> (N, 2) by `pca` (scikit-learn's) or `umap` (umap-learn's, cosine distances).
+    """Features in two dimensions, (N, D) -> (N, 2), and the share of variance of each axis.
 
-    Also the shares of the variance that principal components have; UMAP's axes have none. Raises
-    `ConfigError` where umap-learn is not installed.
+    `method` is `pca` (scikit-learn's) or `umap` (umap-learn's, cosine distances). Axes of UMAP have
+    no shares. Raises `ConfigError` where umap-learn is not installed.
     """
     values = np.asarray(features, np.float64)
-    if how == "pca":
+    if method == "pca":
         components = PCA(2, svd_solver="full")
         points = components.fit_transform(values)
         return points, tuple(map(float, components.explained_variance_ratio_))
@@ -36,13 +36,12 @@ def plane(
     return np.asarray(points, np.float64), ()
 
 
-def together(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
+def align(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Two encoders' features of the same patches in one space: (N, D), (N, E) -> (N, k) each.
 
-    Each is centred, brought to unit mean square and to its first k principal components, k being 50
-    or fewer; then the second is turned as near to the first as an orthogonal map can (Procrustes).
-    What is left of a distance is what no rotation explains: it is to linear CKA as a map to a
-    number.
+    Each is centred, scaled to unit mean square and reduced to its first k principal components, k
+    being 50 or fewer. Then the second is rotated onto the first by the orthogonal Procrustes map.
+    The distances that remain are those which no rotation explains, as in linear CKA.
     """
     reduced = []
     for features in (first, second):

@@ -18,7 +18,7 @@ from morefromless.evaluation.evaluate import Answer, answer_of
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.metrics import confusion
 from morefromless.evaluation.results import Results
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.progress import Bar
 from morefromless.runs import Run
 from morefromless.specs import refuse_outside
@@ -64,7 +64,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
             f"{config.study} has no primary '{primary}', only {', '.join(study.primary)}."
         )
     device, task = resolve_device(config.analysis.device), study.tasks[0]
-    store = raw.select(modality(primary), task=build_task(task))
+    store = raw.select(build_modality(primary), task=build_task(task))
     runs = [run for run in Study.of(study, raw).runs if run.arm.primary == primary]
     refuse_unfinished(config.study, runs)
     words = {run.out: arm_words(run, study) for run in runs}

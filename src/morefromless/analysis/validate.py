@@ -19,7 +19,7 @@ from morefromless.evaluation.evaluate import Evaluation, open_store
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Condition, Results
 from morefromless.evaluation.shift import FeatureDistance
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.progress import Bar
 from morefromless.runs import Run
 from morefromless.study import Study, condition_of
@@ -67,7 +67,7 @@ def validate(config: ValidateConfig) -> Validation:
     if not len(cohort_store.indices("test")):
         raise DataError(f"{cohort_store.path} has no test patches; ingest it with --split test.")
     for spec in study.modalities:
-        modality(spec).check(cohort_store)
+        build_modality(spec).check(cohort_store)
     out = config.out or config.study / f"validation-{config.cohort.resolve().name}"
     tasks = _shared_tasks(study, cohort_store, config.classes)
     cohort = Cohort(cohort_store, out / "cache")

@@ -26,7 +26,7 @@ from morefromless.evaluation.results import (
     Summary,
 )
 from morefromless.evaluation.summaries import summarise
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
 
@@ -51,7 +51,7 @@ def conclude(
     for evaluation in sorted(evaluations, key=_rank):
         groups.setdefault(evaluation.condition, []).append(evaluation)
     labelled = {
-        (task, spec): store.select(modality(spec), task=tasks[task], check=False)
+        (task, spec): store.select(build_modality(spec), task=tasks[task], check=False)
         for task, spec in dict.fromkeys((c.task, c.modality) for c in groups)
     }
     stores = {c: labelled[c.task, c.modality] for c in groups}

@@ -20,7 +20,7 @@ from morefromless.data.sharded import reading_order
 from morefromless.data.store import Store
 from morefromless.evaluation.cache import cached, digest_text
 from morefromless.modalities import Modality
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.probes import label_subset
 
 Floor = Literal["majority", "mean-rgb", "colour-histogram"]
@@ -150,15 +150,15 @@ def floor_probabilities(
     }
 
     def compute() -> dict[str, Tensor]:
-        how = modality(modality_spec)
+        modality = build_modality(modality_spec)
         probabilities = floor(
             name,
-            modality_colours(store, how),
+            modality_colours(store, modality),
             store.labels,
             train=rows,
             test=test,
             classes=len(store.classes),
-            test_images=None if cohort is None else modality_colours(cohort, how),
+            test_images=None if cohort is None else modality_colours(cohort, modality),
         )
         return {"probabilities": torch.from_numpy(probabilities.astype(np.float64))}
 
@@ -167,19 +167,19 @@ def floor_probabilities(
     return tensors["probabilities"].numpy()
 
 
-def modality_colours(store: Store, how: Modality) -> Images:
+def modality_colours(store: Store, modality: Modality) -> Images:
     """The stored array as the modality leaves it, (N, r, r, 3) uint8 at its own resolution r."""
-    stored = store.array(how.array)
-    if how.vector:
+    stored = store.array(modality.array)
+    if modality.vector:
         return np.zeros((len(stored), 1, 1, 3), np.uint8)  # the majority class uses no colours
     side = stored.shape[1]
-    resolution = how.resolution(side)
-    if resolution == side and how.colour:
+    resolution = modality.resolution(side)
+    if resolution == side and modality.colour:
         return stored
     colours = np.empty((len(stored), resolution, resolution, 3), np.uint8)
     order = reading_order(stored, np.arange(len(stored)))
     for rows in np.array_split(order, max(1, len(stored) // 256)):
-        images = how.render(torch.from_numpy(np.asarray(stored[rows])), resolution)
-        rgb = (how.to_rgb(images) * 255).round().to(torch.uint8)
+        images = modality.render(torch.from_numpy(np.asarray(stored[rows])), resolution)
+        rgb = (modality.to_rgb(images) * 255).round().to(torch.uint8)
         colours[rows] = rgb.permute(0, 2, 3, 1).numpy()
     return colours

@@ -24,7 +24,7 @@ from morefromless.evaluation.cache import cached, digest, digest_text
 from morefromless.evaluation.metadata import EncoderMetadata, Preprocessing
 from morefromless.identity import file_name
 from morefromless.modalities import Modality
-from morefromless.pairs import channels_last, modality
+from morefromless.pairs import build_modality, channels_last
 from morefromless.probes import LinearProbe
 from morefromless.progress import Bar
 from morefromless.tasks import normalise_task
@@ -64,7 +64,7 @@ class FrozenEncoder:
 
     @cached_property
     def modality(self) -> Modality:
-        return modality(self.modality_spec)
+        return build_modality(self.modality_spec)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -196,8 +196,8 @@ class FrozenEncoder:
 
     def artifact(self, probe: Probe, task: str) -> str:
         """How files of one branch, probe and task are told apart: `primary-linear-cell`."""
-        how = "head" if self.answers_itself(task) else probe.name
-        return "-".join([self.name, how, *([] if task == "tissue" else [file_name(task)])])
+        classifier = "head" if self.answers_itself(task) else probe.name
+        return "-".join([self.name, classifier, *([] if task == "tissue" else [file_name(task)])])
 
 
 class Classifier(nn.Module):
@@ -237,5 +237,5 @@ def random_encoder(
 ) -> FrozenEncoder:
     """An untrained encoder of the same architecture: weights that the spec names are left out."""
     torch.manual_seed(seed)
-    encoder = build_encoder(untrained(spec), modality(modality_spec).channels)
+    encoder = build_encoder(untrained(spec), build_modality(modality_spec).channels)
     return FrozenEncoder(encoder.eval(), modality_spec, size, "random", folder, seed=seed)

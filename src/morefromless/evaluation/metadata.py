@@ -18,7 +18,7 @@ from morefromless.config import RunConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.documents import parse_json
 from morefromless.errors import ConfigError
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.runs import ENCODER_KEY
 from morefromless.specs import refuse_outside
 
@@ -142,19 +142,19 @@ def describe(
 def _preprocessing(
     spec: str, size: int, prefix: str, weights: Mapping[str, Tensor], store: Store | None
 ) -> Preprocessing:
-    how = modality(spec)
-    images = None if store is None or how.vector else store
+    modality = build_modality(spec)
+    images = None if store is None or modality.vector else store
     mean, std = (
         tuple(weights[prefix + name].flatten().tolist()) if prefix + name in weights else None
         for name in ("mean", "std")
     )
     return Preprocessing(
-        side=int(images.array(how.array).shape[1]) if images else None,
-        um_per_px=images.scale(how.array) if images else None,
+        side=int(images.array(modality.array).shape[1]) if images else None,
+        um_per_px=images.scale(modality.array) if images else None,
         modality=spec,
-        interpolation=getattr(how, "interpolation", None),
+        interpolation=getattr(modality, "interpolation", None),
         size=size,
-        channels=how.channels,
+        channels=modality.channels,
         mean=mean,
         std=std,
     )

@@ -14,7 +14,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoder
 from morefromless.identity import file_name, weights_file
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,8 @@ def takes_references(spec: str) -> bool:
     >>> takes_references("downsample:7"), takes_references("vector:1000")
     (True, False)
     """
-    how = modality(spec)
-    return not how.vector and how.channels == 3
+    modality = build_modality(spec)
+    return not modality.vector and modality.channels == 3
 
 
 def load_references(config: StudyConfig) -> list[Reference]:

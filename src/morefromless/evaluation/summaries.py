@@ -10,7 +10,7 @@ from morefromless.evaluation.evaluate import Evaluation
 from morefromless.evaluation.intervals import Interval, bootstrap
 from morefromless.evaluation.metrics import CONFUSION_METRICS, Scores
 from morefromless.evaluation.results import KEY, Condition, Summary
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 
 RISING = 0.01
 """An arm is called still rising where the last quarter of its curve lies so much higher, on
@@ -46,7 +46,7 @@ def summarise(
         )
         for name, metric in CONFUSION_METRICS.items()
     }
-    view = modality(condition.modality)
+    view = build_modality(condition.modality)
     side = store.array(view.array).shape[1]
     resolution = view.resolution(min(side, evaluations[0].size or size))
     scale = None if view.vector else store.scale(view.array)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from morefromless.config import ReproduceConfig, StudyConfig, from_flat
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 
 Protocol = Literal["text", "authors"]
 
@@ -116,7 +116,7 @@ class Setting:
         if store.meta.scheme:
             raw = "raw," if config.protocol == "authors" else ""
             spec = f"nuclei:{raw}types={len(store.scheme.types)}"
-            masks = modality(spec).spec
+            masks = build_modality(spec).spec
         tasks = (("tissue",) if len(store.classes) > 1 else ()) + (("cell",) if masks else ())
         return cls(config, store, recipe, sides, encoders, tasks, masks)
 

@@ -82,20 +82,20 @@ class Geojson(NucleiFormat):
             nucleus.kind == "annotation" and nucleus.geometry.get("type") == "MultiPolygon"
             for nucleus in nuclei
         )
-        how = "each" if cellvit and self.parts == "ask" else self.parts
+        mode = "each" if cellvit and self.parts == "ask" else self.parts
         outlines: list[list[list[polygons.Ring]]] = []
         boxes: list[Any] = []
         types: dict[int, RawType | None] = {}
         planes = set()
         for nucleus in nuclei:
-            parts = _parts(nucleus, how)
+            parts = _parts(nucleus, mode)
             planes |= _planes(nucleus, parts)
             if len(planes) > 1:
                 raise UnreadablePatch(
                     "several planes: nuclei lie at more than one z or t; export one plane"
                 )
             rings = [[polygons.ring(ring, nucleus.number) for ring in part] for part in parts]
-            for outline in [[part] for part in rings] if how == "each" else [rings]:
+            for outline in [[part] for part in rings] if mode == "each" else [rings]:
                 outlines.append(outline)
                 boxes.append(nucleus.properties.get("box"))
                 types[len(outlines)] = _type(nucleus.properties, nucleus.number)
@@ -105,7 +105,7 @@ class Geojson(NucleiFormat):
         return TypedInstances(polygons.fill(outlines, shape, convention), types, skipped)
 
 
-def _parts(nucleus: Feature, how: Parts) -> list[Any]:
+def _parts(nucleus: Feature, mode: Parts) -> list[Any]:
     """The polygons of a nucleus, each a list of rings that are as yet unchecked."""
     kind, coordinates = nucleus.geometry.get("type"), nucleus.geometry.get("coordinates")
     if kind == "LineString" and nucleus.is_hover_next:
@@ -120,7 +120,7 @@ def _parts(nucleus: Feature, how: Parts) -> list[Any]:
         raise UnreadablePatch(
             f"broken polygon: feature {nucleus.number} has no list of rings; export it again"
         )
-    if len(parts) > 1 and nucleus.kind == "annotation" and how == "ask":
+    if len(parts) > 1 and nucleus.kind == "annotation" and mode == "ask":
         raise UnreadablePatch(
             f"several parts: feature {nucleus.number} is an annotation of {len(parts)} "
             "polygons; say geojson:parts=each if each is a nucleus (CellViT: parts=each,"

@@ -52,11 +52,11 @@ class Bars:
         axes.plot([zero, zero], [low, low + side], "0.4", linewidth=0.6)
 
 
-def distinctive(how: Vector, store: Store) -> dict[str, int]:
+def distinctive(modality: Vector, store: Store) -> dict[str, int]:
     """The names and places of values that tell classes apart: the best of each, the second ..."""
-    ranked = how.markers(store).values() or [list(range(how.length))]
+    ranked = modality.markers(store).values() or [list(range(modality.length))]
     places = dict.fromkeys(place for rank in zip(*ranked, strict=True) for place in rank)
-    names = how.names(store)
+    names = modality.names(store)
     return {names[place]: place for place in islice(places, SHOWN)}
 
 

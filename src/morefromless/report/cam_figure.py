@@ -13,7 +13,7 @@ from morefromless.analysis.layers import stages_with_places
 from morefromless.analysis.overlay import Pictures, cams, pictures
 from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Answer
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.report.contact_sheet import sheet
 from morefromless.report.similarity_figure import short
 from morefromless.report.style import save
@@ -65,7 +65,7 @@ def write_cams(
         size = max(answer.frozen.size for answer in answers.values())
         shown = {title: next(iter(by_layer.values())) for title, by_layer in maps.items()}
         shown |= {
-            title: pictures(modality(spec), store, rows, size, SIDE)
+            title: pictures(build_modality(spec), store, rows, size, SIDE)
             for title, spec in beside.items()
         }
         caption = (

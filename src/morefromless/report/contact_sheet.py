@@ -165,27 +165,28 @@ def seen_columns(
         title = stored_title(name, stored)
         if stored[name].ndim == 2:  # a vector is shown as it is seen
             continue
-        reader = next(how for how in modalities.values() if how.array == name)
-        shown = reader if not (reader.colour or reader.labels) else Full(name)
-        shown = Nuclei("colour") if name == ARRAY else shown
-        columns[title] = shown.to_rgb(shown.render(stored[name], stored[name].shape[1]))
+        reader = next(modality for modality in modalities.values() if modality.array == name)
+        display = reader if not (reader.colour or reader.labels) else Full(name)
+        display = Nuclei("colour") if name == ARRAY else display
+        columns[title] = display.to_rgb(display.render(stored[name], stored[name].shape[1]))
     rendered = {
         title: modality.render(stored[modality.array], size)
         for title, modality in modalities.items()
     }
     by_modality = {title: {title: images} for title, images in rendered.items()}
-    drawn_by = {title: augmentation(views, modality) for title, modality in modalities.items()}
+    augment = {title: augmentation(views, modality) for title, modality in modalities.items()}
     for draw in range(1, draws + 1):
         for title, images in rendered.items():
             with recording(len(images)) as words:
-                by_modality[title][view_title(title, draw)] = drawn_by[title](images, generator)
+                by_modality[title][view_title(title, draw)] = augment[title](images, generator)
             notes[view_title(title, draw)] = [", ".join(drawn) for drawn in words]
     pictures: dict[str, Tensor | Bars] = {}
-    for title, seen in by_modality.items():
+    for title, views_of_modality in by_modality.items():
         if title in bars:
-            pictures |= on_one_scale(seen, bars[title])
+            pictures |= on_one_scale(views_of_modality, bars[title])
         else:
-            pictures |= {name: modalities[title].to_rgb(images) for name, images in seen.items()}
+            to_rgb = modalities[title].to_rgb
+            pictures |= {name: to_rgb(images) for name, images in views_of_modality.items()}
     order = [*modalities, *notes]
     return columns | {name: pictures[name] for name in order}, notes
 

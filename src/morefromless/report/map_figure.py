@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from morefromless.analysis.maps import plane, together
+from morefromless.analysis.maps import align, project
 from morefromless.report.style import PAGE, plain, save
 from morefromless.report.words import abridged
 
@@ -36,7 +36,7 @@ def write_map(
     labels: Sequence[str],
     groups: Sequence[str] | None,
     stem: Path,
-    how: str = "pca",
+    method: str = "pca",
     seed: int = 0,
 ) -> list[Path]:
     """A map an encoder, by label and, below, by group; of two encoders also both in one space.
@@ -44,7 +44,7 @@ def write_map(
     `features` are (N, D) of the same N patches by encoder. In one space, patches are coloured by
     encoder, a line joining each patch's two places (a few hundred of them).
     """
-    maps = {title: plane(values, how, seed) for title, values in features.items()}
+    maps = {title: project(values, method, seed) for title, values in features.items()}
     colourings = {"label": labels} | ({"group": groups} if groups is not None else {})
     both = len(maps) == 2
     across = min(ACROSS, len(maps))
@@ -66,8 +66,8 @@ def write_map(
             _label(axes, textwrap.fill(title, 84 // across), shares)
         _key(panels[first, -1], panels[first, 0], name)
     if both:
-        a, b = together(*features.values())
-        places, shares = plane(np.concatenate([a, b]), how, seed)
+        a, b = align(*features.values())
+        places, shares = project(np.concatenate([a, b]), method, seed)
         halves = dict(zip(features, np.split(places, 2), strict=True))
         _joint(panels[-1, 0], halves)
         _label(panels[-1, 0], "both in one space", shares)

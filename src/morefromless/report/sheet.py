@@ -11,7 +11,7 @@ from morefromless.data.store import Store
 from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
 from morefromless.modalities.vector import Vector
-from morefromless.pairs import modality, preset
+from morefromless.pairs import build_modality, build_views
 from morefromless.report.bars import distinctive
 from morefromless.report.contact_sheet import (
     contact_sheet,
@@ -31,30 +31,32 @@ def write_sheet(config: ViewsConfig) -> Path:
     store = Store.open(config.store)
     if config.task != "tissue":  # rows may well be of one tissue, which is no task
         store = store.select(task=build_task(config.task))
-    modalities = {spec: modality(spec) for spec in (*config.primary, config.privileged)}
-    for how in modalities.values():
-        how.check(store)
+    modalities = {spec: build_modality(spec) for spec in (*config.primary, config.privileged)}
+    for modality in modalities.values():
+        modality.check(store)
     store = store.select(*modalities.values())
     rows = _spread_over_classes(store, config.patches, config.seed)
-    names = dict.fromkeys(how.array for how in modalities.values())
+    names = dict.fromkeys(modality.array for modality in modalities.values())
     stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}
     generator = torch.Generator().manual_seed(config.seed)
     bars = {
-        spec: distinctive(how, store) for spec, how in modalities.items() if isinstance(how, Vector)
+        spec: distinctive(modality, store)
+        for spec, modality in modalities.items()
+        if isinstance(modality, Vector)
     }
     columns, notes = seen_columns(
-        stored, modalities, preset(config.views), config.size, config.draws, generator, bars
+        stored, modalities, build_views(config.views), config.size, config.draws, generator, bars
     )
     caption = (
         f"{store.path.name}: views '{config.views}' at {config.size} px; each view is drawn anew "
         "for every patch, branch and step, and below it stands what was drawn. A frame holds a "
         "pair: the primary left, the privileged right."
     )
-    for spec, how in modalities.items():
-        if isinstance(how, (Image, Vector)):
-            caption += f" {how.legend(store)}".rstrip()
-        if isinstance(how, Macenko):
-            unchanged = int(how.unchanged(stored[how.array]).sum())
+    for spec, modality in modalities.items():
+        if isinstance(modality, (Image, Vector)):
+            caption += f" {modality.legend(store)}".rstrip()
+        if isinstance(modality, Macenko):
+            unchanged = int(modality.unchanged(stored[modality.array]).sum())
             caption += (
                 f" {unchanged} of {len(rows)} patches have no two stains: {spec} leaves them."
             )

@@ -13,7 +13,7 @@ from morefromless.analysis.represent import Similarities
 from morefromless.analysis.representative import shown_patches
 from morefromless.analysis.similarity import LayerCka, deviation
 from morefromless.config import to_flat
-from morefromless.pairs import modality
+from morefromless.pairs import build_modality
 from morefromless.report.cam_figure import GRIDS, write_cams
 from morefromless.report.confusion import write_confusion
 from morefromless.report.content import Picture, TableFile
@@ -107,7 +107,7 @@ def _write_cams(result: Similarities, stems: Collection[str]) -> list[Path]:
     beside = {
         spec: spec
         for spec in (result.primary, result.study.privileged)
-        if not modality(spec).vector
+        if not build_modality(spec).vector
     }
     return write_cams(firsts, patches, beside, result.out, result.store, result.device, stems)
 

@@ -24,7 +24,7 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.objectives import Objective
-from morefromless.pairs import Pair, modality
+from morefromless.pairs import Pair, build_modality
 from morefromless.specs import build
 
 Availability = dict[str, npt.NDArray[np.bool_]]
@@ -42,24 +42,21 @@ def check(config: RunConfig) -> None:
             )
     width, checkpointing = config.pairing.width, config.machine.gradient_checkpointing
     if config.arm.supervised:
-        shape = modality(config.arm.primary).shape(config.train.size)
+        shape = build_modality(config.arm.primary).shape(config.train.size)
         check_encoder(config.train.encoder, shape, checkpointing=checkpointing)
         if config.arm.start:
             check(replace(config, arm=config.arm.start))
         if config.arm.kind == "distillation":
             build(config.arm.objective, objectives, Objective)
             teacher = teacher_plan(config)
-            shape = modality(teacher.modality).shape(teacher.size)
-            check_encoder(teacher.encoder, shape, frozen=True)
+            check_encoder(teacher.encoder, teacher.input_shape, frozen=True)
             if config.arm.compares_maps:
-                student = modality(config.arm.primary).shape(config.train.size)
-                _check_stages(config.train.encoder, student)
-                _check_stages(teacher.encoder, shape)
+                _check_stages(config.train.encoder, shape)
+                _check_stages(teacher.encoder, teacher.input_shape)
         return
     branch_plans = plans(config)
     for plan in {(plan.key, plan.size): plan for plan in branch_plans}.values():
-        shape = modality(plan.modality).shape(plan.size)
-        features = check_encoder(plan.encoder, shape, plan.frozen, checkpointing)
+        features = check_encoder(plan.encoder, plan.input_shape, plan.frozen, checkpointing)
         if plan.no_expander and not plan.target:
             check_width(plan, features, width)
     if config.train.batch < 2:

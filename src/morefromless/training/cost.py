@@ -20,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 from morefromless.branches import Branches, plans, untrained_network
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError
-from morefromless.pairs import channels_last, modality
+from morefromless.pairs import build_modality, channels_last
 from morefromless.training.checks import paired, views_of
 from morefromless.training.feed import MEMORY
 from morefromless.training.partial import in_parts
@@ -76,14 +76,13 @@ def step_kind(config: RunConfig) -> tuple[Hashable, ...]:
     train, pairing, machine = config.train, config.pairing, config.machine
     branches: list[Hashable] = []
     if config.arm.supervised:
-        branches = [(train.encoder, modality(config.arm.primary).shape(train.size))]
+        branches = [(train.encoder, build_modality(config.arm.primary).shape(train.size))]
     else:
         keys: list[str] = []
         for plan in plans(config):
             keys.append(plan.key)
-            shape = modality(plan.modality).shape(plan.size)
             flags = plan.frozen, plan.no_expander, plan.target
-            branches.append((keys.index(plan.key), plan.encoder, shape, flags))
+            branches.append((keys.index(plan.key), plan.encoder, plan.input_shape, flags))
         branches += [pairing.width, pairing.accumulate]
     rows = train.batch // config.devices
     return (*branches, rows, train.precision, machine.gradient_checkpointing)
@@ -140,11 +139,11 @@ def _forward_backward(network: nn.Module, config: RunConfig, device: torch.devic
         images = {}
         for plan in plans(config):
             encoder = network[plan.name].encoder
-            shape = (encoder.width,) if plan.frozen else modality(plan.modality).shape(plan.size)
+            shape = (encoder.width,) if plan.frozen else plan.input_shape
             images[plan.name] = _zeros(rows, shape, network, device)
         outputs = in_parts(network, images, config.pairing.accumulate or 1, {})
     else:
-        shape = modality(config.arm.primary).shape(config.train.size)
+        shape = build_modality(config.arm.primary).shape(config.train.size)
         images = {"primary": _zeros(rows, shape, network, device)}
         outputs = {"primary": network(images["primary"])}
     torch.stack([output.float().square().mean() for output in outputs.values()]).sum().backward()  # type: ignore[no-untyped-call]

@@ -183,14 +183,14 @@ class Feed(Dataset[Batch]):
         """Which of a batch's patches have the view, for branches that not all have: (B,) bool."""
         return {name: mask[batch["position"].cpu()] for name, mask in self.masks.items()}
 
-    def _rendered(self, how: Modality, size: int, device: torch.device) -> Tensor:
+    def _rendered(self, modality: Modality, size: int, device: torch.device) -> Tensor:
         """A branch's input of all patches."""
-        stored = self.store.array(how.array)
-        images = torch.empty(len(self.indices), *how.shape(size), device=device)
+        stored = self.store.array(modality.array)
+        images = torch.empty(len(self.indices), *modality.shape(size), device=device)
         order = reading_order(stored, self.indices)
         for part in np.array_split(order, max(1, len(order) // 256)):
             patches = torch.from_numpy(np.asarray(stored[self.indices[part]]))
-            images[torch.from_numpy(part)] = how.render(patches.to(device), size)
+            images[torch.from_numpy(part)] = modality.render(patches.to(device), size)
         return images
 
     def _stored(self, positions: npt.NDArray[np.int64], device: torch.device) -> dict[str, Tensor]:

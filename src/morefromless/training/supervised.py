@@ -14,7 +14,7 @@ from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoders
 from morefromless.identity import placed, run_key
 from morefromless.objectives import Loss
-from morefromless.pairs import Pair, modality
+from morefromless.pairs import Pair, build_modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
 from morefromless.training.checks import check, check_views, views_of
@@ -35,7 +35,7 @@ def supervise(config: RunConfig) -> Run:
     arm = config.arm
     pair = views_of(config)
     pair.check(store)
-    taught_by = [modality(arm.privileged)] if arm.kind == "distillation" else []
+    taught_by = [build_modality(arm.privileged)] if arm.kind == "distillation" else []
     store = store.select(*pair.arrays, *taught_by, task=build_task(arm.task))
     check(config)
     check_views(config, store)
