@@ -78,13 +78,13 @@ class RepeatedKey(ValueError):
         self.key = key
 
 
-def unpacked(data: bytes, path: Path) -> bytes:
-    """The bytes of the file at `path`, unpacked where they are gzip or zlib.
+def decompress(data: bytes, path: Path) -> bytes:
+    """The content of the file at `path`, whose bytes may be compressed by gzip or zlib.
 
     Raises `ValueError` where they are damaged, `UnreadablePatch` where they are too many.
 
     >>> import gzip
-    >>> unpacked(gzip.compress(b"{}"), Path("a.geojson.gz"))
+    >>> decompress(gzip.compress(b"{}"), Path("a.geojson.gz"))
     b'{}'
     """
     if not data.startswith((GZIP, ZLIB)):

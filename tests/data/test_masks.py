@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from morefromless.data.masks import flat, majority, same_size, whole
-from morefromless.data.pannuke_masks import unpacked
+from morefromless.data.masks import check_2d, check_size, majority, to_int32
+from morefromless.data.pannuke_masks import merge_channels
 from morefromless.errors import UnreadablePatch
 
 
 @pytest.mark.parametrize("kind", ["u1", ">u2", "i4", "u8", "f4", "f8"])
 def test_whole_numbers_are_taken_as_they_are(kind: str) -> None:
-    taken = whole(np.asfortranarray([[0, 7], [200, 1]]).astype(kind), "it")
+    taken = to_int32(np.asfortranarray([[0, 7], [200, 1]]).astype(kind), "it")
     assert taken.tolist() == [[0, 7], [200, 1]]
     assert (taken.dtype, taken.flags.c_contiguous) == (np.int32, True)
 
@@ -29,18 +29,18 @@ def test_whole_numbers_are_taken_as_they_are(kind: str) -> None:
 )
 def test_other_values_are_refused(values: np.ndarray, reason: str) -> None:
     with pytest.raises(UnreadablePatch, match=reason):
-        whole(values, "it")
+        to_int32(values, "it")
 
 
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(UnreadablePatch, match="colour mask: it has 3 channels; "):
-        flat(np.zeros((4, 4, 3)), "it")
+        check_2d(np.zeros((4, 4, 3)), "it")
     with pytest.raises(UnreadablePatch, match="not a mask: it is 4 x 4 x 1; "):
-        flat(np.zeros((4, 4, 1)), "it")
+        check_2d(np.zeros((4, 4, 1)), "it")
     with pytest.raises(
         UnreadablePatch, match="another size: mask 500 x 400, image 256 x 250; give"
     ):
-        same_size((400, 500), (250, 256, 3))
+        check_size((400, 500), (250, 256, 3))
 
 
 def test_the_majority_of_an_instance_is_its_type() -> None:
@@ -60,18 +60,18 @@ def test_a_nucleus_of_pannuke_is_a_channel_and_an_id() -> None:
     mask[0, 5:, 1] = 7
     mask[0, 3, 0] = 2**31 - 1
     mask[0, 4, 5] = 1  # background
-    instances, types = unpacked(mask, "it")
+    instances, types = merge_channels(mask, "it")
     assert instances.tolist() == [[3, 3, 3, 1, 0, 2, 2, 2]]
     assert types == {1: "Neoplastic", 2: "Inflammatory", 3: "Non-Neoplastic Epithelial"}
     mask[0, 2, 0] = 3  # takes one of the three pixels of a later channel
-    assert unpacked(mask, "it")[0].tolist() == [[4, 4, 1, 2, 0, 3, 3, 3]]
+    assert merge_channels(mask, "it")[0].tolist() == [[4, 4, 1, 2, 0, 3, 3, 3]]
     mask[0, 1, 0] = 3
     with pytest.raises(
         UnreadablePatch, match="overlapping nuclei: id 7 of Non-Neoplastic Epithelial keeps 1 of 3"
     ):
-        unpacked(mask, "it")
-    assert unpacked(np.zeros((2, 2, 6)), "it")[1] == {}
+        merge_channels(mask, "it")
+    assert merge_channels(np.zeros((2, 2, 6)), "it")[1] == {}
     with pytest.raises(UnreadablePatch, match="negative instance: it holds -1; "):
-        unpacked(np.full((2, 2, 6), -1), "it")
+        merge_channels(np.full((2, 2, 6), -1), "it")
     with pytest.raises(UnreadablePatch, match="float mask: it holds fractions; "):
-        unpacked(np.full((2, 2, 6), 0.5), "it")
+        merge_channels(np.full((2, 2, 6), 0.5), "it")

@@ -11,7 +11,7 @@ import shapely
 
 from morefromless.data.labels import normal_name
 from morefromless.data.qupath import class_name, fold_kind, raw_kind
-from morefromless.documents import parse_foreign_json, unpacked
+from morefromless.documents import decompress, parse_foreign_json
 from morefromless.errors import UnreadablePatch
 from morefromless.regular import read_regular
 
@@ -70,7 +70,7 @@ def read_annotations(path: Path) -> Annotations:
     """
     data = read_regular(path)
     try:
-        document = parse_foreign_json(unpacked(data, path))
+        document = parse_foreign_json(decompress(data, path))
         features = document.get("features", [document]) if isinstance(document, dict) else document
         drawn = [(_class(feature), feature["geometry"]) for feature in features]
         areas = [(name, json.dumps(shape)) for name, shape in drawn if name and _areal(shape)]

@@ -11,11 +11,11 @@ Mask = npt.NDArray[np.int32]
 """(H, W) of whole numbers."""
 
 
-def whole(values: Any, what: str) -> Mask:
-    """An array of any shape as int32. `what` names it in a reason.
+def to_int32(values: Any, what: str) -> Mask:
+    """An array of numbers of any shape, as int32; error messages call it `what`.
 
-    Floats are taken where they are whole numbers, which MATLAB and PanNuke write. Raises
-    `UnreadablePatch` for fractions, what is no number, and numbers beyond 32 bits.
+    Floats are accepted where they are whole numbers, as MATLAB and PanNuke write them. Raises
+    `UnreadablePatch` for fractions, for what is no number, and for numbers beyond 32 bits.
     """
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         kind = getattr(values, "dtype", type(values).__name__)
@@ -29,8 +29,8 @@ def whole(values: Any, what: str) -> Mask:
     return values.astype(np.int32, order="C")  # MATLAB's columns come first
 
 
-def flat(values: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
-    """The array, where it is (H, W). Raises `UnreadablePatch` for colours and any other shape."""
+def check_2d(values: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
+    """The array itself. Raises `UnreadablePatch` unless it is (H, W); it is called `what` there."""
     if values.ndim == 2:
         return values
     if values.ndim == 3 and values.shape[2] in (3, 4):
@@ -39,8 +39,8 @@ def flat(values: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
     raise UnreadablePatch(f"not a mask: {what} is {shape}; store height x width")
 
 
-def same_size(mask: tuple[int, ...], image: tuple[int, ...]) -> None:
-    """Raises `UnreadablePatch` unless both (height, width, ...) say the same."""
+def check_size(mask: tuple[int, ...], image: tuple[int, ...]) -> None:
+    """Raise `UnreadablePatch` unless both shapes (height, width, ...) have equal sides."""
     if mask[:2] != image[:2]:
         raise UnreadablePatch(
             f"another size: mask {mask[1]} x {mask[0]}, image {image[1]} x {image[0]}; "
@@ -49,10 +49,10 @@ def same_size(mask: tuple[int, ...], image: tuple[int, ...]) -> None:
 
 
 def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
-    """The type of each instance, by ascending id, from a map of types: that of most of its pixels.
+    """The type of most pixels of each instance, by ascending id, from maps (H, W) of both.
 
-    None where most of them have none. Raises `UnreadablePatch` where no type, nor none, holds more
-    than half of an instance, and for types where there is no instance.
+    None where most pixels of an instance have no type. Raises `UnreadablePatch` where neither a
+    type nor its absence has more than half of an instance, and for typed pixels of no instance.
 
     >>> majority(np.array([[1, 1, 1, 4]]), np.array([[2, 2, 5, 3]]))
     {1: 2, 4: 3}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.masks import Mask, flat, majority, same_size, whole
+from morefromless.data.masks import Mask, check_2d, check_size, majority, to_int32
 from morefromless.data.matlab import LARGEST, variables
 from morefromless.errors import UnreadablePatch
 from morefromless.regular import read_regular
@@ -38,15 +38,15 @@ def read_mat(path: Path, shape: tuple[int, ...]) -> tuple[Mask, dict[int, int | 
         return instances, majority(instances, types)
     id_key = next((key for key in ("inst_uid", "id") if key in arrays), None)
     present = [int(k) for k in np.unique(instances) if k]
-    ids = present if id_key is None else whole(arrays[id_key], id_key).ravel().tolist()
-    codes = whole(arrays[type_key], type_key).ravel().tolist()
-    types_by_id = _paired(ids, codes, beyond=max([0, *ids, *present]))
+    ids = present if id_key is None else to_int32(arrays[id_key], id_key).ravel().tolist()
+    codes = to_int32(arrays[type_key], type_key).ravel().tolist()
+    types_by_id = _pair_types(ids, codes, beyond=max([0, *ids, *present]))
     if types is not None:
-        _agree(instances, types, types_by_id)
+        _check_agreement(instances, types, types_by_id)
     return instances, types_by_id
 
 
-def _paired(ids: list[int], codes: list[int], beyond: int) -> dict[int, int | None]:
+def _pair_types(ids: list[int], codes: list[int], beyond: int) -> dict[int, int | None]:
     number, times = Counter(ids).most_common(1)[0] if ids else (0, 1)
     if times > 1:
         raise UnreadablePatch(f"several types: id {number} is listed {times} times; keep one")
@@ -55,7 +55,7 @@ def _paired(ids: list[int], codes: list[int], beyond: int) -> dict[int, int | No
     return dict(zip(ids, [*codes, *[None] * missing], strict=True))
 
 
-def _agree(instances: Mask, types: Mask, types_by_id: dict[int, int | None]) -> None:
+def _check_agreement(instances: Mask, types: Mask, types_by_id: dict[int, int | None]) -> None:
     ids = np.unique(instances)
     places = np.searchsorted(ids, instances)  # far quicker than unique's inverse
     listed = np.array([types_by_id.get(int(k)) or 0 for k in ids])
@@ -70,8 +70,8 @@ def _agree(instances: Mask, types: Mask, types_by_id: dict[int, int | None]) -> 
 
 
 def _map(arrays: dict[str, npt.NDArray[Any]], key: str, shape: tuple[int, ...]) -> Mask:
-    values = whole(arrays[key], key)
-    same_size(flat(values, key).shape, shape)
+    values = to_int32(arrays[key], key)
+    check_size(check_2d(values, key).shape, shape)
     return values
 
 

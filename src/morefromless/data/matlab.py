@@ -55,7 +55,7 @@ def variables(
     try:
         for kind, data in _elements(memoryview(content)[HEADER:], order):
             if kind == _COMPRESSED:
-                kind, data = _unpacked(data, order, names, limit)
+                kind, data = _decompress(data, order, names, limit)
             if kind == _MATRIX:
                 name, values = _matrix(data, order, names)
                 if values is not None:
@@ -83,7 +83,7 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         at = after
 
 
-def _unpacked(
+def _decompress(
     data: memoryview, order: str, names: Collection[str], limit: int
 ) -> tuple[int, memoryview]:
     """Type and content of a compressed element; none of a variable that is not asked for."""
@@ -107,8 +107,8 @@ def _matrix(
 ) -> tuple[str, npt.NDArray[Any] | None]:
     """Name of an array and its values; None where they are not wanted or not real numbers."""
     parts = _elements(data, order)
-    (_, flags), (_, extents), (_, called) = next(parts), next(parts), next(parts)
-    name = str(called, "latin-1")
+    (_, flags), (_, extents), (_, name_bytes) = next(parts), next(parts), next(parts)
+    name = str(name_bytes, "latin-1")
     (bits,) = struct.unpack_from(order + "I", flags)
     if name not in names or bits & 0xFF not in _NUMERIC or bits & 0x800:
         return name, None

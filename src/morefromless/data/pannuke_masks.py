@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.masks import Mask, whole
+from morefromless.data.masks import Mask, to_int32
 from morefromless.data.schemes import PANNUKE
 from morefromless.errors import UnreadablePatch
 
@@ -13,14 +13,15 @@ CHANNELS = 6
 """Neoplastic, inflammatory, connective, dead, epithelial, and background, which is not read."""
 
 
-def unpacked(mask: npt.NDArray[Any], what: str) -> tuple[Mask, dict[int, str]]:
-    """Instances (H, W), numbered anew by channel and id, and the type of each, from (H, W, 6).
+def merge_channels(mask: npt.NDArray[Any], what: str) -> tuple[Mask, dict[int, str]]:
+    """One instance map (H, W), and the type of each instance, from PanNuke's mask (H, W, 6).
 
-    Channels may use the same id for different nuclei. Where nuclei of several channels overlap,
-    the first channel has the pixel. Raises `UnreadablePatch` for a nucleus that loses more than
-    half its pixels so.
+    Instances are numbered anew by channel and id, for channels may use the same id for different
+    nuclei. Where nuclei of several channels overlap, the first channel has the pixel. Raises
+    `UnreadablePatch` for a nucleus that loses more than half of its pixels to others; the message
+    calls the mask `what`.
     """
-    ids = whole(mask[..., : CHANNELS - 1], what)
+    ids = to_int32(mask[..., : CHANNELS - 1], what)
     if ids.size and ids.min() < 0:
         raise UnreadablePatch(f"negative instance: {what} holds {ids.min()}; number nuclei from 1")
     inside = ids > 0
@@ -33,14 +34,14 @@ def unpacked(mask: npt.NDArray[Any], what: str) -> tuple[Mask, dict[int, str]]:
     numbers[inside] = places + 1
     first = inside.argmax(-1)[..., None]
     instances = np.take_along_axis(numbers, first, -1)[..., 0]
-    drawn = np.bincount(numbers.ravel(), minlength=len(pairs) + 1)[1:]
-    visible = np.bincount(instances.ravel(), minlength=len(pairs) + 1)[1:]
-    lost = np.flatnonzero(2 * visible < drawn)
+    areas = np.bincount(numbers.ravel(), minlength=len(pairs) + 1)[1:]
+    visible_areas = np.bincount(instances.ravel(), minlength=len(pairs) + 1)[1:]
+    hidden = np.flatnonzero(2 * visible_areas < areas)
     types = {k + 1: PANNUKE.types[1 + pair // 2**32] for k, pair in enumerate(pairs.tolist())}
-    if len(lost):
-        k = int(lost[0])
+    if len(hidden):
+        k = int(hidden[0])
         raise UnreadablePatch(
-            f"overlapping nuclei: id {pairs[k] % 2**32} of {types[k + 1]} keeps {visible[k]} of "
-            f"{drawn[k]} px; draw each pixel in one channel"
+            f"overlapping nuclei: id {pairs[k] % 2**32} of {types[k + 1]} keeps {visible_areas[k]} "
+            f"of {areas[k]} px; draw each pixel in one channel"
         )
     return instances, types

@@ -25,11 +25,11 @@ class Feature:
     @classmethod
     def of(cls, number: int, feature: dict[str, Any]) -> "Feature":
         properties = as_mapping(feature.get("properties"))
-        written = raw_kind(feature)
-        kind = None if written is None else fold_kind(written)
+        raw = raw_kind(feature)
+        kind = None if raw is None else fold_kind(raw)
         nucleus = feature.get("nucleusGeometry")
         geometry = as_mapping(nucleus if nucleus or kind == "cell" else feature.get("geometry"))
-        return cls(number, kind, written, geometry, properties, feature)
+        return cls(number, kind, raw, geometry, properties, feature)
 
     @property
     def is_hover_next(self) -> bool:
@@ -38,9 +38,9 @@ class Feature:
 
 
 def select_nuclei(objects: Sequence[Feature]) -> tuple[list[Feature], dict[str, int]]:
-    """The nuclei among a file's objects, and how many others there are of each kind.
+    """The nuclei among a file's objects, and the number of skipped objects by kind.
 
-    An annotation is a nucleus only where there are no detections or cells, for beside those it is a
+    An annotation is a nucleus only in a file without detections and cells; beside those it is a
     region.
     """
     beside = any(item.kind in NUCLEI for item in objects)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from morefromless.data.arrays import mapped
 from morefromless.data.schemes import RawType
-from morefromless.documents import GZIP, RepeatedKey, parse_foreign_json, unpacked
+from morefromless.documents import GZIP, RepeatedKey, decompress, parse_foreign_json
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.regular import open_regular, read_regular
 
@@ -34,7 +34,7 @@ def read_json(path: Path, keys: Collection[str] | None = None) -> Any:
     """
     data = read_regular(path)
     try:
-        return parse_foreign_json(unpacked(data, path), keys)
+        return parse_foreign_json(decompress(data, path), keys)
     except RepeatedKey as error:
         raise UnreadablePatch(
             f"repeated key: '{plain(error.key)}' comes twice; give each its own name"

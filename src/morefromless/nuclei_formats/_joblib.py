@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
-from morefromless.documents import GZIP, ZLIB, unpacked
+from morefromless.documents import GZIP, ZLIB, decompress
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats._files import plain
 from morefromless.regular import read_regular
@@ -64,7 +64,7 @@ def _decompressed(data: bytes, path: Path) -> bytes:
         raise UnreadablePatch(
             f"unreadable: {path.name} is no joblib file, plain or packed with zlib or gzip"
         )
-    return unpacked(data, path)
+    return decompress(data, path)
 
 
 def _not_data(what: str) -> UnreadablePatch:

@@ -20,15 +20,16 @@ def check_pieces(pieces: Pieces, name: str) -> Pieces:
     return pieces
 
 
-def parted(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask, dict[int, int]]:
-    """An instance map (H, W) and, of each of its ids, the id that it had before.
+def separate_pieces(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask, dict[int, int]]:
+    """An instance map (H, W) whose pieces are separate where asked, and the original id of each id.
 
-    With `each`, pieces of an id that touch nowhere get ids of their own. With `ask`, a map where
-    most ids lie in several pieces, each a tenth of the id's pixels or more, is refused naming the
-    `option` that parts them: no segmentation looks so, but a mask of 0 and 255 does.
+    With `each`, pieces of an id that do not touch get ids of their own. With `ask`, a map in which
+    most ids lie in several pieces, each a tenth of the id's pixels or more, is refused: no
+    segmentation looks like this, but a mask of 0 and 255 does. The message names the `option` that
+    separates them.
 
     >>> mask = np.array([[7, 0, 7]], np.int32)
-    >>> parted(mask, "each", "label-images:pieces=each")
+    >>> separate_pieces(mask, "each", "label-images:pieces=each")
     (array([[1, 0, 2]], dtype=int32), {1: 7, 2: 7})
     """
     ids = np.unique(instances)

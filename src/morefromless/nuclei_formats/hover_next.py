@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.masks import same_size, whole
+from morefromless.data.masks import check_size, to_int32
 from morefromless.data.schemes import RawType
 from morefromless.documents import parse_json
 from morefromless.errors import UnreadablePatch
@@ -41,7 +41,7 @@ class HoverNext(NucleiFormat):
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         try:
             with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-                instances = whole(_array(archive, shape), path.name)
+                instances = to_int32(_array(archive, shape), path.name)
         except (
             zipfile.BadZipFile,
             zlib.error,
@@ -80,12 +80,12 @@ def _array(archive: zipfile.ZipFile, shape: tuple[int, int]) -> npt.NDArray[Any]
         size, chunk = size[1:], chunk[1:]
     if len(size) != 2 or len(chunk) != 2 or not all(type(n) is int and n > 0 for n in chunk):
         raise ValueError("shape")
-    same_size(size, shape)
+    check_size(size, shape)
     if not _DTYPE.fullmatch(header["dtype"]) or header.get("filters") or header["order"] != "C":
         raise ValueError("numbers")
     dtype = np.dtype(header["dtype"])
-    most = int(np.prod(chunk, dtype=object)) * dtype.itemsize
-    if most > 64 * 8 * shape[0] * shape[1] + 2**24:
+    chunk_bytes = int(np.prod(chunk, dtype=object)) * dtype.itemsize
+    if chunk_bytes > 64 * 8 * shape[0] * shape[1] + 2**24:
         raise ValueError("chunks")
     array = np.full(shape, header.get("fill_value") or 0, dtype)
     prefix = "0." if len(header["shape"]) == 3 else ""
@@ -95,16 +95,17 @@ def _array(archive: zipfile.ZipFile, shape: tuple[int, int]) -> npt.NDArray[Any]
             name = f"{prefix}{row}.{column}".replace(".", separator)
             if name not in archive.NameToInfo:
                 continue  # nothing but the fill value
-            if archive.getinfo(name).file_size > most + 2**16:
+            if archive.getinfo(name).file_size > chunk_bytes + 2**16:
                 raise ValueError("chunk")
-            values = np.frombuffer(_unpacked(archive.read(name), codec, most), dtype).reshape(chunk)
+            data = _decompress_chunk(archive.read(name), codec, chunk_bytes)
+            values = np.frombuffer(data, dtype).reshape(chunk)
             y, x = row * chunk[0], column * chunk[1]
             part = array[y : y + chunk[0], x : x + chunk[1]]
             part[...] = values[: part.shape[0], : part.shape[1]]
     return array
 
 
-def _unpacked(data: bytes, codec: dict[str, Any] | None, size: int) -> bytes:
+def _decompress_chunk(data: bytes, codec: dict[str, Any] | None, size: int) -> bytes:
     """A chunk of exactly `size` bytes."""
     if codec is None:
         return data

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from morefromless.data.images import opened, upright, upright_shape
-from morefromless.data.masks import Mask, flat, majority, same_size, whole
+from morefromless.data.masks import Mask, check_2d, check_size, majority, to_int32
 from morefromless.data.schemes import RawType
 from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import map_array
-from morefromless.nuclei_formats._pieces import Pieces, check_pieces, parted
+from morefromless.nuclei_formats._pieces import Pieces, check_pieces, separate_pieces
 from morefromless.regular import open_regular, read_regular
 
 IMAGES = (".png", ".tif", ".tiff", ".npy")
@@ -63,7 +63,7 @@ class LabelImages(NucleiFormat):
         types = _types_of(path)
         instances = _image(path, shape)
         option = f"label-images:pieces=each ({path.name})"
-        instances, origin = parted(instances, self.pieces, option)
+        instances, origin = separate_pieces(instances, self.pieces, option)
         if types is None:
             return TypedInstances(instances, dict.fromkeys(origin))
         if types.suffix.lower() in IMAGES:
@@ -102,8 +102,8 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
     open_regular(path).close()
     if path.suffix.lower() == ".npy":
         array = map_array(path)
-        same_size(flat(array, name).shape, shape)
-        return whole(array, name)
+        check_size(check_2d(array, name).shape, shape)
+        return to_int32(array, name)
     with opened(path) as image:
         if image.mode in ("1", "LA"):
             raise UnreadablePatch(f"not a mask: {name} has mode {image.mode}; number the nuclei")
@@ -113,10 +113,10 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
             raise UnreadablePatch(f"lossy mask: {name} is a JPEG; store a png")
         if getattr(image, "n_frames", 1) > 1:
             raise UnreadablePatch(f"several pages: {name} has more than one; store one")
-        same_size(upright_shape(image), shape)  # before anything is decoded
+        check_size(upright_shape(image), shape)  # before anything is decoded
         array = np.asarray(upright(image))
-    same_size(array.shape, shape)  # again, for Pillow turns a TIFF when it decodes it
-    return whole(array, name)
+    check_size(array.shape, shape)  # again, for Pillow turns a TIFF when it decodes it
+    return to_int32(array, name)
 
 
 def _table(path: Path) -> dict[int, RawType | None]:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from morefromless.data.arrays import mapped
-from morefromless.data.masks import majority, same_size, whole
-from morefromless.data.pannuke_masks import CHANNELS, unpacked
+from morefromless.data.masks import check_size, majority, to_int32
+from morefromless.data.pannuke_masks import CHANNELS, merge_channels
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import holds_objects, map_array
-from morefromless.nuclei_formats._pieces import Pieces, check_pieces, parted
+from morefromless.nuclei_formats._pieces import Pieces, check_pieces, separate_pieces
 
 
 class Npy(NucleiFormat):
@@ -40,9 +40,9 @@ class Npy(NucleiFormat):
             raise UnreadablePatch(
                 f"not a mask: {path.name} is {size}; store height x width x 2 or {CHANNELS}"
             )
-        same_size(mask.shape, shape)
+        check_size(mask.shape, shape)
         if mask.shape[2] == CHANNELS:
-            return TypedInstances(*unpacked(mask, path.name))
-        instances, types = (whole(mask[..., k], path.name) for k in range(2))
-        instances, _ = parted(instances, self.pieces, f"npy:pieces=each ({path.name})")
+            return TypedInstances(*merge_channels(mask, path.name))
+        instances, types = (to_int32(mask[..., k], path.name) for k in range(2))
+        instances, _ = separate_pieces(instances, self.pieces, f"npy:pieces=each ({path.name})")
         return TypedInstances(instances, majority(instances, types))

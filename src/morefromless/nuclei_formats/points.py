@@ -56,10 +56,10 @@ def _separator(first: str) -> str:
 def _columns(names: list[str]) -> dict[str, int]:
     """Where x, y and the type stand among a table's columns."""
     folded = [name.strip().strip('"').lower().replace(" ", "_") for name in names]
-    wanted = {"x": X, "y": Y, "type": TYPES}
+    synonyms = {"x": X, "y": Y, "type": TYPES}
     return {
         key: folded.index(next(name for name in known if name in folded))
-        for key, known in wanted.items()
+        for key, known in synonyms.items()
         if any(name in folded for name in known)
     }
 
@@ -79,9 +79,9 @@ def _table(path: Path) -> tuple[list[tuple[float, float]], dict[int, RawType | N
             if not all(map(math.isfinite, place)):
                 raise ValueError(place)
             places.append(place)
-            written = row[columns["type"]].strip() if "type" in columns else ""
-            whole = written.removesuffix(".0")  # as tables with gaps write numbers
-            kind = int(whole) if whole.isascii() and whole.isdigit() else written
+            cell = row[columns["type"]].strip() if "type" in columns else ""
+            digits = cell.removesuffix(".0")  # as tables with gaps write numbers
+            kind = int(digits) if digits.isascii() and digits.isdigit() else cell
             types[len(places)] = parse_type(kind, len(places))
     except (ValueError, LookupError, csv.Error) as error:
         raise UnreadablePatch(

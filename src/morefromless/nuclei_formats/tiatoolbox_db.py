@@ -60,7 +60,7 @@ class TiatoolboxDb(NucleiFormat):
                 f"unreadable: {path.name} is no sound SQLite file ({plain(str(error))}); write it "
                 "again"
             ) from error
-        blobs = _unpacked([blob for blob, _ in rows], compression, path)
+        blobs = _decompress_geometries([blob for blob, _ in rows], compression, path)
         types = {number: _type(text, number) for number, (_, text) in enumerate(rows, 1)}
         return TypedInstances(polygons.fill(_outlines(blobs), shape, "centres"), types)
 
@@ -93,9 +93,9 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
     ).fetchall()
 
 
-def _unpacked(blobs: list[Any], compression: str | None, path: Path) -> list[bytes]:
+def _decompress_geometries(blobs: list[Any], compression: str | None, path: Path) -> list[bytes]:
     """The geometries, each of which is a polygon or several; nothing else reaches shapely."""
-    unpacked, total = [], 0
+    geometries, total = [], 0
     for number, blob in enumerate(blobs, 1):
         if blob is None:  # how the store keeps points
             raise UnreadablePatch(f"not a polygon: nucleus {number} is a point; export outlines")
@@ -118,8 +118,8 @@ def _unpacked(blobs: list[Any], compression: str | None, path: Path) -> list[byt
         if total > LARGEST:
             raise too_large(path)
         _check_areas(blob, number)
-        unpacked.append(blob)
-    return unpacked
+        geometries.append(blob)
+    return geometries
 
 
 def _check_areas(blob: bytes, number: int) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from morefromless.data.arrays import mapped
-from morefromless.data.masks import majority, whole
+from morefromless.data.masks import majority, to_int32
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONIC
 from morefromless.errors import DataError
@@ -65,7 +65,7 @@ class Conic(Source):
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         row = self._arrays.rows[item.id]
-        instances, types = whole(np.moveaxis(self._arrays.labels[row], -1, 0), "the mask")
+        instances, types = to_int32(np.moveaxis(self._arrays.labels[row], -1, 0), "the mask")
         nuclei = Nuclei.typed(instances, majority(instances, types), CONIC)
         return {"he": np.array(self._arrays.images[row]), ARRAY: nuclei.encode()}
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from morefromless.data.arrays import mapped
 from morefromless.data.nuclei import ARRAY, Nuclei
-from morefromless.data.pannuke_masks import CHANNELS, unpacked
+from morefromless.data.pannuke_masks import CHANNELS, merge_channels
 from morefromless.data.schemes import PANNUKE
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import Datasheet, Item, Source, Split
@@ -81,7 +81,7 @@ class Pannuke(Source):
             raise UnreadablePatch(
                 "colours out of range: not whole numbers from 0 to 255; store them so"
             )
-        nuclei = Nuclei.typed(*unpacked(fold.masks[row], "the mask"), PANNUKE)
+        nuclei = Nuclei.typed(*merge_channels(fold.masks[row], "the mask"), PANNUKE)
         return {"he": image, ARRAY: nuclei.encode()}
 
     def shape(self, item: Item) -> tuple[int, int]:
