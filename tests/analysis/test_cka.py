@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from morefromless.analysis.cka import Cka, cka, gram
-from morefromless.analysis.layers import blocks, chosen, convolutions, first_of_stages, in_order
+from morefromless.analysis.layers import (
+    blocks,
+    convolutions,
+    execution_order,
+    select_layers,
+    stage_convolutions,
+)
 from morefromless.errors import ConfigError, DataError
 from tests.conformance import Case, cases
 
@@ -149,7 +155,7 @@ def _networks() -> dict[str, nn.Module]:
 
 def test_networks_of_different_depth_and_kind() -> None:
     networks = _networks()
-    layers = {name: chosen(network) for name, network in networks.items()}
+    layers = {name: select_layers(network) for name, network in networks.items()}
     assert len(layers["a"]) == len(convolutions(networks["a"])) > 10
     assert layers["b"] == blocks(networks["b"])
     images = [torch.rand(8, 3, 32, 32) for _ in range(3)]
@@ -185,7 +191,7 @@ def test_evaluation_mode_is_for_the_while_only() -> None:
     networks = _networks()
     networks["a"].train()
     before = {k: v.clone() for k, v in networks["a"].state_dict().items()}
-    made = Cka({"a": chosen(networks["a"])[:1], "b": ["blocks.0"]})
+    made = Cka({"a": select_layers(networks["a"])[:1], "b": ["blocks.0"]})
     made.add(networks, dict.fromkeys(networks, torch.rand(5, 3, 32, 32)))
     assert networks["a"].training
     for key, value in networks["a"].state_dict().items():
@@ -197,7 +203,7 @@ def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(
         ConfigError, match=r"no layer 'layer1.0.conv'; did you mean .*layer1.0.conv1"
     ):
-        chosen(network, ["layer1.0.conv"])
+        select_layers(network, ["layer1.0.conv"])
     with pytest.raises(ConfigError, match="no estimator"):
         Cka({}, "debiased")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="batches of 4 patches or more, not 3"):
@@ -209,9 +215,9 @@ def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(DataError, match="No batch"):
         Cka({"x": ["x"]}).between("x", "x")
     with pytest.raises(ConfigError, match="no blocks"):
-        chosen(nn.Linear(2, 2), "blocks")
+        select_layers(nn.Linear(2, 2), "blocks")
     with pytest.raises(ConfigError, match="GradCAM needs feature maps"):
-        first_of_stages(timm.create_model("test_vit", num_classes=0))
+        stage_convolutions(timm.create_model("test_vit", num_classes=0))
 
 
 @pytest.mark.parametrize(
@@ -228,9 +234,9 @@ def test_layers_of_known_networks(name: str, stages: list[str] | None, count: in
     every = convolutions(network)
     if count:
         assert len(every) == count
-    found = first_of_stages(network)
+    found = stage_convolutions(network)
     assert found[0] == every[0]
     if stages:
         assert found == stages
     assert 2 <= len(found) <= 13
-    assert set(in_order(network, every, torch.rand(2, 3, 64, 64))) == set(every)
+    assert set(execution_order(network, every, torch.rand(2, 3, 64, 64))) == set(every)

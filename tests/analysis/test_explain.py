@@ -202,7 +202,9 @@ def test_layers_are_measured_where_the_encoder_is(
     answer = answer_of(Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue")
     answer.frozen.encoder.to("meta")  # as it stays on a GPU that computed features
     monkeypatch.setattr(FrozenEncoder, "render", lambda *given: str(given[-1]))
-    monkeypatch.setattr("morefromless.analysis.explain.last_maps", lambda _, images: images)
+    monkeypatch.setattr(
+        "morefromless.analysis.explain.last_gradcam_layer", lambda _, images: images
+    )
     assert cam_layer(answer) == "meta"
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from morefromless.analysis.gradcam import gradcam, scaled
-from morefromless.analysis.layers import first_of_stages
+from morefromless.analysis.layers import stage_convolutions
 from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import Classifier
 from morefromless.probes import LinearProbe
@@ -99,7 +99,7 @@ def test_an_encoder_and_its_probe() -> None:
     classifier = Classifier(encoder, LinearProbe(torch.randn(3, width), torch.zeros(3)))
     before = {k: v.clone() for k, v in classifier.state_dict().items()}
     images = torch.rand(4, 3, 64, 64)
-    layers = [f"encoder.{name}" for name in first_of_stages(encoder)]
+    layers = [f"encoder.{name}" for name in stage_convolutions(encoder)]
     maps = gradcam(classifier, images, layers)
     classifier.eval()
     same = gradcam(classifier, images, layers, classifier(images).argmax(dim=1))

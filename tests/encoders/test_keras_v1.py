@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from morefromless.analysis.layers import blocks, convolutions, first_of_stages
+from morefromless.analysis.layers import blocks, convolutions, stage_convolutions
 from morefromless.branches import build_encoder, check_encoder, untrained
 from morefromless.config import RunConfig
 from morefromless.encoders.keras_v1 import KerasV1
@@ -172,7 +172,7 @@ def test_has_keras_layers_and_parameters(encoder: KerasV1) -> None:
 def test_analyses_find_its_blocks_and_stages(encoder: KerasV1) -> None:
     assert len(convolutions(encoder)) == 53
     assert len(blocks(encoder)) == 16
-    assert first_of_stages(encoder) == [
+    assert stage_convolutions(encoder) == [
         "network.conv1_conv",
         *(f"network.conv{stage}.block1.1_conv" for stage in STAGES),
     ]

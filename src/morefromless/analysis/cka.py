@@ -1,4 +1,4 @@
-"""Centred kernel alignment (CKA): how alike what two layers say of the same patches is.
+"""Centred kernel alignment (CKA): how similar two layers' features of the same patches are.
 
 Linear kernel throughout. Sources: Kornblith et al. 2019 (biased, of one batch); Song et al. 2012
 and Nguyen et al. 2021, eq. 3 (unbiased, from minibatches: the HSIC of every batch is added up
@@ -14,7 +14,7 @@ import torch
 from scipy.linalg.blas import dsyrk, ssyrk
 from torch import Tensor, nn
 
-from morefromless.analysis.layers import observed
+from morefromless.analysis.layers import forward_hooks
 from morefromless.errors import ConfigError, DataError
 
 Estimator = Literal["unbiased", "biased"]
@@ -23,19 +23,20 @@ COLUMNS = 8192
 
 
 def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, bool]:
-    """The centred Gram matrix of one layer, and whether its features vary at all.
+    """The centred Gram matrix of one layer, (N, ...) -> (N, N) float64, and whether features vary.
 
-    (N, ...) -> (N, N) float64, so that the HSIC of two layers is the sum of the product of two of
-    these, but for a factor that cancels in CKA. Unbiased: U-centred (Székely and Rizzo), which is
-    what Song's estimator amounts to, and N of four or more; biased: centred.
+    The HSIC of two layers is the sum of the elementwise product of two such matrices, up to a
+    factor that cancels in CKA. Unbiased matrices are U-centred (Székely and Rizzo), which equals
+    Song's estimator, and need N of four or more; biased ones are centred.
 
-    Features are centred before they are multiplied: a barely trained network's differ so little
-    between patches that a float32 Gram matrix of raw features would cancel to noise. Neither
-    estimator sees the difference, which float32 does. Products are added up in float64.
+    Features are centred before they are multiplied. Those of a barely trained network differ so
+    little between patches that a float32 Gram matrix of raw features would be rounding noise; in
+    exact arithmetic neither estimator depends on it. Products are added up in float64.
     """
     rows = len(features)
     if features.ndim == 4 and features.is_contiguous(memory_format=torch.channels_last):
-        features = features.permute(0, 2, 3, 1)  # their order says nothing, and this is no copy
+        # CKA does not depend on the order of features, and this order needs no copy.
+        features = features.permute(0, 2, 3, 1)
     flat = features.detach().flatten(1)
     flat = flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
     products = torch.zeros(rows, rows, dtype=torch.float64, device=flat.device)
@@ -72,11 +73,11 @@ def _centred(products: Tensor, estimator: Estimator) -> Tensor:
 
 
 class Cka:
-    """CKA between every layer of every network with every other, batch by batch.
+    """CKA between all layers of all networks, accumulated batch by batch.
 
-    Gram matrices are made while a network runs, so at most one layer's activations are held
-    beyond what the pass itself needs; what remains of a batch is (layers, N, N) per network, and
-    all pairs of layers follow from one matrix product.
+    Gram matrices are computed while a network runs, so at most one layer's activations are held
+    beyond what the pass itself needs. A batch leaves (layers, N, N) per network, and one matrix
+    product gives all pairs of layers.
     """
 
     def __init__(
@@ -94,19 +95,20 @@ class Cka:
 
     @torch.no_grad()
     def add(self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> None:
-        """What each network sees of one batch of patches, the same patches for all.
+        """Accumulate one batch: `batch` has the input of each network, of the same patches.
 
-        Networks run in evaluation mode. Raises `ConfigError` for a batch too small.
+        Networks run in evaluation mode. Raises `ConfigError` where the batch is too small, or a
+        layer does not run.
         """
         grams: dict[tuple[str, str], Tensor] = {}
         for network, names in self.layers.items():
             training = networks[network].training
             networks[network].eval()
 
-            def take(name: str, output: Tensor, network: str = network) -> None:
+            def collect(name: str, output: Tensor, network: str = network) -> None:
                 grams[network, name] = self._gram(network, name, output)
 
-            with observed(networks[network], names, take):
+            with forward_hooks(networks[network], names, collect):
                 networks[network](batch[network])
             networks[network].train(training)
             absent = [name for name in names if (network, name) not in grams]
@@ -118,16 +120,16 @@ class Cka:
         self._add(grams)
 
     def add_features(self, features: Mapping[tuple[str, str], Tensor]) -> None:
-        """One batch of activations (N, ...) by network and layer, where they are there already."""
+        """Accumulate one batch of activations (N, ...) by network and layer."""
         self._add({key: self._gram(*key, features[key]) for key in self._varies})
 
     def between(
         self, a: str, b: str, layers: Mapping[str, Sequence[str]] | None = None
     ) -> npt.NDArray[np.float64]:
-        """CKA of the layers of network `a` with those of `b`, (layers of a, layers of b); of
-        `layers`, where not of all. Unbiased values may lie a little below 0 or above 1.
+        """CKA of the layers of network `a` with those of `b`: (layers of a, layers of b).
 
-        Raises `DataError` where a layer says the same of every patch: its CKA is 0 / 0.
+        `layers` selects some of each network's. Unbiased values may lie a little below 0 or above
+        1. Raises `DataError` where a layer's features are constant: its CKA is 0 / 0.
         """
         chosen = self.layers if layers is None else layers
         if self._sums is None:
@@ -139,12 +141,18 @@ class Cka:
                     f"Layer '{constant[0]}' of {network} says the same of every patch, so its CKA "
                     f"is undefined ({len(constant)} such); leave it out."
                 )
-        place = {key: index for index, key in enumerate(self._varies)}
-        rows = [place[a, name] for name in chosen[a]]
-        columns = [place[b, name] for name in chosen[b]]
+        index_of = {key: index for index, key in enumerate(self._varies)}
+        rows = [index_of[a, name] for name in chosen[a]]
+        columns = [index_of[b, name] for name in chosen[b]]
         norms = self._sums.diagonal().sqrt()
         values = self._sums[rows][:, columns] / norms[rows][:, None] / norms[columns][None, :]
         return values.cpu().numpy()
+
+    @property
+    def hsic(self) -> npt.NDArray[np.float64]:
+        """HSIC added up over the batches, of all layers in the order of `layers`."""
+        assert self._sums is not None
+        return self._sums.cpu().numpy()
 
     def constant(self, network: str) -> list[str]:
         """Layers whose features did not vary in any batch."""
@@ -172,17 +180,11 @@ class Cka:
         products = (stacked @ stacked.T) / scale
         self._sums = products if self._sums is None else self._sums + products
 
-    @property
-    def hsic(self) -> npt.NDArray[np.float64]:
-        """HSIC added up over the batches, of all layers in the order of `layers`."""
-        assert self._sums is not None
-        return self._sums.cpu().numpy()
-
 
 def cka(x: Tensor, y: Tensor, estimator: Estimator = "unbiased") -> float:
     """CKA of two layers' features of the same patches, (N, ...) each, as one batch.
 
-    Raises `DataError` where one of them says the same of every patch.
+    Raises `DataError` where the features of one are constant.
 
     >>> x = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
     >>> round(cka(x, 3 * x.flip(1)), 6)

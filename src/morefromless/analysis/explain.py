@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.analysis.layer_cka import layer_cka
-from morefromless.analysis.layers import chosen, last_maps
+from morefromless.analysis.layers import last_gradcam_layer, select_layers
 from morefromless.analysis.maps import neighbours
 from morefromless.analysis.overlay import Pictures, cams, pictures
 from morefromless.analysis.similarity import LayerCka
@@ -62,8 +62,8 @@ class Disagreements:
     gallery: Rows
     """(M,) the patches that are shown one by one, the most confident disagreement first."""
     cams: tuple[Pictures | None, Pictures | None]
-    """For A and B: (M, T, T, 3), GradCAM of the own prediction over the primary view, in the order
-    of `gallery`; None for an encoder that has no feature maps."""
+    """For A and B: (M, T, T, 3), GradCAM of the encoder's prediction over the primary view, in the
+    order of `gallery`; None for an encoder that has no feature maps."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -110,9 +110,10 @@ class Disagreements:
 
 
 def explain(config: ExplainConfig) -> Disagreements:
-    """Evaluate two runs where they are not yet, and compare them.
+    """Evaluate two runs, unless that is done, and compare them on their common test patches.
 
-    Raises `ConfigError` or `DataError` where they have no test patches or no such branch in common.
+    Raises `ConfigError` or `DataError` where they have no common test patches, or one of them has
+    no such branch.
     """
     runs = (Run.open(config.run_a, config.trust), Run.open(config.run_b, config.trust))
     _check_same_patches(*runs)
@@ -126,10 +127,7 @@ def explain(config: ExplainConfig) -> Disagreements:
         if not len(rows):
             raise DataError(f"No test patch of {store.path} has the views of both runs.")
         bar.update()
-        features = tuple(
-            _select(answer, rows, answer.frozen.features(raw, "test", device).numpy())
-            for answer in (a, b)
-        )
+        features = (_features(a, raw, rows, device), _features(b, raw, rows, device))
         probabilities = np.stack([_select(answer, rows, answer.probabilities) for answer in (a, b)])
         bar.update()
         gallery = disagreements(probabilities)
@@ -137,11 +135,14 @@ def explain(config: ExplainConfig) -> Disagreements:
             gallery = np.concatenate([gallery, np.setdiff1d(np.arange(len(rows)), gallery)])
         primary, privileged = _pictures(a, b, store, rows, config.thumbnail)
         bar.update()
-        maps = tuple(_cams(answer, store, rows[gallery], config, device) for answer in (a, b))
+        overlays = (
+            _cams(a, store, rows[gallery], config, device),
+            _cams(b, store, rows[gallery], config, device),
+        )
         bar.update()
         arms = {"A": [a.frozen], "B": [b.frozen]}
-        every = layer_cka(arms, store, rows, config.analysis, device)
-        cka = next(pair for pair in every if (pair.a, pair.b) == ("A", "B"))
+        pairs = layer_cka(arms, store, rows, config.analysis, device)
+        cka = next(pair for pair in pairs if (pair.a, pair.b) == ("A", "B"))
         bar.update()
     return Disagreements(
         config=config,
@@ -153,36 +154,40 @@ def explain(config: ExplainConfig) -> Disagreements:
         notes=tuple(_notes(a, b, store, cka, config)),
         rows=rows,
         probabilities=probabilities,
-        features=features,  # type: ignore[arg-type]
+        features=features,
         neighbours=np.stack([neighbours(values, NEIGHBOURS) for values in features]),
         primary=primary,
         privileged=privileged,
         gallery=gallery,
-        cams=maps,  # type: ignore[arg-type]
+        cams=overlays,
     )
 
 
 def disagreements(probabilities: npt.NDArray[Any]) -> Rows:
-    """Patches that two encoders (2, N, C) give different classes, the most confident first.
+    """Patches that two encoders classify differently, the most confident first: (2, N, C) -> (M,).
 
-    Confidence in a disagreement is the smaller of the two: both are sure, and one is wrong.
+    The confidence of a disagreement is the lower of the two encoders' confidences.
 
     >>> disagreements(np.array([[[0.9, 0.1], [0.6, 0.4]], [[0.2, 0.8], [0.7, 0.3]]]))
     array([0])
     """
-    apart = np.flatnonzero(probabilities[0].argmax(axis=1) != probabilities[1].argmax(axis=1))
-    confidence = probabilities[:, apart].max(axis=2).min(axis=0)
-    return np.asarray(apart[np.argsort(-confidence, kind="stable")])
+    different = np.flatnonzero(probabilities[0].argmax(axis=1) != probabilities[1].argmax(axis=1))
+    confidence = probabilities[:, different].max(axis=2).min(axis=0)
+    return np.asarray(different[np.argsort(-confidence, kind="stable")])
 
 
 def dense_modality(answers: Sequence[Answer]) -> str | None:
-    """The modality shown beside the input: what a run was trained with, else the whole patch."""
-    first = answers[0].frozen
+    """The modality shown beside the input: a run's privileged image, else the whole patch.
+
+    None where neither differs from the input.
+    """
+    frozen, store = answers[0].frozen, answers[0].store
     configs = [answer.frozen.config for answer in answers]
     partners = [c.arm.privileged for c in configs if c and c.arm.kind in ("asymmetric", "trident")]
-    for spec in (*partners, f"full:{first.modality.array}"):
-        other = build_modality(spec)
-        if not other.vector and other != first.modality and other.array in answers[0].store.arrays:
+    for spec in (*partners, f"full:{frozen.modality.array}"):
+        modality = build_modality(spec)
+        shown = not modality.vector and modality.array in store.arrays
+        if shown and modality != frozen.modality:
             return spec
     return None
 
@@ -191,7 +196,7 @@ def cam_layer(answer: Answer) -> str | None:
     """The layer of the GradCAMs beside each patch; None where the encoder has no feature maps."""
     encoder = answer.frozen.encoder
     device = next(encoder.parameters()).device  # where features were computed
-    return last_maps(encoder, answer.frozen.render(answer.store, np.array([0]), device))
+    return last_gradcam_layer(encoder, answer.frozen.render(answer.store, np.array([0]), device))
 
 
 def _check_same_patches(a: Run, b: Run) -> None:
@@ -205,8 +210,12 @@ def _check_same_patches(a: Run, b: Run) -> None:
 
 
 def _select(answer: Answer, rows: Rows, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Of values for the test patches that one encoder is given, those of the patches `rows`."""
+    """The values of the patches `rows`, of values for all test patches that an encoder has."""
     return np.asarray(values[np.searchsorted(answer.store.indices("test"), rows)])
+
+
+def _features(answer: Answer, store: Store, rows: Rows, device: str) -> npt.NDArray[np.float32]:
+    return _select(answer, rows, answer.frozen.features(store, "test", device).numpy())
 
 
 def _pictures(
@@ -228,15 +237,15 @@ def _cams(
     layer = config.cam_layer or cam_layer(answer)
     if layer is None:
         return None
-    (name,) = chosen(answer.frozen.encoder, [layer])
+    (name,) = select_layers(answer.frozen.encoder, [layer])
     return cams(answer, store, rows, [name], config.thumbnail, device)[name]
 
 
 def _titles(a: Answer, b: Answer) -> tuple[str, str]:
-    """As short as tells the two apart."""
-    title, other = a.frozen.title, b.frozen.title
-    if title != other:
-        return title, other
+    """The shortest titles that differ: of the arm, with the folder's name, with its path."""
+    title = a.frozen.title
+    if title != b.frozen.title:
+        return title, b.frozen.title
     if a.frozen.folder_name != b.frozen.folder_name:
         return f"{title} ({a.frozen.folder_name})", f"{title} ({b.frozen.folder_name})"
     return f"{title} ({a.frozen.folder})", f"{title} ({b.frozen.folder})"
@@ -253,12 +262,13 @@ def _facts_of(answer: Answer) -> Iterator[tuple[str, str]]:
     config = answer.frozen.config
     assert config is not None
     condition = condition_of(config.arm, answer.frozen.name, answer.task)
-    other = config.pairing.privileged_encoder if answer.frozen.name == "privileged" else None
+    privileged = answer.frozen.name == "privileged"
+    encoder = config.pairing.privileged_encoder if privileged else None
     yield "run", str(answer.frozen.folder)
     yield "arm", condition.arm
     yield "weights", condition.sharing or "–"
     yield "objective", "–" if condition.arm == "supervised" else condition.objective
-    yield "encoder", other or config.train.encoder
+    yield "encoder", encoder or config.train.encoder
     yield "input, px", str(answer.frozen.size)
     yield "epochs", str(config.train.epochs)
     yield "seed", str(config.seed)

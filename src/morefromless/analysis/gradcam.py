@@ -13,7 +13,7 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from morefromless.analysis.layers import chosen
+from morefromless.analysis.layers import select_layers
 from morefromless.errors import ConfigError
 
 Score = Literal["logit", "probability"]
@@ -34,7 +34,7 @@ def gradcam(
     """
     if score not in get_args(Score):
         raise ConfigError(f"'{score}' is no score of GradCAM; give logit or probability.")
-    names = chosen(classifier, list(layers))
+    names = select_layers(classifier, list(layers))
 
     def scores(images: Tensor) -> Tensor:
         logits: Tensor = classifier(images)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import normalize
 
-from morefromless.analysis.layers import last_maps
+from morefromless.analysis.layers import last_gradcam_layer
 from morefromless.analysis.overlay import Pictures, overlaid, pictures, shown
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
@@ -88,7 +88,7 @@ class Inspector:
             with torch.no_grad():
                 features = frozen.encoder(images).float().cpu()
             (probabilities,) = self.probe.probabilities(features)
-            layer = last_maps(frozen.encoder, images)
+            layer = last_gradcam_layer(frozen.encoder, images)
             cams = layer and overlaid(self.classifier, frozen.modality, images, [layer], SIDE)
         return Inspection(
             input=shown(frozen.modality, images.cpu(), SIDE)[0],

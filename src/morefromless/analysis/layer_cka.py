@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from morefromless.analysis.layers import chosen, in_order
+from morefromless.analysis.layers import execution_order, select_layers
 from morefromless.analysis.similarity import LayerCka, similarities
 from morefromless.config import Analysis
 from morefromless.data.store import Store
@@ -46,7 +46,7 @@ def layer_cka(
         for frozen in encoders:
             frozen.encoder.eval().to(device)
     layers = {
-        arm: in_order(
+        arm: execution_order(
             first.encoder, _names(first, analysis.layers), first.render(store, sample[:2], device)
         )
         for arm, first in firsts.items()
@@ -65,7 +65,7 @@ def layer_cka(
     return similarities(networks, layers, batches(), analysis.estimator, seeds)
 
 
-def _names(frozen: FrozenEncoder, which: str) -> list[str]:
-    if which in ("auto", "convolutions", "blocks"):
-        return chosen(frozen.encoder, which)
-    return chosen(frozen.encoder, [name.strip() for name in which.split("+")])
+def _names(frozen: FrozenEncoder, selection: str) -> list[str]:
+    if selection in ("auto", "convolutions", "blocks"):
+        return select_layers(frozen.encoder, selection)
+    return select_layers(frozen.encoder, [name.strip() for name in selection.split("+")])

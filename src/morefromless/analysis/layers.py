@@ -29,8 +29,8 @@ def blocks(network: nn.Module) -> list[str]:
         for child, item in part.named_children()
         if sum(bool(list(m.parameters(recurse=False))) for m in item.modules()) > 1
     ]
-    whole = [item for item in items if not _is_shortcut(item)]
-    return [item for item in whole if not any(other.startswith(f"{item}.") for other in whole)]
+    chains = [item for item in items if not _is_shortcut(item)]
+    return [item for item in chains if not any(other.startswith(f"{item}.") for other in chains)]
 
 
 def _is_shortcut(name: str) -> bool:
@@ -38,30 +38,30 @@ def _is_shortcut(name: str) -> bool:
     return any(word in name.split(".") for word in ("downsample", "shortcut"))
 
 
-def chosen(network: nn.Module, which: str | Sequence[str] = "auto") -> list[str]:
-    """Layers to look at: `convolutions`, `blocks`, or names.
+def select_layers(network: nn.Module, selection: str | Sequence[str] = "auto") -> list[str]:
+    """Names of layers: those that `convolutions`, `blocks` or `auto` select, or those given.
 
-    `auto` is convolutions where there are three or more, else blocks (a transformer has one
-    convolution only, its patch embedding), else every layer with weights. Raises `ConfigError` for
-    a name that the network does not have, with near ones.
+    `auto` selects the convolutions where there are three or more, else the blocks (a transformer
+    has one convolution only, its patch embedding), else every layer with weights. Raises
+    `ConfigError`, with similar names, for a layer that the network does not have.
     """
-    if not isinstance(which, str):
-        return [_known(network, name) for name in which]
-    if which == "auto":
+    if not isinstance(selection, str):
+        return [_known(network, name) for name in selection]
+    if selection == "auto":
         names = convolutions(network)
         return names if len(names) > 2 else blocks(network) or _weighted(network)
-    if which == "convolutions":
-        return convolutions(network) or _none(which)
-    if which == "blocks":
-        return blocks(network) or _none(which)
-    return [_known(network, which)]
+    if selection == "convolutions":
+        return convolutions(network) or _none(selection)
+    if selection == "blocks":
+        return blocks(network) or _none(selection)
+    return [_known(network, selection)]
 
 
-def first_of_stages(network: nn.Module) -> list[str]:
-    """The first convolution, and the first of each stage: where Fig. 3 and S5 look.
+def stage_convolutions(network: nn.Module) -> list[str]:
+    """The first convolution, and the first of each stage, as in the paper's Fig. 3 and S5.
 
-    A stage is a chain of blocks (`layer1` of a ResNet); a network without stages has its first and
-    its last convolution. Raises `ConfigError` where there are not two convolutions.
+    A stage is a chain of blocks (`layer1` of a ResNet); of a network without stages, the first and
+    the last convolution are returned. Raises `ConfigError` for fewer than two convolutions.
     """
     every = convolutions(network)
     if len(every) < 2:
@@ -77,11 +77,12 @@ def first_of_stages(network: nn.Module) -> list[str]:
     return list(dict.fromkeys(names if len(names) > 1 else [every[0], every[-1]]))
 
 
-def stages_with_places(network: nn.Module, images: Tensor) -> list[str]:
-    """`first_of_stages`, of which the first, and those whose maps of `images` have 4 x 4 places or
-    more: smaller ones say little of where. Empty where the network has no feature maps."""
+def gradcam_layers(network: nn.Module, images: Tensor) -> list[str]:
+    """The layers that GradCAM is shown of: of `stage_convolutions` the first, and those whose maps
+    of `images` are 4 x 4 or larger, for smaller maps localise little. Empty where the network has
+    no feature maps."""
     try:
-        layers = first_of_stages(network)
+        layers = stage_convolutions(network)
     except ConfigError:
         return []
     sides: dict[str, int] = {}
@@ -89,31 +90,31 @@ def stages_with_places(network: nn.Module, images: Tensor) -> list[str]:
     def measure(name: str, maps: Tensor) -> None:
         sides[name] = maps.shape[-1]
 
-    with torch.no_grad(), observed(network, layers, measure):
+    with torch.no_grad(), forward_hooks(network, layers, measure):
         network(images)
     return [name for name in layers if name == layers[0] or sides[name] >= 4]
 
 
-def last_maps(network: nn.Module, images: Tensor) -> str | None:
-    """The last of `stages_with_places`; None where the network has no feature maps."""
-    return next(reversed(stages_with_places(network, images)), None)
+def last_gradcam_layer(network: nn.Module, images: Tensor) -> str | None:
+    """The last of `gradcam_layers`; None where the network has no feature maps."""
+    return next(reversed(gradcam_layers(network, images)), None)
 
 
 @contextmanager
-def observed(
-    network: nn.Module, names: Sequence[str], take: Callable[[str, Tensor], Any]
+def forward_hooks(
+    network: nn.Module, names: Sequence[str], callback: Callable[[str, Tensor], Any]
 ) -> Iterator[None]:
-    """While it is open, `take(name, output)` is called as each layer yields its output.
+    """Within the block, `callback(name, output)` is called as soon as a layer yields its output.
 
-    Outputs are not kept, and later layers that work in place cannot have changed them. Of an output
-    of several tensors the first is taken.
+    So later layers that work in place have not changed the output yet. Of an output of several
+    tensors the first is passed.
     """
     modules = dict(network.named_modules())
 
     def hook(name: str) -> Callable[..., None]:
-        def called(module: nn.Module, given: Any, output: Any) -> None:
-            del module, given
-            take(name, output if isinstance(output, Tensor) else output[0])
+        def called(module: nn.Module, inputs: Any, output: Any) -> None:
+            del module, inputs
+            callback(name, output if isinstance(output, Tensor) else output[0])
 
         return called
 
@@ -125,10 +126,10 @@ def observed(
             handle.remove()
 
 
-def in_order(network: nn.Module, names: Sequence[str], images: Tensor) -> list[str]:
-    """The same layers in the order in which they run; without those that do not run."""
+def execution_order(network: nn.Module, names: Sequence[str], images: Tensor) -> list[str]:
+    """The layers in the order in which they run; those that do not run are left out."""
     order: list[str] = []
-    with torch.no_grad(), observed(network, names, lambda name, _: order.append(name)):
+    with torch.no_grad(), forward_hooks(network, names, lambda name, _: order.append(name)):
         network(images)
     return list(dict.fromkeys(order))
 
@@ -150,5 +151,5 @@ def _known(network: nn.Module, name: str) -> str:
     raise ConfigError(f"The encoder has no layer '{name}'; {hint}")
 
 
-def _none(which: str) -> list[str]:
-    raise ConfigError(f"The encoder has no {which}; give names of layers.")
+def _none(selection: str) -> list[str]:
+    raise ConfigError(f"The encoder has no {selection}; give names of layers.")

@@ -29,10 +29,10 @@ class LayerCka:
     each: Floats
     """(combinations, rows, columns)."""
     equal_seeds: bool = False
-    """Whether these are runs with equal seeds, which begin from the same weights; only where there
-    are no others."""
+    """Whether the runs of each combination have equal seeds, and so begin from the same weights;
+    such combinations are used only where there are no others."""
     left_out: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    """Layers of `a` and of `b` that say the same of every patch in some run: their CKA is 0 / 0."""
+    """Layers of `a` and of `b` whose features are constant in some run: their CKA is 0 / 0."""
 
     @property
     def mean(self) -> Floats:
@@ -75,13 +75,12 @@ def similarities(
 ) -> list[LayerCka]:
     """CKA of every arm with every other and, where it has two runs or more, with itself.
 
-    `arms` maps an arm to the encoders of its runs, `layers` to the names of their layers; a batch
-    maps it to what they see of some patches, the same patches for all arms. One encoder at a time
-    is run, and of a batch only Gram matrices are kept (`Cka`). Layers that say the same of every
-    patch have no CKA and are left out where any run of the arm has one. `seeds` has the seed of
-    each run: of two arms, runs with equal seeds begin from the same weights, so those pairs are
-    left out. Raises `ConfigError` where
-    there is nothing to compare.
+    `arms` maps each arm to the encoders of its runs, and `layers` to the names of their layers. A
+    batch maps each arm to the input of its encoders, of the same patches for all arms. One encoder
+    runs at a time, and only Gram matrices of a batch are kept (`Cka`). A layer whose features are
+    constant in any run of an arm has no CKA and is left out. `seeds` has the seed of each run.
+    Between two arms, pairs of runs with equal seeds are left out, because such runs begin from the
+    same weights. Raises `ConfigError` for fewer than two encoders.
     """
     names = {arm: [f"{arm} {number}" for number in range(len(runs))] for arm, runs in arms.items()}
     if sum(map(len, names.values())) < 2:

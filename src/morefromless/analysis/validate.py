@@ -71,14 +71,14 @@ def validate(config: ValidateConfig) -> Validation:
     out = config.out or config.study / f"validation-{config.cohort.resolve().name}"
     tasks = _shared_tasks(study, cohort_store, config.classes)
     cohort = Cohort(cohort_store, out / "cache")
-    shared = study.config
-    internal, external = (
-        conclude(shared, store, study.runs, _merged(study.evaluations(asked), tasks), said, tasks)
-        for store, asked, said in (
-            (study.store, None, study.caveats),
-            (cohort_store, cohort, _caveats(study, cohort_store, tasks)),
-        )
-    )
+
+    def results(store: Store, evaluations: list[Evaluation], caveats: list[str]) -> Results:
+        merged = _merged(evaluations, tasks)
+        return conclude(study.config, store, study.runs, merged, caveats, tasks)
+
+    caveats = _caveats(study, cohort_store, tasks)
+    internal = results(study.store, study.evaluations(), study.caveats)
+    external = results(cohort_store, study.evaluations(cohort), caveats)
     return Validation(internal, external, list(_shifts(study, cohort)), out)
 
 
@@ -97,12 +97,12 @@ def _study(config: ValidateConfig) -> Study:
     run = Run.open(config.study, config.trust)
     store, options = open_store(run, config.store), run.config
     arm = options.arm
-    other = "full" if arm.primary != "full" else "downsample:7"  # nothing is asked of it
+    unused = "full" if arm.primary != "full" else "downsample:7"  # a study needs two modalities
     single = StudyConfig(
         store=store.path,
         out=run.path,
         primary=(arm.primary,),
-        privileged=arm.privileged if arm.privileged != arm.primary else other,
+        privileged=arm.privileged if arm.privileged != arm.primary else unused,
         sharing=(arm.sharing,),
         objectives=(arm.objective,),
         tasks=(arm.task,),
@@ -118,25 +118,25 @@ def _study(config: ValidateConfig) -> Study:
 def _shared_tasks(study: Study, cohort: Store, classes: Sequence[str]) -> dict[str, SharedTask]:
     """The tasks of a study in the classes that both stores have; checked."""
     renamed = parse_classes(classes)
-    asked = {spec: build_task(spec) for spec in study.config.tasks}
-    tasks = {
-        spec: SharedTask(task, study.store.select(task=task).classes, renamed)
-        for spec, task in asked.items()
-    }
+    tasks = {}
+    for spec in study.config.tasks:
+        task = build_task(spec)
+        tasks[spec] = SharedTask(task, study.store.select(task=task).classes, renamed)
     check_names({name for task in tasks.values() for name in task.classes}, renamed)
-    for spec, task in tasks.items():
-        if len(task.names) < 2:
+    for spec, shared in tasks.items():
+        if len(shared.names) < 2:
             raise ConfigError(
                 f"--classes leaves one class of task {spec}, which asks nothing; keep two."
             )
-        cohort.select(task=task, check=False)
+        cohort.select(task=shared, check=False)
     return tasks
 
 
 def _merged(evaluations: Sequence[Evaluation], tasks: Mapping[str, SharedTask]) -> list[Evaluation]:
+    """The evaluations in the classes that both stores have."""
     return [
-        replace(one, probabilities=tasks[one.condition.task].merged(one.probabilities))
-        for one in evaluations
+        replace(e, probabilities=tasks[e.condition.task].merged(e.probabilities))
+        for e in evaluations
     ]
 
 
@@ -146,8 +146,8 @@ def _shifts(study: Study, cohort: Cohort) -> Iterator[Shift]:
     distances: dict[Condition, list[tuple[float, float]]] = {}
     for options in Bar(study.runs, desc="distance of features", unit="run"):
         for name, frozen in load_encoders(Run(options.out)).items():
-            asked = (study.store, cohort.store)
-            if not all(len(s.select(frozen.modality).indices("test")) for s in asked):
+            stores = (study.store, cohort.store)
+            if not all(len(s.select(frozen.modality).indices("test")) for s in stores):
                 continue
             distance = FeatureDistance(frozen.features(study.store, "train", device))
             tested = frozen.features(study.store, "test", device)
@@ -177,23 +177,23 @@ def _caveats(study: Study, cohort: Store, tasks: Mapping[str, SharedTask]) -> li
     return caveats + leaks(study.store, cohort)
 
 
-def leaks(learnt: Store, cohort: Store) -> list[str]:
-    """Sentences on test patches of a cohort that are, or look like, training patches of another
-    store; none where there are none."""
-    train, asked = learnt.indices("train"), cohort.indices("test")
-    copied = cohort.table["hash"][asked].isin(learnt.table["hash"][train]).to_numpy()
-    others = thumbnails(cohort.main, asked[~copied])
-    alike = len(near_duplicates(others, thumbnails(learnt.main, train)).rows)
+def leaks(trained_on: Store, cohort: Store) -> list[str]:
+    """Sentences on test patches of a cohort that equal, or look like, training patches of another
+    store; none where there are no such patches."""
+    train, test = trained_on.indices("train"), cohort.indices("test")
+    copied = cohort.table["hash"][test].isin(trained_on.table["hash"][train]).to_numpy()
+    remaining = thumbnails(cohort.main, test[~copied])
+    similar = len(near_duplicates(remaining, thumbnails(trained_on.main, train)).rows)
     sentences = []
     if copied.any():
         sentences.append(
             f"{copied.sum():,} patches of the cohort have the same pixels as training patches, so "
             "its accuracy is too good; remove them."
         )
-    if alike:
+    if similar:
         sentences.append(
-            f"{alike:,} further patches of the cohort look like a training patch (near-duplicates),"
-            " so its accuracy may be too good; look at them."
+            f"{similar:,} further patches of the cohort look like a training patch "
+            "(near-duplicates), so its accuracy may be too good; look at them."
         )
     return sentences
 

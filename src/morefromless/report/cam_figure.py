@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from morefromless.analysis.layers import stages_with_places
+from morefromless.analysis.layers import gradcam_layers
 from morefromless.analysis.overlay import Pictures, cams, pictures
 from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Answer
@@ -46,7 +46,7 @@ def write_cams(
     """
     first = np.array(list(patches.values())[:1])
     layers = {
-        title: stages_with_places(
+        title: gradcam_layers(
             answer.frozen.encoder.to(device), answer.frozen.render(store, first, device)
         )
         for title, answer in encoders.items()
