@@ -15,7 +15,7 @@ from morefromless.data.store import Store
 from morefromless.ingest import ingest
 from morefromless.ingest.opening import open_source
 from morefromless.publishing import publish
-from morefromless.training.feed import windowed
+from morefromless.training.feed import windowed_permutation
 
 BATCH = 100
 
@@ -61,7 +61,7 @@ class Shards(Stage):
         assert len(self.store.table)
         published = Store.open(self.folder / "shards")
         assert published.shards is not None
-        order = windowed(published.shards.number, np.random.default_rng(0))
+        order = windowed_permutation(published.shards.number, np.random.default_rng(0))
         return partial(_read, published.array("he"), order)
 
     def _local(self) -> Call:

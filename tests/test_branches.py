@@ -14,8 +14,8 @@ from morefromless.branches import (
     build_encoder,
     check_encoder,
     normalise_encoder,
-    plans,
-    untrained,
+    plan_branches,
+    without_weights,
 )
 from morefromless.config import RunConfig
 from morefromless.encoders import Encoder
@@ -28,7 +28,7 @@ def _options(**given: Any) -> RunConfig:
 
 
 def _branches(width: int = 32, **given: Any) -> Branches:
-    return Branches(plans(_options(**given)), width)
+    return Branches(plan_branches(_options(**given)), width)
 
 
 def _parameters(module: nn.Module) -> set[int]:
@@ -75,7 +75,7 @@ def test_sizes_follow_the_encoder() -> None:
 
 def test_names_must_differ() -> None:
     with pytest.raises(ConfigError, match="two or more different names"):
-        Branches(plans(_options())[:1] * 2, 16)
+        Branches(plan_branches(_options())[:1] * 2, 16)
 
 
 def test_a_name_can_be_lent_anothers_weights() -> None:
@@ -106,7 +106,7 @@ def test_each_branch_can_have_an_architecture_of_its_own() -> None:
 def test_trident_lends_the_primary_its_architecture_too() -> None:
     keys = {
         one.name: (one.key, one.encoder)
-        for one in plans(
+        for one in plan_branches(
             _options(kind="trident", encoder="test_vit", privileged_encoder="test_resnet")
         )
     }
@@ -176,7 +176,7 @@ def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path
 )
 def test_contradictions_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        plans(_options(**given))
+        plan_branches(_options(**given))
 
 
 class Declared(Encoder):
@@ -196,7 +196,7 @@ def test_only_an_encoder_that_begins_from_weights_is_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "same", "without_weights"),
+    ("spec", "same", "architecture"),
     [
         ("timm:resnet50", "resnet50", "resnet50"),
         ("resnet50:pretrained=false", "resnet50", "resnet50"),
@@ -214,10 +214,10 @@ def test_only_an_encoder_that_begins_from_weights_is_frozen() -> None:
         ("hf-hub:o/n:pretrained=true", "hf-hub:o/n:pretrained=true", "hf-hub:o/n"),
     ],
 )
-def test_specs_of_encoders_have_one_form(spec: str, same: str, without_weights: str) -> None:
+def test_specs_of_encoders_have_one_form(spec: str, same: str, architecture: str) -> None:
     assert normalise_encoder(spec) == same
     assert normalise_encoder(same) == same
-    assert untrained(spec) == untrained(same) == without_weights
+    assert without_weights(spec) == without_weights(same) == architecture
 
 
 def test_widths_that_differ_are_refused() -> None:

@@ -24,7 +24,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.files import StorageError
 from morefromless.publishing import _shuffled, publish, stream
-from morefromless.training.feed import WINDOW, Feed, Steps, windowed
+from morefromless.training.feed import WINDOW, Feed, Steps, windowed_permutation
 from morefromless.training.pretrain import pretrain
 from tests.conftest import changed, run_config
 from tests.storage import BUCKET, served
@@ -160,7 +160,7 @@ def test_processes_have_each_patch_once_between_them() -> None:
 
 def test_few_shards_are_read_at_a_time() -> None:
     shards = np.arange(10_000) // 100
-    order = windowed(shards, np.random.default_rng(0))
+    order = windowed_permutation(shards, np.random.default_rng(0))
     place = pd.Series(np.arange(10_000)).groupby(shards[order])
     span = place.max() - place.min()
     assert span.max() <= (WINDOW + 1) * 100
@@ -173,8 +173,10 @@ def test_batches_of_a_store_that_is_sorted_by_class_are_as_mixed_as_any() -> Non
     for number, rows in enumerate(_shuffled(cast(Store, SimpleNamespace(table=table)), 200)):
         shards[rows] = number
     uniform = unevenness(labels, lambda random: random.permutation(len(labels)))
-    streamed = unevenness(labels, lambda random: windowed(shards, random))
-    sorted_ = unevenness(labels, lambda random: windowed(np.arange(len(labels)) // 200, random))
+    streamed = unevenness(labels, lambda random: windowed_permutation(shards, random))
+    sorted_ = unevenness(
+        labels, lambda random: windowed_permutation(np.arange(len(labels)) // 200, random)
+    )
     assert 0.9 < uniform < 1.1
     assert 0.9 < streamed < 1.1
     assert sorted_ > 3  # what shards in the order of the store would give

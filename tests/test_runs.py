@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from morefromless import files, identity
-from morefromless.branches import plans
+from morefromless.branches import plan_branches
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError, RunBusy, TrainingError
 from morefromless.identity import run_key
@@ -316,5 +316,5 @@ def test_a_symmetric_run_without_expander_is_another_run(
     options: RunConfig, given: dict[str, Any]
 ) -> None:
     symmetric = changed(options, kind="symmetric")
-    assert plans(symmetric) != plans(changed(symmetric, **given))
+    assert plan_branches(symmetric) != plan_branches(changed(symmetric, **given))
     assert run_key(symmetric, "hash") != run_key(changed(symmetric, **given), "hash")

@@ -42,10 +42,10 @@ class Expander(nn.Sequential):
 
 
 class Branch(nn.Module):
-    """An encoder and, but where the objective takes its representation as it is, an expander.
+    """An encoder and an expander; without an expander the representation is the embedding.
 
-    A frozen branch is given representations, which are computed once (`training.feed`): it never
-    runs its encoder, which stays in evaluation mode.
+    A frozen branch takes representations, which are computed once (`training.feed`), instead of
+    images. It never runs its encoder, which stays in evaluation mode.
     """
 
     def __init__(self, encoder: Encoder, expander: Expander | None, frozen: bool = False) -> None:
@@ -68,12 +68,12 @@ class Branch(nn.Module):
 
 @dataclass(frozen=True)
 class Plan:
-    """One named branch as the options describe it; nothing is built yet."""
+    """One branch as the options describe it, before it is built."""
 
     name: str
     modality: str
     key: str
-    """Whose weights it uses: `shared`, its own name, or the name of the branch that lends them."""
+    """Of its weights: `shared`, its own name, or the name of the branch whose weights it uses."""
     encoder: str
     channels: int = 3
     frozen: bool = False
@@ -90,13 +90,12 @@ class Plan:
         return build_modality(self.modality).shape(self.size)
 
 
-def plans(config: RunConfig) -> list[Plan]:
+def plan_branches(config: RunConfig) -> list[Plan]:
     """The branches that `config` describes, in the objective's order.
 
-    Raises `ConfigError` where they contradict each other: one set of weights for two
-    architectures or numbers of channels, for a frozen branch and one that is not, or for one with
-    an expander and one without; an objective that needs a teacher, and an arm without; nothing
-    left to train.
+    Raises `ConfigError` where branches that share weights differ in architecture, number of
+    channels, freezing or expander; where the objective needs a teacher and the arm has none; and
+    where nothing is left to train.
     """
     arm, pairing = config.arm, config.pairing
     distillation = arm.kind == "distillation"
@@ -106,17 +105,17 @@ def plans(config: RunConfig) -> list[Plan]:
             f"The objective {arm.objective} needs a teacher, and the arm {arm.kind} has none; give "
             "--kind distillation --teacher ENCODER:weights=FILE, or another --objective."
         )
-    planned = []
+    plans = []
     for name, spec in arm.modalities.items():
         role: Role = "privileged" if name == "privileged" else "primary"
         privileged = role == "privileged"
         if privileged and distillation:
             plan = teacher_plan(config)
-            planned.append(replace(plan, no_expander=needs_teacher, target=needs_teacher))
+            plans.append(replace(plan, no_expander=needs_teacher, target=needs_teacher))
             continue
         other = pairing.privileged_encoder if privileged else None
         size = pairing.privileged_size if privileged else None
-        planned.append(
+        plans.append(
             Plan(
                 name=name,
                 modality=spec,
@@ -128,12 +127,12 @@ def plans(config: RunConfig) -> list[Plan]:
                 size=size or config.train.size,
             )
         )
-    _check_shared([plan for plan in planned if plan.key == "shared"])
-    if all(plan.frozen and plan.no_expander for plan in planned):
+    _check_shared([plan for plan in plans if plan.key == "shared"])
+    if all(plan.frozen and plan.no_expander for plan in plans):
         raise ConfigError(
             "Every branch is frozen and has no expander, so nothing is trained; free one."
         )
-    return planned
+    return plans
 
 
 def teacher_plan(config: RunConfig) -> Plan:
@@ -151,7 +150,7 @@ def teacher_plan(config: RunConfig) -> Plan:
     )
 
 
-def _check_shared(planned: Sequence[Plan]) -> None:
+def _check_shared(plans: Sequence[Plan]) -> None:
     """Raise `ConfigError` where these cannot be one branch under several names."""
     reasons = {
         "encoder": "have two architectures ({})",
@@ -160,9 +159,9 @@ def _check_shared(planned: Sequence[Plan]) -> None:
         "no_expander": "do not both have an expander, or both none",
     }
     for field, reason in reasons.items():
-        values = list(dict.fromkeys(str(getattr(plan, field)) for plan in planned))
+        values = list(dict.fromkeys(str(getattr(plan, field)) for plan in plans))
         if len(values) > 1:
-            names = " and ".join(plan.name for plan in planned)
+            names = " and ".join(plan.name for plan in plans)
             raise ConfigError(
                 f"The branches {names} cannot share weights, as they "
                 f"{reason.format(' and '.join(values))}; choose --sharing independent."
@@ -232,7 +231,7 @@ def build_encoder(spec: str, channels: int = 3) -> Encoder:
 
 
 def normalise_encoder(spec: str, *, without: Collection[str] = ()) -> str:
-    """The one text of all specifications of the same encoder, less the parameters `without`.
+    """The canonical specification of an encoder, without the parameters `without`.
 
     >>> normalise_encoder("timm:resnet50,pretrained=false")
     'resnet50'
@@ -256,12 +255,14 @@ def _member(spec: str) -> str:
 def check_encoder(
     spec: str, shape: tuple[int, ...], frozen: bool = False, checkpointing: bool = False
 ) -> int:
-    """Build and try an encoder on two blank images, or vectors, of this shape; its width.
+    """The width of an encoder, which is built and tried on two blank images or vectors of `shape`.
 
-    Finds before anything is trained what would otherwise end a run at its first step. One that is
-    `frozen` must begin from weights; another may have to be able to checkpoint gradients.
+    Raises `ConfigError`, before anything is trained, for what would end a run at its first step. A
+    `frozen` encoder must have weights; with `checkpointing`, one that is trained must support it.
     """
-    what = f"images of {shape[1]} x {shape[2]} px" if len(shape) == 3 else f"vectors of {shape[0]}"
+    inputs = (
+        f"images of {shape[1]} x {shape[2]} px" if len(shape) == 3 else f"vectors of {shape[0]}"
+    )
     encoder = build_encoder(spec, shape[0]).eval()
     if frozen and not encoder.pretrained:
         raise ConfigError(
@@ -276,7 +277,7 @@ def check_encoder(
     except (RuntimeError, AssertionError, ValueError) as error:
         hint = "another --size or another encoder" if len(shape) == 3 else "mlp for them"
         raise ConfigError(
-            f"Encoder '{spec}' does not take {what} ({first_line(error)}); choose {hint}."
+            f"Encoder '{spec}' does not take {inputs} ({first_line(error)}); choose {hint}."
         ) from error
     if output.shape != (2, encoder.width):
         raise ConfigError(
@@ -286,20 +287,25 @@ def check_encoder(
     return encoder.width
 
 
-def untrained(encoder: str) -> str:
-    """The same architecture without the weights it began from: a run's own follow."""
+def without_weights(encoder: str) -> str:
+    """The specification of the same architecture, without the weights that it names."""
     return normalise_encoder(encoder, without=("pretrained", "weights"))
 
 
 def untrained_network(config: RunConfig) -> nn.Module:
-    """A run's network without its first weights and without memory for any, to measure it."""
+    """A run's network without pretrained weights, on the meta device where that is possible.
+
+    It serves to measure the network: its tensors take no memory.
+    """
 
     def build() -> nn.Module:
         if config.arm.supervised:
-            architecture = untrained(config.train.encoder)
+            architecture = without_weights(config.train.encoder)
             return build_encoder(architecture, build_modality(config.arm.primary).channels)
-        branch_plans = [replace(plan, encoder=untrained(plan.encoder)) for plan in plans(config)]
-        return Branches(branch_plans, config.pairing.width)
+        plans = [
+            replace(plan, encoder=without_weights(plan.encoder)) for plan in plan_branches(config)
+        ]
+        return Branches(plans, config.pairing.width)
 
     try:
         with torch.device("meta"):

@@ -51,10 +51,10 @@ class Record:
         )
 
 
-def placed(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
-    """The config with its run's folder below `folder`, named after what determines it.
+def with_run_folder(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
+    """The config with `out` set to the run's folder below `folder`, named after what determines it.
 
-    So studies that share `folder` share every run that they have in common.
+    So studies with the same `folder` share every run that they have in common.
     """
     arm = config.arm
     words = [
@@ -67,8 +67,8 @@ def placed(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
 
 
 def run_key(config: RunConfig, store_hash: str) -> str:
-    """What determines a run, in twelve digits: options that differ from the defaults, the contents
-    of weight files that they name, the data, and our recipe."""
+    """Twelve hex digits of the hash of what determines a run: options that differ from the
+    defaults, the contents of weight files that they name, the data, and `RECIPE`."""
     identity = json.loads(json.dumps(config.identity()))
     weights = {}
     for name in ("encoder", "privileged_encoder", "teacher"):

@@ -11,6 +11,9 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from morefromless import objectives
 from morefromless.canonical import canonical
 from morefromless.config import Arm, Pairing, RunConfig, StudyConfig
@@ -21,11 +24,11 @@ from morefromless.evaluation.cohort import Cohort
 from morefromless.evaluation.conclude import conclude
 from morefromless.evaluation.evaluate import Evaluation, answer
 from morefromless.evaluation.floors import COLOUR_FLOORS, floor_probabilities
-from morefromless.evaluation.frozen import random_encoder
+from morefromless.evaluation.frozen import FrozenEncoder, random_encoder
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.references import check_references, load_references, takes_references
 from morefromless.evaluation.results import Condition, Results
-from morefromless.identity import file_name, placed
+from morefromless.identity import file_name, with_run_folder
 from morefromless.objectives import Objective
 from morefromless.pairs import build_modality, build_views
 from morefromless.probes import build_probe
@@ -48,8 +51,8 @@ class Study:
     config: StudyConfig
     store: Store
     runs: list[RunConfig]
-    """What is to be trained, each in its folder (`out`), seeds outermost, so that an early look
-    has every arm in it."""
+    """What is to be trained, each in its folder (`out`). Seeds vary slowest, so that the first runs
+    to finish are of every arm."""
     caveats: list[str]
     """Sentences that must stand wherever its results stand."""
 
@@ -73,10 +76,10 @@ class Study:
         build_probe(config.probe)
         check_references(config)
         caveats = [*store.caveats, *_check_availability(config, store)]
+        planned = (_run_config(arm, s, config) for s in config.run_seeds for arm in arms(config))
         runs = [
-            placed(_lasting(_run(arm, seed, config), config, store), config.runs_folder, store.hash)
-            for seed in config.run_seeds
-            for arm in arms(config)
+            with_run_folder(_with_steps(run, config, store), config.runs_folder, store.hash)
+            for run in planned
         ]
         # Runs that differ in their seed alone are checked once.
         for run in {replace(run, seed=0, out=Path()): run for run in runs}.values():
@@ -96,105 +99,102 @@ class Study:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What the encoders of its runs are given, the privileged one last."""
-        given = {spec for run in self.runs for spec in run.arm.modalities.values()}
-        return tuple(spec for spec in self.config.modalities if spec in given)
+        """The modalities of the encoders that its runs train, the privileged one last."""
+        trained = {spec for run in self.runs for spec in run.arm.modalities.values()}
+        return tuple(spec for spec in self.config.modalities if spec in trained)
 
     def evaluate(self, progress: bool = True) -> Results:
-        """Ask every encoder, which is trained, every task; what was asked before is read back."""
+        """Ask every encoder every task; answers that were computed before are read back.
+
+        All runs must be done.
+        """
         evaluations = self.evaluations(progress=progress)
         return conclude(self.config, self.store, self.runs, evaluations, self.caveats)
 
     def evaluations(
         self, cohort: Cohort | None = None, *, progress: bool = True
     ) -> list[Evaluation]:
-        """What encoders, references and floors answer of the test patches, or of a cohort's."""
-        device = resolve_device(self.config.machine.device)
+        """The answers of encoders, references and floors for the test patches, or a cohort's."""
         bar = Bar(self.runs, desc="evaluate", unit="run", disable=not progress)
-        evaluations = [*chain.from_iterable(self._evaluate_run(run, device, cohort) for run in bar)]
-        evaluations += self._references(device, progress, cohort)
-        return evaluations + self._floors(device, progress, cohort)
+        evaluations = [*chain.from_iterable(self._evaluate_run(run, cohort) for run in bar)]
+        evaluations += self._references(progress, cohort)
+        evaluations += self._floors(progress, cohort)
+        return evaluations
 
-    def _evaluate_run(
-        self, run: RunConfig, device: str, cohort: Cohort | None
-    ) -> Iterator[Evaluation]:
+    def _evaluate_run(self, run: RunConfig, cohort: Cohort | None) -> Iterator[Evaluation]:
         for name, frozen in load_encoders(Run(run.out)).items():
-            if not _tested(self.store if cohort is None else cohort.store, frozen.modality_spec):
+            if not self._is_tested(frozen.modality_spec, cohort):
                 continue
-            for asked in self.config.tasks:
-                reply = answer(frozen, self.store, self.config.probe, asked, run.seed, device)
+            for task in self.config.tasks:
                 yield Evaluation(
-                    condition_of(run.arm, name, asked),
+                    condition_of(run.arm, name, task),
                     run.seed,
-                    reply.probabilities if cohort is None else cohort.ask(reply, device),
+                    self._probabilities(frozen, task, run.seed, cohort),
                     run=run.out.name,
                     branch=name,
-                    head=frozen.answers_itself(asked),
+                    head=frozen.answers_itself(task),
                     size=frozen.size,
                 )
 
-    def _references(
-        self, device: str, progress: bool, cohort: Cohort | None
-    ) -> Iterator[Evaluation]:
-        """Published encoders, on every modality that test patches have and that is an image."""
+    def _references(self, progress: bool, cohort: Cohort | None) -> Iterator[Evaluation]:
+        """Published encoders, on every image modality that test patches have."""
         config, folder = self.config, self.config.runs_folder.parent / "references"
-        asked = [spec for spec in self.modalities if takes_references(spec)]
-        store = self.store if cohort is None else cohort.store
-        asked = [spec for spec in asked if _tested(store, spec)]
+        images = [spec for spec in self.modalities if takes_references(spec)]
+        tested = [spec for spec in images if self._is_tested(spec, cohort)]
         bar = Bar(load_references(config), desc="references", unit="encoder", disable=not progress)
         for reference in bar:
             label = f"features of {reference.title}" if progress else None
-            for frozen in reference.views(asked, folder):
-                for task, seed in product(config.tasks, self._draws):
-                    reply = answer(frozen, self.store, config.probe, task, seed, device, label)
+            for frozen in reference.views(tested, folder):
+                for task, seed in product(config.tasks, self._untrained_seeds):
                     condition = _reference(reference.title, frozen.modality_spec, task)
-                    probabilities = (
-                        reply.probabilities if cohort is None else cohort.ask(reply, device)
-                    )
+                    probabilities = self._probabilities(frozen, task, seed, cohort, label)
                     yield Evaluation(condition, seed, probabilities, size=frozen.size)
 
+    def _floors(self, progress: bool, cohort: Cohort | None) -> Iterator[Evaluation]:
+        """What needs no learning, on every modality that test patches have."""
+        config = self.config
+        folder = config.runs_folder.parent / "floors"
+        questions = [*product(config.tasks, self.modalities)]
+        for task, spec in Bar(questions, desc="floors", unit="modality", disable=not progress):
+            if not self._is_tested(spec, cohort):
+                continue
+            modality = build_modality(spec)
+            store = self.store.select(modality, task=build_task(task))
+            other = None if cohort is None else cohort.store.select(modality)
+            cache = folder if cohort is None else cohort.folder
+            names = ("majority", *(() if modality.vector else COLOUR_FLOORS))
+            for name, seed in product(names, self._untrained_seeds):
+                probabilities = floor_probabilities(
+                    name, store, spec, task, config.probe.labels, seed, cache, other
+                )
+                yield Evaluation(_floor(name, spec, task), seed, probabilities)
+            encoder, size = config.encoder_of(spec), config.train.size
+            for seed in config.run_seeds:
+                stem = f"random-{file_name(spec)}-{file_name(encoder)}-{size}-s{seed}"
+                frozen = random_encoder(encoder, spec, size, seed, folder / stem)
+                probabilities = self._probabilities(frozen, task, seed, cohort)
+                yield Evaluation(_floor("random encoder", spec, task), seed, probabilities)
+
     @property
-    def _draws(self) -> range:
-        """Seeds with which that is asked which was not trained: given all labels, it has no chance
-        in it."""
+    def _untrained_seeds(self) -> range:
+        """Seeds of what is not trained: they draw a share of the labels; with all labels, one."""
         return self.config.run_seeds if self.config.probe.labels < 1 else range(1)
 
-    def _floors(self, device: str, progress: bool, cohort: Cohort | None) -> list[Evaluation]:
-        """What needs no learning, on every modality that test patches have."""
-        config, probe = self.config, self.config.probe
-        folder = config.runs_folder.parent / "floors"
-        evaluations = []
-        questions = [(asked, spec) for asked in config.tasks for spec in self.modalities]
-        bar = Bar(questions, desc="floors", unit="modality", disable=not progress)
-        for asked, spec in bar:
-            if not _tested(self.store if cohort is None else cohort.store, spec):
-                continue
-            subset = self.store.select(build_modality(spec), task=build_task(asked))
-            other = None if cohort is None else cohort.store.select(build_modality(spec))
-            names = ("majority", *(() if build_modality(spec).vector else COLOUR_FLOORS))
-            for name in names:
-                for seed in self._draws:
-                    probabilities = floor_probabilities(
-                        name,
-                        subset,
-                        spec,
-                        asked,
-                        probe.labels,
-                        seed,
-                        folder if cohort is None else cohort.folder,
-                        other,
-                    )
-                    evaluations.append(Evaluation(_floor(name, spec, asked), seed, probabilities))
-            for seed in config.run_seeds:
-                encoder, size = config.encoder_of(spec), config.train.size
-                where = folder / f"random-{file_name(spec)}-{file_name(encoder)}-{size}-s{seed}"
-                frozen = random_encoder(encoder, spec, size, seed, where)
-                reply = answer(frozen, self.store, probe, asked, seed, device)
-                probabilities = reply.probabilities if cohort is None else cohort.ask(reply, device)
-                evaluations.append(
-                    Evaluation(_floor("random encoder", spec, asked), seed, probabilities)
-                )
-        return evaluations
+    def _probabilities(
+        self,
+        frozen: FrozenEncoder,
+        task: str,
+        seed: int,
+        cohort: Cohort | None,
+        label: str | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """An encoder's answers to a task, for the test patches or for those of a cohort."""
+        device = resolve_device(self.config.machine.device)
+        reply = answer(frozen, self.store, self.config.probe, task, seed, device, label)
+        return reply.probabilities if cohort is None else cohort.ask(reply, device)
+
+    def _is_tested(self, spec: str, cohort: Cohort | None) -> bool:
+        return _is_tested(self.store if cohort is None else cohort.store, spec)
 
 
 def compare(config: StudyConfig) -> Results:
@@ -245,13 +245,13 @@ def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
         yield Arm(kind="supervised", primary=primary, task=task)
 
 
-def _run(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
+def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
     """One arm with one seed, without what has no bearing on it; its folder is not known yet."""
     train, pairing = config.train, config.pairing
     if arm.primary == config.privileged:
         train = replace(train, encoder=config.encoder_of(arm.primary))
     if arm.start:
-        pairing = _run(arm.start, seed, config).pairing
+        pairing = _run_config(arm.start, seed, config).pairing
     elif arm.supervised:
         train = replace(train, epochs=config.supervised_epochs or train.epochs)
         teacher = arm.kind == "distillation"
@@ -276,8 +276,8 @@ def _run(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
     )
 
 
-def _lasting(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
-    """The run with the epochs that make the study's number of steps, where one is given."""
+def _with_steps(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
+    """The run with as many epochs as make the study's `--steps`, where that is given."""
     if not config.steps:
         return run
     # A fine-tuned encoder has the epochs of the run that it begins from.
@@ -288,7 +288,7 @@ def _lasting(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
 
 
 def condition_of(arm: Arm, branch: str, task: str) -> Condition:
-    """What one branch of an arm is, asked a task."""
+    """The condition of one branch of an arm, asked a task."""
     paired = arm.kind in ("trident", "distillation") or "asymmetric" in arm.words
     other = arm.primary if branch == "privileged" else arm.privileged
     return Condition(
@@ -310,30 +310,31 @@ def _floor(name: str, spec: str, task: str) -> Condition:
 
 
 def _check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
-    """Raise `ConfigError` where patches lack what is to be trained or asked; say what is absent."""
+    """Caveats on views that patches lack. Raises `ConfigError` where too few have one."""
     others = [spec for spec in config.modalities if not takes_references(spec)]
     if config.references and others:
         names = " and ".join(others)
         yield f"References take images of three channels, so they are not asked {names}."
     dense = config.dense_arms or config.both_ways
     for spec in config.modalities if dense else config.primary:
-        if not _tested(store, spec):
+        if not _is_tested(store, spec):
             raise ConfigError(
                 f"No test patch of {store.path} has {spec}, so its encoders cannot be asked."
             )
-    every = len(store.indices("train"))
+    total = len(store.indices("train"))
     for primary in config.primary:
         pair = (build_modality(primary), build_modality(config.privileged))
         paired = len(store.select(*pair).indices("train"))
         check_batch(paired, config.train.batch)
-        if paired < every:
+        if paired < total:
             yield (
-                f"Pairs of {primary} and {config.privileged} are those of {paired:,} of {every:,} "
+                f"Pairs of {primary} and {config.privileged} are those of {paired:,} of {total:,} "
                 "training patches, which have both; arms of one modality train on all that have it."
             )
-    if not _tested(store, config.privileged):
+    if not _is_tested(store, config.privileged):
         yield f"No test patch has {config.privileged}, so its encoders are not asked."
 
 
-def _tested(store: Store, spec: str) -> bool:
+def _is_tested(store: Store, spec: str) -> bool:
+    """Whether a test patch has a modality."""
     return bool(len(store.select(build_modality(spec)).indices("test")))

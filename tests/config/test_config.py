@@ -25,7 +25,7 @@ from morefromless.config import (
     training,
 )
 from morefromless.errors import ConfigError
-from morefromless.identity import placed, run_key
+from morefromless.identity import run_key, with_run_folder
 from morefromless.reproduction.record import command
 from morefromless.runs import Run
 from tests.conftest import changed
@@ -210,7 +210,7 @@ NAMES: dict[str, dict[str, Any]] = {
 
 
 def _name(**options: Any) -> str:
-    return placed(changed(RUN, **options), Path("runs"), "hash").out.name
+    return with_run_folder(changed(RUN, **options), Path("runs"), "hash").out.name
 
 
 def test_runs_keep_their_names() -> None:

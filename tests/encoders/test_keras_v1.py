@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from morefromless.analysis.layers import blocks, convolutions, stage_convolutions
-from morefromless.branches import build_encoder, check_encoder, untrained
+from morefromless.branches import build_encoder, check_encoder, without_weights
 from morefromless.config import RunConfig
 from morefromless.encoders.keras_v1 import KerasV1
 from morefromless.errors import ConfigError
@@ -204,7 +204,7 @@ def test_begins_from_the_weights_of_a_run(supervision: RunConfig) -> None:
     path.unlink()
     for key, value in begun.items():
         assert torch.equal(value, saved[f"encoder.{key}"])
-    assert untrained(spec) == "keras-v1"
-    assert isinstance(build_encoder(untrained(spec)), KerasV1)
+    assert without_weights(spec) == "keras-v1"
+    assert isinstance(build_encoder(without_weights(spec)), KerasV1)
     with pytest.raises(ConfigError, match="no weights file"):
         build_encoder(spec)

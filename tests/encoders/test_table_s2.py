@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from morefromless.branches import Branches, build_encoder, plans
+from morefromless.branches import Branches, build_encoder, plan_branches
 from tests.conftest import run_config
 
 # Parameters without classifier, moving statistics counted, as Keras Applications counts them;
@@ -50,7 +50,7 @@ def test_branches_of_two_architectures(
         size=64,
         width=32,
     )
-    branches = Branches(plans(config), 32)
+    branches = Branches(plan_branches(config), 32)
     seen = torch.rand(4, 50) if privileged != "full" else torch.rand(4, 3, 64, 64)
     made = branches({"primary": torch.rand(4, 3, 64, 64), "privileged": seen})
     assert tuple(made[name][0].shape[1] for name in made) == widths

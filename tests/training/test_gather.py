@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from morefromless.branches import Branches, plans
+from morefromless.branches import Branches, plan_branches
 from morefromless.errors import TrainingError
 from morefromless.objectives import Objective
 from morefromless.objectives.barlow_twins import BarlowTwins
@@ -64,7 +64,7 @@ class RealPair(nn.Module):
         super().__init__()
         torch.manual_seed(3)
         options = run_config(Path(), Path(), privileged_encoder="test_efficientnet")
-        self.branches = Branches(plans(options), 16).double()
+        self.branches = Branches(plan_branches(options), 16).double()
 
     def forward(self, images: Tensor) -> list[Tensor]:
         seen = {"primary": images[:, 0], "privileged": images[:, 1]}
@@ -164,7 +164,7 @@ def test_one_process_gains_nothing_and_loses_nothing(encoder: str) -> None:
     """Training and evaluation, and the names of the weights; alone, and beside autocast."""
     torch.manual_seed(5)
     options = run_config(Path(), Path(), encoder=encoder)
-    plain, synchronised = Branches(plans(options), 16), Branches(plans(options), 16)
+    plain, synchronised = Branches(plan_branches(options), 16), Branches(plan_branches(options), 16)
     synchronised.load_state_dict(plain.state_dict())
     synchronise(synchronised, "cpu")
     assert list(plain.state_dict()) == list(synchronised.state_dict())

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from morefromless.branches import Branches, plans
+from morefromless.branches import Branches, plan_branches
 from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
@@ -29,7 +29,7 @@ from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
 from morefromless.training.checks import available_views, training_rows
-from morefromless.training.partial import embedded, pairwise_loss
+from morefromless.training.partial import embed, pairwise_loss
 from morefromless.training.pretrain import pretrain
 from tests.conftest import changed, run_config, study_config
 
@@ -188,15 +188,15 @@ def test_each_two_branches_are_those_rows_that_have_both() -> None:
 
 def test_views_that_are_not_there_do_not_touch_batch_norm(options: RunConfig) -> None:
     torch.manual_seed(0)
-    branches = Branches(plans(changed(options, kind="trident")), 16).double()
+    branches = Branches(plan_branches(changed(options, kind="trident")), 16).double()
     images: dict[str, Tensor] = {n: torch.rand(8, 3, 32, 32).double() for n in branches.names}
     has = {"privileged": torch.tensor([1, 0, 1, 1, 0, 1, 0, 1]).bool()}
-    made = embedded(branches, images, has)
+    made = embed(branches, images, has)
     alone = branches["privileged"](images["privileged"][has["privileged"]])[1]
     torch.testing.assert_close(made["privileged"][has["privileged"]], alone)
     assert not made["privileged"][~has["privileged"]].any()
     images["privileged"][~has["privileged"]] = 7  # whatever stands there
-    again = embedded(branches, images, has)
+    again = embed(branches, images, has)
     torch.testing.assert_close(again["privileged"], made["privileged"])
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from morefromless.branches import Branches, plans
+from morefromless.branches import Branches, plan_branches
 from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
@@ -24,7 +24,7 @@ from morefromless.report import figures, tables
 from morefromless.runner import run_all
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
-from morefromless.training.partial import in_parts
+from morefromless.training.partial import embed_in_parts
 from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
 from tests.conftest import changed, run_config, study_config
@@ -130,7 +130,7 @@ def test_a_frozen_branch_teaches_and_stays_as_it_was(
 
 
 def test_a_bare_branch_gives_its_representation(pretraining: RunConfig, tissue: Store) -> None:
-    width = Branches(plans(pretraining), 8)["primary"].encoder.width
+    width = Branches(plan_branches(pretraining), 8)["primary"].encoder.width
     run = pretrain(changed(pretraining, no_expander=("privileged",), width=width))
     names = list(load_file(run.weights_path))
     assert not [name for name in names if name.startswith("branches.by_key.privileged.expander")]
@@ -156,7 +156,7 @@ def test_two_architectures_are_rebuilt_from_their_run(pretraining: RunConfig) ->
 def _gradients(branches: Branches, images: dict[str, Tensor], parts: int) -> dict[str, Tensor]:
     branches.zero_grad()
     objective = Distance()
-    loss = objective(list(in_parts(branches, images, parts, {}).values())).total
+    loss = objective(list(embed_in_parts(branches, images, parts, {}).values())).total
     loss.backward()
     found = {name: p.grad.clone() for name, p in branches.named_parameters() if p.grad is not None}
     return {"loss": loss.detach(), **found}
@@ -169,7 +169,7 @@ def test_a_batch_in_parts_has_the_whole_batchs_gradients(
     """Exactly so without BatchNorm, however the objective mixes the rows; 3 do not divide 16."""
     torch.manual_seed(0)
     plain = changed(pretraining, encoder=f"{HERE}:Plain:", no_expander=("primary", "privileged"))
-    branches = Branches(plans(plain), 16).double()
+    branches = Branches(plan_branches(plain), 16).double()
     images = {name: torch.rand(16, 3, 32, 32).double() for name in ("primary", "privileged")}
     whole, cut = _gradients(branches, images, 1), _gradients(branches, images, parts)
     assert len(whole) == 5

@@ -216,7 +216,7 @@ class StudyConfig:
         return (*self.primary, self.privileged)
 
     @property
-    def asked(self) -> tuple[str, ...]:
+    def contrasted(self) -> tuple[str, ...]:
         """The modalities on which the arms are contrasted."""
         return self.modalities if self.both_ways else self.primary
 

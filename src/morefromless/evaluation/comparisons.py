@@ -19,7 +19,7 @@ def comparisons(conditions: Iterable[Condition], config: StudyConfig) -> list[Co
     return [
         comparison
         for task in config.tasks
-        for spec in config.asked
+        for spec in config.contrasted
         for objective in config.objectives
         for comparison in _pairs(_arms(conditions, task, spec, objective, config), task, config)
     ]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from morefromless.branches import Plan, build_encoder, untrained
+from morefromless.branches import Plan, build_encoder, without_weights
 from morefromless.config import Probe, RunConfig
 from morefromless.data.sharded import reading_order
 from morefromless.data.store import Split, Store
@@ -237,5 +237,5 @@ def random_encoder(
 ) -> FrozenEncoder:
     """An untrained encoder of the same architecture: weights that the spec names are left out."""
     torch.manual_seed(seed)
-    encoder = build_encoder(untrained(spec), build_modality(modality_spec).channels)
+    encoder = build_encoder(without_weights(spec), build_modality(modality_spec).channels)
     return FrozenEncoder(encoder.eval(), modality_spec, size, "random", folder, seed=seed)

@@ -13,7 +13,7 @@ from msgspec import Meta
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from morefromless.branches import plans, untrained
+from morefromless.branches import plan_branches, without_weights
 from morefromless.config import RunConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.documents import parse_json
@@ -119,7 +119,7 @@ def describe(
                 plan.size,
                 f"branches.by_key.{plan.key}.encoder.",
             )
-            for plan in plans(config)
+            for plan in plan_branches(config)
             if plan.name in config.arm.encoders
         }
     passing = {"store", "out", *vars(config.machine)}
@@ -127,7 +127,7 @@ def describe(
     return EncoderMetadata(
         branches={
             name: BranchMetadata(
-                encoder=untrained(encoder),
+                encoder=without_weights(encoder),
                 prefix=prefix,
                 preprocessing=_preprocessing(spec, size, prefix, weights, store),
             )

@@ -167,7 +167,7 @@ def _grid(title: str, summaries: Sequence[Summary], columns: Sequence[str]) -> S
 
 def _contrasts(results: Results) -> Section:
     config = results.config
-    several = len(config.tasks) > 1 or len(config.objectives) > 1 or len(config.asked) > 1
+    several = len(config.tasks) > 1 or len(config.objectives) > 1 or len(config.contrasted) > 1
     lines = []
     for contrast in results.contrasts:
         a = contrast.a

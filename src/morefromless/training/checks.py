@@ -17,7 +17,7 @@ from morefromless.branches import (
     build_encoder,
     check_encoder,
     check_width,
-    plans,
+    plan_branches,
     teacher_plan,
 )
 from morefromless.config import RunConfig
@@ -32,8 +32,11 @@ Availability = dict[str, npt.NDArray[np.bool_]]
 
 
 def check(config: RunConfig) -> None:
-    """Raise `ConfigError` where a first step would fail: every encoder is given two blank patches,
-    and the objective as few rows of every branch as it takes, at the embeddings' own width."""
+    """Raise `ConfigError` where a run's first step would fail.
+
+    Every encoder is tried on two blank patches, and the objective on as few random rows as it
+    accepts.
+    """
     for tracker in config.machine.log:
         if find_spec(tracker) is None:
             raise ConfigError(
@@ -54,8 +57,8 @@ def check(config: RunConfig) -> None:
                 _check_stages(config.train.encoder, shape)
                 _check_stages(teacher.encoder, teacher.input_shape)
         return
-    branch_plans = plans(config)
-    for plan in {(plan.key, plan.size): plan for plan in branch_plans}.values():
+    plans = plan_branches(config)
+    for plan in {(plan.key, plan.size): plan for plan in plans}.values():
         features = check_encoder(plan.encoder, plan.input_shape, plan.frozen, checkpointing)
         if plan.no_expander and not plan.target:
             check_width(plan, features, width)
@@ -65,7 +68,7 @@ def check(config: RunConfig) -> None:
             "or more."
         )
     objective = build(config.arm.objective, objectives, Objective)
-    together = 2 if config.pairing.missing == "pairs" else len(branch_plans)
+    together = 2 if config.pairing.missing == "pairs" else len(plans)
     with torch.no_grad():
         rows = min(config.train.batch, max(2, objective.min_rows))
         objective([torch.randn(rows, min(width, 64)) for _ in range(together)])
@@ -81,10 +84,10 @@ def check_views(config: RunConfig, store: Store) -> None:
     if config.arm.start:
         check_views(replace(config, arm=config.arm.start), store)
     elif not config.arm.supervised:
-        paired(config, plans(config)).check(store)
+        pair_of(config, plan_branches(config)).check(store)
     elif config.arm.kind == "distillation":
-        paired(config, [teacher_plan(config)]).check(store)
-        views_of(config).check(store)
+        pair_of(config, [teacher_plan(config)]).check(store)
+        supervised_pair(config).check(store)
 
 
 def count_training_patches(config: RunConfig, store: Store) -> int:
@@ -98,8 +101,8 @@ def count_training_patches(config: RunConfig, store: Store) -> int:
 def training_rows(
     store: Store, availability: Availability, config: RunConfig
 ) -> npt.NDArray[np.int64]:
-    """Rows that self-supervised training uses: not those that lack a view of the pair, unless it
-    makes use of the views that such patches have."""
+    """Training patches that self-supervised training uses, as rows of the store: those with every
+    view of the pair or, with `--missing pairs`, all."""
     rows = store.indices("train")
     if config.pairing.missing == "pairs":
         return rows
@@ -107,7 +110,7 @@ def training_rows(
 
 
 def available_views(store: Store, pair: Pair, config: RunConfig) -> Availability:
-    """Which patches have the view of each branch; the privileged of a share, `pairing.pairs`."""
+    """Which patches have the view of each branch; of the privileged, the share `pairing.pairs`."""
     available = {name: store.has(view.array) for name, view in pair.modalities.items()}
     if config.pairing.pairs < 1 and "privileged" in available:
         having = np.flatnonzero(available["privileged"])
@@ -120,21 +123,21 @@ def available_views(store: Store, pair: Pair, config: RunConfig) -> Availability
     return available
 
 
-def paired(config: RunConfig, branch_plans: Sequence[Plan]) -> Pair:
-    """The pair of these branches, each at its own size."""
+def pair_of(config: RunConfig, plans: Sequence[Plan]) -> Pair:
+    """The pair of the branches' modalities, each at the size of its branch."""
     size = config.train.size
     return Pair(
-        {plan.name: plan.modality for plan in branch_plans},
+        {plan.name: plan.modality for plan in plans},
         config.train.views,
         size,
-        {plan.name: plan.size for plan in branch_plans if plan.size != size},
+        {plan.name: plan.size for plan in plans if plan.size != size},
         config.pairing.same_geometry,
     )
 
 
-def views_of(config: RunConfig) -> Pair:
-    """What is drawn at every step: views of the primary modality and, where feature maps are
-    compared, of the teacher's with the same geometry."""
+def supervised_pair(config: RunConfig) -> Pair:
+    """The pair of a supervised arm: the primary modality and, where feature maps are compared, the
+    teacher's with the same geometry."""
     arm, train = config.arm, config.train
     if not arm.compares_maps:
         return Pair(arm.modalities, train.views, train.size)

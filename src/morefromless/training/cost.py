@@ -17,13 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from morefromless.branches import Branches, plans, untrained_network
+from morefromless.branches import Branches, plan_branches, untrained_network
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError
 from morefromless.pairs import build_modality, channels_last
-from morefromless.training.checks import paired, views_of
+from morefromless.training.checks import pair_of, supervised_pair
 from morefromless.training.feed import MEMORY
-from morefromless.training.partial import in_parts
+from morefromless.training.partial import embed_in_parts
 from morefromless.training.preparation import prepare
 
 MEASURED = 3
@@ -79,7 +79,7 @@ def step_kind(config: RunConfig) -> tuple[Hashable, ...]:
         branches = [(train.encoder, build_modality(config.arm.primary).shape(train.size))]
     else:
         keys: list[str] = []
-        for plan in plans(config):
+        for plan in plan_branches(config):
             keys.append(plan.key)
             flags = plan.frozen, plan.no_expander, plan.target
             branches.append((keys.index(plan.key), plan.encoder, plan.input_shape, flags))
@@ -92,9 +92,9 @@ def image_bytes(config: RunConfig, patches: int) -> int:
     """Bytes of the images of all training patches, where they are few enough to stay on the device
     (`training.feed`); else 0."""
     pair = (
-        views_of(config)
+        supervised_pair(config)
         if config.arm.supervised
-        else paired(config, [plan for plan in plans(config) if not plan.frozen])
+        else pair_of(config, [plan for plan in plan_branches(config) if not plan.frozen])
     )
     needed = patches * pair.input_bytes
     return needed if needed <= MEMORY else 0
@@ -137,11 +137,11 @@ def _forward_backward(network: nn.Module, config: RunConfig, device: torch.devic
     rows = config.train.batch // config.devices
     if isinstance(network, Branches):
         images = {}
-        for plan in plans(config):
+        for plan in plan_branches(config):
             encoder = network[plan.name].encoder
             shape = (encoder.width,) if plan.frozen else plan.input_shape
             images[plan.name] = _zeros(rows, shape, network, device)
-        outputs = in_parts(network, images, config.pairing.accumulate or 1, {})
+        outputs = embed_in_parts(network, images, config.pairing.accumulate or 1, {})
     else:
         shape = build_modality(config.arm.primary).shape(config.train.size)
         images = {"primary": _zeros(rows, shape, network, device)}

@@ -69,7 +69,11 @@ class Steps:
         @lru_cache(maxsize=2)  # of the epoch that is going on, and of the next; keeps no run alive
         def order(epoch: int) -> npt.NDArray[np.int64]:
             random = np.random.default_rng(derived_seed(seed, epoch))
-            return random.permutation(patches) if shards is None else windowed(shards, random)
+            return (
+                random.permutation(patches)
+                if shards is None
+                else windowed_permutation(shards, random)
+            )
 
         self._order = order
 
@@ -101,11 +105,13 @@ class Steps:
         return self._order(epoch)[within * self.batch : (within + 1) * self.batch]
 
 
-def windowed(shards: npt.NDArray[np.int64], random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """A permutation of patches, (N,) the shard of each, that has about `WINDOW` shards at a time.
+def windowed_permutation(
+    shards: npt.NDArray[np.int64], random: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """A permutation of patches that reads about `WINDOW` shards at a time; `shards` (N,) of each.
 
-    Shards are permuted, and each one's patches are spread over the `WINDOW` places from its own on.
-    As many shards as that, or fewer, are permuted as patches are.
+    Shards are permuted, and the patches of each are spread over the next `WINDOW` places. With
+    `WINDOW` shards or fewer, all patches are permuted.
     """
     distinct, inverse = np.unique(shards, return_inverse=True)
     if len(distinct) <= WINDOW:
@@ -146,8 +152,8 @@ class Feed(Dataset[Batch]):
         self.labels = torch.from_numpy(store.labels[indices])
         self.resident: dict[str, Tensor] | None = None
         if len(indices) * pair.input_bytes <= memory:
-            whole = {given: self._rendered(*given, device) for given in set(pair.inputs.values())}
-            self.resident = {name: whole[given] for name, given in pair.inputs.items()}
+            rendered = {key: self._rendered(*key, device) for key in set(pair.inputs.values())}
+            self.resident = {name: rendered[key] for name, key in pair.inputs.items()}
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -207,7 +213,7 @@ class Feed(Dataset[Batch]):
         return DataLoader(
             self,
             batch_sampler=steps,
-            collate_fn=_whole,  # type: ignore[arg-type]  # __getitems__ returns a batch already
+            collate_fn=_identity,  # type: ignore[arg-type]  # __getitems__ returns a batch already
             num_workers=0 if self.resident is not None else workers,
             pin_memory=pin and self.resident is None,
         )
@@ -218,5 +224,5 @@ class Feed(Dataset[Batch]):
         shards.prefetch(np.unique(shards.number[self.indices[positions]]))
 
 
-def _whole(batch: Batch) -> Batch:
+def _identity(batch: Batch) -> Batch:
     return batch

@@ -24,11 +24,11 @@ def gather(embeddings: Tensor) -> Tensor:
     return gathered
 
 
-def summed(values: Tensor) -> Tensor:
-    """The sum of all processes' `values`, of the same shape; themselves on one process.
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The sum of `values` over all processes, of the same shape; `values` itself on one process.
 
-    Differentiable: what every process makes of the sum counts. Beside `gather`, whose gradients
-    carry the process count already, parameters then get one process's gradients as well.
+    Differentiable: the backward pass sums the gradients of all processes. Together with `gather`,
+    whose gradients carry the process count, parameters get the gradients of a single process.
     """
     if not _several():
         return values

@@ -35,7 +35,7 @@ from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import check_finite
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.loggers import loggers
-from morefromless.training.preparation import compiling, counted_once, prepare
+from morefromless.training.preparation import compiling, keeping_statistics, prepare
 from morefromless.training.progress import Progress
 from morefromless.training.schedule import scheduler, warmup_length
 from morefromless.training.synchronise import synchronise
@@ -101,7 +101,7 @@ class Learner(pl.LightningModule):
         return loss.total
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        with counted_once(self.network, self.config):
+        with keeping_statistics(self.network, self.config):
             super().backward(loss, *args, **kwargs)
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:

@@ -15,10 +15,11 @@ Mask = Mapping[str, Tensor]
 """Branch to (B,) bool: which patches have its view. Branches that are not in it have all."""
 
 
-def embedded(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> dict[str, Tensor]:
-    """Embeddings (B, width) by branch; rows that lack the view are zero, and are run by nobody.
+def embed(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> dict[str, Tensor]:
+    """Embeddings (B, width) by branch; rows without the view are zero and pass no network.
 
-    So BatchNorm's statistics are of views that exist. One row alone has none, and is left out.
+    So BatchNorm's statistics are those of existing views. A single row has no variance, so its
+    embedding is zero too.
     """
     embeddings = {}
     for name in branches.names:
@@ -35,40 +36,40 @@ def embedded(branches: Branches, images: Mapping[str, Tensor], present: Mask) ->
     return embeddings
 
 
-def in_parts(
+def embed_in_parts(
     branches: Branches, images: Mapping[str, Tensor], parts: int, present: Mask
 ) -> dict[str, Tensor]:
-    """Embeddings of a batch that goes through the branches in equal parts, by branch.
+    """Embeddings (B, width) by branch, of a batch that passes the branches in `parts` equal parts.
 
-    Activations of one part at a time are held: the backward pass computes each anew. The objective
-    sees all rows, so its loss and gradients are the whole batch's (where there is no BatchNorm,
-    exactly so).
+    Activations of one part at a time are held, and the backward pass recomputes them. The objective
+    gets all rows, so loss and gradients are those of the whole batch (exactly so without
+    BatchNorm).
     """
     if parts == 1:
-        return embedded(branches, images, present)
+        return embed(branches, images, present)
     outputs = []
     for number in range(parts):
         part, has = (
-            {name: rows.chunk(parts)[number] for name, rows in whole.items()}
-            for whole in (images, present)
+            {name: rows.chunk(parts)[number] for name, rows in tensors.items()}
+            for tensors in (images, present)
         )
-        outputs.append(checkpoint(embedded, branches, part, has, use_reentrant=False))
+        outputs.append(checkpoint(embed, branches, part, has, use_reentrant=False))
     return {
         name: torch.cat([embeddings[name] for embeddings in outputs]) for name in branches.names
     }
 
 
 def pairwise_loss(objective: Objective, embeddings: Mapping[str, Tensor], present: Mask) -> Loss:
-    """The mean, over every two branches, of the objective of the patches that have both views.
+    """The objective of every two branches, on the patches that have both views, averaged.
 
-    Where no view is missing this is what objectives that take the mean over pairs say themselves
-    (all but the `authors` conventions, which sum). Two branches that fewer than two patches of the
-    batch have in common are left out of the mean.
+    Where no view is missing, this equals the objective of all branches, for objectives that average
+    over pairs (the `authors` conventions sum). Two branches are left out of the mean where fewer
+    than two patches of the batch have both views.
     """
-    everything = torch.ones(len(next(iter(embeddings.values()))), dtype=torch.bool)
+    all_patches = torch.ones(len(next(iter(embeddings.values()))), dtype=torch.bool)
     losses = []
     for a, b in combinations(embeddings, 2):
-        both = (present.get(a, everything) & present.get(b, everything)).to(embeddings[a].device)
+        both = (present.get(a, all_patches) & present.get(b, all_patches)).to(embeddings[a].device)
         if int(both.sum()) > 1:
             losses.append(objective([embeddings[a][both], embeddings[b][both]]))
     if not losses:

@@ -12,8 +12,9 @@ from morefromless.errors import TrainingError, first_line
 
 
 def prepare(network: nn.Module, machine: Machine) -> None:
-    """Compile whatever contains an encoder that is trained, and checkpoint that encoder, where
-    asked. Weights and their names stay; the encoder by itself, as a learning curve asks it, is not
+    """Compile the modules that contain a trained encoder, and checkpoint the encoder, where asked.
+
+    Weights and their names stay the same. The encoder alone, as learning curves use it, is not
     compiled.
 
     Raises `ConfigError` where an encoder cannot be checkpointed.
@@ -46,11 +47,11 @@ def compiling(machine: Machine) -> Iterator[None]:
 
 
 @contextmanager
-def counted_once(network: nn.Module, config: RunConfig) -> Iterator[None]:
-    """A backward pass. Where it computes activations anew, it leaves BatchNorm's running
-    statistics, which have counted them once, as they are."""
-    anew = config.machine.gradient_checkpointing or config.pairing.accumulate
-    buffers = list(network.buffers()) if anew else []
+def keeping_statistics(network: nn.Module, config: RunConfig) -> Iterator[None]:
+    """Within the block, a backward pass that recomputes activations leaves BatchNorm's running
+    statistics unchanged: the forward pass has updated them already."""
+    recomputes = config.machine.gradient_checkpointing or config.pairing.accumulate
+    buffers = list(network.buffers()) if recomputes else []
     before = [buffer.clone() for buffer in buffers]
     yield
     for buffer, value in zip(buffers, before, strict=True):

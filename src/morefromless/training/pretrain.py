@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from morefromless import objectives
-from morefromless.branches import Branches, Plan, plans
+from morefromless.branches import Branches, Plan, plan_branches
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder
@@ -21,7 +21,7 @@ from morefromless.training.checks import (
     Availability,
     available_views,
     check,
-    paired,
+    pair_of,
     training_rows,
 )
 from morefromless.training.curve import curve_of
@@ -29,7 +29,7 @@ from morefromless.training.diagnostics import effective_rank, spread
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.gather import gather
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
-from morefromless.training.partial import in_parts, pairwise_loss
+from morefromless.training.partial import embed_in_parts, pairwise_loss
 
 
 def pretrain(config: RunConfig) -> Run:
@@ -41,8 +41,8 @@ def pretrain(config: RunConfig) -> Run:
     store = Store.open(config.store)
     device = device_of(config)
     arm = config.arm
-    branch_plans = plans(config)
-    pair = paired(config, branch_plans)
+    plans = plan_branches(config)
+    pair = pair_of(config, plans)
     objective = build(arm.objective, objectives, Objective)
     pair.check(store)
     if config.machine.probe_every:
@@ -54,7 +54,7 @@ def pretrain(config: RunConfig) -> Run:
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
         if not run.done:
-            _train(run, config, store, availability, branch_plans, objective, rows, steps, device)
+            _train(run, config, store, availability, plans, objective, rows, steps, device)
     return run
 
 
@@ -63,25 +63,25 @@ def _train(
     config: RunConfig,
     store: Store,
     availability: Availability,
-    branch_plans: Sequence[Plan],
+    plans: Sequence[Plan],
     objective: Objective,
     rows: npt.NDArray[np.int64],
     steps: Steps,
     device: torch.device,
 ) -> None:
     torch.manual_seed(config.seed)
-    branches = Branches(branch_plans, config.pairing.width)
+    branches = Branches(plans, config.pairing.width)
     network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
     frozen = {
         plan.name: _frozen_features(branches[plan.name].encoder, plan, store, rows, config, device)
-        for plan in branch_plans
+        for plan in plans
         if plan.frozen
     }
-    live = [plan for plan in branch_plans if not plan.frozen]
+    live = [plan for plan in plans if not plan.frozen]
     feed = Feed(
         store,
         rows,
-        paired(config, live),
+        pair_of(config, live),
         device,
         frozen=frozen,
         present={name: has[rows] for name, has in availability.items() if not has[rows].all()},
@@ -89,7 +89,7 @@ def _train(
 
     def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:
         present = feed.present(batch)
-        outputs = in_parts(branches, images, config.pairing.accumulate or 1, present)
+        outputs = embed_in_parts(branches, images, config.pairing.accumulate or 1, present)
         embeddings = {name: gather(z) for name, z in outputs.items()}
         result = (
             pairwise_loss(objective, embeddings, present)

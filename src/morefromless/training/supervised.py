@@ -12,12 +12,12 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoders
-from morefromless.identity import placed, run_key
+from morefromless.identity import run_key, with_run_folder
 from morefromless.objectives import Loss
 from morefromless.pairs import Pair, build_modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
-from morefromless.training.checks import check, check_views, views_of
+from morefromless.training.checks import check, check_views, supervised_pair
 from morefromless.training.classifier import Classifier, criterion
 from morefromless.training.curve import curve_of
 from morefromless.training.feed import Batch, Feed, Steps
@@ -33,7 +33,7 @@ def supervise(config: RunConfig) -> Run:
     store = Store.open(config.store)
     device = device_of(config)
     arm = config.arm
-    pair = views_of(config)
+    pair = supervised_pair(config)
     pair.check(store)
     taught_by = [build_modality(arm.privileged)] if arm.kind == "distillation" else []
     store = store.select(*pair.arrays, *taught_by, task=build_task(arm.task))
@@ -54,7 +54,7 @@ def first_stage(config: RunConfig) -> Run:
     assert config.arm.start
     start = replace(config, arm=config.arm.start)
     store = Store.open(config.store)
-    beside = Run(placed(start, config.out.parent, store.hash).out)
+    beside = Run(with_run_folder(start, config.out.parent, store.hash).out)
     while beside.state == "running":
         time.sleep(POLL)
     if beside.done and beside.record.key == run_key(start, store.hash):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from morefromless.training.gather import summed
+from morefromless.training.gather import sum_over_processes
 
 
 def synchronise(network: nn.Module, device: str) -> nn.Module:
@@ -62,9 +62,9 @@ class CpuSyncBatchNorm(nn.Module):
         """Mean and biased variance of each channel over all processes, in 32 bits or more."""
         values = values.to(torch.promote_types(values.dtype, torch.float32))
         over = [0, *range(2, values.ndim)]
-        count = summed(values.new_tensor(values.numel() // values.shape[1]))
-        mean = summed(values.sum(over)) / count
-        variance = summed((values - _along(mean, values)).square().sum(over)) / count
+        count = sum_over_processes(values.new_tensor(values.numel() // values.shape[1]))
+        mean = sum_over_processes(values.sum(over)) / count
+        variance = sum_over_processes((values - _along(mean, values)).square().sum(over)) / count
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             share = self.momentum or 1 / float(self.num_batches_tracked)
