@@ -69,7 +69,8 @@ def _soft_label_loss(objective: SoftLabels, answers: Tensor) -> Criterion:
 
 
 def _attention_loss(objective: AttentionTransfer, config: RunConfig) -> Criterion:
-    """Maps lie in space, so the teacher is run at every step, on views of the same geometry."""
+    """The loss with attention transfer. Feature maps depend on the view's geometry, so the teacher
+    runs at every step, on views of the same geometry."""
     plan = teacher_plan(config)
     teacher = build_encoder(plan.encoder, plan.channels).eval().requires_grad_(False)
 
@@ -89,9 +90,9 @@ def _attention_loss(objective: AttentionTransfer, config: RunConfig) -> Criterio
 
 
 def teacher_logits(config: RunConfig, store: Store, device: torch.device) -> Tensor:
-    """What a linear probe of the frozen teacher answers on the training patches: (N, classes).
+    """Logits (N, classes) of the frozen teacher for the training patches, by a linear probe.
 
-    The probe learnt the labels of the same patches, so that the teacher is a supervised one.
+    The probe is fitted to the labels of the same patches, so the teacher is a supervised one.
     """
     plan = teacher_plan(config)
     teacher = frozen_branch(build_encoder(plan.encoder, plan.channels).eval(), plan, config)
