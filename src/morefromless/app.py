@@ -4,7 +4,6 @@ Served by Werkzeug, which TensorBoard brings anyway, to this computer alone: the
 address that takes an image file and answers with JSON.
 """
 
-import base64
 import json
 import os
 import socket
@@ -97,14 +96,14 @@ class Application:
         return {
             "remarks": list(extent_remarks("The image", len(patch), self.inspector.frozen)),
             "pictures": {
-                "patch": _address(patch),
-                "input": _address(inspection.input),
-                "gradcam": _address(inspection.gradcam),
+                "patch": _data_uri(patch),
+                "input": _data_uri(inspection.input),
+                "gradcam": _data_uri(inspection.gradcam),
             },
             "probabilities": list(inspection.probabilities.items()),
             "outlier": inspection.outlier_percentile,
             "neighbours": [
-                {**vars(neighbour), "picture": _address(neighbour.picture)}
+                {**vars(neighbour), "picture": _data_uri(neighbour.picture)}
                 for neighbour in inspection.neighbours
             ],
         }
@@ -155,10 +154,10 @@ def _json(content: dict[str, Any], status: int = 200) -> Response:
     return Response(json.dumps(content), status, mimetype="application/json")
 
 
-def _address(picture: Pictures | None) -> str | None:
-    """A picture as an address that holds all of it."""
+def _data_uri(picture: Pictures | None) -> str | None:
+    """A picture as a data URI."""
     if picture is None:
         return None
     file = BytesIO()
     Image.fromarray(picture).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return pages.data_uri(file.getvalue(), "image/png")

@@ -54,7 +54,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
     """
 
     shares: dict[str, float]
-    """How much is done of what goes on side by side, by name."""
+    """Of things that run side by side, by name: how much of each is done, from 0 to 1."""
 
     def __init__(self, *args: Any, disable: bool = False, **options: Any) -> None:
         self.mode, self.shares, self.written = mode(), {}, time.time()
@@ -101,7 +101,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
         super().close()
 
     def part(self, name: str, share: float, note: str) -> None:
-        """One of several things that go on side by side: how much of it is done, from 0 to 1."""
+        """Show how much is done of one of several things that run side by side, from 0 to 1."""
         self.shares[name] = share
         self.show_shares(note)
 
@@ -132,17 +132,18 @@ def warn(sentence: str) -> None:
 
 def write_record(record: Mapping[str, Any]) -> None:
     """One line of a log: an object, or words. A log that cannot be written stops nothing."""
-    line = json.dumps(record) if mode() == "json" else words(record)
+    line = json.dumps(record) if mode() == "json" else format_record(record)
     with suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
 
-def words(record: Mapping[str, Any]) -> str:
-    """
-    >>> words({"task": "decoding", "done": 1200, "total": 5000, "unit": "patches"})
+def format_record(record: Mapping[str, Any]) -> str:
+    """A record in words, as a log has it.
+
+    >>> format_record({"task": "decoding", "done": 1200, "total": 5000, "unit": "patches"})
     'decoding: 1,200 of 5,000 patches'
-    >>> words({"task": "a-s0", "done": 7, "total": 9, "unit": "steps", "loss": 1.5, "epoch": 2})
-    'a-s0: 7 of 9 steps, loss 1.5, epoch 2'
+    >>> format_record({"task": "a-s0", "done": 7, "total": 9, "unit": "steps", "loss": 1.5})
+    'a-s0: 7 of 9 steps, loss 1.5'
     """
     names = ("task", "done", "total", "unit")
     task, done, total, unit = (record.get(name) for name in names)
@@ -163,7 +164,7 @@ _reports: list[Report] = []
 
 @contextmanager
 def reported_to(report: Report) -> Iterator[None]:
-    """Within the block, what trains tells `report` its name, how much is done, and a note."""
+    """Within the block, training calls `report` with a run's name, its share done, and a note."""
     _reports.append(report)
     try:
         yield
@@ -172,5 +173,5 @@ def reported_to(report: Report) -> Iterator[None]:
 
 
 def report() -> Report | None:
-    """Who shows the progress of what is trained here; None where it has a bar of its own."""
+    """What training reports its progress to; None where it shows a bar of its own."""
     return _reports[-1] if _reports else None

@@ -90,9 +90,9 @@ class Run:
             existing = {path.name for path in run.path.iterdir()} if run.path.exists() else set()
         if run.record_path.exists():
             if run.record.key != key:
-                reason = run.record.difference(options, store_hash)
+                differing = run.record.difference(options, store_hash)
                 raise ConfigError(
-                    f"{run.path} holds another run ({reason}); give another --out, or remove it."
+                    f"{run.path} holds another run ({differing}); give another --out, or remove it."
                 )
         else:
             run._refuse_others(existing)
@@ -205,7 +205,7 @@ class Run:
             files.write_json(
                 self.failed_path,
                 {
-                    "reason": error if isinstance(error, str) else reason(error),
+                    "reason": error if isinstance(error, str) else failure_reason(error),
                     "when": now(),
                     "host": socket.gethostname(),
                 },
@@ -305,7 +305,7 @@ def elsewhere(path: Path) -> str:
     return f"give one of those in {path / 'runs'}" if (path / "runs").is_dir() else "check the path"
 
 
-def reason(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """Why a run failed: an error's own sentence, or the first line of one that was not foreseen."""
     if isinstance(error, MoreFromLessError):
         return str(error)

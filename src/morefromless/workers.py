@@ -21,7 +21,7 @@ from morefromless import progress
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.devices import available_cores
 from morefromless.errors import RunBusy
-from morefromless.runs import Run, reason
+from morefromless.runs import Run, failure_reason
 
 Outcome = tuple[RunConfig, str | None]
 """A run, and why it failed."""
@@ -49,7 +49,7 @@ def _try(config: RunConfig) -> str | None:
     except RunBusy:
         pass
     except Exception as error:
-        return reason(error)
+        return failure_reason(error)
     finally:
         # A trainer and its callbacks refer to each other, and keep all that a run has used. They
         # are few objects and much memory, so Python would let many runs pile up.

@@ -18,7 +18,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.loading import load_encoders
 from morefromless.questions import Reply, ask
 from morefromless.questions.expression import pearson
-from morefromless.questions.few_shot import FewShot, drawn
+from morefromless.questions.few_shot import FewShot, draw_shots
 from morefromless.questions.retrieval import Retrieval, recalls
 from morefromless.report.answers import reply_section
 from morefromless.runs import Run
@@ -46,7 +46,7 @@ def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
         for shots in (1, 5):
             accuracies = []
             for draw in range(3):
-                rows = drawn(labels, shots, draw)
+                rows = draw_shots(labels, shots, draw)
                 assert set(np.bincount(labels[rows])) == {shots}
                 nearest = KNeighborsClassifier(1).fit(train[rows], labels[rows])
                 accuracies.append(nearest.score(test, truth))

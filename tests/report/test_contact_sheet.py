@@ -15,7 +15,7 @@ from morefromless.modalities.full import Full
 from morefromless.modalities.vector import Vector
 from morefromless.pairs import build_modality
 from morefromless.report.bars import distinctive, on_one_scale
-from morefromless.report.contact_sheet import contact_sheet, seen_columns, sheet
+from morefromless.report.contact_sheet import contact_sheet, draw_sheet, view_columns
 from morefromless.views.table_s1 import TableS1
 
 
@@ -48,7 +48,7 @@ def test_columns_run_to_the_right_and_patches_down(tmp_path: Path) -> None:
 
 def test_a_frame_is_drawn_around_a_pair_in_every_row() -> None:
     columns = {name: torch.ones(2, 3, 4, 4) for name in ("stored", "primary", "privileged")}
-    figure = sheet(columns, ["TUM", "STR"], "", [("primary", "privileged")])
+    figure = draw_sheet(columns, ["TUM", "STR"], "", [("primary", "privileged")])
     [axes] = figure.axes
     boxes = [picture.get_extent() for picture in axes.images]  # column by column
     frames = [frame.get_bbox() for frame in axes.patches]
@@ -62,7 +62,7 @@ def test_a_frame_is_drawn_around_a_pair_in_every_row() -> None:
 
 
 def test_a_scale_bar_is_as_long_as_it_says() -> None:
-    figure = sheet({"stored": torch.ones(1, 3, 4, 4)}, ["TUM"], "", widths={"stored": 224})
+    figure = draw_sheet({"stored": torch.ones(1, 3, 4, 4)}, ["TUM"], "", widths={"stored": 224})
     [axes] = figure.axes
     left, right, *_ = axes.images[0].get_extent()
     ends = axes.lines[0].get_xdata()
@@ -88,7 +88,7 @@ def test_the_usual_columns() -> None:
     stored = {"he": torch.randint(0, 256, (2, 28, 28, 3), dtype=torch.uint8)}
     modalities = {"downsample:7": Downsample(7), "full": Full()}
     generator = torch.Generator().manual_seed(0)
-    columns, notes = seen_columns(stored, modalities, TableS1(), 32, 2, generator)
+    columns, notes = view_columns(stored, modalities, TableS1(), 32, 2, generator)
     assert list(notes) == [title for title in columns if "view" in title]
     assert list(columns) == [
         "stored",
@@ -104,7 +104,7 @@ def test_the_usual_columns() -> None:
 def test_several_arrays_are_named() -> None:
     stored = {name: torch.zeros(1, 8, 8, 3, dtype=torch.uint8) for name in ("he", "ihc")}
     modalities = {"full": Full(), "ihc": Full("ihc")}
-    columns, _ = seen_columns(stored, modalities, TableS1(), 8, 0, torch.Generator())
+    columns, _ = view_columns(stored, modalities, TableS1(), 8, 0, torch.Generator())
     assert list(columns) == ["stored he", "stored ihc", "full", "ihc"]
 
 
@@ -133,7 +133,7 @@ def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue:
     stored = {name: torch.from_numpy(tissue.array(name)[rows]) for name in ("he", "nuclei")}
     seen = {name: build_modality(name) for name in ("full", "nuclei", "nuclei:one-hot")}
     generator = torch.Generator().manual_seed(0)
-    columns, _ = seen_columns(stored, seen, TableS1(), 24, 1, generator)
+    columns, _ = view_columns(stored, seen, TableS1(), 24, 1, generator)
     assert list(columns) == [
         "stored he",
         "stored nuclei",
@@ -153,7 +153,7 @@ def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue:
 
 def test_below_each_view_stands_what_was_drawn() -> None:
     texts = ["flip, crop 82 %, rotate 143°, noise, solarise, jitter", ""]
-    figure = sheet({"view 1": torch.ones(2, 3, 4, 4)}, ["a", "b"], "", notes={"view 1": texts})
+    figure = draw_sheet({"view 1": torch.ones(2, 3, 4, 4)}, ["a", "b"], "", notes={"view 1": texts})
     [axes] = figure.axes
     [note] = [text for text in axes.texts if text.get_text().startswith("flip, crop")]
     assert note.get_text().count("\n") == 1
@@ -166,7 +166,7 @@ def test_below_each_view_stands_what_was_drawn() -> None:
 def test_vectors_are_named_bars_on_one_scale() -> None:
     values = torch.tensor([[0.0, 2.0, -1.0, 5.0], [4.0, 0.0, 0.0, 9.0]])
     drawn = on_one_scale({"seen": values, "view": values / 2}, {"KRT5": 1, "VIM": 2, "CD3E": 0})
-    figure = sheet({**drawn}, ["a", "b"], "")
+    figure = draw_sheet({**drawn}, ["a", "b"], "")
     [axes] = figure.axes
     widths = [bar.get_width() for bar in axes.patches]
     unit = widths[0] / 2

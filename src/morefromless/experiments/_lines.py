@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as MatplotlibFigure
 from morefromless.evaluation.results import Summary
 from morefromless.experiments import Cell
 from morefromless.report.content import Picture
-from morefromless.report.figures import draw_lines
+from morefromless.report.density_figure import draw_lines
 from morefromless.report.style import COLOURS, COLUMN, MARKERS, plain, save
 
 NEAR = 1.25

@@ -66,7 +66,7 @@ class FewShot(Question):
         for shots in self.shots:
             accuracies = []
             for draw in range(self.draws):
-                rows = drawn(labels, shots, draw)
+                rows = draw_shots(labels, shots, draw)
                 given = torch.from_numpy(labels[rows]).to(device)
                 learnt = method.fit(train[rows], given, len(store.classes), probe, draw)
                 answers = method.fitted(learnt).probabilities(test).argmax(1).cpu().numpy()
@@ -76,10 +76,10 @@ class FewShot(Question):
             )
 
 
-def drawn(labels: npt.NDArray[np.int64], shots: int, seed: int) -> npt.NDArray[np.int64]:
+def draw_shots(labels: npt.NDArray[np.int64], shots: int, seed: int) -> npt.NDArray[np.int64]:
     """Places of `shots` patches of each class: (N,) -> (n,). Fewer shots are part of more.
 
-    >>> drawn(np.array([0, 0, 0, 1]), 2, seed=0).tolist()
+    >>> draw_shots(np.array([0, 0, 0, 1]), 2, seed=0).tolist()
     [2, 0, 3]
     """
     rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from morefromless.data.store import Store
 from morefromless.modalities.vector import Vector
-from morefromless.report.words import abridged
+from morefromless.report.words import abbreviate
 
 SHOWN = 10
 """Bars of a patch at most; more would be too thin for their names."""
@@ -44,7 +44,7 @@ class Bars:
             axes.text(
                 left + NAMES * side - 0.03,
                 middle,
-                abridged(name, LETTERS),
+                abbreviate(name, LETTERS),
                 ha="right",
                 va="center",
                 fontsize=6,

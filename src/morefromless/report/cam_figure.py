@@ -14,8 +14,8 @@ from morefromless.analysis.overlay import Pictures, cams, pictures
 from morefromless.data.store import Store
 from morefromless.evaluation.evaluate import Answer
 from morefromless.pairs import build_modality
-from morefromless.report.contact_sheet import sheet
-from morefromless.report.similarity_figure import short
+from morefromless.report.contact_sheet import draw_sheet
+from morefromless.report.similarity_figure import short_name
 from morefromless.report.style import save
 
 SIDE = 160
@@ -72,7 +72,9 @@ def write_cams(
             "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
             "grey; the brightest place supports the class most, and in a grey picture none does."
         )
-        written += save(sheet(_tensors(shown), titles, caption), folder / "gradcam-first", numbers)
+        written += save(
+            draw_sheet(_tensors(shown), titles, caption), folder / "gradcam-first", numbers
+        )
     if "gradcam-stages" in stems:
         few = {
             title: {layer: shown[-STAGED:] for layer, shown in by_layer.items()}
@@ -85,7 +87,7 @@ def write_cams(
 def _stages(maps: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Figure:
     columns: dict[str, Pictures] = {}
     for number, layers in enumerate(zip(*maps.values(), strict=False)):
-        title = f"{number + 1}: {' or '.join(dict.fromkeys(map(short, layers)))}"
+        title = f"{number + 1}: {' or '.join(dict.fromkeys(map(short_name, layers)))}"
         shown = [by_layer[layer] for by_layer, layer in zip(maps.values(), layers, strict=True)]
         by_patch = np.stack(shown, axis=1)  # the encoders of one patch together
         columns[title] = by_patch.reshape(-1, SIDE, SIDE, 3)
@@ -93,7 +95,7 @@ def _stages(maps: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Fi
         "GradCAM at the first convolution and the first of every stage with maps of 4 x 4 or more, "
         "from input to output; in a grey picture no place supports the class."
     )
-    return sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in maps], caption)
+    return draw_sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in maps], caption)
 
 
 def _numbers(
@@ -120,7 +122,7 @@ def _numbers(
                     "label": store.classes[store.labels[row]],
                     "predicted": store.classes[k],
                     "probability": p,
-                    "layers": " ".join(map(short, layers[title])),
+                    "layers": " ".join(map(short_name, layers[title])),
                 }
             )
     return pd.DataFrame(lines)

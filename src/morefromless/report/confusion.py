@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from morefromless.report.style import AMOUNTS, DIFFERENCES, PAGE, save
-from morefromless.report.words import abridged, minus
+from morefromless.report.words import abbreviate, minus
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -31,7 +31,7 @@ def write_confusion(
     """
     shares = {title: by_row(counts) for title, counts in matrices.items()}
     first, *others = matrices
-    names = [abridged(name, LETTERS) for name in classes]
+    names = [abbreviate(name, LETTERS) for name in classes]
     numbered = len(classes) <= NUMBERED
     points, smallest = (7, 0.3) if numbered else (5, 0.09)
     beside = 0.5 + points / 110 * max(len(name) for name in names)  # of names, and axis titles

@@ -47,12 +47,12 @@ def contact_sheet(
     widths: Mapping[str, float] | None = None,
     notes: Notes | None = None,
 ) -> None:
-    """Write a `sheet`, whole or not at all, in the form that its name ends in: .png or .pdf."""
-    figure = sheet(columns, row_titles, caption, frames, widths, notes)
+    """Write `draw_sheet` as .png or .pdf, by the path's ending, whole or not at all."""
+    figure = draw_sheet(columns, row_titles, caption, frames, widths, notes)
     write_figure(figure, path, path.suffix[1:])
 
 
-def sheet(
+def draw_sheet(
     columns: Columns,
     row_titles: Sequence[str],
     caption: str,
@@ -60,12 +60,13 @@ def sheet(
     widths: Mapping[str, float] | None = None,
     notes: Notes | None = None,
 ) -> Figure:
-    """A figure with one row per patch and one column per way of seeing it.
+    """A figure with one row per patch and one column per way of showing it.
 
-    The S of `columns` may differ, and pixels are drawn as squares, never smoothed. `row_titles` are
-    R labels (class names) at the left, `caption` a line or two below. Each of `frames` names
-    neighbouring columns whose pictures have a common frame in every row. `widths` are those of a
-    column's patches in µm, for a scale bar in its first picture. `notes` stand below pictures.
+    Columns may have different S; pixels are drawn as squares and never smoothed. `row_titles` are R
+    labels (class names) on the left, and `caption` is a line or two below. Each entry of `frames`
+    names neighbouring columns whose pictures get a common frame in every row. `widths` has the
+    width of a column's patches in µm, for a scale bar in its first picture. `notes` are written
+    below the pictures.
     """
     rows = len(row_titles)
     for title, images in columns.items():
@@ -143,7 +144,7 @@ def round_length(longest: float) -> float:
     return max(step * power for step in (1, 2, 5) if step * power <= longest)
 
 
-def seen_columns(
+def view_columns(
     stored: Mapping[str, Tensor],
     modalities: Mapping[str, Modality],
     views: Views,
@@ -152,8 +153,10 @@ def seen_columns(
     generator: torch.Generator,
     bars: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
 ) -> tuple[dict[str, Tensor | Bars], dict[str, list[str]]]:
-    """The usual columns: the stored patch, what each modality shows, then `draws` times a view of
-    each, as one step of training draws them; and of each view, which augmentations were drawn.
+    """Columns of patches and views, and the names of the augmentations drawn for each view.
+
+    The columns are the stored patch, what each modality shows of it, then `draws` times a view of
+    each modality, as one step of training draws them.
 
     `stored` maps an array's name to (R, H, H, 3) uint8; `modalities` maps a title, such as
     `downsample:7`, to the modality. `size` is the side of the network's input. `bars` maps the
@@ -163,7 +166,7 @@ def seen_columns(
     notes: dict[str, list[str]] = {}
     for name in dict.fromkeys(modality.array for modality in modalities.values()):
         title = stored_title(name, stored)
-        if stored[name].ndim == 2:  # a vector is shown as it is seen
+        if stored[name].ndim == 2:  # a vector looks the same stored and rendered
             continue
         reader = next(modality for modality in modalities.values() if modality.array == name)
         display = reader if not (reader.colour or reader.labels) else Full(name)

@@ -1,6 +1,5 @@
 """The page of `mfl explain`: where two encoders disagree, how sure they are, where they look."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from morefromless.analysis.explain import Disagreements
 from morefromless.report import pages
 from morefromless.report.pages import sheets
+from morefromless.report.words import minus
 
 VIEWS = {
     "primary": "primary view",
@@ -22,7 +22,6 @@ VIEWS = {
     "cam-b": "GradCAM of B",
 }
 """What is shown of a patch: the name of its sheets, and the caption."""
-_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 _SHADES = 10
 
 Counts = npt.NDArray[np.int64]
@@ -194,25 +193,25 @@ def _matrix(
 
 
 def _number(value: float, form: str) -> str:
-    return f"{value:{form}}".replace("-", "−") if value else "0"
+    return minus(f"{value:{form}}") if value else "0"
 
 
 def _figure(figure: PageFigure, folder: Path) -> dict[str, Any]:
-    if figure.picture.suffix not in _TYPES:
+    if figure.picture.suffix not in pages.PICTURES:
         raise ValueError(f"{figure.picture} is neither .svg nor .png, which a page can show.")
     beside = [figure.picture.with_suffix(suffix) for suffix in (".svg", ".png", ".pdf")]
     files = [*(path for path in beside if path.exists()), figure.table]
-    encoded = base64.b64encode(figure.picture.read_bytes()).decode()
+    media_type = pages.PICTURES[figure.picture.suffix]
     return {
         "title": figure.title,
         "caption": figure.caption,
         "alt": figure.alt,
-        "source": f"data:{_TYPES[figure.picture.suffix]};base64,{encoded}",
-        "files": {path.suffix[1:].upper(): _beside(path, folder) for path in files},
+        "source": pages.data_uri(figure.picture.read_bytes(), media_type),
+        "files": {path.suffix[1:].upper(): _relative_address(path, folder) for path in files},
     }
 
 
-def _beside(path: Path, folder: Path) -> str:
+def _relative_address(path: Path, folder: Path) -> str:
     """The address of a file for a page in `folder`."""
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{path} does not stand in {folder}, where the page can link to it.")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from morefromless.analysis.maps import align, project
 from morefromless.report.style import PAGE, plain, save
-from morefromless.report.words import abridged
+from morefromless.report.words import abbreviate
 
 # Okabe and Ito's eight; with more classes the marker tells those of one colour apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -95,7 +95,7 @@ def _scatter(axes: Axes, places: Places, values: Sequence[str]) -> None:
             marker=shape,
             alpha=0.6,
             linewidths=0,
-            label=abridged(name, LETTERS),
+            label=abbreviate(name, LETTERS),
             rasterized=True,
         )
 

@@ -15,8 +15,8 @@ from morefromless.pairs import build_modality, build_views
 from morefromless.report.bars import distinctive
 from morefromless.report.contact_sheet import (
     contact_sheet,
-    seen_columns,
     stored_title,
+    view_columns,
     view_title,
 )
 from morefromless.tasks import build_task
@@ -44,7 +44,7 @@ def write_sheet(config: ViewsConfig) -> Path:
         for spec, modality in modalities.items()
         if isinstance(modality, Vector)
     }
-    columns, notes = seen_columns(
+    columns, notes = view_columns(
         stored, modalities, build_views(config.views), config.size, config.draws, generator, bars
     )
     caption = (

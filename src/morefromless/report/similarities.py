@@ -19,7 +19,7 @@ from morefromless.report.confusion import write_confusion
 from morefromless.report.content import Picture, TableFile
 from morefromless.report.map_figure import write_map
 from morefromless.report.section import Report, Section
-from morefromless.report.similarity_figure import short, write_diagonals, write_heat_maps
+from morefromless.report.similarity_figure import short_name, write_diagonals, write_heat_maps
 from morefromless.report.words import modality_title
 
 FIGURES = ("cka", "cka-diagonal", "confusion", *GRIDS, "features")
@@ -158,7 +158,7 @@ def _notes(result: Similarities) -> list[str]:
     lines = [
         f"{analysis.estimator.capitalize()} linear CKA on {used:,} of {patches:,} test patches in "
         f"{batches}; {len(first.rows)} layers from "
-        f"{short(first.rows[0])} to {short(first.rows[-1])}.",
+        f"{short_name(first.rows[0])} to {short_name(first.rows[-1])}.",
         f"Means ± standard deviations are over combinations of {study.seeds} runs (seeds): within "
         "an arm, of different runs; between arms, of runs with different seeds, since runs with "
         "equal seeds begin from the same weights. Combinations share runs, so the deviation "

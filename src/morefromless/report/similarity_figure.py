@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from morefromless.analysis.similarity import LayerCka, deviation
-from morefromless.report.style import AMOUNTS, COLOURS, PAGE, PALETTES, looks, plain, save
+from morefromless.report.style import AMOUNTS, COLOURS, PAGE, PALETTES, line_styles, plain, save
 
 
 def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
@@ -70,7 +70,7 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
     down = -(-len(parts) // across)
     figure = Figure(figsize=(PAGE * across / 2, 3.6 * down), layout="constrained")
     panels = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
-    colours = looks(_way(arm) for pair in pairs for arm in (pair.a, pair.b))
+    colours = line_styles(_way(arm) for pair in pairs for arm in (pair.a, pair.b))
     for axes, (title, chosen) in zip(panels, parts.items(), strict=False):
         for pair in chosen:
             mean = pair.diagonal.mean(axis=0)
@@ -108,7 +108,7 @@ LINES = 6
 
 
 def _way(arm: str) -> tuple[str, str]:
-    """`asymmetric, shared` as `style.looks` takes it; untrained encoders are a reference."""
+    """`asymmetric, shared` as `style.line_styles` takes it; untrained encoders are a reference."""
     name, _, variant = arm.partition(", ")
     known = name in (*COLOURS, *PALETTES)
     return (name, variant) if known else ("reference", name)
@@ -116,7 +116,7 @@ def _way(arm: str) -> tuple[str, str]:
 
 def _mark_stages(axes: Axes, along: Literal["x", "y"], layers: Sequence[str], named: bool) -> None:
     """Lines between the stages of a network, and their names along the outer panels."""
-    stages = [short(layer).split(".")[0] for layer in layers]
+    stages = [short_name(layer).split(".")[0] for layer in layers]
     starts = [n for n, stage in enumerate(stages) if not n or stage != stages[n - 1]]
     names = [stages[n] for n in starts]
     if not 1 < len(starts) <= STAGES:
@@ -134,10 +134,10 @@ STAGES = 8
 """Stages that are marked at most; blocks of a transformer are too many."""
 
 
-def short(layer: str) -> str:
+def short_name(layer: str) -> str:
     """A layer's name without what all share.
 
-    >>> short("network.layer1.0.conv1")
+    >>> short_name("network.layer1.0.conv1")
     'layer1.0.conv1'
     """
     return layer.removeprefix("network.")
@@ -146,7 +146,7 @@ def short(layer: str) -> str:
 def _name_layers(axes: Axes, pair: LayerCka) -> None:
     for axis, names in ((axes.xaxis, pair.rows), (axes.yaxis, pair.columns)):
         at = range(0, len(names), max(1, len(names) // 24))
-        axis.set_ticks(list(at), [short(names[i]) for i in at], fontsize=6)
+        axis.set_ticks(list(at), [short_name(names[i]) for i in at], fontsize=6)
     axes.tick_params(axis="x", rotation=90)
 
 

@@ -49,10 +49,10 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-def looks(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
+def line_styles(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Colour, line style and marker of ways of training, (arm, sharing or objective) each.
 
-    >>> looks([("symmetric", "shared")])
+    >>> line_styles([("symmetric", "shared")])
     {('symmetric', 'shared'): {'color': '#0072B2', 'linestyle': '--', 'marker': 's'}}
     """
     ways = list(dict.fromkeys(ways))
@@ -74,11 +74,11 @@ def plain(axes: Axes) -> None:
         text.set_fontsize(8)
 
 
-def cut(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
+def axis_limits(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
     """Where an axis of per cent begins and ends that shows intervals, so that differences of a
     point are visible; what lies further off is to be named beside it.
 
-    >>> cut([(78.0, 80.0), (77.0, 79.0)])
+    >>> axis_limits([(78.0, 80.0), (77.0, 79.0)])
     (72.0, 85.0)
     """
     lows, highs = zip(*spans, strict=True)

@@ -88,7 +88,7 @@ def _tables(results: Results) -> list[Section]:
     config = results.config
     sections = []
     for spec in config.modalities:
-        rows = results.select(lambda c, spec=spec: c.modality == spec)  # type: ignore[misc]
+        rows = [s for s in results.summaries if s.condition.modality == spec]
         if all(s.condition.floor for s in rows):
             continue
         role = "the privileged modality, " if spec == config.privileged else ""

@@ -124,11 +124,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def abridged(name: str, letters: int) -> str:
+def abbreviate(name: str, letters: int) -> str:
     """A name of at most so many letters: the middle is left out, since names often differ at the
     end.
 
-    >>> abridged("asymmetric, independent, seed 1", 16), abridged("stroma", 16)
+    >>> abbreviate("asymmetric, independent, seed 1", 16), abbreviate("stroma", 16)
     ('asymmetr… seed 1', 'stroma')
     """
     if len(name) <= letters:

@@ -29,7 +29,7 @@ def per_patch(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
-def where(
+def apply_where(
     chosen: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor
 ) -> Tensor:
     """`images` (written over) with `change(images, *parameters)` in place of the chosen ones.

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from morefromless.views import Views, _geometry, record
 from morefromless.views import _photometry as photometry
-from morefromless.views._draws import bernoulli, blocks, check_range, per_patch, uniform, where
+from morefromless.views._draws import (
+    apply_where,
+    bernoulli,
+    blocks,
+    check_range,
+    per_patch,
+    uniform,
+)
 
 
 @dataclass(frozen=True)
@@ -81,11 +88,11 @@ class Authors(Views):
         with torch.autocast(patches.device.type, enabled=False):
             for of in blocks(patches):
                 images = _geometry.crop_resize(patches[of] * 255, rows[of], columns[of])
-                images = where(noisy[of], images, noise)
-                images = where(rotated[of], images, _geometry.rotate_nearest, angles[of])
-                images = where(solarized[of], images, solarize, thresholds[of])
+                images = apply_where(noisy[of], images, noise)
+                images = apply_where(rotated[of], images, _geometry.rotate_nearest, angles[of])
+                images = apply_where(solarized[of], images, solarize, thresholds[of])
                 if self.jitter > 0:
-                    images = where(jittered[of], images, _jitter, *colours[:, of])
+                    images = apply_where(jittered[of], images, _jitter, *colours[:, of])
                 torch.div(images.clamp_(0, 255), 255, out=views[of])
         return views
 

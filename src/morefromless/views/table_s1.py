@@ -8,7 +8,7 @@ from torch import Tensor
 
 from morefromless.views import Views, _geometry, record
 from morefromless.views import _photometry as photometry
-from morefromless.views._draws import bernoulli, blocks, check_range, uniform, where
+from morefromless.views._draws import apply_where, bernoulli, blocks, check_range, uniform
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class TableS1(Views):
             matrices, lifts = photometry.colour_maps(*colours)
             for of in blocks(patches):
                 images = _geometry.warp(patches[of], maps[of])
-                images = where(noisy[of], images, noise)
-                images = where(solarized[of], images, photometry.solarize, thresholds[of])
+                images = apply_where(noisy[of], images, noise)
+                images = apply_where(solarized[of], images, photometry.solarize, thresholds[of])
                 if images.shape[1] == 3:
                     photometry.map_colours(images, matrices[of], lifts[of], views[of])
                     views[of].clamp_(0, 1)

@@ -26,7 +26,7 @@ _HERE = Path(__file__).parent
 LARGE = 400_000
 """Bytes above which a picture is shown as PNG: GradCAMs in an SVG are pixels all the same."""
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
-"""What a page can show."""
+"""Media types of what a page can show."""
 FORMS = (".svg", ".png", ".pdf", ".csv")
 
 
@@ -79,6 +79,15 @@ def _environment(escape: bool) -> Environment:
     return environment
 
 
+def data_uri(content: bytes, media_type: str) -> str:
+    """A file as an address that holds all of it.
+
+    >>> data_uri(b"<svg/>", "image/svg+xml")
+    'data:image/svg+xml;base64,PHN2Zy8+'
+    """
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
 class Pictures:
     """The figures of a folder, as a page shows them."""
 
@@ -96,11 +105,10 @@ class Pictures:
         return png if file.stat().st_size > LARGE and png.is_file() else file
 
     def source(self, path: str) -> str:
-        """A picture as an address that holds all of it."""
+        """A picture as a data URI, which holds all of it."""
         file = self.file(path)
         assert file is not None
-        encoded = base64.b64encode(file.read_bytes()).decode()
-        return f"data:{PICTURES[file.suffix]};base64,{encoded}"
+        return data_uri(file.read_bytes(), PICTURES[file.suffix])
 
     def address(self, path: str) -> str:
         """A picture's address, relative to the folder."""

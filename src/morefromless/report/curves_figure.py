@@ -1,0 +1,57 @@
+"""Learning curves, where they were measured: a panel a modality and objective."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from morefromless.evaluation.results import KEY, Condition, Results
+from morefromless.report.style import COLUMN, PAGE, line_styles, plain
+
+
+def curves(results: Results) -> Figure:
+    """Learning curves: a panel a modality and objective, a line the mean over seeds.
+
+    Thin lines are the runs. Supervised encoders of the first task, and students of a frozen
+    teacher, stand in every panel.
+    """
+    config, table = results.config, results.curves
+    students = table["arm"] == "distillation"
+    keyed = table.assign(task=config.tasks[0])[[*KEY, "task"]]
+    conditions = [Condition(*key) for key in keyed.itertuples(index=False)]
+    table = table.assign(condition=np.array(conditions, dtype=object))
+    styles = line_styles((c.arm, c.variant) for c in conditions)
+    keys = [
+        (spec, objective)
+        for spec in dict.fromkeys(table["modality"])
+        for objective in config.objectives
+    ]
+    width = max(PAGE, 1.8 * len(keys)) if len(keys) > 1 else 1.5 * COLUMN
+    figure = Figure(figsize=(width, 3.4), layout="constrained")
+    every = np.atleast_1d(figure.subplots(1, len(keys), sharey=True, squeeze=False)[0])
+    for axes, (spec, objective) in zip(every, keys, strict=True):
+        learnt = table["objective"].isin([objective, config.tasks[0]]) | students
+        part = table[(table["modality"] == spec) & learnt]
+        for condition, arm_points in part.groupby("condition", sort=False):
+            line = {**styles[condition.arm, condition.variant], "marker": ""}
+            runs = [run for _, run in arm_points.groupby("run", sort=False)]
+            for run in runs:
+                axes.plot(run["step"], 100 * run["accuracy"], linewidth=0.5, alpha=0.4, **line)
+            length = min(map(len, runs))
+            mean = np.mean([run["accuracy"].to_numpy()[:length] for run in runs], axis=0)
+            label = condition.title + results.with_partner(condition)
+            steps = runs[0]["step"][:length]
+            axes.plot(steps, 100 * mean, linewidth=1.8, label=label, **line)
+        axes.set_title(spec if len(config.objectives) == 1 else f"{spec}, {objective}")
+        axes.set_xlabel("training steps")
+        plain(axes)
+    every[0].set_ylabel("ridge probe on test patches (%)")
+    drawn = {str(line.get_label()): line for axes in every for line in axes.get_lines()}
+    titles = [label for label in drawn if not label.startswith("_")]  # the others are single runs
+    figure.legend(
+        [drawn[title] for title in titles],
+        titles,
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=7,
+    )
+    return figure

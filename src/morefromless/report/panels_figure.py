@@ -1,0 +1,74 @@
+"""Every condition by name: a panel a task and modality."""
+
+import textwrap
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from morefromless.evaluation.results import Results, Summary
+from morefromless.report.density_figure import percent_bounds
+from morefromless.report.style import COLUMN, FLOOR_STYLES, PAGE, axis_limits, line_styles, plain
+
+
+def panels(results: Results) -> Figure:
+    """A panel a task and modality, a line a method with its interval, over the floors."""
+    arms = results.select(lambda c: not c.floor)
+    places = list(dict.fromkeys((s.condition.task, s.condition.modality) for s in arms))
+    titles = list(dict.fromkeys(_method(s, results) for s in arms))
+    width = max(PAGE, 2.2 + 1.2 * len(places)) if len(places) > 1 else 1.5 * COLUMN
+    figure = Figure(figsize=(width, 1.5 + 0.22 * len(titles)), layout="constrained")
+    every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
+    letters = int(15 * (width - 2.2) / len(places))  # of a line below or above a panel
+    styles = line_styles((s.condition.arm, s.condition.variant) for s in arms)
+    drawn: dict[str, Line2D] = {}
+    for axes, (task, spec) in zip(every, places, strict=True):
+        summaries = ((s, s.condition) for s in results.summaries)
+        rows = [s for s, c in summaries if (c.task, c.modality) == (task, spec)]
+        low, high = axis_limits(percent_bounds(s) for s in rows if not s.condition.floor)
+        distant = []
+        for summary in rows:
+            value = summary.accuracy
+            if summary.condition.floor and not low <= 100 * value.estimate <= high:
+                distant.append(f"{summary.condition.arm} {100 * value.estimate:.0f}\u00a0%")
+            elif summary.condition.floor:
+                drawn[summary.condition.title] = axes.axvline(
+                    100 * value.estimate,
+                    color="0.6",
+                    linewidth=1,
+                    linestyle=FLOOR_STYLES[summary.condition.arm],
+                    zorder=0,
+                )
+            else:
+                below, above = value.estimate - value.low, value.high - value.estimate
+                axes.errorbar(
+                    [100 * value.estimate],
+                    [titles.index(_method(summary, results))],
+                    xerr=[[max(0.0, 100 * below)], [max(0.0, 100 * above)]],
+                    **styles[summary.condition.arm, summary.condition.variant],
+                    markersize=5,
+                    capsize=2.5,
+                    linewidth=1.3,
+                )
+        axes.set_xlim(low, high)
+        axes.set_title(textwrap.fill(f"{task} from {spec}", letters))
+        lines = ["accuracy on test patches (%)"]
+        lines += [f"outside: {', '.join(distant)}"] if distant else []
+        lines = [textwrap.fill(line, letters, break_on_hyphens=False) for line in lines]
+        axes.set_xlabel("\n".join(lines))
+        plain(axes)
+    every[0].set_yticks(range(len(titles)), titles, fontsize=7)
+    every[0].set_ylim(len(titles) - 0.4, -0.6)
+    figure.legend(
+        [*drawn.values()],
+        [*drawn],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=7,
+    )
+    return figure
+
+
+def _method(summary: Summary, results: Results) -> str:
+    return summary.condition.method + results.with_partner(summary.condition)
