@@ -72,12 +72,12 @@ def _corners(table: pd.DataFrame) -> npt.NDArray[np.int64]:
 def _sides(store: Store, corners: npt.NDArray[np.int64]) -> list[int]:
     """Pixels of its image along each patch, which may have been resized to others."""
     side, count = int(store.array(ARRAY).shape[1]), len(corners)
-    made_of = store.meta.provenance
-    if not made_of.get("resize"):
+    provenance = store.meta.provenance
+    if not provenance.get("resize"):
         return [side] * count
-    before: Any = made_of.get("um_per_px") or store.meta.datasheet.um_per_px
-    if before:
-        ratios = store.table["um_per_px"].to_numpy(float) / before
+    um_per_px: Any = provenance.get("um_per_px") or store.meta.datasheet.um_per_px
+    if um_per_px:
+        ratios = store.table["um_per_px"].to_numpy(float) / um_per_px
         sides: list[int] = np.rint(side * ratios).astype(int).tolist()
         return sides
     cut = int(np.gcd.reduce(corners.ravel()))

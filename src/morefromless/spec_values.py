@@ -5,7 +5,7 @@ import typing
 from typing import Any
 
 LARGEST_INT, LARGEST = 2**31 - 1, 1e15
-"""No value that a person means is larger."""
+"""Larger values are typing errors."""
 EXPECTED: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number below 2^31",
@@ -14,10 +14,10 @@ EXPECTED: dict[Any, str] = {
 _VALUE = re.compile(r"(?:([\w-]+)\s*=)?(?:'([^']*)'(?=,|$)|\"([^\"]*)\"(?=,|$)|([^,]*))(?:,|$)")
 
 
-def arguments(text: str) -> list[tuple[str, str]]:
+def parse_arguments(text: str) -> list[tuple[str, str]]:
     """Key, or nothing, and text of each argument, quotes taken off.
 
-    >>> arguments("7,interpolation=point,weights='a,b.pt'")
+    >>> parse_arguments("7,interpolation=point,weights='a,b.pt'")
     [('', '7'), ('interpolation', 'point'), ('weights', 'a,b.pt')]
     """
     pairs = []
@@ -28,12 +28,12 @@ def arguments(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def converted(text: str, hint: Any) -> Any:
+def parse_value(text: str, hint: Any) -> Any:
     """The value that `text` means where the parameter's type is `hint`.
 
     Raises `ValueError`, which says what is expected.
 
-    >>> converted("0.5/0.4", tuple[float, ...]), converted("none", int | None)
+    >>> parse_value("0.5/0.4", tuple[float, ...]), parse_value("none", int | None)
     ((0.5, 0.4), None)
     """
     options = typing.get_args(hint)
@@ -49,7 +49,7 @@ def converted(text: str, hint: Any) -> Any:
     raise ValueError(" or ".join(map(_expected, kinds)))
 
 
-def guessed(text: str) -> Any:
+def guess_value(text: str) -> Any:
     """The value of a parameter whose type is not known: none, true, a number, numbers, or text."""
     if text.lower() == "none":
         return None
@@ -61,18 +61,18 @@ def guessed(text: str) -> Any:
     return text
 
 
-def written(value: Any) -> str:
+def format_value(value: Any) -> str:
     """The text of a value, as a person would type it.
 
-    >>> written(0.5), written(7.0), written((0.5, 0.4)), written("a,b.pt")
-    ('0.5', '7', '0.5/0.4', "'a,b.pt'")
+    >>> format_value(0.5), format_value(7.0), format_value((0.5, 0.4)), format_value("a,b")
+    ('0.5', '7', '0.5/0.4', "'a,b'")
     """
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
     if isinstance(value, tuple | list):
-        return "/".join(map(written, value))
+        return "/".join(map(format_value, value))
     text = str(value)
     if "," in text or text[:1] in ("'", '"') or text != text.strip():
         return f'"{text}"' if "'" in text else f"'{text}'"

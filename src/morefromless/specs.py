@@ -26,7 +26,7 @@ from types import ModuleType
 from typing import Any, Self, TypeVar
 
 from morefromless.errors import ConfigError, MoreFromLessError, first_line
-from morefromless.spec_values import arguments, converted, guessed, written
+from morefromless.spec_values import format_value, guess_value, parse_arguments, parse_value
 
 T = TypeVar("T")
 
@@ -186,7 +186,9 @@ def refuse_outside(options: Mapping[str, Any], origin: str) -> None:
 def signature(member: type[object]) -> str:
     """How a member is typed, e.g. `downsample:size,interpolation=area`."""
     parts = [
-        name if parameter.default is parameter.empty else f"{name}={written(parameter.default)}"
+        name
+        if parameter.default is parameter.empty
+        else f"{name}={format_value(parameter.default)}"
         for name, parameter in _parameters(member).items()
         if parameter.kind is not parameter.VAR_KEYWORD
     ]
@@ -235,7 +237,7 @@ def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]
     usage = f"usage: {signature(member)}"
     values: dict[str, Any] = {}
     named = False
-    for position, (key, value) in enumerate(arguments(text)):
+    for position, (key, value) in enumerate(parse_arguments(text)):
         if not key and (named or position >= len(parameters)):
             raise ConfigError(f"'{spec}' has a value out of place: '{value}'; {usage}")
         named |= bool(key)
@@ -244,13 +246,13 @@ def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]
             raise ConfigError(f"'{spec}' gives '{key}' twice; {usage}")
         if key in parameters:
             try:
-                values[key] = converted(value, hints.get(key, str))
+                values[key] = parse_value(value, hints.get(key, str))
             except ValueError as error:
                 raise ConfigError(
                     f"'{value}' is not a value for '{key}' in '{spec}' ({error}); {usage}"
                 ) from error
         elif further:
-            values[key] = guessed(value)
+            values[key] = guess_value(value)
         else:
             raise ConfigError(f"'{spec}' has no parameter '{key}'; {usage}")
     for key in given:
@@ -287,7 +289,7 @@ def _text(member: type[object], values: Mapping[str, Any]) -> str:
         if name not in values or values[name] == default:
             positional = False
             continue
-        value, text = values[name], written(values[name])
+        value, text = values[name], format_value(values[name])
         plain = bool(text) and "=" not in text and not isinstance(value, bool)
         positional = positional and plain and name in parameters
         parts.append(text if positional else f"{name}={text}")

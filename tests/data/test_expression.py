@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from morefromless.data.expression import common_genes, most_variable, normalised, read_counts
+from morefromless.data.expression import common_genes, log_normalise, most_variable, read_counts
 from morefromless.errors import ConfigError, DataError
 
 COUNTS = np.random.default_rng(0).poisson(2, (5, 8)).astype(np.float32)
@@ -50,12 +50,12 @@ def test_counts_dense_and_sparse(tmp_path: Path, kind: Any) -> None:
 def test_normalising_is_per_spot_and_an_empty_spot_stays_zero() -> None:
     counts = COUNTS.astype(float)
     counts[3] = 0
-    values = normalised(sparse.csr_matrix(counts))
+    values = log_normalise(sparse.csr_matrix(counts))
     np.testing.assert_allclose(values.toarray(), naive(counts), rtol=1e-12)
     others = counts.copy()
     others[1:] *= 7
     others[2, :4] += 100
-    again = normalised(sparse.csr_matrix(others)).toarray()
+    again = log_normalise(sparse.csr_matrix(others)).toarray()
     np.testing.assert_array_equal(again[0], values.toarray()[0])  # knows of no other spot
     np.testing.assert_allclose(again[1], values.toarray()[1], rtol=1e-12)  # nor of its depth
 
@@ -64,7 +64,7 @@ def test_most_variable_genes() -> None:
     counts = np.random.default_rng(1).poisson(1, (40, 8)).astype(float)
     variance = [float(np.var(column)) for column in naive(counts).T]
     expected = sorted(sorted(GENES, key=lambda g: -variance[GENES.index(g)])[:3])
-    values = normalised(sparse.csr_matrix(counts))
+    values = log_normalise(sparse.csr_matrix(counts))
     assert most_variable([values[:15], values[15:]], GENES, 3) == tuple(expected)
     same = sparse.csr_matrix(np.tile([[1.0], [3.0]], (1, 8)))
     assert most_variable([same], GENES, 2) == ("A", "B")

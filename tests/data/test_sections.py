@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import sparse
 
 from morefromless.data.expression import Counts
-from morefromless.data.sections import column, place, scale_factor, section_pixels
+from morefromless.data.sections import column, patch_corners, scale_factor, section_pixels
 from morefromless.errors import ConfigError, DataError
 
 PLACES = np.array([[10.0, 20.0], [30.0, 40.0], [95.0, 40.0]])
@@ -36,10 +36,10 @@ def image(tmp_path: Path) -> Path:
 
 
 def test_corners(image: Path) -> None:
-    corners, outside = place(counts(), 16, image)
+    corners, outside = patch_corners(counts(), 16, image)
     assert corners.tolist() == [[2, 12], [22, 32], [87, 32]]
     assert outside.tolist() == [False, False, True]
-    halved, outside = place(counts(), 16, image, factor=0.5)
+    halved, outside = patch_corners(counts(), 16, image, factor=0.5)
     assert halved.tolist() == [[-3, 2], [7, 12], [40, 12]]
     assert outside.tolist() == [True, False, False]
     assert section_pixels(image).shape == (60, 100, 3)
@@ -47,10 +47,10 @@ def test_corners(image: Path) -> None:
 
 def test_spots_out_of_tissue_do_not_count(image: Path) -> None:
     with pytest.raises(DataError, match=r"only 0|no patch"):
-        place(counts(), 16, image, factor=9)
-    place(counts((True, False, False)), 16, image, factor=1.4)
+        patch_corners(counts(), 16, image, factor=9)
+    patch_corners(counts((True, False, False)), 16, image, factor=1.4)
     with pytest.raises(DataError, match="only 1 of 3 patches"):
-        place(counts((False, True, True)), 16, image, factor=2)
+        patch_corners(counts((False, True, True)), 16, image, factor=2)
 
 
 def test_which_factor(image: Path, tmp_path: Path) -> None:

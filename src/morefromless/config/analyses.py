@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import at_least, between
+from morefromless.config.bounds import check_at_least, check_between
 from morefromless.config.parts import Device, Probe, Role
 
 
@@ -55,9 +55,9 @@ class Analysis:
     """Where encoders run."""
 
     def __post_init__(self) -> None:
-        at_least(0, self, "cka_patches")
-        at_least(4 if self.estimator == "unbiased" else 2, self, "cka_batch")
-        between(0, 2**31 - 1, self, "seed")
+        check_at_least(0, self, "cka_patches")
+        check_at_least(4 if self.estimator == "unbiased" else 2, self, "cka_batch")
+        check_between(0, 2**31 - 1, self, "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class ExplainConfig:
     probe: Probe = field(default_factory=Probe)
 
     def __post_init__(self) -> None:
-        at_least(16, self, "thumbnail")
+        check_at_least(16, self, "thumbnail")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,4 +163,4 @@ class HeadroomConfig:
     """Where the reference encoder runs."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "size", "components")
+        check_at_least(1, self, "size", "components")

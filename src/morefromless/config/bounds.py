@@ -6,17 +6,19 @@ from typing import get_args, get_type_hints
 from morefromless.errors import ConfigError
 
 LARGEST = 1e15
-"""No number that a person means is larger."""
+"""Larger numbers are typing errors."""
 
 
-def at_least(least: float, config: object, *names: str) -> None:
-    """Raise `ConfigError` where one of these options is below `least` or not finite."""
-    between(least, math.inf, config, *names)
+def check_at_least(least: float, config: object, *names: str) -> None:
+    """Raise `ConfigError` where one of these options is below `least`, or not finite."""
+    check_between(least, math.inf, config, *names)
 
 
-def between(least: float, most: float, config: object, *names: str) -> None:
-    """Raise `ConfigError` where an option, or one of its values, is outside [least, most] or no
-    number; None passes."""
+def check_between(least: float, most: float, config: object, *names: str) -> None:
+    """Raise `ConfigError` where a value of one of these options is not in [least, most].
+
+    An option may have a number, several or None, which passes.
+    """
     for name in names:
         for value in _values(config, name):
             if not least <= value <= min(most, LARGEST):  # false of nan, too
@@ -24,7 +26,7 @@ def between(least: float, most: float, config: object, *names: str) -> None:
                 raise ConfigError(f"--{_option(name)} is {value}; give {least:g} or more{limit}.")
 
 
-def above_zero(config: object, *names: str) -> None:
+def check_above_zero(config: object, *names: str) -> None:
     """Raise `ConfigError` where an option is not a finite number above zero; None passes."""
     for name in names:
         for value in _values(config, name):
@@ -32,7 +34,7 @@ def above_zero(config: object, *names: str) -> None:
                 raise ConfigError(f"--{_option(name)} is {value}; give a number above 0.")
 
 
-def share(config: object, *names: str) -> None:
+def check_share(config: object, *names: str) -> None:
     """Raise `ConfigError` where an option is not in (0, 1]."""
     for name in names:
         value = getattr(config, name)
@@ -40,8 +42,8 @@ def share(config: object, *names: str) -> None:
             raise ConfigError(f"--{_option(name)} is {value:g}; give a share above 0, 1 at most.")
 
 
-def choice(config: object, *names: str) -> None:
-    """Raise `ConfigError` where an option is none of the words that its type lists."""
+def check_choice(config: object, *names: str) -> None:
+    """Raise `ConfigError` where an option is not one of the words of its `Literal` type."""
     hints = get_type_hints(type(config))
     for name in names:
         value, words = getattr(config, name), get_args(hints[name])
@@ -51,7 +53,7 @@ def choice(config: object, *names: str) -> None:
 
 
 def refuse_repeats(name: str, values: tuple[str, ...]) -> None:
-    """Raise `ConfigError` where a value stands twice: it would count one run as several."""
+    """Raise `ConfigError` for a repeated value, which would count one run as several."""
     if isinstance(values, str):
         raise ConfigError(f"{name} is the text '{values}'; give several, such as ('{values}',).")
     for value in values:

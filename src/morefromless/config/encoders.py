@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import above_zero, between
+from morefromless.config.bounds import check_above_zero, check_between
 from morefromless.config.parts import Device, Role
 from morefromless.errors import ConfigError
 
@@ -33,7 +33,7 @@ class Inputs(Loading):
     Slides are read at it."""
 
     def __post_init__(self) -> None:
-        above_zero(self, "um_per_px", "at")
+        check_above_zero(self, "um_per_px", "at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class AppConfig(Loading):
     """Port of 127.0.0.1, which no other computer reaches; 0 takes a free one."""
 
     def __post_init__(self) -> None:
-        between(0, 65535, self, "port")
+        check_between(0, 65535, self, "port")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class ExportConfig:
     """Import classes from outside the package that the run names; only for runs of your own."""
 
     def __post_init__(self) -> None:
-        between(1, 1000, self, "opset")
+        check_between(1, 1000, self, "opset")
         if self.preprocessing and not (self.onnx or self.torch_export):
             raise ConfigError(
                 "--preprocessing is part of a graph; give --onnx or --torch-export too."

@@ -51,14 +51,14 @@ def from_flat(kind: type[Config], values: Mapping[str, Any], origin: str = "The 
     return _nested(kind, values, origin)
 
 
-def typed_options(config: Any, usual: Any, without: Collection[str] = ()) -> list[str]:
-    """The options in which `config` is not as `usual`, as they are typed.
+def typed_options(config: Any, reference: Any, without: Collection[str] = ()) -> list[str]:
+    """The options in which `config` differs from `reference`, as they are typed.
 
     >>> from morefromless.config import Train
     >>> typed_options(Train(size=32, lr=1e-3), Train(), without=["lr"])
     ['--size', '32']
     """
-    words, defaults = [], to_flat(usual)
+    words, defaults = [], to_flat(reference)
     for name, value in to_flat(config).items():
         if name in without or value == defaults[name]:
             continue

@@ -64,7 +64,8 @@ def _place(field: Any, hint: Any) -> str:
 
 
 def _word(hint: Any) -> str | None:
-    """
+    """A type in words; None leaves it to tyro.
+
     >>> _word(File | None), _word(tuple[str, ...]), _word(typing.Literal["cpu", "gpu"])
     ('FILE', 'TEXT ...', 'cpu|gpu')
     """

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from morefromless.config.bounds import above_zero, at_least, share
+from morefromless.config.bounds import check_above_zero, check_at_least, check_share
 from morefromless.errors import ConfigError
 
 ArmKind = Literal["asymmetric", "symmetric", "trident", "distillation", "supervised", "fine-tuned"]
@@ -47,9 +47,9 @@ class Train:
     GPU. Objectives and statistics are computed in 32 bits whatever it is."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "size", "epochs", "batch")
-        at_least(0, self, "warmup")
-        above_zero(self, "lr", "epsilon", "clip_each")
+        check_at_least(1, self, "size", "epochs", "batch")
+        check_at_least(0, self, "warmup")
+        check_above_zero(self, "lr", "epsilon", "clip_each")
         if self.warmup >= self.epochs:
             raise ConfigError(
                 f"--warmup {self.warmup:g} is as long as the run (--epochs {self.epochs}); "
@@ -96,8 +96,8 @@ class Pairing:
     that has their own view."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "width", "accumulate", "privileged_size", "teacher_size")
-        share(self, "pairs")
+        check_at_least(1, self, "width", "accumulate", "privileged_size", "teacher_size")
+        check_share(self, "pairs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +128,8 @@ class Machine:
     own, and one for all runs of mfl compare."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "checkpoint_every")
-        at_least(0, self, "probe_every", "workers")
+        check_at_least(1, self, "checkpoint_every")
+        check_at_least(0, self, "probe_every", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,9 +251,9 @@ class Probe:
     each class (one at least). Supervised arms use all."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "probe_epochs")
-        above_zero(self, "probe_lr")
-        share(self, "labels")
+        check_at_least(1, self, "probe_epochs")
+        check_above_zero(self, "probe_lr")
+        check_share(self, "labels")
 
     @property
     def name(self) -> str:

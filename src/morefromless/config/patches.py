@@ -6,7 +6,13 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import above_zero, at_least, between, choice, share
+from morefromless.config.bounds import (
+    check_above_zero,
+    check_at_least,
+    check_between,
+    check_choice,
+    check_share,
+)
 from morefromless.config.help import File
 from morefromless.config.parts import Device
 from morefromless.config.storing import Storing
@@ -55,9 +61,9 @@ class IngestConfig(Storing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, self, "size", "resize", "cut")
-        above_zero(self, "um_per_px")
-        choice(self, "missing")
+        check_at_least(1, self, "size", "resize", "cut")
+        check_above_zero(self, "um_per_px")
+        check_choice(self, "missing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +82,9 @@ class HoldOutConfig:
     """Seed of the clusters and of the draw."""
 
     def __post_init__(self) -> None:
-        between(0, 2**31 - 1, self, "seed")
-        at_least(2, self, "clusters")
-        share(self, "share")
+        check_between(0, 2**31 - 1, self, "seed")
+        check_at_least(2, self, "clusters")
+        check_share(self, "share")
         if self.share == 1:
             raise ConfigError("--share is 1; give a share below 1, which leaves some to train.")
 
@@ -130,8 +136,8 @@ class ViewsConfig:
     def __post_init__(self) -> None:
         if self.out.suffix not in (".png", ".pdf"):
             raise ConfigError(f"--out {self.out} ends in neither .png nor .pdf; name such a file.")
-        at_least(1, self, "size", "draws", "patches")
-        between(0, 2**31 - 1, self, "seed")
+        check_at_least(1, self, "size", "draws", "patches")
+        check_between(0, 2**31 - 1, self, "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +164,8 @@ class SegmentConfig:
     """Where to run the network."""
 
     def __post_init__(self) -> None:
-        at_least(0, self, "batch")
-        above_zero(self, "um_per_px", "at")
+        check_at_least(0, self, "batch")
+        check_above_zero(self, "um_per_px", "at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,4 +203,4 @@ class StreamConfig:
     room. With room for all of them, each is fetched once."""
 
     def __post_init__(self) -> None:
-        above_zero(self, "cache_gb")
+        check_above_zero(self, "cache_gb")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import above_zero, at_least, between
+from morefromless.config.bounds import check_above_zero, check_at_least, check_between
 from morefromless.config.parts import Device, Planning, Precision
 from morefromless.errors import ConfigError
 
@@ -23,8 +23,8 @@ class DemoConfig:
     """Runs side by side; 0 is one a CPU core."""
 
     def __post_init__(self) -> None:
-        between(2, 1000, self, "seeds")
-        at_least(0, self, "jobs")
+        check_between(2, 1000, self, "seeds")
+        check_at_least(0, self, "jobs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,9 @@ class Cluster:
     """Memory of a job in GB."""
 
     def __post_init__(self) -> None:
-        at_least(10, self, "minutes")
-        at_least(0, self, "gpus")
-        at_least(1, self, "cpus", "memory")
+        check_at_least(10, self, "minutes")
+        check_at_least(0, self, "gpus")
+        check_at_least(1, self, "cpus", "memory")
         if self.gpus > 1:
             raise ConfigError(f"--gpus is {self.gpus}, and a run trains on one; give 1, or 0.")
 
@@ -115,10 +115,10 @@ class ReproduceConfig:
     cluster: Cluster = field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
-        at_least(1, self, "sides", "size", "width", "epochs", "supervised_epochs", "batch")
-        at_least(0, self, "probe_every", "workers", "jobs")
-        between(1, 1000, self, "seeds")
-        above_zero(self, "lr")
+        check_at_least(1, self, "sides", "size", "width", "epochs", "supervised_epochs", "batch")
+        check_at_least(0, self, "probe_every", "workers", "jobs")
+        check_between(1, 1000, self, "seeds")
+        check_above_zero(self, "lr")
 
 
 @dataclass(frozen=True, kw_only=True)

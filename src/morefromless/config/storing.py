@@ -6,7 +6,13 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import above_zero, at_least, between, choice, share
+from morefromless.config.bounds import (
+    check_above_zero,
+    check_at_least,
+    check_between,
+    check_choice,
+    check_share,
+)
 from morefromless.errors import ConfigError
 
 
@@ -40,10 +46,10 @@ class Storing:
     patches are decoded by processes in place of threads, one more than this number."""
 
     def __post_init__(self) -> None:
-        between(0, 2**31 - 1, self, "seed")
-        at_least(0, self, "workers")
-        choice(self, "split")
-        share(self, "test_share")
+        check_between(0, 2**31 - 1, self, "seed")
+        check_at_least(0, self, "workers")
+        check_choice(self, "split")
+        check_share(self, "test_share")
         if self.test_share == 1:
             raise ConfigError(
                 "--test-share is 1; give a share below 1, which leaves some to train."
@@ -80,24 +86,24 @@ class TileConfig(Storing):
         super().__post_init__()
         if len(self.paths) < 2:
             raise ConfigError("mfl tile needs a slide and a store: mfl tile SLIDE... STORE.")
-        above_zero(self, "mpp", "low_power", "context", "um_per_px")
-        at_least(8, self, "size")
-        share(self, "tissue")
+        check_above_zero(self, "mpp", "low_power", "context", "um_per_px")
+        check_at_least(8, self, "size")
+        check_share(self, "tissue")
         for name in ("low_power", "context"):
-            given = getattr(self, name)
-            if given is not None and given <= self.mpp:
+            mpp = getattr(self, name)
+            if mpp is not None and mpp <= self.mpp:
                 option = name.replace("_", "-")
                 raise ConfigError(
-                    f"--{option} is {given:g}; give more µm per pixel than --mpp ({self.mpp:g})."
+                    f"--{option} is {mpp:g}; give more µm per pixel than --mpp ({self.mpp:g})."
                 )
         if self.low_power is not None:
             side = self.size * self.mpp / self.low_power
             if abs(side - round(side)) > 1e-6 or side < 1:
                 divisors = [n for n in range(2, self.size + 1) if self.size % n == 0]
-                whole = " or ".join(f"{self.mpp * n:g}" for n in divisors[:2])
+                suitable = " or ".join(f"{self.mpp * n:g}" for n in divisors[:2])
                 raise ConfigError(
                     f"--low-power {self.low_power:g} makes {self.size} px of {self.mpp:g} µm "
-                    f"{side:.4g} px, which is no whole number; give {whole}, or another --size."
+                    f"{side:.4g} px, which is no whole number; give {suitable}, or another --size."
                 )
 
     @property

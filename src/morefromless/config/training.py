@@ -6,7 +6,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import at_least, between, refuse_repeats
+from morefromless.config.bounds import check_at_least, check_between, refuse_repeats
 from morefromless.config.parts import Arm, Machine, Pairing, Planning, Probe, Sharing, Train
 from morefromless.errors import ConfigError
 
@@ -31,9 +31,9 @@ class RunConfig:
     """CPU threads of PyTorch; 0 leaves its own choice."""
 
     def __post_init__(self) -> None:
-        between(0, 2**31 - 1, self, "seed")
-        at_least(1, self, "devices")
-        at_least(0, self, "threads")
+        check_between(0, 2**31 - 1, self, "seed")
+        check_at_least(1, self, "devices")
+        check_at_least(0, self, "threads")
         batch, parts = self.train.batch, self.pairing.accumulate or 1
         if batch % self.devices:
             raise ConfigError(
@@ -72,8 +72,8 @@ class RunConfig:
         arm, pairing = self.arm, self.pairing
         if arm.start:
             task = {} if arm.task == DEFAULTS["task"] else {"task": arm.task}
-            begun = replace(self, arm=arm.start).identity()
-            return {**begun, **task, "kind": " ".join(arm.words)}
+            start_identity = replace(self, arm=arm.start).identity()
+            return {**start_identity, **task, "kind": " ".join(arm.words)}
         names = {"kind", "primary"}
         used: set[str] = set()
         if arm.supervised:
@@ -169,9 +169,9 @@ class StudyConfig:
     """Folder of the runs, which several studies may share; by default runs in --out."""
 
     def __post_init__(self) -> None:
-        between(1, 1000, self, "seeds")
-        between(0, 2**31 - self.seeds, self, "first_seed")
-        at_least(0, self, "supervised_epochs", "steps", "jobs")
+        check_between(1, 1000, self, "seeds")
+        check_between(0, 2**31 - self.seeds, self, "first_seed")
+        check_at_least(0, self, "supervised_epochs", "steps", "jobs")
         for name in ("primary", "sharing", "objectives", "tasks"):
             values = getattr(self, name)
             if not values:

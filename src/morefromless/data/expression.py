@@ -94,22 +94,21 @@ def section_counts(
     )
 
 
-def counted(values: Matrix) -> npt.NDArray[np.bool_]:
-    """Which spots have any count: (spots,).
+def has_counts(values: Matrix) -> npt.NDArray[np.bool_]:
+    """Which spots have a count of any gene: (spots,) bool.
 
-    >>> counted(sparse.csr_matrix([[1.0, 0.0], [0.0, 0.0]])).tolist()
+    >>> has_counts(sparse.csr_matrix([[1.0, 0.0], [0.0, 0.0]])).tolist()
     [True, False]
     """
     return np.asarray(np.diff(values.indptr) > 0)
 
 
-def normalised(values: Matrix) -> Matrix:
-    """log(1 + 10,000 count / total) per spot: csr (spots, genes) float64.
+def log_normalise(values: Matrix) -> Matrix:
+    """log(1 + 10,000 count / total), with the total of each spot: csr (spots, genes) float64.
 
-    The total is over all genes of the file, so no spot knows of another. Spots without any count
-    stay zero.
+    The total is over all genes of the file. Spots without counts stay zero.
 
-    >>> normalised(sparse.csr_matrix([[1.0, 3.0], [0.0, 0.0]])).toarray().round(2).tolist()
+    >>> log_normalise(sparse.csr_matrix([[1.0, 3.0], [0.0, 0.0]])).toarray().round(2).tolist()
     [[7.82, 8.92], [0.0, 0.0]]
     """
     totals = np.asarray(values.sum(axis=1)).ravel()
@@ -128,11 +127,11 @@ def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]
     ['PGR']
     """
     sets = {name: set(genes) for name, genes in sections.items()}
-    poor = min(sets, key=lambda name: len(sets[name]))
-    if len(sets[poor]) < count:
+    smallest = min(sets, key=lambda name: len(sets[name]))
+    if len(sets[smallest]) < count:
         raise ConfigError(
-            f"genes={count} asks for more than the {len(sets[poor])} genes of section {poor}; give "
-            "fewer."
+            f"genes={count} asks for more than the {len(sets[smallest])} genes of section "
+            f"{smallest}; give fewer."
         )
     shared = set.intersection(*sets.values())
     if len(shared) < count:

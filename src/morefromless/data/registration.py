@@ -14,7 +14,7 @@ CLEAR = 7.0
 
 
 def shifts(
-    images: npt.NDArray[np.generic], others: npt.NDArray[np.generic]
+    images: npt.NDArray[np.generic], shifted: npt.NDArray[np.generic]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """By how many px each of `others` is shifted against its image: (N, 2), x to the right and y
     down; and whether that is clear, (N,).
@@ -28,7 +28,7 @@ def shifts(
     (array([[-2,  3]]), array([ True]))
     """
     height, width = images.shape[1:3]
-    spectrum = _spectrum(others) * _spectrum(images).conj()
+    spectrum = _spectrum(shifted) * _spectrum(images).conj()
     spectrum /= np.abs(spectrum) + 1e-12
     frequency = fft.fftfreq(height)[:, None] ** 2 + fft.rfftfreq(width) ** 2
     spectrum *= np.exp(-frequency / (2 * SMOOTHING**2)).astype(np.float32)

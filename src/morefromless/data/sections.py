@@ -12,7 +12,7 @@ from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from morefromless.data.expression import Counts
 from morefromless.data.images import SUFFIXES, has_16_bits, upright, upright_shape
 from morefromless.data.labels import NotText, cell_text, whole_number
-from morefromless.data.space_ranger import HIRES, outputs
+from morefromless.data.space_ranger import HIRES, find_outputs
 from morefromless.data.spatial_zarr import image_pixels, image_size, is_spatialdata, section_image
 from morefromless.errors import ConfigError, DataError
 from morefromless.regular import open_regular
@@ -32,10 +32,10 @@ limit holds for the whole process; here `LIMIT` stands in its place."""
 def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     """Name to counts and image (None without) of every section in a folder, by name.
 
-    A section is NAME.h5ad beside NAME.jpg, a folder NAME of Space Ranger, whose image is
-    tissue_hires_image.png unless a full one, NAME.jpg, lies beside it, or a SpatialData folder
-    NAME.zarr, whose image is the largest in it. Raises `DataError` where
-    there are none, or a section is there twice or has two images.
+    A section is one of three things: NAME.h5ad beside NAME.jpg; a folder NAME of Space Ranger,
+    whose image is tissue_hires_image.png unless a full one, NAME.jpg, lies beside it; or a
+    SpatialData folder NAME.zarr, whose image is the largest in it. Raises `DataError` where there
+    is none, or where a section is there twice or has two images.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; check the path.")
@@ -43,7 +43,7 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     sections: dict[str, tuple[Path, Path | None]] = {}
     for zarr in filter(is_spatialdata, files):
         sections[zarr.name.removesuffix(".zarr")] = zarr, section_image(zarr)
-    for table in (p for p in files if p.suffix == ".h5ad" or outputs(p) is not None):
+    for table in (p for p in files if p.suffix == ".h5ad" or find_outputs(p) is not None):
         images = [
             p
             for p in files
@@ -54,7 +54,7 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
                 f"{folder} holds {images[0].name} beside {images[1].name}; keep the one whose "
                 f"pixels {table.name} speaks of."
             )
-        inside = outputs(table)
+        inside = find_outputs(table)
         name = table.stem if inside is None else table.name
         if name in sections:
             other = sections[name][0].relative_to(folder).parts[0]
@@ -89,10 +89,11 @@ def scale_factor(counts: Counts, path: Path, image: str | None = None) -> float:
     return counts.scale_factors.get(image, 1.0)
 
 
-def place(
+def patch_corners(
     counts: Counts, patch: int, path: Path, factor: float = 1.0
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Left and top px of the patch around each spot, (spots, 2), and whether it reaches beyond.
+    """Top left corners (spots, 2) x, y in px of the patches around the spots, and which of them
+    reach beyond the image, (spots,) bool.
 
     `factor` is that of `scale_factor`. Raises `DataError` where the image cannot be read, no patch
     lies within it, or most spots in tissue lie outside.

@@ -120,9 +120,9 @@ def area_weights(count: int, start: float, step: float, length: int) -> sparse.c
     pixel = np.floor(left).astype(np.int64)[:, None] + np.arange(reach)
     inside = np.minimum(left[:, None] + step, pixel + 1) - np.maximum(left[:, None], pixel)
     rows = np.broadcast_to(np.arange(length)[:, None], pixel.shape)
-    held = (inside > 0) & (pixel < count)
-    weights = (inside[held] / step).astype(np.float32)
-    return sparse.csr_array((weights, (rows[held], pixel[held])), shape=(length, count))
+    valid = (inside > 0) & (pixel < count)
+    weights = (inside[valid] / step).astype(np.float32)
+    return sparse.csr_array((weights, (rows[valid], pixel[valid])), shape=(length, count))
 
 
 def open_slide(path: Path, um_per_px: float | None = None) -> Slide:

@@ -37,7 +37,7 @@ POSITIONS = (
 )
 
 
-def outputs(folder: Path) -> Path | None:
+def find_outputs(folder: Path) -> Path | None:
     """Where the outputs lie: in the folder itself or in its `outs`; None where it has none."""
     return next((f for f in (folder, folder / "outs") if (f / MATRIX).is_file()), None)
 

@@ -47,7 +47,7 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
         )
     rng = np.random.default_rng(seed)
     drawn = [_take(counts, rng.permutation(len(names)), share) for _ in range(32)]
-    test = min(drawn, key=lambda taken: _cost(counts[taken].sum(axis=0), counts, share))
+    test = min(drawn, key=lambda selected: _cost(counts[selected].sum(axis=0), counts, share))
     in_test = counts[test].sum(axis=0)
     one_sided = (in_test == 0) | (in_test == counts.sum(axis=0))
     if one_sided.any():
@@ -84,14 +84,14 @@ def _share_of(count: int, share: float) -> int:
 
 
 def _take(counts: npt.NDArray[np.float64], order: npt.NDArray[np.int64], share: float) -> Mask:
-    taken = np.zeros(len(counts), dtype=bool)
+    selected = np.zeros(len(counts), dtype=bool)
     in_test = np.zeros(counts.shape[1])
     cost = _cost(in_test, counts, share)
     for group in order:
         with_it = in_test + counts[group]
         if (lower := _cost(with_it, counts, share)) < cost:
-            taken[group], in_test, cost = True, with_it, lower
-    return taken
+            selected[group], in_test, cost = True, with_it, lower
+    return selected
 
 
 def _cost(in_test: npt.NDArray[np.float64], counts: npt.NDArray[np.float64], share: float) -> float:

@@ -70,19 +70,19 @@ class Timm(Encoder):
             layers = (classifier,) if isinstance(classifier, str) else classifier
             load_weights(self.network, file, name, layers)
             if file.normalisation is None and (mean is None or std is None):
-                usual = ",".join(
+                default = ",".join(
                     f"{key}={'/'.join(map(str, values))}"
                     for key, values in zip(("mean", "std"), normalisation, strict=True)
                 )
                 raise ConfigError(
                     f"{weights} does not say how images were normalised for it; give mean=... and "
-                    f"std=... (timm's own of '{name}': {usual})."
+                    f"std=... (timm's own of '{name}': {default})."
                 )
             normalisation = file.normalisation or normalisation
         self.mean: Tensor
         self.std: Tensor
-        for key, given, usual in zip(("mean", "std"), (mean, std), normalisation, strict=True):
-            self.register_buffer(key, _by_channel(key, given, usual, channels))
+        for key, given, default in zip(("mean", "std"), (mean, std), normalisation, strict=True):
+            self.register_buffer(key, _by_channel(key, given, default, channels))
         self.width = int(self.network.num_features)  # type: ignore[arg-type]
         if hasattr(self.network, "head_hidden_size"):  # wider than num_features in MobileNetV3
             self.width = int(self.network.head_hidden_size)  # type: ignore[arg-type]
@@ -134,10 +134,10 @@ def _check_known(name: str) -> None:
 
 
 def _by_channel(
-    key: str, given: tuple[float, ...] | None, usual: tuple[float, ...], channels: int
+    key: str, given: tuple[float, ...] | None, default: tuple[float, ...], channels: int
 ) -> Tensor:
     """(1, channels, 1, 1): as given, one number for all channels or one each; else the usual."""
-    values = torch.tensor(usual if given is None else given)
+    values = torch.tensor(default if given is None else given)
     if given is not None:
         if len(values) not in (1, channels):
             raise ConfigError(f"{key} has {len(values)} numbers for {channels} channels.")

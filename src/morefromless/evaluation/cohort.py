@@ -24,8 +24,8 @@ class Cohort:
 
     def features(self, frozen: FrozenEncoder, device: str = "cpu") -> Tensor:
         """Representations (N, width) of its test patches that have the encoder's modality."""
-        here = replace(frozen, folder=self.folder / frozen.folder_name)
-        return here.features(self.store, "test", device)
+        in_cohort = replace(frozen, folder=self.folder / frozen.folder_name)
+        return in_cohort.features(self.store, "test", device)
 
     def ask(self, answer: Answer, device: str = "cpu") -> npt.NDArray[np.float32]:
         """What an answer's probe, or the encoder's head, says of them: (N, classes)."""

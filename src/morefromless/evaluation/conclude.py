@@ -166,9 +166,10 @@ def _contrasts(
 def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExceeded]:
     """The modalities and tasks on which no arm is above the highest floor."""
     for task, spec in dict.fromkeys((s.condition.task, s.condition.modality) for s in summaries):
-        here = [s for s in summaries if (s.condition.task, s.condition.modality) == (task, spec)]
-        arms = [s for s in here if s.condition.trained]
-        floors = [s for s in here if s.condition.floor]
+        conditions = ((s, s.condition) for s in summaries)
+        rows = [s for s, c in conditions if (c.task, c.modality) == (task, spec)]
+        arms = [s for s in rows if s.condition.trained]
+        floors = [s for s in rows if s.condition.floor]
         if not arms or not floors:
             continue
         best = max(arms, key=lambda s: s.accuracy.estimate)

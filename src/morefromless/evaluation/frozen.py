@@ -59,8 +59,8 @@ class FrozenEncoder:
 
     def __repr__(self) -> str:
         """What goes in and what comes out: the network's own text is pages long."""
-        given = f"{self.modality_spec} at {self.size} px"
-        return f"FrozenEncoder({self.title}: {given} -> {self.encoder.width} features)"
+        inputs = f"{self.modality_spec} at {self.size} px"
+        return f"FrozenEncoder({self.title}: {inputs} -> {self.encoder.width} features)"
 
     @cached_property
     def modality(self) -> Modality:

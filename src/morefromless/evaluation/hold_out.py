@@ -103,8 +103,8 @@ def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Pa
         present.to_parquet(folder / "present.parquet", index=False)
     if store.meta.scheme is not None:
         nuclei = store.nuclei[store.nuclei["patch"].isin(rows)]
-        place = pd.Series(np.arange(len(rows)), index=rows)
-        nuclei = nuclei.assign(patch=place[nuclei["patch"]].to_numpy())
+        new_row = pd.Series(np.arange(len(rows)), index=rows)
+        nuclei = nuclei.assign(patch=new_row[nuclei["patch"]].to_numpy())
         nuclei.to_parquet(folder / "nuclei.parquet", index=False)
     absent = {
         str(name): {

@@ -66,17 +66,17 @@ def score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
     The prediction is the most probable class, the first one of several. Raises `DataError` where
     a probability is not finite or a label is not one of the classes.
     """
-    given, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.int64)
-    if given.ndim != 2 or truth.shape != given.shape[:1] or not len(given):
-        raise ValueError(f"expected (N, classes) and (N,), got {given.shape} and {truth.shape}")
-    classes = given.shape[1]
-    if not np.isfinite(given).all():
+    p, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.int64)
+    if p.ndim != 2 or truth.shape != p.shape[:1] or not len(p):
+        raise ValueError(f"expected (N, classes) and (N,), got {p.shape} and {truth.shape}")
+    classes = p.shape[1]
+    if not np.isfinite(p).all():
         raise DataError("The predicted probabilities are not finite; fit the probe again.")
-    if np.abs(given.sum(1) - 1).max() > 1e-3 or given.min() < -1e-6:
+    if np.abs(p.sum(1) - 1).max() > 1e-3 or p.min() < -1e-6:
         raise ValueError("rows of probabilities must be non-negative and sum to one (not logits)")
-    matrix = confusion(given.argmax(1), truth, classes).astype(np.float64)
+    matrix = confusion(p.argmax(1), truth, classes).astype(np.float64)
     values = {name: float(metric(matrix)) for name, metric in CONFUSION_METRICS.items()}
-    values |= {name: metric(given, truth) for name, metric in PROBABILITY_METRICS.items()}
+    values |= {name: metric(p, truth) for name, metric in PROBABILITY_METRICS.items()}
     recalls = _recalls(matrix)
     return Scores(
         n=len(truth),

@@ -96,8 +96,8 @@ class Setting:
     def of(cls, config: ReproduceConfig, store: Store) -> "Setting":
         """The setting that options describe. Raises `ConfigError` where they cannot work."""
         scale = SCALES[config.scale]
-        given = {name: getattr(config, name) for name in RECIPE}
-        recipe = {**scale.recipe, **{k: v for k, v in given.items() if v is not None}}
+        options = {name: getattr(config, name) for name in RECIPE}
+        recipe = {**scale.recipe, **{k: v for k, v in options.items() if v is not None}}
         if config.protocol == "authors":
             recipe["views"] = "authors"
             recipe.setdefault("encoder", "keras-v1")
@@ -134,9 +134,9 @@ class Setting:
         """The modality of the fewest pixels, 7 x 7 in the paper."""
         return self.downsampled(min(self.sides))
 
-    def study(self, name: str, **given: Any) -> StudyConfig:
+    def study(self, name: str, **options: Any) -> StudyConfig:
         """A study in its own folder, with runs that all studies share; `given` by option."""
-        usual = {
+        defaults = {
             "objectives": (self.objective("vicreg"),),
             "privileged": self.whole,
             "tasks": self.tasks[:1],
@@ -146,7 +146,7 @@ class Setting:
             "out": self.config.out / name,
             "runs": self.config.out / "runs",
         }
-        return from_flat(StudyConfig, {**usual, **self.recipe, **places, **given}, name)
+        return from_flat(StudyConfig, {**defaults, **self.recipe, **places, **options}, name)
 
 
 RECIPE = (

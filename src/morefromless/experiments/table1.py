@@ -54,15 +54,15 @@ class Table1(Experiment):
             spec = setting.downsampled(side) if side else setting.whole
             row = f"{side} x {side} px" if side else WHOLE
             for column, where in ARMS.items():
-                wanted = {**where, "modality": spec}
+                condition = {**where, "modality": spec}
                 if side:
                     partner = setting.whole if where["arm"] == "asymmetric" else ""
-                    wanted["partner"] = partner
+                    condition["partner"] = partner
                 elif column == "asymmetric, independent":
-                    wanted["arm"] = "symmetric"  # the same inputs, independent weights
+                    condition["arm"] = "symmetric"  # the same inputs, independent weights
                 elif column in ("asymmetric, shared", "symmetric, independent"):
                     continue
-                summary = find(table, **wanted)
+                summary = find(table, **condition)
                 if summary:
                     x = float(side or min(table.data.side, table.config.train.size))
                     cells.append(Cell(row, column, summary, x))

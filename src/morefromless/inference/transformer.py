@@ -43,16 +43,17 @@ class EncoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
         check_is_fitted(self)
-        given, modality = np.asarray(X), self.frozen_.modality
-        expected = (modality.channels,) if modality.vector else (given.shape[1:2] * 2 + (3,))
-        image = given.dtype == np.uint8
-        if given.shape[1:] != expected or not len(given) or image == modality.vector:
-            what = f"(N, {modality.channels}) float" if modality.vector else "(N, H, H, 3) uint8"
-            raise ValueError(f"expected {what}, got {given.shape} {given.dtype}")
+        values, modality = np.asarray(X), self.frozen_.modality
+        expected = (modality.channels,) if modality.vector else (values.shape[1:2] * 2 + (3,))
+        image = values.dtype == np.uint8
+        if values.shape[1:] != expected or not len(values) or image == modality.vector:
+            vectors = f"(N, {modality.channels}) float"
+            array = vectors if modality.vector else "(N, H, H, 3) uint8"
+            raise ValueError(f"expected {array}, got {values.shape} {values.dtype}")
 
         def batches() -> Iterator[Tensor]:
-            for start in range(0, len(given), CHUNK):
-                part = torch.tensor(given[start : start + CHUNK], device=self.device)
+            for start in range(0, len(values), CHUNK):
+                part = torch.tensor(values[start : start + CHUNK], device=self.device)
                 yield self.frozen_.inputs(part)
 
         features: npt.NDArray[np.float32] = represent(

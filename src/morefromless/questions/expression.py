@@ -38,8 +38,11 @@ class Expression(Question):
             raise DataError(
                 f"'{self.array}' of {store.path} holds images; name an array of vectors."
             )
-        images = {n: one for n, one in encoders.items() if one.modality.array != self.array}
-        by_branch = {name: self._correlations(one, store, device) for name, one in images.items()}
+        by_branch = {
+            name: self._correlations(frozen, store, device)
+            for name, frozen in encoders.items()
+            if frozen.modality.array != self.array
+        }
         if not by_branch:
             raise DataError(
                 f"Every encoder is given '{self.array}' itself, so there is nothing to predict."

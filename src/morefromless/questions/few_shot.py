@@ -67,8 +67,8 @@ class FewShot(Question):
             accuracies = []
             for draw in range(self.draws):
                 rows = draw_shots(labels, shots, draw)
-                given = torch.from_numpy(labels[rows]).to(device)
-                learnt = method.fit(train[rows], given, len(store.classes), probe, draw)
+                shot_labels = torch.from_numpy(labels[rows]).to(device)
+                learnt = method.fit(train[rows], shot_labels, len(store.classes), probe, draw)
                 answers = method.fitted(learnt).probabilities(test).argmax(1).cpu().numpy()
                 accuracies.append(float((answers == truth).mean()))
             yield Score(

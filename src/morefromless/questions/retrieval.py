@@ -51,8 +51,8 @@ class Retrieval(Question):
         if not len(rows):
             raise DataError(f"No test patch of {store.path} has both views, so none is retrieved.")
         embeddings = {
-            name: _expanded(one, one.represent(store, rows, device, f"retrieval, {name}"))
-            for name, one in pair.items()
+            name: _expanded(frozen, frozen.represent(store, rows, device, f"retrieval, {name}"))
+            for name, frozen in pair.items()
         }
         primary, privileged = embeddings["primary"], embeddings["privileged"]
         directions = {

@@ -12,13 +12,19 @@ import numpy.typing as npt
 from morefromless.data.expression import (
     Counts,
     common_genes,
-    counted,
+    has_counts,
+    log_normalise,
     most_variable,
-    normalised,
     read_counts,
 )
 from morefromless.data.recent import Recent
-from morefromless.data.sections import column, find_sections, place, scale_factor, section_pixels
+from morefromless.data.sections import (
+    column,
+    find_sections,
+    patch_corners,
+    scale_factor,
+    section_pixels,
+)
 from morefromless.data.space_ranger import read_space_ranger
 from morefromless.data.spatial_zarr import is_spatialdata, read_spatialdata
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
@@ -153,11 +159,11 @@ class Spatial(Source):
         group = self.group or ("patient" if known else "section")
         common = common_genes({name: held.genes for name, held in counts.items()}, self.genes)
         values = {
-            name: normalised(held.values)[:, _at(held.genes, common)]
+            name: log_normalise(held.values)[:, _at(held.genes, common)]
             for name, held in counts.items()
         }
         training = [
-            values[name][counted(held.values) & held.in_tissue]
+            values[name][has_counts(held.values) & held.in_tissue]
             for name, held in counts.items()
             if splits[name] == "train"
         ]
@@ -232,8 +238,8 @@ class Spatial(Source):
     ) -> dict[str, _Spot]:
         """By id. Raises `DataError` where no patch at all lies within the image."""
         factor = scale_factor(counts, image, self.image)
-        corners, outside = place(counts, self.patch, image, factor)
-        full = counted(counts.values)
+        corners, outside = patch_corners(counts, self.patch, image, factor)
+        full = has_counts(counts.values)
         spots = {}
         for row, item in enumerate(items):
             x, y = counts.places[row] * factor
@@ -256,5 +262,5 @@ def _names(text: str | None) -> frozenset[str]:
 
 
 def _at(genes: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    place = {gene: index for index, gene in enumerate(genes)}
-    return [place[gene] for gene in wanted]
+    patch_corners = {gene: index for index, gene in enumerate(genes)}
+    return [patch_corners[gene] for gene in wanted]

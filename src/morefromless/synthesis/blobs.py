@@ -34,8 +34,8 @@ class Blobs:
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, which: npt.NDArray[np.bool_]) -> Self:
-        return type(self)(*(getattr(self, f.name)[which] for f in fields(self)))
+    def __getitem__(self, mask: npt.NDArray[np.bool_]) -> Self:
+        return type(self)(*(getattr(self, f.name)[mask] for f in fields(self)))
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:

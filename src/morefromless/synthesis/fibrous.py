@@ -39,11 +39,11 @@ def stroma(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     nx, ny = scattered(rng, 19.0 / cellularity)
     fibroblasts = spindles(rng, nx, ny, grain.tangent(nx, ny))
     ix, iy = scattered(rng, 26.0)
-    here = Noise(rng, 40.0)(ix, iy) > rng.uniform(0.0, 0.5)
+    present = Noise(rng, 40.0)(ix, iy) > rng.uniform(0.0, 0.5)
     return Sketch(
         haematoxylin,
         eosin,
-        Nuclei.joined([fibroblasts, lymphocytes(rng, ix[here], iy[here])]),
+        Nuclei.joined([fibroblasts, lymphocytes(rng, ix[present], iy[present])]),
     )
 
 
@@ -61,8 +61,8 @@ def mucus(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
     eosin = 0.05 + 0.03 * wisp + thread * (0.1 + 0.4 * pink)
 
     nx, ny = scattered(rng, 24.0 / cellularity)
-    here = Noise(rng, 35.0)(nx, ny) > 0.35
-    nx, ny = nx[here], ny[here]
+    present = Noise(rng, 35.0)(nx, ny) > 0.35
+    nx, ny = nx[present], ny[present]
     round_ones = rng.uniforms(0.0, 1.0, len(nx)) < 0.5
     nuclei = Nuclei.joined(
         [

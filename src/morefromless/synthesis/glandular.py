@@ -125,12 +125,12 @@ class _Glands:
 
     def _squares(self, x: Floats, y: Floats) -> Floats:
         """Squared depth in every gland, first axis, before the outline is made uneven."""
-        each = (slice(None), *(None for _ in range(x.ndim)))
-        c, s = self.direction[0][each], self.direction[1][each]
-        long = 1.0 / (self.radius * self.stretch)[each]
-        short = 1.0 / (self.radius / self.stretch)[each]
+        per_gland = (slice(None), *(None for _ in range(x.ndim)))
+        c, s = self.direction[0][per_gland], self.direction[1][per_gland]
+        long = 1.0 / (self.radius * self.stretch)[per_gland]
+        short = 1.0 / (self.radius / self.stretch)[per_gland]
         long, short = long * long, short * short
-        dx, dy = x - self.x[each], y - self.y[each]
+        dx, dy = x - self.x[per_gland], y - self.y[per_gland]
         mixed = 2.0 * c * s * (long - short)
         right = (c * c * long + s * s * short) * dx * dx
         down = (s * s * long + c * c * short) * dy

@@ -38,7 +38,7 @@ class Nuclei(Blobs):
 
 def lymphocytes(rng: Rng, x: Floats, y: Floats) -> Nuclei:
     """Small, round, dark and dense."""
-    look = _Look(
+    appearance = _Appearance(
         kind=NucleusType.INFLAMMATORY,
         long=(2.7, 3.7),
         ratio=(0.85, 1.0),
@@ -47,12 +47,12 @@ def lymphocytes(rng: Rng, x: Floats, y: Floats) -> Nuclei:
         pale=0.15,
         clump=0.25,
     )
-    return look.at(rng, x, y, rng.directions(len(x)))
+    return appearance.at(rng, x, y, rng.directions(len(x)))
 
 
 def spindles(rng: Rng, x: Floats, y: Floats, tangent: tuple[Floats, Floats]) -> Nuclei:
     """Long and thin, along the fibres (PanNuke counts muscle as connective)."""
-    look = _Look(
+    appearance = _Appearance(
         kind=NucleusType.CONNECTIVE,
         long=(4.0, 8.5),
         ratio=(0.16, 0.3),
@@ -61,12 +61,12 @@ def spindles(rng: Rng, x: Floats, y: Floats, tangent: tuple[Floats, Floats]) -> 
         pale=0.15,
         clump=0.2,
     )
-    return look.at(rng, x, y, tangent)
+    return appearance.at(rng, x, y, tangent)
 
 
 def epithelial(rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
     """Oval, even in size and regular in outline, along the axis of the cell."""
-    look = _Look(
+    appearance = _Appearance(
         kind=NucleusType.EPITHELIAL,
         long=(3.4, 4.4),
         ratio=(0.55, 0.75),
@@ -75,12 +75,12 @@ def epithelial(rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> N
         pale=0.2,
         clump=0.2,
     )
-    return look.at(rng, x, y, axis)
+    return appearance.at(rng, x, y, axis)
 
 
 def neoplastic(rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats], grade: float) -> Nuclei:
     """Large, irregular, uneven; vesicular with clumped chromatin. `grade` 0 ... 1."""
-    look = _Look(
+    appearance = _Appearance(
         kind=NucleusType.NEOPLASTIC,
         long=(3.9, 5.0 + 2.2 * grade),
         ratio=(0.5, 0.8),
@@ -89,12 +89,12 @@ def neoplastic(rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats], grad
         pale=0.45,
         clump=0.4,
     )
-    return look.at(rng, x, y, axis)
+    return appearance.at(rng, x, y, axis)
 
 
 def fragments(rng: Rng, x: Floats, y: Floats) -> Nuclei:
     """What is left of dead nuclei: shrunken, broken, black or fading."""
-    look = _Look(
+    appearance = _Appearance(
         kind=NucleusType.DEAD,
         long=(0.7, 3.0),
         ratio=(0.5, 0.95),
@@ -103,12 +103,13 @@ def fragments(rng: Rng, x: Floats, y: Floats) -> Nuclei:
         pale=0.1,
         clump=0.3,
     )
-    return look.at(rng, x, y, rng.directions(len(x)))
+    return appearance.at(rng, x, y, rng.directions(len(x)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Look:
-    """Nuclei of one kind: ranges of the long semi-axis in µm, short to long, and density."""
+class _Appearance:
+    """How nuclei of one kind look: ranges of the long semi-axis in µm, of short to long, and of
+    density; the other fields are as in `Nuclei`."""
 
     kind: NucleusType
     long: tuple[float, float]

@@ -61,11 +61,11 @@ class Cell(Task):
         if self.untyped == "exclude":
             rows = rows[rows["type"] > 0]
         numbered = rows.assign(place=np.arange(len(rows)), number=1)
-        each = numbered.groupby(["patch", "type"], as_index=False).agg(
+        counts = numbered.groupby(["patch", "type"], as_index=False).agg(
             {"number": "sum", "area": "sum", "place": "min"}
         )
         tie = "place" if self.ties == "first" else "type"
-        ordered = each.sort_values(["patch", self.by, tie], ascending=[True, False, True])
+        ordered = counts.sort_values(["patch", self.by, tie], ascending=[True, False, True])
         winners = ordered.drop_duplicates("patch")
         codes = np.zeros(patches, np.int64)
         codes[winners["patch"].to_numpy(np.int64)] = winners["type"].to_numpy(np.int64)

@@ -75,8 +75,8 @@ def _train(
     channels = pair.modalities["primary"].channels
     classifier = Classifier(config.train.encoder, len(store.classes), channels)
     if config.arm.start:
-        begun = load_encoders(first_stage(config))["primary"].encoder
-        classifier.encoder.load_state_dict(begun.state_dict())
+        pretrained = load_encoders(first_stage(config))["primary"].encoder
+        classifier.encoder.load_state_dict(pretrained.state_dict())
     loss_of = criterion(config, store, device)
 
     def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:

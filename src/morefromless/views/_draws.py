@@ -1,4 +1,4 @@
-"""Random draws: one value per patch, all from the given generator, none ever waited for."""
+"""Random draws: one value per patch, all from the given generator, without device syncs."""
 
 from collections.abc import Callable, Iterator
 
@@ -32,9 +32,10 @@ def per_patch(values: Tensor) -> Tensor:
 def apply_where(
     chosen: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor
 ) -> Tensor:
-    """`images` (written over) with `change(images, *parameters)` in place of the chosen ones.
+    """`images` with the `chosen` ones replaced by `change(images, *parameters)`, perhaps in place.
 
-    On a CPU only the chosen patches are computed, elsewhere all are, so that nothing waits.
+    On a CPU only the chosen patches are computed. Elsewhere all are, so that the program does not
+    wait for the device.
     """
     if images.device.type not in _ANSWERS_AT_ONCE:
         return torch.where(per_patch(chosen), change(images, *parameters), images)
