@@ -29,6 +29,10 @@ class Clock(Callback):
     def seconds(self) -> float:
         return self.earlier + time.perf_counter() - self.began
 
+    @property
+    def state_key(self) -> str:
+        return "_Clock"  # its name in the checkpoints of runs that earlier versions began
+
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds}
 
