@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from morefromless.data.store import Store
 from morefromless.evaluation.results import Results
-from morefromless.report.style import COLOURS, PAGE, plain
+from morefromless.report.style import COLOURS, PAGE, format_axes
 
 ARMS = ("asymmetric", "symmetric", "supervised")
 
@@ -60,7 +60,7 @@ def bars(axes: Axes, results: Results) -> None:
     axes.set_xticks(range(len(ARMS)), names)
     axes.set_ylim(0, 100)
     axes.set_ylabel("routine view alone,\naccuracy %")
-    plain(axes)
+    format_axes(axes)
     axes.tick_params(axis="x", labelsize=6)
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
+from hypothesis import settings
 
 from morefromless.config import RunConfig, StudyConfig, from_flat, to_flat
 from morefromless.data.store import Store
@@ -21,6 +22,9 @@ from morefromless.study import Study
 
 torch.set_num_threads(1)  # the other cores have test processes of their own
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+
+settings.register_profile("untimed", deadline=None)  # the machine may be busy
+settings.load_profile("untimed")
 
 os.environ["TERM"] = "xterm"  # whatever the tests themselves are started from
 

@@ -26,7 +26,7 @@ from morefromless.errors import MoreFromLessError
 from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.results import Results
 from morefromless.report.section import Section, fill_blocks, interval
-from morefromless.report.style import PAGE, plain, write_figure
+from morefromless.report.style import PAGE, format_axes, write_figure
 from morefromless.report.words import minus
 
 CONTRAST = "asymmetric - symmetric, both independent"
@@ -151,7 +151,7 @@ def _panel(axes: Axes, every: Sequence[Point], name: str) -> None:
     axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, linestyle=":", zorder=0)
     axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
     axes.set_xlabel(f"{name} (points)")
-    plain(axes)
+    format_axes(axes)
 
 
 def _reach(values: Sequence[Interval]) -> list[list[float]]:

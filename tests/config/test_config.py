@@ -104,14 +104,14 @@ def test_a_required_option_is_missed_by_name() -> None:
 
 
 @given(document=JSON)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_document_is_one_sentence(document: Any) -> None:
     with pytest.raises(ConfigError):  # whatever it is, it lacks the store
         from_flat(RunConfig, document)
 
 
 @given(name=st.sampled_from(sorted(to_flat(RUN))), value=JSON)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_value_is_an_option_s_or_one_sentence(name: str, value: Any) -> None:
     try:
         config = from_flat(RunConfig, {**to_flat(RUN), name: value})

@@ -5,35 +5,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from morefromless.data.arrays import mapped
+from morefromless.data.arrays import open_npy
 from morefromless.errors import DataError
 
 
 def test_an_array_stays_on_disk(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3))
-    assert isinstance(mapped(tmp_path / "a.npy"), np.memmap)
-    assert mapped(tmp_path / "a.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert isinstance(open_npy(tmp_path / "a.npy"), np.memmap)
+    assert open_npy(tmp_path / "a.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array(["a", None], object))
     with pytest.raises(DataError, match="holds Python objects, which are not read"):
-        mapped(tmp_path / "objects.npy")
+        open_npy(tmp_path / "objects.npy")
     np.save(tmp_path / "a.npy", np.arange(6))
     held = (tmp_path / "a.npy").read_bytes()
     for damaged in (b"", b"garbage", held[:9], held[:60], held[:-1]):
         (tmp_path / "a.npy").write_bytes(damaged)
         with pytest.raises(DataError, match=r"a.npy is not a sound .npy file"):
-            mapped(tmp_path / "a.npy")
+            open_npy(tmp_path / "a.npy")
     with pytest.raises(DataError, match=r"There is no file .*none.npy"):
-        mapped(tmp_path / "none.npy")
+        open_npy(tmp_path / "none.npy")
 
 
 @pytest.mark.parametrize("order", "<>")
 def test_text_is_of_characters(tmp_path: Path, order: str) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.array(["ab", "cde"], f"{order}U3"))
-    assert mapped(path).tolist() == ["ab", "cde"]
+    assert open_npy(path).tolist() == ["ab", "cde"]
     path.write_bytes(path.read_bytes()[:-4] + b"\xff" * 4)  # a number that is no character
     with pytest.raises(DataError, match=r"a.npy is not a sound .npy file"):
-        mapped(path)
+        open_npy(path)

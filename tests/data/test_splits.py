@@ -25,7 +25,7 @@ def test_by_label_holds_each_class_at_its_share(counts: list[int], share: float,
         assert abs(taken - share * count) <= 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     patches=st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 9)), min_size=40),
     seed=st.integers(0, 99),

@@ -271,9 +271,7 @@ JSON = st.recursive(
 )
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(sorted(meta_document())), value=JSON)
 def test_whatever_stands_in_meta_json_is_opened_or_refused(
     store: Path, key: str, value: object

@@ -16,7 +16,7 @@ from morefromless.hovernet.windows import (
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 400), st.integers(1, 400))
 def test_the_middles_of_windows_are_the_image(height: int, width: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)

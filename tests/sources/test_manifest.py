@@ -363,8 +363,8 @@ def test_shapes_come_from_headers(tmp_path: Path) -> None:
 
 def test_read_by_several_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    mapped = _files.mapped
-    monkeypatch.setattr(_files, "mapped", lambda path: (opened.append(path), mapped(path))[1])
+    open_npy = _files.open_npy
+    monkeypatch.setattr(_files, "open_npy", lambda path: (opened.append(path), open_npy(path))[1])
     np.save(tmp_path / "v.npy", EXPRESSION)
     table = pairs(tmp_path, expression=[f"v.npy#{k}" for k in range(COUNT)])
     items = written(tmp_path, table).items()

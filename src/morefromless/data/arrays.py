@@ -11,7 +11,7 @@ import numpy.typing as npt
 from morefromless.errors import DataError
 
 
-def mapped(path: Path) -> npt.NDArray[Any]:
+def open_npy(path: Path) -> npt.NDArray[Any]:
     """The array of a .npy file, to be read from by any number of threads. Raises `DataError`.
 
     Nothing in the file is executed, so Python objects are refused; so are files shorter than
@@ -20,7 +20,7 @@ def mapped(path: Path) -> npt.NDArray[Any]:
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.npy"
     >>> np.save(path, np.arange(3))
-    >>> mapped(path).tolist()
+    >>> open_npy(path).tolist()
     [0, 1, 2]
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from morefromless.data.arrays import mapped
+from morefromless.data.arrays import open_npy
 from morefromless.data.images import (
     ORIENTATION,
     TRANSPOSITIONS,
@@ -119,7 +119,7 @@ def channels_shape(path: Path) -> tuple[int, int]:
 
 def _mapped(path: Path) -> npt.NDArray[Any]:
     try:
-        return mapped(path)
+        return open_npy(path)
     except DataError as error:
         raise UnreadablePatch(f"unreadable: {str(error).removesuffix('.')}") from error
 

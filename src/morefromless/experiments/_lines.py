@@ -10,7 +10,7 @@ from morefromless.evaluation.results import Summary
 from morefromless.experiments import Cell
 from morefromless.report.content import Picture
 from morefromless.report.density_figure import draw_lines
-from morefromless.report.style import COLOURS, COLUMN, MARKERS, plain, save
+from morefromless.report.style import COLOURS, COLUMN, MARKERS, format_axes, save
 
 NEAR = 1.25
 """Factor within which two ticks would run into each other."""
@@ -61,7 +61,7 @@ def write_lines(
         axes.set_xlim(places[0] / NEAR, places[0] * NEAR)
     axes.set_xlabel(axis_title)
     axes.set_ylabel("accuracy on test patches (%)")
-    plain(axes)
+    format_axes(axes)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
     rows = [
         {

@@ -8,7 +8,7 @@ import pandas as pd
 
 import morefromless
 from morefromless import files
-from morefromless.data.arrays import mapped
+from morefromless.data.arrays import open_npy
 from morefromless.data.nuclei import ARRAY, nuclei_table
 from morefromless.data.store_files import COLUMNS, PLACE, content_hash
 from morefromless.data.store_meta import FORMAT
@@ -45,7 +45,7 @@ def assemble(
             present = {n: [n not in names for names in absent] for n in selection.absent}
             pd.DataFrame(present).to_parquet(folder / "present.parquet", index=False)
         if ARRAY in shape.arrays:
-            nuclei_table(mapped(folder / f"{ARRAY}.npy")).to_parquet(
+            nuclei_table(open_npy(folder / f"{ARRAY}.npy")).to_parquet(
                 folder / "nuclei.parquet", index=False
             )
         selection.caveats += check_images(folder, table, small, shape, list(datasheet.scales))
@@ -81,7 +81,7 @@ def _facts(file: Path) -> dict[str, Any]:
 def _channels(path: Path, accepted: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
     """Names of a vector's values; names and ranges of the channels of images that are no RGB of 8
     bits. Rows of patches without the array are zeros, and no part of the range."""
-    array = mapped(path)
+    array = open_npy(path)
     if array.ndim == 2:
         return {"channels": names if len(names) == array.shape[1] else ()}
     if array.ndim != 4 or (array.shape[3] == 3 and array.dtype == np.uint8):

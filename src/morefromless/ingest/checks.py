@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from morefromless import files
-from morefromless.data.arrays import mapped
+from morefromless.data.arrays import open_npy
 from morefromless.data.near_duplicates import near_duplicates_across_splits
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.registration import shifts
@@ -89,7 +89,7 @@ def _shifts(folder: Path, table: pd.DataFrame, main: str, paired: Sequence[str])
 
 def _measured(folder: Path, table: pd.DataFrame, main: str, name: str) -> pd.DataFrame:
     """Group, x, y, and whether the shift is clear, of a sample of the patches that have both."""
-    images, others = (mapped(folder / f"{n}.npy") for n in (main, name))
+    images, others = (open_npy(folder / f"{n}.npy") for n in (main, name))
     rows = np.arange(len(table))
     if (folder / PRESENT).exists():
         present = pd.read_parquet(folder / PRESENT)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.lru_cache import LruCache
 from morefromless.data.nuclei import ARRAY, assign_border_nuclei
-from morefromless.data.recent import Recent
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.ingest.wrapping import Wrapper
 from morefromless.sources import Datasheet, Item, Source
@@ -34,7 +34,7 @@ class Cut(Wrapper):
         super().__init__(tiles)
         self.side = side
         self._origins: dict[str, tuple[Item, int, int]] = {}
-        self._tiles = Recent[Arrays](TILES)
+        self._tiles = LruCache[Arrays](TILES)
 
     @property
     def fork_safe(self) -> bool:

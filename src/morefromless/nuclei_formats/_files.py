@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.arrays import mapped
+from morefromless.data.arrays import open_npy
 from morefromless.data.schemes import RawType
 from morefromless.documents import GZIP, RepeatedKey, decompress, parse_foreign_json
 from morefromless.errors import DataError, UnreadablePatch
@@ -55,7 +55,7 @@ def map_array(path: Path) -> npt.NDArray[Any]:
         )
     open_regular(path).close()
     try:
-        return mapped(path)
+        return open_npy(path)
     except DataError as error:
         raise UnreadablePatch(f"unreadable: {error}") from error
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from morefromless.data.arrays import mapped
+from morefromless.data.arrays import open_npy
 from morefromless.data.masks import check_size, majority, to_int32
 from morefromless.data.pannuke_masks import CHANNELS, merge_channels
 from morefromless.errors import DataError, UnreadablePatch
@@ -29,7 +29,7 @@ class Npy(NucleiFormat):
         if path.suffix.lower() not in cls.suffixes or "instances" in path.parts[:-1]:
             return False
         try:
-            return mapped(path).shape[2:] in ((2,), (CHANNELS,))
+            return open_npy(path).shape[2:] in ((2,), (CHANNELS,))
         except DataError:
             return holds_objects(path)  # to be refused with advice
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from morefromless.evaluation.results import KEY, Condition, Results
-from morefromless.report.style import COLUMN, PAGE, line_styles, plain
+from morefromless.report.style import COLUMN, PAGE, format_axes, line_styles
 
 
 def curves(results: Results) -> Figure:
@@ -42,7 +42,7 @@ def curves(results: Results) -> Figure:
             axes.plot(steps, 100 * mean, linewidth=1.8, label=label, **line)
         axes.set_title(spec if len(config.objectives) == 1 else f"{spec}, {objective}")
         axes.set_xlabel("training steps")
-        plain(axes)
+        format_axes(axes)
     every[0].set_ylabel("ridge probe on test patches (%)")
     drawn = {str(line.get_label()): line for axes in every for line in axes.get_lines()}
     titles = [label for label in drawn if not label.startswith("_")]  # the others are single runs

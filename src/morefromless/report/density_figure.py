@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morefromless.evaluation.results import Results, Summary
-from morefromless.report.style import COLUMN, axis_limits, line_styles, plain
+from morefromless.report.style import COLUMN, axis_limits, format_axes, line_styles
 
 APART = 1.025
 """Factor between neighbouring arms along x, so that their intervals can be told apart."""
@@ -32,7 +32,7 @@ def density(results: Results) -> Figure:
     axes.minorticks_off()
     axes.set_xlabel("\n".join(["information in the primary modality (side in px)", *distant]))
     axes.set_ylabel("accuracy on test patches (%)")
-    plain(axes)
+    format_axes(axes)
     longest = max(len(", ".join(key)) for key in lines)
     columns = 2 if longest < LETTERS else 1
     figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=6)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from morefromless.analysis.maps import align, project
-from morefromless.report.style import PAGE, plain, save
+from morefromless.report.style import PAGE, format_axes, save
 from morefromless.report.words import abbreviate
 
 # Okabe and Ito's eight; with more classes the marker tells those of one colour apart.
@@ -134,7 +134,7 @@ def _label(axes: Axes, title: str, shares: Sequence[float]) -> None:
     if shares:
         axes.set_xlabel(f"1st component ({100 * shares[0]:.0f} %)")
         axes.set_ylabel(f"2nd component ({100 * shares[1]:.0f} %)")
-    plain(axes)
+    format_axes(axes)
 
 
 def _key(axes: Axes, of: Axes, title: str) -> None:

@@ -8,7 +8,14 @@ from matplotlib.lines import Line2D
 
 from morefromless.evaluation.results import Results, Summary
 from morefromless.report.density_figure import percent_bounds
-from morefromless.report.style import COLUMN, FLOOR_STYLES, PAGE, axis_limits, line_styles, plain
+from morefromless.report.style import (
+    COLUMN,
+    FLOOR_STYLES,
+    PAGE,
+    axis_limits,
+    format_axes,
+    line_styles,
+)
 
 
 def panels(results: Results) -> Figure:
@@ -56,7 +63,7 @@ def panels(results: Results) -> Figure:
         lines += [f"outside: {', '.join(distant)}"] if distant else []
         lines = [textwrap.fill(line, letters, break_on_hyphens=False) for line in lines]
         axes.set_xlabel("\n".join(lines))
-        plain(axes)
+        format_axes(axes)
     every[0].set_yticks(range(len(titles)), titles, fontsize=7)
     every[0].set_ylim(len(titles) - 0.4, -0.6)
     figure.legend(

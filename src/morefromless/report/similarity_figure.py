@@ -13,7 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from morefromless.analysis.similarity import LayerCka, deviation
-from morefromless.report.style import AMOUNTS, COLOURS, PAGE, PALETTES, line_styles, plain, save
+from morefromless.report.style import (
+    AMOUNTS,
+    COLOURS,
+    PAGE,
+    PALETTES,
+    format_axes,
+    line_styles,
+    save,
+)
 
 
 def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
@@ -92,7 +100,7 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
             axes.set_title(title, fontsize=8)
         axes.set_xlabel("layer, from input to output")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        plain(axes)
+        format_axes(axes)
         axes.set_ylim(min(0, axes.get_ylim()[0]), 1.02)
         if chosen:
             axes.legend(fontsize=6, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.2))

@@ -66,7 +66,7 @@ def line_styles(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[s
     return styles
 
 
-def plain(axes: Axes) -> None:
+def format_axes(axes: Axes) -> None:
     """The look of every plot: no frame at the top and right, words of 8 pt and ticks of 7 pt."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=7)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from morefromless.data.arrays import mapped
+from morefromless.data.arrays import open_npy
 from morefromless.data.channels import channels_shape, read_channels
 from morefromless.data.images import SUFFIXES
 from morefromless.data.labels import cell_text
@@ -129,7 +129,7 @@ def open_rows(path: Path) -> File:
     """A file of many views, to be read by any number of threads. Raises `DataError`."""
     if path.suffix.lower() != ".npy":
         return _vectors(path)
-    values = mapped(path)
+    values = open_npy(path)
     images = values.ndim == 4 and values.dtype in (np.uint8, np.uint16)
     if not images and not (values.ndim == 2 and values.shape[1] and values.dtype.kind in "iuf"):
         raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from morefromless.data.arrays import mapped
+from morefromless.data.arrays import open_npy
 from morefromless.data.masks import majority, to_int32
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONIC
@@ -75,7 +75,7 @@ class Conic(Source):
     @cached_property
     def _arrays(self) -> _Arrays:
         """Opened by `items`, before threads read."""
-        images, labels = mapped(self.path / "images.npy"), mapped(self.path / "labels.npy")
+        images, labels = open_npy(self.path / "images.npy"), open_npy(self.path / "labels.npy")
         names = _names(self.path / "patch_info.csv")
         if (
             images.ndim != 4

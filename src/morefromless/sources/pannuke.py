@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.arrays import mapped
+from morefromless.data.arrays import open_npy
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.pannuke_masks import CHANNELS, merge_channels
 from morefromless.data.schemes import PANNUKE
@@ -107,9 +107,9 @@ class Pannuke(Source):
 def _fold(folder: Path) -> _Fold:
     beside = folder / "masks.npy"
     published = folder.parent.parent / "masks" / folder.name / "masks.npy"
-    images = mapped(folder / "images.npy")
-    masks = mapped(published if published.is_file() and not beside.is_file() else beside)
-    tissues = mapped(folder / "types.npy")
+    images = open_npy(folder / "images.npy")
+    masks = open_npy(published if published.is_file() and not beside.is_file() else beside)
+    tissues = open_npy(folder / "types.npy")
     if (
         images.ndim != 4
         or images.shape[3] != 3

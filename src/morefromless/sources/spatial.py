@@ -17,7 +17,7 @@ from morefromless.data.expression import (
     most_variable,
     read_counts,
 )
-from morefromless.data.recent import Recent
+from morefromless.data.lru_cache import LruCache
 from morefromless.data.sections import (
     column,
     find_sections,
@@ -105,7 +105,7 @@ class Spatial(Source):
             raise ConfigError(f"spatial has no image={image}; give fullres, hires or lowres.")
         self.label, self.group, self.layer, self.image = label, group, layer, image
         self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
-        self._images = Recent[npt.NDArray[np.uint8]](CACHED)
+        self._images = LruCache[npt.NDArray[np.uint8]](CACHED)
 
     @property
     def gene_names(self) -> tuple[str, ...]:

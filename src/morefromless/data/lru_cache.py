@@ -1,4 +1,4 @@
-"""What many threads ask for, computed once."""
+"""A cache of the least recently used kind, for threads."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,16 +9,18 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Value]):
-    """Values by key, each computed by whichever thread asks first; the `most` last asked are held.
+class LruCache(Generic[Value]):
+    """Values by key, of which the `maxsize` last asked for stay.
 
-    >>> recent = Recent[int](2)
-    >>> recent.get("a", lambda: 1), recent.get("a", lambda: 2)
+    The thread that asks first computes a value; others wait for it, and none computes it again.
+
+    >>> cache = LruCache[int](2)
+    >>> cache.get("a", lambda: 1), cache.get("a", lambda: 2)
     (1, 1)
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, maxsize: int) -> None:
+        self.maxsize = maxsize
         self._values: OrderedDict[Hashable, Future[Value]] = OrderedDict()
         self._lock = Lock()
 
@@ -28,7 +30,7 @@ class Recent(Generic[Value]):
             first = key not in self._values
             value = self._values.setdefault(key, Future())
             self._values.move_to_end(key)
-            while len(self._values) > self.most:
+            while len(self._values) > self.maxsize:
                 self._values.popitem(last=False)
         if first:
             try:
