@@ -64,7 +64,7 @@ def test_a_file_system_without_direct_writes(
         if call == "open":
             refused.append(path)
             raise OSError(errno.EINVAL, "Invalid argument")
-        direct.add(descriptor := real_open(path, flags, mode))
+        direct.add(descriptor := real_open(path, flags & ~os.O_DIRECT, mode))
         return descriptor
 
     def pwrite(descriptor: int, data: Any, offset: int) -> int:
