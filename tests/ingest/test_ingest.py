@@ -200,6 +200,7 @@ def test_resize_takes_all_sizes_and_scales_the_microns(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "all")
     assert store.side == 8
     assert store.um_per_px is None  # not the same for all
+    assert any("Patches have 1 to 2 µm per px" in caveat for caveat in store.caveats)
     for row, listed in store.table.iterrows():
         factor = 4 if "large" in listed["id"] else 2
         assert listed["um_per_px"] == 0.5 * factor

@@ -95,7 +95,11 @@ def select(
         _draw(selection, config)
     if rule != "test":
         splits.check_classes(list(selection.accepted["label"]), list(selection.accepted["split"]))
-    selection.caveats = _caveats(selection, items, config) + _absences(selection)
+    selection.caveats = [
+        *_caveats(selection, items, config),
+        *_absences(selection),
+        *_magnifications(selection),
+    ]
     return selection
 
 
@@ -187,6 +191,16 @@ def _absences(selection: Selection) -> list[str]:
             f"{name} is absent from {total:,} of {len(selection.accepted):,} patches ({each})."
         )
     return sentences
+
+
+def _magnifications(selection: Selection) -> list[str]:
+    scales = selection.accepted["um_per_px"].dropna()
+    if scales.nunique() < 2:
+        return []
+    return [
+        f"Patches have {scales.min():.3g} to {scales.max():.3g} µm per px, as several sizes were "
+        "resized to one, so the store has no magnification of its own."
+    ]
 
 
 def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) -> list[str]:
