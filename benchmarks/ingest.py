@@ -203,7 +203,11 @@ class _Blocks:
         """Blocks that an ingest brings to the disk at once."""
 
     def __enter__(self) -> "_Blocks":
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
+        flags = os.O_WRONLY | os.O_CREAT
+        try:
+            self._file = os.open(self.path, flags | os.O_DIRECT)
+        except (AttributeError, OSError):  # not every system and file system can
+            self._file = os.open(self.path, flags)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -39,38 +39,37 @@ class Rows:
             for name in shape.arrays
         }
         self._small = _File(thumbnails, SMALL, shape.batch)
+        self._every = (*self._files.values(), self._small)
 
     def __enter__(self) -> "Rows":
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        for file in (*self._files.values(), self._small):
+        for file in self._every:
             file.close()
 
     def write(self, index: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write the arrays of one item."""
         with files.explaining(self.folder):
-            for name, array in arrays.items():
-                self._files[name].write(index, array)
-            self._small.write(index, thumbnail(arrays[self._main]))
+            for file, array in self._by_file(arrays):
+                file.write(index, array)
 
     def hold(self, index: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write the arrays of one item by the next `flush`, in this process; up to `shape.batch`
         items are held."""
-        for name, array in arrays.items():
-            self._files[name].hold(index, array)
-        self._small.hold(index, thumbnail(arrays[self._main]))
+        for file, array in self._by_file(arrays):
+            file.hold(index, array)
 
     def flush(self) -> None:
         """Write what is held."""
         with files.explaining(self.folder):
-            for file in (*self._files.values(), self._small):
+            for file in self._every:
                 file.flush()
 
     def sync(self) -> None:
         """Bring what was written to the disk."""
         with files.explaining(self.folder):
-            for file in (*self._files.values(), self._small):
+            for file in self._every:
                 file.sync()
 
     def finish(self, order: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -81,11 +80,18 @@ class Rows:
         same again ends the same.
         """
         moved = [(row, place) for place, row in enumerate(order) if row != place]
-        for file in (*self._files.values(), self._small):
+        for file in self._every:
             file.finish(moved, len(order))
         self.sync()
         small: npt.NDArray[np.float32] = np.load(self._small.path, mmap_mode="r")
         return small
+
+    def _by_file(
+        self, arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> Iterator[tuple["_File", npt.NDArray[Any]]]:
+        for name, array in arrays.items():
+            yield self._files[name], array
+        yield self._small, thumbnail(arrays[self._main])
 
 
 class _File:

@@ -262,5 +262,5 @@ def _names(text: str | None) -> frozenset[str]:
 
 
 def _at(genes: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    patch_corners = {gene: index for index, gene in enumerate(genes)}
-    return [patch_corners[gene] for gene in wanted]
+    index_of = {gene: index for index, gene in enumerate(genes)}
+    return [index_of[gene] for gene in wanted]
