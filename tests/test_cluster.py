@@ -17,8 +17,6 @@ from morefromless import cluster
 from morefromless.cluster import Training, queued_jobs, submit
 from morefromless.config import Cluster, RunConfig, to_flat
 from morefromless.errors import ConfigError, MoreFromLessError
-from morefromless.objectives import Loss
-from morefromless.objectives.vicreg import VICReg
 from morefromless.runner import status
 from morefromless.runs import Run
 from morefromless.training.train import train
@@ -29,27 +27,10 @@ LOCAL = Cluster(cluster="local", minutes=60, gpus=0, cpus=1)
 SLURM = Cluster(cluster="slurm")
 
 
-class Preempted(VICReg):
-    """VICReg during which the process gets, at its fifth step and once only, what a cluster sends
-    ahead of a pre-emption: SIGTERM, and then the signal that submitit waits for."""
-
-    def __init__(self, once: Path) -> None:
-        super().__init__()
-        self.once, self.step = once, 0
-
-    def forward(self, embeddings: Any) -> Loss:
-        self.step += len(embeddings[0]) > 2
-        if self.step == 5 and not self.once.exists():
-            self.once.touch()
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGUSR2)
-        return super().forward(embeddings)
-
-
 @pytest.fixture
 def two(pretraining: RunConfig, tmp_path: Path) -> list[RunConfig]:
     """A run that is pre-empted once, and one that cannot be trained."""
-    objective = f"tests.test_cluster:Preempted:once={tmp_path / 'once'}"
+    objective = f"tests.scripted:Preempted:once={tmp_path / 'once'}"
     preempted = changed(
         pretraining, out=tmp_path / "preempted", checkpoint_every=2, objective=objective, threads=1
     )

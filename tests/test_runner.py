@@ -1,6 +1,5 @@
 """Running many: what one run does to the others, and what several processes share."""
 
-import errno
 import os
 import shutil
 import signal
@@ -21,65 +20,12 @@ from morefromless import runner
 from morefromless.config import RunConfig, to_flat
 from morefromless.devices import available_gpus
 from morefromless.errors import ConfigError, TrainingError
-from morefromless.objectives import Loss
-from morefromless.objectives.vicreg import VICReg
 from morefromless.runner import needed_bytes, run_all, status
 from morefromless.runs import Run
 from morefromless.study import Study
 from morefromless.training.train import train
 from tests.conftest import changed
 from tests.processes import alive, child, until
-
-
-class Scripted(VICReg):
-    """VICReg that does something else at its first step: writes down where it is trained, ends as
-    it is told, or waits for a file."""
-
-    def __init__(self, what: str = "fine", file: Path | None = None) -> None:
-        super().__init__()
-        self.what, self.file, self.begun = what, file, False
-
-    def forward(self, embeddings: Any) -> Loss:
-        if len(embeddings[0]) > 2 and not self.begun:
-            self.begun = True
-            getattr(self, self.what)()
-        return super().forward(embeddings)
-
-    def fine(self) -> None:
-        pass
-
-    def defect(self) -> None:
-        self.tells()
-        raise IndexError("index 7 is out of bounds\nfor an axis of 3")
-
-    def memory(self) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nMore.")
-
-    def full(self) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def killed(self) -> None:
-        self.tells()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def crashed(self) -> None:
-        self.tells()
-        os._exit(3)
-
-    def tells(self) -> None:
-        if self.file is None:
-            return
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "-")
-        with self.file.open("a") as file:
-            mode, threads = (os.environ.get(n, "-") for n in ("MFL_PROGRESS", "OMP_NUM_THREADS"))
-            file.write(f"{os.getpid()} {seen} {mode} {threads}\n")
-
-    def waits(self) -> None:
-        assert self.file is not None
-        self.tells()
-        while not self.file.with_suffix(".go").exists():
-            time.sleep(0.01)
-
 
 Making = Callable[..., RunConfig]
 
@@ -90,7 +36,7 @@ def run_of(pretraining: RunConfig, tmp_path: Path) -> Making:
 
     def make(name: str, what: str = "fine", file: Path | None = None, **options: Any) -> RunConfig:
         words = f"what={what}" + (f",file={file}" if file else "")
-        objective = f"tests.test_runner:Scripted:{words}"
+        objective = f"tests.scripted:Scripted:{words}"
         config = changed(pretraining, epochs=1, objective=objective, out=tmp_path / "runs" / name)
         return changed(config, **options)
 
