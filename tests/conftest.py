@@ -1,5 +1,6 @@
 """What tests share: a small store of synthetic tissue, and options that train in seconds."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
 
 torch.set_num_threads(1)  # the other cores have test processes of their own
+gc.set_threshold(700, 10, 1000)  # a million objects of libraries are rarely worth looking through
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
 
 settings.register_profile("untimed", deadline=None)  # the machine may be busy
