@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.config import StudyConfig, from_flat
-from morefromless.demo import RECIPE, SOURCE
+from morefromless.demo import CONTROLS, RECIPE, SOURCE
 from morefromless.evaluation.contrasts import ContrastTest, contrast_tests
 from morefromless.evaluation.evaluate import answer_of
 from morefromless.ingest import ingest, open_source
@@ -36,18 +36,23 @@ PATCHES = 20
 """Test patches of a simulated patient."""
 
 
-def train(out: Path, seeds: int, jobs: int) -> None:
-    """Train and probe both arms of the negative control; write `correct.npz`."""
-    ingest(open_source(f"{SOURCE},control=negative"), out / "store")
+def plan(out: Path, seeds: int) -> Study:
+    """The negative control, drawn into `out`, and its arms with so many seeds."""
+    (control,) = (one for one in CONTROLS if not one.wins)
     options = {
         **RECIPE,
-        "store": out / "store",
+        "store": ingest(open_source(SOURCE), out / "store").store.path,
         "out": out,
         "primary": ("full:primary",),
-        "privileged": "full:privileged",
+        "privileged": control.privileged,
         "seeds": seeds,
     }
-    study = Study.of(from_flat(StudyConfig, options))
+    return Study.of(from_flat(StudyConfig, options))
+
+
+def train(out: Path, seeds: int, jobs: int) -> None:
+    """Train and probe both arms of the negative control; write `correct.npz`."""
+    study = plan(out, seeds)
     runs = [run for run in study.runs if not run.arm.supervised]
     run_all(runs, jobs)
     store, probe = study.store, study.config.probe

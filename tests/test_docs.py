@@ -77,6 +77,12 @@ def test_commands_and_options_in_sentences_are_there(page: Path) -> None:
             assert set(re.findall(r"(?<!\S)--[a-z-]+", code)) <= options, code
 
 
+def test_false_verdicts_are_counted_on_the_negative_control(tmp_path: Path) -> None:
+    program = runpy.run_path(str(ROOT / "docs/verdicts.py"))
+    study = program["plan"](tmp_path, 2)
+    assert {run.arm.privileged for run in study.runs} >= {"full:again"}
+
+
 def test_python_of_the_pages_runs_and_fills_a_page(
     tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
