@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from morefromless import canonical
+from morefromless.arms import arms, condition_of
 from morefromless.config import StudyConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.runner import run_all
 from morefromless.specs import SPEC_OPTIONS
-from morefromless.study import Study, arms, condition_of
+from morefromless.study import Study
 from tests.conftest import changed, study_config
 
 

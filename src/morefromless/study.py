@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from morefromless import objectives
+from morefromless.arms import check_availability, condition_of, is_tested, planned_runs
 from morefromless.canonical import canonical
-from morefromless.config import Arm, Pairing, RunConfig, StudyConfig
+from morefromless.config import RunConfig, StudyConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError
@@ -28,7 +28,7 @@ from morefromless.evaluation.frozen import FrozenEncoder, random_encoder
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.references import check_references, load_references, takes_references
 from morefromless.evaluation.results import Condition, Results
-from morefromless.identity import file_name, with_run_folder
+from morefromless.identity import file_name
 from morefromless.objectives import Objective
 from morefromless.pairs import build_modality, build_views
 from morefromless.probes import build_probe
@@ -75,12 +75,8 @@ class Study:
         build_views(config.train.views)
         build_probe(config.probe)
         check_references(config)
-        caveats = [*store.caveats, *_check_availability(config, store)]
-        planned = (_run_config(arm, s, config) for s in config.run_seeds for arm in arms(config))
-        runs = [
-            with_run_folder(_with_steps(run, config, store), config.runs_folder, store.hash)
-            for run in planned
-        ]
+        caveats = [*store.caveats, *check_availability(config, store)]
+        runs = planned_runs(config, store)
         # Runs that differ in their seed alone are checked once.
         for run in {replace(run, seed=0, out=Path()): run for run in runs}.values():
             check_views(run, store)
@@ -194,7 +190,7 @@ class Study:
         return reply.probabilities if cohort is None else cohort.ask(reply, device)
 
     def _is_tested(self, spec: str, cohort: Cohort | None) -> bool:
-        return _is_tested(self.store if cohort is None else cohort.store, spec)
+        return is_tested(self.store if cohort is None else cohort.store, spec)
 
 
 def compare(config: StudyConfig) -> Results:
@@ -207,134 +203,9 @@ def compare(config: StudyConfig) -> Results:
     return study.evaluate()
 
 
-def arms(config: StudyConfig) -> list[Arm]:
-    """The ways of training of a study, of each modality in turn."""
-    sparse = [arm for primary in config.primary for arm in _arms(primary, config)]
-    if not (config.dense_arms or config.both_ways):
-        return sparse
-    dense = [arm for arm in _arms(config.privileged, config) if arm.kind in DENSE_KINDS]
-    return [*sparse, *dense]
-
-
-DENSE_KINDS = ("symmetric", "supervised")
-"""Arms of the privileged modality by itself; its asymmetric branch is trained with the primary."""
-
-
-def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
-    common: dict[str, Any] = {
-        "primary": primary,
-        "privileged": config.privileged,
-        "task": config.tasks[0],
-    }
-    for objective in config.objectives:
-        for sharing in config.sharing:
-            yield Arm(kind="asymmetric", sharing=sharing, objective=objective, **common)
-        for sharing in config.sharing:
-            # It does not use the privileged modality.
-            itself = {**common, "privileged": primary}
-            yield Arm(kind="symmetric", sharing=sharing, objective=objective, **itself)
-            if config.fine_tune:
-                for start in (common, itself):
-                    yield Arm(kind="fine-tuned", sharing=sharing, objective=objective, **start)
-        if config.trident:
-            # Its two views of the primary share a branch, and the privileged has its own.
-            yield Arm(kind="trident", sharing="independent", objective=objective, **common)
-    for objective in config.distillation:
-        yield Arm(kind="distillation", objective=objective, **common)
-    for task in config.tasks:
-        yield Arm(kind="supervised", primary=primary, task=task)
-
-
-def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
-    """One arm with one seed, without what has no bearing on it; its folder is not known yet."""
-    train, pairing = config.train, config.pairing
-    if arm.primary == config.privileged:
-        train = replace(train, encoder=config.encoder_of(arm.primary))
-    if arm.start:
-        pairing = _run_config(arm.start, seed, config).pairing
-    elif arm.supervised:
-        train = replace(train, epochs=config.supervised_epochs or train.epochs)
-        teacher = arm.kind == "distillation"
-        pairing = (
-            Pairing(teacher=pairing.teacher, teacher_size=pairing.teacher_size)
-            if teacher
-            else Pairing()
-        )
-    elif arm.kind == "symmetric":
-        pairing = Pairing(width=pairing.width, accumulate=pairing.accumulate)
-    elif arm.kind in ("asymmetric", "distillation"):
-        pairing = replace(pairing, missing="drop")
-    machine = replace(config.machine, features=config.frozen_folder)
-    return RunConfig(
-        store=config.store,
-        out=Path(),
-        arm=arm,
-        train=train,
-        pairing=pairing,
-        machine=machine,
-        seed=seed,
-    )
-
-
-def _with_steps(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
-    """The run with as many epochs as make the study's `--steps`, where that is given."""
-    if not config.steps:
-        return run
-    # A fine-tuned encoder has the epochs of the run that it begins from.
-    patches = count_training_patches(replace(run, arm=run.arm.start or run.arm), store)
-    check_batch(patches, run.train.batch)
-    epochs = max(1, round(config.steps / (patches // run.train.batch)))
-    return replace(run, train=replace(run.train, epochs=epochs))
-
-
-def condition_of(arm: Arm, branch: str, task: str) -> Condition:
-    """The condition of one branch of an arm, asked a task."""
-    paired = arm.kind in ("trident", "distillation") or "asymmetric" in arm.words
-    other = arm.primary if branch == "privileged" else arm.privileged
-    return Condition(
-        arm=arm.kind,
-        sharing="" if arm.kind in ("supervised", "distillation") else arm.sharing,
-        objective=arm.task if arm.kind == "supervised" else arm.objective,
-        modality=arm.privileged if paired and branch == "privileged" else arm.primary,
-        partner=other if paired else "",
-        task=task,
-    )
-
-
 def _reference(title: str, spec: str, task: str) -> Condition:
     return Condition("reference", "", "", spec, "", task, title)
 
 
 def _floor(name: str, spec: str, task: str) -> Condition:
     return Condition(name, "", "", spec, "", task)
-
-
-def _check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
-    """Caveats on views that patches lack. Raises `ConfigError` where too few have one."""
-    others = [spec for spec in config.modalities if not takes_references(spec)]
-    if config.references and others:
-        names = " and ".join(others)
-        yield f"References take images of three channels, so they are not asked {names}."
-    dense = config.dense_arms or config.both_ways
-    for spec in config.modalities if dense else config.primary:
-        if not _is_tested(store, spec):
-            raise ConfigError(
-                f"No test patch of {store.path} has {spec}, so its encoders cannot be asked."
-            )
-    total = len(store.indices("train"))
-    for primary in config.primary:
-        pair = (build_modality(primary), build_modality(config.privileged))
-        paired = len(store.select(*pair).indices("train"))
-        check_batch(paired, config.train.batch)
-        if paired < total:
-            yield (
-                f"Pairs of {primary} and {config.privileged} are those of {paired:,} of {total:,} "
-                "training patches, which have both; arms of one modality train on all that have it."
-            )
-    if not _is_tested(store, config.privileged):
-        yield f"No test patch has {config.privileged}, so its encoders are not asked."
-
-
-def _is_tested(store: Store, spec: str) -> bool:
-    """Whether a test patch has a modality."""
-    return bool(len(store.select(build_modality(spec)).indices("test")))

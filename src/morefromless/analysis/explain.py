@@ -12,6 +12,7 @@ from morefromless.analysis.layers import last_gradcam_layer, select_layers
 from morefromless.analysis.maps import neighbours
 from morefromless.analysis.overlay import Pictures, cams, pictures
 from morefromless.analysis.similarity import LayerCka
+from morefromless.arms import condition_of
 from morefromless.config import ExplainConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
@@ -21,7 +22,6 @@ from morefromless.evaluation.metrics import confusion
 from morefromless.pairs import build_modality
 from morefromless.progress import Bar
 from morefromless.runs import Run
-from morefromless.study import condition_of
 from morefromless.tasks import build_task
 
 Rows = npt.NDArray[np.int64]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from morefromless.analysis.represent import refuse_unfinished, study_of
+from morefromless.arms import condition_of
 from morefromless.config import Probe, StudyConfig, ValidateConfig, typed_options
 from morefromless.data.labels import check_names, parse_classes
 from morefromless.data.near_duplicates import near_duplicates, thumbnails
@@ -22,7 +23,7 @@ from morefromless.evaluation.shift import FeatureDistance
 from morefromless.pairs import build_modality
 from morefromless.progress import Bar
 from morefromless.runs import Run
-from morefromless.study import Study, condition_of
+from morefromless.study import Study
 from morefromless.tasks import build_task
 
 

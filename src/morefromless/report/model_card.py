@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import morefromless
+from morefromless.arms import condition_of
 from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError
 from morefromless.evaluation.calibration import read_calibrated
@@ -12,7 +13,6 @@ from morefromless.evaluation.results import Results
 from morefromless.report.pages import write_text
 from morefromless.report.section import Section
 from morefromless.report.words import bounds, count, modality_title, per_cent
-from morefromless.study import condition_of
 
 
 def write_card(
