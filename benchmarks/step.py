@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import Call, Row, Stage
 from benchmarks._training import bare_encoders, drawn_store, train_with
-from morefromless.branches import Branches, Plan
+from morefromless.branch_plans import Plan
+from morefromless.branches import Branches
 from morefromless.data.store import Store
 from morefromless.devices import check_compile
 from morefromless.objectives.vicreg import VICReg

@@ -17,7 +17,6 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from morefromless import cli, files, nuclei_formats
-from morefromless.branches import build_encoder
 from morefromless.cluster import queued_jobs
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.data.annotations import read_annotations
@@ -26,6 +25,7 @@ from morefromless.data.schemes import scheme_of
 from morefromless.data.slides import open_slide
 from morefromless.data.store import Store
 from morefromless.data.tissue import find_tissue, tissue_tiles
+from morefromless.encoders import build_encoder
 from morefromless.encoders._weights import read_weights
 from morefromless.errors import UnreadablePatch
 from morefromless.evaluation.cache import cached

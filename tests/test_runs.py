@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from morefromless import files, identity
-from morefromless.branches import plan_branches
+from morefromless.branch_plans import plan_branches
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError, RunBusy, TrainingError
 from morefromless.identity import run_key

@@ -5,8 +5,8 @@ from functools import partial
 from typing import TypeVar
 
 from morefromless import modalities, objectives, probes, views
-from morefromless.branches import normalise_encoder
 from morefromless.config import RunConfig, StudyConfig, from_flat, to_flat
+from morefromless.encoders import normalise_encoder
 from morefromless.modalities import Modality
 from morefromless.objectives import Objective
 from morefromless.probes import ProbeMethod

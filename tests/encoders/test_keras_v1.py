@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from morefromless.analysis.layers import blocks, convolutions, stage_convolutions
-from morefromless.branches import build_encoder, check_encoder, without_weights
 from morefromless.config import RunConfig
+from morefromless.encoders import build_encoder, check_encoder, without_weights
 from morefromless.encoders.keras_v1 import KerasV1
 from morefromless.errors import ConfigError
 from morefromless.training.supervised import supervise

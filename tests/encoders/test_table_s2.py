@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from morefromless.branches import Branches, build_encoder, plan_branches
+from morefromless.branch_plans import plan_branches
+from morefromless.branches import Branches
+from morefromless.encoders import build_encoder
 from tests.conftest import run_config
 
 # Parameters without classifier, moving statistics counted, as Keras Applications counts them;

@@ -7,7 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from morefromless.branches import build_encoder, check_encoder
+from morefromless.encoders import build_encoder, check_encoder
 from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError
 

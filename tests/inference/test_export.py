@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from morefromless import cli
-from morefromless.branches import build_encoder
 from morefromless.data.store import Store
+from morefromless.encoders import build_encoder
 from morefromless.errors import ConfigError, DataError, TrainingError
 from morefromless.evaluation.loading import load_encoder
 from morefromless.inference import export as module

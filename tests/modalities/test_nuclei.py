@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from morefromless.branches import build_encoder, check_encoder
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import COLOURS, PANNUKE
 from morefromless.data.store import Store
+from morefromless.encoders import build_encoder, check_encoder
 from morefromless.errors import ConfigError, DataError
 from morefromless.modalities.nuclei import Nuclei as Modality
 from morefromless.pairs import Pair, build_modality

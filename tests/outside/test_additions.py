@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from morefromless import objectives
-from morefromless.branches import Branches, Plan
+from morefromless.branch_plans import Plan
+from morefromless.branches import Branches
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.objectives import Objective

@@ -14,7 +14,8 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from morefromless.branches import Branches, plan_branches
+from morefromless.branch_plans import plan_branches
+from morefromless.branches import Branches
 from morefromless.errors import TrainingError
 from morefromless.objectives import Objective
 from morefromless.objectives.barlow_twins import BarlowTwins

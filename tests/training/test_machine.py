@@ -8,9 +8,9 @@ from lightning_fabric.accelerators.mps import MPSAccelerator
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 
-from morefromless.branches import Branch, Expander, build_encoder
+from morefromless.branches import Branch, Expander
 from morefromless.config import RunConfig
-from morefromless.encoders import Encoder
+from morefromless.encoders import Encoder, build_encoder
 from morefromless.errors import ConfigError, TrainingError
 from morefromless.identity import run_key
 from morefromless.training import loop

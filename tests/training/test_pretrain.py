@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from morefromless.branches import Branches, plan_branches
+from morefromless.branch_plans import plan_branches
+from morefromless.branches import Branches
 from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder

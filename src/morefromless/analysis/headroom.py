@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from morefromless.branches import build_encoder
 from morefromless.config import HeadroomConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
+from morefromless.encoders import build_encoder
 from morefromless.errors import ConfigError
 from morefromless.evaluation.floors import colour_histogram, modality_colours
 from morefromless.evaluation.frozen import FrozenEncoder

@@ -3,12 +3,16 @@
 Encoders never see labels. To add one, add a file with one public class deriving from `Encoder`.
 """
 
+import sys
 from abc import ABC, abstractmethod
+from collections.abc import Collection
+from functools import cache
 
+import torch
 from torch import Tensor, nn
 
-from morefromless.errors import ConfigError
-from morefromless.specs import Member
+from morefromless.errors import ConfigError, first_line
+from morefromless.specs import SCHEMES, Member, build, members, normalise, split
 
 
 class Encoder(Member, nn.Module, ABC):
@@ -51,3 +55,75 @@ class Encoder(Member, nn.Module, ABC):
         raise ConfigError(
             f"--gradient-checkpointing is not for the encoder '{self.spec}'; give --accumulate."
         )
+
+
+def build_encoder(spec: str, channels: int = 3) -> Encoder:
+    """The encoder that `spec` names: a member of the open set, or a timm name by itself.
+
+    >>> build_encoder("mlp:hidden=8", channels=40).width
+    8
+    """
+    given = {} if channels == 3 else {"channels": channels}
+    return build(_member(spec), sys.modules[__name__], Encoder, **given)
+
+
+def normalise_encoder(spec: str, *, without: Collection[str] = ()) -> str:
+    """The canonical specification of an encoder, without the parameters `without`.
+
+    >>> normalise_encoder("timm:resnet50,pretrained=false")
+    'resnet50'
+    """
+    text = normalise(_member(spec), sys.modules[__name__], Encoder, without=without)
+    if not text.startswith("timm:"):
+        return text
+    return text.removeprefix("timm:").replace(",", ":", 1)
+
+
+def without_weights(encoder: str) -> str:
+    """The specification of the same architecture, without the weights that it names."""
+    return normalise_encoder(encoder, without=("pretrained", "weights"))
+
+
+@cache  # studies ask for the same encoders, and one takes a tenth of a second and more
+def check_encoder(
+    spec: str, shape: tuple[int, ...], frozen: bool = False, checkpointing: bool = False
+) -> int:
+    """The width of an encoder, which is built and tried on two blank images or vectors of `shape`.
+
+    Raises `ConfigError`, before anything is trained, for what would end a run at its first step. A
+    `frozen` encoder must have weights; with `checkpointing`, one that is trained must support it.
+    """
+    inputs = (
+        f"images of {shape[1]} x {shape[2]} px" if len(shape) == 3 else f"vectors of {shape[0]}"
+    )
+    encoder = build_encoder(spec, shape[0]).eval()
+    if frozen and not encoder.pretrained:
+        raise ConfigError(
+            f"The frozen encoder '{spec}' would keep random weights for ever; give "
+            f"weights=FILE or pretrained=true, or an encoder that is `pretrained`."
+        )
+    if checkpointing and not frozen:
+        encoder.checkpoint_gradients()
+    try:
+        with torch.no_grad():
+            output = encoder(torch.zeros(2, *shape))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        hint = "another --size or another encoder" if len(shape) == 3 else "mlp for them"
+        raise ConfigError(
+            f"Encoder '{spec}' does not take {inputs} ({first_line(error)}); choose {hint}."
+        ) from error
+    if output.shape != (2, encoder.width):
+        raise ConfigError(
+            f"Encoder '{spec}' yields {tuple(output.shape[1:])} per image, not one vector of "
+            f"{encoder.width}; choose an encoder with pooled features."
+        )
+    return encoder.width
+
+
+def _member(spec: str) -> str:
+    """A timm name by itself becomes the first argument of the member `timm`."""
+    name, arguments = split(spec)
+    scheme = name.startswith(SCHEMES)
+    if name in members(sys.modules[__name__], Encoder) or (":" in name and not scheme):
+        return spec
+    return f"timm:{name}" + (f",{arguments}" if arguments else "")

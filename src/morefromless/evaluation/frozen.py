@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from morefromless.branches import Plan, build_encoder, without_weights
+from morefromless.branch_plans import Plan
 from morefromless.config import Probe, RunConfig
 from morefromless.data.sharded import reading_order
 from morefromless.data.store import Split, Store
-from morefromless.encoders import Encoder
+from morefromless.encoders import Encoder, build_encoder, without_weights
 from morefromless.errors import DataError
 from morefromless.evaluation.cache import cached, digest, digest_text
 from morefromless.evaluation.metadata import EncoderMetadata, Preprocessing

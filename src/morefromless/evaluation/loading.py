@@ -8,9 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from morefromless.branches import build_encoder
 from morefromless.config import RunConfig, from_flat
-from morefromless.encoders import Encoder
+from morefromless.encoders import Encoder, build_encoder
 from morefromless.errors import ConfigError, TrainingError
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.metadata import (

@@ -13,10 +13,11 @@ from msgspec import Meta
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from morefromless.branches import plan_branches, without_weights
+from morefromless.branch_plans import plan_branches
 from morefromless.config import RunConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.documents import parse_json
+from morefromless.encoders import without_weights
 from morefromless.errors import ConfigError
 from morefromless.pairs import build_modality
 from morefromless.runs import ENCODER_KEY

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from morefromless.branches import check_encoder, normalise_encoder
 from morefromless.config import StudyConfig
+from morefromless.encoders import check_encoder, normalise_encoder
 from morefromless.errors import ConfigError
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoder

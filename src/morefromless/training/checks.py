@@ -12,16 +12,10 @@ import numpy.typing as npt
 import torch
 
 from morefromless import objectives
-from morefromless.branches import (
-    Plan,
-    build_encoder,
-    check_encoder,
-    check_width,
-    plan_branches,
-    teacher_plan,
-)
+from morefromless.branch_plans import Plan, check_width, plan_branches, teacher_plan
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
+from morefromless.encoders import build_encoder, check_encoder
 from morefromless.errors import ConfigError
 from morefromless.objectives import Objective
 from morefromless.pairs import Pair, build_modality

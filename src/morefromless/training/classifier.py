@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from morefromless import objectives
-from morefromless.branches import build_encoder, teacher_plan
+from morefromless.branch_plans import teacher_plan
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
+from morefromless.encoders import build_encoder
 from morefromless.evaluation.frozen import frozen_branch
 from morefromless.objectives import Loss, Objective
 from morefromless.objectives.attention_transfer import AttentionTransfer

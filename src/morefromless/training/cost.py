@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from morefromless.branches import Branches, plan_branches, untrained_network
+from morefromless.branch_plans import plan_branches
+from morefromless.branches import Branches, untrained_network
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError
 from morefromless.pairs import build_modality, channels_last

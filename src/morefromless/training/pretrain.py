@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from morefromless import objectives
-from morefromless.branches import Branches, Plan, plan_branches
+from morefromless.branch_plans import Plan, plan_branches
+from morefromless.branches import Branches
 from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.encoders import Encoder

@@ -1,0 +1,55 @@
+"""Encoders from what a person types: one form of each, and what is refused."""
+
+import pytest
+import torch
+
+from morefromless.encoders import Encoder, check_encoder, normalise_encoder, without_weights
+from morefromless.errors import ConfigError
+
+
+class Declared(Encoder):
+    """An encoder from outside the package that brings weights of its own."""
+
+    pretrained = True
+    width = 3
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))
+
+
+def test_only_an_encoder_that_begins_from_weights_is_frozen() -> None:
+    with pytest.raises(ConfigError, match="'test_resnet' would keep random weights for ever"):
+        check_encoder("test_resnet", (3, 32, 32), frozen=True)
+    assert check_encoder(f"{__name__}:Declared", (3, 32, 32), frozen=True) == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "same", "architecture"),
+    [
+        ("timm:resnet50", "resnet50", "resnet50"),
+        ("resnet50:pretrained=false", "resnet50", "resnet50"),
+        (
+            "resnet50.a1_in1k:pretrained=true",
+            "resnet50.a1_in1k:pretrained=true",
+            "resnet50.a1_in1k",
+        ),
+        (
+            "test_vit:weights='a,b:c.pt',init_values=1e-5",
+            "test_vit:weights='a,b:c.pt',init_values=1e-05",
+            "test_vit:init_values=1e-05",
+        ),
+        ("mlp:hidden=512,layers=2", "mlp:512", "mlp:512"),
+        ("hf-hub:o/n:pretrained=true", "hf-hub:o/n:pretrained=true", "hf-hub:o/n"),
+    ],
+)
+def test_specs_of_encoders_have_one_form(spec: str, same: str, architecture: str) -> None:
+    assert normalise_encoder(spec) == same
+    assert normalise_encoder(same) == same
+    assert without_weights(spec) == without_weights(same) == architecture
+
+
+def test_an_encoder_says_what_it_takes() -> None:
+    with pytest.raises(ConfigError, match=r"does not take vectors of 40 .*choose mlp for them"):
+        check_encoder("test_resnet", (40,))
+    with pytest.raises(ConfigError, match="'mlp' does not take images of 32 x 32 px"):
+        check_encoder("mlp", (3, 32, 32))
