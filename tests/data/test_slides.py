@@ -9,7 +9,8 @@ import pytest
 import tifffile
 
 from morefromless.data.channels import channel_names
-from morefromless.data.slides import open_slide, slide_files
+from morefromless.data.slide_files import slide_files
+from morefromless.data.slides import open_slide
 from morefromless.errors import DataError, UnreadablePatch
 from tests.data.slides import RGB, drawn, write_ome, write_tiled
 from tests.real import real

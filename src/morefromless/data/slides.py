@@ -23,10 +23,6 @@ from morefromless.regular import LARGEST
 
 RGB = npt.NDArray[np.uint8]
 
-SLIDES_ONLY = frozenset({".bif", ".btf", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide"})
-"""Endings that no plain image has."""
-SUFFIXES = SLIDES_ONLY | {".tif", ".tiff"}
-"""Endings of slides in a folder."""
 PLAUSIBLE = (0.02, 20.0)
 """µm per pixel that a slide may state; a TIFF that says 72 dots an inch for want of a scale states
 353."""
@@ -163,38 +159,6 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
             f"{path} has {slide.size[0]} x {slide.size[1]} px, as no slide has; fetch it again."
         )
     return slide
-
-
-def slide_files(paths: list[Path]) -> list[Path]:
-    """The slides among files and folders, in order; of a folder of DICOM files, which are one
-    slide, the first. Raises `DataError` where a path holds none."""
-    slides: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            slides.append(path)
-            continue
-        inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
-        if not inside:
-            raise DataError(f"{path} holds no slides ({', '.join(sorted(SUFFIXES))}).")
-        dicom: set[Path] = set()
-        for file in inside:
-            if file.suffix.lower() == ".dcm":
-                if file.parent in dicom:
-                    continue
-                dicom.add(file.parent)
-            slides.append(file)
-    return slides
-
-
-def slide_parts(path: Path) -> list[Path]:
-    """The files that a slide is read from: of DICOM all in its folder, of MIRAX also those in the
-    folder of its name, of others the file alone."""
-    if path.suffix.lower() == ".dcm":
-        return sorted(f for f in path.parent.iterdir() if f.suffix.lower() == ".dcm")
-    beside = path.with_suffix("")
-    if path.suffix.lower() == ".mrxs" and beside.is_dir():
-        return [path, *sorted(f for f in beside.iterdir() if f.is_file())]
-    return [path]
 
 
 class _OpenSlide(Slide):

@@ -9,7 +9,7 @@ from morefromless import sources
 from morefromless.catalogue import names, public_set
 from morefromless.data.archives import is_archive
 from morefromless.data.schemes import scheme_of
-from morefromless.data.slides import SLIDES_ONLY
+from morefromless.data.slide_files import SLIDES_ONLY
 from morefromless.data.trees import open_tree
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest.catalogued import Catalogued

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from morefromless import files
 from morefromless.config import TileConfig
 from morefromless.data.annotations import annotation_file, read_annotations
-from morefromless.data.slides import NEAR, Slide, open_slide, slide_files, slide_parts
+from morefromless.data.slide_files import slide_files, slide_parts
+from morefromless.data.slides import NEAR, Slide, open_slide
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.devices import available_cores
 from morefromless.documents import read_json

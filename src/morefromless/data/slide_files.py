@@ -1,0 +1,42 @@
+"""Which files are slides, and of which files one consists."""
+
+from pathlib import Path
+
+from morefromless.errors import DataError
+
+SLIDES_ONLY = frozenset({".bif", ".btf", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide"})
+"""Endings that no plain image has."""
+SUFFIXES = SLIDES_ONLY | {".tif", ".tiff"}
+"""Endings of slides in a folder."""
+
+
+def slide_files(paths: list[Path]) -> list[Path]:
+    """The slides among files and folders, in order; of a folder of DICOM files, which are one
+    slide, the first. Raises `DataError` where a path holds none."""
+    slides: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            slides.append(path)
+            continue
+        inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+        if not inside:
+            raise DataError(f"{path} holds no slides ({', '.join(sorted(SUFFIXES))}).")
+        dicom: set[Path] = set()
+        for file in inside:
+            if file.suffix.lower() == ".dcm":
+                if file.parent in dicom:
+                    continue
+                dicom.add(file.parent)
+            slides.append(file)
+    return slides
+
+
+def slide_parts(path: Path) -> list[Path]:
+    """The files that a slide is read from: of DICOM all in its folder, of MIRAX also those in the
+    folder of its name, of others the file alone."""
+    if path.suffix.lower() == ".dcm":
+        return sorted(f for f in path.parent.iterdir() if f.suffix.lower() == ".dcm")
+    beside = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and beside.is_dir():
+        return [path, *sorted(f for f in beside.iterdir() if f.is_file())]
+    return [path]
