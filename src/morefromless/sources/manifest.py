@@ -14,28 +14,22 @@ import numpy.typing as npt
 
 from morefromless.data.channels import channel_names, reads_one_page
 from morefromless.data.images import further_pages
-from morefromless.data.labels import NotText, whole_number
+from morefromless.data.labels import whole_number
 from morefromless.data.nuclei import ARRAY
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item, Source, Split
+from morefromless.sources import UNLABELLED, Datasheet, Item, Source
 from morefromless.sources._files import (
     IMAGES,
     TABLES,
-    Column,
     File,
-    Table,
     View,
-    near_to,
     open_rows,
     parse_cell,
-    read_cells,
     row_index,
 )
+from morefromless.sources._patch_table import PatchTable
 
 __all__ = ["TABLES", "Manifest"]
-
-SYNONYMS = {"group": "patient", "split": "partition"}
-"""Columns, in any case, that stand in for others which a table lacks."""
 
 
 @dataclass(frozen=True)
@@ -144,17 +138,18 @@ class Manifest(Source):
     @cached_property
     def _loaded(self) -> _Loaded:
         """Read by `items`, before threads read."""
-        table = read_cells(self.path)
+        table = PatchTable(self.path)
         for name in ("id", *([self.label] if self.label else []), *self.modalities):
-            self._need(name, table)
-        label = self.label or ("label" if "label" in table else None)
-        group, side = _column(table, "group"), _column(table, "split")
+            table.need(name)
+        label = self.label or ("label" if "label" in table.columns else None)
+        group, side = table.column("group"), table.column("split")
         names = self._columns_of_views(table, {"id", label, group, side})
-        self._refuse_near(table, {"id", label, group, side, *names})
-        ids = self._ids(table)
-        labels = self._filled(table, label, "fill it, or leave the row out") if label else {}
-        groups, splits = self._if_known(table, group), self._splits(table, side)
-        views = {name: self._views(name, table[name]) for name in names}
+        expected = ("group", "split") if self.label else ("label", "group", "split")
+        table.refuse_near(expected, {"id", label, group, side, *names})
+        ids = table.ids()
+        labels = table.filled(label, "fill it, or leave the row out") if label else {}
+        groups, splits = table.if_known(group), table.splits(side)
+        views = {name: self._views(table, name) for name in names}
         kinds = sorted({view.kind for held in views.values() for view in held.values()})
         if "images" not in kinds:
             raise DataError(
@@ -164,7 +159,7 @@ class Manifest(Source):
         items, patches = [], {}
         for row, patch in ids.items():
             patches[patch] = _Patch(row, {n: views[n][row] for n in names if row in views[n]})
-            cells = ", ".join(f"{name}={table[name][row]}" for name in patches[patch].views)
+            cells = ", ".join(f"{name}={table.columns[name][row]}" for name in patches[patch].views)
             items.append(
                 Item(
                     id=patch,
@@ -177,60 +172,11 @@ class Manifest(Source):
         optional = frozenset(name for name in names if len(views[name]) < len(ids))
         return _Loaded(items, patches, optional)
 
-    def _wrong(self, row: int, column: str, what: str) -> DataError:
-        return DataError(f"{self.path.name}, row {row}, column {column}: {what}.")
-
-    def _need(self, name: str, table: Table) -> None:
-        if name not in table:
-            near = near_to(name, table, 0.6)
-            hint = f"make {near} agree with it" if near else f"it has {', '.join(table)}"
-            raise DataError(f"{self.path.name} has no column {name}; {hint}.")
-
-    def _refuse_near(self, table: Table, used: set[str | None]) -> None:
-        """A split that is overlooked for its spelling would let test patches into training."""
-        optional = ("group", "split") if self.label else ("label", "group", "split")
-        for name in (name for name in optional if _column(table, name) not in table):
-            near = near_to(name, (other for other in table if other not in used), 0.8)
-            if near:
-                raise DataError(
-                    f"{self.path.name} has a column {near} and none called {name}; call it {name}, "
-                    "or something less alike, for other columns are not looked at."
-                )
-
-    def _filled(self, table: Table, name: str, advice: str) -> Column:
-        for row, cell in table[name].items():
-            if not cell:
-                raise self._wrong(row, name, f"it is empty; {advice}")
-            if isinstance(cell, NotText):
-                raise self._wrong(row, name, f"it holds {cell} instead of text; write a word")
-        return table[name]
-
-    def _if_known(self, table: Table, name: str) -> Column:
-        if not any(table.get(name, {}).values()):
-            return {}
-        return self._filled(table, name, "fill it as in other rows, or leave the column out")
-
-    def _ids(self, table: Table) -> Column:
-        ids = self._filled(table, "id", "give every patch one")
-        first: dict[str, int] = {}
-        for row, patch in ids.items():
-            if first.setdefault(patch, row) != row:
-                what = f"'{patch}' is the id of row {first[patch]} too; every patch needs its own"
-                raise self._wrong(row, "id", what)
-        return ids
-
-    def _splits(self, table: Table, name: str) -> dict[int, Split]:
-        words = self._if_known(table, name)
-        for row, word in words.items():
-            if word.lower() not in SPLITS:
-                raise self._wrong(row, name, f"'{word}' is no split; say train, val or test")
-        return {row: SPLITS[word.lower()] for row, word in words.items()}
-
-    def _columns_of_views(self, table: Table, known: set[str | None]) -> list[str]:
+    def _columns_of_views(self, table: PatchTable, known: set[str | None]) -> list[str]:
         names = self.modalities or [
             name
-            for name in table
-            if name not in known and any(map(parse_cell, table[name].values()))
+            for name, column in table.columns.items()
+            if name not in known and any(map(parse_cell, column.values()))
         ]
         if not names:
             raise DataError(
@@ -243,28 +189,29 @@ class Manifest(Source):
                     f"{self.path.name} has views in column {name}, which is no name for them; call "
                     "it he, ihc or another word of letters, digits, - and _."
                 )
-            if not any(table[name].values()):
+            if not any(table.columns[name].values()):
                 raise DataError(f"{self.path.name} has nothing in column {name}; leave it out.")
         return names
 
-    def _views(self, name: str, column: Column) -> dict[int, View]:
+    def _views(self, table: PatchTable, name: str) -> dict[int, View]:
         """Views by row, where there are some; all of one kind."""
-        views = {row: self._view(row, name, cell) for row, cell in column.items() if cell}
+        cells = table.columns[name].items()
+        views = {row: self._view(table, row, name, cell) for row, cell in cells if cell}
         first, expected = next(iter(views.items()))
         for row, view in views.items():
             if view.kind != expected.kind:
                 what = f"it has {view.kind} and row {first} has {expected.kind}"
-                raise self._wrong(row, name, f"{what}; give all rows of a column the same")
+                raise table.wrong(row, name, f"{what}; give all rows of a column the same")
             if view.file is not expected.file and view.names != expected.names:
                 files = f"{view.path.name} and {expected.path.name} (row {first})"
                 what = f"{files} differ in their columns; give both the same, in one order"
-                raise self._wrong(row, name, what)
+                raise table.wrong(row, name, what)
         return views
 
-    def _view(self, row: int, name: str, cell: str) -> View:
+    def _view(self, table: PatchTable, row: int, name: str, cell: str) -> View:
         reference = parse_cell(cell)
         if reference is None:
-            raise self._wrong(
+            raise table.wrong(
                 row,
                 name,
                 f"'{cell}' is neither an image file ({IMAGES}) nor a row of a file such as "
@@ -274,7 +221,7 @@ class Manifest(Source):
         path = self.path.parent / reference[0]
         if path not in self._files and not os.path.isfile(path):
             what = f"there is no file {path}; mend it, or empty the cell if the patch lacks {name}"
-            raise self._wrong(row, name, what)
+            raise table.wrong(row, name, what)
         if reference[1] is None:
             return View(path)
         try:
@@ -282,15 +229,7 @@ class Manifest(Source):
                 self._files[path] = open_rows(path)
             return View(path, self._files[path], row_index(path, self._files[path], reference[1]))
         except DataError as error:
-            raise self._wrong(row, name, str(error).removesuffix(".")) from error
-
-
-def _column(table: Table, name: str) -> str:
-    """The column called `name`, or else a synonym of it that the table has."""
-    if name in table:
-        return name
-    synonyms = (column for column in table if column.lower() == SYNONYMS.get(name))
-    return next(synonyms, name)
+            raise table.wrong(row, name, str(error).removesuffix(".")) from error
 
 
 def _first_image(patch: _Patch) -> str:
