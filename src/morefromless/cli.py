@@ -4,7 +4,6 @@ Every command answers a mistake of its user's with one sentence on standard erro
 """
 
 import codecs
-import difflib
 import os
 import re
 import shutil
@@ -22,7 +21,13 @@ import tyro
 from morefromless import config, progress
 from morefromless.commands.table import COMMANDS, GROUPS, Command
 from morefromless.documents import parse_yaml
-from morefromless.errors import ConfigError, MoreFromLessError, explain_os_error, one_line
+from morefromless.errors import (
+    ConfigError,
+    MoreFromLessError,
+    explain_os_error,
+    near_names,
+    one_line,
+)
 from morefromless.regular import read_bytes
 from morefromless.specs import refuse_outside
 
@@ -140,7 +145,7 @@ def _mode(arguments: list[str]) -> tuple[list[str], progress.Mode | None]:
 def _parse(arguments: list[str], name: str) -> Any:
     """The dataclass that the arguments describe; tyro answers mistakes and --help."""
     if arguments and not name and not arguments[0].startswith("-"):
-        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.5)
+        near = near_names(arguments[0], COMMANDS, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "mfl --help lists them."
         raise ConfigError(f"There is no command '{arguments[0]}'; {hint}")
     defaults = _from_file(arguments, name)

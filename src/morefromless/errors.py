@@ -4,7 +4,9 @@ The command line turns any `MoreFromLessError` into that one sentence and exit c
 else is a defect of ours and keeps its traceback.
 """
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 
 class MoreFromLessError(Exception):
@@ -50,6 +52,18 @@ def none_usable(count: int, reason: str, number: int) -> DataError:
         f"None of the {count:,} patches can be used; the commonest reason, for {number:,}, is "
         f"'{reason}'."
     )
+
+
+def near_names(name: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Known names that a mistyped one may mean, whatever their case: at most `count`, the nearest
+    first.
+
+    >>> near_names("FUL", ["downsample", "full"])
+    ['full']
+    """
+    lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=count, cutoff=cutoff)
+    return [lower[other] for other in near]
 
 
 def first_line(problem: object) -> str:

@@ -14,7 +14,6 @@ deriving from the folder's contract is a member, under the module's name (`table
 class's `__init__`, so a mistake is found before anything runs.
 """
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -25,7 +24,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Self, TypeVar
 
-from morefromless.errors import ConfigError, MoreFromLessError, first_line
+from morefromless.errors import ConfigError, MoreFromLessError, first_line, near_names
 from morefromless.spec_values import format_value, guess_value, parse_arguments, parse_value
 
 T = TypeVar("T")
@@ -205,7 +204,7 @@ def _resolve(
     if _NAME.fullmatch(name)["class"]:  # type: ignore[index]
         member = _imported(name, contract, spec)
         return member, _values(member, text, spec, given)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    near = near_names(name, known, 3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
     kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", contract.__name__).lower()
     kind += " preset" * kind.endswith("s")  # of views

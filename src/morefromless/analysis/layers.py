@@ -1,6 +1,5 @@
 """Layers of an encoder by name: its convolutions, its blocks, and the stages they make up."""
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, near_names
 
 
 def convolutions(network: nn.Module) -> list[str]:
@@ -146,7 +145,7 @@ def _known(network: nn.Module, name: str) -> str:
     known = [known for known, _ in network.named_modules() if known]
     if name in known:
         return name
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = near_names(name, known, 3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else f"its first is {known[0]}."
     raise ConfigError(f"The encoder has no layer '{name}'; {hint}")
 

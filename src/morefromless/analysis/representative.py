@@ -1,12 +1,11 @@
 """Patches that stand for their class."""
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
 
 from morefromless.data.store import Store
-from morefromless.errors import DataError
+from morefromless.errors import DataError, near_names
 from morefromless.evaluation.evaluate import Answer
 
 
@@ -44,7 +43,7 @@ def named_patches(store: Store, ids: Sequence[str]) -> dict[str, int]:
     patches = {}
     for name in ids:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            near = near_names(name, known, 3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else "patches.parquet lists them."
             raise DataError(f"{store.path} has no patch '{name}'; {hint}")
         patches[f"{name}: {store.classes[store.labels[known[name]]]}"] = known[name]

@@ -4,14 +4,13 @@ A checksum stands in a datasheet where two independent public sources agree on i
 out, and the datasheet says so. Nothing here is downloaded unless a person asks (`mfl fetch`).
 """
 
-import difflib
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import yaml
 
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, near_names
 
 FOLDER = Path(__file__).parent
 
@@ -60,7 +59,7 @@ def public_set(name: str) -> PublicSet:
     """
     known = names()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        near = near_names(name, known, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}."
         raise ConfigError(f"There is no public data set named '{name}'; {hint}")
     text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")

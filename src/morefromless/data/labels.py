@@ -1,6 +1,5 @@
 """Names of classes and groups: one spelling for what reads alike, or a refusal."""
 
-import difflib
 import math
 import re
 import unicodedata
@@ -9,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, near_names
 
 EXACT = 2.0**53
 """Above it a float may not be the whole number that was meant."""
@@ -115,6 +114,6 @@ def check_names(known: Collection[str], named: Iterable[str]) -> None:
     """Raise `DataError` where a class that a person named is not one of those there are."""
     for name in named:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            near = near_names(name, known)
             hint = f"is {near[0]} meant?" if near else f"there are {', '.join(sorted(known))}."
             raise DataError(f"There is no class '{name}'; {hint}")

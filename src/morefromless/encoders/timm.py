@@ -1,6 +1,5 @@
 """Image encoders by their timm names."""
 
-import difflib
 import inspect
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from morefromless.encoders import Encoder
 from morefromless.encoders._weights import load_weights, read_weights
-from morefromless.errors import ConfigError, first_line
+from morefromless.errors import ConfigError, first_line, near_names
 from morefromless.specs import SCHEMES
 
 RESERVED = ("num_classes", "in_chans", "features_only", "checkpoint_path", "pretrained_cfg")
@@ -128,7 +127,7 @@ def _created(name: str, pretrained: bool, channels: int, arguments: dict[str, An
 
 def _check_known(name: str) -> None:
     if not timm.is_model(name.partition(".")[0]):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        near = near_names(name, timm.list_models(), 3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them."
         raise ConfigError(f"timm has no model named '{name}'; {hint}")
 

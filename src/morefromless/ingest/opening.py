@@ -1,6 +1,5 @@
 """From what a person types to a source."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ from morefromless.data.archives import is_archive
 from morefromless.data.schemes import scheme_of
 from morefromless.data.slide_files import SLIDES_ONLY
 from morefromless.data.trees import open_tree
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, near_names
 from morefromless.ingest.catalogued import Catalogued
 from morefromless.ingest.cutting import Cut
 from morefromless.ingest.labelling import Relabelled
@@ -124,9 +123,9 @@ def _catalogued(name: str, folder: Path) -> Source:
 
 def _hint(path: Path) -> str:
     beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
+    near = near_names(path.name, beside)
     known = members(sources, Source)
-    named = difflib.get_close_matches(str(path), known, n=1, cutoff=0.6)
+    named = near_names(str(path), known)
     if near or named:
         return f"did you mean {path.with_name(near[0]) if near else named[0]}?"
     return f"check the path, or name a source ({', '.join(known)})."

@@ -1,8 +1,7 @@
 """What a table of pairs names: its own cells, image files, and rows of files of many."""
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +15,7 @@ from morefromless.data.channels import channels_shape, read_channels
 from morefromless.data.images import SUFFIXES
 from morefromless.data.labels import cell_text
 from morefromless.documents import read_parquet
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import DataError, UnreadablePatch, near_names
 
 TABLES = (".csv", ".parquet")
 REFERENCE = re.compile(r"(.+?\.(?:npy|csv|parquet))#(.+)", re.IGNORECASE)
@@ -88,12 +87,6 @@ def parse_cell(cell: str) -> tuple[str, str | None] | None:
         return cell, None
     reference = REFERENCE.fullmatch(cell)
     return (reference[1], reference[2]) if reference else None
-
-
-def near_to(name: str, others: Iterable[str], cutoff: float) -> str | None:
-    lower = {other.lower(): other for other in others}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=cutoff)
-    return lower[near[0]] if near else None
 
 
 def read_cells(path: Path) -> Table:
@@ -168,8 +161,8 @@ def row_index(path: Path, file: File, row: str) -> int:
             raise DataError(f"{path.name} has no row {row}; it has {len(file.values)}, from 0 on")
         return int(row)
     if row not in file.rows:
-        near = near_to(row, file.rows, 0.6)
-        hint = f"is {near} meant?" if near else "its first column names them."
+        near = near_names(row, file.rows)
+        hint = f"is {near[0]} meant?" if near else "its first column names them."
         raise DataError(f"{path.name} has no row '{row}'; {hint}")
     return file.rows[row]
 

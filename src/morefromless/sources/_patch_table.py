@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from morefromless.data.labels import NotText
-from morefromless.errors import DataError
+from morefromless.errors import DataError, near_names
 from morefromless.sources import SPLITS, Split
-from morefromless.sources._files import Column, near_to, read_cells
+from morefromless.sources._files import Column, read_cells
 
 SYNONYMS = {"group": "patient", "split": "partition"}
 """Columns, in any case, that stand in for others which a table lacks."""
@@ -32,8 +32,8 @@ class PatchTable:
     def need(self, name: str) -> None:
         """Raise where there is no column called `name`."""
         if name not in self.columns:
-            near = near_to(name, self.columns, 0.6)
-            hint = f"make {near} agree with it" if near else f"it has {', '.join(self.columns)}"
+            near = near_names(name, self.columns)
+            hint = f"make {near[0]} agree with it" if near else f"it has {', '.join(self.columns)}"
             raise DataError(f"{self.name} has no column {name}; {hint}.")
 
     def refuse_near(self, expected: Sequence[str], used: set[str | None]) -> None:
@@ -42,10 +42,11 @@ class PatchTable:
         A split that is overlooked for its spelling would let test patches into training.
         """
         for name in (name for name in expected if self.column(name) not in self.columns):
-            near = near_to(name, (other for other in self.columns if other not in used), 0.8)
+            unused = (other for other in self.columns if other not in used)
+            near = near_names(name, unused, cutoff=0.8)
             if near:
                 raise DataError(
-                    f"{self.name} has a column {near} and none called {name}; call it {name}, "
+                    f"{self.name} has a column {near[0]} and none called {name}; call it {name}, "
                     "or something less alike, for other columns are not looked at."
                 )
 
