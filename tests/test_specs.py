@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from morefromless import encoders, modalities, objectives, sources, views
+from morefromless import encoders, modalities, nuclei_formats, objectives, sources, views
 from morefromless.encoders import Encoder
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 from morefromless.modalities.downsample import Downsample
+from morefromless.nuclei_formats import NucleiFormat
 from morefromless.objectives import Loss, Objective
 from morefromless.objectives.simclr import SimCLR
 from morefromless.objectives.vicreg import VICReg
@@ -92,6 +93,13 @@ def test_mistakes_are_answered_in_one_sentence(spec: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         build(spec, modalities, Modality)
     assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_says_of_which_kind_the_name_was() -> None:
+    with pytest.raises(ConfigError, match="There is no views preset named 'nothing'"):
+        build("nothing", views, Views)
+    with pytest.raises(ConfigError, match="There is no nuclei format named 'nothing'"):
+        build("nothing", nuclei_formats, NucleiFormat)
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e30", "1e999", str(10**30)])

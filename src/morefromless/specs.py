@@ -22,7 +22,7 @@ import typing
 from collections.abc import Collection, Mapping
 from functools import cache
 from types import ModuleType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from morefromless.errors import ConfigError, MoreFromLessError, first_line, near_names
 from morefromless.spec_values import format_value, guess_value, parse_arguments, parse_value
@@ -41,6 +41,8 @@ _NAME = re.compile(
 class Member:
     """A member of an open set, which knows the shortest specification that builds its like."""
 
+    member_kind: ClassVar[str] = ""
+    """What messages call a member of the contract, where its name in words will not do."""
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -206,9 +208,13 @@ def _resolve(
         return member, _values(member, text, spec, given)
     near = near_names(name, known, 3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
-    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", contract.__name__).lower()
-    kind += " preset" * kind.endswith("s")  # of views
-    raise ConfigError(f"There is no {kind} named '{name}' (in '{spec}'); {hint}")
+    raise ConfigError(f"There is no {_kind(contract)} named '{name}' (in '{spec}'); {hint}")
+
+
+def _kind(contract: type[object]) -> str:
+    """What a contract's members are called: its `member_kind`, or its own name in words."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", contract.__name__).lower()
+    return getattr(contract, "member_kind", "") or words
 
 
 def _imported(name: str, contract: type[T], spec: str) -> type[T]:

@@ -19,6 +19,7 @@ from morefromless.specs import Member
 class Views(Member, ABC):
     """A preset of augmentations."""
 
+    member_kind = "views preset"
     remedy = "choose other views, such as plain."
     """What to do where the preset does not hold for a modality."""
 
