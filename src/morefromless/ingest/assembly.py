@@ -108,7 +108,6 @@ def _meta(
 ) -> dict[str, Any]:
     labels = set(accepted["label"])
     known = [name for name in datasheet.classes if name in labels]
-    scales = accepted["um_per_px"].unique()
     scheme = datasheet.scheme.to_json() if datasheet.scheme else None
     sheet = {**vars(datasheet), "classes": dict(datasheet.classes), "scheme": scheme}
     del (
@@ -132,7 +131,7 @@ def _meta(
             for name, row in ((name, shape.row(name)) for name in shape.arrays)
         },
         "scheme": scheme,
-        "um_per_px": float(scales[0]) if len(scales) == 1 and not pd.isna(scales[0]) else None,
+        "um_per_px": selection.um_per_px,
         "split_rule": selection.rule,
         "groups_known": selection.groups_known,
         "splits": {split: int(count) for split, count in accepted["split"].value_counts().items()},

@@ -49,6 +49,12 @@ class Selection:
         return self.table[self.table["reason"].notna()]
 
     @property
+    def um_per_px(self) -> float | None:
+        """Of all accepted patches; None where it is not known, or they differ."""
+        scales = self.accepted["um_per_px"].unique()
+        return float(scales[0]) if len(scales) == 1 and not np.isnan(scales[0]) else None
+
+    @property
     def absent(self) -> dict[str, dict[str, int]]:
         """Array to number of accepted patches without it, by split; the others are not named."""
         splits, absent = self.accepted["split"], self.accepted["absent"]
@@ -194,8 +200,8 @@ def _absences(selection: Selection) -> list[str]:
 
 
 def _magnifications(selection: Selection) -> list[str]:
-    scales = selection.accepted["um_per_px"].dropna()
-    if scales.nunique() < 2:
+    scales = selection.accepted["um_per_px"]
+    if selection.um_per_px is not None or scales.isna().all():
         return []
     return [
         f"Patches have {scales.min():.3g} to {scales.max():.3g} µm per px, as several sizes were "
