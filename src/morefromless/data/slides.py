@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from morefromless.data.areas import covered
 from morefromless.data.channels import import_tifffile
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.regular import LARGEST
@@ -92,8 +93,8 @@ class Slide(ABC):
         x, y = int(np.floor(left)), int(np.floor(top))
         right, bottom = int(np.ceil(left + width * step)), int(np.ceil(top + height * step))
         source = self._pixels(level, x, y, right - x, bottom - y).astype(np.float32)
-        rows = area_weights(bottom - y, top - y, step, height)
-        columns = area_weights(right - x, left - x, step, width)
+        rows = interval_weights(bottom - y, top - y, step, height)
+        columns = interval_weights(right - x, left - x, step, width)
         reduced = (rows @ source.reshape(bottom - y, -1)).reshape(height, -1, 3)
         flat = columns @ np.swapaxes(reduced, 0, 1).reshape(right - x, -1)
         means = np.swapaxes(flat.reshape(width, height, 3), 0, 1)
@@ -104,17 +105,17 @@ class Slide(ABC):
         """Pixels of a level; white beyond it. Raises `UnreadablePatch`."""
 
 
-def area_weights(count: int, start: float, step: float, length: int) -> sparse.csr_array:
+def interval_weights(count: int, start: float, step: float, length: int) -> sparse.csr_array:
     """The matrix (length, count) that takes `count` pixels in a row to the means over `length`
     intervals of `step` pixels from `start` on, fractions of pixels included.
 
-    >>> area_weights(4, 0.5, 2, 1).toarray().tolist()
+    >>> interval_weights(4, 0.5, 2, 1).toarray().tolist()
     [[0.25, 0.5, 0.25, 0.0]]
     """
     left = start + step * np.arange(length)
     reach = int(np.ceil(step)) + 1
     pixel = np.floor(left).astype(np.int64)[:, None] + np.arange(reach)
-    inside = np.minimum(left[:, None] + step, pixel + 1) - np.maximum(left[:, None], pixel)
+    inside = covered(left[:, None], step, pixel)
     rows = np.broadcast_to(np.arange(length)[:, None], pixel.shape)
     valid = (inside > 0) & (pixel < count)
     weights = (inside[valid] / step).astype(np.float32)

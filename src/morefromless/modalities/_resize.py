@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from morefromless.data.areas import area_weights
 from morefromless.errors import DataError
 
 Interpolation = Literal["area", "antialiased", "point"]
@@ -68,10 +69,7 @@ def weights(interpolation: Interpolation, side: int, size: int) -> Tensor:
     Pixel centres lie at half integers. The result is shared: do not change it.
     """
     if interpolation == "area":
-        left = torch.arange(size, dtype=torch.float64)[:, None] * side / size
-        pixel = torch.arange(side, dtype=torch.float64)
-        inside = torch.minimum(left + side / size, pixel + 1) - torch.maximum(left, pixel)
-        return inside.clamp_(min=0) * size / side
+        return torch.from_numpy(area_weights(side, size))
     # What the library does to each unit vector is the matrix itself.
     unit = torch.eye(side, dtype=torch.float64)[None, None]
     antialias = interpolation == "antialiased"
