@@ -395,6 +395,8 @@ def test_help_has_an_example_that_parses_and_types_in_words(
     assert not re.search(r"\b(STR|INT|FLOAT|PATH|None)\b", shown)
     body = shown.partition("\n\n")[2]
     assert max(map(len, body.splitlines())) <= 80
+    assert body.splitlines()[-1].strip() == cli.ALSO
+    assert all(option in cli.ALSO for option in cli.ANY if option != "--help")
     example = cli.COMMANDS[command].example
     assert " ".join(example.split()) in " ".join(shown.split())
     words = shlex.split(example)[1:]

@@ -46,6 +46,9 @@ ANY = {
 }
 """Options of every command."""
 
+ALSO = "Every command also has --config FILE, --quiet and --json: see mfl --help."
+"""The last line of each command's help; tyro does not know these options."""
+
 
 def main() -> None:
     """Entry point of `mfl`: exit code 0, 2 for what the user can mend, 130 where interrupted."""
@@ -154,14 +157,19 @@ def _parse(arguments: list[str], name: str) -> Any:
     settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     if name:  # by itself, so that a mistyped option is not answered with other commands' options
         command = COMMANDS[name]
-        return tyro.cli(
-            command.config,
-            prog=f"mfl {name}",
-            description=_described(command),
-            args=arguments[1:],
-            default=defaults,
-            config=settings,
-        )
+        try:
+            return tyro.cli(
+                command.config,
+                prog=f"mfl {name}",
+                description=_described(command),
+                args=arguments[1:],
+                default=defaults,
+                config=settings,
+            )
+        except SystemExit as end:
+            if not end.code and {"-h", "--help"} & set(arguments):
+                print(_filled(ALSO))
+            raise
     kinds = tuple(
         Annotated[command.config, tyro.conf.subcommand(word, description=command.summary)]
         for word, command in COMMANDS.items()

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from morefromless.catalogue import public_set
 from morefromless.data.nuclei import Nuclei
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources.consep import Consep
@@ -106,6 +107,10 @@ def test_every_nucleus_of_the_real_tiles() -> None:
         counts[str(item.split)] += np.bincount(Nuclei.decode(coded).types, minlength=5)
     assert counts["train"].tolist() == [0, 371, 3941, 5537, 5706]
     assert counts["test"].tolist() == [0, 561, 1638, 3214, 3364]
+    counted = int(counts["train"].sum() + counts["test"].sum())
+    sheet = public_set("consep")
+    assert f"{counted:,} nuclei, {counted - 24319} more" in sheet.pitfalls[0]
+    assert "24,319 nuclei as published" in sheet.what
 
 
 def test_the_case_of_folders_does_not_matter(tmp_path: Path) -> None:
