@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def ingest(options: IngestConfig) -> None:
     """Decode a source into a store; the last line says what was accepted and what was rejected."""
+    from morefromless.commands.next_step import next_step
     from morefromless.ingest import ingest, open_source
     from morefromless.sources import UNLABELLED
 
@@ -55,20 +56,13 @@ def ingest(options: IngestConfig) -> None:
         um_per_px=options.um_per_px,
     )
     _show_report(report)
-    store = typed(options.store)
-    after = f"mfl compare {store}"
-    if options.split == "test":
-        after = f"mfl validate STUDY {store}"
-    elif len(report.nuclei or ()) > 2 and len(report.store.classes) == 1:  # of several types
-        after += " --tasks cell"
-    elif report.store.classes == (UNLABELLED,):
-        if not options.unlabelled:
-            say(
-                "- No patch has a tissue class: a table names it in a column label, or say which, "
-                "as in manifest:TABLE,label=COLUMN; other sources take --label."
-            )
-        after = f"mfl train {store} --out RUN"
-    say(f"Next: mfl views {store}, then {after}")
+    cells = len(report.nuclei or ()) > 2  # of several types
+    if report.store.classes == (UNLABELLED,) and not (cells or options.unlabelled):
+        say(
+            "- No patch has a tissue class: a table names it in a column label, or say which, "
+            "as in manifest:TABLE,label=COLUMN; other sources take --label."
+        )
+    say(f"Next: {next_step(report.store, cohort=options.split == 'test')}")
 
 
 def tile(options: TileConfig) -> None:

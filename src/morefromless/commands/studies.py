@@ -23,6 +23,7 @@ def compare(config: StudyConfig) -> None:
     with Bar(desc="check", bar_format="{desc}: options and store"):  # importing takes seconds
         from morefromless.report import tables
         from morefromless.report.planning import show_plan
+        from morefromless.report.replacing import replaced
         from morefromless.report.study import write_study
         from morefromless.runner import run_all
         from morefromless.study import Study
@@ -32,6 +33,8 @@ def compare(config: StudyConfig) -> None:
     if config.planning.plan:
         show_plan(study.runs, study.store, config.planning, config.out)
         return
+    if difference := replaced(study.config, study.store.hash):
+        say(f"- {difference}")
     run_all(study.runs, config.jobs)
     results = study.evaluate()
     written = write_study(results, config.out)

@@ -1,0 +1,81 @@
+"""The step after `mfl ingest`, with the options that the store's arrays need."""
+
+import shlex
+
+from morefromless.data.nuclei import ARRAY
+from morefromless.data.store import Store
+from morefromless.errors import MoreFromLessError
+from morefromless.modalities.image import image_spec
+from morefromless.pairs import build_modality
+from morefromless.report.terminal import typed
+from morefromless.sources import UNLABELLED
+
+
+def next_step(store: Store, cohort: bool) -> str:
+    """Two commands that work on this store. `cohort` says that it is for external validation.
+
+    The defaults of both are H&E in the array `he`; a store that lacks it needs other modalities.
+    """
+    path, (primary, privileged) = typed(store.path), _pair(store)
+    options = []
+    if (primary, privileged) != DEFAULT:
+        options = ["--primary", primary, "--privileged", privileged]
+    views = f"mfl views {path} {shlex.join(options)}".rstrip()
+    if cohort:
+        return f"{views}, then mfl validate STUDY {path}"
+    if primary == privileged:  # `mfl compare` needs two
+        return f"{views}, then mfl train {path} --out RUN --kind symmetric --primary {primary}"
+    first, second = build_modality(primary), build_modality(privileged)
+    if second.vector:
+        options += ["--privileged-encoder", "mlp"]
+    cells = _has_cell_task(store) and len(store.classes) == 1
+    if store.classes == (UNLABELLED,) and not cells:
+        return f"{views}, then mfl train {path} --out RUN {shlex.join(options)}".rstrip()
+    if second.vector or first.channels != second.channels:  # no weights can be shared
+        options += ["--sharing", "independent"]
+    if cells:
+        options += ["--tasks", "cell"]
+    return f"{views}, then mfl compare {path} {shlex.join(options)}".rstrip()
+
+
+DEFAULT = ("downsample:7", "full")
+
+
+def _pair(store: Store) -> tuple[str, str]:
+    """A primary and a privileged modality that the store has; the same where it has one."""
+    try:
+        for spec in DEFAULT:
+            build_modality(spec).check(store)
+        return DEFAULT
+    except MoreFromLessError:
+        pass
+    names = sorted(store.arrays, key=lambda name: _rank(store, name))
+    first, *others = [_whole(store, name) for name in names]
+    if others:
+        return first, others[0]
+    if build_modality(first).colour and store.side >= 7:
+        return f"downsample:7,array={names[0]}", first
+    return first, first
+
+
+def _rank(store: Store, name: str) -> tuple[bool, bool, bool]:
+    """What sorts arrays: `primary` (of the controls), RGB, other images, vectors."""
+    array = store.array(name)
+    return name != "primary", array.ndim != 4, array.shape[-1] != 3 or array.dtype.itemsize > 1
+
+
+def _whole(store: Store, name: str) -> str:
+    """The modality that shows all of an array."""
+    array = store.array(name)
+    if name == ARRAY:
+        return f"nuclei:types={len(store.scheme.types)}"
+    if array.ndim != 4:
+        return f"vector:{array.shape[1]},array={name}"
+    if array.shape[3] != 3 or array.dtype.itemsize > 1:
+        return image_spec(store, name)
+    return f"full:{name}"
+
+
+def _has_cell_task(store: Store) -> bool:
+    """Whether its nuclei may be of several types; the background is one of the scheme's."""
+    return store.meta.scheme is not None and len(store.meta.scheme.types) > 2
