@@ -79,7 +79,9 @@ def fill(text: str, name: str, folders: list[Path]) -> str:
 
 def command(config: StudyConfig) -> str:
     """The command line of a study: only what differs from the defaults."""
-    options = typed_options(config, StudyConfig(store=config.store))
+    # Earlier versions took a teacher of no students, which had no effect.
+    unused = () if config.distillation else ("teacher", "teacher_size")
+    options = typed_options(config, StudyConfig(store=config.store), without=unused)
     return shlex.join(["mfl", "compare", str(config.store), *options])
 
 
