@@ -66,7 +66,11 @@ def test_what_the_disk_refuses_is_one_sentence(
 
 @pytest.mark.parametrize(
     ("words", "reason"),
-    [("No space left on device", "disk is full"), ("Permission denied", "not yours to write to")],
+    [
+        ("No space left on device", "disk is full"),
+        ("Permission denied", "not yours to write to"),
+        ("Read-only file system", "not yours to write to"),
+    ],
 )
 def test_what_a_disk_refuses_is_known_in_other_libraries_words(
     words: str, reason: str, tmp_path: Path

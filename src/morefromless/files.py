@@ -28,6 +28,10 @@ class StorageError(DataError):
     """A disk that is full, or a place that may not be written to."""
 
 
+class NotWritable(StorageError):
+    """A place that may not be written to."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it becomes `path` when the block ends well.
@@ -146,14 +150,19 @@ def explaining(path: Path) -> Iterator[None]:
         reason = _refusal(error, path)
         if reason is None:
             raise
-        raise StorageError(f"{path} cannot be written: {reason}") from error
+        kind = NotWritable if reason == NOT_YOURS else StorageError
+        raise kind(f"{path} cannot be written: {reason}") from error
+
+
+NOT_YOURS = "the place is not yours to write to; choose another one or change its permissions."
 
 
 def _refusal(error: Exception, path: Path) -> str | None:
     # Libraries that write for themselves (safetensors, torch) report refusals in other types.
     code, words = error.errno if isinstance(error, OSError) else None, str(error)
-    if code in (errno.EACCES, errno.EPERM, errno.EROFS) or "Permission denied" in words:
-        return "the place is not yours to write to; choose another one or change its permissions."
+    denied = ("Permission denied", "Read-only file system")
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS) or any(word in words for word in denied):
+        return NOT_YOURS
     if code in (errno.ENOTDIR, errno.EEXIST):
         return "a file stands where a folder is needed; choose another place."
     if code == errno.EISDIR:

@@ -24,6 +24,19 @@ def test_the_same_key_is_read_back_and_another_is_computed(tmp_path: Path) -> No
     assert [file.name for file in path.parent.iterdir()] == ["x.safetensors"]
 
 
+def test_where_nothing_may_be_written_it_is_computed_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("I/O error: Read-only file system (os error 30)")
+
+    monkeypatch.setattr("morefromless.evaluation.cache.save_file", refuse)
+    path = tmp_path / "x.safetensors"
+    assert value(path, KEY, 1) == 1
+    assert value(path, KEY, 2) == 2
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("damage", ["empty", "cut", "bit", "text", "swapped"])
 def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: str) -> None:
     path, other = tmp_path / "x.safetensors", tmp_path / "y.safetensors"

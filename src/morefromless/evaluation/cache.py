@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,14 +20,13 @@ def cached(
 
     The key (hash of the weights, of the store, settings ...) stands in the file's metadata, with a
     digest of it and of the tensors. A file that is damaged or was computed from anything else is
-    not used.
+    not used. Where the place may not be written to, as in another's study, nothing is.
     """
     stored = read_cached(path)
     tensors = stored[0] if stored and stored[1] == key else None
     if tensors is None:
         tensors = compute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(path) as temporary:
+        with suppress(files.NotWritable), files.replacing(path) as temporary:
             contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
             save_file(contiguous, temporary, metadata={**key, "digest": _bound(contiguous, key)})
     return tensors
