@@ -17,17 +17,17 @@ class ProbeConfig:
     run: Positional[Path]
     """Folder of a finished run."""
     task: str | None = None
-    """What is asked; by default the run's own task. A supervised run answers its own task with its
-    own head, and any other with a probe, as every run."""
+    """Task to evaluate; by default the run's own. A supervised run answers its own task with its
+    head, and any other task with a probe, as every run does."""
     store: Path | None = None
     """Where its store is, if it has moved."""
     questions: tuple[str, ...] = ()
-    """What is asked beside: few-shot (accuracy with 1, 5, 10 and 20 labels a class), retrieval (the
-    privileged view that belongs to a primary one), expression (Pearson's correlation of genes), or
-    a class as package.module:Class."""
+    """Further evaluations: few-shot (accuracy with 1, 5, 10 and 20 labels per class), retrieval
+    (find the privileged view of a primary one), expression (Pearson's correlation of genes), or a
+    class of yours as package.module:Class."""
     probe: Probe = field(default_factory=Probe)
     trust: bool = False
-    """Import classes from outside the package that the run names; only for runs of your own."""
+    """Allow classes from outside the package that the run names; only for runs you trust."""
     device: Device = "auto"
     """Where features are computed."""
 
@@ -37,18 +37,18 @@ class Analysis:
     """How encoders are analysed: layer by layer with CKA, patch by patch with GradCAM."""
 
     layers: str = "auto"
-    """Layers that CKA compares: convolutions, blocks, names as a+b+c, or auto: convolutions, of a
-    transformer blocks."""
+    """Layers that CKA compares: convolutions, blocks, names as a+b+c, or auto: the blocks of a
+    transformer, the convolutions of any other network."""
     estimator: Literal["unbiased", "biased"] = "unbiased"
-    """CKA's: unbiased, added up over batches (Nguyen et al. 2021); biased, of all patches as one
-    batch (Kornblith et al. 2019)."""
+    """Estimator of CKA: unbiased sums over batches (Nguyen et al. 2021); biased takes all patches
+    as one batch (Kornblith et al. 2019)."""
     cka_patches: int = 1024
-    """Test patches that CKA uses at most, drawn at random; 0 is all."""
+    """Largest number of test patches for CKA, drawn at random; 0 is all."""
     cka_batch: int = 128
-    """Patches a batch of CKA's; unbiased CKA does not depend on it but for its error."""
+    """Patches per batch of CKA. For unbiased CKA it affects only the sampling error."""
     show: tuple[str, ...] = ()
-    """Ids of the patches in the GradCAM figures; by default, of training and test patches each, the
-    one nearest to its class's mean representation."""
+    """Ids of the patches in the GradCAM figures; by default the training patch and the test patch
+    of each class that are nearest to the class's mean representation."""
     seed: int = 0
     """Seed of the patches that CKA draws."""
     device: Device = "auto"
@@ -67,13 +67,13 @@ class ExplainConfig:
     run_a: Positional[Path]
     """Folder of a finished run."""
     run_b: Positional[Path]
-    """Folder of another, on the same store."""
+    """Folder of another finished run, trained on the same store."""
     out: Path = Path("explained")
     """Folder for the page (index.html), its thumbnails, and the figures with their numbers."""
     branch: Role = "primary"
-    """Encoders that are compared: of the modality that is present at inference, or of the other."""
+    """Encoders to compare: those of the primary modality or those of the privileged one."""
     task: str | None = None
-    """What is asked; by default the first run's own task."""
+    """Task to evaluate; by default that of the first run."""
     store: Path | None = None
     """Where the store is, if it has moved."""
     gallery: Literal["disagree", "all"] = "disagree"
@@ -84,9 +84,9 @@ class ExplainConfig:
     """Layer of the GradCAMs beside each patch; by default the first convolution of the last stage
     whose maps are 4 x 4 or larger. (The GradCAM figure has the first of every stage.)"""
     thumbnail: int = 96
-    """Side in px of the pictures."""
+    """Side of the thumbnails in px."""
     trust: bool = False
-    """Import classes from outside the package that the runs name; only for runs of your own."""
+    """Allow classes from outside the package that the runs name; only for runs you trust."""
     analysis: Analysis = field(default_factory=Analysis)
     probe: Probe = field(default_factory=Probe)
 
@@ -110,7 +110,7 @@ class RepresentConfig:
     store: Path | None = None
     """Where the store is, if it has moved."""
     trust: bool = False
-    """Import classes from outside the package that the study names; only for your own."""
+    """Allow classes from outside the package that the study names; only for studies you trust."""
     analysis: Analysis = field(default_factory=Analysis)
     probe: Probe = field(default_factory=Probe)
 
@@ -120,20 +120,20 @@ class ValidateConfig:
     """Whose encoders are asked about which other patches."""
 
     study: Positional[Path]
-    """Folder that `mfl compare` wrote, or of one finished run."""
+    """Folder that `mfl compare` wrote, or folder of one finished run."""
     cohort: Positional[Path]
-    """Folder that `mfl ingest --split test` wrote of other patches; its test patches are asked."""
+    """Store of the other patches, from `mfl ingest --split test`; its test patches are used."""
     classes: tuple[str, ...] = ()
-    """Classes that were learnt, under the cohort's names: TUM=tumour, or NORM+ADI=other, whose
-    probabilities add up. By default the names are the same."""
+    """Learnt classes renamed to the cohort's: TUM=tumour, or NORM+ADI=other, whose probabilities
+    are added. By default the names are the same."""
     out: Path | None = None
     """Folder for tables and figures; by default `validation-COHORT` in the study's folder."""
     store: Path | None = None
-    """Where the store is that the encoders were trained on, if it has moved."""
+    """Folder of the store that the encoders were trained on, if it has moved."""
     trust: bool = False
-    """Import classes from outside the package that the study names; only for your own."""
+    """Allow classes from outside the package that the study names; only for studies you trust."""
     probe: Probe = field(default_factory=Probe)
-    """Of a single run; a study has its own."""
+    """Only for a single run; a study has its own probe."""
     device: Device = "auto"
     """Where features are computed."""
 
@@ -151,12 +151,12 @@ class HeadroomConfig:
     privileged: str = "full"
     """Modality that is present in training only."""
     task: str = "tissue"
-    """What is asked of the features."""
+    """Task that the features are evaluated on."""
     encoder: str | None = None
-    """Reference encoder of both views, with weights: NAME:weights=FILE or NAME:pretrained=true. By
-    default features are hand-made: colour histograms, and the detail of each octave."""
+    """Pretrained encoder for both views: NAME:weights=FILE or NAME:pretrained=true. By default the
+    features are hand-crafted: colour histograms, and the detail at each scale (octave)."""
     size: int | None = None
-    """Side in px of the images that it takes; by default that of its own training."""
+    """Side in px of that encoder's input; by default the size it was trained at."""
     components: int = 64
     """Principal components of the dense features that are predicted from the sparse ones."""
     device: Device = "auto"

@@ -17,7 +17,7 @@ class Loading:
     branch: Role = "primary"
     """Encoder of the modality that is present at inference, or of the privileged one."""
     trust: bool = False
-    """Import classes from outside the package that the run names; only for runs of your own."""
+    """Allow classes from outside the package that the run names; only for runs you trust."""
     device: Device = "auto"
     """Where the encoder runs."""
 
@@ -27,10 +27,10 @@ class Inputs(Loading):
     """What an encoder is given, and how it is read."""
 
     um_per_px: float | None = None
-    """Magnification of the inputs in µm per pixel, where they do not state it."""
+    """Magnification of the inputs in µm per pixel, if the files do not state it."""
     at: float | None = None
-    """Magnification that the encoder is given, in µm per pixel; by default that of its training.
-    Slides are read at it."""
+    """Magnification of the encoder's input in µm per pixel; by default that of its training.
+    Slides are read at it, and patches must have it."""
 
     def __post_init__(self) -> None:
         check_above_zero(self, "um_per_px", "at")
@@ -67,13 +67,13 @@ class PredictConfig:
     maps: Path | None = None
     """Folder for heat maps of the slides: OME-TIFF, PNG, and GeoJSON for QuPath."""
     abstain: float = 0.0
-    """Give no class below this probability; what that leaves, and how often it is right on held-out
-    training patches, is printed."""
+    """Give no class below this probability. The share of patches with a class, and its accuracy on
+    held-out training patches, are printed."""
     task: str | None = None
-    """What is predicted; by default the run's own task."""
+    """Task to predict; by default the run's own."""
     store: Path | None = None
-    """Labelled patches to fit the probe on, where none lies with the encoder: the run's store, if
-    it has moved, or another one."""
+    """Store of labelled patches to fit a probe on, if the encoder has none: the run's store, if it
+    has moved, or another one."""
     reading: Inputs = field(default_factory=Inputs)
 
     def __post_init__(self) -> None:
@@ -89,12 +89,12 @@ class AppConfig(Loading):
     """Folder of a finished run, or folder that `mfl export` wrote; with --store also a
     specification with weights, such as resnet50:pretrained=true."""
     task: str | None = None
-    """What is predicted; by default the run's own task."""
+    """Task to predict; by default the run's own."""
     store: Path | None = None
-    """Labelled patches to fit the probe on and to find the nearest among, where they are not those
-    of the run at their place."""
+    """Store of labelled patches, to fit the probe and to search for the nearest patches; by default
+    the run's store."""
     port: int = 8765
-    """Port of 127.0.0.1, which no other computer reaches; 0 takes a free one."""
+    """Port on 127.0.0.1, which no other computer can reach; 0 takes a free port."""
 
     def __post_init__(self) -> None:
         check_between(0, 65535, self, "port")
@@ -116,13 +116,13 @@ class ExportConfig:
     torch_export: bool = False
     """Also write encoder.pt2, which torch.export.load reads."""
     preprocessing: bool = False
-    """Make the modality part of those graphs: they take patches as they are, uint8."""
+    """Include the modality in those graphs, so that they take uint8 patches as stored."""
     opset: int = 18
-    """ONNX's set of operators."""
+    """Version of the ONNX operator set."""
     validations: tuple[Path, ...] = ()
-    """Folders that `mfl validate` wrote outside the study and the run, for the model card."""
+    """Folders that `mfl validate --out` wrote elsewhere, for the model card."""
     trust: bool = False
-    """Import classes from outside the package that the run names; only for runs of your own."""
+    """Allow classes from outside the package that the run names; only for runs you trust."""
 
     def __post_init__(self) -> None:
         check_between(1, 1000, self, "opset")

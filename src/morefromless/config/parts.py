@@ -32,16 +32,16 @@ class Train:
     epochs: int = 100
     """Passes over the training patches."""
     batch: int = 128
-    """Patches a step, over all devices together."""
+    """Patches per step, summed over all devices."""
     lr: float = 1e-4
-    """Highest learning rate of Adam; a cosine takes it to zero."""
+    """Peak learning rate of Adam; it falls to zero along a cosine."""
     warmup: float = 0.1
     """Length of the linear warm-up in epochs."""
     epsilon: float = 1e-8
-    """Adam's, PyTorch's by default; the authors' Keras has 1e-7."""
+    """Epsilon of Adam. The default is PyTorch's; the authors' Keras has 1e-7."""
     clip_each: float | None = None
-    """Clip the gradient of each weight tensor at this norm, as the authors' code does at 1, for the
-    sum over the batch. By default none is clipped."""
+    """Clip the gradient of each weight tensor to this norm. By default none is clipped. The
+    authors' code clips at 1, for the sum over the batch."""
     precision: Precision = "32"
     """Autocast of encoders and expanders: bf16 on a GPU, or on a CPU with AVX-512 or AMX; 16 on a
     GPU. Objectives and statistics are computed in 32 bits whatever it is."""
@@ -66,30 +66,30 @@ class Pairing:
     width: int = 8192
     """Width of the expander and of the embeddings."""
     privileged_encoder: str | None = None
-    """Encoder of the privileged branch where it is another one, as for vectors (mlp)."""
+    """Encoder of the privileged branch, if it differs from --encoder, as for vectors (mlp)."""
     freeze: tuple[Role, ...] = ()
     """Branches whose encoder is not trained, such as a foundation model as privileged teacher. It
     needs weights (:pretrained=true or :weights=FILE), takes patches without augmentation, and is
     run once a patch."""
     privileged_size: int | None = None
-    """Side in px of the images that the privileged encoder takes, where it is not --size."""
+    """Input side in px of the privileged encoder, if it differs from --size."""
     teacher: str | None = None
     """Pretrained encoder of the privileged modality, whose representation students of --kind
     distillation learn. It is frozen, takes patches without augmentation, and is run once a
     patch."""
     teacher_size: int | None = None
-    """Side in px of the images that the teacher takes, where it is not --size."""
+    """Input side in px of the teacher, if it differs from --size."""
     no_expander: tuple[Role, ...] = ()
     """Branches without expander; their representation must be as wide as --width."""
     accumulate: int | None = None
-    """Parts in which a batch goes through the branches, to fit in memory: the objective still gets
-    all of it, at the price of a second forward pass. BatchNorm's statistics are each part's own."""
+    """Pass each batch through the branches in this many parts, to save memory. The objective still
+    sees the whole batch, at the cost of a second forward pass; BatchNorm sees a part at a time."""
     same_geometry: bool = False
     """Draw one flip, crop and rotation for all branches of a patch, which its registered modalities
     then share; by default each branch draws its own, as in the paper."""
     pairs: float = 1.0
-    """Share of the training patches, drawn by the seed, whose privileged view is used; for
-    measuring what few pairs would do."""
+    """Share of the training patches, drawn by the seed, whose privileged view is used: to measure
+    how many pairs are needed."""
     missing: Missing = "drop"
     """Training patches that lack a view (mfl ingest --missing keep): drop leaves them out; pairs,
     for trident, trains every two views that a patch has. Probes and supervised arms use every patch
@@ -107,7 +107,7 @@ class Machine:
     device: Device = "auto"
     """Where to train and evaluate: auto takes a GPU where there is one."""
     workers: int = 0
-    """Processes that read patches ahead where their images do not fit in memory."""
+    """Processes that prefetch patches, if the images do not fit in memory."""
     probe_every: int = 0
     """Steps between two points of the learning curve (a ridge probe on frozen features of at most
     2,000 training and 2,000 test patches); 0 draws none."""
@@ -119,10 +119,10 @@ class Machine:
     CSV and TensorBoard files are always written."""
     compile: bool = False
     """Compile branches with torch.compile: a run starts a minute later, and its steps are faster.
-    Numbers differ by rounding. It needs a C++ compiler on a CPU, and Triton on a GPU."""
+    Results differ by rounding. A CPU needs a C++ compiler, a GPU needs Triton."""
     gradient_checkpointing: bool = False
-    """Hold the activations of one block of an encoder at a time, and compute each anew in the
-    backward pass: the same gradients in less memory, at the price of a second forward pass."""
+    """Keep the activations of one encoder block at a time, and recompute them in the backward
+    pass: the same gradients in less memory, at the cost of a second forward pass."""
     features: Path | None = None
     """Folder for the representations of frozen branches, which runs share; by default each run's
     own, and one for all runs of mfl compare."""
@@ -224,8 +224,8 @@ class Planning:
     """Say which runs would be trained, which are done, and what disk and memory the rest take;
     train nothing."""
     time: bool = False
-    """With --plan, also measure steps of the smallest kind of run, some seconds, and say about how
-    long all take."""
+    """With --plan, also time a few steps of the smallest kind of run, and estimate how long all
+    runs take."""
 
     def __post_init__(self) -> None:
         if self.time and not self.plan:
@@ -240,15 +240,15 @@ class Probe:
     """softmax (the paper's: one dense layer, trained by Adam), ridge (least squares in closed
     form), knn:20 (votes of the nearest training patches), or a class as package.module:Class."""
     probe_epochs: int = 100
-    """Passes of the softmax probe over the training features."""
+    """Epochs of the softmax probe."""
     probe_lr: float = 1e-3
-    """Learning rate of that probe's Adam, constant."""
+    """Learning rate of the softmax probe (Adam, constant)."""
     standardise: bool = False
-    """Bring each feature to unit variance first. The paper does not; without it the probe of an
-    encoder with small features underfits."""
+    """Scale each feature to unit variance before the probe. The paper does not; without it, a probe
+    on small features underfits."""
     labels: float = 1.0
-    """Share of the training patches whose labels the probe is given, drawn by the run's seed within
-    each class (one at least). Supervised arms use all."""
+    """Share of the training labels that the probe uses, drawn by the run's seed within each class
+    (one at least). Supervised arms use all labels."""
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "probe_epochs")

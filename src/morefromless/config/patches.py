@@ -32,7 +32,7 @@ class IngestConfig(Storing):
     store: Positional[Path]
     """Folder to write; it appears whole, when all is decoded, or not at all."""
     size: int | None = None
-    """Side in px that patches must have; by default the commonest. Others are rejected."""
+    """Side in px that patches must have; others are rejected. By default the most frequent."""
     resize: int | None = None
     """Side in px to store patches at (antialiased); without --size, patches of every size are
     taken. By default they are stored as they are."""
@@ -50,11 +50,11 @@ class IngestConfig(Storing):
     """Types of those nuclei: pannuke, consep, consep-seven, conic, untyped, or a YAML file with
     name, types (background first) and aliases (raw type in your files: type)."""
     cut: int | None = None
-    """Side in px of the patches that larger tiles are cut to, side by side. A nucleus that a border
-    cuts is drawn in each patch and counted in the one that holds most of it."""
+    """Cut larger tiles into adjacent patches of this side in px. A nucleus on a border is drawn in
+    each patch, and counted in the one that holds most of it."""
     missing: Literal["drop", "keep"] = "drop"
-    """What becomes of patches that lack a view which others have: drop rejects them, keep takes
-    them and remembers what is absent."""
+    """Patches that lack a view which others have: drop rejects them, keep takes them and records
+    what is absent."""
     unlabelled: bool = False
     """The folder's paths name no tissue classes: for self-supervised training (mfl train), or where
     nuclei pose the task."""
@@ -77,7 +77,7 @@ class HoldOutConfig:
     share: float = 0.2
     """Share of the training patches that are held out."""
     clusters: int = 50
-    """Clusters of like colours, which are held out whole where groups are not known."""
+    """Clusters of similar colours; if groups are not known, whole clusters are held out."""
     seed: int = 0
     """Seed of the clusters and of the draw."""
 
@@ -99,10 +99,10 @@ class FetchConfig:
     """Folder for its files; without it, the datasheet is shown. A download that was cut goes on
     there."""
     local: Path | None = None
-    """File, or folder of the files, that was fetched elsewhere: it is verified and copied, and no
-    network is called."""
+    """File or folder that was downloaded elsewhere: it is verified and copied, without a
+    network."""
     mirror: str | None = None
-    """Address below which the files lie under their names, in place of the published one."""
+    """Address of a mirror that has the files under their names."""
     accept_licence: bool = False
     """Accept a licence that forbids commercial use."""
 
@@ -155,11 +155,11 @@ class SegmentConfig:
     um_per_px: float | None = None
     """Magnification of the patches in µm per pixel, where the source does not know it."""
     at: float = 0.25
-    """Magnification that patches are brought to for the network, in µm per pixel: that of its
-    training. Nuclei are brought back to the patches' own grid."""
+    """Magnification of the network's input in µm per pixel, by default that of its training.
+    Patches are resampled to it, and nuclei are mapped back to the patches' own pixels."""
     batch: int = 0
-    """Windows of 256 px a pass of the network; a patch of 224 px at 0.5 µm/px has nine. 0
-    is 16 on a GPU and 1 on a CPU, which more would only fill with memory traffic."""
+    """Windows of 256 px per forward pass; a patch of 224 px at 0.5 µm/px has nine. 0 is 16 on a
+    GPU and 1 on a CPU, where more is not faster."""
     device: Device = "auto"
     """Where to run the network."""
 
@@ -199,8 +199,8 @@ class StreamConfig:
     store: Positional[Path]
     """Folder to write, which every other command takes as a store."""
     cache_gb: float = 20.0
-    """Gigabytes of patches that the folder holds at most; those that were not read for longest make
-    room. With room for all of them, each is fetched once."""
+    """Size limit of the folder in gigabytes; the least recently read patches are removed first. If
+    all fit, each is fetched once."""
 
     def __post_init__(self) -> None:
         check_above_zero(self, "cache_gb")

@@ -20,7 +20,7 @@ class DemoConfig:
     seeds: int = 3
     """Runs of each arm, at least 2: one seed gives no verdict."""
     jobs: int = 0
-    """Runs side by side; 0 is one a CPU core."""
+    """Runs in parallel; 0 is one per CPU core."""
 
     def __post_init__(self) -> None:
         check_between(2, 1000, self, "seeds")
@@ -32,15 +32,15 @@ class Cluster:
     """What each job asks of a cluster."""
 
     cluster: Literal["none", "slurm", "local"] = "none"
-    """Where runs are trained: none is here. slurm submits a job a run through submitit (extra
-    `cluster`) and returns: `mfl status OUT` says how far they are, and the same command, once they
-    are done, makes the tables. local is submitit's own executor, to try that out."""
+    """Where runs are trained. none: here. slurm: one job per run through submitit (extra
+    `cluster`); the command returns, `mfl status OUT` shows the progress, and the same command makes
+    the tables when all are done. local: submitit's local executor, to try this out."""
     partition: str | None = None
     """Partition of the cluster; by default its own default."""
     account: str | None = None
-    """Account that is charged, where the cluster wants one."""
+    """Account to charge, if the cluster requires one."""
     qos: str | None = None
-    """Quality of service, where the cluster wants one."""
+    """Quality of service, if the cluster requires one."""
     constraint: str | None = None
     """Features that a node must have."""
     wckey: str | None = None
@@ -93,25 +93,25 @@ class ReproduceConfig:
     epochs: int | None = None
     """Passes over the training patches."""
     supervised_epochs: int | None = None
-    """Epochs of supervised arms, where they are others."""
+    """Epochs of supervised arms, if they differ."""
     batch: int | None = None
     """Patches a step."""
     lr: float | None = None
-    """Highest learning rate of Adam."""
+    """Peak learning rate of Adam."""
     seeds: int | None = None
     """Runs of each arm."""
     probe_every: int | None = None
     """Steps between two points of the learning curves."""
     standardise: bool | None = None
-    """Whether probes bring each feature to unit variance first."""
+    """Whether features are scaled to unit variance before the probe."""
     precision: Precision | None = None
     """Autocast of the encoders."""
     device: Device | None = None
     """Where to train."""
     workers: int | None = None
-    """Processes that read patches ahead."""
+    """Processes that prefetch patches."""
     jobs: int | None = None
-    """Runs side by side on this machine."""
+    """Runs in parallel on this machine."""
     cluster: Cluster = field(default_factory=Cluster)
 
     def __post_init__(self) -> None:

@@ -29,21 +29,21 @@ class Storing:
     """Regular expression with one capturing group that finds the tissue class in a patch's path
     below the source; patches in whose path it finds nothing are left out and counted."""
     group: str | None = None
-    """Such an expression that finds the patient or slide."""
+    """Regular expression with one capturing group that finds the patient or slide in the path."""
     classes: tuple[str, ...] = ()
     """Classes merged or renamed, such as ADI+MUS=other TUM=tumour."""
     drop: tuple[str, ...] = ()
     """Classes whose patches are left out and counted, by their names in the source."""
     normalise_stain: bool = False
-    """Bring H&E to the stains of a reference, estimated for each patient or slide from up to 64 of
-    its patches, and not for each patch as the modality macenko does."""
+    """Normalise H&E to reference stains, estimated per patient or slide from up to 64 of its
+    patches. (The modality macenko estimates them per patch.)"""
     strict: bool = False
     """Stop at the first patch that would be rejected."""
     seed: int = 0
     """Seed of a drawn split."""
     workers: int = 0
-    """Threads that look for tissue in slides, and threads that decode; 0 is one a CPU core. Many
-    patches are decoded by processes in place of threads, one more than this number."""
+    """Threads that detect tissue and that decode; 0 is one per CPU core. Large sets are decoded by
+    processes instead, one more than this number."""
 
     def __post_init__(self) -> None:
         check_between(0, 2**31 - 1, self, "seed")
@@ -74,13 +74,13 @@ class TileConfig(Storing):
     """Read also a wider field around the same centre, at this lower magnification in µm per pixel
     and as many pixels: array context, for --primary full --privileged full:context."""
     um_per_px: float | None = None
-    """Magnification of the slides in µm per pixel, of those that do not state their own."""
+    """Magnification in µm per pixel of slides that do not state their own."""
     tissue: float = 0.5
     """Share of a tile that must be tissue."""
     annotations: Path | None = None
-    """Folder with a GeoJSON file a slide, of the slide's name, as QuPath exports annotations: a
-    tile's label is the class of the regions that cover half of it or more; tiles without are left
-    out and counted."""
+    """Folder with one GeoJSON file per slide, named like the slide, as QuPath exports annotations.
+    A tile's label is the class of the regions that cover at least half of it; tiles without a label
+    are left out and counted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

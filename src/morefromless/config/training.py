@@ -24,11 +24,11 @@ class RunConfig:
     pairing: Pairing = field(default_factory=Pairing)
     machine: Machine = field(default_factory=Machine)
     seed: int = 0
-    """Initialisation, order of the patches and views all follow from it."""
+    """Seed of the initialisation, the order of the patches and the views."""
     devices: int = 1
-    """How many devices to train on, each with its share of the batch."""
+    """Number of devices to train on; each takes an equal share of the batch."""
     threads: int = 0
-    """CPU threads of PyTorch; 0 leaves its own choice."""
+    """CPU threads of PyTorch; 0 is PyTorch's own default."""
 
     def __post_init__(self) -> None:
         check_between(0, 2**31 - 1, self, "seed")
@@ -125,9 +125,9 @@ class StudyConfig:
     out: Path = Path("runs/compare")
     """Folder for the runs, the tables and the figures; what is done there is not done again."""
     sharing: tuple[Sharing, ...] = ("shared", "independent")
-    """Weights of the branches: one set, or one each. The paper's asymmetric columns are
-    independent and most of its symmetric ones shared; here both have both, so that sharing is no
-    confound."""
+    """Weights of the branches: shared, or independent. In the paper asymmetric columns are
+    independent and most symmetric ones shared; here both kinds have both, so that sharing is no
+    confounder."""
     objectives: tuple[str, ...] = ("vicreg",)
     """Self-supervised objectives, each with all arms; see mfl train --help."""
     tasks: tuple[str, ...] = ("tissue",)
@@ -138,21 +138,20 @@ class StudyConfig:
     objectives: regression, regression:cosine, relational, soft-labels and attention-transfer (these
     two learn the labels too), or any that --objectives takes."""
     fine_tune: bool = False
-    """Also train the asymmetric and symmetric arms' encoders on with a head, on the labels of the
-    first of --tasks, as long and as fast again: what one does with an encoder where labels are
-    many."""
+    """Also fine-tune the encoders of the asymmetric and symmetric arms with a head, on the labels
+    of the first of --tasks, for as many epochs at the same learning rate."""
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""
     dense_arms: bool = False
     """Also train symmetric and supervised encoders of the privileged modality itself."""
     both_ways: bool = False
-    """Each of the two modalities is also the other's privileged one: train the dense arms too, and
-    ask on both what the other bought (the paper's Table 2)."""
+    """Treat each of the two modalities as privileged for the other: also train the dense arms, and
+    evaluate both modalities (the paper's Table 2)."""
     references: tuple[str, ...] = ()
-    """Published encoders that are asked the same, frozen, at their own input size, as rows to
-    compare with: resnet18:pretrained=true, hf-hub:owner/name:pretrained=true (either may download)
-    or NAME:weights=FILE."""
+    """Published encoders, evaluated frozen on the same tasks at their own input size, as further
+    rows: resnet18:pretrained=true, hf-hub:owner/name:pretrained=true (both may download) or
+    NAME:weights=FILE."""
     supervised_epochs: int = 0
     """Epochs of supervised arms; 0 is as many as the others."""
     steps: int = 0
@@ -164,7 +163,7 @@ class StudyConfig:
     probe: Probe = field(default_factory=Probe)
     planning: Planning = field(default_factory=Planning)
     jobs: int = 0
-    """Runs side by side; 0 is one a GPU, or one a CPU core where there is none."""
+    """Runs in parallel; 0 is one per GPU or, without a GPU, one per CPU core."""
     runs: Path | None = None
     """Folder of the runs, which several studies may share; by default runs in --out."""
 
@@ -199,7 +198,8 @@ class StudyConfig:
     @property
     def length(self) -> str:
         """Of each run, such as `12 epochs`."""
-        return f"{self.steps} steps" if self.steps else f"{self.train.epochs} epochs"
+        number, noun = (self.steps, "step") if self.steps else (self.train.epochs, "epoch")
+        return f"{number} {noun}" + "s" * (number != 1)
 
     @property
     def runs_folder(self) -> Path:
