@@ -24,7 +24,7 @@ def embed(config: EmbedConfig) -> None:
         embedding = _embedded(config, frozen, inputs, partial)
         write_embedding(embedding, config.to)
     count, width = embedding.features.shape
-    say(f"Wrote {config.to}: {count:,} patches x {width} features.")
+    say(f"Wrote {config.to}: {_patches(count)} x {width:,} features.")
 
 
 def predict(config: PredictConfig) -> None:
@@ -62,7 +62,11 @@ def predict(config: PredictConfig) -> None:
     for patches in inputs:
         if config.maps and isinstance(patches, SlidePatches):
             say(f"- Wrote {', '.join(map(str, write_maps(patches, predictions, config.maps)))}.")
-    say(f"Wrote {config.to}: {len(predictions):,} patches, {len(probe.classes)} classes.")
+    say(f"Wrote {config.to}: {_patches(len(predictions))}, {len(probe.classes)} classes.")
+
+
+def _patches(count: int) -> str:
+    return "1 patch" if count == 1 else f"{count:,} patches"
 
 
 def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Patches]]":

@@ -214,7 +214,7 @@ def extent_remarks(name: str, side: int, frozen: FrozenEncoder) -> Iterator[str]
     if frozen.side and side != frozen.side:
         yield (
             f"{name} has patches of {side} px, and the encoder was trained on {frozen.side} px: "
-            "it sees another extent of tissue."
+            "at the same µm per pixel it is given another extent of tissue."
         )
 
 

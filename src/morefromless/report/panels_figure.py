@@ -56,6 +56,7 @@ def panels(results: Results) -> Figure:
                     markersize=5,
                     capsize=2.5,
                     linewidth=1.3,
+                    clip_on=False,  # a mark at 100 % is whole
                 )
         axes.set_xlim(low, high)
         axes.set_title(textwrap.fill(f"{task} from {spec}", letters))
