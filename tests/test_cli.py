@@ -215,6 +215,8 @@ def test_groups_are_found_in_paths(tmp_path: Path, capsys: pytest.CaptureFixture
         (["--views", "table-s2"], "did you mean table-s1"),
         (["--objectives", "vicrag"], "did you mean vicreg"),
         (["--primary", "full"], "both --primary and --privileged"),
+        (["--teacher", "resnet18:pretrained=true"], "--teacher is for students"),
+        (["--teacher-size", "64"], "--teacher-size is for students"),
     ],
 )
 def test_comparisons_that_cannot_work(

@@ -79,8 +79,6 @@ def test_arms_with_few_pairs_make_as_many_steps(comparison: StudyConfig, tissue:
         ({"primary": ["full:ihc"]}, "no array 'ihc'"),
         ({"primary": ["downsample:64"]}, "64"),
         ({"objectives": ["vicrag"]}, "vicreg"),
-        ({"teacher": "resnet18:pretrained=true"}, "--teacher is for students"),
-        ({"teacher_size": 64}, "--teacher-size is for students"),
         ({"views": "table-s2"}, "table-s1"),
         ({"encoder": "resnet51"}, "did you mean"),
         ({"sharing": ["shared"], "privileged_encoder": "test_vit"}, "two architectures"),

@@ -66,13 +66,6 @@ class Study:
         store.verify(VERIFIED)
         if not len(store.indices("test")):
             raise ConfigError(f"{store.path} has no test patches; ingest it with --split random.")
-        # Not in `StudyConfig`: results of earlier versions hold such options, and are read.
-        for option in ("teacher", "teacher_size"):
-            if getattr(config.pairing, option) and not config.distillation:
-                raise ConfigError(
-                    f"--{option.replace('_', '-')} is for students; give --distillation too, or "
-                    "leave it out."
-                )
         for spec in config.tasks:
             store.select(task=build_task(spec))
         for spec in config.modalities:

@@ -13,6 +13,7 @@ from morefromless.config import (
     StudyConfig,
     ValidateConfig,
 )
+from morefromless.errors import ConfigError
 from morefromless.progress import Bar
 from morefromless.report.folders import check_out
 from morefromless.report.terminal import say, typed, wrote
@@ -29,6 +30,7 @@ def compare(config: StudyConfig) -> None:
         from morefromless.study import Study
 
         check_out(config.out)
+        _check_teacher(config)
         study = Study.of(config)
     if config.planning.plan:
         show_plan(study.runs, study.store, config.planning, config.out)
@@ -43,6 +45,17 @@ def compare(config: StudyConfig) -> None:
     wrote(written)
     page = typed(config.out / "report.html")
     say(f"Next: open {page}, or mfl represent {typed(config.out)}")
+
+
+def _check_teacher(config: StudyConfig) -> None:
+    """Raise `ConfigError` for a teacher without students. Studies of earlier versions may hold one,
+    without effect, and are read all the same."""
+    for option in ("teacher", "teacher_size"):
+        if getattr(config.pairing, option) and not config.distillation:
+            raise ConfigError(
+                f"--{option.replace('_', '-')} is for students; give --distillation too, or leave "
+                "it out."
+            )
 
 
 def train(config: RunConfig) -> None:
