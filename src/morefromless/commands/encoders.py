@@ -17,14 +17,15 @@ def embed(config: EmbedConfig) -> None:
     """Write an encoder's features of any patches."""
     from morefromless.inference.embed import partial_folder
     from morefromless.inference.writers import write_embedding, writer
+    from morefromless.report.words import count
 
     writer(config.to)  # which refuses an ending before anything is computed
     frozen, inputs = _opened(config)
     with partial_folder(config.to) as partial:
         embedding = _embedded(config, frozen, inputs, partial)
         write_embedding(embedding, config.to)
-    count, width = embedding.features.shape
-    say(f"Wrote {config.to}: {_patches(count)} x {width:,} features.")
+    patches, width = embedding.features.shape
+    say(f"Wrote {config.to}: {count(patches, 'patch')} x {width:,} features.")
 
 
 def predict(config: PredictConfig) -> None:
@@ -39,6 +40,7 @@ def predict(config: PredictConfig) -> None:
         predict,
         write_predictions,
     )
+    from morefromless.report.words import count
 
     check_ending(config.to)
     frozen, inputs = _opened(config)
@@ -62,11 +64,7 @@ def predict(config: PredictConfig) -> None:
     for patches in inputs:
         if config.maps and isinstance(patches, SlidePatches):
             say(f"- Wrote {', '.join(map(str, write_maps(patches, predictions, config.maps)))}.")
-    say(f"Wrote {config.to}: {_patches(len(predictions))}, {len(probe.classes)} classes.")
-
-
-def _patches(count: int) -> str:
-    return "1 patch" if count == 1 else f"{count:,} patches"
+    say(f"Wrote {config.to}: {count(len(predictions), 'patch')}, {len(probe.classes)} classes.")
 
 
 def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Patches]]":

@@ -28,7 +28,7 @@ def next_step(store: Store, cohort: bool) -> str:
     first, second = build_modality(primary), build_modality(privileged)
     if second.vector:
         options += ["--privileged-encoder", "mlp"]
-    cells = _has_cell_task(store) and len(store.classes) == 1
+    cells = has_cell_task(store) and len(store.classes) == 1
     if store.classes == (UNLABELLED,) and not cells:
         return f"{views}, then mfl train {path} --out RUN {shlex.join(options)}".rstrip()
     if second.vector or first.channels != second.channels:  # no weights can be shared
@@ -76,6 +76,6 @@ def _whole(store: Store, name: str) -> str:
     return f"full:{name}"
 
 
-def _has_cell_task(store: Store) -> bool:
+def has_cell_task(store: Store) -> bool:
     """Whether its nuclei may be of several types; the background is one of the scheme's."""
     return store.meta.scheme is not None and len(store.meta.scheme.types) > 2

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def ingest(options: IngestConfig) -> None:
     """Decode a source into a store; the last line says what was accepted and what was rejected."""
-    from morefromless.commands.next_step import next_step
+    from morefromless.commands.next_step import has_cell_task, next_step
     from morefromless.ingest import ingest, open_source
     from morefromless.sources import UNLABELLED
 
@@ -56,8 +56,8 @@ def ingest(options: IngestConfig) -> None:
         um_per_px=options.um_per_px,
     )
     _show_report(report)
-    cells = len(report.nuclei or ()) > 2  # of several types
-    if report.store.classes == (UNLABELLED,) and not (cells or options.unlabelled):
+    asked = options.unlabelled or has_cell_task(report.store)
+    if report.store.classes == (UNLABELLED,) and not asked:
         say(
             "- No patch has a tissue class: a table names it in a column label, or say which, "
             "as in manifest:TABLE,label=COLUMN; other sources take --label."

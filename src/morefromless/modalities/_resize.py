@@ -7,6 +7,7 @@ Y = W X Wᵀ does it. That is also the fastest way down to a few pixels and back
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -69,7 +70,7 @@ def weights(interpolation: Interpolation, side: int, size: int) -> Tensor:
     Pixel centres lie at half integers. The result is shared: do not change it.
     """
     if interpolation == "area":
-        return torch.from_numpy(area_weights(side, size))
+        return torch.from_numpy(area_weights(side, size, np.float64))
     # What the library does to each unit vector is the matrix itself.
     unit = torch.eye(side, dtype=torch.float64)[None, None]
     antialias = interpolation == "antialiased"

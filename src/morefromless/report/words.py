@@ -118,10 +118,11 @@ def join_words(words: Iterable[str]) -> str:
 
 def count(number: int, noun: str) -> str:
     """
-    >>> count(1, "run"), count(1250, "run")
-    ('1 run', '1,250 runs')
+    >>> count(1, "run"), count(1250, "run"), count(2, "patch")
+    ('1 run', '1,250 runs', '2 patches')
     """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    ending = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}" + ("" if number == 1 else ending)
 
 
 def abbreviate(name: str, letters: int) -> str:
