@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from morefromless.analysis.headroom import (
     FOLDS,
     PENALTIES,
+    handmade,
     measure_headroom,
     predict,
     principal_axes,
@@ -17,6 +20,7 @@ from morefromless.config import HeadroomConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.ingest import ingest
+from morefromless.modalities.full import Full
 from morefromless.report.headroom import report, write
 from morefromless.sources.synthetic import Synthetic
 
@@ -61,6 +65,26 @@ def test_predictions_are_those_of_the_closed_form() -> None:
     assert torch.equal(constant, torch.zeros_like(target))  # what is centred has this mean
     _, shares = principal_axes(train, 6)
     assert float(shares.sum()) == pytest.approx(1)
+
+
+def doubled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Linear between the centres of old pixels, along the first axis, then the second."""
+
+    def line(old: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.interp(np.arange(2 * len(old)) / 2 - 0.25, np.arange(len(old)), old)
+
+    return np.apply_along_axis(line, 1, np.apply_along_axis(line, 0, values))
+
+
+def test_textures_are_what_halving_the_resolution_removes(tissue: Store) -> None:
+    found = handmade(tissue, Full())[:3, 512:]
+    for patch, image in zip(found, tissue.array("he")[:3] / 255, strict=True):
+        for octave in patch.reshape(-1, 3):
+            side = len(image)
+            coarse = image.reshape(side // 2, 2, side // 2, 2, 3).mean((1, 3))
+            assert octave == pytest.approx((image - doubled(coarse)).std((0, 1), ddof=1), rel=1e-4)
+            image = coarse
+    assert image.shape == (2, 2, 3)
 
 
 def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:

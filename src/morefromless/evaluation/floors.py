@@ -22,6 +22,7 @@ from morefromless.evaluation.cache import cached, digest_text
 from morefromless.modalities import Modality
 from morefromless.pairs import build_modality
 from morefromless.probes import label_subset
+from morefromless.progress import Bar
 
 Floor = Literal["majority", "mean-rgb", "colour-histogram"]
 COLOUR_FLOORS: tuple[Floor, ...] = ("mean-rgb", "colour-histogram")
@@ -97,12 +98,14 @@ def forest(train: Floats, labels: Ints, test: Floats, *, classes: int) -> npt.ND
     """Probabilities (N_test, classes) of a random forest of 200 trees, fitted to train (N, D).
 
     A forest needs no scaling and no tuning, which a floor should not depend on. A class without
-    training patches gets probability zero.
+    training patches gets probability zero. It has as many threads as PyTorch, whose number changes
+    nothing.
     """
     # A study is planned without waiting for scikit-learn.
     from sklearn.ensemble import RandomForestClassifier
 
-    trees = RandomForestClassifier(200, random_state=0).fit(train, labels)
+    trees = RandomForestClassifier(200, random_state=0, n_jobs=torch.get_num_threads())
+    trees.fit(train, labels)
     probabilities = np.zeros((len(test), classes))
     probabilities[:, trees.classes_] = trees.predict_proba(test)
     return probabilities
@@ -117,7 +120,11 @@ def _rows(images: Images, rows: npt.ArrayLike | None) -> Ints:
 def _chunks(images: Images, rows: Ints) -> Iterator[Ints]:
     """Positions in `rows`, each once, of at most 16 MB of images at a time."""
     step, order = max(1, 2**24 // int(np.prod(images.shape[1:]))), reading_order(images, rows)
-    return (order[start : start + step] for start in range(0, len(rows), step))
+    with Bar(desc="colours", total=len(rows), unit=" patches", delay=2) as bar:
+        for start in range(0, len(rows), step):
+            part = order[start : start + step]
+            yield part
+            bar.update(len(part))
 
 
 def floor_probabilities(
@@ -178,8 +185,10 @@ def modality_colours(store: Store, modality: Modality) -> Images:
         return stored
     colours = np.empty((len(stored), resolution, resolution, 3), np.uint8)
     order = reading_order(stored, np.arange(len(stored)))
-    for rows in np.array_split(order, max(1, len(stored) // 256)):
-        images = modality.render(torch.from_numpy(np.asarray(stored[rows])), resolution)
-        rgb = (modality.to_rgb(images) * 255).round().to(torch.uint8)
-        colours[rows] = rgb.permute(0, 2, 3, 1).numpy()
+    with Bar(desc="colours", total=len(stored), unit=" patches", delay=2) as bar:
+        for rows in np.array_split(order, max(1, len(stored) // 256)):
+            images = modality.render(torch.from_numpy(np.asarray(stored[rows])), resolution)
+            rgb = (modality.to_rgb(images) * 255).round().to(torch.uint8)
+            colours[rows] = rgb.permute(0, 2, 3, 1).numpy()
+            bar.update(len(rows))
     return colours
