@@ -72,5 +72,9 @@ def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
         rows = np.arange(start, min(start + 1024, len(unit)))
         near = unit[rows] @ unit.T
         near[np.arange(len(rows)), rows] = -np.inf
-        nearest[rows] = np.argsort(-near, axis=1, kind="stable")[:, :count]
+        # Only what is as near as the last that counts is sorted.
+        last = np.partition(near, -max(1, count), axis=1)[:, -max(1, count)]
+        for row, similarities, least in zip(rows, near, last, strict=True):
+            places = np.flatnonzero(similarities >= least)
+            nearest[row] = places[np.argsort(-similarities[places], kind="stable")[:count]]
     return nearest
