@@ -28,6 +28,8 @@ def test_neighbours_agree_with_a_naive_loop() -> None:
             np.array(cosines)[found[i]], np.sort(cosines)[::-1][:5], atol=1e-6
         )
     assert neighbours(x[:3], 5).shape == (3, 2)
+    equally_near = [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]
+    assert neighbours(np.ones((5, 2)), 2).tolist() == equally_near
 
 
 def test_a_rotated_and_scaled_copy_lies_on_the_original() -> None:
