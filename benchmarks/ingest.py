@@ -20,7 +20,6 @@ from morefromless.data.images import image_files, read_rgb
 from morefromless.ingest import ingest
 from morefromless.ingest.decoding import FORKED_AHEAD
 from morefromless.ingest.parallel import forked, threaded
-from morefromless.ingest.shards import BYTES
 from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
 
 Pixels = npt.NDArray[np.uint8]
@@ -35,8 +34,8 @@ class Ingest(Stage):
 
     The decoders' rows only read and decode, in two processes or in threads. The disk's row writes
     as many bytes as the store's array has, once, around the system's cache, and syncs them. The
-    last row does both and nothing else: three processes write what they decode. `patches=100000`
-    needs 19 GB for temporary files.
+    last row does both and nothing else: two processes decode into memory that they share with the
+    one that writes. `patches=100000` needs 19 GB for temporary files.
     """
 
     variants = ("", "patches=20000")
@@ -146,17 +145,17 @@ class Ingest(Stage):
 
     def _decoder_and_disk(self) -> Call:
         def write() -> None:
-            with _Blocks(self._bytes, self._patch) as out:
+            with _Blocks(self._bytes, self._patch, FORKED_AHEAD) as out:
 
-                def decode(start: int) -> None:
+                def decode(start: int) -> int:
+                    block = out.block(start)
                     for place, path in enumerate(self.files[start : start + BATCH]):
-                        out.rows[place] = read_rgb(path).reshape(-1)
-                    out.write(start)
+                        block[place] = read_rgb(path).reshape(-1)
+                    return start
 
-                starts = range(0, self.count, BATCH)
-                for number, _ in enumerate(forked(decode, starts, WORKERS + 1, FORKED_AHEAD)):
-                    if number % out.unsynced == 0:
-                        out.sync()
+                # While one block is written, those ahead of it are decoded.
+                for start in forked(decode, range(0, self.count, BATCH), WORKERS, FORKED_AHEAD):
+                    out.write(start)
                 out.sync()
 
         return write
@@ -175,8 +174,9 @@ class Ingest(Stage):
 
     def _disk(self) -> Call:
         def write() -> None:
-            with _Blocks(self._bytes, self._patch) as out:
-                out.rows[:] = np.random.default_rng(0).integers(0, 256, out.rows.shape, np.uint8)
+            with _Blocks(self._bytes, self._patch, 1) as out:
+                block = out.block(0)
+                block[:] = np.random.default_rng(0).integers(0, 256, block.shape, np.uint8)
                 for start in range(0, self.count, BATCH):
                     out.write(start)
                 out.sync()
@@ -193,14 +193,18 @@ class Ingest(Stage):
 
 
 class _Blocks:
-    """A file of rows, written in blocks of `BATCH`, from memory to the disk without a copy."""
+    """A file of rows, written in blocks of `BATCH`, from memory to the disk without a copy. `count`
+    blocks are in memory, which forked processes share."""
 
-    def __init__(self, path: Path, row: int) -> None:
-        self.path = path
-        memory = mmap.mmap(-1, BATCH * row, flags=mmap.MAP_PRIVATE)  # of each process
-        self.rows = np.frombuffer(memory, np.uint8).reshape(BATCH, row)
-        self.unsynced = max(1, BYTES // (BATCH * row))
-        """Blocks that an ingest brings to the disk at once."""
+    def __init__(self, path: Path, row: int, count: int) -> None:
+        self.path, self.count = path, count
+        memory = mmap.mmap(-1, count * BATCH * row)
+        self._memory = np.frombuffer(memory, np.uint8).reshape(count, BATCH, row)
+
+    def block(self, first: int) -> Pixels:
+        """The memory of the rows from `first` on: (BATCH, bytes of a row)."""
+        block: Pixels = self._memory[first // BATCH % self.count]
+        return block
 
     def __enter__(self) -> "_Blocks":
         flags = os.O_WRONLY | os.O_CREAT
@@ -215,7 +219,8 @@ class _Blocks:
         self.path.unlink()
 
     def write(self, first: int) -> None:
-        os.pwrite(self._file, self.rows.data.cast("B"), first * self.rows.shape[1])
+        block = self.block(first)
+        os.pwrite(self._file, block.data.cast("B"), first * block.shape[1])
 
     def sync(self) -> None:
         os.fdatasync(self._file)
