@@ -1,10 +1,12 @@
 """Confusion matrices of few classes and of many, whatever the classes are called."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from morefromless.report import confusion
@@ -13,13 +15,16 @@ from morefromless.report.style import PAGE
 NAMES = ["x" * 60, '<b> & "quotes" \'', "$x^$ {a}", "נסיון", "نسيج"]
 
 
-def drawn(classes: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[Figure, pd.DataFrame]:
+def drawn(
+    classes: list[str], monkeypatch: pytest.MonkeyPatch, titles: Sequence[str] = "abc"
+) -> tuple[Figure, pd.DataFrame]:
     saved: list[tuple[Figure, pd.DataFrame]] = []
     monkeypatch.setattr(
         confusion, "save", lambda figure, _, numbers: saved.append((figure, numbers))
     )
     counts = 1 + np.arange(len(classes) ** 2).reshape(len(classes), -1)
-    confusion.write_confusion({"a": counts, "b": counts.T, "c": counts}, classes, Path("x"))
+    matrices = {title: counts + k for k, title in enumerate(titles)}
+    confusion.write_confusion(matrices, classes, Path("x"))
     return saved[0]
 
 
@@ -34,6 +39,16 @@ def test_any_number_of_classes_fits(count: int, monkeypatch: pytest.MonkeyPatch)
     assert shown[1:5] == classes[1:5]
     if count < 30:
         assert figure.get_figwidth() <= PAGE + 0.1
+
+
+def test_the_figure_grows_with_long_titles(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = [f"distillation, attention-transfer:stages=all,weight={n}" for n in range(6)]
+    figure, _ = drawn(["gland", "stroma", "tumour"], monkeypatch, titles)
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        assert axes.title.get_window_extent().y1 <= figure.bbox.y1
+    above, below = figure.axes[0], figure.axes[6]
+    assert below.title.get_window_extent().y1 < above.get_window_extent().y0
 
 
 def test_every_column_of_panels_ends_in_the_names_of_classes(

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -38,23 +39,24 @@ def write_confusion(
     room = (PAGE - beside) / len(matrices) - 0.2
     side = max(1.3, len(classes) * max(smallest, min(0.45, room / len(classes))))
     letters = int(15 * side)  # of a line of a title
-    rows = 2 if others else 1
-    size = (beside + (side + 0.2) * len(matrices), beside + (side + 0.6) * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(rows, len(matrices), squeeze=False)
+    titles = [[*matrices], [f"{first} minus {title}, points" for title in others]]
+    titles = [[textwrap.fill(title, letters) for title in row] for row in titles if row]
+    lines = sum(max(title.count("\n") for title in row) + 1 for row in titles)
+    height = beside + (side + 0.35) * len(titles) + 0.15 * lines
+    figure = Figure((beside + (side + 0.2) * len(matrices), height), layout="constrained")
+    panels = figure.subplots(len(titles), len(matrices), squeeze=False)
+    for axes, title in zip(panels.flat, chain(*titles), strict=False):
+        axes.set_title(title, fontsize=8)
     for axes, (title, counts) in zip(panels[0], matrices.items(), strict=True):
         picture = axes.imshow(100 * shares[title], cmap=AMOUNTS, vmin=0, vmax=100)
         if numbered:
             _write_cells(axes, picture, 100 * shares[title], counts)
-        axes.set_title(textwrap.fill(title, letters), fontsize=8)
     differences = {title: 100 * (shares[first] - shares[title]) for title in others}
     most = max([1.0, *(float(np.nanmax(np.abs(d))) for d in differences.values())])  # one scale
-    for axes, (title, difference) in zip(panels[-1], differences.items(), strict=False):
+    for axes, difference in zip(panels[-1], differences.values(), strict=False):
         picture = axes.imshow(difference, cmap=DIFFERENCES, vmin=-most, vmax=most)
         if numbered:
             _write_cells(axes, picture, difference, None)
-        words = textwrap.fill(f"{first} minus {title}, points", letters)
-        axes.set_title(words, fontsize=8)
     keys = [(AMOUNTS, 0.0, 100.0, "% of the class"), (DIFFERENCES, -most, most, "points")]
     for row, (colours, low, high, title) in zip(panels, keys, strict=False):
         if not numbered:
