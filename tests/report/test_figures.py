@@ -15,7 +15,7 @@ from morefromless.evaluation.results import Results
 from morefromless.report import figures, map_figure, similarity_figure
 from morefromless.report.style import COLUMN, PAGE, save
 from tests.conftest import changed
-from tests.report.handmade import interval, results
+from tests.report.handmade import condition, interval, results, summary
 
 
 def of_two_sides() -> Results:
@@ -153,6 +153,16 @@ def test_axes_are_cut_where_differences_are_a_point() -> None:
     [panel] = figures.panels(results()).axes
     assert panel.get_xlim() == pytest.approx((64, 86))
     assert panel.get_xlabel().endswith("outside: majority 20\u00a0%, random encoder 50\u00a0%")
+
+
+def test_floors_whose_lines_hide_each_other_are_named() -> None:
+    plain = results()
+    colours = [
+        summary(condition(arm), (accuracy,))
+        for arm, accuracy in (("mean-rgb", 0.7), ("colour-histogram", 0.7001))
+    ]
+    [panel] = figures.panels(replace(plain, summaries=[*plain.summaries, *colours])).axes
+    assert panel.get_xlabel().endswith("on one line: mean-rgb and colour-histogram")
 
 
 @pytest.mark.parametrize("draw", [figures.density, figures.panels])

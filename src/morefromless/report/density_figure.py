@@ -94,16 +94,8 @@ def _floor_lines(axes: Axes, floors: Sequence[Summary]) -> list[str]:
         at, height = floor.resolution, 100 * floor.accuracy.estimate
         axes.plot([at / 1.12, at * 1.12], [height, height], color="0.65", linewidth=1, zorder=0)
     last = max((floor.resolution for floor in inside), default=0)
-    groups: list[list[Summary]] = []
-    for floor in sorted(inside, key=lambda f: f.accuracy.estimate):
-        if floor.resolution != last:
-            continue
-        above = floor.accuracy.estimate - groups[-1][-1].accuracy.estimate if groups else 1.0
-        if 100 * above < CLOSE * (high - low):
-            groups[-1].append(floor)
-        else:
-            groups.append([floor])
-    for group in groups:
+    named = [floor for floor in inside if floor.resolution == last]
+    for group in near_floors(named, CLOSE * (high - low)):
         heights = [100 * floor.accuracy.estimate for floor in group]
         axes.annotate(
             "\n".join(floor.condition.arm for floor in reversed(group)),
@@ -126,6 +118,19 @@ def _floor_lines(axes: Axes, floors: Sequence[Summary]) -> list[str]:
 
 CLOSE = 0.05
 """Share of the axis' height below which two floors' names would lie on one another."""
+
+
+def near_floors(floors: Iterable[Summary], gap: float) -> list[list[Summary]]:
+    """Floors from the lowest on, in groups in which each lies less than `gap` points above the one
+    before."""
+    groups: list[list[Summary]] = []
+    for floor in sorted(floors, key=lambda f: f.accuracy.estimate):
+        above = floor.accuracy.estimate - groups[-1][-1].accuracy.estimate if groups else 1.0
+        if 100 * above < gap:
+            groups[-1].append(floor)
+        else:
+            groups.append([floor])
+    return groups
 
 
 def _tick(row: Summary) -> str:

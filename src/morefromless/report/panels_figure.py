@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from morefromless.evaluation.results import Results, Summary
-from morefromless.report.density_figure import percent_bounds
+from morefromless.report.density_figure import near_floors, percent_bounds
 from morefromless.report.style import (
     COLUMN,
     FLOOR_STYLES,
@@ -16,6 +16,10 @@ from morefromless.report.style import (
     format_axes,
     line_styles,
 )
+from morefromless.report.words import join_words
+
+HIDING = 0.01
+"""Share of the axis' width below which two floors' lines hide each other."""
 
 
 def panels(results: Results) -> Figure:
@@ -33,12 +37,13 @@ def panels(results: Results) -> Figure:
         summaries = ((s, s.condition) for s in results.summaries)
         rows = [s for s, c in summaries if (c.task, c.modality) == (task, spec)]
         low, high = axis_limits(percent_bounds(s) for s in rows if not s.condition.floor)
-        distant = []
+        distant, inside = [], []
         for summary in rows:
             value = summary.accuracy
             if summary.condition.floor and not low <= 100 * value.estimate <= high:
                 distant.append(f"{summary.condition.arm} {100 * value.estimate:.0f}\u00a0%")
             elif summary.condition.floor:
+                inside.append(summary)
                 drawn[summary.condition.title] = axes.axvline(
                     100 * value.estimate,
                     color="0.6",
@@ -62,6 +67,11 @@ def panels(results: Results) -> Figure:
         axes.set_title(textwrap.fill(f"{task} from {spec}", letters))
         lines = ["accuracy on test patches (%)"]
         lines += [f"outside: {', '.join(distant)}"] if distant else []
+        lines += [
+            f"on one line: {join_words(f.condition.arm for f in group)}"
+            for group in near_floors(inside, HIDING * (high - low))
+            if len(group) > 1
+        ]
         lines = [textwrap.fill(line, letters, break_on_hyphens=False) for line in lines]
         axes.set_xlabel("\n".join(lines))
         format_axes(axes)
