@@ -5,11 +5,13 @@ import json
 import os
 import signal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 
 from morefromless import files
+from morefromless.errors import ConfigError
 from morefromless.files import StorageError
 from tests.processes import child, until
 
@@ -62,6 +64,22 @@ def test_what_the_disk_refuses_is_one_sentence(
     assert str(path) in str(caught.value)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_is_tried_before_there_is_anything_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.check_writable(tmp_path / "new" / "newer")
+    assert not list(tmp_path.iterdir())
+    refuse_to_write(monkeypatch)
+    with pytest.raises(ConfigError, match=r"\(Read-only file system\); choose .* with --to\.$"):
+        files.check_writable(tmp_path / "new" / "newer", "--to")
+
+
+def refuse_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of folders that may only be read; who runs the tests may be root."""
+    error = OSError(errno.EROFS, os.strerror(errno.EROFS))
+    monkeypatch.setattr(files, "TemporaryFile", Mock(side_effect=error))
 
 
 @pytest.mark.parametrize(

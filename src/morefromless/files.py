@@ -16,9 +16,10 @@ from datetime import datetime
 from functools import cache
 from hashlib import blake2b, file_digest
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from morefromless.errors import DataError
+from morefromless.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,6 +153,19 @@ def explaining(path: Path) -> Iterator[None]:
             raise
         kind = NotWritable if reason == NOT_YOURS else StorageError
         raise kind(f"{path} cannot be written: {reason}") from error
+
+
+def check_writable(folder: Path, option: str = "--out") -> None:
+    """Raise `ConfigError` where a folder, which need not exist yet, may not be written to: before
+    there is anything to write."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written to ({error.strerror}); choose another place with {option}."
+        ) from error
 
 
 NOT_YOURS = "the place is not yours to write to; choose another one or change its permissions."

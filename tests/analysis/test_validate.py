@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from morefromless.analysis.represent import represent
 from morefromless.analysis.validate import Validation, leaks, validate
 from morefromless.cli import run
-from morefromless.config import Probe, ValidateConfig
+from morefromless.config import Probe, RepresentConfig, ValidateConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import answer
@@ -25,6 +26,7 @@ from morefromless.study import Study
 from tests.data.test_near_duplicates import Pixels, as_jpeg, tissue
 from tests.ingest.samples import Counting
 from tests.ingest.test_checks import write
+from tests.test_files import refuse_to_write
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +162,17 @@ def test_mistakes_are_answered(
     trained = str(study.runs[0].out)
     assert run(["probe", trained, "--store", str(cohort.path)]) == 2
     assert f"give mfl validate {trained} {cohort.path}" in capsys.readouterr().err
+
+
+def test_a_study_that_may_only_be_read_is_refused_at_once(
+    folder: Path, cohort: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_to_write(monkeypatch)
+    config = ValidateConfig(study=folder, cohort=cohort.path, device="cpu")
+    with pytest.raises(ConfigError, match=f"{folder}/.* cannot be written to .* with --out"):
+        validate(config)
+    with pytest.raises(ConfigError, match=f"{folder}/.* cannot be written to .* with --out"):
+        represent(RepresentConfig(study=folder))
 
 
 def test_a_cohort_of_other_classes_or_channels_is_refused(

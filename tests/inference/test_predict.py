@@ -20,6 +20,7 @@ from morefromless.inference.inputs import SlidePatches, open_inputs
 from morefromless.inference.maps import feature_collection
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE
+from tests.test_files import refuse_to_write
 
 
 @pytest.fixture
@@ -105,6 +106,15 @@ def test_mistakes_are_one_sentence(
         assert cli.run(arguments) == 2
         assert reason in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["embed", "predict"])
+def test_a_place_that_may_only_be_read_is_refused_at_once(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse_to_write(monkeypatch)
+    assert cli.run([command, "run", "folder", "--to", "a.parquet"]) == 2
+    assert "choose another place with --to." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("probe", ["knn:5", "ridge"])

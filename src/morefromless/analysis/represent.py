@@ -18,6 +18,7 @@ from morefromless.evaluation.evaluate import Answer, answer_of
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.metrics import confusion
 from morefromless.evaluation.results import Results
+from morefromless.files import check_writable
 from morefromless.pairs import build_modality
 from morefromless.progress import Bar
 from morefromless.runs import Run
@@ -45,10 +46,7 @@ class Similarities:
     confusion: dict[str, npt.NDArray[np.int64]]
     """By arm, summed over seeds; rows are the true classes."""
     device: str
-
-    @property
-    def out(self) -> Path:
-        return self.config.out or self.config.study / "representations"
+    out: Path
 
 
 def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
@@ -57,6 +55,8 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
     Raises `ConfigError` or `DataError` where the folder holds no finished study.
     """
     study = study_of(config.study, config.store, config.trust)
+    out = config.out or config.study / "representations"
+    check_writable(out)
     raw = Store.open(study.store)
     primary = config.primary or study.primary[0]
     if primary not in study.primary:
@@ -109,6 +109,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
             for arm, answers in arms.items()
         },
         device=device,
+        out=out,
     )
 
 

@@ -20,6 +20,7 @@ from morefromless.evaluation.evaluate import Evaluation, open_store
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Condition, Results
 from morefromless.evaluation.shift import FeatureDistance
+from morefromless.files import check_writable
 from morefromless.pairs import build_modality
 from morefromless.progress import Bar
 from morefromless.runs import Run
@@ -57,6 +58,8 @@ def validate(config: ValidateConfig) -> Validation:
     """
     cohort_store = Store.open(config.cohort)
     study = _study(config)
+    out = config.out or config.study / f"validation-{config.cohort.resolve().name}"
+    check_writable(out)
     study = replace(
         study,
         config=replace(study.config, machine=replace(study.config.machine, device=config.device)),
@@ -69,7 +72,6 @@ def validate(config: ValidateConfig) -> Validation:
         raise DataError(f"{cohort_store.path} has no test patches; ingest it with --split test.")
     for spec in study.modalities:
         build_modality(spec).check(cohort_store)
-    out = config.out or config.study / f"validation-{config.cohort.resolve().name}"
     tasks = _shared_tasks(study, cohort_store, config.classes)
     cohort = Cohort(cohort_store, out / "cache")
 

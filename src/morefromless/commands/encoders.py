@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from morefromless.config import AppConfig, EmbedConfig, ExportConfig, PredictConfig
 from morefromless.errors import ConfigError
+from morefromless.files import check_writable
 from morefromless.report.terminal import say
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def predict(config: PredictConfig) -> None:
     from morefromless.report.words import count
 
     check_ending(config.to)
+    if config.maps:
+        check_writable(config.maps, "--maps")
     frozen, inputs = _opened(config)
     if config.maps and not any(isinstance(patches, SlidePatches) for patches in inputs):
         raise ConfigError("--maps draws slides, and no input is one; leave it out.")
@@ -72,6 +75,7 @@ def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[P
     from morefromless.evaluation.loading import load_encoder
     from morefromless.inference.inputs import open_inputs, remarks
 
+    check_writable(config.to.parent, "--to")
     reading = config.reading
     frozen = load_encoder(config.encoder, reading.branch, trust=reading.trust)
     inputs = open_inputs(config.inputs, frozen, reading.um_per_px, reading.at)

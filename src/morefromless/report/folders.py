@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from morefromless.errors import ConfigError
+from morefromless.files import check_writable
 
 KINDS = {
     "run.json": "is one run; evaluate it with mfl probe {}",
@@ -17,11 +18,11 @@ OURS = b'<meta name="generator" content="morefromless'
 
 
 def check_out(folder: Path | None) -> None:
-    """Raise `ConfigError` where `--out` is a file, a store or a run, or holds a page that is not
-    ours."""
-    if folder is None or not folder.exists():
+    """Raise `ConfigError` where `--out` is a file, a store or a run, holds a page that is not ours,
+    or may not be written to."""
+    if folder is None:
         return
-    if not folder.is_dir():
+    if folder.exists() and not folder.is_dir():
         raise ConfigError(
             f"A file stands where the folder --out {folder} is to be; give another --out."
         )
@@ -32,6 +33,7 @@ def check_out(folder: Path | None) -> None:
         page = folder / name
         if page.is_file() and OURS not in page.read_bytes()[:4096]:
             raise ConfigError(f"{page} is there and is another page; give another --out.")
+    check_writable(folder)
 
 
 def remark(folder: Path) -> str:
