@@ -22,6 +22,7 @@ from morefromless.config import RunConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.runs import Run
 from morefromless.training.supervised import supervise
+from tests.conftest import run_config
 
 QUICK = [
     "--size",
@@ -199,6 +200,18 @@ def test_groups_are_found_in_paths(tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(sides) == 6
     assert (sides == 1).all()
     assert "is not" in _fails(capsys, "ingest", "synthetic", "x", "--group", "(a)")
+
+
+def test_a_teacher_without_students_is_refused_unless_an_earlier_run_holds_one(
+    tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = run_config(tissue.path, tmp_path / "run", teacher="resnet18", epochs=1, batch=64)
+    typed = ["train", str(tissue.path), "--out", str(earlier.out), "--teacher", "resnet18"]
+    assert "--teacher is for students; give --kind distillation too" in _fails(capsys, *typed)
+    assert not earlier.out.exists()
+    Run.begin(earlier, tissue.hash)
+    assert cli.run(["train", "--config", str(earlier.out / "config.yaml")]) == 0
+    assert Run(earlier.out).config.pairing.teacher == "resnet18"
 
 
 @pytest.mark.parametrize(

@@ -68,16 +68,13 @@ def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
     train, pairing = config.train, config.pairing
     if arm.primary == config.privileged:
         train = replace(train, encoder=config.encoder_of(arm.primary))
+    if arm.kind != "distillation":
+        pairing = replace(pairing, teacher=None, teacher_size=None)
     if arm.start:
         pairing = _run_config(arm.start, seed, config).pairing
     elif arm.supervised:
         train = replace(train, epochs=config.supervised_epochs or train.epochs)
-        teacher = arm.kind == "distillation"
-        pairing = (
-            Pairing(teacher=pairing.teacher, teacher_size=pairing.teacher_size)
-            if teacher
-            else Pairing()
-        )
+        pairing = Pairing(teacher=pairing.teacher, teacher_size=pairing.teacher_size)
     elif arm.kind == "symmetric":
         pairing = Pairing(width=pairing.width, accumulate=pairing.accumulate)
     elif arm.kind in ("asymmetric", "distillation"):

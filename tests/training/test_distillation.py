@@ -49,6 +49,8 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
     assert len(features) == 1
     runs = [run for run in study.runs if run.arm.kind == "distillation"]
     assert len(runs) == 8
+    others = [run for run in study.runs if run not in runs]
+    assert not any(run.pairing.teacher or run.pairing.teacher_size for run in others)
     weights = load_file(teacher.partition("=")[2].partition(",")[0])
     for run in runs:
         assert list(load_encoders(Run(run.out))) == ["primary"]  # the teacher is not its own

@@ -4,6 +4,7 @@ from morefromless.config import (
     DemoConfig,
     ExplainConfig,
     HeadroomConfig,
+    Pairing,
     ProbeConfig,
     ReportConfig,
     RepresentConfig,
@@ -30,7 +31,7 @@ def compare(config: StudyConfig) -> None:
         from morefromless.study import Study
 
         check_out(config.out)
-        _check_teacher(config)
+        _check_teacher(config.pairing, bool(config.distillation), "--distillation")
         study = Study.of(config)
     if config.planning.plan:
         show_plan(study.runs, study.store, config.planning, config.out)
@@ -47,14 +48,13 @@ def compare(config: StudyConfig) -> None:
     say(f"Next: open {page}, or mfl represent {typed(config.out)}")
 
 
-def _check_teacher(config: StudyConfig) -> None:
-    """Raise `ConfigError` for a teacher without students. Studies of earlier versions may hold one,
-    without effect, and are read all the same."""
+def _check_teacher(pairing: Pairing, students: bool, remedy: str) -> None:
+    """Raise `ConfigError` for a teacher without students. Studies and runs of earlier versions may
+    hold one, without effect, and are read all the same."""
     for option in ("teacher", "teacher_size"):
-        if getattr(config.pairing, option) and not config.distillation:
+        if getattr(pairing, option) and not students:
             raise ConfigError(
-                f"--{option.replace('_', '-')} is for students; give --distillation too, or leave "
-                "it out."
+                f"--{option.replace('_', '-')} is for students; give {remedy} too, or leave it out."
             )
 
 
@@ -64,6 +64,9 @@ def train(config: RunConfig) -> None:
 
     from morefromless.training.train import train
 
+    if not (config.out / "run.json").is_file():  # one that was begun goes on
+        students = config.arm.kind == "distillation"
+        _check_teacher(config.pairing, students, "--kind distillation")
     path = train(config).path
     # Every process of several devices comes by here.
     rank_zero_only(say)(
