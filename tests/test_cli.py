@@ -271,7 +271,7 @@ def test_a_folder_that_holds_another_run(
     run = supervise(supervision)
     again = ["train", "--config", str(run.path / "config.yaml")]
     assert cli.run(again) == 0  # the same run: nothing to do
-    assert "lr 0.001, not 0.01" in _fails(capsys, *again, "--lr", "0.01")
+    assert "--lr was 0.001, is 0.01" in _fails(capsys, *again, "--lr", "0.01")
 
 
 def test_a_run_is_repeated_from_its_own_folder(

@@ -147,9 +147,9 @@ def test_other_data_versions_and_options_are_other_runs(options: RunConfig) -> N
     before = run.record_path.read_bytes()
     with pytest.raises(ConfigError, match=r"another run \(made from other data\)"):
         begun(options, "other")
-    with pytest.raises(ConfigError, match=r"another run \(lr 0.0001, not 0.5\); give another"):
+    with pytest.raises(ConfigError, match=r"another run \(--lr was 0.0001, is 0.5\); give another"):
         begun(changed(options, lr=0.5))
-    with pytest.raises(ConfigError, match="kind asymmetric, not supervised"):
+    with pytest.raises(ConfigError, match="--kind was asymmetric, is supervised"):
         begun(changed(options, kind="supervised"))
     assert run.record_path.read_bytes() == before
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import morefromless
-from morefromless.config import DEFAULTS, RunConfig
+from morefromless.config import DEFAULTS, RunConfig, differences
 from morefromless.files import file_hash
 
 RECIPE = 1
@@ -41,14 +41,8 @@ class Record:
         if self.recipe != RECIPE:
             version = self.versions.get("morefromless", "?")
             return f"made by morefromless {version}, which trains otherwise"
-        old = self.options
-        differing = [
-            name for name, value in options.items() if name in DEFAULTS and old.get(name) != value
-        ]
-        return (
-            ", ".join(f"{name} {old.get(name)}, not {options[name]}" for name in differing)
-            or "other weights to begin from"
-        )
+        counted = {name: value for name, value in options.items() if name in DEFAULTS}
+        return "; ".join(differences(self.options, counted)) or "other weights to begin from"
 
 
 def with_run_folder(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:

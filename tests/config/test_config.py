@@ -290,7 +290,7 @@ def test_the_command_that_is_recorded_can_be_typed(
 def test_another_run_is_told_by_what_determines_it(tmp_path: Path) -> None:
     first = Run.begin(replace(RUN, out=tmp_path), "hash")
     other = changed(first.config, lr=1e-3, workers=3)
-    with pytest.raises(ConfigError, match=r"another run \(lr 0\.0001, not 0\.001\)"):
+    with pytest.raises(ConfigError, match=r"another run \(--lr was 0\.0001, is 0\.001\)"):
         Run.begin(other, "hash")
 
 

@@ -17,6 +17,7 @@ from morefromless.config.encoders import EmbedConfig as EmbedConfig
 from morefromless.config.encoders import ExportConfig as ExportConfig
 from morefromless.config.encoders import Inputs as Inputs
 from morefromless.config.encoders import PredictConfig as PredictConfig
+from morefromless.config.flat import differences as differences
 from morefromless.config.flat import from_flat as from_flat
 from morefromless.config.flat import to_flat as to_flat
 from morefromless.config.flat import typed_options as typed_options

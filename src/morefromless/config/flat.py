@@ -68,6 +68,27 @@ def typed_options(config: Any, reference: Any, without: Collection[str] = ()) ->
     return words
 
 
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """How the options of one flat mapping differ from those of another.
+
+    >>> differences({"lr": 0.1, "compile": True, "task": "cell"}, {"lr": 0.01, "compile": False})
+    ['--lr was 0.1, is 0.01', '--compile was on, is off']
+    """
+    return [
+        f"--{name.replace('_', '-')} was {_typed(before.get(name))}, is {_typed(value)}"
+        for name, value in after.items()
+        if value != before.get(name)
+    ]
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value in (None, []):
+        return "not given"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _names(kind: type) -> set[str]:
     names: set[str] = set()
     for part in dataclasses.fields(kind):

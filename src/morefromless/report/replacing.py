@@ -1,8 +1,6 @@
 """What `mfl compare` replaces where another comparison lies in its folder."""
 
-from typing import Any
-
-from morefromless.config import Machine, Planning, StudyConfig, to_flat
+from morefromless.config import Machine, Planning, StudyConfig, differences, to_flat
 from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Results
 
@@ -19,12 +17,8 @@ def replaced(config: StudyConfig, store_hash: str) -> str | None:
         results = Results.load(config.out)
     except ConfigError:  # there is none, or it cannot be read
         return None
-    before, after = to_flat(results.config), to_flat(config)
-    changes = [
-        f"--{name.replace('_', '-')} was {_word(before[name])}, is {_word(value)}"
-        for name, value in after.items()
-        if name not in UNSEEN and value != before[name]
-    ]
+    after = {name: value for name, value in to_flat(config).items() if name not in UNSEEN}
+    changes = differences(to_flat(results.config), after)
     if results.data.hash != store_hash:
         changes.insert(0, f"the store had other patches ({results.config.store})")
     if not changes:
@@ -33,11 +27,3 @@ def replaced(config: StudyConfig, store_hash: str) -> str | None:
         f"{config.out} holds a comparison with other options: {'; '.join(changes)}. Its tables and "
         "its page will be replaced; its runs are kept."
     )
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if value in (None, []):
-        return "not given"
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
