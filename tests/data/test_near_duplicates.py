@@ -8,7 +8,12 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from morefromless.data.near_duplicates import difference_hash, near_duplicates, thumbnails
+from morefromless.data.near_duplicates import (
+    SHARP,
+    difference_hash,
+    near_duplicates,
+    thumbnails,
+)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -20,8 +25,8 @@ def tissue(count: int, side: int = 64, seed: int = 0, size: float = 5) -> Pixels
     return (160 + 40 * smooth / smooth.std()).clip(0, 255).astype(np.uint8)
 
 
-def small(images: Pixels) -> npt.NDArray[np.float32]:
-    return thumbnails(images, np.arange(len(images)))
+def small(images: Pixels, detail: int = SHARP) -> npt.NDArray[np.float32]:
+    return thumbnails(images, np.arange(len(images)), detail)
 
 
 def as_jpeg(image: Pixels) -> Pixels:
@@ -46,6 +51,15 @@ def test_changed_copies_are_recognised(change: object) -> None:
     images = tissue(40)
     copies = np.stack([change(image) for image in images[10:20]])
     result = near_duplicates(small(copies), small(images))
+    assert result.rows.tolist() == list(range(10))
+    assert result.others.tolist() == list(range(10, 20))
+
+
+@pytest.mark.parametrize("side", [32, 21, 14])
+def test_copies_of_fewer_pixels_are_recognised(side: int) -> None:
+    images = tissue(40, size=1)
+    copies = np.stack([np.asarray(Image.fromarray(i).resize((side, side))) for i in images[10:20]])
+    result = near_duplicates(small(copies, side), small(images, side))
     assert result.rows.tolist() == list(range(10))
     assert result.others.tolist() == list(range(10, 20))
 

@@ -185,8 +185,9 @@ def leaks(trained_on: Store, cohort: Store) -> list[str]:
     store; none where there are no such patches."""
     train, test = trained_on.indices("train"), cohort.indices("test")
     copied = cohort.table["hash"][test].isin(trained_on.table["hash"][train]).to_numpy()
-    remaining = thumbnails(cohort.main, test[~copied])
-    similar = len(near_duplicates(remaining, thumbnails(trained_on.main, train)).rows)
+    detail = min(cohort.side, trained_on.side)
+    remaining = thumbnails(cohort.main, test[~copied], detail)
+    similar = len(near_duplicates(remaining, thumbnails(trained_on.main, train, detail)).rows)
     sentences = []
     if copied.any():
         sentences.append(
