@@ -89,6 +89,27 @@ def test_features_that_do_not_vary_are_refused(estimator: str) -> None:
             cka(constant, torch.randn(9, 4), estimator)  # type: ignore[arg-type]
 
 
+def test_a_layer_that_varies_in_one_batch_is_not_constant() -> None:
+    torch.manual_seed(0)
+    varying, constant = torch.randn(9, 5), torch.full((9, 5), 0.1)
+    for batches in ([varying, constant], [constant, varying]):
+        added = Cka({"x": ["x"]})
+        for batch in batches:
+            added.add_features({("x", "x"): batch})
+        assert added.constant("x") == []
+
+
+def test_rounding_errors_about_a_large_value_are_no_variation() -> None:
+    torch.manual_seed(0)
+    for columns in ([0, 1, 2, 3], [3, 2, 1, 0]):  # in whichever part of the features it is
+        features = torch.zeros(9, 4)
+        features[:, 0] = 1000
+        features[::2, 0] += 1000 * torch.finfo(torch.float32).eps
+        _, varies = gram(features[:, columns])
+        assert not varies
+    assert gram(features - 1000 * (features > 1))[1]
+
+
 def test_invariances() -> None:
     torch.manual_seed(0)
     x, y = torch.randn(20, 6).double(), torch.randn(20, 9).double()

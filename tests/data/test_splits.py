@@ -22,7 +22,7 @@ def test_by_label_holds_each_class_at_its_share(counts: list[int], share: float,
     for i, count in enumerate(counts):
         taken = int(test[[label == f"class {i}" for label in labels]].sum())
         assert 1 <= taken < count
-        assert abs(taken - share * count) <= 1
+        assert taken == min(max(round(share * count), 1), count - 1)
 
 
 @settings(max_examples=50)
@@ -75,6 +75,15 @@ def test_seeds_matter_and_nothing_else_does() -> None:
 def test_a_class_of_one_group_cannot_be_split() -> None:
     with pytest.raises(DataError, match=r"One group only .* has class B, which"):
         by_group(["A", "A", "B", "B"], ["P1", "P2", "P1", "P1"], 0.5, 0)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_a_class_on_both_sides_comes_before_its_share(share: float) -> None:
+    halves = by_group(["A"] * 20, ["P1"] * 10 + ["P2"] * 10, share, 0)
+    assert halves.sum() == 10
+    # Three classes, of which each two share a patient: two patients must stand on one side.
+    with pytest.raises(DataError, match=r"No split by group was found with class [ABC] in both"):
+        by_group(list("ABBCCA"), ["P1", "P1", "P2", "P2", "P3", "P3"], share, 0)
 
 
 def test_classes_that_differ_are_named() -> None:

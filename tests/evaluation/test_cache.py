@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from morefromless.evaluation.cache import cached, digest, read_cached
+from morefromless.evaluation.cache import cached, digest, digest_text, read_cached
 
 KEY = {"weights": "a", "store": "b"}
 
@@ -22,6 +22,9 @@ def test_the_same_key_is_read_back_and_another_is_computed(tmp_path: Path) -> No
     assert value(path, {**KEY, "weights": "c"}, 3) == 3
     assert value(path, KEY, 4) == 4  # the other took its place
     assert [file.name for file in path.parent.iterdir()] == ["x.safetensors"]
+    turned = torch.arange(6.0).view(2, 3).T
+    cached(path, {}, lambda: {"x": turned})
+    assert cached(path, {}, dict)["x"].equal(turned)
 
 
 def test_where_nothing_may_be_written_it_is_computed_each_time(
@@ -62,6 +65,8 @@ def test_a_digest_is_of_names_and_values() -> None:
     assert digest(one) == digest(dict(reversed(one.items())))
     assert digest(one) != digest({"a": one["b"], "b": one["a"]})
     assert digest(one) != digest({**one, "b": torch.zeros(2)})
+    assert digest(one) != digest({"a": one["a"], "c": one["b"]})
+    assert digest_text("a", "b") != digest_text("ab")
 
 
 def test_another_key_in_the_file_is_no_sound_file(tmp_path: Path) -> None:
@@ -70,5 +75,8 @@ def test_another_key_in_the_file_is_no_sound_file(tmp_path: Path) -> None:
     stored = read_cached(path)
     assert stored is not None
     assert stored[1] == KEY
-    path.write_bytes(path.read_bytes().replace(b'"store":"b"', b'"store":"c"'))
-    assert read_cached(path) is None
+    content = path.read_bytes()
+    for old, new in ((b'"store":"b"', b'"store":"c"'), (b'"I64"', b'"F64"')):
+        assert content.count(old) == 1
+        path.write_bytes(content.replace(old, new))
+        assert read_cached(path) is None

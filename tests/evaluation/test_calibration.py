@@ -75,6 +75,9 @@ def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
     assert groups is not None
     used = (features[:, None] == fitted[0][None]).all(2).any(1).numpy()
     assert not set(groups[used]) & set(groups[~used])  # whole patients are kept aside
+    # Distances are to patches that were fitted on; to itself a patch has none.
+    unit = torch.nn.functional.normalize(fitted[0], dim=1)
+    torch.testing.assert_close(probe.reference.sum(0), unit.sum(0))
     held = features[~used]
     percentiles = probe.outlier_percentile(held)
     assert percentiles.median() == pytest.approx(50, abs=5)
@@ -89,7 +92,11 @@ def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
         (probe.probabilities(held).argmax(1) == labels).float().mean().item()
     )
     least = float(probe.confidence.median())
-    assert probe.selective(least)[0] == pytest.approx(0.5, abs=0.05)
+    answered = probe.confidence.numpy() >= least
+    assert answered.mean() == pytest.approx(0.5, abs=0.05)
+    right = (probe.probabilities(held).argmax(1) == labels).numpy()
+    assert probe.selective(least) == pytest.approx((answered.mean(), right[answered].mean()))
+    assert right[answered].mean() != right.mean()
     again = read_calibrated(tmp_path, frozen, "tissue")
     assert again is not None
     torch.testing.assert_close(again.probabilities(held), probe.probabilities(held))
@@ -98,6 +105,14 @@ def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
     with pytest.raises(ConfigError, match="is the probe of another encoder"):
         read_calibrated(tmp_path, other, "tissue")
     path = tmp_path / f"{calibrated_name(frozen, 'tissue')}.safetensors"
+    for count, options, seed in (
+        (2, Probe(probe_epochs=20, labels=0.5), 0),
+        (3, Probe(probe_epochs=20, labels=0.5), 1),
+        (3, Probe(probe_epochs=20, labels=0.5), 1),  # read back
+    ):
+        calibrate(frozen, tissue, options, "tissue", seed=seed)
+        assert len(fitted) == count
+        assert len(fitted[-1]) == pytest.approx(len(fitted[0]) / 2, rel=0.1)
     path.write_bytes(path.read_bytes().replace(b"ADI", b"ADJ"))  # the name of a class
     with pytest.raises(ConfigError, match="is damaged; remove it, and give --store"):
         read_calibrated(tmp_path, frozen, "tissue")

@@ -105,6 +105,9 @@ def test_seeds_are_in_the_interval_where_there_are_several() -> None:
     assert (both.estimate, both.low, both.high, both.includes_seeds) == (0.5, 0, 1, True)
     one = bootstrap(accuracy, seeds[0], labels, classes=2)
     assert (one.low, one.high, one.includes_seeds) == (1, 1, False)
+    # Two are drawn of three: both are the right one in 1/9 of cases; of three drawn, in 1/27.
+    three = bootstrap(accuracy, seeds[[1, 1, 0]], labels, classes=2, level=0.9)
+    assert (three.low, three.high) == (0, 1)
 
 
 def test_a_single_group_falls_back_to_patches_and_says_so() -> None:
@@ -112,6 +115,8 @@ def test_a_single_group_falls_back_to_patches_and_says_so() -> None:
     same = bootstrap(accuracy, predictions, labels, classes=3, groups=["slide 1"] * 80)
     assert same == bootstrap(accuracy, predictions, labels, classes=3)
     assert same.unit == "patch"
+    two = bootstrap(accuracy, predictions, labels, classes=3, groups=["slide 1", "slide 2"] * 40)
+    assert (two.unit, two.units) == ("group", 2)
 
 
 def test_a_seed_gives_the_same_interval_and_another_level_a_wider_one() -> None:
@@ -139,5 +144,8 @@ def test_shapes_and_classes_that_do_not_fit_are_refused() -> None:
         bootstrap(accuracy, predictions, labels, classes=2)
     with pytest.raises(ValueError, match="expected"):
         bootstrap(accuracy, predictions, labels[1:], classes=3)
+    for below in ((predictions - 1, labels), (predictions, labels - 1)):
+        with pytest.raises(ValueError, match="expected"):
+            bootstrap(accuracy, *below, classes=3)
     with pytest.raises(ValueError, match="groups must be"):
         bootstrap(accuracy, predictions, labels, classes=3, groups=["a"])

@@ -7,15 +7,7 @@ import pytest
 from sklearn import metrics as reference
 
 from morefromless.errors import DataError
-from morefromless.evaluation.metrics import (
-    accuracy,
-    auprc,
-    auroc,
-    balanced_accuracy,
-    confusion,
-    macro_f1,
-    score,
-)
+from morefromless.evaluation.metrics import CONFUSION_METRICS, auprc, auroc, confusion, score
 
 
 def drawn(
@@ -121,7 +113,7 @@ def test_a_class_that_never_occurs_does_not_count() -> None:
 def test_many_confusion_matrices_at_once() -> None:
     matrices = np.random.default_rng(0).integers(0, 9, (2, 7, 4, 4))
     matrices[0, 0, 1] = 0  # a class without patches
-    for statistic in (accuracy, balanced_accuracy, macro_f1):
+    for statistic in CONFUSION_METRICS.values():
         assert statistic(matrices).shape == (2, 7)
         assert statistic(matrices)[0, 0] == statistic(matrices[0, 0])
         assert statistic(matrices)[1, 6] == statistic(matrices[1, 6])
@@ -129,10 +121,11 @@ def test_many_confusion_matrices_at_once() -> None:
 
 def test_broken_input_is_refused() -> None:
     probabilities, labels = drawn(10, 3)
-    with pytest.raises(DataError, match="run from 0 to 7, but there are 3 classes"):
-        score(probabilities, [*labels[:-1] * 0, 7])
-    with pytest.raises(ValueError, match="not logits"):
-        score(probabilities * 3, labels)
+    with pytest.raises(DataError, match="run from 0 to 3, but there are 3 classes"):
+        score(probabilities, [*labels[:-1] * 0, 3])
+    for other in (probabilities * 3, probabilities + np.array([1, -1, 0])):
+        with pytest.raises(ValueError, match="not logits"):
+            score(other, labels)
     with pytest.raises(ValueError, match="expected"):
         score(probabilities, labels[:-1])
     probabilities[2, 1] = np.nan

@@ -163,10 +163,12 @@ def test_two_seeds_that_agree_do_not_show_that_seeds_do_not_matter() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 400)) < 0.8, rng.random((2, 400)) < 0.7
     a, b = (np.stack([arm[0], np.roll(arm[0], 1)]) for arm in (a, b))  # equal accuracies
-    found = difference(a, b).interval
-    apart = a.mean(0) - b.mean(0)
+    found = difference(a, b)
+    estimate, apart = found.interval.estimate, a.mean(0) - b.mean(0)
     error = np.sqrt(apart.var(ddof=1) / 400)
-    assert found.high - found.estimate == pytest.approx(t.ppf(0.975, 8) * error)
+    assert found.interval.high - estimate == pytest.approx(t.ppf(0.975, 8) * error)
+    assert found.p == pytest.approx(2 * t.sf(estimate / error, 8))
+    assert found.p > found.sign_flip.p
 
 
 def _normal_cdf(skill: float, noise: float) -> float:

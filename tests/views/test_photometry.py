@@ -65,8 +65,8 @@ def test_grey_stays_grey_and_no_jitter_changes_nothing(images: torch.Tensor) -> 
 
 def test_solarize_inverts_at_and_above_the_threshold() -> None:
     images = values(0, 0.4, 0.5, 0.9).expand(2, 3, 1, 4)
-    seen = photometry.solarize(images, values(0.5, 2))
-    torch.testing.assert_close(seen[0, 0, 0], values(0, 0.4, 0.5, 0.1))
+    seen = photometry.solarize(images, values(0.4, 2))
+    torch.testing.assert_close(seen[0, 0, 0], values(0, 0.6, 0.5, 0.1))
     assert torch.equal(seen[1], images[1])
 
 
@@ -85,7 +85,7 @@ def test_noise_falls_on_the_background_only() -> None:
 
 
 def test_zeros_become_uniform_noise_and_nothing_else_changes() -> None:
-    images = torch.full((1, 3, 100, 100), 7.0)
+    images = torch.full((1, 3, 100, 100), 0.5)
     images[:, 1, :50] = 0
     seen = photometry.noise_on_zeros(images, torch.Generator().manual_seed(0))
     noise = seen[:, 1, :50]
@@ -105,6 +105,22 @@ def test_contrast_is_about_each_channels_mean(images: torch.Tensor) -> None:
             one = images[i, channel].numpy()
             expected = (one - one.mean()) * float(factors[i]) + one.mean()
             np.testing.assert_allclose(seen[i, channel].numpy(), expected, atol=1e-12)
+
+
+def test_contrast_comes_after_brightness(images: torch.Tensor) -> None:
+    brightness, contrast = values(0.7, 1.1, 1.3), values(0.6, 1.0, 1.4)
+    seen = photometry.brightness_and_contrast(images, brightness, contrast)
+    apart = photometry.channel_jitter(
+        images, torch.outer(brightness, values(1, 2, 3)), torch.outer(contrast, values(1, 2, 3))
+    )
+    for i in range(3):
+        one = float(brightness[i]) * images[i].numpy()
+        expected = (one - one.mean()) * float(contrast[i]) + one.mean()
+        np.testing.assert_allclose(seen[i].numpy(), expected, atol=1e-12)
+        for k in range(3):
+            one = float(brightness[i]) * (k + 1) * images[i, k].numpy()
+            expected = (one - one.mean()) * float(contrast[i]) * (k + 1) + one.mean()
+            np.testing.assert_allclose(apart[i, k].numpy(), expected, atol=1e-12)
 
 
 def hsv_by_hand(red: float, green: float, blue: float, saturation: float, hue: float):

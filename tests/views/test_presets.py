@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from morefromless import views
 from morefromless.errors import ConfigError
 from morefromless.specs import build
-from morefromless.views import Views, _draws, recording
+from morefromless.views import Views, _draws, _geometry, recording
 from morefromless.views.authors import Authors
 from morefromless.views.plain import Plain
 from morefromless.views.stain import Stain
@@ -164,6 +165,24 @@ def test_authors_crop_height_and_width_apart() -> None:
     assert abs(torch.corrcoef(torch.stack((width, height)))[0, 1]) < 0.1
 
 
+def test_crops_lie_anywhere_up_to_both_edges() -> None:
+    ramp = torch.arange(40).expand(N, 3, 40, 40) / 255
+    drawn = Authors(**OFF | {"crop": 0.75}).augment(ramp, seeded(0))[:, 0, 0] * 255
+    cut = drawn[drawn[:, -1] - drawn[:, 0] < 38]
+    assert cut[:, 0].min() == pytest.approx(0, abs=1e-3)
+    assert cut[:, -1].max() == pytest.approx(39, abs=1e-3)
+
+
+def test_table_s1_turns_by_any_angle_and_authors_by_up_to_half_a_turn() -> None:
+    maps = _geometry.draw(N, 0, 1, 1, seeded(0))
+    for side in (maps[:, 0, 0] > 0, maps[:, 1, 0] > 0):  # cosine and sine
+        assert is_binomial(float(side.float().mean()), 0.5)
+    ramp = torch.linspace(0.2, 0.8, 16).expand(200, 3, 16, 16)
+    drawn = Authors(**OFF | {"rotation": 1}).augment(ramp, seeded(0))[:, 0, 4:12, 4:12]
+    # Anticlockwise, what is bright at the right comes to the upper half.
+    assert (drawn[:, :4].mean((1, 2)) - drawn[:, 4:].mean((1, 2))).min() > -0.02
+
+
 def test_table_s1_leaves_no_black_corner() -> None:
     patches = torch.full((50, 3, 32, 32), 0.6)
     drawn = TableS1(**OFF | {"rotation": 1, "crop": 0.75}).augment(patches, seeded(0))
@@ -194,6 +213,48 @@ def test_authors_brightness_is_a_fifth_of_a_grey_level_on_average() -> None:
     change = 255 * (Authors(**OFF | {"jitter": 1}).augment(patches, seeded(0)) - patches)
     assert change.abs().max() == pytest.approx(0.4, abs=0.005)
     assert change.abs().mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_authors_turn_the_hue_by_up_to_a_tenth_of_a_turn() -> None:
+    red, green, blue = (
+        Authors(**OFF | {"jitter": 1})
+        .augment(torch.tensor([0.8, 0.4, 0.4])[:, None, None].expand(N, 3, 2, 2), seeded(0))
+        .mean((2, 3))
+        .unbind(1)
+    )
+    sixths = (green - blue) / (red - torch.minimum(green, blue))
+    assert sixths.abs().max() == pytest.approx(0.6, abs=0.01)
+    assert sixths.abs().mean() == pytest.approx(0.3, abs=0.03)
+
+
+def test_brightness_is_multiplied_by_as_much_more_as_less() -> None:
+    patches = torch.full((N, 3, 2, 2), 0.5)
+    for colours in ({}, {"saturation": 0, "hue": 0}):
+        preset = TableS1(**OFF | {"jitter": 1, **colours})
+        change = preset.augment(patches, seeded(0)).mean((1, 2, 3)) / 0.5 - 1
+        assert change.abs().max() == pytest.approx(0.4, abs=0.005)
+        assert change.mean() == pytest.approx(0, abs=0.03)
+
+
+def test_table_s1_inverts_above_a_threshold_from_a_half_to_one() -> None:
+    preset = TableS1(**OFF | {"solarize": 1})
+    assert share_changed(preset, torch.full((N, 3, 2, 2), 0.45)) == 0
+    assert is_binomial(share_changed(preset, torch.full((N, 3, 2, 2), 0.75)), 0.5)
+
+
+def test_concentrations_of_stains_become_as_much_higher_as_lower() -> None:
+    patches = torch.tensor([0.6, 0.3, 0.5])[:, None, None].expand(N, 3, 2, 2)
+    for option, most in (("spread", 0.25), ("shift", 0.05)):
+        preset = Stain(flip=0, crop=1, rotation=0, **{"spread": 0, "shift": 0, option: most})
+        change = preset.augment(patches, seeded(0)).log() - patches.log()
+        assert change.std() > 0.02
+        assert change.mean() == pytest.approx(0, abs=0.01)
+
+
+def test_probabilities_are_those_of_table_s1() -> None:
+    published = {"flip": 0.5, "crop": 0.75, "noise": 0.3, "rotation": 0.4, "solarize": 0.3}
+    for preset in PRESETS:
+        assert vars(preset).items() >= {**published, "jitter": 1.0}.items()
 
 
 def test_what_is_typed_is_what_is_built() -> None:
@@ -252,6 +313,8 @@ def test_the_crop_that_is_recorded_is_the_one_that_was_drawn() -> None:
 
 def test_words_of_vectors() -> None:
     with recording(3) as words:
-        drawn = TableS1(drop=0.5).augment_vectors(torch.ones(3, 50), seeded(0))
+        drawn = TableS1(drop=0.2).augment_vectors(torch.ones(3, 900), seeded(0))
     shares = (drawn == 0).float().mean(1).tolist()
     assert words == [["noise", f"drop {100 * share:.0f} %"] for share in shares]
+    assert np.mean(shares) == pytest.approx(0.2, abs=0.05)
+    assert drawn[drawn != 0].mean() == pytest.approx(1, abs=0.02)  # not rescaled
