@@ -11,7 +11,7 @@ from PIL import Image
 from morefromless.errors import ConfigError
 from morefromless.modalities.macenko import Macenko, reference_stains
 from morefromless.pairs import build_modality
-from morefromless.stain import Stains, estimate, normalised, unchanged
+from morefromless.stain import LUMINANCE, Stains, _luminance, estimate, normalised, unchanged
 from morefromless.views.stain import Stain, jitter
 from tests.conformance import Case, cases
 from tests.data.slides import INK
@@ -72,6 +72,20 @@ def test_true_stains_are_recovered(kind: str) -> None:
     case = CASES[kind]
     stains = estimate(images(case)[0])
     assert np.abs(stains.matrix[0].numpy() - case.inputs["true_stain_matrix"]).max() < 0.025
+
+
+def test_a_stain_that_is_hardly_there_is_not_multiplied_beyond_the_limit() -> None:
+    usual = reference_stains("")
+    for share, left in ((0.26, False), (0.24, True)):
+        faint = Stains(usual.matrix, usual.strengths * torch.tensor([1, share]), usual.usable)
+        assert unchanged(faint, usual).tolist() == [left]
+
+
+def test_luminance_is_that_of_srgb() -> None:
+    # CIE L* of 80 is a grey of 198 of 255 (197.9), and white has luminance 1.
+    grey = _luminance(torch.tensor([197.0, 199.0, 255.0])[:, None].expand(3, 3))
+    assert grey[0] < LUMINANCE < grey[1]
+    assert grey[2] == pytest.approx(1, abs=1e-5)
 
 
 def inked(colour: tuple[int, int, int]) -> torch.Tensor:

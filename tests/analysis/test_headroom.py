@@ -1,16 +1,19 @@
 """Headroom: its ridge against the closed form, and the two synthetic controls."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
+from torch.nn import functional as F
 
+from morefromless.analysis import headroom
 from morefromless.analysis.headroom import (
     FOLDS,
     PENALTIES,
+    _standardised,
     handmade,
     measure_headroom,
     predict,
@@ -20,7 +23,7 @@ from morefromless.config import HeadroomConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.ingest import ingest
-from morefromless.modalities.full import Full
+from morefromless.pairs import build_modality
 from morefromless.report.headroom import report, write
 from morefromless.sources.synthetic import Synthetic
 
@@ -63,28 +66,33 @@ def test_predictions_are_those_of_the_closed_form() -> None:
         assert torch.allclose(on_test[:, k], ridge(everything, test, PENALTIES[best], k))
     constant, _ = predict(torch.zeros_like(train), target, test)
     assert torch.equal(constant, torch.zeros_like(target))  # what is centred has this mean
-    _, shares = principal_axes(train, 6)
-    assert float(shares.sum()) == pytest.approx(1)
+    axes, shares = principal_axes(train, 3)
+    variances = (train @ axes).square().sum(0)
+    assert torch.allclose(shares, variances / train.square().sum())
+    assert shares.tolist() == sorted(shares.tolist(), reverse=True)
 
 
-def doubled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Linear between the centres of old pixels, along the first axis, then the second."""
+def test_features_are_standardised_by_the_training_patches() -> None:
+    generator = torch.Generator().manual_seed(0)
+    train, test = torch.randn(9, 3, generator=generator), torch.randn(4, 3, generator=generator) + 1
+    train[:, 2] = 0.1  # a constant
+    for part, found in zip((train, test), _standardised(train, test), strict=True):
+        expected = (part - train.mean(0)) / train.std(0, correction=0)
+        assert torch.allclose(found[:, :2], expected[:, :2].double(), atol=1e-5)
+        assert not found[:, 2].any()
 
-    def line(old: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.interp(np.arange(2 * len(old)) / 2 - 0.25, np.arange(len(old)), old)
 
-    return np.apply_along_axis(line, 1, np.apply_along_axis(line, 0, values))
-
-
-def test_textures_are_what_halving_the_resolution_removes(tissue: Store) -> None:
-    found = handmade(tissue, Full())[:3, 512:]
-    for patch, image in zip(found, tissue.array("he")[:3] / 255, strict=True):
-        for octave in patch.reshape(-1, 3):
-            side = len(image)
-            coarse = image.reshape(side // 2, 2, side // 2, 2, 3).mean((1, 3))
-            assert octave == pytest.approx((image - doubled(coarse)).std((0, 1), ddof=1), rel=1e-4)
-            image = coarse
-    assert image.shape == (2, 2, 3)
+def test_textures_are_the_spread_of_what_halving_removes(tissue: Store) -> None:
+    found = handmade(tissue, build_modality("full"))
+    image = torch.from_numpy(tissue.array("he")[5]).permute(2, 0, 1)[None].double() / 255
+    assert found.shape == (180, 512 + 3 * 4)
+    assert np.square(found[5, :512]).sum() == pytest.approx(1)
+    for octave in range(4):  # 32, 16, 8 and 4 px
+        coarse = image.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).mean((3, 5))
+        fine = F.interpolate(coarse, scale_factor=2, mode="bilinear")
+        detail = (image - fine)[0].flatten(1).std(1)
+        np.testing.assert_allclose(found[5, 512 + 3 * octave :][:3], detail, atol=1e-5)
+        image = coarse
 
 
 def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
@@ -93,6 +101,15 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
         name: measure_headroom(HeadroomConfig(store=control(tmp_path, name).path, **options))
         for name in ("positive", "negative")
     }
+    for result in results.values():
+        assert result.headroom.estimate == pytest.approx(result.dense - result.sparse)
+        assert result.forecast.estimate == pytest.approx(result.predicted - result.sparse)
+        assert result.headroom.unit == result.forecast.unit == "group"
+        variances, shares = zip(
+            *((c.variance, c.predicted) for c in result.components), strict=True
+        )
+        assert result.predicted_share == pytest.approx(np.average(shares, weights=variances))
+        assert min(shares) >= 0
     assert results["positive"].headroom.low > 0.05
     assert results["negative"].headroom.low < 0.02
     # A second photograph is all but told by the first; a signal under a nuisance is not.
@@ -107,6 +124,10 @@ def test_what_cannot_be_asked_is_refused(tissue: Store, monkeypatch: pytest.Monk
     options = HeadroomConfig(store=tissue.path, primary="downsample:4", components=1000)
     with pytest.raises(ConfigError, match="more than the 135 training patches"):
         measure_headroom(options)
+    with monkeypatch.context() as patched:
+        patched.setattr(headroom, "handmade", lambda *_: np.zeros((180, 3), np.float32))
+        with pytest.raises(ConfigError, match="more than the 3 dense features"):
+            measure_headroom(replace(options, components=4))
     random = HeadroomConfig(store=tissue.path, primary="downsample:4", encoder="test_resnet")
     with pytest.raises(ConfigError, match="random weights"):
         measure_headroom(random)

@@ -62,7 +62,12 @@ def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:
     low, high = np.array(store.meta.arrays["if"].ranges).T
     expected = np.clip((stored - low) / (high - low), 0, 1).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(seen.numpy(), expected, atol=1e-5)
+    narrow = Image("if", channels=5, low=(500,) * 5, high=(600,) * 5)
+    outside = narrow.render(torch.from_numpy(np.asarray(stored)), 8)  # clipped before it is resized
+    clipped = np.clip((stored - 500.0) / 100, 0, 1).reshape(4, 8, 2, 8, 2, 5)
+    assert outside.mean() == pytest.approx(clipped.mean(), abs=0.01)
     assert how.to_rgb(seen).shape == (4, 3, 16, 16)
+    assert how.to_rgb(torch.ones(1, 5, 2, 2)).max() == 1
     assert build_modality(how.spec) == how
     assert how.legend(store) == "if: blue DAPI, green CD3, red CD8, yellow CD20, magenta CK."  # type: ignore[attr-defined]
 

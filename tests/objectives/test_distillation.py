@@ -38,6 +38,14 @@ def test_regression_is_the_naive_distance() -> None:
     assert cosine([student, teacher]).total.item() == pytest.approx(1 - sum(cosines) / len(rows))
 
 
+def test_several_students_are_averaged() -> None:
+    first, teacher = (z.detach() for z in draw())
+    for objective in (Regression("mse"), Regression("cosine"), Relational()):
+        apart = [float(objective([student, teacher]).total) for student in (first, first.sin())]
+        together = objective([first, first.sin(), teacher]).total
+        assert float(together) == pytest.approx(sum(apart) / 2)
+
+
 def test_relational_is_the_naive_loop_over_pairs_and_triples() -> None:
     student, teacher = draw()
     count = len(student)

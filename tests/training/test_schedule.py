@@ -27,6 +27,7 @@ def test_agrees_with_the_papers_schedule(case: Case) -> None:
 
 def test_warm_up_is_a_tenth_of_an_epoch() -> None:
     assert warmup_length(781) == 78
+    assert warmup_length(788) == 78
     assert warmup_length(390, epochs=10) == 3900
     assert warmup_length(5) == 0
 
