@@ -45,6 +45,8 @@ def test_one_geometry_for_all_branches(tissue: Store, views: str) -> None:
     assert torch.equal(drawn["primary"], drawn["twin"])
     assert not torch.equal(drawn["primary"], images["primary"])
     assert not torch.equal(drawn["primary"], pair.augment(images, seed=0, step=6)["primary"])
+    apart = Pair(names, f"{views}:{options}", 32).augment(images, seed=0, step=5)
+    assert not torch.equal(apart["primary"], apart["twin"])
     coloured = Pair(names, views, 32, same_geometry=True).augment(images, seed=0, step=5)
     assert not torch.equal(coloured["primary"], coloured["twin"])  # colours are each branch's own
 
@@ -67,6 +69,17 @@ def test_channels_and_masks_have_the_geometry_of_the_image(views: str) -> None:
 def test_one_geometry_needs_views_that_take_it() -> None:
     with pytest.raises(ConfigError, match=r"--same-geometry needs views .*choose table-s1"):
         Pair({"primary": "full"}, "tests.outside.additions:Mirror", 16, same_geometry=True)
+
+
+def test_inputs_that_branches_share_count_once_and_may_be_as_large_as_patches(
+    tissue: Store,
+) -> None:
+    names = {"primary": "downsample:4", "privileged": "full", "twin": "full"}
+    Pair(names, "plain", 16, {"privileged": 32}).check(tissue)
+    with pytest.raises(ConfigError, match="would be given 33 px"):
+        Pair(names, "plain", 16, {"privileged": 33}).check(tissue)
+    assert Pair(names, "plain", 16).input_bytes == 4 * 3 * (2 * 16**2)
+    assert Pair(names, "plain", 16, {"privileged": 32}).input_bytes == 4 * 3 * (2 * 16**2 + 32**2)
 
 
 def test_derived_seeds_do_not_collide() -> None:

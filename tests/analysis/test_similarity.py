@@ -52,6 +52,19 @@ def test_every_combination_of_runs_counts_once() -> None:
     np.testing.assert_allclose(own.diagonal[0], np.diag(within[0]))
 
 
+def test_runs_of_one_seed_are_compared_only_where_there_are_no_others() -> None:
+    layers, seeds = dict.fromkeys(ARMS, LAYERS), {"plain": [0, 1, 2], "wide": [0, 1]}
+    found = {(o.a, o.b): o for o in similarities(ARMS, layers, _seen(ARMS), seeds=seeds)}
+    pairs = [(0, 1), (1, 0), (2, 0), (2, 1)]
+    expected = [_direct(ARMS["plain"][i], ARMS["wide"][j]) for i, j in pairs]
+    np.testing.assert_allclose(found["plain", "wide"].each, expected)
+    assert not found["plain", "wide"].equal_seeds
+    arms = {name: runs[:1] for name, runs in ARMS.items()}
+    (only,) = similarities(arms, layers, _seen(arms), seeds={"plain": [0], "wide": [0]})
+    assert only.equal_seeds
+    assert len(only.each) == 1
+
+
 def test_an_arm_of_one_run_is_not_held_against_itself() -> None:
     arms = {"one": ARMS["plain"][:1], "two": ARMS["wide"]}
     found = similarities(arms, dict.fromkeys(arms, LAYERS), _seen(arms))

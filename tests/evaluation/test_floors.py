@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morefromless.evaluation.floors import colour_histogram, floor, forest, mean_rgb
+from morefromless.data.store import Store
+from morefromless.evaluation.floors import (
+    colour_histogram,
+    floor,
+    forest,
+    mean_rgb,
+    modality_colours,
+)
+from morefromless.pairs import build_modality
 from tests.real import real
 
 
@@ -37,6 +45,14 @@ def test_colour_histogram_of_all_chunks(images: np.ndarray) -> None:
     found = colour_histogram(images)
     np.testing.assert_array_equal(found[[1, 269]], colour_histogram(images, [1, 269]))
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+
+
+def test_colours_are_those_of_the_modality_at_its_own_resolution(tissue: Store) -> None:
+    stored = np.asarray(tissue.array("he"), np.float64)
+    means = stored.reshape(180, 4, 8, 4, 8, 3).mean((2, 4))
+    found = modality_colours(tissue, build_modality("downsample:4"))
+    assert found.shape == (180, 4, 4, 3)
+    assert np.abs(found - means).max() <= 0.501
 
 
 def test_images_may_lie_on_disk(tmp_path: Path, images: np.ndarray) -> None:

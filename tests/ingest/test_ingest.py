@@ -138,6 +138,7 @@ def test_one_class_left_names_the_commonest_reason(tmp_path: Path) -> None:
     (root / "B").mkdir()
     for i in range(3):
         (root / "B" / f"{i}.jpg").write_text("no")
+    Image.fromarray(patch(9)[..., 0]).save(root / "B" / "grey.png")
     with pytest.raises(DataError, match=r"only class 'A' is left.*for 3, is 'unreadable: not a"):
         run(root, tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
@@ -216,12 +217,13 @@ def test_splits_of_the_source_are_kept_and_copies_leave_train(tmp_path: Path) ->
     names = {f"{f}/{i}.png": 100 * n + i for n, f in enumerate(folders) for i in (0, 1)}
     root = folder(tmp_path / "in", names)
     folder(root, {"train/A/leak.png": names["test/A/0.png"]})
+    folder(root, {"train/B/leak.png": names["val/B/0.png"]})
     folder(root, {"train/A/twin.png": names["train/A/0.png"]})
     report = run(root, tmp_path / "store")
     store = Store.open(tmp_path / "store")
-    assert report.rejected == {"copy of another split's": 1}
+    assert report.rejected == {"copy of another split's": 2}
     assert (store.table["split"] == store.table["id"].str.partition("/")[0]).all()
-    assert "train/A/leak.png" not in set(store.table["id"])
+    assert not {"train/A/leak.png", "train/B/leak.png"} & set(store.table["id"])
     assert "train/A/twin.png" in set(store.table["id"])
     assert "unless the source's split keeps patients apart" in store.caveats[0]
 
@@ -259,6 +261,8 @@ def test_only_a_test_split_is_split_anew(tmp_path: Path) -> None:
     two_classes(tmp_path / "in" / "test")
     report = run(tmp_path / "in", tmp_path / "store")
     assert report.splits == {"train": 8, "test": 2}
+    more = run(tmp_path / "in", tmp_path / "more", test_share=0.4)
+    assert more.splits == {"train": 6, "test": 4}
     assert "(test) is not used, for lack of train or test" in report.notes[0]
 
 
@@ -288,6 +292,12 @@ def test_groups_stay_whole(tmp_path: Path) -> None:
     assert set(train) | set(test) == {f"P{i}" for i in range(8)}
     assert store.caveats == [FEW.format(f"{len(set(test))} test groups")]
     assert store.meta.split_rule == "group"
+    other = ingest(
+        open_source(str(root), group=r"(P\d+)"), tmp_path / "other", seed=1, progress=False
+    ).store
+    assert set(other.groups("test")) != set(test)  # type: ignore[arg-type]
+    one = ingest(open_source(str(root), group="(P)"), tmp_path / "one", progress=False).store
+    assert (one.groups_known, one.meta.split_rule) == (True, "label")
 
 
 FEW = (

@@ -50,6 +50,7 @@ def test_dropped_classes_are_counted(side_by_side: Path, tmp_path: Path) -> None
     ("options", "words"),
     [
         ({"label": "_(X)_"}, r"--label _\(X\)_ finds nothing in any of 37 paths, such as 'P01_MUS"),
+        ({"label": "_(X)?"}, "finds nothing in any of 37 paths"),
         ({"label": r"P\d"}, "--label .* has 0 capturing groups"),
         ({"label": "("}, "--label .* is not a regular expression"),
         ({"label": "_([A-Z]+)_", "group": "(P01)"}, r"--group .* finds nothing in 'P02"),
@@ -76,6 +77,9 @@ def test_classes_of_a_published_set_keep_their_order(tmp_path: Path) -> None:
     source = open_source(str(folder(tmp_path / "in", names)), classes=["MUS+STR=muscle"])
     store = ingest(source, tmp_path / "store", progress=False).store
     assert store.classes == ("ADI", "muscle", "TUM")
+    described = source.datasheet().classes
+    assert described["TUM"]
+    assert described["muscle"] == ""
 
 
 def test_another_cohort_is_all_test(tmp_path: Path) -> None:

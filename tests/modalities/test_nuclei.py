@@ -91,6 +91,7 @@ def test_the_authors_preset_spares_no_mask_and_plain_changes_none(tissue: Store)
 def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:
     with pytest.raises(ConfigError, match="give nuclei:levels,types=6"):
         build_modality("nuclei:types=5").check(tissue)
+    build_modality("nuclei:types=6").check(tissue)
     bare = Store(tissue.path, tissue.meta, tissue.table, {"he": tissue.array("he")})
     with pytest.raises(DataError, match="has no array 'nuclei'"):
         build_modality("nuclei").check(bare)

@@ -42,6 +42,14 @@ def test_a_later_start_gives_the_rest_of_the_same_batches() -> None:
     assert len(resumed) == 15
 
 
+def test_positions_are_announced_four_steps_before() -> None:
+    steps, announced = Steps(20, batch=4, epochs=2, seed=7), []
+    steps.announce = announced.append
+    batches = list(steps)
+    expected = [*batches[4:], *[batches[-1]] * 4]
+    assert [positions.tolist() for positions in announced] == expected
+
+
 def test_processes_share_each_batch_without_overlap() -> None:
     whole = list(Steps(24, batch=6, epochs=1, seed=3))
     shares = [list(Steps(24, batch=6, epochs=1, seed=3, rank=r, world=2)) for r in range(2)]

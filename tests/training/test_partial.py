@@ -182,9 +182,10 @@ def test_each_two_branches_are_those_rows_that_have_both() -> None:
         expected.append(VICReg()([torch.stack([z[n][i] for i in rows]) for n in (a, b)]).total)
     torch.testing.assert_close(loss.total, torch.stack(expected).mean())
     assert torch.equal(z["b"].grad[5], torch.zeros(5).double())  # nobody saw it
-    # Rows without any partner say nothing, and are no error.
-    none = {"b": torch.zeros(8).bool(), "c": torch.zeros(8).bool()}
-    assert pairwise_loss(VICReg(), z, none).total.item() == 0
+    # Rows without any partner say nothing, and are no error; nor does a single one.
+    for rows in (torch.zeros(8), torch.eye(8)[3]):
+        few = {"b": rows.bool(), "c": rows.bool()}
+        assert pairwise_loss(VICReg(), z, few).total.item() == 0
 
 
 def test_views_that_are_not_there_do_not_touch_batch_norm(options: RunConfig) -> None:
@@ -196,6 +197,8 @@ def test_views_that_are_not_there_do_not_touch_batch_norm(options: RunConfig) ->
     alone = branches["privileged"](images["privileged"][has["privileged"]])[1]
     torch.testing.assert_close(made["privileged"][has["privileged"]], alone)
     assert not made["privileged"][~has["privileged"]].any()
+    single = embed(branches, images, {"privileged": torch.eye(8)[3].bool()})
+    assert not single["privileged"].any()  # which has no variance
     images["privileged"][~has["privileged"]] = 7  # whatever stands there
     again = embed(branches, images, has)
     torch.testing.assert_close(again["privileged"], made["privileged"])
