@@ -1,5 +1,6 @@
 """Temperature, abstention and outliers against numbers that are known, on patches kept aside."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from morefromless.config import Probe
+from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation import calibration
@@ -20,6 +21,7 @@ from morefromless.evaluation.calibration import (
     read_calibrated,
 )
 from morefromless.evaluation.frozen import random_encoder
+from morefromless.probes import LinearProbe
 
 
 def test_the_temperature_brings_back_logits_that_were_multiplied() -> None:
@@ -53,6 +55,15 @@ def test_a_class_of_one_patch_is_learnt_and_one_patch_a_class_is_refused() -> No
             assert 0.1 < held.mean() < 0.3
     with pytest.raises(DataError, match="every class has one patch only"):
         calibration._held_out(np.arange(3), None, 0)
+
+
+def test_the_head_of_a_supervised_arm_is_calibrated_as_it_is(
+    tissue: Store, supervision: RunConfig, tmp_path: Path
+) -> None:
+    frozen = random_encoder("test_resnet", "full", 32, 0, tmp_path)
+    head = LinearProbe(torch.randn(9, frozen.encoder.width), torch.randn(9))
+    frozen = replace(frozen, head=head, config=supervision)
+    assert calibrate(frozen, tissue, Probe(), "tissue").probe.weight.equal(head.weight)
 
 
 def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
@@ -104,11 +115,14 @@ def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
     assert (tmp_path / f"{calibrated_name(other, 'tissue')}.safetensors").is_file()
     with pytest.raises(ConfigError, match="is the probe of another encoder"):
         read_calibrated(tmp_path, other, "tissue")
+    standardised = Probe(probe_epochs=20, standardise=True)
+    weight = calibrate(frozen, tissue, standardised, "tissue").probe.weight
+    assert not weight.equal(probe.probe.weight)
     path = tmp_path / f"{calibrated_name(frozen, 'tissue')}.safetensors"
     for count, options, seed in (
-        (2, Probe(probe_epochs=20, labels=0.5), 0),
-        (3, Probe(probe_epochs=20, labels=0.5), 1),
-        (3, Probe(probe_epochs=20, labels=0.5), 1),  # read back
+        (3, Probe(probe_epochs=20, labels=0.5), 0),
+        (4, Probe(probe_epochs=20, labels=0.5), 1),
+        (4, Probe(probe_epochs=20, labels=0.5), 1),  # read back
     ):
         calibrate(frozen, tissue, options, "tissue", seed=seed)
         assert len(fitted) == count
