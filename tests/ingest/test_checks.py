@@ -26,12 +26,15 @@ def test_near_duplicates_across_splits_are_listed(tmp_path: Path) -> None:
     write(images[10:20], tmp_path / "in/train/B")
     write(images[20:22], tmp_path / "in/test/A")
     write(np.concatenate([images[22:], copies]), tmp_path / "in/test/B")
+    write(as_jpeg(images[12])[None], tmp_path / "in/val/B")
     store = ingest(str(tmp_path / "in"), tmp_path / "store", progress=False).store
     [caveat] = [c for c in store.caveats if "look like" in c]
-    assert caveat.startswith("3 patches of test look like a patch of train (3 of them under")
+    assert caveat.startswith("4 patches of test and val look like a patch of train (3 of them")
     listed = pd.read_csv(store.path / "near_duplicates.csv")
-    assert listed["id"].tolist() == [f"test/B/{n}.png" for n in (2, 3, 4)]
-    assert listed["train_id"].tolist() == [f"train/A/{n}.png" for n in (0, 1, 2)]
+    assert dict(zip(listed["id"], listed["train_id"], strict=True)) == {
+        **{f"test/B/{n + 2}.png": f"train/A/{n}.png" for n in range(3)},
+        "val/B/0.png": "train/B/2.png",
+    }
     assert listed["correlation"].min() > 0.95
 
 
