@@ -135,9 +135,11 @@ def test_attention_transfer_is_the_naive_loop_over_places() -> None:
     one = loss.of_stages([student], [teacher])
     assert one.total.item() == pytest.approx(10 / 2 * expected)
     # The first of more stages is left out; two stages cost the sum.
-    several = loss.of_stages([student, student], [2 * teacher, teacher, teacher])
+    several = loss.of_stages([student, student], [teacher.flip(0), teacher, teacher])
     assert several.total.item() == pytest.approx(2 * one.total.item())
     assert torch.autograd.gradcheck(lambda s: loss.of_stages([s], [teacher]).total, student)
     assert attention(torch.zeros(1, 2, 4, 4), 2, 2).tolist() == [[0.0] * 4]
+    half = torch.full((1, 2, 1, 1), 300.0, dtype=torch.float16)
+    assert attention(half, 1, 1).item() == 90_000  # beyond what half precision holds
     with pytest.raises(ConfigError, match="weight to be 0 or more"):
         AttentionTransfer(weight=-1)
