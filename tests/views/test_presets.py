@@ -198,6 +198,14 @@ def test_authors_solarize_is_full_inversion_of_tissue_and_of_labels() -> None:
     assert drawn[0, 0, 0].tolist() == [0, 254, 253, 252, 251, 250]
 
 
+def test_authors_neither_invert_channels_nor_put_noise_on_them() -> None:
+    images = torch.full((N, 5, 8, 8), 0.3)
+    images[..., :3] = 0
+    drawn = Authors(rotation=0).augment_channels(images, seeded(0))
+    assert drawn.min() >= 0
+    assert drawn.max() <= 0.3 + 1e-6
+
+
 def test_authors_rotate_with_black_corners_after_the_noise() -> None:
     preset = Authors(**OFF | {"rotation": 1, "noise": 1})
     drawn = preset.augment(torch.full((200, 3, 32, 32), 0.6), seeded(0))
