@@ -24,6 +24,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.ingest import ingest
 from morefromless.pairs import build_modality
+from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.report.headroom import report, write
 from morefromless.sources.synthetic import Synthetic
 
@@ -84,7 +85,7 @@ def test_features_are_standardised_by_the_training_patches() -> None:
 
 def test_textures_are_the_spread_of_what_halving_removes(tissue: Store) -> None:
     found = handmade(tissue, build_modality("full"))
-    image = torch.from_numpy(tissue.array("he")[5]).permute(2, 0, 1)[None].double() / 255
+    image = torch.from_numpy(np.array(tissue.array("he")[5])).permute(2, 0, 1)[None].double() / 255
     assert found.shape == (180, 512 + 3 * 4)
     assert np.square(found[5, :512]).sum() == pytest.approx(1)
     for octave in range(4):  # 32, 16, 8 and 4 px
@@ -110,6 +111,15 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
         )
         assert result.predicted_share == pytest.approx(np.average(shares, weights=variances))
         assert min(shares) >= 0
+    # A probe of predicted features is fitted to predictions out of fold, never to what it predicts.
+    config = results["positive"].config
+    store = Store.open(config.store)
+    sparse, dense = (_standardised(*headroom._features(v, store, config)) for v in VIEWS.values())
+    predictions = predict(sparse[0], dense[0] @ principal_axes(dense[0], 20)[0], sparse[1])
+    labels, test = (store.labels[store.indices(split)] for split in ("train", "test"))
+    probe = fit_ridge_probe(predictions[0], torch.from_numpy(labels), len(store.classes))
+    right = probe.logits(predictions[1]).argmax(1).numpy() == test
+    assert results["positive"].predicted == pytest.approx(right.mean())
     assert results["positive"].headroom.low > 0.05
     assert results["negative"].headroom.low < 0.02
     # A second photograph is all but told by the first; a signal under a nuisance is not.
