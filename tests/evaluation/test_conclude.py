@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pytest
 
 from morefromless.config import StudyConfig
 from morefromless.data.store import Store
@@ -13,8 +14,9 @@ from morefromless.evaluation.comparisons import comparisons
 from morefromless.evaluation.conclude import conclude
 from morefromless.evaluation.evaluate import Evaluation
 from morefromless.evaluation.floors import floor_probabilities, forest, mean_rgb
+from morefromless.evaluation.metrics import score
 from morefromless.evaluation.results import CURVE_COLUMNS, Condition, Results
-from morefromless.evaluation.summaries import _rises
+from morefromless.evaluation.summaries import _mean_recall, _rises
 from morefromless.probes import label_subset
 
 ARM = Condition("symmetric", "shared", "vicreg", "full", "", "tissue")
@@ -67,7 +69,7 @@ def test_an_arm_that_is_not_above_an_untrained_encoder_is_no_opponent(tissue: St
         {
             OTHER: 0.9,
             ARM: 0.45,
-            SUPERVISED: 0.3,
+            SUPERVISED: 0.4,
             floor("majority"): 0.2,
             floor("colour-histogram"): 0.6,
             floor("random encoder"): 0.4,
@@ -86,15 +88,16 @@ def test_an_arm_that_is_not_above_an_untrained_encoder_is_no_opponent(tissue: St
 
 
 def test_where_no_arm_is_above_a_floor_it_is_said(tissue: Store) -> None:
-    shares = {OTHER: 0.6, ARM: 0.5, floor("majority"): 0.2, floor("mean-rgb"): 0.8}
-    (found,) = concluded(tissue, shares).floors_not_exceeded
-    assert (found.modality, found.task, found.floor, found.arm) == (
-        "full",
-        "tissue",
-        "mean-rgb",
-        "asymmetric, shared",
-    )
-    assert found.floor_accuracy > found.arm_accuracy
+    for share in (0.6, 0.8):  # below the floor, and as high as it
+        shares = {OTHER: share, ARM: 0.5, floor("majority"): 0.2, floor("mean-rgb"): 0.8}
+        (found,) = concluded(tissue, shares).floors_not_exceeded
+        assert (found.modality, found.task, found.floor, found.arm) == (
+            "full",
+            "tissue",
+            "mean-rgb",
+            "asymmetric, shared",
+        )
+        assert (found.floor_accuracy, found.arm_accuracy) == pytest.approx((0.8, share), abs=0.02)
 
 
 def test_only_what_both_learnt_is_contrasted_with_supervised(tissue: Store) -> None:
@@ -109,6 +112,11 @@ def test_only_what_both_learnt_is_contrasted_with_supervised(tissue: Store) -> N
     assert names == {"tissue": ["fine-tuned asymmetric shared - supervised"], "cell": []}
 
 
+def test_a_class_that_is_not_tested_has_no_recall_over_seeds_either() -> None:
+    answers = np.eye(3)[[0, 1]], np.eye(3)[[0, 0]]
+    assert _mean_recall([score(answer, [0, 1]) for answer in answers]) == (1, 0.5, None)
+
+
 def test_a_curve_rises_where_its_last_quarter_is_higher() -> None:
     def curve(values: list[float]) -> pd.DataFrame:
         key = ("symmetric", "shared", "vicreg", "full", "")
@@ -117,5 +125,8 @@ def test_a_curve_rises_where_its_last_quarter_is_higher() -> None:
 
     assert _rises(curve([0.1 * n for n in range(8)]), ARM) is True
     assert _rises(curve([0.5] * 8), ARM) is False
+    assert _rises(curve([0.1] * 4 + [0.5] * 4), ARM) is False  # it rose earlier
+    assert _rises(curve([0.5] * 6 + [0.515] * 2), ARM) is True
+    assert _rises(curve([0.5] * 6 + [0.505] * 2), ARM) is False
     assert _rises(curve([0.5] * 7), ARM) is None
     assert _rises(curve([0.5] * 8), OTHER) is None

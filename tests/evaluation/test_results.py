@@ -52,7 +52,11 @@ def test_summaries_and_contrasts_are_of_the_table(results: Results) -> None:
         assert summary.accuracy.estimate == pytest.approx(rows["value"].mean())
         assert summary.accuracy.low <= summary.accuracy.estimate <= summary.accuracy.high
         assert summary.accuracy.unit == "group"  # patients are known here
+        pixels = {"full": 32, "downsample:4": 4}[c.modality]
+        assert results.data.um_per_px is not None
+        assert summary.um_per_px == pytest.approx(results.data.um_per_px * 32 / pixels)
         assert np.sum(summary.confusion) == len(rows) * results.data.patches["test"]
+    assert {contrast.difference.unit for contrast in results.contrasts} == {"group"}
     names = [contrast.name for contrast in results.contrasts]
     assert names == ["asymmetric - symmetric, both shared", "asymmetric shared - supervised"]
     assert [c.holm_p for c in results.contrasts] == holm([c.p for c in results.contrasts])
