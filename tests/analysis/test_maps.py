@@ -30,6 +30,8 @@ def test_neighbours_agree_with_a_naive_loop() -> None:
     assert neighbours(x[:3], 5).shape == (3, 2)
     equally_near = [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]
     assert neighbours(np.ones((5, 2)), 2).tolist() == equally_near
+    many = neighbours(RNG.normal(size=(1030, 3)), 1)  # more than are compared at once
+    assert (many[:, 0] != np.arange(1030)).all()
 
 
 def test_a_rotated_and_scaled_copy_lies_on_the_original() -> None:
@@ -39,7 +41,10 @@ def test_a_rotated_and_scaled_copy_lies_on_the_original() -> None:
     np.testing.assert_allclose(a, b, atol=1e-9)
     a, b = align(x, RNG.normal(size=(40, 9)))  # of another width, and of something else
     assert a.shape == b.shape == (40, 6)
-    assert np.linalg.norm(a - b) > 1
+    assert np.square(a).sum() == pytest.approx(40)
+    # Nearest of all rotations; b has lost three of its dimensions.
+    nearest = 40 + np.square(b).sum() - 2 * np.linalg.svd(a.T @ b, compute_uv=False).sum()
+    assert np.square(a - b).sum() == pytest.approx(nearest)
 
 
 def test_pca_is_the_plane_of_most_variance() -> None:
