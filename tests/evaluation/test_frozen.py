@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 from morefromless import cli
 from morefromless.config import Probe, RunConfig
 from morefromless.data.store import Store
+from morefromless.encoders import build_encoder
 from morefromless.errors import ConfigError, DataError, TrainingError
 from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.evaluate import answer, answer_of, evaluate, open_store
-from morefromless.evaluation.frozen import CHUNK, random_encoder
+from morefromless.evaluation.frozen import CHUNK, random_encoder, represent
 from morefromless.evaluation.loading import load_encoder, load_encoders
 from morefromless.evaluation.metadata import EncoderMetadata
 from morefromless.probes import LinearProbe
@@ -242,3 +243,13 @@ def test_a_random_encoder_has_none_of_the_weights_that_are_named(tmp_path: Path)
     for spec in (f"test_resnet:weights={file}", "test_resnet:pretrained=true"):
         assert random_encoder(spec, "full", 32, 0, tmp_path).fingerprint == plain.fingerprint
     assert random_encoder("test_resnet", "full", 32, 1, tmp_path).fingerprint != plain.fingerprint
+
+
+def test_an_encoder_that_is_trained_is_represented_as_frozen_and_trained_on() -> None:
+    encoder, images = build_encoder("test_resnet").train(), torch.rand(5, 3, 32, 32)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    found = represent(encoder, [images[:3], images[3:]], "cpu")
+    assert encoder.training
+    assert all(before[name].equal(value) for name, value in encoder.state_dict().items())
+    with torch.no_grad():
+        torch.testing.assert_close(found, encoder.eval()(images))
