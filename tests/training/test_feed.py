@@ -63,6 +63,7 @@ def test_seeds_differ() -> None:
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(ConfigError, match="--batch 128 is larger than the 20 training patches"):
         Steps(20, batch=128, epochs=1, seed=0)
+    assert len(Steps(20, batch=20, epochs=3, seed=0)) == 3
 
 
 def test_kept_and_streamed_images_are_the_same(tissue: Store) -> None:

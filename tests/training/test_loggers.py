@@ -1,5 +1,6 @@
 """What `--log` adds to a run's own files: Weights & Biases, MLflow, offline or not installed."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,12 +41,15 @@ def test_a_tracker_gets_options_and_losses_and_renames_no_run(
     recorder = Recorder()
     monkeypatch.setattr(checks, "find_spec", lambda _: True)
     monkeypatch.setitem(loggers.TRACKERS, "mlflow", lambda _: recorder)
-    config = changed(pretraining, log=["mlflow"], epochs=3, size=16)
+    config = changed(pretraining, log=["mlflow"], epochs=3, size=16, warmup=0.5)
     assert config.identity() == changed(config, log=[]).identity()
     run = train(config)
     assert recorder.options == config.identity()
     assert sorted(recorder.metrics) == [0, 9, 11]  # the first, every tenth, and the last
     assert {"loss", "lr", "term/variance"} <= set(recorder.metrics[9])
+    cosines = [1 + math.cos(math.pi * (step - 2) / (12 - 2)) for step in (9, 11)]  # 2 warm up
+    rates = [metrics["lr"] for _, metrics in sorted(recorder.metrics.items())]
+    assert rates == pytest.approx([0, *(config.train.lr / 2 * cosine for cosine in cosines)])
     [written] = (run.path / "logs" / "csv").rglob("metrics.csv")
     assert f"{recorder.metrics[9]['loss']:.6g}"[:5] in written.read_text()
 

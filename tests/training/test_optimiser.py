@@ -26,7 +26,7 @@ def _clipped(gradients: list[Tensor], batch: int, norm: float) -> list[Tensor]:
 
 def test_each_tensor_is_clipped_by_itself(pretraining: RunConfig) -> None:
     network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
-    options = changed(pretraining, clip_each=1.0)
+    options = changed(pretraining, clip_each=0.5)
     learner = Learner(network, None, options, None, None)  # type: ignore[arg-type]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def test_each_tensor_is_clipped_by_itself(pretraining: RunConfig) -> None:
     for weights, gradient in zip(network.parameters(), drawn, strict=True):
         weights.grad = gradient.clone()
     learner.configure_gradient_clipping(optimizer, None, None)
-    expected = _clipped(drawn, options.train.batch, 1.0)
+    expected = _clipped(drawn, options.train.batch, 0.5)
     for weights, wanted in zip(network.parameters(), expected, strict=True):
         torch.testing.assert_close(weights.grad, wanted, rtol=1e-5, atol=1e-7)
     untouched = Learner(network, None, pretraining, None, None)  # type: ignore[arg-type]
