@@ -127,9 +127,10 @@ def _luminance(pixels: Tensor) -> Tensor:
 def _directions(density: Tensor, tissue: Tensor) -> Tensor:
     """(B, 2, 3): the two stains, in the plane of the two largest eigenvectors."""
     weights = tissue.to(density)[..., None]
-    count = weights.sum(1, keepdim=True).clamp(min=1)
+    count = weights.sum(1, keepdim=True).clamp(min=2)
     centred = (density - (density * weights).sum(1, keepdim=True) / count) * weights
-    vectors = torch.linalg.eigh(centred.mT @ centred)[1][..., [2, 1]]
+    covariance = centred.mT @ centred / (count - 1)
+    vectors = torch.linalg.eigh(covariance)[1][..., [2, 1]]
     vectors = vectors * torch.where(vectors[:, :1] < 0, -1.0, 1.0)
     plane = density @ vectors
     angles = torch.atan2(plane[..., 1], plane[..., 0])
