@@ -155,12 +155,17 @@ def explaining(path: Path) -> Iterator[None]:
         raise kind(f"{path} cannot be written: {reason}") from error
 
 
+def existing(path: Path) -> Path:
+    """The path, or the nearest of the folders that it is to lie in that is there."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 def check_writable(folder: Path, option: str = "--out") -> None:
     """Raise `ConfigError` where a folder, which need not exist yet, may not be written to: before
     there is anything to write."""
-    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        with TemporaryFile(dir=place):
+        with TemporaryFile(dir=existing(folder)):
             pass
     except OSError as error:
         raise ConfigError(

@@ -17,6 +17,7 @@ from morefromless.branches import untrained_network
 from morefromless.config import RunConfig
 from morefromless.devices import available_cores, available_gpus
 from morefromless.errors import ConfigError, TrainingError
+from morefromless.files import existing
 from morefromless.progress import Bar
 from morefromless.runs import Run, State
 from morefromless.workers import Outcome, outcomes
@@ -124,8 +125,7 @@ def check_disk(configs: Sequence[RunConfig], at_once: int) -> None:
     """Raise `ConfigError` where the disk has no room for what these runs will yet write."""
     needed = needed_bytes(configs, at_once)
     folder = configs[0].out.absolute()
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(existing(folder)).free
     if needed > free:
         raise ConfigError(
             f"The runs need up to {needed / 1e9:,.2f} GB, and the disk of {folder.parent} has "

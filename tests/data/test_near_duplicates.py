@@ -42,6 +42,7 @@ def as_jpeg(image: Pixels) -> Pixels:
         lambda image: np.asarray(ImageEnhance.Brightness(Image.fromarray(image)).enhance(1.15)),
         lambda image: np.asarray(Image.fromarray(image).resize((150, 150))),
         lambda image: np.roll(image, 1, axis=1),
+        lambda image: np.rot90(image)[:, ::-1],
         lambda image: as_jpeg(np.ascontiguousarray(np.rot90(image, 3))),
     ],
 )

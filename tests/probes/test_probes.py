@@ -28,9 +28,12 @@ def hits(probe: LinearProbe, x: Tensor, y: Tensor) -> float:
     return float((probe.logits(x).argmax(1) == y).float().mean())
 
 
-def test_linear_probe_is_a_dense_layer_trained_by_adam_on_cross_entropy() -> None:
+@pytest.mark.parametrize(("batch", "options"), [(128, {}), (64, {"batch": 64})])
+def test_linear_probe_is_a_dense_layer_trained_by_adam_on_cross_entropy(
+    batch: int, options: dict[str, int]
+) -> None:
     x, y = blobs(150, 6, 3, 1.0)
-    probe = fit_linear_probe(x, y, 3, epochs=5, lr=1e-2, seed=3)
+    probe = fit_linear_probe(x, y, 3, epochs=5, lr=1e-2, seed=3, **options)
 
     draw = torch.Generator().manual_seed(3)
     layer = nn.Linear(6, 3)
@@ -41,7 +44,7 @@ def test_linear_probe_is_a_dense_layer_trained_by_adam_on_cross_entropy() -> Non
     adam = torch.optim.Adam(layer.parameters(), lr=1e-2)
     for _ in range(5):
         order = torch.randperm(150, generator=draw)
-        for rows in (order[:128], order[128:]):
+        for rows in torch.split(order, batch):
             adam.zero_grad()
             nn.functional.cross_entropy(layer(x[rows]), y[rows]).backward()
             adam.step()

@@ -194,7 +194,7 @@ def handmade(store: Store, modality: Modality) -> npt.NDArray[np.float32]:
     textures = []
     with Bar(desc="textures", total=len(colours), unit=" patches", delay=2) as bar:
         for rows in np.array_split(np.arange(len(colours)), max(1, len(colours) // BLOCK)):
-            textures.append(_textures(torch.from_numpy(np.array(colours[rows])), side).numpy())
+            textures.append(_textures(torch.from_numpy(np.asarray(colours[rows])), side).numpy())
             bar.update(len(rows))
     return np.concatenate([np.sqrt(histograms), np.concatenate(textures)], axis=1)
 

@@ -67,14 +67,15 @@ def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
     norms = np.linalg.norm(values, axis=1, keepdims=True)
     unit = values / np.where(norms > 0, norms, 1)
     count = min(count, len(unit) - 1)
+    last = max(1, count)
     nearest = np.empty((len(unit), count), np.int64)
     for start in range(0, len(unit), 1024):
         rows = np.arange(start, min(start + 1024, len(unit)))
         near = unit[rows] @ unit.T
         near[np.arange(len(rows)), rows] = -np.inf
         # Only what is as near as the last that counts is sorted.
-        last = np.partition(near, -max(1, count), axis=1)[:, -max(1, count)]
-        for row, similarities, least in zip(rows, near, last, strict=True):
+        limits = np.partition(near, -last, axis=1)[:, -last]
+        for row, similarities, least in zip(rows, near, limits, strict=True):
             places = np.flatnonzero(similarities >= least)
             nearest[row] = places[np.argsort(-similarities[places], kind="stable")[:count]]
     return nearest

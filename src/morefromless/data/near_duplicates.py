@@ -8,6 +8,7 @@ nor are patches without contrast, such as glass.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -133,10 +134,7 @@ def thumbnail(image: npt.NDArray[np.generic], detail: int = SHARP) -> Floats:
     step = side // SIDE
     blurred = detail < min(side, SHARP) and detail != SIDE  # of which a thumbnail has as much
     if blurred or side % SIDE:
-        weights = area_weights(side, SIDE, np.float32)
-        if blurred:
-            averages = area_weights(side, detail, np.float32)
-            weights = area_weights(detail, SIDE, np.float32) @ averages
+        weights = _weights(side, detail) if blurred else area_weights(side, SIDE, np.float32)
         lines = weights @ image.reshape(side, side * channels).astype(np.float32)
         return np.asarray(lines.reshape(SIDE, side, channels).mean(2) @ weights.T, np.float32)
     # Sums are exact, and of lines in one call: three times as fast as a mean over three axes.
@@ -148,6 +146,14 @@ def thumbnail(image: npt.NDArray[np.generic], detail: int = SHARP) -> Floats:
     floats = lines.astype(np.float32 if largest <= 2**24 else np.float64)
     areas = np.einsum("ijk->ij", floats.reshape(SIDE, SIDE, step * channels))
     return np.asarray(areas, np.float32) / np.float32(step * step * channels)
+
+
+@lru_cache(maxsize=64)  # every patch asks for them
+def _weights(side: int, detail: int) -> Floats:
+    """(32, side): of averages over `detail` parts of `side` pixels."""
+    averages = area_weights(side, detail, np.float32)
+    weights: Floats = area_weights(detail, SIDE, np.float32) @ averages
+    return weights
 
 
 def difference_hash(small: Floats) -> npt.NDArray[np.uint64]:
