@@ -7,7 +7,7 @@ from pathlib import Path
 
 import benchmarks
 from benchmarks import Stage
-from benchmarks._measure import measure, measure_memory, peak, section
+from benchmarks._measure import ROUNDS, measure, measure_memory, peak, section
 from morefromless.errors import MoreFromLessError
 from morefromless.progress import Bar
 from morefromless.report.section import fill_blocks
@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> None:
     known = members(benchmarks, Stage)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
     parser.add_argument("stages", nargs="*", help=f"of {', '.join(known)}; by default all")
-    parser.add_argument("--rounds", type=int, default=7, help="measurements of each row")
+    help_rounds = f"measurements of each row; by default {ROUNDS}, fewer where a table takes long"
+    parser.add_argument("--rounds", type=int, help=help_rounds)
     parser.add_argument("--write", type=Path, nargs="?", const=PAGE, help="page to write tables to")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)

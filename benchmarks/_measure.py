@@ -22,8 +22,10 @@ SPREAD = 0.1
 """Above this interquartile range of a ratio, as a share of it, no ratio is claimed."""
 SHORTEST = 0.1
 """Seconds; a call that takes less is repeated within a measurement."""
+ROUNDS = 7
 LONGEST = 45.0
-"""Seconds; a table that took more has no further rounds, once it has `FEWEST`."""
+"""Seconds; where nobody says how many rounds, a table that took more has no further ones, once it
+has `FEWEST`."""
 FEWEST = 3
 CLOCKS = {"processor": time.process_time, "wall": time.perf_counter}
 
@@ -68,13 +70,13 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def measure(stage: Stage, rounds: int) -> list[Measurement]:
+def measure(stage: Stage, rounds: int | None = None) -> list[Measurement]:
     """Every row once in each round, in turns from either end; a first call of each warms up."""
     with _threads(stage.threads):
         return _measured(stage, rounds)
 
 
-def _measured(stage: Stage, rounds: int) -> list[Measurement]:
+def _measured(stage: Stage, rounds: int | None) -> list[Measurement]:
     measured = [Measurement(row) for row in stage.rows()]
     calls: dict[str, tuple[Call, int]] = {}
     for one in measured:
@@ -91,8 +93,8 @@ def _measured(stage: Stage, rounds: int) -> list[Measurement]:
             seconds = _seconds(call, 1, stage)
         calls[one.row.name] = call, max(1, round(SHORTEST / (seconds or SHORTEST)))
     began = time.perf_counter()
-    for number in range(rounds):
-        if number >= FEWEST and time.perf_counter() - began > LONGEST:
+    for number in range(rounds or ROUNDS):
+        if not rounds and number >= FEWEST and time.perf_counter() - began > LONGEST:
             break
         for one in measured[:: 1 if number % 2 else -1]:
             if one.row.name in calls:
