@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch.nn import functional as F
@@ -37,16 +38,30 @@ def control(folder: Path, name: str) -> Store:
     return Store.open(folder / name)
 
 
-def test_predictions_are_those_of_the_closed_form() -> None:
+PATIENTS = np.repeat(np.array(["c", "b", "g", "a", "d", "f", "h", "e"], dtype=object), 5)
+
+
+@pytest.mark.parametrize(
+    ("groups", "units"),
+    [
+        (None, np.arange(40)),
+        (PATIENTS[:1].repeat(40), np.arange(40)),  # of one patient, patches are divided
+        (PATIENTS, np.array([ord(patient) - ord("a") for patient in PATIENTS])),
+    ],
+    ids=["patches", "one patient", "patients"],
+)
+def test_predictions_are_those_of_the_closed_form(
+    groups: npt.NDArray[np.object_] | None, units: npt.NDArray[np.int64]
+) -> None:
     generator = torch.Generator().manual_seed(0)
     train, test, target = (
         torch.randn(*shape, generator=generator, dtype=torch.float64)
         for shape in ((40, 6), (5, 6), (40, 3))
     )
     train, target = train - train.mean(0), target - target.mean(0)
-    out_of_fold, on_test = predict(train, target, test)
-    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
-    fold = (torch.arange(40) % FOLDS)[order]
+    out_of_fold, on_test = predict(train, target, test, groups)
+    order = torch.randperm(units.max() + 1, generator=torch.Generator().manual_seed(0))
+    fold = torch.tensor([int(order[unit]) % FOLDS for unit in units])
 
     def ridge(rows: torch.Tensor, asked: torch.Tensor, penalty: float, k: int) -> torch.Tensor:
         x, y = train[rows], target[rows, k]
@@ -115,7 +130,8 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     config = results["positive"].config
     store = Store.open(config.store)
     sparse, dense = (_standardised(*headroom._features(v, store, config)) for v in VIEWS.values())
-    predictions = predict(sparse[0], dense[0] @ principal_axes(dense[0], 20)[0], sparse[1])
+    target = dense[0] @ principal_axes(dense[0], 20)[0]
+    predictions = predict(sparse[0], target, sparse[1], store.groups("train"))
     labels, test = (store.labels[store.indices(split)] for split in ("train", "test"))
     probe = fit_ridge_probe(predictions[0], torch.from_numpy(labels), len(store.classes))
     right = probe.logits(predictions[1]).argmax(1).numpy() == test

@@ -100,7 +100,7 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
         )
     axes, variances = principal_axes(dense[0], config.components)
     target = dense[0] @ axes
-    out_of_fold, on_test = predict(sparse[0], target, sparse[1])
+    out_of_fold, on_test = predict(sparse[0], target, sparse[1], store.groups("train"))
     unexplained = (target - out_of_fold).square().sum(0) / target.square().sum(0)
     labels = torch.from_numpy(store.labels)
     correct = [
@@ -129,13 +129,15 @@ def principal_axes(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return vectors[:, order], values[order] / values.sum()
 
 
-def predict(train: Tensor, target: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+def predict(
+    train: Tensor, target: Tensor, test: Tensor, groups: npt.NDArray[np.object_] | None = None
+) -> tuple[Tensor, Tensor]:
     """Ridge predictions of `target` (N, K) from `train` (N, D), out of fold, and from `test`.
 
-    All are centred. Each column of the target has the penalty that is best out of fold.
+    All are centred. Each column of the target has the penalty that is best out of fold. `groups`
+    (N,), such as patients, stand in one fold each: patches of one are more alike than those of two.
     """
-    fold = torch.arange(len(train)) % FOLDS
-    fold = fold[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
+    fold = _folds(len(train), groups)
     predictions = torch.zeros(len(PENALTIES), *target.shape, dtype=target.dtype)
     for number in range(FOLDS):
         rows = fold != number
@@ -145,6 +147,15 @@ def predict(train: Tensor, target: Tensor, test: Tensor) -> tuple[Tensor, Tensor
     columns = torch.arange(target.shape[1])
     final = torch.stack(list(_ridges(train, target, test)))
     return predictions[best, :, columns].T, final[best, :, columns].T
+
+
+def _folds(patches: int, groups: npt.NDArray[np.object_] | None) -> Tensor:
+    """(patches,) the fold of each; of a single group, whose patches must be divided, by patches."""
+    units = np.arange(patches)
+    if groups is not None and len(set(groups)) > 1:
+        units = np.unique(groups, return_inverse=True)[1]
+    order = torch.randperm(units.max() + 1, generator=torch.Generator().manual_seed(0))
+    return (order % FOLDS)[torch.from_numpy(units)]
 
 
 def _ridges(train: Tensor, target: Tensor, test: Tensor) -> Iterator[Tensor]:
