@@ -204,6 +204,30 @@ def test_what_is_done_is_not_done_again(
         Tiles(other, progress=False).items()
 
 
+def test_a_kill_between_the_last_two_renames_is_mended(
+    slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TileConfig(paths=(*slides, tmp_path / "store"), mpp=4, size=32, workers=1)
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if target == config.store:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(Tiles(config, progress=False), config.store, progress=False)
+    assert (tmp_path / "store.partial/store/slides/a.png").exists()
+    assert not ingest(Tiles(config, progress=False), config.store, progress=False).already
+    assert sorted(path.name for path in (config.store / "slides").glob("*.png")) == [
+        "a.png",
+        "b.png",
+    ]
+    assert not (tmp_path / "store.partial").exists()
+
+
 @pytest.mark.parametrize(("slide", "part"), [("a/1.dcm", "a/2.dcm"), ("a.mrxs", "a/Data0.dat")])
 def test_every_file_of_a_slide_is_part_of_what_tiles_are_made_of(
     tmp_path: Path, slide: str, part: str

@@ -213,6 +213,7 @@ def _build(
             assemble(work / "store", rows, selection, datasheet, provenance)
         with files.explaining(config.store):
             if (work / "slides").is_dir():
+                _remove(work / "store" / "slides")  # of an ingest that was killed right here
                 (work / "slides").rename(work / "store" / "slides")
             (work / "store").rename(config.store)
             files.sync(config.store.parent)
