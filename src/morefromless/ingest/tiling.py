@@ -3,13 +3,11 @@
 import json
 import os
 import re
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ import numpy.typing as npt
 from morefromless import files
 from morefromless.config import TileConfig
 from morefromless.data.annotations import annotation_file, read_annotations
+from morefromless.data.lru_cache import LruCache
 from morefromless.data.slide_files import slide_files, slide_parts
 from morefromless.data.slides import NEAR, Slide, open_slide
 from morefromless.data.tissue import find_tissue, tissue_tiles
@@ -65,8 +64,7 @@ class Tiles(Source):
     def __init__(self, config: TileConfig, progress: bool = True) -> None:
         self.config, self.progress = config, progress
         self._slides = named_slides(slide_files([path.expanduser() for path in config.slides]))
-        self._open: OrderedDict[str, Slide] = OrderedDict()
-        self._lock = Lock()
+        self._open = LruCache[Slide](OPEN)
 
     def datasheet(self) -> Datasheet:
         config, count = self.config, len(self._slides)
@@ -116,7 +114,8 @@ class Tiles(Source):
         if item.place is None:
             raise UnreadablePatch(self._surveys[name].reason)
         name = name.removesuffix(f"_x{item.place[0]}_y{item.place[1]}")
-        slide, (x, y) = self._opened(name), item.place
+        path, (x, y) = self._slides[name], item.place
+        slide = self._open.get(name, lambda: open_slide(path, config.um_per_px))
         arrays = {"he": slide.read(x, y, config.size, config.size, config.mpp)}
         if config.low_power:
             side = config.low_power_size
@@ -132,14 +131,6 @@ class Tiles(Source):
         if item.place is None:
             raise UnreadablePatch(self._surveys[item.id].reason)
         return self.config.size, self.config.size
-
-    def _opened(self, name: str) -> Slide:
-        with self._lock:
-            if name not in self._open:
-                self._open[name] = open_slide(self._slides[name], self.config.um_per_px)
-                while len(self._open) > OPEN:
-                    self._open.popitem(last=False)
-            return self._open[name]
 
     @cached_property
     def _surveys(self) -> dict[str, SlideTiles]:
