@@ -40,11 +40,12 @@ class Annotations:
         names = sorted(set(self.classes))
         covered = np.zeros((len(corners), len(names)))
         squares = shapely.box(*corners.T, *(corners + side).T)
+        tree = shapely.STRtree(squares)
         for number, name in enumerate(names):
             mine = [r for r, c in zip(self.regions, self.classes, strict=True) if c == name]
             # Their union, so that regions drawn twice count once.
             parts = shapely.get_parts(shapely.union_all(mine))
-            part, square = shapely.STRtree(squares).query(parts)
+            part, square = tree.query(parts)
             areas = shapely.area(shapely.intersection(parts[part], squares[square]))
             np.add.at(covered[:, number], square, areas / side**2)
         if not names:
