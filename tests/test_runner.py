@@ -1,5 +1,6 @@
 """Running many: what one run does to the others, and what several processes share."""
 
+import errno
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from morefromless import runner
+from morefromless import runner, workers
 from morefromless.config import RunConfig, to_flat
 from morefromless.devices import available_gpus
 from morefromless.errors import ConfigError, TrainingError
@@ -213,6 +214,47 @@ def test_a_run_that_fails_elsewhere_is_not_tried_once_more(
         until(begun.exists)
         with pytest.raises(TrainingError, match=r"1 of 1 .* because: The loss is not finite\. The"):
             run_all([config], 1)
+
+
+def test_a_worker_that_cannot_be_started_fails_its_run_and_none_waits_for_it(
+    run_of: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("morefromless.workers.subprocess.Popen", refused)
+    configs = [run_of("a"), run_of("b")]
+    with pytest.raises(TrainingError, match=r"2 of 2 runs failed .* Cannot allocate memory"):
+        run_all(configs, 2)
+    assert "Cannot allocate memory" in str(Run(configs[1].out).failure)
+
+
+def test_a_worker_that_is_being_started_ends_with_the_others(
+    run_of: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    starting, go = threading.Event(), threading.Event()
+
+    class Worker:
+        def __init__(self, *_: object) -> None:
+            if made:
+                starting.set()
+                go.wait()
+            self.alive = True
+            made.append(self)
+
+        def train(self, _: RunConfig) -> None:
+            starting.wait()
+
+        def kill(self) -> None:
+            self.alive = False
+
+    monkeypatch.setattr(workers, "_Worker", Worker)
+    ended = workers.outcomes([run_of("a"), run_of("b")], 2, [])
+    next(ended)
+    threading.Timer(0.2, go.set).start()
+    ended.close()
+    assert [worker.alive for worker in made] == [False, False]
 
 
 @pytest.mark.timeout(600)  # processes that import everything; the machine may be busy

@@ -126,17 +126,22 @@ def _side_by_side(
     """
     waiting, outcomes = deque(configs), queue.Queue[Outcome]()
     started: list[_Worker] = []
+    starting = threading.Lock()
 
     def serve(number: int) -> None:
         worker: _Worker | None = None
         while True:
-            try:
+            with starting:  # none is started once the generator is closed
+                if not waiting:
+                    break
                 config = waiting.popleft()
-            except IndexError:
-                break
-            if worker is None or not worker.alive:
-                worker = _Worker(number, workers, gpus)
-                started.append(worker)
+                try:
+                    if worker is None or not worker.alive:
+                        worker = _Worker(number, workers, gpus)
+                        started.append(worker)
+                except OSError as error:  # no memory for a process, or too many files are open
+                    outcomes.put((config, failure_reason(error)))
+                    continue
             outcomes.put((config, worker.train(config)))
         if worker:
             worker.kill()  # so that it leaves its GPU
@@ -147,9 +152,10 @@ def _side_by_side(
         for _ in configs:
             yield outcomes.get()
     finally:
-        waiting.clear()
-        for worker in started:
-            worker.kill()
+        with starting:
+            waiting.clear()
+            for worker in started:
+                worker.kill()
 
 
 def _death(code: int) -> str:
