@@ -5,6 +5,7 @@ import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from pyarrow.fs import S3FileSystem
 from safetensors.torch import load_file
 
 from morefromless.config import RunConfig
+from morefromless.data import sharded
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.frozen import random_encoder
@@ -293,3 +295,23 @@ def test_an_index_that_does_not_fit(tissue: Store, tmp_path: Path) -> None:
         index.write_text(text.replace(*change, 1))
         with pytest.raises(DataError, match=r"shards.json is missing or damaged"):
             Store.open(tmp_path / "place")
+
+
+def test_threads_may_ask_for_the_first_shard_at_once(
+    tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one found what it needs half made."""
+    publish(tissue, str(tmp_path / "published"), shard_bytes=SMALL, progress=False)
+    store = stream(str(tmp_path / "published"), tmp_path / "streamed", 1)
+    shards, pool = store.shards, sharded.ThreadPoolExecutor
+    assert shards is not None
+
+    def slow(workers: int) -> ThreadPoolExecutor:
+        with monkeypatch.context() as patch:
+            patch.setattr(sharded, "ThreadPoolExecutor", pool)
+            with pool(1) as other:
+                other.submit(shards.prefetch, [0]).result()
+        return pool(workers)
+
+    monkeypatch.setattr(sharded, "ThreadPoolExecutor", slow)
+    assert len(shards.mapped(0)) == shards.index.shards[0].bytes

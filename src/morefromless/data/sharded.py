@@ -125,9 +125,9 @@ class ShardReader:
         if self.remote is None:
             return
         if self._process != os.getpid():  # threads and locks do not survive a fork
-            self._process, self._room = os.getpid(), threading.Lock()
-            self._pool = ThreadPoolExecutor(FETCHED_AT_ONCE)
+            self._room, self._pool = threading.Lock(), ThreadPoolExecutor(FETCHED_AT_ONCE)
             self._fetching: dict[int, Future[None]] = {}
+            self._process = os.getpid()  # last, for another thread may ask meanwhile
         for number in map(int, numbers):
             earlier = self._fetching.get(number)
             if (earlier is None or earlier.done()) and not self._is_there(number):
