@@ -69,6 +69,14 @@ def _beyond(folder: Path) -> None:
         file["matrix/indices"][0] = 10**6
 
 
+def _latin(folder: Path) -> None:
+    (folder / "mine.csv").write_bytes("Barcode,gruppe\n1-000-1,Dr\u00fcse\n".encode("latin-1"))
+
+
+def _repeated(folder: Path) -> None:
+    (folder / "mine.csv").write_text("Barcode,region\n1-000-1,tumour\n1-000-1,stroma\n")
+
+
 def _no_factor(folder: Path) -> None:
     (folder / "spatial/scalefactors_json.json").write_text("{")
 
@@ -80,6 +88,8 @@ def _no_factor(folder: Path) -> None:
         (_other_section, "lacks spots of filtered_feature_bc_matrix.h5; give both of one section"),
         (_truncated, "is not a sound file of Space Ranger; fetch it again"),
         (_beyond, "whose indices do not fit its shape"),
+        (_latin, r"mine\.csv is no table in UTF-8; mend it, or move it away"),
+        (_repeated, r"mine\.csv names the spot 1-000-1 twice; keep one"),
         (_no_factor, "There is no sound .*scalefactors_json.json"),
     ],
 )

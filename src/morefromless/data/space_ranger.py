@@ -122,11 +122,18 @@ def _columns(folder: Path) -> Iterator[tuple[str, "pd.Series[str]"]]:
     """Further columns by spot: clusters, and those that a person added."""
     clusters = sorted(folder.glob("analysis/clustering/*graphclust/clusters.csv"))[:1]
     for path in [*clusters, *sorted(folder.glob("*.csv"))]:
-        table = pd.read_csv(path, dtype=str)
+        try:
+            table = pd.read_csv(path, dtype=str)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is no table in UTF-8; mend it, or move it away.") from error
         if table.columns[0] != "Barcode":
             continue
-        for column in table.columns[1:]:
-            yield column if path not in clusters else "cluster", table.set_index("Barcode")[column]
+        table = table.set_index("Barcode")
+        if not table.index.is_unique:
+            twice = table.index[table.index.duplicated()][0]
+            raise DataError(f"{path} names the spot {twice} twice; keep one.")
+        for column in table.columns:
+            yield column if path not in clusters else "cluster", table[column]
 
 
 def _factors(path: Path) -> dict[str, float]:
