@@ -11,6 +11,8 @@ import pytest
 from morefromless import cli, experiments, report
 from morefromless.errors import ConfigError
 from morefromless.experiments import known
+from morefromless.report.content import CellFile, ExperimentFile
+from morefromless.report.parts import part
 from morefromless.report.report import write_overview, write_report
 from morefromless.report.study import write_study
 from tests.report.handmade import (
@@ -99,6 +101,21 @@ def test_ours_stand_beside_the_published(page: Page) -> None:
         ["14 × 14 px", "not run <br>paper 80.00", ""],
     ]
     assert page.has("What it says.")
+
+
+def test_every_study_has_all_columns_of_the_floors(tmp_path: Path) -> None:
+    """The rows of a study without the last floor were shorter than the table's head."""
+    plain = results()
+    fewer = [s for s in plain.summaries if s.condition.arm != "random encoder"]
+    cell = CellFile(row="a", column="b", study="all", condition=plain.summaries[0].condition)
+    file = ExperimentFile(
+        name="x", title="x", about="", studies={"few": "few", "all": "all"}, cells=[cell]
+    )
+    studies = {"few": replace(plain, summaries=fewer), "all": plain}
+    floors = part(file, studies, tmp_path).floors
+    assert floors is not None
+    assert floors.header == ("of", "majority", "random encoder")
+    assert [len(row) for row in floors.rows] == [3, 3]
 
 
 def test_contrasts_and_floors(page: Page) -> None:

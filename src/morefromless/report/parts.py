@@ -199,12 +199,12 @@ def _strips(
 def _floors(results: Mapping[str, Results]) -> Section | None:
     """A row a task, modality and study; those that are equal in all studies stand once."""
     lines: dict[tuple[str, ...], list[str]] = {}
-    names: dict[str, None] = {}
-    for study, result in results.items():
+    floors = {study: result.select(lambda c: c.floor) for study, result in results.items()}
+    names = tuple(dict.fromkeys(s.condition.arm for some in floors.values() for s in some))
+    for study, summaries in floors.items():
         places: dict[str, dict[str, str]] = {}
-        for summary in result.select(lambda c: c.floor):
+        for summary in summaries:
             condition = summary.condition
-            names[condition.arm] = None
             where = modality_title(condition.modality, condition.task)
             value = f"{per_cent(summary.accuracy.estimate)} {bounds(summary.accuracy)}"
             places.setdefault(where, {})[condition.arm] = value
