@@ -71,7 +71,7 @@ def write_confusion(
     if others:
         panels[-1, -1].set_axis_off()
         _name_below(panels[0, -1], names, points)
-    return save(figure, stem, _numbers(matrices, classes))
+    return save(figure, stem, _numbers(matrices, shares, classes))
 
 
 NUMBERED = 12
@@ -132,14 +132,16 @@ def _write_cells(axes: Axes, picture: AxesImage, shown: Floats, counts: Counts |
         )
 
 
-def _numbers(matrices: Mapping[str, Counts], classes: Sequence[str]) -> pd.DataFrame:
+def _numbers(
+    matrices: Mapping[str, Counts], shares: Mapping[str, Floats], classes: Sequence[str]
+) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "encoder": title,
             "true": classes[row],
             "predicted": classes[column],
             "count": int(counts[row, column]),
-            "share_of_row": by_row(counts)[row, column],
+            "share_of_row": shares[title][row, column],
         }
         for title, counts in matrices.items()
         for row in range(len(classes))
