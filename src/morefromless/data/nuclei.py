@@ -122,13 +122,19 @@ def assign_border_nuclei(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray
     inside = numbers[: rows * side, : columns * side]
     patch = (np.arange(rows * side) // side)[:, None] * columns + np.arange(columns * side) // side
     patches = max(1, rows * columns)
-    pairs = inside.astype(np.int64) * patches + patch
-    counts = np.bincount(pairs.ravel(), minlength=(int(numbers.max(initial=0)) + 1) * patches)
-    elsewhere = counts.reshape(-1, patches).argmax(1)[inside] != patch
+    drawn = inside > 0
+    # Only pairs that there are: a table of all nuclei and patches may exceed the memory.
+    pairs, areas = np.unique(
+        inside[drawn].astype(np.int64) * patches + patch[drawn], return_counts=True
+    )
+    nucleus, place = np.divmod(pairs, patches)
+    order = np.lexsort((place, -areas, nucleus))
+    nucleus, first = np.unique(nucleus[order], return_index=True)
+    counting = np.zeros(MOST + 1, np.int64)
+    counting[nucleus] = place[order][first]
+    elsewhere = drawn & (counting[inside] != patch)
     marked = coded.copy()
-    marked[: rows * side, : columns * side, 1] |= np.where(
-        elsewhere & (inside > 0), BORDER, 0
-    ).astype(np.uint8)
+    marked[: rows * side, : columns * side, 1] |= np.where(elsewhere, BORDER, 0).astype(np.uint8)
     return marked
 
 

@@ -188,8 +188,10 @@ def _painted(
             f"overlapping nuclei: nucleus {number + 1} loses {lost[number]} of its "
             f"{claimed[number]} px to those listed before it; outlines must not lie upon each other"
         )
-    for number in np.flatnonzero(claimed == 0).tolist():
-        middle = outlines.points[outlines.owner == number].mean(0)
+    small = np.flatnonzero(claimed == 0)
+    bounds = np.searchsorted(outlines.owner, [small, small + 1]).T
+    for number, vertices in zip(small.tolist(), bounds.tolist(), strict=True):
+        middle = outlines.points[slice(*vertices)].mean(0)
         x, y = np.clip(np.rint(middle), 0, (width - 1, height - 1)).astype(np.int64)
         if instances[y, x]:
             raise UnreadablePatch(

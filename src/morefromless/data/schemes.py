@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,7 @@ class Scheme:
         if raw in self.aliases:
             return self._named[_folded(self.aliases[raw])]
         if isinstance(raw, str):
-            aliases = {_folded(str(key)): name for key, name in self.aliases.items()}
-            name = _folded(aliases.get(_folded(raw), raw))
+            name = _folded(self._folded_aliases.get(_folded(raw), raw))
             if name in self._named:
                 return self._named[name]
             raw = int(name) if name.isascii() and name.isdigit() else raw
@@ -67,9 +67,14 @@ class Scheme:
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "types": list(self.types)}
 
-    @property
+    # Once a scheme: every nucleus of every patch asks for its code.
+    @cached_property
     def _named(self) -> dict[str, int]:
         return {_folded(name): code for code, name in enumerate(self.types)}
+
+    @cached_property
+    def _folded_aliases(self) -> dict[str, str]:
+        return {_folded(str(raw)): name for raw, name in self.aliases.items()}
 
 
 PANNUKE = Scheme(
