@@ -1,6 +1,7 @@
 """What a table of pairs names: its own cells, image files, and rows of files of many."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ Table: TypeAlias = dict[str, Column]
 
 @dataclass(frozen=True)
 class File:
-    """Many views: images (N, H, W, 3) uint8, or vectors (N, length) of numbers."""
+    """Many views: images (N, H, W, C) uint8 or uint16, or vectors (N, length) of numbers."""
 
     values: npt.NDArray[Any]
     rows: Mapping[str, int] | None = None
@@ -104,7 +105,7 @@ def read_cells(path: Path) -> Table:
     lines = frame.to_numpy(dtype=object).tolist()
     header = lines.pop(0) if path.suffix.lower() == ".csv" else frame.columns
     names = [cell_text(name) for name in header]
-    twice = [name for name in names if name and names.count(name) > 1]
+    twice = [name for name, count in Counter(names).items() if name and count > 1]
     if twice:
         raise DataError(f"{path.name} has two columns called {twice[0]}; rename one.")
     rows = {row: [cell_text(cell) for cell in line] for row, line in enumerate(lines, start=2)}

@@ -55,10 +55,10 @@ class Manifest(Source):
 
     Columns of views become arrays of their name, such as `he` and `ihc`: those that
     `modalities=he+ihc` names, else every column in which a cell is an image file (.png, .jpg, .tif)
-    or one row of another file, FILE#ROW. Rows of a .npy file, images (N, H, W, 3) uint8 or vectors
-    (N, length), are counted from 0; those of a .csv or .parquet table of numbers are called by its
-    first column. Paths begin at the table's folder. An empty cell says that the patch lacks that
-    view. Other columns are not looked at.
+    or one row of another file, FILE#ROW. Rows of a .npy file, images (N, H, W, C) uint8 or uint16
+    or vectors (N, length), are counted from 0; those of a .csv or .parquet table of numbers are
+    called by its first column. Paths begin at the table's folder. An empty cell says that the patch
+    lacks that view. Other columns are not looked at.
 
     Images may be RGB, grey, or have any number of channels (`data.channels`). `channels=DAPI+CD3`
     names those of every array that has so many and is no RGB; otherwise an OME-TIFF may.

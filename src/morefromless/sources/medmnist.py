@@ -3,7 +3,7 @@
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,7 @@ class Medmnist(Source):
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         split, _, row = item.id.partition("-")
-        image = next(images for key, (images, _) in self._arrays.items() if key == split)[int(row)]
+        image = self._arrays[cast(Split, split)][0][int(row)]
         return {"he": image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)}
 
     def _class(self, label: int) -> str:
