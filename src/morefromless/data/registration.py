@@ -16,7 +16,7 @@ CLEAR = 7.0
 def shifts(
     images: npt.NDArray[np.generic], shifted: npt.NDArray[np.generic]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """By how many px each of `others` is shifted against its image: (N, 2), x to the right and y
+    """By how many px each of `shifted` is shifted against its image: (N, 2), x to the right and y
     down; and whether that is clear, (N,).
 
     Both are (N, H, W, C), of any channels and any contrast: the phase correlation (Kuglin and Hines

@@ -158,9 +158,9 @@ def view_columns(
     The columns are the stored patch, what each modality shows of it, then `draws` times a view of
     each modality, as one step of training draws them.
 
-    `stored` maps an array's name to (R, H, H, 3) uint8; `modalities` maps a title, such as
-    `downsample:7`, to the modality. `size` is the side of the network's input. `bars` maps the
-    title of a vector to the names and places of the values that are shown.
+    `stored` maps an array's name to images (R, H, H, C) or vectors (R, length); `modalities` maps
+    a title, such as `downsample:7`, to the modality. `size` is the side of the network's input.
+    `bars` maps the title of a vector to the names and places of the values that are shown.
     """
     columns: dict[str, Tensor | Bars] = {}
     notes: dict[str, list[str]] = {}

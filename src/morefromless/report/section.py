@@ -131,7 +131,8 @@ def rough_note(sections: Sequence[Section]) -> list[str]:
 
 
 def p_value(p: float) -> str:
-    """
+    """p with three digits; a bound where they would all be 0.
+
     >>> p_value(0.0004), p_value(0.0312)
     ('< 0.001', '0.031')
     """

@@ -26,7 +26,8 @@ NOT_SHARES = ("ece", "brier", "cohen_kappa", "auroc", "auprc")
 
 
 def metric_title(name: str) -> str:
-    """
+    """A metric as heads of tables call it.
+
     >>> metric_title("macro_f1"), metric_title("top_3")
     ('macro-F1', 'top 3')
     """
@@ -117,7 +118,8 @@ def join_words(words: Iterable[str]) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """
+    """A number of things, with the noun in its number.
+
     >>> count(1, "run"), count(1250, "run"), count(2, "patch")
     ('1 run', '1,250 runs', '2 patches')
     """
@@ -139,7 +141,8 @@ def abbreviate(name: str, letters: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Seconds in the largest unit that they fill.
+
     >>> duration(45), duration(138), duration(45000)
     ('45 seconds', '2.3 minutes', '12.5 hours')
     """
