@@ -114,7 +114,7 @@ class Run:
         """A run that is done. Raises `ConfigError` where there is none."""
         run = cls(path, trust)
         if not run.record_path.is_file():
-            raise ConfigError(f"{path} holds no run (run.json is missing); {elsewhere(run.path)}.")
+            raise ConfigError(f"{path} holds no run (run.json is missing); {remedy(run.path)}.")
         if not run.done:
             raise ConfigError(
                 f"The run in {path} is not finished; run its command again and it goes on."
@@ -300,7 +300,7 @@ class Run:
             raise ConfigError(f"{self.path} is not empty and holds no run; give another --out.")
 
 
-def elsewhere(path: Path) -> str:
+def remedy(path: Path) -> str:
     """What to do where a folder holds no run: it may be a study's."""
     return f"give one of those in {path / 'runs'}" if (path / "runs").is_dir() else "check the path"
 

@@ -19,7 +19,7 @@ from morefromless.evaluation.metadata import (
     read_metadata,
 )
 from morefromless.probes import LinearProbe
-from morefromless.runs import Run, elsewhere
+from morefromless.runs import Run, remedy
 from morefromless.specs import SCHEMES
 
 
@@ -72,7 +72,7 @@ def _exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
     if not file.is_file():
         raise ConfigError(
             f"{path} holds neither a run (run.json) nor an exported encoder (model.safetensors); "
-            f"{elsewhere(path)}."
+            f"{remedy(path)}."
         )
     if file.suffix != ".safetensors":
         raise ConfigError(
