@@ -1,12 +1,14 @@
 """Which patches stand in train and which in test."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from morefromless.errors import DataError
 
+Split = Literal["train", "val", "test"]
 Mask = npt.NDArray[np.bool_]
 
 

@@ -20,7 +20,7 @@ shards.json and remote.json, where the shards lie, and those it read last in cac
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from msgspec.structs import replace
 
 from morefromless.data.schemes import Scheme
 from morefromless.data.sharded import ShardedArray, ShardReader
+from morefromless.data.splits import Split
 from morefromless.data.store_files import (
     check_disjoint,
     check_files,
@@ -47,8 +48,6 @@ from morefromless.errors import DataError
 
 SMALL = 2**26
 """Bytes up to which a file's hash is compared whenever a store is opened."""
-
-Split = Literal["train", "val", "test"]
 
 
 class HasArray(Protocol):

@@ -15,6 +15,8 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Scale = Annotated[float, msgspec.Meta(gt=0)]
 """Micrometres per pixel."""
 SplitName = Annotated[str, msgspec.Meta(pattern=r"^(train|val|test)\Z")]
+SplitRule = Literal["source", "group", "label", "test"]
+"""The source's own split, whole groups drawn, patches drawn by label, or every patch in test."""
 ArrayName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w-]*\Z")]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w-]*\.(npy|parquet)\Z")]
 
@@ -77,7 +79,7 @@ class StoreMeta(_Part, frozen=True, kw_only=True):
     """Types of the nuclei; None where none are known."""
     um_per_px: Scale | None
     """None where it is not known, or not the same for all patches."""
-    split_rule: Literal["source", "group", "label", "test"]
+    split_rule: SplitRule
     groups_known: bool
     splits: dict[SplitName, Count]
     """Patches by split."""

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from morefromless.branch_plans import Plan
 from morefromless.config import Probe, RunConfig
 from morefromless.data.sharded import reading_order
-from morefromless.data.store import Split, Store
+from morefromless.data.splits import Split
+from morefromless.data.store import Store
 from morefromless.encoders import Encoder, build_encoder, without_weights
 from morefromless.errors import DataError
 from morefromless.evaluation.cache import cached, digest, digest_text

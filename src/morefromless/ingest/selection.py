@@ -3,21 +3,19 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
 from morefromless.config import IngestConfig
 from morefromless.data import splits
-from morefromless.data.store import Split
+from morefromless.data.splits import Split
+from morefromless.data.store_meta import SplitRule
 from morefromless.errors import DataError
 from morefromless.ingest.decoding import Record, kinds
 from morefromless.ingest.listing import follows_source
 from morefromless.sources import Item
-
-Rule = Literal["source", "group", "label", "test"]
-"""The source's own split, whole groups drawn, patches drawn by label, or every patch in test."""
 
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 """Of copies in several splits, the first of these is taken."""
@@ -33,7 +31,7 @@ class Selection:
     table: pd.DataFrame
     """The store's columns; `absent`: names of arrays that it lacks; and `reason`: why it is
     rejected, or None."""
-    rule: Rule
+    rule: SplitRule
     """Where the split comes from."""
     groups_known: bool
     omitted: dict[str, int]
@@ -84,7 +82,7 @@ def select(
         if record.omitted:
             omitted.update(record.omitted)
     several = table.loc[table["reason"].isna(), "group"].nunique() > 1
-    rule: Rule = "group" if known and several else "label"
+    rule: SplitRule = "group" if known and several else "label"
     if config.split == "test":
         rule, table["split"] = "test", "test"
     elif follows_source(items, config.split):
@@ -139,7 +137,7 @@ def _table(
     )
 
 
-def _reject_copies(table: pd.DataFrame, rule: Rule) -> None:
+def _reject_copies(table: pd.DataFrame, rule: SplitRule) -> None:
     """Of equal patches the first keeps its place, across splits or, before a draw, altogether."""
     given = rule in ("source", "test")
     ids, labels, sides = (table[name].tolist() for name in ("id", "label", "split"))

@@ -9,15 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 
 from morefromless.data.images import walk
 from morefromless.data.labels import normal_name
 from morefromless.data.schemes import Scheme
-
-Split = Literal["train", "val", "test"]
+from morefromless.data.splits import Split as Split
 
 SPLITS: dict[str, Split] = {
     "train": "train",

@@ -3,7 +3,7 @@
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from morefromless.data.npz import read_npz
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item, Source, Split
 
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = get_args(Split)
 _KEY = re.compile(r"(train|val|test)_(images|labels)")
 _Array: TypeAlias = npt.NDArray[Any]
 _Labelled: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
