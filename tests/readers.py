@@ -22,7 +22,7 @@ from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.data.annotations import read_annotations
 from morefromless.data.channels import channel_names, channels_shape, read_channels
 from morefromless.data.schemes import scheme_of
-from morefromless.data.slides import open_slide
+from morefromless.data.slide_readers import open_slide
 from morefromless.data.store import Store
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.encoders import build_encoder

@@ -10,7 +10,7 @@ import tifffile
 
 from morefromless.data.channels import channel_names
 from morefromless.data.slide_files import slide_files
-from morefromless.data.slides import open_slide
+from morefromless.data.slide_readers import open_slide
 from morefromless.errors import DataError, UnreadablePatch
 from tests.data.slides import RGB, drawn, write_ome, write_tiled
 from tests.real import real

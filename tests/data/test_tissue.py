@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from morefromless.data.slides import open_slide
+from morefromless.data.slide_readers import open_slide
 from morefromless.data.tissue import coverage, find_tissue, tissue_mask, tissue_tiles
 from tests.data.slides import INK, drawn, write_ome
 

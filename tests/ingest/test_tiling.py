@@ -9,7 +9,8 @@ from PIL import Image
 
 from morefromless.cli import run
 from morefromless.config import TileConfig
-from morefromless.data.slides import Slide, open_slide
+from morefromless.data.slide_readers import open_slide
+from morefromless.data.slides import Slide
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest import ingest

@@ -14,7 +14,7 @@ from morefromless.data.images import FURTHER, image_shape, read_pages
 from morefromless.data.images import SUFFIXES as IMAGES
 from morefromless.data.sharded import reading_order
 from morefromless.data.slide_files import SLIDES_ONLY, slide_files
-from morefromless.data.slides import open_slide
+from morefromless.data.slide_readers import open_slide
 from morefromless.data.store import Store
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.errors import ConfigError, DataError, UnreadablePatch

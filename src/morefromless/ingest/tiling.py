@@ -18,7 +18,8 @@ from morefromless.config import TileConfig
 from morefromless.data.annotations import annotation_file, read_annotations
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.slide_files import slide_files, slide_parts
-from morefromless.data.slides import NEAR, Slide, open_slide
+from morefromless.data.slide_readers import open_slide
+from morefromless.data.slides import NEAR, Slide
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.devices import available_cores
 from morefromless.documents import read_json
