@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from morefromless.data import archives
+from morefromless.data.archive_readers import open_archive
 from morefromless.data.images import FURTHER
 from morefromless.errors import WorkerError
 from morefromless.files import StorageError
@@ -102,7 +102,7 @@ def test_a_compressed_tar_is_read_by_threads(tmp_path: Path) -> None:
 
 def test_processes_that_read_one_zip_do_not_move_each_other(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {f"A/{i:03}.png": i for i in range(300)})
-    archive = archives.open_archive(packed(root, "zip"))
+    archive = open_archive(packed(root, "zip"))
     expected = {name: (root / "A" / name.rpartition("/")[2]).read_bytes() for name in archive.names}
 
     def read_all() -> bool:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from morefromless.cli import run
-from morefromless.data.archives import AHEAD, open_archive
+from morefromless.data.archive_readers import AHEAD, open_archive
 from morefromless.data.images import read_rgb
 from morefromless.data.store import Store
 from morefromless.errors import DataError, UnreadablePatch

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
 
-from morefromless.data.archives import SUFFIX, Archive, is_archive, open_archive
+from morefromless.data.archive_readers import open_archive
+from morefromless.data.archives import SUFFIX, Archive, is_archive
 from morefromless.data.images import ending, list_images
 from morefromless.errors import DataError
 
