@@ -135,6 +135,7 @@ def test_a_killed_process_is_one_sentence_and_the_ingest_goes_on(tmp_path: Path)
     class Deadly(Forkable):
         def read(self, item: Any) -> Any:
             if item.id == "150" and not self.slow:
+                until((tmp_path / "store.partial/shards/000000.json").exists)
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().read(item)
 
