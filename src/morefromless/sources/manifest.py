@@ -1,7 +1,5 @@
 """A table of one's own pairs: a row is a patch, a column is a view."""
 
-import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,19 +13,10 @@ import numpy.typing as npt
 from morefromless.data.channels import channel_names, reads_one_page
 from morefromless.data.images import further_pages
 from morefromless.data.labels import whole_number
-from morefromless.data.nuclei import ARRAY
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
-from morefromless.sources._files import (
-    IMAGES,
-    TABLES,
-    File,
-    View,
-    open_rows,
-    parse_cell,
-    row_index,
-)
-from morefromless.sources._patch_table import PatchTable
+from morefromless.sources._files import TABLES, View
+from morefromless.sources._pair_table import PairTable
 
 __all__ = ["TABLES", "Manifest"]
 
@@ -77,7 +66,6 @@ class Manifest(Source):
         self.path = Path(path).expanduser()
         self.label = label
         self.modalities = [name.strip() for name in (modalities or "").split("+") if name.strip()]
-        self._files: dict[Path, File] = {}
 
     @property
     def fork_safe(self) -> bool:
@@ -138,18 +126,18 @@ class Manifest(Source):
     @cached_property
     def _loaded(self) -> _Loaded:
         """Read by `items`, before threads read."""
-        table = PatchTable(self.path)
+        table = PairTable(self.path)
         for name in ("id", *([self.label] if self.label else []), *self.modalities):
             table.need(name)
         label = self.label or ("label" if "label" in table.columns else None)
         group, side = table.column("group"), table.column("split")
-        names = self._columns_of_views(table, {"id", label, group, side})
+        names = table.view_columns(self.modalities, {"id", label, group, side})
         expected = ("group", "split") if self.label else ("label", "group", "split")
         table.refuse_near(expected, {"id", label, group, side, *names})
         ids = table.ids()
         labels = table.filled(label, "fill it, or leave the row out") if label else {}
         groups, splits = table.if_known(group), table.splits(side)
-        views = {name: self._views(table, name) for name in names}
+        views = {name: table.views(name) for name in names}
         kinds = sorted({view.kind for held in views.values() for view in held.values()})
         if "images" not in kinds:
             raise DataError(
@@ -171,65 +159,6 @@ class Manifest(Source):
             )
         optional = frozenset(name for name in names if len(views[name]) < len(ids))
         return _Loaded(items, patches, optional)
-
-    def _columns_of_views(self, table: PatchTable, known: set[str | None]) -> list[str]:
-        names = self.modalities or [
-            name
-            for name, column in table.columns.items()
-            if name not in known and any(map(parse_cell, column.values()))
-        ]
-        if not names:
-            raise DataError(
-                f"{self.path.name} has no column of views, that is of image files ({IMAGES}) or of "
-                "rows such as expression.npy#0; add one, such as he."
-            )
-        for name in names:
-            if name in known or name == ARRAY or not re.fullmatch(r"\w[\w-]*", name):
-                raise DataError(
-                    f"{self.path.name} has views in column {name}, which is no name for them; call "
-                    "it he, ihc or another word of letters, digits, - and _."
-                )
-            if not any(table.columns[name].values()):
-                raise DataError(f"{self.path.name} has nothing in column {name}; leave it out.")
-        return names
-
-    def _views(self, table: PatchTable, name: str) -> dict[int, View]:
-        """Views by row, where there are some; all of one kind."""
-        cells = table.columns[name].items()
-        views = {row: self._view(table, row, name, cell) for row, cell in cells if cell}
-        first, expected = next(iter(views.items()))
-        for row, view in views.items():
-            if view.kind != expected.kind:
-                what = f"it has {view.kind} and row {first} has {expected.kind}"
-                raise table.wrong(row, name, f"{what}; give all rows of a column the same")
-            if view.file is not expected.file and view.names != expected.names:
-                files = f"{view.path.name} and {expected.path.name} (row {first})"
-                what = f"{files} differ in their columns; give both the same, in one order"
-                raise table.wrong(row, name, what)
-        return views
-
-    def _view(self, table: PatchTable, row: int, name: str, cell: str) -> View:
-        reference = parse_cell(cell)
-        if reference is None:
-            raise table.wrong(
-                row,
-                name,
-                f"'{cell}' is neither an image file ({IMAGES}) nor a row of a file such as "
-                "expression.npy#0 or expression.csv#NAME; mend it, or say which columns are views, "
-                f"as in manifest:{self.path.name},modalities=he+ihc",
-            )
-        path = self.path.parent / reference[0]
-        if path not in self._files and not os.path.isfile(path):
-            what = f"there is no file {path}; mend it, or empty the cell if the patch lacks {name}"
-            raise table.wrong(row, name, what)
-        if reference[1] is None:
-            return View(path)
-        try:
-            if path not in self._files:
-                self._files[path] = open_rows(path)
-            return View(path, self._files[path], row_index(path, self._files[path], reference[1]))
-        except DataError as error:
-            raise table.wrong(row, name, str(error).removesuffix(".")) from error
 
 
 def _first_image(patch: _Patch) -> str:
