@@ -5,16 +5,12 @@ objective is given z only; the probe y only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
-from morefromless.branch_plans import Plan, check_width, plan_branches
-from morefromless.config import RunConfig
-from morefromless.encoders import Encoder, build_encoder, without_weights
+from morefromless.branch_plans import Plan, check_width
+from morefromless.encoders import Encoder, build_encoder
 from morefromless.errors import ConfigError
-from morefromless.pairs import build_modality
 
 
 class Expander(nn.Sequential):
@@ -104,25 +100,3 @@ class Branches(nn.Module):
     def forward(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """What each name's branch makes of its images: (representation, embedding) by name."""
         return {name: self[name](images[name]) for name in self.names}
-
-
-def untrained_network(config: RunConfig) -> nn.Module:
-    """A run's network without pretrained weights, on the meta device where that is possible.
-
-    It serves to measure the network: its tensors take no memory.
-    """
-
-    def build() -> nn.Module:
-        if config.arm.supervised:
-            architecture = without_weights(config.train.encoder)
-            return build_encoder(architecture, build_modality(config.arm.primary).channels)
-        plans = [
-            replace(plan, encoder=without_weights(plan.encoder)) for plan in plan_branches(config)
-        ]
-        return Branches(plans, config.pairing.width)
-
-    try:
-        with torch.device("meta"):
-            return build()
-    except (RuntimeError, ConfigError):  # an encoder that insists on memory
-        return build()

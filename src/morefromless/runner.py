@@ -9,15 +9,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from morefromless import progress
-from morefromless.branches import untrained_network
 from morefromless.config import RunConfig
 from morefromless.devices import available_cores, available_gpus
 from morefromless.errors import ConfigError, TrainingError
 from morefromless.files import existing
+from morefromless.network_size import network_bytes
 from morefromless.progress import Bar
 from morefromless.runs import Run, State
 from morefromless.workers import Outcome, outcomes
@@ -111,14 +110,8 @@ def needed_bytes(configs: Sequence[RunConfig], at_once: int = 1) -> int:
     weights and Adam's two moments of each run that is trained side by side."""
     # Seeds have no bearing on it, so runs that differ in no more are measured once.
     waiting = [config for config in configs if not Run(config.out).done]
-    sizes = [_network_bytes(replace(config, seed=0, out=Path())) for config in waiting]
+    sizes = [network_bytes(replace(config, seed=0, out=Path())) for config in waiting]
     return sum(sizes) + sum(sorted(sizes, reverse=True)[:at_once]) * 6
-
-
-@cache
-def _network_bytes(config: RunConfig) -> int:
-    tensors = untrained_network(config).state_dict().values()
-    return sum(int(tensor.nbytes) for tensor in tensors)
 
 
 def check_disk(configs: Sequence[RunConfig], at_once: int) -> None:

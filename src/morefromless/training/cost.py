@@ -18,9 +18,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from morefromless.branch_plans import plan_branches
-from morefromless.branches import Branches, untrained_network
+from morefromless.branches import Branches
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError
+from morefromless.network_size import untrained_network
 from morefromless.pairs import build_modality, channels_last
 from morefromless.training.checks import pair_of, supervised_pair
 from morefromless.training.feed import MEMORY
