@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks import Call, Row, Stage
-from morefromless.data.images import image_files, read_rgb
+from morefromless.data.images import list_images, read_rgb
 from morefromless.ingest import ingest
 from morefromless.ingest.decoding import FORKED_AHEAD
 from morefromless.ingest.parallel import forked, threaded
@@ -77,7 +77,7 @@ class Ingest(Stage):
 
     @cached_property
     def files(self) -> list[Path]:
-        return [self.folder / name for name in image_files(self.folder)]
+        return [self.folder / name for name in list_images(self.folder)[0]]
 
     def rows(self) -> list[Row]:
         return [

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import Call, Row, Stage
-from morefromless.data.images import image_files, read_rgb
+from morefromless.data.images import list_images, read_rgb
 from morefromless.modalities.macenko import Macenko
 from morefromless.stain import estimate
 from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
@@ -49,7 +49,7 @@ class Stain(Stage):
         """(N, H, W, 3) uint8."""
         if self.folder:
             folder = Path(self.folder)
-            names = image_files(folder)
+            names = list_images(folder)[0]
             chosen = names[:: max(1, len(names) // self.count)][: self.count]
             images = [read_rgb(folder / name) for name in chosen]
         else:

@@ -103,11 +103,6 @@ def walk(
         yield folder, names, files
 
 
-def image_files(root: Path) -> list[str]:
-    """The first part of `list_images`."""
-    return list_images(root)[0]
-
-
 FURTHER = "further page or frame of an image"
 
 
