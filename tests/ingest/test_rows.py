@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from morefromless.ingest import rows
-from morefromless.ingest.decoding import ImageShape, Shape
 from morefromless.ingest.rows import PAGE, Rows
+from morefromless.ingest.shapes import ImageShape, Shape
 
 COUNT = 150
 

@@ -7,7 +7,8 @@ import pytest
 from morefromless.config import IngestConfig
 from morefromless.errors import DataError
 from morefromless.files import StorageError
-from morefromless.ingest.decoding import ImageShape, Record, Shape
+from morefromless.ingest.decoding import Record
+from morefromless.ingest.shapes import ImageShape, Shape
 from morefromless.ingest.shards import ITEMS, Plan, Shards
 
 SHAPE = Shape({"he": ImageShape(8)}, {"he": 8}, {"file": 3}, ("file",))

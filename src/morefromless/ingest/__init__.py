@@ -258,7 +258,7 @@ def _decode_missing(
 ) -> None:
     plan, missing = shards.plan, shards.missing()
     indices = [index for number in missing for index in shards.items(number)]
-    decoded = decode(source, items, indices, plan.shape, sample, config.workers, rows, plan.missing)
+    decoded = decode(source, items, indices, rows, sample, config.workers, plan.missing)
     done = len(items) - len(indices)
     with (
         closing(decoded),

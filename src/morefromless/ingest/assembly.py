@@ -13,9 +13,10 @@ from morefromless.data.nuclei import ARRAY, nuclei_table
 from morefromless.data.store_files import COLUMNS, PLACE, content_hash
 from morefromless.data.store_meta import FORMAT
 from morefromless.ingest.checks import check_images
-from morefromless.ingest.decoding import Shape, kinds
+from morefromless.ingest.decoding import kinds
 from morefromless.ingest.rows import Rows
 from morefromless.ingest.selection import Selection
+from morefromless.ingest.shapes import Shape
 from morefromless.sources import Datasheet
 
 PERCENTILES = (0.1, 99.9)

@@ -13,7 +13,7 @@ from morefromless.data.near_duplicates import near_duplicates_across_splits
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.registration import shifts
 from morefromless.data.store import main_image
-from morefromless.ingest.decoding import Shape
+from morefromless.ingest.shapes import Shape
 from morefromless.progress import Bar
 
 NEAR, SHIFTS, PRESENT = "near_duplicates.csv", "shifts.csv", "present.parquet"

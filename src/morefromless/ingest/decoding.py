@@ -3,8 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +15,8 @@ from morefromless.data.patch_hashes import patch_hash
 from morefromless.data.store import main_image
 from morefromless.errors import DataError, UnreadablePatch, none_usable
 from morefromless.ingest.parallel import forked, threaded
+from morefromless.ingest.rows import Rows
+from morefromless.ingest.shapes import ImageShape, Shape
 from morefromless.sources import Item, Source
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -33,56 +34,6 @@ MANY = 1000
 """Items from which on processes are worth their start."""
 
 
-@dataclass(frozen=True)
-class ImageShape:
-    """What an array holds of each patch: a square image, as stored."""
-
-    side: int
-    channels: int = 3
-    dtype: str = "uint8"
-    """uint8 or uint16."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What every patch of the store has: images, one shape an array, and vectors."""
-
-    images: Mapping[str, ImageShape]
-    expected: Mapping[str, int] | None
-    """Side of each array that a source must give; None where all are taken, to be resized."""
-    vectors: Mapping[str, int] = field(default_factory=dict)
-    """Name to length."""
-    optional: tuple[str, ...] = ()
-    """Those of the arrays that a patch may lack."""
-
-    @property
-    def arrays(self) -> tuple[str, ...]:
-        return (*self.images, *self.vectors)
-
-    def row(self, name: str) -> np.dtype[Any]:
-        """What is stored of one patch in an array."""
-        if name in self.vectors:
-            return np.dtype((np.float32, (self.vectors[name],)))
-        image = self.images[name]
-        return np.dtype((image.dtype, (image.side, image.side, image.channels)))
-
-    @property
-    def side(self) -> int:
-        """Side as stored of the array that a patch's magnification is of."""
-        return self.images[main_image(self.images)].side
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one patch."""
-        return sum(self.row(name).itemsize for name in self.arrays)
-
-    @property
-    def batch(self) -> int:
-        """Patches that a process decodes before it writes them: a power of two up to 64, of 16 MiB
-        at most."""
-        return 1 << min(6, max(0, (2**24 // self.bytes).bit_length() - 1))
-
-
 class Record(msgspec.Struct, frozen=True, gc=False):
     """What became of one item: the hash of its pixels, or the reason why it is rejected."""
 
@@ -94,19 +45,6 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """Arrays that this patch lacks; zeros stand in their place."""
     omitted: Mapping[str, int] = {}
     """What the source left out of it: kind to number."""
-
-
-class Sink(Protocol):
-    """Where decoded patches go."""
-
-    def write(self, index: int, arrays: Arrays) -> None:
-        """Write the arrays of one item."""
-
-    def hold(self, index: int, arrays: Arrays) -> None:
-        """Write them by the next `flush`, in this process."""
-
-    def flush(self) -> None:
-        """Write what is held."""
 
 
 def survey(
@@ -169,13 +107,12 @@ def decode(
     source: Source,
     items: Sequence[Item],
     indices: Sequence[int],
-    shape: Shape,
+    rows: Rows,
     sample: dict[int, Read],
     workers: int,
-    sink: Sink,
-    missing: str = "drop",
+    missing: str,
 ) -> Generator[Record, None, None]:
-    """Decode and write the items of these indices, and give their records in that order; those in
+    """Decode the items of these indices into `rows`, and give their records in that order; those in
     `sample` are not read again.
 
     Many items of a source that is `fork_safe` are decoded in processes, because threads wait for
@@ -185,19 +122,19 @@ def decode(
     processes = (
         workers > 1 and len(indices) >= MANY and source.fork_safe and sys.platform == "linux"
     )
-    batch, ahead = (shape.batch, FORKED_AHEAD) if processes else (BATCH, AHEAD)
-    write = sink.hold if processes else sink.write
+    batch, ahead = (rows.shape.batch, FORKED_AHEAD) if processes else (BATCH, AHEAD)
+    write = rows.hold if processes else rows.write
 
     def written(start: int) -> list[Record]:
         records = [_written(index) for index in indices[start : start + batch]]
         if processes:
-            sink.flush()
+            rows.flush()
         return records
 
     def _written(index: int) -> Record:
         read = sample.pop(index, None)
         read = _read(source, items[index]) if read is None else read
-        record, arrays = _fit(read, shape, missing, source.omitted(items[index]))
+        record, arrays = _fit(read, rows.shape, missing, source.omitted(items[index]))
         if arrays:
             write(index, arrays)
         return record

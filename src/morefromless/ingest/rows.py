@@ -15,7 +15,7 @@ import numpy.typing as npt
 from morefromless import files
 from morefromless.data.near_duplicates import SIDE, thumbnail
 from morefromless.data.store import main_image
-from morefromless.ingest.decoding import Shape
+from morefromless.ingest.shapes import Shape
 
 SMALL = np.dtype((np.float32, (SIDE, SIDE)))
 PAGE = 4096

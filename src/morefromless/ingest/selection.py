@@ -69,7 +69,7 @@ def select(
     side: int,
     um_per_px: float | None,
     config: IngestConfig,
-    classes_needed: int = 2,
+    classes_needed: int,
 ) -> Selection:
     """Decide on every item. Raises `DataError` where the accepted ones make no store.
 

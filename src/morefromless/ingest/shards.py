@@ -12,8 +12,9 @@ from morefromless.config import IngestConfig
 from morefromless.documents import read_json
 from morefromless.errors import DataError
 from morefromless.files import StorageError
-from morefromless.ingest.decoding import Record, Shape
+from morefromless.ingest.decoding import Record
 from morefromless.ingest.rows import SMALL
+from morefromless.ingest.shapes import Shape
 
 ITEMS, BYTES = 4096, 2**26
 """Most items and most bytes of pixels in a shard: what is brought to the disk at once, which takes
