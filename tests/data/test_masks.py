@@ -75,3 +75,8 @@ def test_a_nucleus_of_pannuke_is_a_channel_and_an_id() -> None:
         merge_channels(np.full((2, 2, 6), -1), "it")
     with pytest.raises(UnreadablePatch, match="float mask: it holds fractions; "):
         merge_channels(np.full((2, 2, 6), 0.5), "it")
+
+
+def test_as_many_types_as_instances_take_no_table_of_both() -> None:
+    ids = np.arange(1, 2**16 + 1, dtype=np.int32).reshape(256, 256)
+    assert majority(ids, ids) == {k: k for k in range(1, 2**16 + 1)}

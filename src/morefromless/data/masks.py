@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from morefromless.errors import UnreadablePatch
 
+Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.int32]
 """(H, W) of whole numbers."""
 
@@ -63,17 +64,31 @@ def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
             f"type without an instance: {stray} px have a type and no id; remove one or the other"
         )
     inside = instances != 0
-    ids, number = np.unique(instances[inside], return_inverse=True)
-    kinds, kind = np.unique(types[inside], return_inverse=True)
-    if not len(ids):
-        return {}
-    counts = np.bincount(number * len(kinds) + kind, minlength=len(ids) * len(kinds))
-    counts = counts.reshape(len(ids), len(kinds))
-    mixed = ids[2 * counts.max(1) <= counts.sum(1)]
+    ids, areas = np.unique(instances[inside], return_counts=True)
+    _, most, counts = commonest(instances[inside], types[inside])
+    mixed = ids[2 * counts <= areas]
     if len(mixed):
         raise UnreadablePatch(
             f"instance of several types: {mixed[0]} has no type on more than half its pixels; "
             "give it one"
         )
-    most = kinds[counts.argmax(1)]
     return {int(k): (int(raw) if raw else None) for k, raw in zip(ids, most, strict=True)}
+
+
+def commonest(groups: Numbers, values: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Of each group (G,), ascending, the commonest value, of equally common ones the least, and how
+    often it occurs. `groups` and `values` (N,) are numbers of 32 bits.
+
+    Its memory grows with N: a table of all groups and values may exceed it.
+
+    >>> [part.tolist() for part in commonest(np.array([4, 4, 4, 1]), np.array([2, 5, 2, 3]))]
+    [[1, 4], [3, 2], [1, 2]]
+    """
+    least = int(values.min(initial=0))
+    width = int(values.max(initial=0)) - least + 1
+    pairs = groups.astype(np.int64) * width + (values.astype(np.int64) - least)
+    pairs, counts = np.unique(pairs, return_counts=True)
+    group, value = np.divmod(pairs, width)
+    order = np.lexsort((value, -counts, group))
+    distinct, first = np.unique(group[order], return_index=True)
+    return distinct, value[order[first]] + least, counts[order[first]]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from morefromless.data.masks import commonest
 from morefromless.data.schemes import UNTYPED, RawType, Scheme
 from morefromless.errors import UnreadablePatch
 
@@ -121,17 +122,10 @@ def assign_border_nuclei(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray
     rows, columns = (extent // side for extent in numbers.shape)
     inside = numbers[: rows * side, : columns * side]
     patch = (np.arange(rows * side) // side)[:, None] * columns + np.arange(columns * side) // side
-    patches = max(1, rows * columns)
     drawn = inside > 0
-    # Only pairs that there are: a table of all nuclei and patches may exceed the memory.
-    pairs, areas = np.unique(
-        inside[drawn].astype(np.int64) * patches + patch[drawn], return_counts=True
-    )
-    nucleus, place = np.divmod(pairs, patches)
-    order = np.lexsort((place, -areas, nucleus))
-    nucleus, first = np.unique(nucleus[order], return_index=True)
+    nuclei, patches, _ = commonest(inside[drawn], patch[drawn])
     counting = np.zeros(MOST + 1, np.int64)
-    counting[nucleus] = place[order][first]
+    counting[nuclei] = patches
     elsewhere = drawn & (counting[inside] != patch)
     marked = coded.copy()
     marked[: rows * side, : columns * side, 1] |= np.where(elsewhere, BORDER, 0).astype(np.uint8)
