@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from morefromless.data.expression import common_genes, log_normalise, most_variable, read_counts
+from morefromless.data.expression import read_counts
+from morefromless.data.genes import common_genes, log_normalise, most_variable
 from morefromless.errors import ConfigError, DataError
 
 COUNTS = np.random.default_rng(0).poisson(2, (5, 8)).astype(np.float32)

@@ -9,14 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.expression import (
-    Counts,
-    common_genes,
-    has_counts,
-    log_normalise,
-    most_variable,
-    read_counts,
-)
+from morefromless.data.expression import Counts, has_counts, read_counts
+from morefromless.data.genes import common_genes, log_normalise, most_variable
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.sections import (
     column,
