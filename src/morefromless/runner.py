@@ -55,19 +55,19 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
         progress.reported_to(bar.part),
     ):
         while waiting:
-            elsewhere = []
+            busy = []
             with closing(outcomes(waiting, workers, gpus)) as ended:
                 for config, failure in ended:
                     run = Run(config.out)
                     if failure is None and not run.done:
-                        elsewhere.append(config)
+                        busy.append(config)
                         continue
                     if failure is not None and not run.done:
                         failed.append((config, failure))
                         if run.failure != failure:  # its process died
                             run.fail(failure)
                     bar.finish(config.out.name)
-            waiting = _wait(elsewhere, failed, bar)
+            waiting = _wait(busy, failed, bar)
     if failed:
         names = ", ".join(config.out.name for config, _ in failed[:3])
         names += f" and {len(failed) - 3} more" if len(failed) > 3 else ""
@@ -126,10 +126,10 @@ def check_disk(configs: Sequence[RunConfig], at_once: int) -> None:
         )
 
 
-def _wait(elsewhere: list[RunConfig], failed: list[Outcome], bar: Bar) -> list[RunConfig]:
+def _wait(busy: list[RunConfig], failed: list[Outcome], bar: Bar) -> list[RunConfig]:
     """Wait for runs that other processes train, until they are done or failed, or one of them was
     given up; those that then remain."""
-    remaining = elsewhere
+    remaining = busy
     while remaining:
         states = [(config, Run(config.out).state) for config in remaining]
         remaining = [config for config, state in states if state not in ("done", "failed")]

@@ -79,11 +79,13 @@ def _near_duplicates(patches: Floats, asked: Rows, others: Floats, among: Rows) 
             for row, place in index.pairs(_hashes(patches, rows, turn), BITS):
                 for some in np.array_split(np.arange(len(row)), len(row) // BLOCK + 1):
                     turned = _unit(_turned(patches[rows[row[some]]], turn))
-                    alike = np.einsum("ij,ij->i", turned, _unit(others[other_rows[place[some]]]))
-                    order = np.lexsort((place[some], -alike, row[some]))
+                    correlation = np.einsum(
+                        "ij,ij->i", turned, _unit(others[other_rows[place[some]]])
+                    )
+                    order = np.lexsort((place[some], -correlation, row[some]))
                     first = order[np.unique(row[some][order], return_index=True)[1]]
-                    better = first[alike[first] > best[row[some][first]]]
-                    best[row[some][better]] = alike[better]
+                    better = first[correlation[first] > best[row[some][first]]]
+                    best[row[some][better]] = correlation[better]
                     nearest[row[some][better]] = place[some][better]
             bar.update(len(rows))
     chosen = best >= CORRELATION

@@ -126,9 +126,9 @@ def assign_border_nuclei(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray
     nuclei, patches, _ = commonest(inside[drawn], patch[drawn])
     counting = np.zeros(MOST + 1, np.int64)
     counting[nuclei] = patches
-    elsewhere = drawn & (counting[inside] != patch)
+    border = drawn & (counting[inside] != patch)
     marked = coded.copy()
-    marked[: rows * side, : columns * side, 1] |= np.where(elsewhere, BORDER, 0).astype(np.uint8)
+    marked[: rows * side, : columns * side, 1] |= np.where(border, BORDER, 0).astype(np.uint8)
     return marked
 
 

@@ -4,7 +4,9 @@ from morefromless.config import Machine, Planning, StudyConfig, differences, to_
 from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Results
 
-UNSEEN = {*vars(Machine()), *vars(Planning()), "store", "out", "runs", "jobs"} - {"probe_every"}
+WITHOUT_EFFECT = {*vars(Machine()), *vars(Planning()), "store", "out", "runs", "jobs"} - {
+    "probe_every"
+}
 """Options that change no number of a comparison's tables and figures."""
 
 
@@ -17,7 +19,7 @@ def replaced(config: StudyConfig, store_hash: str) -> str | None:
         results = Results.load(config.out)
     except ConfigError:  # there is none, or it cannot be read
         return None
-    after = {name: value for name, value in to_flat(config).items() if name not in UNSEEN}
+    after = {name: value for name, value in to_flat(config).items() if name not in WITHOUT_EFFECT}
     changes = differences(to_flat(results.config), after)
     if results.data.hash != store_hash:
         changes.insert(0, f"the store had other patches ({results.config.store})")

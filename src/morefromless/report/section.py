@@ -31,9 +31,9 @@ class Section:
     def latex(self) -> str:
         """The table for LaTeX, with the package booktabs."""
         frame = pd.DataFrame([*self.rows], columns=[*self.header])
-        plain = frame.map(_typed).rename(columns=_typed)
+        plain = frame.map(_latex_text).rename(columns=_latex_text)
         columns = "l" + "r" * (len(self.header) - 1)
-        return plain.to_latex(index=False, column_format=columns, caption=_typed(self.title))
+        return plain.to_latex(index=False, column_format=columns, caption=_latex_text(self.title))
 
     def show(self) -> None:
         """The table and its notes in the terminal."""
@@ -115,10 +115,10 @@ LATEX = {
 }
 
 
-def _typed(text: str) -> str:
+def _latex_text(text: str) -> str:
     """Text that means itself in LaTeX.
 
-    >>> _typed("a_b & −1")
+    >>> _latex_text("a_b & −1")
     'a\\\\_b \\\\& $-$1'
     """
     return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))

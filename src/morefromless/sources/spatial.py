@@ -153,7 +153,7 @@ class Spatial(Source):
         group = self.group or ("patient" if known else "section")
         common = common_genes({name: held.genes for name, held in counts.items()}, self.genes)
         values = {
-            name: log_normalise(held.values)[:, _at(held.genes, common)]
+            name: log_normalise(held.values)[:, _indices(held.genes, common)]
             for name, held in counts.items()
         }
         training = [
@@ -165,7 +165,7 @@ class Spatial(Source):
         items: list[Item] = []
         spots: dict[str, _Spot] = {}
         for name, (_, image) in files.items():
-            dense = values[name][:, _at(common, chosen)].toarray().astype(np.float32)
+            dense = values[name][:, _indices(common, chosen)].toarray().astype(np.float32)
             listed = self._items(name, counts[name], splits[name], group)
             items += listed
             spots |= self._spots(listed, counts[name], image, dense)
@@ -255,6 +255,6 @@ def _names(text: str | None) -> frozenset[str]:
     return frozenset(name.strip() for name in (text or "").split("+") if name.strip())
 
 
-def _at(genes: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def _indices(genes: Sequence[str], names: Sequence[str]) -> list[int]:
     index_of = {gene: index for index, gene in enumerate(genes)}
-    return [index_of[gene] for gene in wanted]
+    return [index_of[gene] for gene in names]
