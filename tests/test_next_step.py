@@ -49,7 +49,12 @@ def commands(shown: str) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("columns", "labelled", "last"),
     [
-        ({"he": "RGB", "ihc": "RGB"}, True, "compare store"),
+        ({"he": "RGB"}, True, "compare store"),
+        (
+            {"he": "RGB", "ihc": "RGB"},
+            True,
+            "compare store --primary full --privileged full:ihc",
+        ),
         (
             {"ihc": "RGB", "dapi": "L"},
             True,

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,12 @@ def test_the_states_of_a_run(options: RunConfig) -> None:
         "run.json",
         "weights.safetensors",
     ]
+
+
+def test_an_interrupted_run_goes_on_from_where_its_store_lies_now(options: RunConfig) -> None:
+    begun(options)
+    moved = replace(options, store=options.out.parent / "moved" / "store")
+    assert begun(moved).config.store == moved.store
 
 
 def test_another_process_cannot_train_it(options: RunConfig) -> None:

@@ -86,6 +86,7 @@ class Run:
         """
         run = cls(config.out)
         options, key = to_flat(config), run_key(config, store_hash)
+        store = os.path.relpath(config.store, run.path)
         with files.explaining(run.record_path):  # first, as another process may begin the same run
             existing = {path.name for path in run.path.iterdir()} if run.path.exists() else set()
         if run.record_path.exists():
@@ -94,13 +95,15 @@ class Run:
                 raise ConfigError(
                     f"{run.path} holds another run ({differing}); give another --out, or remove it."
                 )
+            if not run.done and run.record.options.get("store") != store:  # one of them has moved
+                run._write(replace(run.record, options={**run.record.options, "store": store}))
         else:
             run._refuse_others(existing)
             run._write(
                 Record(
                     key=key,
                     recipe=RECIPE,
-                    options={**options, "store": os.path.relpath(config.store, run.path)},
+                    options={**options, "store": store},
                     store_hash=store_hash,
                     versions=versions(),
                 )
@@ -303,6 +306,17 @@ class Run:
 def remedy(path: Path) -> str:
     """What to do where a folder holds no run: it may be a study's."""
     return f"give one of those in {path / 'runs'}" if (path / "runs").is_dir() else "check the path"
+
+
+def unwritten(folder: Path, writers: str = "mfl compare") -> str:
+    """What to do where a folder has no results: those of a study appear when its runs are done.
+
+    >>> unwritten(Path("nowhere"))
+    'give a folder that mfl compare wrote'
+    """
+    if (folder / "runs").is_dir():
+        return "its runs are not finished: run its mfl compare again and it goes on"
+    return f"give a folder that {writers} wrote"
 
 
 def failure_reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Representations of a study's arms, from its folder to tables and figures."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,11 @@ import pandas as pd
 import pytest
 
 from morefromless.analysis.layer_cka import layer_cka
-from morefromless.analysis.represent import arm_words, represent
+from morefromless.analysis.represent import arm_words, represent, study_of
 from morefromless.cli import run
 from morefromless.config import Analysis, Probe, RepresentConfig
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.report import similarities
 from morefromless.runner import run_all
@@ -195,3 +196,10 @@ def test_a_study_whose_folders_moved_together(
     answers = represent(moved, cka=False).arms["supervised"]
     parents = [answer.frozen.folder.parent.resolve() for answer in answers]
     assert parents == [(tmp_path / "moved" / "shared").resolve()] * 2
+    with pytest.raises(DataError, match="--store FOLDER"):
+        study_of(study)
+    for path in (tmp_path / "moved" / "shared").glob("*/run.json"):  # the store moved with them
+        record = json.loads(path.read_text())
+        record["options"]["store"] = os.path.relpath(tissue.path, path.parent)
+        path.write_text(json.dumps(record))
+    assert study_of(study).store.samefile(tissue.path)

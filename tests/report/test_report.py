@@ -226,6 +226,9 @@ def test_a_folder_without_results_is_one_sentence(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"mfl report: {tmp_path} holds no results")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "runs").mkdir()
+    assert cli.run(["report", str(tmp_path)]) == 2
+    assert "run its mfl compare again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", [b'{"title": ', b"[]", b"{}", b"null", b"\xff"])

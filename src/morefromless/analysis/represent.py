@@ -13,7 +13,7 @@ from morefromless.analysis.similarity import LayerCka
 from morefromless.config import RepresentConfig, RunConfig, StudyConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.evaluate import Answer, answer_of
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.metrics import confusion
@@ -114,15 +114,31 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
 
 
 def study_of(folder: Path, store: Path | None = None, trust: bool = False) -> StudyConfig:
-    """The options of the study in a folder, which may have moved with its runs."""
-    study = Results.load(folder).config
+    """The options of the study in a folder, which may have moved with its runs and its store.
+
+    The store is the given one, else where it lies seen from the runs, else where it was when the
+    study was asked. Raises `DataError` where there is none.
+    """
+    results = Results.load(folder)
+    study = results.config
     if not trust:
         refuse_outside(to_flat(study), str(folder / "results.json"))
     runs = study.runs
     if runs is not None:
         beside = folder / os.path.relpath(runs, study.out)
         runs = beside if beside.is_dir() else runs
-    return replace(study, store=store or study.store, out=folder, runs=runs)
+    study = replace(study, store=store or study.store, out=folder, runs=runs)
+    if store is None:
+        records = [Run(study.runs_folder / run.name, trust) for run in results.runs]
+        recorded = dict.fromkeys(run.config.store for run in records if run.record_path.is_file())
+        stores = [path for path in (*recorded, study.store) if path.is_dir()]
+        if not stores:
+            raise DataError(
+                f"There is no store at {study.store}, where that of {folder} was; give --store "
+                "FOLDER."
+            )
+        study = replace(study, store=stores[0])
+    return study
 
 
 def refuse_unfinished(folder: Path, runs: Sequence[RunConfig]) -> None:

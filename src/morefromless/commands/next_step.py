@@ -14,7 +14,8 @@ from morefromless.sources import UNLABELLED
 def next_step(store: Store, cohort: bool) -> str:
     """Two commands that work on this store. `cohort` says that it is for external validation.
 
-    The defaults of both are H&E in the array `he`; a store that lacks it needs other modalities.
+    The defaults of both are H&E in the array `he`. Where the store has another view of the patches,
+    it is the privileged one: people bring pairs to have them compared.
     """
     path, (primary, privileged) = typed(store.path), _pair(store)
     options = []
@@ -46,10 +47,11 @@ def _pair(store: Store) -> tuple[str, str]:
     try:
         for spec in DEFAULT:
             build_modality(spec).check(store)
-        return DEFAULT
     except MoreFromLessError:
-        pass
-    names = sorted(store.arrays, key=lambda name: _rank(store, name))
+        names = sorted(store.arrays, key=lambda name: _rank(store, name))
+    else:
+        names = sorted(set(store.arrays) - {"he", ARRAY}, key=lambda name: _rank(store, name))
+        return ("full", _whole(store, names[0])) if names else DEFAULT
     first, *others = [_whole(store, name) for name in names]
     if others:
         return first, others[0]

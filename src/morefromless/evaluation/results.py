@@ -24,6 +24,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.contrasts import ContrastTest
 from morefromless.evaluation.intervals import Interval
 from morefromless.evaluation.paired import McNemar
+from morefromless.runs import unwritten
 
 KEY = ("arm", "sharing", "objective", "modality", "partner")
 """What of a condition tells its encoders apart, whatever they are asked."""
@@ -271,8 +272,8 @@ class Results:
             return cls(config=config, table=table, curves=curves, **typed)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ConfigError(
-                f"{folder} holds no results ({Path(error.filename).name} is missing); give a "
-                "folder that mfl compare wrote."
+                f"{folder} holds no results ({Path(error.filename).name} is missing); "
+                f"{unwritten(folder)}."
             ) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(

@@ -7,7 +7,7 @@ import msgspec
 from morefromless import files
 from morefromless.analysis.headroom import Headroom
 from morefromless.config import to_flat
-from morefromless.report.section import Report, Section, interval
+from morefromless.report.section import Report, Section, interval, rough_note
 from morefromless.report.words import per_cent
 
 NOTES = (
@@ -44,7 +44,8 @@ def report(result: Headroom) -> Report:
             for number, component in enumerate(result.components[:count], 1)
         ],
     )
-    return Report(title, [Section(title, ("", "%"), rows), parts], NOTES)
+    sections = [Section(title, ("", "%"), rows), parts]
+    return Report(title, sections, [*rough_note(sections), *NOTES])
 
 
 def write(result: Headroom) -> list[Path]:

@@ -29,6 +29,7 @@ from morefromless.report.words import (
     points,
     typeset,
 )
+from morefromless.runs import unwritten
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def write_report(folder: Path) -> list[Path]:
         page = _studies(folder, studies)
     else:
         raise ConfigError(
-            f"{folder} holds no results (plan.json, results.json){remark(folder)}. Give a folder "
-            "of mfl reproduce or mfl compare."
+            f"{folder} holds no results (plan.json, results.json){remark(folder)}; "
+            f"{unwritten(folder, 'mfl reproduce or mfl compare')}."
         )
     return write_page(folder, page, "report")
 
