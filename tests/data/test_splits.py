@@ -73,7 +73,7 @@ def test_seeds_matter_and_nothing_else_does() -> None:
 
 
 def test_a_class_of_one_group_cannot_be_split() -> None:
-    with pytest.raises(DataError, match=r"One group only .* has class B, which"):
+    with pytest.raises(DataError, match=r"One group only .* has class 'B', which"):
         by_group(["A", "A", "B", "B"], ["P1", "P2", "P1", "P1"], 0.5, 0)
 
 
@@ -82,15 +82,15 @@ def test_a_class_on_both_sides_comes_before_its_share(share: float) -> None:
     halves = by_group(["A"] * 20, ["P1"] * 10 + ["P2"] * 10, share, 0)
     assert halves.sum() == 10
     # Three classes, of which each two share a patient: two patients must stand on one side.
-    with pytest.raises(DataError, match=r"No split by group was found with class [ABC] in both"):
+    with pytest.raises(DataError, match=r"No split by group was found with class '[ABC]' in both"):
         by_group(list("ABBCCA"), ["P1", "P1", "P2", "P2", "P3", "P3"], share, 0)
 
 
 def test_classes_that_differ_are_named() -> None:
     check_classes(["A", "B", "A", "B", "A"], ["train", "train", "test", "test", "val"])
-    with pytest.raises(DataError, match=r"C in test but not in train.*--split random"):
+    with pytest.raises(DataError, match=r"'C' in test but not in train.*--split random"):
         check_classes(["A", "B", "A", "B", "C"], ["train", "train", "test", "test", "test"])
-    with pytest.raises(DataError, match="B in train but not in test"):
+    with pytest.raises(DataError, match="'B' in train but not in test"):
         check_classes(["A", "B", "A"], ["train", "train", "test"])
-    with pytest.raises(DataError, match="C in val but not in train"):
+    with pytest.raises(DataError, match="'C' in val but not in train"):
         check_classes(["A", "A", "C"], ["train", "test", "val"])

@@ -7,6 +7,7 @@ import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata
@@ -24,7 +25,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.loading import load_encoder
 from morefromless.inference import embed as module
 from morefromless.inference.embed import Embedding, embed
-from morefromless.inference.inputs import COLUMNS, open_inputs
+from morefromless.inference.inputs import COLUMNS, open_inputs, remarks
 from morefromless.inference.writers import writer
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE, write_slide
@@ -205,6 +206,12 @@ def test_another_magnification_or_size_is_told_with_both_numbers(
     said = " ".join(capsys.readouterr().out.split())
     assert "patches of 48 px, and the encoder was trained on 32 px" in said
     assert "does not state its magnification, and the encoder was trained at 3.5 µm" in said
+    unknown = SimpleNamespace(um_per_px=None, side=32)
+    opened = open_inputs([str(folder)], load_encoder(run.path), 3.5)
+    [said] = remarks(opened, unknown)
+    assert "3.5 µm per pixel" in said
+    assert "not compared" in said
+    assert not [*remarks(opened, unknown, at=3.5)]
 
 
 def test_an_image_of_40_000_px_is_read_tile_by_tile(

@@ -53,7 +53,7 @@ def test_a_moved_run_predicts_a_slide(
     assert "lie farther from the training patches than 99 %" in said
     assert cli.run([*arguments[:-1], str(tmp_path / "none.csv"), "--abstain", "1"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "0% of the held-out training patches have a class; of these" in said
+    assert "0.0 % of the held-out training patches have a class; of these" in said
 
     table = pd.read_csv(to, keep_default_na=False)
     frozen = load_encoder(copy.path)

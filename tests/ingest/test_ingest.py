@@ -252,7 +252,7 @@ def test_a_class_that_loses_all_its_test_patches(tmp_path: Path) -> None:
     )
     for path in (root / "test" / "C").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"C in train but not in test"):
+    with pytest.raises(DataError, match=r"'C' in train but not in test"):
         run(root, tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from morefromless.data.store import Store
@@ -16,6 +17,7 @@ from morefromless.modalities.vector import Vector
 from morefromless.pairs import build_modality
 from morefromless.report.bars import distinctive, on_one_scale
 from morefromless.report.contact_sheet import contact_sheet, draw_sheet, view_columns
+from morefromless.report.fonts import set_fonts
 from morefromless.views.table_s1 import TableS1
 
 
@@ -68,6 +70,28 @@ def test_a_scale_bar_is_as_long_as_it_says() -> None:
     ends = axes.lines[0].get_xdata()
     assert (ends[1] - ends[0]) / (right - left) == pytest.approx(100 / 224)
     assert "100 µm" in [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "MMMMMMMM WWWWWWWW",
+        "Übergangszone",
+        "Donaudampfschifffahrtsgesellschaft",
+        "tumour $G_3$, " + "a long name of a class " * 6,
+    ],
+)
+def test_titles_of_rows_are_whole(label: str) -> None:
+    figure = draw_sheet({"stored": torch.ones(1, 3, 4, 4)}, [label], "")
+    set_fonts(figure)
+    canvas = FigureCanvasAgg(figure)
+    [axes] = figure.axes
+    [text] = [t for t in axes.texts if t.get_ha() == "right"]
+    place = text.get_window_extent(canvas.get_renderer()).transformed(axes.transData.inverted())
+    left, _, low, high = axes.images[0].get_extent()
+    assert 0 < place.x0 < place.x1 < left
+    assert low - 0.1 < place.y0 < place.y1 < high + 0.1
+    assert label.startswith("Donau") or text.get_text().split() == label.split()
 
 
 def test_pixels_are_drawn_as_squares(tmp_path: Path) -> None:

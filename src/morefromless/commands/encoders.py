@@ -41,7 +41,7 @@ def predict(config: PredictConfig) -> None:
         predict,
         write_predictions,
     )
-    from morefromless.report.words import count
+    from morefromless.report.words import count, per_cent
 
     check_ending(config.to)
     if config.maps:
@@ -57,13 +57,15 @@ def predict(config: PredictConfig) -> None:
     if config.abstain:
         coverage, accuracy = probe.selective(config.abstain)
         answered = (predictions["class"] != "").mean()
-        right = f", and {accuracy:.1%} of those the right one" if coverage else ""
+        right = f", and {per_cent(accuracy)} % of those the right one" if coverage else ""
         say(
-            f"- From a probability of {config.abstain:g} on, {coverage:.0%} of the held-out "
-            f"training patches have a class{right}; of these inputs {answered:.0%} have one."
+            f"- From a probability of {config.abstain:g} on, {per_cent(coverage)} % of the "
+            f"held-out training patches have a class{right}; of these inputs "
+            f"{per_cent(answered)} % have one."
         )
     unlike = (predictions["outlier_percentile"] >= 99).mean()
-    say(f"- {unlike:.0%} lie farther from the training patches than 99 % of the held-out ones.")
+    share = per_cent(unlike)
+    say(f"- {share} % lie farther from the training patches than 99 % of the held-out ones.")
     for patches in inputs:
         if config.maps and isinstance(patches, SlidePatches):
             say(f"- Wrote {', '.join(map(str, write_maps(patches, predictions, config.maps)))}.")
@@ -79,7 +81,7 @@ def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[P
     reading = config.reading
     frozen = load_encoder(config.encoder, reading.branch, trust=reading.trust)
     inputs = open_inputs(config.inputs, frozen, reading.um_per_px, reading.at)
-    for remark in remarks(inputs, frozen):
+    for remark in remarks(inputs, frozen, reading.at):
         say(f"- {remark}")
     return frozen, inputs
 

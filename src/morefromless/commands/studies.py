@@ -69,9 +69,7 @@ def train(config: RunConfig) -> None:
         _check_teacher(config.pairing, students, "--kind distillation")
     path = train(config).path
     # Every process of several devices comes by here.
-    rank_zero_only(say)(
-        f"Trained; the weights are in {path}. Evaluate them: mfl probe {typed(path)}"
-    )
+    rank_zero_only(say)(f"Trained; the weights are in {path}.\nNext: mfl probe {typed(path)}")
 
 
 def probe(config: ProbeConfig) -> None:
@@ -79,13 +77,15 @@ def probe(config: ProbeConfig) -> None:
     from morefromless.devices import resolve_device
     from morefromless.evaluation.calibration import calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
-    from morefromless.questions import ask
+    from morefromless.questions import ask, build_question
     from morefromless.report.answers import reply_section, show_answers
     from morefromless.runs import Run
 
     run = Run.open(config.run, config.trust)
     store = open_store(run, config.store)
     device = resolve_device(config.device)
+    for spec in config.questions:
+        build_question(spec)  # which refuses what there is not, before anything is computed
     answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
     if config.probe.probe == "softmax":  # for mfl predict and mfl export, which need no store then
         for answer in answers:

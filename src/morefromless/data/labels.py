@@ -114,6 +114,6 @@ def check_names(known: Collection[str], named: Iterable[str]) -> None:
     """Raise `DataError` where a class that a person named is not one of those there are."""
     for name in named:
         if name not in known:
-            near = near_names(name, known)
-            hint = f"is {near[0]} meant?" if near else f"there are {', '.join(sorted(known))}."
+            near, names = near_names(name, known), ", ".join(map(repr, sorted(known)))
+            hint = f"is {near[0]} meant?" if near else f"there are {names}."
             raise DataError(f"There is no class '{name}'; {hint}")

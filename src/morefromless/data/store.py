@@ -293,8 +293,8 @@ class Store:
         if name not in self.arrays:
             known = ", ".join(self.arrays)
             raise DataError(
-                f"{self.path} has no array '{name}', only {known}; name one of them in the "
-                f"modality, such as full:{next(iter(self.arrays))}."
+                f"{self.path} has no array '{name}', only {known}; name one of them, as in "
+                f"full:{next(iter(self.arrays))}."
             )
         return self.arrays[name]
 

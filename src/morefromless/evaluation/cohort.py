@@ -61,8 +61,8 @@ class SharedTask:
         if unknown:
             raise DataError(
                 f"{store.path} has {', '.join(unknown)}, and the classes that were learnt are "
-                f"{', '.join(self.names)}; ingest it again with --classes or --drop, or give mfl "
-                "validate --classes for those that were learnt."
+                f"{', '.join(map(repr, self.names))}; ingest it again with --classes or --drop, "
+                "or give mfl validate --classes for those that were learnt."
             )
         return self.names, np.asarray(codes, np.int64)[labels]
 

@@ -197,13 +197,23 @@ def open_inputs(
     return opened
 
 
-def remarks(inputs: Sequence[Patches], frozen: FrozenEncoder) -> Iterator[str]:
-    """What cannot be checked, or differs, between inputs and the encoder's training."""
+def remarks(
+    inputs: Sequence[Patches], frozen: FrozenEncoder, at: float | None = None
+) -> Iterator[str]:
+    """What cannot be checked, or differs, between inputs and the encoder's training.
+
+    `at` as in `open_inputs`.
+    """
     for patches in inputs:
         if patches.um_per_px is None and frozen.um_per_px is not None:
             yield (
                 f"{patches.name} does not state its magnification, and the encoder was trained at "
                 f"{frozen.um_per_px:g} µm per pixel; say it with --um-per-px."
+            )
+        elif patches.um_per_px is not None and frozen.um_per_px is None and frozen.side and not at:
+            yield (
+                f"{patches.name} has {patches.um_per_px:g} µm per pixel, and the magnification at "
+                "which the encoder was trained is not known, so the two are not compared."
             )
         if patches.side:
             yield from extent_remarks(patches.name, patches.side, frozen)

@@ -56,10 +56,15 @@ class Question(Member, ABC):
         encoders or this store cannot be asked."""
 
 
+def build_question(spec: str) -> Question:
+    """A question by its specification. Raises `ConfigError` where there is none."""
+    return build(spec, sys.modules[__name__], Question)
+
+
 def ask(
     run: Run, store: Store, specs: Sequence[str], probe: Probe, task: str, device: str = "cpu"
 ) -> list[Reply]:
     """The replies of a finished run to questions, such as `few-shot` or `few-shot:shots=1/10`."""
-    questions = [build(spec, sys.modules[__name__], Question) for spec in specs]
+    questions = [build_question(spec) for spec in specs]
     encoders = load_encoders(run) if questions else {}
     return [question.ask(encoders, store, probe, task, device) for question in questions]

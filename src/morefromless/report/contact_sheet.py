@@ -13,6 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
 from torch import Tensor
 
 from morefromless.data.nuclei import ARRAY
@@ -119,12 +120,22 @@ def draw_sheet(
                 Rectangle(corner, len(framed) * step, down, fill=False, edgecolor=_FRAME)
             )
     for low, label in zip(lows, row_titles, strict=True):
-        text = "\n".join(textwrap.wrap(label, 12))
-        axes.text(_LEFT - 0.1, low + _CELL / 2, text, ha="right", va="center", fontsize=9)
+        text, size = _row_title(label)
+        axes.text(_LEFT - 0.1, low + _CELL / 2, text, ha="right", va="center", fontsize=size)
     axes.text(0.1, bottom, "\n".join(lines), ha="left", va="top", fontsize=8)
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
     axes.set_axis_off()
     return figure
+
+
+def _row_title(label: str) -> tuple[str, float]:
+    """A label in lines of whole words, and the size in points at which it fits beside a picture."""
+    longest = max(map(len, label.split()), default=0)
+    lines = textwrap.wrap(label, min(max(12, longest), 18))
+    paths = [TextPath((0, 0), line.replace("$", "S"), 9) for line in lines]
+    width = max((path.get_extents().width for path in paths), default=0) / 72
+    height = len(lines) * 9 * 1.2 / 72
+    return "\n".join(lines), 9 / max(1, width / (_LEFT - 0.2), height / _CELL)
 
 
 def _pixels(image: Tensor) -> npt.NDArray[np.uint8]:
