@@ -59,6 +59,10 @@ def test_stores_folders_tables_files_and_slides_give_the_same_features(
     assert whole.table["id"].tolist() == tissue.table["id"].tolist()
     assert whole.table["label"].tolist() == tissue.table["label"].tolist()
     close(whole.features[:24], expected)
+    assert (
+        repr(whole)
+        == f"Embedding({len(tissue.table)} patches x {whole.features.shape[1]} features)"
+    )
     files = embedded(run, folder)
     assert files.table["id"].tolist() == [f"{row}.png" for row in range(8)]
     close(files.features, expected[:8])

@@ -232,7 +232,7 @@ def test_classes_that_differ_between_train_and_test(tmp_path: Path) -> None:
     folders = ["train/A", "train/B", "test/A", "test/C"]
     names = {f"{f}/{i}.png": 100 * n + i for n, f in enumerate(folders) for i in range(3)}
     root = folder(tmp_path / "in", names)
-    with pytest.raises(DataError, match=r"B in train .*C in test .*--split random"):
+    with pytest.raises(DataError, match=r"'B' in train .*'C' in test .*--split random"):
         run(root, tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
     assert run(root, tmp_path / "store", split="random").accepted == 12
@@ -342,6 +342,11 @@ def test_a_patch_alone_in_its_class_is_rejected(tmp_path: Path) -> None:
     root = folder(two_classes(tmp_path / "in"), {"C/1.png": 50})
     report = run(root, tmp_path / "store")
     assert report.rejected == {"alone in its class": 1}
+    with pytest.raises(DataError, match="store is a store already"):
+        open_source(str(tmp_path / "store"))
+    measured = folder(tmp_path / "measured", {f"{i / 7}/{i}.png": 50 + i for i in range(9)})
+    with pytest.raises(DataError, match="cut measured values into classes"):
+        run(measured, tmp_path / "none")
     assert Store.open(tmp_path / "store").classes == ("A", "B")
 
 

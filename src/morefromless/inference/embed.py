@@ -38,6 +38,10 @@ class Embedding:
     attributes: dict[str, str | float]
     """Encoder, modality, and what else a file of features should say."""
 
+    def __repr__(self) -> str:
+        patches, width = self.features.shape
+        return f"Embedding({patches} patches x {width} features)"
+
 
 def embed(
     frozen: FrozenEncoder,

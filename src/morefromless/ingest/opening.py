@@ -106,7 +106,10 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
 
 def _files(spec: str, classes: Literal["named", "none"]) -> Source:
     """NCT-CRC-HE where all files of a folder or an archive are named like it, else a folder."""
-    tree = open_tree(Path(spec).expanduser())
+    path = Path(spec).expanduser()
+    if all((path / name).is_file() for name in ("meta.json", "patches.parquet")):
+        raise DataError(f"{path} is a store already; give the source that it was made of.")
+    tree = open_tree(path)
     source = NctCrc(spec) if NctCrc.recognises(tree.names) else Folder(spec, classes)
     source.tree = tree  # listed once: of a large archive that takes minutes
     return source

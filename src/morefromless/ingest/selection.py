@@ -156,10 +156,13 @@ def _reject_copies(table: pd.DataFrame, rule: SplitRule) -> None:
         table.at[row, "reason"] = f"{kind}: same pixels as {ids[twin]}"
 
 
+ALONE = "alone in its class"
+
+
 def _reject_single(table: pd.DataFrame) -> None:
     counts = table[table["reason"].isna()].groupby("label")["id"].transform("size")
     for row in counts.index[counts == 1]:
-        table.at[row, "reason"] = "alone in its class: two are needed for train and test"
+        table.at[row, "reason"] = f"{ALONE}: two are needed for train and test"
 
 
 def _draw(selection: Selection, config: IngestConfig) -> None:
@@ -180,9 +183,10 @@ def _refuse_poor(selection: Selection, needed: int) -> None:
     remainder = f"only class '{labels[0]}' is left" if labels else "nothing is left"
     kind, count = kinds(selection.rejected["reason"]).most_common(1)[0]
     reason = next(r for r in selection.rejected["reason"] if r.partition(":")[0] == kind)
+    hint = " A label is a class: cut measured values into classes." if kind == ALONE else ""
     raise DataError(
         f"Of {len(selection.table)} patches {remainder}; the commonest reason, for {count}, is "
-        f"'{reason}'."
+        f"'{reason}'.{hint}"
     )
 
 
