@@ -211,10 +211,15 @@ def test_two_seeds_are_told_apart_on_a_map_of_any_names(tmp_path: Path) -> None:
     assert figure.get_figwidth() == PAGE
 
 
-def test_words_below_panels_do_not_lie_on_each_other() -> None:
-    figure = figures.panels(results(("tissue", "cell", "one", "two")))
+@pytest.mark.parametrize("partner", ["", ", independent, with downsample:14"])
+def test_words_around_panels_do_not_lie_on_each_other(
+    partner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Results, "with_partner", lambda *_: partner)
+    figure = figures.panels(results(("tissue", "cell of some kind", "one of a kind", "two")))
     figure.draw_without_rendering()
-    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
-    assert len(boxes) == 4
-    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
-    assert boxes[-1].x1 < figure.bbox.x1
+    for texts in ([a.xaxis.label for a in figure.axes], [a.title for a in figure.axes]):
+        boxes = [text.get_window_extent() for text in texts]
+        assert len(boxes) == 4
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+        assert boxes[-1].x1 < figure.bbox.x1

@@ -27,10 +27,11 @@ def panels(results: Results) -> Figure:
     arms = results.select(lambda c: not c.floor)
     places = list(dict.fromkeys((s.condition.task, s.condition.modality) for s in arms))
     titles = list(dict.fromkeys(_method(s, results) for s in arms))
-    width = max(PAGE, 2.2 + 1.2 * len(places)) if len(places) > 1 else 1.5 * COLUMN
+    beside = max(2.2, 0.4 + 0.055 * max(map(len, titles)))  # inches of names and gaps
+    width = max(PAGE, beside + 1.2 * len(places)) if len(places) > 1 else 1.5 * COLUMN
     figure = Figure(figsize=(width, 1.5 + 0.22 * len(titles)), layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
-    letters = int(15 * (width - 2.2) / len(places))  # of a line below or above a panel
+    letters = int(15 * (width - beside) / len(places))  # of a line below or above a panel
     styles = line_styles((s.condition.arm, s.condition.variant) for s in arms)
     drawn: dict[str, Line2D] = {}
     for axes, (task, spec) in zip(every, places, strict=True):
