@@ -144,6 +144,8 @@ def test_which_columns_are_views_and_which_is_the_label(tmp_path: Path) -> None:
     assert read(",modalities=ihc") == ({"ihc"}, {"pos", "neg"})
     assert read(",label=grade,modalities=ihc + he") == ({"he", "ihc"}, {"0", "1", "2"})
     assert open_source(path).items()[0].split is None
+    by_grade = build(path + ",group=grade", sources, Source)  # not by the column called so
+    assert {item.group for item in by_grade.items()} == {"0", "1", "2"}
     with pytest.raises(DataError, match=r"pairs.csv has nothing in column blank; leave it out"):
         read(",modalities=he+blank")
     with pytest.raises(DataError, match=r"row 2, column note: 'seen twice' is neither an image"):
@@ -203,6 +205,10 @@ def _named(old: str, new: str) -> Callable[[pd.DataFrame], None]:
         (_named("id", "patch"), "no column id; it has patch, he, ihc, label, group, split, grade."),
         (_named("split", "Splits"), "has a column Splits and none called split; call it split, or"),
         (_named("group", "groups"), "has a column groups and none called group"),
+        (
+            _named("group", "Patient ID"),
+            "has a column Patient ID and none called group; call it gr",
+        ),
         (_named("label", "Label"), "has a column Label and none called label"),
         (_named("ihc", "he"), "pairs.csv has two columns called he; rename one."),
         (_named("ihc", ""), "pairs.csv has views in a column without a name; name it in row 1."),

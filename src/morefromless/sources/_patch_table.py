@@ -39,11 +39,13 @@ class PatchTable:
     def refuse_near(self, expected: Sequence[str], used: set[str | None]) -> None:
         """Raise where the table lacks an expected column, and has one of nearly that name.
 
-        A split that is overlooked for its spelling would let test patches into training.
+        A split or a patient that is overlooked for its spelling would let test patches, or others
+        of their patients, into training.
         """
         for name in (name for name in expected if self.column(name) not in self.columns):
-            unused = (other for other in self.columns if other not in used)
-            near = near_names(name, unused, cutoff=0.8)
+            unused = [other for other in self.columns if other not in used]
+            names = (name, SYNONYMS.get(name, name))
+            near = [other for known in names for other in near_names(known, unused, cutoff=0.8)]
             if near:
                 raise DataError(
                     f"{self.name} has a column {near[0]} and none called {name}; call it {name}, "

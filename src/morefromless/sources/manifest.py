@@ -39,8 +39,9 @@ class Manifest(Source):
     """A table with a header, .csv (UTF-8, commas) or .parquet, in which every row is a patch.
 
     `id` is unique; `label` is the class, or `label=grade` takes another column (without one, tissue
-    is not known and nuclei have to pose the task); `group` (patient or slide) and `split` (train,
-    val, test) may be there, in all rows then; they may be called `patient` and `partition` too.
+    is not known and nuclei have to pose the task); `group` (patient or slide; `group=case` takes
+    another column) and `split` (train, val, test) may be there, in all rows then; they may be
+    called `patient` and `partition` too.
 
     Columns of views become arrays of their name, such as `he` and `ihc`: those that
     `modalities=he+ihc` names, else every column in which a cell is an image file (.png, .jpg, .tif)
@@ -59,12 +60,13 @@ class Manifest(Source):
         self,
         path: str,
         label: str | None = None,
+        group: str | None = None,
         modalities: str | None = None,
         channels: str | None = None,
     ) -> None:
         self.channels = tuple(name.strip() for name in (channels or "").split("+") if name.strip())
         self.path = Path(path).expanduser()
-        self.label = label
+        self.label, self.group = label, group
         self.modalities = [name.strip() for name in (modalities or "").split("+") if name.strip()]
 
     @property
@@ -127,12 +129,14 @@ class Manifest(Source):
     def _loaded(self) -> _Loaded:
         """Read by `items`, before threads read."""
         table = PairTable(self.path)
-        for name in ("id", *([self.label] if self.label else []), *self.modalities):
-            table.need(name)
+        for name in ("id", self.label, self.group, *self.modalities):
+            if name:
+                table.need(name)
         label = self.label or ("label" if "label" in table.columns else None)
-        group, side = table.column("group"), table.column("split")
+        group, side = self.group or table.column("group"), table.column("split")
         names = table.view_columns(self.modalities, {"id", label, group, side})
-        expected = ("group", "split") if self.label else ("label", "group", "split")
+        given = {"label": self.label, "group": self.group}
+        expected = [name for name in ("label", "group", "split") if not given.get(name)]
         table.refuse_near(expected, {"id", label, group, side, *names})
         ids = table.ids()
         labels = table.filled(label, "fill it, or leave the row out") if label else {}
