@@ -296,7 +296,11 @@ def test_options_from_a_file_are_checked(
 ) -> None:
     file = tmp_path / "options.yaml"
     file.write_text(yaml.safe_dump({**to_flat(pretraining), "colour": "red"}))
-    assert "no option 'colour'" in _fails(capsys, "train", "--config", str(file))
+    assert "gives 'colour', which is no option here; remove it" in _fails(
+        capsys, "train", "--config", str(file)
+    )
+    file.write_text("epoch: 3\n")
+    assert "is epochs meant?" in _fails(capsys, "train", "--config", str(file))
     for document in ("[1, 2]", "text", "null", "7"):
         file.write_text(document)
         assert "must be options by name" in _fails(capsys, "train", "--config", str(file))

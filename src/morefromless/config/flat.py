@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from morefromless.errors import ConfigError
+from morefromless.errors import ConfigError, near_names
 
 Config = TypeVar("Config")
 
@@ -45,9 +45,11 @@ def from_flat(kind: type[Config], values: Mapping[str, Any], origin: str = "The 
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{origin} must be options by name, such as `epochs: 10`.")
-    unknown = set(values) - _names(kind)
+    unknown = sorted(map(str, set(values) - _names(kind)))
     if unknown:
-        raise ConfigError(f"{origin} has no option '{sorted(map(str, unknown))[0]}'; remove it.")
+        near = near_names(unknown[0], _names(kind) - set(values))
+        hint = f"is {near[0]} meant?" if near else "remove it."
+        raise ConfigError(f"{origin} gives '{unknown[0]}', which is no option here; {hint}")
     return _nested(kind, values, origin)
 
 
