@@ -6,6 +6,11 @@ import pytest
 from morefromless.data import hash_index
 from morefromless.data.hash_index import MOST, Hashes, HashIndex
 
+SPREAD = np.array(
+    [0x0007000700070001, 0x0007000700030003, 0x0007000300070003, 0xC000000700070003], np.uint64
+)
+"""Ten bits, over the four parts as evenly as each part's radius lets through."""
+
 
 def flipped(hashes: Hashes, most: int, rng: np.random.Generator) -> Hashes:
     """Each with up to `most` of its bits changed."""
@@ -24,7 +29,7 @@ def test_pairs_are_those_of_comparing_all(
     rng = np.random.default_rng(bits)
     hashes = rng.integers(0, 2**64, 600, np.uint64)
     hashes[:20] = 0  # all in one place of the tables
-    asked = np.concatenate([flipped(hashes, 14, rng), hashes[:5]])
+    asked = np.concatenate([flipped(hashes, 14, rng), hashes[:5], SPREAD])
     pairs = [
         (int(row), int(place))
         for rows, places in HashIndex(hashes).pairs(asked, bits)

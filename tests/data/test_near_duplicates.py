@@ -8,10 +8,13 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
+from morefromless.data import near_duplicates as module
 from morefromless.data.near_duplicates import (
     SHARP,
+    SIDE,
     difference_hash,
     near_duplicates,
+    thumbnail,
     thumbnails,
 )
 
@@ -64,7 +67,11 @@ def test_copies_of_fewer_pixels_are_recognised(side: int) -> None:
     assert result.others.tolist() == list(range(10, 20))
 
 
-def test_of_several_the_most_alike_is_named_whatever_the_turn() -> None:
+@pytest.mark.parametrize("block", [module.BLOCK, 7])
+def test_of_several_the_most_alike_is_named_whatever_the_turn(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", block)
     glass = np.full((1, 64, 64, 3), 240, np.uint8)
     images = tissue(8)
     worse = np.stack([as_jpeg(image) for image in images])
@@ -94,6 +101,28 @@ def test_unlike_patches_and_glass_are_not() -> None:
     others = np.concatenate([tissue(100, seed=1), glass])
     assert not len(near_duplicates(small(images), small(others)).rows)
     assert not len(near_duplicates(small(images[:0]), small(others)).rows)
+
+
+@pytest.mark.parametrize(
+    ("side", "count", "channels", "dtype"),
+    [(64, SIDE, 3, np.uint8), (512, SIDE, 3, np.uint16), (258, 1, 1, np.uint8)],
+)
+def test_thumbnails_are_exact_means(
+    side: int, count: int, channels: int, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SIDE", count)
+    top = np.iinfo(dtype).max
+    image = np.random.default_rng(0).integers(top // 2, top, (side, side, channels), dtype, True)
+    step = side // count
+    sums = image.reshape(count, step, count, step, channels).sum((1, 3, 4))
+    expected = sums.astype(np.float32) / np.float32(step * step * channels)
+    np.testing.assert_array_equal(thumbnail(image), expected)
+
+
+def test_only_images_of_less_detail_than_a_thumbnail_needs_change_it() -> None:
+    for image in (tissue(1, side=side, size=1)[0] for side in (40, 128, 150)):
+        np.testing.assert_array_equal(thumbnail(image, 100), thumbnail(image))
+        assert not np.allclose(thumbnail(image, 36), thumbnail(image), atol=1)
 
 
 def test_hashes_are_those_of_the_definition() -> None:

@@ -60,7 +60,7 @@ def near_duplicates(patches: Floats, others: Floats) -> NearDuplicates:
     20,000 against 80,000 take about 9 seconds on one core.
 
     >>> noise = np.random.default_rng(0).random((3, 32, 32), np.float32)
-    >>> near_duplicates(noise[1:2, ::-1] * 0.5, noise).others.tolist()
+    >>> near_duplicates(noise[1:2, ::-1] * 0.01, noise).others.tolist()
     [1]
     """
     every = np.arange(len(patches)), np.arange(len(others))
@@ -124,7 +124,7 @@ def thumbnails(
 
 
 def thumbnail(image: npt.NDArray[np.generic], detail: int = SHARP) -> Floats:
-    """Means over areas and channels of an image: (H, H, C), any unsigned integers -> (32, 32).
+    """Means over areas and channels of an image: (H, H, C), uint8 or uint16 -> (32, 32).
 
     `detail` is the side in px of smaller images that it is compared with: it shows no more than
     theirs do.
