@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from morefromless.evaluation.cache import cached, digest, digest_text, read_cached
 
@@ -12,7 +13,8 @@ KEY = {"weights": "a", "store": "b"}
 
 def value(path: Path, key: dict[str, str], number: float) -> float:
     """What is at `path` for a key, or `number`, newly computed."""
-    return float(cached(path, key, lambda: {"x": torch.full((50,), number)})["x"][0])
+    tensors = {"x": torch.full((50,), number), "a": torch.zeros(3)}
+    return float(cached(path, key, lambda: tensors)["x"][0])
 
 
 def test_the_same_key_is_read_back_and_another_is_computed(tmp_path: Path) -> None:
@@ -40,7 +42,7 @@ def test_where_nothing_may_be_written_it_is_computed_each_time(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "bit", "text", "swapped"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "bit", "text", "swapped", "foreign"])
 def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: str) -> None:
     path, other = tmp_path / "x.safetensors", tmp_path / "y.safetensors"
     value(path, KEY, 1)
@@ -54,6 +56,7 @@ def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: str) -> None:
             "bit": bytes(content),
             "text": b"not tensors",
             "swapped": other.read_bytes(),
+            "foreign": save({"x": torch.ones(50)}, {"format": "pt"}),
         }[damage]
     )
     assert value(path, KEY, 2) == 2

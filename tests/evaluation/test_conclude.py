@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from morefromless.config import StudyConfig
+from morefromless.arms import arms, condition_of
+from morefromless.config import Pairing, StudyConfig
 from morefromless.data.store import Store
 from morefromless.evaluation.comparisons import comparisons
 from morefromless.evaluation.conclude import conclude
@@ -100,16 +101,73 @@ def test_where_no_arm_is_above_a_floor_it_is_said(tissue: Store) -> None:
         assert (found.floor_accuracy, found.arm_accuracy) == pytest.approx((0.8, share), abs=0.02)
 
 
-def test_only_what_both_learnt_is_contrasted_with_supervised(tissue: Store) -> None:
-    config = StudyConfig(store=tissue.path, primary=("full",), privileged="nuclei")
-    config = replace(config, tasks=("tissue", "cell"))
-    tuned = Condition("fine-tuned", "shared", "vicreg", "full", "nuclei", "tissue")
-    asked = {
-        task: [replace(tuned, task=task), replace(SUPERVISED, objective=task, task=task)]
+PAIRED = {
+    "asymmetric - symmetric, both shared | asymmetric, shared | symmetric, shared",
+    "asymmetric - symmetric, both independent | asymmetric, independent | symmetric, independent",
+    "asymmetric independent - symmetric shared (the paper's headline)"
+    " | asymmetric, independent | symmetric, shared",
+    "trident - symmetric, both independent | trident, independent | symmetric, independent",
+    "trident - asymmetric, both independent | trident, independent | asymmetric, independent",
+}
+SPARSE = {  # arms that there are none of on the privileged modality
+    "fine-tuned: asymmetric - symmetric, both shared"
+    " | fine-tuned, asymmetric, shared | fine-tuned, symmetric, shared",
+    "fine-tuned: asymmetric - symmetric, both independent"
+    " | fine-tuned, asymmetric, independent | fine-tuned, symmetric, independent",
+    "distillation, regression - symmetric independent"
+    " | distillation, regression | symmetric, independent",
+    "distillation, regression - asymmetric independent"
+    " | distillation, regression | asymmetric, independent",
+}
+TUNED = {  # to the labels of the first task
+    "fine-tuned asymmetric shared - supervised | fine-tuned, asymmetric, shared | supervised",
+    "fine-tuned asymmetric independent - supervised"
+    " | fine-tuned, asymmetric, independent | supervised",
+}
+SUPERVISED_TOO = {
+    "asymmetric shared - supervised | asymmetric, shared | supervised",
+    "asymmetric independent - supervised | asymmetric, independent | supervised",
+}
+
+
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_like_is_compared_with_like(both_ways: bool) -> None:
+    """In a study of all arms."""
+    config = StudyConfig(
+        store=Path("store"),
+        primary=("downsample:4",),
+        privileged="full",
+        objectives=("vicreg", "simclr"),
+        tasks=("tissue", "cell"),
+        trident=True,
+        fine_tune=True,
+        distillation=("regression",),
+        both_ways=both_ways,
+        pairing=Pairing(teacher="resnet18"),
+    )
+    asked = [
+        condition_of(arm, branch, task)
+        for arm in arms(config)
+        for branch in arm.encoders
         for task in config.tasks
-    }
-    names = {task: [name for name, *_ in comparisons(asked[task], config)] for task in asked}
-    assert names == {"tissue": ["fine-tuned asymmetric shared - supervised"], "cell": []}
+    ]
+    compared: dict[tuple[str, str, str], list[str]] = {}
+    for name, a, b in comparisons(asked, config):
+        assert (a.task, a.modality) == (b.task, b.modality)
+        [objective] = {a.objective, b.objective} & {"vicreg", "simclr"}
+        assert b.arm != "supervised" or b.objective == b.task
+        lines = compared.setdefault((a.task, a.modality, objective), [])
+        lines.append(f"{name} | {a.title} | {b.title}")
+    expected = {}
+    for objective in config.objectives:
+        for task in config.tasks:
+            learnt = TUNED if task == "tissue" else set()
+            others = set() if both_ways else SUPERVISED_TOO
+            expected[task, "downsample:4", objective] = PAIRED | SPARSE | learnt | others
+            if both_ways:
+                expected[task, "full", objective] = PAIRED
+    assert {place: set(lines) for place, lines in compared.items()} == expected
+    assert all(len(lines) == len(expected[place]) for place, lines in compared.items())
 
 
 def test_a_class_that_is_not_tested_has_no_recall_over_seeds_either() -> None:

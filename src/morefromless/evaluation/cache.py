@@ -34,8 +34,6 @@ def cached(
 
 def read_cached(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     """What `cached` wrote at `path`: tensors, and their key; None where nothing sound is there."""
-    if not path.is_file():
-        return None
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -21,7 +21,7 @@ def comparisons(conditions: Iterable[Condition], config: StudyConfig) -> list[Co
         for task in config.tasks
         for spec in config.contrasted
         for objective in config.objectives
-        for comparison in _pairs(_arms(conditions, task, spec, objective, config), task, config)
+        for comparison in _pairs(_arms(conditions, task, spec, objective), task, config)
     ]
 
 
@@ -29,11 +29,7 @@ Arms = dict[tuple[str, str], Condition]
 """The arms of one task, modality and objective by kind and variant."""
 
 
-def _arms(
-    conditions: Iterable[Condition], task: str, spec: str, objective: str, config: StudyConfig
-) -> Arms:
-    # A modality may have been trained with several others; what is asked is that of its own pair.
-    partners = (config.privileged,) if spec in config.primary else config.primary
+def _arms(conditions: Iterable[Condition], task: str, spec: str, objective: str) -> Arms:
     return {
         (c.arm, c.variant): c
         for c in conditions
@@ -43,7 +39,6 @@ def _arms(
             or (c.arm, c.objective) == ("supervised", task)
             or c.arm == "distillation"
         )
-        and c.partner in ("", *partners)
     }
 
 
