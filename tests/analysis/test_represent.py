@@ -5,18 +5,21 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from morefromless.analysis import layer_cka as module
 from morefromless.analysis.layer_cka import layer_cka
 from morefromless.analysis.represent import arm_words, represent, study_of
 from morefromless.cli import run
 from morefromless.config import Analysis, Probe, RepresentConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.frozen import random_encoder
+from morefromless.evaluation.frozen import FrozenEncoder, random_encoder
 from morefromless.report import similarities
 from morefromless.runner import run_all
 from morefromless.study import Study
@@ -82,6 +85,47 @@ def test_encoders_that_begin_from_the_same_weights_are_no_pair(
     [between] = layer_cka({"a": encoders[:1], "b": encoders[:1]}, tissue, rows, CPU, "cpu")
     assert between.equal_seeds
     np.testing.assert_allclose(between.diagonal, 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "patches", "sizes"),
+    [
+        ("unbiased", 0, [15, 15]),
+        ("unbiased", 22, [11, 11]),
+        ("unbiased", 3, [4]),
+        ("biased", 0, [30]),
+    ],
+)
+def test_patches_are_shared_out_evenly_over_batches(
+    estimator: Literal["unbiased", "biased"],
+    patches: int,
+    sizes: list[int],
+    tissue: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FrozenEncoder, "render", lambda _, __, rows, ___: torch.from_numpy(rows))
+    monkeypatch.setattr(module, "execution_order", lambda _, names, __: names)
+    monkeypatch.setattr(module, "similarities", lambda *given: given)
+    encoder = random_encoder("test_resnet", "downsample:8", 32, 3, tmp_path)
+    names = ["network.layer2.0.conv1", "network.layer1.0.conv1"]
+    analysis = Analysis(
+        cka_patches=patches, cka_batch=11, estimator=estimator, layers=" + ".join(names)
+    )
+    rows = np.arange(100, 130)
+    given: Any = layer_cka({"a": [encoder], "b": [encoder]}, tissue, rows, analysis, "cpu")
+    networks, layers, batches, name, seeds = given
+    assert (networks["b"], seeds["b"], layers["b"]) == ([encoder.encoder], [3], names)
+    assert name == estimator
+    drawn = list(batches)
+    assert all(batch["a"].equal(batch["b"]) for batch in drawn)
+    assert [len(batch["a"]) for batch in drawn] == sizes
+    order = torch.cat([batch["a"] for batch in drawn]).tolist()
+    assert len(set(order) & set(rows)) == sum(sizes)
+    assert order != sorted(order)  # for classes stand in a store one after another
+    least = 4 if estimator == "unbiased" else 2
+    with pytest.raises(ConfigError, match=f"needs {least} patches or more, and {least - 1} are"):
+        layer_cka({"a": [encoder]}, tissue, rows[: least - 1], analysis, "cpu")
 
 
 def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:

@@ -1,28 +1,40 @@
 """A study, and one run of it, asked about another cohort."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from morefromless.analysis.represent import represent
-from morefromless.analysis.validate import Validation, leaks, validate
+from morefromless.analysis.validate import (
+    Validation,
+    _caveats,
+    _shifts,
+    _study,
+    leaks,
+    validate,
+)
 from morefromless.cli import run
 from morefromless.config import Probe, RepresentConfig, ValidateConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.cohort import Cohort, SharedTask
 from morefromless.evaluation.evaluate import answer
 from morefromless.evaluation.floors import forest, mean_rgb
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Results
+from morefromless.evaluation.shift import FeatureDistance
 from morefromless.ingest import ingest
 from morefromless.report import validation
 from morefromless.runs import Run
 from morefromless.sources import Item
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
+from morefromless.tasks.tissue import Tissue
 from tests.data.test_near_duplicates import Pixels, as_jpeg, tissue
 from tests.ingest.samples import Counting
 from tests.ingest.test_checks import write
@@ -81,6 +93,7 @@ def test_the_external_ones_are_of_the_same_probes(
 ) -> None:
     labels = cohort.table["label"].to_numpy()
     table = result.external.table
+    distances: dict[str, list[tuple[float, float]]] = {}
     for options in study.runs:
         for name, frozen in load_encoders(Run(options.out)).items():
             if name != "primary":
@@ -92,6 +105,14 @@ def test_the_external_ones_are_of_the_same_probes(
             rows = table[(table["run"] == options.out.name) & (table["metric"] == "accuracy")]
             value = rows[rows["modality"] == options.arm.primary]["value"].item()
             assert value == pytest.approx(right.mean(), abs=1.5 / len(labels))
+            distance = FeatureDistance(frozen.features(study.store, "train"))
+            tested = frozen.features(study.store, "test")
+            pair = distance(tested), distance(features)
+            distances.setdefault(options.arm.kind, []).append(pair)
+    shifts = {s.condition.arm: s for s in result.shifts if s.condition.modality != "full"}
+    for arm, pairs in distances.items():
+        shift = shifts[arm]
+        assert (shift.internal, shift.external) == pytest.approx(np.mean(pairs, 0), rel=1e-4)
 
 
 def test_floors_are_fitted_to_the_training_patches(
@@ -117,7 +138,9 @@ def test_intervals_are_over_the_patients_there(result: Validation) -> None:
     summary = result.external.summaries[0]
     assert (summary.accuracy.unit, summary.accuracy.units) == ("group", 9)
     assert result.external.data.patches == {"train": 0, "val": 0, "test": 90}
-    assert any("40 px" in caveat and "32 px" in caveat for caveat in result.external.caveats)
+    assert result.external.caveats[1:] == [
+        "The cohort's patches are 40 px at 2.8 µm/px, and those of training 32 px at 3.5 µm/px."
+    ]
 
 
 def test_the_tables_stand_side_by_side(result: Validation, tmp_path: Path) -> None:
@@ -136,9 +159,15 @@ def test_one_run_is_asked_by_a_command(
 ) -> None:
     one = next(o.out.name for o in study.runs if o.arm.kind == "symmetric")
     words = ["validate", str(folder / "runs" / one), str(cohort.path), "--out", str(tmp_path / "v")]
+    first, second, *others = study.store.classes
+    words += ["--classes", f"{first}=both", f"{second}=both"]
     assert run([*words, "--store", str(study.store.path), "--probe-epochs", "20"]) == 0
     assert "symmetric, shared" in capsys.readouterr().out
-    table = Results.load(tmp_path / "v").table
+    external = Results.load(tmp_path / "v")
+    assert list(external.data.classes["tissue"]) == ["both", *others]
+    assert len(external.summaries[0].recall) == len(others) + 1
+    assert external.config.seeds == 1
+    table = external.table
     assert set(table["run"]) == {"", one}
     assert set(table["modality"]) == {"downsample:4"}  # its floors are of nothing else
 
@@ -197,3 +226,32 @@ def test_a_cohort_of_other_classes_or_channels_is_refused(
         validate(config)
     with pytest.raises(ConfigError, match=r"'he' of .*b is no RGB of 8 bits"):
         validate(replace(config, cohort=grey.path))
+
+
+def test_what_a_cohort_lacks_is_said(study: Study, cohort: Store, tmp_path: Path) -> None:
+    first, *others = study.store.classes
+
+    def only(chosen: list[str]) -> Store:
+        table = cohort.table.assign(
+            split=cohort.table["split"].where(cohort.table["label"].isin(chosen), None)
+        )
+        meta = structs.replace(cohort.meta, um_per_px=None)
+        return Store(cohort.path, meta, table, cohort.arrays, cohort.present)
+
+    task = SharedTask(Tissue(), [*others, first])
+    _, lacking, scale = _caveats(study, only(others[:1]), {"tissue": task})
+    assert lacking.startswith(f"Task tissue: the cohort has no patch of {', '.join(others[1:])}, ")
+    assert f"{first}; an answer of such a class is wrong there" in lacking
+    assert "are 40 px at an unknown scale, and" in scale
+    assert not list(_shifts(study, Cohort(only([]), tmp_path)))
+
+
+def test_one_run_of_the_whole_patch_is_a_study_of_it(study: Study, tmp_path: Path) -> None:
+    one = next(o.out for o in study.runs if o.arm.kind == "supervised")
+    path = Path(shutil.copytree(one, tmp_path / "run"))
+    record = json.loads((path / "run.json").read_text())
+    record["options"] |= {"primary": "full", "privileged": "full"}
+    (path / "run.json").write_text(json.dumps(record))
+    single = _study(ValidateConfig(study=path, cohort=path, store=study.store.path))
+    assert single.modalities == ("full",)
+    assert [run.arm.primary for run in single.runs] == ["full"]
