@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from morefromless.analysis.explain import (
     Disagreements,
+    _facts_of,
     _titles,
     cam_layer,
     disagreements,
@@ -32,8 +33,9 @@ from morefromless.report.confusion import by_row
 from morefromless.report.disagreements import write
 from morefromless.runs import Run
 from morefromless.sources.synthetic import Synthetic
+from morefromless.tasks import build_task
 from morefromless.training.train import train
-from tests.conftest import run_config
+from tests.conftest import changed, run_config
 
 pytestmark = pytest.mark.xdist_group("explain")  # share a fixture that takes long
 
@@ -93,15 +95,27 @@ def test_predictions_are_those_of_the_runs(
         right = (result.predictions[side] == result.labels).sum()
         assert np.trace(result.confusion(side)) == right
         assert result.confusion(side).sum() == len(rows)
+        likeliest = result.probabilities[side][np.arange(len(rows)), result.predictions[side]]
+        np.testing.assert_array_equal(result.confidence[side], likeliest)
     differ = result.predictions[0] != result.predictions[1]
     assert set(result.gallery) == set(np.flatnonzero(differ))
     assert result.cams[0] is not None
     assert result.cams[0].shape == (len(result.gallery), 32, 32, 3)
     assert result.privileged is not None  # the asymmetric run was trained with the whole patch
-    facts = {name: (a, b) for name, a, b in result.facts}
-    assert facts["trained with"] == ("full", "–")
-    assert facts["arm"] == ("asymmetric", "symmetric")
-    assert facts["seed"] == ("0", "0")
+    assert {name: (a, b) for name, a, b in result.facts} == {
+        "run": (str(runs["asymmetric"]), str(runs["symmetric"])),
+        "arm": ("asymmetric", "symmetric"),
+        "weights": ("independent", "independent"),
+        "objective": ("vicreg", "vicreg"),
+        "encoder": ("test_resnet", "test_resnet"),
+        "input, px": ("32", "32"),
+        "epochs": ("2", "2"),
+        "seed": ("0", "0"),
+        "modality": ("downsample:8", "downsample:8"),
+        "trained with": ("full", "–"),
+    }
+    assert "Pictures show the input of A (downsample:8) and, beside it, full." in result.notes
+    assert not [note for note in result.notes if "different modalities" in note]
     a, _, differing = result.summary_lines()
     assert a.endswith(f"{np.trace(result.confusion(0))} of {len(rows)} test patches right")
     assert differing == f"They disagree on {differ.sum()}."
@@ -141,7 +155,7 @@ def test_the_whole_gallery_ends_with_the_patches_they_agree_on(options: Options)
     assert not differ[differ.sum() :].any()
 
 
-def test_encoders_of_other_kinds_and_sizes(options: Options) -> None:
+def test_encoders_of_other_kinds_sizes_and_tasks(options: Options, tissue: Store) -> None:
     sizes = explain(options(b="larger"))
     assert "Inputs differ in size: A at 32 px, B at 48 px." in sizes.notes
     kinds = explain(options(b="vit"))
@@ -152,6 +166,10 @@ def test_encoders_of_other_kinds_and_sizes(options: Options) -> None:
     heads = explain(options(b="supervised"))
     assert heads.titles == ("asymmetric, independent, seed 0", "supervised, seed 0")
     assert {name: b for name, _, b in heads.facts}["objective"] == "–"
+    cells = explain(options(b="seed-1", task="cell"))
+    labelled = tissue.select(task=build_task("cell"))
+    assert cells.classes == labelled.classes
+    assert cells.labels.tolist() == labelled.labels[cells.rows].tolist()
 
 
 def test_the_privileged_branches(options: Options) -> None:
@@ -161,6 +179,11 @@ def test_the_privileged_branches(options: Options) -> None:
     assert facts["trained with"] == ("downsample:8", "downsample:8")
     assert facts["input, px"] == ("32", "16")
     assert result.privileged is None  # nothing is denser than the whole patch
+    a = result.answers[0]
+    assert a.frozen.config is not None
+    config = changed(a.frozen.config, privileged_encoder="test_vit")
+    facts_of_a = dict(_facts_of(replace(a, frozen=replace(a.frozen, config=config))))
+    assert facts_of_a["encoder"] == "test_vit"
 
 
 def test_everything_is_written(page: Disagreements) -> None:

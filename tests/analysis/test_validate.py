@@ -109,6 +109,9 @@ def test_the_external_ones_are_of_the_same_probes(
             tested = frozen.features(study.store, "test")
             pair = distance(tested), distance(features)
             distances.setdefault(options.arm.kind, []).append(pair)
+            assert list(
+                (result.out / "cache" / options.out.name).iterdir()
+            )  # not in the run's folder
     shifts = {s.condition.arm: s for s in result.shifts if s.condition.modality != "full"}
     for arm, pairs in distances.items():
         shift = shifts[arm]
@@ -250,8 +253,8 @@ def test_one_run_of_the_whole_patch_is_a_study_of_it(study: Study, tmp_path: Pat
     one = next(o.out for o in study.runs if o.arm.kind == "supervised")
     path = Path(shutil.copytree(one, tmp_path / "run"))
     record = json.loads((path / "run.json").read_text())
-    record["options"] |= {"primary": "full", "privileged": "full"}
+    record["options"] |= {"primary": "full", "privileged": "full", "task": "cell"}
     (path / "run.json").write_text(json.dumps(record))
     single = _study(ValidateConfig(study=path, cohort=path, store=study.store.path))
-    assert single.modalities == ("full",)
+    assert (single.modalities, single.config.tasks) == (("full",), ("cell",))
     assert [run.arm.primary for run in single.runs] == ["full"]

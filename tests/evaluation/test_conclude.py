@@ -86,9 +86,13 @@ def test_an_arm_that_is_not_above_an_untrained_encoder_is_no_opponent(tissue: St
     )
     assert results.caveats == ["A caveat."]
     assert not results.floors_not_exceeded
+    [first] = concluded(tissue, {OTHER: 0.3, ARM: 0.9, floor("majority"): 0.3}).contrasts
+    assert first.remark == "asymmetric, shared is not above majority"
 
 
 def test_where_no_arm_is_above_a_floor_it_is_said(tissue: Store) -> None:
+    for condition in (ARM, floor("majority")):  # without the other there is nothing to say
+        assert not concluded(tissue, {condition: 0.5}).floors_not_exceeded
     for share in (0.6, 0.8):  # below the floor, and as high as it
         shares = {OTHER: share, ARM: 0.5, floor("majority"): 0.2, floor("mean-rgb"): 0.8}
         (found,) = concluded(tissue, shares).floors_not_exceeded
@@ -168,6 +172,7 @@ def test_like_is_compared_with_like(both_ways: bool) -> None:
                 expected[task, "full", objective] = PAIRED
     assert {place: set(lines) for place, lines in compared.items()} == expected
     assert all(len(lines) == len(expected[place]) for place, lines in compared.items())
+    assert not comparisons([c for c in asked if c.arm == "trident"], config)
 
 
 def test_a_class_that_is_not_tested_has_no_recall_over_seeds_either() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from morefromless.data.store import Store
-from morefromless.evaluation.frozen import random_encoder
+from morefromless.evaluation.frozen import FrozenEncoder, random_encoder
 from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.training import curve as module
 from morefromless.training.curve import Curve
@@ -27,10 +27,17 @@ def measured(curve: Curve, first: int, rank: int = 0) -> pd.DataFrame:
     return pd.read_csv(curve.path)
 
 
-@pytest.mark.parametrize("memory", [module.MEMORY, 0])
+TRAIN = 60 * 3 * 32 * 32 * 4
+"""Bytes of a branch's inputs of the training patches; there are fewer test patches."""
+
+
+@pytest.mark.parametrize(("memory", "rendered"), [(TRAIN, 4), (TRAIN - 1, 2 * 3 + 2)])
 def test_a_point_is_the_accuracy_of_a_ridge_probe(
-    memory: int, tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: int, rendered: int, tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    calls = []
+    batches = FrozenEncoder.batches
+    monkeypatch.setattr(FrozenEncoder, "batches", lambda *a: calls.append(a) or batches(*a))
     monkeypatch.setattr(module, "MEMORY", memory)
     monkeypatch.setattr(module, "PATCHES", 60)
     encoders = {
@@ -42,7 +49,7 @@ def test_a_point_is_the_accuracy_of_a_ridge_probe(
     points = measured(curve, 0)
     assert points["step"].tolist() == [0, 0, 3, 3, 4, 4]
     assert points["branch"].tolist() == ["primary", "privileged"] * 3
-    assert len(curve.images) == (4 if memory else 0)  # rendered once, or at every point
+    assert len(calls) == rendered  # once, or at every point what takes more memory
     for name, frozen in encoders.items():
         train, test = curve.rows[name]
         assert len(set(train) & set(tissue.indices("train"))) == len(train) == 60

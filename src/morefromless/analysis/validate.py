@@ -68,8 +68,6 @@ def validate(config: ValidateConfig) -> Validation:
         raise DataError(
             f"{cohort_store.path} is the store that {config.study} was trained on; give another."
         )
-    if not len(cohort_store.indices("test")):
-        raise DataError(f"{cohort_store.path} has no test patches; ingest it with --split test.")
     for spec in study.modalities:
         build_modality(spec).check(cohort_store)
     tasks = _shared_tasks(study, cohort_store, config.classes)
