@@ -12,13 +12,14 @@ from morefromless.arms import arms, condition_of
 from morefromless.config import Pairing, StudyConfig
 from morefromless.data.store import Store
 from morefromless.evaluation.comparisons import comparisons
-from morefromless.evaluation.conclude import conclude
+from morefromless.evaluation.conclude import _curves, conclude
 from morefromless.evaluation.evaluate import Evaluation
 from morefromless.evaluation.floors import floor_probabilities, forest, mean_rgb
 from morefromless.evaluation.metrics import score
 from morefromless.evaluation.results import CURVE_COLUMNS, Condition, Results
 from morefromless.evaluation.summaries import _mean_recall, _rises
 from morefromless.probes import label_subset
+from morefromless.runs import Run
 
 ARM = Condition("symmetric", "shared", "vicreg", "full", "", "tissue")
 OTHER = replace(ARM, arm="asymmetric")
@@ -79,6 +80,7 @@ def test_an_arm_that_is_not_above_an_untrained_encoder_is_no_opponent(tissue: St
     not_above = {s.condition.arm: s.not_above for s in results.summaries}
     assert not_above["supervised"] == "random encoder"
     assert not_above["symmetric"] == ""  # a colour histogram is beaten by learning alone
+    assert not_above["random encoder"] == ""  # which is no arm
     verdicts = {c.name: (c.verdict, c.remark) for c in results.contrasts}
     assert verdicts["asymmetric shared - supervised"] == (
         "no verdict",
@@ -175,6 +177,25 @@ def test_like_is_compared_with_like(both_ways: bool) -> None:
     assert not comparisons([c for c in asked if c.arm == "trident"], config)
 
 
+def test_a_curve_is_read_once_whatever_is_asked(tmp_path: Path) -> None:
+    points = {"step": [0, 5], "branch": ["primary", "privileged"], "accuracy": [0.2, 0.4]}
+    pd.DataFrame(points).to_csv(tmp_path / "curve.csv", index=False)
+    none = np.empty((0, 2))
+    groups = {
+        condition: [Evaluation(condition, 3, none, run="run", branch="primary")]
+        for condition in (ARM, replace(ARM, task="cell"))
+    }
+    lines = _curves(groups, {"run": Run(tmp_path)})
+    assert lines[["run", "seed", "step", "accuracy"]].to_numpy().tolist() == [["run", 3, 0, 0.2]]
+
+
+def test_where_one_class_is_tested_its_share_is_concluded(tissue: Store) -> None:
+    other = tissue.table["label"] != tissue.classes[0]
+    table = tissue.table.assign(split=tissue.table["split"].mask(other, None))
+    one = Store(tissue.path, tissue.meta, table, tissue.arrays, tissue.present)
+    assert concluded(one, {ARM: 1.0}).summaries[0].accuracies == (1, 1)
+
+
 def test_a_class_that_is_not_tested_has_no_recall_over_seeds_either() -> None:
     answers = np.eye(3)[[0, 1]], np.eye(3)[[0, 0]]
     assert _mean_recall([score(answer, [0, 1]) for answer in answers]) == (1, 0.5, None)
@@ -191,5 +212,10 @@ def test_a_curve_rises_where_its_last_quarter_is_higher() -> None:
     assert _rises(curve([0.1] * 4 + [0.5] * 4), ARM) is False  # it rose earlier
     assert _rises(curve([0.5] * 6 + [0.515] * 2), ARM) is True
     assert _rises(curve([0.5] * 6 + [0.505] * 2), ARM) is False
+    assert _rises(curve([0.5] * 7 + [0.53] * 4), ARM) is False  # over eleven steps, two a quarter
+    lower = curve([0.5] * 6 + [0.508] * 2)
+    assert _rises(pd.concat([lower, lower.assign(seed=1)]), ARM) is False  # the mean over seeds
+    longer = curve([0.5] * 6 + [0.53] * 2 + [0]).assign(seed=1)
+    assert _rises(pd.concat([lower, longer]), ARM) is True  # of the steps that both have
     assert _rises(curve([0.5] * 7), ARM) is None
     assert _rises(curve([0.5] * 8), OTHER) is None

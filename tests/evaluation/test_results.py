@@ -43,7 +43,7 @@ def test_the_table_has_a_line_a_run_branch_task_and_metric(results: Results, stu
     }
 
 
-def test_summaries_and_contrasts_are_of_the_table(results: Results) -> None:
+def test_summaries_and_contrasts_are_of_the_table(results: Results, study: Study) -> None:
     table = results.table[results.table["metric"] == "accuracy"]
     for summary in results.summaries:
         c = summary.condition
@@ -56,7 +56,20 @@ def test_summaries_and_contrasts_are_of_the_table(results: Results) -> None:
         assert results.data.um_per_px is not None
         assert summary.um_per_px == pytest.approx(results.data.um_per_px * 32 / pixels)
         assert np.sum(summary.confusion) == len(rows) * results.data.patches["test"]
-    assert {contrast.difference.unit for contrast in results.contrasts} == {"group"}
+    accuracy = {s.condition: s.accuracy.estimate for s in results.summaries}
+    for contrast in results.contrasts:
+        assert contrast.difference.unit == "group"
+        points = accuracy[contrast.a] - accuracy[contrast.b]
+        assert contrast.difference.estimate == pytest.approx(points)
+    shown = [(s.condition.arm, s.condition.modality) for s in results.summaries]
+    assert shown[:4] == [
+        ("asymmetric", "downsample:4"),
+        ("symmetric", "downsample:4"),
+        ("supervised", "downsample:4"),
+        ("asymmetric", "full"),
+    ]
+    tested = study.store.table[study.store.table["split"] == "test"]
+    assert results.data.groups == tested["group"].nunique()
     names = [contrast.name for contrast in results.contrasts]
     assert names == ["asymmetric - symmetric, both shared", "asymmetric shared - supervised"]
     assert [c.holm_p for c in results.contrasts] == holm([c.p for c in results.contrasts])
