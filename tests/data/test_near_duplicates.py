@@ -112,7 +112,7 @@ def test_thumbnails_are_exact_means(
 ) -> None:
     monkeypatch.setattr(module, "SIDE", count)
     top = np.iinfo(dtype).max
-    image = np.random.default_rng(0).integers(top // 2, top, (side, side, channels), dtype, True)
+    image = np.random.default_rng(0).integers(top - 1, top, (side, side, channels), dtype, True)
     step = side // count
     sums = image.reshape(count, step, count, step, channels).sum((1, 3, 4))
     expected = sums.astype(np.float32) / np.float32(step * step * channels)
@@ -123,6 +123,7 @@ def test_only_images_of_less_detail_than_a_thumbnail_needs_change_it() -> None:
     for image in (tissue(1, side=side, size=1)[0] for side in (40, 128, 150)):
         np.testing.assert_array_equal(thumbnail(image, 100), thumbnail(image))
         assert not np.allclose(thumbnail(image, 36), thumbnail(image), atol=1)
+        assert thumbnail(image, 36).mean() == pytest.approx(image.mean(), rel=1e-4)
 
 
 def test_hashes_are_those_of_the_definition() -> None:
