@@ -44,10 +44,10 @@ def none_usable(count: int, reason: str, number: int) -> DataError:
     """Where none of `count` patches can be used, `number` of them for the commonest reason.
 
     >>> str(none_usable(1, "grey image: convert to RGB", 1))
-    "The only patch cannot be used; the reason is 'grey image: convert to RGB'."
+    "No patch can be used; the reason is 'grey image: convert to RGB'."
     """
     if count == 1:
-        return DataError(f"The only patch cannot be used; the reason is '{reason}'.")
+        return DataError(f"No patch can be used; the reason is '{reason}'.")
     return DataError(
         f"None of the {count:,} patches can be used; the commonest reason, for {number:,}, is "
         f"'{reason}'."

@@ -174,6 +174,24 @@ def test_images_that_cannot_be_used_are_counted_with_their_reason(
     assert "None of the 6 patches can be used" in capsys.readouterr().err
 
 
+def test_slides_of_a_folder_that_cannot_be_used_are_left_out(
+    run: Run, slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "slides"
+    root.mkdir()
+    (root / "broken.svs").write_bytes(b"nothing")
+    write_slide(root / "scaleless.svs", np.full((64, 128, 3), (225, 160, 200), np.uint8), None)
+    with pytest.raises(DataError, match=r"broken\.svs"):
+        embedded(run, root)
+    shutil.copy(slide, root)
+    arguments = ["embed", str(run.path), str(root), "--to", str(tmp_path / "f.npz")]
+    assert cli.run(arguments) == 0
+    shown = capsys.readouterr().out
+    assert "1 rejected: unreadable slide: " in shown
+    assert "1 rejected: magnification unknown: " in shown
+    np.testing.assert_array_equal(embedded(run, root).features, embedded(run, slide).features)
+
+
 def test_an_encoder_of_masks_is_given_no_other_images(run: Run, folder: Path, slide: Path) -> None:
     frozen = replace(load_encoder(run.path), modality_spec="nuclei")
     for path in (folder / "3.png", slide):

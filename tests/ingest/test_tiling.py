@@ -76,12 +76,16 @@ def test_arrays_are_registered_and_places_kept(slides: list[Path], tmp_path: Pat
         assert np.abs(store.arrays["context"][row] - wide).max() <= slack
 
 
-def test_levels_that_are_no_powers_of_two(tmp_path: Path) -> None:
+def test_levels_that_are_no_powers_of_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Levels of 4 and 12 µm per px: 8 is read from the first, 16 from the second."""
     image = drawn(600)
     slide = write_ome(tmp_path / "a.ome.tif", image, um_per_px=4.0, factor=3)
     assert open_slide(slide).downsamples == (1.0, 3.0)
     assert tile([slide], tmp_path / "store", "--low-power", "16", "--context", "8") == 0
+    pair = "--primary full:low-power --privileged full"
+    assert f"{tmp_path / 'store'} --out RUN {pair}\n" in capsys.readouterr().out
     store = Store.open(tmp_path / "store")
     assert [store.scale(name) for name in ("he", "low-power", "context")] == [4.0, 16.0, 8.0]
     coarse = np.rint(image.reshape(200, 3, 200, 3, 3).mean((1, 3))).astype(np.uint8)
@@ -148,6 +152,7 @@ def test_slides_that_give_nothing_are_named_and_the_others_taken(
     rejected = (tmp_path / "store/rejected.csv").read_text()
     for words in (
         "no tissue: no tile of empty.ome.tif has 50% of it; lower --tissue",
+        "magnification unknown: ",
         "does not state its µm per pixel; give it with --um-per-px",
         "too coarse: coarse.ome.tif has 8 µm per px at best; give --mpp 8 or more",
         "unreadable slide: ",
@@ -162,6 +167,8 @@ def test_one_scaleless_slide_is_refused_with_the_option(
     slide = write_ome(tmp_path / "a.ome.tif", drawn(1024), um_per_px=None)
     assert tile([slide], tmp_path / "store") == 2
     assert "give it with --um-per-px" in capsys.readouterr().err
+    assert tile([slide], tmp_path / "store", "--annotations", str(tmp_path / "none")) == 2
+    assert "There is no folder" in capsys.readouterr().err
     assert tile([slide], tmp_path / "store", "--um-per-px", "4") == 0
 
 

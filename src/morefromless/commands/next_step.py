@@ -1,4 +1,4 @@
-"""The step after `mfl ingest`, with the options that the store's arrays need."""
+"""The step after `mfl ingest` and `mfl tile`, with the options that the store's arrays need."""
 
 import shlex
 
@@ -29,7 +29,7 @@ def next_step(store: Store, cohort: bool) -> str:
     first, second = build_modality(primary), build_modality(privileged)
     if second.vector:
         options += ["--privileged-encoder", "mlp"]
-    cells = has_cell_task(store) and len(store.classes) == 1
+    cells = store.typed_nuclei and len(store.classes) == 1
     if store.classes == (UNLABELLED,) and not cells:
         return f"{views}, then mfl train {path} --out RUN {shlex.join(options)}".rstrip()
     if second.vector or first.channels != second.channels:  # no weights can be shared
@@ -40,6 +40,8 @@ def next_step(store: Store, cohort: bool) -> str:
 
 
 DEFAULT = ("downsample:7", "full")
+LOW_POWER = "low-power"
+"""The array of `mfl tile --low-power`."""
 
 
 def _pair(store: Store) -> tuple[str, str]:
@@ -50,7 +52,10 @@ def _pair(store: Store) -> tuple[str, str]:
     except MoreFromLessError:
         names = sorted(store.arrays, key=lambda name: _rank(store, name))
     else:
-        names = sorted(set(store.arrays) - {"he", ARRAY}, key=lambda name: _rank(store, name))
+        names = [name for name in store.arrays if name not in ("he", ARRAY)]
+        if LOW_POWER in names:  # the sparse view of the same field
+            return f"full:{LOW_POWER}", "full"
+        names.sort(key=lambda name: _rank(store, name))
         return ("full", _whole(store, names[0])) if names else DEFAULT
     first, *others = [_whole(store, name) for name in names]
     if others:
@@ -76,8 +81,3 @@ def _whole(store: Store, name: str) -> str:
     if array.shape[3] != 3 or array.dtype.itemsize > 1:
         return image_spec(store, name)
     return f"full:{name}"
-
-
-def has_cell_task(store: Store) -> bool:
-    """Whether its nuclei may be of several types; the background is one of the scheme's."""
-    return store.meta.scheme is not None and len(store.meta.scheme.types) > 2

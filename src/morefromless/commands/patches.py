@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def ingest(options: IngestConfig) -> None:
     """Decode a source into a store; the last line says what was accepted and what was rejected."""
-    from morefromless.commands.next_step import has_cell_task, next_step
+    from morefromless.commands.next_step import next_step
     from morefromless.ingest import ingest, open_source
     from morefromless.sources import UNLABELLED
 
@@ -56,7 +56,7 @@ def ingest(options: IngestConfig) -> None:
         um_per_px=options.um_per_px,
     )
     _show_report(report)
-    asked = options.unlabelled or has_cell_task(report.store)
+    asked = options.unlabelled or report.store.typed_nuclei
     if report.store.classes == (UNLABELLED,) and not asked:
         say(
             "- No patch has a tissue class: a table names it in a column label, or say which, "
@@ -67,6 +67,7 @@ def ingest(options: IngestConfig) -> None:
 
 def tile(options: TileConfig) -> None:
     """Cut slides into a store of tiles."""
+    from morefromless.commands.next_step import next_step
     from morefromless.ingest import ingest
     from morefromless.ingest.labelling import Relabelled
     from morefromless.ingest.staining import StainNormalised
@@ -89,6 +90,7 @@ def tile(options: TileConfig) -> None:
     )
     _show_report(report)
     say(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
+    say(f"Next: {next_step(report.store, cohort=options.split == 'test')}")
 
 
 def _show_report(report: "IngestReport") -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from morefromless.data.areas import covered
-from morefromless.errors import DataError
+from morefromless.errors import DataError, UnreadablePatch
 
 RGB = npt.NDArray[np.uint8]
 
@@ -21,6 +21,26 @@ NEAR = 0.01
 for 0.5. Resampling would blur them."""
 BLOCK = 2048
 """Side in px of what is read from a level at once; more is read block by block."""
+
+
+class UnusableSlide(DataError):
+    """A slide that can be read, and that gives no tiles for a reason of this `kind`."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+def rejection(error: DataError) -> str:
+    """Why a slide among others is left out, as reasons of patches are: a kind and a sentence.
+
+    >>> rejection(DataError("a.svs cannot be opened as a slide (damaged); fetch it again."))
+    'unreadable slide: a.svs cannot be opened as a slide (damaged); fetch it again'
+    """
+    if isinstance(error, UnreadablePatch):
+        return str(error)
+    kind = error.kind if isinstance(error, UnusableSlide) else "unreadable slide"
+    return f"{kind}: {str(error).removesuffix('.')}"
 
 
 class Slide(ABC):
@@ -40,11 +60,12 @@ class Slide(ABC):
     def scale(self, um_per_px: float) -> float:
         """Pixels of the finest level along one pixel of this magnification.
 
-        Raises `DataError` where the slide does not state its own.
+        Raises `UnusableSlide` where the slide does not state its own.
         """
         if self.um_per_px is None:
-            raise DataError(
-                f"{self.path} does not state its µm per pixel; give it with --um-per-px."
+            raise UnusableSlide(
+                "magnification unknown",
+                f"{self.path} does not state its µm per pixel; give it with --um-per-px.",
             )
         return um_per_px / self.um_per_px
 

@@ -162,6 +162,11 @@ class Store:
             )
         return Scheme(scheme.name, scheme.types)
 
+    @property
+    def typed_nuclei(self) -> bool:
+        """Whether its nuclei may be of several types; the background is one of the scheme's."""
+        return self.meta.scheme is not None and len(self.meta.scheme.types) > 2
+
     @cached_property
     def nuclei(self) -> pd.DataFrame:
         """A row per nucleus: patch, type, area, counted (`data.nuclei.nuclei_table`).
@@ -257,9 +262,14 @@ class Store:
         for split in ("train", "test"):
             present = np.unique(labels[self.indices(split)])
             if len(present) == 1:
+                remedy = (
+                    "ask the task cell"
+                    if self.typed_nuclei and task != "cell"
+                    else "a task takes patches of two classes or more in each split"
+                )
                 raise DataError(
                     f"All {split} patches of {self.path} are '{classes[present[0]]}', so the task "
-                    f"{task} asks nothing; ask another, such as cell."
+                    f"{task} asks nothing; {remedy}."
                 )
 
     def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":

@@ -15,6 +15,7 @@ from morefromless.data.images import SUFFIXES as IMAGES
 from morefromless.data.sharded import reading_order
 from morefromless.data.slide_files import SLIDES_ONLY, slide_files
 from morefromless.data.slide_readers import open_slide
+from morefromless.data.slides import UnusableSlide, rejection
 from morefromless.data.store import Store
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
@@ -137,9 +138,10 @@ class SlidePatches(Patches):
         self.corners = tissue_tiles(self.slide, self.tissue, side, at)
         ids = [f"{path.name}_x{x}_y{y}" for x, y in self.corners.tolist()]
         if not ids:
-            raise DataError(
+            raise UnusableSlide(
+                "no tissue",
                 f"{path} has no tile of {side} px at {at:g} µm per pixel that is tissue; look at "
-                "the slide, and check its magnification."
+                "the slide, and check its magnification.",
             )
         x, y = self.corners.T
         self.table = _table(pd.DataFrame({"id": ids, "input": path.name, "x": x, "y": y}))
@@ -156,6 +158,19 @@ class SlidePatches(Patches):
         assert self.um_per_px is not None
         x, y = self.corners[row].tolist()
         return self.slide.read(x, y, self.side, self.side, self.um_per_px)
+
+
+class RejectedSlide(Patches):
+    """A slide of a folder that cannot be used, as one patch that cannot be read."""
+
+    def __init__(self, name: str, frozen: FrozenEncoder, at: float | None, reason: str) -> None:
+        self.name, self.um_per_px, self.side = name, at, frozen.side or frozen.size
+        self.table = _table(pd.DataFrame({"id": [name], "input": [name]}))
+        self._reason = reason
+
+    def read(self, row: int) -> npt.NDArray[Any]:
+        del row
+        raise UnreadablePatch(self._reason)
 
 
 def open_inputs(
@@ -248,7 +263,7 @@ def _opened(
             "has it."
         )
     if slides:
-        return [_slide(file, frozen, um_per_px, expected) for file in slide_files([path])]
+        return _slides(path, frozen, um_per_px, expected)
     if image and (suffix in SLIDES_ONLY or _is_large(path)):
         return [_slide(path, frozen, um_per_px, expected)]
     if image:
@@ -265,6 +280,24 @@ def _is_large(path: Path) -> bool:
         return path.suffix.lower() in (".tif", ".tiff") and max(image_shape(path)) > PATCH
     except UnreadablePatch:
         return True
+
+
+def _slides(
+    folder: Path, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
+) -> list[Patches]:
+    """The slides of a folder, those that cannot be used as one unreadable patch each. Raises
+    `DataError` where none can be."""
+    slides: list[Patches] = []
+    errors: list[DataError] = []
+    for path in slide_files([folder]):
+        try:
+            slides.append(_slide(path, frozen, um_per_px, expected))
+        except DataError as error:
+            errors.append(error)
+            slides.append(RejectedSlide(path.name, frozen, expected, rejection(error)))
+    if len(errors) == len(slides):
+        raise errors[0]
+    return slides
 
 
 def _slide(

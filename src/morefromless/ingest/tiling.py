@@ -19,7 +19,7 @@ from morefromless.data.annotations import annotation_file, read_annotations
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.slide_files import slide_files, slide_parts
 from morefromless.data.slide_readers import open_slide
-from morefromless.data.slides import NEAR, Slide
+from morefromless.data.slides import NEAR, Slide, rejection
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.devices import available_cores
 from morefromless.documents import read_json
@@ -63,6 +63,8 @@ class Tiles(Source):
     """
 
     def __init__(self, config: TileConfig, progress: bool = True) -> None:
+        if config.annotations and not config.annotations.is_dir():
+            raise DataError(f"There is no folder {config.annotations}; check --annotations.")
         self.config, self.progress = config, progress
         self._slides = named_slides(slide_files([path.expanduser() for path in config.slides]))
         self._open = LruCache[Slide](OPEN)
@@ -220,8 +222,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
     except DataError as error:
         if isinstance(error, files.StorageError):
             raise
-        kind = "" if isinstance(error, UnreadablePatch) else "unreadable slide: "
-        reason = f"{kind}{str(error).removesuffix('.')}"
+        reason = rejection(error)
     survey = SlideTiles(
         fingerprint(path, name, config), um_per_px, size, tiles, unannotated, reason
     )
