@@ -48,8 +48,8 @@ class Cell(Task):
         types = store.scheme.types
         if store.scheme.name == UNTYPED.name:
             raise DataError(
-                f"The nuclei of {store.path} have no types, so the task cell asks nothing; use the "
-                "task tissue."
+                f"The nuclei of {store.path} have no types, so the task cell asks nothing; ingest "
+                "nuclei with types, or ask the task tissue where patches have classes."
             )
         codes = self.most(store.nuclei, len(store.table))
         present = np.unique(codes)
