@@ -24,7 +24,7 @@ def separate_pieces(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask,
     """An instance map (H, W) whose pieces are separate where asked, and the original id of each id.
 
     With `each`, pieces of an id that do not touch get ids of their own. With `ask`, a map in which
-    most ids lie in several pieces, each a tenth of the id's pixels or more, is refused: no
+    most ids lie in several pieces, each a tenth of the id's largest or more, is refused: no
     segmentation looks like this, but a mask of 0 and 255 does. The message names the `option` that
     separates them.
 
@@ -44,7 +44,7 @@ def separate_pieces(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask,
         k = int(ids[number - 1])
         labels, count = ndimage.label(numbers[box] == number, _EIGHT)
         sizes = np.bincount(labels.ravel())[1:]
-        large = int((10 * sizes >= sizes.sum()).sum())
+        large = int((10 * sizes >= sizes.max()).sum())
         if large > 1:
             several.append((k, large))
         part = separate[box]
