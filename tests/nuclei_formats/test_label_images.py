@@ -197,6 +197,10 @@ def test_one_id_in_several_pieces_is_parted_if_asked(tmp_path: Path) -> None:
     many = np.kron(np.eye(12, dtype=np.uint8)[::-1] * 255, np.diag([1, 0]).astype(np.uint8))
     with pytest.raises(UnreadablePatch, match="lies in 12 pieces"):  # each less than a tenth of all
         LabelImages().read(put(path, many), (24, 24))
+    many[:] = 0
+    many[12:] = many[:1, ::2] = 255  # many that touch, and 12 that are less than a tenth of them
+    with pytest.raises(UnreadablePatch, match="lies in 13 pieces"):
+        LabelImages().read(put(path, many), (24, 24))
     mask[0:4, 6:9], mask[0, 10] = 4, 4  # one of two ids lies in a piece and a stray pixel
     mask[6:] = 0
     assert LabelImages().read(put(path, mask), (12, 12)).types == {4: None, 255: None}

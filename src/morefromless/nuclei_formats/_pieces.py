@@ -11,6 +11,8 @@ from morefromless.errors import ConfigError, UnreadablePatch
 Pieces = Literal["ask", "one", "each"]
 
 _EIGHT = np.ones((3, 3), bool)
+FEW = 10
+"""Pieces of one nucleus at most, stray pixels included."""
 
 
 def check_pieces(pieces: Pieces, name: str) -> Pieces:
@@ -24,9 +26,9 @@ def separate_pieces(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask,
     """An instance map (H, W) whose pieces are separate where asked, and the original id of each id.
 
     With `each`, pieces of an id that do not touch get ids of their own. With `ask`, a map in which
-    most ids lie in several pieces, each a tenth of the id's largest or more, is refused: no
-    segmentation looks like this, but a mask of 0 and 255 does. The message names the `option` that
-    separates them.
+    most ids lie in more than `FEW` pieces, or in several of a tenth of the largest or more, is
+    refused: no segmentation looks like this, but a mask of 0 and 255 does, also where nuclei that
+    touch make one large piece. The message names the `option` that separates them.
 
     >>> mask = np.array([[7, 0, 7]], np.int32)
     >>> separate_pieces(mask, "each", "label-images:pieces=each")
@@ -45,8 +47,8 @@ def separate_pieces(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask,
         labels, count = ndimage.label(numbers[box] == number, _EIGHT)
         sizes = np.bincount(labels.ravel())[1:]
         large = int((10 * sizes >= sizes.max()).sum())
-        if large > 1:
-            several.append((k, large))
+        if large > 1 or count > FEW:
+            several.append((k, count))
         part = separate[box]
         part[labels > 0] = labels[labels > 0] + len(origin)
         origin.update(dict.fromkeys(range(len(origin) + 1, len(origin) + count + 1), k))
