@@ -130,8 +130,10 @@ def draw_sheet(
 
 def _row_title(label: str) -> tuple[str, float]:
     """A label in lines of whole words, and the size in points at which it fits beside a picture."""
-    longest = max(map(len, label.split()), default=0)
-    lines = textwrap.wrap(label, min(max(12, longest), 18))
+    parted = label.replace("_", "_ ")  # names of folders have no spaces
+    longest = max(map(len, parted.split()), default=0)
+    lines = textwrap.wrap(parted, min(max(12, longest), 18))
+    lines = [line.replace("_ ", "_") for line in lines]
     paths = [TextPath((0, 0), line.replace("$", "S"), 9) for line in lines]
     width = max((path.get_extents().width for path in paths), default=0) / 72
     height = len(lines) * 9 * 1.2 / 72
