@@ -66,6 +66,15 @@ def near_names(name: str, known: Iterable[str], count: int = 1, cutoff: float = 
     return [lower[other] for other in near]
 
 
+def quoted(names: Iterable[str], joint: str = ", ") -> str:
+    """Names of a person's own in a sentence: they may be numbers, or hold spaces and commas.
+
+    >>> quoted(["6", "a, b"], " or ")
+    "'6' or 'a, b'"
+    """
+    return joint.join(f"'{name}'" for name in names)
+
+
 def first_line(problem: object) -> str:
     """The first line of what an exception of others says, or its kind where it says nothing.
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from morefromless.analysis.similarity import LayerCka
 from morefromless.config import RepresentConfig, RunConfig, StudyConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
-from morefromless.errors import ConfigError, DataError
-from morefromless.evaluation.evaluate import Answer, answer_of
+from morefromless.errors import ConfigError
+from morefromless.evaluation.evaluate import Answer, answer_of, no_store
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.metrics import confusion
 from morefromless.evaluation.results import Results
@@ -127,18 +128,14 @@ def study_of(folder: Path, store: Path | None = None, trust: bool = False) -> St
     if runs is not None:
         beside = folder / os.path.relpath(runs, study.out)
         runs = beside if beside.is_dir() else runs
-    study = replace(study, store=store or study.store, out=folder, runs=runs)
+    study = replace(study, out=folder, runs=runs)
     if store is None:
-        records = [Run(study.runs_folder / run.name, trust) for run in results.runs]
-        recorded = dict.fromkeys(run.config.store for run in records if run.record_path.is_file())
-        stores = [path for path in (*recorded, study.store) if path.is_dir()]
-        if not stores:
-            raise DataError(
-                f"There is no store at {study.store}, where that of {folder} was; give --store "
-                "FOLDER."
-            )
-        study = replace(study, store=stores[0])
-    return study
+        records = (Run(study.runs_folder / run.name, trust) for run in results.runs)
+        recorded = (run.config.store for run in records if run.record_path.is_file())
+        store = next((path for path in chain(recorded, [study.store]) if path.is_dir()), None)
+        if store is None:
+            raise no_store(study.store, folder)
+    return replace(study, store=store)
 
 
 def refuse_unfinished(folder: Path, runs: Sequence[RunConfig]) -> None:

@@ -5,6 +5,7 @@ import shlex
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.store import Store
 from morefromless.errors import MoreFromLessError
+from morefromless.ingest.tiling import LOW_POWER
 from morefromless.modalities.image import image_spec
 from morefromless.pairs import build_modality
 from morefromless.report.terminal import typed
@@ -40,8 +41,6 @@ def next_step(store: Store, cohort: bool) -> str:
 
 
 DEFAULT = ("downsample:7", "full")
-LOW_POWER = "low-power"
-"""The array of `mfl tile --low-power`."""
 
 
 def _pair(store: Store) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from morefromless.errors import ConfigError, DataError, near_names
+from morefromless.errors import ConfigError, DataError, near_names, quoted
 
 EXACT = 2.0**53
 """Above it a float may not be the whole number that was meant."""
@@ -114,6 +114,6 @@ def check_names(known: Collection[str], named: Iterable[str]) -> None:
     """Raise `DataError` where a class that a person named is not one of those there are."""
     for name in named:
         if name not in known:
-            near, names = near_names(name, known), ", ".join(map(repr, sorted(known)))
-            hint = f"is {near[0]} meant?" if near else f"there are {names}."
+            near = near_names(name, known)
+            hint = f"is {near[0]} meant?" if near else f"there are {quoted(sorted(known))}."
             raise DataError(f"There is no class '{name}'; {hint}")

@@ -1,12 +1,12 @@
 """Which patches stand in train and which in test."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.errors import DataError
+from morefromless.errors import DataError, quoted
 
 Split = Literal["train", "val", "test"]
 Mask = npt.NDArray[np.bool_]
@@ -44,7 +44,7 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
     lonely = (counts > 0).sum(axis=0) < 2
     if lonely.any():
         raise DataError(
-            f"One group only (patient or slide) has class {_quoted(classes[lonely], ' or ')}, "
+            f"One group only (patient or slide) has class {quoted(classes[lonely], ' or ')}, "
             "which so cannot stand in both train and test; leave it out, or ingest without groups."
         )
     rng = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
     one_sided = (in_test == 0) | (in_test == counts.sum(axis=0))
     if one_sided.any():
         raise DataError(
-            f"No split by group was found with class {_quoted(classes[one_sided])} in both "
+            f"No split by group was found with class {quoted(classes[one_sided])} in both "
             "train and test; leave it out, or try another --seed."
         )
     return test[group_of]
@@ -70,7 +70,7 @@ def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
         for split in ("train", "val", "test")
     }
     stray = [
-        f"{_quoted(sorted(classes[here] - classes[there]))} in {here} but not in {there}"
+        f"{quoted(sorted(classes[here] - classes[there]))} in {here} but not in {there}"
         for here, there in (("train", "test"), ("test", "train"), ("val", "train"))
         if classes[here] - classes[there]
     ]
@@ -79,11 +79,6 @@ def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
             f"Splits differ in their classes: {'; '.join(stray)}; leave those out (--drop), or "
             "have train and test drawn anew with --split random."
         )
-
-
-def _quoted(names: Iterable[str], joint: str = ", ") -> str:
-    """Classes in a sentence: they may be numbers, or hold spaces and commas."""
-    return joint.join(f"'{name}'" for name in names)
 
 
 def _share_of(count: int, share: float) -> int:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from morefromless.data.store import HasLabels, Store
-from morefromless.errors import DataError
+from morefromless.errors import DataError, quoted
 from morefromless.evaluation.evaluate import Answer
 from morefromless.evaluation.frozen import FrozenEncoder
 
@@ -57,11 +57,11 @@ class SharedTask:
         names, labels = self.task.labels(store)
         codes = [self._code(name) for name in names]
         present = np.unique(labels[store.indices("test")])
-        unknown = [f"'{names[label]}'" for label in present if codes[label] < 0]
+        unknown = [names[label] for label in present if codes[label] < 0]
         if unknown:
             raise DataError(
-                f"{store.path} has {', '.join(unknown)}, and the classes that were learnt are "
-                f"{', '.join(map(repr, self.names))}; ingest it again with --classes or --drop, "
+                f"{store.path} has {quoted(unknown)}, and the classes that were learnt are "
+                f"{quoted(self.names)}; ingest it again with --classes or --drop, "
                 "or give mfl validate --classes for those that were learnt."
             )
         return self.names, np.asarray(codes, np.int64)[labels]

@@ -170,7 +170,12 @@ def open_store(run: Run, given: Path | None) -> Store:
     """
     path = given or run.config.store
     if given is None and not path.exists():
-        raise DataError(
-            f"There is no store at {path}, where that of {run.path} was; give --store FOLDER."
-        )
+        raise no_store(path, run.path)
     return Store.open(path)
+
+
+def no_store(path: Path, folder: Path) -> DataError:
+    """Where the store of a run or a study is not where it was, seen from its folder."""
+    return DataError(
+        f"There is no store at {path}, where that of {folder} was; give --store FOLDER."
+    )

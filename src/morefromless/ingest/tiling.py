@@ -29,6 +29,8 @@ from morefromless.ingest.preview import write_preview
 from morefromless.progress import Bar
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
 
+LOW_POWER = "low-power"
+"""The array of the same field at fewer pixels."""
 FOLDER = "slides"
 """Where a store has, of each slide, the list of its tiles and a preview."""
 OPEN = 8
@@ -122,7 +124,7 @@ class Tiles(Source):
         arrays = {"he": slide.read(x, y, config.size, config.size, config.mpp)}
         if config.low_power:
             side = config.low_power_size
-            arrays["low-power"] = slide.read(x, y, side, side, config.low_power)
+            arrays[LOW_POWER] = slide.read(x, y, side, side, config.low_power)
         if config.context:
             margin = config.size * (slide.scale(config.context) - slide.scale(config.mpp)) / 2
             arrays["context"] = slide.read(

@@ -46,8 +46,8 @@ def separate_pieces(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask,
         k = int(ids[number - 1])
         labels, count = ndimage.label(numbers[box] == number, _EIGHT)
         sizes = np.bincount(labels.ravel())[1:]
-        large = int((10 * sizes >= sizes.max()).sum())
-        if large > 1 or count > FEW:
+        large = 10 * sizes >= sizes.max()
+        if large.sum() > 1 or count > FEW:
             several.append((k, count))
         part = separate[box]
         part[labels > 0] = labels[labels > 0] + len(origin)
