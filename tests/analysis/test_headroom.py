@@ -111,6 +111,26 @@ def test_textures_are_the_spread_of_what_halving_removes(tissue: Store) -> None:
         image = coarse
 
 
+def doubled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Linear between the centres of old pixels, along the first axis, then the second."""
+
+    def line(old: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.interp(np.arange(2 * len(old)) / 2 - 0.25, np.arange(len(old)), old)
+
+    return np.apply_along_axis(line, 1, np.apply_along_axis(line, 0, values))
+
+
+def test_textures_are_what_halving_the_resolution_removes(tissue: Store) -> None:
+    found = handmade(tissue, build_modality("full"))[:3, 512:]
+    for patch, image in zip(found, tissue.array("he")[:3] / 255, strict=True):
+        for octave in patch.reshape(-1, 3):
+            side = len(image)
+            coarse = image.reshape(side // 2, 2, side // 2, 2, 3).mean((1, 3))
+            assert octave == pytest.approx((image - doubled(coarse)).std((0, 1), ddof=1), rel=1e-4)
+            image = coarse
+    assert image.shape == (2, 2, 3)
+
+
 def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     options = {**VIEWS, "components": 20, "out": tmp_path / "out"}
     results = {
