@@ -46,7 +46,7 @@ def test_floors_are_given_the_labels_that_probes_are_given(tissue: Store, tmp_pa
         for _ in range(2):  # the second is read back, and takes no other's answers
             found = floor_probabilities("mean-rgb", tissue, "full", "tissue", share, seed, tmp_path)
             np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("mean-rgb-*"))) == 3
 
 
 def evaluation(store: Store, condition: Condition, share: float, seed: int = 0) -> Evaluation:

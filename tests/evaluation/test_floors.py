@@ -9,8 +9,9 @@ from PIL import Image
 from morefromless.data.store import Store
 from morefromless.evaluation.floors import (
     colour_histogram,
-    floor,
+    floor_probabilities,
     forest,
+    majority,
     mean_rgb,
     modality_colours,
 )
@@ -98,16 +99,14 @@ def classes_by(kind: str) -> tuple[np.ndarray, np.ndarray]:
 def test_a_floor_sees_colour_and_nothing_else(kind: str, by_mean: bool, by_histogram: bool) -> None:
     images, labels = classes_by(kind)
     train, test = np.arange(200), np.arange(200, 300)
-    for name, sees in (("mean-rgb", by_mean), ("colour-histogram", by_histogram)):
-        found = floor(name, images, labels, train=train, test=test, classes=2)
+    for describe, sees in ((mean_rgb, by_mean), (colour_histogram, by_histogram)):
+        found = forest(describe(images, train), labels[train], describe(images, test), classes=2)
         right = (found.argmax(1) == labels[test]).mean()
-        assert right > 0.65 if sees else right < 0.65, (name, right)
+        assert right > 0.65 if sees else right < 0.65, (describe, right)
 
 
 def test_majority_is_how_frequent_the_training_classes_are() -> None:
-    images = np.zeros((8, 4, 4, 3), np.uint8)
-    labels = [0, 2, 2, 2, 1, 1, 1, 1]
-    found = floor("majority", images, labels, train=[0, 1, 2, 3], test=[4, 5, 6], classes=4)
+    found = majority([0, 2, 2, 2], tested=3, classes=4)
     np.testing.assert_array_equal(found, [[0.25, 0, 0.75, 0]] * 3)
 
 
@@ -127,10 +126,24 @@ def test_colour_alone_goes_far_on_real_prostate_patches() -> None:
     chosen = [files[i] for i in rng.choice(len(files), 400, replace=False)]
     images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in chosen])
     _, labels = np.unique([file.parent.name for file in chosen], return_inverse=True)
-    right = {}
-    for name in ("majority", "mean-rgb", "colour-histogram"):
-        found = floor(name, images, labels, train=range(300), test=range(300, 400), classes=3)
-        right[name] = (found.argmax(1) == labels[300:]).mean()
-    assert right["majority"] < 0.45
-    assert right["mean-rgb"] > 0.8
-    assert right["colour-histogram"] > 0.85
+    assert (majority(labels[:300], tested=100, classes=3).argmax(1) == labels[300:]).mean() < 0.45
+    for describe, least in ((mean_rgb, 0.8), (colour_histogram, 0.85)):
+        colours = describe(images)
+        found = forest(colours[:300], labels[:300], colours[300:], classes=3)
+        assert (found.argmax(1) == labels[300:]).mean() > least
+
+
+def test_colours_are_looked_at_once_for_all_seeds_shares_and_tasks(
+    tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Store] = []
+    monkeypatch.setattr(
+        "morefromless.evaluation.floors.modality_colours",
+        lambda store, modality: looked.append(store) or modality_colours(store, modality),
+    )
+    for seed in range(2):
+        floor_probabilities("majority", tissue, "full", "tissue", 0.5, seed, tmp_path)
+    assert not looked
+    for share, seed in ((1.0, 0), (0.5, 0), (0.5, 1)):
+        floor_probabilities("mean-rgb", tissue, "full", "tissue", share, seed, tmp_path)
+    assert len(looked) == 1

@@ -31,35 +31,14 @@ Ints = npt.NDArray[np.int64]
 Images = npt.NDArray[np.uint8]
 
 
-def floor(
-    name: Floor,
-    images: Images,
-    labels: npt.ArrayLike,
-    *,
-    train: npt.ArrayLike,
-    test: npt.ArrayLike,
-    classes: int,
-    test_images: Images | None = None,
-) -> npt.NDArray[np.float64]:
-    """Predicted probabilities (len(test), classes) of a floor for the test patches.
+def majority(labels: npt.ArrayLike, *, tested: int, classes: int) -> npt.NDArray[np.float64]:
+    """Probabilities (tested, classes) that are how frequent each class is in the labels (N,).
 
-    `images` (N, H, W, 3) uint8, RGB, and `labels` (N,) are those of a whole store; `train` and
-    `test` are the row numbers of the two splits. Images are read a few at a time, so a
-    memory-mapped array larger than the memory will do. `test_images` are those of another store,
-    where `test` counts rows of it.
+    >>> majority([0, 2, 2, 2], tested=1, classes=3)
+    array([[0.25, 0.  , 0.75]])
     """
-    truth, fitted = np.asarray(labels, np.int64), np.asarray(train, np.int64)
-    tested = np.asarray(test, np.int64)
-    if name == "majority":
-        frequencies = np.bincount(truth[fitted], minlength=classes) / len(fitted)
-        return np.tile(frequencies, (len(tested), 1))
-    describe = mean_rgb if name == "mean-rgb" else colour_histogram
-    return forest(
-        describe(images, fitted),
-        truth[fitted],
-        describe(images if test_images is None else test_images, tested),
-        classes=classes,
-    )
+    frequencies = np.bincount(np.asarray(labels, np.int64), minlength=classes) / np.size(labels)
+    return np.tile(frequencies, (tested, 1))
 
 
 def mean_rgb(images: Images, rows: npt.ArrayLike | None = None) -> Floats:
@@ -156,29 +135,39 @@ def floor_probabilities(
         **({} if cohort is None else {"cohort": cohort.hash}),
     }
 
+    labels, classes = store.labels[rows], len(store.classes)
+
     def compute() -> dict[str, Tensor]:
-        modality = build_modality(modality_spec)
-        probabilities = floor(
-            name,
-            modality_colours(store, modality),
-            store.labels,
-            train=rows,
-            test=test,
-            classes=len(store.classes),
-            test_images=None if cohort is None else modality_colours(cohort, modality),
-        )
-        return {"probabilities": torch.from_numpy(probabilities.astype(np.float64))}
+        if name == "majority":
+            probabilities = majority(labels, tested=len(test), classes=classes)
+        else:
+            fitted = _colours(name, store, modality_spec, folder)
+            tested = _colours(name, cohort or store, modality_spec, folder)
+            probabilities = forest(fitted[rows], labels, tested[test], classes=classes)
+        return {"probabilities": torch.from_numpy(probabilities)}
 
     stem = digest_text(*key.values())
     tensors = cached(folder / f"{name}-{stem}.safetensors", key, compute)
     return tensors["probabilities"].numpy()
 
 
+def _colours(name: Floor, store: Store, modality_spec: str, folder: Path) -> Floats:
+    """What a floor sees of each patch of a store, cached in `folder`: shares of the labels, seeds
+    and tasks differ in the patches that they take of it."""
+    key = {"store": store.hash, "modality": modality_spec, "colours": name}
+    describe = mean_rgb if name == "mean-rgb" else colour_histogram
+
+    def compute() -> dict[str, Tensor]:
+        images = modality_colours(store, build_modality(modality_spec))
+        return {"colours": torch.from_numpy(describe(images))}
+
+    stem = digest_text(*key.values())
+    return cached(folder / f"colours-{stem}.safetensors", key, compute)["colours"].numpy()
+
+
 def modality_colours(store: Store, modality: Modality) -> Images:
     """The stored array as the modality leaves it, (N, r, r, 3) uint8 at its own resolution r."""
     stored = store.array(modality.array)
-    if modality.vector:
-        return np.zeros((len(stored), 1, 1, 3), np.uint8)  # the majority class uses no colours
     side = stored.shape[1]
     resolution = modality.resolution(side)
     if resolution == side and modality.colour:
