@@ -13,7 +13,7 @@ CHROMIUM = next(
 DRIVER = shutil.which("chromedriver")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Chrome]:
     if not (CHROMIUM and DRIVER):
         pytest.skip("chromium or chromedriver is not installed")
