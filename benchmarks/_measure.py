@@ -6,8 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import Call, Row, Stage
+from morefromless.devices import threads
 from morefromless.errors import ConfigError
 from morefromless.report.section import Section
 
@@ -59,20 +59,9 @@ class Measurement:
         return f"{middle:.2f} ± {100 * spread / 2:.0f} %"
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """PyTorch has so many threads within."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def measure(stage: Stage, rounds: int | None = None) -> list[Measurement]:
     """Every row once in each round, in turns from either end; a first call of each warms up."""
-    with _threads(stage.threads):
+    with threads(stage.threads):
         return _measured(stage, rounds)
 
 
@@ -117,7 +106,7 @@ def _seconds(call: Call, times: int, stage: Stage) -> float:
 
 def peak(stage: Stage, name: str) -> float:
     """MiB by which one call of a row raises this process's peak memory."""
-    with _threads(stage.threads):
+    with threads(stage.threads):
         call = next(row for row in stage.rows() if row.name == name).prepare()
         # Not getrusage: a new process begins with the peak of the one that started it.
         Path("/proc/self/clear_refs").write_text("5")  # the peak is what is used now

@@ -1,6 +1,7 @@
 """Probes against scikit-learn and a plain torch loop."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,16 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
 from morefromless.config import Probe
+from morefromless.devices import threads
 from morefromless.errors import ConfigError, DataError
-from morefromless.probes import FittedProbe, LinearProbe, build_probe, check_features, label_subset
+from morefromless.probes import (
+    FittedProbe,
+    LinearProbe,
+    build_probe,
+    check_features,
+    label_subset,
+    softmax,
+)
 from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.probes.softmax import fit_linear_probe
 
@@ -79,6 +88,21 @@ def test_linear_probe_depends_on_its_seed_alone() -> None:
     assert torch.equal(first.weight, again.weight)
     assert torch.equal(first.bias, again.bias)
     assert not torch.equal(first.weight, fit_linear_probe(x, y, 3, epochs=3, seed=2).weight)
+
+
+def test_linear_probe_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    step = softmax.adam
+
+    def spied(*given: Any, **options: Any) -> None:
+        seen.append(torch.get_num_threads())
+        step(*given, **options)
+
+    monkeypatch.setattr(softmax, "adam", spied)
+    with threads(2):
+        fit_linear_probe(*blobs(200, 8, 3, 1.0), 3, epochs=3)
+        assert torch.get_num_threads() == 2
+    assert set(seen) == {1}
 
 
 def test_linear_probe_may_be_fitted_within_inference_mode_and_autocast() -> None:

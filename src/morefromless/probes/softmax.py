@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from morefromless.config import Probe
+from morefromless.devices import threads
 from morefromless.probes import LinearProbe, ProbeMethod, check_features
 
 
@@ -56,7 +57,8 @@ def fit_linear_probe(
     to `device` (by default where the features are) and stays there. Glorot-uniform weights and
     zero bias, as the paper's framework starts a dense layer; the patches are shuffled each epoch
     and the last, smaller batch is used. All randomness comes from `seed` and is drawn on the CPU,
-    so the order of the patches is the same on every device.
+    so the order of the patches is the same on every device. On a CPU it has one thread, and so the
+    same numbers whatever PyTorch has.
 
     `standardise=True` (not in the paper) brings each feature to zero mean and unit variance over
     these patches first, and folds that into the weights afterwards: the probe that is returned
@@ -85,7 +87,9 @@ def fit_linear_probe(
     moments, squares = ([torch.zeros_like(p) for p in (weight, bias)] for _ in range(2))
     steps = [torch.zeros((), device=device) for _ in range(2)]
     memory = torch.empty_like(x[:batch])  # new memory for every batch costs a third of the time
-    with torch.autocast(device.type, enabled=False):
+    # A step is too little to be shared: two threads wait for each other longer than they work, and
+    # where other work holds a core, fifty times as long.
+    with torch.autocast(device.type, enabled=False), threads(1):
         for _ in range(epochs):
             order = torch.randperm(len(x), generator=draw).to(device)
             for first in range(0, len(x), batch):
