@@ -17,7 +17,7 @@ from morefromless.data.store import Store
 from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.loading import load_encoder
 from morefromless.inference.inputs import SlidePatches, open_inputs
-from morefromless.inference.maps import feature_collection
+from morefromless.inference.maps import feature_collection, write_maps
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE
 from tests.test_files import refuse_to_write
@@ -132,3 +132,24 @@ def test_tiles_for_qupath_begin_where_its_frame_does(run: Run, slide: Path) -> N
     row = pd.DataFrame({"x": [96], "y": [64], "class": [""]})
     (feature,) = feature_collection(patches, row, {})["features"]
     assert feature["geometry"]["coordinates"][0][0] == [32, 32]
+
+
+def test_a_tile_without_a_class_is_hatched(run: Run, slide: Path, tmp_path: Path) -> None:
+    (patches,) = open_inputs([str(slide)], load_encoder(run.path))
+    assert isinstance(patches, SlidePatches)
+    # With a probability of 0 a class shows nothing of itself.
+    table = patches.table.assign(p_A=0.0, probability=0.0, outlier_percentile=0.0)
+    tile = 7
+    pictures = []
+    for name in ("A", ""):
+        table["class"] = ["A"] * tile + [name] + ["A"] * (len(table) - tile - 1)
+        _, path, _ = write_maps(patches, table, tmp_path)
+        with Image.open(path) as picture:
+            pictures.append(np.asarray(picture.convert("L")).astype(int))
+    height, width = pictures[0].shape
+    down, across = np.nonzero(abs(pictures[0] - pictures[1])[: height * 4 // 5] > 50)
+    assert len(down)
+    middle = patches.corners[tile] + patches.extent / 2
+    assert across.mean() / width == pytest.approx(middle[0] / 512, abs=0.02)
+    assert np.ptp(across) / width == pytest.approx(patches.extent / 512, abs=0.02)
+    assert np.ptp(down) == pytest.approx(np.ptp(across), abs=3)

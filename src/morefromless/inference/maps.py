@@ -16,6 +16,8 @@ from morefromless.inference.inputs import SlidePatches
 
 OPACITY = 0.6
 DPI = 150
+HATCH, CORNERS = "////", 4
+"""Of tiles without a class, and points along a tile's side that their contour goes through."""
 
 
 def write_maps(patches: SlidePatches, predictions: pd.DataFrame, folder: Path) -> list[Path]:
@@ -106,7 +108,8 @@ def _write_overlay(
     tints: dict[str, tuple[int, int, int]],
     path: Path,
 ) -> None:
-    """The slide in grey, each tile in the colour of its class, as opaque as it is probable."""
+    """The slide in grey, each tile in the colour of its class, as opaque as it is probable; tiles
+    without a class are hatched."""
     overview = patches.tissue.overview
     height, width = overview.shape[:2]
     (probable,) = probability_map(patches, rows, ["probability"])
@@ -126,16 +129,19 @@ def _write_overlay(
     axes.imshow(
         shown, extent=(-0.5, across * tile - 0.5, down * tile - 0.5, -0.5), interpolation="nearest"
     )
+    present = [name for name in tints if (rows["class"] == name).any()]
+    handles = [Patch(color=tuple(np.array(tints[n]) / 255), label=n) for n in present]
+    unclassified = np.pad(~np.isnan(probable) & np.isnan(code), 1)
+    if unclassified.any():
+        # A contour has oblique corners, small ones where a tile has several points a side. To hatch
+        # each tile by itself takes a minute a slide.
+        fine = np.kron(unclassified, np.ones((CORNERS, CORNERS)))
+        y, x = (((np.arange(n) + 0.5) / CORNERS - 1) * tile - 0.5 for n in fine.shape)
+        axes.contourf(x, y, fine, levels=[0.5, 1.5], colors="none", hatches=[HATCH])
+        handles.append(Patch(facecolor="none", hatch=HATCH, label="tile without a class"))
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_axis_off()
-    present = [name for name in tints if (rows["class"] == name).any()]
-    figure.legend(
-        handles=[Patch(color=tuple(np.array(tints[n]) / 255), label=n) for n in present],
-        loc="outside lower center",
-        ncols=5,
-        fontsize=7,
-        frameon=False,
-    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7, frameon=False)
     with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png")
