@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
+from morefromless.config import ViewsConfig
+from morefromless.data.schemes import type_colours
 from morefromless.data.store import Store
 from morefromless.files import StorageError
 from morefromless.modalities.downsample import Downsample
@@ -18,6 +21,7 @@ from morefromless.pairs import build_modality
 from morefromless.report.bars import distinctive, on_one_scale
 from morefromless.report.contact_sheet import contact_sheet, draw_sheet, view_columns
 from morefromless.report.fonts import set_fonts
+from morefromless.report.sheet import write_sheet
 from morefromless.views.table_s1 import TableS1
 
 
@@ -70,6 +74,41 @@ def test_a_scale_bar_is_as_long_as_it_says() -> None:
     ends = axes.lines[0].get_xdata()
     assert (ends[1] - ends[0]) / (right - left) == pytest.approx(100 / 224)
     assert "100 µm" in [text.get_text() for text in axes.texts]
+
+
+def test_nuclei_have_a_key_of_their_colours(
+    tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(
+        "morefromless.report.contact_sheet.write_figure", lambda figure, *_: drawn.append(figure)
+    )
+    for privileged in ("nuclei", "full"):
+        pair = {"primary": ("downsample:4",), "privileged": privileged}
+        write_sheet(ViewsConfig(store=tissue.path, out=tmp_path / "a.png", size=32, **pair))
+    key = drawn[0].axes[0].get_legend()
+    assert key is not None
+    assert drawn[1].axes[0].get_legend() is None
+    types, colours = tissue.scheme.types, type_colours(len(tissue.scheme.types))
+    swatches = zip(key.get_texts(), key.get_patches(), strict=True)
+    for text, swatch in swatches:
+        colour = colours[types.index(text.get_text())]
+        assert [round(255 * value) for value in swatch.get_facecolor()[:3]] == list(colour)
+    assert len(key.get_texts()) > 1
+
+
+def test_a_long_key_lies_below_the_caption_and_within_the_sheet() -> None:
+    key = {f"a type of nuclei with a long name, {k}": (k, 0, 0) for k in range(20)}
+    columns = {"stored": torch.ones(1, 3, 4, 4), "full": torch.ones(1, 3, 4, 4)}
+    figure = draw_sheet(columns, ["TUM"], "caption " * 30, key=key)
+    [axes] = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    [caption] = [text for text in axes.texts if text.get_text().startswith("caption")]
+    box = legend.get_window_extent(renderer)
+    assert figure.bbox.x0 < box.x0 < box.x1 < figure.bbox.x1
+    assert figure.bbox.y0 < box.y0 < box.y1 < caption.get_window_extent(renderer).y0
 
 
 @pytest.mark.parametrize(

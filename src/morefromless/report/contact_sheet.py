@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from torch import Tensor
@@ -29,6 +29,8 @@ Columns = Mapping[str, Tensor | Bars]
 """Title to (R, 3, S, S) images in [0, 1], or to bars of R vectors."""
 Notes = Mapping[str, Sequence[str]]
 """Title of a column to R texts."""
+Key = Mapping[str, tuple[int, int, int]]
+"""What a colour means, to the colour in RGB."""
 
 _CELL = 1.5
 """Side of a picture in inches; with the resolution below, 240 pixels: more than a patch has."""
@@ -47,9 +49,10 @@ def contact_sheet(
     frames: Sequence[Sequence[str]] = (),
     widths: Mapping[str, float] | None = None,
     notes: Notes | None = None,
+    key: Key = MappingProxyType({}),
 ) -> None:
     """Write `draw_sheet` as .png or .pdf, by the path's ending, whole or not at all."""
-    figure = draw_sheet(columns, row_titles, caption, frames, widths, notes)
+    figure = draw_sheet(columns, row_titles, caption, frames, widths, notes, key)
     write_figure(figure, path, path.suffix[1:])
 
 
@@ -60,6 +63,7 @@ def draw_sheet(
     frames: Sequence[Sequence[str]] = (),
     widths: Mapping[str, float] | None = None,
     notes: Notes | None = None,
+    key: Key = MappingProxyType({}),
 ) -> Figure:
     """A figure with one row per patch and one column per way of showing it.
 
@@ -67,7 +71,7 @@ def draw_sheet(
     labels (class names) on the left, and `caption` is a line or two below. Each entry of `frames`
     names neighbouring columns whose pictures get a common frame in every row. `widths` has the
     width of a column's patches in µm, for a scale bar in its first picture. `notes` are written
-    below the pictures.
+    below the pictures, and `key` below the caption.
     """
     rows = len(row_titles)
     for title, images in columns.items():
@@ -81,7 +85,8 @@ def draw_sheet(
     step, down = _CELL + _GAP, _CELL + _GAP + under
     width = _LEFT + len(columns) * step
     lines = textwrap.wrap(caption, width=max(30, int(width * 13)))
-    bottom = _BOTTOM + 0.2 * len(lines)
+    key_columns = max(1, int(width / (0.6 + 0.075 * max(map(len, key), default=0))))
+    bottom = _BOTTOM + 0.2 * (len(lines) + math.ceil(len(key) / key_columns))
     height = _TOP + rows * down + bottom
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches: an axes a picture takes seconds
@@ -123,6 +128,18 @@ def draw_sheet(
         text, size = _row_title(label)
         axes.text(_LEFT - 0.1, low + _CELL / 2, text, ha="right", va="center", fontsize=size)
     axes.text(0.1, bottom, "\n".join(lines), ha="left", va="top", fontsize=8)
+    if key:
+        axes.legend(
+            handles=[Patch(color=tuple(np.array(c) / 255), label=name) for name, c in key.items()],
+            loc="upper left",
+            bbox_to_anchor=(0.1, bottom - 0.14 * len(lines)),
+            bbox_transform=axes.transData,
+            ncols=key_columns,
+            fontsize=8,
+            frameon=False,
+            borderaxespad=0,
+            borderpad=0,
+        )
     axes.set(xlim=(0, width), ylim=(0, height), aspect="auto")
     axes.set_axis_off()
     return figure

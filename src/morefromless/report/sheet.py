@@ -1,5 +1,6 @@
 """`mfl views`: a store's patches, what each branch sees of them, and the views that are drawn."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy.typing as npt
 import torch
 
 from morefromless.config import ViewsConfig
+from morefromless.data.nuclei import ARRAY
+from morefromless.data.schemes import type_colours
 from morefromless.data.store import Store
 from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
@@ -14,6 +17,7 @@ from morefromless.modalities.vector import Vector
 from morefromless.pairs import build_modality, build_views
 from morefromless.report.bars import distinctive
 from morefromless.report.contact_sheet import (
+    Key,
     contact_sheet,
     stored_title,
     view_columns,
@@ -67,8 +71,18 @@ def write_sheet(config: ViewsConfig) -> Path:
         if (title := stored_title(name, names)) in columns and (scale := store.scale(name))
     }
     titles = list(store.table["label"].iloc[rows])
-    contact_sheet(columns, titles, config.out, caption, pairs, widths, notes)
+    contact_sheet(columns, titles, config.out, caption, pairs, widths, notes, _key(store, stored))
     return config.out
+
+
+def _key(store: Store, stored: Mapping[str, torch.Tensor]) -> Key:
+    """The colours of the types of nuclei that are shown."""
+    if ARRAY not in stored:
+        return {}
+    types = store.scheme.types
+    colours = type_colours(len(types))
+    shown = torch.unique(stored[ARRAY][..., 0]).tolist()
+    return {types[code]: colours[code] for code in shown if code}
 
 
 def _spread_over_classes(store: Store, count: int, seed: int) -> npt.NDArray[np.int64]:
