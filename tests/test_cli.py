@@ -20,6 +20,7 @@ import morefromless
 from morefromless import cli, files
 from morefromless.config import RunConfig, to_flat
 from morefromless.data.store import Store
+from morefromless.errors import TrainingError
 from morefromless.runs import Run
 from morefromless.training.supervised import supervise
 from tests.conftest import run_config
@@ -461,6 +462,36 @@ def test_status_and_report_say_what_a_folder_is(
     assert "A file stands where the folder --out" in _fails(
         capsys, "represent", str(run), "--out", file
     )
+
+
+def test_status_looks_below_runs_and_counts_what_a_comparison_has_not_begun(
+    trained: dict[str, Run],
+    tissue: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(configs: list[RunConfig], _: int) -> None:
+        shutil.copytree(trained["supervised"].path, configs[0].out)
+        raise TrainingError("stopped")
+
+    monkeypatch.setattr("morefromless.runner.run_all", stop)
+    monkeypatch.chdir(tmp_path)
+    store = os.path.relpath(tissue.path, tmp_path)
+    assert "stopped" in _fails(capsys, "compare", store, "--seeds", "1", *QUICK)
+    shutil.copytree(trained["supervised"].path, "runs/a")
+    planned = Path("runs/compare/planned.json")
+    assert cli.run(["status"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    header, *rows = [line for line in lines if len(line) > 1]
+    states = {name: dict(zip(header[1:], row, strict=True)) for name, *row in rows}
+    assert sorted(states) == ["compare", "runs"]
+    assert states["runs"]["done"] == states["compare"]["done"] == "1"
+    assert int(states["compare"]["waiting"]) == len(json.loads(planned.read_text())) - 1 > 0
+    assert cli.run(["status", "runs/compare"]) == 0
+    assert capsys.readouterr().out.count("compare\t") == 1
+    planned.write_text("[1]")
+    assert "planned.json is damaged" in _fails(capsys, "status", "runs/compare")
 
 
 def test_options_after_an_equals_sign_and_the_users_folder(

@@ -4,6 +4,7 @@ Runs meet only on the disk. A run is held by a lock while a process trains it, w
 in its folder, and what was interrupted goes on; so two commands over one folder share the work.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +12,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from morefromless import progress
+from morefromless import files, progress
 from morefromless.config import RunConfig
 from morefromless.devices import available_cores, available_gpus
+from morefromless.documents import read_json
 from morefromless.errors import ConfigError, TrainingError
 from morefromless.files import existing
 from morefromless.network_size import network_bytes
@@ -21,6 +23,8 @@ from morefromless.progress import Bar
 from morefromless.runs import Run, State
 from morefromless.workers import Outcome, outcomes
 
+PLANNED = "planned.json"
+"""The folders of a study's runs, relative to the study's."""
 POLL = 5.0
 """Seconds between two looks at runs that other processes train."""
 
@@ -75,6 +79,25 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
             f"{len(failed)} of {len(configs)} runs failed ({names}); the first because: "
             f"{str(failed[0][1]).rstrip('.')}. The others are kept: run the command again to go on."
         )
+
+
+def save_planned(configs: Sequence[RunConfig], folder: Path) -> None:
+    """Write which runs a study in `folder` has, for `mfl status`: those that wait have no folder
+    yet."""
+    paths = [os.path.relpath(config.out, folder) for config in unique(configs)]
+    files.write_json(folder / PLANNED, paths)
+
+
+def planned(folder: Path) -> list[Path]:
+    """The folders of the runs that `save_planned` wrote, without `..`. Raises `ConfigError` where
+    it is damaged."""
+    try:
+        paths = read_json(folder / PLANNED, list[str])
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{folder / PLANNED} is damaged ({error}); run mfl compare again."
+        ) from error
+    return [Path(os.path.normpath(folder / path)) for path in paths]
 
 
 def unique(configs: Iterable[RunConfig]) -> list[RunConfig]:

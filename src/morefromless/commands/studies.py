@@ -27,7 +27,7 @@ def compare(config: StudyConfig) -> None:
         from morefromless.report.planning import show_plan
         from morefromless.report.replacing import replaced
         from morefromless.report.study import write_study
-        from morefromless.runner import run_all
+        from morefromless.runner import run_all, save_planned
         from morefromless.study import Study
 
         check_out(config.out)
@@ -38,6 +38,7 @@ def compare(config: StudyConfig) -> None:
         return
     if difference := replaced(study.config, study.store.hash):
         say(f"- {difference}")
+    save_planned(study.runs, config.out)
     run_all(study.runs, config.jobs)
     results = study.evaluate()
     written = write_study(results, config.out)

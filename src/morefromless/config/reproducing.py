@@ -125,8 +125,8 @@ class ReproduceConfig:
 class StatusConfig:
     """Whose runs are looked at."""
 
-    out: Positional[Path] = Path("runs/reproduce")
-    """Folder of mfl reproduce, compare, demo or train."""
+    out: Positional[Path] = Path("runs")
+    """Folder of mfl reproduce, compare, demo or train, or one that holds several of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

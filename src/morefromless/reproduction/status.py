@@ -1,5 +1,7 @@
 """How far a reproduction is, in the terminal: before it starts, and while it goes on."""
 
+import os
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +13,7 @@ from morefromless.report.folders import remark
 from morefromless.report.planning import show_remaining
 from morefromless.report.terminal import say, show_table, typed
 from morefromless.reproduction.plan import Plan
-from morefromless.runner import status
+from morefromless.runner import PLANNED, planned, status
 from morefromless.runs import Run, State
 
 STATES: tuple[State, ...] = get_args(State)
@@ -72,17 +74,25 @@ def _say_next(out: Path) -> None:
 
 
 def _experiments(out: Path) -> dict[str, list[Path]]:
-    """The runs of each experiment; without a plan those of each study that were begun."""
-    if (out / "plan.json").is_file():
-        plan = read(out / "plan.json", PlanFile)
-        return {
-            name: [out / "runs" / run for run in runs] for name, runs in plan.experiments.items()
-        }
-    studies: dict[str, list[Path]] = {}
+    """The runs of each experiment and of each study below a folder: those that are planned, and
+    those that were begun."""
+    out = Path(os.path.normpath(out.absolute()))  # as the paths of `planned` are
+    experiments: dict[str, list[Path]] = {}
+    studies: dict[Path, list[Path]] = {}
+    for file in sorted(out.glob("**/plan.json")):
+        for name, runs in read(file, PlanFile).experiments.items():
+            where = (file.parent.relative_to(out) / name).as_posix()
+            experiments[where] = [file.parent / "runs" / run for run in runs]
+    for file in sorted(out.glob(f"**/{PLANNED}")):
+        studies[file.parent] = planned(file.parent)
+    known = {path for paths in chain(experiments.values(), studies.values()) for path in paths}
     patterns = ("run.json", "*/run.json", "**/runs/*/run.json")
     for record in sorted({file for pattern in patterns for file in out.glob(pattern)}):
         run = record.parent
-        study = out if out in (run, run.parent) else run.parent.parent
-        name = out.absolute().name if study == out else study.relative_to(out).as_posix()
-        studies.setdefault(name, []).append(run)
-    return studies
+        if run not in known:
+            study = out if out in (run, run.parent) else run.parent.parent
+            studies.setdefault(study, []).append(run)
+    for study, paths in studies.items():
+        name = out.name if study == out else study.relative_to(out).as_posix()
+        experiments[name] = paths
+    return experiments
