@@ -55,9 +55,11 @@ class Study:
     to finish are of every arm."""
     caveats: list[str]
     """Sentences that must stand wherever its results stand."""
+    trust: bool = True
+    """Whether its runs may name classes from outside the package (`Run`)."""
 
     @classmethod
-    def of(cls, config: StudyConfig, store: Store | None = None) -> "Study":
+    def of(cls, config: StudyConfig, store: Store | None = None, trust: bool = True) -> "Study":
         """Resolve and check everything that can be known before training.
 
         Raises `ConfigError` or `DataError` where the options or the store cannot work.
@@ -82,7 +84,7 @@ class Study:
             check_views(run, store)
             check_batch(count_training_patches(run, store), run.train.batch)
             check(run)
-        return cls(config, store, runs, caveats)
+        return cls(config, store, runs, caveats, trust)
 
     def __repr__(self) -> str:
         done = sum(Run(run.out).done for run in self.runs)
@@ -118,7 +120,7 @@ class Study:
         return evaluations
 
     def _evaluate_run(self, run: RunConfig, cohort: Cohort | None) -> Iterator[Evaluation]:
-        for name, frozen in load_encoders(Run(run.out)).items():
+        for name, frozen in load_encoders(Run(run.out, self.trust)).items():
             if not self._is_tested(frozen.modality_spec, cohort):
                 continue
             for task in self.config.tasks:

@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from msgspec import structs
 
+from morefromless.analysis.explain import explain
 from morefromless.analysis.represent import represent
 from morefromless.analysis.validate import (
     Validation,
@@ -19,7 +23,7 @@ from morefromless.analysis.validate import (
     validate,
 )
 from morefromless.cli import run
-from morefromless.config import Probe, RepresentConfig, ValidateConfig
+from morefromless.config import ExplainConfig, Probe, RepresentConfig, ValidateConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cohort import Cohort, SharedTask
@@ -258,3 +262,41 @@ def test_one_run_of_the_whole_patch_is_a_study_of_it(study: Study, tmp_path: Pat
     single = _study(ValidateConfig(study=path, cohort=path, store=study.store.path))
     assert (single.modalities, single.config.tasks) == (("full",), ("cell",))
     assert [run.arm.primary for run in single.runs] == ["full"]
+
+
+@pytest.mark.parametrize("file", ["weights", "run.json", "results.json"])
+def test_a_class_from_outside_is_imported_with_trust_alone(
+    file: str, folder: Path, study: Study, cohort: Store, tmp_path: Path
+) -> None:
+    outside = "nowhere.to_be_found:Y"
+    trained, store = Path(shutil.copytree(folder, tmp_path / "study")), study.store.path
+    run, other, *_ = (Run(trained / "runs" / options.out.name) for options in study.runs)
+    if file == "weights":
+        encoder = json.loads(run.encoder_path.read_text())
+        encoder["branches"]["primary"]["encoder"] = outside
+        run.finish(run.weights(), {}, encoder)
+    else:
+        path, key, value = {
+            "run.json": (run.record_path, "options", outside),
+            "results.json": (trained / file, "config", [outside]),
+        }[file]
+        content = json.loads(path.read_text())
+        content[key]["primary"] = value
+        path.write_text(json.dumps(content))
+    for trust, said in ((False, "give --trust"), (True, "cannot be imported")):
+        asked: list[Callable[[], object]] = []
+        options: dict[str, Any] = {"store": store, "trust": trust}
+        if file != "results.json":
+            one = {"study": run.path, "cohort": cohort.path, **options}
+            asked.append(partial(validate, ValidateConfig(**one)))
+        if file == "weights":
+            for a, b in ((run, other), (other, run)):
+                pair = {"run_a": a.path, "run_b": b.path, **options}
+                asked.append(partial(explain, ExplainConfig(**pair)))
+        if file != "run.json":
+            every = {"study": trained, "cohort": cohort.path, **options}
+            asked.append(partial(validate, ValidateConfig(**every)))
+            asked.append(partial(represent, RepresentConfig(study=trained, **options)))
+        for ask in asked:
+            with pytest.raises(ConfigError, match=said):
+                ask()

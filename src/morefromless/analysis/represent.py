@@ -86,7 +86,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
         desc="evaluate",
         unit="run",
     ):
-        answer = answer_of(Run(run.out), "primary", raw, config.probe, task, device)
+        answer = answer_of(Run(run.out, config.trust), "primary", raw, config.probe, task, device)
         arms.setdefault(", ".join(words[run.out]), []).append(answer)
     encoders = {arm: [answer.frozen for answer in answers] for arm, answers in arms.items()}
     if RANDOM in selected:

@@ -92,7 +92,7 @@ def _study(config: ValidateConfig) -> Study:
                 f"{given[0]} is for a single run, and {config.study} is a study, whose probes have "
                 "the study's options; leave it out."
             )
-        study = Study.of(planned)
+        study = Study.of(planned, trust=config.trust)
         refuse_unfinished(config.study, study.runs)
         return study
     run = Run.open(config.study, config.trust)
@@ -113,7 +113,7 @@ def _study(config: ValidateConfig) -> Study:
         machine=options.machine,
         probe=config.probe,
     )
-    return Study(single, store, [options], store.caveats)
+    return Study(single, store, [options], store.caveats, config.trust)
 
 
 def _shared_tasks(study: Study, cohort: Store, classes: Sequence[str]) -> dict[str, SharedTask]:
@@ -146,7 +146,7 @@ def _shifts(study: Study, cohort: Cohort) -> Iterator[Shift]:
     device = resolve_device(study.config.machine.device)
     distances: dict[Condition, list[tuple[float, float]]] = {}
     for options in Bar(study.runs, desc="distance of features", unit="run"):
-        for name, frozen in load_encoders(Run(options.out)).items():
+        for name, frozen in load_encoders(Run(options.out, study.trust)).items():
             stores = (study.store, cohort.store)
             if not all(len(s.select(frozen.modality).indices("test")) for s in stores):
                 continue
