@@ -92,6 +92,14 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
     assert not comparison.out.exists()
 
 
+def test_a_store_without_test_patches_is_refused(comparison: StudyConfig, tissue: Store) -> None:
+    """`mfl ingest` writes none, but one may be selected in Python."""
+    table = tissue.table.assign(split=tissue.table["split"].mask(tissue.table["split"] == "test"))
+    store = Store(tissue.path, tissue.meta, table, tissue.arrays, tissue.present)
+    with pytest.raises(ConfigError, match=r"No test patch of .* has downsample:4"):
+        Study.of(comparison, store)
+
+
 def test_what_is_done_is_not_done_again(study: Study) -> None:
     def times() -> dict[Path, int]:
         files = [path for path in study.config.out.rglob("*") if path.is_file()]

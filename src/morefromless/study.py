@@ -19,7 +19,6 @@ from morefromless.canonical import canonical
 from morefromless.config import RunConfig, StudyConfig
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
-from morefromless.errors import ConfigError
 from morefromless.evaluation.cohort import Cohort
 from morefromless.evaluation.conclude import conclude
 from morefromless.evaluation.evaluate import Evaluation, answer
@@ -66,8 +65,6 @@ class Study:
         """
         config, store = canonical(config), store or Store.open(config.store)
         store.verify(VERIFIED)
-        if not len(store.indices("test")):
-            raise ConfigError(f"{store.path} has no test patches; ingest it with --split random.")
         for spec in config.tasks:
             store.select(task=build_task(spec))
         for spec in config.modalities:
