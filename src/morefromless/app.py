@@ -25,7 +25,8 @@ from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.loading import load_encoder
-from morefromless.inference.inputs import extent_remarks, read_patch
+from morefromless.inference.inputs import extent_remarks
+from morefromless.inference.patches import read_patch
 from morefromless.inference.predict import find_probe, labelled_store
 from morefromless.report import pages
 from morefromless.report.words import modality_title

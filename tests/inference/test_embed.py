@@ -25,7 +25,8 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.loading import load_encoder
 from morefromless.inference import embed as module
 from morefromless.inference.embed import Embedding, embed
-from morefromless.inference.inputs import COLUMNS, open_inputs, remarks
+from morefromless.inference.inputs import open_inputs, remarks
+from morefromless.inference.patches import COLUMNS
 from morefromless.inference.writers import writer
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE, write_slide

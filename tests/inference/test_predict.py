@@ -16,8 +16,9 @@ from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.loading import load_encoder
-from morefromless.inference.inputs import SlidePatches, open_inputs
+from morefromless.inference.inputs import open_inputs
 from morefromless.inference.maps import feature_collection, write_maps
+from morefromless.inference.slides import SlidePatches
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE
 from tests.test_files import refuse_to_write

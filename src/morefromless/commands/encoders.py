@@ -11,7 +11,7 @@ from morefromless.report.terminal import say
 if TYPE_CHECKING:
     from morefromless.evaluation.frozen import FrozenEncoder
     from morefromless.inference.embed import Embedding
-    from morefromless.inference.inputs import Patches
+    from morefromless.inference.patches import Patches
 
 
 def embed(config: EmbedConfig) -> None:
@@ -33,7 +33,6 @@ def predict(config: PredictConfig) -> None:
     """Write the classes of any patches, and heat maps of slides."""
     from morefromless.devices import resolve_device
     from morefromless.inference.embed import partial_folder
-    from morefromless.inference.inputs import SlidePatches
     from morefromless.inference.maps import write_maps
     from morefromless.inference.predict import (
         check_ending,
@@ -41,6 +40,7 @@ def predict(config: PredictConfig) -> None:
         predict,
         write_predictions,
     )
+    from morefromless.inference.slides import SlidePatches
     from morefromless.report.words import count, per_cent
 
     check_ending(config.to)

@@ -18,7 +18,7 @@ from torch import Tensor
 from morefromless.errors import UnreadablePatch, none_usable
 from morefromless.evaluation.cache import cached, digest_text
 from morefromless.evaluation.frozen import CHUNK, FrozenEncoder, represent
-from morefromless.inference.inputs import Patches
+from morefromless.inference.patches import Patches
 from morefromless.progress import Bar
 
 PART = 8 * CHUNK

@@ -1,176 +1,31 @@
-"""What an encoder is given in use: patches of folders, stores, tables and slides, one by one."""
+"""What an encoder is given in use: the patches of folders, stores, tables and slides."""
 
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from morefromless.data.images import FURTHER, image_shape, read_pages
 from morefromless.data.images import SUFFIXES as IMAGES
-from morefromless.data.sharded import reading_order
-from morefromless.data.slide_files import SLIDES_ONLY, slide_files
-from morefromless.data.slide_readers import open_slide
-from morefromless.data.slides import UnusableSlide, rejection
-from morefromless.data.store import Store
-from morefromless.data.tissue import find_tissue, tissue_tiles
+from morefromless.data.images import image_shape
+from morefromless.data.slide_files import SLIDES_ONLY
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.evaluation.frozen import FrozenEncoder
+from morefromless.inference.patches import (
+    ImagePatches,
+    Patches,
+    SourcePatches,
+    StorePatches,
+    is_picture,
+)
+from morefromless.inference.slides import SlidePatches, open_slides, open_tiles
 from morefromless.ingest.opening import open_images
-from morefromless.modalities import Modality
-from morefromless.sources import Source
-
-COLUMNS = ("id", "input", "x", "y", "label", "group", "split")
-"""Of a table of patches; `x` and `y` are the top left corner in px of a slide's finest level, and
-empty elsewhere, as is what is not known."""
 
 PATCH = 1024
 """Side in px up to which a .tif file is a patch; a larger one is read as a slide."""
 
 TOLERANCE = 0.1
 """Relative difference of magnification from which an encoder is not given a patch."""
-
-
-class Patches(ABC):
-    """Patches of one input. Reading is safe from several threads."""
-
-    name: str
-    table: pd.DataFrame
-    """A row a patch: `COLUMNS`."""
-    um_per_px: float | None
-    """Micrometres per pixel; None where not known."""
-    side: int | None
-    """Height and width in px, of the first patch where they differ; None where not known."""
-    place: str = ""
-    """Absolute path of the input, which tells inputs of one name apart."""
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @abstractmethod
-    def read(self, row: int) -> npt.NDArray[Any]:
-        """Patch (H, H, 3) uint8, or vector (length,) float32. Raises `UnreadablePatch`."""
-
-
-class StorePatches(Patches):
-    """All patches of a store, whatever their split."""
-
-    def __init__(self, path: Path, modality: Modality) -> None:
-        store = Store.open(path)
-        self._array, self._present = store.array(modality.array), store.has(modality.array)
-        self.name = path.name
-        self.um_per_px = None if modality.vector else store.scale(modality.array)
-        self.side = None if modality.vector else int(self._array.shape[1])
-        self._rows = reading_order(self._array, np.arange(len(store.table)))
-        self.table = _table(store.table.iloc[self._rows].assign(input=self.name))
-        self._what = modality.array
-
-    def read(self, row: int) -> npt.NDArray[Any]:
-        if not self._present[self._rows[row]]:
-            raise UnreadablePatch(f"no {self._what}: this patch lacks it")
-        return np.asarray(self._array[self._rows[row]])
-
-
-class SourcePatches(Patches):
-    """Patches of a folder, a table or any other source, as `mfl ingest` would read them."""
-
-    def __init__(self, name: str, source: Source, modality: Modality) -> None:
-        self.name, self._source, self._modality = name, source, modality
-        self._items = source.items()
-        rows = [
-            (i.id, name, *(i.place or (None, None)), i.label, i.group, i.split) for i in self._items
-        ]
-        self.table = _table(pd.DataFrame(rows, columns=list(COLUMNS)))
-        self.um_per_px = source.datasheet().um_per_px
-        self.side = None
-        for item in self._items:
-            try:
-                self.side = source.shape(item)[0]
-                break
-            except UnreadablePatch:
-                continue
-
-    def read(self, row: int) -> npt.NDArray[Any]:
-        item = self._items[row]
-        arrays = self._source.read(item)
-        _refuse_further(self._source.omitted(item))
-        name = self._modality.array
-        images = [array for array in arrays.values() if array.ndim == 3]
-        if name not in arrays and len(images) == 1 and _is_picture(self._modality):
-            return _square(images[0])  # whatever the source calls its only image
-        if name not in arrays:
-            raise UnreadablePatch(f"no {name}: this patch lacks it")
-        return _square(arrays[name])
-
-
-class ImagePatches(Patches):
-    """One image file as one patch."""
-
-    def __init__(self, path: Path) -> None:
-        self.name, self.um_per_px, self._path = path.name, None, path
-        self.side = image_shape(path)[0]
-        self.table = _table(pd.DataFrame({"id": [path.name], "input": [path.name]}))
-
-    def read(self, row: int) -> npt.NDArray[Any]:
-        del row
-        return read_patch(self._path)
-
-
-def read_patch(image: Path | bytes) -> npt.NDArray[np.uint8]:
-    """The patch (H, H, 3) in an image file. Raises `UnreadablePatch`, also for several pages and
-    where it is not square."""
-    pixels, further = read_pages(image)
-    _refuse_further(further)
-    return _square(pixels)
-
-
-class SlidePatches(Patches):
-    """The tiles of a slide that are tissue, side by side, at the encoder's magnification."""
-
-    def __init__(self, path: Path, side: int, at: float, um_per_px: float | None = None) -> None:
-        self.name, self.um_per_px, self.side = path.name, at, side
-        self.slide = open_slide(path, um_per_px)
-        self.tissue = find_tissue(self.slide)
-        self.corners = tissue_tiles(self.slide, self.tissue, side, at)
-        ids = [f"{path.name}_x{x}_y{y}" for x, y in self.corners.tolist()]
-        if not ids:
-            raise UnusableSlide(
-                "no tissue",
-                f"{path} has no tile of {side} px at {at:g} µm per pixel that is tissue; look at "
-                "the slide, and check its magnification.",
-            )
-        x, y = self.corners.T
-        self.table = _table(pd.DataFrame({"id": ids, "input": path.name, "x": x, "y": y}))
-
-    @property
-    def extent(self) -> float:
-        """Side of a tile in px of the slide's finest level."""
-        assert self.side is not None
-        assert self.um_per_px is not None
-        return self.side * self.slide.scale(self.um_per_px)
-
-    def read(self, row: int) -> npt.NDArray[Any]:
-        assert self.side is not None
-        assert self.um_per_px is not None
-        x, y = self.corners[row].tolist()
-        return self.slide.read(x, y, self.side, self.side, self.um_per_px)
-
-
-class RejectedSlide(Patches):
-    """A slide of a folder that cannot be used, as one patch that cannot be read."""
-
-    def __init__(self, name: str, frozen: FrozenEncoder, at: float | None, reason: str) -> None:
-        self.name, self.um_per_px, self.side = name, at, frozen.side or frozen.size
-        self.table = _table(pd.DataFrame({"id": [name], "input": [name]}))
-        self._reason = reason
-
-    def read(self, row: int) -> npt.NDArray[Any]:
-        del row
-        raise UnreadablePatch(self._reason)
 
 
 def open_inputs(
@@ -243,11 +98,6 @@ def extent_remarks(name: str, side: int, frozen: FrozenEncoder) -> Iterator[str]
         )
 
 
-def _is_picture(modality: Modality) -> bool:
-    """Whether any image may be seen so: a mask's pixels are labels, which no image file holds."""
-    return not modality.labels and not modality.vector
-
-
 def _opened(
     name: str, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
 ) -> list[Patches]:
@@ -257,15 +107,15 @@ def _opened(
         return [StorePatches(path, frozen.modality)]
     slides = path.is_dir() and any(f.suffix.lower() in SLIDES_ONLY for f in path.rglob("*"))
     image = path.is_file() and suffix in SLIDES_ONLY | frozenset(IMAGES)
-    if (slides or image) and not _is_picture(frozen.modality):
+    if (slides or image) and not is_picture(frozen.modality):
         raise DataError(
             f"{path} holds images, and the encoder takes {frozen.modality_spec}; give a store that "
             "has it."
         )
     if slides:
-        return _slides(path, frozen, um_per_px, expected)
+        return open_slides(path, frozen, um_per_px, expected)
     if image and (suffix in SLIDES_ONLY or _is_large(path)):
-        return [_slide(path, frozen, um_per_px, expected)]
+        return [open_tiles(path, frozen, um_per_px, expected)]
     if image:
         try:
             return [ImagePatches(path)]
@@ -282,35 +132,6 @@ def _is_large(path: Path) -> bool:
         return True
 
 
-def _slides(
-    folder: Path, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
-) -> list[Patches]:
-    """The slides of a folder, those that cannot be used as one unreadable patch each. Raises
-    `DataError` where none can be."""
-    slides: list[Patches] = []
-    errors: list[DataError] = []
-    for path in slide_files([folder]):
-        try:
-            slides.append(_slide(path, frozen, um_per_px, expected))
-        except DataError as error:
-            errors.append(error)
-            slides.append(RejectedSlide(path.name, frozen, expected, rejection(error)))
-    if len(errors) == len(slides):
-        raise errors[0]
-    return slides
-
-
-def _slide(
-    path: Path, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
-) -> SlidePatches:
-    if expected is None:
-        raise DataError(
-            f"{path} is a slide, and at which magnification this encoder was trained is not "
-            "known; give it with --at, such as --at 0.5."
-        )
-    return SlidePatches(path, frozen.side or frozen.size, expected, um_per_px)
-
-
 def _check_magnification(patches: Patches, trained: float | None, at: float | None) -> None:
     expected = at or trained
     if patches.um_per_px is None or expected is None:
@@ -321,19 +142,3 @@ def _check_magnification(patches: Patches, trained: float | None, at: float | No
             f"{patches.name} has {patches.um_per_px:g} µm per pixel and {wanted}; bring the "
             f"patches to that, or give --at {patches.um_per_px:g} to use them as they are."
         )
-
-
-def _refuse_further(omitted: Mapping[str, int]) -> None:
-    if FURTHER in omitted:
-        raise UnreadablePatch("several pages or frames: save the one that is meant by itself")
-
-
-def _square(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if array.ndim == 3 and array.shape[0] != array.shape[1]:
-        height, width = array.shape[:2]
-        raise UnreadablePatch(f"not square: {width} x {height}; cut square patches")
-    return array
-
-
-def _table(known: pd.DataFrame) -> pd.DataFrame:
-    return known.reindex(columns=list(COLUMNS)).reset_index(drop=True)

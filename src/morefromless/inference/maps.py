@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from morefromless import files
 from morefromless.data.geojson import colours
 from morefromless.data.tissue import SCALE
-from morefromless.inference.inputs import SlidePatches
+from morefromless.inference.slides import SlidePatches
 
 OPACITY = 0.6
 DPI = 150

@@ -1,0 +1,136 @@
+"""Patches one by one, as an encoder in use is given them: of a store, a source or an image file."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from morefromless.data.images import FURTHER, image_shape, read_pages
+from morefromless.data.sharded import reading_order
+from morefromless.data.store import Store
+from morefromless.errors import UnreadablePatch
+from morefromless.modalities import Modality
+from morefromless.sources import Source
+
+COLUMNS = ("id", "input", "x", "y", "label", "group", "split")
+"""Of a table of patches; `x` and `y` are the top left corner in px of a slide's finest level, and
+empty elsewhere, as is what is not known."""
+
+
+class Patches(ABC):
+    """Patches of one input. Reading is safe from several threads."""
+
+    name: str
+    table: pd.DataFrame
+    """A row a patch: `COLUMNS`."""
+    um_per_px: float | None
+    """Micrometres per pixel; None where not known."""
+    side: int | None
+    """Height and width in px, of the first patch where they differ; None where not known."""
+    place: str = ""
+    """Absolute path of the input, which tells inputs of one name apart."""
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @abstractmethod
+    def read(self, row: int) -> npt.NDArray[Any]:
+        """Patch (H, H, 3) uint8, or vector (length,) float32. Raises `UnreadablePatch`."""
+
+
+class StorePatches(Patches):
+    """All patches of a store, whatever their split."""
+
+    def __init__(self, path: Path, modality: Modality) -> None:
+        store = Store.open(path)
+        self._array, self._present = store.array(modality.array), store.has(modality.array)
+        self.name = path.name
+        self.um_per_px = None if modality.vector else store.scale(modality.array)
+        self.side = None if modality.vector else int(self._array.shape[1])
+        self._rows = reading_order(self._array, np.arange(len(store.table)))
+        self.table = patch_table(store.table.iloc[self._rows].assign(input=self.name))
+        self._what = modality.array
+
+    def read(self, row: int) -> npt.NDArray[Any]:
+        if not self._present[self._rows[row]]:
+            raise UnreadablePatch(f"no {self._what}: this patch lacks it")
+        return np.asarray(self._array[self._rows[row]])
+
+
+class SourcePatches(Patches):
+    """Patches of a folder, a table or any other source, as `mfl ingest` would read them."""
+
+    def __init__(self, name: str, source: Source, modality: Modality) -> None:
+        self.name, self._source, self._modality = name, source, modality
+        self._items = source.items()
+        rows = [
+            (i.id, name, *(i.place or (None, None)), i.label, i.group, i.split) for i in self._items
+        ]
+        self.table = patch_table(pd.DataFrame(rows, columns=list(COLUMNS)))
+        self.um_per_px = source.datasheet().um_per_px
+        self.side = None
+        for item in self._items:
+            try:
+                self.side = source.shape(item)[0]
+                break
+            except UnreadablePatch:
+                continue
+
+    def read(self, row: int) -> npt.NDArray[Any]:
+        item = self._items[row]
+        arrays = self._source.read(item)
+        _refuse_further(self._source.omitted(item))
+        name = self._modality.array
+        images = [array for array in arrays.values() if array.ndim == 3]
+        if name not in arrays and len(images) == 1 and is_picture(self._modality):
+            return _square(images[0])  # whatever the source calls its only image
+        if name not in arrays:
+            raise UnreadablePatch(f"no {name}: this patch lacks it")
+        return _square(arrays[name])
+
+
+class ImagePatches(Patches):
+    """One image file as one patch."""
+
+    def __init__(self, path: Path) -> None:
+        self.name, self.um_per_px, self._path = path.name, None, path
+        self.side = image_shape(path)[0]
+        self.table = patch_table(pd.DataFrame({"id": [path.name], "input": [path.name]}))
+
+    def read(self, row: int) -> npt.NDArray[Any]:
+        del row
+        return read_patch(self._path)
+
+
+def read_patch(image: Path | bytes) -> npt.NDArray[np.uint8]:
+    """The patch (H, H, 3) in an image file. Raises `UnreadablePatch`, also for several pages and
+    where it is not square."""
+    pixels, further = read_pages(image)
+    _refuse_further(further)
+    return _square(pixels)
+
+
+def is_picture(modality: Modality) -> bool:
+    """Whether any image may be seen so: a mask's pixels are labels, which no image file holds."""
+    return not modality.labels and not modality.vector
+
+
+def patch_table(known: pd.DataFrame) -> pd.DataFrame:
+    """What is known of patches, with every one of `COLUMNS`."""
+    return known.reindex(columns=list(COLUMNS)).reset_index(drop=True)
+
+
+def _refuse_further(omitted: Mapping[str, int]) -> None:
+    if FURTHER in omitted:
+        raise UnreadablePatch("several pages or frames: save the one that is meant by itself")
+
+
+def _square(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.ndim == 3 and array.shape[0] != array.shape[1]:
+        height, width = array.shape[:2]
+        raise UnreadablePatch(f"not square: {width} x {height}; cut square patches")
+    return array
