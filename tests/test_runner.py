@@ -10,14 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
-from morefromless import runner, workers
+from morefromless import progress, runner, workers
 from morefromless.config import RunConfig, to_flat
 from morefromless.devices import available_gpus
 from morefromless.errors import ConfigError, TrainingError
@@ -95,6 +96,36 @@ def test_a_worker_that_dies_takes_its_run_alone_and_has_one_gpu_from_its_beginni
     assert {(gpu, mode) for _, gpu, mode, _ in lines} == {("3", "lines"), ("GPU-5", "lines")}
     assert len({process for process, *_ in lines}) == 3  # the worker of `b` trained another run
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def worker(said: str, code: int) -> workers._Worker:
+    """One whose process says this and ends."""
+    process = SimpleNamespace(stdin=StringIO(), stdout=StringIO(said), wait=lambda: code)
+    new = object.__new__(workers._Worker)
+    new.process = cast(Any, process)
+    return new
+
+
+def test_a_bar_that_cannot_be_written_is_no_death_of_a_worker(run_of: Making) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with progress.reported_to(full):
+        assert worker('["a", 0.5, ""]\nnull\n', 0).train(run_of("a")) is None
+        assert worker('["a", 0.5, ""]\n"OSError: it"\n', 0).train(run_of("a")) == "OSError: it"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "failure"),
+    [
+        ("", 1, "Its process ended by itself, with exit code 1."),
+        ('["a", 0.5, ""]\n["a", 0.', -9, "by SIGKILL, perhaps as memory ran out."),
+        ("", -11, "Its process was ended by SIGSEGV."),
+        ("", -40, "Its process was ended by signal 40."),  # a real-time signal has no name
+    ],
+)
+def test_a_death_is_named(said: str, code: int, failure: str, run_of: Making) -> None:
+    assert str(worker(said, code).train(run_of("a"))).endswith(failure)
 
 
 def test_a_run_that_several_studies_share_is_trained_once(run_of: Making, tmp_path: Path) -> None:

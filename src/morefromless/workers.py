@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -102,12 +103,15 @@ class _Worker:
         try:
             self.process.stdin.write(json.dumps(to_flat(config)) + "\n")
             self.process.stdin.flush()
-            while isinstance(reply := json.loads(self.process.stdout.readline()), list):
-                if report := progress.report():
-                    report(*reply)
-            return reply  # type: ignore[no-any-return]
-        except (OSError, ValueError):  # it died
+        except OSError:  # it died before
             return _death(self.process.wait())
+        while (line := self.process.stdout.readline()).endswith("\n"):
+            if not isinstance(reply := json.loads(line), list):
+                return reply  # type: ignore[no-any-return]
+            if report := progress.report():
+                with suppress(OSError):  # a bar that cannot be written stops nothing
+                    report(*reply)
+        return _death(self.process.wait())
 
     @property
     def alive(self) -> bool:
@@ -161,7 +165,7 @@ def _side_by_side(
 def _death(code: int) -> str:
     if code >= 0:
         return f"Its process ended by itself, with exit code {code}."
-    name = signal.Signals(-code).name
+    name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
     why = ", perhaps as memory ran out" if name == "SIGKILL" else ""
     return f"Its process was ended by {name}{why}."
 
