@@ -16,7 +16,7 @@ from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.loading import load_encoders
-from morefromless.questions import Reply, ask
+from morefromless.questions import Reply, ask, build_question
 from morefromless.questions.expression import pearson
 from morefromless.questions.few_shot import FewShot, draw_shots
 from morefromless.questions.retrieval import Retrieval, recalls
@@ -37,7 +37,9 @@ def values(reply: Reply) -> dict[tuple[str, str], float]:
 
 
 def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
-    (reply,) = ask(run, tissue, ["few-shot:shots=1/5,draws=3"], Probe(probe="knn:1"), "tissue")
+    (reply,) = ask(
+        run, tissue, [build_question("few-shot:shots=1/5,draws=3")], Probe(probe="knn:1"), "tissue"
+    )
     for name, frozen in load_encoders(run).items():
         train, test = (
             normalize(frozen.features(tissue, split)).numpy() for split in ("train", "test")
@@ -74,7 +76,7 @@ def test_recall_is_that_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_retrieval_compares_what_the_objective_was_given(run: Run, tissue: Store) -> None:
-    (reply,) = ask(run, tissue, ["retrieval:at=1/10"], Probe(), "tissue")
+    (reply,) = ask(run, tissue, [build_question("retrieval:at=1/10")], Probe(), "tissue")
     shares = values(reply)
     assert shares["by chance", "at 10"] == pytest.approx(10 / 45)
     trained = shares["primary to privileged", "at 10"]
@@ -97,7 +99,7 @@ def test_expression_is_a_ridge_and_pearsons_correlation(
         Store, "array", lambda s, n: genes_of.get(n) if n in genes_of else array(s, n)
     )
     monkeypatch.setattr(Store, "channels", lambda *_: ("KNOWN", "NOISE", "CONSTANT"))
-    (reply,) = ask(run, tissue, ["expression:show=2"], Probe(), "tissue")
+    (reply,) = ask(run, tissue, [build_question("expression:show=2")], Probe(), "tissue")
     given = values(reply)
     assert given["KNOWN", "primary"] > 0.95
     assert abs(given["NOISE", "primary"]) < 0.6
@@ -138,15 +140,15 @@ def test_mfl_probe_shows_the_tables(
     shown, refused = capsys.readouterr()
     assert (shown, "astrology" in refused) == ("", True)  # before anything is computed
     with pytest.raises(ConfigError, match="shots and draws of 1 or more"):
-        ask(run, tissue, ["few-shot:draws=0"], Probe(), "tissue")
+        ask(run, tissue, [build_question("few-shot:draws=0")], Probe(), "tissue")
     with pytest.raises(DataError, match="holds images"):
-        ask(run, tissue, ["expression:array=he"], Probe(), "tissue")
+        ask(run, tissue, [build_question("expression:array=he")], Probe(), "tissue")
 
 
 def test_branches_without_expander_are_compared_as_they_are(tissue: Store, tmp_path: Path) -> None:
     options = {"no_expander": ["primary", "privileged"], "width": 96, "primary": "downsample:16"}
     bare = pretrain(run_config(tissue.path, tmp_path / "bare", epochs=1, **options))
-    (reply,) = ask(bare, tissue, ["retrieval:at=5"], Probe(), "tissue")
+    (reply,) = ask(bare, tissue, [build_question("retrieval:at=5")], Probe(), "tissue")
     one, other = load_encoders(bare).values()
     rows = tissue.indices("test")
     expected = recalls(one.represent(tissue, rows), other.represent(tissue, rows), (5,))

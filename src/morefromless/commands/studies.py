@@ -85,8 +85,8 @@ def probe(config: ProbeConfig) -> None:
     run = Run.open(config.run, config.trust)
     store = open_store(run, config.store)
     device = resolve_device(config.device)
-    for spec in config.questions:
-        build_question(spec)  # which refuses what there is not, before anything is computed
+    # What there is not is refused before anything is computed.
+    questions = [build_question(spec) for spec in config.questions]
     answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
     if config.probe.probe == "softmax":  # for mfl predict and mfl export, which need no store then
         for answer in answers:
@@ -94,7 +94,7 @@ def probe(config: ProbeConfig) -> None:
             calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
     show_answers(answers)
     task = config.task or run.config.arm.task
-    for reply in ask(run, store, config.questions, config.probe, task, device):
+    for reply in ask(run, store, questions, config.probe, task, device):
         reply_section(reply).show()
 
 

@@ -57,14 +57,19 @@ class Question(Member, ABC):
 
 
 def build_question(spec: str) -> Question:
-    """A question by its specification. Raises `ConfigError` where there is none."""
+    """A question by its specification, such as `few-shot` or `few-shot:shots=1/10`. Raises
+    `ConfigError` where there is none."""
     return build(spec, sys.modules[__name__], Question)
 
 
 def ask(
-    run: Run, store: Store, specs: Sequence[str], probe: Probe, task: str, device: str = "cpu"
+    run: Run,
+    store: Store,
+    questions: Sequence[Question],
+    probe: Probe,
+    task: str,
+    device: str = "cpu",
 ) -> list[Reply]:
-    """The replies of a finished run to questions, such as `few-shot` or `few-shot:shots=1/10`."""
-    questions = [build_question(spec) for spec in specs]
+    """The replies of a finished run to questions."""
     encoders = load_encoders(run) if questions else {}
     return [question.ask(encoders, store, probe, task, device) for question in questions]
