@@ -1,13 +1,20 @@
 """The model card of a run of a study, and of one that lies by itself."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from morefromless import cli
+from morefromless.data.store import Store
+from morefromless.evaluation.loading import load_encoder
 from morefromless.evaluation.results import Results
+from morefromless.report.model_card import write_card
 from morefromless.runs import Run
 from morefromless.study import Study
 
@@ -64,3 +71,40 @@ def test_external_cohorts_stand_in_the_card(
     assert cli.run(["export", str(path), str(tmp_path / "none"), *given]) == 2
     assert "holds no results of" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_the_example_runs_as_it_stands(
+    trained: dict[str, Run], tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained["asymmetric"].path
+    assert cli.run(["export", str(run), str(tmp_path / "FOLDER")]) == 0
+    monkeypatch.chdir(tmp_path)
+    rows = tissue.indices("test")[:3]
+    np.save("patches.npy", np.asarray(tissue.array("he")[rows]))
+    card = Path("FOLDER/README.md").read_text()
+    names: dict[str, Any] = {}
+    for example in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
+        exec(example, names)
+    expected = load_encoder(run).represent(tissue, rows)
+    torch.testing.assert_close(names["features"], expected, rtol=1e-5, atol=1e-5)
+    assert "# (N, 32, 32, 3) uint8, RGB\n" in card
+    assert f"# (N, {expected.shape[1]})\n" in card
+    assert names["model"].num_features == expected.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("modality", "patches", "given"),
+    [
+        ("vector:5", "(N, 5) float32", "5 values"),
+        ("nuclei:one-hot", "(N, 32, 32, channels), as a store has them in 'nuclei'", "6 x 32 x 32"),
+        ("image:if,channels=4", "(N, 32, 32, channels), as a store has them in 'if'", "4 x 32 x"),
+    ],
+)
+def test_the_example_names_the_form_of_patches(
+    modality: str, patches: str, given: str, trained: dict[str, Run], tmp_path: Path
+) -> None:
+    run = trained["asymmetric"].path
+    frozen = replace(load_encoder(run), modality_spec=modality)
+    card = write_card(frozen, tmp_path, run).read_text()
+    assert f"# {patches}\n" in card
+    assert f"| input | {given}" in card

@@ -28,7 +28,6 @@ def write_card(
     data, arm = frozen.metadata.data, frozen.config.arm
     results = study_of(run)
     probe = read_calibrated(folder, frozen, arm.task)
-    prepared = frozen.metadata.branches[frozen.name].preprocessing
     path = folder / "README.md"
     write_text(
         path,
@@ -40,6 +39,7 @@ def write_card(
         timm=isinstance(frozen.encoder, Timm),
         branch=frozen.name,
         width=frozen.encoder.width,
+        patches=_shape(frozen),
         size=frozen.size,
         facts=[
             ("training data", f"{data.title} (hash {data.hash})" if data else "not recorded"),
@@ -47,7 +47,7 @@ def write_card(
             ("classes", ", ".join(data.classes) if data else "not recorded"),
             ("patches", _patches(frozen)),
             ("modality", frozen.modality_spec),
-            ("input", f"{prepared.channels} x {frozen.size} x {frozen.size}, values in [0, 1]"),
+            ("input", _input(frozen)),
             ("representation", f"{frozen.encoder.width} values"),
         ],
         scores=None if results is None else _scores(results, frozen).markdown(),
@@ -116,6 +116,22 @@ def _patches(frozen: FrozenEncoder) -> str:
     side = "of unknown size" if frozen.side is None else f"{frozen.side} x {frozen.side} px"
     scale = "unknown" if frozen.um_per_px is None else f"{frozen.um_per_px:g} µm per pixel"
     return f"{side}, magnification {scale}"
+
+
+def _input(frozen: FrozenEncoder) -> str:
+    if frozen.modality.vector:
+        return f"{frozen.modality.channels} values"
+    return f"{frozen.modality.channels} x {frozen.size} x {frozen.size}, values in [0, 1]"
+
+
+def _shape(frozen: FrozenEncoder) -> str:
+    """What `FrozenEncoder.inputs` takes."""
+    if frozen.modality.vector:
+        return f"(N, {frozen.modality.channels}) float32"
+    side = frozen.side or "side"
+    if frozen.modality.colour:
+        return f"(N, {side}, {side}, 3) uint8, RGB"
+    return f"(N, {side}, {side}, channels), as a store has them in '{frozen.modality.array}'"
 
 
 def _scores(results: Results, frozen: FrozenEncoder) -> Section:
