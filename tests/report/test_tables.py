@@ -84,6 +84,12 @@ def test_what_did_not_train_and_what_still_rose_is_named() -> None:
     assert f"asymmetric, shared on {SPEC} (majority)" in text
     assert "(50.0 %); the best is supervised (40.0 %)" in text
 
+    two = results(("tissue", "cell"))
+    idle_at_both = [replace(s, not_above="majority") for s in two.summaries if s.condition.trained]
+    text = " ".join(notes(replace(two, summaries=idle_at_both)))
+    for task in ("tissue", "cell"):
+        assert text.count(f"asymmetric, shared on {SPEC}, task {task} (majority)") == 1
+
 
 def test_the_terminal_has_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     tables.report(results()).show()

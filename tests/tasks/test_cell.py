@@ -78,6 +78,22 @@ def test_a_store_is_labelled_with_the_types_that_occur(tissue: Store) -> None:
     assert {store.classes[k] for k in store.labels[tumour]} == {"Neoplastic"}
 
 
+def test_the_nuclei_of_a_store_are_counted_once_for_each_rule(
+    tissue: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[Cell] = []
+
+    def most(rule: Cell, _: pd.DataFrame, patches: int) -> np.ndarray:
+        counted.append(rule)
+        return np.arange(patches) % 2
+
+    monkeypatch.setattr(Cell, "most", most)
+    store = Store.open(tissue.path)
+    for rule in (Cell(), Cell(), Cell(by="area"), Cell()):
+        assert store.select(task=rule).labels.tolist()[:3] == [0, 1, 0]
+    assert counted == [Cell(), Cell(by="area")]
+
+
 def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
     same = tissue.relabelled(["one"], np.zeros(len(tissue.table), np.int64))
     with pytest.raises(DataError, match=r"All train patches of .* are 'one'"):

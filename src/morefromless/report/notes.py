@@ -60,8 +60,10 @@ def floor_notes(results: Results) -> list[str]:
 
 
 def _untrained(results: Results) -> list[str]:
+    several = len(results.config.tasks) > 1
     idle = [
-        f"{s.condition.title} on {s.condition.modality} ({s.not_above})"
+        f"{s.condition.title} on {s.condition.modality}"
+        f"{f', task {s.condition.task}' if several else ''} ({s.not_above})"
         for s in results.summaries
         if s.not_above
     ]

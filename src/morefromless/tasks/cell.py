@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Literal, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,11 @@ from morefromless.data.schemes import UNTYPED
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.tasks import Task
+
+Codes = npt.NDArray[np.int64]
+
+_codes: WeakKeyDictionary[Store, dict["Cell", Codes]] = WeakKeyDictionary()
+"""Each run of a study asks anew, and there may be millions of nuclei."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,21 @@ class Cell(Task):
                     f"cell:{name}={getattr(self, name)} is not known; give {' or '.join(values)}."
                 )
 
-    def labels(self, store: Store) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    def labels(self, store: Store) -> tuple[tuple[str, ...], Codes]:
         types = store.scheme.types
         if store.scheme.name == UNTYPED.name:
             raise DataError(
                 f"The nuclei of {store.path} have no types, so the task cell asks nothing; ingest "
                 "nuclei with types, or ask the task tissue where patches have classes."
             )
-        codes = self.most(store.nuclei, len(store.table))
+        known = _codes.setdefault(store, {})
+        if self not in known:
+            known[self] = self.most(store.nuclei, len(store.table))
+        codes = known[self]
         present = np.unique(codes)
         return tuple(types[code] for code in present), np.searchsorted(present, codes)
 
-    def most(self, nuclei: pd.DataFrame, patches: int) -> npt.NDArray[np.int64]:
+    def most(self, nuclei: pd.DataFrame, patches: int) -> Codes:
         """Type code of each of `patches` patches, from a `data.nuclei.nuclei_table`."""
         rows = nuclei if self.by == "area" else nuclei[nuclei["counted"]]
         if self.untyped == "exclude":
