@@ -103,7 +103,7 @@ class Evaluation(Stage):
         return lambda: write_study(results, self.evaluated.config.out)
 
     def _status(self) -> None:
-        from morefromless.reproduction.status import show_status
+        from morefromless.report.status import show_status
 
         show_status(self.evaluated.config.out)
 

@@ -163,7 +163,7 @@ def reproduce(config: ReproduceConfig) -> None:
 
 def status(config: StatusConfig) -> None:
     """Say how far the runs of a folder are."""
-    from morefromless.reproduction.status import show_status
+    from morefromless.report.status import show_status
 
     show_status(config.out)
 

@@ -23,8 +23,8 @@ from morefromless.report.study import write_study
 from morefromless.report.terminal import say, wrote
 from morefromless.report.words import count
 from morefromless.reproduction.plan import Plan, PlannedExperiment
+from morefromless.reproduction.planning import show_plan
 from morefromless.reproduction.record import save_plan
-from morefromless.reproduction.status import show_plan
 from morefromless.runner import run_all
 from morefromless.runs import Run
 

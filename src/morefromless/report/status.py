@@ -1,4 +1,4 @@
-"""How far a reproduction is, in the terminal: before it starts, and while it goes on."""
+"""How far the runs below a folder are, in the terminal."""
 
 import os
 from itertools import chain
@@ -7,35 +7,13 @@ from typing import get_args
 
 from morefromless.cluster import queued_jobs
 from morefromless.errors import ConfigError
-from morefromless.experiments import SCALES
 from morefromless.report.content import PlanFile, read
 from morefromless.report.folders import remark
-from morefromless.report.planning import show_remaining
 from morefromless.report.terminal import say, show_table, typed
-from morefromless.reproduction.plan import Plan
 from morefromless.runner import PLANNED, planned, status
 from morefromless.runs import Run, State
 
 STATES: tuple[State, ...] = get_args(State)
-
-
-def show_plan(plan: Plan) -> None:
-    """Each experiment's runs, what is done, and what the rest takes."""
-    config, setting = plan.config, plan.setting
-    say(f"{config.scale}: {SCALES[config.scale].about}")
-    rows = []
-    claimed: set[Path] = set()
-    for entry in plan.experiments:
-        paths = {run.out for run in entry.runs}
-        done = sum(Run(run.out).done for run in entry.runs)
-        numbers = map(str, (len(paths), done, len(paths - claimed)))
-        claimed |= paths
-        rows.append((entry.name, *numbers, entry.experiment.title))
-    header = ("experiment", "runs", "done", "of its own", "what it asks")
-    show_table("", header, rows)
-    for name, reason in plan.skipped.items():
-        say(f"- {name} is left out: {reason}")
-    show_remaining(plan.runs, setting.store, config.planning, config.out)
 
 
 def show_status(out: Path) -> None:
