@@ -8,7 +8,7 @@ from typing import cast
 import pandas as pd
 import pytest
 
-from morefromless.analysis.validate import Validation
+from morefromless.analysis.validate import Shift, Validation
 from morefromless.evaluation.results import FloorNotExceeded
 from morefromless.report import tables, validation
 from morefromless.report.notes import notes
@@ -89,6 +89,28 @@ def test_what_did_not_train_and_what_still_rose_is_named() -> None:
     text = " ".join(notes(replace(two, summaries=idle_at_both)))
     for task in ("tissue", "cell"):
         assert text.count(f"asymmetric, shared on {SPEC}, task {task} (majority)") == 1
+
+
+def test_rows_of_a_validation_have_names_of_their_own(tmp_path: Path) -> None:
+    study = results(("tissue", "cell"), brier=0.3)
+    learnt = dict.fromkeys(replace(s.condition, task="") for s in study.select(lambda c: c.trained))
+    shifts = [Shift(condition, 1.0, 2.0) for condition in learnt]
+    *_, distances, _ = validation.report(Validation(study, study, shifts, tmp_path)).sections
+    assert [row[0] for row in distances.rows] == [
+        f"asymmetric, shared on {SPEC}",
+        f"symmetric, shared on {SPEC}",
+        f"supervised on tissue on {SPEC}",
+        f"supervised on cell on {SPEC}",
+    ]
+    changed = replace(study, config=replace(study.config, objectives=("vicreg", "simclr")))
+    first, *_ = validation.report(Validation(changed, changed, [], tmp_path)).sections
+    assert [row[0] for row in first.rows] == [
+        "vicreg asymmetric, shared",
+        "vicreg symmetric, shared",
+        "supervised on tissue",
+        "floor: majority",
+        "floor: random encoder",
+    ]
 
 
 def test_the_terminal_has_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,7 @@ class Condition:
         """An arm and what it minimised: `vicreg asymmetric, shared`, `supervised on tissue`."""
         if self.arm == "supervised":
             return f"supervised on {self.objective}"
-        if self.reference or self.arm == "distillation":
+        if self.floor or self.reference or self.arm == "distillation":
             return self.title
         return f"{self.objective} {self.title}"
 
@@ -226,6 +226,15 @@ class Results:
     def select(self, where: Callable[[Condition], bool]) -> list[Summary]:
         """The summaries of some conditions, in the table's order."""
         return [summary for summary in self.summaries if where(summary.condition)]
+
+    def name(self, condition: Condition, title: Callable[[str], str] = str) -> str:
+        """What tells a condition from the others of its modality and task: `asymmetric, shared`,
+        what it minimised where that differed, and its partner where it had several. `title` is how
+        a modality is called."""
+        config = self.config
+        learnt = config.tasks if condition.arm == "supervised" else config.objectives
+        name = condition.method if len(learnt) > 1 else condition.title
+        return name + self.with_partner(condition, title)
 
     def with_partner(self, condition: Condition, title: Callable[[str], str] = str) -> str:
         """`, with downsample:7`, where encoders of this arm and modality had several partners; else

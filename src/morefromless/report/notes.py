@@ -62,7 +62,7 @@ def floor_notes(results: Results) -> list[str]:
 def _untrained(results: Results) -> list[str]:
     several = len(results.config.tasks) > 1
     idle = [
-        f"{s.condition.title} on {s.condition.modality}"
+        f"{results.name(s.condition)} on {s.condition.modality}"
         f"{f', task {s.condition.task}' if several else ''} ({s.not_above})"
         for s in results.summaries
         if s.not_above
@@ -80,7 +80,9 @@ def _curves(results: Results) -> str:
     rising, unknown = (
         "; ".join(
             dict.fromkeys(
-                f"{s.condition.title} on {s.condition.modality}" for s in arms if s.rising is rises
+                f"{results.name(s.condition)} on {s.condition.modality}"
+                for s in arms
+                if s.rising is rises
             )
         )
         for rises in (True, None)

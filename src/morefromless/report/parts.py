@@ -257,7 +257,7 @@ def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterato
         yield OWN_HEAD
     yield TESTS.format(units=units)
     rising = dict.fromkeys(
-        f"{s.condition.title} on {modality_title(s.condition.modality)}"
+        f"{r.name(s.condition, modality_title)} on {modality_title(s.condition.modality)}"
         for r in results.values()
         for s in r.summaries
         if s.rising

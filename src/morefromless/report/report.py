@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from morefromless.errors import ConfigError
-from morefromless.evaluation.results import Results, Summary
+from morefromless.evaluation.results import Results
 from morefromless.report import pages
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
 from morefromless.report.folders import remark
@@ -234,7 +234,7 @@ def _study_file(name: str, results: Results, folder: Path, place: str) -> Experi
                 row=modality_title(
                     s.condition.modality, s.condition.task if len(config.tasks) > 1 else ""
                 ),
-                column=_method(s, results),
+                column=results.name(s.condition, modality_title),
                 study=name,
                 condition=s.condition,
             )
@@ -256,14 +256,6 @@ def _study_part(file: ExperimentFile, results: Results, folder: Path) -> Part:
     marked = len(results.config.tasks) == 1 and any(s.head for s in results.summaries)
     whole = part(file, {file.name: results}, folder)
     return replace(whole, notes=[*([OWN_HEAD] if marked else []), *notes(results)])
-
-
-def _method(summary: Summary, results: Results) -> str:
-    """What tells an arm from the study's others."""
-    condition, config = summary.condition, results.config
-    learnt = config.tasks if condition.arm == "supervised" else config.objectives
-    name = condition.method if len(learnt) > 1 else condition.title
-    return name + results.with_partner(condition, modality_title)
 
 
 def _repeated(repeated: Mapping[str, Sequence[float]]) -> list[Section]:

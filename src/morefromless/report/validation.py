@@ -65,8 +65,14 @@ def _scores(result: Validation) -> Iterator[Section]:
             others = [
                 metric_value(name, summary.means[name]) for name in SHOWN for summary in (a, b)
             ]
-            name = condition.title + (f", with {condition.partner}" if condition.partner else "")
-            rows.append((name, interval(a.accuracy), interval(b.accuracy), *others))
+            rows.append(
+                (
+                    result.internal.name(condition),
+                    interval(a.accuracy),
+                    interval(b.accuracy),
+                    *others,
+                )
+            )
         metrics = ("accuracy", *SHOWN)
         header = [f"{metric_title(name)}, {side}" for name in metrics for side in SIDES]
         if rows:  # none of a modality that the internal test patches lack
@@ -80,7 +86,7 @@ def _by_condition(results: Results) -> Mapping[Condition, Summary]:
 def _shifts(result: Validation) -> Section:
     rows = [
         (
-            f"{shift.condition.title} on {shift.condition.modality}",
+            f"{result.internal.name(shift.condition)} on {shift.condition.modality}",
             f"{shift.internal:.2f}",
             f"{shift.external:.2f}",
         )
