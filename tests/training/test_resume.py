@@ -303,6 +303,20 @@ def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
     assert same(run, expected)
 
 
+def test_sigterm_ends_a_command_as_it_ends_others(
+    watched: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning's handler would end it with exit code 0, and the next command of a script begin."""
+    handlers: list[object] = []
+
+    def look() -> None:
+        handlers.append(signal.getsignal(signal.SIGTERM))
+
+    monkeypatch.setattr("tests.training.test_resume.on_step", at(4, look))
+    pretrain(watched)
+    assert handlers == [signal.SIG_DFL]
+
+
 def test_weights_that_are_gone_are_trained_anew(
     watched: RunConfig, expected: dict[str, torch.Tensor]
 ) -> None:

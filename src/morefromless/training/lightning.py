@@ -59,7 +59,7 @@ class SigtermHandler(Callback):
     """Restores the handler of SIGTERM that Lightning replaces.
 
     A cluster sends SIGTERM ahead of the signal upon which submitit queues the job again; Lightning
-    would end the job at its next step.
+    would end the job at its next step. It would end a command with exit code 0, as if it were done.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class SigtermHandler(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del trainer, pl_module
-        if callable(self.handler) and threading.current_thread() is threading.main_thread():
+        if self.handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.handler)
 
 
