@@ -315,6 +315,26 @@ def test_options_from_a_file_are_checked(
     assert "cannot be read" in _fails(capsys, "train", "--config", missing)
 
 
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_a_file_may_leave_out_what_is_typed(command: str, tmp_path: Path) -> None:
+    """One file of settings then serves several stores."""
+    file = tmp_path / "options.yaml"
+    file.write_text("{}")
+    words = shlex.split(cli.COMMANDS[command].example)[1:]
+    given = cli._parse([*words, "--config", str(file)], command)
+    assert given == cli._parse(words, command)
+
+
+def test_what_neither_a_file_nor_the_arguments_give(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text("sharing: independent")
+    with pytest.raises(SystemExit):
+        cli.run(["compare", "--config", str(file)])
+    assert "STORE" in capsys.readouterr().err
+
+
 def test_a_full_disk_while_training(
     supervision: RunConfig,
     capsys: pytest.CaptureFixture[str],

@@ -39,8 +39,8 @@ runs it on synthetic tissue."""
 
 ANY = {
     "--help": "Explain the command's options, with an example.",
-    "--config FILE": "Take options from a file, such as the config.yaml of a run; with --trust, it "
-    "may name classes from outside the package.",
+    "--config FILE": "Take options from a file, such as the config.yaml of a run; those that are "
+    "typed replace its own. With --trust, it may name classes from outside the package.",
     "--quiet": "Show no progress.",
     "--json": "Show progress as an object a line.",
 }
@@ -239,4 +239,4 @@ def _from_file(arguments: list[str], name: str) -> Any:
         refuse_outside(values, str(path))
     elif "--trust" in arguments and "trust" not in {field.name for field in fields(kind)}:
         arguments.remove("--trust")  # it concerns the file alone
-    return config.from_flat(kind, values, str(path))
+    return config.from_flat(kind, values, str(path), tyro.MISSING)  # which the arguments may give

@@ -87,7 +87,7 @@ def test_parts_of_options_survive_a_file() -> None:
         ({"epochs": 10**5000}, "epochs"),
         ({"encoder": 10**400}, "encoder"),
         ({"kind": "asymetric"}, "kind"),
-        ({"freeze": "primary"}, "freeze"),
+        ({"freeze": "both"}, "freeze"),
         ({"store": ["a"]}, "store"),
         ({"lr": None}, "lr"),
     ],
@@ -123,6 +123,12 @@ def test_any_value_is_an_option_s_or_one_sentence(name: str, value: Any) -> None
 def test_text_that_yaml_takes_for_no_number_is_one() -> None:
     assert from_flat(Train, {"lr": "1e-4"}).lr == 1e-4
     assert from_flat(Train, {"precision": 16}).precision == "16"
+
+
+def test_one_value_is_a_list_of_one() -> None:
+    values = {"store": "s", "primary": "nuclei", "sharing": "shared", "tasks": "tissue"}
+    lists = {name: [value] for name, value in values.items() if name != "store"}
+    assert from_flat(StudyConfig, values) == from_flat(StudyConfig, {**values, **lists})
 
 
 @pytest.mark.parametrize("kind", CONFIGS, ids=lambda kind: kind.__name__)

@@ -33,8 +33,13 @@ def to_flat(config: Any) -> dict[str, Any]:
     return flat
 
 
-def from_flat(kind: type[Config], values: Mapping[str, Any], origin: str = "The options") -> Config:
-    """The inverse of `to_flat`; what is not given has its default.
+def from_flat(
+    kind: type[Config],
+    values: Mapping[str, Any],
+    origin: str = "The options",
+    missing: Any = dataclasses.MISSING,
+) -> Config:
+    """The inverse of `to_flat`; what is not given has its default, or `missing` where it has none.
 
     Raises `ConfigError`, in one sentence that begins with `origin`, for an option that `kind` does
     not have, that is missing, or whose value is of another type.
@@ -50,7 +55,7 @@ def from_flat(kind: type[Config], values: Mapping[str, Any], origin: str = "The 
         near = near_names(unknown[0], _names(kind) - set(values))
         hint = f"is {near[0]} meant?" if near else "remove it."
         raise ConfigError(f"{origin} gives '{unknown[0]}', which is no option here; {hint}")
-    return _nested(kind, values, origin)
+    return _nested(kind, values, origin, missing)
 
 
 def typed_options(config: Any, reference: Any, without: Collection[str] = ()) -> list[str]:
@@ -99,16 +104,18 @@ def _names(kind: type) -> set[str]:
     return names
 
 
-def _nested(kind: type[Config], values: Mapping[str, Any], origin: str) -> Config:
+def _nested(kind: type[Config], values: Mapping[str, Any], origin: str, missing: Any) -> Config:
     arguments: dict[str, Any] = {}
     for part in dataclasses.fields(kind):  # type: ignore[arg-type]
         hint = _hint(kind, part.name)
         if _is_part(hint):
-            arguments[part.name] = _nested(hint, values, origin)
+            arguments[part.name] = _nested(hint, values, origin, missing)
         elif part.name in values:
             arguments[part.name] = _converted(hint, values[part.name], part.name, origin)
         elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{origin} lacks the option '{part.name}'.")
+            if missing is dataclasses.MISSING:
+                raise ConfigError(f"{origin} lacks the option '{part.name}'.")
+            arguments[part.name] = missing
     return kind(**arguments)
 
 
@@ -130,6 +137,8 @@ def _converted(hint: Any, value: Any, name: str, origin: str) -> Any:
     text = hint is str or set(map(type, _words(hint))) == {str}
     if text and isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)  # YAML takes `precision: 32` for a number
+    if isinstance(value, str) and typing.get_origin(hint) is tuple:
+        value = [value]  # `sharing: independent`, as it is typed
     try:
         return msgspec.convert(value, type=hint, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:

@@ -84,7 +84,7 @@ class TileConfig(Storing):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.paths) < 2:
+        if isinstance(self.paths, tuple) and len(self.paths) < 2:  # not yet given beside --config
             raise ConfigError("mfl tile needs a slide and a store: mfl tile SLIDE... STORE.")
         check_above_zero(self, "mpp", "low_power", "context", "um_per_px")
         check_at_least(8, self, "size")
