@@ -69,10 +69,17 @@ def near_names(name: str, known: Iterable[str], count: int = 1, cutoff: float = 
 def quoted(names: Iterable[str], joint: str = ", ") -> str:
     """Names of a person's own in a sentence: they may be numbers, or hold spaces and commas.
 
+    Of more than 12 the first 10 stand for all.
+
     >>> quoted(["6", "a, b"], " or ")
     "'6' or 'a, b'"
+    >>> quoted(map(str, range(165)))[-23:]
+    "'8', '9' and 155 others"
     """
-    return joint.join(f"'{name}'" for name in names)
+    words = [f"'{name}'" for name in names]
+    if len(words) > 12:
+        return f"{joint.join(words[:10])} and {len(words) - 10} others"
+    return joint.join(words)
 
 
 def first_line(problem: object) -> str:

@@ -51,6 +51,16 @@ def test_by_group_keeps_groups_whole(patches: list[tuple[str, int]], seed: int) 
         assert {bool(t) for t, own in zip(test, labels, strict=True) if own == label} == {0, 1}
 
 
+def test_measured_values_are_no_classes() -> None:
+    values = [f"{i / 7}" for i in range(99)]
+    with pytest.raises(DataError, match=r"and 89 others, .* cut measured values into classes"):
+        by_group(values, [f"P{i % 9}" for i in range(99)], 0.2, 0)
+    with pytest.raises(DataError, match=r"in test but .* cut measured values into classes"):
+        check_classes(values, [["train", "test"][i % 2] for i in range(99)])
+    with pytest.raises(DataError, match=r"random\.$"):
+        check_classes(["a", "a", "a", "b"], ["train", "train", "test", "test"])
+
+
 def test_by_group_comes_near_the_share() -> None:
     rng = np.random.default_rng(0)
     groups = [f"P{i}" for i in rng.integers(0, 30, 3000)]

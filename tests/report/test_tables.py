@@ -153,6 +153,20 @@ def test_of_arms_with_few_points_it_is_not_said_that_they_had_finished() -> None
     assert f"not known of supervised on {SPEC}. No other arm's" in said
 
 
+def test_few_labels_are_those_of_probes_alone() -> None:
+    """A supervised arm has all labels; its table would hide that."""
+    plain = results()
+    few = replace(plain.config, probe=replace(plain.config.probe, labels=0.05))
+    said = notes(replace(plain, config=few))
+    assert "linear probe." in said[0]
+    assert any("5 % of the training labels" in note for note in said)
+    assert "equal labels" not in " ".join(said)
+    supervised = [replace(s, head=s.condition.arm == "supervised") for s in plain.summaries]
+    said = notes(replace(plain, config=few, summaries=supervised))
+    assert any("is not one of equal labels" in note for note in said)
+    assert "of the training labels" not in " ".join(notes(plain))
+
+
 def test_one_seed_is_no_range_of_seeds() -> None:
     one = replace(results(), config=replace(results().config, seeds=1))
     assert "seed 0;" in notes(one)[0]

@@ -45,7 +45,8 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
     if lonely.any():
         raise DataError(
             f"One group only (patient or slide) has class {quoted(classes[lonely], ' or ')}, "
-            "which so cannot stand in both train and test; leave it out, or ingest without groups."
+            "which so cannot stand in both train and test; leave it out (--drop), or ingest "
+            f"without groups.{measured_hint(labels)}"
         )
     rng = np.random.default_rng(seed)
     drawn = [_take(counts, rng.permutation(len(names)), share) for _ in range(32)]
@@ -77,8 +78,15 @@ def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
     if stray:
         raise DataError(
             f"Splits differ in their classes: {'; '.join(stray)}; leave those out (--drop), or "
-            "have train and test drawn anew with --split random."
+            f"have train and test drawn anew with --split random.{measured_hint(labels)}"
         )
+
+
+def measured_hint(labels: Sequence[str]) -> str:
+    """What to do with labels that hardly recur, as numbers that were measured; else nothing."""
+    if 2 * len(set(labels)) <= len(labels):
+        return ""
+    return " A label is a class: cut measured values into classes."
 
 
 def _share_of(count: int, share: float) -> int:

@@ -156,13 +156,16 @@ def _reject_copies(table: pd.DataFrame, rule: SplitRule) -> None:
         table.at[row, "reason"] = f"{kind}: same pixels as {ids[twin]}"
 
 
-ALONE = "alone in its class"
-
-
 def _reject_single(table: pd.DataFrame) -> None:
     counts = table[table["reason"].isna()].groupby("label")["id"].transform("size")
-    for row in counts.index[counts == 1]:
-        table.at[row, "reason"] = f"{ALONE}: two are needed for train and test"
+    alone = counts.index[counts == 1]
+    if 2 * len(alone) > len(table):
+        raise DataError(
+            f"{len(alone)} of {len(table)} patches are alone in their class, and two are needed "
+            "for train and test. A label is a class: cut measured values into classes."
+        )
+    for row in alone:
+        table.at[row, "reason"] = "alone in its class: two are needed for train and test"
 
 
 def _draw(selection: Selection, config: IngestConfig) -> None:
@@ -183,10 +186,9 @@ def _refuse_poor(selection: Selection, needed: int) -> None:
     remainder = f"only class '{labels[0]}' is left" if labels else "nothing is left"
     kind, count = kinds(selection.rejected["reason"]).most_common(1)[0]
     reason = next(r for r in selection.rejected["reason"] if r.partition(":")[0] == kind)
-    hint = " A label is a class: cut measured values into classes." if kind == ALONE else ""
     raise DataError(
         f"Of {len(selection.table)} patches {remainder}; the commonest reason, for {count}, is "
-        f"'{reason}'.{hint}"
+        f"'{reason}'."
     )
 
 

@@ -1,5 +1,7 @@
 """Notes under a study's tables: data, protocol, and what the tables do not show."""
 
+from dataclasses import replace
+
 from morefromless.evaluation.intervals import PLURAL
 from morefromless.evaluation.results import Results
 
@@ -26,11 +28,13 @@ def notes(results: Results) -> list[str]:
     lines = [
         f"{train.encoder} at {train.size} px, {', '.join(config.objectives)}, width "
         f"{config.pairing.width}, views {train.views}, {config.length} of batches of "
-        f"{train.batch}, lr {train.lr:g}, {named}; {config.probe.name} probe."
+        f"{train.batch}, lr {train.lr:g}, {named}; {replace(config.probe, labels=1.0).name} probe."
     ]
     for task, classes in data.classes.items():
         each = ", ".join(f"{name} {train:,} / {test:,}" for name, (train, test) in classes.items())
         lines.append(f"Task {task}, training / test patches: {each}.")
+    if config.probe.labels < 1:
+        lines.append(_few_labels(results))
     chance = " and seeds." if config.seeds > 1 else "; one seed: chance between seeds is not in it."
     lines.append(
         "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "
@@ -46,6 +50,17 @@ def notes(results: Results) -> list[str]:
     lines.append(TESTS.format(units=units))
     lines += [*_untrained(results), _curves(results), *floor_notes(results), *results.caveats]
     return lines
+
+
+def _few_labels(results: Results) -> str:
+    unequal = (
+        " Encoders that answer with their own head learnt from all labels, so a contrast with them "
+        "is not one of equal labels."
+    )
+    return (
+        f"Probes and floors have {100 * results.config.probe.labels:g} % of the training labels, "
+        "drawn within each class by the seed." + unequal * any(s.head for s in results.summaries)
+    )
 
 
 def floor_notes(results: Results) -> list[str]:
