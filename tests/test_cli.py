@@ -441,6 +441,9 @@ def test_help_has_an_example_that_parses_and_types_in_words(
     assert " ".join(example.split()) in " ".join(shown.split())
     words = shlex.split(example)[1:]
     assert type(cli._parse(words, words[0])) is cli.COMMANDS[command].config
+    with pytest.raises(SystemExit):
+        cli.run([*words, "--help"])
+    assert capsys.readouterr().out == shown
 
 
 def test_a_terminal_without_unicode() -> None:

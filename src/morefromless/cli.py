@@ -157,17 +157,19 @@ def _parse(arguments: list[str], name: str) -> Any:
     settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
     if name:  # by itself, so that a mistyped option is not answered with other commands' options
         command = COMMANDS[name]
+        help_asked = bool({"-h", "--help"} & set(arguments))
         try:
             return tyro.cli(
                 command.config,
                 prog=f"mfl {name}",
                 description=_described(command),
-                args=arguments[1:],
+                # Beside values, tyro's help would leave out the arguments that they are.
+                args=["--help"] if help_asked else arguments[1:],
                 default=defaults,
                 config=settings,
             )
         except SystemExit as end:
-            if not end.code and {"-h", "--help"} & set(arguments):
+            if not end.code and help_asked:
                 print(_filled(ALSO))
             raise
     kinds = tuple(
