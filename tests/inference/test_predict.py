@@ -19,6 +19,7 @@ from morefromless.evaluation.loading import load_encoder
 from morefromless.inference.inputs import open_inputs
 from morefromless.inference.maps import feature_collection, write_maps
 from morefromless.inference.slides import SlidePatches
+from morefromless.ingest import ingest
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE
 from tests.test_files import refuse_to_write
@@ -88,6 +89,21 @@ def test_a_moved_run_predicts_a_slide(
         assert name == row["class"]
     with Image.open(maps / "slide.svs.png") as picture:
         assert picture.width >= 400
+
+
+def test_a_probe_of_another_store_is_told_apart(
+    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes the place of the run's own, and answers from then on."""
+    other = tmp_path / "other"
+    ingest("synthetic:patches=60,patients=6,size=16,seed=5", other)
+    arguments = ["predict", str(run.path), str(folder), "--to", str(tmp_path / "p.csv")]
+    for added, foreign in ([], False), (["--store", str(other)], True), ([], True):
+        assert cli.run([*arguments, *added]) == 0
+        assert ("another store" in capsys.readouterr().out) is foreign
+    assert cli.run(["probe", str(run.path)]) == 0
+    assert cli.run(arguments) == 0
+    assert "another store" not in capsys.readouterr().out
 
 
 def test_mistakes_are_one_sentence(

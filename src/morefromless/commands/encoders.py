@@ -51,6 +51,12 @@ def predict(config: PredictConfig) -> None:
         raise ConfigError("--maps draws slides, and no input is one; leave it out.")
     device = resolve_device(config.reading.device)
     probe = find_probe(frozen, Path(config.encoder), config.store, config.task, device)
+    data = frozen.metadata.data if frozen.metadata else None
+    if data and probe.store != data.hash:
+        say(
+            f"- The probe learnt from the patches of another store than {config.encoder} did; "
+            "mfl probe RUN fits one on the run's own."
+        )
     with partial_folder(config.to) as partial:
         predictions = predict(_embedded(config, frozen, inputs, partial), probe, config.abstain)
         write_predictions(predictions, config.to)

@@ -50,6 +50,8 @@ class CalibratedProbe:
     """(m,) highest probability of each held-out patch."""
     correct: Tensor
     """(m,) bool: whether that class is the patch's."""
+    store: str
+    """Hash of the store whose training patches it learnt from."""
 
     def probabilities(self, features: Tensor) -> Tensor:
         """(N, D) -> (N, classes): the softmax of the logits divided by the temperature."""
@@ -138,7 +140,8 @@ def calibrate(
             "correct": answer == truth,
         }
 
-    return _of(frozen.cached(calibrated_name(frozen, task), key, compute), store.classes)
+    tensors = frozen.cached(calibrated_name(frozen, task), key, compute)
+    return _of(tensors, store.classes, store.hash)
 
 
 def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> CalibratedProbe | None:
@@ -158,7 +161,7 @@ def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> Calibrate
             f"{path} is the probe of another encoder; remove it, and give --store FOLDER to fit it "
             "anew."
         )
-    return _of(tensors, parse_json(key["classes"], tuple[str, ...]))
+    return _of(tensors, parse_json(key["classes"], tuple[str, ...]), key["store"])
 
 
 def calibrated_files(folder: Path, frozen: FrozenEncoder) -> list[Path]:
@@ -208,7 +211,7 @@ def _held_out(
     return held
 
 
-def _of(tensors: dict[str, Tensor], classes: tuple[str, ...]) -> CalibratedProbe:
+def _of(tensors: dict[str, Tensor], classes: tuple[str, ...], store: str) -> CalibratedProbe:
     return CalibratedProbe(
         classes=classes,
         probe=LinearProbe(tensors["weight"], tensors["bias"]),
@@ -217,4 +220,5 @@ def _of(tensors: dict[str, Tensor], classes: tuple[str, ...]) -> CalibratedProbe
         distances=tensors["distances"],
         confidence=tensors["confidence"],
         correct=tensors["correct"],
+        store=store,
     )
