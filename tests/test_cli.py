@@ -335,6 +335,31 @@ def test_what_neither_a_file_nor_the_arguments_give(
     assert "STORE" in capsys.readouterr().err
 
 
+def test_a_run_of_unlabelled_patches_is_asked_on_labelled_ones(
+    tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for row in range(24):
+        (tmp_path / "patches").mkdir(exist_ok=True)
+        image = Image.fromarray(np.asarray(tissue.array("he")[row]))
+        image.save(tmp_path / "patches" / f"{row}.png")
+    bare, run = str(tmp_path / "bare"), tmp_path / "run"
+    assert cli.run(["ingest", str(tmp_path / "patches"), bare, "--unlabelled"]) == 0
+    file = tmp_path / "options.yaml"
+    options = to_flat(run_config(tmp_path / "bare", run, primary="downsample:4", epochs=1, batch=8))
+    file.write_text(yaml.safe_dump(options))
+    assert cli.run(["train", "--config", str(file)]) == 0
+    assert capsys.readouterr().out.endswith("run --store LABELLED\n")
+    asked = ["probe", str(run), "--store", str(tissue.path), "--probe-epochs", "2"]
+    assert cli.run(asked) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"Whether test patches of {tissue.path} are among them" in said
+    assert said.count("so the two are not compared") <= 1
+    assert "privileged" in said
+    predicted = ["predict", str(run), str(tmp_path / "patches"), "--to", str(tmp_path / "p.csv")]
+    assert cli.run(predicted) == 0  # with the probe that lies with the run now
+    assert "another store" not in capsys.readouterr().out
+
+
 def test_a_full_disk_while_training(
     supervision: RunConfig,
     capsys: pytest.CaptureFixture[str],

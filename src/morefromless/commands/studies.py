@@ -63,14 +63,20 @@ def train(config: RunConfig) -> None:
     """Train one arm with one seed."""
     from pytorch_lightning.utilities import rank_zero_only
 
+    from morefromless.data.store import Store
+    from morefromless.sources import UNLABELLED
     from morefromless.training.train import train
 
     if not (config.out / "run.json").is_file():  # one that was begun goes on
         students = config.arm.kind == "distillation"
         _check_teacher(config.pairing, students, "--kind distillation")
     path = train(config).path
+    classes = Store.open(config.store).classes
+    labelled = " --store LABELLED" if classes == (UNLABELLED,) and not config.arm.supervised else ""
     # Every process of several devices comes by here.
-    rank_zero_only(say)(f"Trained; the weights are in {path}.\nNext: mfl probe {typed(path)}")
+    rank_zero_only(say)(
+        f"Trained; the weights are in {path}.\nNext: mfl probe {typed(path)}{labelled}"
+    )
 
 
 def probe(config: ProbeConfig) -> None:
@@ -78,6 +84,8 @@ def probe(config: ProbeConfig) -> None:
     from morefromless.devices import resolve_device
     from morefromless.evaluation.calibration import calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
+    from morefromless.evaluation.loading import load_encoders
+    from morefromless.inference.inputs import open_inputs, remarks
     from morefromless.questions import ask, build_question
     from morefromless.report.answers import reply_section, show_answers
     from morefromless.runs import Run
@@ -88,6 +96,18 @@ def probe(config: ProbeConfig) -> None:
     # What there is not is refused before anything is computed.
     questions = [build_question(spec) for spec in config.questions]
     answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
+    if run.record.store_hash != store.hash:  # the run's own has no classes
+        said = {
+            remark: None
+            for frozen in load_encoders(run).values()
+            for remark in remarks(open_inputs([str(store.path)], frozen), frozen)
+        }
+        for remark in said:
+            say(f"- {remark}")
+        say(
+            f"- {config.run} was trained on unlabelled patches. Whether test patches of "
+            f"{store.path} are among them is not checked; then these results are too good."
+        )
     if config.probe.probe == "softmax":  # for mfl predict and mfl export, which need no store then
         for answer in answers:
             seed = run.config.seed

@@ -1,5 +1,6 @@
 """Evaluation: a frozen encoder's answers to a task on the test patches, through a probe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from morefromless.evaluation.metrics import Scores, score
 from morefromless.evaluation.results import Condition
 from morefromless.probes import FittedProbe, LinearProbe, build_probe, label_subset
 from morefromless.runs import Run
+from morefromless.sources import UNLABELLED
 from morefromless.tasks import build_task
 
 
@@ -133,9 +135,10 @@ def evaluate(
 
     Branches of a self-supervised run are given the probe; a supervised run answers its own task
     (the default) with its own head, as in the paper, and any other through a probe. Raises
-    `DataError` where `store` is not what the run was trained on.
+    `DataError` where `store` is not what the run was trained on, and that had classes.
     """
-    if run.record.store_hash != store.hash:
+    encoders = load_encoders(run)
+    if run.record.store_hash != store.hash and not unlabelled(encoders):
         raise DataError(
             f"{run.path} was trained on other data than {store.path}; for another cohort, "
             f"give mfl validate {run.path} {store.path}."
@@ -143,11 +146,21 @@ def evaluate(
     config = run.config
     task = config.arm.task if task is None else task
     answers = []
-    for frozen in load_encoders(run).values():
+    for frozen in encoders.values():
         if len(store.select(frozen.modality).indices("test")):
             what = f"{label} {frozen.name}" if label else None
             answers.append(answer(frozen, store, probe, task, config.seed, device, what))
     return answers
+
+
+def unlabelled(encoders: Mapping[str, FrozenEncoder]) -> bool:
+    """Whether a run's encoders learnt from patches without classes, which can ask nothing."""
+    return any(
+        frozen.metadata is not None
+        and frozen.metadata.data is not None
+        and list(frozen.metadata.data.classes) == [UNLABELLED]
+        for frozen in encoders.values()
+    )
 
 
 def answer_of(
