@@ -35,6 +35,7 @@ from torch import Tensor
 from morefromless import files, progress
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.documents import read_json
+from morefromless.encoders import ENCODER_KEY
 from morefromless.errors import (
     ConfigError,
     DataError,
@@ -53,9 +54,6 @@ State = Literal["done", "running", "failed", "begun", "waiting"]
 
 BEFORE_RECORD = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"})
 """What may lie in a run's folder before its run.json does."""
-
-ENCODER_KEY = "encoder"
-"""Under which `encoder.json` stands in the metadata of the weights too."""
 
 
 class Run:

@@ -1,5 +1,6 @@
 """Encoders by their timm names, and local weights."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from morefromless.encoders import build_encoder, check_encoder
+from morefromless.encoders import ENCODER_KEY, build_encoder, check_encoder
 from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError
 
@@ -193,6 +194,23 @@ def test_normalisation_is_given_asked_for_and_stored(tmp_path: Path) -> None:
         '{"pretrained_cfg": {"mean": [0, 0, 0], "std": [1, 1, 1]}}'
     )
     assert build_encoder(f"test_resnet:weights={plain}").std.flatten().tolist() == [1, 1, 1]
+
+
+def test_the_size_that_weights_were_trained_at(tmp_path: Path) -> None:
+    """At timm's own size of the network, a run's encoder or a published one answers worse."""
+    state = timm.create_model("test_resnet").state_dict()
+    normalised = {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"}
+    run, plain = tmp_path / "run.safetensors", tmp_path / "plain.safetensors"
+    branch = {"preprocessing": {"size": 48}}
+    stated = normalised | {ENCODER_KEY: json.dumps({"branches": {"primary": branch}})}
+    save_file(state, run, stated)
+    assert build_encoder(f"test_resnet:weights={run}").input_size == 48
+    save_file(state, plain, normalised)
+    assert build_encoder(f"test_resnet:weights={plain}").input_size == 160
+    config = {"pretrained_cfg": {"input_size": [3, 96, 96]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert build_encoder(f"test_resnet:weights={plain}").input_size == 96
+    assert build_encoder(f"test_resnet:weights={run}").input_size == 48
 
 
 @pytest.mark.parametrize("bad", ["mean=0.5/0.5", "std=0", "std=nan", "mean=inf", "mean=grey"])

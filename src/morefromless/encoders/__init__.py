@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from morefromless.errors import ConfigError, first_line
 from morefromless.specs import SCHEMES, Member, build, members, normalise, split
 
+ENCODER_KEY = "encoder"
+"""Under which a run's `encoder.json` stands in the metadata of its weights too."""
+
 
 class Encoder(Member, nn.Module, ABC):
     """Representation of an image."""

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from morefromless.documents import parse_json, read_json
+from morefromless.encoders import ENCODER_KEY
 from morefromless.errors import ConfigError, first_line
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -19,21 +20,25 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file holds: tensors by name, and the normalisation that they were trained with."""
+    """What a file holds: tensors by name, and what they were trained with, where it says so."""
 
     path: Path
     tensors: Mapping[str, Any]
     normalisation: Normalisation | None = None
+    size: int | None = None
+    """Side in px of the images."""
 
 
 def read_weights(path: Path, name: str) -> Weights:
     """Read safetensors, or a PyTorch file that holds tensors only, for the encoder `name`.
 
-    Of a run's weights.safetensors it takes the encoder of the primary branch. The normalisation is
-    a run's own, or what the file's metadata or a `config.json` beside it (timm's and the Hub's)
-    give as `mean` and `std`. Raises `ConfigError` where there is no such file or it cannot be read.
+    Of a run's weights.safetensors it takes the encoder of the primary branch. Normalisation and
+    size are a run's own, or what the file's metadata or a `config.json` beside it (timm's and the
+    Hub's) give as `mean`, `std` and `input_size`. Raises `ConfigError` where there is no such file
+    or it cannot be read.
     """
     check_exists(path, name)
+    metadata: dict[str, str] = {}
     normalisation = None
     try:
         if path.suffix == ".safetensors":
@@ -54,13 +59,15 @@ def read_weights(path: Path, name: str) -> Weights:
             for key, value in encoder.items()
             if key.startswith("network.")
         }
-        normalisation = normalisation or _normalisation(encoder) or _beside(path)
+        beside = _beside(path)
+        normalisation = normalisation or _normalisation(encoder) or _normalisation(beside)
+        size = _size(metadata, beside)
     except Exception as error:  # the readers raise whatever the file provokes
         raise ConfigError(
             f"{path} cannot be read as weights ({first_line(error)}); "
             "give a .safetensors file or a PyTorch file that holds tensors only."
         ) from error
-    return Weights(path, network or state, normalisation)
+    return Weights(path, network or state, normalisation, size)
 
 
 def load_weights(
@@ -129,12 +136,23 @@ def _of_a_run(state: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _beside(path: Path) -> Normalisation | None:
+def _beside(path: Path) -> Mapping[str, Any]:
+    """What a `config.json` beside the weights says of them."""
     file = path.with_name("config.json")
     if not file.is_file():
-        return None
+        return {}
     config = read_json(file, dict)
-    return _normalisation(config.get("pretrained_cfg", config))
+    stated: Mapping[str, Any] = config.get("pretrained_cfg", config)
+    return stated
+
+
+def _size(metadata: Mapping[str, str], beside: Mapping[str, Any]) -> int | None:
+    """Side in px of the images, as a run's metadata or a `config.json` states it."""
+    if ENCODER_KEY in metadata:
+        branches = parse_json(metadata[ENCODER_KEY], dict)["branches"]
+        branch = branches.get("primary") or next(iter(branches.values()))
+        return int(branch["preprocessing"]["size"])
+    return int(beside["input_size"][-1]) if "input_size" in beside else None
 
 
 def _normalisation(values: Mapping[str, Any]) -> Normalisation | None:

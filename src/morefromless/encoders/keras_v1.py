@@ -36,7 +36,9 @@ class KerasV1(Encoder):
         self.pretrained = weights is not None
         self.checkpointing = False
         if weights is not None:
-            load_weights(self.network, read_weights(weights, "keras-v1"), "keras-v1")
+            file = read_weights(weights, "keras-v1")
+            load_weights(self.network, file, "keras-v1")
+            self.input_size = file.size or self.input_size
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, S, S) in [0, 1] -> (B, 2048)."""

@@ -24,8 +24,9 @@ class Timm(Encoder):
     `resnet50:pretrained=true` asks timm for its weights, which may download them, and
     `hf-hub:owner/name:pretrained=true` the Hugging Face Hub.
     `resnet50:weights=/path/to/file.safetensors` loads a local file and never touches the network;
-    of a run's weights.safetensors it takes the encoder of the primary branch. All of a file must
-    fit, its classifier aside. Any other argument is timm's: `vit_small_patch16_224:img_size=96`.
+    of a run's weights.safetensors it takes the encoder of the primary branch, and its size of the
+    images. All of a file must fit, its classifier aside. Any other argument is timm's:
+    `vit_small_patch16_224:img_size=96`.
 
     Images in [0, 1] are normalised with `mean` and `std`: one number, or one a channel joined by
     slashes. Without them, with those of the weights file where it says them, else with those of
@@ -78,6 +79,7 @@ class Timm(Encoder):
                     f"std=... (timm's own of '{name}': {default})."
                 )
             normalisation = file.normalisation or normalisation
+            self.input_size = file.size or self.input_size
         self.mean: Tensor
         self.std: Tensor
         for key, given, default in zip(("mean", "std"), (mean, std), normalisation, strict=True):

@@ -17,10 +17,9 @@ from morefromless.branch_plans import plan_branches
 from morefromless.config import RunConfig, to_flat
 from morefromless.data.store import Store
 from morefromless.documents import parse_json
-from morefromless.encoders import without_weights
+from morefromless.encoders import ENCODER_KEY, without_weights
 from morefromless.errors import ConfigError
 from morefromless.pairs import build_modality
-from morefromless.runs import ENCODER_KEY
 from morefromless.specs import refuse_outside
 
 

@@ -25,13 +25,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from morefromless import files
+from morefromless.encoders import ENCODER_KEY
 from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cache import digest
 from morefromless.evaluation.calibration import calibrated_files
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.metadata import EncoderMetadata, read_metadata
-from morefromless.runs import ENCODER_KEY
 
 WEIGHTS = "model.safetensors"
 FILES = (
