@@ -570,3 +570,7 @@ def test_studies_of_one_name_are_two(
     shown = capsys.readouterr().out
     assert "a/compare" in shown
     assert "b/compare" in shown
+    begun = tmp_path / "b" / "compare" / "runs" / run.name
+    (begun / "weights.safetensors").unlink()
+    assert cli.run(["status", str(tmp_path)]) == 0
+    assert f"- {begun} begun" in capsys.readouterr().out

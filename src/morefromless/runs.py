@@ -307,13 +307,14 @@ def remedy(path: Path) -> str:
 
 
 def unwritten(folder: Path, writers: str = "mfl compare") -> str:
-    """What to do where a folder has no results: those of a study appear when its runs are done.
+    """What to do where a folder has no results: a study's command writes them when its runs are
+    done, and `morefromless.compare` leaves that to who called it.
 
     >>> unwritten(Path("nowhere"))
     'give a folder that mfl compare wrote'
     """
     if (folder / "runs").is_dir():
-        return "its runs are not finished: run its mfl compare again and it goes on"
+        return "its mfl compare has not written them yet: run it again and it goes on"
     return f"give a folder that {writers} wrote"
 
 

@@ -1,6 +1,7 @@
 """How far the runs below a folder are, in the terminal."""
 
 import os
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import get_args
@@ -34,9 +35,11 @@ def show_status(out: Path) -> None:
         states = [statuses[path].state for path in paths]
         rows.append((name, *(str(states.count(state) or "") for state in STATES)))
     show_table("", ("runs of", *STATES), rows)
-    for run in sorted(statuses.values(), key=lambda s: STATES.index(s.state)):
+    names = Counter(run.name for run in statuses.values())
+    for path, run in sorted(statuses.items(), key=lambda item: STATES.index(item[1].state)):
         if run.state != "done" and (run.detail or run.state != "waiting"):
-            say(f"- {run.name} {run.state}" + (f": {run.detail}" if run.detail else ""))
+            name = run.name if names[run.name] == 1 else str(path)
+            say(f"- {name} {run.state}" + (f": {run.detail}" if run.detail else ""))
     reached = {run.state for run in statuses.values()}
     if reached == {"done"}:
         _say_next(out)
