@@ -57,6 +57,11 @@ def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
     assert table.header == ("", "primary", "privileged")
     assert [row[0] for row in table.rows] == ["1", "5"]
     assert " ± " in table.rows[0][1]
+    assert len(reply.notes) == 1
+    least = int(np.bincount(tissue.labels[tissue.indices("train")]).min())
+    (more,) = ask(run, tissue, [f"few-shot:shots={least + 1},draws=1"], Probe(), "tissue")
+    assert f" {least}" in more.notes[-1]
+    assert "have fewer training patches, and give all" in more.notes[-1]
 
 
 def test_recall_is_that_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:

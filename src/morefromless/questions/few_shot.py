@@ -48,6 +48,13 @@ class FewShot(Question):
         ]
         if any(encoder.head is not None for encoder in encoders.values()):
             notes.append("The encoder of a supervised run was given all labels in training.")
+        labelled = store.select(task=build_task(task))
+        counts = np.bincount(labelled.labels[labelled.indices("train")])
+        named = zip(labelled.classes, counts, strict=False)
+        if few := [f"{name} {count}" for name, count in named if 0 < count < max(self.shots)]:
+            notes.append(
+                f"These classes have fewer training patches, and give all: {', '.join(few)}."
+            )
         return Reply("Few labels a class, accuracy %", scores, notes)
 
     def _scores(
