@@ -1,9 +1,11 @@
 """A user's own table of pairs: what is taken from it, and what is said where it is wrong."""
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -77,6 +79,21 @@ def test_listing(tmp_path: Path) -> None:
     assert [item.split for item in items] == ["train"] * 6 + ["val"] * 2 + ["test"] * 4
     assert items[3].origin == "row 5: he=he/3.png, ihc=ihc/3.png"
     assert (source.datasheet().title, source.datasheet().optional) == ("pairs.csv", frozenset())
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_paths_as_another_system_spells_them(stored: Literal["NFC", "NFD"], tmp_path: Path) -> None:
+    table = pairs(tmp_path)
+    folder = normalize(stored, "Färbung")
+    (tmp_path / "he").rename(tmp_path / folder)
+    for form, separator in itertools.product(("NFC", "NFD"), ("/", "\\")):
+        table["he"] = [f"{normalize(form, 'Färbung')}{separator}{n}.png" for n in range(COUNT)]
+        source = written(tmp_path, table)
+        items = source.items()
+        np.testing.assert_array_equal(source.read(items[5])["he"], he(5))
+        assert tmp_path / folder / "5.png" in source.files()
+    table.loc[3, "he"] = "Färbung/none.png"
+    assert "there is no file" in refused(tmp_path, table)
 
 
 def test_registered_images_and_vectors_arrive_exactly(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from morefromless.data.nuclei import ARRAY
 from morefromless.errors import DataError
@@ -66,7 +67,7 @@ class PairTable(PatchTable):
                 "expression.npy#0 or expression.csv#NAME; mend it, or say which columns are views, "
                 f"as in manifest:{self.name},modalities=he+ihc",
             )
-        path = self.folder / reference[0]
+        path = self._path(reference[0])
         if path not in self._files and not os.path.isfile(path):
             what = f"there is no file {path}; mend it, or empty the cell if the patch lacks {name}"
             raise self.wrong(row, name, what)
@@ -78,3 +79,13 @@ class PairTable(PatchTable):
             return View(path, self._files[path], row_index(path, self._files[path], reference[1]))
         except DataError as error:
             raise self.wrong(row, name, str(error).removesuffix(".")) from error
+
+    def _path(self, written: str) -> Path:
+        """The file that a cell names, as the disk spells it, where that is another way: macOS parts
+        ä into a letter and its dots, and Windows parts folders by backslashes."""
+        path = self.folder / written
+        if path in self._files or os.path.isfile(path):
+            return path
+        slashes = written.replace("\\", "/")
+        spellings = (self.folder / normalize(form, slashes) for form in ("NFC", "NFD"))
+        return next((other for other in spellings if os.path.isfile(other)), path)
