@@ -53,14 +53,16 @@ def notes(results: Results) -> list[str]:
 
 
 def _few_labels(results: Results) -> str:
-    unequal = (
-        " Encoders that answer with their own head learnt from all labels, so a contrast with them "
-        "is not one of equal labels."
-    )
-    return (
+    note = (
         f"Probes and floors have {100 * results.config.probe.labels:g} % of the training labels, "
-        "drawn within each class by the seed." + unequal * any(s.head for s in results.summaries)
+        "drawn within each class by the seed."
     )
+    if any(s.head for s in results.summaries):
+        note += (
+            " Encoders that answer with their own head learnt from all labels, so a contrast with "
+            "them is not one of equal labels."
+        )
+    return note
 
 
 def floor_notes(results: Results) -> list[str]:
