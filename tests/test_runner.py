@@ -303,12 +303,12 @@ def test_workers_share_the_cores_and_die_with_who_started_them_and_their_runs_go
     until(lambda: states(configs) == ["begun"] * 2, seconds=30)
 
     def interrupt() -> None:
-        until(lambda: len(written(file)) == 3)
+        until(lambda: len(written(file)) == 4)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        run_all(configs[:1], 2)
+        run_all(configs, 2)
     assert not any(alive(int(line[0])) for line in written(file))
     until(lambda: states(configs) == ["begun"] * 2, seconds=30)
     file.with_suffix(".go").touch()

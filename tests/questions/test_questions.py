@@ -59,7 +59,8 @@ def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
     assert " ± " in table.rows[0][1]
     assert len(reply.notes) == 1
     least = int(np.bincount(tissue.labels[tissue.indices("train")]).min())
-    (more,) = ask(run, tissue, [f"few-shot:shots={least + 1},draws=1"], Probe(), "tissue")
+    many = build_question(f"few-shot:shots={least + 1},draws=1")
+    (more,) = ask(run, tissue, [many], Probe(), "tissue")
     assert f" {least}" in more.notes[-1]
     assert "have fewer training patches, and give all" in more.notes[-1]
 
