@@ -145,6 +145,12 @@ def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:
     cells = lines[(lines["a"] == first.a) & (lines["b"] == first.b)]
     np.testing.assert_allclose(cells["cka"], first.mean.ravel(), rtol=1e-6)
     assert f"{first.diagonal.mean():.2f} ±" in (result.out / "representations.md").read_text()
+    own = replace(result.config, probe=Probe())
+    said = [
+        note for r in (result, replace(result, config=own)) for note in similarities.report(r).notes
+    ]
+    (note,) = (note for note in said if "probes are not the study's" in note)
+    assert "(--probe-epochs was 5, is 100; --standardise was on, is off)" in note
     shown = similarities.pictures(result, ("cka", "absent"), tmp_path)
     assert [picture.path for picture in shown] == ["out/cka.svg"]
     assert "equal seeds are left out" in shown[0].caption

@@ -13,6 +13,7 @@ from morefromless.analysis.represent import Similarities
 from morefromless.analysis.representative import shown_patches
 from morefromless.analysis.similarity import LayerCka, deviation
 from morefromless.config import to_flat
+from morefromless.config.flat import differences
 from morefromless.pairs import build_modality
 from morefromless.report.cam_figure import GRIDS, write_cams
 from morefromless.report.confusion import write_confusion
@@ -167,6 +168,11 @@ def _notes(result: Similarities) -> list[str]:
         f"{study.train.encoder} at {study.train.size} px, {', '.join(study.objectives)}, "
         f"{study.length} of batches of {study.train.batch}.",
     ]
+    if others := differences(to_flat(study.probe), to_flat(result.config.probe)):
+        lines.append(
+            f"The probes are not the study's ({'; '.join(others)}), so confusion matrices differ "
+            "from its accuracies."
+        )
     if any(pair.equal_seeds for pair in result.cka):
         lines.append(
             "Of arms marked 'equal seeds' there are only pairs of runs with equal seeds: such runs "
