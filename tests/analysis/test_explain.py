@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from morefromless.analysis.explain import (
     Disagreements,
     _facts_of,
+    _notes,
     _titles,
     cam_layer,
     disagreements,
@@ -166,6 +167,11 @@ def test_encoders_of_other_kinds_sizes_and_tasks(options: Options, tissue: Store
     heads = explain(options(b="supervised"))
     assert heads.titles == ("asymmetric, independent, seed 0", "supervised, seed 0")
     assert {name: b for name, _, b in heads.facts}["objective"] == "–"
+    assert [note for note in heads.notes if "need not be their study's" in note]
+    head = heads.answers[1]
+    own = list(_notes(head, head, heads.store, heads.cka, heads.config))
+    assert own
+    assert not [note for note in own if "need not be their study's" in note]
     cells = explain(options(b="seed-1", task="cell"))
     labelled = tissue.select(task=build_task("cell"))
     assert cells.classes == labelled.classes

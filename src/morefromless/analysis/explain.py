@@ -285,6 +285,11 @@ def _notes(
         f"Pictures show the input of A ({specs[0]})"
         + (f" and, beside it, {denser}." if denser else ".")
     )
+    if not all(answer.frozen.answers_itself(answer.task) for answer in (a, b)):
+        yield (
+            f"Encoders without a head for the task are asked by a {config.probe.name} probe with "
+            "the options of this command, which need not be their study's."
+        )
     if specs[0] != specs[1]:
         yield f"The two have different modalities: A {specs[0]}, B {specs[1]}."
     if a.frozen.size != b.frozen.size:
