@@ -53,7 +53,7 @@ def predict(config: PredictConfig) -> None:
     device = resolve_device(config.reading.device)
     probe = find_probe(frozen, Path(config.encoder), config.store, config.task, device)
     data = frozen.metadata.data if frozen.metadata else None
-    if data and probe.store != data.hash and not unlabelled({"": frozen}):
+    if data and probe.store != data.hash and not unlabelled(frozen):
         say(
             f"- The probe learnt from the patches of another store than {config.encoder} did; "
             "mfl probe RUN fits one on the run's own."

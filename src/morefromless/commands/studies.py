@@ -1,5 +1,7 @@
 """Commands that train encoders, compare them and report on them."""
 
+from itertools import chain
+
 from morefromless.config import (
     DemoConfig,
     ExplainConfig,
@@ -84,7 +86,6 @@ def probe(config: ProbeConfig) -> None:
     from morefromless.devices import resolve_device
     from morefromless.evaluation.calibration import calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
-    from morefromless.evaluation.loading import load_encoders
     from morefromless.inference.inputs import open_inputs, remarks
     from morefromless.questions import ask, build_question
     from morefromless.report.answers import reply_section, show_answers
@@ -97,12 +98,9 @@ def probe(config: ProbeConfig) -> None:
     questions = [build_question(spec) for spec in config.questions]
     answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
     if run.record.store_hash != store.hash:  # the run's own has no classes
-        said = {
-            remark: None
-            for frozen in load_encoders(run).values()
-            for remark in remarks(open_inputs([str(store.path)], frozen), frozen)
-        }
-        for remark in said:
+        asked = [answer.frozen for answer in answers]
+        said = (remarks(open_inputs([str(store.path)], frozen), frozen) for frozen in asked)
+        for remark in dict.fromkeys(chain.from_iterable(said)):
             say(f"- {remark}")
         say(
             f"- {config.run} was trained on unlabelled patches. Whether test patches of "

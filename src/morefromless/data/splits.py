@@ -11,6 +11,8 @@ from morefromless.errors import DataError, quoted
 Split = Literal["train", "val", "test"]
 Mask = npt.NDArray[np.bool_]
 
+MEASURED = "A label is a class: cut measured values into classes."
+
 
 def by_label(labels: Sequence[str], share: float, seed: int) -> Mask:
     """Patches that stand in test, drawn at random within each class: (N,) bool.
@@ -86,7 +88,7 @@ def measured_hint(labels: Sequence[str]) -> str:
     """What to do with labels that hardly recur, as numbers that were measured; else nothing."""
     if 2 * len(set(labels)) <= len(labels):
         return ""
-    return " A label is a class: cut measured values into classes."
+    return f" {MEASURED}"
 
 
 def _share_of(count: int, share: float) -> int:

@@ -1,6 +1,5 @@
 """Evaluation: a frozen encoder's answers to a task on the test patches, through a probe."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -138,7 +137,7 @@ def evaluate(
     `DataError` where `store` is not what the run was trained on, and that had classes.
     """
     encoders = load_encoders(run)
-    if run.record.store_hash != store.hash and not unlabelled(encoders):
+    if run.record.store_hash != store.hash and not any(map(unlabelled, encoders.values())):
         raise DataError(
             f"{run.path} was trained on other data than {store.path}; for another cohort, "
             f"give mfl validate {run.path} {store.path}."
@@ -153,14 +152,10 @@ def evaluate(
     return answers
 
 
-def unlabelled(encoders: Mapping[str, FrozenEncoder]) -> bool:
-    """Whether a run's encoders learnt from patches without classes, which can ask nothing."""
-    return any(
-        frozen.metadata is not None
-        and frozen.metadata.data is not None
-        and list(frozen.metadata.data.classes) == [UNLABELLED]
-        for frozen in encoders.values()
-    )
+def unlabelled(frozen: FrozenEncoder) -> bool:
+    """Whether an encoder learnt from patches without classes, which can ask nothing."""
+    data = frozen.metadata.data if frozen.metadata else None
+    return data is not None and list(data.classes) == [UNLABELLED]
 
 
 def answer_of(

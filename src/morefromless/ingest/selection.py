@@ -10,7 +10,7 @@ import pandas as pd
 
 from morefromless.config import IngestConfig
 from morefromless.data import splits
-from morefromless.data.splits import Split
+from morefromless.data.splits import MEASURED, Split
 from morefromless.data.store_meta import SplitRule
 from morefromless.errors import DataError
 from morefromless.ingest.decoding import Record, kinds
@@ -162,7 +162,7 @@ def _reject_single(table: pd.DataFrame) -> None:
     if 2 * len(alone) > len(table):
         raise DataError(
             f"{len(alone)} of {len(table)} patches are alone in their class, and two are needed "
-            "for train and test. A label is a class: cut measured values into classes."
+            f"for train and test. {MEASURED}"
         )
     for row in alone:
         table.at[row, "reason"] = "alone in its class: two are needed for train and test"
