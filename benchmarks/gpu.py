@@ -38,7 +38,7 @@ class Gpu(Stage):
         size: int = 224,
         batch: int = 128,
         width: int = 8192,
-        patches: int = 2000,
+        patches: int = 4000,
     ) -> None:
         self.encoder, self.size, self.batch, self.width = encoder, size, batch, width
         self.patches = patches

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from morefromless.errors import TrainingError
-from morefromless.objectives import Loss
-from morefromless.training.diagnostics import check_finite, effective_rank, spread
+from morefromless.training.diagnostics import check_finite, effective_rank, reading, spread
 
 
 def orthonormal(rows: int, columns: int) -> torch.Tensor:
@@ -29,35 +28,35 @@ def test_effective_rank_of_equal_singular_values_is_their_number(
 ) -> None:
     for rank in (1, 3, 12):
         z = with_singular_values([5.0] * rank, *shape).to(dtype)
-        assert effective_rank(z).item() == pytest.approx(rank, rel=1e-4)
+        assert effective_rank(z).value == pytest.approx(rank, rel=1e-4)
 
 
 def test_effective_rank_is_the_exponential_of_the_entropy() -> None:
     z = with_singular_values([3.0, 2.0, 1.0], 9, 20)
     entropy = -sum(p * math.log(p) for p in (3 / 6, 2 / 6, 1 / 6))
-    assert effective_rank(z).item() == pytest.approx(math.exp(entropy), rel=1e-12)
-    assert effective_rank(z * 1e6).item() == pytest.approx(math.exp(entropy), rel=1e-12)
+    assert effective_rank(z).value == pytest.approx(math.exp(entropy), rel=1e-12)
+    assert effective_rank(z * 1e6).value == pytest.approx(math.exp(entropy), rel=1e-12)
 
 
 def test_collapsed_embeddings_have_rank_one_and_zeros_rank_nought() -> None:
     row = torch.randn(512, generator=torch.Generator().manual_seed(0))
-    assert effective_rank(row.expand(128, 512)).item() == pytest.approx(1, abs=1e-6)
-    assert effective_rank(torch.zeros(4, 8)).item() == 0
-    assert spread(row.expand(128, 512)).item() == pytest.approx(0, abs=1e-6)
+    assert effective_rank(row.expand(128, 512)).value == pytest.approx(1, abs=1e-6)
+    assert effective_rank(torch.zeros(4, 8)).value == 0
+    assert spread(row.expand(128, 512)).value == pytest.approx(0, abs=1e-6)
 
 
 def test_diagnostics_leave_the_message_to_the_check_where_values_are_not_finite() -> None:
     z = torch.ones(4, 8)
     z[0, 0] = torch.inf
-    assert effective_rank(z).isnan()
-    assert spread(z).isnan()
+    assert math.isnan(effective_rank(z).value)
+    assert math.isnan(spread(z).value)
 
 
 def test_spread_of_a_known_batch() -> None:
     z = torch.tensor([[0.0, 10.0], [2.0, 16.0]])
-    assert spread(z).item() == pytest.approx((1 + 3) / 2)
-    assert spread(z.half()).dtype == torch.float32
-    assert spread(torch.ones(1, 3)).item() == 0
+    assert spread(z).value == pytest.approx((1 + 3) / 2)
+    assert spread(z.half()).tensor.dtype == torch.float32
+    assert spread(torch.ones(1, 3)).value == 0
 
 
 def test_diagnostics_keep_no_graph_and_ignore_autocast() -> None:
@@ -65,23 +64,19 @@ def test_diagnostics_keep_no_graph_and_ignore_autocast() -> None:
     plain = effective_rank(z)
     with torch.autocast("cpu", torch.bfloat16):
         cast = effective_rank(z)
-    assert not plain.requires_grad
-    assert not spread(z).requires_grad
-    assert cast == plain
-
-
-def loss(**terms: float) -> Loss:
-    values = {name: torch.tensor(value) for name, value in terms.items()}
-    return Loss(torch.stack(list(values.values())).sum(), values)
+    assert not plain.tensor.requires_grad
+    assert not spread(z).tensor.requires_grad
+    assert cast.value == plain.value
 
 
 def test_a_finite_loss_passes() -> None:
-    check_finite(loss(invariance=1.0, variance=2.0), step=3)
+    check_finite(3.0, {"invariance": 1.0, "variance": 2.0}, step=3)
 
 
 def test_a_loss_that_is_not_finite_names_its_term_and_step_and_what_to_try() -> None:
+    terms = {"invariance": 0.5, "variance": math.nan, "covariance": -math.inf}
     with pytest.raises(TrainingError) as caught:
-        check_finite(loss(invariance=0.5, variance=math.nan, covariance=-math.inf), step=120)
+        check_finite(math.nan, terms, step=120)
     message = str(caught.value)
     assert "step 120 because variance is nan and covariance is -inf" in message
     assert "invariance 0.5" in message
@@ -91,4 +86,12 @@ def test_a_loss_that_is_not_finite_names_its_term_and_step_and_what_to_try() -> 
 
 def test_an_overflow_of_the_sum_alone_says_so() -> None:
     with pytest.raises(TrainingError, match="the total is inf"):
-        check_finite(loss(invariance=3e38, variance=3e38), step=1)
+        check_finite(math.inf, {"invariance": 3e38, "variance": 3e38}, step=1)
+
+
+def test_measures_are_read_as_they_were_when_reading_began() -> None:
+    z = torch.eye(6)
+    read = reading({"spread": spread(z), "rank": effective_rank(z)})
+    expected = {"spread": spread(z).value, "rank": effective_rank(z).value}
+    z.zero_()
+    assert read() == expected

@@ -1,5 +1,7 @@
 """What makes a step fast holds on any device: what it waits for, moves and computes in."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +18,7 @@ from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
 from morefromless.training import loop, pretrain
 from morefromless.training.feed import Feed, Steps
+from morefromless.training.stream import SideStream
 from morefromless.training.train import train
 from morefromless.views import _draws
 from tests.conftest import changed
@@ -42,20 +45,27 @@ class Waits(TorchDispatchMode):
 
 @dataclass
 class Notes(pl.Callback):
-    """The waits and the loss of each step; stands where the learning curve would."""
+    """The waits of each step, all and those before it goes backward, and the first loss; stands
+    where the learning curve would."""
 
     waits: Waits
     counts: list[int] = field(default_factory=list)
+    forward: int = 0
     losses: list[float] = field(default_factory=list)
     dtypes: set[torch.dtype] = field(default_factory=set)
 
     def on_train_batch_start(self, *_: Any) -> None:
         self.counts.append(self.waits.count)
 
+    def on_after_backward(self, *_: Any) -> None:
+        self.forward += self.waits.count - self.counts[-1]
+
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        del trainer
         self.counts[-1] = self.waits.count - self.counts[-1]
         if not self.losses:
-            self.losses.append(float(trainer.callback_metrics["loss"]))
+            assert isinstance(module, loop.Learner)
+            self.losses.append(module.logged["loss"])
         self.dtypes |= {tensor.dtype for tensor in module.state_dict().values()}
 
 
@@ -72,10 +82,48 @@ def test_only_steps_that_are_logged_wait_for_values(
     pretraining: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_draws, "_ANSWERS_AT_ONCE", ())  # as on a GPU
-    counts = noted(changed(pretraining, epochs=3, batch=10), monkeypatch).counts
-    assert len(counts) == 39
-    waited = [step for step, count in enumerate(counts) if count]
+    notes = noted(changed(pretraining, epochs=3, batch=10), monkeypatch)
+    assert len(notes.counts) == 39
+    waited = [step for step, count in enumerate(notes.counts) if count]
     assert waited == [0, 9, 19, 29, 38]
+    assert notes.forward == 0  # these wait only once a GPU has the backward pass to do
+
+
+def test_a_gpu_prepares_images_in_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str) -> None:
+            self.name, self.device = name, torch.device("cuda")
+
+        def wait_stream(self, other: "Stream") -> None:
+            events.append(f"{self.name} waits for {other.name}")
+
+    class Images:
+        def record_stream(self, stream: Stream) -> None:
+            events.append(f"{stream.name} uses the images")
+
+    @contextmanager
+    def used(stream: Stream) -> Iterator[None]:
+        events.append(f"begin {stream.name}")
+        yield
+        events.append(f"end {stream.name}")
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _: Stream("side"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream("main"))
+    monkeypatch.setattr(torch.cuda, "stream", used)
+    side = SideStream(torch.device("cuda"))
+    with side.use():
+        events.append("prepare")
+    side.hand_over([Images()])  # type: ignore[list-item]
+    assert events == [
+        "side waits for main",
+        "begin side",
+        "prepare",
+        "end side",
+        "main waits for side",
+        "main uses the images",
+    ]
 
 
 def test_patches_that_fit_are_not_moved_again(tissue: Store) -> None:

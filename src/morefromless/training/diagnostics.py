@@ -1,25 +1,56 @@
 """Signs of collapse and divergence, cheap enough to log at any step."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from morefromless.errors import TrainingError
-from morefromless.objectives import Loss
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that is logged: what the device computes of it, and what the CPU does with that."""
+
+    tensor: Tensor
+    finish: Callable[[Tensor], float] = float
+
+    @property
+    def value(self) -> float:
+        return self.finish(self.tensor.detach().cpu())
+
+
+def reading(measures: Mapping[str, Measure]) -> Callable[[], dict[str, float]]:
+    """Begin to copy these from the device; the function returned waits for them, and for no work
+    that a GPU was given later."""
+    cuda = {m.tensor.device for m in measures.values() if m.tensor.device.type == "cuda"}
+    copies = {
+        name: measure.tensor.detach().to("cpu", non_blocking=measure.tensor.device in cuda)
+        for name, measure in measures.items()
+    }
+    events = [torch.cuda.current_stream(device).record_event() for device in cuda]
+
+    def read() -> dict[str, float]:
+        for event in events:
+            event.synchronize()
+        return {name: measures[name].finish(copy) for name, copy in copies.items()}
+
+    return read
 
 
 @torch.no_grad()
-def spread(embeddings: Tensor) -> Tensor:
-    """Standard deviation over the batch, averaged over dimensions: (N, D) -> scalar.
+def spread(embeddings: Tensor) -> Measure:
+    """Standard deviation over the batch, averaged over dimensions, of (N, D).
 
     0 is a complete collapse; 1 is what VICReg's variance term asks for.
     """
     values = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-    return values.std(dim=0, correction=0).mean()
+    return Measure(values.std(dim=0, correction=0).mean())
 
 
-@torch.no_grad()
-def effective_rank(embeddings: Tensor) -> Tensor:
-    """How many dimensions the embeddings really use, 1 to min(N, D): (N, D) -> scalar float64.
+def effective_rank(embeddings: Tensor) -> Measure:
+    """How many dimensions the embeddings really use, 1 to min(N, D), of (N, D).
 
         exp(-sum_k p_k log p_k),  p_k = sigma_k / sum(sigma)
 
@@ -28,34 +59,43 @@ def effective_rank(embeddings: Tensor) -> Tensor:
     show more than N. Source: RankMe, Garrido et al. 2023 (arXiv 2210.02885), equation 1, whose
     guard of 1e-7 inside the logarithm is replaced by leaving out what is rounding error.
 
-    >>> round(effective_rank(torch.eye(5)).item(), 6)
+    >>> round(effective_rank(torch.eye(5)).value, 6)
     5.0
     """
+    longest = max(embeddings.shape)
+    return Measure(_gram(embeddings), lambda gram: _rank(gram, longest))
+
+
+@torch.no_grad()
+def _gram(embeddings: Tensor) -> Tensor:
+    """The smaller of the two matrices of scalar products, whose eigenvalues are the squares of the
+    singular values."""
     # Squaring the singular values costs half the digits: in float32 the noise of a rank-1 batch
     # of 128 rows would read as a rank of 1.3. Apple's GPUs have no float64.
     values = embeddings.cpu() if embeddings.device.type == "mps" else embeddings
     with torch.autocast(values.device.type, enabled=False):
         values = values.to(torch.float64)
-        gram = values @ values.T if values.shape[0] <= values.shape[1] else values.T @ values
+        return values @ values.T if values.shape[0] <= values.shape[1] else values.T @ values
+
+
+def _rank(gram: Tensor, longest: int) -> float:
     if not gram.isfinite().all():
-        return gram.new_tensor(torch.nan)
+        return float("nan")
     squares = torch.linalg.eigvalsh(gram)
-    noise = squares[-1] * max(values.shape) * torch.finfo(squares.dtype).eps
+    noise = squares[-1] * longest * torch.finfo(squares.dtype).eps
     singular = squares[squares > noise].sqrt()
     if len(singular) == 0:
-        return gram.new_tensor(0.0)
-    entropy: Tensor = torch.special.entr(singular / singular.sum()).sum()
-    return entropy.exp()
+        return 0.0
+    return float(torch.special.entr(singular / singular.sum()).sum().exp())
 
 
-def check_finite(loss: Loss, step: int) -> None:
+def check_finite(total: float, terms: Mapping[str, float], step: int) -> None:
     """Raise `TrainingError` that names what is not finite at `step`, and what to try."""
-    if loss.total.isfinite():
+    if abs(total) < torch.inf:
         return
-    values = {name: term.item() for name, term in loss.terms.items()}
-    broken = [f"{name} is {v}" for name, v in values.items() if not abs(v) < torch.inf]
-    finite = [f"{name} {v:.4g}" for name, v in values.items() if abs(v) < torch.inf]
-    what = " and ".join(broken) if broken else f"the total is {loss.total.item()}"
+    broken = [f"{name} is {v}" for name, v in terms.items() if not abs(v) < torch.inf]
+    finite = [f"{name} {v:.4g}" for name, v in terms.items() if abs(v) < torch.inf]
+    what = " and ".join(broken) if broken else f"the total is {total}"
     rest = f" (finite: {', '.join(finite)})" if finite else ""
     raise TrainingError(
         f"Training stopped at step {step} because {what}{rest}; lower the learning rate, use bf16 "

@@ -22,7 +22,7 @@ from morefromless.objectives import Loss
 from morefromless.pairs import channels_last
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
-from morefromless.training.diagnostics import check_finite
+from morefromless.training.diagnostics import Measure, check_finite, reading
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.lightning import (
     AtomicCheckpoints,
@@ -35,14 +35,18 @@ from morefromless.training.loggers import loggers
 from morefromless.training.preparation import compiling, keeping_statistics, prepare
 from morefromless.training.progress import Progress
 from morefromless.training.schedule import scheduler, warmup_length
+from morefromless.training.stream import SideStream
 from morefromless.training.synchronise import synchronise
 
 LOG_EVERY = 10
-"""Every so many steps, and in the first and the last, the loss is checked and logged. Other steps
-read no value from the device, so that nothing waits for a GPU."""
+"""Every so many steps, and in the first and the last, the loss is checked and logged. These steps
+read values while a GPU goes backward; others read none, so that nothing waits for it."""
 
-Measures = Callable[[], dict[str, Tensor]]
+Measures = Callable[[], dict[str, Measure]]
 """What is logged of a step beside its loss, by name."""
+
+TERM = "term/"
+"""Before the name of a part of the loss, in the log."""
 
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -66,40 +70,64 @@ class Learner(pl.LightningModule):
         super().__init__()
         self.network = network
         self.feed, self.config, self.steps, self.objective = feed, config, steps, objective
+        self.logged: dict[str, float] = {}
+        """Of the step that was logged last."""
+        self._read: Callable[[], dict[str, float]] | None = None
+
+    def on_fit_start(self) -> None:
+        self._side = SideStream(self.device)
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        with self._side.use():
+            moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         del batch_idx  # counts from where a resumed run began; the step is what all follows from
         step = self.global_step
-        seed = self.config.seed
         # Dropout, where an encoder has any, follows from the step as the views do.
-        _seed((seed << 32) + step * self.steps.world + self.steps.rank, self.device)
-        images = self.feed.pair.augment(
-            self.feed.images(batch), seed=seed, step=step * self.steps.world + self.steps.rank
-        )
-        images = {name: channels_last(batch) for name, batch in images.items()}
-        frozen = self.feed.representations(batch)
-        images |= {name: features.to(self.device) for name, features in frozen.items()}
+        _seed((self.config.seed << 32) + self._number(step), self.device)
+        with self._side.use():
+            images = self._images(batch, step)
+        self._side.hand_over([*batch.values(), *images.values()])
         loss, measures = self.objective(images, batch)
         if step % LOG_EVERY == LOG_EVERY - 1 or step in (0, self.steps.total - 1):
-            check_finite(loss, step)
-            terms = {f"term/{name}": value.detach() for name, value in loss.terms.items()}
-            rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-            values: dict[str, Any] = {
-                "loss": loss.total.detach(),
-                **terms,
-                **measures(),
-                "lr": rate,
-            }
-            self.log_dict(values, logger=False)  # for `Progress`
-            # Lightning itself would leave out the first step and the last.
-            for logger in self.loggers:
-                logger.log_metrics({name: float(value) for name, value in values.items()}, step)
-                logger.save()
+            terms = {f"{TERM}{name}": Measure(value) for name, value in loss.terms.items()}
+            self._read = reading({"loss": Measure(loss.total), **terms, **measures()})
         return loss.total
+
+    def _images(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Each branch's input of a step: views, or the features of a frozen encoder."""
+        views = self.feed.pair.augment(
+            self.feed.images(batch), seed=self.config.seed, step=self._number(step)
+        )
+        frozen = self.feed.representations(batch)
+        return {name: channels_last(images) for name, images in views.items()} | {
+            name: features.to(self.device) for name, features in frozen.items()
+        }
+
+    def _number(self, step: int) -> int:
+        """A number of a step and process, which no other has."""
+        return step * self.steps.world + self.steps.rank
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         with keeping_statistics(self.network, self.config):
             super().backward(loss, *args, **kwargs)
+
+    def on_after_backward(self) -> None:
+        if self._read is None:
+            return
+        step, values, self._read = self.global_step, self._read(), None
+        terms = {n.removeprefix(TERM): v for n, v in values.items() if n.startswith(TERM)}
+        check_finite(values["loss"], terms, step)
+        rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.logged = {**values, "lr": rate}
+        # Lightning itself would leave out the first step and the last.
+        for logger in self.loggers:
+            logger.log_metrics(self.logged, step)
+            logger.save()
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
         """Each weight tensor's gradient by itself, as Keras' `clipnorm` does.
@@ -136,7 +164,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     if config.devices > 1:
         synchronise(learner.network, device)
     clock = Clock()
-    progress = Progress(steps.total, steps.per_epoch, run.path.name)
+    progress = Progress(steps.total, steps.per_epoch, run.path.name, lambda: learner.logged)
     trainer = _trainer(config, run, device, [progress, clock, *([curve] if curve else [])])
     steps.start = lambda: trainer.global_step
     steps.rank, steps.world = trainer.global_rank, trainer.world_size

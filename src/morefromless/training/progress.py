@@ -1,6 +1,7 @@
 """The progress of one run: step, loss and its terms, rate, speed, time left."""
 
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,10 +14,15 @@ EPOCH = 10.0
 
 
 class Progress(pl.Callback):
-    """A bar in a terminal, or a share of the bar of who trains many runs; lines in a log."""
+    """A bar in a terminal, or a share of the bar of who trains many runs; lines in a log.
 
-    def __init__(self, total: int, per_epoch: int, label: str) -> None:
-        self.total, self.per_epoch, self.label = total, per_epoch, label
+    `logged()` is what was logged last.
+    """
+
+    def __init__(
+        self, total: int, per_epoch: int, label: str, logged: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self.total, self.per_epoch, self.label, self.logged = total, per_epoch, label, logged
         self.bar: Bar | None = None
         self.report: progress.Report | None = None
         self.written = self.began = 0.0
@@ -51,7 +57,7 @@ class Progress(pl.Callback):
         epoch_ends = step % self.per_epoch == 0
         if step == self.total or waited >= (1.0 if shown else EPOCH if epoch_ends else MINUTE):
             self.written = time.monotonic()
-            record = self.record(step, trainer)
+            record = self.record(step)
             if not shown:
                 progress.write_record(record)
             elif self.report:
@@ -59,17 +65,16 @@ class Progress(pl.Callback):
             elif self.bar is not None:
                 self.bar.set_postfix_str(f"loss {record.get('loss', 0):.4g}", refresh=False)
 
-    def record(self, step: int, trainer: pl.Trainer) -> dict[str, Any]:
+    def record(self, step: int) -> dict[str, Any]:
         """What a line of a log says; losses are those last logged."""
         speed = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         return {
             "task": self.label,
             "done": step,
             "total": self.total,
             "unit": "steps",
             "epoch": -(-step // self.per_epoch),
-            **logged,
+            **self.logged(),
             "steps_per_second": speed,
             "seconds_left": round((self.total - step) / speed) if speed else None,
         }

@@ -20,6 +20,7 @@ from morefromless.tasks import build_task
 from morefromless.training.checks import check, check_views, supervised_pair
 from morefromless.training.classifier import Classifier, criterion
 from morefromless.training.curve import curve_of
+from morefromless.training.diagnostics import Measure
 from morefromless.training.feed import Batch, Feed, Steps
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
 from morefromless.training.pretrain import pretrain
@@ -82,7 +83,7 @@ def _train(
     def loss(images: dict[str, Tensor], batch: Batch) -> tuple[Loss, Measures]:
         logits, result = loss_of(classifier, images, batch)
         return result, lambda: {
-            "train_accuracy": (logits.detach().argmax(1) == batch["label"]).float().mean()
+            "train_accuracy": Measure((logits.argmax(1) == batch["label"]).float().mean())
         }
 
     learner = Learner(classifier, Feed(store, rows, pair, device), config, steps, loss)
