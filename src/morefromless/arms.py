@@ -1,17 +1,18 @@
 """The arms of a study, the runs that train them, and whether a store's patches suffice for them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from morefromless.config import Arm, Pairing, RunConfig, StudyConfig
-from morefromless.data.store import Store
+from morefromless.data.store import HasLabels, Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.references import takes_references
 from morefromless.evaluation.results import Condition
 from morefromless.identity import with_run_folder
 from morefromless.pairs import build_modality
+from morefromless.tasks import build_task
 from morefromless.training.checks import count_training_patches
 from morefromless.training.feed import check_batch
 
@@ -122,11 +123,12 @@ def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
     if config.references and others:
         names = " and ".join(others)
         yield f"References take images of three channels, so they are not asked {names}."
-    dense = config.dense_arms or config.both_ways
+    dense, tasks = config.dense_arms or config.both_ways, [*map(build_task, config.tasks)]
     for spec in config.modalities if dense else config.primary:
-        if not is_tested(store, spec):
+        if not is_tested(store, spec, tasks):
             raise ConfigError(
-                f"No test patch of {store.path} has {spec}, so its encoders cannot be asked."
+                f"No labelled test patch of {store.path} has {spec}, so its encoders cannot be "
+                "asked."
             )
     total = len(store.indices("train"))
     for primary in config.primary:
@@ -138,10 +140,11 @@ def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
                 f"Pairs of {primary} and {config.privileged} are those of {paired:,} of {total:,} "
                 "training patches, which have both; arms of one modality train on all that have it."
             )
-    if not is_tested(store, config.privileged):
-        yield f"No test patch has {config.privileged}, so its encoders are not asked."
+    if not is_tested(store, config.privileged, tasks):
+        yield f"No labelled test patch has {config.privileged}, so its encoders are not asked."
 
 
-def is_tested(store: Store, spec: str) -> bool:
-    """Whether a test patch has a modality."""
-    return bool(len(store.select(build_modality(spec)).indices("test")))
+def is_tested(store: Store, spec: str, tasks: Iterable[HasLabels]) -> bool:
+    """Whether, in each of the tasks, a test patch has a modality."""
+    labelled = (store.select(build_modality(spec), task=task, check=False) for task in tasks)
+    return all(len(each.indices("test")) for each in labelled)

@@ -79,7 +79,7 @@ class Study:
         # Runs that differ in their seed alone are checked once.
         for run in {replace(run, seed=0, out=Path()): run for run in runs}.values():
             check_views(run, store)
-            check_batch(count_training_patches(run, store), run.train.batch)
+            check_batch(count_training_patches(run, store), run.train.batch, run.arm.supervised)
             check(run)
         return cls(config, store, runs, caveats, trust)
 
@@ -155,7 +155,9 @@ class Study:
                 continue
             modality = build_modality(spec)
             store = self.store.select(modality, task=build_task(task))
-            other = None if cohort is None else cohort.store.select(modality)
+            other = None
+            if cohort:
+                other = cohort.store.select(modality, task=cohort.tasks[task], check=False)
             cache = folder if cohort is None else cohort.folder
             names = ("majority", *(() if modality.vector else COLOUR_FLOORS))
             for name, seed in product(names, self._untrained_seeds):
@@ -189,7 +191,9 @@ class Study:
         return reply.probabilities if cohort is None else cohort.ask(reply, device)
 
     def _is_tested(self, spec: str, cohort: Cohort | None) -> bool:
-        return is_tested(self.store if cohort is None else cohort.store, spec)
+        if cohort:
+            return is_tested(cohort.store, spec, cohort.tasks.values())
+        return is_tested(self.store, spec, map(build_task, self.config.tasks))
 
 
 def compare(config: StudyConfig) -> Results:

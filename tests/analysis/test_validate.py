@@ -250,7 +250,7 @@ def test_what_a_cohort_lacks_is_said(study: Study, cohort: Store, tmp_path: Path
     assert lacking.startswith(f"Task tissue: the cohort has no patch of {', '.join(others[1:])}, ")
     assert f"{first}; an answer of such a class is wrong there" in lacking
     assert "are 40 px at an unknown scale, and" in scale
-    assert not list(_shifts(study, Cohort(only([]), tmp_path)))
+    assert not list(_shifts(study, Cohort(only([]), tmp_path, {})))
 
 
 def test_one_run_of_the_whole_patch_is_a_study_of_it(study: Study, tmp_path: Path) -> None:

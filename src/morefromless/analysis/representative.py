@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.store import Store
 from morefromless.errors import DataError, near_names
 from morefromless.evaluation.evaluate import Answer
@@ -46,5 +47,6 @@ def named_patches(store: Store, ids: Sequence[str]) -> dict[str, int]:
             near = near_names(name, known, 3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else "patches.parquet lists them."
             raise DataError(f"{store.path} has no patch '{name}'; {hint}")
-        patches[f"{name}: {store.classes[store.labels[known[name]]]}"] = known[name]
+        label = store.table["label"].iloc[known[name]] or UNLABELLED
+        patches[f"{name}: {label}"] = known[name]
     return patches

@@ -71,7 +71,7 @@ def validate(config: ValidateConfig) -> Validation:
     for spec in study.modalities:
         build_modality(spec).check(cohort_store)
     tasks = _shared_tasks(study, cohort_store, config.classes)
-    cohort = Cohort(cohort_store, out / "cache")
+    cohort = Cohort(cohort_store, out / "cache", tasks)
 
     def results(store: Store, evaluations: list[Evaluation], caveats: list[str]) -> Results:
         merged = _merged(evaluations, tasks)
@@ -129,7 +129,11 @@ def _shared_tasks(study: Study, cohort: Store, classes: Sequence[str]) -> dict[s
             raise ConfigError(
                 f"--classes leaves one class of task {spec}, which asks nothing; keep two."
             )
-        cohort.select(task=shared, check=False)
+        if not len(cohort.select(task=shared, check=False).indices("test")):
+            raise DataError(
+                f"No test patch of {cohort.path} has a label, so task {spec} asks nothing there; "
+                "ingest it with labels, and with --split test."
+            )
     return tasks
 
 

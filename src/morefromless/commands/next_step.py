@@ -2,6 +2,7 @@
 
 import shlex
 
+from morefromless.data.labels import UNLABELLED, tissue_classes
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.store import Store
 from morefromless.errors import MoreFromLessError
@@ -9,7 +10,6 @@ from morefromless.ingest.tiling import LOW_POWER
 from morefromless.modalities.image import image_spec
 from morefromless.pairs import build_modality
 from morefromless.report.terminal import typed
-from morefromless.sources import UNLABELLED
 
 
 def next_step(store: Store, cohort: bool) -> str:
@@ -30,7 +30,7 @@ def next_step(store: Store, cohort: bool) -> str:
     first, second = build_modality(primary), build_modality(privileged)
     if second.vector:
         options += ["--privileged-encoder", "mlp"]
-    cells = store.typed_nuclei and len(store.classes) == 1
+    cells = store.typed_nuclei and len(tissue_classes(store.classes)) == 1
     if store.classes == (UNLABELLED,) and not cells:
         return f"{views}, then mfl train {path} --out RUN {shlex.join(options)}".rstrip()
     if second.vector or first.channels != second.channels:  # no weights can be shared

@@ -10,6 +10,10 @@ import numpy as np
 
 from morefromless.errors import ConfigError, DataError, near_names, quoted
 
+UNLABELLED = "unlabelled"
+"""Label of patches whose tissue class is not known: they are trained on, and their nuclei may still
+pose a task."""
+
 EXACT = 2.0**53
 """Above it a float may not be the whole number that was meant."""
 
@@ -51,6 +55,16 @@ def whole_number(text: str) -> str:
     ('1', '1.5', 'v1.0')
     """
     return text.partition(".")[0] if re.fullmatch(r"-?[0-9]+\.0+", text) else text
+
+
+def tissue_classes(labels: Iterable[str]) -> tuple[str, ...]:
+    """The classes among labels, in their order: UNLABELLED is one only where there is no other.
+
+    >>> tissue_classes(["b", "unlabelled", "a", "b"]), tissue_classes(["unlabelled"])
+    (('b', 'a'), ('unlabelled',))
+    """
+    names = tuple(dict.fromkeys(labels))
+    return tuple(name for name in names if name != UNLABELLED) or names
 
 
 @lru_cache(maxsize=4096)

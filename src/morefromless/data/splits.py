@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.labels import tissue_classes
 from morefromless.errors import DataError, quoted
 
 Split = Literal["train", "val", "test"]
@@ -18,7 +19,7 @@ def by_label(labels: Sequence[str], share: float, seed: int) -> Mask:
     """Patches that stand in test, drawn at random within each class: (N,) bool.
 
     Of a class with n patches, round(share n) stand in test, but never none and never all of them;
-    `labels` must hold each class twice or more.
+    `labels` must hold each class twice or more. Patches without a label stand in train.
 
     >>> int(by_label(["a"] * 4 + ["b"] * 8, 0.25, seed=0).sum())
     3
@@ -26,7 +27,8 @@ def by_label(labels: Sequence[str], share: float, seed: int) -> Mask:
     rng = np.random.default_rng(seed)
     names, label_of = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
     test = np.zeros(len(labels), dtype=bool)
-    for label in range(len(names)):
+    known = set(tissue_classes(names))
+    for label in (place for place, name in enumerate(names) if name in known):
         members = rng.permutation(np.flatnonzero(label_of == label))
         test[members[: _share_of(len(members), share)]] = True
     return test
@@ -36,13 +38,16 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
     """Patches that stand in test, whole groups at a time: (N,) bool.
 
     Groups are visited in a random order and taken where that brings the classes' shares in test
-    nearer to `share`; the best of a few dozen orders counts. Raises `DataError` where a class
-    cannot stand on both sides.
+    nearer to `share`; the best of a few dozen orders counts. Groups without a label stand in train.
+    Raises `DataError` where a class cannot stand on both sides.
     """
     names, group_of = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
+    known = set(tissue_classes(labels))
+    labelled = np.array([label in known for label in labels])
+    labels = [label for label in labels if label in known]
     classes, label_of = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
     counts = np.zeros((len(names), len(classes)))
-    np.add.at(counts, (group_of, label_of), 1)
+    np.add.at(counts, (group_of[labelled], label_of), 1)
     lonely = (counts > 0).sum(axis=0) < 2
     if lonely.any():
         raise DataError(
@@ -64,12 +69,15 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
 
 
 def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
-    """Raise `DataError` unless train and test hold the same classes, and val no others.
+    """Raise `DataError` unless train and test hold the same classes, and val no others. Patches
+    without a label may stand anywhere.
 
     >>> check_classes(["a", "b", "a", "b"], ["train", "train", "test", "test"])
     """
+    known = set(tissue_classes(labels))
+    named = [label for label in labels if label in known]
     classes = {
-        split: {label for label, side in zip(labels, splits, strict=True) if side == split}
+        split: known & {label for label, side in zip(labels, splits, strict=True) if side == split}
         for split in ("train", "val", "test")
     }
     stray = [
@@ -80,7 +88,7 @@ def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
     if stray:
         raise DataError(
             f"Splits differ in their classes: {'; '.join(stray)}; leave those out (--drop), or "
-            f"have train and test drawn anew with --split random.{measured_hint(labels)}"
+            f"have train and test drawn anew with --split random.{measured_hint(named)}"
         )
 
 

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 from msgspec.structs import replace
 
+from morefromless.data.labels import tissue_classes
 from morefromless.data.schemes import Scheme
 from morefromless.data.sharded import ShardedArray, ShardReader
 from morefromless.data.splits import Split
@@ -93,7 +94,8 @@ class Store:
             f"{count:,} {split}" for split, count in self.table["split"].value_counts().items()
         )
         arrays = ", ".join(self.arrays)
-        return f"Store({str(self.path)!r}: {splits}; {arrays}; {len(self.classes)} classes)"
+        classes = len(tissue_classes(self.classes))
+        return f"Store({str(self.path)!r}: {splits}; {arrays}; {classes} classes)"
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -226,7 +228,7 @@ class Store:
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
-        """(N,) class of each patch, an index into `classes`."""
+        """(N,) class of each patch, an index into `classes`; -1 where a task has none for it."""
         codes = pd.Categorical(self.table["label"], categories=self.classes).codes
         return codes.astype(np.int64)
 
@@ -235,10 +237,10 @@ class Store:
     ) -> "Store":
         """The store as a task and some modalities need it: same rows, order and hash.
 
-        Labels are those of `task` (as they are where None). Patches that lack the array of one of
-        the `modalities` (a modality, or an array's name) stand in no split. Raises `DataError`
-        where there is no such array, or where `check` and the task asks nothing: its training or
-        test patches are all of one class.
+        Labels are those of `task` (as they are where None). Patches to which it gives none, or that
+        lack the array of one of the `modalities` (a modality, or an array's name), stand in no
+        split. Raises `DataError` where there is no such array, or where `check` and the task asks
+        nothing: its training or test patches are all of one class, or have none.
 
         >>> import tempfile; from pathlib import Path
         >>> from morefromless.ingest import ingest, open_source
@@ -260,16 +262,23 @@ class Store:
         self, classes: Sequence[str], labels: npt.NDArray[np.int64], task: str
     ) -> None:
         for split in ("train", "test"):
-            present = np.unique(labels[self.indices(split)])
+            of_split = labels[self.indices(split)]
+            present = np.unique(of_split[of_split >= 0])
+            if len(of_split) and not len(present):
+                raise DataError(
+                    f"No {split} patch of {self.path} has a label, so the task {task} asks "
+                    "nothing; label some of two classes or more, and ingest again."
+                )
             if len(present) == 1:
                 remedy = (
                     "ask the task cell"
                     if self.typed_nuclei and task != "cell"
                     else "a task takes patches of two classes or more in each split"
                 )
+                labelled = "labelled " * bool((of_split < 0).any())
                 raise DataError(
-                    f"All {split} patches of {self.path} are '{classes[present[0]]}', so the task "
-                    f"{task} asks nothing; {remedy}."
+                    f"All {labelled}{split} patches of {self.path} are '{classes[present[0]]}', so "
+                    f"the task {task} asks nothing; {remedy}."
                 )
 
     def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":

@@ -21,6 +21,8 @@ class Cohort:
     store: Store
     folder: Path
     """Where the encoders' features of it are cached."""
+    tasks: Mapping[str, "SharedTask"]
+    """By specification."""
 
     def features(self, frozen: FrozenEncoder, device: str = "cpu") -> Tensor:
         """Representations (N, width) of its test patches that have the encoder's modality."""
@@ -28,8 +30,12 @@ class Cohort:
         return in_cohort.features(self.store, "test", device)
 
     def ask(self, answer: Answer, device: str = "cpu") -> npt.NDArray[np.float32]:
-        """What an answer's probe, or the encoder's head, says of them: (N, classes)."""
-        features = self.features(answer.frozen, device)
+        """What an answer's probe, or the encoder's head, says of those that its task asks: (N,
+        classes)."""
+        modality, task = answer.frozen.modality, self.tasks[answer.task]
+        asked = self.store.select(modality, task=task, check=False).indices("test")
+        rows = np.isin(self.store.select(modality).indices("test"), asked)
+        features = self.features(answer.frozen, device)[rows]
         probabilities: npt.NDArray[np.float32] = answer.probe.probabilities(features).cpu().numpy()
         return probabilities
 
@@ -40,7 +46,7 @@ class SharedTask:
 
     `classes` are those of the store that encoders were trained on; `renamed` gives some of them
     another name, and one name to several makes one class of them. The other store may lack classes
-    and may not have further ones.
+    and may not have further ones; what the task gives no class stays without.
     """
 
     task: HasLabels
@@ -55,16 +61,16 @@ class SharedTask:
     def labels(self, store: Store) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
         """As a `Task`'s. Raises `DataError` where a test patch has a class that is no other's."""
         names, labels = self.task.labels(store)
-        codes = [self._code(name) for name in names]
+        codes = np.array([*map(self._code, names), -1])  # the last of patches without a class, -1
         present = np.unique(labels[store.indices("test")])
-        unknown = [names[label] for label in present if codes[label] < 0]
+        unknown = [names[label] for label in present if label >= 0 and codes[label] < 0]
         if unknown:
             raise DataError(
                 f"{store.path} has {quoted(unknown)}, and the classes that were learnt are "
                 f"{quoted(self.names)}; ingest it again with --classes or --drop, "
                 "or give mfl validate --classes for those that were learnt."
             )
-        return self.names, np.asarray(codes, np.int64)[labels]
+        return self.names, codes.astype(np.int64)[labels]
 
     def merged(self, probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Probabilities (N, classes) under the new names: those of one class add up."""

@@ -146,7 +146,7 @@ def evaluate(
     task = config.arm.task if task is None else task
     answers = []
     for frozen in encoders.values():
-        if len(store.select(frozen.modality).indices("test")):
+        if len(store.select(frozen.modality, task=build_task(task)).indices("test")):
             what = f"{label} {frozen.name}" if label else None
             answers.append(answer(frozen, store, probe, task, config.seed, device, what))
     return answers

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from morefromless.config import ReproduceConfig, StudyConfig, from_flat
+from morefromless.data.labels import tissue_classes
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import build_modality
@@ -117,7 +118,8 @@ class Setting:
             raw = "raw," if config.protocol == "authors" else ""
             spec = f"nuclei:{raw}types={len(store.scheme.types)}"
             masks = build_modality(spec).spec
-        tasks = (("tissue",) if len(store.classes) > 1 else ()) + (("cell",) if masks else ())
+        tissue = len(tissue_classes(store.classes)) > 1
+        tasks = (("tissue",) if tissue else ()) + (("cell",) if masks else ())
         return cls(config, store, recipe, sides, encoders, tasks, masks)
 
     def downsampled(self, side: int) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from morefromless import files
 from morefromless.data.arrays import open_npy
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.near_duplicates import near_duplicates_across_splits
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.registration import shifts
@@ -58,7 +59,8 @@ def _near_duplicates(
     if not len(pairs):
         return
     files.write_csv(folder / NEAR, pairs)
-    other = int((pairs["label"] != pairs["train_label"]).sum())
+    named = (pairs[["label", "train_label"]] != UNLABELLED).all(axis=1)
+    other = int((named & (pairs["label"] != pairs["train_label"])).sum())
     yield (
         f"{len(pairs):,} patches of {' and '.join(sorted(pairs['split'].unique()))} look like a "
         f"patch of train ({other:,} of them under another label; {NEAR} lists them), so the "

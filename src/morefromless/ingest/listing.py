@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from morefromless.data.labels import check_spellings
+from morefromless.data.labels import check_spellings, tissue_classes
 from morefromless.data.splits import check_classes
 from morefromless.errors import DataError
 from morefromless.sources import UNLABELLED, Datasheet, Item
@@ -22,11 +22,13 @@ def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
         raise DataError(f"{title} lists '{twice[0]}' twice; every patch needs an id of its own.")
     labels = sorted({item.label for item in items})
     check_spellings(labels)
-    if len(labels) < classes_needed(items, datasheet, split):
+    classes = tissue_classes(labels)
+    if len(classes) < classes_needed(items, datasheet, split):
+        beside = " beside unlabelled patches" * (len(classes) < len(labels))
         raise DataError(
-            f"{title} has one class only ('{labels[0]}'); comparing encoders takes two or more, as "
-            "folders, in a column of labels or in paths (--label), or nuclei (--nuclei). To train "
-            "without classes, say --unlabelled."
+            f"{title} has one class only ('{classes[0]}'){beside}; comparing encoders takes two or "
+            "more, as folders, in a column of labels or in paths (--label), or nuclei (--nuclei). "
+            "To train without classes, say --unlabelled, or leave the column empty."
         )
     if follows_source(items, split):
         check_classes([item.label for item in items], [str(item.split) for item in items])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from morefromless.data.labels import tissue_classes
 from morefromless.data.store import Store
 from morefromless.modalities.image import image_spec
 
@@ -70,7 +71,7 @@ class IngestReport:
         splits = ", ".join(f"{count:,} {split}" for split, count in sorted(self.splits.items()))
         for name, counts in self.store.meta.absent.items():
             splits += f"; {sum(counts.values()):,} without {name}"
-        path, classes = self.store.path, len(self.store.classes)
+        path, classes = self.store.path, len(tissue_classes(self.store.classes))
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.rejected.most_common())
         listed = f" ({reasons}; listed in {path / 'rejected.csv'})" if reasons else ""
         nuclei = ""

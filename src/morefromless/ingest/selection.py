@@ -10,6 +10,7 @@ import pandas as pd
 
 from morefromless.config import IngestConfig
 from morefromless.data import splits
+from morefromless.data.labels import UNLABELLED, tissue_classes
 from morefromless.data.splits import MEASURED, Split
 from morefromless.data.store_meta import SplitRule
 from morefromless.errors import DataError
@@ -101,6 +102,7 @@ def select(
         splits.check_classes(list(selection.accepted["label"]), list(selection.accepted["split"]))
     selection.caveats = [
         *_caveats(selection, items, config),
+        *_unlabelled(selection),
         *_absences(selection),
         *_magnifications(selection),
     ]
@@ -138,34 +140,40 @@ def _table(
 
 
 def _reject_copies(table: pd.DataFrame, rule: SplitRule) -> None:
-    """Of equal patches the first keeps its place, across splits or, before a draw, altogether."""
+    """Of equal patches the first keeps its place, across splits or, before a draw, altogether; one
+    with a label comes before one without."""
     given = rule in ("source", "test")
     ids, labels, sides = (table[name].tolist() for name in ("id", "label", "split"))
     hashes = table["hash"].tolist()
     rows = [row for row, reason in enumerate(table["reason"]) if reason is None]
-    if given:
-        rows.sort(key=lambda row: PRECEDENCE[sides[row]])
+    rows.sort(key=lambda row: (given and PRECEDENCE[sides[row]], labels[row] == UNLABELLED))
     first: dict[str, int] = {}
     for row in rows:
         twin = first.setdefault(hashes[row], row)
         if twin == row or (given and sides[twin] == sides[row]):
             continue
         kind = "copy of another split's" if given else "copy"
-        if labels[twin] != labels[row]:
+        if len(tissue_classes([labels[twin], labels[row]])) == 2:
             kind += " under another label"
         table.at[row, "reason"] = f"{kind}: same pixels as {ids[twin]}"
 
 
-def _reject_single(table: pd.DataFrame) -> None:
+def _reject_single(whole: pd.DataFrame) -> None:
+    table = _labelled(whole)
     counts = table[table["reason"].isna()].groupby("label")["id"].transform("size")
     alone = counts.index[counts == 1]
     if 2 * len(alone) > len(table):
         raise DataError(
-            f"{len(alone)} of {len(table)} patches are alone in their class, and two are needed "
-            f"for train and test. {MEASURED}"
+            f"{len(alone)} of {len(table)} labelled patches are alone in their class, and two are "
+            f"needed for train and test. {MEASURED}"
         )
     for row in alone:
-        table.at[row, "reason"] = "alone in its class: two are needed for train and test"
+        whole.at[row, "reason"] = "alone in its class: two are needed for train and test"
+
+
+def _labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of patches that have a label; all where none has one."""
+    return table[table["label"].isin(tissue_classes(table["label"]))]
 
 
 def _draw(selection: Selection, config: IngestConfig) -> None:
@@ -180,7 +188,7 @@ def _draw(selection: Selection, config: IngestConfig) -> None:
 
 
 def _refuse_poor(selection: Selection, needed: int) -> None:
-    labels = sorted(selection.accepted["label"].unique())
+    labels = sorted(tissue_classes(selection.accepted["label"]))
     if len(labels) >= needed:
         return
     remainder = f"only class '{labels[0]}' is left" if labels else "nothing is left"
@@ -201,6 +209,19 @@ def _absences(selection: Selection) -> list[str]:
             f"{name} is absent from {total:,} of {len(selection.accepted):,} patches ({each})."
         )
     return sentences
+
+
+def _unlabelled(selection: Selection) -> list[str]:
+    accepted = selection.accepted
+    counts = accepted["split"].drop(_labelled(accepted).index).value_counts()
+    if not len(counts):
+        return []
+    each = ", ".join(f"{counts[s]:,} {s}" for s in get_args(Split) if s in counts)
+    return [
+        f"{counts.sum():,} of {len(accepted):,} patches have no label ({each}): self-supervised "
+        "training uses those of train, while probes, floors and supervised arms of the task tissue "
+        "use labelled patches only."
+    ]
 
 
 def _magnifications(selection: Selection) -> list[str]:
@@ -233,7 +254,8 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
         if both:
             groups_stand = "1 group stands" if len(both) == 1 else f"{len(both)} groups stand"
             caveats.append(f"{groups_stand} in both train and test (patients or slides).")
-        test = len(groups["test"])
+        labelled = _labelled(selection.accepted)
+        test = labelled.loc[labelled["split"] == "test", "group"].nunique()
         if test < FEWEST_GROUPS:
             caveats.append(
                 f"{test} test group{'s' * (test != 1)} (patients or slides): no difference between "

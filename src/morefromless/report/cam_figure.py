@@ -119,7 +119,7 @@ def _numbers(
                     "patch": name,
                     "id": store.table["id"].iloc[row],
                     "encoder": title,
-                    "label": store.classes[store.labels[row]],
+                    "label": store.table["label"].iloc[row],
                     "predicted": store.classes[k],
                     "probability": p,
                     "layers": " ".join(map(short_name, layers[title])),

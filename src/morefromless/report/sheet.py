@@ -33,18 +33,19 @@ def write_sheet(config: ViewsConfig) -> Path:
     times a view of each; those that are drawn together have a common frame.
     """
     store = Store.open(config.store)
-    if config.task != "tissue":  # rows may well be of one tissue, which is no task
-        store = store.select(task=build_task(config.task))
     modalities = {spec: build_modality(spec) for spec in (*config.primary, config.privileged)}
     for modality in modalities.values():
         modality.check(store)
-    store = store.select(*modalities.values())
+    # Rows may well be of one tissue, which is no task, or of none.
+    task, tissue = build_task(config.task), config.task == "tissue"
+    labelled = store.select(*modalities.values(), task=task, check=not tissue)
+    store = store.select(*modalities.values()) if tissue else labelled
     rows = _spread_over_classes(store, config.patches, config.seed)
     names = dict.fromkeys(modality.array for modality in modalities.values())
     stored = {name: torch.from_numpy(np.asarray(store.array(name)[rows])) for name in names}
     generator = torch.Generator().manual_seed(config.seed)
     bars = {
-        spec: distinctive(modality, store)
+        spec: distinctive(modality, labelled)
         for spec, modality in modalities.items()
         if isinstance(modality, Vector)
     }
@@ -58,7 +59,7 @@ def write_sheet(config: ViewsConfig) -> Path:
     )
     for spec, modality in modalities.items():
         if isinstance(modality, (Image, Vector)):
-            caption += f" {modality.legend(store)}".rstrip()
+            caption += f" {modality.legend(labelled)}".rstrip()
         if isinstance(modality, Macenko):
             unchanged = int(modality.unchanged(stored[modality.array]).sum())
             caption += (

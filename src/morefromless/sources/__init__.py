@@ -14,6 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from morefromless.data.images import walk
+from morefromless.data.labels import UNLABELLED as UNLABELLED
 from morefromless.data.labels import normal_name
 from morefromless.data.schemes import Scheme
 from morefromless.data.splits import Split as Split
@@ -87,10 +88,6 @@ class Datasheet:
     """Names of the channels of arrays that are no RGB, and of a vector's values, where known."""
     scales: Mapping[str, float] = field(default_factory=dict)
     """µm per px of arrays that show another field than `he`, such as a wider one."""
-
-
-UNLABELLED = "unlabelled"
-"""Label of patches whose tissue class is not known: their nuclei may still pose a task."""
 
 
 class Source(ABC):

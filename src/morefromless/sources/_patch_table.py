@@ -52,14 +52,20 @@ class PatchTable:
                     "or something less alike, for other columns are not looked at."
                 )
 
-    def filled(self, name: str, advice: str) -> Column:
-        """A column in which every cell has text."""
+    def texts(self, name: str) -> Column:
+        """A column in which every cell has text or is empty."""
         for row, cell in self.columns[name].items():
-            if not cell:
-                raise self.wrong(row, name, f"it is empty; {advice}")
             if isinstance(cell, NotText):
                 raise self.wrong(row, name, f"it holds {cell} instead of text; write a word")
         return self.columns[name]
+
+    def filled(self, name: str, advice: str) -> Column:
+        """A column in which every cell has text."""
+        column = self.texts(name)
+        for row, cell in column.items():
+            if not cell:
+                raise self.wrong(row, name, f"it is empty; {advice}")
+        return column
 
     def if_known(self, name: str) -> Column:
         """A column that is filled; empty where the table lacks it, or has nothing in it."""

@@ -38,8 +38,9 @@ class _Loaded:
 class Manifest(Source):
     """A table with a header, .csv (UTF-8, commas) or .parquet, in which every row is a patch.
 
-    `id` is unique; `label` is the class, or `label=grade` takes another column (without one, tissue
-    is not known and nuclei have to pose the task); `group` (patient or slide; `group=case` takes
+    `id` is unique; `label` is the class, or `label=grade` takes another column, and where a cell is
+    empty the patch has no label (without any, tissue is not known and nuclei have to pose the
+    task); `group` (patient or slide; `group=case` takes
     another column) and `split` (train, val, test) may be there, in all rows then; they may be
     called `patient` and `partition` too.
 
@@ -139,7 +140,9 @@ class Manifest(Source):
         expected = [name for name in ("label", "group", "split") if not given.get(name)]
         table.refuse_near(expected, {"id", label, group, side, *names})
         ids = table.ids()
-        labels = table.filled(label, "fill it, or leave the row out") if label else {}
+        labels = table.texts(label) if label else {}
+        if self.label and not any(labels.values()):
+            raise DataError(f"{self.path.name} has nothing in column {label}; name another.")
         groups, splits = table.if_known(group), table.splits(side)
         views = {name: table.views(name) for name in names}
         kinds = sorted({view.kind for held in views.values() for view in held.values()})
@@ -155,7 +158,7 @@ class Manifest(Source):
             items.append(
                 Item(
                     id=patch,
-                    label=whole_number(labels.get(row, UNLABELLED)),
+                    label=whole_number(labels.get(row) or UNLABELLED),
                     origin=f"row {row}: {cells}",
                     split=splits.get(row),
                     group=whole_number(groups[row]) if row in groups else None,

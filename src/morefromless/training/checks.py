@@ -20,6 +20,7 @@ from morefromless.errors import ConfigError
 from morefromless.objectives import Objective
 from morefromless.pairs import Pair, build_modality
 from morefromless.specs import build
+from morefromless.tasks import build_task
 
 Availability = dict[str, npt.NDArray[np.bool_]]
 """Branch to (N,) bool: which patches of the store have its view."""
@@ -88,7 +89,8 @@ def count_training_patches(config: RunConfig, store: Store) -> int:
     """How many patches a run trains on."""
     pair = Pair(config.arm.modalities, config.train.views, config.train.size)
     if config.arm.supervised:
-        return len(store.select(*pair.arrays).indices("train"))
+        task = build_task(config.arm.task)
+        return len(store.select(*pair.arrays, task=task, check=False).indices("train"))
     return len(training_rows(store, available_views(store, pair, config), config))
 
 

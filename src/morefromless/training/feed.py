@@ -19,13 +19,14 @@ from morefromless.pairs import Pair, derived_seed
 Batch = dict[str, Tensor]
 
 
-def check_batch(patches: int, batch: int) -> None:
+def check_batch(patches: int, batch: int, labelled: bool = False) -> None:
     """Raise `ConfigError` where the training patches do not fill one batch."""
     if not patches:
         raise ConfigError("The store has no training patches; ingest it without --split test.")
     if batch > patches:
+        kind = "labelled training" if labelled else "training"
         raise ConfigError(
-            f"--batch {batch} is larger than the {patches} training patches; "
+            f"--batch {batch} is larger than the {patches} {kind} patches; "
             f"choose {patches} or fewer."
         )
 

@@ -46,8 +46,8 @@ def pretrain(config: RunConfig) -> Run:
     pair = pair_of(config, plans)
     objective = build(arm.objective, objectives, Objective)
     pair.check(store)
-    if config.machine.probe_every:
-        store = store.select(task=build_task(arm.task))
+    # Patches without a label are trained on, and stand in no split of a task.
+    probed = store.select(task=build_task(arm.task)) if config.machine.probe_every else store
     check(config)
     availability = available_views(store, pair, config)
     rows = training_rows(store, availability, config)
@@ -55,7 +55,7 @@ def pretrain(config: RunConfig) -> Run:
     run = Run.begin(config, store.hash)
     with run.training(is_rank_zero(config)):
         if not run.done:
-            _train(run, config, store, availability, plans, objective, rows, steps, device)
+            _train(run, config, store, probed, availability, plans, objective, rows, steps, device)
     return run
 
 
@@ -63,6 +63,7 @@ def _train(
     run: Run,
     config: RunConfig,
     store: Store,
+    probed: Store,
     availability: Availability,
     plans: Sequence[Plan],
     objective: Objective,
@@ -111,7 +112,7 @@ def _train(
         for plan in live
         if plan.name in config.arm.encoders
     }
-    curve = curve_of(encoders, store, run, config.machine.probe_every, steps.total)
+    curve = curve_of(encoders, probed, run, config.machine.probe_every, steps.total)
     fit(learner, run, curve)
 
 
