@@ -97,8 +97,9 @@ def _with_steps(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
     if not config.steps:
         return run
     # A fine-tuned encoder has the epochs of the run that it begins from.
-    patches = count_training_patches(replace(run, arm=run.arm.start or run.arm), store)
-    check_batch(patches, run.train.batch)
+    arm = run.arm.start or run.arm
+    patches = count_training_patches(replace(run, arm=arm), store)
+    check_batch(patches, run.train.batch, arm.supervised)
     epochs = max(1, round(config.steps / (patches // run.train.batch)))
     return replace(run, train=replace(run.train, epochs=epochs))
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.splits import by_group, by_label, check_classes
 from morefromless.errors import DataError
 
@@ -104,3 +105,25 @@ def test_classes_that_differ_are_named() -> None:
         check_classes(["A", "B", "A"], ["train", "train", "test"])
     with pytest.raises(DataError, match="'C' in val but not in train"):
         check_classes(["A", "A", "C"], ["train", "test", "val"])
+
+
+def test_patches_without_a_label_are_of_no_class() -> None:
+    labels = ["A", UNLABELLED, "B", "A", "B", UNLABELLED] * 10
+    known = [label for label in labels if label != UNLABELLED]
+    test = by_label(labels, 0.25, 3)
+    assert not test[np.array(labels) == UNLABELLED].any()
+    # The labelled ones are drawn as if they were alone.
+    assert (test[np.array(labels) != UNLABELLED] == by_label(known, 0.25, 3)).all()
+    assert by_label([UNLABELLED] * 10, 0.2, 0).sum() == 2
+    groups = [f"P{i // 6}" for i in range(60)]
+    bare = [UNLABELLED if i < 12 else label for i, label in enumerate(labels)]
+    held = {*np.array(groups)[by_group(bare, groups, 0.4, 0)]}
+    assert held
+    assert not held & {"P0", "P1"}  # whose patches would ask nothing
+    one = [*[UNLABELLED] * 4, "A", "B", "A", "B"]
+    test = by_group(one, ["P1"] * 4 + ["P2", "P2", "P3", "P3"], 0.5, 0)
+    assert test.tolist() in ([False] * 4 + [True] * 2 + [False] * 2, [False] * 6 + [True] * 2)
+    check_classes(["A", UNLABELLED, "A"], ["train", "train", "test"])
+    check_classes(["A", UNLABELLED, "A"], ["train", "val", "test"])
+    with pytest.raises(DataError, match=r"'A' in train but not in test; label some there, leave"):
+        check_classes(["A", UNLABELLED], ["train", "test"])

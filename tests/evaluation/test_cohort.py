@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from msgspec import structs
 from sklearn.metrics import brier_score_loss
 
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.store import Store
 from morefromless.errors import DataError
 from morefromless.evaluation.cohort import SharedTask
@@ -76,3 +78,21 @@ def test_the_distance_is_the_closed_form() -> None:
         )
     wide = rng.normal(size=(10, 64))  # fewer patches than features
     assert np.isfinite(FeatureDistance(wide)(rng.normal(size=(5, 64))))
+
+
+def test_patches_without_a_class_are_not_asked(tissue: Store) -> None:
+    bare = np.arange(len(tissue.table)) % 3 == 0
+    table = tissue.table.assign(label=tissue.table["label"].mask(bare, UNLABELLED))
+    meta = structs.replace(tissue.meta, classes=(*tissue.classes, UNLABELLED))
+    cohort = Store(tissue.path, meta, table, tissue.arrays)
+    task = SharedTask(Tissue(), tissue.classes)
+    names, labels = task.labels(cohort)
+    assert (names, labels.tolist()) == (
+        tissue.classes,
+        np.where(bare, -1, tissue.labels).tolist(),
+    )
+    facts = data_facts(cohort, {"tissue": task})
+    tested = (tissue.table["split"] == "test") & ~bare
+    assert facts.patches["test"] == tested.sum()
+    assert facts.groups == tissue.table["group"][tested].nunique()
+    assert sum(test for _, test in facts.classes["tissue"].values()) == tested.sum()

@@ -525,3 +525,46 @@ def test_a_replaced_image_is_not_already_done(tmp_path: Path, linked: bool) -> N
     Image.fromarray(patch(99)).save(root / "A" / "000.png")
     with pytest.raises(DataError, match="was not made of this source"):
         ingest(Folder(str(root)), tmp_path / "store", progress=False)
+
+
+def test_some_patches_without_a_label(tmp_path: Path) -> None:
+    names = {f"{['v', 'w', 'unlabelled'][i % 3]}/{i:03}.png": i for i in range(30)}
+    root = folder(tmp_path / "in", names | {"unlabelled/000.png": 1})
+    report = run(root, tmp_path / "store")
+    store = report.store
+    assert "keeps 30 patches of 2 classes (4 test, 26 train)" in str(report)
+    assert "2 classes" in repr(store)
+    assert (
+        "10 of 30 patches have no label (10 train): self-supervised training uses those of train"
+        in report.notes[1]
+    )
+    # Of equal patches the one with a label stays, and they do not contradict each other.
+    assert report.rejected == {"copy": 1}
+    assert (store.table["label"] == "w").sum() == 10
+    known = run(
+        folder(tmp_path / "known", {n: i for n, i in names.items() if n[0] in "vw"}), tmp_path / "k"
+    )
+    held = [set(s.table["id"].iloc[s.indices("test")]) for s in (store, known.store)]
+    assert held[0] == held[1]
+    cohort = run(root, tmp_path / "cohort", split="test")
+    assert "11 of 31 patches have no label (11 test): probes, floors" in cohort.notes[1]
+    one = folder(tmp_path / "one", {f"{['A', 'unlabelled'][i % 2]}/{i}.png": i for i in range(9)})
+    with pytest.raises(DataError, match=r"one class only \('A'\) beside unlabelled patches; comp"):
+        run(one, tmp_path / "none")
+    single = folder(tmp_path / "single", {**names, "C/0.png": 99})
+    alone = run(single, tmp_path / "s")
+    assert alone.rejected == {"alone in its class": 1}
+
+
+def test_copies_of_a_patch_without_a_label_in_another_split(tmp_path: Path) -> None:
+    names = {
+        f"{s}/{'AB'[i % 2]}/{s}{i}.png": 10 * k + i
+        for k, s in enumerate(("train", "test"))
+        for i in range(6)
+    }
+    root = folder(
+        tmp_path / "in", {**names, "test/unlabelled/x.png": 2, "train/unlabelled/y.png": 14}
+    )
+    report = run(root, tmp_path / "store")
+    assert report.rejected == {"copy of another split's": 2}
+    assert report.splits == {"train": 5, "test": 7}

@@ -171,9 +171,13 @@ def test_which_columns_are_views_and_which_is_the_label(tmp_path: Path) -> None:
     assert read("") == ({"he", "ihc"}, {UNLABELLED})
     store = ingest(open_source(path), tmp_path / "store", progress=False).store
     assert store.classes == (UNLABELLED,)  # enough to train without labels
+    table = pairs(tmp_path, label="")
+    assert {item.label for item in written(tmp_path, table).items()} == {UNLABELLED}
+    with pytest.raises(DataError, match=r"pairs.csv has nothing in column label; name another"):
+        read(",label=label")
     with pytest.raises(DataError, match=r"pairs.csv has no column grad; make grade agree with"):
         read(",label=grad")
-    with pytest.raises(DataError, match=r"no column mri; it has id, he, ihc, group, split, grade"):
+    with pytest.raises(DataError, match=r"no column mri; it has id, he, ihc, label, group, split"):
         read(",modalities=he+mri")
 
 
@@ -183,11 +187,10 @@ def test_how_tables_are_written(tmp_path: Path) -> None:
         '\ufeffid, he, ,label\n007,he/7.png,1,"a, b"\n\n  008 , he/8.png\n,,,\n', encoding="utf-8"
     )
     source = Manifest(str(tmp_path / "pairs.csv"))
-    with pytest.raises(DataError, match=r"pairs.csv, row 4, column label: it is empty"):
-        source.items()
+    assert [item.label for item in source.items()] == ["a, b", UNLABELLED]
     text = (tmp_path / "pairs.csv").read_text(encoding="utf-8")
     (tmp_path / "pairs.csv").write_text(text.replace("8.png", "8.png,,NA"), encoding="utf-8")
-    first, second = source.items()
+    first, second = Manifest(str(tmp_path / "pairs.csv")).items()
     assert (first.id, first.label, first.origin) == ("007", "a, b", "row 2: he=he/7.png")
     assert (second.id, second.label, second.origin) == ("008", "NA", "row 4: he=he/8.png")
 
@@ -208,7 +211,6 @@ def _named(old: str, new: str) -> Callable[[pd.DataFrame], None]:
     [
         (_set(5, "id", "001"), "row 5, column id: '001' is the id of row 3 too; every patch needs"),
         (_set(5, "id", " "), "row 5, column id: it is empty; give every patch one"),
-        (_set(4, "label", None), "row 4, column label: it is empty; fill it, or leave the row out"),
         (_set(4, "group", ""), "row 4, column group: it is empty; fill it as in other rows, or l"),
         (_set(9, "split", None), "row 9, column split: it is empty; fill it as in other rows"),
         (_set(9, "split", "tset"), "row 9, column split: 'tset' is no split; say train, val or"),
@@ -444,7 +446,6 @@ def test_labels_that_read_alike(tmp_path: Path) -> None:
         ([["a"], ["b"]], "a ndarray"),
         ([b"a", b"b"], "a bytes"),
         ([2.0**63, 1.0], "too large to be exact"),
-        ([pd.NaT, pd.Timestamp("2026-01-01")], "it is empty"),
     ],
 )
 def test_labels_that_are_no_words(tmp_path: Path, labels: list[Any], reason: str) -> None:

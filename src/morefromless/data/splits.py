@@ -86,9 +86,10 @@ def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
         if classes[here] - classes[there]
     ]
     if stray:
+        label = "label some there, " * (len(named) < len(labels))
         raise DataError(
-            f"Splits differ in their classes: {'; '.join(stray)}; leave those out (--drop), or "
-            f"have train and test drawn anew with --split random.{measured_hint(named)}"
+            f"Splits differ in their classes: {'; '.join(stray)}; {label}leave those out (--drop), "
+            f"or have train and test drawn anew with --split random.{measured_hint(named)}"
         )
 
 

@@ -187,9 +187,10 @@ def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExcee
 
 def data_facts(store: Store, tasks: Mapping[str, HasLabels]) -> Data:
     """What results say of the patches that they rest on."""
-    classes = {}
+    classes, asked = {}, set[int]()
     for spec, task in tasks.items():
         labelled = store.select(task=task, check=False)
+        asked |= {*labelled.indices("test").tolist()}
         train, test = (
             np.bincount(labelled.labels[labelled.indices(split)], minlength=len(labelled.classes))
             for split in ("train", "test")
@@ -197,15 +198,15 @@ def data_facts(store: Store, tasks: Mapping[str, HasLabels]) -> Data:
         classes[spec] = {
             name: (int(train[k]), int(test[k])) for k, name in enumerate(labelled.classes)
         }
-    groups = store.groups("test")
+    patches = {split: len(store.indices(split)) for split in ("train", "val", "test")}
     return Data(
         title=store.meta.datasheet.title,
         side=store.side,
         um_per_px=store.um_per_px,
         hash=store.hash,
-        patches={split: len(store.indices(split)) for split in ("train", "val", "test")},
+        patches={**patches, "test": len(asked)},
         classes=classes,
-        groups=None if groups is None else len(set(groups)),
+        groups=store.table["group"].iloc[[*asked]].nunique() if store.groups_known else None,
         caveats=store.caveats,
     )
 

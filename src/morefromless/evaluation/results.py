@@ -181,11 +181,11 @@ class Data:
     um_per_px: float | None
     hash: str
     patches: dict[str, int]
-    """Split to number."""
+    """Split to number; of test, those that a task asks."""
     classes: dict[str, dict[str, tuple[int, int]]]
     """Task to class to numbers of training and test patches."""
     groups: int | None
-    """Test groups (patients or slides); None where they are not known."""
+    """Groups (patients or slides) of those test patches; None where they are not known."""
     caveats: list[str]
 
 

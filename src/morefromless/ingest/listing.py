@@ -28,7 +28,7 @@ def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
         raise DataError(
             f"{title} has one class only ('{classes[0]}'){beside}; comparing encoders takes two or "
             "more, as folders, in a column of labels or in paths (--label), or nuclei (--nuclei). "
-            "To train without classes, say --unlabelled, or leave the column empty."
+            "To train without classes, say --unlabelled; in a table, leave that column empty."
         )
     if follows_source(items, split):
         check_classes([item.label for item in items], [str(item.split) for item in items])

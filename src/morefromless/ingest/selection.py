@@ -217,10 +217,10 @@ def _unlabelled(selection: Selection) -> list[str]:
     if not len(counts):
         return []
     each = ", ".join(f"{counts[s]:,} {s}" for s in get_args(Split) if s in counts)
+    trained = "self-supervised training uses those of train; " * ("train" in counts)
     return [
-        f"{counts.sum():,} of {len(accepted):,} patches have no label ({each}): self-supervised "
-        "training uses those of train, while probes, floors and supervised arms of the task tissue "
-        "use labelled patches only."
+        f"{counts.sum():,} of {len(accepted):,} patches have no label ({each}): {trained}probes, "
+        "floors and supervised arms of the task tissue leave them out."
     ]
 
 

@@ -24,10 +24,9 @@ def check_batch(patches: int, batch: int, labelled: bool = False) -> None:
     if not patches:
         raise ConfigError("The store has no training patches; ingest it without --split test.")
     if batch > patches:
-        kind = "labelled training" if labelled else "training"
+        kind = "labelled patches that supervised arms train on" if labelled else "training patches"
         raise ConfigError(
-            f"--batch {batch} is larger than the {patches} {kind} patches; "
-            f"choose {patches} or fewer."
+            f"--batch {batch} is larger than the {patches} {kind}; choose {patches} or fewer."
         )
 
 
@@ -82,6 +81,7 @@ class Steps:
     def of(cls, config: RunConfig, store: Store, rows: npt.NDArray[np.int64]) -> "Steps":
         """Those of a run on these training patches, in one process until `rank` and `world` say
         otherwise."""
+        check_batch(len(rows), config.train.batch, config.arm.supervised)
         return cls(
             len(rows),
             batch=config.train.batch,

@@ -1,0 +1,165 @@
+"""A store of which half has no label: all of it is trained on, the labelled half is asked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from PIL import Image
+
+from morefromless.analysis.headroom import measure_headroom
+from morefromless.analysis.validate import validate
+from morefromless.config import HeadroomConfig, Probe, ValidateConfig
+from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.evaluate import answer, evaluate
+from morefromless.evaluation.floors import floor_probabilities
+from morefromless.evaluation.hold_out import write_hold_out_store
+from morefromless.evaluation.loading import load_encoders
+from morefromless.evaluation.results import Results
+from morefromless.ingest import ingest
+from morefromless.pairs import build_modality
+from morefromless.runner import run_all
+from morefromless.sources import UNLABELLED, Item
+from morefromless.sources.synthetic import Synthetic
+from morefromless.study import Study
+from morefromless.tasks import build_task
+from morefromless.training.pretrain import pretrain
+from tests.conftest import run_config, study_config
+
+COUNT = 120
+
+
+def table(root: Path, source: Store, labelled_only: bool) -> Path:
+    """Every second patch of a store has a label; the others have none, or are not there."""
+    lines = []
+    for row, (name, label) in enumerate(zip(source.table["id"], source.labels, strict=True)):
+        Image.fromarray(source.array("he")[row]).save(root / f"{row}.png")
+        if row % 2 or not labelled_only:
+            lines.append((name, f"{row}.png", "ABC"[label % 3] if row % 2 else ""))
+    path = root / f"{'half' if labelled_only else 'whole'}.csv"
+    pd.DataFrame(lines, columns=["id", "he", "label"]).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
+    """Of all patches, and of the labelled ones alone."""
+    root = tmp_path_factory.mktemp("partial")
+    drawn = ingest(Synthetic(patches=COUNT, patients=6, size=32), root / "drawn", progress=False)
+    whole, half = (
+        ingest(table(root, drawn.store, alone), root / f"store-{alone}", progress=False).store
+        for alone in (False, True)
+    )
+    return whole, half
+
+
+def ids(store: Store, split: str) -> set[str]:
+    return set(store.table["id"][store.table["split"] == split])
+
+
+def test_all_are_trained_on_and_the_labelled_ones_are_asked(
+    stores: tuple[Store, Store], tmp_path: Path
+) -> None:
+    whole, half = stores
+    assert ids(whole, "test") == ids(half, "test")
+    assert len(ids(whole, "train")) == len(ids(half, "train")) + COUNT // 2
+    options = run_config(whole.path, tmp_path / "run", epochs=1, batch=32)
+    run = pretrain(replace(options, machine=replace(options.machine, probe_every=2)))
+    assert run.record.facts["steps"] == len(ids(whole, "train")) // 32 == 3
+    assert whole.caveats[1].startswith(f"{COUNT // 2} of {COUNT} patches have no label (")
+    answers = {a.frozen.name: a for a in evaluate(run, whole, Probe(probe="ridge"))}
+    curve = pd.read_csv(run.path / "curve.csv").set_index(["step", "branch"])["accuracy"]
+    for name, frozen in load_encoders(run).items():
+        alone = answer(replace(frozen, folder=None), half, Probe(probe="ridge"), "tissue", 0)
+        np.testing.assert_allclose(answers[name].probabilities, alone.probabilities, atol=1e-5)
+        assert answers[name].labels.tolist() == alone.labels.tolist()
+        assert answers[name].store.classes == alone.store.classes == ("A", "B", "C")
+        assert curve[3, name] == pytest.approx(alone.scores.values["accuracy"], abs=1e-4)
+
+
+def test_floors_and_headroom_are_those_of_the_labelled_patches(
+    stores: tuple[Store, Store], tmp_path: Path
+) -> None:
+    floors, gains = [], []
+    for number, store in enumerate(stores):
+        asked = store.select(build_modality("full"), task=build_task("tissue"))
+        floors.append(
+            floor_probabilities("mean-rgb", asked, "full", "tissue", 0.5, 0, tmp_path / f"{number}")
+        )
+        config = HeadroomConfig(store=store.path, out=tmp_path / "h", components=4)
+        gains.append(measure_headroom(config))
+    np.testing.assert_array_equal(*floors)
+    assert gains[0].sparse == gains[1].sparse
+    assert gains[0].dense == gains[1].dense
+
+
+def test_a_study_plans_supervised_arms_of_the_labelled_patches(
+    stores: tuple[Store, Store], tmp_path: Path
+) -> None:
+    whole, half = stores
+    few = len(ids(half, "train"))
+    with pytest.raises(ConfigError, match=f"the {few} labelled patches that supervised arms train"):
+        Study.of(study_config(whole.path, tmp_path / "a", batch=few + 1))
+    config = study_config(
+        whole.path, tmp_path / "b", seeds=1, epochs=1, batch=few, sharing=["shared"]
+    )
+    study = Study.of(config)
+    run_all(study.runs, 1)
+    results = study.evaluate(progress=False)
+    assert results.data.patches == {
+        "train": few + COUNT // 2,
+        "val": 0,
+        "test": len(half.indices("test")),
+    }
+    assert {*results.data.classes["tissue"]} == {"A", "B", "C"}
+    majority = half.labels[half.indices("train")]
+    expected = np.mean(half.labels[half.indices("test")] == np.bincount(majority).argmax())
+    rows = results.table.query("arm == 'majority' and metric == 'accuracy'")
+    assert rows["value"].tolist() == [pytest.approx(expected)] * 2
+
+
+def test_a_hold_out_has_every_class_on_both_sides(
+    stores: tuple[Store, Store], tmp_path: Path
+) -> None:
+    held = write_hold_out_store(stores[0], tmp_path / "held", clusters=20)
+    asked = held.select(task=build_task("tissue"))
+    assert len(np.unique(asked.labels[asked.indices("test")])) == 3
+    assert len(held.table) == len(stores[0].indices("train"))
+
+
+class Elsewhere(Synthetic):
+    """A cohort in which every third patch, or each, has no label, or is not there."""
+
+    def __init__(self, keep: bool, every: int = 3) -> None:
+        super().__init__(patches=90, patients=9, size=40, seed=7)
+        self.keep, self.every = keep, every
+
+    def items(self) -> list[Item]:
+        return [
+            item if place % self.every else replace(item, label=UNLABELLED)
+            for place, item in enumerate(super().items())
+            if self.keep or place % self.every
+        ]
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
+        return super().read(next(own for own in super().items() if own.id == item.id))
+
+
+def test_a_cohort_is_asked_its_labelled_patches(study: Study, tmp_path: Path) -> None:
+    run = next(run.out for run in study.runs if run.arm.kind == "asymmetric")
+
+    def external(name: str, source: Elsewhere) -> Results:
+        ingest(source, tmp_path / name, split="test", progress=False, workers=1)
+        out = tmp_path / f"validation-{name}"
+        return validate(ValidateConfig(study=run, cohort=tmp_path / name, out=out)).external
+
+    partly, alone = external("a", Elsewhere(keep=True)), external("b", Elsewhere(keep=False))
+    assert len(Store.open(tmp_path / "a").table) == 90
+    pd.testing.assert_frame_equal(partly.table, alone.table, rtol=1e-4)
+    assert partly.data.patches == alone.data.patches == {"train": 0, "val": 0, "test": 60}
+    assert partly.data.classes == alone.data.classes
+    with pytest.raises(DataError, match="has 'unlabelled', and the classes that were learnt"):
+        external("c", Elsewhere(keep=True, every=1))
