@@ -38,6 +38,17 @@ def test_near_duplicates_across_splits_are_listed(tmp_path: Path) -> None:
     assert listed["correlation"].min() > 0.95
 
 
+def test_a_near_duplicate_without_a_label_contradicts_none(tmp_path: Path) -> None:
+    images = tissue(12)
+    write(images[:3], tmp_path / "in/train/unlabelled")
+    for number, label in enumerate("AB"):
+        write(images[4 + number :][:1], tmp_path / "in/train" / label)
+        write(as_jpeg(images[number])[None], tmp_path / "in/test" / label)
+    store = ingest(str(tmp_path / "in"), tmp_path / "store", progress=False).store
+    [caveat] = [c for c in store.caveats if "look like" in c]
+    assert caveat.startswith("2 patches of test look like a patch of train (0 of them under anot")
+
+
 def table(folder: Path, shift: int) -> Path:
     """Pairs of two patients, of which the second's IHC is shifted to the right."""
     fields = tissue(24, side=120, size=1.5)

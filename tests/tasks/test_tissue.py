@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from morefromless.analysis.representative import named_patches
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.store import Store
 from morefromless.errors import DataError
@@ -29,6 +30,11 @@ def test_those_without_a_label_stand_in_no_split(tissue: Store) -> None:
         rows = tissue.indices(split)
         assert asked.indices(split).tolist() == rows[~bare[rows]].tolist()
         assert store.indices(split).tolist() == rows.tolist()
+    first, second = tissue.table["id"].iloc[:2]
+    assert list(named_patches(asked, [first, second])) == [
+        f"{first}: unlabelled",
+        f"{second}: {tissue.table['label'].iloc[1]}",
+    ]
     again = asked.select(task=Tissue())
     assert (again.classes, again.labels.tolist()) == (asked.classes, asked.labels.tolist())
 
