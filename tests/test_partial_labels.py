@@ -102,11 +102,14 @@ def test_a_study_plans_supervised_arms_of_the_labelled_patches(
     whole, half = stores
     few = len(ids(half, "train"))
     with pytest.raises(ConfigError, match=f"the {few} labelled patches that supervised arms train"):
-        Study.of(study_config(whole.path, tmp_path / "a", batch=few + 1))
+        Study.of(study_config(whole.path, tmp_path / "a", batch=few + 1, fine_tune=True))
     config = study_config(
-        whole.path, tmp_path / "b", seeds=1, epochs=1, batch=few, sharing=["shared"]
+        whole.path, tmp_path / "b", seeds=1, epochs=1, batch=few + 1, sharing=["shared"]
     )
     study = Study.of(config)
+    batches = {run.arm.kind: run.train.batch for run in study.runs}
+    assert batches == {"asymmetric": few + 1, "symmetric": few + 1, "supervised": few}
+    assert any(f"Supervised arms train in batches of {few}," in said for said in study.caveats)
     run_all(study.runs, 1)
     results = study.evaluate(progress=False)
     assert results.data.patches == {

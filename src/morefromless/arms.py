@@ -59,7 +59,9 @@ def planned_runs(config: StudyConfig, store: Store) -> list[RunConfig]:
     """Every arm with every seed, each in its folder (`out`), seeds slowest."""
     runs = (_run_config(arm, seed, config) for seed in config.run_seeds for arm in arms(config))
     return [
-        with_run_folder(_with_steps(run, config, store), config.runs_folder, store.hash)
+        with_run_folder(
+            _with_steps(_with_batch(run, store), config, store), config.runs_folder, store.hash
+        )
         for run in runs
     ]
 
@@ -90,6 +92,15 @@ def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
         machine=machine,
         seed=seed,
     )
+
+
+def _with_batch(run: RunConfig, store: Store) -> RunConfig:
+    """The run with a batch that its patches fill, where it is supervised and few have a label."""
+    if run.arm.kind != "supervised":
+        return run
+    patches = count_training_patches(run, store)
+    batch = min(run.train.batch, patches - patches % run.devices)
+    return replace(run, train=replace(run.train, batch=batch)) if batch else run
 
 
 def _with_steps(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:

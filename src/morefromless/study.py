@@ -81,6 +81,11 @@ class Study:
             check_views(run, store)
             check_batch(count_training_patches(run, store), run.train.batch, run.arm.supervised)
             check(run)
+        caveats += [
+            f"Supervised arms train in batches of {batch}, for no more training patches have a "
+            "label."
+            for batch in sorted({run.train.batch for run in runs} - {config.train.batch})
+        ]
         return cls(config, store, runs, caveats, trust)
 
     def __repr__(self) -> str:
