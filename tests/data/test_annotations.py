@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import shapely
 
@@ -45,6 +46,12 @@ def test_kinds_and_classes_are_read_in_every_spelling(
     (tmp_path / "a.geojson").write_text(json.dumps([FEATURE | changes, other]))
     read = read_annotations(tmp_path / "a.geojson").classes
     assert read == (("other",) if classes is None else (classes, "other"))
+
+
+def test_an_export_of_nothing_holds_no_regions(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
+    assert read_annotations(path).labels(np.array([[0, 0], [8, 8]]), 8) == [None, None]
 
 
 def test_packed_annotations_are_read_up_to_a_limit(

@@ -129,6 +129,29 @@ def test_annotations_label_tiles(
     assert "x tile that no annotation covers" in capsys.readouterr().out
 
 
+def test_tiles_without_annotation_are_kept_where_asked(
+    slides: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "annotations"
+    regions = [("tumour", 0, 256, 160, 450), ("stroma", 160, 256, 352, 450)]
+    annotate(folder, "a", *regions, ("Ignore*", 352, 256, 800, 450))
+    assert tile(slides, tmp_path / "all") == 0
+    every = Store.open(tmp_path / "all").table.set_index("id")
+    kept = ["--annotations", str(folder), "--unlabelled", "--split", "test"]
+    assert tile(slides, tmp_path / "store", *kept) == 0
+    assert "x tile to be ignored" in capsys.readouterr().out
+    table = Store.open(tmp_path / "store").table.set_index("id")
+    assert set(table["label"]) == {"tumour", "stroma", "unlabelled"}
+    assert set(table.loc[table["group"] == "b", "label"]) == {"unlabelled"}
+    left_out = every.loc[every.index.difference(table.index)]
+    assert len(left_out)
+    assert set(left_out["group"]) == {"a"}
+    assert left_out["x"].between(352 - 16, 800).all()
+    assert left_out["y"].between(256 - 16, 450).all()
+    assert tile(slides, tmp_path / "other", "--unlabelled") == 2
+    assert "--unlabelled is for slides with --annotations" in capsys.readouterr().err
+
+
 def test_annotations_are_in_qupaths_frame(
     slides: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,8 @@ class TileConfig(Storing):
     """Folder with one GeoJSON file per slide, named like the slide, as QuPath exports annotations.
     A tile's label is the class of the regions that cover at least half of it; tiles without a label
     are left out and counted."""
+    unlabelled: bool = False
+    """Keep tiles that no annotation covers, and slides without annotations: they are trained on."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,6 +91,8 @@ class TileConfig(Storing):
         check_above_zero(self, "mpp", "low_power", "context", "um_per_px")
         check_at_least(8, self, "size")
         check_share(self, "tissue")
+        if self.unlabelled and not self.annotations:
+            raise ConfigError("--unlabelled is for slides with --annotations; leave it out.")
         for name in ("low_power", "context"):
             mpp = getattr(self, name)
             if mpp is not None and mpp <= self.mpp:

@@ -27,11 +27,11 @@ class Annotations:
     regions: npt.NDArray[np.object_]
     """(R,) shapely geometries."""
     classes: tuple[str, ...]
-    """(R,) their classes; those that end with * are QuPath's for what is to be ignored."""
+    """(R,) their classes; see `is_ignored`."""
 
     def labels(self, corners: npt.NDArray[np.int64], side: float) -> list[str | None]:
         """The class that covers at least half of each square, of `corners` (N, 2) x, y; None where
-        no class does, or one to be ignored.
+        no class does.
 
         >>> left = Annotations(np.array([shapely.box(0, 0, 15, 10)]), ("tumour",))
         >>> left.labels(np.array([[0, 0], [10, 0], [20, 0]]), side=10)
@@ -51,10 +51,16 @@ class Annotations:
         if not names:
             return [None] * len(corners)
         best = covered.argmax(1)
-        return [
-            names[k] if covered[n, k] >= 0.5 and not names[k].endswith("*") else None
-            for n, k in enumerate(best)
-        ]
+        return [names[k] if covered[n, k] >= 0.5 else None for n, k in enumerate(best)]
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a class is QuPath's for what is to be ignored.
+
+    >>> is_ignored("Ignore*"), is_ignored("tumour")
+    (True, False)
+    """
+    return name.endswith("*")
 
 
 def annotation_file(folder: Path, name: str) -> Path | None:
@@ -67,7 +73,7 @@ def read_annotations(path: Path) -> Annotations:
     """Polygons with a classification from a GeoJSON file, as QuPath exports annotations.
 
     Detections, points, lines and regions without a class are passed over. Raises `UnreadablePatch`
-    where the file is no GeoJSON, or holds no region with a class.
+    where the file is no GeoJSON, or what it holds is no region with a class.
     """
     data = read_regular(path)
     try:
@@ -87,7 +93,7 @@ def read_annotations(path: Path) -> Annotations:
             f"damaged annotations: {path.name} has a broken outline; export it again"
         ) from error
     areal = shapely.area(regions) > 0
-    if not areal.any():
+    if drawn and not areal.any():
         raise UnreadablePatch(
             f"no annotations: {path.name} has no region with a class; set classes in QuPath"
         )

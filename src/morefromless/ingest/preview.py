@@ -63,7 +63,11 @@ def write_preview(
     lines = [
         (f"{name}: {len(tiles):,} tiles of {config.size} px at {config.mpp:g} µm/px", (0, 0, 0)),
         (f"tissue on {tissue.share:.1%} of the slide (outlined)", (0, 0, 0)),
-        *((f"{label}: {counts[label]:,}", tints[label]) for label in names if label),
+        *(
+            (f"{label or 'no annotation'}: {counts[label]:,}", tints[label])
+            for label in names
+            if label or len(names) > 1
+        ),
     ]
     sheet = Image.new("RGB", (max(width, 560), height + LINE * len(lines) + 8), (255, 255, 255))
     text, font = ImageDraw.Draw(sheet), ImageFont.truetype(FONT, 15)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from morefromless import files
 from morefromless.config import TileConfig
-from morefromless.data.annotations import annotation_file, read_annotations
+from morefromless.data.annotations import annotation_file, is_ignored, read_annotations
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.slide_files import slide_files, slide_parts
 from morefromless.data.slide_readers import open_slide
@@ -48,9 +48,9 @@ class SlideTiles:
     size: tuple[int, int]
     """Width and height of the finest level in px."""
     tiles: list[tuple[int, int, str | None]]
-    """x and y of each tile in px of the finest level, and its label; None without annotations."""
+    """x and y of each tile in px of the finest level, and its label; None without annotation."""
     unannotated: int
-    """Tiles of tissue that no annotation covers."""
+    """Tiles of tissue that are left out, as no annotation covers them or one to be ignored."""
     reason: str | None
     """Why the slide gives no tiles."""
 
@@ -112,7 +112,8 @@ class Tiles(Source):
 
     def passed_over(self) -> Mapping[str, int]:
         outside = sum(survey.unannotated for survey in self._surveys.values())
-        return {"tile that no annotation covers": outside} if outside else {}
+        kind = "to be ignored" if self.config.unlabelled else "that no annotation covers"
+        return {f"tile {kind}": outside} if outside else {}
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         config, name = self.config, item.id
@@ -204,17 +205,21 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
         tissue = find_tissue(slide)
         corners = tissue_tiles(slide, tissue, config.size, config.mpp, config.tissue)
         labels: list[str | None] = [None] * len(corners)
-        if config.annotations:
-            file = annotation_path(config, name)
-            if file is None:
-                raise UnreadablePatch(
-                    f"no annotations: there is no {name}.geojson in {config.annotations}"
-                )
+        file = annotation_path(config, name)
+        if file:
             side = config.size * slide.scale(config.mpp)
             labels = read_annotations(file).labels(corners - np.array(slide.origin), side)
-            unannotated = labels.count(None)
-        pairs = zip(corners.tolist(), labels, strict=True)
-        tiles = [(x, y, label) for (x, y), label in pairs if label or not config.annotations]
+        elif config.annotations and not config.unlabelled:
+            raise UnreadablePatch(
+                f"no annotations: there is no {name}.geojson in {config.annotations}"
+            )
+        every = config.unlabelled or not config.annotations
+        tiles = [
+            (x, y, label)
+            for (x, y), label in zip(corners.tolist(), labels, strict=True)
+            if (not is_ignored(label) if label else every)
+        ]
+        unannotated = len(corners) - len(tiles)
         if not len(corners):
             share = f"{config.tissue:.0%}"
             reason = f"no tissue: no tile of {path.name} has {share} of it; lower --tissue"
@@ -246,5 +251,6 @@ def fingerprint(path: Path, name: str, config: TileConfig) -> str:
         raise DataError(f"There is no slide {path}; check the path.")
     sources = [*slide_parts(path), *filter(None, [annotation_path(config, name)])]
     facts: list[Any] = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sources]
-    options = (config.mpp, config.size, config.um_per_px, config.tissue, bool(config.annotations))
+    options = [config.mpp, config.size, config.um_per_px, config.tissue, bool(config.annotations)]
+    options += [True] * config.unlabelled  # without it, as before there was the option
     return blake2b(json.dumps([facts, options]).encode(), digest_size=16).hexdigest()

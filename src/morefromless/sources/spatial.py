@@ -64,10 +64,10 @@ class Spatial(Source):
 
     `test` names the sections that stand in test, `train` those in train (all others if not given),
     `sections` those that are taken at all: NAME+NAME. `label` is the column of `obs` that names
-    classes, which must mean the same in all sections; spots without a label, without any count,
-    with `in_tissue` 0, or whose patch reaches beyond the image are rejected. `group`
-    is `section` or a column of `obs`; by default `patient` where all sections have that column, so
-    that sections of one patient are one group, else `section`.
+    classes, which must mean the same in all sections; spots of which it says nothing have no label.
+    Spots without any count, with `in_tissue` 0, or whose patch reaches beyond the image are
+    rejected. `group` is `section` or a column of `obs`; by default `patient` where all sections
+    have that column, so that sections of one patient are one group, else `section`.
     """
 
     def __init__(
@@ -244,8 +244,6 @@ class Spatial(Source):
                 reason = f"outside the image: the patch at x {x:.0f}, y {y:.0f} reaches beyond it"
             elif not full[row]:
                 reason = "no counts: not one gene was counted in this spot"
-            elif item.label == UNLABELLED:
-                reason = f"no label: obs column {self.label} says nothing of this spot"
             left, top = (0, 0) if outside[row] else map(int, corners[row])
             spots[item.id] = _Spot(image, left, top, dense[row], reason)
         return spots
