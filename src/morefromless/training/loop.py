@@ -20,6 +20,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.metadata import describe
 from morefromless.objectives import Loss
 from morefromless.pairs import channels_last
+from morefromless.progress import PART
 from morefromless.runs import Run
 from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import Measure, check_finite, reading
@@ -44,9 +45,6 @@ read values while a GPU goes backward; others read none, so that nothing waits f
 
 Measures = Callable[[], dict[str, Measure]]
 """What is logged of a step beside its loss, by name."""
-
-TERM = "term/"
-"""Before the name of a part of the loss, in the log."""
 
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -94,7 +92,7 @@ class Learner(pl.LightningModule):
         self._side.hand_over([*batch.values(), *images.values()])
         loss, measures = self.objective(images, batch)
         if step % LOG_EVERY == LOG_EVERY - 1 or step in (0, self.steps.total - 1):
-            terms = {f"{TERM}{name}": Measure(value) for name, value in loss.terms.items()}
+            terms = {f"{PART}{name}": Measure(value) for name, value in loss.terms.items()}
             self._read = reading({"loss": Measure(loss.total), **terms, **measures()})
         return loss.total
 
@@ -120,7 +118,7 @@ class Learner(pl.LightningModule):
         if self._read is None:
             return
         step, values, self._read = self.global_step, self._read(), None
-        terms = {n.removeprefix(TERM): v for n, v in values.items() if n.startswith(TERM)}
+        terms = {n.removeprefix(PART): v for n, v in values.items() if n.startswith(PART)}
         check_finite(values["loss"], terms, step)
         rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.logged = {**values, "lr": rate}
