@@ -22,6 +22,7 @@ from morefromless.evaluation.results import Results
 from morefromless.ingest import ingest
 from morefromless.pairs import build_modality
 from morefromless.runner import run_all
+from morefromless.runs import Run
 from morefromless.sources import UNLABELLED, Item
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
@@ -101,7 +102,7 @@ def test_a_study_plans_supervised_arms_of_the_labelled_patches(
 ) -> None:
     whole, half = stores
     few = len(ids(half, "train"))
-    with pytest.raises(ConfigError, match=f"the {few} labelled patches that supervised arms train"):
+    with pytest.raises(ConfigError, match=f"the {few} labelled patches that fine-tuned arms"):
         Study.of(study_config(whole.path, tmp_path / "a", batch=few + 1, fine_tune=True))
     config = study_config(
         whole.path, tmp_path / "b", seeds=1, epochs=1, batch=few + 1, sharing=["shared"]
@@ -110,7 +111,13 @@ def test_a_study_plans_supervised_arms_of_the_labelled_patches(
     batches = {run.arm.kind: run.train.batch for run in study.runs}
     assert batches == {"asymmetric": few + 1, "symmetric": few + 1, "supervised": few}
     assert any(f"Supervised arms train in batches of {few}," in said for said in study.caveats)
+    longer = Study.of(replace(config, train=replace(config.train, batch=few // 2)))
+    assert longer.caveats[-1].startswith("Supervised arms take as few as 2 steps, others ")
+    equal = Study.of(replace(longer.config, steps=4))
+    assert not any("as few as" in said for said in equal.caveats)
     run_all(study.runs, 1)
+    data = next(iter(load_encoders(Run(study.runs[0].out)).values())).metadata.data
+    assert data.classes == ("A", "B", "C")
     results = study.evaluate(progress=False)
     assert results.data.patches == {
         "train": few + COUNT // 2,
@@ -131,6 +138,7 @@ def test_a_hold_out_has_every_class_on_both_sides(
     asked = held.select(task=build_task("tissue"))
     assert len(np.unique(asked.labels[asked.indices("test")])) == 3
     assert len(held.table) == len(stores[0].indices("train"))
+    assert f"{stores[0].path.name}: {stores[0].caveats[1]}" in held.caveats
 
 
 class Elsewhere(Synthetic):

@@ -13,7 +13,7 @@ from morefromless.evaluation.results import Condition
 from morefromless.identity import with_run_folder
 from morefromless.pairs import build_modality
 from morefromless.tasks import build_task
-from morefromless.training.checks import count_training_patches
+from morefromless.training.checks import count_steps, count_training_patches
 from morefromless.training.feed import check_batch
 
 
@@ -95,8 +95,9 @@ def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
 
 
 def _with_batch(run: RunConfig, store: Store) -> RunConfig:
-    """The run with a batch that its patches fill, where it is supervised and few have a label."""
-    if run.arm.kind != "supervised":
+    """The run with a batch that its patches fill, where it learns labels and few have one."""
+    # A fine-tuned encoder has the batch of the run that it begins from.
+    if run.arm.start or not run.arm.supervised:
         return run
     patches = count_training_patches(run, store)
     batch = min(run.train.batch, patches - patches % run.devices)
@@ -110,7 +111,7 @@ def _with_steps(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
     # A fine-tuned encoder has the epochs of the run that it begins from.
     arm = run.arm.start or run.arm
     patches = count_training_patches(replace(run, arm=arm), store)
-    check_batch(patches, run.train.batch, arm.supervised)
+    check_batch(patches, run.train.batch, arm)
     epochs = max(1, round(config.steps / (patches // run.train.batch)))
     return replace(run, train=replace(run.train, epochs=epochs))
 
@@ -154,6 +155,28 @@ def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
             )
     if not is_tested(store, config.privileged, tasks):
         yield f"No labelled test patch has {config.privileged}, so its encoders are not asked."
+
+
+def supervised_caveats(
+    config: StudyConfig, runs: Iterable[RunConfig], store: Store
+) -> Iterator[str]:
+    """What results must say where supervised arms have fewer patches, as few have a label."""
+    steps: dict[bool, list[int]] = {False: [], True: []}
+    batches = set()
+    for run in runs:
+        steps[run.arm.supervised and not run.arm.start].append(count_steps(run, store))
+        batches.add(run.train.batch)
+    for batch in sorted(batches - {config.train.batch}):
+        yield (
+            f"Supervised arms train in batches of {batch}, for no more training patches have a "
+            "label."
+        )
+    few, many = (min(steps[supervised], default=0) for supervised in (True, False))
+    if 0 < few < many and not (config.steps or config.supervised_epochs):
+        yield (
+            f"Supervised arms take as few as {few:,} steps, others {many:,} or more, for fewer "
+            "training patches have a label; --steps gives all arms as many."
+        )
 
 
 def is_tested(store: Store, spec: str, tasks: Iterable[HasLabels]) -> bool:

@@ -14,7 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless import objectives
-from morefromless.arms import check_availability, condition_of, is_tested, planned_runs
+from morefromless.arms import (
+    check_availability,
+    condition_of,
+    is_tested,
+    planned_runs,
+    supervised_caveats,
+)
 from morefromless.canonical import canonical
 from morefromless.config import RunConfig, StudyConfig
 from morefromless.data.store import Store
@@ -77,15 +83,12 @@ class Study:
         caveats = [*store.caveats, *check_availability(config, store)]
         runs = planned_runs(config, store)
         # Runs that differ in their seed alone are checked once.
-        for run in {replace(run, seed=0, out=Path()): run for run in runs}.values():
+        distinct = {replace(run, seed=0, out=Path()): run for run in runs}.values()
+        for run in distinct:
             check_views(run, store)
-            check_batch(count_training_patches(run, store), run.train.batch, run.arm.supervised)
+            check_batch(count_training_patches(run, store), run.train.batch, run.arm)
             check(run)
-        caveats += [
-            f"Supervised arms train in batches of {batch}, for no more training patches have a "
-            "label."
-            for batch in sorted({run.train.batch for run in runs} - {config.train.batch})
-        ]
+        caveats += supervised_caveats(config, distinct, store)
         return cls(config, store, runs, caveats, trust)
 
     def __repr__(self) -> str:

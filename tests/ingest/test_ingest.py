@@ -546,6 +546,9 @@ def test_some_patches_without_a_label(tmp_path: Path) -> None:
     )
     held = [set(s.table["id"].iloc[s.indices("test")]) for s in (store, known.store)]
     assert held[0] == held[1]
+    grouped = ingest(open_source(str(root), group=r"(\d)\.png"), tmp_path / "g", progress=False)
+    few = "test groups with labels (patients or slides): no difference between arms can be shown in"
+    assert f"{few} the task tissue, which takes" in grouped.store.caveats[0]
     cohort = run(root, tmp_path / "cohort", split="test")
     assert "11 of 31 patches have no label (11 test): probes, floors" in cohort.notes[1]
     one = folder(tmp_path / "one", {f"{['A', 'unlabelled'][i % 2]}/{i}.png": i for i in range(9)})

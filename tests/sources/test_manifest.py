@@ -434,6 +434,8 @@ def test_labels_that_read_alike(tmp_path: Path) -> None:
     labels = ["1", "1.0", "1\u200b", "a\u0301", "\u00e1", " \u00e1"] * 2
     items = written(tmp_path, pairs(tmp_path, label=labels)).items()
     assert [item.label for item in items] == ["1", "1", "1", "\u00e1", "\u00e1", "\u00e1"] * 2
+    none = written(tmp_path, pairs(tmp_path, label=["Unlabelled", "unlabeled", ""] * 4)).items()
+    assert {item.label for item in none} == {"unlabelled"}
     assert "control character" in refused(tmp_path, pairs(tmp_path, label=["a\x07", "b"] * 6))
     table = pairs(tmp_path, label=["TUM", "tum"] * 6)
     with pytest.raises(DataError, match="'TUM' and 'tum' differ in their spelling only"):

@@ -89,6 +89,16 @@ def normal_name(name: str) -> str:
     return plain
 
 
+def normal_label(name: str) -> str:
+    """As `normal_name`; UNLABELLED where it is that in capitals or in American spelling.
+
+    >>> normal_label("Unlabeled"), normal_label("TUM")
+    ('unlabelled', 'TUM')
+    """
+    normal = normal_name(name)
+    return UNLABELLED if normal.casefold() in (UNLABELLED, "unlabeled") else normal
+
+
 def check_spellings(names: Iterable[str]) -> None:
     """Raise `DataError` where two names of classes differ only in case or compatible characters.
 

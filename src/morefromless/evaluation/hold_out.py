@@ -125,7 +125,7 @@ def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Pa
         absent=absent,
         split_rule="group",
         caveats=(
-            *store.caveats,
+            *(f"{store.path.name}: {caveat}" for caveat in store.caveats),
             f"A validation split of {store.path.name}: test is part of its training patches.",
         ),
         provenance={**store.meta.provenance, "validation_of": store.hash},

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from morefromless.branch_plans import plan_branches
 from morefromless.config import RunConfig, to_flat
+from morefromless.data.labels import tissue_classes
 from morefromless.data.store import Store
 from morefromless.documents import parse_json
 from morefromless.encoders import ENCODER_KEY, without_weights
@@ -44,7 +45,7 @@ class TrainingData:
             title=sheet.title,
             licence=sheet.licence,
             citation=sheet.citation,
-            classes=store.classes,
+            classes=tissue_classes(store.classes),
         )
 
 

@@ -257,10 +257,12 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
         labelled = _labelled(selection.accepted)
         test = labelled.loc[labelled["split"] == "test", "group"].nunique()
         if test < FEWEST_GROUPS:
+            partly = len(labelled) < len(selection.accepted)
+            labels, asked = (" with labels", " in the task tissue") if partly else ("", "")
             caveats.append(
-                f"{test} test group{'s' * (test != 1)} (patients or slides): no difference between "
-                f"arms can be shown, which takes at least {FEWEST_GROUPS}, and more for several "
-                "contrasts."
+                f"{test} test group{'s' * (test != 1)}{labels} (patients or slides): no difference "
+                f"between arms can be shown{asked}, which takes at least {FEWEST_GROUPS}, and more "
+                "for several contrasts."
             )
         return caveats
     some = int(selection.table["group"].notna().sum())

@@ -11,7 +11,7 @@ from morefromless.progress import Bar
 from morefromless.report.terminal import say, show_table
 from morefromless.runner import needed_bytes
 from morefromless.runs import Run
-from morefromless.training.checks import count_training_patches
+from morefromless.training.checks import count_steps, count_training_patches
 from morefromless.training.cost import image_bytes, step_cost, step_kind, step_seconds
 
 
@@ -57,13 +57,11 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
         device = resolve_device(smallest.machine.device)
         seconds = step_seconds(smallest, device)
         rate = seconds / costs[step_kind(smallest)].operations
-        total = sum(rate * costs[step_kind(run)].operations * _steps(run, store) for run in waiting)
+        total = sum(
+            rate * costs[step_kind(run)].operations * count_steps(run, store) for run in waiting
+        )
         say(
             f"About {total / 3600:,.1f} hours on this {device.upper()}, one run after another: a "
             f"step of {smallest.out.name} takes {seconds:.3g} s, and the others as many times as "
             "long as they have operations. Views and evaluation come on top."
         )
-
-
-def _steps(run: RunConfig, store: Store) -> int:
-    return run.train.epochs * (count_training_patches(run, store) // run.train.batch)

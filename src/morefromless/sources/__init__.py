@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from morefromless.data.images import walk
 from morefromless.data.labels import UNLABELLED as UNLABELLED
-from morefromless.data.labels import normal_name
+from morefromless.data.labels import normal_label, normal_name
 from morefromless.data.schemes import Scheme
 from morefromless.data.splits import Split as Split
 
@@ -42,8 +42,8 @@ class Item:
     came from (a path below the source, a row of an array). `split` and `group` (patient or slide)
     are None where the source does not know them; `place` is x, y of its top left corner in pixels
     of a slide's finest level, or of the tile that was cut; None where it is of neither. Label and
-    group are normalised (`data.labels.normal_name`), which raises `DataError` for control
-    characters.
+    group are normalised (`data.labels.normal_label`, `normal_name`), which raises `DataError` for
+    control characters.
     """
 
     id: str
@@ -62,7 +62,7 @@ class Item:
             given = getattr(self, name)
             if given is None:
                 continue
-            normal = normal_name(given)
+            normal = normal_label(given) if name == "label" else normal_name(given)
             if normal != given:
                 object.__setattr__(self, "spellings", {**self.spellings, given: normal})
                 object.__setattr__(self, name, normal)

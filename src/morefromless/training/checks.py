@@ -94,6 +94,11 @@ def count_training_patches(config: RunConfig, store: Store) -> int:
     return len(training_rows(store, available_views(store, pair, config), config))
 
 
+def count_steps(config: RunConfig, store: Store) -> int:
+    """How many steps a run takes."""
+    return config.train.epochs * (count_training_patches(config, store) // config.train.batch)
+
+
 def training_rows(
     store: Store, availability: Availability, config: RunConfig
 ) -> npt.NDArray[np.int64]:

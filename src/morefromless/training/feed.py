@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from morefromless.config import RunConfig
+from morefromless.config import Arm, RunConfig
 from morefromless.data.sharded import reading_order
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
@@ -19,12 +19,14 @@ from morefromless.pairs import Pair, derived_seed
 Batch = dict[str, Tensor]
 
 
-def check_batch(patches: int, batch: int, labelled: bool = False) -> None:
+def check_batch(patches: int, batch: int, arm: Arm | None = None) -> None:
     """Raise `ConfigError` where the training patches do not fill one batch."""
     if not patches:
         raise ConfigError("The store has no training patches; ingest it without --split test.")
     if batch > patches:
-        kind = "labelled patches that supervised arms train on" if labelled else "training patches"
+        kind = "training patches"
+        if arm and arm.supervised:
+            kind = f"labelled patches that {arm.kind} arms train on"
         raise ConfigError(
             f"--batch {batch} is larger than the {patches} {kind}; choose {patches} or fewer."
         )
@@ -81,7 +83,7 @@ class Steps:
     def of(cls, config: RunConfig, store: Store, rows: npt.NDArray[np.int64]) -> "Steps":
         """Those of a run on these training patches, in one process until `rank` and `world` say
         otherwise."""
-        check_batch(len(rows), config.train.batch, config.arm.supervised)
+        check_batch(len(rows), config.train.batch, config.arm)
         return cls(
             len(rows),
             batch=config.train.batch,
