@@ -14,6 +14,7 @@ from morefromless.analysis.validate import validate
 from morefromless.config import HeadroomConfig, Probe, ValidateConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
+from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.evaluate import answer, evaluate
 from morefromless.evaluation.floors import floor_probabilities
 from morefromless.evaluation.hold_out import write_hold_out_store
@@ -139,6 +140,35 @@ def test_a_hold_out_has_every_class_on_both_sides(
     assert len(np.unique(asked.labels[asked.indices("test")])) == 3
     assert len(held.table) == len(stores[0].indices("train"))
     assert f"{stores[0].path.name}: {stores[0].caveats[1]}" in held.caveats
+
+
+@pytest.mark.parametrize("classes", [0, 1])
+def test_a_view_that_labelled_training_patches_lack_is_not_asked(
+    tmp_path: Path, classes: int
+) -> None:
+    lines = []
+    rng = np.random.default_rng(0)
+    for row in range(COUNT):
+        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{row}.png")
+        label, split = "AB"[row // 2 % 2] if row % 2 else "", ("test", "train")[row % 3 > 0]
+        has = split == "test" or not label or (classes and label == "A")
+        lines.append((f"{row}", f"{row}.png", f"{row}.png" if has else "", label, split))
+    table = pd.DataFrame(lines, columns=["id", "he", "ihc", "label", "split"])
+    table.to_csv(tmp_path / "pairs.csv", index=False)
+    path = tmp_path / "store"
+    store = ingest(tmp_path / "pairs.csv", path, missing="keep", progress=False).store
+    views = {"primary": ["full:he"], "privileged": "full:ihc", "size": 32, "sharing": ["shared"]}
+    study = Study.of(study_config(path, tmp_path / "s", **views | {"seeds": 1, "epochs": 1}))
+    reason = "The labelled training patches that have full:ihc are of one class or none, so its"
+    assert f"{reason} encoders are not asked." in study.caveats
+    run_all(study.runs, 1)
+    assert {*study.evaluate(progress=False).table["modality"]} == {"full"}
+    answers = evaluate(Run(study.runs[0].out), store, Probe(probe="ridge"))
+    assert [answer.frozen.name for answer in answers] == ["primary"]
+    privileged = load_encoders(Run(study.runs[0].out))["privileged"]
+    with pytest.raises(DataError, match="have full:ihc are of one class or none"):
+        calibrate(privileged, store, Probe(), "tissue")
 
 
 class Elsewhere(Synthetic):

@@ -137,12 +137,10 @@ def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
         names = " and ".join(others)
         yield f"References take images of three channels, so they are not asked {names}."
     dense, tasks = config.dense_arms or config.both_ways, [*map(build_task, config.tasks)]
+    unasked = {spec: why for spec in config.modalities if (why := _lacking(store, spec, tasks))}
     for spec in config.modalities if dense else config.primary:
-        if not is_tested(store, spec, tasks):
-            raise ConfigError(
-                f"No labelled test patch of {store.path} has {spec}, so its encoders cannot be "
-                "asked."
-            )
+        if spec in unasked:
+            raise ConfigError(f"{unasked[spec]}, so its encoders cannot be asked.")
     total = len(store.indices("train"))
     for primary in config.primary:
         pair = (build_modality(primary), build_modality(config.privileged))
@@ -153,8 +151,18 @@ def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
                 f"Pairs of {primary} and {config.privileged} are those of {paired:,} of {total:,} "
                 "training patches, which have both; arms of one modality train on all that have it."
             )
-    if not is_tested(store, config.privileged, tasks):
-        yield f"No labelled test patch has {config.privileged}, so its encoders are not asked."
+    if config.privileged in unasked:
+        yield f"{unasked[config.privileged]}, so its encoders are not asked."
+
+
+def _lacking(store: Store, spec: str, tasks: Iterable[HasLabels]) -> str:
+    """What a modality lacks to be asked all the tasks; empty where it lacks nothing."""
+    stores = _selected(store, spec, tasks)
+    if not all(each.tested for each in stores):
+        return f"No labelled test patch has {spec}"
+    if not all(each.learnable for each in stores):
+        return f"The labelled training patches that have {spec} are of one class or none"
+    return ""
 
 
 def supervised_caveats(
@@ -181,5 +189,14 @@ def supervised_caveats(
 
 def is_tested(store: Store, spec: str, tasks: Iterable[HasLabels]) -> bool:
     """Whether, in each of the tasks, a test patch has a modality."""
-    labelled = (store.select(build_modality(spec), task=task, check=False) for task in tasks)
-    return all(len(each.indices("test")) for each in labelled)
+    return all(each.tested for each in _selected(store, spec, tasks))
+
+
+def is_learnable(store: Store, spec: str, tasks: Iterable[HasLabels]) -> bool:
+    """Whether, in each of the tasks, training patches of two classes have a modality."""
+    return all(each.learnable for each in _selected(store, spec, tasks))
+
+
+def _selected(store: Store, spec: str, tasks: Iterable[HasLabels]) -> list[Store]:
+    modality = build_modality(spec)
+    return [store.select(modality, task=task, check=False) for task in tasks]

@@ -17,6 +17,7 @@ from morefromless import objectives
 from morefromless.arms import (
     check_availability,
     condition_of,
+    is_learnable,
     is_tested,
     planned_runs,
     supervised_caveats,
@@ -126,7 +127,7 @@ class Study:
 
     def _evaluate_run(self, run: RunConfig, cohort: Cohort | None) -> Iterator[Evaluation]:
         for name, frozen in load_encoders(Run(run.out, self.trust)).items():
-            if not self._is_tested(frozen.modality_spec, cohort):
+            if not self._is_asked(frozen.modality_spec, cohort):
                 continue
             for task in self.config.tasks:
                 yield Evaluation(
@@ -140,10 +141,10 @@ class Study:
                 )
 
     def _references(self, progress: bool, cohort: Cohort | None) -> Iterator[Evaluation]:
-        """Published encoders, on every image modality that test patches have."""
+        """Published encoders, on every image modality that is asked."""
         config, folder = self.config, self.config.runs_folder.parent / "references"
         images = [spec for spec in self.modalities if takes_references(spec)]
-        tested = [spec for spec in images if self._is_tested(spec, cohort)]
+        tested = [spec for spec in images if self._is_asked(spec, cohort)]
         bar = Bar(load_references(config), desc="references", unit="encoder", disable=not progress)
         for reference in bar:
             label = f"features of {reference.title}" if progress else None
@@ -159,7 +160,7 @@ class Study:
         folder = config.runs_folder.parent / "floors"
         questions = [*product(config.tasks, self.modalities)]
         for task, spec in Bar(questions, desc="floors", unit="modality", disable=not progress):
-            if not self._is_tested(spec, cohort):
+            if not self._is_asked(spec, cohort):
                 continue
             modality = build_modality(spec)
             store = self.store.select(modality, task=build_task(task))
@@ -198,10 +199,10 @@ class Study:
         reply = answer(frozen, self.store, self.config.probe, task, seed, device, label)
         return reply.probabilities if cohort is None else cohort.ask(reply, device)
 
-    def _is_tested(self, spec: str, cohort: Cohort | None) -> bool:
-        if cohort:
-            return is_tested(cohort.store, spec, cohort.tasks.values())
-        return is_tested(self.store, spec, map(build_task, self.config.tasks))
+    def _is_asked(self, spec: str, cohort: Cohort | None) -> bool:
+        tasks = [*map(build_task, self.config.tasks)]
+        store, asked = (cohort.store, cohort.tasks.values()) if cohort else (self.store, tasks)
+        return is_learnable(self.store, spec, tasks) and is_tested(store, spec, asked)
 
 
 def compare(config: StudyConfig) -> Results:

@@ -84,6 +84,11 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
     train, test = store.indices("train"), store.indices("test")
     if not len(test):
         raise ConfigError(f"{store.path} has no labelled test patches; ingest it with a split.")
+    if not store.learnable:
+        raise ConfigError(
+            f"The labelled training patches of {store.path} that have both views are of one class "
+            "or none; label some of another class."
+        )
     if len(train) < config.components:
         raise ConfigError(
             f"--components {config.components} is more than the {len(train)} training patches; "

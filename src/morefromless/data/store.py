@@ -232,6 +232,17 @@ class Store:
         codes = pd.Categorical(self.table["label"], categories=self.classes).codes
         return codes.astype(np.int64)
 
+    @property
+    def learnable(self) -> bool:
+        """Whether a probe can learn from its training patches: they have two classes or more."""
+        labels = self.labels[self.indices("train")]
+        return len(np.unique(labels[labels >= 0])) > 1
+
+    @property
+    def tested(self) -> bool:
+        """Whether patches stand in test."""
+        return len(self.indices("test")) > 0
+
     def select(
         self, *modalities: HasArray | str, task: HasLabels | None = None, check: bool = True
     ) -> "Store":

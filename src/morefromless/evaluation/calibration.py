@@ -98,6 +98,11 @@ def calibrate(
             f"--probe {probe.probe} gives no logits to calibrate; predict with --probe softmax."
         )
     store = store.select(frozen.modality, task=build_task(task))
+    if not store.learnable:
+        raise DataError(
+            f"The labelled training patches of {store.path} that have {frozen.modality_spec} are "
+            f"of one class or none, so no probe learns the task {task}."
+        )
     head = frozen.head_for(task, store)
     key = {
         "weights": frozen.fingerprint,

@@ -146,7 +146,8 @@ def evaluate(
     task = config.arm.task if task is None else task
     answers = []
     for frozen in encoders.values():
-        if len(store.select(frozen.modality, task=build_task(task)).indices("test")):
+        labelled = store.select(frozen.modality, task=build_task(task))
+        if labelled.tested and labelled.learnable:
             what = f"{label} {frozen.name}" if label else None
             answers.append(answer(frozen, store, probe, task, config.seed, device, what))
     return answers

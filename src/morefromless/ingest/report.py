@@ -64,7 +64,7 @@ class IngestReport:
             *self.store.caveats,
             *ranges,
             *[f"Left out: {counts}."] * bool(omitted),
-            *[f"Brought to one form (NFC): {', '.join(some[:5])}{more}."] * bool(some),
+            *[f"Brought to one form: {', '.join(some[:5])}{more}."] * bool(some),
         ]
 
     def __str__(self) -> str:

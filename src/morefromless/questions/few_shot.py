@@ -66,10 +66,10 @@ class FewShot(Question):
         device: str,
     ) -> Iterator[Score]:
         store, method = store.select(frozen.modality, task=build_task(task)), build_probe(probe)
+        if not (store.tested and store.learnable):
+            return
         train, test = (frozen.features(store, s, device).to(device) for s in ("train", "test"))
         labels, truth = (store.labels[store.indices(s)] for s in ("train", "test"))
-        if not len(truth):
-            return
         for shots in self.shots:
             accuracies = []
             for draw in range(self.draws):

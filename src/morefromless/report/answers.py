@@ -14,7 +14,10 @@ from morefromless.report.words import metric_title, metric_value, minus
 def show_answers(answers: Sequence[Answer]) -> None:
     """What each branch of one run reached, in the terminal."""
     if not answers:
-        say("No test patch has a view of this run, so there is nothing to ask.")
+        say(
+            "No view of this run has both test patches and training patches of two classes, so "
+            "there is nothing to ask."
+        )
         return
     metrics = [name for name in answers[0].scores.values if name != "accuracy"]
     lines = []

@@ -51,7 +51,7 @@ class Curve(pl.Callback):
         self.rows = {
             name: tuple(_sample(subset.indices(split)) for split in ("train", "test"))
             for name, subset in subsets.items()
-            if len(subset.indices("test"))
+            if subset.tested and subset.learnable
         }
         self.points: list[dict[str, Any]] = []
         self.images: dict[tuple[str, int], list[Tensor]] = {}

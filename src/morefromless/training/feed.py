@@ -21,12 +21,12 @@ Batch = dict[str, Tensor]
 
 def check_batch(patches: int, batch: int, arm: Arm | None = None) -> None:
     """Raise `ConfigError` where the training patches do not fill one batch."""
+    kind, remedy = "training patches", "ingest it without --split test"
+    if arm and arm.supervised:
+        kind, remedy = f"labelled patches that {arm.kind} arms train on", "label some in train"
     if not patches:
-        raise ConfigError("The store has no training patches; ingest it without --split test.")
+        raise ConfigError(f"The store has no {kind}; {remedy}.")
     if batch > patches:
-        kind = "training patches"
-        if arm and arm.supervised:
-            kind = f"labelled patches that {arm.kind} arms train on"
         raise ConfigError(
             f"--batch {batch} is larger than the {patches} {kind}; choose {patches} or fewer."
         )
