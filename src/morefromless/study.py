@@ -81,6 +81,7 @@ class Study:
         build_views(config.train.views)
         build_probe(config.probe)
         check_references(config)
+        check_batch(len(store.indices("train")), config.train.batch)
         caveats = [*store.caveats, *check_availability(config, store)]
         runs = planned_runs(config, store)
         # Runs that differ in their seed alone are checked once.
