@@ -1,6 +1,6 @@
 """The arms of a study, the runs that train them, and whether a store's patches suffice for them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from morefromless.evaluation.results import Condition
 from morefromless.identity import with_run_folder
 from morefromless.pairs import build_modality
 from morefromless.tasks import build_task
-from morefromless.training.checks import count_steps, count_training_patches
+from morefromless.training.checks import count_training_patches
 from morefromless.training.feed import check_batch
 
 
@@ -157,7 +157,7 @@ def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
 
 def _lacking(store: Store, spec: str, tasks: Iterable[HasLabels]) -> str:
     """What a modality lacks to be asked all the tasks; empty where it lacks nothing."""
-    stores = _selected(store, spec, tasks)
+    stores = labelled_stores(store, spec, tasks)
     if not all(each.tested for each in stores):
         return f"No labelled test patch has {spec}"
     if not all(each.learnable for each in stores):
@@ -165,21 +165,19 @@ def _lacking(store: Store, spec: str, tasks: Iterable[HasLabels]) -> str:
     return ""
 
 
-def supervised_caveats(
-    config: StudyConfig, runs: Iterable[RunConfig], store: Store
-) -> Iterator[str]:
-    """What results must say where supervised arms have fewer patches, as few have a label."""
-    steps: dict[bool, list[int]] = {False: [], True: []}
-    batches = set()
-    for run in runs:
-        steps[run.arm.supervised and not run.arm.start].append(count_steps(run, store))
-        batches.add(run.train.batch)
+def supervised_caveats(config: StudyConfig, steps: Mapping[RunConfig, int]) -> Iterator[str]:
+    """What results must say where supervised arms have fewer patches, as few have a label; `steps`
+    are those of each run."""
+    kinds: dict[bool, list[int]] = {False: [], True: []}
+    for run, count in steps.items():
+        kinds[run.arm.supervised and not run.arm.start].append(count)
+    batches = {run.train.batch for run in steps}
     for batch in sorted(batches - {config.train.batch}):
         yield (
             f"Supervised arms train in batches of {batch}, for no more training patches have a "
             "label."
         )
-    few, many = (min(steps[supervised], default=0) for supervised in (True, False))
+    few, many = (min(kinds[supervised], default=0) for supervised in (True, False))
     if 0 < few < many and not (config.steps or config.supervised_epochs):
         yield (
             f"Supervised arms take as few as {few:,} steps, others {many:,} or more, for fewer "
@@ -187,16 +185,7 @@ def supervised_caveats(
         )
 
 
-def is_tested(store: Store, spec: str, tasks: Iterable[HasLabels]) -> bool:
-    """Whether, in each of the tasks, a test patch has a modality."""
-    return all(each.tested for each in _selected(store, spec, tasks))
-
-
-def is_learnable(store: Store, spec: str, tasks: Iterable[HasLabels]) -> bool:
-    """Whether, in each of the tasks, training patches of two classes have a modality."""
-    return all(each.learnable for each in _selected(store, spec, tasks))
-
-
-def _selected(store: Store, spec: str, tasks: Iterable[HasLabels]) -> list[Store]:
+def labelled_stores(store: Store, spec: str, tasks: Iterable[HasLabels]) -> list[Store]:
+    """The store as each of the tasks and a modality need it, whether or not that can be asked."""
     modality = build_modality(spec)
     return [store.select(modality, task=task, check=False) for task in tasks]

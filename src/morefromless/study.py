@@ -17,8 +17,7 @@ from morefromless import objectives
 from morefromless.arms import (
     check_availability,
     condition_of,
-    is_learnable,
-    is_tested,
+    labelled_stores,
     planned_runs,
     supervised_caveats,
 )
@@ -43,7 +42,7 @@ from morefromless.runner import run_all
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
-from morefromless.training.checks import check, check_views, count_training_patches
+from morefromless.training.checks import check, check_views, count_steps, count_training_patches
 from morefromless.training.feed import check_batch
 
 VERIFIED = 2**30
@@ -85,12 +84,14 @@ class Study:
         caveats = [*store.caveats, *check_availability(config, store)]
         runs = planned_runs(config, store)
         # Runs that differ in their seed alone are checked once.
-        distinct = {replace(run, seed=0, out=Path()): run for run in runs}.values()
-        for run in distinct:
+        steps = {}
+        for run in {replace(run, seed=0, out=Path()): run for run in runs}.values():
             check_views(run, store)
-            check_batch(count_training_patches(run, store), run.train.batch, run.arm)
+            patches = count_training_patches(run, store)
+            check_batch(patches, run.train.batch, run.arm)
             check(run)
-        caveats += supervised_caveats(config, distinct, store)
+            steps[run] = count_steps(run, patches)
+        caveats += supervised_caveats(config, steps)
         return cls(config, store, runs, caveats, trust)
 
     def __repr__(self) -> str:
@@ -201,9 +202,11 @@ class Study:
         return reply.probabilities if cohort is None else cohort.ask(reply, device)
 
     def _is_asked(self, spec: str, cohort: Cohort | None) -> bool:
-        tasks = [*map(build_task, self.config.tasks)]
-        store, asked = (cohort.store, cohort.tasks.values()) if cohort else (self.store, tasks)
-        return is_learnable(self.store, spec, tasks) and is_tested(store, spec, asked)
+        learnt = labelled_stores(self.store, spec, map(build_task, self.config.tasks))
+        asked = learnt
+        if cohort:
+            asked = labelled_stores(cohort.store, spec, cohort.tasks.values())
+        return all(each.learnable for each in learnt) and all(each.tested for each in asked)
 
 
 def compare(config: StudyConfig) -> Results:

@@ -42,7 +42,8 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
     kinds = {step_kind(run): run for run in waiting}
     bar = Bar(kinds.items(), desc="memory", unit="kind")
     costs = {kind: step_cost(run) for kind, run in bar}
-    cached = {run.out: image_bytes(run, count_training_patches(run, store)) for run in waiting}
+    patches = {run.out: count_training_patches(run, store) for run in waiting}
+    cached = {run.out: image_bytes(run, patches[run.out]) for run in waiting}
     largest = max(waiting, key=lambda run: costs[step_kind(run)].memory + cached[run.out])
     cost, images = costs[step_kind(largest)], cached[largest.out]
     say(
@@ -58,7 +59,8 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
         seconds = step_seconds(smallest, device)
         rate = seconds / costs[step_kind(smallest)].operations
         total = sum(
-            rate * costs[step_kind(run)].operations * count_steps(run, store) for run in waiting
+            rate * costs[step_kind(run)].operations * count_steps(run, patches[run.out])
+            for run in waiting
         )
         say(
             f"About {total / 3600:,.1f} hours on this {device.upper()}, one run after another: a "

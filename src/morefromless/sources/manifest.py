@@ -40,9 +40,8 @@ class Manifest(Source):
 
     `id` is unique; `label` is the class, or `label=grade` takes another column, and where a cell is
     empty the patch has no label (without any, tissue is not known and nuclei have to pose the
-    task); `group` (patient or slide; `group=case` takes
-    another column) and `split` (train, val, test) may be there, in all rows then; they may be
-    called `patient` and `partition` too.
+    task); `group` (patient or slide; `group=case` takes another column) and `split` (train, val,
+    test) may be there, in all rows then; they may be called `patient` and `partition` too.
 
     Columns of views become arrays of their name, such as `he` and `ihc`: those that
     `modalities=he+ihc` names, else every column in which a cell is an image file (.png, .jpg, .tif)

@@ -94,9 +94,9 @@ def count_training_patches(config: RunConfig, store: Store) -> int:
     return len(training_rows(store, available_views(store, pair, config), config))
 
 
-def count_steps(config: RunConfig, store: Store) -> int:
-    """How many steps a run takes."""
-    return config.train.epochs * (count_training_patches(config, store) // config.train.batch)
+def count_steps(config: RunConfig, patches: int) -> int:
+    """How many steps a run takes on so many patches."""
+    return config.train.epochs * (patches // config.train.batch)
 
 
 def training_rows(
