@@ -458,6 +458,9 @@ def test_help_has_an_example_that_parses_and_types_in_words(
         cli.run([command, "--help"])
     shown = capsys.readouterr().out
     assert not re.search(r"\b(STR|INT|FLOAT|PATH|None)\b", shown)
+    flat = " ".join(shown.replace("│", " ").split())
+    for word, sentence in re.findall(r" (FILE|FOLDER) (File|Folder)\b", flat):
+        assert sentence.upper() == word
     body = shown.partition("\n\n")[2]
     assert max(map(len, body.splitlines())) <= 80
     assert body.splitlines()[-1].strip() == cli.ALSO

@@ -6,6 +6,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from morefromless.config.bounds import check_above_zero, check_between
+from morefromless.config.help import File
 from morefromless.config.parts import Device, Role
 from morefromless.errors import ConfigError
 
@@ -46,7 +47,7 @@ class EmbedConfig:
     inputs: Positional[tuple[str, ...]]
     """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
     more than 1,024 px is a slide. Any other source of `mfl ingest` will do."""
-    to: Path
+    to: File
     """File to write: .h5 (features and coords, as slide tools read them), .parquet, .h5ad or .npz.
     Interrupted, the same command goes on where it was."""
     reading: Inputs = field(default_factory=Inputs)
@@ -62,7 +63,7 @@ class PredictConfig:
     inputs: Positional[tuple[str, ...]]
     """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
     more than 1,024 px is a slide. Any other source of `mfl ingest` will do."""
-    to: Path
+    to: File
     """File to write: .csv or .parquet. Interrupted, the same command goes on where it was."""
     maps: Path | None = None
     """Folder for heat maps of the slides: OME-TIFF, PNG, and GeoJSON for QuPath."""

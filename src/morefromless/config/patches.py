@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional
 
@@ -98,7 +98,7 @@ class FetchConfig:
     folder: Positional[str] = ""
     """Folder for its files; without it, the datasheet is shown. A download that was cut goes on
     there."""
-    local: Path | None = None
+    local: Annotated[Path, "FILE|FOLDER"] | None = None
     """File or folder that was downloaded elsewhere: it is verified and copied, without a
     network."""
     mirror: str | None = None
