@@ -66,6 +66,7 @@ def test_stores_folders_tables_files_and_slides_give_the_same_features(
     )
     files = embedded(run, folder)
     assert files.table["id"].tolist() == [f"{row}.png" for row in range(8)]
+    assert files.table["label"].isna().all()
     close(files.features, expected[:8])
     table = tmp_path / "pairs.csv"
     table.write_text("id,he\n" + "".join(f"p{k},{folder}/{k}.png\n" for k in range(8)))
@@ -106,6 +107,17 @@ def test_every_format_holds_the_same(
     np.testing.assert_array_equal(data.X, expected.features)
     assert data.obs_names.tolist() == expected.table["id"].tolist()
     assert data.obsm["spatial"].shape == (len(expected.table), 2)
+
+
+def test_labels_that_are_not_known_are_missing(
+    run: Run, tissue: Store, folder: Path, tmp_path: Path
+) -> None:
+    embedding = embedded(run, folder, tissue.path)
+    writer(tmp_path / "features.h5ad")(embedding, tmp_path / "features.h5ad")
+    labels = anndata.read_h5ad(tmp_path / "features.h5ad").obs["label"]
+    assert labels[:8].isna().all()
+    assert labels[8:].tolist() == tissue.table["label"].tolist()
+    assert labels.cat.categories.tolist() == list(tissue.classes)
 
 
 def test_what_is_done_is_not_done_again(

@@ -14,7 +14,7 @@ from morefromless.data.sharded import reading_order
 from morefromless.data.store import Store
 from morefromless.errors import UnreadablePatch
 from morefromless.modalities import Modality
-from morefromless.sources import Source
+from morefromless.sources import UNLABELLED, Source
 
 COLUMNS = ("id", "input", "x", "y", "label", "group", "split")
 """Of a table of patches; `x` and `y` are the top left corner in px of a slide's finest level, and
@@ -121,7 +121,8 @@ def is_picture(modality: Modality) -> bool:
 
 def patch_table(known: pd.DataFrame) -> pd.DataFrame:
     """What is known of patches, with every one of `COLUMNS`."""
-    return known.reindex(columns=list(COLUMNS)).reset_index(drop=True)
+    table = known.reindex(columns=list(COLUMNS)).reset_index(drop=True)
+    return table.assign(label=table["label"].mask(table["label"] == UNLABELLED, None))
 
 
 def _refuse_further(omitted: Mapping[str, int]) -> None:

@@ -80,7 +80,7 @@ def write_h5ad(embedding: Embedding, path: Path) -> None:
     described = table.drop(columns=["x", "y"]).dropna(axis=1, how="all").astype("string")
     anndata.AnnData(
         embedding.features,
-        obs=described.astype(object).fillna(""),
+        obs=described.astype("category"),  # what is not known is missing, and no category
         obsm={} if np.isnan(places).all() else {"spatial": places},
         uns=dict(embedding.attributes),
     ).write_h5ad(path)
