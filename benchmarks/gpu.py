@@ -64,6 +64,13 @@ class Gpu(Stage):
             self._row("morefromless, 32 bits", precision="32"),
             self._row("limit in 32 bits", torch.float32),
             self._row(f"morefromless, {bf16} --compile", precision="bf16", compile=True),
+            # Where a step is short, what reads patches may be what it waits for.
+            self._row(
+                f"morefromless, {bf16} --compile --workers 4",
+                precision="bf16",
+                compile=True,
+                workers=4,
+            ),
         ]
 
     def _row(self, name: str, dtype: torch.dtype | None = None, **options: Any) -> Row:
