@@ -50,10 +50,10 @@ def test_names_that_read_alike_are_one() -> None:
 
 
 def test_twins_are_refused() -> None:
-    for pair in (("TUM", "tum"), ("\ufb01bre", "fibre"), ("stra\u00dfe", "STRASSE")):
+    for pair in (("TUM", "tum"), ("\ufb01bre", "fibre"), ("stra\u00dfe", "STRASSE"), ("P07", "p7")):
         with pytest.raises(DataError, match="differ in their spelling only"):
             check_spellings(pair)
-    check_spellings(["TUM", "TUM", "tumour"])
+    check_spellings(["TUM", "TUM", "tumour", "1.05", "1.5", "10", "1", "0"])
 
 
 def test_whole_numbers() -> None:

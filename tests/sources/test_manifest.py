@@ -192,7 +192,33 @@ def test_how_tables_are_written(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text(text.replace("8.png", "8.png,,NA"), encoding="utf-8")
     first, second = Manifest(str(tmp_path / "pairs.csv")).items()
     assert (first.id, first.label, first.origin) == ("007", "a, b", "row 2: he=he/7.png")
-    assert (second.id, second.label, second.origin) == ("008", "NA", "row 4: he=he/8.png")
+    assert (second.id, second.label, second.origin) == ("008", UNLABELLED, "row 4: he=he/8.png")
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_tables_with_other_separators(tmp_path: Path, mark: str) -> None:
+    """Excel writes semicolons where commas are decimal, and R does by write.csv2."""
+    table = pairs(tmp_path, label=["3,5", "4"] * 6)
+    expected = written(tmp_path, table).items()
+    text = table.to_csv(index=False, sep=mark, lineterminator="\r\n")
+    (tmp_path / "pairs.csv").write_text(text, encoding="utf-8-sig")
+    assert Manifest(str(tmp_path / "pairs.csv")).items() == expected
+
+
+def test_words_for_no_value(tmp_path: Path) -> None:
+    """As R and pandas write them: silently, they were classes, and views that do not exist."""
+    labels = ["NA", "N/A", "nan", "None", "pos", "neg"] * 2
+    table = pairs(tmp_path, label=labels, split=None)
+    table.loc[3, "ihc"] = "NA"
+    source = written(tmp_path, table)
+    report = ingest(source, tmp_path / "store", progress=False, missing="keep")
+    assert report.store.classes == ("None", "neg", "pos", UNLABELLED)
+    assert report.notes[0] == (
+        "Column label holds NA, N/A or NaN in 6 of 12 rows, which is read as an empty cell."
+    )
+    assert report.notes[1].startswith("Column ihc holds NA, N/A or NaN in 1 of 12 rows")
+    assert report.store.meta.absent == {"ihc": {"train": 1}}
+    assert "row 5, column group: it is empty" in refused(tmp_path, table.assign(group=labels[::-1]))
 
 
 def _set(row: int, column: str, value: object) -> Callable[[pd.DataFrame], None]:
@@ -316,8 +342,6 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
 def test_files_that_are_no_table(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     for data, told in {
-        b"id;he;label\n1;a.png;x\n": "pairs.csv is separated by semicolons; save it with commas",
-        b"id\the\tlabel\n": "pairs.csv is separated by tabs",
         "id,he,label\n1,a.png,größer\n".encode("latin1"): "pairs.csv is not in UTF-8; save it as",
         "id,he,label\n".encode("utf-16"): "pairs.csv is not in UTF-8",
         b"id,he\n1,a.png,x\n": r"pairs.csv is not a sound table .Expected 2 fields in line 2, saw",

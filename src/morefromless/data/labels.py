@@ -18,6 +18,15 @@ EXACT = 2.0**53
 """Above it a float may not be the whole number that was meant."""
 
 
+NO_VALUE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"})
+"""How R, pandas and Excel write a cell that has no value. Not "None" or "null", which may be meant:
+a grade can be None."""
+
+
+class NoValue(str):
+    """A cell that holds one of `NO_VALUE`; as text it is empty."""
+
+
 class NotText(str):
     """A cell of a table that is no word and no number, such as a list; it names the kind."""
 
@@ -25,15 +34,18 @@ class NotText(str):
 def cell_text(cell: object) -> str:
     """A cell of a table as text: 1.0 as 1, and "" where it is empty (None, NaN, NaT).
 
-    Lists, bytes and floats that are no exact whole numbers any more become `NotText`.
+    Words for nothing become `NoValue`. Lists, bytes and floats that are no exact whole numbers any
+    more become `NotText`.
 
     >>> cell_text(2.0), cell_text(" a "), cell_text(None), cell_text(float("nan"))
     ('2', 'a', '', '')
+    >>> cell_text("NA"), isinstance(cell_text("NA"), NoValue)
+    ('', True)
     >>> cell_text([1]), isinstance(cell_text([1]), NotText)
     ('a list', True)
     """
     if isinstance(cell, str):
-        return cell.strip()
+        return NoValue() if cell.strip() in NO_VALUE else cell.strip()
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return ""
     if isinstance(cell, float | np.floating):
@@ -46,6 +58,19 @@ def cell_text(cell: object) -> str:
     if isinstance(cell, bytes | bytearray | Iterable):
         return NotText(f"a {type(cell).__name__}")
     return str(cell).strip()
+
+
+def no_value_remark(column: str, cells: Collection[str]) -> list[str]:
+    """What must be said of a column in which cells are `NoValue`; nothing where none is.
+
+    >>> no_value_remark("grade", [cell_text("NA"), "3"])
+    ['Column grade holds NA, N/A or NaN in 1 of 2 rows, which is read as an empty cell.']
+    """
+    count = sum(isinstance(cell, NoValue) for cell in cells)
+    return [
+        f"Column {column} holds NA, N/A or NaN in {count:,} of {len(cells):,} rows, which is read "
+        "as an empty cell."
+    ] * bool(count)
 
 
 def whole_number(text: str) -> str:
@@ -99,17 +124,19 @@ def normal_label(name: str) -> str:
     return UNLABELLED if normal.casefold() in (UNLABELLED, "unlabeled") else normal
 
 
-def check_spellings(names: Iterable[str]) -> None:
-    """Raise `DataError` where two names of classes differ only in case or compatible characters.
+def check_spellings(names: Iterable[str], kind: str = "classes") -> None:
+    """Raise `DataError` where two names differ only in case, in leading zeros, which spreadsheets
+    drop, or in compatible characters.
 
     >>> check_spellings(["ADI", "TUM"])
     """
     spellings: dict[str, str] = {}
     for name in sorted(set(names)):
         folded = unicodedata.normalize("NFKC", name).casefold()
+        folded = re.sub(r"(?<![0-9.])0+(?=[0-9])", "", folded)
         if spellings.setdefault(folded, name) != name:
             raise DataError(
-                f"The classes '{spellings[folded]}' and '{name}' differ in their spelling only; "
+                f"The {kind} '{spellings[folded]}' and '{name}' differ in their spelling only; "
                 "make them one, or rename one."
             )
 

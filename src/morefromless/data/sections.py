@@ -124,8 +124,8 @@ def _factors(counts: Counts) -> str:
     return f", or one of the scale factors that the file names: {named}" if named else ""
 
 
-def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str | None]:
-    """A column of `obs` as words: None where it is empty, and 1.0 as 1.
+def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str]:
+    """A column of `obs` as words: "" where it is empty, and 1.0 as 1.
 
     Raises `DataError` where there is no such column; `option` is how another one is named.
     """
@@ -138,7 +138,7 @@ def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str |
     for cell in cells:
         if isinstance(cell, NotText):
             raise DataError(f"{file} has {cell} in obs column {name}; write words there.")
-    return [whole_number(cell) or None for cell in cells]
+    return [whole_number(cell) for cell in cells]
 
 
 def section_pixels(path: Path) -> npt.NDArray[np.uint8]:

@@ -22,6 +22,8 @@ def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
         raise DataError(f"{title} lists '{twice[0]}' twice; every patch needs an id of its own.")
     labels = sorted({item.label for item in items})
     check_spellings(labels)
+    groups = {item.group for item in items if item.group is not None}
+    check_spellings(groups, "groups (patients or slides)")
     classes = tissue_classes(labels)
     if len(classes) < classes_needed(items, datasheet, split):
         beside = " beside unlabelled patches" * (len(classes) < len(labels))

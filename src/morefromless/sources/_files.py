@@ -96,6 +96,7 @@ def read_cells(path: Path) -> Table:
         raise DataError(f"{path} is no table of pairs; save it as {' or '.join(TABLES)}.")
     frame = _read(
         path,
+        separators=",;\t",
         header=None,
         dtype=str,
         keep_default_na=False,
@@ -168,8 +169,9 @@ def row_index(path: Path, file: File, row: str) -> int:
     return file.rows[row]
 
 
-def _read(path: Path, **csv: Any) -> pd.DataFrame:
-    """A table as pandas reads it; `csv` are options for such a file. Raises `DataError`."""
+def _read(path: Path, separators: str = ",", **csv: Any) -> pd.DataFrame:
+    """A table as pandas reads it; `csv` are options for such a file, which is separated by the one
+    of `separators` that is most frequent in its header. Raises `DataError`."""
     if not path.is_file():
         raise DataError(f"There is no file {path}; check the path.")
     try:
@@ -179,9 +181,9 @@ def _read(path: Path, **csv: Any) -> pd.DataFrame:
         with path.open(encoding="utf-8") as file:
             header = file.readline()
         for mark, word in SEPARATORS.items():
-            if mark in header and "," not in header:
+            if mark in header and not any(known in header for known in separators):
                 raise DataError(f"{path.name} is separated by {word}; save it with commas.")
-        frame = pd.read_csv(path, **csv)
+        frame = pd.read_csv(path, sep=max(separators, key=header.count), **csv)
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not in UTF-8; save it as CSV UTF-8.") from error
     except (OSError, ValueError) as error:

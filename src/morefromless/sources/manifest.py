@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from morefromless.data.channels import channel_names, reads_one_page
 from morefromless.data.images import further_pages
-from morefromless.data.labels import whole_number
+from morefromless.data.labels import no_value_remark, whole_number
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import UNLABELLED, Datasheet, Item, Source
 from morefromless.sources._files import TABLES, View
@@ -33,6 +34,7 @@ class _Loaded:
     items: list[Item]
     patches: dict[str, _Patch]
     optional: frozenset[str]
+    remarks: list[str]
 
 
 class Manifest(Source):
@@ -42,6 +44,8 @@ class Manifest(Source):
     empty the patch has no label (without any, tissue is not known and nuclei have to pose the
     task); `group` (patient or slide; `group=case` takes another column) and `split` (train, val,
     test) may be there, in all rows then; they may be called `patient` and `partition` too.
+
+    Cells that hold NA, N/A or NaN count as empty, and the report of the ingest says so.
 
     Columns of views become arrays of their name, such as `he` and `ihc`: those that
     `modalities=he+ihc` names, else every column in which a cell is an image file (.png, .jpg, .tif)
@@ -91,6 +95,9 @@ class Manifest(Source):
 
     def items(self) -> Sequence[Item]:
         return self._loaded.items
+
+    def remarks(self) -> Sequence[str]:
+        return self._loaded.remarks
 
     def omitted(self, item: Item) -> Mapping[str, int]:
         views = self._loaded.patches[item.id].views.values()
@@ -164,7 +171,9 @@ class Manifest(Source):
                 )
             )
         optional = frozenset(name for name in names if len(views[name]) < len(ids))
-        return _Loaded(items, patches, optional)
+        used = [name for name in (label, *names) if name]
+        said = (no_value_remark(name, table.columns[name].values()) for name in used)
+        return _Loaded(items, patches, optional, [*chain.from_iterable(said)])
 
 
 def _first_image(patch: _Patch) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from morefromless.data.expression import Counts, has_counts, read_counts
 from morefromless.data.genes import common_genes, log_normalise, most_variable
+from morefromless.data.labels import no_value_remark
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.sections import (
     column,
@@ -47,6 +48,8 @@ class _Loaded:
     title: str
     group: str
     """What groups are: section, or a column of `obs`."""
+    labels: list[str]
+    """The cells of the column of labels."""
 
 
 class Spatial(Source):
@@ -117,14 +120,13 @@ class Spatial(Source):
 
     def remarks(self) -> Sequence[str]:
         group = self._loaded.group
+        said = f"Groups are those of obs column {group}, so sections of one {group} are one group."
         if group == "section":
-            return [
+            said = (
                 "Groups are sections. Where some are of one patient, name the column of obs that "
                 "says so: group=COLUMN."
-            ]
-        return [
-            f"Groups are those of obs column {group}, so sections of one {group} are one group."
-        ]
+            )
+        return [said, *no_value_remark(self.label, self._loaded.labels)]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         spot = self._loaded.spots[item.id]
@@ -163,11 +165,14 @@ class Spatial(Source):
         ]
         chosen = most_variable(training, common, self.genes)
         items: list[Item] = []
+        cells: list[str] = []
         spots: dict[str, _Spot] = {}
         for name, (_, image) in files.items():
             dense = values[name][:, _indices(common, chosen)].toarray().astype(np.float32)
-            listed = self._items(name, counts[name], splits[name], group)
+            labels = self._labels(counts[name])
+            listed = self._items(name, counts[name], labels, splits[name], group)
             items += listed
+            cells += labels
             spots |= self._spots(listed, counts[name], image, dense)
         sides = [", ".join(n for n in files if splits[n] == side) for side in ("train", "test")]
         title = (
@@ -175,7 +180,7 @@ class Spatial(Source):
             f"{self.genes:,} of {len(common):,} common genes, {self.patch} px"
         )
         given = [word for word in (self.layer, self.image) if word]
-        return _Loaded(items, spots, chosen, ", ".join([title, *given]), group)
+        return _Loaded(items, spots, chosen, ", ".join([title, *given]), group, cells)
 
     def _files(self) -> dict[str, tuple[Path, Path]]:
         """Table and image of each section that is taken, by name."""
@@ -207,19 +212,24 @@ class Spatial(Source):
             raise ConfigError(f"{path} is of Space Ranger and has no layers; leave out layer=.")
         return read_space_ranger(path)
 
-    def _items(self, name: str, counts: Counts, split: Split, group: str) -> list[Item]:
+    def _labels(self, counts: Counts) -> list[str]:
         labels = column(counts.table, counts.file, self.label, "label")
         if not any(labels):
             raise DataError(
                 f"{counts.file} has no {self.label} for any spot; name another column with label=."
             )
+        return labels
+
+    def _items(
+        self, name: str, counts: Counts, labels: list[str], split: Split, group: str
+    ) -> list[Item]:
         if group == "section":
-            groups: list[str | None] = [name] * len(labels)
+            groups = [name] * len(labels)
         else:
             groups = column(counts.table, counts.file, group, "group")
-        if None in groups:
+        if "" in groups:
             raise DataError(
-                f"{counts.file} has no {group} for spot {counts.spots[groups.index(None)]}; "
+                f"{counts.file} has no {group} for spot {counts.spots[groups.index('')]}; "
                 "fill that obs column, or name another with group=."
             )
         return [
