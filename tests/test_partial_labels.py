@@ -13,13 +13,14 @@ from morefromless.analysis.headroom import measure_headroom
 from morefromless.analysis.validate import validate
 from morefromless.config import HeadroomConfig, Probe, ValidateConfig
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import DataError
 from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.evaluate import answer, evaluate
 from morefromless.evaluation.floors import floor_probabilities
 from morefromless.evaluation.hold_out import write_hold_out_store
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Results
+from morefromless.identity import run_key
 from morefromless.ingest import ingest
 from morefromless.pairs import build_modality
 from morefromless.runner import run_all
@@ -29,6 +30,7 @@ from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
 from morefromless.tasks import build_task
 from morefromless.training.pretrain import pretrain
+from morefromless.training.train import train
 from tests.conftest import run_config, study_config
 
 COUNT = 120
@@ -103,8 +105,6 @@ def test_a_study_plans_supervised_arms_of_the_labelled_patches(
 ) -> None:
     whole, half = stores
     few = len(ids(half, "train"))
-    with pytest.raises(ConfigError, match=f"the {few} labelled patches that fine-tuned arms"):
-        Study.of(study_config(whole.path, tmp_path / "a", batch=few + 1, fine_tune=True))
     config = study_config(
         whole.path, tmp_path / "b", seeds=1, epochs=1, batch=few + 1, sharing=["shared"]
     )
@@ -113,7 +113,7 @@ def test_a_study_plans_supervised_arms_of_the_labelled_patches(
     assert batches == {"asymmetric": few + 1, "symmetric": few + 1, "supervised": few}
     assert any(f"Supervised arms train in batches of {few}," in said for said in study.caveats)
     longer = Study.of(replace(config, train=replace(config.train, batch=few // 2)))
-    assert longer.caveats[-1].startswith("Supervised arms take as few as 2 steps, others ")
+    assert longer.caveats[-1].startswith("Supervised arms take as few as 2 steps, self-s")
     equal = Study.of(replace(longer.config, steps=4))
     assert not any("as few as" in said for said in equal.caveats)
     run_all(study.runs, 1)
@@ -130,6 +130,29 @@ def test_a_study_plans_supervised_arms_of_the_labelled_patches(
     expected = np.mean(half.labels[half.indices("test")] == np.bincount(majority).argmax())
     rows = results.table.query("arm == 'majority' and metric == 'accuracy'")
     assert rows["value"].tolist() == [pytest.approx(expected)] * 2
+
+
+def test_fine_tuning_takes_all_of_few_labels_at_a_time(
+    stores: tuple[Store, Store], tmp_path: Path
+) -> None:
+    """It was refused where fewer patches than a batch had a label, which is what it is for."""
+    whole, half = stores
+    few = len(ids(half, "train"))
+    options = {"seeds": 1, "epochs": 2, "batch": few + 1, "sharing": ["shared"]}
+    study = Study.of(study_config(whole.path, tmp_path / "a", fine_tune=True, **options))
+    batches = f"Supervised and fine-tuned arms train in batches of {few}, "
+    assert any(said.startswith(batches) for said in study.caveats)
+    runs = {run.arm.words: run for run in study.runs}
+    tuned = runs["fine-tuned", "asymmetric", "shared"]
+    assert train(tuned).record.facts["batch"] == few
+    first = Run(tuned.out / "self-supervised")
+    assert first.record.facts["batch"] == few + 1
+    assert first.record.key == run_key(runs["asymmetric", "shared"], whole.hash)
+    # Of more epochs than one step each, they take fewer steps, whatever --steps says.
+    options["batch"] = few // 2
+    more = Study.of(study_config(whole.path, tmp_path / "b", fine_tune=True, steps=8, **options))
+    assert "Fine-tuned arms take as few as" in more.caveats[-1]
+    assert not any(said.startswith("Supervised arms take") for said in more.caveats)
 
 
 def test_a_hold_out_has_every_class_on_both_sides(

@@ -13,8 +13,8 @@ from morefromless.evaluation.results import Condition
 from morefromless.identity import with_run_folder
 from morefromless.pairs import build_modality
 from morefromless.tasks import build_task
-from morefromless.training.checks import count_training_patches
-from morefromless.training.feed import check_batch
+from morefromless.training.checks import count_steps, count_training_patches
+from morefromless.training.feed import batch_size, check_batch
 
 
 def arms(config: StudyConfig) -> list[Arm]:
@@ -96,7 +96,7 @@ def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
 
 def _with_batch(run: RunConfig, store: Store) -> RunConfig:
     """The run with a batch that its patches fill, where it learns labels and few have one."""
-    # A fine-tuned encoder has the batch of the run that it begins from.
+    # That of a fine-tuned encoder is also the run's that it begins from (`batch_size`).
     if run.arm.start or not run.arm.supervised:
         return run
     patches = count_training_patches(run, store)
@@ -165,24 +165,28 @@ def _lacking(store: Store, spec: str, tasks: Iterable[HasLabels]) -> str:
     return ""
 
 
-def supervised_caveats(config: StudyConfig, steps: Mapping[RunConfig, int]) -> Iterator[str]:
-    """What results must say where supervised arms have fewer patches, as few have a label; `steps`
-    are those of each run."""
-    kinds: dict[bool, list[int]] = {False: [], True: []}
-    for run, count in steps.items():
-        kinds[run.arm.supervised and not run.arm.start].append(count)
-    batches = {run.train.batch for run in steps}
+def supervised_caveats(config: StudyConfig, patches: Mapping[RunConfig, int]) -> Iterator[str]:
+    """What results must say where arms that learn labels have fewer patches, as few have one;
+    `patches` are those of each run."""
+    batches = {batch_size(run, count) for run, count in patches.items()}
+    named = "Supervised and fine-tuned arms" if config.fine_tune else "Supervised arms"
     for batch in sorted(batches - {config.train.batch}):
-        yield (
-            f"Supervised arms train in batches of {batch}, for no more training patches have a "
-            "label."
-        )
-    few, many = (min(kinds[supervised], default=0) for supervised in (True, False))
-    if 0 < few < many and not (config.steps or config.supervised_epochs):
-        yield (
-            f"Supervised arms take as few as {few:,} steps, others {many:,} or more, for fewer "
-            "training patches have a label; --steps gives all arms as many."
-        )
+        yield f"{named} train in batches of {batch}, for no more training patches have a label."
+    steps: dict[str, list[int]] = {"Self-supervised": [], "Supervised": [], "Fine-tuned": []}
+    for run, count in patches.items():
+        supervised = "Supervised" if run.arm.supervised else "Self-supervised"
+        steps["Fine-tuned" if run.arm.start else supervised].append(count_steps(run, count))
+    remedies = {"Fine-tuned": "they have as many epochs as the runs that they begin from"}
+    if not (config.steps or config.supervised_epochs):
+        remedies["Supervised"] = "--steps gives them as many"
+    many = min(steps["Self-supervised"], default=0)
+    for kind, remedy in remedies.items():
+        few = min(steps[kind], default=many)
+        if few < many:
+            yield (
+                f"{kind} arms take as few as {few:,} steps, self-supervised ones {many:,} or more, "
+                f"for fewer training patches have a label; {remedy}."
+            )
 
 
 def labelled_stores(store: Store, spec: str, tasks: Iterable[HasLabels]) -> list[Store]:

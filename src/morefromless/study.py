@@ -42,8 +42,8 @@ from morefromless.runner import run_all
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
-from morefromless.training.checks import check, check_views, count_steps, count_training_patches
-from morefromless.training.feed import check_batch
+from morefromless.training.checks import check, check_views, count_training_patches
+from morefromless.training.feed import batch_size, check_batch
 
 VERIFIED = 2**30
 """Bytes up to which a store's files are hashed before anything rests on them."""
@@ -84,14 +84,14 @@ class Study:
         caveats = [*store.caveats, *check_availability(config, store)]
         runs = planned_runs(config, store)
         # Runs that differ in their seed alone are checked once.
-        steps = {}
+        counts = {}
         for run in {replace(run, seed=0, out=Path()): run for run in runs}.values():
             check_views(run, store)
             patches = count_training_patches(run, store)
-            check_batch(patches, run.train.batch, run.arm)
+            check_batch(patches, batch_size(run, patches), run.arm)
             check(run)
-            steps[run] = count_steps(run, patches)
-        caveats += supervised_caveats(config, steps)
+            counts[run] = patches
+        caveats += supervised_caveats(config, counts)
         return cls(config, store, runs, caveats, trust)
 
     def __repr__(self) -> str:

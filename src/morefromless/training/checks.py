@@ -21,6 +21,7 @@ from morefromless.objectives import Objective
 from morefromless.pairs import Pair, build_modality
 from morefromless.specs import build
 from morefromless.tasks import build_task
+from morefromless.training.feed import batch_size
 
 Availability = dict[str, npt.NDArray[np.bool_]]
 """Branch to (N,) bool: which patches of the store have its view."""
@@ -96,7 +97,7 @@ def count_training_patches(config: RunConfig, store: Store) -> int:
 
 def count_steps(config: RunConfig, patches: int) -> int:
     """How many steps a run takes on so many patches."""
-    return config.train.epochs * (patches // config.train.batch)
+    return config.train.epochs * (patches // batch_size(config, patches))
 
 
 def training_rows(

@@ -32,6 +32,13 @@ def check_batch(patches: int, batch: int, arm: Arm | None = None) -> None:
         )
 
 
+def batch_size(config: RunConfig, patches: int) -> int:
+    """Patches per step of a run on so many. `--batch` is that of the run which a fine-tuned encoder
+    begins from; where fewer patches have a label, all of them are a step of its own."""
+    batch = config.train.batch
+    return min(batch, patches - patches % config.devices) or batch if config.arm.start else batch
+
+
 AHEAD = 4
 """Steps whose shards are fetched before they are needed."""
 WINDOW = 16
@@ -83,10 +90,11 @@ class Steps:
     def of(cls, config: RunConfig, store: Store, rows: npt.NDArray[np.int64]) -> "Steps":
         """Those of a run on these training patches, in one process until `rank` and `world` say
         otherwise."""
-        check_batch(len(rows), config.train.batch, config.arm)
+        batch = batch_size(config, len(rows))
+        check_batch(len(rows), batch, config.arm)
         return cls(
             len(rows),
-            batch=config.train.batch,
+            batch=batch,
             epochs=config.train.epochs,
             seed=config.seed,
             shards=None if store.shards is None else store.shards.number[rows],

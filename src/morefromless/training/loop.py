@@ -136,7 +136,7 @@ class Learner(pl.LightningModule):
             return
         for weights in (w for group in optimizer.param_groups for w in group["params"]):
             if weights.grad is not None:
-                weights.grad.mul_(self.config.train.batch)
+                weights.grad.mul_(self.steps.batch)
                 nn.utils.clip_grad_norm_([weights], self.config.train.clip_each)
 
     def configure_optimizers(self) -> Any:
@@ -183,6 +183,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     if trainer.is_global_zero:
         facts = {
             "steps": steps.total,
+            "batch": steps.batch,
             "seconds": round(clock.seconds, 1),
             "resumed": checkpoint is not None,
             "device": str(trainer.strategy.root_device),
