@@ -66,6 +66,27 @@ def test_the_head_of_a_supervised_arm_is_calibrated_as_it_is(
     assert calibrate(frozen, tissue, Probe(), "tissue").probe.weight.equal(head.weight)
 
 
+def test_a_head_is_not_made_surer_by_the_patches_that_it_learnt_from(
+    tissue: Store, supervision: RunConfig, tmp_path: Path
+) -> None:
+    frozen = random_encoder("test_resnet", "full", 32, 0, tmp_path)
+    features = frozen.features(tissue, "train")
+    labels = torch.from_numpy(tissue.labels[tissue.indices("train")])
+    weight = torch.linalg.lstsq(features, torch.eye(9)[labels]).solution.T
+    frozen = replace(frozen, head=LinearProbe(weight, torch.zeros(9)), config=supervision)
+    temperature = calibrate(frozen, tissue, Probe(), "tissue").temperature
+    assert temperature == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 100])
+def test_few_patches_that_are_all_right_make_no_probe_certain(count: int) -> None:
+    """They had a temperature near 0, and every patch a probability of 1."""
+    logits = torch.tensor([[0.3, 0.1, 0.1]] * count)
+    temperature = best_temperature(logits, torch.zeros(count, dtype=torch.long))
+    probability = (logits[0] / temperature).softmax(0)[0]
+    assert probability == pytest.approx((count + 1) / (count + 3), abs=1e-3)
+
+
 def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
     tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

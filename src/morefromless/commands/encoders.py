@@ -61,18 +61,19 @@ def predict(config: PredictConfig) -> None:
     with partial_folder(config.to) as partial:
         predictions = predict(_embedded(config, frozen, inputs, partial), probe, config.abstain)
         write_predictions(predictions, config.to)
+    held = f"{len(probe.distances):,} held-out"
     if config.abstain:
         coverage, accuracy = probe.selective(config.abstain)
         answered = (predictions["class"] != "").mean()
         right = f", and {per_cent(accuracy)} % of those the right one" if coverage else ""
         say(
-            f"- From a probability of {config.abstain:g} on, {per_cent(coverage)} % of the "
-            f"held-out training patches have a class{right}; of these inputs "
+            f"- From a probability of {config.abstain:g} on, {per_cent(coverage)} % of the {held} "
+            f"training patches have a class{right}; of these inputs "
             f"{per_cent(answered)} % have one."
         )
     unlike = (predictions["outlier_percentile"] >= 99).mean()
     share = per_cent(unlike)
-    say(f"- {share} % lie farther from the training patches than 99 % of the held-out ones.")
+    say(f"- {share} % lie farther from the training patches than 99 % of the {held} ones.")
     for patches in inputs:
         if config.maps and isinstance(patches, SlidePatches):
             say(f"- Wrote {', '.join(map(str, write_maps(patches, predictions, config.maps)))}.")

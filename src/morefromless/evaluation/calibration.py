@@ -15,6 +15,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from morefromless.config import Probe
 from morefromless.data.store import Store
@@ -31,6 +32,9 @@ HELD_OUT = 0.2
 """Share of the training patches, or of their groups, that calibrate."""
 NEIGHBOURS = 10
 """The distance to this neighbour among the training patches says how unusual a patch is."""
+LEAST = 0.01
+"""Temperature below which none is chosen. A head of a supervised arm has learnt from the patches
+that calibrate it, so they cannot say that it may be surer: it has at least 1."""
 REFERENCE = 5000
 """Training patches that are kept to measure distances to, at most."""
 
@@ -131,7 +135,7 @@ def calibrate(
                 device=device,
             ).to("cpu")
         logits, truth = fitted.logits(features[held]), torch.from_numpy(labels[held])
-        temperature = best_temperature(logits, truth)
+        temperature = best_temperature(logits, truth, least=1.0 if head else LEAST)
         confidence, answer = (logits / temperature).softmax(1).max(1)
         drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~held))[:REFERENCE]
         reference = torch.nn.functional.normalize(features[drawn], dim=1)
@@ -180,19 +184,27 @@ def calibrated_name(frozen: FrozenEncoder, task: str) -> str:
     return f"probe-{frozen.name}-{task}-calibrated"
 
 
-def best_temperature(logits: Tensor, labels: Tensor) -> float:
+def best_temperature(logits: Tensor, labels: Tensor, least: float = LEAST) -> float:
     """The temperature that minimises the cross-entropy of logits (N, classes), labels (N,).
 
-    >>> logits = torch.tensor([[2.0, 0.0]] * 4)  # 88 % sure, and right three times of four
-    >>> round(best_temperature(logits, torch.tensor([0, 0, 0, 1])), 2)  # 2 / log 3
-    1.82
+    Targets are smoothed, as Platt's (1999): (N + 1) / (N + classes) for a patch's own class. Else a
+    few patches that are all named correctly would make a probe certain of everything.
+
+    >>> logits = torch.tensor([[2.0, 0.0]] * 400)  # 88 % sure, and right three times of four
+    >>> round(best_temperature(logits, torch.tensor([0, 0, 0, 1] * 100)), 2)  # 2 / log 3 = 1.82
+    1.83
+    >>> sure = best_temperature(logits[:8], torch.tensor([0] * 8))
+    >>> round((logits[0] / sure).softmax(0)[0].item(), 3)  # (8 + 1) / (8 + 2)
+    0.9
     """
+    smoothing = logits.shape[1] / (len(logits) + logits.shape[1])
 
     def loss(log_temperature: float) -> float:
         scaled = logits.double() / float(np.exp(log_temperature))
-        return float(torch.nn.functional.cross_entropy(scaled, labels))
+        return float(cross_entropy(scaled, labels, label_smoothing=smoothing))
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x))
+    bounds = float(np.log(least)), 5.0
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def _held_out(
