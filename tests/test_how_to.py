@@ -158,7 +158,7 @@ def test_external_validation() -> None:
     accuracy = table[table["metric"] == "accuracy"]
     assert set(accuracy["cohort"]) == {"internal", "external"}
     assert set(accuracy["arm"]) >= {"asymmetric", "symmetric", "supervised", "mean-rgb"}
-    assert "normal 4, C 4" in Path("runs/a/validation-c/validation.md").read_text()
+    assert "'normal' 4, 'C' 4" in Path("runs/a/validation-c/validation.md").read_text()
 
 
 def test_stain(tissue: Store) -> None:

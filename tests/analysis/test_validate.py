@@ -39,7 +39,8 @@ from morefromless.sources import Item
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
 from morefromless.tasks.tissue import Tissue
-from tests.data.test_near_duplicates import Pixels, as_jpeg, tissue
+from tests.data.test_near_duplicates import Pixels, as_jpeg
+from tests.data.test_near_duplicates import tissue as drawn_tissue
 from tests.ingest.samples import Counting
 from tests.ingest.test_checks import write
 from tests.test_files import refuse_to_write
@@ -76,7 +77,7 @@ def test_the_internal_figures_are_those_of_the_study(result: Validation, results
 
 
 def test_copies_and_near_duplicates_of_training_patches_are_counted(tmp_path: Path) -> None:
-    images = tissue(24)
+    images = drawn_tissue(24)
     for split, rows in {"train": range(12), "test": range(12, 18)}.items():
         for number in rows:
             write(
@@ -90,6 +91,12 @@ def test_copies_and_near_duplicates_of_training_patches_are_counted(tmp_path: Pa
     assert copies.startswith("1 patches of the cohort have the same pixels")
     assert alike.startswith("1 further patches of the cohort look like")
     assert not leaks(other, learnt)  # which has no training patches
+
+
+def test_groups_that_training_may_have_are_counted(tissue: Store, cohort: Store) -> None:
+    learnt, asked = (set(s.groups(side)) for s, side in ((tissue, "train"), (cohort, "test")))
+    said = leaks(tissue, cohort)[-1]
+    assert said.startswith(f"{len(learnt & asked)} groups (patients or slides) of the cohort have")
 
 
 def test_the_external_ones_are_of_the_same_probes(
@@ -145,7 +152,7 @@ def test_intervals_are_over_the_patients_there(result: Validation) -> None:
     summary = result.external.summaries[0]
     assert (summary.accuracy.unit, summary.accuracy.units) == ("group", 9)
     assert result.external.data.patches == {"train": 0, "val": 0, "test": 90}
-    assert result.external.caveats[1:] == [
+    assert result.external.caveats[1:-1] == [
         "The cohort's patches are 40 px at 2.8 µm/px, and those of training 32 px at 3.5 µm/px."
     ]
 
@@ -246,7 +253,7 @@ def test_what_a_cohort_lacks_is_said(study: Study, cohort: Store, tmp_path: Path
         return Store(cohort.path, meta, table, cohort.arrays, cohort.present)
 
     task = SharedTask(Tissue(), [*others, first])
-    _, lacking, scale = _caveats(study, only(others[:1]), {"tissue": task})
+    _, lacking, scale, *_ = _caveats(study, only(others[:1]), {"tissue": task})
     assert lacking.startswith(f"Task tissue: the cohort has no patch of {', '.join(others[1:])}, ")
     assert f"{first}; an answer of such a class is wrong there" in lacking
     assert "are 40 px at an unknown scale, and" in scale

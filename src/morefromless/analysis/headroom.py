@@ -91,8 +91,8 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
         )
     if len(train) < config.components:
         raise ConfigError(
-            f"--components {config.components} is more than the {len(train)} training patches; "
-            "give fewer."
+            f"--components {config.components} is more than the {len(train)} labelled training "
+            "patches; give fewer."
         )
     sparse, dense = (
         _standardised(*_features(spec, store, config))

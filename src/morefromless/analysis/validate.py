@@ -184,7 +184,7 @@ def _caveats(study: Study, cohort: Store, tasks: Mapping[str, SharedTask]) -> li
 
 def leaks(trained_on: Store, cohort: Store) -> list[str]:
     """Sentences on test patches of a cohort that equal, or look like, training patches of another
-    store; none where there are no such patches."""
+    store, and on groups of equal names; none where there are no such."""
     train, test = trained_on.indices("train"), cohort.indices("test")
     copied = cohort.table["hash"][test].isin(trained_on.table["hash"][train]).to_numpy()
     detail = min(cohort.side, trained_on.side)
@@ -200,6 +200,12 @@ def leaks(trained_on: Store, cohort: Store) -> list[str]:
         sentences.append(
             f"{similar:,} further patches of the cohort look like a training patch "
             "(near-duplicates), so its accuracy may be too good; look at them."
+        )
+    learnt = set(trained_on.table["group"][train].dropna())
+    if shared := sorted(learnt & set(cohort.table["group"][test].dropna())):
+        sentences.append(
+            f"{len(shared):,} groups (patients or slides) of the cohort have names of groups in "
+            f"training, such as '{shared[0]}'; if they are the same, its accuracy is too good."
         )
     return sentences
 

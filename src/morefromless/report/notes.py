@@ -31,7 +31,8 @@ def notes(results: Results) -> list[str]:
         f"{train.batch}, lr {train.lr:g}, {named}; {replace(config.probe, labels=1.0).name} probe."
     ]
     for task, classes in data.classes.items():
-        each = ", ".join(f"{name} {train:,} / {test:,}" for name, (train, test) in classes.items())
+        counts = ((name, f"{train:,} / {test:,}") for name, (train, test) in classes.items())
+        each = ", ".join(f"'{name}' {count}" for name, count in counts)
         lines.append(f"Task {task}, training / test patches: {each}.")
     if config.probe.labels < 1:
         lines.append(_few_labels(results))

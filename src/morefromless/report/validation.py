@@ -127,7 +127,7 @@ def _notes(result: Validation) -> list[str]:
             f"{side.capitalize()}: {data.patches['test']:,} test patches of {data.title}, {groups}."
         )
         for task, classes in data.classes.items():
-            each = ", ".join(f"{name} {test:,}" for name, (_, test) in classes.items())
+            each = ", ".join(f"'{name}' {test:,}" for name, (_, test) in classes.items())
             lines.append(f"{side.capitalize()}, test patches of task {task}: {each}.")
     units = " or ".join(
         dict.fromkeys(PLURAL[side.summaries[0].accuracy.unit] for side in (internal, external))
