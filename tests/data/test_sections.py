@@ -65,7 +65,7 @@ def test_which_factor(image: Path, tmp_path: Path) -> None:
 
 def test_columns() -> None:
     table = counts().table
-    assert column(table, "A.h5ad", "kind", "label") == ["1", None, "2"]
+    assert column(table, "A.h5ad", "kind", "label") == ["1", "", "2"]
     with pytest.raises(DataError, match="a list in obs column list"):
         column(table, "A.h5ad", "list", "label")
     with pytest.raises(DataError, match="no obs column x; it has kind, list"):

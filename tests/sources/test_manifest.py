@@ -291,6 +291,7 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.npy").write_bytes((tmp_path / "v.npy").read_bytes()[:-8])
     spots = pd.DataFrame(EXPRESSION, columns=GENES, index=[f"spot{k}" for k in range(COUNT)])
     spots.to_csv(tmp_path / "e.csv")
+    spots.reset_index(drop=True).rename(index=lambda row: row + 1).to_csv(tmp_path / "numbered.csv")
     spots.iloc[:, ::-1].to_csv(tmp_path / "other-order.csv")
     spots.iloc[:, :2].to_csv(tmp_path / "two.csv")
     mixed = ["0.5", None, *"12345", "<LOD", *"6789"]
@@ -312,8 +313,9 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
         "words.npy#0": "words.npy holds <U1 (1, 1), neither",
         "objects.npy#0": "objects.npy holds Python objects, which are not read",
         "cut.npy#0": "cut.npy is not a sound .npy file",
-        "e.csv#Spot1": "e.csv has no row 'Spot1'; is spot1 meant?",
+        "e.csv#Spot1": "e.csv has no row 'Spot1'; it has 'spot1'",
         "e.csv#0": "e.csv has no row '0'; its first column names them",
+        "numbered.csv#002": "numbered.csv has no row '002'; it has '2'",
         "words.csv#spot1": "words.csv has words in column MKI67, row spot7; after the first",
         "large.csv#spot1": "large.csv has words in column MKI67, row spot0; after",
         "quoted.parquet#spot1": "quoted.parquet has words in column MKI67; after",

@@ -412,3 +412,19 @@ def test_counts_in_raw(tmp_path: Path, layer: str | None) -> None:
         np.testing.assert_array_equal(
             source.read(item)["expression"], plain.read(item)["expression"]
         )
+
+
+def test_words_for_no_value_are_no_class_and_no_patient(tmp_path: Path) -> None:
+    """As R's NA and pandas' nan become where a column is made text."""
+    for seed, name in enumerate("AB"):
+        labels = ["NA", "nan", "0", "1"] * 3
+        section(
+            tmp_path, name, seed, table={"cluster": labels, "donor": [*"abcd"] * 2 + ["NA"] * 4}
+        )
+    source = Spatial(str(tmp_path), test="B", patch=16, genes=5)
+    assert {item.label for item in source.items()} == {"unlabelled", "0", "1"}
+    assert source.remarks()[1] == (
+        "Column cluster holds NA, N/A or NaN in 12 of 24 rows, which is read as an empty cell."
+    )
+    with pytest.raises(DataError, match=r"A.h5ad has no donor for spot"):
+        Spatial(str(tmp_path), test="B", patch=16, genes=5, group="donor").items()

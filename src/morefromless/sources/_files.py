@@ -163,8 +163,9 @@ def row_index(path: Path, file: File, row: str) -> int:
             raise DataError(f"{path.name} has no row {row}; it has {len(file.values)}, from 0 on")
         return int(row)
     if row not in file.rows:
-        near = near_names(row, file.rows)
-        hint = f"is {near[0]} meant?" if near else "its first column names them."
+        number = row.partition(".")[0].lstrip("0")  # spreadsheets drop zeros
+        near = [number] if number in file.rows else near_names(row, file.rows)
+        hint = f"it has '{near[0]}'." if near else "its first column names them."
         raise DataError(f"{path.name} has no row '{row}'; {hint}")
     return file.rows[row]
 
