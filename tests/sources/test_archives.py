@@ -191,7 +191,7 @@ def test_a_bomb_and_an_encrypted_member_are_rejected(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "c.tar.gz", "w:gz") as tar:
         info = tarfile.TarInfo("A/1.png")
         info.size = 2**28
-        tar.addfile(info)
+        tar.fileobj.write(info.tobuf())  # a header alone, which `addfile` refuses from Python 3.13
     with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
         open_archive(tmp_path / "c.tar.gz")
 
