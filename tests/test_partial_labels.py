@@ -12,6 +12,7 @@ from PIL import Image
 from morefromless.analysis.headroom import measure_headroom
 from morefromless.analysis.validate import validate
 from morefromless.config import HeadroomConfig, Probe, ValidateConfig
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.store import Store
 from morefromless.errors import DataError
 from morefromless.evaluation.calibration import calibrate
@@ -25,7 +26,7 @@ from morefromless.ingest import ingest
 from morefromless.pairs import build_modality
 from morefromless.runner import run_all
 from morefromless.runs import Run
-from morefromless.sources import UNLABELLED, Item
+from morefromless.sources import Item
 from morefromless.sources.synthetic import Synthetic
 from morefromless.study import Study
 from morefromless.tasks import build_task

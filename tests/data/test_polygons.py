@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from morefromless.data.outlines import FINE
-from morefromless.data.polygons import fill, ring, trace
+from morefromless.data.outlines import FINE, ring
+from morefromless.data.polygons import fill, trace
 from morefromless.errors import UnreadablePatch
 
 # What cv2.findContours of OpenCV 4.14 gives: external, CHAIN_APPROX_SIMPLE, and NONE where other.

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from morefromless.data.geojson import feature_collection
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
@@ -17,7 +18,7 @@ from morefromless.ingest import ingest, open_source
 from morefromless.ingest.cutting import Cut
 from morefromless.nuclei_export import export_geojson
 from morefromless.pairs import build_modality as nuclei_modality
-from morefromless.sources import UNLABELLED, Datasheet, Item, Source
+from morefromless.sources import Datasheet, Item, Source
 from tests.real import real
 
 

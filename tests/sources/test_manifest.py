@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from morefromless import sources
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.store import Store
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.ingest import ingest, open_source
-from morefromless.sources import UNLABELLED, Source, _files
+from morefromless.sources import Source, _files
 from morefromless.sources.manifest import Manifest
 from morefromless.specs import build
 

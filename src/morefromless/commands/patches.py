@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def ingest(options: IngestConfig) -> None:
     """Decode a source into a store; the last line says what was accepted and what was rejected."""
     from morefromless.commands.next_step import next_step
+    from morefromless.data.labels import UNLABELLED
     from morefromless.ingest import ingest, open_source
-    from morefromless.sources import UNLABELLED
 
     source = open_source(
         options.source,

@@ -65,8 +65,8 @@ def train(config: RunConfig) -> None:
     """Train one arm with one seed."""
     from pytorch_lightning.utilities import rank_zero_only
 
+    from morefromless.data.labels import UNLABELLED
     from morefromless.data.store import Store
-    from morefromless.sources import UNLABELLED
     from morefromless.training.train import train
 
     if not (config.out / "run.json").is_file():  # one that was begun goes on

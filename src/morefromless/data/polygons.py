@@ -16,7 +16,8 @@ Rules in both:
 
 - A pixel that two nuclei claim goes to the one listed first. Where a nucleus loses more than half
   of its pixels thus, the whole image is refused.
-- What reaches up to `SLACK` px beyond the image is clipped; further out, the image is refused.
+- What reaches up to `outlines.SLACK` px beyond the image is clipped; further out, the image is
+  refused.
 - Broken outlines are refused: coordinates that are no finite numbers, and outlines that cross
   themselves; with `edges` also rings of fewer than three different vertices or without area.
 - A nucleus that holds no pixel's centre gets the free pixel around the mean of its vertices.
@@ -32,21 +33,16 @@ import shapely
 
 from morefromless.data.outlines import (
     FINE,
-    SLACK,
     Convention,
     Geometries,
     Numbers,
     Outlines,
     Polygon,
-    Ring,
     broken,
     refuse_invalid,
     refuse_outside,
-    ring,
 )
 from morefromless.errors import UnreadablePatch
-
-__all__ = ["SLACK", "Convention", "Polygon", "Ring", "fill", "ring", "trace"]
 
 MOST_PIXELS = 2**26
 """Pixels in the boxes around all outlines of one image; a tile of 50,000 nuclei has a tenth."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from morefromless.config import Probe
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cache import digest
@@ -18,7 +19,6 @@ from morefromless.evaluation.metrics import Scores, score
 from morefromless.evaluation.results import Condition
 from morefromless.probes import FittedProbe, LinearProbe, build_probe, label_subset
 from morefromless.runs import Run
-from morefromless.sources import UNLABELLED
 from morefromless.tasks import build_task
 
 

@@ -20,7 +20,7 @@ from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Condition, Results, Summary
 from morefromless.experiments._setting import SCALES as SCALES
 from morefromless.experiments._setting import Setting as Setting
-from morefromless.report.content import Picture as Picture
+from morefromless.report.content import Picture
 from morefromless.specs import members
 
 

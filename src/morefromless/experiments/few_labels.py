@@ -5,8 +5,9 @@ from pathlib import Path
 
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Results
-from morefromless.experiments import Cell, Experiment, Picture, Setting, find
+from morefromless.experiments import Cell, Experiment, Setting, find
 from morefromless.experiments._lines import write_lines
+from morefromless.report.content import Picture
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
 

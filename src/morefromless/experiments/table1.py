@@ -5,15 +5,9 @@ from pathlib import Path
 
 from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Results
-from morefromless.experiments import (
-    Cell,
-    Experiment,
-    Picture,
-    Setting,
-    find,
-    published,
-)
+from morefromless.experiments import Cell, Experiment, Setting, find, published
 from morefromless.experiments._lines import write_lines
+from morefromless.report.content import Picture
 from morefromless.report.section import interval
 from morefromless.report.words import join_words
 

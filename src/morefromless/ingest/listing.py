@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-from morefromless.data.labels import check_spellings, tissue_classes
+from morefromless.data.labels import UNLABELLED, check_spellings, tissue_classes
 from morefromless.data.splits import check_classes
 from morefromless.errors import DataError
-from morefromless.sources import UNLABELLED, Datasheet, Item
+from morefromless.sources import Datasheet, Item
 
 
 def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:

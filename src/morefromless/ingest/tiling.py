@@ -16,6 +16,7 @@ import numpy.typing as npt
 from morefromless import files
 from morefromless.config import TileConfig
 from morefromless.data.annotations import annotation_file, is_ignored, read_annotations
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.slide_files import slide_files, slide_parts
 from morefromless.data.slide_readers import open_slide
@@ -27,7 +28,7 @@ from morefromless.errors import DataError, UnreadablePatch
 from morefromless.ingest.parallel import threaded
 from morefromless.ingest.preview import write_preview
 from morefromless.progress import Bar
-from morefromless.sources import UNLABELLED, Datasheet, Item, Source
+from morefromless.sources import Datasheet, Item, Source
 
 LOW_POWER = "low-power"
 """The array of the same field at fewer pixels."""

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from morefromless.data import polygons
+from morefromless.data.outlines import Polygon, ring
+from morefromless.data.polygons import fill
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
@@ -38,11 +39,11 @@ class Cellvit(NucleiFormat):
                 f"unreadable: {path.name} lists no cells as CellViT does; it should hold cells"
             )
         names: Any = content.get("type_map")
-        outlines: list[list[polygons.Polygon]] = []
+        outlines: list[list[Polygon]] = []
         types: dict[int, RawType | None] = {}
         for number, cell in enumerate(cells, 1):
-            outlines.append([[polygons.ring(cell.get("contour"), number)]])
+            outlines.append([[ring(cell.get("contour"), number)]])
             kind = cell.get("type")
             named = names.get(str(kind), kind) if isinstance(names, dict) else kind
             types[number] = parse_type(named, number)
-        return TypedInstances(polygons.fill(outlines, shape, "centres"), types)
+        return TypedInstances(fill(outlines, shape, "centres"), types)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from morefromless.data import polygons
+from morefromless.data.outlines import Convention, Ring, ring
+from morefromless.data.polygons import fill
 from morefromless.data.qupath import (
     NUCLEI,
     REGIONS,
@@ -83,7 +84,7 @@ class Geojson(NucleiFormat):
             for nucleus in nuclei
         )
         mode = "each" if cellvit and self.parts == "ask" else self.parts
-        outlines: list[list[list[polygons.Ring]]] = []
+        outlines: list[list[list[Ring]]] = []
         boxes: list[Any] = []
         types: dict[int, RawType | None] = {}
         planes = set()
@@ -94,7 +95,7 @@ class Geojson(NucleiFormat):
                 raise UnreadablePatch(
                     "several planes: nuclei lie at more than one z or t; export one plane"
                 )
-            rings = [[polygons.ring(ring, nucleus.number) for ring in part] for part in parts]
+            rings = [[ring(points, nucleus.number) for points in part] for part in parts]
             for outline in [[part] for part in rings] if mode == "each" else [rings]:
                 outlines.append(outline)
                 boxes.append(nucleus.properties.get("box"))
@@ -102,7 +103,7 @@ class Geojson(NucleiFormat):
         convention = self.convention
         if convention == "auto":
             convention = "centres" if cellvit else _convention(nuclei, outlines, boxes)
-        return TypedInstances(polygons.fill(outlines, shape, convention), types, skipped)
+        return TypedInstances(fill(outlines, shape, convention), types, skipped)
 
 
 def _parts(nucleus: Feature, mode: Parts) -> list[Any]:
@@ -131,7 +132,7 @@ def _parts(nucleus: Feature, mode: Parts) -> list[Any]:
 
 def _convention(
     nuclei: Sequence[Feature], outlines: Sequence[Any], boxes: Sequence[Any]
-) -> polygons.Convention:
+) -> Convention:
     """How outlines are meant, by what the tool writes beside them.
 
     TIAToolbox's `box` ends one pixel behind the last one of a nucleus, and so one behind an outline

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from morefromless.data import polygons
+from morefromless.data.outlines import ring
+from morefromless.data.polygons import fill
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
@@ -51,10 +52,9 @@ class HovernetJson(NucleiFormat):
             for number, nucleus in enumerate(nuclei, 1)
         }
         contours = [
-            [[polygons.ring(nucleus.get("contour"), number)]]
-            for number, nucleus in enumerate(nuclei, 1)
+            [[ring(nucleus.get("contour"), number)]] for number, nucleus in enumerate(nuclei, 1)
         ]
-        return TypedInstances(polygons.fill(contours, shape, "centres"), types)
+        return TypedInstances(fill(contours, shape, "centres"), types)
 
     def _check(self, mag: Any) -> None:
         if mag is None or mag == self.mag:

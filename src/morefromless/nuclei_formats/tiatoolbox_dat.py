@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from morefromless.data import polygons
+from morefromless.data.outlines import Polygon, ring
+from morefromless.data.polygons import fill
 from morefromless.data.schemes import RawType
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
@@ -47,15 +48,15 @@ class TiatoolboxDat(NucleiFormat):
                 f"another magnification: contours at {contours or 'none stated'}, the image "
                 f"at {image or 'none stated'}; segment the images themselves"
             )
-        outlines: list[list[polygons.Polygon]] = []
+        outlines: list[list[Polygon]] = []
         types: dict[int, RawType | None] = {}
         for key, nucleus in content.items():
             if key in SCALES:
                 continue
             number = len(outlines) + 1
-            outlines.append([[polygons.ring(_contour(nucleus, key), number)]])
+            outlines.append([[ring(_contour(nucleus, key), number)]])
             types[number] = parse_type(nucleus.get("type"), number)
-        return TypedInstances(polygons.fill(outlines, shape, "centres"), types)
+        return TypedInstances(fill(outlines, shape, "centres"), types)
 
 
 def _scale(scale: Any) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from morefromless.data import polygons
+from morefromless.data.outlines import Polygon
+from morefromless.data.polygons import fill
 from morefromless.data.schemes import RawType
 from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
@@ -62,7 +63,7 @@ class TiatoolboxDb(NucleiFormat):
             ) from error
         blobs = _decompress_geometries([blob for blob, _ in rows], compression, path)
         types = {number: _type(text, number) for number, (_, text) in enumerate(rows, 1)}
-        return TypedInstances(polygons.fill(_outlines(blobs), shape, "centres"), types)
+        return TypedInstances(fill(_outlines(blobs), shape, "centres"), types)
 
 
 def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple[Any, Any]]]:
@@ -170,7 +171,7 @@ def _skip_rings(blob: bytes, at: int) -> int:
     return at
 
 
-def _outlines(blobs: list[bytes]) -> list[list[polygons.Polygon]]:
+def _outlines(blobs: list[bytes]) -> list[list[Polygon]]:
     geometries: npt.NDArray[Any] = shapely.from_wkb(
         np.array([*blobs, None], object)[:-1], on_invalid="ignore"
     )

@@ -14,10 +14,9 @@ from typing import Any
 import numpy.typing as npt
 
 from morefromless.data.images import walk
-from morefromless.data.labels import UNLABELLED as UNLABELLED
 from morefromless.data.labels import normal_label, normal_name
 from morefromless.data.schemes import Scheme
-from morefromless.data.splits import Split as Split
+from morefromless.data.splits import Split
 
 SPLITS: dict[str, Split] = {
     "train": "train",

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from morefromless.data.labels import NotText
+from morefromless.data.splits import Split
 from morefromless.errors import DataError, near_names
-from morefromless.sources import SPLITS, Split
+from morefromless.sources import SPLITS
 from morefromless.sources._files import Column, read_cells
 
 SYNONYMS = {"group": "patient", "split": "partition"}

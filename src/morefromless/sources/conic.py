@@ -12,12 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from morefromless.data.arrays import open_npy
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.masks import majority, to_int32
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONIC
 from morefromless.errors import DataError
 from morefromless.regular import read_bytes
-from morefromless.sources import UNLABELLED, Datasheet, Item, Source
+from morefromless.sources import Datasheet, Item, Source
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.images import ending, further_pages, image_shape, read_rgb
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.matfiles import read_mat
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONSEP, CONSEP_SEVEN
+from morefromless.data.splits import Split
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
-from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
+from morefromless.sources import Datasheet, Item, Source
 
 FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
 """Names of folders, in any case."""

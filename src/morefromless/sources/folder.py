@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from morefromless.data.labels import UNLABELLED
 from morefromless.errors import ConfigError, DataError
-from morefromless.sources import SPLITS, UNLABELLED, Datasheet, Item
+from morefromless.sources import SPLITS, Datasheet, Item
 from morefromless.sources._images import ImageFiles
 
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from morefromless.data.channels import channel_names, reads_one_page
 from morefromless.data.images import further_pages
-from morefromless.data.labels import no_value_remark, whole_number
+from morefromless.data.labels import UNLABELLED, no_value_remark, whole_number
 from morefromless.errors import DataError, UnreadablePatch
-from morefromless.sources import UNLABELLED, Datasheet, Item, Source
+from morefromless.sources import Datasheet, Item, Source
 from morefromless.sources._files import TABLES, View
 from morefromless.sources._pair_table import PairTable
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.npz import read_npz
+from morefromless.data.splits import Split
 from morefromless.errors import DataError
-from morefromless.sources import Datasheet, Item, Source, Split
+from morefromless.sources import Datasheet, Item, Source
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 _KEY = re.compile(r"(train|val|test)_(images|labels)")

@@ -13,8 +13,9 @@ from morefromless.data.arrays import open_npy
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.pannuke_masks import CHANNELS, merge_channels
 from morefromless.data.schemes import PANNUKE
+from morefromless.data.splits import Split
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
-from morefromless.sources import Datasheet, Item, Source, Split
+from morefromless.sources import Datasheet, Item, Source
 
 
 @dataclass(frozen=True)

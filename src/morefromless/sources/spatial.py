@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from morefromless.data.expression import Counts, has_counts, read_counts
 from morefromless.data.genes import common_genes, log_normalise, most_variable
-from morefromless.data.labels import no_value_remark
+from morefromless.data.labels import UNLABELLED, no_value_remark
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.sections import (
     column,
@@ -22,8 +22,9 @@ from morefromless.data.sections import (
 )
 from morefromless.data.space_ranger import read_space_ranger
 from morefromless.data.spatial_zarr import is_spatialdata, read_spatialdata
+from morefromless.data.splits import Split
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
-from morefromless.sources import UNLABELLED, Datasheet, Item, Source, Split
+from morefromless.sources import Datasheet, Item, Source
 
 CACHED = 2
 """Decoded images kept; one of 9,300 x 9,900 px is 276 MB."""
