@@ -141,8 +141,8 @@ def _page(inspector: Inspector) -> str:
 
 
 def _facts(frozen: FrozenEncoder) -> Iterable[tuple[str, str]]:
-    if frozen.metadata and frozen.metadata.data:
-        yield "trained on", frozen.metadata.data.title
+    if frozen.data:
+        yield "trained on", frozen.data.title
     if frozen.side:
         yield "patches of the training", f"{frozen.side} × {frozen.side} px"
     if frozen.um_per_px:

@@ -32,7 +32,6 @@ def embed(config: EmbedConfig) -> None:
 def predict(config: PredictConfig) -> None:
     """Write the classes of any patches, and heat maps of slides."""
     from morefromless.devices import resolve_device
-    from morefromless.evaluation.evaluate import unlabelled
     from morefromless.inference.embed import partial_folder
     from morefromless.inference.maps import write_maps
     from morefromless.inference.predict import (
@@ -52,8 +51,8 @@ def predict(config: PredictConfig) -> None:
         raise ConfigError("--maps draws slides, and no input is one; leave it out.")
     device = resolve_device(config.reading.device)
     probe = find_probe(frozen, Path(config.encoder), config.store, config.task, device)
-    data = frozen.metadata.data if frozen.metadata else None
-    if data and probe.store != data.hash and not unlabelled(frozen):
+    data = frozen.data
+    if data and probe.store != data.hash and not data.unlabelled:
         say(
             f"- The probe learnt from the patches of another store than {config.encoder} did; "
             "mfl probe RUN fits one on the run's own."

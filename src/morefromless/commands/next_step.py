@@ -2,7 +2,7 @@
 
 import shlex
 
-from morefromless.data.labels import UNLABELLED, tissue_classes
+from morefromless.data.labels import tissue_classes
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.store import Store
 from morefromless.errors import MoreFromLessError
@@ -31,7 +31,7 @@ def next_step(store: Store, cohort: bool) -> str:
     if second.vector:
         options += ["--privileged-encoder", "mlp"]
     cells = store.typed_nuclei and len(tissue_classes(store.classes)) == 1
-    if store.classes == (UNLABELLED,) and not cells:
+    if store.unlabelled and not cells:
         return f"{views}, then mfl train {path} --out RUN {shlex.join(options)}".rstrip()
     if second.vector or first.channels != second.channels:  # no weights can be shared
         options += ["--sharing", "independent"]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 def ingest(options: IngestConfig) -> None:
     """Decode a source into a store; the last line says what was accepted and what was rejected."""
     from morefromless.commands.next_step import next_step
-    from morefromless.data.labels import UNLABELLED
     from morefromless.ingest import ingest, open_source
 
     source = open_source(
@@ -56,13 +55,13 @@ def ingest(options: IngestConfig) -> None:
         um_per_px=options.um_per_px,
     )
     _show_report(report)
-    asked = options.unlabelled or report.store.typed_nuclei
-    if report.store.classes == (UNLABELLED,) and not asked:
+    store = report.store
+    if store.unlabelled and not (options.unlabelled or store.typed_nuclei):
         say(
             "- No patch has a tissue class: a table names it in a column label, or say which, "
             "as in manifest:TABLE,label=COLUMN; other sources take --label."
         )
-    say(f"Next: {next_step(report.store, cohort=options.split == 'test')}")
+    say(f"Next: {next_step(store, cohort=options.split == 'test')}")
 
 
 def tile(options: TileConfig) -> None:

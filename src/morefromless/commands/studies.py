@@ -65,7 +65,6 @@ def train(config: RunConfig) -> None:
     """Train one arm with one seed."""
     from pytorch_lightning.utilities import rank_zero_only
 
-    from morefromless.data.labels import UNLABELLED
     from morefromless.data.store import Store
     from morefromless.training.train import train
 
@@ -73,8 +72,8 @@ def train(config: RunConfig) -> None:
         students = config.arm.kind == "distillation"
         _check_teacher(config.pairing, students, "--kind distillation")
     path = train(config).path
-    classes = Store.open(config.store).classes
-    labelled = " --store LABELLED" if classes == (UNLABELLED,) and not config.arm.supervised else ""
+    asks_nothing = Store.open(config.store).unlabelled and not config.arm.supervised
+    labelled = " --store LABELLED" if asks_nothing else ""
     # Every process of several devices comes by here.
     rank_zero_only(say)(
         f"Trained; the weights are in {path}.\nNext: mfl probe {typed(path)}{labelled}"

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 from msgspec.structs import replace
 
-from morefromless.data.labels import tissue_classes
+from morefromless.data.labels import UNLABELLED, tissue_classes
 from morefromless.data.schemes import Scheme
 from morefromless.data.sharded import ShardedArray, ShardReader
 from morefromless.data.splits import Split
@@ -152,6 +152,11 @@ class Store:
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of `labels`."""
         return self.meta.classes
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether no patch has a class."""
+        return self.classes == (UNLABELLED,)
 
     @property
     def scheme(self) -> Scheme:

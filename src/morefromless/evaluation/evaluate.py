@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from morefromless.config import Probe
-from morefromless.data.labels import UNLABELLED
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cache import digest
@@ -137,7 +136,8 @@ def evaluate(
     `DataError` where `store` is not what the run was trained on, and that had classes.
     """
     encoders = load_encoders(run)
-    if run.record.store_hash != store.hash and not any(map(unlabelled, encoders.values())):
+    unlabelled = any(frozen.data and frozen.data.unlabelled for frozen in encoders.values())
+    if run.record.store_hash != store.hash and not unlabelled:
         raise DataError(
             f"{run.path} was trained on other data than {store.path}; for another cohort, "
             f"give mfl validate {run.path} {store.path}."
@@ -151,12 +151,6 @@ def evaluate(
             what = f"{label} {frozen.name}" if label else None
             answers.append(answer(frozen, store, probe, task, config.seed, device, what))
     return answers
-
-
-def unlabelled(frozen: FrozenEncoder) -> bool:
-    """Whether an encoder learnt from patches without classes, which can ask nothing."""
-    data = frozen.metadata.data if frozen.metadata else None
-    return data is not None and list(data.classes) == [UNLABELLED]
 
 
 def answer_of(

@@ -22,7 +22,7 @@ from morefromless.data.store import Store
 from morefromless.encoders import Encoder, build_encoder, without_weights
 from morefromless.errors import DataError
 from morefromless.evaluation.cache import cached, digest, digest_text
-from morefromless.evaluation.metadata import EncoderMetadata, Preprocessing
+from morefromless.evaluation.metadata import EncoderMetadata, Preprocessing, TrainingData
 from morefromless.identity import file_name
 from morefromless.modalities import Modality
 from morefromless.pairs import build_modality, channels_last
@@ -79,6 +79,11 @@ class FrozenEncoder:
             return "random encoder"
         arm = self.config.arm
         return ", ".join([*arm.words, f"seed {self.config.seed}"])
+
+    @property
+    def data(self) -> TrainingData | None:
+        """The patches that it was trained on; None where not known."""
+        return self.metadata.data if self.metadata else None
 
     @property
     def um_per_px(self) -> float | None:

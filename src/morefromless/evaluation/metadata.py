@@ -15,7 +15,7 @@ from torch import Tensor
 
 from morefromless.branch_plans import plan_branches
 from morefromless.config import RunConfig, to_flat
-from morefromless.data.labels import tissue_classes
+from morefromless.data.labels import UNLABELLED, tissue_classes
 from morefromless.data.store import Store
 from morefromless.documents import parse_json
 from morefromless.encoders import ENCODER_KEY, without_weights
@@ -47,6 +47,11 @@ class TrainingData:
             citation=sheet.citation,
             classes=tissue_classes(store.classes),
         )
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether none of them has a class, so that they can ask nothing."""
+        return self.classes == (UNLABELLED,)
 
 
 @dataclass(frozen=True, kw_only=True)

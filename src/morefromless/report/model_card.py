@@ -25,7 +25,7 @@ def write_card(
     """
     assert frozen.metadata is not None
     assert frozen.config is not None
-    data, arm = frozen.metadata.data, frozen.config.arm
+    data, arm = frozen.data, frozen.config.arm
     results = study_of(run)
     probe = read_calibrated(folder, frozen, arm.task)
     path = folder / "README.md"
