@@ -46,7 +46,7 @@ class Shards(Stage):
     def store(self) -> Store:
         source = open_source(f"synthetic:patches={self.count},size={self.size}")
         ingest(source, self.folder / "store", progress=False)
-        publish(Store.open(self.folder / "store"), str(self.folder / "shards"), progress=False)
+        publish(Store.open(self.folder / "store"), str(self.folder / "shards"))
         return Store.open(self.folder / "store")
 
     def rows(self) -> list[Row]:

@@ -41,7 +41,7 @@ CACHE = 20 * SMALL
 @pytest.fixture(scope="module")
 def server(tissue: Store) -> Iterator[S3FileSystem]:
     with pytest.MonkeyPatch.context() as monkeypatch, served(monkeypatch) as (_, owner):
-        publish(tissue, ADDRESS, shard_bytes=SMALL, progress=False)
+        publish(tissue, ADDRESS, shard_bytes=SMALL)
         yield owner
 
 
@@ -103,7 +103,7 @@ def test_few_shards_train_to_the_weights_of_the_local_store(
 ) -> None:
     del server
     address = f"s3://{BUCKET}/few"
-    assert publish(tissue, address, shard_bytes=2 * SMALL, progress=False) <= WINDOW
+    assert publish(tissue, address, shard_bytes=2 * SMALL) <= WINDOW
     stream(address, tmp_path / "streamed", 1)
     _same_weights(
         _train(tissue.path, tmp_path / "local"),
@@ -116,7 +116,7 @@ def test_training_goes_on_in_mid_epoch_when_a_shard_is_there_again(
     tissue: Store, server: S3FileSystem, streamed: Store, tmp_path: Path
 ) -> None:
     mounted = tmp_path / "mounted"
-    publish(tissue, str(mounted), shard_bytes=SMALL, progress=False)
+    publish(tissue, str(mounted), shard_bytes=SMALL)
     assert streamed.shards is not None
     numbers = streamed.shards.number[tissue.indices("train")]
     steps = Steps(135, batch=8, epochs=1, seed=0, shards=numbers)
@@ -203,14 +203,14 @@ def unevenness(
 
 def test_an_interrupted_publishing_goes_on(tissue: Store, tmp_path: Path) -> None:
     place = tmp_path / "place"
-    count = publish(tissue, str(place), shard_bytes=SMALL, progress=False)
+    count = publish(tissue, str(place), shard_bytes=SMALL)
     (place / "shards.json").unlink()
     first, second = (place / f"shards/00000{k}.tar" for k in (1, 2))
     first.write_bytes(first.read_bytes()[:9000])
     before = second.stat().st_mtime_ns
     with pytest.raises(DataError, match="no published store, or a part of one"):
         stream(str(place), tmp_path / "streamed", 1)
-    assert publish(tissue, str(place), shard_bytes=SMALL, progress=False) == count
+    assert publish(tissue, str(place), shard_bytes=SMALL) == count
     assert second.stat().st_mtime_ns == before
     np.testing.assert_array_equal(Store.open(place).array("he")[:], tissue.array("he"))
 
@@ -231,7 +231,7 @@ def test_a_truncated_shard(streamed: Store, server: S3FileSystem) -> None:
 
 
 def test_a_truncated_shard_of_a_file_system(tissue: Store, tmp_path: Path) -> None:
-    publish(tissue, str(tmp_path / "place"), progress=False)
+    publish(tissue, str(tmp_path / "place"))
     shard = tmp_path / "place/shards/000001.tar"
     shard.write_bytes(shard.read_bytes()[:9000])
     with pytest.raises(StorageError, match=r"000001.tar is missing or damaged; publish"):
@@ -287,7 +287,7 @@ def test_a_place_that_holds_something_else(
 
 
 def test_an_index_that_does_not_fit(tissue: Store, tmp_path: Path) -> None:
-    publish(tissue, str(tmp_path / "place"), progress=False)
+    publish(tissue, str(tmp_path / "place"))
     index = tmp_path / "place/shards.json"
     text = index.read_text()
     for change in (("[0,", "[1,"), ('"he":640', '"he":64000000'), (tissue.hash, "0" * 32)):
@@ -301,7 +301,7 @@ def test_threads_may_ask_for_the_first_shard_at_once(
     tissue: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one found what it needs half made."""
-    publish(tissue, str(tmp_path / "published"), shard_bytes=SMALL, progress=False)
+    publish(tissue, str(tmp_path / "published"), shard_bytes=SMALL)
     store = stream(str(tmp_path / "published"), tmp_path / "streamed", 1)
     shards, pool = store.shards, sharded.ThreadPoolExecutor
     assert shards is not None

@@ -18,7 +18,7 @@ from morefromless.progress import Bar
 Coded = npt.NDArray[np.uint8]
 
 
-def export_geojson(store: Store, folder: Path, *, progress: bool = True) -> int:
+def export_geojson(store: Store, folder: Path) -> int:
     """Write one `IMAGE.geojson` below `folder` for each image that patches come from, in that
     image's pixels; how many.
 
@@ -40,7 +40,7 @@ def export_geojson(store: Store, folder: Path, *, progress: bool = True) -> int:
         raise DataError(f"{foreign} is there and is another file; choose another folder.")
     sides = _sides(store, corners)
     work = list(zip(images.items(), paths, strict=True))
-    for (name, rows), path in Bar(work, desc="export", unit=" images", disable=not progress):
+    for (name, rows), path in Bar(work, desc="export", unit=" images"):
         image = joined([np.asarray(array[row]) for row in rows], corners[rows], sides[rows[0]])
         write_geojson(Nuclei.decode(image), scheme, path, name=name)
     return len(images)

@@ -27,7 +27,7 @@ IN_USE = 32
 holds."""
 
 
-def publish(store: Store, address: str, *, shard_bytes: int = BYTES, progress: bool = True) -> int:
+def publish(store: Store, address: str, *, shard_bytes: int = BYTES) -> int:
     """Write a store to a folder or to S3-compatible storage, in shards; returns their number.
 
     A shard has patches of one split, drawn at random, so that a few shards are as mixed as the
@@ -47,9 +47,7 @@ def publish(store: Store, address: str, *, shard_bytes: int = BYTES, progress: b
     stride, offsets = layout(store)
     finished, shards = remote.sizes(FOLDER), []
     contents = list(_shuffled(store, max(1, shard_bytes // stride)))
-    for number, rows in enumerate(
-        Bar(contents, desc="publish", unit=" shards", disable=not progress)
-    ):
+    for number, rows in enumerate(Bar(contents, desc="publish", unit=" shards")):
         content, name = archive(store, rows), shard_name(number)
         if finished.get(name) != len(content):
             remote.write(f"{FOLDER}/{name}", content)

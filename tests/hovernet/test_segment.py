@@ -61,9 +61,7 @@ def patches(tmp_path: Path) -> Path:
 
 
 def made(patches: Path, out: Path, engine: Callable[[], Any] = Red, **more: Any) -> SegmentReport:
-    return segment(
-        open_images(str(patches)), out, engine, progress=False, **({"um_per_px": 0.25} | more)
-    )
+    return segment(open_images(str(patches)), out, engine, **({"um_per_px": 0.25} | more))
 
 
 @pytest.mark.parametrize("um_per_px", [0.25, 0.5, 0.125])

@@ -133,7 +133,7 @@ def test_nuclei_are_exported_whole_in_the_frame_of_the_tile(
 ) -> None:
     ingest(Cut(Tiles(2), 10), tmp_path / "store", progress=False, workers=1, resize=resize)
     out = tmp_path / "out"
-    assert export_geojson(Store.open(tmp_path / "store"), out, progress=False) == 2
+    assert export_geojson(Store.open(tmp_path / "store"), out) == 2
     for tile in ("t0", "t1"):
         whole = Nuclei.decode(Tiles.drawn(tile)[1].encode())
         expected = feature_collection(whole, PANNUKE, name=tile)

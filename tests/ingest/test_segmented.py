@@ -105,14 +105,14 @@ def test_nuclei_of_resized_images_are_exported_in_the_images_pixels(
         write_geojson(square, PANNUKE, tmp_path / f"masks/p{i:02}.geojson")
     source = open_source(str(images), nuclei=tmp_path / "masks")
     ingest(source, tmp_path / "store", resize=16, um_per_px=0.5, progress=False)
-    export_geojson(Store.open(tmp_path / "store"), tmp_path / "out", progress=False)
+    export_geojson(Store.open(tmp_path / "store"), tmp_path / "out")
     read = build("geojson", nuclei_formats, NucleiFormat).read(
         tmp_path / "out/A/p00.geojson", (32, 32)
     )
     np.testing.assert_array_equal(read.instances, instances)
     ingest(source, tmp_path / "scaleless", resize=16, progress=False)
     with pytest.raises(DataError, match=r"was resized.*ingest again with --um-per-px"):
-        export_geojson(Store.open(tmp_path / "scaleless"), tmp_path / "other", progress=False)
+        export_geojson(Store.open(tmp_path / "scaleless"), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -186,7 +186,7 @@ def test_out_and_in_again_is_the_same(tmp_path: Path) -> None:
     source = Synthetic(patches=54, patients=6, size=64)
     ingest(source, tmp_path / "first", progress=False, workers=1)
     first = Store.open(tmp_path / "first")
-    assert export_geojson(first, tmp_path / "out", progress=False) == 54
+    assert export_geojson(first, tmp_path / "out") == 54
     for row, name in enumerate(first.table["id"]):
         path = tmp_path / "images" / str(first.table["label"][row]) / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,30 +204,30 @@ def test_an_export_stays_in_its_folder(tissue: Store, tmp_path: Path) -> None:
     table = tissue.table.assign(id=[f"../../{name}" for name in tissue.table["id"]])
     odd = Store(tissue.path, tissue.meta, table, tissue.arrays)
     with pytest.raises(DataError, match="outside"):
-        export_geojson(odd, tmp_path / "deep" / "out", progress=False)
+        export_geojson(odd, tmp_path / "deep" / "out")
     assert not list(tmp_path.rglob("*.geojson"))
 
 
 def test_an_export_replaces_only_what_it_wrote(tissue: Store, tmp_path: Path) -> None:
     few = Store(tissue.path, tissue.meta, tissue.table[:12], tissue.arrays)
     out = tmp_path / "out"
-    assert export_geojson(few, out, progress=False) == 12
+    assert export_geojson(few, out) == 12
     before = {path: path.read_bytes() for path in out.rglob("*.geojson")}
-    assert export_geojson(few, out, progress=False) == 12 == len(before)
+    assert export_geojson(few, out) == 12 == len(before)
     assert {path: path.read_bytes() for path in out.rglob("*.geojson")} == before
     last = sorted(before)[-1]
     last.write_text("mine")
     first = sorted(before)[0]
     first.unlink()
     with pytest.raises(DataError, match="is another file; choose another folder"):
-        export_geojson(few, out, progress=False)
+        export_geojson(few, out)
     assert last.read_text() == "mine"
     assert not first.exists()  # nothing is written before all places are checked
     ids = [f"{name}.png" for name in few.table["id"]]
     ids[1] = ids[0].replace(".png", ".jpg")
     twins = Store(few.path, few.meta, few.table.assign(id=ids), few.arrays)
     with pytest.raises(DataError, match=r"The ids '.*png' and '.*jpg' would both write"):
-        export_geojson(twins, tmp_path / "twins", progress=False)
+        export_geojson(twins, tmp_path / "twins")
     assert not (tmp_path / "twins").exists()
 
 

@@ -223,16 +223,16 @@ def test_what_is_done_is_not_done_again(
     with monkeypatch.context() as patch:
         patch.setattr("morefromless.ingest.Shards.write", killed)
         with pytest.raises(KeyboardInterrupt):
-            ingest(Tiles(config, progress=False), tmp_path / "store", progress=False)
+            ingest(Tiles(config), tmp_path / "store", progress=False)
     assert (tmp_path / "store.partial/slides/a.png").exists()
     monkeypatch.setattr("morefromless.ingest.tiling.find_tissue", killed)
-    report = ingest(Tiles(config, progress=False), tmp_path / "store", progress=False)
+    report = ingest(Tiles(config), tmp_path / "store", progress=False)
     assert not report.already
     assert not (tmp_path / "store.partial").exists()
-    assert ingest(Tiles(config, progress=False), tmp_path / "store", progress=False).already
+    assert ingest(Tiles(config), tmp_path / "store", progress=False).already
     other = TileConfig(paths=paths, mpp=8, size=32, workers=1)
     with pytest.raises(DataError, match="was not made of these slides with these options"):
-        Tiles(other, progress=False).items()
+        Tiles(other).items()
 
 
 def test_a_kill_between_the_last_two_renames_is_mended(
@@ -249,9 +249,9 @@ def test_a_kill_between_the_last_two_renames_is_mended(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
-            ingest(Tiles(config, progress=False), config.store, progress=False)
+            ingest(Tiles(config), config.store, progress=False)
     assert (tmp_path / "store.partial/store/slides/a.png").exists()
-    assert not ingest(Tiles(config, progress=False), config.store, progress=False).already
+    assert not ingest(Tiles(config), config.store, progress=False).already
     assert sorted(path.name for path in (config.store / "slides").glob("*.png")) == [
         "a.png",
         "b.png",
@@ -267,7 +267,7 @@ def test_every_file_of_a_slide_is_part_of_what_tiles_are_made_of(
     for name in (slide, part):
         (tmp_path / name).write_bytes(b"half")
     config = TileConfig(paths=(tmp_path / slide, tmp_path / "store"))
-    assert tmp_path / part in Tiles(config, progress=False).files()
+    assert tmp_path / part in Tiles(config).files()
     before = fingerprint(tmp_path / slide, "a", config)
     (tmp_path / part).write_bytes(b"the whole")
     assert fingerprint(tmp_path / slide, "a", config) != before
@@ -276,8 +276,7 @@ def test_every_file_of_a_slide_is_part_of_what_tiles_are_made_of(
 def test_several_threads_find_the_same_tiles(slides: list[Path], tmp_path: Path) -> None:
     items = [
         Tiles(
-            TileConfig(paths=(*slides, tmp_path / str(count)), mpp=4, size=32, workers=count),
-            progress=False,
+            TileConfig(paths=(*slides, tmp_path / str(count)), mpp=4, size=32, workers=count)
         ).items()
         for count in (1, 2)
     ]
@@ -320,7 +319,7 @@ def test_the_real_slides_give_tiles_of_tissue(tmp_path: Path) -> None:
         tissue=0.3,
         workers=1,
     )
-    report = ingest(Tiles(config, progress=False), tmp_path / "store", progress=False)
+    report = ingest(Tiles(config), tmp_path / "store", progress=False)
     assert dict(report.store.table["group"].value_counts()) == {svs.stem: 588, tif.stem: 1}
     store, slide = report.store, open_slide(svs)
     x, y = store.table[["x", "y"]].iloc[0]

@@ -72,7 +72,6 @@ def segment(
     um_per_px: float | None = None,
     at: float = 0.25,
     batch: int = 16,
-    progress: bool = True,
 ) -> SegmentReport:
     """Segment the `he` of every patch of `source` into `folder/ID.geojson`.
 
@@ -114,7 +113,6 @@ def segment(
         total=len(items),
         initial=len(items) - len(todo),
         unit=" patches",
-        disable=not progress,
     )
     for group in _grouped(source, items, progress_bar, scale / at, batch, rejected):
         _segment(group, paths, network, batch, counts)

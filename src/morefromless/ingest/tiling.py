@@ -65,10 +65,10 @@ class Tiles(Source):
     `slides`, with a preview of each slide. A slide's name is its group.
     """
 
-    def __init__(self, config: TileConfig, progress: bool = True) -> None:
+    def __init__(self, config: TileConfig) -> None:
         if config.annotations and not config.annotations.is_dir():
             raise DataError(f"There is no folder {config.annotations}; check --annotations.")
-        self.config, self.progress = config, progress
+        self.config = config
         self._slides = named_slides(slide_files([path.expanduser() for path in config.slides]))
         self._open = LruCache[Slide](OPEN)
 
@@ -163,7 +163,6 @@ class Tiles(Source):
             total=len(surveys),
             initial=len(surveys) - len(missing),
             unit=" slides",
-            disable=not self.progress,
         ) as bar:
             for name in threaded(survey, missing, workers):
                 surveys[name] = load(unfinished, name, self.config, self._slides[name])
