@@ -134,11 +134,6 @@ class Tiles(Source):
             )
         return arrays
 
-    def shape(self, item: Item) -> tuple[int, int]:
-        if item.place is None:
-            raise UnreadablePatch(self._surveys[item.id].reason)
-        return self.config.size, self.config.size
-
     @cached_property
     def _surveys(self) -> dict[str, SlideTiles]:
         """Of every slide; those that a store, or an unfinished one, has are not made again."""
