@@ -19,9 +19,10 @@ from morefromless.modalities.full import Full
 from morefromless.modalities.vector import Vector
 from morefromless.pairs import build_modality
 from morefromless.report.bars import distinctive, on_one_scale
-from morefromless.report.contact_sheet import contact_sheet, draw_sheet, view_columns
+from morefromless.report.contact_sheet import draw_sheet, view_columns
 from morefromless.report.fonts import set_fonts
 from morefromless.report.sheet import write_sheet
+from morefromless.report.style import write_figure
 from morefromless.views.table_s1 import TableS1
 
 
@@ -38,7 +39,8 @@ def test_columns_run_to_the_right_and_patches_down(tmp_path: Path) -> None:
     red, blue = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 9, 9)
     red[0, 0], red[1, 0] = 1, 0.4  # 255 and 102
     blue[:, 2] = 1
-    contact_sheet({"one": red, "two": blue}, ["TUM", "STR"], tmp_path / "sheet.png", "caption")
+    sheet = draw_sheet({"one": red, "two": blue}, ["TUM", "STR"], "caption")
+    write_figure(sheet, tmp_path / "sheet.png", "png")
     pixels = picture(tmp_path / "sheet.png")
     first, second, other = (
         has((255, 0, 0), pixels),
@@ -81,7 +83,7 @@ def test_nuclei_have_a_key_of_their_colours(
 ) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(
-        "morefromless.report.contact_sheet.write_figure", lambda figure, *_: drawn.append(figure)
+        "morefromless.report.sheet.write_figure", lambda figure, *_: drawn.append(figure)
     )
     for privileged in ("nuclei", "full"):
         pair = {"primary": ("downsample:4",), "privileged": privileged}
@@ -137,12 +139,8 @@ def test_titles_of_rows_are_whole(label: str) -> None:
 
 def test_pixels_are_drawn_as_squares(tmp_path: Path) -> None:
     checks = (torch.arange(7)[:, None] + torch.arange(7)) % 2
-    contact_sheet(
-        {"7 x 7": checks.expand(1, 3, 7, 7) * torch.tensor([1.0, 0, 0])[:, None, None]},
-        [""],
-        tmp_path / "sheet.png",
-        "",
-    )
+    red = checks.expand(1, 3, 7, 7) * torch.tensor([1.0, 0, 0])[:, None, None]
+    write_figure(draw_sheet({"7 x 7": red}, [""], ""), tmp_path / "sheet.png", "png")
     pixels = picture(tmp_path / "sheet.png")
     coloured = pixels[(pixels[..., 1] == 0) & (pixels[..., 2] == 0)]
     # A smoothed picture would hold shades in between.
@@ -183,14 +181,9 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full_disk)
     with pytest.raises(StorageError, match="the disk is full"):
-        contact_sheet({"one": torch.zeros(1, 3, 4, 4)}, ["TUM"], path, "")
+        write_figure(draw_sheet({"one": torch.zeros(1, 3, 4, 4)}, ["TUM"], ""), path, "png")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_column_of_another_length_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="column 'one'"):
-        contact_sheet({"one": torch.zeros(2, 3, 4, 4)}, ["TUM"], tmp_path / "sheet.png", "")
 
 
 def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue: Store) -> None:

@@ -4,7 +4,6 @@ import math
 import re
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -22,7 +21,6 @@ from morefromless.modalities.full import Full
 from morefromless.modalities.nuclei import Nuclei
 from morefromless.pairs import augmentation
 from morefromless.report.bars import Bars, on_one_scale
-from morefromless.report.style import write_figure
 from morefromless.views import Views, recording
 
 Columns = Mapping[str, Tensor | Bars]
@@ -39,21 +37,6 @@ _GAP, _LEFT, _TOP, _BOTTOM = 0.08, 1.0, 0.5, 0.12
 _FRAME = "0.2"
 _LINE, _LETTERS = 0.11, 30
 """Height in inches of a line below a picture, and how many letters it has."""
-
-
-def contact_sheet(
-    columns: Columns,
-    row_titles: Sequence[str],
-    path: Path,
-    caption: str,
-    frames: Sequence[Sequence[str]] = (),
-    widths: Mapping[str, float] | None = None,
-    notes: Notes | None = None,
-    key: Key = MappingProxyType({}),
-) -> None:
-    """Write `draw_sheet` as .png or .pdf, by the path's ending, whole or not at all."""
-    figure = draw_sheet(columns, row_titles, caption, frames, widths, notes, key)
-    write_figure(figure, path, path.suffix[1:])
 
 
 def draw_sheet(
@@ -74,10 +57,6 @@ def draw_sheet(
     below the pictures, and `key` below the caption.
     """
     rows = len(row_titles)
-    for title, images in columns.items():
-        shape = images.values.shape if isinstance(images, Bars) else images.shape
-        if len(shape) not in (2, 4) or shape[0] != rows or (len(shape) == 4 and shape[1] != 3):
-            raise ValueError(f"column '{title}' is {tuple(shape)}, not ({rows}, 3, S, S)")
     below = {
         title: [textwrap.wrap(t, _LETTERS) for t in texts] for title, texts in (notes or {}).items()
     }

@@ -18,11 +18,12 @@ from morefromless.pairs import build_modality, build_views
 from morefromless.report.bars import distinctive
 from morefromless.report.contact_sheet import (
     Key,
-    contact_sheet,
+    draw_sheet,
     stored_title,
     view_columns,
     view_title,
 )
+from morefromless.report.style import write_figure
 from morefromless.tasks import build_task
 
 
@@ -72,7 +73,8 @@ def write_sheet(config: ViewsConfig) -> Path:
         if (title := stored_title(name, names)) in columns and (scale := store.scale(name))
     }
     titles = list(store.table["label"].iloc[rows])
-    contact_sheet(columns, titles, config.out, caption, pairs, widths, notes, _key(store, stored))
+    figure = draw_sheet(columns, titles, caption, pairs, widths, notes, _key(store, stored))
+    write_figure(figure, config.out, config.out.suffix[1:])
     return config.out
 
 
