@@ -15,6 +15,7 @@ from morefromless import files
 from morefromless.documents import read_json
 from morefromless.errors import ConfigError
 from morefromless.evaluation.results import Condition, Data
+from morefromless.report.section import Section
 
 File = TypeVar("File")
 
@@ -28,16 +29,6 @@ class Picture:
     caption: str
     alt: str
     """What a reader who cannot see it should know of it."""
-
-
-@dataclass(frozen=True)
-class TableFile:
-    """A table of words."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +62,7 @@ class ExperimentFile:
     """Figures of its numbers."""
     pictures: list[Picture] = field(default_factory=list)
     """Figures of representations."""
-    tables: list[TableFile] = field(default_factory=list)
+    tables: list[Section] = field(default_factory=list)
     """Tables of representations."""
 
     def __post_init__(self) -> None:

@@ -120,10 +120,7 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
         notes=[*_part_notes(file, results), *of_results] if file.cells else of_results,
         curves=figures,
         pictures=file.pictures,
-        tables=[
-            *(_metrics(results) if file.cells else []),
-            *(Section(t.title, t.header, t.rows, t.notes) for t in file.tables),
-        ],
+        tables=[*(_metrics(results) if file.cells else []), *file.tables],
     )
 
 

@@ -1,6 +1,7 @@
 """What `mfl represent` writes: tables of CKA, and the figures with their numbers."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,11 @@ from morefromless import files
 from morefromless.analysis.represent import Similarities
 from morefromless.analysis.representative import shown_patches
 from morefromless.analysis.similarity import LayerCka, deviation
-from morefromless.config import to_flat
-from morefromless.config.flat import differences
+from morefromless.config import differences, to_flat
 from morefromless.pairs import build_modality
 from morefromless.report.cam_figure import GRIDS, write_cams
 from morefromless.report.confusion import write_confusion
-from morefromless.report.content import Picture, TableFile
+from morefromless.report.content import Picture
 from morefromless.report.map_figure import write_map
 from morefromless.report.section import Report, Section
 from morefromless.report.similarity_figure import short_name, write_diagonals, write_heat_maps
@@ -74,14 +74,11 @@ def pictures(result: Similarities, stems: Collection[str], folder: Path) -> list
     ]
 
 
-def tables(result: Similarities) -> list[TableFile]:
+def tables(result: Similarities) -> list[Section]:
     """The tables, for a report."""
     content = report(result)
-    sections = [
-        TableFile(section.title, section.header, list(section.rows)) for section in content.sections
-    ]
-    sections[-1].notes.extend(content.notes)
-    return sections
+    *others, last = content.sections
+    return [*others, replace(last, notes=content.notes)]
 
 
 def report(result: Similarities) -> Report:
