@@ -35,7 +35,7 @@ def explanation() -> Disagreements:
 def folder(explanation: Disagreements, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A path with a space, as people have them."""
     folder = tmp_path_factory.mktemp("a page")
-    write_page(explanation, [], folder)
+    write_page(explanation, {}, folder)
     return folder
 
 
@@ -517,7 +517,7 @@ def test_without_groups_privileged_views_and_feature_maps(
     browser: Chrome, explanation: Disagreements, tmp_path: Path
 ) -> None:
     some = dataclasses.replace(without_groups(explanation), privileged=None, cams=(None, None))
-    page = Page(browser, write_page(some, [], tmp_path))
+    page = Page(browser, write_page(some, {}, tmp_path))
     assert len(page.all(".card")) == PAGE
     assert len(page.all(".card .picture")) == PAGE
     page.one(".opens").click()
@@ -528,7 +528,7 @@ def test_without_groups_privileged_views_and_feature_maps(
 def test_an_empty_gallery(browser: Chrome, explanation: Disagreements, tmp_path: Path) -> None:
     none = np.zeros(0, np.int64)
     agreeing = dataclasses.replace(explanation, gallery=none, cams=(None, None))
-    page = Page(browser, write_page(agreeing, [], tmp_path))
+    page = Page(browser, write_page(agreeing, {}, tmp_path))
     assert page.status == "0 of 0 patches, page 1 of 1."
     page.one("#on").click()
     assert page.ids == []
@@ -541,7 +541,7 @@ def test_a_gallery_of_all_test_patches(
     agreed = np.setdiff1d(np.arange(400), explanation.gallery)
     everything = np.concatenate([explanation.gallery, agreed])
     whole = dataclasses.replace(explanation, gallery=everything, cams=(None, None))
-    page = Page(browser, write_page(whole, [], tmp_path))
+    page = Page(browser, write_page(whole, {}, tmp_path))
     assert page.status.startswith("400 of 400 patches, page 1 of 17.")
     page.one(".outcomes [href='#right=both']").click()
     page.wait(lambda: page.ids == expected(whole, right="both")[:PAGE])
@@ -554,7 +554,7 @@ def test_a_gallery_of_all_test_patches(
 
 def test_as_many_patches_as_nct_crc_has_for_testing(browser: Chrome, tmp_path: Path) -> None:
     explanation = example(7180, side=8)
-    page = Page(browser, write_page(explanation, [], tmp_path))
+    page = Page(browser, write_page(explanation, {}, tmp_path))
     assert page.status.startswith(f"{len(explanation.gallery):,} of {len(explanation.gallery):,} ")
     page.choose(right="a")
     wanted = expected(explanation, right="a")

@@ -41,7 +41,7 @@ def is_as_wide_as_the_window(browser: Chrome, page: Page) -> bool:
 def test_an_explanation_holds_any_names(
     names: tuple[str, ...], browser: Chrome, tmp_path: Path
 ) -> None:
-    write_page(example(30, classes=names), [], tmp_path)
+    write_page(example(30, classes=names), {}, tmp_path)
     page = Page(browser, tmp_path / "index.html")
     assert is_as_wide_as_the_window(browser, page)
     options = page.texts("[name=true] option")

@@ -11,7 +11,8 @@ from morefromless.analysis.representative import shown_patches
 from morefromless.devices import resolve_device
 from morefromless.report.cam_figure import write_cams
 from morefromless.report.confusion import write_confusion
-from morefromless.report.explain_page import PageFigure, write_page
+from morefromless.report.content import Picture
+from morefromless.report.explain_page import write_page
 from morefromless.report.map_figure import write_map
 from morefromless.report.similarity_figure import write_diagonals, write_heat_maps
 
@@ -27,11 +28,11 @@ def write(disagreements: Disagreements) -> list[Path]:
     patches = shown_patches(first, disagreements.store, device, config.analysis.show)
     denser, spec = dense_modality(disagreements.answers), first.frozen.modality_spec
     beside = {spec: spec} | ({denser: denser} if denser else {})
-    written = {
-        "confusion": write_confusion(matrices, classes, folder / "confusion"),
-        "cka": write_heat_maps([disagreements.cka], folder / "cka"),
-        "cka-diagonal": write_diagonals([disagreements.cka], folder / "cka-diagonal"),
-        "features": write_map(
+    paths = [
+        *write_confusion(matrices, classes, folder / "confusion"),
+        *write_heat_maps([disagreements.cka], folder / "cka"),
+        *write_diagonals([disagreements.cka], folder / "cka-diagonal"),
+        *write_map(
             dict(zip(titles, disagreements.features, strict=True)),
             disagreements.ids,
             names,
@@ -40,7 +41,7 @@ def write(disagreements: Disagreements) -> list[Path]:
             config.map,
             config.analysis.seed,
         ),
-        "gradcam": write_cams(
+        *write_cams(
             dict(zip(titles, disagreements.answers, strict=True)),
             patches,
             beside,
@@ -48,16 +49,15 @@ def write(disagreements: Disagreements) -> list[Path]:
             disagreements.store,
             device,
         ),
-    }
+    ]
     table = folder / "patches.csv"
     files.write_csv(table, _patches(disagreements))
-    paths = [path for some in written.values() for path in some]
     page = write_page(disagreements, _figures(disagreements, paths), folder)
     return [*paths, table, page]
 
 
-def _figures(disagreements: Disagreements, paths: list[Path]) -> list[PageFigure]:
-    """The figures of the page; the confusion matrices stand there as tables."""
+def _figures(disagreements: Disagreements, paths: list[Path]) -> dict[str, Picture]:
+    """The figures of the page by title; the confusion matrices stand there as tables."""
     a, b = disagreements.titles
     between = disagreements.cka
     highest = f"{between.mean.max():.2f}" if between.mean.size else "none"
@@ -92,17 +92,11 @@ def _figures(disagreements: Disagreements, paths: list[Path]) -> list[PageFigure
         ),
     }
     written = {path.name for path in paths}
-    return [
-        PageFigure(
-            title,
-            caption,
-            alt,
-            disagreements.config.out / f"{stem}{_kind(stem)}",
-            disagreements.config.out / f"{stem}.csv",
-        )
+    return {
+        title: Picture(f"{stem}{_kind(stem)}", caption, alt)
         for stem, (title, caption, alt) in about.items()
         if f"{stem}.csv" in written
-    ]
+    }
 
 
 def _kind(stem: str) -> str:

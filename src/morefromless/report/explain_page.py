@@ -1,17 +1,18 @@
 """The page of `mfl explain`: where two encoders disagree, how sure they are, where they look."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import numpy as np
 import numpy.typing as npt
 
 from morefromless.analysis.explain import Disagreements
 from morefromless.report import pages
+from morefromless.report.content import Picture
 from morefromless.report.pages import sheets
 from morefromless.report.words import minus
 
@@ -25,20 +26,6 @@ VIEWS = {
 _SHADES = 10
 
 Counts = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """A figure that stands in the page's folder, with the numbers behind it."""
-
-    title: str
-    caption: str
-    alt: str
-    """What a reader who cannot see it should know of it."""
-    picture: Path
-    """`.svg` or `.png`; a `.svg`, `.png` or `.pdf` of the same stem beside it is offered too."""
-    table: Path
-    """`.csv`."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +51,11 @@ class Matrix:
     rows: list[tuple[str, int, list[Cell]]]
 
 
-def write_page(disagreements: Disagreements, figures: Sequence[PageFigure], folder: Path) -> Path:
+def write_page(disagreements: Disagreements, figures: Mapping[str, Picture], folder: Path) -> Path:
     """Write `folder/index.html` and the pictures that it loads, `folder/sheets/*.webp`.
 
-    Sheets of an earlier call that are needed no longer go. Raises `ValueError` for a figure that
-    does not stand in `folder` or is neither SVG nor PNG.
+    `figures`, by title, lie in `folder`. Sheets of an earlier call that are needed no longer go.
     """
-    shown = [_figure(figure, folder) for figure in figures]
     packed = {
         name: sheets.pack(name, pictures, folder / "sheets")
         for name, pictures in _pictures(disagreements).items()
@@ -83,7 +68,8 @@ def write_page(disagreements: Disagreements, figures: Sequence[PageFigure], fold
         disagreements=disagreements,
         **_summary(disagreements),
         matrices=_matrices(disagreements),
-        figures=shown,
+        figures=figures,
+        files=pages.Pictures(folder),
         views={name: VIEWS[name] for name in packed},
     )
     sheets.remove_others(folder / "sheets", VIEWS, set(chain.from_iterable(packed.values())))
@@ -194,25 +180,3 @@ def _matrix(
 
 def _number(value: float, form: str) -> str:
     return minus(f"{value:{form}}") if value else "0"
-
-
-def _figure(figure: PageFigure, folder: Path) -> dict[str, Any]:
-    if figure.picture.suffix not in pages.PICTURES:
-        raise ValueError(f"{figure.picture} is neither .svg nor .png, which a page can show.")
-    beside = [figure.picture.with_suffix(suffix) for suffix in (".svg", ".png", ".pdf")]
-    files = [*(path for path in beside if path.exists()), figure.table]
-    media_type = pages.PICTURES[figure.picture.suffix]
-    return {
-        "title": figure.title,
-        "caption": figure.caption,
-        "alt": figure.alt,
-        "source": pages.data_uri(figure.picture.read_bytes(), media_type),
-        "files": {path.suffix[1:].upper(): _relative_address(path, folder) for path in files},
-    }
-
-
-def _relative_address(path: Path, folder: Path) -> str:
-    """The address of a file for a page in `folder`."""
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{path} does not stand in {folder}, where the page can link to it.")
-    return quote(path.resolve().relative_to(folder.resolve()).as_posix())
