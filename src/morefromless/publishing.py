@@ -17,7 +17,7 @@ from morefromless.data.shard_index import BLOCK, BYTES, FOLDER, INDEX, Shard, Sh
 from morefromless.data.store import Store
 from morefromless.data.store_files import tables
 from morefromless.data.store_meta import parse_meta
-from morefromless.data.store_shards import REMOTE, RemoteFacts, parse_index
+from morefromless.data.store_shards import REMOTE, RemoteFacts
 from morefromless.errors import ConfigError, DataError
 from morefromless.progress import Bar
 
@@ -71,7 +71,7 @@ def stream(address: str, folder: Path, cache_gb: float) -> Store:
     try:
         index, meta = remote.read(INDEX), remote.read(META)
         facts = parse_meta(meta)
-        shards = parse_index(index, facts).shards
+        shards = ShardIndex.parse(index, facts).shards
         copies = {table: remote.read(table) for table in tables(facts.files)}
     except (MissingFile, ValueError) as error:
         raise DataError(

@@ -5,14 +5,14 @@ A shard is a tar archive as WebDataset has it, `shards/000000.tar` and so on: fo
 so that an array of a shard is a view of the mapped file.
 """
 
-from collections.abc import Mapping
+import math
 from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.store_meta import Count
+from morefromless.data.store_meta import Count, StoreMeta
 from morefromless.documents import parse_json
 
 INDEX, FOLDER = "shards.json", "shards"
@@ -44,24 +44,33 @@ class ShardIndex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     shards: tuple[Shard, ...]
 
     @classmethod
-    def parse(cls, content: bytes, values: Mapping[str, int], patches: int) -> "ShardIndex":
-        """The bytes of a `shards.json`. Raises `ValueError` unless it has each of `patches` once,
-        and room in each for arrays of so many bytes (`values`)."""
+    def parse(cls, content: bytes, meta: StoreMeta) -> "ShardIndex":
+        """The bytes of a `shards.json`. Raises `ValueError` unless it belongs to `meta`, has each
+        patch once, and room in each for its arrays."""
         index = parse_json(content, cls)
-        rows = np.array([row for shard in index.shards for row in shard.patches], np.int64)
-        if not np.array_equal(np.sort(rows), np.arange(patches)):
+        if index.store != meta.hash:
+            raise ValueError("it belongs to another store")
+        shape = next(iter(meta.arrays.values())).shape
+        if not np.array_equal(np.sort(index.rows), np.arange(shape[0])):
             raise ValueError("its shards do not have each patch once")
-        if index.offsets.keys() != values.keys():
+        if index.offsets.keys() != meta.arrays.keys():
             raise ValueError("its arrays are not those of meta.json")
-        if any(index.offsets[name] + size > index.stride for name, size in values.items()):
-            raise ValueError("a patch has less room than its arrays take")
+        for name, array in meta.arrays.items():
+            size = math.prod(array.shape[1:]) * np.dtype(array.dtype).itemsize
+            if index.offsets[name] + size > index.stride:
+                raise ValueError("a patch has less room than its arrays take")
         if any(len(shard.patches) * index.stride > shard.bytes for shard in index.shards):
             raise ValueError("a shard has less room than its patches take")
         return index
 
-    def places(self, patches: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Row of the store's table of each patch, shard by shard."""
+        return np.array([row for shard in self.shards for row in shard.patches], np.int64)
+
+    def places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Each patch's shard, and its place in it: (patches,) both."""
-        number, place = np.empty((2, patches), np.int64)
+        number, place = np.empty((2, len(self.rows)), np.int64)
         for k, shard in enumerate(self.shards):
             rows = list(shard.patches)
             number[rows], place[rows] = k, np.arange(len(rows))

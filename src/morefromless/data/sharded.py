@@ -95,13 +95,12 @@ class ShardReader:
     def __init__(
         self,
         index: ShardIndex,
-        patches: int,
         folder: Path,
         remote: Remote | None = None,
         limit: int = 0,
     ) -> None:
         self.index, self.folder, self.remote, self.limit = index, folder, remote, limit
-        self.number, self.place = index.places(patches)
+        self.number, self.place = index.places()
         self._process = 0
 
     def mapped(self, number: int) -> npt.NDArray[np.uint8]:

@@ -1,10 +1,8 @@
 """The shards of a store folder: in the folder, or at the address that its `remote.json` names."""
 
-import math
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from morefromless.data.remote import Remote
 from morefromless.data.shard_index import FOLDER, INDEX, ShardIndex
@@ -32,31 +30,14 @@ def open_shards(path: Path, meta: StoreMeta) -> ShardReader | None:
     if not (path / INDEX).exists():
         return None
     try:
-        index = parse_index((path / INDEX).read_bytes(), meta)
+        index = ShardIndex.parse((path / INDEX).read_bytes(), meta)
     except (OSError, ValueError) as error:
         raise damaged(path, INDEX) from error
-    patches = _patches(meta)
     if not (path / REMOTE).exists():
-        return ShardReader(index, patches, path / FOLDER)
+        return ShardReader(index, path / FOLDER)
     try:
         facts = read_json(path / REMOTE, RemoteFacts)
     except (OSError, ValueError) as error:
         raise damaged(path, REMOTE) from error
     limit = int(facts.cache_gb * 1e9)
-    return ShardReader(index, patches, path / CACHE, Remote(facts.address), limit)
-
-
-def parse_index(content: bytes, meta: StoreMeta) -> ShardIndex:
-    """The bytes of a `shards.json` that belongs to a `meta.json`. Raises `ValueError`."""
-    values = {
-        name: math.prod(array.shape[1:]) * np.dtype(array.dtype).itemsize
-        for name, array in meta.arrays.items()
-    }
-    index = ShardIndex.parse(content, values, _patches(meta))
-    if index.store != meta.hash:
-        raise ValueError("it belongs to another store")
-    return index
-
-
-def _patches(meta: StoreMeta) -> int:
-    return next(iter(meta.arrays.values())).shape[0]
+    return ShardReader(index, path / CACHE, Remote(facts.address), limit)
