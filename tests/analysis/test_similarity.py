@@ -1,6 +1,6 @@
 """CKA between arms: all combinations of their runs, and no more."""
 
-from itertools import combinations, product
+from itertools import combinations, count, product
 
 import numpy as np
 import pytest
@@ -29,6 +29,12 @@ def _seen(arms: dict[str, list[nn.Sequential]]) -> list[dict[str, Tensor]]:
     return [dict.fromkeys(arms, batch) for batch in BATCHES]
 
 
+def _seeds(arms: dict[str, list[nn.Sequential]]) -> dict[str, list[int]]:
+    """Another one for each run."""
+    numbers = count()
+    return {arm: [next(numbers) for _ in runs] for arm, runs in arms.items()}
+
+
 def _direct(a: nn.Sequential, b: nn.Sequential) -> np.ndarray:
     made = Cka({"a": LAYERS, "b": LAYERS})
     for batch in BATCHES:
@@ -38,7 +44,8 @@ def _direct(a: nn.Sequential, b: nn.Sequential) -> np.ndarray:
 
 def test_every_combination_of_runs_counts_once() -> None:
     found = {
-        (one.a, one.b): one for one in similarities(ARMS, dict.fromkeys(ARMS, LAYERS), _seen(ARMS))
+        (one.a, one.b): one
+        for one in similarities(ARMS, dict.fromkeys(ARMS, LAYERS), _seen(ARMS), _seeds(ARMS))
     }
     assert set(found) == {("plain", "plain"), ("plain", "wide"), ("wide", "wide")}
     across = [_direct(a, b) for a, b in product(ARMS["plain"], ARMS["wide"])]
@@ -54,30 +61,31 @@ def test_every_combination_of_runs_counts_once() -> None:
 
 def test_runs_of_one_seed_are_compared_only_where_there_are_no_others() -> None:
     layers, seeds = dict.fromkeys(ARMS, LAYERS), {"plain": [0, 1, 2], "wide": [0, 1]}
-    found = {(o.a, o.b): o for o in similarities(ARMS, layers, _seen(ARMS), seeds=seeds)}
+    found = {(o.a, o.b): o for o in similarities(ARMS, layers, _seen(ARMS), seeds)}
     pairs = [(0, 1), (1, 0), (2, 0), (2, 1)]
     expected = [_direct(ARMS["plain"][i], ARMS["wide"][j]) for i, j in pairs]
     np.testing.assert_allclose(found["plain", "wide"].each, expected)
     assert not found["plain", "wide"].equal_seeds
     arms = {name: runs[:1] for name, runs in ARMS.items()}
-    (only,) = similarities(arms, layers, _seen(arms), seeds={"plain": [0], "wide": [0]})
+    (only,) = similarities(arms, layers, _seen(arms), {"plain": [0], "wide": [0]})
     assert only.equal_seeds
     assert len(only.each) == 1
 
 
 def test_an_arm_of_one_run_is_not_held_against_itself() -> None:
     arms = {"one": ARMS["plain"][:1], "two": ARMS["wide"]}
-    found = similarities(arms, dict.fromkeys(arms, LAYERS), _seen(arms))
+    found = similarities(arms, dict.fromkeys(arms, LAYERS), _seen(arms), _seeds(arms))
     assert [(one.a, one.b) for one in found] == [("one", "two"), ("two", "two")]
     with pytest.raises(ConfigError, match="give another run"):
-        similarities({"one": ARMS["plain"][:1]}, {"one": LAYERS}, _seen({"one": []}))
+        similarities({"one": ARMS["plain"][:1]}, {"one": LAYERS}, _seen({"one": []}), {"one": [0]})
 
 
 def test_a_layer_that_says_the_same_of_every_patch_is_left_out_and_named() -> None:
     """Its CKA is undefined; in one run of an arm, it is so for the arm."""
     arms = {"plain": ARMS["plain"][:2], "dead": [_network(3), _network(4, dead=True)]}
     found = {
-        (one.a, one.b): one for one in similarities(arms, dict.fromkeys(arms, LAYERS), _seen(arms))
+        (one.a, one.b): one
+        for one in similarities(arms, dict.fromkeys(arms, LAYERS), _seen(arms), _seeds(arms))
     }
     one = found["plain", "dead"]
     assert one.rows == ("0", "2")

@@ -91,7 +91,8 @@ class Cka:
         self._varies = {
             (network, name): False for network, names in self.layers.items() for name in names
         }
-        self._sums: Tensor | None = None
+        self.hsic: Tensor | None = None
+        """HSIC added up over the batches, of all layers in the order of `layers`."""
 
     @torch.no_grad()
     def add(self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> None:
@@ -132,7 +133,7 @@ class Cka:
         1. Raises `DataError` where a layer's features are constant: its CKA is 0 / 0.
         """
         chosen = self.layers if layers is None else layers
-        if self._sums is None:
+        if self.hsic is None:
             raise DataError("No batch has been added, so there is no CKA.")
         for network in (a, b):
             constant = [name for name in self.constant(network) if name in chosen[network]]
@@ -144,15 +145,9 @@ class Cka:
         index_of = {key: index for index, key in enumerate(self._varies)}
         rows = [index_of[a, name] for name in chosen[a]]
         columns = [index_of[b, name] for name in chosen[b]]
-        norms = self._sums.diagonal().sqrt()
-        values = self._sums[rows][:, columns] / norms[rows][:, None] / norms[columns][None, :]
+        norms = self.hsic.diagonal().sqrt()
+        values = self.hsic[rows][:, columns] / norms[rows][:, None] / norms[columns][None, :]
         return values.cpu().numpy()
-
-    @property
-    def hsic(self) -> npt.NDArray[np.float64]:
-        """HSIC added up over the batches, of all layers in the order of `layers`."""
-        assert self._sums is not None
-        return self._sums.cpu().numpy()
 
     def constant(self, network: str) -> list[str]:
         """Layers whose features did not vary in any batch."""
@@ -178,7 +173,7 @@ class Cka:
         # it cancels, and of a smaller last one it gives each batch the same weight.
         scale = size * (size - 3) if self.estimator == "unbiased" else (size - 1) ** 2
         products = (stacked @ stacked.T) / scale
-        self._sums = products if self._sums is None else self._sums + products
+        self.hsic = products if self.hsic is None else self.hsic + products
 
 
 def cka(x: Tensor, y: Tensor, estimator: Estimator = "unbiased") -> float:

@@ -6,7 +6,6 @@ not published, nor whether they took the logit or the probability.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, get_args
 
 import torch
 from captum.attr import LayerGradCam
@@ -16,29 +15,20 @@ from torch.nn import functional as F
 from morefromless.analysis.layers import select_layers
 from morefromless.errors import ConfigError
 
-Score = Literal["logit", "probability"]
-
 
 def gradcam(
     classifier: nn.Module,
     images: Tensor,
     layers: Sequence[str],
     targets: Tensor | None = None,
-    score: Score = "logit",
 ) -> dict[str, Tensor]:
     """Maps (B, h, w) of each layer at its own resolution, as they come: negative values too.
 
-    A map is the layer's channels, weighted by the mean gradient of the score of class `targets[i]`
+    A map is the layer's channels, weighted by the mean gradient of the logit of class `targets[i]`
     (B,), by default the class that the classifier gives patch i. `relu` and `scaled` make of it
     what is shown. Raises `ConfigError` for a layer that is not there or gives no feature maps.
     """
-    if score not in get_args(Score):
-        raise ConfigError(f"'{score}' is no score of GradCAM; give logit or probability.")
     names = select_layers(classifier, list(layers))
-
-    def scores(images: Tensor) -> Tensor:
-        logits: Tensor = classifier(images)
-        return logits.softmax(dim=1) if score == "probability" else logits
 
     maps_by_layer = {}
     training = classifier.training
@@ -48,7 +38,7 @@ def gradcam(
             targets = classifier(images).argmax(dim=1)
     with out_of_place(classifier):
         for name in names:
-            attribution = LayerGradCam(scores, classifier.get_submodule(name)).attribute(
+            attribution = LayerGradCam(classifier, classifier.get_submodule(name)).attribute(
                 images, target=targets, relu_attributions=False
             )
             if not isinstance(attribution, Tensor) or attribution.ndim != 4:
@@ -61,14 +51,12 @@ def gradcam(
     return maps_by_layer
 
 
-def scaled(maps: Tensor, size: int | None = None) -> Tensor:
-    """What supports the class, each patch's largest value 1: (B, h, w) in [0, 1].
-
-    Where nothing does, the map stays zero. With `size` it is brought to (B, size, size).
+def scaled(maps: Tensor, size: int) -> Tensor:
+    """What supports the class, each patch's largest value 1: (B, h, w) -> (B, size, size), in
+    [0, 1]. Where nothing does, the map stays zero.
     """
     positive = maps.clamp(min=0)
-    if size is not None:
-        positive = F.interpolate(positive[:, None], size=(size, size), mode="bilinear")[:, 0]
+    positive = F.interpolate(positive[:, None], size=(size, size), mode="bilinear")[:, 0]
     largest = positive.amax(dim=(1, 2), keepdim=True)
     return positive / torch.where(largest > 0, largest, 1)
 

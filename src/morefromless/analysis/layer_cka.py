@@ -62,7 +62,7 @@ def layer_cka(
 
     networks = {arm: [frozen.encoder for frozen in encoders] for arm, encoders in arms.items()}
     seeds = {arm: [frozen.seed for frozen in encoders] for arm, encoders in arms.items()}
-    return similarities(networks, layers, batches(), analysis.estimator, seeds)
+    return similarities(networks, layers, batches(), seeds, analysis.estimator)
 
 
 def _names(frozen: FrozenEncoder, selection: str) -> list[str]:

@@ -70,8 +70,8 @@ def similarities(
     arms: Mapping[str, Sequence[nn.Module]],
     layers: Mapping[str, Sequence[str]],
     batches: Iterable[Mapping[str, Tensor]],
+    seeds: Mapping[str, Sequence[int]],
     estimator: Estimator = "unbiased",
-    seeds: Mapping[str, Sequence[int]] | None = None,
 ) -> list[LayerCka]:
     """CKA of every arm with every other and, where it has two runs or more, with itself.
 
@@ -95,17 +95,11 @@ def similarities(
     }
     keep = {run: varying[arm] for arm in arms for run in names[arm]}
     left_out = {a: tuple(n for n in layers[a] if n not in varying[a]) for a in arms}
-    seed_of = {
-        run: seed
-        for arm in arms
-        for run, seed in zip(
-            names[arm], (seeds or {}).get(arm, [-1] * len(names[arm])), strict=True
-        )
-    }
+    seed_of = {r: seed for arm in arms for r, seed in zip(names[arm], seeds[arm], strict=True)}
     results = []
     for a, b in _pairs(list(arms)):
         pairs = list(_runs(names[a], names[b]))
-        different = [(x, y) for x, y in pairs if seeds is None or seed_of[x] != seed_of[y]]
+        different = [(x, y) for x, y in pairs if seed_of[x] != seed_of[y]]
         each = [cka.between(x, y, keep) for x, y in different or pairs]
         if each:
             results.append(
