@@ -16,10 +16,6 @@ class Measure:
     tensor: Tensor
     finish: Callable[[Tensor], float] = float
 
-    @property
-    def value(self) -> float:
-        return self.finish(self.tensor.detach().cpu())
-
 
 def reading(measures: Mapping[str, Measure]) -> Callable[[], dict[str, float]]:
     """Begin to copy these from the device; the function returned waits for them, and for no work
@@ -59,7 +55,7 @@ def effective_rank(embeddings: Tensor) -> Measure:
     show more than N. Source: RankMe, Garrido et al. 2023 (arXiv 2210.02885), equation 1, whose
     guard of 1e-7 inside the logarithm is replaced by leaving out what is rounding error.
 
-    >>> round(effective_rank(torch.eye(5)).value, 6)
+    >>> round(reading({"rank": effective_rank(torch.eye(5))})()["rank"], 6)
     5.0
     """
     longest = max(embeddings.shape)
