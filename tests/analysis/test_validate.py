@@ -134,7 +134,7 @@ def test_floors_are_fitted_to_the_training_patches(
 ) -> None:
     train = tissue.indices("train")
     probabilities = forest(
-        mean_rgb(np.asarray(tissue.array("he")), train),
+        mean_rgb(tissue.array("he")[train]),
         tissue.labels[train],
         mean_rgb(np.asarray(cohort.array("he"))),
         classes=len(tissue.classes),

@@ -38,9 +38,9 @@ def test_floors_are_given_the_labels_that_probes_are_given(tissue: Store, tmp_pa
     assert not np.array_equal(*few)
     for share, seed, rows in ((0.25, 0, few[0]), (0.25, 1, few[1]), (1.0, 0, train)):
         expected = forest(
-            mean_rgb(images, rows),
+            mean_rgb(images[rows]),
             labels[rows],
-            mean_rgb(images, test),
+            mean_rgb(images[test]),
             classes=len(tissue.classes),
         )
         for _ in range(2):  # the second is read back, and takes no other's answers

@@ -28,23 +28,21 @@ def images() -> np.ndarray:
 def test_mean_rgb_is_the_mean(images: np.ndarray) -> None:
     expected = images.reshape(270, -1, 3).mean(1) / 255
     np.testing.assert_allclose(mean_rgb(images), expected, rtol=1e-6)
-    np.testing.assert_allclose(mean_rgb(images, [269, 3]), expected[[269, 3]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("bins", [2, 5, 8, 40])
-def test_colour_histogram_is_the_joint_histogram(images: np.ndarray, bins: int) -> None:
+def test_colour_histogram_is_the_joint_histogram(images: np.ndarray) -> None:
     rows = [1, 200, 269]
-    found = colour_histogram(images[rows], bins=bins)
-    assert found.shape == (3, bins**3)
+    found = colour_histogram(images[rows])
+    assert found.shape == (3, 512)
     for row, histogram in zip(rows, found, strict=True):
-        # A value v falls into bin floor(v · bins / 256).
-        expected, _ = np.histogramdd(images[row].reshape(-1, 3), bins, [(0, 256)] * 3)
+        # A value v falls into bin floor(v · 8 / 256).
+        expected, _ = np.histogramdd(images[row].reshape(-1, 3), 8, [(0, 256)] * 3)
         np.testing.assert_allclose(histogram, expected.ravel() / (160 * 150), rtol=1e-6)
 
 
 def test_colour_histogram_of_all_chunks(images: np.ndarray) -> None:
     found = colour_histogram(images)
-    np.testing.assert_array_equal(found[[1, 269]], colour_histogram(images, [1, 269]))
+    np.testing.assert_array_equal(found[[1, 269]], colour_histogram(images, np.array([1, 269])))
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
 
 
@@ -59,17 +57,9 @@ def test_colours_are_those_of_the_modality_at_its_own_resolution(tissue: Store) 
 def test_images_may_lie_on_disk(tmp_path: Path, images: np.ndarray) -> None:
     np.save(tmp_path / "he.npy", images[:20])
     stored = np.load(tmp_path / "he.npy", mmap_mode="r")
-    np.testing.assert_array_equal(mean_rgb(stored, [4, 7]), mean_rgb(images, [4, 7]))
-    np.testing.assert_array_equal(
-        colour_histogram(stored, [4, 7]), colour_histogram(images, [4, 7])
-    )
-
-
-def test_other_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="uint8"):
-        mean_rgb(np.zeros((2, 4, 4, 3), np.float32))
-    with pytest.raises(ValueError, match="uint8"):
-        colour_histogram(np.zeros((2, 4, 4), np.uint8))
+    np.testing.assert_array_equal(mean_rgb(stored), mean_rgb(images[:20]))
+    rows = np.array([4, 7])
+    np.testing.assert_array_equal(colour_histogram(stored, rows), colour_histogram(images, rows))
 
 
 def classes_by(kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +90,8 @@ def test_a_floor_sees_colour_and_nothing_else(kind: str, by_mean: bool, by_histo
     images, labels = classes_by(kind)
     train, test = np.arange(200), np.arange(200, 300)
     for describe, sees in ((mean_rgb, by_mean), (colour_histogram, by_histogram)):
-        found = forest(describe(images, train), labels[train], describe(images, test), classes=2)
+        colours = describe(images)
+        found = forest(colours[train], labels[train], colours[test], classes=2)
         right = (found.argmax(1) == labels[test]).mean()
         assert right > 0.65 if sees else right < 0.65, (describe, right)
 

@@ -41,29 +41,32 @@ def majority(labels: npt.ArrayLike, *, tested: int, classes: int) -> npt.NDArray
     return np.tile(frequencies, (tested, 1))
 
 
-def mean_rgb(images: Images, rows: npt.ArrayLike | None = None) -> Floats:
-    """Mean colour of each image, or of those in `rows`: (N, H, W, 3) uint8 -> (n, 3) in [0, 1]."""
-    chosen = _rows(images, rows)
+BINS = 8
+"""Of each colour in a histogram."""
+
+
+def mean_rgb(images: Images) -> Floats:
+    """Mean colour of each image: (N, H, W, 3) uint8 -> (N, 3) in [0, 1]."""
     pixels = images.shape[1] * images.shape[2]
-    means = np.empty((len(chosen), 3), np.float32)
-    for part in _chunks(images, chosen):
+    means = np.empty((len(images), 3), np.float32)
+    for part in _chunks(images, np.arange(len(images))):
         # Down the columns first: numpy sums long rows of 3 some 15 times more slowly.
-        columns = images[chosen[part]].sum(1, dtype=np.uint32)
+        columns = images[part].sum(1, dtype=np.uint32)
         means[part] = columns.sum(1, dtype=np.uint64) / (255 * pixels)
     return means
 
 
-def colour_histogram(images: Images, rows: npt.ArrayLike | None = None, bins: int = 8) -> Floats:
+def colour_histogram(images: Images, rows: Ints | None = None) -> Floats:
     """Joint histogram of red, green and blue of each image, or of those in `rows`.
 
-    (N, H, W, 3) uint8 -> (n, bins³), the fraction of pixels in each of bins x bins x bins equal
-    cubes of colour, red the slowest index; `bins` from 2 to 40. Joint rather than one histogram a
-    channel, because stains differ in the *ratio* of the channels.
+    (N, H, W, 3) uint8 -> (n, 512), the fraction of pixels in each of 8 x 8 x 8 equal cubes of
+    colour, red the slowest index. Joint rather than one histogram a channel, because stains differ
+    in the *ratio* of the channels.
     """
-    chosen = _rows(images, rows)
-    pixels, cells = images.shape[1] * images.shape[2], bins**3
-    level = (np.arange(256) * bins // 256).astype(np.uint16)
-    red, green, blue = level * bins * bins, level * bins, level
+    chosen = np.arange(len(images)) if rows is None else rows
+    pixels, cells = images.shape[1] * images.shape[2], BINS**3
+    level = (np.arange(256) * BINS // 256).astype(np.uint16)
+    red, green, blue = level * BINS * BINS, level * BINS, level
     histograms = np.empty((len(chosen), cells), np.float32)
     for part in _chunks(images, chosen):
         some = images[chosen[part]].reshape(-1, pixels, 3)
@@ -88,12 +91,6 @@ def forest(train: Floats, labels: Ints, test: Floats, *, classes: int) -> npt.ND
     probabilities = np.zeros((len(test), classes))
     probabilities[:, trees.classes_] = trees.predict_proba(test)
     return probabilities
-
-
-def _rows(images: Images, rows: npt.ArrayLike | None) -> Ints:
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise ValueError(f"expected (N, H, W, 3) uint8, got {images.shape} {images.dtype}")
-    return np.arange(len(images)) if rows is None else np.asarray(rows, np.int64)
 
 
 def _chunks(images: Images, rows: Ints) -> Iterator[Ints]:
