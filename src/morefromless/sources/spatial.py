@@ -105,11 +105,6 @@ class Spatial(Source):
         self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
         self._images = LruCache[npt.NDArray[np.uint8]](CACHED)
 
-    @property
-    def gene_names(self) -> tuple[str, ...]:
-        """Names of the values in `expression`, in their order. Raises as `items` does."""
-        return self._loaded.genes
-
     def datasheet(self) -> Datasheet:
         loaded = self._loaded
         return Datasheet(
