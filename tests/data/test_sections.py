@@ -22,8 +22,9 @@ def counts(in_tissue: tuple[bool, ...] = (True,) * 3, factor: float = 0.5) -> Co
         genes=("G",),
         values=sparse.csr_matrix(np.ones((3, 1))),
         places=PLACES,
-        table=pd.DataFrame({"kind": [1.0, None, 2.0], "list": [["a"], "b", "c"]}),
-        in_tissue=np.array(in_tissue),
+        table=pd.DataFrame(
+            {"kind": [1.0, None, 2.0], "list": [["a"], "b", "c"], "in_tissue": in_tissue}
+        ),
         scale_factors={"hires": factor},
         image_shapes={"hires": (60, 100)},
     )

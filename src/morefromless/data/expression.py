@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -32,12 +33,18 @@ class Counts:
     """(spots, 2): x (column) and y (row) of the spots' centres, in px of the section's image."""
     table: pd.DataFrame
     """`obs`: a row per spot."""
-    in_tissue: npt.NDArray[np.bool_]
-    """(spots,) False where `obs["in_tissue"]` is 0."""
     scale_factors: Mapping[str, float]
     """Of the images that `uns["spatial"]` names, hires and lowres: px per px of the full image."""
     image_shapes: Mapping[str, tuple[int, int]]
     """Height and width of those that it holds."""
+
+    @cached_property
+    def in_tissue(self) -> npt.NDArray[np.bool_]:
+        """(spots,) False where a column `in_tissue` of the table is 0."""
+        if "in_tissue" not in self.table:
+            return np.ones(len(self.table), dtype=bool)
+        words = self.table["in_tissue"].astype(str).str.strip().str.lower()
+        return ~words.isin(["0", "0.0", "false"]).to_numpy(dtype=bool)
 
 
 def read_counts(path: Path, layer: str | None = None) -> Counts:
@@ -50,9 +57,8 @@ def read_counts(path: Path, layer: str | None = None) -> Counts:
     `ConfigError` where anndata is not installed.
     """
     data = _opened(path)
-    spots = tuple(map(str, data.obs_names))
     factors, shapes = _scale_factors(data, path.name)
-    return section_counts(data, path.name, _places(data, path.name, spots), layer, factors, shapes)
+    return section_counts(data, path.name, _places(data, path.name), layer, factors, shapes)
 
 
 def section_counts(
@@ -85,7 +91,6 @@ def section_counts(
         values=values,
         places=places,
         table=data.obs,
-        in_tissue=in_tissue(data.obs),
         scale_factors=scale_factors,
         image_shapes=image_shapes,
     )
@@ -119,7 +124,7 @@ def _opened(path: Path) -> Any:
         raise DataError(f"{path} is not a sound h5ad file; fetch or write it again.") from error
 
 
-def _places(data: Any, file: str, spots: Sequence[str]) -> npt.NDArray[np.float64]:
+def _places(data: Any, file: str) -> npt.NDArray[np.float64]:
     if "spatial" not in data.obsm:
         raise DataError(f"{file} has no obsm['spatial']; put x, y in pixels of its image there.")
     try:
@@ -128,17 +133,9 @@ def _places(data: Any, file: str, spots: Sequence[str]) -> npt.NDArray[np.float6
         raise DataError(
             f"{file} has words in obsm['spatial']; put x, y in pixels there."
         ) from error
-    if places.shape != (len(spots), 2):
+    if places.shape != (len(data.obs_names), 2):
         raise DataError(f"{file} has obsm['spatial'] {places.shape}; two columns are x and y.")
     return places
-
-
-def in_tissue(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """(spots,) False where a column `in_tissue` is 0."""
-    if "in_tissue" not in table:
-        return np.ones(len(table), dtype=bool)
-    words = table["in_tissue"].astype(str).str.strip().str.lower()
-    return ~words.isin(["0", "0.0", "false"]).to_numpy(dtype=bool)
 
 
 def _scale_factors(data: Any, file: str) -> tuple[dict[str, float], dict[str, tuple[int, int]]]:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from morefromless.data.expression import Counts, in_tissue, positive_factor, whole_counts
+from morefromless.data.expression import Counts, positive_factor, whole_counts
 from morefromless.data.h5ad import check_h5ad
 from morefromless.data.images import image_shape
 from morefromless.documents import parse_foreign_json
@@ -64,7 +64,6 @@ def read_space_ranger(folder: Path) -> Counts:
         values=values,
         places=table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(np.float64),
         table=table,
-        in_tissue=in_tissue(table),
         scale_factors=factors,
         image_shapes=shapes,
     )
