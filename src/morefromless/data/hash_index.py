@@ -15,7 +15,8 @@ Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.intp]
 
 MOST = 10
-"""Bits that two hashes may differ in, at most, to be found."""
+"""Bits that two hashes may differ in, at most, to be found. Of 344 million pairs of unlike patches
+of two public sets (colon, prostate; turned and mirrored), 131 differ in so few."""
 VALUES = 2**16
 """Of a part."""
 RADII = 1, 2, 2, 2
@@ -33,21 +34,18 @@ class HashIndex:
         parts = zip(_parts(hashes).T, RADII, strict=True)
         self._tables = [_Table(hashes, part, radius) for part, radius in parts]
 
-    def pairs(self, asked: Hashes, bits: int) -> Iterator[tuple[Rows, Rows]]:
-        """Pairs (place in `asked` (M,), place in the index) of hashes that differ in at most `bits`
-        of their bits, 10 at most: each pair once, those of one `asked` together, in
-        ascending order.
+    def pairs(self, asked: Hashes) -> Iterator[tuple[Rows, Rows]]:
+        """Pairs (place in `asked` (M,), place in the index) of hashes that differ in at most `MOST`
+        bits: each pair once, those of one `asked` together, in ascending order.
 
         >>> hashes = np.array([0, 7, 2**40 - 1], np.uint64)
-        >>> [[part.tolist() for part in pair] for pair in HashIndex(hashes).pairs(hashes[:2], 3)]
+        >>> [[part.tolist() for part in pair] for pair in HashIndex(hashes).pairs(hashes[:2])]
         [[[0, 0, 1, 1], [0, 1, 0, 1]]]
         """
-        if bits > MOST:
-            raise ValueError(f"hashes may differ in {MOST} bits at most, not {bits}")
         for first in range(0, len(asked), BLOCK):
             block = asked[first : first + BLOCK]
             parts = zip(self._tables, _parts(block).T, strict=True)
-            pairs = [pair for table, part in parts for pair in table.pairs(block, part, bits)]
+            pairs = [pair for table, part in parts for pair in table.pairs(block, part)]
             rows, places = np.unique(np.concatenate(pairs, axis=1), axis=1)
             yield first + rows, places
 
@@ -63,9 +61,7 @@ class _Table:
         """Where each value of the part begins."""
         np.cumsum(np.bincount(part, minlength=VALUES), out=self.starts[1:])
 
-    def pairs(
-        self, asked: Hashes, part: npt.NDArray[np.uint16], bits: int
-    ) -> Iterator[npt.NDArray[np.intp]]:
+    def pairs(self, asked: Hashes, part: npt.NDArray[np.uint16]) -> Iterator[npt.NDArray[np.intp]]:
         """Pairs (2, K) of those whose `part` is near."""
         buckets = (part[:, None] ^ self.near).astype(np.intp)
         begins = self.starts[buckets]
@@ -77,7 +73,7 @@ class _Table:
             ends = count.cumsum()
             place = np.arange(ends[-1]) + np.repeat(begins[rows].ravel() - ends + count, count)
             differences = np.repeat(asked[rows], totals[rows]) ^ self.hashes[place]
-            close = np.flatnonzero(np.bitwise_count(differences) <= bits)
+            close = np.flatnonzero(np.bitwise_count(differences) <= MOST)
             row = rows[totals[rows].cumsum().searchsorted(close, side="right")]
             yield np.stack([row, self.order[place[close]]])
 

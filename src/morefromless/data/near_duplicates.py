@@ -25,15 +25,12 @@ SIDE = 32
 """Px of a thumbnail."""
 TURNS = 8
 """Four quarters, each also mirrored."""
-BITS = 10
-"""Of 64, that hashes of a candidate may differ in. Of 344 million pairs of unlike patches of two
-public sets (colon, prostate; turned and mirrored), 131 differ in so few."""
 CORRELATION = 0.95
-"""Of thumbnails, from which on candidates are near-duplicates. Of those 131 pairs it reached 0.84;
-of a copy as JPEG of quality 30, of other brightness, or of half the side it was above 0.965. Of
-copies of a half, a third and a seventh of the side (16 to 112 px) in those sets and NCT-CRC, 98.5 %
-or more were found where `--resize` wrote them, and 96.9 % or more with other filters. Of 14 px and
-less, a few unlike patches in thousands reach it too."""
+"""Of thumbnails, from which on candidates are near-duplicates. Of 131 unlike candidates of two sets
+(`hash_index.MOST`) it reached 0.84; of a copy as JPEG of quality 30, of other brightness, or
+of half the side it was above 0.965. Of copies of a half, a third and a seventh of the side (16 to
+112 px) in those sets and NCT-CRC, 98.5 % or more were found where `--resize` wrote them, and 96.9 %
+or more with other filters. Of 14 px and less, a few unlike patches in thousands reach it too."""
 CONTRAST = 0.01
 """Standard deviation of a thumbnail as a share of its mean; those with less are not compared."""
 SHARP = 2 * SIDE
@@ -76,7 +73,7 @@ def _near_duplicates(patches: Floats, asked: Rows, others: Floats, among: Rows) 
     total = TURNS * len(rows)
     with Bar(desc="near-duplicates", total=total, unit=" patches", delay=2) as bar:
         for turn in range(TURNS):
-            for row, place in index.pairs(_hashes(patches, rows, turn), BITS):
+            for row, place in index.pairs(_hashes(patches, rows, turn)):
                 for some in np.array_split(np.arange(len(row)), len(row) // BLOCK + 1):
                     turned = _unit(_turned(patches[rows[row[some]]], turn))
                     correlation = np.einsum(
