@@ -50,8 +50,6 @@ def probability_metric(function: ProbabilityMetric) -> ProbabilityMetric:
 class Scores:
     """What is reported of one set of predictions; fractions in [0, 1], not per cent."""
 
-    n: int
-    """Number of patches."""
     values: dict[str, float]
     """Every registered metric by name: accuracy, balanced_accuracy, macro_f1, ece, brier ..."""
     recall: tuple[float | None, ...]
@@ -79,7 +77,6 @@ def score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
     values |= {name: metric(p, truth) for name, metric in PROBABILITY_METRICS.items()}
     recalls = _recalls(matrix)
     return Scores(
-        n=len(truth),
         values=values,
         recall=tuple(None if np.isnan(value) else float(value) for value in recalls),
         confusion=tuple(tuple(int(count) for count in row) for row in matrix),

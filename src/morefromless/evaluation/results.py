@@ -214,11 +214,6 @@ class Results:
             f"{self.data.title})"
         )
 
-    @property
-    def seconds(self) -> float:
-        """Of training, over all runs."""
-        return sum(float(run.facts.get("seconds", 0)) for run in self.runs)
-
     def to_frame(self) -> pd.DataFrame:
         """The tidy table."""
         return self.table.copy()

@@ -16,7 +16,6 @@ of workers.
 
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -87,7 +86,6 @@ def ingest(
     >>> report.accepted, dict(report.rejected)
     (90, {})
     """
-    started = time.monotonic()
     path = Path(path)
     source = source if isinstance(source, Source) else open_source(str(source))
     config = IngestConfig(
@@ -115,7 +113,7 @@ def ingest(
             if done is None:
                 _build(source, items, work, config, provenance, progress)
     store = done or Store.open(path)
-    return IngestReport(store, time.monotonic() - started, done is not None, spellings)
+    return IngestReport(store, done is not None, spellings)
 
 
 def _provenance(source: Source, items: Sequence[Item], config: IngestConfig) -> dict[str, Any]:

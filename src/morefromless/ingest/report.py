@@ -16,7 +16,6 @@ class IngestReport:
     """A store and how it came to be; `str` of it is the last line to print."""
 
     store: Store
-    seconds: float
     already: bool = False
     """Whether the store was there before, from the same source with the same options."""
     spellings: Mapping[str, str] = field(default_factory=dict)
