@@ -17,7 +17,7 @@ from morefromless import files
 from morefromless.config import DemoConfig, StudyConfig, ViewsConfig, from_flat
 from morefromless.evaluation.contrasts import ALPHA
 from morefromless.evaluation.results import Contrast, Results
-from morefromless.ingest import ingest, open_source
+from morefromless.ingest import ingest
 from morefromless.report import tables
 from morefromless.report.report import write_overview
 from morefromless.report.sheet import write_sheet
@@ -109,7 +109,7 @@ def compare_control(control: Control, config: DemoConfig) -> Results:
     before is kept. Both controls have the same primary images, so encoders that are trained on
     these alone are trained once."""
     folder = config.out / control.name
-    store = ingest(open_source(SOURCE), config.out / "store").store.path
+    store = ingest(SOURCE, config.out / "store").store.path
     pair: dict[str, Any] = {"primary": ("full:primary",), "privileged": control.privileged}
     size = RECIPE["size"]
     write_sheet(ViewsConfig(store=store, out=folder / "views.png", **pair, size=size, patches=8))

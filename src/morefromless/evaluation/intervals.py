@@ -23,6 +23,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Unit = Literal["patch", "group"]
 PLURAL: dict[Unit, str] = {"patch": "patches", "group": "groups"}
+LEVEL = 0.95
+"""Fraction of repetitions in which intervals hold the truth."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def bootstrap(
     groups: npt.ArrayLike | None = None,
     resamples: int = 2000,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Interval:
     """Interval of a function of the confusion matrix, such as `metrics.macro_f1`.
 

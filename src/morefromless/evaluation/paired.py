@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.evaluation.intervals import Floats, Interval, Unit, units_of
+from morefromless.evaluation.intervals import LEVEL, Floats, Interval, Unit, units_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,6 @@ def difference(
     correct_b: npt.ArrayLike,
     *,
     groups: npt.ArrayLike | None = None,
-    level: float = 0.95,
 ) -> Difference:
     """Interval and test of the difference between two arms, over seeds and units.
 
@@ -84,13 +83,13 @@ def difference(
     if fewest > 1:
         between = sum(float(arm.mean(1).var(ddof=1)) / len(arm) for arm in (a, b))
         parts.append((between, fewest - 1))
-    half, p_t = _student(estimate, parts, 8 * (fewest - 1) or math.inf, level)
+    half, p_t = _student(estimate, parts, 8 * (fewest - 1) or math.inf)
     return Difference(
         Interval(
             estimate=estimate,
             low=max(-1.0, estimate - half),
             high=min(1.0, estimate + half),
-            level=level,
+            level=LEVEL,
             unit=unit,
             units=int(member.max()) + 1,
             includes_seeds=fewest > 1,
@@ -178,7 +177,7 @@ def _jackknife(values: Floats, member: npt.NDArray[np.int64]) -> float:
 
 
 def _student(
-    estimate: float, parts: Sequence[tuple[float, int]], most: float, level: float
+    estimate: float, parts: Sequence[tuple[float, int]], most: float
 ) -> tuple[float, float]:
     """Half the width of a t interval and the two-sided p, from variances that add up, each with
     its degrees of freedom, of which together there are at `most` so many."""
@@ -190,7 +189,7 @@ def _student(
     error = math.sqrt(variance)
     from scipy.stats import t
 
-    half = float(t.ppf((1 + level) / 2, freedom)) * error
+    half = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
     return half, float(2 * t.sf(abs(estimate) / error, freedom))
 
 

@@ -26,7 +26,7 @@ def write_card(
     assert frozen.metadata is not None
     assert frozen.config is not None
     data, arm = frozen.data, frozen.config.arm
-    results = study_of(run)
+    results = _study_results(run)
     probe = read_calibrated(folder, frozen, arm.task)
     path = folder / "README.md"
     write_text(
@@ -59,7 +59,7 @@ def write_card(
     return path
 
 
-def study_of(run: Path) -> Results | None:
+def _study_results(run: Path) -> Results | None:
     """The results of the study `OUT` that the run `OUT/runs/NAME` is part of; None without one."""
     try:
         results = Results.load(run.absolute().parent.parent)

@@ -8,7 +8,7 @@ from morefromless.config import ReproduceConfig, RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.experiments import Experiment, Setting, known
-from morefromless.ingest import ingest, open_source
+from morefromless.ingest import ingest
 from morefromless.runner import unique
 from morefromless.specs import build
 from morefromless.study import Study
@@ -91,9 +91,7 @@ def _store(config: ReproduceConfig) -> Store:
         raise ConfigError(
             f"--scale {config.scale} needs patches; give --store STORE, made with mfl ingest."
         )
-    path = config.out / "store"
-    ingest(open_source(SMOKE), path, progress=False)
-    return Store.open(path)
+    return ingest(SMOKE, config.out / "store", progress=False).store
 
 
 def _lacks(experiment: Experiment, setting: Setting) -> str | None:
