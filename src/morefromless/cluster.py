@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from morefromless import files
 from morefromless.config import Cluster, RunConfig
 from morefromless.documents import read_json
@@ -91,7 +89,7 @@ def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "lis
                 f"{len(jobs)} of {len(waiting)} are in the queue."
             ) from error
         submission = Submission(str(job.job_id), options.cluster, now(), socket.gethostname())
-        files.write_json(config.out / "submitted.json", msgspec.to_builtins(submission))
+        files.write_json(config.out / "submitted.json", submission)
         jobs.append(job)
     return jobs
 

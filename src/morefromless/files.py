@@ -19,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from morefromless.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -121,8 +123,9 @@ def _no_formula(cell: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write `value`, dataclasses included, to `path` as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=msgspec.to_builtins)
+    write_text(path, text + "\n")
 
 
 def file_hash(path: Path) -> str:

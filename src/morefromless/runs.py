@@ -26,7 +26,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -132,7 +131,7 @@ class Run:
             ) from error
 
     def _write(self, record: Record) -> None:
-        files.write_json(self.record_path, msgspec.to_builtins(record))
+        files.write_json(self.record_path, record)
 
     @property
     def config(self) -> RunConfig:

@@ -134,4 +134,4 @@ def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Pa
             for file in data
         },
     )
-    files.write_json(folder / "meta.json", msgspec.to_builtins(meta))
+    files.write_json(folder / "meta.json", meta)

@@ -254,9 +254,8 @@ class Results:
             for field in fields(self)
             if field.name not in ("config", "table", "curves")
         }
-        plain = {"config": to_flat(self.config), **msgspec.to_builtins(rest)}
         paths.append(folder / "results.json")
-        files.write_json(paths[-1], plain)
+        files.write_json(paths[-1], {"config": to_flat(self.config), **rest})
         return paths
 
     @classmethod

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -51,7 +51,7 @@ class Plan:
             raise DataError(f"{path} is damaged; remove {path.parent} and run again.") from error
 
     def save(self, path: Path) -> None:
-        files.write_json(path, asdict(self))
+        files.write_json(path, self)
 
     def check(self, folder: Path, listing: str, count: int, config: IngestConfig) -> None:
         """Raise `DataError`, saying what differs, unless it is of this source and these options."""

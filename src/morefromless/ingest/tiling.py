@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -228,7 +228,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
     survey = SlideTiles(
         fingerprint(path, name, config), um_per_px, size, tiles, unannotated, reason
     )
-    files.write_json(folder / f"{name}.json", asdict(survey))
+    files.write_json(folder / f"{name}.json", survey)
 
 
 def load(folder: Path, name: str, config: TileConfig, path: Path) -> SlideTiles | None:

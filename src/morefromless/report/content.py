@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from morefromless import files
 from morefromless.documents import read_json
 from morefromless.errors import ConfigError
@@ -71,7 +69,7 @@ class ExperimentFile:
             raise ValueError(f"a cell is of the study '{min(unknown)}', which is not listed")
 
     def write(self, folder: Path) -> None:
-        files.write_json(folder / "experiments" / f"{self.name}.json", msgspec.to_builtins(self))
+        files.write_json(folder / "experiments" / f"{self.name}.json", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +105,7 @@ class PlanFile:
             raise ValueError(f"the experiment '{min(unknown)}' has no title")
 
     def write(self, folder: Path) -> None:
-        files.write_json(folder / "plan.json", msgspec.to_builtins(self))
+        files.write_json(folder / "plan.json", self)
 
 
 def read(path: Path, kind: type[File]) -> File:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import msgspec
-
 from morefromless import files
 from morefromless.analysis.headroom import Headroom
 from morefromless.config import to_flat
@@ -51,19 +49,16 @@ def report(result: Headroom) -> Report:
 def write(result: Headroom) -> list[Path]:
     """`headroom.md` and `headroom.json` in the folder of the options."""
     folder = result.config.out
-    numbers = msgspec.to_builtins(
-        {
-            "options": to_flat(result.config),
-            "sparse": result.sparse,
-            "dense": result.dense,
-            "predicted": result.predicted,
-            "headroom": result.headroom,
-            "forecast": result.forecast,
-            "predicted_share": result.predicted_share,
-            "components": result.components,
-        }
-    )
+    numbers = {
+        "options": to_flat(result.config),
+        "sparse": result.sparse,
+        "dense": result.dense,
+        "predicted": result.predicted,
+        "headroom": result.headroom,
+        "forecast": result.forecast,
+        "predicted_share": result.predicted_share,
+        "components": result.components,
+    }
     path = folder / "headroom.json"
-    folder.mkdir(parents=True, exist_ok=True)
     files.write_json(path, numbers)
     return [report(result).write(folder / "headroom.md"), path]
