@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations, combinations_with_replacement, product
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +97,7 @@ def similarities(
     left_out = {a: tuple(n for n in layers[a] if n not in varying[a]) for a in arms}
     seed_of = {r: seed for arm in arms for r, seed in zip(names[arm], seeds[arm], strict=True)}
     results = []
-    for a, b in _pairs(list(arms)):
+    for a, b in combinations_with_replacement(arms, 2):
         pairs = list(_runs(names[a], names[b]))
         different = [(x, y) for x, y in pairs if seed_of[x] != seed_of[y]]
         each = [cka.between(x, y, keep) for x, y in different or pairs]
@@ -114,13 +114,6 @@ def similarities(
                 )
             )
     return results
-
-
-def _pairs(arms: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each arm with itself, then with those after it."""
-    for place, arm in enumerate(arms):
-        for other in arms[place:]:
-            yield arm, other
 
 
 def _runs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[str, str]]:

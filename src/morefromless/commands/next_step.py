@@ -2,6 +2,7 @@
 
 import shlex
 
+from morefromless.config import Arm
 from morefromless.data.labels import tissue_classes
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.store import Store
@@ -40,7 +41,7 @@ def next_step(store: Store, cohort: bool) -> str:
     return f"{views}, then mfl compare {path} {shlex.join(options)}".rstrip()
 
 
-DEFAULT = ("downsample:7", "full")
+DEFAULT = Arm.primary, Arm.privileged
 
 
 def _pair(store: Store) -> tuple[str, str]:

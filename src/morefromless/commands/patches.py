@@ -49,7 +49,7 @@ def ingest(options: IngestConfig) -> None:
         seed=options.seed,
         size=options.size,
         resize=options.resize,
-        workers=options.workers or None,
+        workers=options.workers,
         strict=options.strict,
         missing=options.missing,
         um_per_px=options.um_per_px,
@@ -84,7 +84,7 @@ def tile(options: TileConfig) -> None:
         split=options.split,
         test_share=options.test_share,
         seed=options.seed,
-        workers=options.workers or None,
+        workers=options.workers,
         strict=options.strict,
     )
     _show_report(report)

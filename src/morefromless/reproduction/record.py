@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from morefromless.config import ReproduceConfig, RunConfig, to_flat, typed_options
+from morefromless.config import Machine, ReproduceConfig, to_flat, typed_options
 from morefromless.devices import available_cores
 from morefromless.errors import ConfigError
 from morefromless.evaluation.conclude import data_facts
@@ -26,7 +26,7 @@ def save_plan(plan: Plan) -> None:
     Raises `ConfigError` where the folder holds a reproduction of other data or settings.
     """
     setting, config = plan.setting, plan.config
-    passing = {*vars(RunConfig(store=Path(), out=Path()).machine), "jobs", "seeds"}
+    passing = {*vars(Machine()), "jobs", "seeds"}
     settings = {k: v for k, v in setting.recipe.items() if k not in passing}
     settings["protocol"] = config.protocol
     earlier = _earlier(plan, settings)
