@@ -1,4 +1,4 @@
-"""Contact sheets: what is drawn where, and that a file is whole or not there."""
+"""Contact sheets: what is drawn where."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,6 @@ from PIL import Image
 from morefromless.config import ViewsConfig
 from morefromless.data.schemes import type_colours
 from morefromless.data.store import Store
-from morefromless.files import StorageError
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full
 from morefromless.modalities.vector import Vector
@@ -169,21 +168,6 @@ def test_several_arrays_are_named() -> None:
     modalities = {"full": Full(), "ihc": Full("ihc")}
     columns, _ = view_columns(stored, modalities, TableS1(), 8, 0, torch.Generator())
     assert list(columns) == ["stored he", "stored ihc", "full", "ihc"]
-
-
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
-    path = tmp_path / "sheet.png"
-    path.write_bytes(b"old")
-
-    def full_disk(_figure: object, file: Path, **_: object) -> None:
-        Path(file).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full_disk)
-    with pytest.raises(StorageError, match="the disk is full"):
-        write_figure(draw_sheet({"one": torch.zeros(1, 3, 4, 4)}, ["TUM"], ""), path, "png")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_masks_are_shown_as_seen_and_their_views_hold_only_their_colours(tissue: Store) -> None:
