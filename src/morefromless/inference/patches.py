@@ -10,11 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from morefromless.data.images import FURTHER, image_shape, read_pages
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.sharded import reading_order
 from morefromless.data.store import Store
 from morefromless.errors import UnreadablePatch
 from morefromless.modalities import Modality
-from morefromless.sources import UNLABELLED, Source
+from morefromless.sources import Source
 
 COLUMNS = ("id", "input", "x", "y", "label", "group", "split")
 """Of a table of patches; `x` and `y` are the top left corner in px of a slide's finest level, and
