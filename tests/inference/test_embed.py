@@ -83,7 +83,7 @@ def test_every_format_holds_the_same(
     run: Run, slide: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = embedded(run, slide, folder)
-    for ending in ("h5", "parquet", "npz", "h5ad"):
+    for ending in ("h5", "parquet", "csv", "npz", "h5ad"):
         file = tmp_path / f"features.{ending}"
         arguments = ["embed", str(run.path), str(slide), str(folder), "--to", str(file)]
         assert cli.run(arguments) == 0
@@ -99,6 +99,12 @@ def test_every_format_holds_the_same(
     parquet = pd.read_parquet(tmp_path / "features.parquet")
     assert list(parquet) == [*COLUMNS, *(f"f{k}" for k in range(width))]
     np.testing.assert_array_equal(parquet.iloc[:, len(COLUMNS) :], expected.features)
+    text = pd.read_csv(tmp_path / "features.csv", dtype={"id": str})
+    assert list(text) == list(parquet)
+    assert text["id"].tolist() == expected.table["id"].tolist()
+    np.testing.assert_array_equal(
+        text.iloc[:, len(COLUMNS) :].astype(np.float32), parquet.iloc[:, len(COLUMNS) :]
+    )
     npz = np.load(tmp_path / "features.npz")
     np.testing.assert_array_equal(npz["features"], expected.features)
     assert npz["id"].tolist() == expected.table["id"].tolist()

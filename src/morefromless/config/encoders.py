@@ -48,8 +48,8 @@ class EmbedConfig:
     """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
     more than 1,024 px is a slide. Any other source of `mfl ingest` will do."""
     to: File
-    """File to write: .h5 (features and coords, as slide tools read them), .parquet, .h5ad or .npz.
-    Interrupted, the same command goes on where it was."""
+    """File to write: .h5 (features and coords, as slide tools read them), .parquet, .csv, .h5ad or
+    .npz. Interrupted, the same command goes on where it was."""
     reading: Inputs = field(default_factory=Inputs)
 
 

@@ -45,10 +45,18 @@ def write_h5(embedding: Embedding, path: Path) -> None:
 
 def write_parquet(embedding: Embedding, path: Path) -> None:
     """A row a patch: its columns, then `f0`, `f1` ..."""
-    values = embedding.features
-    names = [f"f{k}" for k in range(values.shape[1])]
-    features = pd.DataFrame(values, columns=names)
-    pd.concat([embedding.table, features], axis=1).to_parquet(path, index=False)
+    _wide_table(embedding).to_parquet(path, index=False)
+
+
+def write_csv(embedding: Embedding, path: Path) -> None:
+    """The same as text, for R and spreadsheets, in about twice the room."""
+    _wide_table(embedding).to_csv(path, index=False)
+
+
+def _wide_table(embedding: Embedding) -> pd.DataFrame:
+    names = [f"f{k}" for k in range(embedding.features.shape[1])]
+    features = pd.DataFrame(embedding.features, columns=names)
+    return pd.concat([embedding.table, features], axis=1)
 
 
 def write_npz(embedding: Embedding, path: Path) -> None:
@@ -89,6 +97,7 @@ def write_h5ad(embedding: Embedding, path: Path) -> None:
 WRITERS: dict[str, Callable[[Embedding, Path], None]] = {
     ".h5": write_h5,
     ".parquet": write_parquet,
+    ".csv": write_csv,
     ".h5ad": write_h5ad,
     ".npz": write_npz,
 }
