@@ -42,6 +42,7 @@ from morefromless.runner import run_all
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
+from morefromless.torch_state import own_state
 from morefromless.training.checks import check, check_views, count_training_patches
 from morefromless.training.feed import batch_size, check_batch
 
@@ -64,6 +65,7 @@ class Study:
     """Whether its runs may name classes from outside the package (`Run`)."""
 
     @classmethod
+    @own_state()
     def of(cls, config: StudyConfig, store: Store | None = None, trust: bool = True) -> "Study":
         """Resolve and check everything that can be known before training.
 
@@ -112,11 +114,12 @@ class Study:
     def evaluate(self, progress: bool = True) -> Results:
         """Ask every encoder every task; answers that were computed before are read back.
 
-        All runs must be done.
+        Raises `ConfigError` where a run is not done.
         """
         evaluations = self.evaluations(progress=progress)
         return conclude(self.config, self.store, self.runs, evaluations, self.caveats)
 
+    @own_state()
     def evaluations(
         self, cohort: Cohort | None = None, *, progress: bool = True
     ) -> list[Evaluation]:

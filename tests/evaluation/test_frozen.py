@@ -74,6 +74,22 @@ def test_what_is_cached_is_bound_to_the_weights(copy: dict[str, Run], tissue: St
     np.testing.assert_array_equal(again, expected)
 
 
+def test_an_encoder_that_is_trained_on_is_not_given_the_features_it_had(
+    copy: dict[str, Run], tissue: Store
+) -> None:
+    frozen = load_encoder(copy["asymmetric"].path)
+    before = frozen.features(tissue, "test")
+    optimiser = torch.optim.SGD(frozen.encoder.parameters(), 0.1)
+    frozen.encoder(frozen.render(tissue, tissue.indices("train"))).sum().backward()
+    optimiser.step()
+    after = frozen.features(tissue, "test")
+    assert not torch.allclose(before, after)
+    assert torch.equal(after, frozen.represent(tissue, tissue.indices("test")))
+    torch.testing.assert_close(
+        load_encoder(copy["asymmetric"].path).features(tissue, "test"), before
+    )
+
+
 def test_cached_features_are_of_the_patches_asked_and_not_of_as_many_others(
     tissue: Store, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from morefromless.evaluation.results import Condition
 from morefromless.probes import FittedProbe, LinearProbe, build_probe, label_subset
 from morefromless.runs import Run
 from morefromless.tasks import build_task
+from morefromless.torch_state import own_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,7 @@ class Evaluation:
     """Side in px of what the encoder takes, where that is not the study's."""
 
 
+@own_state()
 def answer(
     frozen: FrozenEncoder,
     store: Store,

@@ -29,6 +29,7 @@ from morefromless.pairs import build_modality, channels_last
 from morefromless.probes import LinearProbe
 from morefromless.progress import Bar
 from morefromless.tasks import normalise_task
+from morefromless.torch_state import own_state, seed_generators
 
 CHUNK = 256
 """Patches per forward pass; features do not depend on it, since BatchNorm is frozen."""
@@ -67,9 +68,9 @@ class FrozenEncoder:
     def modality(self) -> Modality:
         return build_modality(self.modality_spec)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """Hash of the weights; what is cached is bound to it."""
+        """Hash of the weights as they are now; what is cached is bound to it."""
         return digest(self.encoder.state_dict())
 
     @property
@@ -229,7 +230,8 @@ def represent(encoder: Encoder, images: Iterable[Tensor], device: torch.device |
     encoder.eval().to(device)
     outputs = [encoder(batch).float().cpu() for batch in images]
     encoder.train(training)
-    return torch.cat([torch.empty(0, encoder.width), *outputs])
+    nothing = torch.empty(0, encoder.width, dtype=torch.float32, device="cpu")
+    return torch.cat([nothing, *outputs])
 
 
 def frozen_branch(encoder: Encoder, plan: Plan, config: RunConfig) -> FrozenEncoder:
@@ -238,10 +240,11 @@ def frozen_branch(encoder: Encoder, plan: Plan, config: RunConfig) -> FrozenEnco
     return FrozenEncoder(encoder, plan.modality, plan.size, plan.name, config.out, shared=shared)
 
 
+@own_state()
 def random_encoder(
     spec: str, modality_spec: str, size: int, seed: int, folder: Path
 ) -> FrozenEncoder:
     """An untrained encoder of the same architecture: weights that the spec names are left out."""
-    torch.manual_seed(seed)
+    seed_generators(seed, torch.device("cpu"))
     encoder = build_encoder(without_weights(spec), build_modality(modality_spec).channels)
     return FrozenEncoder(encoder.eval(), modality_spec, size, "random", folder, seed=seed)

@@ -21,8 +21,10 @@ from morefromless.evaluation.metadata import (
 from morefromless.probes import LinearProbe
 from morefromless.runs import Run, remedy
 from morefromless.specs import SCHEMES
+from morefromless.torch_state import own_state
 
 
+@own_state()
 def load_encoder(
     path_or_name: str | Path, branch: str = "primary", *, trust: bool = False
 ) -> FrozenEncoder:
@@ -54,6 +56,7 @@ def load_encoder(
     return encoders[branch]
 
 
+@own_state()
 def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
     """The frozen encoders of a finished run by branch: what `load_encoder` chooses from.
 

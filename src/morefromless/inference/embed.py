@@ -20,6 +20,7 @@ from morefromless.evaluation.cache import cached, digest_text
 from morefromless.evaluation.frozen import CHUNK, FrozenEncoder, represent
 from morefromless.inference.patches import Patches
 from morefromless.progress import Bar
+from morefromless.torch_state import own_state
 
 PART = 8 * CHUNK
 """Patches between two points from which an interrupted embedding goes on."""
@@ -43,6 +44,7 @@ class Embedding:
         return f"Embedding({patches} patches x {width} features)"
 
 
+@own_state()
 def embed(
     frozen: FrozenEncoder,
     inputs: Sequence[Patches],
@@ -125,7 +127,7 @@ def _features(
     width = frozen.encoder.width
     return {
         "readable": torch.tensor(readable),
-        "features": torch.cat(features) if features else torch.empty(0, width),
+        "features": torch.cat(features) if features else torch.empty(0, width, dtype=torch.float32),
     }
 
 

@@ -31,7 +31,8 @@ def resized(patches: Tensor, *weights: Tensor) -> Tensor:
     weights = tuple(
         matrix.to(patches.device, torch.float32, non_blocking=True) for matrix in weights
     )
-    rendered = torch.empty(len(patches), patches.shape[-1], size, size, device=patches.device)
+    shape = (len(patches), patches.shape[-1], size, size)
+    rendered = torch.empty(shape, dtype=torch.float32, device=patches.device)
     step = max(1, _BLOCK // side**2 if patches.device.type == "cpu" else len(patches))
     with torch.no_grad(), torch.autocast(patches.device.type, enabled=False):
         for start in range(0, len(patches), step):

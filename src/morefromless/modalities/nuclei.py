@@ -85,7 +85,7 @@ class Nuclei(Modality):
             case "raw":
                 grey = codes / 255
             case "one-hot":
-                return torch.eye(256)[:, : self.types]
+                return torch.eye(256, dtype=torch.float32)[:, : self.types]
             case "colour":
                 return _colours(256)
         return grey[:, None].expand(256, 3)

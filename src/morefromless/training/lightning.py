@@ -89,9 +89,19 @@ def explaining_full_disk(path: Path) -> Iterator[None]:
         raise
 
 
-def silence_hints() -> None:
-    """Lightning's hints address the author of a training loop, not its user."""
-    for name in ("pytorch_lightning", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+@contextmanager
+def without_hints() -> Iterator[None]:
+    """Within the block, Lightning is silent: its hints address the author of a training loop, not
+    its user, who may be the author of another one."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

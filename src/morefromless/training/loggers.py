@@ -40,15 +40,16 @@ def loggers(run: Run, config: RunConfig) -> Iterator[list[Logger]]:
 
     Raises `TrainingError` where a tracker cannot be reached.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
     logs = run.path / "logs"
     files = [
         CSVLogger(logs, name="csv"),  # a resumed run adds a version, so nothing is lost
         TensorBoardLogger(str(logs), name="tensorboard"),
     ]
-    trackers, server = [], os.environ.get(SERVER)
+    trackers: list[Logger] = []
+    before = {name: os.environ.get(name) for name in (SERVER, *QUIET)}
     try:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
         for name in config.machine.log:
             with _reaching(name):
                 trackers.append(TRACKERS[name](run))
@@ -58,8 +59,9 @@ def loggers(run: Run, config: RunConfig) -> Iterator[list[Logger]]:
         for tracker in trackers:
             if isinstance(tracker, WandbLogger):  # else the next run here would be part of this one
                 tracker.experiment.finish()
-        if server is None:
-            os.environ.pop(SERVER, None)  # where MLflow notes the place of this run
+        for name, earlier in before.items():
+            if earlier is None:
+                os.environ.pop(name, None)  # MLflow notes the place of this run in one of them
 
 
 @contextmanager

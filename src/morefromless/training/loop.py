@@ -22,6 +22,7 @@ from morefromless.objectives import Loss
 from morefromless.pairs import channels_last
 from morefromless.progress import PART
 from morefromless.runs import Run
+from morefromless.torch_state import seed_generators
 from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import Measure, check_finite, reading
 from morefromless.training.feed import Batch, Feed, Steps
@@ -30,7 +31,7 @@ from morefromless.training.lightning import (
     Clock,
     SigtermHandler,
     explaining_full_disk,
-    silence_hints,
+    without_hints,
 )
 from morefromless.training.loggers import loggers
 from morefromless.training.preparation import compiling, keeping_statistics, prepare
@@ -86,7 +87,7 @@ class Learner(pl.LightningModule):
         del batch_idx  # counts from where a resumed run began; the step is what all follows from
         step = self.global_step
         # Dropout, where an encoder has any, follows from the step as the views do.
-        _seed((self.config.seed << 32) + self._number(step), self.device)
+        seed_generators((self.config.seed << 32) + self._number(step), self.device)
         with self._side.use():
             images = self._images(batch, step)
         self._side.hand_over([*batch.values(), *images.values()])
@@ -152,10 +153,10 @@ class Learner(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+@without_hints()
 def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
     """Train from the run's checkpoint, or from the start, to the end; then write the weights."""
     config, steps = learner.config, learner.steps
-    silence_hints()
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     prepare(learner.network, config.machine)
     device = resolve_device(config.machine.device)
@@ -230,21 +231,13 @@ def _finish(learner: Learner, run: Run, facts: Mapping[str, Any]) -> None:
     run.finish(weights, facts, msgspec.to_builtins(describe(config, weights, store, head)))
 
 
-def _seed(seed: int, device: torch.device) -> None:
-    """`torch.manual_seed` for one device. PyTorch's own takes 2 ms where it supports GPUs and there
-    is none, because it keeps a stack trace for each GPU that may appear later."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
 def is_rank_zero(config: RunConfig) -> bool:
     """Whether this process is the only one, or the first, that trains a run."""
     return config.devices == 1 or getattr(rank_zero_only, "rank", 0) == 0
 
 
 def device_of(config: RunConfig) -> torch.device:
-    """The device that holds a run's patches; also sets the number of threads.
+    """The device that holds a run's patches.
 
     Raises `ConfigError` where there is no such device, it does not compute in the run's precision,
     `--compile` has no compiler, or SLURM has started a process per device already.
@@ -259,6 +252,4 @@ def device_of(config: RunConfig) -> torch.device:
             f"srun started this command {tasks} times, and --devices {config.devices} starts its "
             "processes itself; start it once, with srun --ntasks 1 or without srun."
         )
-    if config.threads:
-        torch.set_num_threads(config.threads)
     return torch.device("cpu" if config.devices > 1 else device)

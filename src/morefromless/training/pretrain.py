@@ -18,6 +18,7 @@ from morefromless.objectives import Loss, Objective
 from morefromless.runs import Run
 from morefromless.specs import build
 from morefromless.tasks import build_task
+from morefromless.torch_state import seed_generators
 from morefromless.training.checks import (
     Availability,
     available_views,
@@ -71,7 +72,7 @@ def _train(
     steps: Steps,
     device: torch.device,
 ) -> None:
-    torch.manual_seed(config.seed)
+    seed_generators(config.seed, device)
     branches = Branches(plans, config.pairing.width)
     network = torch.nn.ModuleDict({"branches": branches, "objective": objective})
     frozen = {

@@ -17,6 +17,7 @@ from morefromless.objectives import Loss
 from morefromless.pairs import Pair, build_modality
 from morefromless.runs import Run
 from morefromless.tasks import build_task
+from morefromless.torch_state import seed_generators
 from morefromless.training.checks import check, check_views, supervised_pair
 from morefromless.training.classifier import Classifier, criterion
 from morefromless.training.curve import curve_of
@@ -72,7 +73,7 @@ def _train(
     steps: Steps,
     device: torch.device,
 ) -> None:
-    torch.manual_seed(config.seed)
+    seed_generators(config.seed, device)
     channels = pair.modalities["primary"].channels
     classifier = Classifier(config.train.encoder, len(store.classes), channels)
     if config.arm.start:

@@ -1,8 +1,12 @@
 """Training one run, whatever its arm."""
 
+from contextlib import nullcontext
+
 from morefromless.canonical import canonical
 from morefromless.config import RunConfig
+from morefromless.devices import resolve_device, threads
 from morefromless.runs import Run
+from morefromless.torch_state import own_state
 from morefromless.training.pretrain import pretrain
 from morefromless.training.supervised import supervise
 
@@ -15,4 +19,6 @@ def train(config: RunConfig) -> Run:
     being finite.
     """
     config = canonical(config)
-    return supervise(config) if config.arm.supervised else pretrain(config)
+    counted = threads(config.threads) if config.threads else nullcontext()
+    with own_state(resolve_device(config.machine.device)), counted:
+        return supervise(config) if config.arm.supervised else pretrain(config)
