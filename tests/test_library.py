@@ -49,3 +49,30 @@ def test_things_say_what_they_are(tissue: Store, tmp_path: Path) -> None:
 def test_one_text_for_several_values_is_named() -> None:
     with pytest.raises(ConfigError, match=r"tasks is the text 'tissue'; give .*\('tissue',\)"):
         StudyConfig(store=Path("store"), tasks="tissue")  # type: ignore[arg-type]
+
+
+def test_paths_may_be_text(tissue: Store, tmp_path: Path) -> None:
+    config = StudyConfig(store=str(tissue.path), out=str(tmp_path))  # type: ignore[arg-type]
+    assert config.runs_folder == tmp_path / "runs"
+    assert repr(Store.open(str(tissue.path))) == repr(tissue)
+    table = results()
+    table.save(str(tmp_path / "saved"))
+    assert repr(morefromless.Results.load(str(tmp_path / "saved"))) == repr(table)
+
+
+def test_what_is_not_trained_is_not_asked(tissue: Store, tmp_path: Path) -> None:
+    study = Study.of(study_config(tissue.path, tmp_path, sharing=["shared"], seeds=1), tissue)
+    with pytest.raises(ConfigError, match=r"holds no run \(run.json is missing\)"):
+        study.evaluate(progress=False)
+    Run.begin(study.runs[0], tissue.hash)
+    with pytest.raises(ConfigError, match="is not finished; run its command again"):
+        study.evaluate(progress=False)
+
+
+def test_answers_and_probes_are_a_line(trained: dict[str, Run], tissue: Store) -> None:
+    probe = morefromless.config.Probe(probe_epochs=2)
+    [answer] = morefromless.evaluate(trained["symmetric"], tissue, probe)
+    assert "LinearProbe(96 features -> 9 classes)" in repr(answer)
+    calibrated = morefromless.calibrate(answer.frozen, tissue, probe, "tissue")
+    assert repr(calibrated).startswith("CalibratedProbe(9 classes, temperature ")
+    assert "\n" not in repr(answer) + repr(calibrated)

@@ -1,5 +1,6 @@
 """Stores that are streamed: the same patches, the same weights, and what storage refuses."""
 
+import copy
 import io
 import shutil
 import tarfile
@@ -74,6 +75,7 @@ def test_a_streamed_store_is_the_one_that_was_published(tissue: Store, streamed:
     assert streamed.shards is not None
     assert len(streamed.shards.index.shards) > len(cache)
     streamed.verify()
+    np.testing.assert_array_equal(copy.deepcopy(streamed).array("he")[9], tissue.array("he")[9])
 
 
 def test_shards_are_webdataset_archives(tissue: Store, server: S3FileSystem) -> None:

@@ -72,7 +72,7 @@ def test_a_private_module_has_no_member() -> None:
     ("spec", "said"),
     [
         ("downsampel:7", "did you mean downsample"),
-        ("nothing-like-it", "known: "),
+        ("nothing-like-it", "known: .*, or a class of yours as package.module:Class"),
         ("downsample", "lacks size; usage: downsample:size"),
         ("downsample:seven", "'seven' is not a value for 'size'"),
         ("downsample:7,interpolation=cubic", "'cubic' is not a value for 'interpolation'"),

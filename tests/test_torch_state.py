@@ -69,7 +69,7 @@ def test_a_run_has_the_same_weights_and_answers_whatever_the_callers_defaults(
     assert all((one == two).all() for one, two in zip(answers, others, strict=True))
 
 
-class doubles:  # noqa: N801, a context
+class doubles:
     """PyTorch's default type is float64 within."""
 
     def __enter__(self) -> None:
@@ -105,9 +105,14 @@ def test_runs_in_two_threads_are_those_of_one(pretraining: RunConfig, tmp_path: 
 def test_the_state_is_restored_after_an_error() -> None:
     with doubles():
         before = torch.get_rng_state()
-        with pytest.raises(KeyError), own_state():
-            assert torch.get_default_dtype() == torch.float32
-            torch.manual_seed(0)
-            raise KeyError
+        with pytest.raises(KeyError):
+            failing()
         assert torch.get_default_dtype() == torch.float64
         assert torch.equal(torch.get_rng_state(), before)
+
+
+@own_state()
+def failing() -> None:
+    assert torch.get_default_dtype() == torch.float32
+    torch.manual_seed(0)
+    raise KeyError

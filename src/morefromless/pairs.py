@@ -59,6 +59,7 @@ class Pair:
             modality.check(store)
             if modality.vector:
                 continue
+            _check_rendered(modality, store, self.inputs[name][1])
             if modality.colour or modality.labels:
                 self.views.check(modality.channels, modality.labels)
             side, size = store.array(modality.array).shape[1], self.sizes.get(name, 0)
@@ -106,6 +107,20 @@ class Pair:
             else:
                 views[name] = draw(batch, generator)
         return views
+
+
+def _check_rendered(modality: Modality, store: Store, size: int) -> None:
+    """Raise `ConfigError` where a modality, which may be a person's own class, renders anything but
+    images in [0, 1] of the shape that it states. It is tried on noise: nothing is read."""
+    stored = store.array(modality.array)
+    noise = np.random.default_rng(0).integers(0, 256, (2, *stored.shape[1:])).astype(stored.dtype)
+    images = modality.render(torch.from_numpy(noise), size)
+    low, high = images.aminmax()
+    if images.shape != (2, *modality.shape(size)) or not 0 <= low <= high <= 1:
+        raise ConfigError(
+            f"The modality {modality.spec} renders {tuple(images.shape[1:])} from {low:g} to "
+            f"{high:g} of a patch; its render must give {modality.shape(size)} in [0, 1]."
+        )
 
 
 def augmentation(views: Views, modality: Modality) -> Callable[..., Tensor]:

@@ -62,7 +62,7 @@ class Run:
     and no folder for features.
     """
 
-    def __init__(self, path: Path, trust: bool = True) -> None:
+    def __init__(self, path: Path | str, trust: bool = True) -> None:
         self.path, self.trust = Path(path), trust
         self.record_path = self.path / "run.json"
         self.config_path = self.path / "config.yaml"
@@ -110,21 +110,28 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, path: Path, trust: bool = False) -> "Run":
+    def open(cls, path: Path | str, trust: bool = False) -> "Run":
         """A run that is done. Raises `ConfigError` where there is none."""
         run = cls(path, trust)
         if not run.record_path.is_file():
-            raise ConfigError(f"{path} holds no run (run.json is missing); {remedy(run.path)}.")
+            raise run._absent()
         if not run.done:
             raise ConfigError(
                 f"The run in {path} is not finished; run its command again and it goes on."
             )
         return run
 
+    def _absent(self) -> ConfigError:
+        return ConfigError(f"{self.path} holds no run (run.json is missing); {remedy(self.path)}.")
+
     @property
     def record(self) -> Record:
+        """What determines it, and what is known of it since. Raises `ConfigError` where there is
+        none, or it is damaged."""
         try:
             return read_json(self.record_path, Record)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._absent() from error
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{self.record_path} is damaged ({error}); remove that folder and run again."

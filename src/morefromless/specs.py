@@ -207,8 +207,12 @@ def _resolve(
         member = _imported(name, contract, spec)
         return member, _values(member, text, spec, given)
     near = near_names(name, known, 3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
+    hint = f"did you mean {' or '.join(near)}?" if near else _all_of(known)
     raise ConfigError(f"There is no {_kind(contract)} named '{name}' (in '{spec}'); {hint}")
+
+
+def _all_of(known: Collection[str]) -> str:
+    return f"known: {', '.join(known)}, or a class of yours as package.module:Class."
 
 
 def _kind(contract: type[object]) -> str:

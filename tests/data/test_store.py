@@ -1,10 +1,13 @@
 """A store is sound, or it is refused in one sentence."""
 
+import copy
 import json
+import pickle
 import shutil
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -283,3 +286,36 @@ def test_whatever_stands_in_meta_json_is_opened_or_refused(
     except DataError:
         return
     assert opened.side == 4
+
+
+def test_a_copy_and_another_process_map_the_same_files(tissue: Store) -> None:
+    chosen = tissue.relabelled(("a", "b"), np.arange(len(tissue.table)) % 2)
+    assert len(pickle.dumps(chosen)) < tissue.arrays["he"].nbytes / 2
+    other = copy.deepcopy(chosen)  # by the same methods
+    assert isinstance(other.arrays["he"], np.memmap)
+    assert list(other.arrays) == list(chosen.arrays)
+    np.testing.assert_array_equal(other.arrays["he"], chosen.arrays["he"])
+    np.testing.assert_array_equal(other.labels, chosen.labels)
+    values = np.arange(len(tissue.table))
+    held = Store(tissue.path, tissue.meta, tissue.table, {"other": values})
+    np.testing.assert_array_equal(copy.deepcopy(held).arrays["other"], values)
+
+
+class Labels:
+    """A task that gives what it was given."""
+
+    def __init__(self, labels: object) -> None:
+        self.given = labels
+
+    def labels(self, store: Store) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+        del store
+        return ("a", "b"), self.given  # type: ignore[return-value]
+
+
+def test_labels_of_a_task_are_indices_into_its_classes(tissue: Store) -> None:
+    right = np.arange(len(tissue.table)) % 2
+    for labels in (right, right.astype(np.int8), right.tolist()):
+        np.testing.assert_array_equal(tissue.select(task=Labels(labels)).labels, right)
+    for wrong in (right + 1, right - 2, right.astype(float), right == 0, right[:9]):
+        with pytest.raises(DataError, match=r"The task Labels gives labels .* give one whole num"):
+            tissue.select(task=Labels(wrong))

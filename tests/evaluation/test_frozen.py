@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,7 +191,12 @@ def test_an_encoder_of_the_open_set_needs_weights_and_sees_whole_patches(tmp_pat
         expected = plain.encoder.network((patches.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5)
         torch.testing.assert_close(frozen.encoder(frozen.inputs(patches)), expected)
         torch.testing.assert_close(frozen.encoder(frozen.inputs(patches.numpy())), expected)
-    for wrong in (patches / 255, patches[0]):  # the first would be scaled twice
+    fixed = patches.numpy()
+    fixed.setflags(write=False)  # as a store's arrays are
+    with warnings.catch_warnings(action="error"):
+        assert torch.equal(frozen.inputs(fixed), frozen.inputs(patches))
+    wide = patches.to(torch.uint16)  # of 16 bits, almost all would be white
+    for wrong in (patches / 255, patches[0], wide, patches.repeat(1, 1, 1, 2)[..., :4]):
         with pytest.raises(DataError, match=r"give them as they are stored, \(N, side, side, 3\)"):
             frozen.inputs(wrong)
 

@@ -15,10 +15,13 @@ from PIL import Image
 from morefromless import cli
 from morefromless.config import Probe
 from morefromless.data.store import Store
+from morefromless.errors import ConfigError
 from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.loading import load_encoder
+from morefromless.inference.embed import embed
 from morefromless.inference.inputs import open_inputs
 from morefromless.inference.maps import feature_collection, write_maps
+from morefromless.inference.predict import predict
 from morefromless.inference.slides import SlidePatches
 from morefromless.ingest import ingest
 from morefromless.runs import Run
@@ -171,3 +174,13 @@ def test_a_tile_without_a_class_is_hatched(run: Run, slide: Path, tmp_path: Path
     assert across.mean() / width == pytest.approx(middle[0] / 512, abs=0.02)
     assert np.ptp(across) / width == pytest.approx(patches.extent / 512, abs=0.02)
     assert np.ptp(down) == pytest.approx(np.ptp(across), abs=3)
+
+
+def test_a_probe_of_another_encoder_is_refused(copy: Run, tissue: Store) -> None:
+    frozen, other = load_encoder(copy.path), load_encoder(copy.path, "privileged")
+    embedding = embed(frozen, open_inputs(tissue.path, frozen), progress=False)
+    probe = calibrate(other, tissue, Probe(probe_epochs=2), "tissue")
+    with pytest.raises(ConfigError, match="features of another encoder"):
+        predict(embedding, probe)
+    own = calibrate(frozen, tissue, Probe(probe_epochs=2), "tissue")
+    assert len(predict(embedding, own)) == len(tissue.table)

@@ -60,6 +60,34 @@ class Grey(Modality):
         return side
 
 
+class Bytes(Grey):
+    """Its images are not in [0, 1]."""
+
+    def render(self, patches: Tensor, size: int) -> Tensor:
+        return 255 * super().render(patches, size)
+
+
+class Halved(Grey):
+    """Its images are half as large as asked."""
+
+    def render(self, patches: Tensor, size: int) -> Tensor:
+        return super().render(patches, size // 2)
+
+
+class Bare(Objective):
+    """Gives a number, where a `Loss` is asked for."""
+
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        return embeddings[0].mean()  # type: ignore[return-value]
+
+
+class Rows(Objective):
+    """Gives a loss for each row."""
+
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        return Loss(embeddings[0].mean(1), {})
+
+
 class Mirror(Views):
     """A flip of each patch by chance."""
 

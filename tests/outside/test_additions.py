@@ -62,3 +62,16 @@ def test_other_steps_hold_for_any_number_of_channels(views: str, channels: int) 
     assert drawn.shape == patches.shape
     assert drawn.min() >= 0
     assert drawn.max() <= 1
+
+
+@pytest.mark.parametrize("name", ["Bytes", "Halved"])
+def test_what_a_modality_renders_is_tried_before_training(tissue: Store, name: str) -> None:
+    pair = Pair({"primary": f"{HERE}:{name}", "privileged": "full"}, "plain", 16)
+    with pytest.raises(ConfigError, match=rf"{name} renders .* must give \(1, 16, 16\) in \[0, 1"):
+        pair.check(tissue)
+
+
+@pytest.mark.parametrize("name", ["Bare", "Rows"])
+def test_what_an_objective_gives_is_checked(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}.compute must give a Loss whose total"):
+        build(f"{HERE}:{name}", objectives, Objective)([torch.rand(2, 3)] * 2)

@@ -1,6 +1,7 @@
 """Bounds of options: finite numbers in a range, shares, values that do not repeat."""
 
 import math
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 from morefromless.errors import ConfigError
@@ -50,6 +51,14 @@ def check_choice(config: object, *names: str) -> None:
         if value not in words:
             known = " or ".join(words)
             raise ConfigError(f"--{_option(name)} {value} is not known; give {known}.")
+
+
+def take_paths(config: object, *names: str) -> None:
+    """Paths of options that were given as text, as in a notebook."""
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, str):
+            object.__setattr__(config, name, Path(value).expanduser())  # the class is frozen
 
 
 def refuse_repeats(name: str, values: tuple[str, ...]) -> None:

@@ -36,7 +36,7 @@ def to_flat(config: Any) -> dict[str, Any]:
 def from_flat(
     kind: type[Config],
     values: Mapping[str, Any],
-    origin: str = "The options",
+    origin: str = "The configuration",
     missing: Any = dataclasses.MISSING,
 ) -> Config:
     """The inverse of `to_flat`; what is not given has its default, or `missing` where it has none.
@@ -142,7 +142,9 @@ def _converted(hint: Any, value: Any, name: str, origin: str) -> Any:
     try:
         return msgspec.convert(value, type=hint, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin} has a wrong value for '{name}': {error}.") from error
+        words = ", ".join(map(str, _words(hint)))
+        known = f"; known: {words}" * bool(words)
+        raise ConfigError(f"{origin} has a wrong value for '{name}': {error}{known}.") from error
 
 
 def _words(hint: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from morefromless.config.bounds import check_at_least, check_between, refuse_repeats
+from morefromless.config.bounds import check_at_least, check_between, refuse_repeats, take_paths
 from morefromless.config.parts import Arm, Machine, Pairing, Planning, Probe, Sharing, Train
 from morefromless.errors import ConfigError
 
@@ -31,6 +31,7 @@ class RunConfig:
     """CPU threads of PyTorch; 0 is PyTorch's own default."""
 
     def __post_init__(self) -> None:
+        take_paths(self, "store", "out")
         check_between(0, 2**31 - 1, self, "seed")
         check_at_least(1, self, "devices")
         check_at_least(0, self, "threads")
@@ -168,6 +169,7 @@ class StudyConfig:
     """Folder of the runs, which several studies may share; by default runs in --out."""
 
     def __post_init__(self) -> None:
+        take_paths(self, "store", "out", "runs")
         check_between(1, 1000, self, "seeds")
         check_between(0, 2**31 - self.seeds, self, "first_seed")
         check_at_least(0, self, "supervised_epochs", "steps", "jobs")

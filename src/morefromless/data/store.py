@@ -98,7 +98,7 @@ class Store:
         return f"Store({str(self.path)!r}: {splits}; {arrays}; {classes} classes)"
 
     @classmethod
-    def open(cls, path: Path) -> "Store":
+    def open(cls, path: Path | str) -> "Store":
         """The store at `path`. Raises `DataError` where there is none, or it is damaged."""
         path = Path(path)
         meta = read_meta(path)
@@ -115,17 +115,23 @@ class Store:
                 f"meta.json of {path} lacks the class '{unknown[0]}' of its table; remove that "
                 "folder and ingest again."
             )
-        shards = open_shards(path, meta)
-        check_files(path, meta.files if shards is None else tables(meta.files), SMALL)
-        arrays = {
-            name: read_array(path, name, recorded, len(table))
-            if shards is None
-            else cast(npt.NDArray[Any], ShardedArray(shards, name, recorded))
-            for name, recorded in meta.arrays.items()
-        }
+        arrays = open_arrays(path, meta, len(table))
         store = cls(path, meta, table, arrays, read_present(path, meta.absent, len(table)))
+        whole = store.shards is None
+        check_files(path, meta.files if whole else tables(meta.files), SMALL)
         store._check_patches(SMALL)
         return store
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without arrays that are mapped: copies and other processes map the same files."""
+        held = {name: array for name, array in self.arrays.items() if type(array) is np.ndarray}
+        return {**vars(self), "arrays": (list(self.arrays), held)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        path, (names, held) = self.path, state["arrays"]
+        mapped = {} if len(held) == len(names) else open_arrays(path, self.meta, len(self.table))
+        self.arrays = {name: (mapped | held)[name] for name in names}
 
     def verify(self, limit: int | None = None) -> None:
         """Raise `DataError` where a file's bytes are not those that ingest wrote.
@@ -268,11 +274,27 @@ class Store:
         """
         store = self
         if task is not None:
-            classes, labels = task.labels(self)
+            classes, labels = self._labels_of(task)
             if check:
                 self._check_classes(classes, labels, type(task).__name__.lower())
             store = self.relabelled(classes, labels)
         return store._having(m if isinstance(m, str) else m.array for m in modalities)
+
+    def _labels_of(self, task: HasLabels) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+        """What a task says, which may be a person's own class."""
+        classes, given = task.labels(self)
+        labels = np.asarray(given)
+        if (
+            labels.shape != (len(self.table),)
+            or not np.issubdtype(labels.dtype, np.integer)
+            or not -1 <= labels.min(initial=-1) <= labels.max(initial=-1) < len(classes)
+        ):
+            raise DataError(
+                f"The task {type(task).__name__} gives labels {labels.dtype} {labels.shape} for "
+                f"{len(self.table)} patches and {len(classes)} classes; give one whole number a "
+                "patch, an index into the classes, or -1 where it has none."
+            )
+        return tuple(classes), labels.astype(np.int64)
 
     def _check_classes(
         self, classes: Sequence[str], labels: npt.NDArray[np.int64], task: str
@@ -342,6 +364,17 @@ class Store:
         if not self.groups_known:
             return None
         return self.table["group"].to_numpy(dtype=object)[self.indices(split)]
+
+
+def open_arrays(path: Path, meta: StoreMeta, count: int) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of the store at `path`, which has `count` patches, mapped."""
+    shards = open_shards(path, meta)
+    return {
+        name: read_array(path, name, recorded, count)
+        if shards is None
+        else cast(npt.NDArray[Any], ShardedArray(shards, name, recorded))
+        for name, recorded in meta.arrays.items()
+    }
 
 
 def main_image(names: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ training patches a patch may be expected to lie. The test patches are not touche
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,11 @@ class CalibratedProbe:
     """(m,) bool: whether that class is the patch's."""
     store: str
     """Hash of the store whose training patches it learnt from."""
+    weights: str
+    """Hash of the encoder that gave their features (`FrozenEncoder.fingerprint`)."""
+
+    def __repr__(self) -> str:
+        return f"CalibratedProbe({len(self.classes)} classes, temperature {self.temperature:.3g})"
 
     def probabilities(self, features: Tensor) -> Tensor:
         """(N, D) -> (N, classes): the softmax of the logits divided by the temperature."""
@@ -97,6 +103,7 @@ def calibrate(
 ) -> CalibratedProbe:
     """Fit and calibrate a probe on a store's training patches; a supervised arm's own head, for the
     task that it learnt, is calibrated as it is. Kept in the run's folder, and read back from there.
+    `device` is PyTorch's, such as `cuda`; `label` names a progress bar.
     Raises `ConfigError` for another probe than softmax, `DataError` with one patch a class.
     """
     if probe.probe != "softmax":
@@ -152,7 +159,7 @@ def calibrate(
         }
 
     tensors = frozen.cached(calibrated_name(frozen, task), key, compute)
-    return _of(tensors, store.classes, store.hash)
+    return _of(tensors, store.classes, key)
 
 
 def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> CalibratedProbe | None:
@@ -172,7 +179,7 @@ def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> Calibrate
             f"{path} is the probe of another encoder; remove it, and give --store FOLDER to fit it "
             "anew."
         )
-    return _of(tensors, parse_json(key["classes"], tuple[str, ...]), key["store"])
+    return _of(tensors, parse_json(key["classes"], tuple[str, ...]), key)
 
 
 def calibrated_files(folder: Path, frozen: FrozenEncoder) -> list[Path]:
@@ -230,7 +237,9 @@ def _held_out(
     return held
 
 
-def _of(tensors: dict[str, Tensor], classes: tuple[str, ...], store: str) -> CalibratedProbe:
+def _of(
+    tensors: dict[str, Tensor], classes: tuple[str, ...], key: Mapping[str, str]
+) -> CalibratedProbe:
     return CalibratedProbe(
         classes=classes,
         probe=LinearProbe(tensors["weight"], tensors["bias"]),
@@ -239,5 +248,6 @@ def _of(tensors: dict[str, Tensor], classes: tuple[str, ...], store: str) -> Cal
         distances=tensors["distances"],
         confidence=tensors["confidence"],
         correct=tensors["correct"],
-        store=store,
+        store=key["store"],
+        weights=key["weights"],
     )

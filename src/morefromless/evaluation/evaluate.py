@@ -1,6 +1,6 @@
 """Evaluation: a frozen encoder's answers to a task on the test patches, through a probe."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ class Answer:
     task: str
     probe: FittedProbe
     """The probe that was fitted, or the encoder's own head."""
-    probabilities: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32] = field(repr=False)
     """(test patches that have the view, classes), in the order of the store's rows."""
 
     @property
@@ -134,8 +134,9 @@ def evaluate(
     """Every branch of a finished run on its own modality, where test patches have it.
 
     Branches of a self-supervised run are given the probe; a supervised run answers its own task
-    (the default) with its own head, as in the paper, and any other through a probe. Raises
-    `DataError` where `store` is not what the run was trained on, and that had classes.
+    (the default) with its own head, as in the paper, and any other through a probe. `device` is
+    PyTorch's, such as `cuda`; `label` names a progress bar. Raises `DataError` where `store` is not
+    what the run was trained on, and that had classes.
     """
     encoders = load_encoders(run)
     unlabelled = any(frozen.data and frozen.data.unlabelled for frozen in encoders.values())

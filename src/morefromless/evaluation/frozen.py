@@ -115,10 +115,17 @@ class FrozenEncoder:
     def inputs(self, patches: Tensor | npt.NDArray[Any]) -> Tensor:
         """Its input of patches as they are stored: (N, H, H, 3) uint8 -> (N, C, S, S).
 
-        Raises `DataError` for images in another form, such as floats in [0, 1].
+        Raises `DataError` for images in another form, such as floats in [0, 1], and for others than
+        RGB of 8 bits where the modality takes those.
         """
-        patches = torch.as_tensor(patches)
-        if not self.modality.vector and (patches.ndim != 4 or patches.is_floating_point()):
+        if not isinstance(patches, Tensor):
+            patches = torch.from_numpy(np.array(patches))  # a store's arrays are read-only
+        colour, vector = self.modality.colour, self.modality.vector
+        if not vector and (
+            patches.ndim != 4
+            or patches.is_floating_point()
+            or (colour and (patches.shape[3] != 3 or patches.dtype != torch.uint8))
+        ):
             raise DataError(
                 f"Patches are {patches.dtype} of shape {tuple(patches.shape)}; give them as they "
                 "are stored, (N, side, side, 3) uint8."

@@ -62,6 +62,7 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
 
     Raises `ConfigError` where `run` is not finished, `TrainingError` where its weights do not fit.
     """
+    run = Run.open(run.path, run.trust)
     config, weights = run.config, run.weights()
     metadata = read_metadata(run.weights_path) or describe(config, weights)
     if not run.trust:

@@ -239,9 +239,10 @@ class Results:
         partners = {c.partner for c in conditions if (c.title, c.modality) == same}
         return f", with {title(condition.partner)}" if len(partners) > 1 else ""
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path | str) -> list[Path]:
         """`results.csv`, `curves.csv` (where there are curves; another study's goes) and
         `results.json` in `folder`."""
+        folder = Path(folder)
         paths, curves = [folder / "results.csv"], folder / "curves.csv"
         files.write_csv(paths[0], self.table)
         if len(self.curves):

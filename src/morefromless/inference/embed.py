@@ -50,10 +50,10 @@ def embed(
     inputs: Sequence[Patches],
     device: torch.device | str = "cpu",
     *,
-    partial: Path | None = None,
+    partial: Path | str | None = None,
     progress: bool = True,
 ) -> Embedding:
-    """The encoder's features of all patches that can be read.
+    """The encoder's features of all patches that can be read; `device` is PyTorch's, such as `cuda`.
 
     Parts that are done are kept in the folder `partial`, from which the same call goes on; an
     encoder or inputs that differ begin anew. Raises `DataError` where no patch can be read.
@@ -83,7 +83,7 @@ def embed(
                     part = compute()
                 else:
                     name = digest_text(patches.place, patches.name)
-                    file = partial / f"{name}-{start:09d}.safetensors"
+                    file = Path(partial) / f"{name}-{start:09d}.safetensors"
                     part = cached(file, {**key, "start": str(start)}, compute)
                 readable = part["readable"].numpy()
                 for row in np.array(rows)[~readable].tolist():

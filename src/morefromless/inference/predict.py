@@ -23,8 +23,14 @@ def predict(embedding: Embedding, probe: CalibratedProbe, abstain: float = 0.0) 
     """A row a patch: id, input, x, y, `class`, `probability`, `outlier_percentile`, and a column of
     probabilities for each class, `p_CLASS`.
 
-    `class` is empty where the highest probability is below `abstain`.
+    `class` is empty where the highest probability is below `abstain`. Raises `ConfigError` where
+    the features are not of the encoder whose features the probe learnt from.
     """
+    if embedding.attributes.get("weights") != probe.weights:
+        raise ConfigError(
+            "The probe learnt from the features of another encoder than those it is given; "
+            "calibrate one for this encoder."
+        )
     features = torch.from_numpy(embedding.features)
     probabilities = probe.probabilities(features).numpy()
     highest = probabilities.max(1)

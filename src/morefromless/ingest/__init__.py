@@ -57,7 +57,7 @@ CONTENT = {
 
 def ingest(
     source: Source | str | Path,
-    path: Path,
+    path: Path | str,
     *,
     split: Literal["auto", "random", "test"] = "auto",
     test_share: float = 0.2,

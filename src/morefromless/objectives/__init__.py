@@ -29,7 +29,7 @@ class Objective(Member, nn.Module, ABC):
 
     Called with one (N, D) tensor per branch, row i of each being the same patch, it computes in
     float32, or float64 where one of them is, whatever the autocast. Raises `ConfigError` where the
-    number of branches or of rows cannot be used.
+    number of branches or of rows cannot be used, or `compute` gives anything but a `Loss`.
     """
 
     min_rows: int = 1
@@ -48,11 +48,19 @@ class Objective(Member, nn.Module, ABC):
         """The loss of two or more branches: (N, D) each, float32 or float64, autocast off."""
 
     def forward(self, embeddings: Sequence[Tensor]) -> Loss:
+        """The loss of one (N, D) tensor per branch, of any floating type."""
         self._check(embeddings)
         double = any(embedding.dtype == torch.float64 for embedding in embeddings)
         dtype = torch.float64 if double else torch.float32
         with torch.autocast(embeddings[0].device.type, enabled=False):
-            return self.compute([embedding.to(dtype) for embedding in embeddings])
+            loss = self.compute([embedding.to(dtype) for embedding in embeddings])
+        scalars = [loss.total, *loss.terms.values()] if isinstance(loss, Loss) else [None]
+        if not all(isinstance(value, Tensor) and value.numel() == 1 for value in scalars):
+            raise ConfigError(
+                f"{type(self).__name__}.compute must give a Loss whose total and terms are scalar "
+                "tensors."
+            )
+        return loss
 
     def _check(self, embeddings: Sequence[Tensor]) -> None:
         name, count = type(self).__name__, len(embeddings)

@@ -76,6 +76,10 @@ class LinearProbe:
     weight: Tensor
     bias: Tensor
 
+    def __repr__(self) -> str:
+        classes, width = self.weight.shape
+        return f"LinearProbe({width} features -> {classes} classes)"
+
     @torch.no_grad()
     def logits(self, features: Tensor) -> Tensor:
         """(N, D) of any floating type and device -> (N, classes) float32."""
