@@ -53,7 +53,7 @@ def embed(
     partial: Path | str | None = None,
     progress: bool = True,
 ) -> Embedding:
-    """The encoder's features of all patches that can be read; `device` is PyTorch's, such as `cuda`.
+    """The encoder's features of all patches that can be read, on PyTorch's `device`.
 
     Parts that are done are kept in the folder `partial`, from which the same call goes on; an
     encoder or inputs that differ begin anew. Raises `DataError` where no patch can be read.
