@@ -92,7 +92,7 @@ class Pair:
     def augment(self, images: Mapping[str, Tensor], *, seed: int, step: int) -> dict[str, Tensor]:
         """One view per branch and patch.
 
-        The randomness is a function of (seed, step, branch) and of nothing else, so a run that is
+        The randomness is a function of (seed, step, place of the branch) alone, so a run that is
         interrupted at any step draws, when it goes on, what it would have drawn.
         """
         views = {}
