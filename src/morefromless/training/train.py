@@ -20,5 +20,7 @@ def train(config: RunConfig) -> Run:
     """
     config = canonical(config)
     counted = threads(config.threads) if config.threads else nullcontext()
-    with own_state(resolve_device(config.machine.device)), counted:
+    # Of several devices, each process is given its own later.
+    device = resolve_device(config.machine.device) if config.devices == 1 else "cpu"
+    with own_state(device), counted:
         return supervise(config) if config.arm.supervised else pretrain(config)
