@@ -18,7 +18,7 @@ from morefromless.evaluation.evaluate import evaluate
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.evaluation.loading import load_encoder
 from morefromless.runs import Run
-from morefromless.torch_state import own_state
+from morefromless.torch_state import own_state, seed_generators
 from morefromless.training.train import train
 from tests.conftest import changed
 
@@ -100,6 +100,13 @@ def test_runs_in_two_threads_are_those_of_one(pretraining: RunConfig, tmp_path: 
     for thread in threads:
         thread.join()
     assert {run.fingerprint for run in runs.values()} == {runs["alone"].fingerprint}
+
+
+def test_a_step_seeds_what_torch_seeds() -> None:
+    torch.manual_seed(2**40 + 3)
+    expected = torch.rand(4)
+    seed_generators(2**40 + 3, torch.device("cpu"))
+    assert torch.equal(torch.rand(4), expected)
 
 
 def test_the_state_is_restored_after_an_error() -> None:

@@ -134,13 +134,6 @@ def test_patches_that_fit_are_not_moved_again(tissue: Store) -> None:
     assert all(set(batch) == {"position", "label"} for batch in loader)
 
 
-def test_a_step_seeds_what_torch_seeds() -> None:
-    torch.manual_seed(2**40 + 3)
-    expected = torch.rand(4)
-    loop._seed(2**40 + 3, torch.device("cpu"))
-    assert torch.equal(torch.rand(4), expected)
-
-
 @pytest.mark.skipif(
     devices._capability() in ("DEFAULT", "AVX2"), reason="this CPU is slower in bfloat16"
 )
