@@ -168,7 +168,7 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
 
 def test_what_cannot_be_asked_is_refused(tissue: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     options = HeadroomConfig(store=tissue.path, primary="downsample:4", components=1000)
-    with pytest.raises(ConfigError, match="more than the 135 training patches"):
+    with pytest.raises(ConfigError, match="more than the 135 labelled training patches"):
         measure_headroom(options)
     with monkeypatch.context() as patched:
         patched.setattr(headroom, "handmade", lambda *_: np.zeros((180, 3), np.float32))

@@ -114,7 +114,7 @@ def test_patches_are_shared_out_evenly_over_batches(
     )
     rows = np.arange(100, 130)
     given: Any = layer_cka({"a": [encoder], "b": [encoder]}, tissue, rows, analysis, "cpu")
-    networks, layers, batches, name, seeds = given
+    networks, layers, batches, seeds, name = given
     assert (networks["b"], seeds["b"], layers["b"]) == ([encoder.encoder], [3], names)
     assert name == estimator
     drawn = list(batches)

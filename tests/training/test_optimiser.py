@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError
+from morefromless.training.feed import Steps
 from morefromless.training.loop import Learner
 from morefromless.training.pretrain import pretrain
 from tests.conftest import changed
@@ -27,7 +28,8 @@ def _clipped(gradients: list[Tensor], batch: int, norm: float) -> list[Tensor]:
 def test_each_tensor_is_clipped_by_itself(pretraining: RunConfig) -> None:
     network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     options = changed(pretraining, clip_each=0.5)
-    learner = Learner(network, None, options, None, None)  # type: ignore[arg-type]
+    steps = Steps(64, batch=24, epochs=1, seed=0)  # few labels: fewer than --batch
+    learner = Learner(network, None, options, steps, None)  # type: ignore[arg-type]
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     torch.manual_seed(0)
     drawn = [
@@ -37,7 +39,7 @@ def test_each_tensor_is_clipped_by_itself(pretraining: RunConfig) -> None:
     for weights, gradient in zip(network.parameters(), drawn, strict=True):
         weights.grad = gradient.clone()
     learner.configure_gradient_clipping(optimizer, None, None)
-    expected = _clipped(drawn, options.train.batch, 0.5)
+    expected = _clipped(drawn, steps.batch, 0.5)
     for weights, wanted in zip(network.parameters(), expected, strict=True):
         torch.testing.assert_close(weights.grad, wanted, rtol=1e-5, atol=1e-7)
     untouched = Learner(network, None, pretraining, None, None)  # type: ignore[arg-type]
