@@ -1,6 +1,7 @@
 """A study: what is trained and asked, and what is refused before that."""
 
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def test_arms_with_few_pairs_make_as_many_steps(comparison: StudyConfig, tissue:
     epochs = {(run.arm.start or run.arm).kind: run.train.epochs for run in runs}
     assert epochs == {"asymmetric": 4, "symmetric": 2, "supervised": 2}  # of 4, 8 and 8 steps
     assert all(run.train.epochs == epochs[run.arm.start.kind] for run in runs if run.arm.start)
+    kinds = list(dict.fromkeys(run.arm.kind for run in runs))  # each in one block of the tables
+    assert [kind for kind, _ in groupby(run.arm.kind for run in runs)] == kinds * options.seeds
     with pytest.raises(ConfigError, match="--batch 96 is larger than"):
         Study.of(changed(options, batch=96), tissue)
 

@@ -39,13 +39,12 @@ def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
     for objective in config.objectives:
         for sharing in config.sharing:
             yield Arm(kind="asymmetric", sharing=sharing, objective=objective, **common)
+        itself = {**common, "privileged": primary}  # without the privileged modality
         for sharing in config.sharing:
-            # It does not use the privileged modality.
-            itself = {**common, "privileged": primary}
             yield Arm(kind="symmetric", sharing=sharing, objective=objective, **itself)
-            if config.fine_tune:
-                for start in (common, itself):
-                    yield Arm(kind="fine-tuned", sharing=sharing, objective=objective, **start)
+        for sharing in config.sharing if config.fine_tune else ():
+            for start in (common, itself):
+                yield Arm(kind="fine-tuned", sharing=sharing, objective=objective, **start)
         if config.trident:
             # Its two views of the primary share a branch, and the privileged has its own.
             yield Arm(kind="trident", sharing="independent", objective=objective, **common)
