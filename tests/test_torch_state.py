@@ -109,6 +109,28 @@ def test_a_step_seeds_what_torch_seeds() -> None:
     assert torch.equal(torch.rand(4), expected)
 
 
+def test_a_thread_that_waits_restores_the_callers_default() -> None:
+    """The default type is all threads': one that waits has another's before it."""
+    waiting = threading.Event()
+
+    def work() -> None:
+        with own_state():
+            pass
+
+    def default_device() -> torch.device:
+        waiting.set()
+        return torch.device("cpu")
+
+    with doubles():
+        thread = threading.Thread(target=work)
+        with own_state(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "get_default_device", default_device)
+            thread.start()
+            waiting.wait()
+        thread.join()
+        assert torch.get_default_dtype() == torch.float64
+
+
 def test_the_state_is_restored_after_an_error() -> None:
     with doubles():
         before = torch.get_rng_state()

@@ -28,9 +28,9 @@ def own_state(device: str = "cpu") -> Iterator[None]:
     True
     """
     gpus = [torch.cuda.current_device()] if device == "cuda" else []
-    dtype, place = torch.get_default_dtype(), torch.get_default_device()
-    elsewhere = nullcontext() if place.type == "cpu" else torch.device("cpu")
+    elsewhere = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
     with _one, torch.random.fork_rng(gpus), torch.inference_mode(False), elsewhere:
+        dtype = torch.get_default_dtype()  # all threads', so another's until the lock is ours
         torch.set_default_dtype(torch.float32)
         try:
             yield
