@@ -258,7 +258,8 @@ def test_a_job_of_another_machine_or_time_is_not_waited_for(two: list[RunConfig]
 def test_two_devices_are_two_processes_in_a_job_without_srun(
     pretraining: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = changed(pretraining, devices=2, epochs=1)
+    # Of two stages: the second begins, in both processes, from what the first one wrote.
+    config = changed(pretraining, kind="fine-tuned", devices=2, epochs=1)
     for name, value in {"JOB_ID": "7", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     script = tmp_path / "mfl"

@@ -191,6 +191,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
             "threads": torch.get_num_threads(),
         }
         _finish(learner, run, facts)
+    trainer.strategy.barrier()  # fine-tuning reads in every process what the first one wrote
 
 
 def _trainer(config: RunConfig, run: Run, device: str, callbacks: Sequence[Callback]) -> pl.Trainer:
