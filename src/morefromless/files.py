@@ -114,7 +114,12 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     A cell of text that begins as a formula does gets a `'` before it, so that a spreadsheet shows
     it and does not compute it: ids and classes come from other people's files.
     """
-    write_text(path, table.map(_no_formula).to_csv(index=False))
+    write_text(path, without_formulas(table).to_csv(index=False))
+
+
+def without_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table as `write_csv` writes it."""
+    return table.map(_no_formula)
 
 
 def _no_formula(cell: Any) -> Any:

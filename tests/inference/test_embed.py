@@ -115,6 +115,15 @@ def test_every_format_holds_the_same(
     assert data.obsm["spatial"].shape == (len(expected.table), 2)
 
 
+def test_an_id_that_reads_as_a_formula_is_text_in_a_csv(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "patches").mkdir()
+    shutil.copy(folder / "3.png", tmp_path / "patches" / "=1+1.png")
+    writer(tmp_path / "a.csv")(embedded(run, tmp_path / "patches"), tmp_path / "a.csv")
+    assert pd.read_csv(tmp_path / "a.csv")["id"].tolist() == ["'=1+1.png"]
+
+
 def test_labels_that_are_not_known_are_missing(
     run: Run, tissue: Store, folder: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from morefromless import files
@@ -45,18 +46,17 @@ def write_h5(embedding: Embedding, path: Path) -> None:
 
 def write_parquet(embedding: Embedding, path: Path) -> None:
     """A row a patch: its columns, then `f0`, `f1` ..."""
-    _wide_table(embedding).to_parquet(path, index=False)
+    _wide(embedding.table, embedding.features).to_parquet(path, index=False)
 
 
 def write_csv(embedding: Embedding, path: Path) -> None:
     """The same as text, for R and spreadsheets, in about twice the room."""
-    _wide_table(embedding).to_csv(path, index=False)
+    _wide(files.without_formulas(embedding.table), embedding.features).to_csv(path, index=False)
 
 
-def _wide_table(embedding: Embedding) -> pd.DataFrame:
-    names = [f"f{k}" for k in range(embedding.features.shape[1])]
-    features = pd.DataFrame(embedding.features, columns=names)
-    return pd.concat([embedding.table, features], axis=1)
+def _wide(table: pd.DataFrame, features: npt.NDArray[np.float32]) -> pd.DataFrame:
+    names = [f"f{k}" for k in range(features.shape[1])]
+    return pd.concat([table, pd.DataFrame(features, columns=names)], axis=1)
 
 
 def write_npz(embedding: Embedding, path: Path) -> None:
