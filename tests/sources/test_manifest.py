@@ -219,7 +219,8 @@ def test_words_for_no_value(tmp_path: Path) -> None:
     )
     assert report.notes[1].startswith("Column ihc holds NA, N/A or NaN in 1 of 12 rows")
     assert report.store.meta.absent == {"ihc": {"train": 1}}
-    assert "row 5, column group: it is empty" in refused(tmp_path, table.assign(group=labels[::-1]))
+    message = refused(tmp_path, table.assign(group=labels[::-1]))
+    assert "row 5, column group: it holds NA or NaN; fill it as in other rows" in message
 
 
 def _set(row: int, column: str, value: object) -> Callable[[pd.DataFrame], None]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from morefromless.data.labels import NotText
+from morefromless.data.labels import NotText, NoValue
 from morefromless.data.splits import Split
 from morefromless.errors import DataError, near_names
 from morefromless.sources import SPLITS
@@ -65,7 +65,8 @@ class PatchTable:
         column = self.texts(name)
         for row, cell in column.items():
             if not cell:
-                raise self.wrong(row, name, f"it is empty; {advice}")
+                what = "it holds NA or NaN" if isinstance(cell, NoValue) else "it is empty"
+                raise self.wrong(row, name, f"{what}; {advice}")
         return column
 
     def if_known(self, name: str) -> Column:

@@ -38,7 +38,7 @@ class _Loaded:
 
 
 class Manifest(Source):
-    """A table with a header, .csv (UTF-8, commas) or .parquet, in which every row is a patch.
+    """A table with a header, .csv (UTF-8) or .parquet, in which every row is a patch.
 
     `id` is unique; `label` is the class, or `label=grade` takes another column, and where a cell is
     empty the patch has no label (without any, tissue is not known and nuclei have to pose the
