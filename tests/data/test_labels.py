@@ -54,6 +54,7 @@ def test_twins_are_refused() -> None:
         with pytest.raises(DataError, match="differ in their spelling only"):
             check_spellings(pair)
     check_spellings(["TUM", "TUM", "tumour", "1.05", "1.5", "10", "1", "0"])
+    check_spellings(["063aa9", "63aa09"])  # patients, named by a hash
 
 
 def test_whole_numbers() -> None:

@@ -133,7 +133,8 @@ def check_spellings(names: Iterable[str], kind: str = "classes") -> None:
     spellings: dict[str, str] = {}
     for name in sorted(set(names)):
         folded = unicodedata.normalize("NFKC", name).casefold()
-        folded = re.sub(r"(?<![0-9.])0+(?=[0-9])", "", folded)
+        # `P01` is `P1`; in hexadecimal digits, `63aa09` is another than `063aa9`.
+        folded = re.sub(r"(?<![^\W_])([^\W\d_]*)(?<!\.)0+(?=[0-9])", r"\1", folded)
         if spellings.setdefault(folded, name) != name:
             raise DataError(
                 f"The {kind} '{spellings[folded]}' and '{name}' differ in their spelling only; "
