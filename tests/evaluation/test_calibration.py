@@ -53,8 +53,12 @@ def test_a_class_of_one_patch_is_learnt_and_one_patch_a_class_is_refused() -> No
             held = calibration._held_out(labels, groups, seed)
             assert set(labels[~held]) == {0, 1, 2}
             assert 0.1 < held.mean() < 0.3
-    with pytest.raises(DataError, match="every class has one patch only"):
-        calibration._held_out(np.arange(3), None, 0)
+    for labels, groups in (
+        (np.arange(3), None),
+        (np.array([0, 0, 1, 1]), np.array(["a", "a", "b", "b"], object)),
+    ):
+        with pytest.raises(DataError, match="or a class would have none to be learnt from"):
+            calibration._held_out(labels, groups, 0)
 
 
 def test_the_head_of_a_supervised_arm_is_calibrated_as_it_is(

@@ -104,7 +104,8 @@ def calibrate(
     """Fit and calibrate a probe on a store's training patches; a supervised arm's own head, for the
     task that it learnt, is calibrated as it is. Kept in the run's folder, and read back from there.
     `device` is PyTorch's, such as `cuda`; `label` names a progress bar.
-    Raises `ConfigError` for another probe than softmax, `DataError` with one patch a class.
+    Raises `ConfigError` for another probe than softmax, `DataError` where too few patches have a
+    label.
     """
     if probe.probe != "softmax":
         raise ConfigError(
@@ -231,8 +232,8 @@ def _held_out(
     held[~np.isin(labels, labels[~held])] = False
     if not held.any():
         raise DataError(
-            "No training patch can be kept aside to calibrate the probe, as every class has one "
-            "patch only; give labelled patches with more."
+            "No training patch can be kept aside to calibrate the probe, or a class would have "
+            "none to be learnt from; label more patches of each class, of more patients."
         )
     return held
 
