@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -152,6 +153,22 @@ def test_damaged_files(store: Path, name: str, damage: str) -> None:
         (store / name).write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
     with pytest.raises(DataError, match=r"missing or damaged|sound meta\.json"):
         Store.open(store)
+
+
+@pytest.mark.timeout(20)  # NumPy would wait for a pipe's content
+@pytest.mark.parametrize("kind", ["pipe", "zip"])
+def test_what_stands_in_an_arrays_place_is_not_opened(
+    tissue: Store, tmp_path: Path, kind: str
+) -> None:
+    shutil.copytree(tissue.path, tmp_path / "st")
+    (file := tmp_path / "st" / "he.npy").unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        with file.open("wb") as stream:
+            np.savez(stream, he=tissue.array("he"))
+    with pytest.raises(DataError, match=r"he\.npy is missing or damaged"):
+        Store.open(tmp_path / "st")
 
 
 def test_an_array_of_another_length(store: Path) -> None:

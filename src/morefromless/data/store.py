@@ -115,10 +115,11 @@ class Store:
                 f"meta.json of {path} lacks the class '{unknown[0]}' of its table; remove that "
                 "folder and ingest again."
             )
-        arrays = open_arrays(path, meta, len(table))
+        shards = open_shards(path, meta)
+        # First of all, for NumPy waits for what a pipe in an array's place may bring.
+        check_files(path, meta.files if shards is None else tables(meta.files), SMALL)
+        arrays = map_arrays(path, meta, len(table), shards)
         store = cls(path, meta, table, arrays, read_present(path, meta.absent, len(table)))
-        whole = store.shards is None
-        check_files(path, meta.files if whole else tables(meta.files), SMALL)
         store._check_patches(SMALL)
         return store
 
@@ -129,8 +130,11 @@ class Store:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        path, (names, held) = self.path, state["arrays"]
-        mapped = {} if len(held) == len(names) else open_arrays(path, self.meta, len(self.table))
+        names, held = state["arrays"]
+        mapped = {}
+        if len(held) < len(names):
+            shards = open_shards(self.path, self.meta)
+            mapped = map_arrays(self.path, self.meta, len(self.table), shards)
         self.arrays = {name: (mapped | held)[name] for name in names}
 
     def verify(self, limit: int | None = None) -> None:
@@ -366,9 +370,10 @@ class Store:
         return self.table["group"].to_numpy(dtype=object)[self.indices(split)]
 
 
-def open_arrays(path: Path, meta: StoreMeta, count: int) -> dict[str, npt.NDArray[Any]]:
+def map_arrays(
+    path: Path, meta: StoreMeta, count: int, shards: ShardReader | None
+) -> dict[str, npt.NDArray[Any]]:
     """The arrays of the store at `path`, which has `count` patches, mapped."""
-    shards = open_shards(path, meta)
     return {
         name: read_array(path, name, recorded, count)
         if shards is None
