@@ -51,7 +51,8 @@ class ShardIndex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if index.store != meta.hash:
             raise ValueError("it belongs to another store")
         shape = next(iter(meta.arrays.values())).shape
-        if not np.array_equal(np.sort(index.rows), np.arange(shape[0])):
+        rows = np.array([row for shard in index.shards for row in shard.patches], np.int64)
+        if not np.array_equal(np.sort(rows), np.arange(shape[0])):
             raise ValueError("its shards do not have each patch once")
         if index.offsets.keys() != meta.arrays.keys():
             raise ValueError("its arrays are not those of meta.json")
@@ -63,14 +64,10 @@ class ShardIndex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError("a shard has less room than its patches take")
         return index
 
-    @property
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Row of the store's table of each patch, shard by shard."""
-        return np.array([row for shard in self.shards for row in shard.patches], np.int64)
-
     def places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Each patch's shard, and its place in it: (patches,) both."""
-        number, place = np.empty((2, len(self.rows)), np.int64)
+        patches = sum(len(shard.patches) for shard in self.shards)
+        number, place = np.empty((2, patches), np.int64)
         for k, shard in enumerate(self.shards):
             rows = list(shard.patches)
             number[rows], place[rows] = k, np.arange(len(rows))

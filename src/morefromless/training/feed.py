@@ -32,11 +32,16 @@ def check_batch(patches: int, batch: int, arm: Arm | None = None) -> None:
         )
 
 
+def filled_batch(config: RunConfig, patches: int) -> int:
+    """`--batch`, or as many of fewer patches as the devices can share evenly."""
+    return min(config.train.batch, patches - patches % config.devices)
+
+
 def batch_size(config: RunConfig, patches: int) -> int:
     """Patches per step of a run on so many. `--batch` is that of the run which a fine-tuned encoder
     begins from; where fewer patches have a label, all of them are a step of its own."""
-    batch = config.train.batch
-    return min(batch, patches - patches % config.devices) or batch if config.arm.start else batch
+    fitting = filled_batch(config, patches) if config.arm.start else 0
+    return fitting or config.train.batch
 
 
 AHEAD = 4
