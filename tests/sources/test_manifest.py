@@ -426,6 +426,10 @@ def test_read_by_several_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with ThreadPoolExecutor(8) as pool:  # none of them has listed; from Python 3.12 on, several may
         read = list(pool.map(source.read, items))
     assert set(opened) == {tmp_path / "v.npy"}
+    opened.clear()
+    with ThreadPoolExecutor(8) as pool:  # once it is listed, nothing is opened again
+        list(pool.map(source.read, items))
+    assert not opened
     for number, arrays in enumerate(read):
         np.testing.assert_array_equal(arrays["he"], he(number))
         np.testing.assert_array_equal(arrays["expression"], EXPRESSION[number].astype(np.float32))
