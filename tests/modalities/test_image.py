@@ -13,6 +13,7 @@ from morefromless.identity import file_name
 from morefromless.ingest import ingest, open_source
 from morefromless.modalities.image import Image, image_spec
 from morefromless.pairs import Pair, build_modality
+from morefromless.training.feed import Feed
 from morefromless.views.table_s1 import TableS1
 
 PATCHES = 24
@@ -52,6 +53,15 @@ def test_ranges_are_percentiles_of_the_training_patches(store: Store) -> None:
         assert abs(high - exact[1]) <= 1
     assert store.channels("if") == ("DAPI", "CD3", "CD8", "CD20", "CK")
     assert store.channels("grey") == ("channel 1",)
+
+
+def test_channels_of_16_bits_stay_on_the_device_as_they_are_stored(store: Store) -> None:
+    pair = Pair({"primary": image_spec(store, "if")}, "plain", 16)
+    rows, device = store.indices("train"), torch.device("cpu")
+    stored, streamed = (Feed(store, rows, pair, device, s) for s in ("arrays", "nothing"))
+    assert stored.resident["if"].dtype == torch.uint16
+    images = [feed.images(feed.__getitems__([5, 0, 9])) for feed in (stored, streamed)]
+    assert torch.equal(images[0]["primary"], images[1]["primary"])
 
 
 def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:

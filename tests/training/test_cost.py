@@ -11,7 +11,7 @@ from morefromless.config import RunConfig
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
-from morefromless.training.cost import image_bytes, step_cost, step_kind, step_seconds
+from morefromless.training.cost import resident_bytes, step_cost, step_kind, step_seconds
 from morefromless.training.feed import Feed
 from tests.conftest import SERVER, changed, run_config, study_config
 
@@ -65,16 +65,17 @@ def test_what_saves_memory_is_predicted_to(kind: str, options: dict[str, object]
     assert step_kind(saving) != step_kind(plain)
 
 
-def test_images_that_are_kept_are_the_feeds(tissue: Store) -> None:
+def test_patches_that_stay_are_the_feeds(tissue: Store) -> None:
     config = run_config(tissue.path, Path())
     rows = tissue.indices("train")
     feed = Feed(tissue, rows, Pair(config.arm.modalities, "plain", 32), torch.device("cpu"))
-    assert feed.resident is not None
-    kept = sum(images.nbytes for images in feed.resident.values())
-    assert image_bytes(config, len(rows)) == kept
-    assert image_bytes(config, 10**6) == 0
+    bytes_ = sum(images.nbytes for images in feed.resident.values())
+    assert resident_bytes(config, tissue, len(rows)) == bytes_
+    assert resident_bytes(config, tissue, 10**6) == 0
     frozen = changed(config, freeze=["privileged"])  # is given features in place of images
-    assert image_bytes(frozen, len(rows)) == kept / 2
+    assert resident_bytes(frozen, tissue, len(rows)) == bytes_ / 2
+    gpu = changed(config, device="gpu", resident=3.5)  # 24 KB a patch as inputs, 3 as stored
+    assert resident_bytes(gpu, tissue, 10**6) == 10**6 * 32 * 32 * 3
 
 
 def test_a_plan_of_a_study_says_what_it_takes_and_trains_nothing(

@@ -1,6 +1,7 @@
 """Which patches make up a step, and that both ways to the device give the same images."""
 
 import gc
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from morefromless.objectives.soft_labels import SoftLabels
 from morefromless.pairs import Pair
 from morefromless.training.classifier import _soft_label_loss
 from morefromless.training.curve import Curve
-from morefromless.training.feed import Feed, Steps
+from morefromless.training.feed import Feed, Resident, Steps, resident
 from morefromless.training.pretrain import pretrain
 from tests.conftest import changed
 
@@ -66,20 +67,41 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
     assert len(Steps(20, batch=20, epochs=3, seed=0)) == 3
 
 
-def test_kept_and_streamed_images_are_the_same(tissue: Store) -> None:
+def test_images_are_the_same_wherever_patches_stay(tissue: Store) -> None:
     pair = Pair({"primary": "downsample:4", "privileged": "full"}, "plain", 24)
     train = tissue.indices("train")
-    kept = Feed(tissue, train, pair, torch.device("cpu"))
-    streamed = Feed(tissue, train, pair, torch.device("cpu"), memory=0)
-    assert kept.resident is not None
-    assert streamed.resident is None
     steps = Steps(len(train), batch=16, epochs=1, seed=0)
-    loaders = [feed.loader(steps, workers=0, pin=False) for feed in (kept, streamed)]
-    for one, other in zip(*loaders, strict=True):
-        a, b = kept.images(one), streamed.images(other)
-        assert torch.equal(one["label"], other["label"])
-        assert torch.equal(a["primary"], b["primary"])
-        assert torch.equal(a["privileged"], b["privileged"])
+    device = torch.device("cpu")
+    rendered, stored, streamed = (
+        Feed(tissue, train, pair, device, stays) for stays in get_args(Resident)
+    )
+    assert set(rendered.resident) == {"primary", "privileged"}
+    assert set(stored.resident) == {"he"}
+    assert not streamed.resident
+    loaders = [feed.loader(steps, workers=0, pin=False) for feed in (rendered, stored, streamed)]
+    for batches in zip(*loaders, strict=True):
+        a, b, c = (
+            feed.images(batch)
+            for feed, batch in zip((rendered, stored, streamed), batches, strict=True)
+        )
+        for name in a:
+            assert torch.equal(a[name], b[name])
+            assert torch.equal(a[name], c[name])
+        assert torch.equal(batches[0]["label"], batches[2]["label"])
+
+
+def test_what_stays_is_what_fits(tissue: Store) -> None:
+    pair = Pair({"primary": "downsample:4", "privileged": "full"}, "plain", 24)
+    inputs, arrays = 100 * 2 * 24 * 24 * 3 * 4, 100 * 32 * 32 * 3
+    expected = {
+        ("cuda", inputs): ("inputs", inputs),
+        ("cuda", inputs - 1): ("arrays", arrays),
+        ("cuda", arrays - 1): ("nothing", 0),
+        ("cpu", inputs): ("inputs", inputs),
+        ("cpu", inputs - 1): ("nothing", 0),
+    }
+    for (device, memory), answer in expected.items():
+        assert resident(tissue, pair, 100, torch.device(device), memory) == answer
 
 
 def test_labels_belong_to_their_images(tissue: Store) -> None:

@@ -17,7 +17,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
 from morefromless.training import loop, pretrain
-from morefromless.training.feed import Feed, Steps
+from morefromless.training.feed import Feed, Resident, Steps
 from morefromless.training.stream import SideStream
 from morefromless.training.train import train
 from morefromless.views import _draws
@@ -126,9 +126,11 @@ def test_a_gpu_prepares_images_in_a_stream_of_its_own(monkeypatch: pytest.Monkey
     ]
 
 
-def test_patches_that_fit_are_not_moved_again(tissue: Store) -> None:
+@pytest.mark.parametrize("stays", ["inputs", "arrays"])
+def test_patches_that_stay_are_not_moved_again(tissue: Store, stays: Resident) -> None:
     train = tissue.indices("train")
-    feed = Feed(tissue, train, Pair({"primary": "full"}, "plain", 32), torch.device("cpu"))
+    pair = Pair({"primary": "full"}, "plain", 32)
+    feed = Feed(tissue, train, pair, torch.device("cpu"), stays)
     loader = feed.loader(Steps(len(train), batch=16, epochs=1, seed=0), workers=2, pin=True)
     assert loader.num_workers == 0
     assert all(set(batch) == {"position", "label"} for batch in loader)

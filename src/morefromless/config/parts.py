@@ -107,7 +107,11 @@ class Machine:
     device: Device = "auto"
     """Where to train and evaluate: auto takes a GPU where there is one."""
     workers: int = 0
-    """Processes that prefetch patches, if the images do not fit in memory."""
+    """Processes that read patches ahead, where they do not stay on the device."""
+    resident: float = 2.0
+    """GB of patches that may stay on the device: as the inputs of the branches where these fit, on
+    a GPU else as they are stored. 100,000 patches of 224 px take 120 GB as the inputs of two
+    branches and 15 GB as they are stored. Each of --jobs has as much."""
     probe_every: int = 0
     """Steps between two points of the learning curve (a ridge probe on frozen features of at most
     2,000 training and 2,000 test patches); 0 draws none."""
@@ -129,7 +133,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "checkpoint_every")
-        check_at_least(0, self, "probe_every", "workers")
+        check_at_least(0, self, "probe_every", "workers", "resident")
 
 
 @dataclass(frozen=True, kw_only=True)

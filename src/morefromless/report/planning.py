@@ -12,7 +12,7 @@ from morefromless.report.terminal import say, show_table
 from morefromless.runner import needed_bytes
 from morefromless.runs import Run
 from morefromless.training.checks import count_steps, count_training_patches
-from morefromless.training.cost import image_bytes, step_cost, step_kind, step_seconds
+from morefromless.training.cost import resident_bytes, step_cost, step_kind, step_seconds
 
 
 def show_plan(runs: Sequence[RunConfig], store: Store, planning: Planning, out: Path) -> None:
@@ -43,15 +43,15 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
     bar = Bar(kinds.items(), desc="memory", unit="kind")
     costs = {kind: step_cost(run) for kind, run in bar}
     patches = {run.out: count_training_patches(run, store) for run in waiting}
-    cached = {run.out: image_bytes(run, patches[run.out]) for run in waiting}
-    largest = max(waiting, key=lambda run: costs[step_kind(run)].memory + cached[run.out])
-    cost, images = costs[step_kind(largest)], cached[largest.out]
+    resident = {run.out: resident_bytes(run, store, patches[run.out]) for run in waiting}
+    largest = max(waiting, key=lambda run: costs[step_kind(run)].memory + resident[run.out])
+    cost, images = costs[step_kind(largest)], resident[largest.out]
     say(
         f"A run takes up to {(cost.memory + images) / 1e9:,.2f} GB of memory beside PyTorch's own "
         f"({largest.out.name}): {cost.state / 1e9:,.2f} for weights and Adam, "
         f"{cost.working / 1e9:,.2f} for gradients and what a step computes, {images / 1e9:,.2f} "
-        "for images that are kept. --batch, --accumulate, --gradient-checkpointing and --precision "
-        "bf16 lower it."
+        "for patches that stay (--resident). --batch, --accumulate, --gradient-checkpointing and "
+        "--precision bf16 lower it."
     )
     if planning.time:
         smallest = min(waiting, key=lambda run: costs[step_kind(run)].operations)

@@ -20,11 +20,13 @@ from torch.utils.flop_counter import flop_registry
 from morefromless.branch_plans import plan_branches
 from morefromless.branches import Branches
 from morefromless.config import RunConfig
+from morefromless.data.store import Store
+from morefromless.devices import resolve_device
 from morefromless.errors import ConfigError
 from morefromless.network_size import untrained_network
 from morefromless.pairs import build_modality, channels_last
 from morefromless.training.checks import pair_of, supervised_pair
-from morefromless.training.feed import MEMORY
+from morefromless.training.feed import resident
 from morefromless.training.partial import embed_in_parts
 from morefromless.training.preparation import prepare
 
@@ -90,16 +92,16 @@ def step_kind(config: RunConfig) -> tuple[Hashable, ...]:
     return (*branches, rows, train.precision, machine.gradient_checkpointing)
 
 
-def image_bytes(config: RunConfig, patches: int) -> int:
-    """Bytes of the images of all training patches, where they are few enough to stay on the device
-    (`training.feed`); else 0."""
+def resident_bytes(config: RunConfig, store: Store, patches: int) -> int:
+    """Bytes of the training patches that stay on the device (`training.feed`)."""
     pair = (
         supervised_pair(config)
         if config.arm.supervised
         else pair_of(config, [plan for plan in plan_branches(config) if not plan.frozen])
     )
-    needed = patches * pair.input_bytes
-    return needed if needed <= MEMORY else 0
+    gpu = config.machine.device == "gpu" or resolve_device(config.machine.device) == "cuda"
+    device = torch.device("cuda" if gpu and config.devices == 1 else "cpu")
+    return resident(store, pair, patches, device, config.machine.resident * 1e9)[1]
 
 
 def step_seconds(config: RunConfig, device: str) -> float:

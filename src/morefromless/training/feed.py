@@ -1,7 +1,9 @@
 """From the store to the device: which patches make up each step, and how they get there."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 from morefromless.pairs import Pair, derived_seed
+from morefromless.progress import Bar
 
 Batch = dict[str, Tensor]
 
@@ -136,16 +139,37 @@ def windowed_permutation(
     return np.argsort(places + WINDOW * random.random(len(shards)), kind="stable")
 
 
-MEMORY = 2**31
-"""Bytes up to which the images of a run's patches stay on its device."""
+Resident = Literal["inputs", "arrays", "nothing"]
+"""What of a run's patches stays on its device: the branches' inputs, the stored arrays that they
+are rendered from, or neither."""
+PART = 256
+"""Patches that are read at a time of those that stay."""
+
+
+def resident(
+    store: Store, pair: Pair, patches: int, device: torch.device, memory: float
+) -> tuple[Resident, int]:
+    """What of so many patches stays on a device, in `memory` bytes or fewer, and its bytes.
+
+    Inputs need no rendering in each step. Of stored arrays, which have 8 or 16 bits, more patches
+    fit; they stay on GPUs alone, since a CPU reads them from the store as fast.
+    """
+    inputs = patches * pair.input_bytes
+    if inputs <= memory:
+        return "inputs", inputs
+    stored = [store.array(name) for name in pair.arrays]
+    arrays = patches * sum(math.prod(a.shape[1:]) * a.dtype.itemsize for a in stored)
+    if device.type != "cpu" and arrays <= memory:
+        return "arrays", arrays
+    return "nothing", 0
 
 
 class Feed(Dataset[Batch]):
     """The branches' inputs of the training patches, batch by batch.
 
-    Rendering is deterministic (views are drawn later), so where the images fit in `memory` bytes
-    they are rendered once and stay on the device; elsewhere the stored arrays are read batch by
-    batch, by worker processes where asked. Both give the same images.
+    Rendering is deterministic (views are drawn later), so the inputs can stay on the device, or the
+    stored arrays that they are rendered from (`stays`, of `resident`). Where neither does, arrays
+    are read batch by batch, by worker processes where asked. All give the same images.
 
     `frozen` has the features of frozen encoders of these patches, (N, width) each: such a branch is
     given neither images nor views, and its name is not among the pair's. `present` says by
@@ -158,18 +182,21 @@ class Feed(Dataset[Batch]):
         indices: npt.NDArray[np.int64],
         pair: Pair,
         device: torch.device,
-        memory: float = MEMORY,
+        stays: Resident = "inputs",
         frozen: Mapping[str, Tensor] | None = None,
         present: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     ) -> None:
-        self.store, self.indices, self.pair = store, indices, pair
+        self.store, self.indices, self.pair, self.stays = store, indices, pair, stays
         self.masks = {name: torch.from_numpy(has) for name, has in (present or {}).items()}
         self.frozen = {name: features.to(device) for name, features in (frozen or {}).items()}
         self.labels = torch.from_numpy(store.labels[indices])
-        self.resident: dict[str, Tensor] | None = None
-        if len(indices) * pair.input_bytes <= memory:
+        self.resident: dict[str, Tensor] = {}
+        """Inputs by branch, or arrays by name."""
+        if stays == "inputs":
             rendered = {key: self._rendered(*key, device) for key in set(pair.inputs.values())}
             self.resident = {name: rendered[key] for name, key in pair.inputs.items()}
+        elif stays == "arrays":
+            self.resident = {name: self._copied(name, device) for name in pair.arrays}
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -177,8 +204,9 @@ class Feed(Dataset[Batch]):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         chosen = torch.as_tensor(positions)
         batch = {"position": chosen, "label": self.labels[chosen]}
-        if self.resident is None:
-            batch |= self._stored(np.asarray(positions), torch.device("cpu"))
+        if self.stays == "nothing":
+            rows = self.indices[np.asarray(positions)]
+            batch |= {name: self._read(name, rows) for name in self.pair.arrays}
         return batch
 
     def __getitem__(self, position: int) -> Batch:
@@ -186,13 +214,19 @@ class Feed(Dataset[Batch]):
 
     def images(self, batch: Batch) -> dict[str, Tensor]:
         """Each branch's input of a batch that has been moved to the device, on that device."""
-        if self.resident is None:
+        if self.stays == "nothing":
             return self.pair.render(batch)
         position = batch["position"]
-        return {
-            name: images[position.to(images.device)].to(position.device)
-            for name, images in self.resident.items()
+        if self.stays == "inputs":
+            return {
+                name: images[position.to(images.device)].to(position.device)
+                for name, images in self.resident.items()
+            }
+        stored = {  # as bytes, since PyTorch has few operations for unsigned numbers of 16 bits
+            name: array.view(torch.uint8)[position].view(array.dtype)
+            for name, array in self.resident.items()
         }
+        return self.pair.render(stored)
 
     def representations(self, batch: Batch) -> dict[str, Tensor]:
         """Features of a batch's patches, of frozen encoders."""
@@ -207,31 +241,41 @@ class Feed(Dataset[Batch]):
 
     def _rendered(self, modality: Modality, size: int, device: torch.device) -> Tensor:
         """A branch's input of all patches."""
-        stored = self.store.array(modality.array)
-        images = torch.empty(len(self.indices), *modality.shape(size), device=device)
-        order = reading_order(stored, self.indices)
-        for part in np.array_split(order, max(1, len(order) // 256)):
-            patches = torch.from_numpy(np.asarray(stored[self.indices[part]]))
-            images[torch.from_numpy(part)] = modality.render(patches.to(device), size)
+        images = torch.empty(len(self), *modality.shape(size), device=device)
+        for part, patches in self._parts(modality.array):
+            images[part] = modality.render(patches.to(device), size)
         return images
 
-    def _stored(self, positions: npt.NDArray[np.int64], device: torch.device) -> dict[str, Tensor]:
-        rows = self.indices[positions]
-        return {
-            name: torch.from_numpy(np.asarray(self.store.array(name)[rows])).to(device)
-            for name in self.pair.arrays
-        }
+    def _copied(self, name: str, device: torch.device) -> Tensor:
+        """A stored array of all patches."""
+        array = self.store.array(name)
+        dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+        copy = torch.empty(len(self), *array.shape[1:], dtype=dtype, device=device)
+        for part, patches in self._parts(name):
+            copy.view(torch.uint8)[part] = patches.view(torch.uint8).to(device)
+        return copy
+
+    def _parts(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Positions, and a stored array of the patches there, until all are read."""
+        order = reading_order(self.store.array(name), self.indices)
+        parts = np.array_split(order, max(1, len(order) // PART))
+        for part in Bar(parts, desc=f"read {name}", unit="part"):
+            yield torch.from_numpy(part), self._read(name, self.indices[part])
+
+    def _read(self, name: str, rows: npt.NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.asarray(self.store.array(name)[rows]))
 
     def loader(self, steps: Steps, workers: int, pin: bool) -> DataLoader[Batch]:
         """Batches in the order of `steps`; the shards of later ones are fetched meanwhile."""
-        if self.resident is None and self.store.shards is not None:
+        stream = self.stays == "nothing"
+        if stream and self.store.shards is not None:
             steps.announce = self._prefetch
         return DataLoader(
             self,
             batch_sampler=steps,
             collate_fn=_identity,  # type: ignore[arg-type]  # __getitems__ returns a batch already
-            num_workers=0 if self.resident is not None else workers,
-            pin_memory=pin and self.resident is None,
+            num_workers=workers if stream else 0,
+            pin_memory=pin and stream,
         )
 
     def _prefetch(self, positions: npt.NDArray[np.int64]) -> None:

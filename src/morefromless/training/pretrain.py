@@ -28,7 +28,7 @@ from morefromless.training.checks import (
 )
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import effective_rank, spread
-from morefromless.training.feed import Batch, Feed, Steps
+from morefromless.training.feed import Batch, Feed, Steps, resident
 from morefromless.training.gather import gather
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
 from morefromless.training.partial import embed_in_parts, pairwise_loss
@@ -81,11 +81,13 @@ def _train(
         if plan.frozen
     }
     live = [plan for plan in plans if not plan.frozen]
+    pair = pair_of(config, live)
     feed = Feed(
         store,
         rows,
-        pair_of(config, live),
+        pair,
         device,
+        resident(store, pair, len(rows), device, config.machine.resident * 1e9)[0],
         frozen=frozen,
         present={name: has[rows] for name, has in availability.items() if not has[rows].all()},
     )

@@ -22,7 +22,7 @@ from morefromless.training.checks import check, check_views, supervised_pair
 from morefromless.training.classifier import Classifier, criterion
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import Measure
-from morefromless.training.feed import Batch, Feed, Steps
+from morefromless.training.feed import Batch, Feed, Steps, resident
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
 from morefromless.training.pretrain import pretrain
 
@@ -87,7 +87,9 @@ def _train(
             "train_accuracy": Measure((logits.argmax(1) == batch["label"]).float().mean())
         }
 
-    learner = Learner(classifier, Feed(store, rows, pair, device), config, steps, loss)
+    stays, _ = resident(store, pair, len(rows), device, config.machine.resident * 1e9)
+    feed = Feed(store, rows, pair, device, stays)
+    learner = Learner(classifier, feed, config, steps, loss)
     frozen = FrozenEncoder(
         classifier.encoder, config.arm.primary, config.train.size, "primary", run.path
     )
