@@ -149,11 +149,28 @@ def test_fine_tuning_takes_all_of_few_labels_at_a_time(
     first = Run(tuned.out / "self-supervised")
     assert first.record.facts["batch"] == few + 1
     assert first.record.key == run_key(runs["asymmetric", "shared"], whole.hash)
-    # Of more epochs than one step each, they take fewer steps, whatever --steps says.
-    options["batch"] = few // 2
-    more = Study.of(study_config(whole.path, tmp_path / "b", fine_tune=True, steps=8, **options))
-    assert "Fine-tuned arms take as few as" in more.caveats[-1]
-    assert not any(said.startswith("Supervised arms take") for said in more.caveats)
+
+
+def test_fine_tuning_on_few_labels_has_epochs_of_its_own(
+    stores: tuple[Store, Store], tmp_path: Path
+) -> None:
+    whole, half = stores
+    few = len(ids(half, "train"))
+    options = {"seeds": 1, "epochs": 2, "batch": few // 2, "sharing": ["shared"]}
+    config = study_config(whole.path, tmp_path, fine_tune=True, **options)
+    fewer, steps = Study.of(config), Study.of(replace(config, steps=8))
+    epochs = Study.of(replace(config, supervised_epochs=5))
+    assert any(said.startswith("Fine-tuned arms take as few as 4 ") for said in fewer.caveats)
+    assert not any("as few as" in said for said in steps.caveats + epochs.caveats)
+    passes = []
+    for study in (fewer, epochs, steps):
+        tuned = next(run for run in study.runs if run.arm.start)
+        start = replace(tuned, arm=tuned.arm.start)
+        # The run that it begins from is the study's own.
+        assert run_key(start, whole.hash) in [run_key(run, whole.hash) for run in study.runs]
+        passes.append((start.epochs, tuned.epochs))
+    per_epoch = (few + COUNT // 2) // (few // 2), 2  # steps, of all and of the labelled patches
+    assert passes == [(2, 2), (2, 5), (round(8 / per_epoch[0]), 8 // per_epoch[1])]
 
 
 def test_a_hold_out_has_every_class_on_both_sides(

@@ -74,6 +74,7 @@ def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
         pairing = replace(pairing, teacher=None, teacher_size=None)
     if arm.start:
         pairing = _run_config(arm.start, seed, config).pairing
+        arm = replace(arm, fine_tune_epochs=config.supervised_epochs)
     elif arm.supervised:
         train = replace(train, epochs=config.supervised_epochs or train.epochs)
         pairing = Pairing(teacher=pairing.teacher, teacher_size=pairing.teacher_size)
@@ -107,12 +108,14 @@ def _with_steps(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
     """The run with as many epochs as make the study's `--steps`, where that is given."""
     if not config.steps:
         return run
-    # A fine-tuned encoder has the epochs of the run that it begins from.
-    arm = run.arm.start or run.arm
-    patches = count_training_patches(replace(run, arm=arm), store)
-    check_batch(patches, run.train.batch, arm)
-    epochs = max(1, round(config.steps / (patches // run.train.batch)))
-    return replace(run, train=replace(run.train, epochs=epochs))
+    patches = count_training_patches(run, store)
+    batch = batch_size(run, patches)
+    check_batch(patches, batch, run.arm)
+    epochs = max(1, round(config.steps / (patches // batch)))
+    if not run.arm.start:
+        return replace(run, train=replace(run.train, epochs=epochs))
+    start = _with_steps(replace(run, arm=run.arm.start), config, store)
+    return replace(start, arm=replace(run.arm, fine_tune_epochs=epochs))
 
 
 def condition_of(arm: Arm, branch: str, task: str) -> Condition:
@@ -175,16 +178,15 @@ def supervised_caveats(config: StudyConfig, patches: Mapping[RunConfig, int]) ->
     for run, count in patches.items():
         supervised = "Supervised" if run.arm.supervised else "Self-supervised"
         steps["Fine-tuned" if run.arm.start else supervised].append(count_steps(run, count))
-    remedies = {"Fine-tuned": "they have as many epochs as the runs that they begin from"}
-    if not (config.steps or config.supervised_epochs):
-        remedies["Supervised"] = "--steps gives them as many"
+    if config.steps or config.supervised_epochs:
+        return
     many = min(steps["Self-supervised"], default=0)
-    for kind, remedy in remedies.items():
+    for kind in ("Fine-tuned", "Supervised"):
         few = min(steps[kind], default=many)
         if few < many:
             yield (
                 f"{kind} arms take as few as {few:,} steps, self-supervised ones {many:,} or more, "
-                f"for fewer training patches have a label; {remedy}."
+                "for fewer training patches have a label; --steps gives them as many."
             )
 
 

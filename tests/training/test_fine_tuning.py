@@ -38,10 +38,14 @@ def test_it_is_supervised_training_from_the_weights_of_the_first_stage(
     tissue: Store, tmp_path: Path
 ) -> None:
     options = {"epochs": 1, "batch": 64}
-    config = run_config(tissue.path, tmp_path / "run", kind="fine-tuned", **options)
+    config = run_config(
+        tissue.path, tmp_path / "run", kind="fine-tuned", fine_tune_epochs=2, **options
+    )
     tuned = train(config)
     first = tuned.path / "self-supervised"
     assert Run(first).config.arm == config.arm.start
+    assert Run(first).config.train.epochs == 1
+    options["epochs"] = 2
     options["encoder"] = f"test_resnet:weights={first / 'weights.safetensors'}"
     supervised = train(
         run_config(tissue.path, tmp_path / "other", kind="supervised", **options)

@@ -270,7 +270,7 @@ def _facts_of(answer: Answer) -> Iterator[tuple[str, str]]:
     yield "objective", "–" if condition.arm == "supervised" else condition.objective
     yield "encoder", encoder or config.train.encoder
     yield "input, px", str(answer.frozen.size)
-    yield "epochs", str(config.train.epochs)
+    yield "epochs", str(config.epochs)
     yield "seed", str(config.seed)
     yield "modality", answer.frozen.modality_spec
     yield "trained with", condition.partner or "–"

@@ -164,6 +164,11 @@ class Arm:
     """What is predicted of a patch: tissue, or cell[:by=number|area,ties=first|lowest,
     untyped=count|exclude], the type of most of its nuclei. Supervised arms learn it, probes and
     curves ask it; self-supervised training uses no labels."""
+    fine_tune_epochs: int = 0
+    """Epochs of fine-tuning; 0 is as many as --epochs, which the run takes that it begins from."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "fine_tune_epochs")
 
     @property
     def supervised(self) -> bool:
@@ -176,8 +181,8 @@ class Arm:
         """The self-supervised arm from whose encoder a fine-tuned one begins."""
         if self.kind != "fine-tuned":
             return None
-        alone = self.privileged == self.primary
-        return replace(self, kind="symmetric" if alone else "asymmetric")
+        kind: ArmKind = "symmetric" if self.privileged == self.primary else "asymmetric"
+        return replace(self, kind=kind, fine_tune_epochs=0)
 
     @property
     def compares_maps(self) -> bool:

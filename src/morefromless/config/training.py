@@ -63,6 +63,11 @@ class RunConfig:
                 "lacks one has no pair."
             )
 
+    @property
+    def epochs(self) -> int:
+        """Passes over the training patches."""
+        return (self.arm.fine_tune_epochs if self.arm.start else 0) or self.train.epochs
+
     def identity(self) -> dict[str, Any]:
         """What determines the run's weights and differs from the defaults, by option.
 
@@ -72,9 +77,10 @@ class RunConfig:
         """
         arm, pairing = self.arm, self.pairing
         if arm.start:
-            task = {} if arm.task == DEFAULTS["task"] else {"task": arm.task}
             start_identity = replace(self, arm=arm.start).identity()
-            return {**start_identity, **task, "kind": " ".join(arm.words)}
+            task = {} if arm.task == DEFAULTS["task"] else {"task": arm.task}
+            epochs = {} if self.epochs == self.train.epochs else {"fine_tune_epochs": self.epochs}
+            return {**start_identity, **task, **epochs, "kind": " ".join(arm.words)}
         names = {"kind", "primary"}
         used: set[str] = set()
         if arm.supervised:
@@ -140,7 +146,7 @@ class StudyConfig:
     two learn the labels too), or any that --objectives takes."""
     fine_tune: bool = False
     """Also fine-tune the encoders of the asymmetric and symmetric arms with a head, on the labels
-    of the first of --tasks, for as many epochs at the same learning rate."""
+    of the first of --tasks, at the same learning rate."""
     trident: bool = False
     """Also train TriDeNT: two views of the primary through one branch, the privileged through its
     own."""
@@ -154,7 +160,7 @@ class StudyConfig:
     rows: resnet18:pretrained=true, hf-hub:owner/name:pretrained=true (both may download) or
     NAME:weights=FILE."""
     supervised_epochs: int = 0
-    """Epochs of supervised arms; 0 is as many as the others."""
+    """Epochs of supervised arms and of fine-tuning; 0 is as many as the others."""
     steps: int = 0
     """Train every arm for this many steps, in whole epochs, instead of --epochs and
     --supervised-epochs: an arm with fewer patches, as with --pairs, passes over them more often."""

@@ -97,7 +97,7 @@ def count_training_patches(config: RunConfig, store: Store) -> int:
 
 def count_steps(config: RunConfig, patches: int) -> int:
     """How many steps a run takes on so many patches."""
-    return config.train.epochs * (patches // batch_size(config, patches))
+    return config.epochs * (patches // batch_size(config, patches))
 
 
 def training_rows(

@@ -103,7 +103,7 @@ class Steps:
         return cls(
             len(rows),
             batch=batch,
-            epochs=config.train.epochs,
+            epochs=config.epochs,
             seed=config.seed,
             shards=None if store.shards is None else store.shards.number[rows],
         )
