@@ -15,7 +15,7 @@ from morefromless.data.store import Store
 from morefromless.ingest import ingest
 from morefromless.ingest.opening import open_source
 from morefromless.publishing import publish
-from morefromless.training.feed import windowed_permutation
+from morefromless.training.steps import windowed_permutation
 
 BATCH = 100
 

@@ -7,7 +7,6 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -27,8 +26,8 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.frozen import random_encoder
 from morefromless.files import StorageError
 from morefromless.publishing import _shuffled, publish, stream
-from morefromless.training.feed import WINDOW, Feed, Steps, windowed_permutation
 from morefromless.training.pretrain import pretrain
+from morefromless.training.steps import WINDOW, Steps, windowed_permutation
 from tests.conftest import changed, run_config
 from tests.storage import BUCKET, served
 
@@ -52,12 +51,6 @@ def streamed(server: S3FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     del server
     monkeypatch.setattr("morefromless.publishing.IN_USE", 16)
     return stream(ADDRESS, tmp_path / "streamed", CACHE / 1e9)
-
-
-@pytest.fixture
-def not_resident(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training reads the store batch by batch, as it does where the patches exceed the memory."""
-    monkeypatch.setattr("morefromless.training.pretrain.Feed", partial(Feed, memory=0))
 
 
 def test_a_streamed_store_is_the_one_that_was_published(tissue: Store, streamed: Store) -> None:
@@ -98,7 +91,6 @@ def test_features_are_those_of_the_local_store(tissue: Store, streamed: Store) -
     torch.testing.assert_close(frozen.represent(streamed, rows), frozen.represent(tissue, rows))
 
 
-@pytest.mark.usefixtures("not_resident")
 @pytest.mark.filterwarnings("error:'pin_memory'")  # pointless without a GPU, and PyTorch warns
 def test_few_shards_train_to_the_weights_of_the_local_store(
     tissue: Store, server: S3FileSystem, tmp_path: Path
@@ -113,7 +105,6 @@ def test_few_shards_train_to_the_weights_of_the_local_store(
     )
 
 
-@pytest.mark.usefixtures("not_resident")
 def test_training_goes_on_in_mid_epoch_when_a_shard_is_there_again(
     tissue: Store, server: S3FileSystem, streamed: Store, tmp_path: Path
 ) -> None:
@@ -138,7 +129,7 @@ def test_training_goes_on_in_mid_epoch_when_a_shard_is_there_again(
 
 
 def _train(store: Path, out: Path, **options: object) -> Path:
-    config: RunConfig = run_config(store, out, epochs=1, batch=8, checkpoint_every=3)
+    config: RunConfig = run_config(store, out, epochs=1, batch=8, checkpoint_every=3, resident=0)
     return pretrain(changed(config, **options)).weights_path
 
 

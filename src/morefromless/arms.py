@@ -14,7 +14,7 @@ from morefromless.identity import with_run_folder
 from morefromless.pairs import build_modality
 from morefromless.tasks import build_task
 from morefromless.training.checks import count_steps, count_training_patches
-from morefromless.training.feed import batch_size, check_batch, filled_batch
+from morefromless.training.steps import batch_size, check_batch, filled_batch
 
 
 def arms(config: StudyConfig) -> list[Arm]:

@@ -44,7 +44,7 @@ from morefromless.specs import build
 from morefromless.tasks import build_task
 from morefromless.torch_state import own_state
 from morefromless.training.checks import check, check_views, count_training_patches
-from morefromless.training.feed import batch_size, check_batch
+from morefromless.training.steps import batch_size, check_batch
 
 VERIFIED = 2**30
 """Bytes up to which a store's files are hashed before anything rests on them."""

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from morefromless.config import RunConfig
 from morefromless.errors import ConfigError
-from morefromless.training.feed import Steps
 from morefromless.training.loop import Learner
 from morefromless.training.pretrain import pretrain
+from morefromless.training.steps import Steps
 from tests.conftest import changed
 
 

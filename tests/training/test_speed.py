@@ -17,7 +17,8 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.pairs import Pair
 from morefromless.training import loop, pretrain
-from morefromless.training.feed import Feed, Resident, Steps
+from morefromless.training.feed import Feed, Resident
+from morefromless.training.steps import Steps
 from morefromless.training.stream import SideStream
 from morefromless.training.train import train
 from morefromless.views import _draws

@@ -21,7 +21,7 @@ from morefromless.objectives import Objective
 from morefromless.pairs import Pair, build_modality
 from morefromless.specs import build
 from morefromless.tasks import build_task
-from morefromless.training.feed import batch_size
+from morefromless.training.steps import batch_size
 
 Availability = dict[str, npt.NDArray[np.bool_]]
 """Branch to (N,) bool: which patches of the store have its view."""

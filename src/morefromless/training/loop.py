@@ -25,7 +25,7 @@ from morefromless.runs import Run
 from morefromless.torch_state import seed_generators
 from morefromless.training.curve import Curve
 from morefromless.training.diagnostics import Measure, check_finite, reading
-from morefromless.training.feed import Batch, Feed, Steps
+from morefromless.training.feed import Batch, Feed
 from morefromless.training.lightning import (
     AtomicCheckpoints,
     Clock,
@@ -37,6 +37,7 @@ from morefromless.training.loggers import loggers
 from morefromless.training.preparation import compiling, keeping_statistics, prepare
 from morefromless.training.progress import Progress
 from morefromless.training.schedule import scheduler, warmup_length
+from morefromless.training.steps import Steps
 from morefromless.training.stream import SideStream
 from morefromless.training.synchronise import synchronise
 

@@ -28,10 +28,11 @@ from morefromless.training.checks import (
 )
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import effective_rank, spread
-from morefromless.training.feed import Batch, Feed, Steps, resident
+from morefromless.training.feed import Batch, Feed, resident
 from morefromless.training.gather import gather
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
 from morefromless.training.partial import embed_in_parts, pairwise_loss
+from morefromless.training.steps import Steps
 
 
 def pretrain(config: RunConfig) -> Run:

@@ -22,9 +22,10 @@ from morefromless.training.checks import check, check_views, supervised_pair
 from morefromless.training.classifier import Classifier, criterion
 from morefromless.training.curve import curve_of
 from morefromless.training.diagnostics import Measure
-from morefromless.training.feed import Batch, Feed, Steps, resident
+from morefromless.training.feed import Batch, Feed, resident
 from morefromless.training.loop import Learner, Measures, device_of, fit, is_rank_zero
 from morefromless.training.pretrain import pretrain
+from morefromless.training.steps import Steps
 
 POLL = 1.0
 """Seconds between two looks at a run that another process trains."""
