@@ -6,18 +6,6 @@ import pytest
 
 from morefromless.data.schemes import CONSEP_SEVEN, PANNUKE, SCHEMES, Scheme, scheme_of
 from morefromless.errors import ConfigError, UnreadablePatch
-from morefromless.synthesis import NucleusType
-
-
-def test_pannuke_is_the_order_that_synthetic_tissue_is_drawn_in() -> None:
-    assert [kind.name for kind in NucleusType][:5] == [
-        "BACKGROUND",
-        "NEOPLASTIC",
-        "INFLAMMATORY",
-        "CONNECTIVE",
-        "DEAD",
-    ]
-    assert NucleusType.EPITHELIAL == PANNUKE.code("Non-Neoplastic Epithelial") == 5
 
 
 @pytest.mark.parametrize("raw", ["Neoplastic", "neoplastic cells", "NEOPLASTIC", 1, "1"])

@@ -117,9 +117,7 @@ class Synthetic(Source):
             tissue = draw(item.label, patient, rng, self.size)
             if not self.nuclei:
                 return {"he": tissue.image}
-            count = len(tissue.types)
-            visible = np.unique(tissue.instances)  # a nucleus may lie wholly under another
-            types = {k: int(tissue.types[k - 1]) for k in range(1, count + 1) if k in visible}
+            types = dict(enumerate(tissue.types.tolist(), 1))
             nuclei = Nuclei.typed(tissue.instances, types, PANNUKE)
             return {"he": tissue.image, ARRAY: nuclei.encode()}
         if self.control == "both":

@@ -11,10 +11,9 @@ numbers), `texture` and `blobs` (smooth fields, rounded bodies), `nuclei`, the t
 """
 
 from morefromless.synthesis.controls import draw_pair
-from morefromless.synthesis.nuclei import NucleusType
 from morefromless.synthesis.rng import Rng
 from morefromless.synthesis.stain import Patient
 from morefromless.synthesis.texture import FIELD
 from morefromless.synthesis.tissue import DRAWINGS, Tissue, draw
 
-__all__ = ["DRAWINGS", "FIELD", "NucleusType", "Patient", "Rng", "Tissue", "draw", "draw_pair"]
+__all__ = ["DRAWINGS", "FIELD", "Patient", "Rng", "Tissue", "draw", "draw_pair"]

@@ -1,30 +1,19 @@
 """Nuclei: what types there are, what each type looks like, and which pixels are whose."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.schemes import PANNUKE
 from morefromless.synthesis.blobs import Blobs, nearest
 from morefromless.synthesis.rng import Floats, Rng, unit
 from morefromless.synthesis.texture import FIELD, Noise, pixels
 
 
-class NucleusType(IntEnum):
-    """PanNuke's types, numbered as in the paper's masks (section 2.1)."""
-
-    BACKGROUND = 0
-    NEOPLASTIC = 1
-    INFLAMMATORY = 2
-    CONNECTIVE = 3
-    DEAD = 4
-    EPITHELIAL = 5
-
-
 @dataclass(frozen=True)
 class Nuclei(Blobs):
-    """N nuclei: outlines (see `Blobs`), type, and how they take up haematoxylin.
+    """N nuclei: outlines (see `Blobs`), PanNuke's type, and how they take up haematoxylin.
 
     `density` is the concentration at the rim; the centre has (1 - `pale`) of it (vesicular
     nuclei are pale inside), `clump` is the contrast of the chromatin.
@@ -38,80 +27,75 @@ class Nuclei(Blobs):
 
 def lymphocytes(rng: Rng, x: Floats, y: Floats) -> Nuclei:
     """Small, round, dark and dense."""
-    appearance = _Appearance(
-        kind=NucleusType.INFLAMMATORY,
+    return _Appearance(
+        kind="Inflammatory",
         long=(2.7, 3.7),
         ratio=(0.85, 1.0),
         wave=0.05,
         density=(1.1, 1.6),
         pale=0.15,
         clump=0.25,
-    )
-    return appearance.at(rng, x, y, rng.directions(len(x)))
+    ).at(rng, x, y, rng.directions(len(x)))
 
 
 def spindles(rng: Rng, x: Floats, y: Floats, tangent: tuple[Floats, Floats]) -> Nuclei:
     """Long and thin, along the fibres (PanNuke counts muscle as connective)."""
-    appearance = _Appearance(
-        kind=NucleusType.CONNECTIVE,
+    return _Appearance(
+        kind="Connective",
         long=(4.0, 8.5),
         ratio=(0.16, 0.3),
         wave=0.08,
         density=(0.9, 1.4),
         pale=0.15,
         clump=0.2,
-    )
-    return appearance.at(rng, x, y, tangent)
+    ).at(rng, x, y, tangent)
 
 
 def epithelial(rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
     """Oval, even in size and regular in outline, along the axis of the cell."""
-    appearance = _Appearance(
-        kind=NucleusType.EPITHELIAL,
+    return _Appearance(
+        kind="Non-Neoplastic Epithelial",
         long=(3.4, 4.4),
         ratio=(0.55, 0.75),
         wave=0.04,
         density=(0.9, 1.2),
         pale=0.2,
         clump=0.2,
-    )
-    return appearance.at(rng, x, y, axis)
+    ).at(rng, x, y, axis)
 
 
 def neoplastic(rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats], grade: float) -> Nuclei:
     """Large, irregular, uneven; vesicular with clumped chromatin. `grade` 0 ... 1."""
-    appearance = _Appearance(
-        kind=NucleusType.NEOPLASTIC,
+    return _Appearance(
+        kind="Neoplastic",
         long=(3.9, 5.0 + 2.2 * grade),
         ratio=(0.5, 0.8),
         wave=0.08 + 0.08 * grade,
         density=(0.9, 1.5),
         pale=0.45,
         clump=0.4,
-    )
-    return appearance.at(rng, x, y, axis)
+    ).at(rng, x, y, axis)
 
 
 def fragments(rng: Rng, x: Floats, y: Floats) -> Nuclei:
     """What is left of dead nuclei: shrunken, broken, black or fading."""
-    appearance = _Appearance(
-        kind=NucleusType.DEAD,
+    return _Appearance(
+        kind="Dead",
         long=(0.7, 3.0),
         ratio=(0.5, 0.95),
         wave=0.16,
         density=(0.35, 1.6),
         pale=0.1,
         clump=0.3,
-    )
-    return appearance.at(rng, x, y, rng.directions(len(x)))
+    ).at(rng, x, y, rng.directions(len(x)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Appearance:
-    """How nuclei of one kind look: ranges of the long semi-axis in µm, of short to long, and of
-    density; the other fields are as in `Nuclei`."""
+    """How nuclei of one of PanNuke's types look: ranges of the long semi-axis in µm, of short to
+    long, and of density; the other fields are as in `Nuclei`."""
 
-    kind: NucleusType
+    kind: str
     long: tuple[float, float]
     ratio: tuple[float, float]
     wave: float
@@ -134,7 +118,7 @@ class _Appearance:
             direction_y=direction[1],
             wave_two=rng.uniforms(-self.wave, self.wave, count),
             wave_three=rng.uniforms(-self.wave, self.wave, count),
-            kind=np.full(count, self.kind, np.uint8),
+            kind=np.full(count, PANNUKE.code(self.kind), np.uint8),
             density=rng.uniforms(*self.density, count),
             pale=np.full(count, self.pale),
             clump=np.full(count, self.clump),

@@ -32,7 +32,7 @@ class Tissue:
     """One patch and what is known of it.
 
     `image` (S, S, 3) uint8 RGB; `instances` (S, S) uint16, 0 where there is no nucleus, else
-    1 ... M; `types` (M,) uint8, the `NucleusType` of instance k at k - 1.
+    1 ... M; `types` (M,) uint8, PanNuke's type of instance k at k - 1.
     """
 
     image: npt.NDArray[np.uint8]
