@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import TypedInstances
 from morefromless.nuclei_formats.geojson import Geojson
 
@@ -311,10 +311,3 @@ def test_it_recognises_its_own_kind_of_json(tmp_path: Path) -> None:
     ):
         path.write_text(content)
         assert Geojson.recognises(path) is own
-
-
-def test_mistyped_options_are_a_sentence() -> None:
-    with pytest.raises(ConfigError, match=r"no convention=corners"):
-        Geojson("corners")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"no parts=all"):
-        Geojson(parts="all")  # type: ignore[arg-type]

@@ -75,13 +75,13 @@ def test_a_palette_is_its_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "table", "types"),
     [
-        (".csv", "instance,type\n300,Spindle\n2,1\n", {300: "Spindle", 2: 1}),
-        (".csv", "\ufefftype,x,instance\n1.0,,2\n4,,300.0\n", {2: 1, 300: 4}),
+        (".csv", "instance,type\n300,Spindle\n2,1\n", {300: "Spindle", 2: "1"}),
+        (".csv", "\ufefftype,x,instance\n1.0,,2\n4,,300.0\n", {2: "1", 300: "4"}),
         (".json", json.dumps({"300": "Spindle", "2": 1}), {300: "Spindle", 2: 1}),
         (
             ".json",
             json.dumps([{"instance": 2, "type": "1"}, {"instance": 300, "type": 4.0}]),
-            {2: 1, 300: 4},
+            {2: "1", 300: 4},
         ),
     ],
 )
@@ -103,9 +103,9 @@ def test_tables_of_types(tmp_path: Path, ending: str, table: str, types: dict) -
         (".csv", "id,type\n2,1\n", "unreadable: types/a.csv is no table"),
         (".csv", "instance,type\n2\nx,1\n", "unreadable: types/a.csv is no table"),
         (".csv", "instance,type\n2.5,1\n", "unreadable: types/a.csv is no table"),
-        (".json", '{"2": [1]}', "unreadable: types/a.json is no table"),
-        (".json", '{"2": true}', "unreadable: types/a.json is no table"),
-        (".json", '{"2": 1e999}', "unreadable: types/a.json is no table"),
+        (".json", '{"2": [1]}', "odd type: nucleus 2 has 'a list' for a type;"),
+        (".json", '{"2": true}', "odd type: nucleus 2 has 'True' for a type;"),
+        (".json", '{"2": 1e999}', "odd type: nucleus 2 has 'inf' for a type;"),
         (".json", "[" * 100_000, "unreadable: types/a.json is no table"),
         (".json", "3", "unreadable: types/a.json is no table"),
         (".csv", "instance,type\n2,1\n300,Tumour\n", "type outside the scheme: 'Tumour' is not"),
@@ -207,7 +207,7 @@ def test_one_id_in_several_pieces_is_parted_if_asked(tmp_path: Path) -> None:
     table = put(tmp_path / "types" / "a.csv", "instance,type\n4,1\n255,3\n")
     moved = put(tmp_path / "instances" / "a.png", mask)
     assert table.is_file()
-    assert LabelImages("each").read(moved, (12, 12)).types == {1: 1, 2: 1, 3: 3}
+    assert LabelImages("each").read(moved, (12, 12)).types == {1: "1", 2: "1", 3: "3"}
 
 
 def test_what_is_recognised(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_points_are_discs_with_a_type(tmp_path: Path, text: str) -> None:
         [0, 0, 0, 0, 2, 2, 2],
         [0, 0, 0, 0, 0, 2, 0],
     ]
-    assert result.types == {1: "Dead", 2: 2}
+    assert result.types == {1: "Dead", 2: "2"}
 
 
 def test_a_pixel_goes_to_the_nearer_point_and_then_to_the_first(tmp_path: Path) -> None:

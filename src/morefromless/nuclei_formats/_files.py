@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.arrays import open_npy
+from morefromless.data.labels import whole_number
 from morefromless.data.schemes import RawType
 from morefromless.documents import GZIP, RepeatedKey, decompress, parse_foreign_json
 from morefromless.errors import DataError, UnreadablePatch
@@ -80,13 +81,15 @@ def holds_objects(path: Path) -> bool:
 def parse_type(value: Any, number: int) -> RawType | None:
     """The type of nucleus `number` as a file gives it: a name, a whole number, or None for none.
 
-    Raises `UnreadablePatch` for anything else.
+    Tables with gaps write 3 as 3.0. Raises `UnreadablePatch` for anything else.
 
-    >>> parse_type(3.0, number=1), parse_type("Dead", number=2), parse_type("", number=3)
-    (3, 'Dead', None)
+    >>> parse_type(3.0, number=1), parse_type("3.0", number=2), parse_type("", number=3)
+    (3, '3', None)
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, str):
+        value = whole_number(value.strip())
     if value is None or (isinstance(value, str) and not value):
         return None
     if isinstance(value, str) and value.isprintable() and len(value) <= 100:

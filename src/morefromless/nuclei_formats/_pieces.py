@@ -1,25 +1,18 @@
 """Label images where one id lies in several pieces, as in masks that were never labelled."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 
 from morefromless.data.masks import Mask
-from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.errors import UnreadablePatch
 
 Pieces = Literal["ask", "one", "each"]
 
 _EIGHT = np.ones((3, 3), bool)
 FEW = 10
 """Pieces of one nucleus at most, stray pixels included."""
-
-
-def check_pieces(pieces: Pieces, name: str) -> Pieces:
-    """The option itself. Raises `ConfigError` where it is none."""
-    if pieces not in get_args(Pieces):
-        raise ConfigError(f"{name} has no pieces={pieces}; give one, each or ask.")
-    return pieces
 
 
 def separate_pieces(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask, dict[int, int]]:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from morefromless.data.outlines import Convention, Ring, ring
 from morefromless.data.polygons import fill
@@ -17,7 +17,7 @@ from morefromless.data.qupath import (
     parse_text,
 )
 from morefromless.data.schemes import RawType
-from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._features import Feature, features_of, select_nuclei
 from morefromless.nuclei_formats._files import head, parse_type, plain, read_json
@@ -36,7 +36,6 @@ TRACED = tuple(map(frozenset, ({"box"}, {"centroid"}, {"class_value"}, {"prob", 
 """Properties of TIAToolbox's nuclei, whose outlines are traced through pixel centres."""
 
 Parts = Literal["one", "each", "ask"]
-Outlines = Literal["auto", "edges", "centres"]
 
 
 class Geojson(NucleiFormat):
@@ -62,12 +61,10 @@ class Geojson(NucleiFormat):
 
     suffixes = (".geojson", ".json", ".geojson.gz")
 
-    def __init__(self, convention: Outlines = "auto", parts: Parts = "ask") -> None:
-        if convention not in get_args(Outlines):
-            raise ConfigError(f"geojson has no convention={convention}; give edges or centres.")
-        if parts not in get_args(Parts):
-            raise ConfigError(f"geojson has no parts={parts}; give one, each or ask.")
-        self.convention: Outlines = convention
+    def __init__(
+        self, convention: Literal["auto"] | Convention = "auto", parts: Parts = "ask"
+    ) -> None:
+        self.convention: Literal["auto"] | Convention = convention
         self.parts: Parts = parts
 
     @classmethod

@@ -14,8 +14,8 @@ from morefromless.data.schemes import RawType
 from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
-from morefromless.nuclei_formats._files import map_array
-from morefromless.nuclei_formats._pieces import Pieces, check_pieces, separate_pieces
+from morefromless.nuclei_formats._files import map_array, parse_type
+from morefromless.nuclei_formats._pieces import Pieces, separate_pieces
 from morefromless.regular import open_regular, read_regular
 
 IMAGES = (".png", ".tif", ".tiff", ".npy")
@@ -40,7 +40,7 @@ class LabelImages(NucleiFormat):
     suffixes = IMAGES
 
     def __init__(self, pieces: Pieces = "ask") -> None:
-        self.pieces: Pieces = check_pieces(pieces, "label-images")
+        self.pieces: Pieces = pieces
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -59,7 +59,6 @@ class LabelImages(NucleiFormat):
             return False
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        open_regular(path).close()
         types = _types_of(path)
         instances = _image(path, shape)
         option = f"label-images:pieces=each ({path.name})"
@@ -128,7 +127,7 @@ def _table(path: Path) -> dict[int, RawType | None]:
             number = _number(key)
             if number in types:
                 raise UnreadablePatch(f"several types: {name} lists id {number} twice; keep one")
-            types[number] = _parse_type(kind)
+            types[number] = parse_type(kind, number)
     # A table that is damaged, or another sort of file by that name.
     except (ValueError, TypeError, KeyError, OverflowError, csv.Error) as error:
         raise UnreadablePatch(
@@ -150,18 +149,7 @@ def _json(content: bytes) -> Iterable[tuple[Any, Any]]:
 
 
 def _number(value: Any) -> int:
-    """A whole number, also where it is written 2.0, as tables with gaps write it."""
+    """A whole number, also where it is written 2.0."""
     if isinstance(value, bool) or not float(value).is_integer():
         raise ValueError(value)
     return int(float(value))
-
-
-def _parse_type(value: Any) -> RawType | None:
-    if value is None or value == "":
-        return None
-    try:
-        return _number(value)
-    except ValueError:
-        if isinstance(value, str):
-            return value
-        raise

@@ -8,7 +8,7 @@ from morefromless.data.pannuke_masks import CHANNELS, merge_channels
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 from morefromless.nuclei_formats._files import holds_objects, map_array
-from morefromless.nuclei_formats._pieces import Pieces, check_pieces, separate_pieces
+from morefromless.nuclei_formats._pieces import Pieces, separate_pieces
 
 
 class Npy(NucleiFormat):
@@ -22,7 +22,7 @@ class Npy(NucleiFormat):
     suffixes = (".npy",)
 
     def __init__(self, pieces: Pieces = "ask") -> None:
-        self.pieces: Pieces = check_pieces(pieces, "npy")
+        self.pieces: Pieces = pieces
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

@@ -80,9 +80,7 @@ def _table(path: Path) -> tuple[list[tuple[float, float]], dict[int, RawType | N
                 raise ValueError(place)
             places.append(place)
             cell = row[columns["type"]].strip() if "type" in columns else ""
-            digits = cell.removesuffix(".0")  # as tables with gaps write numbers
-            kind = int(digits) if digits.isascii() and digits.isdigit() else cell
-            types[len(places)] = parse_type(kind, len(places))
+            types[len(places)] = parse_type(cell, len(places))
     except (ValueError, LookupError, csv.Error) as error:
         raise UnreadablePatch(
             f"unreadable: {path.name} is no table of points ({plain(str(error))}); give it the "
