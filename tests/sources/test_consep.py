@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from morefromless.catalogue import public_set
 from morefromless.data.nuclei import Nuclei
-from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources.consep import Consep
 from tests.real import real
 
@@ -65,8 +65,6 @@ def test_seven_types_are_merged_when_asked_for(tmp_path: Path) -> None:
         merged.read(merged.items()[0])
     coded = seven.read(seven.items()[0])["nuclei"]
     assert Nuclei.decode(coded).types.tolist() == [3, 4]
-    with pytest.raises(ConfigError, match="no types=four; give merged or seven"):
-        Consep(str(tmp_path), types="four")  # type: ignore[arg-type]
 
 
 def test_tiles_that_cannot_be_used_are_refused(tmp_path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from morefromless import sources
-from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.errors import ConfigError
 from morefromless.sources import Source
 from morefromless.sources.synthetic import Synthetic
 from morefromless.specs import build
@@ -118,17 +117,3 @@ def test_the_datasheet_states_the_magnification() -> None:
 def test_numbers_that_cannot_be_drawn_are_refused(spec: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         build(spec, sources, Source)  # type: ignore[type-abstract]
-
-
-def test_an_item_of_another_listing_is_refused() -> None:
-    source = Synthetic(patches=8, patients=4)
-    item = source.items()[3]
-    strangers = (
-        replace(item, id="synthetic-000008"),
-        replace(item, id="TUM"),
-        replace(item, label="STR"),
-        Synthetic(patches=8, patients=4, seed=1).items()[3],
-    )
-    for stranger in strangers:
-        with pytest.raises(UnreadablePatch, match="own listing"):
-            source.read(stranger)

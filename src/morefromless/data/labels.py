@@ -14,9 +14,21 @@ UNLABELLED = "unlabelled"
 """Label of patches whose tissue class is not known: they are trained on, and their nuclei may still
 pose a task."""
 
+NCT_CRC = {
+    "ADI": "adipose tissue",
+    "BACK": "background",
+    "DEB": "debris",
+    "LYM": "lymphocytes",
+    "MUC": "mucus",
+    "MUS": "smooth muscle",
+    "NORM": "normal colon mucosa",
+    "STR": "cancer-associated stroma",
+    "TUM": "colorectal adenocarcinoma epithelium",
+}
+"""Classes of NCT-CRC-HE, of PathMNIST, which was made from it, and of the drawn tissue."""
+
 EXACT = 2.0**53
 """Above it a float may not be the whole number that was meant."""
-
 
 NO_VALUE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"})
 """How R, pandas and Excel write a cell that has no value. Not "None" or "null", which may be meant:

@@ -15,7 +15,7 @@ from morefromless.data.matfiles import read_mat
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import CONSEP, CONSEP_SEVEN
 from morefromless.data.splits import Split
-from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import Datasheet, Item, Source
 
 FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
@@ -34,8 +34,6 @@ class Consep(Source):
     """
 
     def __init__(self, path: str, types: Literal["merged", "seven"] = "merged") -> None:
-        if types not in ("merged", "seven"):
-            raise ConfigError(f"consep has no types={types}; give merged or seven.")
         self.path = Path(path).expanduser()
         self.scheme = CONSEP if types == "merged" else CONSEP_SEVEN
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from morefromless.data.labels import UNLABELLED
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import DataError
 from morefromless.sources import SPLITS, Datasheet, Item
 from morefromless.sources._images import ImageFiles
 
@@ -31,8 +31,6 @@ class Folder(ImageFiles):
 
     def __init__(self, path: str, classes: Literal["named", "none"] = "named") -> None:
         super().__init__(path)
-        if classes not in ("named", "none"):
-            raise ConfigError(f"folder has no classes={classes}; give named or none.")
         self.named = classes == "named"
 
     def datasheet(self) -> Datasheet:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.labels import NCT_CRC
 from morefromless.data.npz import read_npz
 from morefromless.data.splits import Split
 from morefromless.errors import DataError
@@ -17,7 +18,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 _KEY = re.compile(r"(train|val|test)_(images|labels)")
 _Array: TypeAlias = npt.NDArray[Any]
 _Labelled: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
-PATHMNIST = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
+PATHMNIST = tuple(NCT_CRC)
 
 
 class Medmnist(Source):
@@ -49,7 +50,7 @@ class Medmnist(Source):
             licence="CC BY 4.0",
             citation="Yang et al. (2023), doi:10.1038/s41597-022-01721-8",
             um_per_px=0.5 * 224 / side,  # the originals are 224 px at 0.5 um/px
-            classes=dict.fromkeys(PATHMNIST, ""),
+            classes=NCT_CRC,
         )
 
     def items(self) -> list[Item]:

@@ -4,22 +4,12 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from morefromless.data.labels import NCT_CRC
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item
 from morefromless.sources._images import ImageFiles
 
-CLASSES = {
-    "ADI": "adipose tissue",
-    "BACK": "background",
-    "DEB": "debris",
-    "LYM": "lymphocytes",
-    "MUC": "mucus",
-    "MUS": "smooth muscle",
-    "NORM": "normal colon mucosa",
-    "STR": "cancer-associated stroma",
-    "TUM": "colorectal adenocarcinoma epithelium",
-}
-NAME = re.compile(rf"({'|'.join(CLASSES)})-(TCGA-)?[A-Z]{{8}}")
+NAME = re.compile(rf"({'|'.join(NCT_CRC)})-(TCGA-)?[A-Z]{{8}}")
 
 
 class NctCrc(ImageFiles):
@@ -44,7 +34,7 @@ class NctCrc(ImageFiles):
             licence="CC BY 4.0",
             citation="Kather, Halama, Marx (2018), doi:10.5281/zenodo.1214456",
             um_per_px=0.5,
-            classes=CLASSES,
+            classes=NCT_CRC,
         )
 
     def items(self) -> list[Item]:

@@ -99,8 +99,6 @@ class Spatial(Source):
             raise ConfigError(
                 f"spatial has test={test}, train={train}; give each its own sections."
             )
-        if image not in (None, "fullres", "hires", "lowres"):
-            raise ConfigError(f"spatial has no image={image}; give fullres, hires or lowres.")
         self.label, self.group, self.layer, self.image = label, group, layer, image
         self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
         self._images = LruCache[npt.NDArray[np.uint8]](CACHED)

@@ -2,36 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.labels import NCT_CRC
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
-from morefromless.errors import ConfigError, UnreadablePatch
+from morefromless.errors import ConfigError
 from morefromless.sources import Datasheet, Item, Source
 from morefromless.synthesis import DRAWINGS, FIELD, Patient, Rng, Tissue, draw, draw_pair
 from morefromless.synthesis.controls import CLASSES as CONTROL_CLASSES
+from morefromless.synthesis.controls import Control
 
-_DESCRIPTIONS = {
-    "ADI": "fat",
-    "BACK": "background",
-    "DEB": "debris",
-    "LYM": "lymphocytes",
-    "MUC": "mucus",
-    "MUS": "smooth muscle",
-    "NORM": "normal colon mucosa",
-    "STR": "cancer-associated stroma",
-    "TUM": "colorectal adenocarcinoma epithelium",
-}
 BOUNDS = {
     "patches": (2, 10**6),
     "patients": (2, 10**6),
     "size": (16, 2048),
     "seed": (0, 2**31 - 1),
 }
-Drawn = Literal["none", "positive", "negative", "both"]
 _PATIENT, _PATCH = 0, 1  # the random streams that a seed has
 
 
@@ -60,7 +50,7 @@ class Synthetic(Source):
     patients: int = 30
     size: int = 64
     seed: int = 0
-    control: Drawn = "none"
+    control: Literal["none", "positive", "negative", "both"] = "none"
     nuclei: bool = True
     strength: float = 1.0
 
@@ -77,11 +67,6 @@ class Synthetic(Source):
                 f"synthetic has {self.patients} patients for {self.patches} patches; give at "
                 f"most patients={self.patches}."
             )
-        known = get_args(Drawn)
-        if self.control not in known:
-            raise ConfigError(
-                f"'{self.control}' is not a control of synthetic; choose {' or '.join(known)}."
-            )
         if not 0 <= self.strength <= 1:
             raise ConfigError(
                 f"synthetic:strength={self.strength:g} is not a share; give a number from 0 to 1."
@@ -97,7 +82,7 @@ class Synthetic(Source):
             title=f"Synthetic colorectal H&E{kind} (seed {self.seed})",
             licence="Apache-2.0",
             um_per_px=FIELD / self.size,
-            classes={name: _DESCRIPTIONS[name] for name in self._classes},
+            classes={name: NCT_CRC[name] for name in self._classes},
             scheme=PANNUKE if self._typed else None,
         )
 
@@ -111,28 +96,27 @@ class Synthetic(Source):
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         """`he` and `nuclei`, or those of the control: each (size, size, 3) uint8."""
-        index = self._index(item)
-        patient, rng = self._drawn_by(index)
         if self.control == "none":
-            tissue = draw(item.label, patient, rng, self.size)
+            tissue = self.tissue(item)
             if not self.nuclei:
                 return {"he": tissue.image}
             types = dict(enumerate(tissue.types.tolist(), 1))
             nuclei = Nuclei.typed(tissue.instances, types, PANNUKE)
             return {"he": tissue.image, ARRAY: nuclei.encode()}
         if self.control == "both":
-            primary, signal = draw_pair(
-                "positive", item.label, patient, rng, self.size, self.strength
-            )
-            _, again = draw_pair("negative", item.label, *self._drawn_by(index), self.size)
-            return {"primary": primary, "signal": signal, "again": again}
-        pair = draw_pair(self.control, item.label, patient, rng, self.size, self.strength)
-        return {"primary": pair[0], "privileged": pair[1]}
+            primary, signal = self._pair(item, "positive")
+            return {"primary": primary, "signal": signal, "again": self._pair(item, "negative")[1]}
+        primary, privileged = self._pair(item, self.control)
+        return {"primary": primary, "privileged": privileged}
 
     def tissue(self, item: Item) -> Tissue:
         """The patch of `control=none` with its nucleus instances and their types."""
-        patient, rng = self._drawn_by(self._index(item))
-        return draw(item.label, patient, rng, self.size)
+        return draw(item.label, *self._streams(item), self.size)
+
+    def _pair(
+        self, item: Item, control: Control
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        return draw_pair(control, item.label, *self._streams(item), self.size, self.strength)
 
     @property
     def _typed(self) -> bool:
@@ -153,16 +137,8 @@ class Synthetic(Source):
             group=f"patient-{patient:04d}",
         )
 
-    def _index(self, item: Item) -> int:
-        _, _, number = item.id.rpartition("-")
-        index = int(number) if number.isascii() and number.isdigit() else self.patches
-        if index >= self.patches or self._item(index) != item:
-            raise UnreadablePatch(
-                f"{item.id} ({item.origin}) is not a patch of this synthetic source; "
-                "read items that its own listing names."
-            )
-        return index
-
-    def _drawn_by(self, index: int) -> tuple[Patient, Rng]:
+    def _streams(self, item: Item) -> tuple[Patient, Rng]:
+        """The patient of a patch, and the random numbers that it is drawn by."""
+        index = int(item.id.rpartition("-")[2])
         patient = Patient.drawn(Rng(self.seed, _PATIENT, index % self.patients))
         return patient, Rng(self.seed, _PATCH, index)
