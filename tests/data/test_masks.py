@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from morefromless.data.masks import check_2d, check_size, majority, to_int32
+from morefromless.data.masks import check_mask, check_size, majority, to_int32
 from morefromless.data.pannuke_masks import merge_channels
 from morefromless.errors import UnreadablePatch
 
@@ -34,9 +34,9 @@ def test_other_values_are_refused(values: np.ndarray, reason: str) -> None:
 
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(UnreadablePatch, match="colour mask: it has 3 channels; "):
-        check_2d(np.zeros((4, 4, 3)), "it")
+        check_mask(np.zeros((4, 4, 3)), (4, 4), "it")
     with pytest.raises(UnreadablePatch, match="not a mask: it is 4 x 4 x 1; "):
-        check_2d(np.zeros((4, 4, 1)), "it")
+        check_mask(np.zeros((4, 4, 1)), (4, 4), "it")
     with pytest.raises(
         UnreadablePatch, match="another size: mask 500 x 400, image 256 x 250; give"
     ):

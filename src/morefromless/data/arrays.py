@@ -3,12 +3,15 @@
 import sys
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from morefromless.errors import DataError
+
+DAMAGED = (OSError, ValueError, OverflowError, SyntaxError, RecursionError, TokenError)
+"""What NumPy raises for headers that are damaged."""
 
 
 def open_npy(path: Path) -> npt.NDArray[Any]:
@@ -32,7 +35,7 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
         return array
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}; check the path.") from error
-    except (OSError, ValueError, OverflowError, SyntaxError, RecursionError, TokenError) as error:
+    except DAMAGED as error:
         if "Python objects" in str(error):
             raise DataError(
                 f"{path} holds Python objects, which are not read as they can run code; if you "
@@ -41,6 +44,14 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
         raise DataError(
             f"{path} is not a sound .npy file of plain numbers or text; fetch it again."
         ) from error
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and type of a .npy file. Raises one of `DAMAGED`."""
+    major, _ = np.lib.format.read_magic(file)
+    if major == 1:
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)
 
 
 def _is_text(array: npt.NDArray[Any]) -> bool:

@@ -29,18 +29,13 @@ COLOURED = ("RGB", "RGBA", "P", "PA")
 """Modes in which Pillow opens what is RGB."""
 
 
-def is_rgb(path: Path) -> bool:
-    """Whether an image file is read as RGB. Raises `UnreadablePatch`."""
-    if path.suffix.lower() == ".npy":
-        return False
-    with opened(path) as image:
-        return image.mode in COLOURED and not has_16_bits(image)
-
-
 def reads_one_page(path: Path) -> bool:
     """Whether `read_channels` reads one page of a file alone, as RGB."""
+    if path.suffix.lower() == ".npy":
+        return False
     try:
-        return path.suffix.lower() != ".npy" and is_rgb(path)
+        with opened(path) as image:
+            return image.mode in COLOURED and not has_16_bits(image)
     except UnreadablePatch:
         return False
 

@@ -1,8 +1,9 @@
-"""What an HDF5 file of counts claims is checked before native code trusts it."""
+"""The claims of an HDF5 file of counts are checked before native code trusts them."""
 
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from morefromless.errors import DataError
@@ -20,17 +21,15 @@ DEFLATION = 1100
 def check_h5ad(path: Path) -> None:
     """Raise `DataError` where a sparse matrix has indices out of range, or an array claims more
     than its file can hold: such files end the process, or take all memory."""
-    import h5py  # which anndata needs
-
     if not path.exists():
         raise DataError(f"There is no {path}; check the path.")
     if not path.is_file():
         raise DataError(f"{path} is a folder, a pipe or a device; give an .h5ad file.")
     with h5py.File(path, "r") as file:
-        _check_group(path, file, h5py, 0)
+        _check_group(path, file, 0)
 
 
-def _check_group(path: Path, group: Any, h5py: Any, depth: int) -> None:
+def _check_group(path: Path, group: Any, depth: int) -> None:
     if depth > DEPTH:
         raise DataError(f"{path} holds groups within groups, more than {DEPTH}; write it again.")
     for name in group:
@@ -38,7 +37,7 @@ def _check_group(path: Path, group: Any, h5py: Any, depth: int) -> None:
             raise DataError(f"{path} links {name} to another place; write it again without links.")
         member = group[name]
         if isinstance(member, h5py.Group):
-            _check_group(path, member, h5py, depth + 1)
+            _check_group(path, member, depth + 1)
         elif isinstance(member, h5py.Dataset):
             stored = member.id.get_storage_size()
             if member.nbytes > max(SMALL, DEFLATION * stored):

@@ -135,16 +135,11 @@ def read_rgb(path: Path | bytes) -> npt.NDArray[np.uint8]:
     Accepted: RGB, palettes, and RGBA that is opaque everywhere, for these lose nothing. Raises
     `UnreadablePatch` for everything else; the words before the colon name the kind of reason.
     """
-    pixels = _plain_jpeg(path)
-    if pixels is not None:
-        return pixels
-    with opened(path) as image:
-        _refuse_kind(image)
-        return _rgb(upright(image))
+    return read_pages(path)[0]
 
 
 def read_pages(path: Path | bytes) -> tuple[npt.NDArray[np.uint8], dict[str, int]]:
-    """What `read_rgb` and `further_pages` say of an image."""
+    """What `read_rgb` and `further_pages` give of an image."""
     pixels = _plain_jpeg(path)
     if pixels is not None:
         return pixels, {}

@@ -30,10 +30,11 @@ def to_int32(values: Any, what: str) -> Mask:
     return values.astype(np.int32, order="C")  # MATLAB's columns come first
 
 
-def check_2d(values: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
-    """The array itself. Raises `UnreadablePatch` unless it is (H, W); it is called `what` there."""
+def check_mask(values: npt.NDArray[Any], image: tuple[int, ...], what: str) -> None:
+    """Raise `UnreadablePatch`, which calls the array `what`, unless it is (H, W) as the image."""
     if values.ndim == 2:
-        return values
+        check_size(values.shape, image)
+        return
     if values.ndim == 3 and values.shape[2] in (3, 4):
         raise UnreadablePatch(f"colour mask: {what} has {values.shape[2]} channels; store numbers")
     shape = " x ".join(map(str, values.shape))

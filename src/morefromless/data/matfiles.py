@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.masks import Mask, check_2d, check_size, majority, to_int32
+from morefromless.data.masks import Mask, check_mask, majority, to_int32
 from morefromless.data.matlab import LARGEST, variables
 from morefromless.errors import UnreadablePatch
 from morefromless.regular import read_regular
@@ -71,7 +71,7 @@ def _check_agreement(instances: Mask, types: Mask, types_by_id: dict[int, int | 
 
 def _map(arrays: dict[str, npt.NDArray[Any]], key: str, shape: tuple[int, ...]) -> Mask:
     values = to_int32(arrays[key], key)
-    check_size(check_2d(values, key).shape, shape)
+    check_mask(values, shape, key)
     return values
 
 

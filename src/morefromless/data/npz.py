@@ -9,6 +9,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from morefromless.data.arrays import read_header
 from morefromless.regular import open_regular
 
 SMALL = 2**28
@@ -47,11 +48,7 @@ def read_npz(path: Path, names: re.Pattern[str]) -> tuple[dict[str, npt.NDArray[
 
 
 def _array(member: IO[bytes], name: str, size: int) -> npt.NDArray[Any]:
-    version = np.lib.format.read_magic(member)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
-    else:
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(member)
+    shape, fortran, dtype = read_header(member)
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects")
     count = math.prod(shape) * dtype.itemsize

@@ -155,8 +155,7 @@ def _shape(path: Path) -> tuple[int, int]:
         with _opened(path) as image:
             return upright_shape(image)
     height, width = image_size(path)
-    if height * width > LIMIT:
-        raise DataError(f"{path} has {width} x {height} px, more than {LIMIT:,} in all; shrink it.")
+    _check_area(path, width, height)
     return height, width
 
 
@@ -171,7 +170,9 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
                 raise DataError(f"{path} is not a jpg, png or tif image; fetch it again.")
             file.seek(0)
             with decoder(file, path.name) as image:
-                _refuse(path, image)
+                _check_area(path, image.width, image.height)
+                if image.mode != "RGB" or has_16_bits(image):
+                    raise DataError(f"{path} is not RGB with 8 bits per channel; convert it.")
                 yield image
     except (DataError, MemoryError):
         raise
@@ -179,11 +180,9 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
         raise DataError(f"{path} is truncated or damaged; fetch it again.") from error
 
 
-def _refuse(path: Path, image: ImageFile.ImageFile) -> None:
-    if image.width * image.height > LIMIT:
+def _check_area(path: Path, width: int, height: int) -> None:
+    if width * height > LIMIT:
         raise DataError(
-            f"{path} has {image.width} x {image.height} px, more than {LIMIT:,} in all; shrink it, "
-            "and the places of its spots alike."
+            f"{path} has {width} x {height} px, more than {LIMIT:,} in all; shrink it, and the "
+            "places of its spots alike."
         )
-    if image.mode != "RGB" or has_16_bits(image):
-        raise DataError(f"{path} is not RGB with 8 bits per channel; convert it.")

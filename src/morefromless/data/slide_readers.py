@@ -52,8 +52,8 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
     except DataError:
         raise
     except Exception as error:  # the readers raise whatever a damaged file provokes
-        spoken = isinstance(error, openslide.OpenSlideError | tifffile.TiffFileError | OSError)
-        reason = str(error) if spoken else "damaged"
+        readable = openslide.OpenSlideError | tifffile.TiffFileError | OSError
+        reason = str(error) if isinstance(error, readable) else "damaged"
         raise DataError(
             f"{path} cannot be opened as a slide ({reason}); fetch it again."
         ) from error

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from morefromless.data.arrays import open_npy
 from morefromless.data.patch_hashes import first_damaged
 from morefromless.data.store_meta import ArrayShape, FileFacts
 from morefromless.documents import read_parquet
@@ -58,8 +59,8 @@ def read_present(
 def read_array(path: Path, name: str, recorded: ArrayShape, count: int) -> npt.NDArray[Any]:
     """An array, memory-mapped, of `count` patches and of the shape that is recorded of it."""
     try:
-        array: npt.NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = open_npy(path / f"{name}.npy")
+    except DataError as error:
         raise damaged(path, f"{name}.npy") from error
     image = array.dtype in (np.uint8, np.uint16) and array.ndim == 4
     vector = array.dtype == np.float32 and array.ndim == 2

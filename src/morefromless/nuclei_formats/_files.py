@@ -3,13 +3,11 @@
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.arrays import open_npy
+from morefromless.data.arrays import DAMAGED, open_npy, read_header
 from morefromless.data.labels import whole_number
 from morefromless.data.schemes import RawType
 from morefromless.documents import GZIP, RepeatedKey, decompress, parse_foreign_json
@@ -65,15 +63,8 @@ def holds_objects(path: Path) -> bool:
     """Whether a .npy file holds one Python object, which numpy would unpickle."""
     try:
         with open_regular(path) as file:
-            major, _ = np.lib.format.read_magic(file)
-            shape, _, dtype = (
-                np.lib.format.read_array_header_1_0(file)
-                if major == 1
-                else np.lib.format.read_array_header_2_0(file)
-            )
-    except (UnreadablePatch, OSError, ValueError, SyntaxError, OverflowError, RecursionError):
-        return False
-    except TokenError:  # from a header that numpy takes for one of Python 2
+            shape, _, dtype = read_header(file)
+    except (UnreadablePatch, *DAMAGED):
         return False
     return bool(dtype.hasobject) and shape == ()
 

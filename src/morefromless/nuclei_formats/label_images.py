@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from morefromless.data.images import opened, upright, upright_shape
-from morefromless.data.masks import Mask, check_2d, check_size, majority, to_int32
+from morefromless.data.masks import Mask, check_mask, check_size, majority, to_int32
 from morefromless.data.schemes import RawType
 from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
@@ -101,7 +101,7 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
     open_regular(path).close()
     if path.suffix.lower() == ".npy":
         array = map_array(path)
-        check_size(check_2d(array, name).shape, shape)
+        check_mask(array, shape, name)
         return to_int32(array, name)
     with opened(path) as image:
         if image.mode in ("1", "LA"):
