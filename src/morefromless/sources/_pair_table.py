@@ -1,4 +1,4 @@
-"""A table of pairs: some of its columns are views, that is files or rows of files."""
+"""A table of pairs: ids, labels, groups, splits, and views, that is files or rows of files."""
 
 import os
 import re
@@ -6,19 +6,110 @@ from collections.abc import Sequence
 from pathlib import Path
 from unicodedata import normalize
 
+from morefromless.data.labels import NotText, NoValue
 from morefromless.data.nuclei import ARRAY
-from morefromless.errors import DataError
-from morefromless.sources._files import IMAGES, File, View, open_rows, parse_cell, row_index
-from morefromless.sources._patch_table import PatchTable
+from morefromless.data.splits import Split
+from morefromless.errors import DataError, near_names
+from morefromless.sources import SPLITS
+from morefromless.sources._files import (
+    IMAGES,
+    Column,
+    File,
+    View,
+    open_rows,
+    parse_cell,
+    read_cells,
+    row_index,
+)
+
+SYNONYMS = {"group": "patient", "split": "partition"}
+"""Columns, in any case, that stand in for others which a table lacks."""
 
 
-class PairTable(PatchTable):
-    """The cells of a table that stands in a folder, where the paths in it begin."""
+class PairTable:
+    """The cells of a table in which every row is a patch, and some columns are views.
+
+    Paths begin at the table's folder. Whatever is wrong with a cell is a `DataError` that names its
+    row and column.
+    """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.folder = path.parent
+        self.name, self.folder = path.name, path.parent
+        self.columns = read_cells(path)
         self._files: dict[Path, File] = {}
+
+    def wrong(self, row: int, column: str, what: str) -> DataError:
+        return DataError(f"{self.name}, row {row}, column {column}: {what}.")
+
+    def column(self, name: str) -> str:
+        """The column called `name`, or else a synonym of it that the table has."""
+        if name in self.columns:
+            return name
+        synonyms = (column for column in self.columns if column.lower() == SYNONYMS.get(name))
+        return next(synonyms, name)
+
+    def need(self, name: str) -> None:
+        """Raise where there is no column called `name`."""
+        if name not in self.columns:
+            near = near_names(name, self.columns)
+            hint = f"make {near[0]} agree with it" if near else f"it has {', '.join(self.columns)}"
+            raise DataError(f"{self.name} has no column {name}; {hint}.")
+
+    def refuse_near(self, expected: Sequence[str], used: set[str | None]) -> None:
+        """Raise where the table lacks an expected column, and has one of nearly that name.
+
+        A split or a patient that is overlooked for its spelling would let test patches, or others
+        of their patients, into training.
+        """
+        for name in (name for name in expected if self.column(name) not in self.columns):
+            unused = [other for other in self.columns if other not in used]
+            names = (name, SYNONYMS.get(name, name))
+            near = [other for known in names for other in near_names(known, unused, cutoff=0.8)]
+            if near:
+                raise DataError(
+                    f"{self.name} has a column {near[0]} and none called {name}; call it {name}, "
+                    "or something less alike, for other columns are not looked at."
+                )
+
+    def texts(self, name: str) -> Column:
+        """A column in which every cell has text or is empty."""
+        for row, cell in self.columns[name].items():
+            if isinstance(cell, NotText):
+                raise self.wrong(row, name, f"it holds {cell} instead of text; write a word")
+        return self.columns[name]
+
+    def filled(self, name: str, advice: str) -> Column:
+        """A column in which every cell has text."""
+        column = self.texts(name)
+        for row, cell in column.items():
+            if not cell:
+                what = "it holds NA or NaN" if isinstance(cell, NoValue) else "it is empty"
+                raise self.wrong(row, name, f"{what}; {advice}")
+        return column
+
+    def if_known(self, name: str) -> Column:
+        """A column that is filled; empty where the table lacks it, or has nothing in it."""
+        if not any(self.columns.get(name, {}).values()):
+            return {}
+        return self.filled(name, "fill it as in other rows, or leave the column out")
+
+    def ids(self) -> Column:
+        """The patches' ids, each of which is unique."""
+        ids = self.filled("id", "give every patch one")
+        first: dict[str, int] = {}
+        for row, patch in ids.items():
+            if first.setdefault(patch, row) != row:
+                what = f"'{patch}' is the id of row {first[patch]} too; every patch needs its own"
+                raise self.wrong(row, "id", what)
+        return ids
+
+    def splits(self, name: str) -> dict[int, Split]:
+        """The split of each row, as the column `name` says; empty where it is not known."""
+        words = self.if_known(name)
+        for row, word in words.items():
+            if word.lower() not in SPLITS:
+                raise self.wrong(row, name, f"'{word}' is no split; say train, val or test")
+        return {row: SPLITS[word.lower()] for row, word in words.items()}
 
     def view_columns(self, names: Sequence[str], known: set[str | None]) -> Sequence[str]:
         """Those of `names`, else every column but those `known` in which a cell is a view."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +171,8 @@ class Manifest(Source):
             )
         optional = frozenset(name for name in names if len(views[name]) < len(ids))
         used = [name for name in (label, *names) if name]
-        said = (no_value_remark(name, table.columns[name].values()) for name in used)
-        return _Loaded(items, patches, optional, [*chain.from_iterable(said)])
+        remarks = [text for n in used for text in no_value_remark(n, table.columns[n].values())]
+        return _Loaded(items, patches, optional, remarks)
 
 
 def _first_image(patch: _Patch) -> str:

@@ -114,13 +114,15 @@ class Spatial(Source):
 
     def remarks(self) -> Sequence[str]:
         group = self._loaded.group
-        said = f"Groups are those of obs column {group}, so sections of one {group} are one group."
+        remark = (
+            f"Groups are those of obs column {group}, so sections of one {group} are one group."
+        )
         if group == "section":
-            said = (
+            remark = (
                 "Groups are sections. Where some are of one patient, name the column of obs that "
                 "says so: group=COLUMN."
             )
-        return [said, *no_value_remark(self.label, self._loaded.labels)]
+        return [remark, *no_value_remark(self.label, self._loaded.labels)]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         spot = self._loaded.spots[item.id]
