@@ -27,8 +27,8 @@ class Image(Modality):
 
     `low` and `high` are a number a channel, joined by slashes: `image:if,channels=2,low=90/110,
     high=4100/2600`. `mfl ingest` prints them as percentiles of the training patches. Without them
-    the range is 0 to 255. They are said and not only read from the store, so that an encoder can be
-    rebuilt from a run's options alone. A person is shown a composite of up to six channels.
+    the range is 0 to 255. They are options, and are not read from the store, so that an encoder can
+    be rebuilt from a run's options alone. A person is shown a composite of up to six channels.
 
     >>> channels = torch.tensor([[[[100, 50]]]], dtype=torch.uint8)
     >>> Image("if", channels=2, low=(0, 0), high=(200, 100)).render(channels, 1).flatten()
@@ -43,7 +43,7 @@ class Image(Modality):
     def __post_init__(self) -> None:
         if self.channels < 1:
             raise ConfigError(f"image:{self.array} has no channels; give their number.")
-        low, high = self.low or (0,) * self.channels, self.high or (255,) * self.channels
+        low, high = self._range
         if not len(low) == len(high) == self.channels:
             raise ConfigError(
                 f"image:{self.array} has {self.channels} channels, {len(low)} low and {len(high)} "
@@ -56,14 +56,18 @@ class Image(Modality):
     def colour(self) -> bool:
         return False
 
+    @property
+    def _range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return self.low or (0,) * self.channels, self.high or (255,) * self.channels
+
     def check(self, store: Store) -> None:
         """Raise `DataError` without the array, `ConfigError` where its channels are others, or its
-        range is wider than 0 to 255 and not said."""
+        range is wider than 0 to 255 and not given."""
         shape = store.array(self.array).shape
         if len(shape) != 4:
             raise ConfigError(f"'{self.array}' of {store.path} holds vectors and no images.")
-        unsaid = not self.high and store.array(self.array).dtype.itemsize > 1
-        if shape[3] != self.channels or unsaid:
+        without_range = not self.high and store.array(self.array).dtype.itemsize > 1
+        if shape[3] != self.channels or without_range:
             what = "16 bits" if shape[3] == self.channels else f"{shape[3]} channels"
             raise ConfigError(
                 f"'{self.array}' of {store.path} has {what}; give {image_spec(store, self.array)}."
@@ -71,9 +75,7 @@ class Image(Modality):
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, C) uint8 or uint16 -> (B, C, size, size) float32 in [0, 1]."""
-        low = torch.tensor(self.low or (0,) * self.channels, dtype=torch.float32)
-        high = torch.tensor(self.high or (255,) * self.channels, dtype=torch.float32)
-        low, high = low.to(patches.device), high.to(patches.device)
+        low, high = torch.tensor(self._range, dtype=torch.float32).to(patches.device)
         # In units of 255, which `resized` divides by; clipped first, as a saturated sensor would.
         scaled = ((patches.float() - low) * (255 / (high - low))).clamp(0, 255)
         return resized(scaled, *fit(square_side(patches), size))

@@ -1,6 +1,7 @@
 """H&E brought to the stains of a reference."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
@@ -40,18 +41,21 @@ class Macenko(Modality):
             raise ConfigError(
                 f"macenko has no convention '{self.convention}'; choose luminosity or density."
             )
-        stains = reference_stains(self.reference, self.convention)
-        object.__setattr__(self, "_stains", stains)
+        _ = self._stains  # a poor reference is refused here
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
-        stains: Stains = vars(self)["_stains"]
-        changed = normalised(patches, estimate(patches, self.convention), stains, self.convention)
+        stains = estimate(patches, self.convention)
+        changed = normalised(patches, stains, self._stains, self.convention)
         return resized(changed, *fit(square_side(patches), size))
 
     def unchanged(self, patches: Tensor) -> Tensor:
         """(B,) bool: which of (B, H, H, 3) patches are left as they are."""
-        return unchanged(estimate(patches, self.convention), vars(self)["_stains"])
+        return unchanged(estimate(patches, self.convention), self._stains)
+
+    @cached_property
+    def _stains(self) -> Stains:
+        return reference_stains(self.reference, self.convention)
 
 
 def reference_stains(reference: str, convention: Convention = "luminosity") -> Stains:

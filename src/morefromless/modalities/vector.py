@@ -18,8 +18,8 @@ TOP = 3
 class Vector(Modality):
     """The stored vector of `length` values, as it is.
 
-    The length is said and not only read from the store, so that an encoder can be rebuilt from a
-    run's options alone.
+    The length is an option, and is not read from the store, so that an encoder can be rebuilt from
+    a run's options alone.
 
     >>> Vector(1000).shape(size=224)
     (1000,)
@@ -77,9 +77,9 @@ class Vector(Modality):
         spread = values.std(0) + 1e-9
         places = {}
         for number, label in enumerate(store.classes):
-            mine = labels == number
-            if mine.any() and not mine.all():
-                difference = (values[mine].mean(0) - values[~mine].mean(0)) / spread
+            inside = labels == number
+            if inside.any() and not inside.all():
+                difference = (values[inside].mean(0) - values[~inside].mean(0)) / spread
                 places[label] = difference.argsort()[::-1].tolist()
         return places
 
