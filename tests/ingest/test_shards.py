@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from morefromless import files
 from morefromless.config import IngestConfig
 from morefromless.errors import DataError
 from morefromless.files import StorageError
@@ -46,7 +47,7 @@ def test_a_shard_is_of_so_many_items_and_bytes(side: int, items: int) -> None:
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
-    PLAN.save(path)
+    files.write_json(path, PLAN)
     assert Plan.load(path) == PLAN
     for content in ("[]", "{", '{"shape": {}}'):
         path.write_text(content)

@@ -7,7 +7,6 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 from morefromless.catalogue import PublicFile, PublicSet
@@ -19,8 +18,6 @@ CHUNK = 2**20
 STALL, PAUSE, ATTEMPTS = 30.0, 1.0, 5
 """Seconds without a byte that end an attempt, seconds before the next one (doubled each time), and
 attempts without progress."""
-CUT = (http.client.HTTPException, OSError)
-"""What a connection that breaks raises; a timeout is an OSError too."""
 
 
 def fetch(
@@ -114,7 +111,7 @@ def _download(url: str, file: PublicFile, part: Path) -> None:
                         "the network, give --mirror, or fetch it elsewhere and give --local."
                     ) from error
                 reason = f"it answers {error.code}"
-            except CUT as error:
+            except (http.client.HTTPException, OSError) as error:  # a timeout is an OSError too
                 reason = first_line(getattr(error, "reason", None) or error)
             size = part.stat().st_size if part.exists() else 0
             failures = 0 if size > most else failures + 1
@@ -143,8 +140,6 @@ def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
     with response:
         going_on = response.status == 206
         if going_on and not response.headers.get("Content-Range", "").startswith(f"bytes {begin}-"):
-            going_on = False
-            response.close()
             part.unlink()
             return False
         length = response.headers.get("Content-Length")
@@ -152,7 +147,7 @@ def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
         expected = file.bytes or (begin + int(length) if length and length.isdigit() else None)
         bar.total, bar.n = expected, begin
         with part.open("ab" if going_on else "wb") as out:
-            for chunk in _chunks(response):
+            while chunk := response.read1(CHUNK):
                 begin += len(chunk)
                 if expected is not None and begin > expected:
                     raise DataError(
@@ -162,11 +157,6 @@ def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
                 out.write(chunk)
                 bar.update(len(chunk))
     return expected is None or begin == expected
-
-
-def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while chunk := response.read1(CHUNK):
-        yield chunk
 
 
 def _difference(file: PublicFile, path: Path) -> str:

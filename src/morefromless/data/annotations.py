@@ -42,9 +42,9 @@ class Annotations:
         squares = shapely.box(*corners.T, *(corners + side).T)
         tree = shapely.STRtree(squares)
         for number, name in enumerate(names):
-            mine = [r for r, c in zip(self.regions, self.classes, strict=True) if c == name]
+            same = [r for r, c in zip(self.regions, self.classes, strict=True) if c == name]
             # Their union, so that regions drawn twice count once.
-            parts = shapely.get_parts(shapely.union_all(mine))
+            parts = shapely.get_parts(shapely.union_all(same))
             part, square = tree.query(parts)
             areas = shapely.area(shapely.intersection(parts[part], squares[square]))
             np.add.at(covered[:, number], square, areas / side**2)
@@ -63,9 +63,9 @@ def is_ignored(name: str) -> bool:
     return name.endswith("*")
 
 
-def annotation_file(folder: Path, name: str) -> Path | None:
+def annotation_file(folder: Path | None, name: str) -> Path | None:
     """The annotations of the slide `name` in a folder; None where there are none."""
-    files = (folder / f"{name}{ending}" for ending in ENDINGS)
+    files = (folder / f"{name}{ending}" for ending in ENDINGS if folder)
     return next((file for file in files if file.is_file()), None)
 
 

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from morefromless.errors import ConfigError, first_line
+from morefromless.hovernet.windows import Maps
 
 PRETRAINED = "hovernet_fast-pannuke"
 LICENCE = "CC BY-NC-SA 4.0: not for commercial use"
@@ -28,8 +29,6 @@ INSTALL = (
 )
 
 TYPES = 6
-
-Maps = tuple[npt.NDArray[np.float32], ...]
 
 
 class Hovernet:

@@ -17,13 +17,12 @@ from morefromless.data.schemes import PANNUKE
 from morefromless.documents import read_json
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.hovernet import windows as windowing
+from morefromless.hovernet.windows import Maps
 from morefromless.progress import Bar
 from morefromless.sources import Item, Source
 
 RECORD = "segmentation.json"
 REJECTED = "rejected.csv"
-
-Maps = tuple[npt.NDArray[np.float32], ...]
 
 
 class Engine(Protocol):

@@ -12,6 +12,9 @@ from PIL import Image
 WINDOW, OUTPUT = 256, 164
 MARGIN = (WINDOW - OUTPUT) // 2
 
+Maps = tuple[npt.NDArray[np.float32], ...]
+"""The network's maps, each (..., height, width, channels)."""
+
 
 def split(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """(H, W, 3) -> (n, WINDOW, WINDOW, 3), rows first, whose middles cover the image."""

@@ -195,7 +195,7 @@ def _build(
         if plan is None:
             shape, sample = survey(source, items, config.size, config.resize, config.workers)
             plan = Plan.of(listed, len(items), config, shape)
-            plan.save(plan_path)
+            files.write_json(plan_path, plan)
         _forget_other_order(work, provenance)
         shards = Shards(work / "shards", plan)
         shards.check_space()

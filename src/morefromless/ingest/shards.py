@@ -50,9 +50,6 @@ class Plan:
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is damaged; remove {path.parent} and run again.") from error
 
-    def save(self, path: Path) -> None:
-        files.write_json(path, self)
-
     def check(self, folder: Path, listing: str, count: int, config: IngestConfig) -> None:
         """Raise `DataError`, saying what differs, unless it is of this source and these options."""
         differences = []

@@ -87,7 +87,7 @@ class Tiles(Source):
         )
 
     def files(self) -> Sequence[Path]:
-        annotations = [annotation_path(self.config, name) for name in self._slides]
+        annotations = [annotation_file(self.config.annotations, name) for name in self._slides]
         slides = (part for path in self._slides.values() for part in slide_parts(path))
         return [*slides, *(path for path in annotations if path)]
 
@@ -180,10 +180,6 @@ def named_slides(paths: Sequence[Path]) -> dict[str, Path]:
     return slides
 
 
-def annotation_path(config: TileConfig, name: str) -> Path | None:
-    return annotation_file(config.annotations, name) if config.annotations else None
-
-
 def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> None:
     """Find the tiles of one slide; write `NAME.json` and the preview `NAME.png` into `folder`."""
     tiles: list[tuple[int, int, str | None]] = []
@@ -200,7 +196,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
         tissue = find_tissue(slide)
         corners = tissue_tiles(slide, tissue, config.size, config.mpp, config.tissue)
         labels: list[str | None] = [None] * len(corners)
-        file = annotation_path(config, name)
+        file = annotation_file(config.annotations, name)
         if file:
             side = config.size * slide.scale(config.mpp)
             labels = read_annotations(file).labels(corners - np.array(slide.origin), side)
@@ -244,7 +240,7 @@ def fingerprint(path: Path, name: str, config: TileConfig) -> str:
     """blake2b-128 of what determines the tiles of a slide."""
     if not path.is_file():
         raise DataError(f"There is no slide {path}; check the path.")
-    sources = [*slide_parts(path), *filter(None, [annotation_path(config, name)])]
+    sources = [*slide_parts(path), *filter(None, [annotation_file(config.annotations, name)])]
     facts: list[Any] = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sources]
     options = [config.mpp, config.size, config.um_per_px, config.tissue, bool(config.annotations)]
     options += [True] * config.unlabelled  # without it, as before there was the option
