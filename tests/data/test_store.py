@@ -178,6 +178,10 @@ def test_an_array_of_another_length(store: Path) -> None:
     np.save(store / "he.npy", np.zeros((COUNT, 4, 4, 3), np.float32))
     with pytest.raises(DataError, match="float32"):
         Store.open(store)
+    header = (store / "he.npy").read_bytes().replace(b"}", b" ", 1)  # NumPy: a TokenError
+    (store / "he.npy").write_bytes(header)
+    with pytest.raises(DataError, match=r"he\.npy is missing or damaged"):
+        Store.open(store)
 
 
 def test_an_edited_table(store: Path) -> None:
