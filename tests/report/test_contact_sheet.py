@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from morefromless.config import ViewsConfig
-from morefromless.data.schemes import type_colours
+from morefromless.data.colours import type_colours
 from morefromless.data.store import Store
 from morefromless.modalities.downsample import Downsample
 from morefromless.modalities.full import Full

@@ -1,6 +1,5 @@
 """Nuclei to GeoJSON that QuPath opens: one detection a nucleus, with its type as its class."""
 
-import colorsys
 import json
 import uuid
 from collections.abc import Sequence
@@ -12,31 +11,14 @@ import shapely
 from scipy import ndimage
 
 from morefromless import files
+from morefromless.data.colours import type_colours
 from morefromless.data.images import bare
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.polygons import trace
-from morefromless.data.schemes import Scheme, type_colours
+from morefromless.data.schemes import Scheme
 from morefromless.errors import DataError
 
 _NAMESPACE = uuid.UUID("6d6f7265-6672-4f6d-8c65-737300000000")
-
-
-def colours(count: int) -> list[tuple[int, int, int]]:
-    """RGB of the codes 0 ... count - 1: grey for none, then hues that are far apart.
-
-    A code's colour is the same whatever `count` is.
-
-    >>> colours(3)
-    [(128, 128, 128), (230, 92, 92), (34, 91, 230)]
-    """
-    golden = (5**0.5 - 1) / 2
-    hues = [
-        colorsys.hsv_to_rgb(k * golden % 1, 0.85 if k % 2 else 0.6, 0.9) for k in range(count - 1)
-    ]
-    return [
-        (128, 128, 128),
-        *((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues),
-    ][:count]
 
 
 def geojson_paths(ids: Sequence[str], folder: Path) -> list[Path]:

@@ -170,28 +170,3 @@ def _parsed(content: Any, name: str) -> Scheme:
     if not all(isinstance(text, str) and text.isprintable() for text in (*names, *raw_types)):
         raise ValueError("a name that is no text")
     return Scheme(content.get("name", name), tuple(types), aliases)
-
-
-COLOURS = (
-    (0, 0, 0),
-    (230, 75, 53),
-    (77, 187, 213),
-    (0, 160, 135),
-    (243, 155, 127),
-    (145, 209, 194),
-    (132, 145, 180),
-    (126, 97, 72),
-    (220, 200, 80),
-    (176, 156, 214),
-    (255, 255, 255),
-)
-"""Of background and the first types; further types begin again after the background."""
-
-
-def type_colours(count: int) -> list[tuple[int, int, int]]:
-    """RGB of the first `count` types, background first.
-
-    >>> type_colours(12)[1] == type_colours(12)[11]
-    True
-    """
-    return [COLOURS[0], *(COLOURS[1 + k % (len(COLOURS) - 1)] for k in range(count - 1))]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from morefromless import files
-from morefromless.data.geojson import colours
+from morefromless.data.colours import class_colours
 from morefromless.data.tissue import SCALE
 from morefromless.inference.slides import SlidePatches
 
@@ -29,7 +29,7 @@ def write_maps(patches: SlidePatches, predictions: pd.DataFrame, folder: Path) -
     rows = predictions[predictions["input"] == patches.name]
     columns = map(str, predictions)
     classes = [name.removeprefix("p_") for name in columns if name.startswith("p_")]
-    tints = dict(zip(classes, colours(len(classes) + 1)[1:], strict=True))
+    tints = class_colours(classes)
     paths = [folder / f"{patches.name}{ending}" for ending in (".ome.tif", ".png", ".geojson")]
     _write_ome_tiff(patches, rows, classes, paths[0])
     _write_overlay(patches, rows, tints, paths[1])

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from morefromless import files
 from morefromless.config import TileConfig
-from morefromless.data.geojson import colours
+from morefromless.data.colours import class_colours
 from morefromless.data.slides import Slide
 from morefromless.data.tissue import SCALE, Tissue
 from morefromless.errors import UnreadablePatch
@@ -52,7 +52,7 @@ def write_preview(
     draw = ImageDraw.Draw(picture)
     counts = Counter(label for *_, label in tiles)
     names = sorted(counts, key=str)
-    tints = dict(zip(names, colours(len(names) + 1)[1:], strict=True))
+    tints = class_colours(names)
     factor = 1 / slide.scale(scale)
     side = config.size * slide.scale(config.mpp) * factor
     for x, y, label in tiles:

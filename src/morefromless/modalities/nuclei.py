@@ -6,8 +6,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from morefromless.data.colours import type_colours
 from morefromless.data.nuclei import ARRAY
-from morefromless.data.schemes import type_colours
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.modalities import Modality

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from morefromless.data.schemes import type_colours
+from morefromless.data.colours import type_colours
 from morefromless.data.store import Store
 from morefromless.report.style import write_figure
 

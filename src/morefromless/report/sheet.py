@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 
 from morefromless.config import ViewsConfig
+from morefromless.data.colours import type_colours
 from morefromless.data.nuclei import ARRAY
-from morefromless.data.schemes import type_colours
 from morefromless.data.store import Store
 from morefromless.modalities.image import Image
 from morefromless.modalities.macenko import Macenko
