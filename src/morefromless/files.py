@@ -181,6 +181,18 @@ def check_writable(folder: Path, option: str = "--out") -> None:
         ) from error
 
 
+def check_space(
+    folder: Path, size: int, advice: str = "free some space, or choose another place"
+) -> None:
+    """Raise `StorageError` where the disk of a folder has less than `size` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise StorageError(
+            f"{folder} needs {size / 1e9:.3g} GB and the disk has {free / 1e9:.3g} GB free; "
+            f"{advice}."
+        )
+
+
 NOT_YOURS = "the place is not yours to write to; choose another one or change its permissions."
 
 

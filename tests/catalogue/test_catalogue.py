@@ -179,7 +179,7 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(
     (tmp_path / "x.zip").write_bytes(CONTENT)
     origin, out = tmp_path / "x.zip" if local else None, tmp_path / "out"
     usage = SimpleNamespace(free=len(CONTENT) - 1)
-    monkeypatch.setattr("morefromless.catalogue.download.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("morefromless.files.shutil.disk_usage", lambda _: usage)
     Hostile.requests.clear()
     with pytest.raises(StorageError) as refused:
         fetch(sheet(f"{server}/good"), out, local=origin)

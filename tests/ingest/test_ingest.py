@@ -172,7 +172,7 @@ def test_a_disk_that_is_too_small_is_refused_before_decoding(
     needed = 100 * (8 * 8 * 3 + 32 * 32 * 4)  # pixels and a thumbnail
     with monkeypatch.context() as patched:
         usage = SimpleNamespace(free=needed - 1)
-        patched.setattr("morefromless.ingest.shards.shutil.disk_usage", lambda _: usage)
+        patched.setattr("morefromless.files.shutil.disk_usage", lambda _: usage)
         with pytest.raises(StorageError, match=r"store.partial needs .* GB.*free some"):
             ingest(source, tmp_path / "store", progress=False)
         assert not (tmp_path / "store.partial").exists()

@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import os
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from morefromless.catalogue import PublicFile, PublicSet
 from morefromless.errors import ConfigError, DataError, first_line
-from morefromless.files import StorageError, explaining, sync
+from morefromless.files import check_space, explaining, sync
 from morefromless.progress import Bar
 
 CHUNK = 2**20
@@ -59,11 +58,11 @@ def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None
     origin: Path | str
     if local is not None:
         origin = _origin(file, local)
-        _check_space(file.bytes or origin.stat().st_size, folder)
+        check_space(folder, file.bytes or origin.stat().st_size)
         _copy(origin, part)
     else:
         origin = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
-        _check_space((file.bytes or 0) - (part.stat().st_size if part.exists() else 0), folder)
+        check_space(folder, (file.bytes or 0) - (part.stat().st_size if part.exists() else 0))
         _download(origin, file, part)
     if fault := _difference(file, part):
         part.unlink()
@@ -83,15 +82,6 @@ def _copy(origin: Path, part: Path) -> None:
         while chunk := content.read(CHUNK):
             out.write(chunk)
             bar.update(len(chunk))
-
-
-def _check_space(size: int, folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise StorageError(
-            f"{folder} needs {size / 1e9:.3g} GB and the disk has {free / 1e9:.3g} GB free; free "
-            "some space, or choose another place."
-        )
 
 
 def _download(url: str, file: PublicFile, part: Path) -> None:

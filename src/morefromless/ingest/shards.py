@@ -1,6 +1,5 @@
 """What became of the items, in files of consecutive ones, whose rows are then on the disk."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,13 +88,8 @@ class Shards:
         """Raise `StorageError` where the disk cannot take the rows of the missing shards."""
         patches = sum(len(self.items(number)) for number in self.missing())
         size = patches * (self.plan.shape.bytes + SMALL.itemsize)
-        free = shutil.disk_usage(self.folder.parent).free
-        if size > free:
-            raise StorageError(
-                f"{self.folder.parent} needs {size / 1e9:.3g} GB and the disk has "
-                f"{free / 1e9:.3g} GB free; free some space, choose another place, or give a "
-                "smaller --resize."
-            )
+        advice = "free some space, choose another place, or give a smaller --resize"
+        files.check_space(self.folder.parent, size, advice)
 
     def write(self, number: int, records: Sequence[Record]) -> None:
         """Write the records of a shard, whole or not at all."""
