@@ -17,7 +17,7 @@ from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
-from morefromless.ingest import ingest, shards
+from morefromless.ingest import decoding, ingest, shards
 from morefromless.ingest.cutting import Cut
 from morefromless.ingest.decoding import SAMPLE
 from morefromless.ingest.listing import fingerprint
@@ -229,31 +229,19 @@ def test_what_may_be_absent_is_part_of_the_listing(tmp_path: Path) -> None:
     assert len({fingerprint(source.items(), sheet) for sheet in sheets}) == 3
 
 
-def test_killed_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before every fifth change to the disk, once."""
+def test_an_ingest_that_was_killed_goes_on_with_the_same_policy_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shards, "ITEMS", 4)
-    for name in ("fsync", "fdatasync"):  # a killed process loses nothing that it has written
-        monkeypatch.setattr(os, name, lambda *_: None)
-    run(Lacking(tmp_path / "whole.log", 24), tmp_path / "whole", missing="keep")
-    expected = contents(tmp_path / "whole")
-    assert "present.parquet" in expected
-    step, finished = 1, False
-    while not finished:
-        destination = tmp_path / f"killed-{step}"
-        source = Lacking(tmp_path / f"{step}.log", 24)
-        finished = os.WIFEXITED(killed_at(step, source, destination, missing="keep"))
-        run(source, destination, missing="keep")
-        assert contents(destination) == expected
-        step += 5
-    assert step > 60
-
-
-def test_another_policy_does_not_go_on(tmp_path: Path) -> None:
+    monkeypatch.setattr(decoding, "AHEAD", 2)
+    run(Lacking(tmp_path / "whole.log", COUNT), tmp_path / "whole", missing="keep")
     source, destination = Lacking(tmp_path / "log", COUNT), tmp_path / "store"
-    assert os.WIFSIGNALED(killed_at(40, source, destination, missing="keep"))
+    assert os.WIFSIGNALED(killed_at(60, source, destination, missing="keep"))
+    assert list((tmp_path / "store.partial" / "shards").iterdir())
     with pytest.raises(DataError, match=r"--missing was keep, not drop\); remove"):
         run(source, destination)
     run(source, destination, missing="keep")
+    assert contents(destination) == contents(tmp_path / "whole")
     assert Store.open(destination).meta.absent
 
 

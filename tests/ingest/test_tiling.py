@@ -273,16 +273,6 @@ def test_every_file_of_a_slide_is_part_of_what_tiles_are_made_of(
     assert fingerprint(tmp_path / slide, "a", config) != before
 
 
-def test_several_threads_find_the_same_tiles(slides: list[Path], tmp_path: Path) -> None:
-    items = [
-        Tiles(
-            TileConfig(paths=(*slides, tmp_path / str(count)), mpp=4, size=32, workers=count)
-        ).items()
-        for count in (1, 2)
-    ]
-    assert items[0] == items[1]
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

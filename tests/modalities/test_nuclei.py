@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from morefromless.data.colours import COLOURS
 from morefromless.data.nuclei import ARRAY, Nuclei
-from morefromless.data.schemes import COLOURS, PANNUKE
+from morefromless.data.schemes import PANNUKE
 from morefromless.data.store import Store
 from morefromless.encoders import build_encoder, check_encoder
 from morefromless.errors import ConfigError, DataError
