@@ -20,9 +20,9 @@ from morefromless.progress import Bar
 from morefromless.regular import LARGEST
 
 SMALL, RATIO = 2**20, 200
-"""A member of more bytes than the first that unpacks to more times its size is not read."""
+"""A member that unpacks to more than `SMALL` bytes and to `RATIO` times its size is not read."""
 AHEAD = 256
-"""Members of a compressed tar that are passed by and stay at hand, for other threads."""
+"""Members that stay in memory, for other threads, when a compressed tar is read past them."""
 
 
 def open_archive(path: Path) -> Archive:
@@ -147,7 +147,7 @@ class _Tar(Archive):
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header. Python's reader takes a damaged one, and none at all, for the end."""
+    """A member's header. Python's reader takes a damaged or a missing one for the archive's end."""
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> "_Header":
@@ -160,7 +160,7 @@ class _Header(tarfile.TarInfo):
 
 
 class _CompressedTar(_Tar):
-    """One that can be read forwards only: in its own order, and what is passed by stays at hand."""
+    """A tar that can be read forwards only, in its own order."""
 
     fork_safe = False
 

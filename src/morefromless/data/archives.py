@@ -1,7 +1,7 @@
 """Archives of image files: members are read where they lie, and nothing is ever unpacked.
 
-A name in an archive is only a name: nothing is written under it, so one that leads out of the
-archive, and a link, is passed over and counted. `data.archive_readers` opens them.
+Nothing is written under a member's name. Names that lead out of the archive, and links, are passed
+over and counted. `data.archive_readers` opens archives.
 """
 
 import re

@@ -15,7 +15,7 @@ Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.intp]
 
 MOST = 10
-"""Bits that two hashes may differ in, at most, to be found. Of 344 million pairs of unlike patches
+"""The most bits in which two hashes that are found differ. Of 344 million pairs of unlike patches
 of two public sets (colon, prostate; turned and mirrored), 131 differ in so few."""
 VALUES = 2**16
 """Of a part."""

@@ -181,8 +181,8 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Pillow turns a TIFF itself, size and pixels. Of a PNG only what stands before its pixels is
-    # asked, for `getexif` would otherwise decode it all.
+    # Pillow turns a TIFF itself, size and pixels. `getexif` would decode a whole PNG to find what
+    # stands behind its pixels, so only what stands before them counts.
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     return int(image.getexif().get(ORIENTATION, 1))
@@ -227,16 +227,16 @@ def _refuse_kind(image: ImageFile.ImageFile) -> None:
 
 
 def has_16_bits(image: ImageFile.ImageFile) -> bool:
-    """Whether what Pillow opens as RGB of 8 bits has 16, of which it would drop the low ones; only
-    its raw mode tells."""
+    """Whether an image that Pillow opens as RGB of 8 bits has 16, so that Pillow would drop the low
+    ones: only the raw mode shows it."""
     return any(";16" in str(tile[3]) for tile in image.tile)
 
 
 def _plain_jpeg(path: Path | bytes) -> npt.NDArray[np.uint8] | None:
-    """A JPEG in colours of one picture that is neither turned nor too large, decoded by simplejpeg;
-    None for all else, which Pillow reads or refuses. Raises `UnreadablePatch` for damaged pixels.
+    """A plain JPEG, decoded by simplejpeg: one picture in colours, neither turned nor too large.
 
-    Pillow alone takes a quarter of the time to learn the same from the header.
+    None for all others, which Pillow reads or refuses. Pillow would take a quarter of the decoding
+    time to read the same from the header. Raises `UnreadablePatch` for damaged pixels.
     """
     library = _simplejpeg()
     if library is None or (isinstance(path, Path) and path.suffix.lower() not in JPEG_SUFFIXES):
@@ -251,8 +251,8 @@ def _plain_jpeg(path: Path | bytes) -> npt.NDArray[np.uint8] | None:
             return None
     except (OSError, ValueError):
         return None
-    # At an even address the decoder may write around the cache, which takes a sixth longer, and
-    # whoever reads the pixels next waits for them.
+    # At an even address the decoder may write around the cache: this takes a sixth longer, and the
+    # next reader of the pixels waits for them.
     memory = np.empty(height * width * 3 + 1, np.uint8)[1:]
     try:
         pixels: npt.NDArray[np.uint8] = library.decode_jpeg(data, buffer=memory)

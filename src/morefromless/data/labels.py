@@ -73,16 +73,18 @@ def cell_text(cell: object) -> str:
 
 
 def no_value_remark(column: str, cells: Collection[str]) -> list[str]:
-    """What must be said of a column in which cells are `NoValue`; nothing where none is.
+    """The remark on a column in which cells are `NoValue`; none where no cell is.
 
     >>> no_value_remark("grade", [cell_text("NA"), "3"])
     ['Column grade holds NA, N/A or NaN in 1 of 2 rows, which is read as an empty cell.']
     """
     count = sum(isinstance(cell, NoValue) for cell in cells)
+    if not count:
+        return []
     return [
         f"Column {column} holds NA, N/A or NaN in {count:,} of {len(cells):,} rows, which is read "
         "as an empty cell."
-    ] * bool(count)
+    ]
 
 
 def whole_number(text: str) -> str:

@@ -26,15 +26,15 @@ SIDE = 32
 TURNS = 8
 """Four quarters, each also mirrored."""
 CORRELATION = 0.95
-"""Of thumbnails, from which on candidates are near-duplicates. Of 131 unlike candidates of two sets
-(`hash_index.MOST`) it reached 0.84; of a copy as JPEG of quality 30, of other brightness, or
-of half the side it was above 0.965. Of copies of a half, a third and a seventh of the side (16 to
-112 px) in those sets and NCT-CRC, 98.5 % or more were found where `--resize` wrote them, and 96.9 %
-or more with other filters. Of 14 px and less, a few unlike patches in thousands reach it too."""
+"""The least correlation of two thumbnails of near-duplicates. 131 unlike candidates of two sets
+(`hash_index.MOST`) reached 0.84; copies as JPEG of quality 30, of other brightness, or of half the
+side were above 0.965. Of copies of a half, a third and a seventh of the side (16 to 112 px) in
+those sets and NCT-CRC, 98.5 % or more were found where `--resize` wrote them, and 96.9 % or more
+with other filters. At 14 px and less, a few unlike patches in thousands reach it too."""
 CONTRAST = 0.01
 """Standard deviation of a thumbnail as a share of its mean; those with less are not compared."""
 SHARP = 2 * SIDE
-"""Px from which on an image has all the detail of a thumbnail."""
+"""Px of the smallest image that has all the detail of a thumbnail."""
 BLOCK = 256
 """Thumbnails in memory at a time, which stay in a cache. All of them may be a map of a file."""
 
@@ -65,7 +65,7 @@ def near_duplicates(patches: Floats, others: Floats) -> NearDuplicates:
 
 
 def _near_duplicates(patches: Floats, asked: Rows, others: Floats, among: Rows) -> NearDuplicates:
-    """`near_duplicates` of some rows among some others, all of which it names by their rows."""
+    """`near_duplicates` of the rows `asked` among the rows `among`."""
     rows, other_rows = _with_contrast(patches, asked), _with_contrast(others, among)
     index = HashIndex(_hashes(others, other_rows, 0))
     best = np.full(len(rows), -1, np.float32)
@@ -93,8 +93,7 @@ def near_duplicates_across_splits(small: Floats, table: pd.DataFrame) -> pd.Data
     """Patches of test and val that have a near-duplicate in train: id, label, split, train_id,
     train_label, correlation.
 
-    `small` are the thumbnails (N, 32, 32) of the rows of `table`; no row has none of these
-    columns.
+    `small` are the thumbnails (N, 32, 32) of the rows of `table`.
     """
     train = np.flatnonzero((table["split"] == "train").to_numpy())
     asked = np.flatnonzero(table["split"].isin(["val", "test"]).to_numpy())
@@ -123,8 +122,8 @@ def thumbnails(
 def thumbnail(image: npt.NDArray[np.generic], detail: int = SHARP) -> Floats:
     """Means over areas and channels of an image: (H, H, C), uint8 or uint16 -> (32, 32).
 
-    `detail` is the side in px of smaller images that it is compared with: it shows no more than
-    theirs do.
+    `detail` is the side in px of smaller images that it is compared with: it shows no more detail
+    than their thumbnails.
 
     >>> thumbnail(np.full((64, 64, 3), 7, np.uint8))[0, :2].tolist()
     [7.0, 7.0]

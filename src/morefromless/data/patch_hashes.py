@@ -1,4 +1,4 @@
-"""The hash of a patch's pixels: it tells equal patches, and whether stored ones are as written."""
+"""The hash of a patch's pixels, which finds equal patches and damage to stored ones."""
 
 from collections.abc import Mapping
 from typing import Any

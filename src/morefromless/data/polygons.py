@@ -109,8 +109,8 @@ def _claims(
         else:  # a hair to the right and below, for centres on the outline
             inside = shapely.contains_xy(areas[polygon], x + FINE, y + FINE / 1000)
         total += int(inside.sum())
-        # With more than 2 px claimed for each there is, somebody would lose more than half;
-        # the polygons of one nucleus may overlap.
+        # If nuclei claim more than twice the pixels of the image, one of them loses more than half
+        # of its own. The limit is wider, for the polygons of one nucleus may overlap.
         if total > 6 * height * width:
             raise UnreadablePatch(
                 f"overlapping nuclei: they claim {total:,} px of an image of "

@@ -5,10 +5,10 @@ import numpy.typing as npt
 from scipy import fft
 
 FARTHEST = 0.25
-"""Share of the side beyond which no shift is looked for."""
+"""The largest shift that is searched, as a share of the side."""
 SMOOTHING = 0.15
-"""Cycles a pixel at which the Gaussian that damps high frequencies has fallen by a standard
-deviation; above them two stains of one tissue differ."""
+"""Standard deviation, in cycles a pixel, of the Gaussian that damps high frequencies, in which two
+stains of one tissue differ."""
 CLEAR = 7.0
 """Standard deviations that the peak must stand above the mean of the correlation."""
 

@@ -20,7 +20,7 @@ from morefromless.data.store_meta import ArrayShape
 from morefromless.files import StorageError
 
 FETCHED_AT_ONCE = 4
-"""Shards. One connection rarely fills a line."""
+"""Shards, for one connection rarely uses the whole bandwidth."""
 
 
 class ShardedArray:
@@ -83,8 +83,8 @@ def reading_order(
 class ShardReader:
     """The shards of a store: at an address, with a cache in `folder`, or in that folder itself.
 
-    The cache holds up to `limit` bytes; what was not read for longest makes room. Processes share
-    it, so that each shard is fetched once.
+    The cache holds up to `limit` bytes: the shard that was last read longest ago is removed first.
+    Processes share it, so that each shard is fetched once.
     """
 
     number: npt.NDArray[np.int64]

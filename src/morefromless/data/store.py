@@ -52,14 +52,14 @@ SMALL = 2**26
 
 
 class HasArray(Protocol):
-    """A modality, as far as a store knows one: it reads one array."""
+    """What a store needs of a modality: the array that it reads."""
 
     @property
     def array(self) -> str: ...
 
 
 class HasLabels(Protocol):
-    """A task, as far as a store knows one: it gives class names and the class of each patch."""
+    """What a store needs of a task: class names, and the class of each patch."""
 
     def labels(self, store: "Store", /) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]: ...
 
@@ -324,8 +324,8 @@ class Store:
                 )
 
     def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":
-        """The same patches under other labels (N,), indices into `classes`. One with -1 has none of
-        them, and stands in no split."""
+        """The same patches with other labels (N,), indices into `classes`; a patch with -1 is in no
+        split."""
         table = self.table.assign(label=np.array([*classes, None], dtype=object)[labels])
         if (labels < 0).any():
             table["split"] = table["split"].mask(labels < 0, None)

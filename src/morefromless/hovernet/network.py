@@ -1,8 +1,8 @@
 """HoVer-Net with six PanNuke types, as TIAToolbox implements it: the only module that needs it.
 
-TIAToolbox's engines read slides and folders and write stores of their own; resuming patch by patch,
-and staying at one patch's grid, is what they do not offer. So its network and its post-processing
-are used, and the loop around them is `hovernet.segment`.
+TIAToolbox's engines read slides and folders and write their own stores. They cannot resume patch by
+patch, nor return to a patch's own grid. So its network and its post-processing are used, and the
+loop around them is `hovernet.segment`.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """Patches to windows of a network's input size, and its maps of them back to patches.
 
-A network without padding sees more than it answers for: HoVer-Net takes `WINDOW` px and gives the
-`OUTPUT` px in the middle. A patch is continued by its reflection, so that every pixel is answered
-for, and each by one window.
+A network without padding has a smaller output than input: HoVer-Net takes `WINDOW` px and gives the
+`OUTPUT` px in the middle. Patches are padded by reflection, so that each pixel is in the output of
+one window.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ def split(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def stitch(maps: npt.NDArray[np.float32], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Answers (n, OUTPUT, OUTPUT, c) for an image's windows -> (H, W, c)."""
+    """Outputs (n, OUTPUT, OUTPUT, c) of an image's windows -> (H, W, c)."""
     height, width = shape
     rows, columns = (-(-extent // OUTPUT) for extent in shape)
     tiled = maps.reshape(rows, columns, OUTPUT, OUTPUT, -1).transpose(0, 2, 1, 3, 4)
@@ -54,7 +54,7 @@ def rescale(image: npt.NDArray[np.uint8], factor: float) -> npt.NDArray[np.uint8
 def to_grid(
     instances: npt.NDArray[np.int32], shape: tuple[int, int]
 ) -> tuple[npt.NDArray[np.int32], int]:
-    """An instance map at the grid of `shape`, by nearest pixel, and how many nuclei that cost.
+    """An instance map at the grid of `shape`, by nearest pixel, and the number of nuclei lost.
 
     A nucleus too small for any pixel's centre keeps the pixel that its middle lies in, if no other
     nucleus has it.

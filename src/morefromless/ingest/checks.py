@@ -23,7 +23,7 @@ SAMPLE = 2048
 SHIFTED = 2
 """Px of the median shift from which on it is a caveat."""
 FEWEST = 5
-"""Patches with a clear shift that a group must have for one."""
+"""Patches with a clear shift that a group needs for its median to count."""
 
 
 def check_images(

@@ -26,10 +26,9 @@ Read = Arrays | str
 SAMPLE = 32
 """Items read first, to learn their size."""
 BATCH, AHEAD = 4, 64
-"""Items that a thread decodes without being asked anew, and batches of them that may be done while
-a shard is brought to the disk."""
+"""Items in a thread's batch, and batches that may be done while a shard is synced to the disk."""
 FORKED_AHEAD = 8
-"""The same of processes, whose batches are `Shape.batch`."""
+"""Such batches of processes, of `Shape.batch` items."""
 MANY = 1000
 """Items from which on processes are worth their start."""
 
@@ -216,8 +215,8 @@ def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
 
 
 def _side(arrays: Arrays, shape: Shape) -> int:
-    """Of the array that the magnification is of. Where the patch lacks it, another image tells by
-    how much they are resized."""
+    """The side before resizing of the array that the magnification is of. Where the patch lacks it,
+    another image gives the factor."""
     name = main_image(n for n, array in arrays.items() if array.ndim == 3)
     return len(arrays[name]) * shape.side // shape.images[name].side
 

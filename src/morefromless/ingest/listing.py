@@ -37,8 +37,8 @@ def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
 
 
 def classes_needed(items: Sequence[Item], datasheet: Datasheet, split: str) -> int:
-    """How many classes a store must have: one will do where nuclei pose a task of their own, where
-    a person says that none is known, and of another cohort, which is only asked."""
+    """How many classes a store needs: two, but one where nuclei pose a task, where no label is
+    known, or for another cohort, which is only tested."""
     free = datasheet.scheme is not None or split == "test"
     return 1 if free or all(item.label == UNLABELLED for item in items) else 2
 

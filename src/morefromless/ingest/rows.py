@@ -19,8 +19,8 @@ from morefromless.ingest.shapes import Shape
 
 SMALL = np.dtype((np.float32, (SIDE, SIDE)))
 PAGE = 4096
-"""Bytes of which what is written around the system's cache has a multiple, at a multiple of which
-it begins in the file and in memory. Rows begin after one page, so those of a map do as well."""
+"""Bytes. A write around the system's cache begins at a multiple of them, in the file and in memory,
+and is a multiple of them long. Rows begin after one page, so that a mapped file's are aligned."""
 
 
 class Rows:
@@ -73,11 +73,11 @@ class Rows:
                 file.sync()
 
     def finish(self, order: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Make row i of each array the one of item `order[i]`, and cut off the others; a map of
-        the thumbnails in this order.
+        """Move item `order[i]` to row i of each array, and cut off the other rows. Returns the
+        thumbnails in this order, mapped.
 
-        An item moves only to a place of one that is not taken, so after a kill in the midst the
-        same again ends the same.
+        An item only moves to the place of a rejected one, so that after a kill the same call ends
+        the same.
         """
         moved = [(row, place) for place, row in enumerate(order) if row != place]
         for file in self._every:

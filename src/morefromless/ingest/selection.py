@@ -19,10 +19,10 @@ from morefromless.ingest.listing import follows_source
 from morefromless.sources import Item
 
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
-"""Of copies in several splits, the first of these is taken."""
+"""Of copies in several splits, the one in the first of these is taken."""
 
 FEWEST_GROUPS = 6
-"""Of so many test groups the signs can all agree by chance in less than 5 % of cases: 2 / 2^6."""
+"""The signs of so many test groups agree by chance in less than 5 % of cases: 2 / 2^6."""
 
 
 @dataclass

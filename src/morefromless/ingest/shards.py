@@ -16,8 +16,8 @@ from morefromless.ingest.rows import SMALL
 from morefromless.ingest.shapes import Shape
 
 ITEMS, BYTES = 4096, 2**26
-"""Most items and most bytes of pixels in a shard: what is brought to the disk at once, which takes
-as long for few bytes as for many."""
+"""The most items and bytes of pixels in a shard, which is synced to the disk at once: that takes as
+long for few bytes as for many."""
 
 
 @dataclass(frozen=True)

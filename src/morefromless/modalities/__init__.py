@@ -45,7 +45,7 @@ class Modality(Member, ABC):
         return (self.channels, size, size)
 
     def check(self, store: Store) -> None:
-        """Raise `DataError` or `ConfigError` where this store cannot be seen so."""
+        """Raise `DataError` or `ConfigError` where this store does not have what it needs."""
         stored = store.array(self.array)
         if self.colour and stored.ndim == 4 and (stored.shape[3] != 3 or stored.dtype.itemsize > 1):
             raise ConfigError(
@@ -65,11 +65,11 @@ class Modality(Member, ABC):
         """
 
     def matrices(self, side: int, size: int) -> tuple[Tensor, ...] | None:  # noqa: ARG002
-        """The resizing that `render` is, from `side` to `size` px: matrices W, of which each is
-        applied to rows and columns, Y = W X Wᵀ, one after the other; None where it is none."""
+        """The matrices W by which `render` resizes from `side` to `size` px, Y = W X Wᵀ, one after
+        the other; None where it does more than resize."""
         return None
 
     def resolution(self, side: int) -> int:
-        """Side in pixels of the information that is left of a stored side (its density): all of it
-        where a modality does not say otherwise."""
+        """Side in pixels of the information that remains of a stored side (its density); by default
+        the whole side."""
         return side

@@ -1,4 +1,4 @@
-"""Bytes, JSON, arrays and types from files that nobody vouches for."""
+"""Bytes, JSON, arrays and types from files that are not trusted."""
 
 import zlib
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""What a table of pairs names: its own cells, image files, and rows of files of many."""
+"""Cells of a table of pairs, and what they name: image files, and rows of files of many views."""
 
 import re
 from collections import Counter
