@@ -94,8 +94,8 @@ def sheet(url: str, **facts: Any) -> PublicSet:
     )
     return PublicSet(
         title="X",
-        what="",
-        whose="",
+        description="",
+        authors="",
         licence="",
         commercial=True,
         citation="",
@@ -197,8 +197,8 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(
 @pytest.mark.parametrize("name", names())
 def test_a_datasheet_says_what_must_be_known(name: str) -> None:
     known = public_set(name)
-    assert all((known.title, known.what, known.whose, known.licence, known.citation))
-    assert known.files or known.by_hand
+    assert all((known.title, known.description, known.authors, known.licence, known.citation))
+    assert known.files or known.instructions
     assert all(file.md5 is None or len(file.md5) == 32 for file in known.files)
 
 
@@ -211,7 +211,7 @@ def test_breakhis_is_read_as_its_datasheet_says(tmp_path: Path) -> None:
         for power in ("40X", "100X")
     }
     folder(tmp_path / "FOLDER", names, side=448)
-    words = re.search(r"give (mfl ingest .*--cut 224)", public_set("breakhis").by_hand)
+    words = re.search(r"give (mfl ingest .*--cut 224)", public_set("breakhis").instructions)
     assert words is not None
     line = [word.replace("FOLDER", f"{tmp_path}/FOLDER") for word in shlex.split(words[1])]
     line = [word.replace("STORE", str(tmp_path / "store")) for word in line]
@@ -240,8 +240,8 @@ def test_numbers_of_patches_are_compared(tmp_path: Path, monkeypatch: pytest.Mon
     def listed(**counts: int) -> Source:
         known = PublicSet(
             title="X",
-            what="",
-            whose="",
+            description="",
+            authors="",
             licence="L",
             commercial=True,
             citation="C",

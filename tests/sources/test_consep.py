@@ -108,7 +108,7 @@ def test_every_nucleus_of_the_real_tiles() -> None:
     counted = int(counts["train"].sum() + counts["test"].sum())
     sheet = public_set("consep")
     assert f"{counted:,} nuclei, {counted - 24319} more" in sheet.pitfalls[0]
-    assert "24,319 nuclei as published" in sheet.what
+    assert "24,319 nuclei as published" in sheet.description
 
 
 def test_the_case_of_folders_does_not_matter(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ class PublicSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A datasheet."""
 
     title: str
-    what: str
-    whose: str
+    description: str
+    authors: str
     licence: str
     commercial: bool
     """Whether the licence allows commercial use."""
@@ -38,8 +38,8 @@ class PublicSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     pitfalls: tuple[str, ...] = ()
     """What makes results on it wrong or too good."""
     files: tuple[PublicFile, ...] = ()
-    """None where its owners give it to those who ask; then `by_hand` says how."""
-    by_hand: str = ""
+    """None where no program can download it; then `instructions` say how a person gets it."""
+    instructions: str = ""
     ingest: str
     """What `mfl ingest` reads, below the folder that it was fetched to."""
     counts: dict[str, int] = {}

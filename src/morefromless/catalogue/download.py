@@ -32,7 +32,7 @@ def fetch(
     if mirror is not None and not mirror.startswith(("http://", "https://")):
         raise ConfigError(f"--mirror {mirror} is no address; begin it with https://.")
     if not sheet.files:
-        raise DataError(f"{sheet.title} cannot be downloaded by a program: {sheet.by_hand}")
+        raise DataError(f"{sheet.title} cannot be downloaded by a program: {sheet.instructions}")
     if local is not None:  # before a folder is made for nothing
         for file in sheet.files:
             origin = _origin(file, local)

@@ -106,19 +106,19 @@ def fetch(options: FetchConfig) -> None:
 
     if not options.name:
         for name in names():
-            say(f"{name}: {public_set(name).what}")
+            say(f"{name}: {public_set(name).description}")
         say("Next: mfl fetch NAME, or mfl fetch NAME FOLDER")
         return
     sheet = public_set(options.name)
-    say(f"{sheet.title}: {sheet.what}")
-    say(f"Of {sheet.whose}. Licence: {sheet.licence}. Cite {sheet.citation}.")
+    say(f"{sheet.title}: {sheet.description}")
+    say(f"Of {sheet.authors}. Licence: {sheet.licence}. Cite {sheet.citation}.")
     for pitfall in sheet.pitfalls:
         say(f"- {pitfall}")
     if not options.folder:
         for file in sheet.files:
             size = f", {file.bytes:,} bytes" if file.bytes else ""
             say(f"{file.name}: {file.url}{size}, md5 {file.md5 or 'not known'}")
-        say(sheet.by_hand or f"Next: mfl fetch {options.name} FOLDER")
+        say(sheet.instructions or f"Next: mfl fetch {options.name} FOLDER")
         return
     if sheet.files and not sheet.commercial and not options.accept_licence:
         raise ConfigError(

@@ -78,12 +78,8 @@ class Consep(Source):
         taken = set(self._files.values())
         return Counter(
             f"file {ending(file)} in {file.parent.name}"
-            for file in self.path.glob("*/*/*")
-            if file.parent.name.lower() in KINDS
-            and file.parts[-3].lower() in FOLDERS
-            and file.is_file()
-            and not file.name.startswith(".")
-            and "/".join(file.parts[-3:]) not in taken
+            for _, file in self._listed()
+            if file.is_file() and "/".join(file.parts[-3:]) not in taken
         )
 
     def shape(self, item: Item) -> tuple[int, int]:
@@ -100,12 +96,19 @@ class Consep(Source):
         """Path below `path`, by folder as it is spelt, stem and kind."""
         return {
             (file.parts[-3], file.stem, kind): "/".join(file.parts[-3:])
+            for kind, file in self._listed()
+            if file.suffix.lower() == KINDS[kind]
+        }
+
+    def _listed(self) -> list[tuple[str, Path]]:
+        """Kind and path of what the folders of images and labels hold, but for hidden files."""
+        return [
+            (kind, file)
             for file in sorted(self.path.glob("*/*/*"))
             if (kind := file.parent.name.lower()) in KINDS
             and file.parts[-3].lower() in FOLDERS
-            and file.suffix.lower() == KINDS[kind]
             and not file.name.startswith(".")
-        }
+        ]
 
     def _origin(self, folder: str, stem: str, kind: str) -> str:
         missing = f"{folder}/{kind.capitalize()}/{stem}{KINDS[kind]}"

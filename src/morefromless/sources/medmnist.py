@@ -14,7 +14,6 @@ from morefromless.data.splits import Split
 from morefromless.errors import DataError
 from morefromless.sources import Datasheet, Item, Source
 
-SPLITS: tuple[Split, ...] = get_args(Split)
 _KEY = re.compile(r"(train|val|test)_(images|labels)")
 _Array: TypeAlias = npt.NDArray[Any]
 _Labelled: TypeAlias = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
@@ -91,7 +90,7 @@ class Medmnist(Source):
             ) from problem
         splits: dict[Split, _Labelled] = {
             split: self._checked(split, arrays[f"{split}_images"], arrays[f"{split}_labels"])
-            for split in SPLITS
+            for split in get_args(Split)
             if f"{split}_images" in arrays and f"{split}_labels" in arrays
         }
         if not splits:
