@@ -71,6 +71,16 @@ def test_mistakes_are_answered(side_by_side: Path, options: dict[str, object], w
     assert isinstance(caught.value, ConfigError | DataError)
 
 
+def test_classes_of_drawn_tissue_are_merged(tmp_path: Path) -> None:
+    spec = "synthetic:patches=36,patients=4,size=16"
+    source = open_source(spec, classes=["MUS+STR=muscle"], group="patch (.)")
+    store = ingest(source, tmp_path / "store", split="test", progress=False).store
+    plain = ingest(spec, tmp_path / "plain", split="test", progress=False).store
+    assert "muscle" in store.classes
+    assert len(store.table) == 36
+    assert (store.main == plain.main).all()
+
+
 def test_classes_of_a_published_set_keep_their_order(tmp_path: Path) -> None:
     names = {
         f"{c}-AAAAAAA{x}.tif": 30 * n + i

@@ -111,12 +111,12 @@ class Synthetic(Source):
 
     def tissue(self, item: Item) -> Tissue:
         """The patch of `control=none` with its nucleus instances and their types."""
-        return draw(item.label, *self._streams(item), self.size)
+        return draw(*self._drawing(item), self.size)
 
     def _pair(
         self, item: Item, control: Control
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        return draw_pair(control, item.label, *self._streams(item), self.size, self.strength)
+        return draw_pair(control, *self._drawing(item), self.size, self.strength)
 
     @property
     def _typed(self) -> bool:
@@ -137,8 +137,8 @@ class Synthetic(Source):
             group=f"patient-{patient:04d}",
         )
 
-    def _streams(self, item: Item) -> tuple[Patient, Rng]:
-        """The patient of a patch, and the random numbers that it is drawn by."""
+    def _drawing(self, item: Item) -> tuple[str, Patient, Rng]:
+        """Class and patient of a patch, whatever they were renamed to, and its random numbers."""
         index = int(item.id.rpartition("-")[2])
         patient = Patient.drawn(Rng(self.seed, _PATIENT, index % self.patients))
-        return patient, Rng(self.seed, _PATCH, index)
+        return self._item(index).label, patient, Rng(self.seed, _PATCH, index)
