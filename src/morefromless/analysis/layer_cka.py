@@ -53,16 +53,22 @@ def layer_cka(
     }
 
     def batches() -> Iterator[dict[str, Tensor]]:
-        count = max(1, len(sample) // analysis.cka_batch) if unbiased else 1
         # Shuffled, for patches stand in a store by class, and so would every batch be of one.
         order = np.random.default_rng(analysis.seed).permutation(sample)
-        parts = np.array_split(order, count)
+        parts = np.array_split(order, batches_of(len(sample), analysis))
         for part in Bar(parts, desc="CKA", unit="batch"):
             yield {arm: first.render(store, part, device) for arm, first in firsts.items()}
 
     networks = {arm: [frozen.encoder for frozen in encoders] for arm, encoders in arms.items()}
     seeds = {arm: [frozen.seed for frozen in encoders] for arm, encoders in arms.items()}
     return similarities(networks, layers, batches(), seeds, analysis.estimator)
+
+
+def batches_of(patches: int, analysis: Analysis) -> int:
+    """How many batches CKA makes of so many patches."""
+    if analysis.estimator == "biased":
+        return 1
+    return max(1, patches // analysis.cka_batch)
 
 
 def _names(frozen: FrozenEncoder, selection: str) -> list[str]:

@@ -18,8 +18,9 @@ Floats = npt.NDArray[np.float64]
 class LayerCka:
     """CKA of the layers of arm `a` with those of arm `b`, over combinations of their runs.
 
-    Within one arm these are all pairs of different runs, in both directions, so that the matrix is
-    symmetric; between two arms, each run of one with each of the other that has another seed.
+    Within one arm these are all pairs of different runs, each once and averaged over both
+    directions, so that the matrix is symmetric; between two arms, each run of one with each of the
+    other that has another seed.
     """
 
     a: str
@@ -42,7 +43,7 @@ class LayerCka:
 
     @property
     def spread(self) -> Floats:
-        """(rows, columns): standard deviation over combinations, which share runs; 0 for one."""
+        """(rows, columns): standard deviation over combinations, which share runs; NaN of one."""
         return deviation(self.each)
 
     @property
@@ -61,8 +62,10 @@ class LayerCka:
 
 
 def deviation(values: Floats) -> Floats:
-    """Standard deviation along the first axis; 0 of one value."""
-    result: Floats = values.std(axis=0, ddof=1 if len(values) > 1 else 0)
+    """Standard deviation of a sample along the first axis; NaN of one value."""
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.nan)
+    result: Floats = values.std(axis=0, ddof=1)
     return result
 
 
@@ -101,6 +104,9 @@ def similarities(
         pairs = list(_runs(names[a], names[b]))
         different = [(x, y) for x, y in pairs if seed_of[x] != seed_of[y]]
         each = [cka.between(x, y, keep) for x, y in different or pairs]
+        if a == b:
+            # Both directions of a pair are one measurement, which must not count twice.
+            each = [(values + values.T) / 2 for values in each]
         if each:
             results.append(
                 LayerCka(
@@ -117,9 +123,4 @@ def similarities(
 
 
 def _runs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[str, str]]:
-    if a == b:
-        for x, y in combinations(a, 2):
-            yield x, y
-            yield y, x
-    else:
-        yield from product(a, b)
+    yield from combinations(a, 2) if a == b else product(a, b)

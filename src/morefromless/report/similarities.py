@@ -10,6 +10,7 @@ import pandas as pd
 
 import morefromless
 from morefromless import files
+from morefromless.analysis.layer_cka import batches_of
 from morefromless.analysis.represent import Similarities
 from morefromless.analysis.representative import shown_patches
 from morefromless.analysis.similarity import LayerCka, deviation
@@ -21,7 +22,7 @@ from morefromless.report.content import Picture
 from morefromless.report.map_figure import write_map
 from morefromless.report.section import Report, Section
 from morefromless.report.similarity_figure import short_name, write_diagonals, write_heat_maps
-from morefromless.report.words import modality_title
+from morefromless.report.words import count, modality_title
 
 FIGURES = ("cka", "cka-diagonal", "confusion", *GRIDS, "features")
 CAPTIONS = {
@@ -139,9 +140,8 @@ def _table(
     for pair in cka:
         values = value(pair)
         mark = " (equal seeds)" if pair.equal_seeds else ""
-        cells[pair.a, pair.b] = cells[pair.b, pair.a] = (
-            f"{values.mean():.2f} ± {deviation(values):.2f}{mark}"
-        )
+        spread = f" ± {deviation(values):.2f}" if len(values) > 1 else ""
+        cells[pair.a, pair.b] = cells[pair.b, pair.a] = f"{values.mean():.2f}{spread}{mark}"
     lines = [(arm, *(cells.get((arm, other), "") for other in arms)) for arm in arms]
     return Section(title, ("arm", *arms), lines)
 
@@ -150,17 +150,15 @@ def _notes(result: Similarities) -> list[str]:
     analysis, study, first = result.config.analysis, result.study, result.cka[0]
     patches = len(result.store.indices("test"))
     used = min(analysis.cka_patches or patches, patches)
-    batches = "one batch"
-    if analysis.estimator == "unbiased":
-        batches = f"batches of about {analysis.cka_batch}"
+    batches = batches_of(used, analysis)
     lines = [
         f"{analysis.estimator.capitalize()} linear CKA on {used:,} of {patches:,} test patches in "
-        f"{batches}; {len(first.rows)} layers from "
+        f"{count(batches, 'batch')}; {len(first.rows)} layers from "
         f"{short_name(first.rows[0])} to {short_name(first.rows[-1])}.",
         f"Means ± standard deviations are over combinations of {study.seeds} runs (seeds): within "
         "an arm, of different runs; between arms, of runs with different seeds, since runs with "
         "equal seeds begin from the same weights. Combinations share runs, so the deviation "
-        "describes them and is no standard error.",
+        "describes them and is no standard error; one combination has none.",
         "'random' are untrained encoders of the same architecture.",
         f"{study.train.encoder} at {study.train.size} px, {', '.join(study.objectives)}, "
         f"{study.length} of batches of {study.train.batch}.",
@@ -216,7 +214,7 @@ def _everything(result: Similarities) -> dict[str, object]:
                 "rows": list(pair.rows),
                 "columns": list(pair.columns),
                 "mean": pair.mean.tolist(),
-                "sd": pair.spread.tolist(),
+                "sd": pair.spread.tolist() if len(pair.each) > 1 else None,
                 "combinations": len(pair.each),
                 "equal_seeds": pair.equal_seeds,
             }
