@@ -53,6 +53,12 @@ def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
                 nearest = KNeighborsClassifier(1).fit(train[rows], labels[rows])
                 accuracies.append(nearest.score(test, truth))
             assert values(reply)[str(shots), name] == pytest.approx(np.mean(accuracies), abs=0.01)
+            (spread,) = (
+                score.spread
+                for score in reply.scores
+                if (score.row, score.column) == (str(shots), name)
+            )
+            assert spread == pytest.approx(np.std(accuracies, ddof=1), abs=0.01)
     table = reply_section(reply)
     assert table.header == ("", "primary", "privileged")
     assert [row[0] for row in table.rows] == ["1", "5"]
@@ -60,7 +66,11 @@ def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
     assert len(reply.notes) == 1
     least = int(np.bincount(tissue.labels[tissue.indices("train")]).min())
     many = build_question(f"few-shot:shots={least + 1},draws=1")
-    (more,) = ask(run, tissue, [many], Probe(), "tissue")
+    (more,) = ask(run, tissue, [many], Probe(labels=0.4), "tissue")
+    assert (
+        more.notes[0] == "Accuracy of a linear probe on the test patches: one draw of the labels."
+    )
+    assert {score.spread for score in more.scores} == {None}
     assert f" {least}" in more.notes[-1]
     assert "have fewer training patches, and give all" in more.notes[-1]
 

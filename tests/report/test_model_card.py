@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from morefromless import cli
+from morefromless.config import Probe
 from morefromless.data.store import Store
+from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.loading import load_encoder
 from morefromless.evaluation.results import Results
 from morefromless.report.model_card import write_card
@@ -35,6 +37,8 @@ def test_scores_of_the_study_stand_beside_the_floors(
     assert "symmetric" not in card.replace("asymmetric", "")
     assert f"hash {study.store.hash}" in card
     assert "32 x 32 px, magnification 3.5 µm per pixel" in card
+    rough = min(s.accuracy.units for s in results.summaries) < 8
+    assert ("† Rough: fewer than 8 groups" in card) == rough == ("] †" in card)
     for caveat in results.caveats:
         assert caveat.split(".")[0] in card
 
@@ -45,6 +49,24 @@ def test_a_run_by_itself_has_no_scores(trained: dict[str, Run], tmp_path: Path) 
     card = (tmp_path / "encoder" / "README.md").read_text()
     assert "No study with this run was found beside it" in card
     assert "trained on the labels of the task tissue" in card
+
+
+def test_a_head_was_not_kept_from_the_patches_that_calibrate_it(
+    trained: dict[str, Run], tissue: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(trained["supervised"].path, tmp_path / "a" / "b" / "run"))
+    probe = calibrate(load_encoder(run), tissue, Probe(), "tissue")
+    share = f"{100 * probe.correct.double().mean():.1f} %"
+    assert cli.run(["export", str(run), str(tmp_path / "encoder")]) == 0
+    card = (tmp_path / "encoder" / "README.md").read_text()
+    assert f"right for {share} of the training patches that calibrate it, from which it" in card
+    assert "kept from it" not in card
+    given = ["--to", str(tmp_path / "classes.csv"), "--abstain", "0.01"]
+    assert cli.run(["predict", str(tmp_path / "encoder"), str(tissue.path), *given]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    held = f"{len(probe.correct)} calibration"
+    assert f"of the {held} patches, from which the head learnt too, have a class, and" in said
+    assert f"than 99 % of the {held} ones" in said
 
 
 def test_external_cohorts_stand_in_the_card(

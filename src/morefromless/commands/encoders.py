@@ -32,6 +32,7 @@ def embed(config: EmbedConfig) -> None:
 def predict(config: PredictConfig) -> None:
     """Write the classes of any patches, and heat maps of slides."""
     from morefromless.devices import resolve_device
+    from morefromless.evaluation.calibration import learnt_from
     from morefromless.inference.embed import partial_folder
     from morefromless.inference.maps import write_maps
     from morefromless.inference.predict import (
@@ -60,14 +61,16 @@ def predict(config: PredictConfig) -> None:
     with partial_folder(config.to) as partial:
         predictions = predict(_embedded(config, frozen, inputs, partial), probe, config.abstain)
         write_predictions(predictions, config.to)
-    held = f"{len(probe.distances):,} held-out"
+    learnt = learnt_from(frozen, probe)
+    held = f"{len(probe.distances):,} {'calibration' if learnt else 'held-out'}"
+    asked = "patches, from which the head learnt too," if learnt else "training patches"
     if config.abstain:
         coverage, accuracy = probe.selective(config.abstain)
         answered = (predictions["class"] != "").mean()
         right = f", and {per_cent(accuracy)} % of those the right one" if coverage else ""
         say(
             f"- From a probability of {config.abstain:g} on, {per_cent(coverage)} % of the {held} "
-            f"training patches have a class{right}; of these inputs "
+            f"{asked} have a class{right}; of these inputs "
             f"{per_cent(answered)} % have one."
         )
     unlike = (predictions["outlier_percentile"] >= 99).mean()

@@ -60,6 +60,8 @@ class CalibratedProbe:
     """Hash of the store whose training patches it learnt from."""
     weights: str
     """Hash of the encoder that gave their features (`FrozenEncoder.fingerprint`)."""
+    head: bool
+    """Whether it is a supervised arm's own head; nothing was held out from that."""
 
     def __repr__(self) -> str:
         return f"CalibratedProbe({len(self.classes)} classes, temperature {self.temperature:.3g})"
@@ -163,6 +165,11 @@ def calibrate(
     return _of(tensors, store.classes, key)
 
 
+def learnt_from(frozen: FrozenEncoder, probe: CalibratedProbe) -> bool:
+    """Whether the probe is the encoder's own head, and learnt from what calibrates it."""
+    return probe.head and frozen.data is not None and probe.store == frozen.data.hash
+
+
 def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> CalibratedProbe | None:
     """What `calibrate` kept, without the store; None where there is none.
 
@@ -251,4 +258,5 @@ def _of(
         correct=tensors["correct"],
         store=key["store"],
         weights=key["weights"],
+        head=key["probe"] == "head",
     )

@@ -1,7 +1,8 @@
 """Few-shot curves: a probe that is given a few labels a class."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import stdev
 
 import numpy as np
 import numpy.typing as npt
@@ -42,10 +43,11 @@ class FewShot(Question):
     ) -> Reply:
         bar = Bar(encoders.values(), desc="few-shot", unit="branch")
         scores = [s for encoder in bar for s in self._scores(encoder, store, probe, task, device)]
-        notes = [
-            f"Accuracy of a {probe.name} probe on the test patches: mean ± standard deviation over "
-            f"{self.draws} draws of the labels."
-        ]
+        over = (
+            f"mean ± standard deviation over {self.draws} draws" if self.draws > 1 else "one draw"
+        )
+        name = replace(probe, labels=1.0).name  # its labels are the shots
+        notes = [f"Accuracy of a {name} probe on the test patches: {over} of the labels."]
         if any(encoder.head is not None for encoder in encoders.values()):
             notes.append("The encoder of a supervised run was given all labels in training.")
         labelled = store.select(task=build_task(task))
@@ -78,9 +80,8 @@ class FewShot(Question):
                 learnt = method.fit(train[rows], shot_labels, len(store.classes), probe, draw)
                 answers = method.fitted(learnt).probabilities(test).argmax(1).cpu().numpy()
                 accuracies.append(float((answers == truth).mean()))
-            yield Score(
-                str(shots), frozen.name, float(np.mean(accuracies)), float(np.std(accuracies))
-            )
+            spread = stdev(accuracies) if self.draws > 1 else None
+            yield Score(str(shots), frozen.name, float(np.mean(accuracies)), spread)
 
 
 def draw_shots(labels: npt.NDArray[np.int64], shots: int, seed: int) -> npt.NDArray[np.int64]:

@@ -1,17 +1,18 @@
 """The model card of an exported encoder: what it is, what it reached, what it is not for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import morefromless
 from morefromless.arms import condition_of
 from morefromless.encoders.timm import Timm
 from morefromless.errors import ConfigError
-from morefromless.evaluation.calibration import read_calibrated
+from morefromless.evaluation.calibration import learnt_from, read_calibrated
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.results import Results
 from morefromless.report.pages import write_text
-from morefromless.report.section import Section
+from morefromless.report.section import Section, rough_note
 from morefromless.report.words import bounds, count, modality_title, per_cent
 
 
@@ -52,7 +53,8 @@ def write_card(
         ],
         scores=None if results is None else _scores(results, frozen).markdown(),
         cohorts=[_cohort(results, frozen) for results in cohorts],
-        held_out=probe and f"{probe.selective(0)[1]:.1%}",
+        calibrated=probe and f"{per_cent(probe.selective(0)[1])} %",
+        head=probe and learnt_from(frozen, probe),
         caveats=[] if results is None else results.caveats,
         citation=data.citation if data else "",
     )
@@ -145,4 +147,5 @@ def _scores(results: Results, frozen: FrozenEncoder) -> Section:
             values = (summary.intervals[name] for name in ("accuracy", "macro_f1"))
             scores = [f"{per_cent(value.estimate)} {bounds(value)}" for value in values]
             rows.append((condition.title, condition.task, *scores))
-    return Section("", ("encoder", "task", "accuracy %", "macro-F1 %"), rows)
+    table = Section("", ("encoder", "task", "accuracy %", "macro-F1 %"), rows)
+    return replace(table, notes=rough_note([table]))
