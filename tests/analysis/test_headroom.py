@@ -163,7 +163,11 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     report_path, numbers = write(results["positive"])
     assert "forecast" in report_path.read_text()
     assert json.loads(numbers.read_text())["headroom"]["estimate"] > 0.05
-    assert len(report(results["negative"]).sections) == 2
+    table, parts = report(results["negative"]).sections
+    held = sum(component.variance for component in results["negative"].components)
+    assert held < 0.99  # so the share of theirs is not that of the dense features' variance
+    assert f"which hold {100 * held:.1f} % of the dense features' variance" in parts.title
+    assert table.rows[-1][0] == "share of the components' variance that is predicted"
 
 
 def test_what_cannot_be_asked_is_refused(tissue: Store, monkeypatch: pytest.MonkeyPatch) -> None:

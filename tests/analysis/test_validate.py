@@ -175,8 +175,13 @@ def test_one_run_is_asked_by_a_command(
     words = ["validate", str(folder / "runs" / one), str(cohort.path), "--out", str(tmp_path / "v")]
     first, second, *others = study.store.classes
     words += ["--classes", f"{first}=both", f"{second}=both"]
-    assert run([*words, "--store", str(study.store.path), "--probe-epochs", "20"]) == 0
-    assert "symmetric, shared" in capsys.readouterr().out
+    words += ["--store", str(study.store.path), "--probe-epochs", "20", "--labels", "0.5"]
+    assert run(words) == 0
+    said = capsys.readouterr().out
+    assert "symmetric, shared" in said
+    assert "one seed: chance between seeds is not in it. ECE" in said
+    assert "Probes and floors have 50 % of the training labels" in said
+    assert not (tmp_path / "v" / "curves.csv").exists()  # the run's are of the internal patches
     external = Results.load(tmp_path / "v")
     assert list(external.data.classes["tissue"]) == ["both", *others]
     assert len(external.summaries[0].recall) == len(others) + 1

@@ -159,12 +159,52 @@ def test_few_labels_are_those_of_probes_alone() -> None:
     few = replace(plain.config, probe=replace(plain.config.probe, labels=0.05))
     said = notes(replace(plain, config=few))
     assert "linear probe." in said[0]
-    assert any("5 % of the training labels" in note for note in said)
+    assert any(
+        "5 % of the training labels, drawn within each class by the seed, one" in n for n in said
+    )
     assert "equal labels" not in " ".join(said)
     supervised = [replace(s, head=s.condition.arm == "supervised") for s in plain.summaries]
     said = notes(replace(plain, config=few, summaries=supervised))
     assert any("is not one of equal labels" in note for note in said)
     assert "of the training labels" not in " ".join(notes(plain))
+
+
+def test_intervals_are_said_to_hold_what_they_hold() -> None:
+    plain = results()
+    assert any(note.endswith("over 30 groups and seeds.") for note in notes(plain))
+    single = [
+        replace(s, intervals={"accuracy": replace(s.accuracy, includes_seeds=False)})
+        for s in plain.summaries
+    ]
+    mixed = replace(plain, summaries=[*plain.summaries[:2], *single[2:]])
+    told = "over 30 groups and seeds; of what has one seed, over groups alone."
+    assert any(note.endswith(told) for note in notes(mixed))
+    told = "over 30 groups; one seed: chance between seeds is not in it."
+    assert any(note.endswith(told) for note in notes(replace(plain, summaries=single)))
+
+
+def test_of_one_task_too_it_is_said_which_encoders_answer_themselves() -> None:
+    plain = results()
+    heads = [replace(s, head=s.condition.arm == "supervised") for s in plain.summaries]
+    content = tables.report(replace(plain, summaries=heads))
+    rows = {row[0]: row[1] for row in content.sections[0].rows}
+    assert [name for name, cell in rows.items() if cell.endswith(" *")] == ["supervised"]
+    assert "* answered by the encoder's own head; all others by a probe." in content.notes
+    assert not any("own head" in note for note in tables.report(plain).notes)
+
+
+def test_students_are_asked_by_the_probe_of_the_study() -> None:
+    plain = results()
+    student = replace(plain.summaries[0].condition, arm="distillation", objective="regression")
+    config = replace(
+        plain.config,
+        tasks=("tissue", "cell"),
+        probe=replace(plain.config.probe, probe="knn:20"),
+    )
+    rows = [replace(plain.summaries[0], condition=student), *plain.summaries[1:]]
+    content = tables.report(replace(plain, config=config, summaries=rows))
+    titles = [section.title for section in content.sections]
+    assert "Students of a frozen teacher, knn-20 probe" in titles
 
 
 def test_one_seed_is_no_range_of_seeds() -> None:

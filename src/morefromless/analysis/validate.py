@@ -80,6 +80,8 @@ def validate(config: ValidateConfig) -> Validation:
     caveats = _caveats(study, cohort_store, tasks)
     internal = results(study.store, study.evaluations(), study.caveats)
     external = results(cohort_store, study.evaluations(cohort), caveats)
+    # Learning curves are of the internal test patches.
+    external = replace(external, curves=external.curves.iloc[:0])
     return Validation(internal, external, list(_shifts(study, cohort)), out)
 
 

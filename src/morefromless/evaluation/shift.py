@@ -13,7 +13,8 @@ class FeatureDistance:
         d(x)² = (x - μ)ᵀ Σ⁻¹ (x - μ) / D
 
     with μ and Σ of the features, and Σ shrunk as by Ledoit and Wolf (2004), since N may be below D.
-    For patches of that distribution d is about 1. It does not change when all features are scaled.
+    For patches of that distribution d is about 1 where N is many times D, and less where Σ is
+    shrunk much. It does not change when all features are scaled.
     Lee et al. (2018), arXiv 1807.03888, tell patches of other data sets by it.
 
     >>> drawn = np.random.default_rng(0).normal(size=(3000, 4))

@@ -30,12 +30,13 @@ def report(result: Headroom) -> Report:
         (f"probe of {config.privileged} as predicted", per_cent(result.predicted)),
         ("headroom: dense - sparse", interval(result.headroom, signed=True)),
         ("forecast: predicted - sparse", interval(result.forecast, signed=True)),
-        ("share of dense variance that is predicted", per_cent(result.predicted_share)),
+        ("share of the components' variance that is predicted", per_cent(result.predicted_share)),
     ]
     title = f"Headroom of {config.primary} with {config.privileged}, {features}"
-    count = min(8, len(result.components))
+    count, held = min(8, len(result.components)), sum(c.variance for c in result.components)
     parts = Section(
-        f"The first {count} of {len(result.components)} components of the dense features",
+        f"The first {count} of {len(result.components)} components, which hold "
+        f"{per_cent(held)} % of the dense features' variance",
         ("component", "share of variance %", "predicted %"),
         [
             (str(number), per_cent(component.variance), per_cent(component.predicted))

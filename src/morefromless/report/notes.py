@@ -1,9 +1,11 @@
 """Notes under a study's tables: data, protocol, and what the tables do not show."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from morefromless.evaluation.intervals import PLURAL
-from morefromless.evaluation.results import Results
+from morefromless.evaluation.results import Results, Summary
+from morefromless.report.words import count
 
 TESTS = (
     "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "
@@ -12,6 +14,8 @@ TESTS = (
     "interval excludes zero. With one seed of either arm there is no verdict, and seeds are not in "
     "the interval: it holds for these encoders, not for the ways of training."
 )
+
+OWN_HEAD = "* answered by the encoder's own head; all others by a probe."
 
 REFERENCES = (
     "References are published encoders, frozen, through the same probe; a teacher is among them. "
@@ -22,8 +26,7 @@ REFERENCES = (
 def notes(results: Results) -> list[str]:
     """What holds for all the tables: data, protocol, and what they do not show."""
     config, data = results.config, results.data
-    train, units = config.train, PLURAL[results.summaries[0].accuracy.unit]
-    seeds = config.run_seeds
+    train, seeds = config.train, config.run_seeds
     named = f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     lines = [
         f"{train.encoder} at {train.size} px, {', '.join(config.objectives)}, width "
@@ -35,28 +38,46 @@ def notes(results: Results) -> list[str]:
         each = ", ".join(f"'{name}' {count}" for name, count in counts)
         lines.append(f"Task {task}, training / test patches: {each}.")
     if config.probe.labels < 1:
-        lines.append(_few_labels(results))
-    chance = " and seeds." if config.seeds > 1 else "; one seed: chance between seeds is not in it."
+        lines.append(few_labels(results))
     lines.append(
         "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "
-        f"{units}{chance}"
+        f"{chance(results.summaries)}."
     )
-    if any(s.head for s in results.summaries) and len(config.tasks) > 1:
+    if any(s.head for s in results.summaries):
         lines.append(
-            "A supervised encoder answers its own task with its own head (marked *), any other "
-            "with a probe of the frozen encoder, as all others."
+            "An encoder that learnt a task's labels answers that task with its own head (marked "
+            "*), any other with a probe of the frozen encoder, as all others."
+            if len(config.tasks) > 1
+            else OWN_HEAD
         )
     if config.references:
         lines.append(REFERENCES)
-    lines.append(TESTS.format(units=units))
+    lines.append(TESTS.format(units=units(results.summaries)))
     lines += [*_untrained(results), _curves(results), *floor_notes(results), *results.caveats]
     return lines
 
 
-def _few_labels(results: Results) -> str:
+def units(summaries: Sequence[Summary]) -> str:
+    """What is resampled, or is a case of the tests: `groups`."""
+    return " or ".join(dict.fromkeys(PLURAL[s.accuracy.unit] for s in summaries))
+
+
+def chance(summaries: Sequence[Summary]) -> str:
+    """What is resampled for the intervals of accuracies: `12 groups and seeds`."""
+    numbers = {count(s.accuracy.units, s.accuracy.unit) for s in summaries}
+    of_units = numbers.pop() if len(numbers) == 1 else units(summaries)
+    several = [s.accuracy.includes_seeds for s in summaries]
+    if not any(several):
+        return f"{of_units}; one seed: chance between seeds is not in it"
+    alone = "" if all(several) else f"; of what has one seed, over {units(summaries)} alone"
+    return f"{of_units} and seeds{alone}"
+
+
+def few_labels(results: Results) -> str:
+    """Which share of the labels probes and floors learnt from."""
     note = (
         f"Probes and floors have {100 * results.config.probe.labels:g} % of the training labels, "
-        "drawn within each class by the seed."
+        "drawn within each class by the seed, one at least."
     )
     if any(s.head for s in results.summaries):
         note += (

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from morefromless.evaluation.intervals import PLURAL
 from morefromless.evaluation.results import Contrast, Results, Summary
 from morefromless.report.content import CellFile, ExperimentFile, Picture
-from morefromless.report.notes import TESTS, floor_notes
+from morefromless.report.notes import OWN_HEAD, TESTS, chance, floor_notes, units
 from morefromless.report.section import Section, p_value
 from morefromless.report.words import (
     ROUGH,
@@ -21,8 +20,6 @@ from morefromless.report.words import (
     rough,
     typeset,
 )
-
-OWN_HEAD = "* answered by the encoder's own head; all others by a probe."
 
 
 @dataclass(frozen=True)
@@ -238,21 +235,18 @@ def _metrics(results: Mapping[str, Results]) -> list[Section]:
 
 def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterator[str]:
     first = next(iter(results.values()))
-    accuracy = first.summaries[0].accuracy
-    units = PLURAL[accuracy.unit]
-    chance = " and seeds" if first.config.seeds > 1 else "; chance between seeds is not in it"
+    summaries = [s for r in results.values() for s in r.summaries]
     yield (
         f"Accuracy on test patches in per cent, the mean of {count(first.config.seeds, 'seed')}, "
-        f"in brackets the 95 % bootstrap interval over {accuracy.units:,} {units}"
-        f"{chance}."
+        f"in brackets the 95 % bootstrap interval over {chance(summaries)}."
     )
-    if any(rough(s.accuracy) for r in results.values() for s in r.summaries):
+    if any(rough(s.accuracy) for s in summaries):
         yield ROUGH
     if any(cell.published is not None for cell in file.cells):
         yield "Below it the paper's, of single runs, and Δ, ours less the paper's in points."
-    if any(s.head for r in results.values() for s in r.summaries):
+    if any(s.head for s in summaries):
         yield OWN_HEAD
-    yield TESTS.format(units=units)
+    yield TESTS.format(units=units(summaries))
     rising = dict.fromkeys(
         f"{r.name(s.condition, modality_title)} on {modality_title(s.condition.modality)}"
         for r in results.values()

@@ -17,7 +17,7 @@ from morefromless.report import pages
 from morefromless.report.content import CellFile, ExperimentFile, Picture, PlanFile, read
 from morefromless.report.folders import remark
 from morefromless.report.notes import notes
-from morefromless.report.parts import OWN_HEAD, Part, part, summary_of
+from morefromless.report.parts import Part, part, summary_of
 from morefromless.report.provenance import facts, runs_table
 from morefromless.report.section import Section
 from morefromless.report.words import (
@@ -252,10 +252,7 @@ def _study_file(name: str, results: Results, folder: Path, place: str) -> Experi
 
 
 def _study_part(file: ExperimentFile, results: Results, folder: Path) -> Part:
-    # With several tasks the notes of the tables say it themselves.
-    marked = len(results.config.tasks) == 1 and any(s.head for s in results.summaries)
-    whole = part(file, {file.name: results}, folder)
-    return replace(whole, notes=[*([OWN_HEAD] if marked else []), *notes(results)])
+    return replace(part(file, {file.name: results}, folder), notes=notes(results))
 
 
 def _repeated(repeated: Mapping[str, Sequence[float]]) -> list[Section]:

@@ -107,7 +107,7 @@ def _arms(title: str, rows: Sequence[Summary], results: Results) -> Section:
         lines.append(
             (
                 name + (f" (not above {summary.not_above})" if summary.not_above else ""),
-                interval(summary.accuracy),
+                interval(summary.accuracy) + " *" * summary.head,
                 *(metric_value(name, summary.means[name]) for name in metrics),
                 " ".join(f"{100 * value:.1f}" for value in summary.accuracies),
                 curve,
@@ -139,7 +139,8 @@ def _grids(results: Results) -> list[Section]:
     students = [s for s in arms if s.condition.arm == "distillation"]
     if students:
         titles = [s.condition.title for s in students]
-        sections.append(_grid("Students of a frozen teacher, linear probe", students, titles))
+        title = f"Students of a frozen teacher, {results.config.probe.name} probe"
+        sections.append(_grid(title, students, titles))
     titles = [f"supervised on {s.condition.objective}" for s in supervised]
     sections.append(_grid("Supervised encoders", supervised, titles))
     if references := results.select(lambda c: c.reference):

@@ -7,9 +7,8 @@ import pandas as pd
 
 from morefromless import files
 from morefromless.analysis.validate import Validation
-from morefromless.evaluation.intervals import PLURAL
 from morefromless.evaluation.results import COLUMNS, Condition, Contrast, Results, Summary
-from morefromless.report.notes import TESTS, floor_notes
+from morefromless.report.notes import TESTS, chance, few_labels, floor_notes, units
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
 from morefromless.report.words import count, metric_title, metric_value
 
@@ -129,20 +128,18 @@ def _notes(result: Validation) -> list[str]:
         for task, classes in data.classes.items():
             each = ", ".join(f"'{name}' {test:,}" for name, (_, test) in classes.items())
             lines.append(f"{side.capitalize()}, test patches of task {task}: {each}.")
-    units = " or ".join(
-        dict.fromkeys(PLURAL[side.summaries[0].accuracy.unit] for side in (internal, external))
-    )
+    summaries = [*internal.summaries, *external.summaries]
     return [
         *lines,
         "Probes and floors are fitted to the internal training patches alone, and supervised "
         "encoders answer with their own heads; nothing is fitted to the external patches.",
+        *([few_labels(internal)] if internal.config.probe.labels < 1 else []),
         "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "
-        "test groups where they are known, else over patches, and over seeds. ECE and Brier "
-        "measure calibration: 0 is best.",
-        "The distance is Mahalanobis' (Ledoit-Wolf covariance of the training features, divided by "
-        "their number): 1 is as far as training patches themselves. External above internal is a "
-        "shift, as of stain or scanner.",
-        *([TESTS.format(units=units)] if internal.contrasts else []),
+        f"{chance(summaries)}. ECE and Brier measure calibration: 0 is best.",
+        "The distance is Mahalanobis' (Ledoit-Wolf covariance of the training features), of all "
+        "test patches, labelled or not; it is only to be compared within a row. External above "
+        "internal is a shift, as of stain or scanner.",
+        *([TESTS.format(units=units(summaries))] if internal.contrasts else []),
         *(f"Internal: {note}" for note in floor_notes(internal)),
         *(f"External: {note}" for note in floor_notes(external)),
         *(f"Internal: {caveat}" for caveat in internal.caveats),
