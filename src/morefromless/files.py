@@ -128,9 +128,12 @@ def _no_formula(cell: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value`, dataclasses included, to `path` as indented JSON, whole or not at all."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=msgspec.to_builtins)
-    write_text(path, text + "\n")
+    """Write `value`, dataclasses included, to `path` as indented JSON, whole or not at all. What is
+    no finite number becomes null, for JSON has no other word for it."""
+    builtins = json.loads(
+        json.dumps(value, default=msgspec.to_builtins), parse_constant=lambda _: None
+    )
+    write_text(path, json.dumps(builtins, indent=2, ensure_ascii=False) + "\n")
 
 
 def file_hash(path: Path) -> str:

@@ -14,6 +14,7 @@ from morefromless.evaluation import metrics
 from morefromless.evaluation.metrics import confusion_metric, probability_metric
 from morefromless.evaluation.paired import holm
 from morefromless.evaluation.results import COLUMNS, Results
+from morefromless.report.study import write_study
 from morefromless.study import Study
 
 
@@ -114,6 +115,35 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     with pytest.raises(ConfigError, match=r"holds no results .* its mfl compare has not written"):
         Results.load(tmp_path)
+
+
+def test_a_metric_that_is_not_defined_is_empty(
+    study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(metrics, "CONFUSION_METRICS", metrics.CONFUSION_METRICS.copy())
+    monkeypatch.setattr(
+        "morefromless.evaluation.summaries.CONFUSION_METRICS", metrics.CONFUSION_METRICS
+    )
+
+    @confusion_metric
+    def precision_of_last(confusion: Any) -> Any:
+        with np.errstate(invalid="ignore"):
+            return confusion[..., -1, -1] / confusion[..., -1].sum(-1)
+
+    results = study.evaluate(progress=False)
+    majority = next(s for s in results.summaries if s.condition.arm == "majority")
+    assert np.isnan(majority.means["precision_of_last"])  # it never says the last class
+    write_study(results, tmp_path)
+    parsed = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    assert None in [s["means"]["precision_of_last"] for s in parsed["summaries"]]
+    loaded = Results.load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.table, results.table)
+    again = next(s for s in loaded.summaries if s.condition.arm == "majority")
+    np.testing.assert_equal(again.means, majority.means)
+    bounds = (vars(s.intervals["precision_of_last"]) for s in (again, majority))
+    np.testing.assert_equal(*bounds)
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert " – |" in next(line for line in lines if line.startswith("| floor: majority |"))
 
 
 def test_a_metric_is_one_function(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

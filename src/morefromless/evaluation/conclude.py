@@ -109,7 +109,8 @@ def _key(condition: Condition) -> tuple[str, ...]:
 
 
 def _curves(groups: Groups, runs: Mapping[str, Run]) -> pd.DataFrame:
-    """Every learning curve that was drawn, a line a point, of the first task."""
+    """Every learning curve that was drawn, a line a point: of the first task or, of arms that learn
+    labels, of theirs."""
     lines = []
     drawn = set()
     for condition, group in groups.items():

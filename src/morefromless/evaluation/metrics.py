@@ -8,7 +8,8 @@
 
 A metric that is registered here appears in every table and file by its function's name. Those that
 are functions of the confusion matrix take any number of matrices at once, so that an estimate and
-its bootstrap interval (`intervals`) come from one definition.
+its bootstrap interval (`intervals`) come from one definition. Where one is not defined it is NaN:
+its cells are empty in files, null in JSON, and dashes in tables.
 
 A class that has no patch in the test labels has no recall. Its recall is reported as absent
 (None), and balanced accuracy averages over the other classes. Macro-F1 averages over the classes

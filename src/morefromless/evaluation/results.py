@@ -8,6 +8,7 @@ and pages, is a view of `Results`; it is saved whole and read back from its fold
 - `results.json`: the rest; options, summaries over seeds, contrasts, counts, caveats
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -267,9 +268,11 @@ class Results:
         try:
             rest = read_json(path, dict)
             config = from_flat(StudyConfig, rest.pop("config"), str(path))
+            _restore_undefined(rest["summaries"])
             hints = cls.__annotations__
             typed = {name: msgspec.convert(value, hints[name]) for name, value in rest.items()}
-            table = pd.read_csv(folder / "results.csv", keep_default_na=False)
+            empty = {"value": [""]}  # of an undefined metric; elsewhere it is a word like others
+            table = pd.read_csv(folder / "results.csv", keep_default_na=False, na_values=empty)
             curves = pd.DataFrame(columns=list(CURVE_COLUMNS))
             if (folder / "curves.csv").is_file():
                 curves = pd.read_csv(folder / "curves.csv", keep_default_na=False)
@@ -283,3 +286,10 @@ class Results:
             raise ConfigError(
                 f"{path} is damaged ({error}); run the command that wrote it again."
             ) from error
+
+
+def _restore_undefined(summaries: list[dict[str, Any]]) -> None:
+    """Metrics that are not defined, which JSON has as null, become NaN again."""
+    for summary in summaries:
+        for values in (summary["means"], *summary["intervals"].values()):
+            values |= {name: math.nan for name, value in values.items() if value is None}

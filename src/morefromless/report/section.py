@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from morefromless import files
+from morefromless.evaluation.contrasts import ALPHA
 from morefromless.evaluation.intervals import Interval
 from morefromless.report.terminal import say, show_table
 from morefromless.report.words import ROUGH, bounds, markdown_text, per_cent, points
@@ -131,12 +132,15 @@ def rough_note(sections: Sequence[Section]) -> list[str]:
 
 
 def p_value(p: float) -> str:
-    """p with three digits; a bound where they would all be 0.
+    """p with three digits; a bound where they would all be 0, or would hide on which side of the
+    level of a verdict it lies.
 
-    >>> p_value(0.0004), p_value(0.0312)
-    ('< 0.001', '0.031')
+    >>> p_value(0.0004), p_value(0.0312), p_value(0.0497)
+    ('< 0.001', '0.031', '< 0.050')
     """
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return "< 0.001"
+    return f"< {ALPHA:.3f}" if p < ALPHA <= round(p, 3) else f"{p:.3f}"
 
 
 def _row(cells: Sequence[str], plain: bool = False) -> str:

@@ -1,5 +1,6 @@
 """Words and numbers as a reader should meet them."""
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -35,11 +36,14 @@ def metric_title(name: str) -> str:
 
 
 def metric_value(name: str, value: float) -> str:
-    """Shares of patches in per cent; areas, kappa and measures of calibration as they are.
+    """Shares of patches in per cent; areas, kappa and measures of calibration as they are; a dash
+    where a metric is not defined (NaN).
 
-    >>> metric_value("macro_f1", 0.7712), metric_value("ece", 0.0312)
-    ('77.1', '0.031')
+    >>> metric_value("macro_f1", 0.7712), metric_value("ece", 0.0312), metric_value("x", math.nan)
+    ('77.1', '0.031', '–')
     """
+    if math.isnan(value):
+        return "–"
     return minus(f"{value:z.3f}" if name in NOT_SHARES else f"{100 * value:.1f}")
 
 
