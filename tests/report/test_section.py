@@ -20,7 +20,8 @@ def test_intervals_are_in_per_cent_and_differences_have_signs() -> None:
     assert interval(reached(-0.0004, 0.0004), signed=True) == "0.0 [−0.0, +0.0]"
     assert interval(reached(0.0, 0.0), signed=True) == "0.0 [0.0, 0.0] †"
     assert [metric_value("cohen_kappa", value) for value in (-0.0001, -0.12)] == ["0.000", "−0.120"]
-    assert [p_value(p) for p in (0.0005, 0.0499, 1.0)] == ["< 0.001", "0.050", "1.000"]
+    assert [p_value(p) for p in (0.0005, 0.0491, 1.0)] == ["< 0.001", "0.049", "1.000"]
+    assert [p_value(p) for p in (0.0499, 0.0501)] == ["< 0.050", "0.050"]  # better, and not
 
 
 @pytest.mark.parametrize(

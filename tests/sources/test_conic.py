@@ -30,6 +30,7 @@ def test_patches_of_an_image_stay_together(tmp_path: Path) -> None:
     assert [item.id for item in items] == NAMES
     assert [item.group for item in items] == ["consep_1", "consep_1", "dpath-a_12"]
     assert {(item.label, item.split) for item in items} == {("unlabelled", None)}
+    assert "so images of one patient count as several groups" in source.remarks()[0]
     found = source.read(items[1])
     np.testing.assert_array_equal(found["he"], IMAGES[1])
     nuclei = Nuclei.decode(found["nuclei"])

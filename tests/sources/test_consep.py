@@ -40,6 +40,7 @@ def test_tiles(tmp_path: Path) -> None:
         ("Train/train_1", "train", "train_1"),
     ]
     assert (items[0].label, items[0].origin) == ("unlabelled", "Test/Images/test_1.png")
+    assert "so tiles of one patient count as several groups" in source.remarks()[0]
     found = source.read(items[0])
     np.testing.assert_array_equal(found["he"], IMAGE)
     nuclei = Nuclei.decode(found["nuclei"])

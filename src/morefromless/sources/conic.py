@@ -64,6 +64,12 @@ class Conic(Source):
             for name, row in self._arrays.rows.items()
         ]
 
+    def remarks(self) -> Sequence[str]:
+        return [
+            "Groups are the images that patches were cut from: patients are not named, so images of "
+            "one patient count as several groups, and intervals may be too narrow."
+        ]
+
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         row = self._arrays.rows[item.id]
         instances, types = to_int32(np.moveaxis(self._arrays.labels[row], -1, 0), "the mask")

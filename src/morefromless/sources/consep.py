@@ -63,6 +63,12 @@ class Consep(Source):
             for folder, stem in sorted(stems)
         ]
 
+    def remarks(self) -> Sequence[str]:
+        return [
+            "Groups are tiles: patients are not named, so tiles of one patient count as several "
+            "groups, and intervals may be too narrow."
+        ]
+
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         image = read_rgb(self._image(item))
         folder, _, stem = item.id.partition("/")
