@@ -193,6 +193,15 @@ def test_of_one_task_too_it_is_said_which_encoders_answer_themselves() -> None:
     assert not any("own head" in note for note in tables.report(plain).notes)
 
 
+def test_a_teacher_is_a_reference_that_is_explained() -> None:
+    plain = results()
+    teacher = replace(plain.summaries[0].condition, arm="reference", encoder="resnet18 at 224 px")
+    beside = [*plain.summaries, replace(plain.summaries[0], condition=teacher)]
+    said = notes(replace(plain, summaries=beside))  # of --distillation, without --references
+    assert any(note.startswith("References are published encoders and teachers") for note in said)
+    assert not any(note.startswith("References") for note in notes(plain))
+
+
 def test_students_are_asked_by_the_probe_of_the_study() -> None:
     plain = results()
     student = replace(plain.summaries[0].condition, arm="distillation", objective="regression")

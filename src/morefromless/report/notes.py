@@ -18,8 +18,8 @@ TESTS = (
 OWN_HEAD = "* answered by the encoder's own head; all others by a probe."
 
 REFERENCES = (
-    "References are published encoders, frozen, through the same probe; a teacher is among them. "
-    "They were trained on other data, so no arm is contrasted with them."
+    "References are published encoders and teachers, frozen, through the same probe. They were "
+    "not trained as the arms were, so no arm is contrasted with them."
 )
 
 
@@ -50,7 +50,7 @@ def notes(results: Results) -> list[str]:
             if len(config.tasks) > 1
             else OWN_HEAD
         )
-    if config.references:
+    if any(s.condition.reference for s in results.summaries):
         lines.append(REFERENCES)
     lines.append(TESTS.format(units=units(results.summaries)))
     lines += [*_untrained(results), _curves(results), *floor_notes(results), *results.caveats]

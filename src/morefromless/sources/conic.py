@@ -66,8 +66,8 @@ class Conic(Source):
 
     def remarks(self) -> Sequence[str]:
         return [
-            "Groups are the images that patches were cut from: patients are not named, so images of "
-            "one patient count as several groups, and intervals may be too narrow."
+            "Groups are the images that patches were cut from: patients are not named, so images "
+            "of one patient count as several groups, and intervals may be too narrow."
         ]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
