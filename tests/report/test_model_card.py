@@ -24,7 +24,8 @@ from morefromless.study import Study
 def test_scores_of_the_study_stand_beside_the_floors(
     study: Study, results: Results, trained: dict[str, Run], tmp_path: Path
 ) -> None:
-    results.save(tmp_path)
+    few = replace(results.config, probe=replace(results.config.probe, labels=0.4))
+    replace(results, config=few).save(tmp_path)
     run = trained["asymmetric"]
     path = tmp_path / "runs" / run.path.name
     shutil.copytree(run.path, path)
@@ -36,6 +37,7 @@ def test_scores_of_the_study_stand_beside_the_floors(
     assert "| floor: colour-histogram | tissue |" in card
     assert "symmetric" not in card.replace("asymmetric", "")
     assert f"hash {study.store.hash}" in card
+    assert "- Probes and floors have 40 % of the training labels" in card
     assert "32 x 32 px, magnification 3.5 µm per pixel" in card
     rough = min(s.accuracy.units for s in results.summaries) < 8
     assert ("† Rough: fewer than 8 groups" in card) == rough == ("] †" in card)

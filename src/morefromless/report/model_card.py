@@ -11,6 +11,7 @@ from morefromless.errors import ConfigError
 from morefromless.evaluation.calibration import learnt_from, read_calibrated
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.evaluation.results import Results
+from morefromless.report.notes import few_labels
 from morefromless.report.pages import write_text
 from morefromless.report.section import Section, rough_note
 from morefromless.report.words import bounds, count, modality_title, per_cent
@@ -55,10 +56,15 @@ def write_card(
         cohorts=[_cohort(results, frozen) for results in cohorts],
         calibrated=probe and f"{per_cent(probe.selective(0)[1])} %",
         head=probe and learnt_from(frozen, probe),
-        caveats=[] if results is None else results.caveats,
+        caveats=[] if results is None else _caveats(results),
         citation=data.citation if data else "",
     )
     return path
+
+
+def _caveats(results: Results) -> list[str]:
+    few = [few_labels(results)] if results.config.probe.labels < 1 else []
+    return [*few, *results.caveats]
 
 
 def _study_results(run: Path) -> Results | None:
