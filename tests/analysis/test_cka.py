@@ -228,8 +228,6 @@ def test_bad_input_is_one_sentence() -> None:
         ConfigError, match=r"no layer 'layer1.0.conv'; did you mean .*layer1.0.conv1"
     ):
         select_layers(network, ["layer1.0.conv"])
-    with pytest.raises(ConfigError, match="no estimator"):
-        Cka({}, "debiased")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="batches of 4 patches or more, not 3"):
         cka(torch.randn(3, 5), torch.randn(3, 5))
     made = Cka({"x": ["x"]}, "biased")
@@ -240,8 +238,6 @@ def test_bad_input_is_one_sentence() -> None:
         Cka({"x": ["x"]}).between("x", "x")
     with pytest.raises(ConfigError, match="no blocks"):
         select_layers(nn.Linear(2, 2), "blocks")
-    with pytest.raises(ConfigError, match="GradCAM needs feature maps"):
-        stage_convolutions(timm.create_model("test_vit", num_classes=0))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ def layer_cka(
             frozen.encoder.eval().to(device)
     layers = {
         arm: execution_order(
-            first.encoder, _names(first, analysis.layers), first.render(store, sample[:2], device)
+            first.encoder,
+            select_layers(first.encoder, analysis.layers),
+            first.render(store, sample[:2], device),
         )
         for arm, first in firsts.items()
     }
@@ -69,9 +71,3 @@ def batches_of(patches: int, analysis: Analysis) -> int:
     if analysis.estimator == "biased":
         return 1
     return max(1, patches // analysis.cka_batch)
-
-
-def _names(frozen: FrozenEncoder, selection: str) -> list[str]:
-    if selection in ("auto", "convolutions", "blocks"):
-        return select_layers(frozen.encoder, selection)
-    return select_layers(frozen.encoder, [name.strip() for name in selection.split("+")])

@@ -38,7 +38,8 @@ def _is_shortcut(name: str) -> bool:
 
 
 def select_layers(network: nn.Module, selection: str | Sequence[str] = "auto") -> list[str]:
-    """Names of layers: those that `convolutions`, `blocks` or `auto` select, or those given.
+    """Names of layers: those that `convolutions`, `blocks` or `auto` select, or those given, as a
+    list or as `a+b+c`.
 
     `auto` selects the convolutions where there are three or more, else the blocks (a transformer
     has one convolution only, its patch embedding), else every layer with weights. Raises
@@ -53,21 +54,19 @@ def select_layers(network: nn.Module, selection: str | Sequence[str] = "auto") -
         return convolutions(network) or _none(selection)
     if selection == "blocks":
         return blocks(network) or _none(selection)
-    return [_known(network, selection)]
+    return [_known(network, name.strip()) for name in selection.split("+")]
 
 
 def stage_convolutions(network: nn.Module) -> list[str]:
     """The first convolution, and the first of each stage, as in the paper's Fig. 3 and S5.
 
     A stage is a chain of blocks (`layer1` of a ResNet); of a network without stages, the first and
-    the last convolution are returned. Raises `ConfigError` for fewer than two convolutions.
+    the last convolution are returned. Empty for fewer than two convolutions: a transformer's only
+    one is its patch embedding.
     """
     every = convolutions(network)
     if len(every) < 2:
-        raise ConfigError(
-            "GradCAM needs feature maps, and this encoder has none but its patch embedding's; "
-            "explain an encoder with convolutions."
-        )
+        return []
     firsts = {block.rpartition(".")[0]: block for block in reversed(blocks(network))}
     names = [every[0]]
     for block in reversed(list(firsts.values())):
@@ -77,13 +76,9 @@ def stage_convolutions(network: nn.Module) -> list[str]:
 
 
 def gradcam_layers(network: nn.Module, images: Tensor) -> list[str]:
-    """The layers that GradCAM is shown of: of `stage_convolutions` the first, and those whose maps
-    of `images` are 4 x 4 or larger, for smaller maps localise little. Empty where the network has
-    no feature maps."""
-    try:
-        layers = stage_convolutions(network)
-    except ConfigError:
-        return []
+    """The layers whose GradCAM is shown: of `stage_convolutions` the first, and those whose maps of
+    `images` are 4 x 4 or larger, because smaller maps localise little."""
+    layers = stage_convolutions(network)
     sides: dict[str, int] = {}
 
     def measure(name: str, maps: Tensor) -> None:
