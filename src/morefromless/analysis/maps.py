@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import orthogonal_procrustes
 from sklearn.decomposition import PCA
 
 from morefromless.errors import ConfigError
@@ -50,8 +51,8 @@ def align(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
         scale = np.sqrt(np.square(values).sum(axis=1).mean())
         width = min(50, *np.shape(first), *np.shape(second))
         reduced.append(PCA(width, svd_solver="full").fit_transform(values / (scale or 1)))
-    left, _, right = np.linalg.svd(reduced[1].T @ reduced[0])
-    return reduced[0], reduced[1] @ (left @ right)
+    rotation, _ = orthogonal_procrustes(reduced[1], reduced[0])
+    return reduced[0], reduced[1] @ rotation
 
 
 def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
