@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.evaluation.intervals import PLURAL, Interval, Unit
-from morefromless.evaluation.paired import SignFlip, difference, holm
+from morefromless.evaluation.paired import Difference, SignFlip, difference, holm
 
 Verdict = Literal["better", "worse", "no difference shown", "no verdict"]
 """The last where the question cannot be answered: one seed, too few groups, an arm that did not
@@ -40,7 +40,7 @@ class ContrastTest:
 
 
 def contrast_tests(
-    sides: Sequence[tuple[Bools, Bools, npt.ArrayLike | None]], untrained: Sequence[str] = ()
+    sides: Sequence[tuple[Bools, Bools, npt.ArrayLike | None]], untrained: Sequence[str]
 ) -> list[ContrastTest]:
     """Every contrast of a table tested and judged: (seeds, N) right of a and of b, and groups.
 
@@ -50,28 +50,10 @@ def contrast_tests(
     differences = [difference(a, b, groups=groups) for a, b, groups in sides]
     corrected = holm([result.p for result in differences])
     # The least that n units' sign flips can give, were all contrasts as clear as they can be.
-    counts = [
-        result.interval.units if result.groups is None else result.groups for result in differences
-    ]
-    least = holm([2 * 0.5**n for n in counts])
+    least = holm([2 * 0.5 ** _units(result) for result in differences])
     tests = []
-    remarks = untrained or [""] * len(differences)
-    for result, p, n, possible, remark in zip(
-        differences, corrected, counts, least, remarks, strict=True
-    ):
-        verdict: Verdict = "no verdict"
-        if remark:
-            pass
-        elif possible >= ALPHA:
-            unit: Unit = "patch" if result.groups is None else "group"
-            remark = f"{n} test {unit if n == 1 else PLURAL[unit]}: no difference could be shown"
-        elif not result.interval.includes_seeds:
-            shown = "differ" if p < ALPHA else "are not shown to differ"
-            remark = f"one seed: these encoders {shown}"
-        elif p >= ALPHA:
-            verdict = "no difference shown"
-        else:
-            verdict = "better" if result.interval.estimate > 0 else "worse"
+    for result, p, possible, idle in zip(differences, corrected, least, untrained, strict=True):
+        verdict, remark = _verdict(result, p, possible, idle)
         tests.append(
             ContrastTest(
                 difference=result.interval,
@@ -83,3 +65,24 @@ def contrast_tests(
             )
         )
     return tests
+
+
+def _units(result: Difference) -> int:
+    return result.interval.units if result.groups is None else result.groups
+
+
+def _verdict(result: Difference, p: float, least: float, idle: str) -> tuple[Verdict, str]:
+    """The verdict, and why there is none. `p` is Holm's, and `least` the smallest possible one."""
+    if idle:
+        return "no verdict", idle
+    if least >= ALPHA:
+        unit: Unit = "patch" if result.groups is None else "group"
+        units = _units(result)
+        words = f"{units} test {unit if units == 1 else PLURAL[unit]}"
+        return "no verdict", f"{words}: no difference could be shown"
+    if not result.interval.includes_seeds:
+        shown = "differ" if p < ALPHA else "are not shown to differ"
+        return "no verdict", f"one seed: these encoders {shown}"
+    if p >= ALPHA:
+        return "no difference shown", ""
+    return "better" if result.interval.estimate > 0 else "worse", ""
