@@ -54,7 +54,6 @@ def bootstrap(
     groups: npt.ArrayLike | None = None,
     resamples: int = 2000,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> Interval:
     """Interval of a function of the confusion matrix, such as `metrics.macro_f1`.
 
@@ -87,8 +86,16 @@ def bootstrap(
     shape = (seeds, classes, classes)
     chance = statistic(drawn.reshape(-1, *shape)) * _seed_weights(seeds, resamples, rng)
     whole = np.tensordot(weights, contributions, 1).reshape(shape)
-    return _percentile(
-        float(statistic(whole).mean()), chance.sum(1), level, unit, int(weights.sum()), seeds > 1
+    low, high = np.quantile(chance.sum(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(
+        estimate=float(statistic(whole).mean()),
+        low=float(low),
+        high=float(high),
+        level=LEVEL,
+        unit=unit,
+        units=int(weights.sum()),
+        includes_seeds=seeds > 1,
+        resamples=resamples,
     )
 
 
@@ -127,10 +134,3 @@ def _seed_weights(seeds: int, resamples: int, rng: np.random.Generator) -> Float
     """The weight of each seed in each resample: (resamples, seeds), rows summing to one."""
     drawn = max(seeds - 1, 1)
     return rng.multinomial(drawn, np.full(seeds, 1 / seeds), resamples) / drawn
-
-
-def _percentile(
-    estimate: float, values: Floats, level: float, unit: Unit, units: int, seeds: bool
-) -> Interval:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high), level, unit, units, seeds, len(values))
