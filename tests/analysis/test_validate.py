@@ -31,7 +31,7 @@ from morefromless.evaluation.evaluate import answer
 from morefromless.evaluation.floors import forest, mean_rgb
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Results
-from morefromless.evaluation.shift import FeatureDistance
+from morefromless.evaluation.shift import feature_distances
 from morefromless.ingest import ingest
 from morefromless.report import validation
 from morefromless.runs import Run
@@ -104,7 +104,7 @@ def test_the_external_ones_are_of_the_same_probes(
 ) -> None:
     labels = cohort.table["label"].to_numpy()
     table = result.external.table
-    distances: dict[str, list[tuple[float, float]]] = {}
+    distances: dict[str, list[list[float]]] = {}
     for options in study.runs:
         for name, frozen in load_encoders(Run(options.out)).items():
             if name != "primary":
@@ -116,9 +116,8 @@ def test_the_external_ones_are_of_the_same_probes(
             rows = table[(table["run"] == options.out.name) & (table["metric"] == "accuracy")]
             value = rows[rows["modality"] == options.arm.primary]["value"].item()
             assert value == pytest.approx(right.mean(), abs=1.5 / len(labels))
-            distance = FeatureDistance(frozen.features(study.store, "train"))
-            tested = frozen.features(study.store, "test")
-            pair = distance(tested), distance(features)
+            train, test = (frozen.features(study.store, split) for split in ("train", "test"))
+            pair = feature_distances(train, test, features)
             distances.setdefault(options.arm.kind, []).append(pair)
             assert list(
                 (result.out / "cache" / options.out.name).iterdir()

@@ -19,7 +19,7 @@ from morefromless.evaluation.conclude import conclude
 from morefromless.evaluation.evaluate import Evaluation, open_store
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Condition, Results
-from morefromless.evaluation.shift import FeatureDistance
+from morefromless.evaluation.shift import feature_distances
 from morefromless.files import check_writable
 from morefromless.pairs import build_modality
 from morefromless.progress import Bar
@@ -30,7 +30,7 @@ from morefromless.tasks import build_task
 
 @dataclass(frozen=True)
 class Shift:
-    """How far features of test patches lie from those of training (`FeatureDistance`)."""
+    """How far features of test patches lie from those of training (`feature_distances`)."""
 
     condition: Condition
     internal: float
@@ -150,15 +150,14 @@ def _merged(evaluations: Sequence[Evaluation], tasks: Mapping[str, SharedTask]) 
 def _shifts(study: Study, cohort: Cohort) -> Iterator[Shift]:
     """Of each arm and modality, the mean over seeds."""
     device = resolve_device(study.config.machine.device)
-    distances: dict[Condition, list[tuple[float, float]]] = {}
+    distances: dict[Condition, list[list[float]]] = {}
     for options in Bar(study.runs, desc="distance of features", unit="run"):
         for name, frozen in load_encoders(Run(options.out, study.trust)).items():
             stores = (study.store, cohort.store)
             if not all(len(s.select(frozen.modality).indices("test")) for s in stores):
                 continue
-            distance = FeatureDistance(frozen.features(study.store, "train", device))
-            tested = frozen.features(study.store, "test", device)
-            pair = (distance(tested), distance(cohort.features(frozen, device)))
+            train, test = (frozen.features(study.store, s, device) for s in ("train", "test"))
+            pair = feature_distances(train, test, cohort.features(frozen, device))
             distances.setdefault(condition_of(options.arm, name, ""), []).append(pair)
     for condition, pairs in distances.items():
         internal, external = np.mean(pairs, axis=0)

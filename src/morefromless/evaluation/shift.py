@@ -7,8 +7,9 @@ MOST = 10_000
 """Patches that the covariance is estimated from at most, evenly spaced."""
 
 
-class FeatureDistance:
-    """Mahalanobis distance to the distribution of some features (N, D), taken as one Gaussian.
+def feature_distances(features: npt.ArrayLike, *others: npt.ArrayLike) -> list[float]:
+    """Mahalanobis distance of each of `others` (M, D) to the distribution of features (N, D), taken
+    as one Gaussian: the root of the mean over patches of
 
         d(x)² = (x - μ)ᵀ Σ⁻¹ (x - μ) / D
 
@@ -18,19 +19,16 @@ class FeatureDistance:
     Lee et al. (2018), arXiv 1807.03888, tell patches of other data sets by it.
 
     >>> drawn = np.random.default_rng(0).normal(size=(3000, 4))
-    >>> distance = FeatureDistance(drawn[:2000])
-    >>> round(distance(drawn[2000:]), 1), round(distance(drawn[2000:] + [5, 0, 0, 0]), 1)
-    (1.0, 2.7)
+    >>> distances = feature_distances(drawn[:2000], drawn[2000:], drawn[2000:] + [5, 0, 0, 0])
+    >>> [round(distance, 1) for distance in distances]
+    [1.0, 2.7]
     """
+    # A study is planned without waiting for scikit-learn.
+    from sklearn.covariance import LedoitWolf
 
-    def __init__(self, features: npt.ArrayLike) -> None:
-        values = np.asarray(features, np.float64)
-        # A study is planned without waiting for scikit-learn.
-        from sklearn.covariance import LedoitWolf
-
-        self._fitted = LedoitWolf().fit(values[:: -(-len(values) // MOST)])
-
-    def __call__(self, features: npt.ArrayLike) -> float:
-        """The root of the mean of d² over patches (M, D)."""
-        values = np.asarray(features, np.float64)
-        return float(np.sqrt(self._fitted.mahalanobis(values).mean() / values.shape[1]))
+    values = np.asarray(features, np.float64)
+    fitted = LedoitWolf().fit(values[:: -(-len(values) // MOST)])
+    return [
+        float(np.sqrt(fitted.mahalanobis(np.asarray(other, np.float64)).mean() / values.shape[1]))
+        for other in others
+    ]
