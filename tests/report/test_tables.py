@@ -150,7 +150,7 @@ def test_of_arms_with_few_points_it_is_not_said_that_they_had_finished() -> None
     ]
     point = pd.DataFrame({"step": [10], "accuracy": [0.5]})
     [said] = [n for n in notes(replace(plain, summaries=flat, curves=point)) if "8 points" in n]
-    assert f"not known of supervised on {SPEC}. No other arm's" in said
+    assert f"fewer than 8 points: supervised on {SPEC}. Give" in said
 
 
 def test_few_labels_are_those_of_probes_alone() -> None:

@@ -34,15 +34,11 @@ def notes(results: Results) -> list[str]:
         f"{train.batch}, lr {train.lr:g}, {named}; {replace(config.probe, labels=1.0).name} probe."
     ]
     for task, classes in data.classes.items():
-        counts = ((name, f"{train:,} / {test:,}") for name, (train, test) in classes.items())
-        each = ", ".join(f"'{name}' {count}" for name, count in counts)
-        lines.append(f"Task {task}, training / test patches: {each}.")
+        numbers = (f"'{name}' {n:,} / {m:,}" for name, (n, m) in classes.items())
+        lines.append(f"Task {task}, training / test patches: {', '.join(numbers)}.")
     if config.probe.labels < 1:
         lines.append(few_labels(results))
-    lines.append(
-        "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "
-        f"{chance(results.summaries)}."
-    )
+    lines.append(accuracy_note(config.seeds, results.summaries))
     if any(s.head for s in results.summaries):
         lines.append(
             "An encoder that learnt a task's labels answers that task with its own head (marked "
@@ -53,7 +49,7 @@ def notes(results: Results) -> list[str]:
     if any(s.condition.reference for s in results.summaries):
         lines.append(REFERENCES)
     lines.append(TESTS.format(units=units(results.summaries)))
-    lines += [*_untrained(results), _curves(results), *floor_notes(results), *results.caveats]
+    lines += [*_untrained(results), *_curves(results), *floor_notes(results), *results.caveats]
     return lines
 
 
@@ -62,15 +58,21 @@ def units(summaries: Sequence[Summary]) -> str:
     return " or ".join(dict.fromkeys(PLURAL[s.accuracy.unit] for s in summaries))
 
 
-def chance(summaries: Sequence[Summary]) -> str:
-    """What is resampled for the intervals of accuracies: `12 groups and seeds`."""
-    numbers = {count(s.accuracy.units, s.accuracy.unit) for s in summaries}
-    of_units = numbers.pop() if len(numbers) == 1 else units(summaries)
+def accuracy_note(seeds: int, summaries: Sequence[Summary]) -> str:
+    """What accuracies and their intervals are."""
+    numbers = {count(s.accuracy.units, s.accuracy.unit) for s in summaries}  # they may lack views
+    resampled = numbers.pop() if len(numbers) == 1 else units(summaries)
     several = [s.accuracy.includes_seeds for s in summaries]
-    if not any(several):
-        return f"{of_units}; one seed: chance between seeds is not in it"
-    alone = "" if all(several) else f"; of what has one seed, over {units(summaries)} alone"
-    return f"{of_units} and seeds{alone}"
+    if all(several):
+        resampled += " and seeds"
+    elif any(several):
+        resampled += f" and seeds; of what has one seed, over {units(summaries)} alone"
+    else:
+        resampled += "; one seed: chance between seeds is not in it"
+    return (
+        f"Accuracy on test patches in per cent, the mean of {count(seeds, 'seed')}, in brackets "
+        f"the 95 % bootstrap interval over {resampled}."
+    )
 
 
 def few_labels(results: Results) -> str:
@@ -114,7 +116,13 @@ def _untrained(results: Results) -> list[str]:
     ]
 
 
-def _curves(results: Results) -> str:
+def _curves(results: Results) -> list[str]:
+    """Which arms had not finished rising, as far as that is known."""
+    if results.curves.empty:
+        return [
+            "No learning curves were drawn (--probe-every), so whether the arms had finished "
+            "rising is not known."
+        ]
     arms = [s for s in results.summaries if s.condition.trained]
     rising, unknown = (
         "; ".join(
@@ -126,20 +134,14 @@ def _curves(results: Results) -> str:
         )
         for rises in (True, None)
     )
-    if results.curves.empty:
-        return (
-            "No learning curves were drawn (--probe-every), so whether the arms had finished "
-            "rising is not known."
-        )
-    if all(s.rising is None for s in arms):
-        return (
-            "The learning curves have fewer than 8 points, too few to tell whether the arms had "
-            "finished rising; give a lower --probe-every."
-        )
-    few = f"With fewer than 8 points it is not known of {unknown}. " if unknown else ""
+    lines = []
     if rising:
-        return (
-            f"Still rising when training ended: {rising}. {few}Train longer before comparing these."
+        lines.append(
+            f"Still rising when training ended: {rising}. Train longer before comparing these."
         )
-    other = "other " if unknown else ""
-    return f"{few}No {other}arm's learning curve was still rising when training ended."
+    if unknown:
+        lines.append(
+            "Not known to have finished rising, as learning curves have fewer than 8 points: "
+            f"{unknown}. Give a lower --probe-every."
+        )
+    return lines or ["No arm's learning curve was still rising when training ended."]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from morefromless.evaluation.results import Contrast, Results, Summary
 from morefromless.report.content import CellFile, ExperimentFile, Picture
-from morefromless.report.notes import OWN_HEAD, TESTS, chance, floor_notes, units
+from morefromless.report.notes import OWN_HEAD, TESTS, accuracy_note, floor_notes, units
 from morefromless.report.section import Section, p_value
 from morefromless.report.words import (
     ROUGH,
@@ -84,7 +84,8 @@ class Part:
 
 def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> Part:
     """An experiment from its studies' results, by name; `folder` is the reproduction's."""
-    shown = [c for r in results.values() for c in r.contrasts] if file.cells else []
+    numbers = results if file.cells else {}  # figures of representations have none
+    shown = [c for r in numbers.values() for c in r.contrasts]
     ends = [abs(end) for c in shown for end in (c.difference.low, c.difference.high)]
     reach = max([0.01, *ends])
     verdicts: dict[str, int] = {}
@@ -100,7 +101,7 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
             "Lines of probe accuracy against training steps.",
         )
         for name, place in file.studies.items()
-        if file.cells and (folder / place / "curves.svg").is_file()
+        if name in numbers and (folder / place / "curves.svg").is_file()
     ]
     caveats = dict.fromkeys(c for r in results.values() for c in r.caveats)
     of_results = [c for c in caveats if all(c not in r.data.caveats for r in results.values())]
@@ -113,11 +114,11 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
         drawn=file.drawn,
         strips=_strips(shown, results, reach),
         reach=per_cent(reach),
-        floors=_floors(results) if file.cells else None,
-        notes=[*_part_notes(file, results), *of_results] if file.cells else of_results,
+        floors=_floors(numbers),
+        notes=[*(_part_notes(file, results) if numbers else []), *of_results],
         curves=figures,
         pictures=file.pictures,
-        tables=[*(_metrics(results) if file.cells else []), *file.tables],
+        tables=[*_metrics(numbers), *file.tables],
     )
 
 
@@ -236,10 +237,7 @@ def _metrics(results: Mapping[str, Results]) -> list[Section]:
 def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterator[str]:
     first = next(iter(results.values()))
     summaries = [s for r in results.values() for s in r.summaries]
-    yield (
-        f"Accuracy on test patches in per cent, the mean of {count(first.config.seeds, 'seed')}, "
-        f"in brackets the 95 % bootstrap interval over {chance(summaries)}."
-    )
+    yield accuracy_note(first.config.seeds, summaries)
     if any(rough(s.accuracy) for s in summaries):
         yield ROUGH
     if any(cell.published is not None for cell in file.cells):

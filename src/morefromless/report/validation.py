@@ -8,7 +8,7 @@ import pandas as pd
 from morefromless import files
 from morefromless.analysis.validate import Validation
 from morefromless.evaluation.results import COLUMNS, Condition, Contrast, Results, Summary
-from morefromless.report.notes import TESTS, chance, few_labels, floor_notes, units
+from morefromless.report.notes import TESTS, accuracy_note, few_labels, floor_notes, units
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
 from morefromless.report.words import count, metric_title, metric_value
 
@@ -134,8 +134,8 @@ def _notes(result: Validation) -> list[str]:
         "Probes and floors are fitted to the internal training patches alone, and supervised "
         "encoders answer with their own heads; nothing is fitted to the external patches.",
         *([few_labels(internal)] if internal.config.probe.labels < 1 else []),
-        "Accuracy in per cent is the mean over seeds, in brackets the 95 % bootstrap interval over "
-        f"{chance(summaries)}. ECE and Brier measure calibration: 0 is best.",
+        accuracy_note(internal.config.seeds, summaries),
+        "ECE and Brier measure calibration: 0 is best.",
         "The distance is Mahalanobis' (Ledoit-Wolf covariance of the training features), of all "
         "test patches, labelled or not; it is only to be compared within a row. External above "
         "internal is a shift, as of stain or scanner.",
