@@ -10,7 +10,7 @@ points, and the positive control's difference is about twenty.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from morefromless import files
@@ -75,7 +75,7 @@ def demo(config: DemoConfig) -> bool:
     for control in CONTROLS:
         say(f"{control.name} control: {control.expected}", style="bold")
         results = compare_control(control, config)
-        tables.arms_and_contrasts(results).show()
+        replace(tables.report(results), notes=[]).show()
         contrast = results.contrasts[0]  # asymmetric - symmetric, both independent
         right = control.passed(contrast)
         passed &= right

@@ -5,13 +5,12 @@ grids as the paper's Table 2: rows are a task and a modality, columns are ways o
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from morefromless import files
-from morefromless.evaluation.results import Condition, Results, Summary
+from morefromless.evaluation.results import Results, Summary
 from morefromless.report.notes import notes
 from morefromless.report.section import Report, Section, interval, p_value, rough_note
 from morefromless.report.words import metric_title, metric_value
@@ -68,11 +67,6 @@ def contrast_frame(results: Results) -> pd.DataFrame:
     )
 
 
-def arms_and_contrasts(results: Results) -> Report:
-    """The tables without what holds for all of them."""
-    return replace(report(results), notes=[])
-
-
 def report(results: Results) -> Report:
     """The tables in every form."""
     config = results.config
@@ -101,8 +95,7 @@ def _arms(title: str, rows: Sequence[Summary], results: Results) -> Section:
     header = ("arm", "accuracy", *map(metric_title, metrics), "seeds", "curve")
     lines = []
     for summary in rows:
-        condition = summary.condition
-        name = _name(condition, results)
+        name = results.name(summary.condition)
         curve = {True: "rising", False: "flat", None: ""}[summary.rising]
         lines.append(
             (
@@ -116,11 +109,6 @@ def _arms(title: str, rows: Sequence[Summary], results: Results) -> Section:
     return Section(title, header, lines)
 
 
-def _name(condition: Condition, results: Results) -> str:
-    """`asymmetric, shared`, and its partner where arms of a privileged modality had several."""
-    return condition.title + results.with_partner(condition)
-
-
 def _grids(results: Results) -> list[Section]:
     """Rows are a task and what the encoder is given; columns are methods."""
     arms = [s for s in results.summaries if s.condition.trained]
@@ -132,7 +120,7 @@ def _grids(results: Results) -> list[Section]:
             for s in arms
             if s.condition.objective == objective and s.condition.arm != "distillation"
         ]
-        titles = [_name(s.condition, results) for s in rows]
+        titles = [s.condition.title + results.with_partner(s.condition) for s in rows]
         sections.append(
             _grid(f"{objective}, frozen, {results.config.probe.name} probe", rows, titles)
         )
