@@ -20,10 +20,10 @@ from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.loading import load_encoder
 from morefromless.inference.embed import embed
 from morefromless.inference.inputs import open_inputs
-from morefromless.inference.maps import feature_collection, write_maps
 from morefromless.inference.predict import predict
 from morefromless.inference.slides import SlidePatches
 from morefromless.ingest import ingest
+from morefromless.report.slide_maps import feature_collection, write_maps
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE
 from tests.test_files import refuse_to_write
@@ -159,11 +159,12 @@ def test_a_tile_without_a_class_is_hatched(run: Run, slide: Path, tmp_path: Path
     (patches,) = open_inputs([str(slide)], load_encoder(run.path))
     assert isinstance(patches, SlidePatches)
     # With a probability of 0 a class shows nothing of itself.
-    table = patches.table.assign(p_A=0.0, probability=0.0, outlier_percentile=0.0)
+    known = "$x^$ A"  # which is no formula
+    table = patches.table.assign(probability=0.0, outlier_percentile=0.0, **{f"p_{known}": 0.0})
     tile = 7
     pictures = []
-    for name in ("A", ""):
-        table["class"] = ["A"] * tile + [name] + ["A"] * (len(table) - tile - 1)
+    for name in (known, ""):
+        table["class"] = [known] * tile + [name] + [known] * (len(table) - tile - 1)
         _, path, _ = write_maps(patches, table, tmp_path)
         with Image.open(path) as picture:
             pictures.append(np.asarray(picture.convert("L")).astype(int))

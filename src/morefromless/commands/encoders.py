@@ -34,7 +34,6 @@ def predict(config: PredictConfig) -> None:
     from morefromless.devices import resolve_device
     from morefromless.evaluation.calibration import learnt_from
     from morefromless.inference.embed import partial_folder
-    from morefromless.inference.maps import write_maps
     from morefromless.inference.predict import (
         check_ending,
         find_probe,
@@ -42,6 +41,7 @@ def predict(config: PredictConfig) -> None:
         write_predictions,
     )
     from morefromless.inference.slides import SlidePatches
+    from morefromless.report.slide_maps import write_maps
     from morefromless.report.words import count, per_cent
 
     check_ending(config.to)

@@ -1,1 +1,1 @@
-"""A trained encoder in use: features, predictions, slide maps, and files for other tools."""
+"""A trained encoder in use: features, predictions, and files for other tools."""

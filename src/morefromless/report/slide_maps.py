@@ -13,6 +13,7 @@ from morefromless import files
 from morefromless.data.colours import class_colours
 from morefromless.data.tissue import SCALE
 from morefromless.inference.slides import SlidePatches
+from morefromless.report.style import write_figure
 
 OPACITY = 0.6
 DPI = 150
@@ -143,5 +144,4 @@ def _write_overlay(
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_axis_off()
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7, frameon=False)
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    write_figure(figure, path, "png")
