@@ -45,7 +45,7 @@ def open_server(config: AppConfig) -> BaseWSGIServer:
     """
     frozen = load_encoder(config.encoder, config.branch, trust=config.trust)
     device, folder = resolve_device(config.device), Path(config.encoder)
-    task = config.task or (frozen.config.arm.task if frozen.config else "tissue")
+    task = config.task or frozen.task
     probe = find_probe(frozen, folder, config.store, task, device)
     store = labelled_store(folder, config.store)
     application = Application(Inspector(frozen, probe, store, task, device))

@@ -186,6 +186,7 @@ def test_an_encoder_of_the_open_set_needs_weights_and_sees_whole_patches(tmp_pat
     save_file(network, file)
     frozen = load_encoder(f"test_resnet:weights={file},mean=0.5,std=0.5")
     assert (frozen.modality_spec, frozen.size, frozen.folder) == ("full", 160, None)
+    assert frozen.title.startswith(f"test_resnet:weights={file}")
     patches = torch.randint(0, 256, (2, 160, 160, 3), dtype=torch.uint8)
     with torch.no_grad():
         expected = plain.encoder.network((patches.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5)

@@ -19,7 +19,12 @@ from morefromless.config import Probe, RunConfig
 from morefromless.data.sharded import reading_order
 from morefromless.data.splits import Split
 from morefromless.data.store import Store
-from morefromless.encoders import Encoder, build_encoder, without_weights
+from morefromless.encoders import (
+    Encoder,
+    build_encoder,
+    normalise_encoder,
+    without_weights,
+)
 from morefromless.errors import DataError
 from morefromless.evaluation.cache import cached, digest, digest_text
 from morefromless.evaluation.metadata import EncoderMetadata, Preprocessing, TrainingData
@@ -49,7 +54,7 @@ class FrozenEncoder:
     folder: Path | None
     """Where features, probes and predictions are cached: the run's folder. None caches nothing."""
     config: RunConfig | None = None
-    """How it was trained; None of an untrained encoder."""
+    """How it was trained; None of an encoder that was not trained here."""
     seed: int = 0
     """Of its first weights."""
     head: LinearProbe | None = None
@@ -75,11 +80,15 @@ class FrozenEncoder:
 
     @property
     def title(self) -> str:
-        """Such as `asymmetric, independent, seed 0`."""
-        if self.config is None:
-            return "random encoder"
-        arm = self.config.arm
-        return ", ".join([*arm.words, f"seed {self.config.seed}"])
+        """Such as `asymmetric, independent, seed 0`, or `resnet18:pretrained=true`."""
+        if self.config is not None:
+            return ", ".join([*self.config.arm.words, f"seed {self.config.seed}"])
+        return normalise_encoder(self.encoder.spec) if self.encoder.pretrained else "random encoder"
+
+    @property
+    def task(self) -> str:
+        """What it is asked by default: its arm's task."""
+        return self.config.arm.task if self.config else "tissue"
 
     @property
     def data(self) -> TrainingData | None:

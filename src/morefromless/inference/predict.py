@@ -11,7 +11,6 @@ from morefromless.config import Probe
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.calibration import CalibratedProbe, calibrate, read_calibrated
-from morefromless.evaluation.evaluate import open_store
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.inference.embed import Embedding
 from morefromless.runs import Run
@@ -54,8 +53,7 @@ def find_probe(
 
     Raises `ConfigError` where neither is to be had.
     """
-    arm = frozen.config.arm if frozen.config else None
-    task = task or (arm.task if arm else "tissue")
+    task = task or frozen.task
     probe = None if store else read_calibrated(folder, frozen, task)
     if probe is not None:
         return probe
@@ -65,18 +63,15 @@ def find_probe(
             f"{folder} has no probe for the task {task}, and its store is not there; give --store "
             "FOLDER once, or run mfl probe RUN --store FOLDER before mfl export."
         )
-    seed = frozen.config.seed if frozen.config else 0
-    return calibrate(frozen, data, Probe(), task, seed=seed, device=device, label="train")
+    return calibrate(frozen, data, Probe(), task, seed=frozen.seed, device=device, label="train")
 
 
 def labelled_store(folder: Path, store: Path | None) -> Store | None:
     """The store that is given, else that of the run in `folder`; None where it is not there."""
-    if store is not None:
-        return Store.open(store)
-    if not (folder / "run.json").is_file():
-        return None
-    run = Run(folder)
-    return open_store(run, None) if run.config.store.exists() else None
+    if store is None and (folder / "run.json").is_file():
+        recorded = Run(folder).config.store
+        store = recorded if recorded.exists() else None
+    return Store.open(store) if store else None
 
 
 def write_predictions(table: pd.DataFrame, path: Path) -> None:
