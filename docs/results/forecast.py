@@ -56,7 +56,7 @@ def main(name: str, folders: list[Path]) -> None:
     blocks = {"gains": table(every), "order": order(every)}
     files.write_text(page, fill_blocks(page.read_text(encoding="utf-8"), blocks))
     (PAGES / name).mkdir(exist_ok=True)
-    write_figure(figure(every), PAGES / name / "forecast.svg", "svg", metadata={"Date": None})
+    write_figure(figure(every), PAGES / name / "forecast.svg", metadata={"Date": None})
 
 
 def points(folders: list[Path]) -> list[Point]:

@@ -39,7 +39,7 @@ def test_columns_run_to_the_right_and_patches_down(tmp_path: Path) -> None:
     red[0, 0], red[1, 0] = 1, 0.4  # 255 and 102
     blue[:, 2] = 1
     sheet = draw_sheet({"one": red, "two": blue}, ["TUM", "STR"], "caption")
-    write_figure(sheet, tmp_path / "sheet.png", "png")
+    write_figure(sheet, tmp_path / "sheet.png")
     pixels = picture(tmp_path / "sheet.png")
     first, second, other = (
         has((255, 0, 0), pixels),
@@ -139,7 +139,7 @@ def test_titles_of_rows_are_whole(label: str) -> None:
 def test_pixels_are_drawn_as_squares(tmp_path: Path) -> None:
     checks = (torch.arange(7)[:, None] + torch.arange(7)) % 2
     red = checks.expand(1, 3, 7, 7) * torch.tensor([1.0, 0, 0])[:, None, None]
-    write_figure(draw_sheet({"7 x 7": red}, [""], ""), tmp_path / "sheet.png", "png")
+    write_figure(draw_sheet({"7 x 7": red}, [""], ""), tmp_path / "sheet.png")
     pixels = picture(tmp_path / "sheet.png")
     coloured = pixels[(pixels[..., 1] == 0) & (pixels[..., 2] == 0)]
     # A smoothed picture would hold shades in between.

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from morefromless.analysis.similarity import LayerCka
 from morefromless.evaluation.results import Results
 from morefromless.report import figures, map_figure, similarity_figure
-from morefromless.report.style import COLUMN, PAGE, save
+from morefromless.report.style import COLUMN, PAGE, write_figure
 from tests.conftest import changed
 from tests.report.handmade import condition, interval, results, summary
 
@@ -104,7 +104,7 @@ def test_curves_of_encoders_fine_tuned_from_different_arms_are_told_apart() -> N
 def test_a_name_is_no_formula(tmp_path: Path) -> None:
     figure = Figure()
     figure.suptitle("$x^$ and $y^2$")
-    save(figure, tmp_path / "names")
+    write_figure(figure, tmp_path / "names.svg")
     assert "$x^$ and $y^2$" in (tmp_path / "names.svg").read_text(encoding="utf-8")
 
 
@@ -115,7 +115,7 @@ def test_characters_that_no_font_has_are_named_once(
     for stem in ("one", "two"):
         figure = Figure()
         figure.suptitle(f"tumour {absent}")
-        save(figure, tmp_path / stem)
+        write_figure(figure, tmp_path / f"{stem}.svg")
     printed = capsys.readouterr().err
     assert printed.count("No installed font has the characters") == 1
     assert absent in printed
@@ -126,7 +126,7 @@ def test_another_font_draws_what_the_usual_one_lacks(tmp_path: Path) -> None:
     absent = "\u210a"  # a script letter, which STIX has; matplotlib brings that font
     figure = Figure()
     title = figure.suptitle(f"tumour {absent}")
-    save(figure, tmp_path / "names")
+    write_figure(figure, tmp_path / "names.svg")
     assert len(title.get_fontfamily()) > 1
 
 

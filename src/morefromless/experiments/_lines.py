@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 from matplotlib.figure import Figure as MatplotlibFigure
@@ -23,7 +24,7 @@ def write_lines(
     axis_title: str,
     caption: str,
     ticks: str = "{:g}",
-    papers: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    papers: Mapping[str, Sequence[tuple[float, float]]] = MappingProxyType({}),
 ) -> Picture:
     """`stem.svg`, `.pdf`, `.png` and `.csv`: a line an arm over `Cell.x`, on a logarithmic axis.
 
@@ -39,7 +40,7 @@ def write_lines(
     axes.set_xscale("log")
     draw_lines(axes, lines)
     xs = {x for line in lines.values() for x, _ in line}
-    for column, points in (papers or {}).items():
+    for column, points in papers.items():
         arm, _, sharing = column.partition(", ")
         axes.plot(
             [x for x, _ in points],
@@ -52,7 +53,7 @@ def write_lines(
             markersize=5,
             markerfacecolor="white",
         )
-    others = {x for points in (papers or {}).values() for x, _ in points}
+    others = {x for points in papers.values() for x, _ in points}
     far = [x for x in others if all(not 1 / NEAR < x / ours < NEAR for ours in xs)]
     places = sorted({*xs, *far})
     axes.set_xticks(places, [ticks.format(x) for x in places])
@@ -76,7 +77,7 @@ def write_lines(
     ]
     rows += [
         {"source": "paper", "column": column, "x": x, "accuracy": value}
-        for column, points in (papers or {}).items()
+        for column, points in papers.items()
         for x, value in points
     ]
     save(figure, stem, pd.DataFrame(rows))

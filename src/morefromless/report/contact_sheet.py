@@ -44,8 +44,8 @@ def draw_sheet(
     row_titles: Sequence[str],
     caption: str,
     frames: Sequence[Sequence[str]] = (),
-    widths: Mapping[str, float] | None = None,
-    notes: Notes | None = None,
+    widths: Mapping[str, float] = MappingProxyType({}),
+    notes: Notes = MappingProxyType({}),
     key: Key = MappingProxyType({}),
 ) -> Figure:
     """A figure with one row per patch and one column per way of showing it.
@@ -57,9 +57,7 @@ def draw_sheet(
     below the pictures, and `key` below the caption.
     """
     rows = len(row_titles)
-    below = {
-        title: [textwrap.wrap(t, _LETTERS) for t in texts] for title, texts in (notes or {}).items()
-    }
+    below = {title: [textwrap.wrap(t, _LETTERS) for t in texts] for title, texts in notes.items()}
     under = _LINE * max([0, *(len(lines) for texts in below.values() for lines in texts)])
     step, down = _CELL + _GAP, _CELL + _GAP + under
     width = _LEFT + len(columns) * step
@@ -87,7 +85,7 @@ def draw_sheet(
             va="bottom",
             fontsize=8,
         )
-    for title, width_um in (widths or {}).items():
+    for title, width_um in widths.items():
         length = round_length(width_um / 2)
         left, right = lefts[title] + 0.06, lefts[title] + 0.06 + _CELL * length / width_um
         for width_pt, colour in ((3.5, "white"), (1.8, "black")):

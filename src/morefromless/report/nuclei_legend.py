@@ -29,5 +29,5 @@ def write_legend(store: Store, folder: Path) -> Path:
         axes.add_patch(Rectangle(swatch, 0.9, 0.6, facecolor=colour, linewidth=0))
         axes.text(1.8, code, f"{types[code]}: {counts.get(code, 0):,}", va="center", fontsize=10)
     path = folder / "legend.png"
-    write_figure(figure, path, "png")
+    write_figure(figure, path)
     return path

@@ -74,7 +74,7 @@ def write_sheet(config: ViewsConfig) -> Path:
     }
     titles = list(store.table["label"].iloc[rows])
     figure = draw_sheet(columns, titles, caption, pairs, widths, notes, _key(store, stored))
-    write_figure(figure, config.out, config.out.suffix[1:])
+    write_figure(figure, config.out)
     return config.out
 
 

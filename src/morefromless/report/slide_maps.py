@@ -144,4 +144,4 @@ def _write_overlay(
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_axis_off()
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=7, frameon=False)
-    write_figure(figure, path, "png")
+    write_figure(figure, path)

@@ -86,23 +86,21 @@ def axis_limits(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
     return max(0.0, min(lows) - margin), min(100.0, max(highs) + margin)
 
 
-def save(figure: Figure, stem: Path, numbers: pd.DataFrame | None = None) -> list[Path]:
+def save(figure: Figure, stem: Path, numbers: pd.DataFrame) -> list[Path]:
     """The figure as `stem.svg`, `.pdf` and `.png`, and the numbers that it draws as `stem.csv`.
 
     Each is written whole or not at all.
     """
-    paths = []
-    if numbers is not None:
-        paths.append(stem.with_suffix(".csv"))
-        files.write_csv(paths[0], numbers)
+    paths = [stem.with_suffix(".csv")]
+    files.write_csv(paths[0], numbers)
     for suffix, options in FORMATS.items():
         paths.append(stem.with_suffix(suffix))
-        write_figure(figure, paths[-1], suffix[1:], **options)
+        write_figure(figure, paths[-1], **options)
     return paths
 
 
-def write_figure(figure: Figure, path: Path, kind: str, **options: Any) -> None:
-    """A figure as one file of a kind (`png` ...), the same bytes each time, whole or not at all."""
+def write_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """A figure as one file (`.png` ...), the same bytes each time, whole or not at all."""
     FigureCanvasAgg(figure)
     set_fonts(figure)
     if layout := figure.get_layout_engine():  # once: matplotlib would do so for each file anew
@@ -115,4 +113,4 @@ def write_figure(figure: Figure, path: Path, kind: str, **options: Any) -> None:
     ):
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # `set_fonts` says
         with files.replacing(path) as temporary:
-            figure.savefig(temporary, format=kind, **options)
+            figure.savefig(temporary, format=path.suffix[1:], **options)
