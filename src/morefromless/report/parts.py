@@ -1,10 +1,11 @@
 """One experiment on the page: its table in the paper's layout, contrasts, floors, notes."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from morefromless.evaluation.results import Contrast, Results, Summary
+from morefromless.evaluation.results import Results, Summary
 from morefromless.report.content import CellFile, ExperimentFile, Picture
 from morefromless.report.notes import OWN_HEAD, TESTS, accuracy_note, floor_notes, units
 from morefromless.report.section import Section, p_value
@@ -88,9 +89,7 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
     shown = [c for r in numbers.values() for c in r.contrasts]
     ends = [abs(end) for c in shown for end in (c.difference.low, c.difference.high)]
     reach = max([0.01, *ends])
-    verdicts: dict[str, int] = {}
-    for contrast in shown:
-        verdicts[contrast.verdict] = verdicts.get(contrast.verdict, 0) + 1
+    verdicts = Counter(contrast.verdict for contrast in shown)
     outcome = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.items())
     figures = [
         Picture(
@@ -112,7 +111,7 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
         outcome=outcome or count(len(file.pictures), "figure"),
         grid=_grid(file, results),
         drawn=file.drawn,
-        strips=_strips(shown, results, reach),
+        strips=_strips(numbers, reach),
         reach=per_cent(reach),
         floors=_floors(numbers),
         notes=[*(_part_notes(file, results) if numbers else []), *of_results],
@@ -166,15 +165,12 @@ def summary_of(cell: CellFile, results: Mapping[str, Results]) -> Summary | None
     return next((s for s in summaries if s.condition == cell.condition), None)
 
 
-def _strips(
-    contrasts: Sequence[Contrast], results: Mapping[str, Results], reach: float
-) -> list[tuple[str, list[Strip]]]:
-    names = {id(c): name for name, r in results.items() for c in r.contrasts}
+def _strips(results: Mapping[str, Results], reach: float) -> list[tuple[str, list[Strip]]]:
     groups: dict[str, list[Strip]] = {}
-    for contrast in contrasts:
+    for name, contrast in ((name, c) for name, r in results.items() for c in r.contrasts):
         a, of = contrast.a, contrast.difference
         where = [modality_title(a.modality, a.task), a.objective]
-        where += [names[id(contrast)]] if len(results) > 1 else []
+        where += [name] if len(results) > 1 else []
         low, middle, high = (round(100 * v / reach, 1) for v in (of.low, of.estimate, of.high))
         groups.setdefault(", ".join(where), []).append(
             Strip(
