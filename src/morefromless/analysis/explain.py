@@ -253,8 +253,8 @@ def _titles(a: Answer, b: Answer) -> tuple[str, str]:
 
 def _facts(a: Answer, b: Answer) -> tuple[tuple[str, str, str], ...]:
     return tuple(
-        (name, left, right)
-        for (name, left), (_, right) in zip(_facts_of(a), _facts_of(b), strict=True)
+        (name, of_a, of_b)
+        for (name, of_a), (_, of_b) in zip(_facts_of(a), _facts_of(b), strict=True)
     )
 
 

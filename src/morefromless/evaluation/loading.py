@@ -135,11 +135,11 @@ def _built(
             prepared.size,
             name,
             folder,
-            config,
-            config.seed,
-            head,
-            metadata,
-            config.machine.features if name in config.pairing.freeze else None,
+            config=config,
+            seed=config.seed,
+            head=head,
+            metadata=metadata,
+            shared=config.machine.features if name in config.pairing.freeze else None,
         )
     return encoders
 

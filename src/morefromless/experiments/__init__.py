@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from morefromless.config import StudyConfig
-from morefromless.evaluation.results import Condition, Results, Summary
+from morefromless.evaluation.results import Results, Summary
 from morefromless.experiments._setting import SCALES as SCALES
 from morefromless.experiments._setting import Setting as Setting
 from morefromless.report.content import Picture
@@ -119,11 +119,5 @@ def published() -> tuple[Published, ...]:
 
 def find(results: Results, **where: str) -> Summary | None:
     """The first summary whose condition has these values, such as `arm="supervised"`."""
-    for summary in results.summaries:
-        if matches(summary.condition, where):
-            return summary
-    return None
-
-
-def matches(condition: Condition, where: Mapping[str, str]) -> bool:
-    return all(getattr(condition, name) == value for name, value in where.items())
+    chosen = results.select(lambda c: all(getattr(c, k) == value for k, value in where.items()))
+    return chosen[0] if chosen else None

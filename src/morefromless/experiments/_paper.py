@@ -51,7 +51,7 @@ def departures(
         )
     options = [to_flat(run) for run in runs]
     for setting in SETTINGS:
-        values = dict.fromkeys(str(one[setting.option]) for one in options)
+        values = dict.fromkeys(str(of_run[setting.option]) for of_run in options)
         if set(values) - {str(value) for value in setting.values}:
             yield setting.title, setting.paper, join_words(values)
     if standardise:

@@ -137,7 +137,7 @@ class Setting:
         return self.downsampled(min(self.sides))
 
     def study(self, name: str, **options: Any) -> StudyConfig:
-        """A study in its own folder, with runs that all studies share; `given` by option."""
+        """A study in its own folder, with runs that all studies share."""
         defaults = {
             "objectives": (self.objective("vicreg"),),
             "privileged": self.whole,

@@ -55,9 +55,10 @@ def write_cams(
     if not answers:
         return []
     rows, titles = np.array(list(patches.values())), list(patches)
-    deep = slice(None) if "gradcam-stages" in stems else slice(1)
+    depth = None if "gradcam-stages" in stems else 1
     maps = {
-        t: cams(answer, store, rows, layers[t][deep], SIDE, device) for t, answer in answers.items()
+        title: cams(answer, store, rows, layers[title][:depth], SIDE, device)
+        for title, answer in answers.items()
     }
     numbers = _numbers(answers, layers, patches, store, device)
     written: list[Path] = []

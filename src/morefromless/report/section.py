@@ -25,7 +25,7 @@ class Section:
     def markdown(self) -> str:
         """The table as GitHub Markdown."""
         lines = [f"### {markdown_text(self.title)}", ""] if self.title else []
-        lines += [_row(self.header), _row(["---", *["---:"] * (len(self.header) - 1)], plain=True)]
+        lines += [_row(self.header), f"| --- |{' ---: |' * (len(self.header) - 1)}"]
         lines += [_row(row) for row in self.rows]
         return "\n".join([*lines, "", *[f"- {markdown_text(note)}" for note in self.notes], ""])
 
@@ -143,5 +143,5 @@ def p_value(p: float) -> str:
     return f"< {ALPHA:.3f}" if p < ALPHA <= round(p, 3) else f"{p:.3f}"
 
 
-def _row(cells: Sequence[str], plain: bool = False) -> str:
-    return f"| {' | '.join(cells if plain else map(markdown_text, cells))} |"
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(markdown_text, cells))} |"

@@ -10,7 +10,6 @@ SIDE = re.compile(r"\bdownsample:(\d+)")
 TYPES = re.compile(r"(types=)?\d+")
 
 METRICS = {
-    "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
     "macro_f1": "macro-F1",
     "ece": "ECE",
