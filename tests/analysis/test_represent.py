@@ -210,12 +210,6 @@ def test_runs_of_different_objectives_and_tasks_are_different_arms(tissue: Store
     }
 
 
-def test_biased_cka_is_of_all_patches_at_once(config: RepresentConfig) -> None:
-    biased = replace(CPU, estimator="biased")
-    result = represent(replace(config, analysis=biased, arms=("supervised",)))
-    assert result.cka[0].mean.min() >= 0  # which unbiased need not be
-
-
 def test_bad_input_is_one_sentence(
     config: RepresentConfig, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from morefromless import reproduction
 from morefromless.cli import run
-from morefromless.evaluation import metrics
 from morefromless.evaluation.results import Results, Summary
 from morefromless.experiments import known
 from morefromless.report.content import ExperimentFile, read
@@ -95,23 +93,6 @@ def test_what_is_done_is_not_done_again(smoke: Path) -> None:
     assert before == {p: p.stat().st_mtime_ns for p in smoke.glob("runs/*/weights.safetensors")}
     assert {key: s.accuracy for key, s in cells(smoke, "table-s3").items()} == accuracies
     assert set(json.loads((smoke / "plan.json").read_text())["experiments"]) == set(known())
-
-
-def test_a_metric_from_outside_stands_in_the_table_and_the_page(copy: Path) -> None:
-    @metrics.probability_metric
-    def surest(probabilities: Any, labels: Any) -> float:
-        del labels
-        return float(probabilities.max())
-
-    try:
-        assert run(command(copy, "table-s3")) == 0
-    finally:
-        del metrics.PROBABILITY_METRICS["surest"]
-    table = pd.read_csv(copy / "table-s3-vicreg" / "results.csv")
-    assert table[table["metric"] == "surest"]["value"].between(0.1, 1).all()
-    assert "surest" in set(table["metric"])
-    assert "surest" in (copy / "report.md").read_text()
-    assert "surest" in (copy / "report.html").read_text()
 
 
 def test_a_plan_trains_nothing(tmp_path: Path, capsys: Captured) -> None:
