@@ -509,9 +509,7 @@ def test_status_and_report_say_what_a_folder_is(
         assert f"mfl views {tissue.path}" in _fails(capsys, command, str(tissue.path))
     assert ".png nor .pdf" in _fails(capsys, "views", str(tissue.path), "--out", "x.tif")
     file = str(run / "run.json")
-    assert "A file stands where the folder --out" in _fails(
-        capsys, "represent", str(run), "--out", file
-    )
+    assert "is a file; give a folder" in _fails(capsys, "represent", str(run), "--out", file)
 
 
 def test_status_looks_below_runs_and_counts_what_a_comparison_has_not_begun(

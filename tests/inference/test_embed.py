@@ -234,9 +234,7 @@ def test_slides_of_one_name_are_refused(run: Run, slide: Path, tmp_path: Path) -
     pixels = np.asarray(tifffile.imread(slide))
     scale = load_encoder(run.path).um_per_px
     other = write_slide(tmp_path / slide.name, np.roll(pixels, 256, axis=1), scale)
-    with pytest.raises(
-        DataError, match=r"Two slides are called slide\.svs; give each to a command"
-    ):
+    with pytest.raises(DataError, match=r"Two slides are called slide\.svs, .* separate commands"):
         embedded(run, slide, other)
 
 
@@ -309,7 +307,7 @@ def test_slides_without_a_scale_and_other_mistakes_are_one_sentence(
     huge.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
     with pytest.raises(DataError, match="too large: cut it into patches first"):
         embedded(run, huge)
-    with pytest.raises(DataError, match="stands for two patches"):
+    with pytest.raises(DataError, match="Two patches have the id"):
         embedded(run, folder, folder)
     with pytest.raises(DataError, match="There is no file or folder"):
         embedded(run, tmp_path / "none")

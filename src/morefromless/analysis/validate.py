@@ -129,7 +129,7 @@ def _shared_tasks(study: Study, cohort: Store, classes: Sequence[str]) -> dict[s
     for spec, shared in tasks.items():
         if len(shared.names) < 2:
             raise ConfigError(
-                f"--classes leaves one class of task {spec}, which asks nothing; keep two."
+                f"--classes leaves one class of task {spec}, which asks nothing; keep two or more."
             )
         if not len(cohort.select(task=shared, check=False).indices("test")):
             raise DataError(

@@ -156,7 +156,7 @@ def represent(config: RepresentConfig) -> None:
 
 
 def headroom(config: HeadroomConfig) -> None:
-    """Say what a privileged view could buy, without training."""
+    """Estimate what a privileged view could add, without training."""
     from morefromless.analysis.headroom import measure_headroom
     from morefromless.report import headroom
 
@@ -171,7 +171,7 @@ def headroom(config: HeadroomConfig) -> None:
 
 
 def reproduce(config: ReproduceConfig) -> None:
-    """Carry out experiments of the paper, or say what that would take."""
+    """Reproduce experiments of the paper, or say what that would take."""
     from morefromless.reproduction import reproduce
 
     check_out(config.out)

@@ -89,8 +89,9 @@ STUDIES = {
     "headroom": Command(
         config.HeadroomConfig,
         studies.headroom,
-        "Say what a privileged view could buy, without training. Frozen features of both views "
-        "say what it knows more, and what of it the primary view predicts; a forecast follows.",
+        "Estimate what a privileged view could add, without training. Probes on frozen features "
+        "of both views give the most that it could; what the primary view predicts of it, a "
+        "forecast.",
         "mfl headroom stores/mine --primary downsample:7 --privileged full",
     ),
     "compare": Command(
@@ -123,8 +124,8 @@ STUDIES = {
     "reproduce": Command(
         config.ReproduceConfig,
         studies.reproduce,
-        "Carry out the paper's tables and figures on your store. They are carried out at a scale, "
-        "and --plan says what that takes. Interrupted, the same command goes on where it was.",
+        "Reproduce the paper's tables and figures on your store. --scale sets the effort, and "
+        "--plan says what it takes. Interrupted, the same command goes on where it was.",
         "mfl reproduce table1 --store stores/mine --plan",
     ),
     "demo": Command(
@@ -140,7 +141,7 @@ ENCODERS = {
     "embed": Command(
         config.EmbedConfig,
         encoders.embed,
-        "Write the features that an encoder has of patches and slides.",
+        "Write an encoder's features of patches and slides.",
         "mfl embed runs/a path/to/patches biopsy.svs --to features.h5",
     ),
     "predict": Command(
@@ -170,8 +171,8 @@ REPORTS = {
     "status": Command(
         config.StatusConfig,
         studies.status,
-        "Say which runs are done, running, failed, begun or waiting. Those begun were interrupted. "
-        "They may run here or on a cluster; of those that failed it says why.",
+        "Say which runs are done, running, failed, begun or waiting. Begun runs were interrupted. "
+        "Runs may be on this machine or on a cluster; of failed ones the reason is given.",
         "mfl status runs/compare",
     ),
     "report": Command(

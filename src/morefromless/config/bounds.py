@@ -40,7 +40,7 @@ def check_share(config: object, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if not 0 < value <= 1:
-            raise ConfigError(f"--{_option(name)} is {value:g}; give a share above 0, 1 at most.")
+            raise ConfigError(f"--{_option(name)} is {value:g}; give a share above 0, at most 1.")
 
 
 def check_choice(config: object, *names: str) -> None:

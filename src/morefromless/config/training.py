@@ -44,7 +44,7 @@ class RunConfig:
         per_device = batch // self.devices
         if not self.arm.supervised and (per_device % parts or per_device == parts > 1):
             raise ConfigError(
-                f"--accumulate {parts} does not part {per_device} patches into equal parts of "
+                f"--accumulate {parts} does not divide {per_device} patches into equal parts of "
                 "two or more; choose a divisor."
             )
         if self.machine.compile and self.devices > 1:

@@ -239,8 +239,8 @@ def _held_out(
     held[~np.isin(labels, labels[~held])] = False
     if not held.any():
         raise DataError(
-            "No training patch can be kept aside to calibrate the probe, or a class would have "
-            "none to be learnt from; label more patches of each class, of more patients."
+            "No training patch can be held out to calibrate the probe: a class would have none "
+            "left to fit it. Label more patches of each class, from more patients."
         )
     return held
 

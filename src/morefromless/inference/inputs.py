@@ -55,14 +55,14 @@ def open_inputs(
     slides = Counter(patches.name for patches in opened if isinstance(patches, SlidePatches))
     if slides and max(slides.values()) > 1:
         raise DataError(
-            f"Two slides are called {slides.most_common(1)[0][0]}; give each to a command of its "
-            "own, as their maps would have one name."
+            f"Two slides are called {slides.most_common(1)[0][0]}, so their maps would have one "
+            "name; give them in separate commands."
         )
     ids = pd.concat([patches.table["id"] for patches in opened])
     if ids.duplicated().any():
         raise DataError(
-            f"The id '{ids[ids.duplicated()].iloc[0]}' stands for two patches; give each input "
-            "once, and those with equal names to commands of their own."
+            f"Two patches have the id '{ids[ids.duplicated()].iloc[0]}'; give each input once, and "
+            "inputs with equal names in separate commands."
         )
     return opened
 

@@ -23,16 +23,14 @@ def check_out(folder: Path | None) -> None:
     if folder is None:
         return
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(
-            f"A file stands where the folder --out {folder} is to be; give another --out."
-        )
+        raise ConfigError(f"--out {folder} is a file; give a folder.")
     for name in ("meta.json", "run.json"):
         if (folder / name).is_file():
             raise ConfigError(f"--out {folder} {KINDS[name].format(folder)}; give another folder.")
     for name in ("index.html", "report.html"):
         page = folder / name
         if page.is_file() and OURS not in page.read_bytes()[:4096]:
-            raise ConfigError(f"{page} is there and is another page; give another --out.")
+            raise ConfigError(f"{page} is no page of morefromless; give another --out.")
     check_writable(folder)
 
 

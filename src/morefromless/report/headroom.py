@@ -13,10 +13,9 @@ NOTES = (
     "points, with the 95 % interval over test patches, or groups where they are known.",
     "The headroom bounds what a student can gain by knowing what these dense features know. "
     "Features of another kind may know more.",
-    "The forecast takes dense features that a ridge predicts from the sparse ones, and asks them "
-    "instead. An encoder that is trained may find in the sparse view what these sparse features "
-    "lack, so a gain beyond the forecast is possible: on drawn tissue gains were 7 to 19 points "
-    "above it.",
+    "The forecast is of a probe on dense features that a ridge predicts from the sparse ones. A "
+    "trained encoder may find more in the sparse view than these sparse features hold, so a gain "
+    "beyond the forecast is possible: on drawn tissue gains were 7 to 19 points above it.",
 )
 
 

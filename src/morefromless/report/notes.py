@@ -95,7 +95,8 @@ def floor_notes(results: Results) -> list[str]:
     return [
         f"No arm on {floor.modality}{f', task {floor.task}' if several else ''} is above the floor "
         f"{floor.floor} ({100 * floor.floor_accuracy:.1f} %); the best is {floor.arm} "
-        f"({100 * floor.arm_accuracy:.1f} %). So the worth of what was learnt is not shown there."
+        f"({100 * floor.arm_accuracy:.1f} %). There, nothing shows that "
+        "the encoders learnt anything useful."
         for floor in results.floors_not_exceeded
     ]
 

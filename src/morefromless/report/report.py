@@ -111,9 +111,8 @@ def _reproduction(folder: Path) -> Page:
     notice = "Data, network and settings are the paper's."
     if matters:
         notice = (
-            f"Not the paper's: {join_words(matters)}. So our columns and the paper's are not to be "
-            "compared with each other; what may be read here is how our own arms stand to each "
-            "other, on these patches."
+            f"Not the paper's: {join_words(matters)}. So do not compare our columns with the "
+            "paper's; compare our own arms with each other, on these patches."
         )
     return Page(
         command=plan.command,

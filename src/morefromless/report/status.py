@@ -44,7 +44,7 @@ def show_status(out: Path) -> None:
     if reached == {"done"}:
         _say_next(out)
     elif "running" not in reached:
-        say("Next: the command that began them; it goes on where they are.")
+        say("Next: run the command that began them again; it goes on where they stopped.")
 
 
 def _say_next(out: Path) -> None:
