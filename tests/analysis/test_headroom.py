@@ -13,8 +13,8 @@ from morefromless.analysis import headroom
 from morefromless.analysis.headroom import (
     FOLDS,
     PENALTIES,
-    _standardised,
-    handmade,
+    _standardise,
+    handcrafted,
     measure_headroom,
     predict,
     principal_axes,
@@ -91,7 +91,7 @@ def test_features_are_standardised_by_the_training_patches() -> None:
     generator = torch.Generator().manual_seed(0)
     train, test = torch.randn(9, 3, generator=generator), torch.randn(4, 3, generator=generator) + 1
     train[:, 2] = 0.1  # a constant
-    for part, found in zip((train, test), _standardised(train, test), strict=True):
+    for part, found in zip((train, test), _standardise(train, test), strict=True):
         expected = (part - train.mean(0)) / train.std(0, correction=0)
         assert torch.allclose(found[:, :2], expected[:, :2].double(), atol=1e-5)
         assert not found[:, 2].any()
@@ -107,7 +107,7 @@ def doubled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def test_textures_are_what_halving_the_resolution_removes(tissue: Store) -> None:
-    found = handmade(tissue, build_modality("full"))
+    found = handcrafted(tissue, build_modality("full"))
     assert found.shape == (180, 512 + 3 * 4)
     assert np.square(found[5, :512]).sum() == pytest.approx(1)
     for patch, image in zip(found[:3, 512:], tissue.array("he")[:3] / 255, strict=True):
@@ -137,7 +137,7 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     # A probe of predicted features is fitted to predictions out of fold, never to what it predicts.
     config = results["positive"].config
     store = Store.open(config.store)
-    sparse, dense = (_standardised(*headroom._features(v, store, config)) for v in VIEWS.values())
+    sparse, dense = (_standardise(*headroom._features(v, store, config)) for v in VIEWS.values())
     target = dense[0] @ principal_axes(dense[0], 20)[0]
     predictions = predict(sparse[0], target, sparse[1], store.groups("train"))
     labels, test = (store.labels[store.indices(split)] for split in ("train", "test"))
@@ -163,7 +163,7 @@ def test_what_cannot_be_asked_is_refused(tissue: Store, monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match="more than the 135 labelled training patches"):
         measure_headroom(options)
     with monkeypatch.context() as patched:
-        patched.setattr(headroom, "handmade", lambda *_: np.zeros((180, 3), np.float32))
+        patched.setattr(headroom, "handcrafted", lambda *_: np.zeros((180, 3), np.float32))
         with pytest.raises(ConfigError, match="more than the 3 dense features"):
             measure_headroom(replace(options, components=4))
     random = HeadroomConfig(store=tissue.path, primary="downsample:4", encoder="test_resnet")

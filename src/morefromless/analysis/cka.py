@@ -48,7 +48,7 @@ def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, b
     products = products.triu() + products.triu(diagonal=1).T
     spread = products.diagonal().mean()
     least = (16 * torch.finfo(flat.dtype).eps) ** 2 * offset
-    return _centred(products, estimator), bool(spread > least)
+    return _centre(products, estimator), bool(spread > least)
 
 
 def _product(features: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def _product(features: Tensor) -> Tensor:
     return torch.from_numpy(multiply(1.0, features.numpy().T, trans=1))
 
 
-def _centred(products: Tensor, estimator: Estimator) -> Tensor:
+def _centre(products: Tensor, estimator: Estimator) -> Tensor:
     n = len(products)
     if estimator == "biased":
         means = products.mean(dim=0)

@@ -95,7 +95,7 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
             "patches; give fewer."
         )
     sparse, dense = (
-        _standardised(*_features(spec, store, config))
+        _standardise(*_features(spec, store, config))
         for spec in (config.primary, config.privileged)
     )
     width = dense[0].shape[1]
@@ -175,15 +175,15 @@ def _ridges(train: Tensor, target: Tensor, test: Tensor) -> Iterator[Tensor]:
 
 
 def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, Tensor]:
-    """Training and test features of a view: of the reference encoder, or hand-made."""
+    """Training and test features of a view: of the reference encoder, or hand-crafted."""
     if config.encoder is None:
-        described = torch.from_numpy(handmade(store, build_modality(spec)))
+        described = torch.from_numpy(handcrafted(store, build_modality(spec)))
         return described[store.indices("train")], described[store.indices("test")]
     encoder = build_encoder(config.encoder, build_modality(spec).channels)
     if not encoder.pretrained:
         raise ConfigError(
             f"The reference encoder '{config.encoder}' has random weights; give weights=FILE or "
-            "pretrained=true, or leave it out for hand-made features."
+            "pretrained=true, or leave it out for hand-crafted features."
         )
     size = config.size or encoder.input_size
     folder = config.out / "features"
@@ -195,8 +195,8 @@ def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, 
     )
 
 
-def handmade(store: Store, modality: Modality) -> npt.NDArray[np.float32]:
-    """Hand-made features of every patch, as the modality shows it: (N, features).
+def handcrafted(store: Store, modality: Modality) -> npt.NDArray[np.float32]:
+    """Hand-crafted features of every patch, as the modality shows it: (N, features).
 
     They are the square roots of the colour histogram's 512 shares and, for each octave of detail,
     the standard deviation of each channel of the detail that halving the resolution removes. Of a
@@ -237,7 +237,7 @@ def _deviation(values: Tensor) -> Tensor:
     return variance.clamp(min=0).sqrt()
 
 
-def _standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+def _standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     """Zero mean and unit variance over the training patches; constant features are zero."""
     train, test = train.double(), test.double()
     scale, mean = torch.std_mean(train, dim=0, correction=0)

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from morefromless.analysis.layers import last_gradcam_layer
-from morefromless.analysis.overlay import Pictures, overlaid, pictures, shown
+from morefromless.analysis.overlay import Pictures, overlay_cams, pictures, to_pictures
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.calibration import CalibratedProbe
@@ -89,9 +89,9 @@ class Inspector:
                 features = frozen.encoder(images).float().cpu()
             (probabilities,) = self.probe.probabilities(features)
             layer = last_gradcam_layer(frozen.encoder, images)
-            cams = layer and overlaid(self.classifier, frozen.modality, images, [layer], SIDE)
+            cams = layer and overlay_cams(self.classifier, frozen.modality, images, [layer], SIDE)
         return Inspection(
-            input=shown(frozen.modality, images.cpu(), SIDE)[0],
+            input=to_pictures(frozen.modality, images.cpu(), SIDE)[0],
             gradcam=cams[layer][0] if layer and cams else None,
             probabilities={
                 self.probe.classes[k]: float(probabilities[k])

@@ -31,13 +31,13 @@ def pictures(modality: Modality, store: Store, rows: Rows, size: int, side: int)
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         images = modality.render(torch.from_numpy(np.asarray(stored[part])), size)
-        pixels[start : start + len(part)] = shown(modality, images, side)
+        pixels[start : start + len(part)] = to_pictures(modality, images, side)
     return pixels
 
 
-def shown(modality: Modality, images: Tensor, side: int) -> Pictures:
+def to_pictures(modality: Modality, images: Tensor, side: int) -> Pictures:
     """An encoder's input (n, C, S, S) as a person is shown it: (n, side, side, 3)."""
-    return _bytes(_sized(modality.to_rgb(images), side))
+    return _bytes(_resize(modality.to_rgb(images), side))
 
 
 def cams(
@@ -52,23 +52,23 @@ def cams(
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
         images = answer.frozen.render(store, part, device)
-        for layer, over in overlaid(classifier, modality, images, layers, side).items():
+        for layer, over in overlay_cams(classifier, modality, images, layers, side).items():
             pixels[layer][start : start + len(part)] = over
     return pixels
 
 
-def overlaid(
+def overlay_cams(
     classifier: Classifier, modality: Modality, images: Tensor, layers: Sequence[str], side: int
 ) -> dict[str, Pictures]:
     """GradCAM of a classifier's own predictions of its input (n, C, S, S), by layer of its encoder,
     over the input in grey: (n, side, side, 3) each."""
-    rgb = _sized(modality.to_rgb(images.cpu()), side)
+    rgb = _resize(modality.to_rgb(images.cpu()), side)
     maps = gradcam(classifier, images, [f"encoder.{layer}" for layer in layers])
     heats = (scaled(maps[f"encoder.{layer}"].cpu(), side) for layer in layers)
-    return {layer: _bytes(_over(rgb, heat)) for layer, heat in zip(layers, heats, strict=True)}
+    return {layer: _bytes(_blend(rgb, heat)) for layer, heat in zip(layers, heats, strict=True)}
 
 
-def _over(rgb: Tensor, heat: Tensor) -> Tensor:
+def _blend(rgb: Tensor, heat: Tensor) -> Tensor:
     """Heat (n, S, S) over pictures (n, 3, S, S), which turn grey and fade where it is hot."""
     grey = (rgb * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
     colours = torch.from_numpy(matplotlib.colormaps[HEAT](heat.numpy())[..., :3]).float()
@@ -76,7 +76,7 @@ def _over(rgb: Tensor, heat: Tensor) -> Tensor:
     return grey * (1 - strength) + colours.permute(0, 3, 1, 2) * strength
 
 
-def _sized(images: Tensor, side: int) -> Tensor:
+def _resize(images: Tensor, side: int) -> Tensor:
     """(n, 3, S, S) -> (n, 3, side, side): enlarged without smoothing, or shrunk antialiased."""
     if images.shape[-1] < side:
         return F.interpolate(images, size=(side, side), mode="nearest-exact")

@@ -21,9 +21,9 @@ def embed(config: EmbedConfig) -> None:
     from morefromless.report.words import count
 
     writer(config.to)  # which refuses an ending before anything is computed
-    frozen, inputs = _opened(config)
+    frozen, inputs = _open(config)
     with partial_folder(config.to) as partial:
-        embedding = _embedded(config, frozen, inputs, partial)
+        embedding = _embed(config, frozen, inputs, partial)
         write_embedding(embedding, config.to)
     patches, width = embedding.features.shape
     say(f"Wrote {config.to}: {count(patches, 'patch')} x {width:,} features.")
@@ -47,7 +47,7 @@ def predict(config: PredictConfig) -> None:
     check_ending(config.to)
     if config.maps:
         check_writable(config.maps, "--maps")
-    frozen, inputs = _opened(config)
+    frozen, inputs = _open(config)
     if config.maps and not any(isinstance(patches, SlidePatches) for patches in inputs):
         raise ConfigError("--maps draws slides, and no input is one; leave it out.")
     device = resolve_device(config.reading.device)
@@ -59,7 +59,7 @@ def predict(config: PredictConfig) -> None:
             "mfl probe RUN fits one on the run's own."
         )
     with partial_folder(config.to) as partial:
-        predictions = predict(_embedded(config, frozen, inputs, partial), probe, config.abstain)
+        predictions = predict(_embed(config, frozen, inputs, partial), probe, config.abstain)
         write_predictions(predictions, config.to)
     learnt = learnt_from(frozen, probe)
     held = f"{len(probe.distances):,} {'calibration' if learnt else 'held-out'}"
@@ -82,7 +82,7 @@ def predict(config: PredictConfig) -> None:
     say(f"Wrote {config.to}: {count(len(predictions), 'patch')}, {len(probe.classes)} classes.")
 
 
-def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Patches]]":
+def _open(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Patches]]":
     """The encoder and its inputs; what cannot be checked of them is printed."""
     from morefromless.evaluation.loading import load_encoder
     from morefromless.inference.inputs import open_inputs, remarks
@@ -96,7 +96,7 @@ def _opened(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[P
     return frozen, inputs
 
 
-def _embedded(
+def _embed(
     config: EmbedConfig | PredictConfig,
     frozen: "FrozenEncoder",
     inputs: "list[Patches]",

@@ -27,7 +27,7 @@ def compare(config: StudyConfig) -> None:
     with Bar(desc="check", bar_format="{desc}: options and store"):  # importing takes seconds
         from morefromless.report import tables
         from morefromless.report.planning import show_plan
-        from morefromless.report.replacing import replaced
+        from morefromless.report.replacing import replacement_note
         from morefromless.report.study import write_study
         from morefromless.runner import run_all, save_planned
         from morefromless.study import Study
@@ -38,7 +38,7 @@ def compare(config: StudyConfig) -> None:
     if config.planning.plan:
         show_plan(study.runs, study.store, config.planning, config.out)
         return
-    if difference := replaced(study.config, study.store.hash):
+    if difference := replacement_note(study.config, study.store.hash):
         say(f"- {difference}")
     save_planned(study.runs, config.out)
     run_all(study.runs, config.jobs)

@@ -111,7 +111,7 @@ def _nested(kind: type[Config], values: Mapping[str, Any], origin: str, missing:
         if _is_part(hint):
             arguments[part.name] = _nested(hint, values, origin, missing)
         elif part.name in values:
-            arguments[part.name] = _converted(hint, values[part.name], part.name, origin)
+            arguments[part.name] = _convert(hint, values[part.name], part.name, origin)
         elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
             if missing is dataclasses.MISSING:
                 raise ConfigError(f"{origin} lacks the option '{part.name}'.")
@@ -131,7 +131,7 @@ def _hint(kind: type, name: str) -> Any:
     return _hints(kind)[name]
 
 
-def _converted(hint: Any, value: Any, name: str, origin: str) -> Any:
+def _convert(hint: Any, value: Any, name: str, origin: str) -> Any:
     if isinstance(value, int) and abs(value) >= 2**63:  # which Python may not even print
         raise ConfigError(f"{origin} has a wrong value for '{name}': the number is too large.")
     text = hint is str or set(map(type, _words(hint))) == {str}

@@ -162,7 +162,7 @@ def calibrate(
         }
 
     tensors = frozen.cached(calibrated_name(frozen, task), key, compute)
-    return _of(tensors, store.classes, key)
+    return _from_tensors(tensors, store.classes, key)
 
 
 def learnt_from(frozen: FrozenEncoder, probe: CalibratedProbe) -> bool:
@@ -187,7 +187,7 @@ def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> Calibrate
             f"{path} is the probe of another encoder; remove it, and give --store FOLDER to fit it "
             "anew."
         )
-    return _of(tensors, parse_json(key["classes"], tuple[str, ...]), key)
+    return _from_tensors(tensors, parse_json(key["classes"], tuple[str, ...]), key)
 
 
 def calibrated_files(folder: Path, frozen: FrozenEncoder) -> list[Path]:
@@ -245,7 +245,7 @@ def _held_out(
     return held
 
 
-def _of(
+def _from_tensors(
     tensors: dict[str, Tensor], classes: tuple[str, ...], key: Mapping[str, str]
 ) -> CalibratedProbe:
     return CalibratedProbe(

@@ -82,7 +82,7 @@ def bootstrap(
         np.add.at(matrix, (member, row), 1)
 
     rng = np.random.default_rng(seed)
-    drawn = _resampled(contributions.reshape(len(weights), -1), weights, resamples, rng)
+    drawn = _resample(contributions.reshape(len(weights), -1), weights, resamples, rng)
     shape = (seeds, classes, classes)
     chance = statistic(drawn.reshape(-1, *shape)) * _seed_weights(seeds, resamples, rng)
     whole = np.tensordot(weights, contributions, 1).reshape(shape)
@@ -113,7 +113,7 @@ def units_of(groups: npt.ArrayLike | None, n: int) -> tuple[Unit, npt.NDArray[np
     return "patch", np.arange(n)
 
 
-def _resampled(
+def _resample(
     contributions: Floats,
     weights: npt.NDArray[np.int64],
     resamples: int,

@@ -45,9 +45,9 @@ def load_encoder(
     if (path / "run.json").is_file():
         encoders = load_encoders(Run.open(path, trust))
     elif path.exists():
-        encoders = _exported(path, trust)
+        encoders = _load_exported(path, trust)
     else:
-        encoders = {"primary": _pretrained(str(path_or_name))}
+        encoders = {"primary": _load_pretrained(str(path_or_name))}
     if branch not in encoders:
         raise ConfigError(
             f"{path_or_name} has no branch '{branch}', only {', '.join(encoders)}; give another "
@@ -67,10 +67,10 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
     metadata = read_metadata(run.weights_path) or describe(config, weights)
     if not run.trust:
         metadata.refuse_outside(str(run.weights_path))
-    return _built(metadata, weights, run.weights_path, config, run.path)
+    return _build(metadata, weights, run.weights_path, config, run.path)
 
 
-def _exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
+def _load_exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
     """The encoder of a folder, or of a safetensors file, that `mfl export` wrote."""
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():
@@ -95,10 +95,10 @@ def _exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
         weights = load_file(file)
     except SafetensorError as error:
         raise TrainingError(f"{file} is damaged ({error}); export it again.") from error
-    return _built(metadata, weights, file, config, None)
+    return _build(metadata, weights, file, config, None)
 
 
-def _pretrained(spec: str) -> FrozenEncoder:
+def _load_pretrained(spec: str) -> FrozenEncoder:
     """An encoder of the open set with weights, which sees whole patches."""
     if "/" in spec and not spec.startswith(SCHEMES) and ":" not in spec:
         raise ConfigError(f"There is no run or exported encoder at {spec}; check the path.")
@@ -111,7 +111,7 @@ def _pretrained(spec: str) -> FrozenEncoder:
     return FrozenEncoder(encoder.eval(), "full", encoder.input_size, "primary", None)
 
 
-def _built(
+def _build(
     metadata: EncoderMetadata,
     weights: Mapping[str, Tensor],
     file: Path,

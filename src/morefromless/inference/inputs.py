@@ -46,7 +46,7 @@ def open_inputs(
     expected = at or frozen.um_per_px
     opened: list[Patches] = []
     for name in map(str, names):
-        for patches in _opened(name, frozen, um_per_px, expected):
+        for patches in _open(name, frozen, um_per_px, expected):
             patches.place = str(Path(name).expanduser().absolute())
             opened.append(patches)
     for patches in opened:
@@ -98,7 +98,7 @@ def extent_remarks(name: str, side: int, frozen: FrozenEncoder) -> Iterator[str]
         )
 
 
-def _opened(
+def _open(
     name: str, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
 ) -> list[Patches]:
     path = Path(name).expanduser()

@@ -51,7 +51,7 @@ class Retrieval(Question):
         if not len(rows):
             raise DataError(f"No test patch of {store.path} has both views, so none is retrieved.")
         embeddings = {
-            name: _expanded(frozen, frozen.represent(store, rows, device, f"retrieval, {name}"))
+            name: _expand(frozen, frozen.represent(store, rows, device, f"retrieval, {name}"))
             for name, frozen in pair.items()
         }
         primary, privileged = embeddings["primary"], embeddings["privileged"]
@@ -87,7 +87,7 @@ def recalls(queries: Tensor, gallery: Tensor, at: tuple[int, ...]) -> list[float
 
 
 @torch.no_grad()
-def _expanded(frozen: FrozenEncoder, representations: Tensor) -> Tensor:
+def _expand(frozen: FrozenEncoder, representations: Tensor) -> Tensor:
     """Representations (N, width) through the expander of their branch, where it has one."""
     assert frozen.metadata is not None
     assert frozen.folder is not None

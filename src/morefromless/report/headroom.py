@@ -22,7 +22,7 @@ NOTES = (
 def report(result: Headroom) -> Report:
     """The table in every form."""
     config = result.config
-    features = config.encoder or "hand-made features"
+    features = config.encoder or "hand-crafted features"
     rows = [
         (f"probe of {config.primary}", per_cent(result.sparse)),
         (f"probe of {config.privileged}", per_cent(result.dense)),

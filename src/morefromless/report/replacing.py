@@ -10,7 +10,7 @@ WITHOUT_EFFECT = {*vars(Machine()), *vars(Planning()), "store", "out", "runs", "
 """Options that change no number of a comparison's tables and figures."""
 
 
-def replaced(config: StudyConfig, store_hash: str) -> str | None:
+def replacement_note(config: StudyConfig, store_hash: str) -> str | None:
     """A sentence where the folder holds a comparison with other options or data; else None.
 
     Options that add seeds or arms differ too: they are how a comparison is extended.
