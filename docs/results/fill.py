@@ -101,7 +101,7 @@ def forecasts(headrooms: list[Path], studies: list[Results]) -> str:
     header = ("views", "headroom", "forecast", "contrast", "measured")
     rows: dict[tuple[str, str], tuple[str, ...]] = {}  # a contrast of several studies: the first's
     for numbers, _, contrast in outcomes(headrooms, studies):
-        features = "reference encoder" if numbers["options"]["encoder"] else "hand-made features"
+        features = "reference encoder" if numbers["options"]["encoder"] else "hand-crafted features"
         bound, value = (
             interval(msgspec.convert(numbers[name], Interval), signed=True)
             for name in ("headroom", "forecast")

@@ -32,7 +32,7 @@ from morefromless.report.words import minus
 CONTRAST = "asymmetric - symmetric, both independent"
 LOOKS = {
     "controls": {"color": "#0072B2", "marker": "o"},
-    "hand-made features": {"color": "#D55E00", "marker": "s"},
+    "hand-crafted features": {"color": "#D55E00", "marker": "s"},
     "reference encoder": {"color": "#009E73", "marker": "D"},
 }
 RESAMPLES = 2000
@@ -68,7 +68,7 @@ def points(folders: list[Path]) -> list[Point]:
         if contrast.name != CONTRAST:
             continue
         drawn = study.data.title.startswith("Synthetic")
-        features = "reference encoder" if numbers["options"]["encoder"] else "hand-made features"
+        features = "reference encoder" if numbers["options"]["encoder"] else "hand-crafted features"
         store = Path(numbers["options"]["store"]).name
         found.append(
             Point(
@@ -96,7 +96,7 @@ def table(every: Sequence[Point]) -> str:
 
 def order(every: Sequence[Point]) -> str:
     """Spearman's correlation with the gain, and its interval by resampling points: of the controls,
-    and of every store that hand-made features were asked of."""
+    and of every store that hand-crafted features were asked of."""
     handmade = [point for point in every if point.look != "reference encoder"]
     controls = [point for point in handmade if point.look == "controls"]
     rows = []
