@@ -111,7 +111,8 @@ def test_what_is_written_may_stand_in_an_odd_place(
         assert cli.run(command.format(name).split()) == 2
         said = capsys.readouterr().err
         assert any(
-            word in said for word in ("too long", "stands where", "exists already", "remove")
+            word in said
+            for word in ("too long", "is a file", "stands where", "exists already", "remove")
         )
     assert list(Path().iterdir()) == [odd]
 
