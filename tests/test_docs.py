@@ -163,7 +163,7 @@ def test_forecasts_are_ordered_and_drawn_beside_gains(monkeypatch: pytest.Monkey
 
     points = [
         program["Point"](f"store-{n}", look, around(n / 50), around(-n / 100), around(n * n / 900))
-        for n, look in enumerate([*["controls"] * 6, "hand-made features", "reference encoder"])
+        for n, look in enumerate([*["controls"] * 6, "hand-crafted features", "reference encoder"])
     ]
     assert "| store-3 | +6.0 [+4.0, +9.0] | −3.0 [−5.0, 0.0] | +1.0" in program["table"](points)
     order = program["order"](points)
