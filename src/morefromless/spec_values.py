@@ -2,10 +2,13 @@
 
 import re
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 LARGEST_INT, LARGEST = 2**31 - 1, 1e15
 """Larger values are typing errors."""
+SEVERAL: dict[Any, Any] = {tuple: tuple, list: list, Sequence: tuple}
+"""Types of several values, to what holds them."""
 EXPECTED: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number below 2^31",
@@ -29,17 +32,19 @@ def parse_arguments(text: str) -> list[tuple[str, str]]:
 
 
 def parse_value(text: str, hint: Any) -> Any:
-    """The value that `text` means where the parameter's type is `hint`.
+    """The value that `text` means where the parameter's type is `hint`; `Any` guesses.
 
     Raises `ValueError`, which says what is expected.
 
     >>> parse_value("0.5/0.4", tuple[float, ...]), parse_value("none", int | None)
     ((0.5, 0.4), None)
     """
+    if hint is Any:
+        return guess_value(text)
     options = typing.get_args(hint)
     if text.lower() == "none" and type(None) in options:
         return None
-    union = options and typing.get_origin(hint) not in (tuple, typing.Literal)
+    union = options and typing.get_origin(hint) not in (*SEVERAL, typing.Literal)
     kinds = [kind for kind in (options if union else (hint,)) if kind is not type(None)]
     for kind in kinds:
         try:
@@ -88,8 +93,9 @@ def _as(kind: Any, text: str) -> Any:
         if text not in typing.get_args(kind):
             raise ValueError(text)
         return text
-    if typing.get_origin(kind) is tuple:
-        return tuple(_as(typing.get_args(kind)[0], part) for part in text.split("/"))
+    if typing.get_origin(kind) in SEVERAL:
+        several = (_as(typing.get_args(kind)[0], part) for part in text.split("/"))
+        return SEVERAL[typing.get_origin(kind)](several)
     value = kind(text)
     if (kind is int and abs(value) > LARGEST_INT) or (kind is float and not abs(value) <= LARGEST):
         raise ValueError(text)
@@ -101,6 +107,6 @@ def _expected(kind: Any) -> str:
         return EXPECTED[kind]
     if typing.get_origin(kind) is typing.Literal:
         return " or ".join(map(str, typing.get_args(kind)))
-    if typing.get_origin(kind) is tuple:
+    if typing.get_origin(kind) in SEVERAL:
         return f"{_expected(typing.get_args(kind)[0])}, several joined by /"
     return str(getattr(kind, "__name__", kind))

@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 SCHEMES = ("hf-hub:", "hf_hub:", "local-dir:")
 """How timm's names of models that are not its own begin."""
+_ROOT = __name__.removesuffix("specs")
 _NAME = re.compile(
     rf"(?P<scheme>(?:{'|'.join(SCHEMES)})[^:,]+)"
     r"|(?P<class>[A-Za-z_]\w*(?:\.\w+)+:[A-Za-z_]\w*(?=:|$))"
@@ -103,13 +104,17 @@ def build(spec: str, package: ModuleType, contract: type[T], **given: Any) -> T:
     """
     member, values = _resolve(spec, package, contract, given)
     try:
-        return member(**values)
+        built = member(**values)
     except MoreFromLessError:
         raise
     except Exception as error:  # a class raises whatever its values provoke
         raise ConfigError(
             f"'{spec}' cannot be built ({first_line(error)}); check its values."
         ) from error
+    for name in inspect.get_annotations(contract):
+        if not hasattr(built, name):
+            raise ConfigError(f"'{spec}' lacks `{name}`, which its class must set.")
+    return built
 
 
 def normalise(
@@ -207,6 +212,8 @@ def _resolve(
         member = _imported(name, contract, spec)
         return member, _values(member, text, spec, given)
     near = near_names(name, known, 3, cutoff=0.4)
+    if re.search(r"\.|:[A-Z]", spec.partition(",")[0]):  # a class, and not as it is typed
+        near = []
     hint = f"did you mean {' or '.join(near)}?" if near else _all_of(known)
     raise ConfigError(f"There is no {_kind(contract)} named '{name}' (in '{spec}'); {hint}")
 
@@ -242,7 +249,7 @@ def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]
     parameters = _parameters(member)
     further = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     parameters = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
-    hints = typing.get_type_hints(member.__init__)
+    hints = _hints(member, parameters)
     usage = f"usage: {signature(member)}"
     values: dict[str, Any] = {}
     named = False
@@ -255,7 +262,7 @@ def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]
             raise ConfigError(f"'{spec}' gives '{key}' twice; {usage}")
         if key in parameters:
             try:
-                values[key] = parse_value(value, hints.get(key, str))
+                values[key] = parse_value(value, hints[key])
             except ValueError as error:
                 raise ConfigError(
                     f"'{value}' is not a value for '{key}' in '{spec}' ({error}); {usage}"
@@ -280,10 +287,22 @@ def _parameters(member: type[object]) -> dict[str, inspect.Parameter]:
     return dict(list(inspect.signature(member.__init__).parameters.items())[1:])
 
 
+def _hints(member: type[object], parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """The types of a class's parameters: where it does not annotate one, that of its default, and
+    where that says nothing, any (`guess_value`)."""
+    try:
+        hints = typing.get_type_hints(member.__init__)
+    except NameError:  # a type that is imported for type checkers only
+        hints = {}
+    kinds = {bool: bool, int: int | float, float: float, str: str}
+    return {n: hints.get(n, kinds.get(type(p.default), Any)) for n, p in parameters.items()}
+
+
 def _name(member: type[object]) -> str:
     """What a person types: the module's name in an open set, elsewhere `package.module:Class`."""
     package, _, module = member.__module__.rpartition(".")
-    if any(base.__module__ == package for base in member.__mro__[1:]):
+    # A package of somebody else may have a base class of its own, too.
+    if package.startswith(_ROOT) and any(b.__module__ == package for b in member.__mro__[1:]):
         return module.replace("_", "-")
     return f"{member.__module__}:{member.__qualname__}"
 

@@ -8,10 +8,11 @@ from morefromless import objectives
 from morefromless.branch_plans import Plan
 from morefromless.branches import Branches
 from morefromless.data.store import Store
+from morefromless.encoders import check_encoder
 from morefromless.errors import ConfigError
 from morefromless.objectives import Objective
 from morefromless.pairs import Pair
-from morefromless.specs import build
+from morefromless.specs import build, normalise
 from morefromless.tasks import build_task
 
 HERE = "tests.outside.additions"
@@ -75,3 +76,30 @@ def test_what_a_modality_renders_is_tried_before_training(tissue: Store, name: s
 def test_what_an_objective_gives_is_checked(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"{name}.compute must give a Loss whose total"):
         build(f"{HERE}:{name}", objectives, Objective)([torch.rand(2, 3)] * 2)
+
+
+def test_a_class_whose_base_is_in_its_own_package_keeps_its_name() -> None:
+    # It was `vicreg` for short, so that the package's VICReg was trained in its place.
+    spec = "tests.outside.lab.vicreg:Mine"
+    assert normalise(spec, objectives, Objective) == spec
+    assert build(spec, objectives, Objective).spec == spec
+
+
+def test_parameters_without_types_have_those_of_their_defaults() -> None:
+    spec = "tests.outside.lab.vicreg:Mine"
+    mine = build(f"{spec}:weight=2,rows=0.5,fast=false,name=3,other=1/2", objectives, Objective)
+    assert mine.values == (2.0, 0.5, False, "3", (1, 2))
+    with pytest.raises(ConfigError, match="'x' is not a value for 'weight'"):
+        build(f"{spec}:weight=x", objectives, Objective)
+    assert build("tests.outside.lab.vicreg:Listed:1/0.5", objectives, Objective).weights == [1, 0.5]
+
+
+def test_a_class_lacks_what_its_contract_asks_for() -> None:
+    with pytest.raises(ConfigError, match="NoWidth' lacks `width`, which its class must set"):
+        check_encoder("tests.outside.lab.vicreg:NoWidth", (3, 8, 8))
+
+
+@pytest.mark.parametrize("typed", ["losses:Cosine", "losses.Cosine", "my.losses:Cosine,spread=1"])
+def test_a_class_that_is_typed_otherwise_is_told_how(typed: str) -> None:
+    with pytest.raises(ConfigError, match=r"a class of yours as package\.module:Class"):
+        build(typed, objectives, Objective)
