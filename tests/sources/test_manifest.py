@@ -15,7 +15,7 @@ from PIL import Image
 from morefromless import sources
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.store import Store
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.ingest import ingest, open_source
 from morefromless.sources import Source, _files
 from morefromless.sources.manifest import Manifest
@@ -449,6 +449,40 @@ def test_other_names_of_channels_are_another_store(tmp_path: Path) -> None:
     ingest(Manifest(str(path)), tmp_path / "store", progress=False)
     with pytest.raises(DataError, match="was not made of this source with these options"):
         ingest(Manifest(str(path), channels="R+G+B"), tmp_path / "store", progress=False)
+
+
+def test_channels_in_another_order_are_brought_to_the_first_files(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    names, pixels = ["DAPI", "CD3", "CK", "CD8"], np.arange(4, dtype=np.uint16)[:, None, None]
+    orders = {0: [0, 1, 2, 3], 1: [3, 1, 0, 2], 2: [0, 1, 2, 3]}
+    for number in range(COUNT):
+        order = orders.get(number, orders[0])
+        called = [names[k] for k in order]
+        if number == 2:
+            called[3] = "FOXP3"
+        tifffile.imwrite(
+            tmp_path / f"{number}.ome.tif",
+            np.broadcast_to(pixels[order], (4, SIDE, SIDE)),
+            photometric="minisblack",
+            metadata={"axes": "CYX", "Channel": {"Name": called}},
+        )
+    table = pairs(tmp_path, ihc=[f"{number}.ome.tif" for number in range(COUNT)])
+    source = written(tmp_path, table)
+    items = source.items()
+    for number in (0, 1):
+        assert source.read(items[number])["ihc"][0, 0].tolist() == [0, 1, 2, 3]
+    with pytest.raises(UnreadablePatch, match=r"other channels: row 4, column ihc: .*FOXP3"):
+        source.read(items[2])
+    # In the order that a person gives; names of one's own are taken for those of the first file.
+    for given, first in (("CD8+CK+CD3+DAPI", [3, 2, 1, 0]), ("a+b+c+d", [0, 1, 2, 3])):
+        source = Manifest(str(source.path), channels=given)
+        assert source.datasheet().channels["ihc"] == tuple(given.split("+"))
+        for item in source.items()[:2]:
+            assert source.read(item)["ihc"][0, 0].tolist() == first
+    with pytest.raises(
+        ConfigError, match=r"names 2 channels, and no column .* he has 3, ihc has 4"
+    ):
+        Manifest(str(source.path), channels="DAPI+CD3").datasheet()
 
 
 def test_columns_called_patient_and_partition(tmp_path: Path) -> None:

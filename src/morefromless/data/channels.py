@@ -1,6 +1,7 @@
 """Images of any number of channels: grey, fluorescence, multiplex."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,29 @@ def channel_names(path: Path) -> tuple[str, ...]:
         return tuple(str(channel["Name"]) for channel in channels)
     except Exception:  # what a damaged file provokes; its pixels are refused where they are read
         return ()
+
+
+def in_order(
+    values: npt.NDArray[Any], names: Sequence[str], expected: Sequence[str], renamed: bool = False
+) -> npt.NDArray[Any]:
+    """Channels (H, W, C) called `names`, in the order of those that are `expected`.
+
+    Where either is not known they stay as they are, and so they do where names differ and a person
+    has `renamed` them. Raises `UnreadablePatch` where other channels are named.
+
+    >>> in_order(np.array([[[1, 2]]]), ["CD3", "DAPI"], ["DAPI", "CD3"]).tolist()
+    [[[2, 1]]]
+    """
+    if not expected or tuple(names) == tuple(expected) or len(names) != values.shape[2]:
+        return values
+    if sorted(names) == sorted(expected) and len(set(names)) == len(names):
+        return np.ascontiguousarray(values[..., [list(names).index(name) for name in expected]])
+    if renamed:
+        return values
+    raise UnreadablePatch(
+        f"other channels: they are called {', '.join(names)}, and not {', '.join(expected)}; leave "
+        "it out, or say what the channels of all files are, in one order, with channels=DAPI+CD3"
+    )
 
 
 def channels_shape(path: Path) -> tuple[int, int]:

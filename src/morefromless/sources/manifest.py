@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy.typing as npt
 
-from morefromless.data.channels import channel_names, reads_one_page
+from morefromless.data.channels import channel_names, in_order, reads_one_page
 from morefromless.data.images import further_pages
 from morefromless.data.labels import UNLABELLED, no_value_remark, whole_number
-from morefromless.errors import DataError, UnreadablePatch
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import Datasheet, Item, Source
 from morefromless.sources._files import TABLES, View
 from morefromless.sources._pair_table import PairTable
@@ -54,7 +54,8 @@ class Manifest(Source):
     lacks that view. Other columns are not looked at.
 
     Images may be RGB, grey, or have any number of channels (`data.channels`). `channels=DAPI+CD3`
-    names those of every array that has so many and is no RGB; otherwise an OME-TIFF may.
+    names those of every array that has so many and is no RGB; otherwise an OME-TIFF may. Those
+    of an OME-TIFF in another order than the first one's are brought to its order.
 
     Messages count rows as a spreadsheet does: the header is row 1.
     """
@@ -83,7 +84,7 @@ class Manifest(Source):
         return Datasheet(
             title=f"{self.path.name}{given}",
             optional=loaded.optional,
-            channels=self._channels(loaded),
+            channels=self._channels(),
         )
 
     def files(self) -> Sequence[Path]:
@@ -110,7 +111,7 @@ class Manifest(Source):
         arrays = {}
         for name, view in patch.views.items():
             with _naming(patch, name):
-                arrays[name] = view.read()
+                arrays[name] = self._ordered(view, name, view.read())
         return arrays
 
     def shape(self, item: Item) -> tuple[int, int]:
@@ -119,17 +120,42 @@ class Manifest(Source):
         with _naming(patch, name):
             return patch.views[name].shape()
 
-    def _channels(self, loaded: _Loaded) -> dict[str, tuple[str, ...]]:
+    def _channels(self) -> dict[str, tuple[str, ...]]:
         """Names of channels by array: those that were given, else those of the first file."""
+        return {name: self.channels or names for name, names in self._stated.items()}
+
+    @cached_property
+    def _stated(self) -> dict[str, tuple[str, ...]]:
+        """What the first file of each array of images calls its channels.
+
+        Raises `ConfigError` where no array has as many as were given.
+        """
         first: dict[str, View] = {}
-        for patch in loaded.patches.values():
+        for patch in self._loaded.patches.values():
             for name, view in patch.views.items():
-                first.setdefault(name, view)
+                if view.kind == "images":
+                    first.setdefault(name, view)
+        if self.channels:
+            counts = {name: _count(view) for name, view in first.items()}
+            if not {len(self.channels), None} & {*counts.values()}:
+                held = ", ".join(f"{name} has {count}" for name, count in counts.items())
+                raise ConfigError(
+                    f"channels={'+'.join(self.channels)} names {len(self.channels)} channels, and "
+                    f"no column has so many: {held}; name every channel of one."
+                )
         return {
-            name: self.channels or (channel_names(view.path) if view.file is None else ())
+            name: channel_names(view.path) if view.file is None else ()
             for name, view in first.items()
-            if view.kind == "images"
         }
+
+    def _ordered(self, view: View, array: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The channels of a file in the order of those that were given, else of the first file."""
+        stated = self._stated.get(array, ())
+        if view.file is not None or not stated or values.ndim != 3:
+            return values
+        same = sorted(stated) == sorted(self.channels)
+        order = self.channels if same else stated
+        return in_order(values, channel_names(view.path), order, bool(self.channels) and not same)
 
     @cached_property
     def _loaded(self) -> _Loaded:
@@ -180,6 +206,14 @@ def _first_image(patch: _Patch) -> str:
         if view.kind == "images":
             return name
     raise UnreadablePatch(f"no image: row {patch.row} has none, and a patch needs one")
+
+
+def _count(view: View) -> int | None:
+    """Channels of an image; None where it cannot be read, which is said where it is decoded."""
+    try:
+        return int(view.read().shape[2])
+    except UnreadablePatch:
+        return None
 
 
 @contextmanager
