@@ -205,6 +205,8 @@ class Study:
         return reply.probabilities if cohort is None else cohort.ask(reply, device)
 
     def _is_asked(self, spec: str, cohort: Cohort | None) -> bool:
+        if cohort and spec in cohort.unseen:
+            return False
         learnt = labelled_stores(self.store, spec, map(build_task, self.config.tasks))
         asked = learnt
         if cohort:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from msgspec import structs
 
@@ -23,7 +24,17 @@ from morefromless.analysis.validate import (
     validate,
 )
 from morefromless.cli import run
-from morefromless.config import ExplainConfig, Probe, RepresentConfig, ValidateConfig
+from morefromless.config import (
+    ExplainConfig,
+    Machine,
+    Pairing,
+    Probe,
+    RepresentConfig,
+    StudyConfig,
+    Train,
+    ValidateConfig,
+)
+from morefromless.data.splits import Split
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cohort import Cohort, SharedTask
@@ -32,12 +43,13 @@ from morefromless.evaluation.floors import forest, mean_rgb
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Results
 from morefromless.evaluation.shift import feature_distances
+from morefromless.inference.inputs import open_inputs
 from morefromless.ingest import ingest
 from morefromless.report import validation
 from morefromless.runs import Run
-from morefromless.sources import Item
+from morefromless.sources import Datasheet, Item, Source
 from morefromless.sources.synthetic import Synthetic
-from morefromless.study import Study
+from morefromless.study import Study, compare
 from morefromless.tasks.tissue import Tissue
 from tests.data.test_near_duplicates import Pixels, as_jpeg
 from tests.data.test_near_duplicates import tissue as drawn_tissue
@@ -311,3 +323,65 @@ def test_a_class_from_outside_is_imported_with_trust_alone(
         for ask in asked:
             with pytest.raises(ConfigError, match=said):
                 ask()
+
+
+class Spots(Source):
+    """Twelve patches of two classes, with an expression of named genes where there are names."""
+
+    def __init__(self, seed: int, genes: tuple[str, ...]) -> None:
+        self.seed, self.genes = seed, genes
+
+    def datasheet(self) -> Datasheet:
+        return Datasheet(f"Spots {self.seed}", channels={"expression": self.genes})
+
+    def items(self) -> list[Item]:
+        splits: list[Split] = ["train", "train", "test"]
+        return [Item(f"{n}", "AB"[n % 2], f"{n}", splits[n % 3]) for n in range(24)]
+
+    def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
+        rng = np.random.default_rng([self.seed, int(item.id)])
+        arrays = {"he": rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)}
+        expression = {"expression": rng.random(len(self.genes), dtype=np.float32)}
+        return arrays | (expression if self.genes else {})
+
+
+def test_a_cohort_needs_the_routine_view_alone(tmp_path: Path) -> None:
+    genes = [("G1", "G2", "G3"), ("G3", "G2", "G1"), ("H1", "G2", "G3"), ()]
+    first, turned, other, routine = (
+        ingest(Spots(seed, names), tmp_path / f"{seed}", progress=False).store
+        for seed, names in enumerate(genes)
+    )
+    config = StudyConfig(
+        store=first.path,
+        out=tmp_path / "study",
+        primary=("full",),
+        privileged="vector:3",
+        sharing=("independent",),
+        seeds=1,
+        train=Train(size=16, encoder="tests.outside.additions:Pooled", epochs=1, batch=4),
+        pairing=Pairing(width=8, privileged_encoder="mlp:4"),
+        machine=Machine(device="cpu"),
+    )
+    results = compare(config)
+    assert config.out
+    results.save(config.out)
+    assert {"full", "vector:3"} == {s.condition.modality for s in results.summaries}
+    ask = ValidateConfig(study=config.out, cohort=routine.path, device="cpu", trust=True)
+    whys = {
+        routine.path: "has no array 'expression'",
+        turned.path: "has them in another order",
+        other.path: "lacks 1 of them, such as G1",
+    }
+    for path, why in whys.items():
+        external = validate(replace(ask, cohort=path)).external
+        assert {s.condition.modality for s in external.summaries} == {"full"}
+        (said,) = [c for c in external.caveats if "Encoders of vector:3 are not asked" in c]
+        assert why in said
+    runs = (Run(run.out) for run in Study.of(config, first).runs if run.arm.kind == "asymmetric")
+    frozen = load_encoders(next(runs))["privileged"]
+    assert open_inputs([first.path], frozen)
+    for store in (turned, other):
+        with pytest.raises(DataError, match="'expression' was learnt as 3 named values"):
+            open_inputs([store.path], frozen)
+        with pytest.raises(DataError, match="'expression' was learnt as 3 named values"):
+            frozen.features(store, "test")

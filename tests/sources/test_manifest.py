@@ -485,6 +485,14 @@ def test_channels_in_another_order_are_brought_to_the_first_files(tmp_path: Path
         Manifest(str(source.path), channels="DAPI+CD3").datasheet()
 
 
+def test_values_of_a_table_keep_their_names(tmp_path: Path) -> None:
+    values = pd.DataFrame(EXPRESSION, columns=GENES)
+    values.insert(0, "id", [f"{number:03}" for number in range(COUNT)])
+    values.to_csv(tmp_path / "rna.csv", index=False)
+    table = pairs(tmp_path, rna=[f"rna.csv#{number:03}" for number in range(COUNT)])
+    assert written(tmp_path, table).datasheet().channels["rna"] == tuple(GENES)
+
+
 def test_columns_called_patient_and_partition(tmp_path: Path) -> None:
     table = pairs(tmp_path)
     expected = written(tmp_path, table).items()

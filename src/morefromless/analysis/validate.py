@@ -17,6 +17,7 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.evaluation.cohort import Cohort, SharedTask
 from morefromless.evaluation.conclude import conclude
 from morefromless.evaluation.evaluate import Evaluation, open_store
+from morefromless.evaluation.frozen import check_same_names
 from morefromless.evaluation.loading import load_encoders
 from morefromless.evaluation.results import Condition, Results
 from morefromless.evaluation.shift import feature_distances
@@ -68,21 +69,38 @@ def validate(config: ValidateConfig) -> Validation:
         raise DataError(
             f"{cohort_store.path} is the store that {config.study} was trained on; give another."
         )
-    for spec in study.modalities:
-        build_modality(spec).check(cohort_store)
+    unseen = _unseen(study, cohort_store)
     tasks = _shared_tasks(study, cohort_store, config.classes)
-    cohort = Cohort(cohort_store, out / "cache", tasks)
+    cohort = Cohort(cohort_store, out / "cache", tasks, unseen)
 
     def results(store: Store, evaluations: list[Evaluation], caveats: list[str]) -> Results:
         merged = _merged(evaluations, tasks)
         return conclude(study.config, store, study.runs, merged, caveats, tasks)
 
     caveats = _caveats(study, cohort_store, tasks)
+    caveats += [f"Encoders of {spec} are not asked: {why}" for spec, why in unseen.items()]
     internal = results(study.store, study.evaluations(), study.caveats)
     external = results(cohort_store, study.evaluations(cohort), caveats)
     # Learning curves are of the internal test patches.
     external = replace(external, curves=external.curves.iloc[:0])
     return Validation(internal, external, list(_shifts(study, cohort)), out)
+
+
+def _unseen(study: Study, cohort: Store) -> dict[str, str]:
+    """The privileged modalities that a cohort's patches cannot be seen in, each with the reason:
+    in use there is the routine view alone. Raises what is wrong with a primary one."""
+    reasons = {}
+    for spec in study.modalities:
+        modality = build_modality(spec)
+        try:
+            modality.check(cohort)
+            learnt, names = (s.meta.arrays[modality.array].channels for s in (study.store, cohort))
+            check_same_names(modality.array, learnt, names, cohort.path)
+        except (ConfigError, DataError) as problem:
+            if spec in study.config.primary:
+                raise
+            reasons[spec] = str(problem)
+    return reasons
 
 
 def _study(config: ValidateConfig) -> Study:
@@ -154,6 +172,8 @@ def _shifts(study: Study, cohort: Cohort) -> Iterator[Shift]:
     for options in Bar(study.runs, desc="distance of features", unit="run"):
         for name, frozen in load_encoders(Run(options.out, study.trust)).items():
             stores = (study.store, cohort.store)
+            if frozen.modality_spec in cohort.unseen:
+                continue
             if not all(len(s.select(frozen.modality).indices("test")) for s in stores):
                 continue
             train, test = (frozen.features(study.store, s, device) for s in ("train", "test"))

@@ -23,6 +23,8 @@ class Cohort:
     """Where the encoders' features of it are cached."""
     tasks: Mapping[str, "SharedTask"]
     """By specification."""
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    """Modalities that its patches cannot be seen in, each with the reason."""
 
     def features(self, frozen: FrozenEncoder, device: str = "cpu") -> Tensor:
         """Representations (N, width) of its test patches that have the encoder's modality."""

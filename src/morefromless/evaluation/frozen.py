@@ -3,7 +3,7 @@
 Evaluation, learning curves, CKA, GradCAM, floors and inference all work on this one class.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,9 +117,18 @@ class FrozenEncoder:
     def render(
         self, store: Store, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu"
     ) -> Tensor:
-        """The encoder's input of the patches at `rows`, without augmentation: (N, C, S, S)."""
+        """The encoder's input of the patches at `rows`, without augmentation: (N, C, S, S).
+
+        Raises `DataError` as `check_same_names` does.
+        """
+        self.check_same_names(store.meta.arrays[self.modality.array].channels, store.path)
         stored = torch.from_numpy(np.asarray(store.array(self.modality.array)[rows]))
         return self.inputs(stored.to(device))
+
+    def check_same_names(self, names: Sequence[str], where: object) -> None:
+        """As the function of this name, against those of the training."""
+        if self._trained_on:
+            check_same_names(self.modality.array, self._trained_on.names, names, where)
 
     def inputs(self, patches: Tensor | npt.NDArray[Any]) -> Tensor:
         """Its input of patches as they are stored: (N, H, H, 3) uint8 -> (N, C, S, S).
@@ -221,6 +230,23 @@ class FrozenEncoder:
         """How files of one branch, probe and task are told apart: `primary-linear-cell`."""
         classifier = "head" if self.answers_itself(task) else probe.name
         return "-".join([self.name, classifier, *([] if task == "tissue" else [file_name(task)])])
+
+
+def check_same_names(
+    array: str, learnt: Sequence[str], names: Sequence[str], where: object
+) -> None:
+    """Raise `DataError` where the channels, or a vector's values, of `where` are called otherwise
+    than those that were learnt, or stand in another order; nothing where either is not known."""
+    if not learnt or not names or tuple(learnt) == tuple(names):
+        return
+    lacking = [name for name in learnt if name not in set(names)]
+    what = "has them in another order, or more of them"
+    if lacking:
+        what = f"lacks {len(lacking):,} of them, such as {lacking[0]}"
+    raise DataError(
+        f"'{array}' was learnt as {len(learnt):,} named values, and {where} {what}; ingest it with "
+        "the same ones, in the same order."
+    )
 
 
 class Classifier(nn.Module):

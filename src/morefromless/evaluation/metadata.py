@@ -68,6 +68,8 @@ class Preprocessing:
     size: Annotated[int, Meta(ge=1, le=2**16)]
     """Side in px of the images that the encoder takes."""
     channels: Annotated[int, Meta(ge=1, le=2**20)]
+    names: tuple[str, ...] = ()
+    """Of the channels, or of a vector's values, in their order; empty where not known."""
     mean: tuple[float, ...] | None
     """Subtracted from values in [0, 1], which `std` then divides; None where the encoder does not
     normalise. Both happen inside the encoder."""
@@ -161,6 +163,7 @@ def _preprocessing(
         interpolation=getattr(modality, "interpolation", None),
         size=size,
         channels=modality.channels,
+        names=store.meta.arrays[modality.array].channels if store else (),
         mean=mean,
         std=std,
     )

@@ -38,7 +38,7 @@ def open_inputs(
 
     `um_per_px` is the magnification of inputs that do not state theirs; `at` is the one that the
     encoder is to be given, by default that of its training. Raises `ConfigError` without inputs,
-    `DataError` where one cannot be read, or has another magnification.
+    `DataError` where one cannot be read, or has another magnification or other channels.
     """
     names = [names] if isinstance(names, str | Path) else names
     if not names:
@@ -52,6 +52,7 @@ def open_inputs(
     for patches in opened:
         patches.um_per_px = patches.um_per_px or um_per_px
         _check_magnification(patches, frozen.um_per_px, at)
+        frozen.check_same_names(patches.channels, patches.name)
     slides = Counter(patches.name for patches in opened if isinstance(patches, SlidePatches))
     if slides and max(slides.values()) > 1:
         raise DataError(

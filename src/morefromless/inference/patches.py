@@ -32,6 +32,8 @@ class Patches(ABC):
     """Micrometres per pixel; None where not known."""
     side: int | None
     """Height and width in px, of the first patch where they differ; None where not known."""
+    channels: tuple[str, ...] = ()
+    """Names of the channels, or of a vector's values; empty where not known."""
     place: str = ""
     """Absolute path of the input, which tells inputs of one name apart."""
 
@@ -50,6 +52,7 @@ class StorePatches(Patches):
         store = Store.open(path)
         self._array, self._present = store.array(modality.array), store.has(modality.array)
         self.name = path.name
+        self.channels = store.meta.arrays[modality.array].channels
         self.um_per_px = None if modality.vector else store.scale(modality.array)
         self.side = None if modality.vector else int(self._array.shape[1])
         self._rows = reading_order(self._array, np.arange(len(store.table)))
@@ -72,7 +75,8 @@ class SourcePatches(Patches):
             (i.id, name, *(i.place or (None, None)), i.label, i.group, i.split) for i in self._items
         ]
         self.table = patch_table(pd.DataFrame(rows, columns=list(COLUMNS)))
-        self.um_per_px = source.datasheet().um_per_px
+        sheet = source.datasheet()
+        self.um_per_px, self.channels = sheet.um_per_px, sheet.channels.get(modality.array, ())
         self.side = None
         for item in self._items:
             try:

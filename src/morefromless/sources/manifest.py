@@ -121,8 +121,19 @@ class Manifest(Source):
             return patch.views[name].shape()
 
     def _channels(self) -> dict[str, tuple[str, ...]]:
-        """Names of channels by array: those that were given, else those of the first file."""
-        return {name: self.channels or names for name, names in self._stated.items()}
+        """Names of channels, and of a vector's values, by array: those of channels that were given,
+        else those of the first file."""
+        vectors = {n: view.names for n, view in self._first.items() if view.names is not None}
+        return {name: self.channels or names for name, names in self._stated.items()} | vectors
+
+    @cached_property
+    def _first(self) -> dict[str, View]:
+        """The first view of each array."""
+        first: dict[str, View] = {}
+        for patch in self._loaded.patches.values():
+            for name, view in patch.views.items():
+                first.setdefault(name, view)
+        return first
 
     @cached_property
     def _stated(self) -> dict[str, tuple[str, ...]]:
@@ -130,13 +141,9 @@ class Manifest(Source):
 
         Raises `ConfigError` where no array has as many as were given.
         """
-        first: dict[str, View] = {}
-        for patch in self._loaded.patches.values():
-            for name, view in patch.views.items():
-                if view.kind == "images":
-                    first.setdefault(name, view)
+        images = {name: view for name, view in self._first.items() if view.kind == "images"}
         if self.channels:
-            counts = {name: _count(view) for name, view in first.items()}
+            counts = {name: _count(view) for name, view in images.items()}
             if not {len(self.channels), None} & {*counts.values()}:
                 held = ", ".join(f"{name} has {count}" for name, count in counts.items())
                 raise ConfigError(
@@ -145,7 +152,7 @@ class Manifest(Source):
                 )
         return {
             name: channel_names(view.path) if view.file is None else ()
-            for name, view in first.items()
+            for name, view in images.items()
         }
 
     def _ordered(self, view: View, array: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
