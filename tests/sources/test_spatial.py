@@ -212,8 +212,43 @@ def test_labels_and_groups(tmp_path: Path) -> None:
     assert {item.group for item in items} == {"P1", "P2"}
     with pytest.raises(DataError, match=r"A.h5ad has no obs column type; it has cluster, donor"):
         Spatial(str(tmp_path), **chosen).items()
-    with pytest.raises(DataError, match=r"A.h5ad has no none for any spot"):
+    with pytest.raises(DataError, match=r"has no none for any spot; .*, or say label=none"):
         Spatial(str(tmp_path), **{**chosen, "label": "none"}).items()
+    # Often one section of a patient is annotated, and often none is.
+    section(tmp_path, "C", 0, table={"type": np.nan})
+    section(tmp_path, "A", 0, table={"type": [0, 1] * 6})
+    labels = [item.label for item in Spatial(str(tmp_path), **chosen).items()]
+    assert labels == ["0", "1"] * 6 + ["unlabelled"] * 12
+    source = build(f"spatial:{tmp_path},test=C,patch=16,genes=5,label=none", sources, Source)
+    assert {item.label for item in source.items()} == {"unlabelled"}
+
+
+@pytest.mark.usefixtures("images")
+def test_genes_of_a_list_or_a_store(tmp_path: Path) -> None:
+    first = ingest(Spatial(str(tmp_path), **SMALL), tmp_path / "store", progress=False).store
+    (tmp_path / "genes.txt").write_text("G07\n\nG03\n")
+    listed = {**SMALL, "genes": str(tmp_path / "genes.txt")}
+    assert genes(Spatial(str(tmp_path), **listed)) == ("G07", "G03")
+    # Another cohort, with other genes and all of it in test, as an encoder of the first takes it.
+    cohort = tmp_path / "cohort"
+    cohort.mkdir()
+    section(cohort, "D", 7, genes=GENES[::-1])
+    chosen = {**SMALL, "test": "D", "genes": str(first.path)}
+    source = Spatial(str(cohort), **chosen)
+    assert genes(source) == first.channels("expression")
+    assert first.path / "meta.json" in source.files()
+    counts = anndata.read_h5ad(cohort / "D.h5ad")
+    place = list(counts.var_names).index(genes(source)[0])
+    expected = np.log1p(1e4 * counts.X[0, place] / counts.X[0].sum())
+    assert source.read(source.items()[0])["expression"][0] == pytest.approx(expected)
+    section(cohort, "D", 7, genes=[f"H{number}" for number in range(30)])
+    with pytest.raises(DataError, match=r"Section D lacks 5 of the 5 genes of .*, such as G"):
+        Spatial(str(cohort), **chosen).items()
+    (tmp_path / "genes.txt").write_text("G07\nG07\n")
+    with pytest.raises(DataError, match="names the gene G07 twice"):
+        Spatial(str(tmp_path), **listed).items()
+    with pytest.raises(DataError, match="is no list of genes; give genes= a number"):
+        Spatial(str(tmp_path), **{**SMALL, "genes": "G07+G03"}).items()
 
 
 @pytest.mark.usefixtures("images")

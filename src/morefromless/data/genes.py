@@ -1,10 +1,13 @@
 """Counts of genes normalised, and the genes that are taken of all."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from morefromless.data.expression import Matrix
+from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 
 TOTAL = 10_000
@@ -51,6 +54,38 @@ def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]
             "in all of them, leave it out, or give fewer."
         )
     return sorted(shared)
+
+
+def listed_genes(path: Path) -> tuple[str, ...]:
+    """The genes of a store's array `expression`, or of a text file with a name a line, in their
+    order. Raises `DataError` where there are none, or one is named twice."""
+    if (path / "meta.json").is_file():
+        store = Store.open(path)
+        known = store.meta.arrays["expression"].channels if "expression" in store.arrays else ()
+    else:
+        try:
+            known = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{path} is no list of genes; give genes= a number, a text file with a name a "
+                "line, or a store that has them."
+            ) from error
+    twice = [name for name, count in Counter(known).items() if count > 1]
+    if not known or twice:
+        what = f"names the gene {twice[0]} twice" if twice else "names no genes"
+        raise DataError(f"{path} {what}; give another for genes=.")
+    return known
+
+
+def check_listed(sections: Mapping[str, Sequence[str]], listed: Sequence[str], path: Path) -> None:
+    """Raise `DataError` where a section lacks one of the listed genes."""
+    for name, genes in sections.items():
+        held = set(genes)
+        if lacking := [gene for gene in listed if gene not in held]:
+            raise DataError(
+                f"Section {name} lacks {len(lacking):,} of the {len(listed):,} genes of {path}, "
+                f"such as {lacking[0]}; leave it out, or give a shorter list."
+            )
 
 
 def most_variable(parts: Sequence[Matrix], genes: Sequence[str], count: int) -> tuple[str, ...]:

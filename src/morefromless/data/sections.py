@@ -131,8 +131,10 @@ def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str]:
     """
     if name not in table:
         known = ", ".join(map(str, table.columns)) or "none"
+        without = "none" if option == "label" else "section"
         raise DataError(
-            f"{file} has no obs column {name}; it has {known}, to be named with {option}=."
+            f"{file} has no obs column {name}; it has {known}, to be named with {option}=, or none "
+            f"is used with {option}={without}."
         )
     cells = [cell_text(cell) for cell in table[name].tolist()]
     for cell in cells:

@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from morefromless.data.expression import Counts, has_counts, read_counts
-from morefromless.data.genes import common_genes, log_normalise, most_variable
+from morefromless.data.genes import (
+    check_listed,
+    common_genes,
+    listed_genes,
+    log_normalise,
+    most_variable,
+)
 from morefromless.data.labels import UNLABELLED, no_value_remark
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.sections import (
@@ -64,11 +70,14 @@ class Spatial(Source):
     `patch` px around it as `he`, and as `expression` its counts of `genes` genes: each spot is
     brought to 10,000 counts over all genes of its file, then log(1 + n). Genes are those of highest
     variance over the training sections, among the genes that all sections list; no count of a test
-    section has a say. Counts are in X, in `layers[layer]`, or in `raw` where X holds no counts.
+    section has a say. Or `genes` is a store whose genes are taken, or a text file with a name a
+    line; then all sections may stand in test. Counts are in X, in `layers[layer]`, or in `raw`
+    where X holds no counts.
 
     `test` names the sections that stand in test, `train` those in train (all others if not given),
     `sections` those that are taken at all: NAME+NAME. `label` is the column of `obs` that names
-    classes, which must mean the same in all sections; spots of which it says nothing have no label.
+    classes, which must mean the same in all sections; spots of which it says nothing have no label,
+    and with `label=none` none has.
     Spots without any count, with `in_tissue` 0, or whose patch reaches beyond the image are
     rejected. `group` is `section` or a column of `obs`; by default `patient` where all sections
     have that column, so that sections of one patient are one group, else `section`.
@@ -80,15 +89,16 @@ class Spatial(Source):
         test: str,
         sections: str | None = None,
         train: str | None = None,
-        label: str = "cluster",
+        label: str | None = "cluster",
         patch: int = 256,
-        genes: int = 1000,
+        genes: int | str = 1000,
         group: str | None = None,
         um_per_px: float | None = None,
         layer: str | None = None,
         image: Literal["fullres", "hires", "lowres"] | None = None,
     ) -> None:
-        if patch < 8 or genes < 1 or (um_per_px is not None and not 0 < um_per_px < np.inf):
+        few = isinstance(genes, int) and genes < 1
+        if patch < 8 or few or (um_per_px is not None and not 0 < um_per_px < np.inf):
             raise ConfigError(
                 f"spatial cannot work with patch={patch}, genes={genes}, um_per_px={um_per_px}; "
                 "give 8 px or more, one gene or more, and a positive scale or none."
@@ -101,6 +111,7 @@ class Spatial(Source):
             )
         self.label, self.group, self.layer, self.image = label, group, layer, image
         self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
+        self._list = None if isinstance(genes, int) else Path(genes).expanduser()
         self._images = LruCache[npt.NDArray[np.uint8]](CACHED)
 
     def datasheet(self) -> Datasheet:
@@ -108,6 +119,12 @@ class Spatial(Source):
         return Datasheet(
             title=loaded.title, um_per_px=self.um_per_px, channels={"expression": loaded.genes}
         )
+
+    def files(self) -> Sequence[Path]:
+        if self._list is None:
+            return super().files()
+        stored = self._list / "meta.json"
+        return [*super().files(), stored if stored.is_file() else self._list]
 
     def items(self) -> Sequence[Item]:
         return self._loaded.items
@@ -122,7 +139,7 @@ class Spatial(Source):
                 "Groups are sections. Where some are of one patient, name the column of obs that "
                 "says so: group=COLUMN."
             )
-        return [remark, *no_value_remark(self.label, self._loaded.labels)]
+        return [remark, *no_value_remark(self.label or "", self._loaded.labels)]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         spot = self._loaded.spots[item.id]
@@ -149,17 +166,26 @@ class Spatial(Source):
         counts = {name: self._counts(*paths) for name, paths in files.items()}
         known = all("patient" in held.table for held in counts.values())
         group = self.group or ("patient" if known else "section")
-        common = common_genes({name: held.genes for name, held in counts.items()}, self.genes)
+        of_section = {name: held.genes for name, held in counts.items()}
+        if isinstance(self.genes, int):
+            common = common_genes(of_section, self.genes)
+        else:
+            assert self._list
+            common = list(listed_genes(self._list))
+            check_listed(of_section, common, self._list)
         values = {
             name: log_normalise(held.values)[:, _indices(held.genes, common)]
             for name, held in counts.items()
         }
-        training = [
-            values[name][has_counts(held.values) & held.in_tissue]
-            for name, held in counts.items()
-            if splits[name] == "train"
-        ]
-        chosen = most_variable(training, common, self.genes)
+        chosen, of_genes = tuple(common), f"{len(common):,} genes of {self.genes}"
+        if isinstance(self.genes, int):
+            training = [
+                values[name][has_counts(held.values) & held.in_tissue]
+                for name, held in counts.items()
+                if splits[name] == "train"
+            ]
+            chosen = most_variable(training, common, self.genes)
+            of_genes = f"{self.genes:,} of {len(common):,} common genes"
         items: list[Item] = []
         cells: list[str] = []
         spots: dict[str, _Spot] = {}
@@ -170,10 +196,15 @@ class Spatial(Source):
             items += listed
             cells += labels
             spots |= self._spots(listed, counts[name], image, dense)
+        if self.label and not any(cells):
+            raise DataError(
+                f"{self.path} has no {self.label} for any spot; name another column with label=, "
+                "or say label=none."
+            )
         sides = [", ".join(n for n in files if splits[n] == side) for side in ("train", "test")]
         title = (
             f"Spatial transcriptomics: {self.path.resolve().name} ({' | '.join(sides)}), "
-            f"{self.genes:,} of {len(common):,} common genes, {self.patch} px"
+            f"{of_genes}, {self.patch} px"
         )
         given = [word for word in (self.layer, self.image) if word]
         return _Loaded(items, spots, chosen, ", ".join([title, *given]), group, cells)
@@ -195,7 +226,7 @@ class Spatial(Source):
             if name not in taken:
                 raise ConfigError(f"Section {name} is not one of sections=; add it there.")
         taken &= (self.train or taken) | self.test
-        if taken <= self.test:
+        if taken <= self.test and self._list is None:
             raise ConfigError(f"All sections of {self.path} are in test; leave some for training.")
         return {n: (table, image) for n, (table, image) in sections.items() if n in taken and image}
 
@@ -209,12 +240,9 @@ class Spatial(Source):
         return read_space_ranger(path)
 
     def _labels(self, counts: Counts) -> list[str]:
-        labels = column(counts.table, counts.file, self.label, "label")
-        if not any(labels):
-            raise DataError(
-                f"{counts.file} has no {self.label} for any spot; name another column with label=."
-            )
-        return labels
+        if self.label is None:
+            return [""] * len(counts.spots)
+        return column(counts.table, counts.file, self.label, "label")
 
     def _items(
         self, name: str, counts: Counts, labels: list[str], split: Split, group: str
