@@ -57,11 +57,12 @@ class Pair:
         branch's own size is more than its patches have."""
         for name, modality in self.modalities.items():
             modality.check(store)
-            if modality.vector:
-                continue
-            _check_rendered(modality, store, self.inputs[name][1])
+            images = _check_rendered(modality, store, self.inputs[name][1])
             if modality.colour or modality.labels:
                 self.views.check(modality.channels, modality.labels)
+            _check_drawn(self.views, modality, images)
+            if modality.vector:
+                continue
             side, size = store.array(modality.array).shape[1], self.sizes.get(name, 0)
             if size > side:
                 raise ConfigError(
@@ -109,17 +110,51 @@ class Pair:
         return views
 
 
-def _check_rendered(modality: Modality, store: Store, size: int) -> None:
-    """Raise `ConfigError` where a modality, which may be a person's own class, renders anything but
-    images in [0, 1] of the shape that it states. It is tried on noise: nothing is read."""
+def _check_rendered(modality: Modality, store: Store, size: int) -> Tensor:
+    """What a modality, which may be a person's own class, renders of two patches of noise: nothing
+    is read.
+
+    Raises `ConfigError` where that is anything but images in [0, 1], or finite vectors, of the
+    shape that it states, or differs when it is asked again.
+    """
     stored = store.array(modality.array)
-    noise = np.random.default_rng(0).integers(0, 256, (2, *stored.shape[1:])).astype(stored.dtype)
-    images = modality.render(torch.from_numpy(noise), size)
+    rng, shape = np.random.default_rng(0), (2, *stored.shape[1:])
+    noise = rng.integers(0, 256, shape) if stored.dtype.kind == "u" else rng.standard_normal(shape)
+    patches = torch.from_numpy(noise.astype(stored.dtype))
+    images, again = (modality.render(patches.clone(), size) for _ in range(2))
     low, high = images.aminmax()
-    if images.shape != (2, *modality.shape(size)) or not 0 <= low <= high <= 1:
+    inside = bool(images.isfinite().all()) if modality.vector else bool(0 <= low <= high <= 1)
+    if images.shape != (2, *modality.shape(size)) or not inside:
         raise ConfigError(
             f"The modality {modality.spec} renders {tuple(images.shape[1:])} from {low:g} to "
-            f"{high:g} of a patch; its render must give {modality.shape(size)} in [0, 1]."
+            f"{high:g} of a patch; its render must give {modality.shape(size)} "
+            f"{'of finite numbers' if modality.vector else 'in [0, 1]'}."
+        )
+    if not torch.equal(images, again):
+        raise ConfigError(
+            f"The modality {modality.spec} renders one patch in two ways; what is drawn by chance "
+            "belongs into views."
+        )
+    return images
+
+
+def _check_drawn(views: Views, modality: Modality, images: Tensor) -> None:
+    """Raise `ConfigError` where a preset, which may be a person's own class, draws anything but
+    views as its contract says."""
+    given, draw = images.clone(), augmentation(views, modality)
+    drawn, again = (draw(given, torch.Generator().manual_seed(0)) for _ in range(2))
+    wrong = None
+    if drawn.shape != images.shape:
+        wrong = f"have the shape {tuple(drawn.shape)}, not {tuple(images.shape)}"
+    elif not modality.vector and not 0 <= drawn.min() <= drawn.max() <= 1:
+        wrong = f"are from {drawn.min():g} to {drawn.max():g}, not in [0, 1]"
+    elif not torch.equal(given, images):
+        wrong = "change their input in place, which branches share"
+    elif not torch.equal(drawn, again):
+        wrong = "do not follow from the generator alone, so that runs could not be resumed"
+    if wrong:
+        raise ConfigError(
+            f"Views of {modality.spec} by --views {views.spec} {wrong}; mend the preset."
         )
 
 

@@ -1,19 +1,25 @@
 """Members of open sets from outside the package are used as the package's own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from morefromless import objectives
 from morefromless.branch_plans import Plan
 from morefromless.branches import Branches
 from morefromless.data.store import Store
 from morefromless.encoders import check_encoder
-from morefromless.errors import ConfigError
-from morefromless.objectives import Objective
+from morefromless.errors import ConfigError, DataError
+from morefromless.modalities.vector import Vector
+from morefromless.objectives import Loss, Objective
 from morefromless.pairs import Pair
 from morefromless.specs import build, normalise
 from morefromless.tasks import build_task
+from morefromless.training.checks import check_objective
+from tests.outside.additions import Bright, Distance, Grey, Mirror, Pooled
 
 HERE = "tests.outside.additions"
 
@@ -103,3 +109,104 @@ def test_a_class_lacks_what_its_contract_asks_for() -> None:
 def test_a_class_that_is_typed_otherwise_is_told_how(typed: str) -> None:
     with pytest.raises(ConfigError, match=r"a class of yours as package\.module:Class"):
         build(typed, objectives, Objective)
+
+
+class Shaken(Mirror):
+    """What a preset may do wrong."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def augment(self, patches: Tensor, generator: Any, geometry: Any = None) -> Tensor:  # noqa: ARG002
+        if self.how == "in place":
+            return patches.mul_(0.5)
+        wrong = {
+            "bytes": 255 * patches,
+            "half": patches[..., ::2],
+            "chance": torch.rand_like(patches),
+        }
+        return wrong[self.how]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("bytes", r"not in \[0, 1\]"),
+        ("half", "have the shape"),
+        ("in place", "change their input in place"),
+        ("chance", "do not follow from the generator"),
+    ],
+)
+def test_what_a_preset_draws_is_tried_before_training(tissue: Store, how: str, said: str) -> None:
+    pair = Pair({"primary": "full"}, f"{__name__}:Shaken:{how}", 16)
+    with pytest.raises(ConfigError, match=said):
+        pair.check(tissue)
+
+
+class ByChance(Grey):
+    """It draws, as views should."""
+
+    def render(self, patches: Tensor, size: int) -> Tensor:
+        return torch.rand(len(patches), 1, size, size)
+
+
+class Ratios(Vector):
+    """It divides by values that may be zero."""
+
+    def render(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
+        return patches / 0
+
+
+def test_modalities_that_draw_and_vectors_are_tried_too(tissue: Store) -> None:
+    with pytest.raises(ConfigError, match="renders one patch in two ways"):
+        Pair({"primary": f"{__name__}:ByChance"}, "plain", 16).check(tissue)
+    values = np.zeros((len(tissue.table), 4), np.float32)
+    arrays, present = {**tissue.arrays, "expression": values}, {**tissue.present}
+    store = Store(tissue.path, tissue.meta, tissue.table, arrays, present)
+    Pair({"primary": "vector:4"}, "plain", 16).check(store)
+    with pytest.raises(ConfigError, match=r"must give \(4,\) of finite numbers"):
+        Pair({"primary": f"{__name__}:Ratios:4"}, "plain", 16).check(store)
+
+
+class Queue(Distance):
+    """It remembers embeddings of one width, as objectives with a queue do."""
+
+    def __init__(self, width: int, detached: bool = False) -> None:
+        super().__init__()
+        self.detached = detached
+        self.register_buffer("queue", torch.zeros(8, width))
+
+    def compute(self, embeddings: list[Tensor]) -> Loss:
+        first = embeddings[0].detach() if self.detached else embeddings[0]
+        first -= first.mean()
+        loss = (first @ self.get_buffer("queue").clone().T).mean()
+        self.get_buffer("queue")[:2] = embeddings[1][:2].detach()
+        return Loss(loss, {})
+
+
+def test_an_objective_is_tried_at_the_width_that_it_is_given() -> None:
+    check_objective(Queue(96), 2, 96, 2)  # it was tried at 64
+    with pytest.raises(ConfigError, match="Queue does not depend on the embeddings"):
+        check_objective(Queue(96, detached=True), 2, 96, 2)
+
+
+@pytest.mark.parametrize("given", [None, np.zeros(3), (("a", "a"), [0, 1])])
+def test_a_task_gives_classes_and_labels(tissue: Store, given: Any) -> None:
+    class Wrong(Bright):
+        def labels(self, store: Store) -> Any:  # noqa: ARG002
+            return given
+
+    with pytest.raises(DataError, match="labels of task Wrong must be a pair: names of classes"):
+        tissue.select(task=Wrong())
+
+
+class Several(Pooled):
+    """It gives more than a representation."""
+
+    def forward(self, images: Tensor) -> Any:
+        return super().forward(images), images
+
+
+def test_an_encoder_gives_one_tensor() -> None:
+    with pytest.raises(ConfigError, match="yields a tuple; its forward must give one tensor"):
+        check_encoder(f"{__name__}:Several", (3, 8, 8))

@@ -1,12 +1,16 @@
 """Sources and nuclei formats from outside the package are used as the package's own."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.store import Store
+from morefromless.errors import ConfigError, DataError
 from morefromless.ingest import ingest, open_source
+from morefromless.sources import Item
 from tests.outside.data import Stripes
 
 HERE = "tests.outside.data"
@@ -27,3 +31,25 @@ def test_a_source_and_a_nuclei_format_make_a_store(tmp_path: Path) -> None:
     assert (store.array(ARRAY)[:, 0, -1, 0] == 2).all()
     assert store.nuclei.groupby("patch").size().to_numpy().tolist() == [2] * 40
     assert np.asarray(store.array("he")).shape == (40, 16, 16, 3)
+
+
+@pytest.mark.parametrize("given", [np.zeros(3), [0.0], np.zeros((8, 8)), np.zeros((8, 8, 3))])
+def test_what_a_source_reads_is_stated_where_it_cannot_be_stored(
+    tmp_path: Path, given: Any
+) -> None:
+    class Wrong(Stripes):
+        def read(self, item: Item) -> dict[str, Any]:
+            return super().read(item) | {"extra": given}
+
+    with pytest.raises(ConfigError, match=r"Wrong.read gives 'extra' as .* it must give images"):
+        ingest(Wrong(), tmp_path / "store", progress=False)
+
+
+def test_a_source_may_list_by_a_generator_and_splits_have_three_names(tmp_path: Path) -> None:
+    class Yielding(Stripes):
+        def items(self) -> Any:
+            yield from super().items()
+
+    assert len(ingest(Yielding(), tmp_path / "store", progress=False).store.table) == 40
+    with pytest.raises(DataError, match="'row 1' is in the split 'training'; give train, val or"):
+        Item("1", "a", "row 1", split="training")  # type: ignore[arg-type]

@@ -286,15 +286,20 @@ class Store:
 
     def _labels_of(self, task: HasLabels) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
         """What a task says, which may be a person's own class."""
-        classes, given = task.labels(self)
-        labels = np.asarray(given)
+        name, given = type(task).__name__, task.labels(self)
+        if not isinstance(given, tuple) or len(given) != 2 or len({*given[0]}) < len(given[0]):
+            raise DataError(
+                f"The labels of task {name} must be a pair: names of classes, which differ, and "
+                "the class of each patch as an index into them."
+            )
+        classes, labels = given[0], np.asarray(given[1])
         if (
             labels.shape != (len(self.table),)
             or not np.issubdtype(labels.dtype, np.integer)
             or not -1 <= labels.min(initial=-1) <= labels.max(initial=-1) < len(classes)
         ):
             raise DataError(
-                f"The task {type(task).__name__} gives labels {labels.dtype} {labels.shape} for "
+                f"The task {name} gives labels {labels.dtype} {labels.shape} for "
                 f"{len(self.table)} patches and {len(classes)} classes; give one whole number a "
                 "patch, an index into the classes, or -1 where it has none."
             )

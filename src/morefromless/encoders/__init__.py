@@ -115,6 +115,11 @@ def check_encoder(
         raise ConfigError(
             f"Encoder '{spec}' does not take {inputs} ({first_line(error)}); choose {hint}."
         ) from error
+    if not isinstance(output, Tensor):
+        raise ConfigError(
+            f"Encoder '{spec}' yields a {type(output).__name__}; its forward must give one tensor "
+            f"(patches, {encoder.width})."
+        )
     if output.shape != (2, encoder.width):
         raise ConfigError(
             f"Encoder '{spec}' yields {tuple(output.shape[1:])} per image, not one vector of "

@@ -101,7 +101,7 @@ def ingest(
         missing=missing,
         um_per_px=um_per_px,
     )
-    items = source.items()
+    items = list(source.items())  # of somebody else's class it may be a generator
     listing.check(items, source.datasheet(), split)
     spellings = {given: normal for item in items for given, normal in item.spellings.items()}
     provenance = _provenance(source, items, config)

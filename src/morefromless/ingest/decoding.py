@@ -13,7 +13,7 @@ from PIL import Image
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.patch_hashes import patch_hash
 from morefromless.data.store import main_image
-from morefromless.errors import DataError, UnreadablePatch, none_usable
+from morefromless.errors import ConfigError, DataError, UnreadablePatch, none_usable
 from morefromless.ingest.parallel import forked, threaded
 from morefromless.ingest.rows import Rows
 from morefromless.ingest.shapes import ImageShape, Shape
@@ -155,9 +155,11 @@ def _read(source: Source, item: Item) -> Read:
     except UnreadablePatch as problem:
         return str(problem)
     for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise _unusable(source, name, type(array).__name__)
         image = array.dtype in (np.uint8, np.uint16) and array.ndim == 3
         if not (image or (array.dtype == np.float32 and array.ndim == 1 and array.size)):
-            raise TypeError(f"{type(source).__name__} gave {name} {array.dtype} {array.shape}")
+            raise _unusable(source, name, f"{array.dtype} {array.shape}")
         if not image and not np.isfinite(array).all():
             return f"not finite: value {int(np.argmin(np.isfinite(array)))} of {name}"
     sizes = [array.shape[:2] for array in arrays.values() if array.ndim == 3]
@@ -167,6 +169,14 @@ def _read(source: Source, item: Item) -> Read:
         if height != width:
             return f"not square: {width} x {height}; cut square patches"
     return arrays
+
+
+def _unusable(source: Source, name: str, what: str) -> ConfigError:
+    """Where a source, which may be a person's own class, gives what no store holds."""
+    return ConfigError(
+        f"{type(source).__name__}.read gives '{name}' as {what}; it must give images (side, side, "
+        "channels) uint8 or uint16, and vectors (length,) float32, as NumPy arrays."
+    )
 
 
 def _fit(

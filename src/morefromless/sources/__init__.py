@@ -17,6 +17,7 @@ from morefromless.data.images import walk
 from morefromless.data.labels import normal_label, normal_name
 from morefromless.data.schemes import Scheme
 from morefromless.data.splits import Split
+from morefromless.errors import DataError
 
 SPLITS: dict[str, Split] = {
     "train": "train",
@@ -42,7 +43,7 @@ class Item:
     are None where the source does not know them; `place` is x, y of its top left corner in pixels
     of a slide's finest level, or of the tile that was cut; None where it is of neither. Label and
     group are normalised (`data.labels.normal_label`, `normal_name`), which raises `DataError` for
-    control characters.
+    control characters, as another split does.
     """
 
     id: str
@@ -57,6 +58,11 @@ class Item:
     """Label and group as the source spells them, where that is not the normal form, to that."""
 
     def __post_init__(self) -> None:
+        if self.split not in (None, "train", "val", "test"):
+            raise DataError(
+                f"'{self.origin}' is in the split '{self.split}'; give train, val or test, or None "
+                "where it is not known."
+            )
         for name in ("label", "group"):
             given = getattr(self, name)
             if given is None:

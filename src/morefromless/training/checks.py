@@ -65,9 +65,24 @@ def check(config: RunConfig) -> None:
         )
     objective = build(config.arm.objective, objectives, Objective)
     together = 2 if config.pairing.missing == "pairs" else len(plans)
-    with torch.no_grad():
-        rows = min(config.train.batch, max(2, objective.min_rows))
-        objective([torch.randn(rows, min(width, 64)) for _ in range(together)])
+    rows = min(config.train.batch, max(2, objective.min_rows))
+    check_objective(objective, rows, width, together)
+
+
+def check_objective(objective: Objective, rows: int, width: int, branches: int) -> None:
+    """Raise `ConfigError` where an objective, which may be a person's own class, cannot train
+    embeddings (rows, width): it is tried on random ones, and their gradients are taken."""
+    tried = [torch.randn(rows, width, requires_grad=True) for _ in range(branches)]
+    with torch.enable_grad():
+        # In training they are no leaves either, which may not be changed in place.
+        total = objective([embedding.clone() for embedding in tried]).total
+        if total.requires_grad:
+            total.backward()
+    if all(embedding.grad is None for embedding in tried):
+        raise ConfigError(
+            f"The total of {type(objective).__name__} does not depend on the embeddings, so "
+            "nothing is trained; compute it from them, without detach or no_grad."
+        )
 
 
 def _check_stages(encoder: str, shape: tuple[int, ...]) -> None:
