@@ -34,6 +34,7 @@ from morefromless.config import (
     Train,
     ValidateConfig,
 )
+from morefromless.data.labels import UNLABELLED
 from morefromless.data.splits import Split
 from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
@@ -385,3 +386,24 @@ def test_a_cohort_needs_the_routine_view_alone(tmp_path: Path) -> None:
             open_inputs([store.path], frozen)
         with pytest.raises(DataError, match="'expression' was learnt as 3 named values"):
             frozen.features(store, "test")
+
+
+def test_questions_without_classes_are_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Unknown(Spots):
+        def items(self) -> list[Item]:
+            return [replace(item, label=UNLABELLED) for item in super().items()]
+
+    store = ingest(Unknown(0, ("G1", "G2")), tmp_path / "store", progress=False).store
+    asked = ["--size", "16", "--width", "8", "--batch", "4", "--epochs", "1", "--device", "cpu"]
+    pair = ["--primary", "full", "--privileged", "vector:2", "--privileged-encoder", "mlp:4"]
+    out = str(tmp_path / "run")
+    assert (
+        run(["train", str(store.path), "--out", out, *asked, *pair, "--encoder", "test_resnet"])
+        == 0
+    )
+    capsys.readouterr()
+    assert run(["probe", out, "--questions", "expression", "--device", "cpu"]) == 0
+    assert "Pearson's correlation" in capsys.readouterr().out
+    assert run(["probe", out, "--device", "cpu"]) == 2

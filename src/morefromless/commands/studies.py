@@ -95,8 +95,13 @@ def probe(config: ProbeConfig) -> None:
     device = resolve_device(config.device)
     # What there is not is refused before anything is computed.
     questions = [build_question(spec) for spec in config.questions]
-    answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
-    if run.record.store_hash != store.hash:  # the run's own has no classes
+    task, own = config.task or run.config.arm.task, run.record.store_hash == store.hash
+    unasked = bool(questions) and own and store.unlabelled and task == "tissue"
+    # Without classes there are questions that need none, such as the expression of genes.
+    answers = []
+    if not unasked:
+        answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
+    if not own:  # the run's own has no classes
         asked = [answer.frozen for answer in answers]
         said = (remarks(open_inputs([str(store.path)], frozen), frozen) for frozen in asked)
         for remark in dict.fromkeys(chain.from_iterable(said)):
@@ -109,8 +114,8 @@ def probe(config: ProbeConfig) -> None:
         for answer in answers:
             seed = run.config.seed
             calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
-    show_answers(answers)
-    task = config.task or run.config.arm.task
+    if answers:
+        show_answers(answers)
     for reply in ask(run, store, questions, config.probe, task, device):
         reply_section(reply).show()
 
