@@ -443,7 +443,7 @@ def test_a_listing_is_known_by_all_that_determines_it(tmp_path: Path) -> None:
         fingerprint(items, replace(sheet, um_per_px=1.0)),
     ]
     others += [
-        fingerprint([replace(items[0], **{field: "other"}), *items[1:]], sheet)
+        fingerprint([replace(items[0], **{field: "val"}), *items[1:]], sheet)
         for field in ("id", "label", "origin", "split", "group")
     ]
     assert len({known, *others}) == 10
