@@ -220,6 +220,17 @@ def test_slides_of_a_folder_that_cannot_be_used_are_left_out(
     np.testing.assert_array_equal(embedded(run, root).features, embedded(run, slide).features)
 
 
+def test_a_slide_that_is_coarser_than_the_training_is_not_enlarged(
+    run: Run, slide: Path, tmp_path: Path
+) -> None:
+    pixels = np.asarray(tifffile.imread(slide))
+    coarse = write_slide(tmp_path / "coarse.svs", pixels, 7)
+    with pytest.raises(DataError, match=r"coarse\.svs has 7 µm per px at best, coarser than 3\.5;"):
+        embedded(run, coarse)
+    assert len(embedded(run, coarse, at=7).table)
+    assert len(embedded(run, write_slide(tmp_path / "nearly.svs", pixels, 3.7)).table)
+
+
 def test_an_encoder_of_masks_is_given_no_other_images(run: Run, folder: Path, slide: Path) -> None:
     frozen = replace(load_encoder(run.path), modality_spec="nuclei")
     for path in (folder / "3.png", slide):

@@ -177,7 +177,7 @@ def test_slides_that_give_nothing_are_named_and_the_others_taken(
         "no tissue: no tile of empty.ome.tif has 50% of it; lower --tissue",
         "magnification unknown: ",
         "does not state its µm per pixel; give it with --um-per-px",
-        "too coarse: coarse.ome.tif has 8 µm per px at best; give --mpp 8 or more",
+        "too coarse: coarse.ome.tif has 8 µm per px at best, coarser than 4; give --mpp 8 or more",
         "unreadable slide: ",
     ):
         assert words in rejected

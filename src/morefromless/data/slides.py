@@ -69,6 +69,16 @@ class Slide(ABC):
             )
         return um_per_px / self.um_per_px
 
+    def refuse_enlarging(self, um_per_px: float, option: str, tolerance: float = NEAR) -> None:
+        """Raise `UnusableSlide` where the slide is coarser than this magnification by more than a
+        share of `tolerance`; `option` is where a person asks for a coarser one."""
+        if self.scale(um_per_px) < 1 - tolerance:
+            raise UnusableSlide(
+                "too coarse",
+                f"{self.path.name} has {self.um_per_px:g} µm per px at best, coarser than "
+                f"{um_per_px:g}; give {option} {self.um_per_px:g} or more.",
+            )
+
     def read(self, x: float, y: float, width: int, height: int, um_per_px: float) -> RGB:
         """A region (height, width, 3) uint8 of this magnification, its top left corner at (x, y).
 

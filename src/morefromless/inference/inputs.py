@@ -12,6 +12,7 @@ from morefromless.data.slide_files import SLIDES_ONLY
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.inference.patches import (
+    TOLERANCE,
     ImagePatches,
     Patches,
     SourcePatches,
@@ -23,9 +24,6 @@ from morefromless.ingest.opening import open_images
 
 PATCH = 1024
 """Side in px up to which a .tif file is a patch; a larger one is read as a slide."""
-
-TOLERANCE = 0.1
-"""Relative difference of magnification from which an encoder is not given a patch."""
 
 
 def open_inputs(

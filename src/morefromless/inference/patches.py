@@ -21,6 +21,9 @@ COLUMNS = ("id", "input", "x", "y", "label", "group", "split")
 """Of a table of patches; `x` and `y` are the top left corner in px of a slide's finest level, and
 empty elsewhere, as is what is not known."""
 
+TOLERANCE = 0.1
+"""Relative difference of magnification from which an encoder is not given a patch."""
+
 
 class Patches(ABC):
     """Patches of one input. Reading is safe from several threads."""

@@ -12,7 +12,7 @@ from morefromless.data.slides import UnusableSlide, rejection
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.evaluation.frozen import FrozenEncoder
-from morefromless.inference.patches import Patches, patch_table
+from morefromless.inference.patches import TOLERANCE, Patches, patch_table
 
 
 class SlidePatches(Patches):
@@ -21,6 +21,7 @@ class SlidePatches(Patches):
     def __init__(self, path: Path, side: int, at: float, um_per_px: float | None = None) -> None:
         self.name, self.um_per_px, self.side = path.name, at, side
         self.slide = open_slide(path, um_per_px)
+        self.slide.refuse_enlarging(at, "--at", TOLERANCE)
         self.tissue = find_tissue(self.slide)
         self.corners = tissue_tiles(self.slide, self.tissue, side, at)
         ids = [f"{path.name}_x{x}_y{y}" for x, y in self.corners.tolist()]

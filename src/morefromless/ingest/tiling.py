@@ -20,7 +20,7 @@ from morefromless.data.labels import UNLABELLED
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.slide_files import slide_files, slide_parts
 from morefromless.data.slide_readers import open_slide
-from morefromless.data.slides import NEAR, Slide, rejection
+from morefromless.data.slides import Slide, rejection
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.devices import available_cores
 from morefromless.documents import read_json
@@ -188,11 +188,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
     try:
         slide = open_slide(path, config.um_per_px)
         size, um_per_px = slide.size, slide.um_per_px
-        if slide.scale(config.mpp) < 1 - NEAR:
-            raise UnreadablePatch(
-                f"too coarse: {path.name} has {um_per_px:g} µm per px at best; give --mpp "
-                f"{um_per_px:g} or more"
-            )
+        slide.refuse_enlarging(config.mpp, "--mpp")
         tissue = find_tissue(slide)
         corners = tissue_tiles(slide, tissue, config.size, config.mpp, config.tissue)
         labels: list[str | None] = [None] * len(corners)
