@@ -1,6 +1,8 @@
 """Regions of slides against area averages in float64, whichever library reads the file."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -129,6 +131,25 @@ def test_grey_slides_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((300, 300), np.uint16))
     with pytest.raises(DataError, match="no RGB image"):
         open_slide(tmp_path / "a.tif")
+
+
+def test_a_folder_that_may_not_be_read_is_no_folder_without_slides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.svs", "b/2.svs", "b/._2.svs", ".hidden/3.svs"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert slide_files([tmp_path]) == [tmp_path / "a/1.svs", tmp_path / "b/2.svs"]
+    scandir = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="/b"):
+        slide_files([tmp_path])
 
 
 def test_a_folder_of_dicom_files_is_one_slide(tmp_path: Path) -> None:

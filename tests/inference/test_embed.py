@@ -231,6 +231,22 @@ def test_a_slide_that_is_coarser_than_the_training_is_not_enlarged(
     assert len(embedded(run, write_slide(tmp_path / "nearly.svs", pixels, 3.7)).table)
 
 
+def test_a_folder_of_tiff_slides_is_no_folder_of_patches(
+    run: Run, tissue: Store, slide: Path, tmp_path: Path
+) -> None:
+    pixels = np.full((1100, 1100, 3), 245, np.uint8)
+    pixels[:256, :512] = tifffile.imread(slide)
+    (tmp_path / "slides/deep").mkdir(parents=True)
+    path = write_slide(tmp_path / "slides/deep/square.tif", pixels, tissue.um_per_px)
+    whole, single = embedded(run, tmp_path / "slides"), embedded(run, path)
+    assert len(whole.table) == len(single.table) > 1
+    np.testing.assert_array_equal(whole.features, single.features)
+    patch = Image.fromarray(np.asarray(tissue.array("he")[0]))
+    (tmp_path / "patches").mkdir()
+    patch.save(tmp_path / "patches/patch.tif")
+    assert len(embedded(run, tmp_path / "patches").table) == 1
+
+
 def test_an_encoder_of_masks_is_given_no_other_images(run: Run, folder: Path, slide: Path) -> None:
     frozen = replace(load_encoder(run.path), modality_spec="nuclei")
     for path in (folder / "3.png", slide):

@@ -1,7 +1,9 @@
 """Which files are slides, and of which files one consists."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from morefromless.data.images import walk
 from morefromless.errors import DataError
 
 SLIDES_ONLY = frozenset({".bif", ".btf", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide"})
@@ -12,13 +14,14 @@ SUFFIXES = SLIDES_ONLY | {".tif", ".tiff"}
 
 def slide_files(paths: list[Path]) -> list[Path]:
     """The slides among files and folders, in order; of a folder of DICOM files, which are one
-    slide, the first. Raises `DataError` where a path holds none."""
+    slide, the first. Raises `DataError` where a path holds none, `OSError` for a folder that may
+    not be read, as its slides would be missing without a word."""
     slides: list[Path] = []
     for path in paths:
         if not path.is_dir():
             slides.append(path)
             continue
-        inside = sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
+        inside = sorted(f for f in files_below(path) if f.suffix.lower() in SUFFIXES)
         if not inside:
             raise DataError(f"{path} holds no slides ({', '.join(sorted(SUFFIXES))}).")
         dicom: set[Path] = set()
@@ -29,6 +32,21 @@ def slide_files(paths: list[Path]) -> list[Path]:
                 dicom.add(file.parent)
             slides.append(file)
     return slides
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files of a folder and those within, without hidden ones, such as macOS's `._1.svs`.
+
+    Links to folders are followed. Raises `OSError` for a folder that may not be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, names, files in walk(folder, refuse):
+        names[:] = [name for name in names if not name.startswith(".")]
+        paths = (Path(place, name) for name in files if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())
 
 
 def slide_parts(path: Path) -> list[Path]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from morefromless.data.images import SUFFIXES as IMAGES
 from morefromless.data.images import image_shape
-from morefromless.data.slide_files import SLIDES_ONLY
+from morefromless.data.slide_files import SLIDES_ONLY, SUFFIXES, files_below
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.inference.patches import (
@@ -104,7 +104,7 @@ def _open(
     suffix = path.suffix.lower()
     if (path / "meta.json").is_file():
         return [StorePatches(path, frozen.modality)]
-    slides = path.is_dir() and any(f.suffix.lower() in SLIDES_ONLY for f in path.rglob("*"))
+    slides = path.is_dir() and _holds_slides(path)
     image = path.is_file() and suffix in SLIDES_ONLY | frozenset(IMAGES)
     if (slides or image) and not is_picture(frozen.modality):
         raise DataError(
@@ -121,6 +121,17 @@ def _open(
         except UnreadablePatch as error:
             raise DataError(f"{path} cannot be read: {error}.") from error
     return [SourcePatches(path.name, open_images(name), frozen.modality)]
+
+
+def _holds_slides(folder: Path) -> bool:
+    """Whether a folder holds files that only slides are, or images of TIFF alone, of which the
+    largest file is a slide. Of 100,000 patches no other is opened."""
+    images = [f for f in files_below(folder) if f.suffix.lower() in SLIDES_ONLY | frozenset(IMAGES)]
+    endings = {path.suffix.lower() for path in images}
+    if endings & SLIDES_ONLY:
+        return True
+    plain = endings and endings <= SUFFIXES
+    return bool(plain) and _is_large(max(images, key=lambda path: path.stat().st_size))
 
 
 def _is_large(path: Path) -> bool:
