@@ -81,6 +81,31 @@ def test_openslide_reads_what_tifffile_reads(tmp_path: Path) -> None:
     assert np.abs(region.astype(int) - pixels[60:124, 40:104]).max() <= 2  # two JPEG decoders
 
 
+@pytest.mark.parametrize("compression", ["jpeg2000", "webp"])
+def test_tifffile_reads_compressions_that_openslide_does_not(
+    tmp_path: Path, compression: str
+) -> None:
+    options = {"tile": (240, 112), "photometric": "rgb", "compression": compression}
+    path = tmp_path / "slide.tif"
+    scale = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, drawn(512), **options, **scale)
+    with pytest.raises(openslide.OpenSlideError, match="Unsupported TIFF compression"):
+        openslide.OpenSlide(str(path))
+    slide = open_slide(path)
+    assert slide.um_per_px == 0.5
+    pixels = tifffile.imread(path)[200:232, 100:164]
+    np.testing.assert_array_equal(slide.read(100, 200, 64, 32, 0.5), pixels)
+
+
+def test_a_slide_that_may_not_be_read_need_not_be_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tiled(tmp_path / "slide.svs", drawn(512))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DataError, match=r"slide\.svs may not be read; change its permissions"):
+        open_slide(path)
+
+
 def test_where_qupaths_frame_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tiled(tmp_path / "a.tif", drawn(512), 0.25)
     assert open_slide(path).origin == (0, 0)

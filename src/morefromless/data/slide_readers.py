@@ -6,6 +6,7 @@ OME-TIFF and every other TIFF of RGB.
 """
 
 import math
+import os
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -33,6 +34,8 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"There is no slide {path}; check the path.")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{path} may not be read; change its permissions.")
     tifffile = import_tifffile()
     import openslide  # which the same extra has
 
@@ -48,7 +51,13 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
                 )
             slide: Slide = _TiffSlide(path, um_per_px, tifffile)
         else:
-            slide = _OpenSlide(path, um_per_px, openslide)
+            try:
+                slide = _OpenSlide(path, um_per_px, openslide)
+            except openslide.OpenSlideError:
+                if vendor != "generic-tiff":
+                    raise
+                # It knows less of TIFF, such as no JPEG 2000, WebP or JPEG XL.
+                slide = _TiffSlide(path, um_per_px, tifffile)
     except DataError:
         raise
     except Exception as error:  # the readers raise whatever a damaged file provokes
