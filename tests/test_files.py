@@ -86,6 +86,7 @@ def refuse_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "reason"),
     [
         ("No space left on device", "disk is full"),
+        ("File too large", "ulimit -f"),
         ("Permission denied", "not yours to write to"),
         ("Read-only file system", "not yours to write to"),
     ],

@@ -211,6 +211,8 @@ def _refusal(error: Exception, path: Path) -> str | None:
         return "a folder stands where a file is needed; choose another place."
     if code == errno.ENAMETOOLONG:
         return "its name is too long; choose a shorter one."
+    if code == errno.EFBIG or "File too large" in words:
+        return "it is larger than a file may be here; raise the limit (ulimit -f)."
     if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in words or _full(path):
         return "the disk is full; free some space or choose another place, and run again."
     return None

@@ -1,6 +1,7 @@
 """Features of folders, stores, tables and slides: the same numbers, whatever they come from."""
 
 import json
+import os
 import shutil
 import struct
 import tracemalloc
@@ -21,7 +22,7 @@ from PIL import Image
 
 from morefromless import cli
 from morefromless.data.store import Store
-from morefromless.errors import ConfigError, DataError
+from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.evaluation.loading import load_encoder
 from morefromless.inference import embed as module
 from morefromless.inference.embed import Embedding, embed
@@ -176,6 +177,45 @@ def test_folders_of_one_name_are_not_taken_for_each_other(
         np.testing.assert_array_equal(parts.features, embedded(run, patches).features)
 
 
+def test_parts_of_files_that_changed_are_not_taken(
+    run: Run, tissue: Store, folder: Path, tmp_path: Path
+) -> None:
+    patches = Path(shutil.copytree(folder, tmp_path / "patches"))
+    frozen = load_encoder(run.path)
+    for _ in range(2):
+        opened = open_inputs([patches], frozen)
+        parts = embed(frozen, opened, partial=tmp_path / "partial", progress=False)
+        np.testing.assert_array_equal(parts.features, embedded(run, patches).features)
+        Image.fromarray(np.asarray(tissue.array("he")[9])).save(patches / "3.png")
+
+
+@pytest.mark.filterwarnings("error")
+def test_inputs_of_which_different_things_are_known_are_joined(
+    run: Run, tissue: Store, folder: Path, slide: Path
+) -> None:
+    inputs = open_inputs([folder, slide, tissue.path], load_encoder(run.path))
+    types = [patches.table.dtypes.to_dict() for patches in inputs]
+    assert types == types[:1] * 3  # pandas will keep the types of columns without values
+    table = embedded(run, folder, slide, tissue.path).table
+    assert table["x"].notna().sum() == len(embedded(run, slide).table)
+    assert table["split"].notna().sum() == len(tissue.table)
+
+
+def test_a_name_that_is_not_in_utf_8_is_refused(run: Run, slide: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"Schnitt_\xe4.svs")
+    shutil.copy(slide, odd)
+    with pytest.raises(DataError, match=r"Schnitt_\\udce4\.svs' is not in UTF-8; rename it"):
+        embedded(run, odd)
+
+
+def test_what_lies_beside_the_patches_is_counted(run: Run, folder: Path, tmp_path: Path) -> None:
+    patches = Path(shutil.copytree(folder, tmp_path / "patches"))
+    (patches / "8.gif").touch()
+    frozen = load_encoder(run.path)
+    said = [*remarks(open_inputs([patches], frozen, 3.5), frozen)]
+    assert said == ["Of patches left out: 1 x file ending in '.gif'."]
+
+
 def test_images_that_cannot_be_used_are_counted_with_their_reason(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +285,24 @@ def test_a_folder_of_tiff_slides_is_no_folder_of_patches(
     (tmp_path / "patches").mkdir()
     patch.save(tmp_path / "patches/patch.tif")
     assert len(embedded(run, tmp_path / "patches").table) == 1
+
+
+def test_the_damaged_tiles_of_a_slide_have_one_reason(
+    run: Run, slide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [patches] = open_inputs([slide], load_encoder(run.path))
+    read = patches.slide.read
+
+    def damaged(x: int, y: int, *size: float) -> Any:
+        if x >= 128:
+            raise UnreadablePatch(f"damaged: the slide cannot be read at x {x}, y {y}")
+        return read(x, y, *size)
+
+    monkeypatch.setattr(patches.slide, "read", damaged)
+    embedding = embed(load_encoder(run.path), [patches], progress=False)
+    [(reason, count)] = embedding.rejected.items()
+    assert reason == "damaged: these tiles of slide.svs cannot be read; fetch it again"
+    assert len(embedding.table) + count == len(patches) > count > 1
 
 
 def test_an_encoder_of_masks_is_given_no_other_images(run: Run, folder: Path, slide: Path) -> None:

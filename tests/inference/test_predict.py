@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError
 from morefromless.evaluation.calibration import calibrate
 from morefromless.evaluation.loading import load_encoder
+from morefromless.files import StorageError
 from morefromless.inference.embed import embed
 from morefromless.inference.inputs import open_inputs
 from morefromless.inference.predict import predict
@@ -136,6 +138,27 @@ def test_a_place_that_may_only_be_read_is_refused_at_once(
     refuse_to_write(monkeypatch)
     assert cli.run([command, "run", "folder", "--to", "a.parquet"]) == 2
     assert "choose another place with --to." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["embed", "predict"])
+def test_a_folder_is_no_file_to_write(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.parquet").mkdir()
+    assert cli.run([command, "run", "folder", "--to", str(tmp_path / "a.parquet")]) == 2
+    assert "a.parquet is a folder; give a file with --to." in capsys.readouterr().err
+
+
+def test_who_is_interrupted_while_maps_are_drawn_goes_on_from_the_features(
+    run: Run, slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["predict", str(run.path), str(slide), "--to", str(tmp_path / "p.csv"), "--maps"]
+    with monkeypatch.context() as patch:
+        patch.setattr("morefromless.inference.maps.write_maps", Mock(side_effect=StorageError("-")))
+        assert cli.run([*arguments, str(tmp_path / "maps")]) == 2
+    assert [*(tmp_path / "p.csv.partial").iterdir()]
+    assert cli.run([*arguments, str(tmp_path / "maps")]) == 0
+    assert not (tmp_path / "p.csv.partial").exists()
 
 
 @pytest.mark.parametrize("probe", ["knn:5", "ridge"])

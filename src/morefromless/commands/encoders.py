@@ -61,6 +61,12 @@ def predict(config: PredictConfig) -> None:
     with partial_folder(config.to) as partial:
         predictions = predict(_embed(config, frozen, inputs, partial), probe, config.abstain)
         write_predictions(predictions, config.to)
+        # Drawn before the parts are removed, as whoever is interrupted here goes on from them.
+        maps = [
+            write_maps(patches, predictions, config.maps)
+            for patches in inputs
+            if config.maps and isinstance(patches, SlidePatches)
+        ]
     learnt = learnt_from(frozen, probe)
     held = f"{len(probe.distances):,} {'calibration' if learnt else 'held-out'}"
     asked = "patches, from which the head learnt too," if learnt else "training patches"
@@ -76,9 +82,8 @@ def predict(config: PredictConfig) -> None:
     unlike = (predictions["outlier_percentile"] >= 99).mean()
     share = per_cent(unlike)
     say(f"- {share} % lie farther from the training patches than 99 % of the {held} ones.")
-    for patches in inputs:
-        if config.maps and isinstance(patches, SlidePatches):
-            say(f"- Wrote {', '.join(map(str, write_maps(patches, predictions, config.maps)))}.")
+    for paths in maps:
+        say(f"- Wrote {', '.join(map(str, paths))}.")
     say(f"Wrote {config.to}: {count(len(predictions), 'patch')}, {len(probe.classes)} classes.")
 
 
@@ -88,6 +93,8 @@ def _open(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Pat
     from morefromless.inference.inputs import open_inputs, remarks
 
     check_writable(config.to.parent, "--to")
+    if config.to.is_dir():
+        raise ConfigError(f"{config.to} is a folder; give a file with --to.")
     reading = config.reading
     frozen = load_encoder(config.encoder, reading.branch, trust=reading.trust)
     inputs = open_inputs(config.inputs, frozen, reading.um_per_px, reading.at)

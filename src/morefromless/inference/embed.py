@@ -56,7 +56,8 @@ def embed(
     """The encoder's features of all patches that can be read, on PyTorch's `device`.
 
     Parts that are done are kept in the folder `partial`, from which the same call goes on; an
-    encoder or inputs that differ begin anew. Raises `DataError` where no patch can be read.
+    encoder, inputs or files of them that differ begin anew. Raises `DataError` where no patch can
+    be read.
     """
     count = sum(map(len, inputs))
     parts, rejected = [], Counter[str]()
@@ -73,6 +74,8 @@ def embed(
                 "place": patches.place,
                 "patches": digest_text(*patches.table["id"]),
             }
+            if partial is not None:
+                key["files"] = _versions(patches)
             for start in range(0, len(patches), PART):
                 rows = range(start, min(start + PART, len(patches)))
 
@@ -141,6 +144,12 @@ def _same_size(
             stacked = torch.from_numpy(np.stack(arrays[start:stop]))
             yield frozen.inputs(stacked.to(device))
             start = stop
+
+
+def _versions(patches: Patches) -> str:
+    """Of the files of an input, by their sizes and times."""
+    stated = ((path, path.stat()) for path in patches.files())
+    return digest_text(*(f"{path} {s.st_size} {s.st_mtime_ns}" for path, s in stated))
 
 
 def _read(patches: Patches, row: int) -> npt.NDArray[Any] | None:

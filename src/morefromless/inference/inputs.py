@@ -48,6 +48,7 @@ def open_inputs(
             patches.place = str(Path(name).expanduser().absolute())
             opened.append(patches)
     for patches in opened:
+        _refuse_bytes([patches.place, *patches.table["id"]])
         patches.um_per_px = patches.um_per_px or um_per_px
         _check_magnification(patches, frozen.um_per_px, at)
         frozen.check_same_names(patches.channels, patches.name)
@@ -74,6 +75,9 @@ def remarks(
     `at` as in `open_inputs`.
     """
     for patches in inputs:
+        if patches.passed_over:
+            counts = (f"{number:,} x {kind}" for kind, number in patches.passed_over.items())
+            yield f"Of {patches.name} left out: {', '.join(counts)}."
         if patches.um_per_px is None and frozen.um_per_px is not None:
             yield (
                 f"{patches.name} does not state its magnification, and the encoder was trained at "
@@ -140,6 +144,15 @@ def _is_large(path: Path) -> bool:
         return path.suffix.lower() in (".tif", ".tiff") and max(image_shape(path)) > PATCH
     except UnreadablePatch:
         return True
+
+
+def _refuse_bytes(names: Sequence[str]) -> None:
+    """Raise `DataError` where a name of a file is not UTF-8, which no file of features can hold."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"The name {name!a} is not in UTF-8; rename it.") from error
 
 
 def _check_magnification(patches: Patches, trained: float | None, at: float | None) -> None:

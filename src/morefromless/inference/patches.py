@@ -1,7 +1,7 @@
 """Patches one by one, as an encoder in use is given them: of a store, a source or an image file."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,15 @@ class Patches(ABC):
     """Names of the channels, or of a vector's values; empty where not known."""
     place: str = ""
     """Absolute path of the input, which tells inputs of one name apart."""
+    passed_over: Mapping[str, int] = {}
+    """What lies beside the patches and is none: kind to number."""
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def files(self) -> Sequence[Path]:
+        """The files that are read."""
+        return []
 
     @abstractmethod
     def read(self, row: int) -> npt.NDArray[Any]:
@@ -61,6 +67,10 @@ class StorePatches(Patches):
         self._rows = reading_order(self._array, np.arange(len(store.table)))
         self.table = patch_table(store.table.iloc[self._rows].assign(input=self.name))
         self._what = modality.array
+        self._files = [path / "meta.json"]  # which has a hash of all others
+
+    def files(self) -> Sequence[Path]:
+        return self._files
 
     def read(self, row: int) -> npt.NDArray[Any]:
         if not self._present[self._rows[row]]:
@@ -80,6 +90,7 @@ class SourcePatches(Patches):
         self.table = patch_table(pd.DataFrame(rows, columns=list(COLUMNS)))
         sheet = source.datasheet()
         self.um_per_px, self.channels = sheet.um_per_px, sheet.channels.get(modality.array, ())
+        self.passed_over = source.passed_over()
         self.side = None
         for item in self._items:
             try:
@@ -87,6 +98,9 @@ class SourcePatches(Patches):
                 break
             except UnreadablePatch:
                 continue
+
+    def files(self) -> Sequence[Path]:
+        return self._source.files()
 
     def read(self, row: int) -> npt.NDArray[Any]:
         item = self._items[row]
@@ -109,6 +123,9 @@ class ImagePatches(Patches):
         self.side = image_shape(path)[0]
         self.table = patch_table(pd.DataFrame({"id": [path.name], "input": [path.name]}))
 
+    def files(self) -> Sequence[Path]:
+        return [self._path]
+
     def read(self, row: int) -> npt.NDArray[Any]:
         del row
         return read_patch(self._path)
@@ -130,7 +147,9 @@ def is_picture(modality: Modality) -> bool:
 def patch_table(known: pd.DataFrame) -> pd.DataFrame:
     """What is known of patches, with every one of `COLUMNS`."""
     table = known.reindex(columns=list(COLUMNS)).reset_index(drop=True)
-    return table.assign(label=table["label"].mask(table["label"] == UNLABELLED, None))
+    table = table.assign(label=table["label"].mask(table["label"] == UNLABELLED, None))
+    # One type a column, whether anything of it is known or not: inputs are joined.
+    return table.astype({name: "Int64" if name in ("x", "y") else object for name in COLUMNS})
 
 
 def _refuse_further(omitted: Mapping[str, int]) -> None:

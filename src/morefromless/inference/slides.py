@@ -1,12 +1,13 @@
 """The tiles of slides, as an encoder in use is given them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import pandas as pd
 
-from morefromless.data.slide_files import slide_files
+from morefromless.data.slide_files import slide_files, slide_parts
 from morefromless.data.slide_readers import open_slide
 from morefromless.data.slides import UnusableSlide, rejection
 from morefromless.data.tissue import find_tissue, tissue_tiles
@@ -41,11 +42,19 @@ class SlidePatches(Patches):
         assert self.um_per_px is not None
         return self.side * self.slide.scale(self.um_per_px)
 
+    def files(self) -> Sequence[Path]:
+        return slide_parts(self.slide.path)
+
     def read(self, row: int) -> npt.NDArray[Any]:
         assert self.side is not None
         assert self.um_per_px is not None
         x, y = self.corners[row].tolist()
-        return self.slide.read(x, y, self.side, self.side, self.um_per_px)
+        try:
+            return self.slide.read(x, y, self.side, self.side, self.um_per_px)
+        except UnreadablePatch as error:  # one reason a slide: it may lack thousands of tiles
+            raise UnreadablePatch(
+                f"damaged: these tiles of {self.name} cannot be read; fetch it again"
+            ) from error
 
 
 class RejectedSlide(Patches):

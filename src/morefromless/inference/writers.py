@@ -63,7 +63,7 @@ def write_npz(embedding: Embedding, path: Path) -> None:
     """Arrays without pickles: `features`, and one a column of the table."""
     table = embedding.table
     columns: dict[str, Any] = {
-        name: table[name].to_numpy(np.float64)
+        name: table[name].astype(float).to_numpy()
         if name in ("x", "y")
         else table[name].fillna("").to_numpy(str)
         for name in map(str, table)
@@ -84,7 +84,7 @@ def write_h5ad(embedding: Embedding, path: Path) -> None:
             "pip install 'morefromless[expression]'."
         ) from error
     table = embedding.table.set_index("id")
-    places = table[["x", "y"]].to_numpy(np.float64)
+    places = table[["x", "y"]].astype(float).to_numpy()
     described = table.drop(columns=["x", "y"]).dropna(axis=1, how="all").astype("string")
     anndata.AnnData(
         embedding.features,
