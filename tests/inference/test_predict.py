@@ -154,7 +154,9 @@ def test_who_is_interrupted_while_maps_are_drawn_goes_on_from_the_features(
 ) -> None:
     arguments = ["predict", str(run.path), str(slide), "--to", str(tmp_path / "p.csv"), "--maps"]
     with monkeypatch.context() as patch:
-        patch.setattr("morefromless.inference.maps.write_maps", Mock(side_effect=StorageError("-")))
+        patch.setattr(
+            "morefromless.report.slide_maps.write_maps", Mock(side_effect=StorageError("-"))
+        )
         assert cli.run([*arguments, str(tmp_path / "maps")]) == 2
     assert [*(tmp_path / "p.csv.partial").iterdir()]
     assert cli.run([*arguments, str(tmp_path / "maps")]) == 0
