@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from morefromless.errors import DataError
 
-DAMAGED = (OSError, ValueError, OverflowError, SyntaxError, RecursionError, TokenError)
+DAMAGED = (OSError, ValueError, OverflowError, SyntaxError, RecursionError, TokenError, TypeError)
 """What NumPy raises for headers that are damaged."""
 
 
