@@ -154,7 +154,8 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     table, parts = report(results["negative"]).sections
     held = sum(component.variance for component in results["negative"].components)
     assert held < 0.99  # so the share of theirs is not that of the dense features' variance
-    assert f"which hold {100 * held:.1f} % of the dense features' variance" in parts.title
+    number = len(results["negative"].components)
+    assert f"; all {number} hold {100 * held:.1f} % of the dense features' variance" in parts.title
     assert table.rows[-1][0] == "share of the components' variance that is predicted"
 
 

@@ -139,6 +139,7 @@ def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:
     report = similarities.report(result)
     report.show()
     assert "test patches in 1 batch;" in report.notes[0]  # 45 are too few for one of 128
+    assert "standard deviations are over combinations of 2 runs" in report.notes[1]
     saved = json.loads((result.out / "representations.json").read_text())
     first = result.cka[0]
     assert (saved["cka"][0]["combinations"], saved["cka"][0]["sd"]) == (1, None)
@@ -186,6 +187,7 @@ def test_one_seed_has_only_pairs_of_equal_seeds_and_they_are_marked(
     assert len(cells) == 12
     assert all(cell.endswith("(equal seeds)") for cell in cells)
     assert [note for note in report.notes if "only pairs of runs with equal seeds" in note]
+    assert not [note for note in report.notes if "standard deviations" in note]
 
 
 def test_an_arm_is_named_by_its_first_words(config: RepresentConfig) -> None:

@@ -193,6 +193,7 @@ def test_one_run_is_asked_by_a_command(
     assert "symmetric, shared" in said
     assert "one seed: chance between seeds is not in it." in said
     assert "Probes and floors have 50 % of the training labels" in said
+    assert "learnt a task's labels answer that task with their own heads" in said
     assert not (tmp_path / "v" / "curves.csv").exists()  # the run's are of the internal patches
     external = Results.load(tmp_path / "v")
     assert list(external.data.classes["tissue"]) == ["both", *others]

@@ -34,8 +34,8 @@ def report(result: Headroom) -> Report:
     title = f"Headroom of {config.primary} with {config.privileged}, {features}"
     count, held = min(8, len(result.components)), sum(c.variance for c in result.components)
     parts = Section(
-        f"The first {count} of {len(result.components)} components, which hold "
-        f"{per_cent(held)} % of the dense features' variance",
+        f"The first {count} components; all {len(result.components)} hold {per_cent(held)} % of "
+        "the dense features' variance",
         ("component", "share of variance %", "predicted %"),
         [
             (str(number), per_cent(component.variance), per_cent(component.predicted))

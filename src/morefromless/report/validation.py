@@ -131,8 +131,9 @@ def _notes(result: Validation) -> list[str]:
     summaries = [*internal.summaries, *external.summaries]
     return [
         *lines,
-        "Probes and floors are fitted to the internal training patches alone, and supervised "
-        "encoders answer with their own heads; nothing is fitted to the external patches.",
+        "Probes and floors are fitted to the internal training patches alone, and encoders that "
+        "learnt a task's labels answer that task with their own heads; nothing is fitted to the "
+        "external patches.",
         *([few_labels(internal)] if internal.config.probe.labels < 1 else []),
         accuracy_note(internal.config.seeds, summaries),
         "ECE and Brier measure calibration: 0 is best.",
