@@ -191,7 +191,7 @@ def test_one_run_is_asked_by_a_command(
     assert run(words) == 0
     said = capsys.readouterr().out
     assert "symmetric, shared" in said
-    assert "one seed: chance between seeds is not in it." in said
+    assert "of one seed, in brackets" in said
     assert "Probes and floors have 50 % of the training labels" in said
     assert "learnt a task's labels answer that task with their own heads" in said
     assert not (tmp_path / "v" / "curves.csv").exists()  # the run's are of the internal patches

@@ -179,7 +179,7 @@ def test_intervals_are_said_to_hold_what_they_hold() -> None:
     mixed = replace(plain, summaries=[*plain.summaries[:2], *single[2:]])
     told = "over 30 groups and seeds; of what has one seed, over groups alone."
     assert any(note.endswith(told) for note in notes(mixed))
-    told = "over 30 groups; one seed: chance between seeds is not in it."
+    told = "over 30 groups; chance between seeds is not in it."
     assert any(note.endswith(told) for note in notes(replace(plain, summaries=single)))
 
 

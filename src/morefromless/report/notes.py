@@ -68,10 +68,11 @@ def accuracy_note(seeds: int, summaries: Sequence[Summary]) -> str:
     elif any(several):
         resampled += f" and seeds; of what has one seed, over {units(summaries)} alone"
     else:
-        resampled += "; one seed: chance between seeds is not in it"
+        resampled += "; chance between seeds is not in it"
+    mean = f"the mean of {seeds} seeds" if seeds > 1 else "of one seed"
     return (
-        f"Accuracy on test patches in per cent, the mean of {count(seeds, 'seed')}, in brackets "
-        f"the 95 % bootstrap interval over {resampled}."
+        f"Accuracy on test patches in per cent, {mean}, in brackets the 95 % bootstrap interval "
+        f"over {resampled}."
     )
 
 
