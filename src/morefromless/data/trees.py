@@ -23,6 +23,10 @@ class Tree(ABC):
         return True
 
     @abstractmethod
+    def files(self) -> list[Path]:
+        """The files that images are read from: the images, or archives of them."""
+
+    @abstractmethod
     def image(self, name: str) -> Path | bytes:
         """What `data.images.read_rgb` takes. Raises `UnreadablePatch`."""
 
@@ -58,6 +62,9 @@ class _Folder(Tree):
         self.path = path
         self.names, self.passed_over = list_images(path)
 
+    def files(self) -> list[Path]:
+        return [path for path in map(self.image, self.names) if path.is_file()]
+
     def image(self, name: str) -> Path:
         return self.path / name
 
@@ -72,6 +79,9 @@ class _Archived(Tree):
     @property
     def fork_safe(self) -> bool:
         return all(archive.fork_safe for archive in self._archives.values())
+
+    def files(self) -> list[Path]:
+        return [archive.path for archive in self._archives.values()]
 
     def image(self, name: str) -> bytes:
         top = self._tops[name]

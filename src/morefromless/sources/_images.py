@@ -1,6 +1,6 @@
 """What sources of image files have in common, wherever the files lie."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -31,6 +31,10 @@ class ImageFiles(Source):
     @property
     def fork_safe(self) -> bool:
         return self.tree.fork_safe
+
+    def files(self) -> Sequence[Path]:
+        """The images alone: logs, and what is computed of them, may be written beside them."""
+        return self.tree.files()
 
     def passed_over(self) -> Mapping[str, int]:
         return self.tree.passed_over
