@@ -157,6 +157,13 @@ class Ratios(Vector):
         return patches / 0
 
 
+class Logarithms(Vector):
+    """It takes counts, which are never negative."""
+
+    def render(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
+        return patches.log1p()
+
+
 def test_modalities_that_draw_and_vectors_are_tried_too(tissue: Store) -> None:
     with pytest.raises(ConfigError, match="renders one patch in two ways"):
         Pair({"primary": f"{__name__}:ByChance"}, "plain", 16).check(tissue)
@@ -164,6 +171,7 @@ def test_modalities_that_draw_and_vectors_are_tried_too(tissue: Store) -> None:
     arrays, present = {**tissue.arrays, "expression": values}, {**tissue.present}
     store = Store(tissue.path, tissue.meta, tissue.table, arrays, present)
     Pair({"primary": "vector:4"}, "plain", 16).check(store)
+    Pair({"primary": f"{__name__}:Logarithms:4"}, "plain", 16).check(store)
     with pytest.raises(ConfigError, match=r"must give \(4,\) of finite numbers"):
         Pair({"primary": f"{__name__}:Ratios:4"}, "plain", 16).check(store)
 
