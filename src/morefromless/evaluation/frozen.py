@@ -239,7 +239,8 @@ def check_same_names(
     than those that were learnt, or stand in another order; nothing where either is not known."""
     if not learnt or not names or tuple(learnt) == tuple(names):
         return
-    lacking = [name for name in learnt if name not in set(names)]
+    held = set(names)
+    lacking = [name for name in learnt if name not in held]
     what = "has them in another order, or more of them"
     if lacking:
         what = f"lacks {len(lacking):,} of them, such as {lacking[0]}"
