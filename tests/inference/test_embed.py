@@ -141,7 +141,8 @@ def test_what_is_done_is_not_done_again(
 ) -> None:
     monkeypatch.setattr(module, "PART", 4)
     frozen = load_encoder(run.path)
-    inputs = open_inputs(folder, frozen)
+    patches = Path(shutil.copytree(folder, tmp_path / "patches"))
+    inputs = open_inputs(patches, frozen)
     read, reads = inputs[0].read, []
 
     def stopping(row: int) -> Any:
@@ -151,9 +152,10 @@ def test_what_is_done_is_not_done_again(
         return read(row)
 
     monkeypatch.setattr(inputs[0], "read", stopping)
-    partial = tmp_path / "partial"
+    partial = patches / "features.npz.partial"  # as of somebody who works among the patches
     with pytest.raises(KeyboardInterrupt):
         embed(frozen, inputs, partial=partial, progress=False)
+    (patches / "nohup.out").write_text("interrupted")
     reads.clear()
     resumed = embed(frozen, inputs, partial=partial, progress=False)
     assert sorted(reads)[0] == 4
@@ -214,6 +216,25 @@ def test_what_lies_beside_the_patches_is_counted(run: Run, folder: Path, tmp_pat
     frozen = load_encoder(run.path)
     said = [*remarks(open_inputs([patches], frozen, 3.5), frozen)]
     assert said == ["Of patches left out: 1 x file ending in '.gif'."]
+
+
+def test_folders_among_patches_that_may_not_be_read_are_counted(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patches = Path(shutil.copytree(folder, tmp_path / "patches"))
+    (patches / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    frozen = load_encoder(run.path)
+    (opened,) = open_inputs(patches, frozen)
+    assert len(opened) == 8
+    assert "1 x folder 'lost+found' (permission denied)" in "".join(remarks([opened], frozen))
 
 
 def test_images_that_cannot_be_used_are_counted_with_their_reason(

@@ -1,7 +1,8 @@
 """Which files are slides, and of which files one consists."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Literal
 
 from morefromless.data.images import walk
 from morefromless.errors import DataError
@@ -21,7 +22,7 @@ def slide_files(paths: list[Path]) -> list[Path]:
         if not path.is_dir():
             slides.append(path)
             continue
-        inside = sorted(f for f in files_below(path) if f.suffix.lower() in SUFFIXES)
+        inside = sorted(f for f in files_below(path, SUFFIXES) if f.is_file())
         if not inside:
             raise DataError(f"{path} holds no slides ({', '.join(sorted(SUFFIXES))}).")
         dicom: set[Path] = set()
@@ -34,19 +35,23 @@ def slide_files(paths: list[Path]) -> list[Path]:
     return slides
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """The files of a folder and those within, without hidden ones, such as macOS's `._1.svs`.
+def files_below(
+    folder: Path, suffixes: Collection[str], unreadable: Literal["refuse", "skip"] = "refuse"
+) -> Iterator[Path]:
+    """The files of such endings in a folder and those within, without hidden ones, such as macOS's
+    `._1.svs`; links that lead nowhere are among them.
 
-    Links to folders are followed. Raises `OSError` for a folder that may not be read.
+    Links to folders are followed. Raises `OSError` for a folder that may not be read, unless such
+    folders are to be skipped.
     """
 
     def refuse(error: OSError) -> None:
         raise error
 
-    for place, names, files in walk(folder, refuse):
+    for place, names, files in walk(folder, refuse if unreadable == "refuse" else None):
         names[:] = [name for name in names if not name.startswith(".")]
         paths = (Path(place, name) for name in files if not name.startswith("."))
-        yield from (path for path in paths if path.is_file())
+        yield from (path for path in paths if path.suffix.lower() in suffixes)
 
 
 def slide_parts(path: Path) -> list[Path]:

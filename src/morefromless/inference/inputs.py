@@ -129,13 +129,14 @@ def _open(
 
 def _holds_slides(folder: Path) -> bool:
     """Whether a folder holds files that only slides are, or images of TIFF alone, of which the
-    largest file is a slide. Of 100,000 patches no other is opened."""
-    images = [f for f in files_below(folder) if f.suffix.lower() in SLIDES_ONLY | frozenset(IMAGES)]
+    largest file is a slide. Of 100,000 patches no other is opened. Folders that may not be read are
+    left to the readers: those of slides refuse them, and those of patches count them."""
+    images = list(files_below(folder, SLIDES_ONLY | frozenset(IMAGES), unreadable="skip"))
     endings = {path.suffix.lower() for path in images}
     if endings & SLIDES_ONLY:
         return True
-    plain = endings and endings <= SUFFIXES
-    return bool(plain) and _is_large(max(images, key=lambda path: path.stat().st_size))
+    sizes = {f: f.stat().st_size for f in images if endings <= SUFFIXES and f.is_file()}
+    return bool(sizes) and _is_large(max(sizes, key=sizes.__getitem__))
 
 
 def _is_large(path: Path) -> bool:
