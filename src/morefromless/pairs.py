@@ -3,7 +3,9 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,13 +59,15 @@ class Pair:
         branch's own size is more than its patches have."""
         for name, modality in self.modalities.items():
             modality.check(store)
-            images = _check_rendered(modality, store, self.inputs[name][1])
             if modality.colour or modality.labels:
                 self.views.check(modality.channels, modality.labels)
-            _check_drawn(self.views, modality, images)
+            stored = store.array(modality.array)
+            _try(
+                modality.spec, self.views.spec, stored.shape[1:], stored.dtype, self.inputs[name][1]
+            )
             if modality.vector:
                 continue
-            side, size = store.array(modality.array).shape[1], self.sizes.get(name, 0)
+            side, size = stored.shape[1], self.sizes.get(name, 0)
             if size > side:
                 raise ConfigError(
                     f"The {name} branch would be given {size} px, and the patches of {store.path} "
@@ -110,18 +114,24 @@ class Pair:
         return views
 
 
-def _check_rendered(modality: Modality, store: Store, size: int) -> Tensor:
-    """What a modality, which may be a person's own class, renders of two patches of noise: nothing
-    is read.
+@lru_cache(maxsize=64)
+def _try(spec: str, views: str, stored: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
+    """Try a modality and a preset on two patches of noise, once for all runs of a study: nothing is
+    read, and large patches take seconds. Raises `ConfigError`."""
+    modality = build_modality(spec)
+    rng, shape = np.random.default_rng(0), (2, *stored)
+    # Vectors are often counts, of which a class may take roots or logarithms.
+    noise = rng.integers(0, 256, shape, dtype) if dtype.kind == "u" else rng.random(shape)
+    patches = torch.from_numpy(noise.astype(dtype, copy=False))
+    _check_drawn(build_views(views), modality, _check_rendered(modality, patches, size))
+
+
+def _check_rendered(modality: Modality, patches: Tensor, size: int) -> Tensor:
+    """What a modality, which may be a person's own class, renders of patches.
 
     Raises `ConfigError` where that is anything but images in [0, 1], or finite vectors, of the
     shape that it states, or differs when it is asked again.
     """
-    stored = store.array(modality.array)
-    rng, shape = np.random.default_rng(0), (2, *stored.shape[1:])
-    # Vectors are often counts, of which a class may take roots or logarithms.
-    noise = rng.integers(0, 256, shape) if stored.dtype.kind == "u" else rng.random(shape)
-    patches = torch.from_numpy(noise.astype(stored.dtype))
     images, again = (modality.render(patches.clone(), size) for _ in range(2))
     low, high = images.aminmax()
     inside = bool(images.isfinite().all()) if modality.vector else bool(0 <= low <= high <= 1)

@@ -160,7 +160,10 @@ class Ratios(Vector):
 class Logarithms(Vector):
     """It takes counts, which are never negative."""
 
+    rendered = 0
+
     def render(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
+        Logarithms.rendered += 1
         return patches.log1p()
 
 
@@ -172,6 +175,8 @@ def test_modalities_that_draw_and_vectors_are_tried_too(tissue: Store) -> None:
     store = Store(tissue.path, tissue.meta, tissue.table, arrays, present)
     Pair({"primary": "vector:4"}, "plain", 16).check(store)
     Pair({"primary": f"{__name__}:Logarithms:4"}, "plain", 16).check(store)
+    Pair({"primary": f"{__name__}:Logarithms:4"}, "plain", 16).check(store)
+    assert Logarithms.rendered == 2  # a study has many runs: it is tried once, twice over
     with pytest.raises(ConfigError, match=r"must give \(4,\) of finite numbers"):
         Pair({"primary": f"{__name__}:Ratios:4"}, "plain", 16).check(store)
 
