@@ -483,6 +483,12 @@ def test_channels_in_another_order_are_brought_to_the_first_files(tmp_path: Path
         ConfigError, match=r"names 2 channels, and no column .* he has 3, ihc has 4"
     ):
         Manifest(str(source.path), channels="DAPI+CD3").datasheet()
+    # A first file that cannot be read states no order, and another one does.
+    (tmp_path / "0.ome.tif").write_bytes(b"II*")
+    source = Manifest(str(source.path))
+    assert source.datasheet().channels["ihc"] == tuple(names[k] for k in orders[1])
+    for number in (1, 3):
+        assert source.read(source.items()[number])["ihc"][0, 0].tolist() == orders[1]
 
 
 def test_values_of_a_table_keep_their_names(tmp_path: Path) -> None:

@@ -122,17 +122,18 @@ class Manifest(Source):
 
     def _channels(self) -> dict[str, tuple[str, ...]]:
         """Names of channels, and of a vector's values, by array: those of channels that were given,
-        else those of the first file."""
+        else those of the first file that can be read."""
         vectors = {n: view.names for n, view in self._first.items() if view.names is not None}
         return {name: self.channels or names for name, names in self._stated.items()} | vectors
 
     @cached_property
     def _first(self) -> dict[str, View]:
-        """The first view of each array."""
+        """The first view of each array that can be read."""
         first: dict[str, View] = {}
         for patch in self._loaded.patches.values():
             for name, view in patch.views.items():
-                first.setdefault(name, view)
+                if name not in first and (view.file is not None or _count(view) is not None):
+                    first[name] = view
         return first
 
     @cached_property
@@ -144,7 +145,7 @@ class Manifest(Source):
         images = {name: view for name, view in self._first.items() if view.kind == "images"}
         if self.channels:
             counts = {name: _count(view) for name, view in images.items()}
-            if not {len(self.channels), None} & {*counts.values()}:
+            if counts and len(self.channels) not in counts.values():
                 held = ", ".join(f"{name} has {count}" for name, count in counts.items())
                 raise ConfigError(
                     f"channels={'+'.join(self.channels)} names {len(self.channels)} channels, and "
