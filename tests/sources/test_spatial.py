@@ -226,7 +226,7 @@ def test_labels_and_groups(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("images")
 def test_genes_of_a_list_or_a_store(tmp_path: Path) -> None:
     first = ingest(Spatial(str(tmp_path), **SMALL), tmp_path / "store", progress=False).store
-    (tmp_path / "genes.txt").write_text("G07\n\nG03\n")
+    (tmp_path / "genes.txt").write_text("G07\n\nG03\n", "utf-8-sig")
     listed = {**SMALL, "genes": str(tmp_path / "genes.txt")}
     assert genes(Spatial(str(tmp_path), **listed)) == ("G07", "G03")
     # Another cohort, with other genes and all of it in test, as an encoder of the first takes it.

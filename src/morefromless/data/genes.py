@@ -64,7 +64,8 @@ def listed_genes(path: Path) -> tuple[str, ...]:
         known = store.meta.arrays["expression"].channels if "expression" in store.arrays else ()
     else:
         try:
-            known = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+            text = path.read_text("utf-8-sig")  # as editors on Windows begin a file
+            known = tuple(line.strip() for line in text.splitlines() if line.strip())
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path} is no list of genes; give genes= a number, a text file with a name a "
