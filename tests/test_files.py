@@ -120,6 +120,12 @@ def test_a_cell_that_reads_as_a_formula_is_text_in_a_csv(tmp_path: Path) -> None
     assert read["points"].tolist() == table["points"].tolist()
 
 
+def test_whole_numbers_of_which_some_are_not_known_stay_whole_in_a_csv(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": ["=a", "b"], "x": pd.array([896, None], dtype="Int64")})
+    files.write_csv(tmp_path / "table.csv", table)
+    assert (tmp_path / "table.csv").read_text() == "id,x\n'=a,896\nb,\n"
+
+
 def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     def write() -> None:
         with files.replacing(tmp_path / "a.txt") as temporary:

@@ -118,8 +118,11 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
 
 
 def without_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
-    """The table as `write_csv` writes it."""
-    return table.map(_no_formula)
+    """The table as `write_csv` writes it; numbers keep their type."""
+    safe = table.copy()
+    for name in table.select_dtypes(exclude="number"):
+        safe[name] = table[name].map(_no_formula)
+    return safe
 
 
 def _no_formula(cell: Any) -> Any:
