@@ -30,6 +30,7 @@ from morefromless.data.space_ranger import read_space_ranger
 from morefromless.data.spatial_zarr import is_spatialdata, read_spatialdata
 from morefromless.data.splits import Split
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
+from morefromless.progress import Bar
 from morefromless.sources import Datasheet, Item, Source
 
 CACHED = 2
@@ -163,7 +164,8 @@ class Spatial(Source):
         """Read by `items`, before threads read."""
         files = self._files()
         splits: dict[str, Split] = {n: "test" if n in self.test else "train" for n in files}
-        counts = {name: self._counts(*paths) for name, paths in files.items()}
+        reading = Bar(files.items(), desc="counts", unit="section")  # some seconds each
+        counts = {name: self._counts(*paths) for name, paths in reading}
         known = all("patient" in held.table for held in counts.values())
         group = self.group or ("patient" if known else "section")
         of_section = {name: held.genes for name, held in counts.items()}
