@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from morefromless.data.slide_readers import open_slide
 from morefromless.errors import DataError, UnreadablePatch
 from tests.data.slides import RGB, drawn, write_ome, write_tiled
 from tests.real import real
+from tests.unreadable import refuse_to_list
 
 EXTENT = 1024
 """Pixels of a plane that holds all images here."""
@@ -165,14 +165,7 @@ def test_a_folder_that_may_not_be_read_is_no_folder_without_slides(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert slide_files([tmp_path]) == [tmp_path / "a/1.svs", tmp_path / "b/2.svs"]
-    scandir = os.scandir
-
-    def refuse(path: str) -> Any:
-        if str(path).endswith("/b"):
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    refuse_to_list(monkeypatch, tmp_path / "b")
     with pytest.raises(PermissionError, match="/b"):
         slide_files([tmp_path])
 

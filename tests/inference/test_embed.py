@@ -32,6 +32,7 @@ from morefromless.inference.writers import writer
 from morefromless.runs import Run
 from tests.inference.conftest import SIDE, write_slide
 from tests.real import real
+from tests.unreadable import refuse_to_list
 
 
 def embedded(run: Run, *inputs: Any, **options: Any) -> Embedding:
@@ -223,14 +224,7 @@ def test_folders_among_patches_that_may_not_be_read_are_counted(
 ) -> None:
     patches = Path(shutil.copytree(folder, tmp_path / "patches"))
     (patches / "lost+found").mkdir()
-    scandir = os.scandir
-
-    def refuse(path: Any) -> Any:
-        if str(path).endswith("lost+found"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    refuse_to_list(monkeypatch, patches / "lost+found")
     frozen = load_encoder(run.path)
     (opened,) = open_inputs(patches, frozen)
     assert len(opened) == 8

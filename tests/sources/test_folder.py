@@ -1,8 +1,6 @@
 """Layouts of folders, and names of NCT-CRC-HE."""
 
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,6 +8,7 @@ from PIL import Image
 from morefromless.errors import DataError
 from morefromless.sources.folder import Folder
 from morefromless.sources.nct_crc import NctCrc
+from tests.unreadable import refuse_to_list
 
 
 def touch(root: Path, *names: str) -> str:
@@ -129,14 +128,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
         "file ending in '.gif'": 2,
         "file without an ending": 1,
     }
-    scandir = os.scandir
-
-    def refuse(folder: Any) -> Any:
-        if str(folder).endswith("c"):
-            raise PermissionError(13, "Permission denied", str(folder))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    refuse_to_list(monkeypatch, tmp_path / "c")
     assert Folder(str(tmp_path)).passed_over()["folder 'c' (permission denied)"] == 1
 
 
