@@ -133,10 +133,17 @@ def _no_formula(cell: Any) -> Any:
 def write_json(path: Path, value: Any) -> None:
     """Write `value`, dataclasses included, to `path` as indented JSON, whole or not at all. What is
     no finite number becomes null, for JSON has no other word for it."""
-    builtins = json.loads(
-        json.dumps(value, default=msgspec.to_builtins), parse_constant=lambda _: None
+    try:
+        text = _to_json(value, allow_nan=False)
+    except ValueError:
+        text = _to_json(json.loads(_to_json(value), parse_constant=lambda _: None))
+    write_text(path, text + "\n")
+
+
+def _to_json(value: Any, allow_nan: bool = True) -> str:
+    return json.dumps(
+        value, indent=2, ensure_ascii=False, allow_nan=allow_nan, default=msgspec.to_builtins
     )
-    write_text(path, json.dumps(builtins, indent=2, ensure_ascii=False) + "\n")
 
 
 def file_hash(path: Path) -> str:
