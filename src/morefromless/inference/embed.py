@@ -19,6 +19,7 @@ from morefromless.errors import UnreadablePatch, none_usable
 from morefromless.evaluation.cache import cached, digest_text
 from morefromless.evaluation.frozen import CHUNK, FrozenEncoder, represent
 from morefromless.inference.patches import Patches
+from morefromless.ingest.listing import files_fingerprint
 from morefromless.progress import Bar
 from morefromless.torch_state import own_state
 
@@ -75,7 +76,7 @@ def embed(
                 "patches": digest_text(*patches.table["id"]),
             }
             if partial is not None:
-                key["files"] = _versions(patches)
+                key["files"] = files_fingerprint(patches.files())
             for start in range(0, len(patches), PART):
                 rows = range(start, min(start + PART, len(patches)))
 
@@ -144,12 +145,6 @@ def _same_size(
             stacked = torch.from_numpy(np.stack(arrays[start:stop]))
             yield frozen.inputs(stacked.to(device))
             start = stop
-
-
-def _versions(patches: Patches) -> str:
-    """Of the files of an input, by their sizes and times."""
-    stated = ((path, path.stat()) for path in patches.files())
-    return digest_text(*(f"{path} {s.st_size} {s.st_mtime_ns}" for path, s in stated))
 
 
 def _read(patches: Patches, row: int) -> npt.NDArray[Any] | None:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy.typing as npt
 
@@ -58,7 +58,7 @@ class Item:
     """Label and group as the source spells them, where that is not the normal form, to that."""
 
     def __post_init__(self) -> None:
-        if self.split not in (None, "train", "val", "test"):
+        if self.split is not None and self.split not in get_args(Split):
             raise DataError(
                 f"'{self.origin}' is in the split '{self.split}'; give train, val or test, or None "
                 "where it is not known."
