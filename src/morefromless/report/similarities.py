@@ -155,18 +155,19 @@ def _notes(result: Similarities) -> list[str]:
         f"{analysis.estimator.capitalize()} linear CKA on {used:,} of {patches:,} test patches in "
         f"{count(batches, 'batch')}; {len(first.rows)} layers from "
         f"{short_name(first.rows[0])} to {short_name(first.rows[-1])}.",
+    ]
+    if study.seeds > 1:
+        lines.append(
+            f"Means ± standard deviations are over combinations of {study.seeds} runs (seeds): "
+            "within an arm, of different runs; between arms, of runs with different seeds, since "
+            "runs with equal seeds begin from the same weights. Combinations share runs, so the "
+            "deviation describes them and is no standard error; one combination has none."
+        )
+    lines += [
         "'random' are untrained encoders of the same architecture.",
         f"{study.train.encoder} at {study.train.size} px, {', '.join(study.objectives)}, "
         f"{study.length} of batches of {study.train.batch}.",
     ]
-    if study.seeds > 1:
-        lines.insert(
-            1,
-            f"Means ± standard deviations are over combinations of {study.seeds} runs (seeds): "
-            "within an arm, of different runs; between arms, of runs with different seeds, since "
-            "runs with equal seeds begin from the same weights. Combinations share runs, so the "
-            "deviation describes them and is no standard error; one combination has none.",
-        )
     if others := differences(to_flat(study.probe), to_flat(result.config.probe)):
         lines.append(
             f"The probes are not the study's ({'; '.join(others)}), so confusion matrices differ "
