@@ -224,7 +224,7 @@ def test_a_teacher_without_students_is_refused_unless_an_earlier_run_holds_one(
         (["--batch", "1000"], "larger than"),
         (["--batch", "0"], "--batch is 0; give 1 or more"),
         (["--lr", "0"], "--lr is 0"),
-        (["--warmup", "1"], "as long as the run"),
+        (["--warmup", "1"], "not shorter than the run"),
         (["--views", "table-s2"], "did you mean table-s1"),
         (["--objectives", "vicrag"], "did you mean vicreg"),
         (["--primary", "full"], "both --primary and --privileged"),
@@ -296,14 +296,14 @@ def test_options_from_a_file_are_checked(
 ) -> None:
     file = tmp_path / "options.yaml"
     file.write_text(yaml.safe_dump({**to_flat(pretraining), "colour": "red"}))
-    assert "gives 'colour', which is no option here; remove it" in _fails(
+    assert "has the unknown option 'colour'; remove it" in _fails(
         capsys, "train", "--config", str(file)
     )
     file.write_text("epoch: 3\n")
-    assert "is epochs meant?" in _fails(capsys, "train", "--config", str(file))
+    assert "did you mean epochs?" in _fails(capsys, "train", "--config", str(file))
     for document in ("[1, 2]", "text", "null", "7"):
         file.write_text(document)
-        assert "must be options by name" in _fails(capsys, "train", "--config", str(file))
+        assert "must be a mapping of options" in _fails(capsys, "train", "--config", str(file))
     file.write_text(yaml.safe_dump({**to_flat(pretraining), "lr": [1]}))
     assert "'lr'" in _fails(capsys, "train", "--config", str(file))
     file.write_bytes(b"\xff")

@@ -225,7 +225,7 @@ def test_without_submitit_or_slurm_it_is_said(
     ("options", "said"),
     [
         ({"minutes": 5}, "--minutes is 5; give 10 or more"),
-        ({"gpus": 2}, "--gpus is 2, and a run trains on one"),
+        ({"gpus": 2}, "--gpus is 2, but a run trains on one"),
         ({"gpus": -1}, "--gpus is -1; give 0 or more"),
         ({"cpus": 0}, "--cpus is 0; give 1 or more"),
         ({"memory": 0}, "--memory is 0; give 1 or more"),

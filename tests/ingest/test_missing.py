@@ -178,7 +178,7 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "; 5 without ihc); 0 rejected." in output
     assert cli.run(["ingest", table, keep]) == 2
     assert "not made of this source with these options" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="--missing fill is not known; give drop or keep"):
+    with pytest.raises(ConfigError, match="--missing fill is unknown; give drop or keep"):
         ingest(Lacking(tmp_path / "log", 20), tmp_path / "x", missing="fill")  # type: ignore[arg-type]
 
 

@@ -276,8 +276,8 @@ def test_every_file_of_a_slide_is_part_of_what_tiles_are_made_of(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"low_power": 12.0}, "10.67 px, which is no whole number; give 8 or 16"),
-        ({"low_power": 8.0, "size": 45}, "22.5 px, which is no whole number; give 12 or 20"),
+        ({"low_power": 12.0}, "10.67 px, which is not a whole number; give 8 or 16"),
+        ({"low_power": 8.0, "size": 45}, "22.5 px, which is not a whole number; give 12 or 20"),
         ({"context": 2.0}, "give more µm per pixel than --mpp"),
         ({"paths": (Path("a.svs"),)}, "needs a slide and a store"),
     ],

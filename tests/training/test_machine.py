@@ -125,7 +125,7 @@ def test_what_does_not_go_together_is_told(pretraining: RunConfig) -> None:
                 gradient_checkpointing=True,
             )
         )
-    with pytest.raises(ConfigError, match="both compute activations anew; give one"):
+    with pytest.raises(ConfigError, match="both recompute activations; give one"):
         changed(pretraining, gradient_checkpointing=True, accumulate=2)
     with pytest.raises(ConfigError, match="--compile is for one device, not 2"):
         changed(pretraining, compile=True, devices=2)

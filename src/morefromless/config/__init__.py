@@ -1,9 +1,9 @@
-"""What each command can be asked: small dataclasses, composed; each option's help stands once.
+"""Options of every command, as small composed dataclasses; each option's help is written once.
 
-`Train`, `Pairing`, `Machine`, `Arm` and `Probe` are the parts; `RunConfig` is one run, and
-`StudyConfig` many. The command line, its help and `--config FILE` are all made from these classes
-(`to_flat`, `from_flat`). The defaults are the paper's (section 2.2). Nothing here imports the
-machinery, so that `mfl --help` answers at once.
+`Train`, `Pairing`, `Machine`, `Arm` and `Probe` are the parts. `RunConfig` configures one run, and
+`StudyConfig` configures many. The command line, its help and `--config FILE` are generated from
+these classes (`to_flat`, `from_flat`). The defaults are the paper's (section 2.2). Nothing here
+imports PyTorch or other heavy modules, so that `mfl --help` starts quickly.
 """
 
 from morefromless.config.analyses import Analysis as Analysis

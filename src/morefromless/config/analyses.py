@@ -1,4 +1,4 @@
-"""What the commands that ask about trained encoders can be asked."""
+"""Options of the commands that analyse trained encoders."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,47 +12,47 @@ from morefromless.config.parts import Device, Probe, Role
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig:
-    """Which run is evaluated, and how."""
+    """Which run to evaluate, and how."""
 
     run: Positional[Path]
     """Folder of a finished run."""
     task: str | None = None
-    """Task to evaluate; by default the run's own. A supervised run answers its own task with its
-    head, and any other task with a probe, as every run does."""
+    """Task to evaluate; by default the run's own. A supervised run predicts its own task with its
+    head. For any other task it uses a probe, as every run does."""
     store: Path | None = None
-    """Where its store is, if it has moved."""
+    """Folder of the run's store, if it has moved."""
     questions: tuple[str, ...] = ()
     """Further evaluations: few-shot (accuracy with 1, 5, 10 and 20 labels per class), retrieval
-    (find the privileged view of a primary one), expression (Pearson's correlation of genes), or a
-    class of yours as package.module:Class."""
+    (find the privileged view of a primary one), expression (Pearson's correlation of genes), or
+    your own class as package.module:Class."""
     probe: Probe = field(default_factory=Probe)
     trust: bool = False
     """Allow classes from outside the package that the run names; only for runs you trust."""
     device: Device = "auto"
-    """Where features are computed."""
+    """Device that computes the features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """How encoders are analysed: layer by layer with CKA, patch by patch with GradCAM."""
+    """How to analyse encoders: layer by layer with CKA, patch by patch with GradCAM."""
 
     layers: str = "auto"
-    """Layers that CKA compares: convolutions, blocks, names as a+b+c, or auto: the blocks of a
-    transformer, the convolutions of any other network."""
+    """Layers that CKA compares: convolutions, blocks, names as a+b+c, or auto. auto selects the
+    blocks of a transformer, and the convolutions of any other network."""
     estimator: Literal["unbiased", "biased"] = "unbiased"
-    """Estimator of CKA: unbiased sums over batches (Nguyen et al. 2021); biased takes all patches
-    as one batch (Kornblith et al. 2019)."""
+    """Estimator of CKA: unbiased sums over batches (Nguyen et al. 2021); biased uses all patches as
+    one batch (Kornblith et al. 2019)."""
     cka_patches: int = 1024
-    """Largest number of test patches for CKA, drawn at random; 0 is all."""
+    """Maximum number of test patches for CKA, drawn at random; 0 uses all."""
     cka_batch: int = 128
     """Patches per batch of CKA. For unbiased CKA it affects only the sampling error."""
     show: tuple[str, ...] = ()
-    """Ids of the patches in the GradCAM figures; by default the training patch and the test patch
-    of each class that are nearest to the class's mean representation."""
+    """Ids of the patches in the GradCAM figures. By default, for each class, the training patch and
+    the test patch that are nearest to the class's mean representation."""
     seed: int = 0
-    """Seed of the patches that CKA draws."""
+    """Seed for drawing the patches of CKA."""
     device: Device = "auto"
-    """Where encoders run."""
+    """Device that runs the encoders."""
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "cka_patches")
@@ -62,7 +62,7 @@ class Analysis:
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainConfig:
-    """Which two runs are compared with each other."""
+    """Which two runs to compare with each other."""
 
     run_a: Positional[Path]
     """Folder of a finished run."""
@@ -71,18 +71,19 @@ class ExplainConfig:
     out: Path = Path("explained")
     """Folder for the page (index.html), its thumbnails, and the figures with their numbers."""
     branch: Role = "primary"
-    """Encoders to compare: those of the primary modality or those of the privileged one."""
+    """Branch whose encoders are compared: primary or privileged."""
     task: str | None = None
-    """Task to evaluate; by default that of the first run."""
+    """Task to evaluate; by default the task of the first run."""
     store: Path | None = None
     """Where the store is, if it has moved."""
     gallery: Literal["disagree", "all"] = "disagree"
-    """Test patches shown one by one: those on which the two disagree, or all."""
+    """Test patches that are shown individually: those on which the two runs disagree, or all."""
     map: Literal["pca", "umap"] = "pca"
-    """How features are laid out in the plane; umap takes the extra `maps`."""
+    """Projection of the features to 2D; umap needs the extra `maps`."""
     cam_layer: str | None = None
-    """Layer of the GradCAMs beside each patch; by default the first convolution of the last stage
-    whose maps are 4 x 4 or larger. (The GradCAM figure has the first of every stage.)"""
+    """Layer of the GradCAM next to each patch. By default, the first convolution of the last stage
+    whose feature maps are 4 x 4 or larger. (The GradCAM figure shows the first convolution of every
+    stage.)"""
     thumbnail: int = 96
     """Side of the thumbnails in px."""
     trust: bool = False
@@ -96,7 +97,7 @@ class ExplainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RepresentConfig:
-    """Whose representations are compared, over all runs of its arms."""
+    """Which representations to compare, over all runs of the arms."""
 
     study: Positional[Path]
     """Folder that `mfl compare` wrote."""
@@ -104,9 +105,10 @@ class RepresentConfig:
     """Modality whose encoders are compared; by default the study's first."""
     arms: tuple[str, ...] = ()
     """Arms, such as asymmetric-independent, supervised or random (untrained encoders); by default
-    all that were compared, and random."""
+    all arms of the study, and random."""
     out: Path | None = None
-    """Folder for figures and numbers; by default `representations` in the study's folder."""
+    """Folder for the figures and their numbers; by default `representations` in the study's
+    folder."""
     store: Path | None = None
     """Where the store is, if it has moved."""
     trust: bool = False
@@ -117,17 +119,18 @@ class RepresentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidateConfig:
-    """Whose encoders are asked about which other patches."""
+    """Which encoders to evaluate on which other patches."""
 
     study: Positional[Path]
     """Folder that `mfl compare` wrote, or folder of one finished run."""
     cohort: Positional[Path]
-    """Store of the other patches, from `mfl ingest --split test`; its test patches are used."""
+    """Store of the other cohort, written by `mfl ingest --split test`; its test patches are
+    used."""
     classes: tuple[str, ...] = ()
-    """Learnt classes renamed to the cohort's: TUM=tumour, or NORM+ADI=other, whose probabilities
-    are added. By default the names are the same."""
+    """Rename learned classes to the cohort's names: TUM=tumour, or NORM+ADI=other, which adds their
+    probabilities. By default the names are the same."""
     out: Path | None = None
-    """Folder for tables and figures; by default `validation-COHORT` in the study's folder."""
+    """Folder for the tables and figures; by default `validation-COHORT` in the study's folder."""
     store: Path | None = None
     """Folder of the store that the encoders were trained on, if it has moved."""
     trust: bool = False
@@ -135,12 +138,12 @@ class ValidateConfig:
     probe: Probe = field(default_factory=Probe)
     """Only for a single run; a study has its own probe."""
     device: Device = "auto"
-    """Where features are computed."""
+    """Device that computes the features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadroomConfig:
-    """Which views are compared, by which features."""
+    """Which views to compare, and which features to use."""
 
     store: Positional[Path]
     """Folder that `mfl ingest` wrote."""
@@ -151,16 +154,18 @@ class HeadroomConfig:
     privileged: str = "full"
     """Modality that is present in training only."""
     task: str = "tissue"
-    """Task that the features are evaluated on."""
+    """Task to evaluate the features on."""
     encoder: str | None = None
-    """Pretrained encoder for both views: NAME:weights=FILE or NAME:pretrained=true. By default the
-    features are hand-crafted: colour histograms, and the detail at each scale (octave)."""
+    """Pretrained encoder for both views: NAME:weights=FILE or NAME:pretrained=true. By default
+    the features are hand-crafted: colour histograms, and the amount of detail at each scale
+    (octave)."""
     size: int | None = None
-    """Side in px of that encoder's input; by default the size it was trained at."""
+    """Input side of that encoder in px; by default the size that it was trained at."""
     components: int = 64
-    """Principal components of the dense features that are predicted from the sparse ones."""
+    """Number of principal components of the dense features that are predicted from the sparse
+    features."""
     device: Device = "auto"
-    """Where the reference encoder runs."""
+    """Device that runs the pretrained encoder."""
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "size", "components")

@@ -1,4 +1,4 @@
-"""Bounds of options: finite numbers in a range, shares, values that do not repeat."""
+"""Validation of options: finite numbers in a range, shares, values without repeats."""
 
 import math
 from pathlib import Path
@@ -7,28 +7,28 @@ from typing import get_args, get_type_hints
 from morefromless.errors import ConfigError
 
 LARGEST = 1e15
-"""Larger numbers are typing errors."""
+"""Larger numbers are rejected as typing errors."""
 
 
 def check_at_least(least: float, config: object, *names: str) -> None:
-    """Raise `ConfigError` where one of these options is below `least`, or not finite."""
+    """Raise `ConfigError` if one of these options is below `least`, or is not finite."""
     check_between(least, math.inf, config, *names)
 
 
 def check_between(least: float, most: float, config: object, *names: str) -> None:
-    """Raise `ConfigError` where a value of one of these options is not in [least, most].
+    """Raise `ConfigError` if a value of one of these options is not in [least, most].
 
-    An option may have a number, several or None, which passes.
+    An option may be a number, a tuple of numbers, or None, which is accepted.
     """
     for name in names:
         for value in _values(config, name):
-            if not least <= value <= min(most, LARGEST):  # false of nan, too
+            if not least <= value <= min(most, LARGEST):  # also rejects NaN
                 limit = f" and at most {most:,.0f}" if math.isfinite(most) else ""
                 raise ConfigError(f"--{_option(name)} is {value}; give {least:g} or more{limit}.")
 
 
 def check_above_zero(config: object, *names: str) -> None:
-    """Raise `ConfigError` where an option is not a finite number above zero; None passes."""
+    """Raise `ConfigError` if an option is not a finite number above zero; None is accepted."""
     for name in names:
         for value in _values(config, name):
             if not 0 < value <= LARGEST:
@@ -36,7 +36,7 @@ def check_above_zero(config: object, *names: str) -> None:
 
 
 def check_share(config: object, *names: str) -> None:
-    """Raise `ConfigError` where an option is not in (0, 1]."""
+    """Raise `ConfigError` if an option is not in (0, 1]."""
     for name in names:
         value = getattr(config, name)
         if not 0 < value <= 1:
@@ -44,17 +44,17 @@ def check_share(config: object, *names: str) -> None:
 
 
 def check_choice(config: object, *names: str) -> None:
-    """Raise `ConfigError` where an option is not one of the words of its `Literal` type."""
+    """Raise `ConfigError` if an option is not one of the words of its `Literal` type."""
     hints = get_type_hints(type(config))
     for name in names:
         value, words = getattr(config, name), get_args(hints[name])
         if value not in words:
             known = " or ".join(words)
-            raise ConfigError(f"--{_option(name)} {value} is not known; give {known}.")
+            raise ConfigError(f"--{_option(name)} {value} is unknown; give {known}.")
 
 
 def take_paths(config: object, *names: str) -> None:
-    """Paths of options that were given as text, as in a notebook."""
+    """Convert text options, as given in a notebook, to paths."""
     for name in names:
         value = getattr(config, name)
         if isinstance(value, str):
@@ -62,9 +62,9 @@ def take_paths(config: object, *names: str) -> None:
 
 
 def refuse_repeats(name: str, values: tuple[str, ...]) -> None:
-    """Raise `ConfigError` for a repeated value, which would count one run as several."""
+    """Raise `ConfigError` for a repeated value, which would count one run several times."""
     if isinstance(values, str):
-        raise ConfigError(f"{name} is the text '{values}'; give several, such as ('{values}',).")
+        raise ConfigError(f"{name} is the text '{values}'; give a tuple, such as ('{values}',).")
     for value in values:
         if values.count(value) > 1:
             raise ConfigError(f"--{_option(name)} has {value} twice; give each value once.")

@@ -1,4 +1,4 @@
-"""What the commands that use a trained encoder can be asked."""
+"""Options of the commands that use a trained encoder."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,25 +13,25 @@ from morefromless.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Loading:
-    """Which encoder is used, and where."""
+    """Which encoder to use, and on which device."""
 
     branch: Role = "primary"
     """Encoder of the modality that is present at inference, or of the privileged one."""
     trust: bool = False
     """Allow classes from outside the package that the run names; only for runs you trust."""
     device: Device = "auto"
-    """Where the encoder runs."""
+    """Device that runs the encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs(Loading):
-    """What an encoder is given, and how it is read."""
+    """How to read the inputs of an encoder."""
 
     um_per_px: float | None = None
     """Magnification of the inputs in µm per pixel, if the files do not state it."""
     at: float | None = None
-    """Magnification of the encoder's input in µm per pixel; by default that of its training.
-    Slides are read at it, and patches must have it."""
+    """Magnification of the encoder's input in µm per pixel; by default the one it was trained at.
+    Slides are read at this magnification, and patches must have it."""
 
     def __post_init__(self) -> None:
         check_above_zero(self, "um_per_px", "at")
@@ -39,14 +39,14 @@ class Inputs(Loading):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig:
-    """Whose features are computed, of what, and where they go."""
+    """Which encoder to use, its inputs, and the output file."""
 
     encoder: Positional[str]
     """Folder of a finished run, folder or file that `mfl export` wrote, or a specification with
     weights, such as resnet50:pretrained=true or hf-hub:owner/name:pretrained=true."""
     inputs: Positional[tuple[str, ...]]
-    """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
-    more than 1,024 px is a slide. Any other source of `mfl ingest` will do."""
+    """Folders of patches, stores, tables, image files, slides or folders of slides. A .tif file
+    larger than 1,024 px is read as a slide. Any other source of `mfl ingest` also works."""
     to: File
     """File to write: .h5 (features and coords, as slide tools read them), .parquet, .csv, .h5ad or
     .npz. Interrupted, the same command goes on where it was."""
@@ -61,8 +61,8 @@ class PredictConfig:
     """Folder of a finished run, or folder that `mfl export` wrote; with --store also a
     specification with weights, such as resnet50:pretrained=true."""
     inputs: Positional[tuple[str, ...]]
-    """Folders of patches, stores, tables, image files, slides, folders of slides; a .tif file of
-    more than 1,024 px is a slide. Any other source of `mfl ingest` will do."""
+    """Folders of patches, stores, tables, image files, slides or folders of slides. A .tif file
+    larger than 1,024 px is read as a slide. Any other source of `mfl ingest` also works."""
     to: File
     """File to write: .csv or .parquet. Interrupted, the same command goes on where it was."""
     maps: Path | None = None

@@ -1,4 +1,4 @@
-"""Options as files hold them: one flat mapping by name, and back into typed dataclasses."""
+"""Conversion between options as dataclasses and one flat mapping by name, as in files."""
 
 import dataclasses
 import typing
@@ -15,7 +15,8 @@ Config = TypeVar("Config")
 
 
 def to_flat(config: Any) -> dict[str, Any]:
-    """All options by name, as JSON and YAML hold them: parts are dissolved, paths are text.
+    """Return all options by name, as stored in JSON and YAML: nested parts are flattened, paths are
+    text.
 
     >>> from morefromless.config import ExportNucleiConfig
     >>> to_flat(ExportNucleiConfig(store=Path("a"), out=Path("b")))
@@ -39,27 +40,28 @@ def from_flat(
     origin: str = "The configuration",
     missing: Any = dataclasses.MISSING,
 ) -> Config:
-    """The inverse of `to_flat`; what is not given has its default, or `missing` where it has none.
+    """Build `kind` from options by name; the inverse of `to_flat`.
 
-    Raises `ConfigError`, in one sentence that begins with `origin`, for an option that `kind` does
-    not have, that is missing, or whose value is of another type.
+    A missing option gets its default. If it has no default, it gets `missing` if that is given.
+    Raises `ConfigError`, in one sentence that begins with `origin`, if an option is unknown, is
+    missing, or has a value of another type.
 
     >>> from morefromless.config import Train
     >>> from_flat(Train, {"lr": "1e-3", "size": 32}).lr
     0.001
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{origin} must be options by name, such as `epochs: 10`.")
+        raise ConfigError(f"{origin} must be a mapping of options, such as `epochs: 10`.")
     unknown = sorted(map(str, set(values) - _names(kind)))
     if unknown:
         near = near_names(unknown[0], _names(kind) - set(values))
-        hint = f"is {near[0]} meant?" if near else "remove it."
-        raise ConfigError(f"{origin} gives '{unknown[0]}', which is no option here; {hint}")
+        hint = f"did you mean {near[0]}?" if near else "remove it."
+        raise ConfigError(f"{origin} has the unknown option '{unknown[0]}'; {hint}")
     return _nested(kind, values, origin, missing)
 
 
 def typed_options(config: Any, reference: Any, without: Collection[str] = ()) -> list[str]:
-    """The options in which `config` differs from `reference`, as they are typed.
+    """Return the options in which `config` differs from `reference`, as typed on the command line.
 
     >>> from morefromless.config import Train
     >>> typed_options(Train(size=32, lr=1e-3), Train(), without=["lr"])
@@ -70,13 +72,13 @@ def typed_options(config: Any, reference: Any, without: Collection[str] = ()) ->
         if name in without or value == defaults[name]:
             continue
         words.append(f"--{name.replace('_', '-')}")
-        if defaults[name] is not False:  # which is a flag's
+        if defaults[name] is not False:  # a flag takes no value
             words += map(str, value if isinstance(value, list) else [value])
     return words
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """How the options of one flat mapping differ from those of another.
+    """Describe how the options of one flat mapping differ from those of another.
 
     >>> differences({"lr": 0.1, "compile": True, "task": "cell"}, {"lr": 0.01, "compile": False})
     ['--lr was 0.1, is 0.01', '--compile was on, is off']
@@ -114,7 +116,7 @@ def _nested(kind: type[Config], values: Mapping[str, Any], origin: str, missing:
             arguments[part.name] = _convert(hint, values[part.name], part.name, origin)
         elif part.default is dataclasses.MISSING and part.default_factory is dataclasses.MISSING:
             if missing is dataclasses.MISSING:
-                raise ConfigError(f"{origin} lacks the option '{part.name}'.")
+                raise ConfigError(f"{origin} is missing the required option '{part.name}'.")
             arguments[part.name] = missing
     return kind(**arguments)
 
@@ -124,7 +126,7 @@ def _is_part(hint: Any) -> bool:
 
 
 _hints = cache(typing.get_type_hints)
-"""Of a class, by field; reading them takes a while."""
+"""Type hints of a class by field, cached because reading them is slow."""
 
 
 def _hint(kind: type, name: str) -> Any:
@@ -132,13 +134,13 @@ def _hint(kind: type, name: str) -> Any:
 
 
 def _convert(hint: Any, value: Any, name: str, origin: str) -> Any:
-    if isinstance(value, int) and abs(value) >= 2**63:  # which Python may not even print
+    if isinstance(value, int) and abs(value) >= 2**63:  # Python may refuse to print it
         raise ConfigError(f"{origin} has a wrong value for '{name}': the number is too large.")
     text = hint is str or set(map(type, _words(hint))) == {str}
     if text and isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)  # YAML takes `precision: 32` for a number
+        value = str(value)  # YAML reads `precision: 32` as a number
     if isinstance(value, str) and typing.get_origin(hint) is tuple:
-        value = [value]  # `sharing: independent`, as it is typed
+        value = [value]  # a single value without a list, such as `sharing: independent`
     try:
         return msgspec.convert(value, type=hint, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
@@ -148,7 +150,7 @@ def _convert(hint: Any, value: Any, name: str, origin: str) -> Any:
 
 
 def _words(hint: Any) -> tuple[Any, ...]:
-    """What a type lists, whether or not it may be None."""
+    """Return the words of a `Literal` type, also if it is optional."""
     if typing.get_origin(hint) is typing.Literal:
         return typing.get_args(hint)
     return tuple(word for part in typing.get_args(hint) for word in _words(part))

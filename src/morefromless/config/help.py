@@ -1,4 +1,4 @@
-"""Help as a person reads it: sentences in paragraphs, types in words, no "(default: None)"."""
+"""Readable help texts: each a single paragraph, types in words, no "(default: None)"."""
 
 import dataclasses
 import types
@@ -11,7 +11,7 @@ import docstring_parser
 import tyro
 
 File = Annotated[Path, "FILE"]
-"""A path of a file; any other path is a folder's."""
+"""Path of a file; any other path is a folder."""
 
 WORDS: dict[Any, str] = {
     str: "TEXT",
@@ -26,7 +26,7 @@ WORDS: dict[Any, str] = {
 def explain_options(kind: type) -> None:
     """Give tyro each option's docstring as one paragraph, and its type in words.
 
-    By itself tyro breaks lines where the source does, and names types as Python does
+    Without this, tyro breaks lines where the source does, and prints Python type names
     (`{None}|PATH`).
     """
     hints = typing.get_type_hints(kind, include_extras=True)
@@ -54,7 +54,7 @@ def _positional(hint: Any) -> bool:
 
 
 def _place(field: Any, hint: Any) -> str:
-    """What stands for an argument without a name: its field's, as in `mfl compare STORE`."""
+    """Return the placeholder of a positional argument, such as STORE in `mfl compare STORE`."""
     word = next((extra for extra in hint.__metadata__ if isinstance(extra, str)), None)
     if word is not None:
         return word
@@ -64,7 +64,7 @@ def _place(field: Any, hint: Any) -> str:
 
 
 def _word(hint: Any) -> str | None:
-    """A type in words; None leaves it to tyro.
+    """Return a type in words, or None for tyro's own.
 
     >>> _word(File | None), _word(tuple[str, ...]), _word(typing.Literal["cpu", "gpu"])
     ('FILE', 'TEXT ...', 'cpu|gpu')
@@ -85,6 +85,6 @@ def _word(hint: Any) -> str | None:
 
 
 def _default(field: Any) -> str | None:
-    """What stands after an option's sentences; None leaves it to tyro."""
+    """Return the note on the default after an option's help: none, or None for tyro's own."""
     shown = field.default not in (None, (), "", dataclasses.MISSING) and field.default is not False
     return None if shown else ""

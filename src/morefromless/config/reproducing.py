@@ -1,4 +1,4 @@
-"""What the demonstration and the reproduction can be asked."""
+"""Options of the demonstration, the reproduction, `mfl status` and `mfl report`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,12 @@ from morefromless.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Where the demonstration writes."""
+    """Where the demonstration writes, and its size."""
 
     out: Path = Path("runs/demo")
     """Folder for its stores, runs, tables and figures."""
     seeds: int = 3
-    """Runs of each arm, at least 2: one seed gives no verdict."""
+    """Runs of each arm, at least 2, because one seed gives no verdict."""
     jobs: int = 0
     """Runs in parallel; 0 is one per CPU core."""
 
@@ -29,12 +29,13 @@ class DemoConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """What each job asks of a cluster."""
+    """Resources that each job requests from a cluster."""
 
     cluster: Literal["none", "slurm", "local"] = "none"
-    """Where runs are trained. none: here. slurm: one job per run through submitit (extra
-    `cluster`); the command returns, `mfl status OUT` shows the progress, and the same command makes
-    the tables when all are done. local: submitit's local executor, to try this out."""
+    """Where to train runs. none: on this machine. slurm: one job per run through submitit (extra
+    `cluster`). The command returns immediately. `mfl status OUT` shows the progress, and the same
+    command writes the tables when all runs are done. local: submitit's local executor, to try this
+    out."""
     partition: str | None = None
     """Partition of the cluster; by default its own default."""
     account: str | None = None
@@ -44,27 +45,29 @@ class Cluster:
     constraint: str | None = None
     """Features that a node must have."""
     wckey: str | None = None
-    """Workload characterisation key, where the cluster wants one other than `submitit`."""
+    """Workload characterisation key, if the cluster requires one other than `submitit`."""
     minutes: int = 240
-    """Time of a job. A run that needs longer is queued again and goes on from its checkpoint."""
+    """Time limit of a job in minutes. A run that needs longer is queued again and resumes from its
+    checkpoint."""
     gpus: int = 1
-    """GPUs of a job: 1, or 0 to train on CPUs."""
+    """GPUs per job: 1, or 0 to train on CPUs."""
     cpus: int = 8
-    """CPU cores of a job."""
+    """CPU cores per job."""
     memory: int = 32
-    """Memory of a job in GB."""
+    """Memory per job in GB."""
 
     def __post_init__(self) -> None:
         check_at_least(10, self, "minutes")
         check_at_least(0, self, "gpus")
         check_at_least(1, self, "cpus", "memory")
         if self.gpus > 1:
-            raise ConfigError(f"--gpus is {self.gpus}, and a run trains on one; give 1, or 0.")
+            raise ConfigError(f"--gpus is {self.gpus}, but a run trains on one GPU; give 1 or 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceConfig:
-    """Which experiments, at which scale, on which store; what is not given is the scale's."""
+    """Which experiments to reproduce, at which scale, on which store. Options that are not given
+    have the scale's values."""
 
     experiments: Positional[tuple[str, ...]]
     """table1, table2, table-s2, table-s3, fig2, fig3, fig-s4, fig-s5, few-labels, few-pairs, or
@@ -73,13 +76,14 @@ class ReproduceConfig:
     """smoke: synthetic tissue, minutes. small: any store, hours on two cores, minutes on a GPU.
     paper: NCT-CRC-HE-100K and CRC-VAL-HE-7K, ResNet-50, 224 px, 100 epochs."""
     store: Path | None = None
-    """Folder that `mfl ingest` wrote; smoke draws its own."""
+    """Folder that `mfl ingest` wrote; smoke generates its own store."""
     out: Path = Path("runs/reproduce")
-    """Folder for runs, tables, figures and the report; what is done there is not done again."""
+    """Folder for runs, tables, figures and the report; finished runs are skipped."""
     planning: Planning = field(default_factory=Planning)
     protocol: Literal["text", "authors"] = "text"
-    """Where the paper's text and its authors' code differ: text in sound units, or authors: their
-    conventions of the losses, augmentations, down-sampling, masks, Adam, clipping and encoder."""
+    """Which conventions to use if the paper's text and the authors' code differ. text: the paper's
+    text in sound units. authors: the authors' losses, augmentations, down-sampling, masks, Adam,
+    clipping and encoder."""
     sides: tuple[int, ...] = ()
     """Sides in px that patches are down-sampled to."""
     encoders: tuple[str, ...] = ()
@@ -87,7 +91,7 @@ class ReproduceConfig:
     encoder: str | None = None
     """Encoder of all other experiments."""
     size: int | None = None
-    """Side in px of the images that the encoder takes."""
+    """Input side of the encoder in px."""
     width: int | None = None
     """Width of the expander and of the embeddings."""
     epochs: int | None = None
@@ -95,7 +99,7 @@ class ReproduceConfig:
     supervised_epochs: int | None = None
     """Epochs of supervised arms, if they differ."""
     batch: int | None = None
-    """Patches a step."""
+    """Patches per step."""
     lr: float | None = None
     """Peak learning rate of Adam."""
     seeds: int | None = None
@@ -103,13 +107,13 @@ class ReproduceConfig:
     probe_every: int | None = None
     """Steps between two points of the learning curves."""
     standardise: bool | None = None
-    """Whether features are scaled to unit variance before the probe."""
+    """Whether to scale features to unit variance before the probe."""
     precision: Precision | None = None
-    """Autocast of the encoders."""
+    """Autocast precision of the encoders."""
     device: Device | None = None
-    """Where to train."""
+    """Device to train on."""
     workers: int | None = None
-    """Processes that prefetch patches."""
+    """Number of processes that prefetch patches."""
     jobs: int | None = None
     """Runs in parallel on this machine."""
     cluster: Cluster = field(default_factory=Cluster)
@@ -123,15 +127,15 @@ class ReproduceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StatusConfig:
-    """Whose runs are looked at."""
+    """Which runs to list."""
 
     out: Positional[Path] = Path("runs")
-    """Folder of mfl reproduce, compare, demo or train, or one that holds several of them."""
+    """Folder that mfl reproduce, compare, demo or train wrote, or a folder of several of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """Whose report is written."""
+    """Which report to write."""
 
     out: Positional[Path] = Path("runs/reproduce")
-    """Folder of mfl reproduce, compare or validate."""
+    """Folder that mfl reproduce, compare or validate wrote."""

@@ -1,4 +1,4 @@
-"""One run, and a study of many."""
+"""Options of one run, and of a study of many runs."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,12 +13,12 @@ from morefromless.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One arm with one seed, in a folder of its own."""
+    """One arm with one seed, in its own folder."""
 
     store: Positional[Path]
     """Folder that `mfl ingest` wrote."""
     out: Path
-    """Folder of the run. A run that was interrupted there goes on; one that is done is kept."""
+    """Folder of the run. An interrupted run in this folder resumes; a finished run is kept."""
     arm: Arm = field(default_factory=Arm)
     train: Train = field(default_factory=Train)
     pairing: Pairing = field(default_factory=Pairing)
@@ -26,9 +26,9 @@ class RunConfig:
     seed: int = 0
     """Seed of the initialisation, the order of the patches and the views."""
     devices: int = 1
-    """Number of devices to train on; each takes an equal share of the batch."""
+    """Number of devices to train on; each gets an equal share of the batch."""
     threads: int = 0
-    """CPU threads of PyTorch; 0 is PyTorch's own default."""
+    """Number of CPU threads of PyTorch; 0 is PyTorch's default."""
 
     def __post_init__(self) -> None:
         take_paths(self, "store", "out")
@@ -38,8 +38,8 @@ class RunConfig:
         batch, parts = self.train.batch, self.pairing.accumulate or 1
         if batch % self.devices:
             raise ConfigError(
-                f"--batch {batch} cannot be shared equally by {self.devices} devices; "
-                "choose a multiple."
+                f"--batch {batch} cannot be divided equally among {self.devices} devices; choose a "
+                "multiple."
             )
         per_device = batch // self.devices
         if not self.arm.supervised and (per_device % parts or per_device == parts > 1):
@@ -48,10 +48,10 @@ class RunConfig:
                 "two or more; choose a divisor."
             )
         if self.machine.compile and self.devices > 1:
-            raise ConfigError(f"--compile is for one device, not {self.devices}; leave it out.")
+            raise ConfigError(f"--compile is for one device, not {self.devices}; remove it.")
         if self.machine.gradient_checkpointing and parts > 1:
             raise ConfigError(
-                "--accumulate and --gradient-checkpointing both compute activations anew; give one."
+                "--accumulate and --gradient-checkpointing both recompute activations; give one."
             )
         if self.arm.kind == "distillation" and not self.pairing.teacher:
             raise ConfigError(
@@ -59,21 +59,21 @@ class RunConfig:
             )
         if self.pairing.missing == "pairs" and (self.arm.kind != "trident" or self.devices > 1):
             raise ConfigError(
-                "--missing pairs is for --kind trident on one device: with two views, a patch that "
-                "lacks one has no pair."
+                "--missing pairs is for --kind trident on one device: with two views, a patch "
+                "without one of them has no pair."
             )
 
     @property
     def epochs(self) -> int:
-        """Passes over the training patches."""
+        """Number of epochs of this run."""
         return (self.arm.fine_tune_epochs if self.arm.start else 0) or self.train.epochs
 
     def identity(self) -> dict[str, Any]:
-        """What determines the run's weights and differs from the defaults, by option.
+        """Options that determine the run's weights and differ from the defaults, by name.
 
-        An option that a later version adds has its default here, so it renames no run. Options
-        that have no bearing on this kind of arm do not count: a symmetric run does not use the
-        privileged modality, and only supervised ones learn from labels.
+        An option that a later version adds has its default here, so existing runs keep their names.
+        Options without effect on this kind of arm do not count: a symmetric run does not use the
+        privileged modality, and only supervised runs learn from labels.
         """
         arm, pairing = self.arm, self.pairing
         if arm.start:
@@ -110,69 +110,69 @@ DEFAULTS: dict[str, Any] = {
     **vars(Train()),
     "seed": 0,
 }
-"""The value that an option has in a run's name where it is not given."""
+"""The options that a run's name omits if they have these values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """Arms x modalities x objectives x seeds x tasks: what is trained, and what is asked."""
+    """Arms x modalities x objectives x seeds x tasks: what to train and what to evaluate."""
 
     store: Positional[Path]
     """Folder that `mfl ingest` wrote."""
     primary: tuple[str, ...] = ("downsample:7",)
-    """Modalities that are present at inference, one comparison each: downsample:7 is the patch at
-    7 x 7 px, full the whole patch; mfl train --help lists others."""
+    """Modalities that are present at inference, one comparison each: downsample:7 is the patch at 7
+    x 7 px, full is the whole patch; mfl train --help lists others."""
     privileged: str = "full"
     """Modality that is present in training only."""
     seeds: int = 3
-    """Runs of each arm; a verdict takes two or more."""
+    """Runs of each arm; a verdict needs at least two."""
     first_seed: int = 0
-    """Seed of each arm's first run; the others have the next ones. --seeds 5 --first-seed 5 repeats
-    with five fresh seeds what seeds 0 to 4 suggested."""
+    """Seed of each arm's first run; the following runs use the next seeds. For example, --seeds 5
+    --first-seed 5 checks with five new seeds what seeds 0 to 4 suggested."""
     out: Path = Path("runs/compare")
-    """Folder for the runs, the tables and the figures; what is done there is not done again."""
+    """Folder for the runs, the tables and the figures; finished runs are skipped."""
     sharing: tuple[Sharing, ...] = ("shared", "independent")
-    """Weights of the branches: shared, or independent. In the paper asymmetric columns are
-    independent and most symmetric ones shared; here both kinds have both, so that sharing is no
-    confounder."""
+    """Weights of the branches: shared or independent. In the paper, asymmetric columns are
+    independent and most symmetric columns are shared. Here both kinds are trained with both
+    settings, so that sharing is not a confounder."""
     objectives: tuple[str, ...] = ("vicreg",)
-    """Self-supervised objectives, each with all arms; see mfl train --help."""
+    """Self-supervised objectives, each trained with all arms; see mfl train --help."""
     tasks: tuple[str, ...] = ("tissue",)
-    """What every encoder is asked, frozen, and what supervised arms are trained on: tissue, cell,
-    or cell:by=area,ties=lowest,untyped=exclude ..."""
+    """Tasks that every encoder is evaluated on, frozen, and that supervised arms are trained on:
+    tissue, cell, or cell:by=area,ties=lowest,untyped=exclude ..."""
     distillation: tuple[str, ...] = ()
     """Also train students of --teacher, a frozen encoder of the privileged modality, with these
-    objectives: regression, regression:cosine, relational, soft-labels and attention-transfer (these
-    two learn the labels too), or any that --objectives takes."""
+    objectives: regression, regression:cosine, relational, soft-labels and attention-transfer (the
+    last two also learn the labels), or any of --objectives."""
     fine_tune: bool = False
     """Also fine-tune the encoders of the asymmetric and symmetric arms with a head, on the labels
-    of the first of --tasks, at the same learning rate."""
+    of the first of --tasks, with the same learning rate."""
     trident: bool = False
-    """Also train TriDeNT: two views of the primary through one branch, the privileged through its
-    own."""
+    """Also train TriDeNT: two views of the primary through one branch, and the privileged through
+    its own."""
     dense_arms: bool = False
-    """Also train symmetric and supervised encoders of the privileged modality itself."""
+    """Also train symmetric and supervised encoders of the privileged modality."""
     both_ways: bool = False
-    """Treat each of the two modalities as privileged for the other: also train the dense arms, and
+    """Use each of the two modalities as privileged for the other: also train the dense arms, and
     evaluate both modalities (the paper's Table 2)."""
     references: tuple[str, ...] = ()
-    """Published encoders, evaluated frozen on the same tasks at their own input size, as further
-    rows: resnet18:pretrained=true, hf-hub:owner/name:pretrained=true (both may download) or
+    """Published encoders to add as further rows, evaluated frozen on the same tasks at their own
+    input size: resnet18:pretrained=true, hf-hub:owner/name:pretrained=true (both may download) or
     NAME:weights=FILE."""
     supervised_epochs: int = 0
-    """Epochs of supervised arms and of fine-tuning; 0 is as many as the others."""
+    """Epochs of supervised arms and of fine-tuning; 0 is the same as --epochs."""
     steps: int = 0
     """Train every arm for this many steps, in whole epochs, instead of --epochs and
-    --supervised-epochs: an arm with fewer patches, as with --pairs, passes over them more often."""
+    --supervised-epochs. An arm with fewer patches, as with --pairs, then trains for more epochs."""
     train: Train = field(default_factory=Train)
     pairing: Pairing = field(default_factory=Pairing)
     machine: Machine = field(default_factory=Machine)
     probe: Probe = field(default_factory=Probe)
     planning: Planning = field(default_factory=Planning)
     jobs: int = 0
-    """Runs in parallel; 0 is one per GPU or, without a GPU, one per CPU core."""
+    """Number of runs in parallel; 0 is one per GPU or, without a GPU, one per CPU core."""
     runs: Path | None = None
-    """Folder of the runs, which several studies may share; by default runs in --out."""
+    """Folder of the runs, which several studies can share; by default the folder runs in --out."""
 
     def __post_init__(self) -> None:
         take_paths(self, "store", "out", "runs")
@@ -196,16 +196,18 @@ class StudyConfig:
                 "asymmetric; give two different modalities."
             )
         if self.both_ways and len(self.primary) > 1:
-            raise ConfigError("--both-ways takes one --primary, which the privileged is paired to.")
+            raise ConfigError(
+                "--both-ways needs exactly one --primary, to pair with the privileged modality."
+            )
 
     @property
     def run_seeds(self) -> range:
-        """The seed of each run of an arm."""
+        """The seeds of an arm's runs."""
         return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def length(self) -> str:
-        """Of each run, such as `12 epochs`."""
+        """Training length of each run, such as `12 epochs`."""
         number, noun = (self.steps, "step") if self.steps else (self.train.epochs, "epoch")
         return f"{number} {noun}" + "s" * (number != 1)
 
@@ -215,21 +217,21 @@ class StudyConfig:
 
     @property
     def frozen_folder(self) -> Path:
-        """Where representations of frozen branches are, for all runs."""
+        """Folder for the representations of frozen branches, shared by all runs."""
         return self.machine.features or self.runs_folder.parent / "frozen"
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Every modality of which encoders may be trained, the privileged one last."""
+        """All modalities that may have encoders, the privileged one last."""
         return (*self.primary, self.privileged)
 
     @property
     def contrasted(self) -> tuple[str, ...]:
-        """The modalities on which the arms are contrasted."""
+        """The modalities on which the arms are compared."""
         return self.modalities if self.both_ways else self.primary
 
     def encoder_of(self, modality: str) -> str:
-        """The encoder of a modality: the privileged one may have another."""
+        """The encoder of a modality; the privileged modality may have a different one."""
         if modality == self.privileged and self.pairing.privileged_encoder:
             return self.pairing.privileged_encoder
         return self.train.encoder
