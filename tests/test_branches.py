@@ -155,7 +155,7 @@ def test_a_frozen_branch_is_given_representations_and_keeps_its_weights(tmp_path
         ({"sharing": "shared", "freeze": ("privileged",)}, "not both frozen or both trained"),
         (
             {"sharing": "shared", "no_expander": ("privileged",)},
-            "both have an expander, or both none",
+            "do not both have, or both lack, an expander",
         ),
         (
             {
@@ -173,5 +173,5 @@ def test_contradictions_are_refused(given: dict[str, Any], said: str) -> None:
 
 
 def test_widths_that_differ_are_refused() -> None:
-    with pytest.raises(ConfigError, match="96 wide and the others' 32; give --width 96"):
+    with pytest.raises(ConfigError, match="width 96, but the others have width 32; give --width 96"):
         _branches(no_expander=("privileged",))

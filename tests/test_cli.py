@@ -351,7 +351,7 @@ def test_a_run_of_unlabelled_patches_is_asked_on_labelled_ones(
     asked = ["probe", str(run), "--store", str(tissue.path), "--probe-epochs", "2"]
     assert cli.run(asked) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert f"Whether test patches of {tissue.path} are among them" in said
+    assert f"whether they include test patches of {tissue.path}" in said
     assert said.count("so the two are not compared") <= 1
     assert "privileged" in said
     predicted = ["predict", str(run), str(tmp_path / "patches"), "--to", str(tmp_path / "p.csv")]

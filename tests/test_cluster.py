@@ -173,9 +173,9 @@ def test_what_is_in_slurms_queue_is_not_submitted_again(
     assert [job.job_id for job in submit(two, tmp_path, SLURM)] == ["3"]
     assert json.loads((two[0].out / "submitted.json").read_text())["job"] == "3"
     queue.unlink()  # squeue fails: better none than twice
-    with pytest.raises(ConfigError, match="squeue does not answer, and 2 of the runs may be in"):
+    with pytest.raises(ConfigError, match="squeue does not respond, and 2 of the runs may be in"):
         submit(two, tmp_path, SLURM)
-    assert "job 3 (squeue does not answer" in status(runs, queued_jobs(runs))[0].detail
+    assert "job 3 (squeue does not respond" in status(runs, queued_jobs(runs))[0].detail
     assert len(list(slurm.glob("*.sh"))) == 3
 
 
@@ -201,7 +201,7 @@ def test_what_the_cluster_refuses_is_one_sentence(
 ) -> None:
     (slurm / "refuse").touch()
     with pytest.raises(
-        ConfigError, match=r"does not take the job of preempted \(Invalid account\); 0 of 2 are in"
+        ConfigError, match=r"rejected the job of preempted \(Invalid account\); 0 of 2 are in"
     ):
         submit(two, tmp_path, SLURM)
     assert not (two[0].out / "submitted.json").exists()
@@ -212,7 +212,7 @@ def test_without_submitit_or_slurm_it_is_said(
     two: list[RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigError, match="There is no SLURM here"):
+    with pytest.raises(ConfigError, match="There is no SLURM on this machine"):
         submit(two, tmp_path, SLURM)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(

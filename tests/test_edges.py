@@ -112,7 +112,7 @@ def test_what_is_written_may_stand_in_an_odd_place(
         said = capsys.readouterr().err
         assert any(
             word in said
-            for word in ("too long", "is a file", "stands where", "exists already", "remove")
+            for word in ("too long", "is a file", "exists where", "exists already", "remove")
         )
     assert list(Path().iterdir()) == [odd]
 

@@ -87,8 +87,8 @@ def refuse_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("No space left on device", "disk is full"),
         ("File too large", "ulimit -f"),
-        ("Permission denied", "not yours to write to"),
-        ("Read-only file system", "not yours to write to"),
+        ("Permission denied", "no write permission"),
+        ("Read-only file system", "no write permission"),
     ],
 )
 def test_what_a_disk_refuses_is_known_in_other_libraries_words(

@@ -106,7 +106,7 @@ def test_the_folder_that_is_removed_meanwhile_is_made_anew(
 def test_a_place_that_may_not_be_written_to_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(StorageError, match="a file stands where a folder is needed"),
+        pytest.raises(StorageError, match="a file exists where a folder is needed"),
         locked(tmp_path / "file" / "lock"),
     ):
         pass

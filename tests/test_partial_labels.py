@@ -114,7 +114,7 @@ def test_a_study_plans_supervised_arms_of_the_labelled_patches(
     assert batches == {"asymmetric": few + 1, "symmetric": few + 1, "supervised": few}
     assert any(f"Supervised arms train in batches of {few}," in said for said in study.caveats)
     longer = Study.of(replace(config, train=replace(config.train, batch=few // 2)))
-    assert longer.caveats[-1].startswith("Supervised arms take as few as 2 steps, self-s")
+    assert longer.caveats[-1].startswith("Supervised arms train for as few as 2 steps, self-s")
     equal = Study.of(replace(longer.config, steps=4))
     assert not any("as few as" in said for said in equal.caveats)
     run_all(study.runs, 1)
@@ -160,7 +160,7 @@ def test_fine_tuning_on_few_labels_has_epochs_of_its_own(
     config = study_config(whole.path, tmp_path, fine_tune=True, **options)
     fewer, steps = Study.of(config), Study.of(replace(config, steps=8))
     epochs = Study.of(replace(config, supervised_epochs=5))
-    assert any(said.startswith("Fine-tuned arms take as few as 4 ") for said in fewer.caveats)
+    assert any(said.startswith("Fine-tuned arms train for as few as 4 ") for said in fewer.caveats)
     assert not any("as few as" in said for said in steps.caveats + epochs.caveats)
     passes = []
     for study in (fewer, epochs, steps):
@@ -202,7 +202,7 @@ def test_a_view_that_labelled_training_patches_lack_is_not_asked(
     views = {"primary": ["full:he"], "privileged": "full:ihc", "size": 32, "sharing": ["shared"]}
     study = Study.of(study_config(path, tmp_path / "s", **views | {"seeds": 1, "epochs": 1}))
     reason = "The labelled training patches that have full:ihc are of one class or none, so its"
-    assert f"{reason} encoders are not asked." in study.caveats
+    assert f"{reason} encoders are not evaluated." in study.caveats
     run_all(study.runs, 1)
     assert {*study.evaluate(progress=False).table["modality"]} == {"full"}
     answers = evaluate(Run(study.runs[0].out), store, Probe(probe="ridge"))

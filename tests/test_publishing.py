@@ -201,7 +201,7 @@ def test_an_interrupted_publishing_goes_on(tissue: Store, tmp_path: Path) -> Non
     first, second = (place / f"shards/00000{k}.tar" for k in (1, 2))
     first.write_bytes(first.read_bytes()[:9000])
     before = second.stat().st_mtime_ns
-    with pytest.raises(DataError, match="no published store, or a part of one"):
+    with pytest.raises(DataError, match="no published store, or only a part of one"):
         stream(str(place), tmp_path / "streamed", 1)
     assert publish(tissue, str(place), shard_bytes=SMALL) == count
     assert second.stat().st_mtime_ns == before
@@ -264,7 +264,7 @@ def test_addresses_that_hold_no_published_store(tissue: Store, tmp_path: Path) -
 def test_a_place_that_holds_something_else(
     tissue: Store, streamed: Store, pretraining: RunConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="has its patches in shards already"):
+    with pytest.raises(ConfigError, match="is already stored in shards"):
         publish(streamed, str(tmp_path / "again"))
     with pytest.raises(ConfigError, match=r"--cache-gb 1e-05 is less .*; give 0.000"):
         stream(ADDRESS, streamed.path, 1e-5)

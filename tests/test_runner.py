@@ -87,8 +87,8 @@ def test_a_worker_that_dies_takes_its_run_alone_and_has_one_gpu_from_its_beginni
         run_all(configs)  # as many side by side as there are GPUs
     assert states(configs) == ["failed", "done", "failed", "failed"]
     a, _, c, d = (Run(config.out).failure for config in configs)
-    assert a == "Its process was ended by SIGKILL, perhaps as memory ran out."
-    assert c == "Its process ended by itself, with exit code 3."
+    assert a == "Its process was killed by SIGKILL, perhaps because memory ran out."
+    assert c == "Its process exited with code 3."
     assert d == "IndexError: index 7 is out of bounds"
 
     lines = written(file)
@@ -118,10 +118,10 @@ def test_a_bar_that_cannot_be_written_is_no_death_of_a_worker(run_of: Making) ->
 @pytest.mark.parametrize(
     ("said", "code", "failure"),
     [
-        ("", 1, "Its process ended by itself, with exit code 1."),
-        ('["a", 0.5, ""]\n["a", 0.', -9, "by SIGKILL, perhaps as memory ran out."),
-        ("", -11, "Its process was ended by SIGSEGV."),
-        ("", -40, "Its process was ended by signal 40."),  # a real-time signal has no name
+        ("", 1, "Its process exited with code 1."),
+        ('["a", 0.5, ""]\n["a", 0.', -9, "by SIGKILL, perhaps because memory ran out."),
+        ("", -11, "Its process was killed by SIGSEGV."),
+        ("", -40, "Its process was killed by signal 40."),  # a real-time signal has no name
     ],
 )
 def test_a_death_is_named(said: str, code: int, failure: str, run_of: Making) -> None:
@@ -243,7 +243,7 @@ def test_a_run_that_fails_elsewhere_is_not_tried_once_more(
 
     with child(fail):
         until(begun.exists)
-        with pytest.raises(TrainingError, match=r"1 of 1 .* because: The loss is not finite\. The"):
+        with pytest.raises(TrainingError, match=r"1 of 1 .* of the first: The loss is not finite\. The"):
             run_all([config], 1)
 
 
@@ -360,7 +360,7 @@ def test_runs_for_which_the_disk_has_no_room_are_not_begun(
     usage = shutil.disk_usage("/")._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
-        ConfigError, match=r"need up to 0\.0\d GB, and the disk of .*runs has 0\.00"
+        ConfigError, match=r"need up to 0\.0\d GB, but the disk of .*runs has 0\.00"
     ):
         run_all(configs, 1)
     assert not configs[0].out.parent.exists()
@@ -371,7 +371,7 @@ def test_a_gpu_that_is_not_there_is_missed_once(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     configs = [run_of(name, device="gpu") for name in "ab"]
-    with pytest.raises(ConfigError, match=r"^--device gpu was asked for"):
+    with pytest.raises(ConfigError, match=r"^--device gpu was requested"):
         run_all(configs)
     assert not configs[0].out.parent.exists()
 

@@ -166,7 +166,7 @@ def test_a_run_of_another_version_is_told(
 ) -> None:
     begun(options)
     monkeypatch.setattr(identity, "RECIPE", 2)
-    with pytest.raises(ConfigError, match=r"made by morefromless 0\.1\.0, which trains otherwise"):
+    with pytest.raises(ConfigError, match=r"made by morefromless 0\.1\.0, which trains differently"):
         begun(options)
 
 
@@ -199,7 +199,7 @@ def test_somebody_elses_folder_is_left_alone(options: RunConfig) -> None:
     with pytest.raises(ConfigError, match="is not empty and holds no run; give another --out"):
         begun(options)
     assert [path.name for path in options.out.iterdir()] == ["thesis.tex"]
-    with pytest.raises(files.StorageError, match="a file stands where a folder is needed"):
+    with pytest.raises(files.StorageError, match="a file exists where a folder is needed"):
         begun(changed(options, out=options.out / "thesis.tex"))
 
 
@@ -242,7 +242,7 @@ def test_what_was_made_of_weights_that_are_gone_answers_for_no_others(
         assert not any(path.exists() for path in paths)
         assert run.record.facts == {}
         assert begun(options).record == run.record
-    assert "run was trained and has no weights" in capsys.readouterr().err
+    assert "run was trained but has no weights" in capsys.readouterr().err
 
 
 def test_features_alone_of_weights_that_are_gone_go_too(options: RunConfig) -> None:
@@ -306,7 +306,7 @@ def test_a_checkpoint_that_is_not_whole_is_set_aside(
         assert not run.checkpoint.exists()
         assert (run.path / "resume.ckpt.damaged").read_bytes() == damaged
         said = capsys.readouterr().err
-        assert "resume.ckpt is damaged; it is now resume.ckpt.damaged" in said
+        assert "resume.ckpt is damaged; it was renamed to resume.ckpt.damaged" in said
         assert "starts anew" in said
 
 

@@ -1,10 +1,10 @@
-"""Trains encoders for routine histology images that know what information-dense data know.
+"""Train encoders for routine histology images with the help of information-dense data.
 
     source -> store -> pair -> views -> branches -> objective -> run -> frozen encoder -> results
     (ingest)  (disk)   (modalities of    (encoder +   (VICReg,    (disk)  (+ probe)       (one tidy
                         one patch)        expander)    SimCLR)                             table)
 
-Each name below is one box of that line; `mfl --help` is the same line as commands.
+Each public name is one box of this line; the commands of `mfl` follow the same line.
 """
 
 from importlib.metadata import version
@@ -65,7 +65,7 @@ __all__ = ["__version__", *sorted(_MODULES)]
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when first asked for, so that `mfl --help` need not wait."""
+    """Import public names on first use, so that `mfl --help` starts quickly."""
     if name not in _MODULES:
         raise AttributeError(f"module 'morefromless' has no attribute '{name}'")
     from pkgutil import resolve_name

@@ -1,7 +1,7 @@
-"""`mfl app`: a page in the browser that shows what an encoder makes of a patch.
+"""`mfl app`: a web page that shows what an encoder predicts for a patch.
 
-Served by Werkzeug, which TensorBoard brings anyway, to this computer alone: the page, and one
-address that takes an image file and answers with JSON.
+Werkzeug, already a dependency of TensorBoard, serves it to this computer only. There is the page,
+and one address that accepts an image file and returns JSON.
 """
 
 import json
@@ -33,15 +33,15 @@ from morefromless.report.words import modality_title
 
 HOST = "127.0.0.1"
 BYTES = 16 * 2**20
-"""Largest file that is taken."""
+"""Maximum size of an accepted file."""
 PIXELS = 2048**2
-"""Largest image that is decoded."""
+"""Maximum number of pixels of an accepted image."""
 
 
 def open_server(config: AppConfig) -> BaseWSGIServer:
-    """A server for the page, which answers once `serve_forever` is called.
+    """Create the server of the page; it answers requests after `serve_forever` is called.
 
-    Raises `ConfigError` where the port is taken or there is no probe.
+    Raises `ConfigError` if the port is in use or there is no probe.
     """
     frozen = load_encoder(config.encoder, config.branch, trust=config.trust)
     device, folder = resolve_device(config.device), Path(config.encoder)
@@ -56,14 +56,14 @@ def open_server(config: AppConfig) -> BaseWSGIServer:
             f"Port {config.port} cannot be used ({os.strerror(error.errno or 0)}); give another "
             "--port."
         ) from error
-    with listener:  # the server has a duplicate of it
+    with listener:  # the server duplicates the descriptor
         return make_server(
             HOST, 0, application, threaded=True, request_handler=Quiet, fd=listener.fileno()
         )
 
 
 class Application:
-    """The page and its one question, as WSGI."""
+    """The page and its JSON endpoint, as a WSGI application."""
 
     def __init__(self, inspector: Inspector) -> None:
         self.inspector = inspector
@@ -74,7 +74,7 @@ class Application:
 
     def _respond(self, request: "LocalRequest") -> Response:
         try:
-            _ = request.host  # raises for another name than this computer's
+            _ = request.host  # raises for any other host name
             match request.method, request.path:
                 case "GET", "/":
                     return Response(self._page, mimetype="text/html")
@@ -91,7 +91,9 @@ class Application:
     def _inspect(self, data: bytes) -> dict[str, Any]:
         height, width = image_shape(data)
         if height * width > PIXELS:
-            raise UnreadablePatch(f"{width:,} x {height:,} px are no patch; cut it into patches")
+            raise UnreadablePatch(
+                f"{width:,} x {height:,} px is too large for a patch; cut it into patches"
+            )
         patch = read_patch(data)
         inspection = self.inspector(patch)
         return {
@@ -111,7 +113,7 @@ class Application:
 
 
 class LocalRequest(Request):
-    """A request that another site's page cannot have sent under its own name."""
+    """A request to this computer's own host names, which pages of other sites cannot send."""
 
     max_content_length = BYTES
     trusted_hosts = [HOST, "localhost"]  # noqa: RUF012 - as Werkzeug declares it
@@ -121,7 +123,7 @@ TOO_LARGE = f"The file is larger than {BYTES // 2**20} MiB; give one patch."
 
 
 class Quiet(WSGIRequestHandler):
-    """No line a request."""
+    """A request handler that does not log requests."""
 
     def log(self, type: str, message: str, *args: Any) -> None:
         pass
@@ -156,7 +158,7 @@ def _json(content: dict[str, Any], status: int = 200) -> Response:
 
 
 def _data_uri(picture: Pictures | None) -> str | None:
-    """A picture as a data URI."""
+    """Encode a picture as a data URI."""
     if picture is None:
         return None
     file = BytesIO()

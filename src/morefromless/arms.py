@@ -1,4 +1,4 @@
-"""The arms of a study, the runs that train them, and whether a store's patches suffice for them."""
+"""The arms of a study, the runs that train them, and checks that the store has enough patches."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ from morefromless.training.steps import batch_size, check_batch, filled_batch
 
 
 def arms(config: StudyConfig) -> list[Arm]:
-    """The ways of training of a study, of each modality in turn."""
+    """Return the arms of a study, modality by modality."""
     sparse = [arm for primary in config.primary for arm in _arms(primary, config)]
     if not (config.dense_arms or config.both_ways):
         return sparse
@@ -27,7 +27,7 @@ def arms(config: StudyConfig) -> list[Arm]:
 
 
 DENSE_KINDS = ("symmetric", "supervised")
-"""Arms of the privileged modality by itself; its asymmetric branch is trained with the primary."""
+"""Arms of the privileged modality alone; its asymmetric branch is trained with the primary."""
 
 
 def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
@@ -46,7 +46,7 @@ def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
             for start in (common, itself):
                 yield Arm(kind="fine-tuned", sharing=sharing, objective=objective, **start)
         if config.trident:
-            # Its two views of the primary share a branch, and the privileged has its own.
+            # The two views of the primary share a branch, and the privileged has its own.
             yield Arm(kind="trident", sharing="independent", objective=objective, **common)
     for objective in config.distillation:
         yield Arm(kind="distillation", objective=objective, **common)
@@ -55,7 +55,7 @@ def _arms(primary: str, config: StudyConfig) -> Iterator[Arm]:
 
 
 def planned_runs(config: StudyConfig, store: Store) -> list[RunConfig]:
-    """Every arm with every seed, each in its folder (`out`), seeds slowest."""
+    """Return every arm with every seed, each with its folder (`out`); the seed varies slowest."""
     runs = (_run_config(arm, seed, config) for seed in config.run_seeds for arm in arms(config))
     return [
         with_run_folder(
@@ -66,7 +66,7 @@ def planned_runs(config: StudyConfig, store: Store) -> list[RunConfig]:
 
 
 def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
-    """One arm with one seed, without what has no bearing on it; its folder is not known yet."""
+    """Return one arm with one seed, without options that do not affect it; `out` is not yet set."""
     train, pairing = config.train, config.pairing
     if arm.primary == config.privileged:
         train = replace(train, encoder=config.encoder_of(arm.primary))
@@ -95,8 +95,8 @@ def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
 
 
 def _with_batch(run: RunConfig, store: Store) -> RunConfig:
-    """The run with a batch that its patches fill, where it learns labels and few have one."""
-    # That of a fine-tuned encoder is also the run's that it begins from (`batch_size`).
+    """Reduce the batch size of a supervised run if too few patches with labels fill a batch."""
+    # The batch size of a fine-tuned run is also that of the run that it starts from (`batch_size`).
     if run.arm.start or not run.arm.supervised:
         return run
     patches = count_training_patches(run, store)
@@ -105,7 +105,7 @@ def _with_batch(run: RunConfig, store: Store) -> RunConfig:
 
 
 def _with_steps(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
-    """The run with as many epochs as make the study's `--steps`, where that is given."""
+    """Set the number of epochs that matches the study's `--steps`, if that is given."""
     if not config.steps:
         return run
     patches = count_training_patches(run, store)
@@ -119,7 +119,7 @@ def _with_steps(run: RunConfig, config: StudyConfig, store: Store) -> RunConfig:
 
 
 def condition_of(arm: Arm, branch: str, task: str) -> Condition:
-    """The condition of one branch of an arm, asked a task."""
+    """Return the condition of one branch of an arm, evaluated on a task."""
     paired = arm.kind in ("trident", "distillation") or "asymmetric" in arm.words
     other = arm.primary if branch == "privileged" else arm.privileged
     return Condition(
@@ -133,16 +133,16 @@ def condition_of(arm: Arm, branch: str, task: str) -> Condition:
 
 
 def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
-    """Caveats on views that patches lack. Raises `ConfigError` where too few have one."""
+    """Yield caveats on missing views. Raises `ConfigError` if too few patches have a view."""
     others = [spec for spec in config.modalities if not takes_references(spec)]
     if config.references and others:
         names = " and ".join(others)
-        yield f"References take images of three channels, so they are not asked {names}."
+        yield f"References need images of three channels, so they are not evaluated on {names}."
     dense, tasks = config.dense_arms or config.both_ways, [*map(build_task, config.tasks)]
     unasked = {spec: why for spec in config.modalities if (why := _lacking(store, spec, tasks))}
     for spec in config.modalities if dense else config.primary:
         if spec in unasked:
-            raise ConfigError(f"{unasked[spec]}, so its encoders cannot be asked.")
+            raise ConfigError(f"{unasked[spec]}, so its encoders cannot be evaluated.")
     total = len(store.indices("train"))
     for primary in config.primary:
         pair = (build_modality(primary), build_modality(config.privileged))
@@ -150,15 +150,16 @@ def check_availability(config: StudyConfig, store: Store) -> Iterator[str]:
         check_batch(paired, config.train.batch)
         if paired < total:
             yield (
-                f"Pairs of {primary} and {config.privileged} are those of {paired:,} of {total:,} "
-                "training patches, which have both; arms of one modality train on all that have it."
+                f"Only {paired:,} of {total:,} training patches have both {primary} and "
+                f"{config.privileged}; pairs use these. Arms of one modality train on all patches "
+                "that have it."
             )
     if config.privileged in unasked:
-        yield f"{unasked[config.privileged]}, so its encoders are not asked."
+        yield f"{unasked[config.privileged]}, so its encoders are not evaluated."
 
 
 def _lacking(store: Store, spec: str, tasks: Iterable[HasLabels]) -> str:
-    """What a modality lacks to be asked all the tasks; empty where it lacks nothing."""
+    """Return why a modality cannot be evaluated on all the tasks; empty if it can."""
     stores = labelled_stores(store, spec, tasks)
     if not all(each.tested for each in stores):
         return f"No labelled test patch has {spec}"
@@ -168,12 +169,15 @@ def _lacking(store: Store, spec: str, tasks: Iterable[HasLabels]) -> str:
 
 
 def supervised_caveats(config: StudyConfig, patches: Mapping[RunConfig, int]) -> Iterator[str]:
-    """What results must say where arms that learn labels have fewer patches, as few have one;
-    `patches` are those of each run."""
+    """Yield caveats for results if few patches have a label, so that supervised arms have fewer
+    patches; `patches` is their number for each run."""
     batches = {batch_size(run, count) for run, count in patches.items()}
     named = "Supervised and fine-tuned arms" if config.fine_tune else "Supervised arms"
     for batch in sorted(batches - {config.train.batch}):
-        yield f"{named} train in batches of {batch}, for no more training patches have a label."
+        yield (
+            f"{named} train in batches of {batch}, because only this many training patches have a "
+            "label."
+        )
     steps: dict[str, list[int]] = {"Self-supervised": [], "Supervised": [], "Fine-tuned": []}
     for run, count in patches.items():
         supervised = "Supervised" if run.arm.supervised else "Self-supervised"
@@ -185,12 +189,14 @@ def supervised_caveats(config: StudyConfig, patches: Mapping[RunConfig, int]) ->
         few = min(steps[kind], default=many)
         if few < many:
             yield (
-                f"{kind} arms take as few as {few:,} steps, self-supervised ones {many:,} or more, "
-                "for fewer training patches have a label; --steps gives them as many."
+                f"{kind} arms train for as few as {few:,} steps, self-supervised ones for {many:,} "
+                "or more, because fewer training patches have a label; --steps gives all the same "
+                "number."
             )
 
 
 def labelled_stores(store: Store, spec: str, tasks: Iterable[HasLabels]) -> list[Store]:
-    """The store as each of the tasks and a modality need it, whether or not that can be asked."""
+    """Select, for each task, the patches of the store that the task and a modality need, without
+    checks."""
     modality = build_modality(spec)
     return [store.select(modality, task=task, check=False) for task in tasks]

@@ -1,4 +1,4 @@
-"""Which branches a run has, as its options describe them; `branches` builds them."""
+"""Plans of a run's branches, made from its options; `branches` builds them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,41 +13,42 @@ from morefromless.specs import build
 
 @dataclass(frozen=True)
 class Plan:
-    """One branch as the options describe it, before it is built."""
+    """One branch as its options describe it, before it is built."""
 
     name: str
     modality: str
     key: str
-    """Of its weights: `shared`, its own name, or the name of the branch whose weights it uses."""
+    """Key of the weights: `shared`, the branch's own name, or the name of the branch whose weights
+    it uses."""
     encoder: str
     channels: int = 3
     frozen: bool = False
     no_expander: bool = False
-    """Its embedding is its representation."""
+    """Whether the embedding is the representation."""
     size: int = 224
-    """Side in px of the images that it is given."""
+    """Input side of the encoder in px."""
     target: bool = False
-    """Its representation is what the other branch learns, so both embeddings are as wide as it."""
+    """Whether the other branch learns this representation; then both embeddings have its width."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """What the encoder takes of one patch: (channels, size, size), or (length,) of a vector."""
+        """Input shape of one patch: (channels, size, size), or (length,) of a vector."""
         return build_modality(self.modality).shape(self.size)
 
 
 def plan_branches(config: RunConfig) -> list[Plan]:
-    """The branches that `config` describes, in the objective's order.
+    """Return the plans of the branches that `config` describes, in the objective's order.
 
-    Raises `ConfigError` where branches that share weights differ in architecture, number of
-    channels, freezing or expander; where the objective needs a teacher and the arm has none; and
-    where nothing is left to train.
+    Raises `ConfigError` if branches that share weights differ in architecture, number of channels,
+    freezing or expander; if the objective needs a teacher and the arm has none; or if nothing is
+    left to train.
     """
     arm, pairing = config.arm, config.pairing
     distillation = arm.kind == "distillation"
     needs_teacher = build(arm.objective, objectives, Objective).needs_teacher
     if needs_teacher and not distillation:
         raise ConfigError(
-            f"The objective {arm.objective} needs a teacher, and the arm {arm.kind} has none; give "
+            f"The objective {arm.objective} needs a teacher, but the arm {arm.kind} has none; give "
             "--kind distillation --teacher ENCODER:weights=FILE, or another --objective."
         )
     plans = []
@@ -75,15 +76,15 @@ def plan_branches(config: RunConfig) -> list[Plan]:
     _check_shared([plan for plan in plans if plan.key == "shared"])
     if all(plan.frozen and plan.no_expander for plan in plans):
         raise ConfigError(
-            "Every branch is frozen and has no expander, so nothing is trained; free one."
+            "Every branch is frozen and has no expander, so nothing is trained; unfreeze one."
         )
     return plans
 
 
 def teacher_plan(config: RunConfig) -> Plan:
-    """The frozen teacher of a student, which sees the privileged modality."""
+    """Return the plan of a student's frozen teacher, whose input is the privileged modality."""
     pairing, spec = config.pairing, config.arm.privileged
-    assert pairing.teacher  # `RunConfig` refuses a student without
+    assert pairing.teacher  # `RunConfig` rejects a student without a teacher
     return Plan(
         name="privileged",
         modality=spec,
@@ -96,21 +97,21 @@ def teacher_plan(config: RunConfig) -> Plan:
 
 
 def check_width(plan: Plan, features: int, width: int) -> None:
-    """Raise `ConfigError` where a branch without expander is not as wide as the others."""
+    """Raise `ConfigError` if a branch without an expander has another width than the others."""
     if features != width:
         raise ConfigError(
-            f"The branch '{plan.name}' has no expander, so its embeddings are {features} wide "
-            f"and the others' {width}; give --width {features}."
+            f"The branch '{plan.name}' has no expander, so its embeddings have width {features}, "
+            f"but the others have width {width}; give --width {features}."
         )
 
 
 def _check_shared(plans: Sequence[Plan]) -> None:
-    """Raise `ConfigError` where these cannot be one branch under several names."""
+    """Raise `ConfigError` if these plans cannot share one branch."""
     reasons = {
         "encoder": "have two architectures ({})",
         "channels": "have different numbers of channels ({})",
         "frozen": "are not both frozen or both trained",
-        "no_expander": "do not both have an expander, or both none",
+        "no_expander": "do not both have, or both lack, an expander",
     }
     for field, reason in reasons.items():
         values = list(dict.fromkeys(str(getattr(plan, field)) for plan in plans))

@@ -1,7 +1,7 @@
-"""Branches: an encoder and its expander per modality, with sharing written out.
+"""Branches: one encoder and expander per modality, with explicit sharing of weights.
 
 Figure 1 of the paper: patch -> encoder -> representation y -> expander -> embedding z. The
-objective is given z only; the probe y only.
+objective uses only z; the probe uses only y.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from morefromless.errors import ConfigError
 
 
 class Expander(nn.Sequential):
-    """The head before the objective ("projector" elsewhere): Linear-BN-ReLU twice, then Linear.
+    """The head before the objective (also called "projector"): Linear-BN-ReLU twice, then Linear.
 
-    (B, inputs) -> (B, outputs), by default as many as `width`, that of the layers between. The
-    paper says "three dense layers with ReLU activations and output size 8192" (2.2); its code, like
-    VICReg's, has BatchNorm after the first two and neither BatchNorm nor ReLU after the last, which
-    is what stands here.
+    (B, inputs) -> (B, outputs); `outputs` is by default `width`, the width of the hidden layers.
+    The paper says "three dense layers with ReLU activations and output size 8192" (2.2). Its code,
+    like VICReg's, has BatchNorm after the first two and neither BatchNorm nor ReLU after the last.
+    This class follows the code.
     """
 
     def __init__(self, inputs: int, width: int = 8192, outputs: int | None = None) -> None:
@@ -37,8 +37,8 @@ class Expander(nn.Sequential):
 class Branch(nn.Module):
     """An encoder and an expander; without an expander the representation is the embedding.
 
-    A frozen branch takes representations, which are computed once (`training.feed`), instead of
-    images. It never runs its encoder, which stays in evaluation mode.
+    The input of a frozen branch is representations instead of images; they are computed once
+    (`training.feed`). A frozen branch never runs its encoder, which stays in evaluation mode.
     """
 
     def __init__(self, encoder: Encoder, expander: Expander | None, frozen: bool = False) -> None:
@@ -48,7 +48,7 @@ class Branch(nn.Module):
         self.frozen = frozen
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The branch's input -> representation (B, encoder.width), embedding (B, width)."""
+        """Branch input -> representation (B, encoder.width), embedding (B, width)."""
         representation = images if self.frozen else self.encoder(images)
         embedding = self.expander(representation) if self.expander else representation
         return representation, embedding
@@ -60,13 +60,13 @@ class Branch(nn.Module):
 
 
 class Branches(nn.Module):
-    """Named branches that are trained together; `shared` means one branch under every name.
+    """Named branches that are trained together; `shared` means one branch for all names.
 
-    Which weights a name uses is in the parameter names: `shared.encoder...` or
-    `primary.encoder...`. With shared weights each name still makes a pass of its own, so that
-    BatchNorm normalises each modality by itself, as in the published implementations.
+    The parameter names show which weights a name uses: `shared.encoder...` or `primary.encoder...`.
+    With shared weights, each name still has its own forward pass. So BatchNorm normalises each
+    modality separately, as in the published implementations.
 
-    Raises `ConfigError` where a branch without expander has a representation of another width.
+    Raises `ConfigError` if a branch without an expander has a representation of another width.
     """
 
     def __init__(self, plans: Sequence[Plan], width: int) -> None:
@@ -98,5 +98,5 @@ class Branches(nn.Module):
         return branch
 
     def forward(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """What each name's branch makes of its images: (representation, embedding) by name."""
+        """Run each branch on its images: (representation, embedding) by name."""
         return {name: self[name](images[name]) for name in self.names}

@@ -1,4 +1,4 @@
-"""Options in their one form, so that two spellings of one thing are one run."""
+"""Normalise options, so that two spellings of the same options give one run."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,10 +18,10 @@ Config = TypeVar("Config", RunConfig, StudyConfig)
 
 
 def canonical(config: Config) -> Config:
-    """The config with every specification in its normal form.
+    """Return the config with every specification in its normal form.
 
-    Raises `ConfigError` for a name that is not there, and where two values of a list are the same
-    thing (`downsample:7` and `downsample:size=7`), which would count one run as several.
+    Raises `ConfigError` for an unknown name, or if two values of a list mean the same
+    (`downsample:7` and `downsample:size=7`), which would count one run several times.
 
     >>> from pathlib import Path
     >>> study = StudyConfig(store=Path("a"), primary=("downsample:size=7,interpolation=area",))

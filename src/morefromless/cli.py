@@ -1,6 +1,6 @@
-"""The command line, made from the options' dataclasses.
+"""The command line, generated from the options' dataclasses.
 
-Every command answers a mistake of its user's with one sentence on standard error and exit code 2.
+A user's mistake ends a command with one sentence on standard error and exit code 2.
 """
 
 import codecs
@@ -31,29 +31,30 @@ from morefromless.errors import (
 from morefromless.regular import read_bytes
 from morefromless.specs import refuse_outside
 
-WHAT = """Train an encoder for routine, information-sparse histology images so that it knows what
-information-dense data of the same tissue know, and find out what that bought.
+WHAT = """Train an encoder for routine, information-sparse histology images with the help of
+information-dense data of the same tissue, and measure how much it improves.
 
-mfl ingest FOLDER STORE, then mfl views STORE, then mfl compare STORE is the whole of it; mfl demo
-runs it on synthetic tissue."""
+The main steps are mfl ingest FOLDER STORE, mfl views STORE and mfl compare STORE. mfl demo runs
+them on synthetic tissue."""
 
 ANY = {
     "--help": "Explain the command's options, with an example.",
-    "--config FILE": "Take options from a file, such as the config.yaml of a run; those that are "
-    "typed replace its own. With --trust, it may name classes from outside the package.",
+    "--config FILE": "Read options from a file, such as the config.yaml of a run; typed options "
+    "override them. With --trust, the file may name classes from outside the package.",
     "--quiet": "Show no progress.",
-    "--json": "Show progress as an object a line.",
+    "--json": "Show progress as JSON, one object per line.",
 }
-"""Options of every command."""
+"""Options of every command, with their help."""
 
 ALSO = "Every command also has --config FILE, --quiet and --json: see mfl --help."
-"""The last line of each command's help; tyro does not know these options."""
+"""The last line of each command's help, because tyro does not know these options."""
 
 
 def main() -> None:
-    """Entry point of `mfl`: exit code 0, 2 for what the user can mend, 130 where interrupted."""
+    """Entry point of `mfl`. Exits with 0, 2 for an error that the user can fix, or 130 if
+    interrupted."""
     for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # it is closed, and the next file would take its number
+        if getattr(sys, name) is None:  # if closed, the next opened file would get its number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+"))
     if os.environ.get("LC_ALL") in ("C", "POSIX"):  # Python itself would write UTF-8
         codecs.register_error("spell", lambda error: (_spelt(error), error.end))  # type: ignore[attr-defined]
@@ -66,13 +67,13 @@ ASCII = {"µ": "u", "×": "x", "−": "-", "±": "+-", "†": "+", "→": "->", 
 
 
 def _spelt(error: Any) -> str:
-    """Signs that a terminal without Unicode lacks, as one would type them."""
+    """Replace characters that an ASCII terminal cannot show by similar ASCII characters."""
     return "".join(ASCII.get(sign, "?") for sign in error.object[error.start : error.end])
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out one command line and return its exit code."""
-    os.environ["MPLBACKEND"] = "Agg"  # figures are files; a notebook's backend may not be there
+    """Run one command line and return its exit code."""
+    os.environ["MPLBACKEND"] = "Agg"  # only files; a notebook's backend may be missing
     arguments, mode = _mode([_at_home(word) for word in arguments])
     name = arguments[0] if arguments and arguments[0] in COMMANDS else ""
     try:
@@ -89,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except MoreFromLessError as error:
         return _fail(name, str(error))
-    except BrokenPipeError:  # who read our output has gone: nothing is left to say, or to whom
+    except BrokenPipeError:  # the reader of the output has exited
         _drop_output()
         return 141
     except OSError as error:
@@ -97,16 +98,19 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(name, explain_os_error(error))
     except MemoryError:
         return _fail(
-            name, "The memory is used up; give a smaller --batch, --jobs or --workers, and go on."
+            name,
+            "Out of memory; give a smaller --batch, --jobs or --workers, and run the command "
+            "again to resume.",
         )
     except KeyboardInterrupt:
-        _fail(name, "Interrupted; the same command goes on where it was.")
+        _fail(name, "Interrupted; run the same command again to resume.")
         return 130
     return 0
 
 
 def _drop_output() -> None:
-    """Forget output that cannot be written, or Python tries again at its end, with a traceback."""
+    """Discard output that cannot be written; otherwise Python tries again at exit, with a
+    traceback."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -121,22 +125,23 @@ def _fail(command: str, sentence: str) -> int:
 
 
 def _check_folder() -> None:
-    """Raise `ConfigError` where this folder was removed: libraries end the process there."""
+    """Raise `ConfigError` if the working directory was removed; libraries would abort the
+    process."""
     try:
         Path.cwd()
     except FileNotFoundError as error:
         raise ConfigError(
-            "The folder in which this runs was removed; change to another one (cd), and run again."
+            "The working directory was removed; change to another one (cd), and run again."
         ) from error
 
 
 def _at_home(word: str) -> str:
-    """A word with the user's folder for ~, which shells leave as it is after an equals sign."""
+    """Expand ~ to the home folder, also after an equals sign, where shells leave it unchanged."""
     return re.sub(r"(^|[=:])~(?=/|\Z)", lambda match: match[1] + str(Path.home()), word)
 
 
 def _mode(arguments: list[str]) -> tuple[list[str], progress.Mode | None]:
-    """The arguments without `--quiet` and `--json`, and which of them was there."""
+    """Return the arguments without `--quiet` and `--json`, and the mode that these select."""
     asked: progress.Mode | None = None
     if "--quiet" in arguments:
         asked = "quiet"
@@ -146,7 +151,7 @@ def _mode(arguments: list[str]) -> tuple[list[str], progress.Mode | None]:
 
 
 def _parse(arguments: list[str], name: str) -> Any:
-    """The dataclass that the arguments describe; tyro answers mistakes and --help."""
+    """Parse the arguments to a dataclass; tyro handles mistakes and --help."""
     if arguments and not name and not arguments[0].startswith("-"):
         near = near_names(arguments[0], COMMANDS, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else "mfl --help lists them."
@@ -155,7 +160,7 @@ def _parse(arguments: list[str], name: str) -> Any:
     if name:
         config.explain_options(COMMANDS[name].config)
     settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    if name:  # by itself, so that a mistyped option is not answered with other commands' options
+    if name:  # parse this command alone, or hints name other commands' options
         command = COMMANDS[name]
         help_asked = bool({"-h", "--help"} & set(arguments))
         try:
@@ -163,7 +168,7 @@ def _parse(arguments: list[str], name: str) -> Any:
                 command.config,
                 prog=f"mfl {name}",
                 description=_described(command),
-                # Beside values, tyro's help would leave out the arguments that they are.
+                # With values given, tyro's help would omit their positional arguments.
                 args=["--help"] if help_asked else arguments[1:],
                 default=defaults,
                 config=settings,
@@ -185,7 +190,8 @@ def _parse(arguments: list[str], name: str) -> Any:
 
 
 def _overview() -> str:
-    """All commands, a sentence each; tyro's own list is as wide as all their names together."""
+    """List all commands, one sentence each; tyro's own list is as wide as all their names
+    together."""
     lists = {
         title: {word: re.split(r"(?<=\.) ", command.summary)[0] for word, command in group.items()}
         for title, group in GROUPS.items()
@@ -198,12 +204,12 @@ def _overview() -> str:
 
 
 def _described(command: Command) -> str:
-    """What stands above a command's options."""
+    """Return the text above a command's options."""
     return _wrapped(f"{command.summary}\n\nExample: {command.example}")
 
 
 def _wrapped(text: str) -> str:
-    """Paragraphs of at most the terminal's width, or of 100 columns, where lines read best.
+    """Wrap paragraphs at the terminal's width, or at 100 columns if that is smaller.
 
     They are indented, because tyro joins lines that begin with a letter.
     """
@@ -221,7 +227,7 @@ def _filled(text: str, hanging: int = 0) -> str:
 
 
 def _from_file(arguments: list[str], name: str) -> Any:
-    """Options of `--config FILE`, which is taken out of the arguments; None without one."""
+    """Read the options of `--config FILE` and remove it from the arguments; None without it."""
     at = next((k for k, word in enumerate(arguments) if word.split("=")[0] == "--config"), None)
     if at is None or not name:
         return None
@@ -235,10 +241,12 @@ def _from_file(arguments: list[str], name: str) -> Any:
         values = parse_yaml(read_bytes(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path} cannot be read as options ({reason}); check it.") from error
+        raise ConfigError(
+            f"{path} cannot be read as options ({reason}); check the file."
+        ) from error
     kind = COMMANDS[name].config
     if "--trust" not in arguments and isinstance(values, dict):
         refuse_outside(values, str(path))
     elif "--trust" in arguments and "trust" not in {field.name for field in fields(kind)}:
-        arguments.remove("--trust")  # it concerns the file alone
-    return config.from_flat(kind, values, str(path), tyro.MISSING)  # which the arguments may give
+        arguments.remove("--trust")  # it applies to the file only
+    return config.from_flat(kind, values, str(path), tyro.MISSING)  # may be in the arguments

@@ -1,4 +1,4 @@
-"""Runs as jobs of a cluster, through submitit: a job a run, queued again where it is pre-empted."""
+"""Train runs as cluster jobs through submitit: one job per run, queued again if pre-empted."""
 
 import os
 import signal
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from submitit import Job
     from submitit.helpers import DelayedSubmission
 
-SILENT = "squeue does not answer, so it may be over"
+SILENT = "squeue does not respond, so the job may have ended"
 
 REQUEUES = 1000
-"""How often a job may run out of its time and be queued again: it goes on where it was."""
+"""How often a job may reach its time limit and be queued again; it resumes each time."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What a run's submitted.json holds."""
+    """Contents of a run's submitted.json."""
 
     job: str
     kind: str
@@ -41,13 +41,14 @@ class Submission:
 
 @dataclass(frozen=True)
 class Training:
-    """What a job does. submitit calls `checkpoint` upon the signal ahead of a pre-emption or of the
-    end of its time, and queues what it returns under the same number."""
+    """The function of a job. submitit calls `checkpoint` when it gets the signal before a
+    pre-emption or the time limit, and queues the returned object again under the same job
+    number."""
 
     config: RunConfig
 
     def __call__(self) -> None:
-        # Processes that load patches are sent the signal too: they must not queue the job again.
+        # Worker processes that load patches also get the signal, but must not queue the job again.
         os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
         train_run(self.config)
 
@@ -58,34 +59,34 @@ class Training:
 
 
 def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "list[Job[Any]]":
-    """A job for every run that is not done, nor trained, nor in the queue already.
+    """Submit a job for every run that is not done, not being trained and not yet in the queue.
 
-    Scripts and logs of the jobs lie in `folder/jobs`. Raises `ConfigError` where submitit or the
-    cluster is missing, the cluster refuses or does not say what is in its queue, or the disk has no
-    room for what the runs will write.
+    Scripts and logs of the jobs are in `folder/jobs`. Raises `ConfigError` if submitit or the
+    cluster is missing, if the cluster rejects a job or does not report its queue, or if the disk
+    has too little space for the runs.
     """
     configs = [c for c in unique(configs) if Run(c.out).state not in ("done", "running")]
     queue = queued_jobs([Run(config.out) for config in configs])
     unknown = sum(SILENT in job for job in queue.values())
     if unknown:
         raise ConfigError(
-            f"squeue does not answer, and {unknown} of the runs may be in its queue; nothing was "
-            "submitted, so run the command again once it answers."
+            f"squeue does not respond, and {unknown} of the runs may be in its queue; nothing was "
+            "submitted, so run the command again when it responds."
         )
     waiting = [config for config in configs if config.out not in queue]
     if not waiting:
         return []
-    check_disk(waiting, 1)  # how many the cluster starts at once is not known
+    check_disk(waiting, 1)  # how many jobs run in parallel is unknown
     executor = _executor(folder / "jobs", options)
     jobs: list[Job[Any]] = []
     for config in waiting:
         executor.update_parameters(name=config.out.name)
-        Run(config.out).forgive()  # first, for the job may fail at once
+        Run(config.out).forgive()  # first: the job may fail immediately
         try:
             job = executor.submit(Training(config))
         except (OSError, RuntimeError) as error:
             raise ConfigError(
-                f"The cluster does not take the job of {config.out.name} ({first_line(error)}); "
+                f"The cluster rejected the job of {config.out.name} ({first_line(error)}); "
                 f"{len(jobs)} of {len(waiting)} are in the queue."
             ) from error
         submission = Submission(str(job.job_id), options.cluster, now(), socket.gethostname())
@@ -95,8 +96,8 @@ def submit(configs: Sequence[RunConfig], folder: Path, options: Cluster) -> "lis
 
 
 def queued_jobs(runs: Iterable[Run]) -> dict[Path, str]:
-    """Folder to number of the jobs that are queued or run; where squeue does not answer, of all
-    that were ever submitted, with a remark."""
+    """Return the job number by run folder, for jobs that are queued or running. If squeue does not
+    respond, return all jobs that were ever submitted, with a remark."""
     submissions = {run.path: submission for run in runs if (submission := _submission(run))}
     slurm = any(submission.kind == "slurm" for submission in submissions.values())
     alive = _slurm_jobs() if slurm else None
@@ -122,8 +123,8 @@ def _executor(folder: Path, options: Cluster) -> Any:
         )
     except RuntimeError as error:
         raise ConfigError(
-            "There is no SLURM here (srun was not found); run the command where jobs are "
-            "submitted, or without a cluster."
+            "There is no SLURM on this machine (srun was not found); run the command where jobs "
+            "are submitted, or without a cluster."
         ) from error
     executor.update_parameters(
         timeout_min=options.minutes,
@@ -136,7 +137,7 @@ def _executor(folder: Path, options: Cluster) -> Any:
         slurm_constraint=options.constraint,
         slurm_wckey=options.wckey,
         slurm_signal_delay_s=120,
-        slurm_additional_parameters={"requeue": True},  # some clusters do not let jobs by default
+        slurm_additional_parameters={"requeue": True},  # off by default on some clusters
     )
     return executor
 
@@ -148,7 +149,7 @@ def _submission(run: Run) -> Submission | None:
 
 
 def _slurm_jobs() -> set[str] | None:
-    """Numbers of a user's jobs that are not over; None where SLURM does not answer."""
+    """Return the numbers of the user's jobs that have not ended; None if SLURM does not respond."""
     command = ["squeue", "--noheader", "--format=%A", "--me"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -158,10 +159,10 @@ def _slurm_jobs() -> set[str] | None:
 
 
 def _lives(submission: Submission) -> bool:
-    """Whether a job of this machine, which goes by the number of its process, is not over."""
+    """Whether a job on this machine, whose number is its process id, has not ended."""
     if submission.host != socket.gethostname():
         return False
-    try:  # empty where the process has ended and nobody has asked how
+    try:  # empty if the process is a zombie
         return b"submitit" in Path("/proc", submission.job, "cmdline").read_bytes()
     except OSError:
         return False

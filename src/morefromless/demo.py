@@ -1,12 +1,13 @@
-"""The demonstration: the main job on synthetic tissue whose answer is known.
+"""The demonstration: `mfl compare` on synthetic tissue with a known outcome.
 
-Two controls of the whole system. In the *positive* one the privileged modality holds a signal that
-the primary has only under a nuisance of its own, so asymmetric training must win. In the *negative*
-one it adds nothing, so asymmetric training must not win. Winning is a corrected p below 0.05 and an
-interval that is wholly above `MARGIN`. Numbers differ between processors, which round otherwise,
-and training amplifies that as it does another seed; on one machine with as many threads they are
-the same. What must come out holds on all of them: with three seeds, chance alone spans a few
-points, and the positive control's difference is about twenty.
+It runs two controls of the whole system. In the *positive* control, the privileged modality has a
+signal that the primary shows only under its own nuisance, so asymmetric training must win. In the
+*negative* control, the privileged modality adds nothing, so asymmetric training must not win.
+Winning means a corrected p below 0.05 and an interval that is completely above `MARGIN`. Numbers
+differ between processors, because rounding differs and training amplifies it like another seed. On
+one machine with the same number of threads, they are identical. The verdicts must be the same on
+every machine: with three seeds, chance alone gives differences of a few points, and the positive
+control's difference is about twenty.
 """
 
 import time
@@ -37,16 +38,16 @@ RECIPE: dict[str, Any] = {
     "lr": 1e-3,
     "sharing": ("independent",),
     "standardise": True,
-    "device": "cpu",  # so that it runs on any machine
+    "device": "cpu",  # runs on any machine
 }
 """Options of every study (`config.from_flat`)."""
 MARGIN = 0.03
-"""Asymmetric training wins where the interval of the difference is above this."""
+"""Asymmetric training wins if the interval of the difference is above this."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """One control: what is drawn, and what must come out."""
+    """One control: its privileged modality and the expected verdict."""
 
     name: str
     privileged: str
@@ -55,7 +56,7 @@ class Control:
     """Whether asymmetric training must win."""
 
     def passed(self, contrast: Contrast) -> bool:
-        """Whether it came out as it must."""
+        """Whether the verdict is the expected one."""
         won = contrast.holm_p < ALPHA and contrast.difference.low > MARGIN
         return won == self.wins
 
@@ -67,8 +68,8 @@ CONTROLS = (
 
 
 def demo(config: DemoConfig) -> bool:
-    """Run both controls, print their verdicts, and write one page that leads to everything; whether
-    both came out as they must."""
+    """Run both controls, print their verdicts, and write a page that links to all results; return
+    whether both verdicts are as expected."""
     began = time.perf_counter()
     lines = []
     passed = True
@@ -82,8 +83,8 @@ def demo(config: DemoConfig) -> bool:
         difference = contrast.difference
         gain = f"{points(difference.estimate)} points {bounds(difference, signed=True)}"
         lines.append(
-            f"{control.name} control ({control.expected}): asymmetric - symmetric = "
-            f"{gain}, {contrast.text}: " + ("as it must be" if right else "NOT as it must be")
+            f"{control.name} control ({control.expected}): asymmetric - symmetric = {gain}, "
+            f"{contrast.text}: " + ("as expected" if right else "NOT as expected")
         )
     files.write_text(config.out / "verdicts.txt", "\n".join(lines) + "\n")
     page = write_overview(
@@ -91,23 +92,25 @@ def demo(config: DemoConfig) -> bool:
         [config.out / control.name for control in CONTROLS],
         command="mfl demo",
         title="Two controls on synthetic tissue",
-        lede="Once the privileged modality holds a signal that the primary shows only under a "
-        "nuisance of its own, so asymmetric training must win; once it adds nothing, so asymmetric "
-        "training must not win.",
+        lede=(
+            "In the positive control, the privileged modality has a signal that the primary shows "
+            "only under its own nuisance, so asymmetric training must win. In the negative "
+            "control, the privileged modality adds nothing, so asymmetric training must not win."
+        ),
         headlines=lines,
     )
     for line in lines:
         say(line)
-    say(f"That took {(time.perf_counter() - began) / 60:.1f} minutes.")
+    say(f"This took {(time.perf_counter() - began) / 60:.1f} minutes.")
     say("Next: mfl ingest path/to/your/patches stores/mine")
     say(f"Open {page}")
     return passed
 
 
 def compare_control(control: Control, config: DemoConfig) -> Results:
-    """Draw tissue, look at its views, train, ask, and write tables and figures; what was done
-    before is kept. Both controls have the same primary images, so encoders that are trained on
-    these alone are trained once."""
+    """Generate tissue, write a contact sheet, train, evaluate, and write tables and figures;
+    finished work is kept. Both controls have the same primary images, so encoders that are trained
+    only on these are trained once."""
     folder = config.out / control.name
     store = ingest(SOURCE, config.out / "store").store.path
     pair: dict[str, Any] = {"primary": ("full:primary",), "privileged": control.privileged}

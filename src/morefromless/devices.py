@@ -1,4 +1,4 @@
-"""Where networks run: the one place that decides, and refuses."""
+"""Selection of devices, precision and threads, with checks that they are available."""
 
 import os
 import platform
@@ -13,22 +13,24 @@ from morefromless.errors import ConfigError, first_line
 
 
 def resolve_device(device: Device = "auto") -> str:
-    """`cuda` or `cpu` for what a person asked: auto is a GPU where PyTorch has one.
+    """Return `cuda` or `cpu` for a requested device; auto is a GPU if PyTorch has one.
 
-    Raises `ConfigError` where `gpu` is asked for and there is none.
+    Raises `ConfigError` if `gpu` is requested and there is none.
     """
     available = torch.cuda.is_available()
     if device == "gpu" and not available:
-        raise ConfigError("--device gpu was asked for, but PyTorch has no GPU here; use cpu.")
+        raise ConfigError("--device gpu was requested, but PyTorch finds no GPU; use cpu.")
     return "cuda" if available and device != "cpu" else "cpu"
 
 
 def check_precision(precision: Precision, device: str) -> None:
-    """Raise `ConfigError` where a device, `cuda` or `cpu`, does not compute in a precision, or
-    would be slower in it than in 32 bits."""
+    """Raise `ConfigError` if a device, `cuda` or `cpu`, does not support a precision, or is slower
+    in it than in 32 bits."""
     if device == "cuda" and precision == "bf16":
         if not torch.cuda.is_bf16_supported(including_emulation=False):
-            raise ConfigError("--precision bf16 is not for this GPU; give --precision 16 or 32.")
+            raise ConfigError(
+                "--precision bf16 is not supported by this GPU; give --precision 16 or 32."
+            )
     elif device == "cpu" and precision == "16":
         raise ConfigError("--precision 16 is for GPUs; give --precision bf16 or 32 on a CPU.")
     elif device == "cpu" and precision == "bf16" and _capability() in ("DEFAULT", "AVX2"):
@@ -38,30 +40,31 @@ def check_precision(precision: Precision, device: str) -> None:
 
 
 def check_compile(device: str) -> None:
-    """Raise `ConfigError` where torch.compile has no compiler for a device, `cuda` or `cpu`."""
+    """Raise `ConfigError` if torch.compile has no compiler for a device, `cuda` or `cpu`."""
     try:
         torch.compile(torch.square)(torch.ones(8, device=device))
-    except Exception as error:  # the compilers raise what they like
+    except Exception as error:  # compilers raise many types
         needs = "Triton" if device == "cuda" else "a C++ compiler, such as the package g++"
         raise ConfigError(
-            f"--compile does not work here ({first_line(error)}); install {needs}, or leave it out."
+            f"--compile does not work here ({first_line(error)}); install {needs}, or remove it."
         ) from error
 
 
 def _capability() -> str:
-    """The vector instructions of this CPU as PyTorch calls them; those of Arm are not judged."""
+    """Return the vector instructions of this CPU by PyTorch's name, or the architecture if not
+    x86."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     return torch.backends.cpu.get_cpu_capability() if x86 else platform.machine()
 
 
 def available_cores() -> int:
-    """CPU cores that this process may use, which may be fewer than the machine has."""
+    """Return the number of CPU cores that this process may use; the machine may have more."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """PyTorch has so many threads within."""
+    """Set the number of PyTorch's threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -71,7 +74,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def available_gpus(device: Device = "auto") -> list[str]:
-    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them; none for `cpu`."""
+    """Return the GPUs that may be used, as in CUDA_VISIBLE_DEVICES; none for `cpu`."""
     if resolve_device(device) == "cpu":
         return []
     count = torch.cuda.device_count()

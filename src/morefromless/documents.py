@@ -1,4 +1,4 @@
-"""Documents of other people: whatever is wrong in one is a `ValueError` of one line."""
+"""Readers of foreign documents: any error in one raises a `ValueError` of one line."""
 
 import json
 import zlib
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 GZIP, ZLIB = b"\x1f\x8b", b"\x78"
-"""First bytes of packed files."""
+"""First bytes of compressed files."""
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """JSON of a type. Raises `OSError`, and `ValueError` for all that is wrong in it."""
+    """Read JSON of a type. Raises `OSError`, and `ValueError` for any error in the content."""
     return parse_json(read_bytes(path), kind)
 
 
 def parse_json(content: bytes | str, kind: type[T]) -> T:
-    """JSON of a type, in which no object has a key twice. Raises `ValueError` with what is wrong.
+    """Parse JSON of a type. Raises `ValueError` for any error, including repeated keys of an
+    object.
 
     >>> parse_json('{"lr": 0.1}', dict[str, float])
     {'lr': 0.1}
@@ -35,7 +36,7 @@ def parse_json(content: bytes | str, kind: type[T]) -> T:
     Traceback (most recent call last):
     morefromless.documents.RepeatedKey: it has 'lr' twice
     """
-    parse_foreign_json(content, None)  # msgspec would take the last of two
+    parse_foreign_json(content, None)  # msgspec would use the last of two
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -43,10 +44,10 @@ def parse_json(content: bytes | str, kind: type[T]) -> T:
 
 
 def parse_foreign_json(content: bytes | str, unique: Collection[str] | None = ()) -> Any:
-    """JSON as other programs write it: whatever it holds, with NaN, which QuPath writes.
+    """Parse JSON of other programs; any structure is accepted, and NaN, which QuPath writes.
 
-    An object that has one of the keys `unique` (None: any key) twice is refused, for one of the two
-    would be lost. Raises `ValueError`, of a repeated key `RepeatedKey`.
+    An object with a repeated key of `unique` (None: any key) is rejected, because one value would
+    be lost. Raises `ValueError`, for a repeated key `RepeatedKey`.
     """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def parse_foreign_json(content: bytes | str, unique: Collection[str] | None = ()
 
 
 class RepeatedKey(ValueError):
-    """A key that an object has twice."""
+    """A repeated key of an object."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"it has '{one_line(key)[:60]}' twice")
@@ -79,9 +80,9 @@ class RepeatedKey(ValueError):
 
 
 def decompress(data: bytes, path: Path) -> bytes:
-    """The content of the file at `path`, whose bytes may be compressed by gzip or zlib.
+    """Return the content of the file at `path`, whose bytes may be compressed by gzip or zlib.
 
-    Raises `ValueError` where they are damaged, `UnreadablePatch` where they are too many.
+    Raises `ValueError` if they are damaged, `UnreadablePatch` if the content is too large.
 
     >>> import gzip
     >>> decompress(gzip.compress(b"{}"), Path("a.geojson.gz"))
@@ -89,7 +90,7 @@ def decompress(data: bytes, path: Path) -> bytes:
     """
     if not data.startswith((GZIP, ZLIB)):
         return data
-    stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either of the two
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # detects gzip or zlib
     try:
         content = stream.decompress(data, LARGEST)
     except zlib.error as error:
@@ -102,26 +103,26 @@ def decompress(data: bytes, path: Path) -> bytes:
 
 
 def parse_yaml(content: bytes) -> Any:
-    """YAML, by the safe loader. Raises `ValueError` with what is wrong.
+    """Parse YAML with the safe loader. Raises `ValueError` for any error.
 
     >>> parse_yaml(b"{lr: 0.1}")
     {'lr': 0.1}
     """
     try:
         return yaml.safe_load(content)
-    except Exception as error:  # PyYAML raises whatever a value provokes, KeyError for `!!bool x`
-        raise ValueError(f"no sound YAML: {_line(error)}") from error
+    except Exception as error:  # PyYAML raises many types, KeyError for `!!bool x`
+        raise ValueError(f"not valid YAML: {_line(error)}") from error
 
 
 def read_parquet(path: Path) -> "pd.DataFrame":
-    """A table in Parquet. Raises `OSError`, and `ValueError` for all that is wrong in it."""
+    """Read a table in Parquet. Raises `OSError`, and `ValueError` for any error in the content."""
     import pandas as pd
 
     try:
         return pd.read_parquet(path)
     except OSError:
         raise
-    except Exception as error:  # PyArrow has errors of its own
+    except Exception as error:  # PyArrow has its own error types
         raise ValueError(_line(error)) from error
 
 

@@ -1,7 +1,7 @@
-"""What can go wrong for a user. Each message says what, where, and what to do.
+"""Errors that a user can fix. Each message says what is wrong, where, and what to do.
 
-The command line turns any `MoreFromLessError` into that one sentence and exit code 2; everything
-else is a defect of ours and keeps its traceback.
+The command line prints a `MoreFromLessError` as one sentence and exits with code 2. All other
+exceptions are bugs and keep their traceback.
 """
 
 import difflib
@@ -10,30 +10,31 @@ from collections.abc import Iterable
 
 
 class MoreFromLessError(Exception):
-    """Base of every error that a user can mend: one line, whatever it quotes of a file."""
+    """Base class of errors that a user can fix; the message is always a single line."""
 
     def __str__(self) -> str:
         return one_line(super().__str__())
 
 
 class ConfigError(MoreFromLessError):
-    """An option, a name or a combination of options that cannot work."""
+    """An option, a name or a combination of options that is invalid."""
 
 
 class DataError(MoreFromLessError):
-    """A source or a store that cannot be used as it is."""
+    """A source or a store that cannot be used."""
 
 
 class UnreadablePatch(DataError):
-    """One patch that cannot be used; it is rejected with this reason and the run goes on."""
+    """One patch that cannot be used; it is rejected with this reason and the run continues."""
 
 
 class TrainingError(MoreFromLessError):
-    """A run that had to stop: a loss that is not finite, a checkpoint that does not fit."""
+    """A run that had to stop, because of a loss that is not finite, a checkpoint that does not fit
+    ..."""
 
 
 class WorkerError(MoreFromLessError):
-    """A worker process that was killed; what was done before stays."""
+    """A worker process that was killed; finished work is kept."""
 
 
 class RunBusy(TrainingError):
@@ -41,7 +42,8 @@ class RunBusy(TrainingError):
 
 
 def none_usable(count: int, reason: str, number: int) -> DataError:
-    """Where none of `count` patches can be used, `number` of them for the commonest reason.
+    """Error for when none of `count` patches can be used, `number` of them for the most frequent
+    reason.
 
     >>> str(none_usable(1, "grey image: convert to RGB", 1))
     "No patch can be used; the reason is 'grey image: convert to RGB'."
@@ -49,14 +51,13 @@ def none_usable(count: int, reason: str, number: int) -> DataError:
     if count == 1:
         return DataError(f"No patch can be used; the reason is '{reason}'.")
     return DataError(
-        f"None of the {count:,} patches can be used; the commonest reason, for {number:,}, is "
+        f"None of the {count:,} patches can be used; the most frequent reason, for {number:,}, is "
         f"'{reason}'."
     )
 
 
 def near_names(name: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Known names that a mistyped one may mean, whatever their case: at most `count`, the nearest
-    first.
+    """Return at most `count` known names similar to a mistyped one, nearest first, ignoring case.
 
     >>> near_names("FUL", ["downsample", "full"])
     ['full']
@@ -67,9 +68,9 @@ def near_names(name: str, known: Iterable[str], count: int = 1, cutoff: float = 
 
 
 def quoted(names: Iterable[str], joint: str = ", ") -> str:
-    """Names of a person's own in a sentence: they may be numbers, or hold spaces and commas.
+    """Quote names of a user in a sentence; they may be numbers, or contain spaces and commas.
 
-    Of more than 12 the first 10 stand for all.
+    If there are more than 12, only the first 10 are listed.
 
     >>> quoted(["6", "a, b"], " or ")
     "'6' or 'a, b'"
@@ -83,7 +84,7 @@ def quoted(names: Iterable[str], joint: str = ", ") -> str:
 
 
 def first_line(problem: object) -> str:
-    """The first line of what an exception of others says, or its kind where it says nothing.
+    """Return the first line of an exception's message, or its type if the message is empty.
 
     >>> first_line(OSError("no route\\nto host")), first_line(ValueError())
     ('no route', 'ValueError')
@@ -92,7 +93,7 @@ def first_line(problem: object) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text of a file, fit for a sentence and a terminal.
+    """Convert text of a file to one printable line.
 
     >>> one_line("two\\nlines\\x07")
     'two lines?'
@@ -101,7 +102,7 @@ def one_line(text: str) -> str:
 
 
 def explain_os_error(error: OSError) -> str:
-    """One sentence of what the system refused, where, and what to do about it.
+    """Return one sentence: what the system refused, where, and what to do.
 
     >>> explain_os_error(PermissionError(13, "Permission denied", "runs/a"))
     'runs/a: permission denied; change its permissions, or choose another place.'
@@ -112,15 +113,15 @@ def explain_os_error(error: OSError) -> str:
 
 
 _ADVICE = {
-    errno.ENOSPC: "free some space or choose another place, and run again: it goes on",
-    errno.EDQUOT: "free some space or choose another place, and run again: it goes on",
+    errno.ENOSPC: "free some space or choose another place, and run again to resume",
+    errno.EDQUOT: "free some space or choose another place, and run again to resume",
     errno.EACCES: "change its permissions, or choose another place",
     errno.EPERM: "change its permissions, or choose another place",
     errno.EROFS: "choose another place",
     errno.ENOENT: "check the path",
-    errno.ENOTDIR: "a file stands where a folder is needed; choose another place",
-    errno.EEXIST: "a file stands where a folder is needed; choose another place",
-    errno.EISDIR: "a folder stands where a file is needed; choose another place",
+    errno.ENOTDIR: "a file exists where a folder is needed; choose another place",
+    errno.EEXIST: "a file exists where a folder is needed; choose another place",
+    errno.EISDIR: "a folder exists where a file is needed; choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "raise the limit of open files (ulimit -n), or give fewer --jobs and --workers",
 }

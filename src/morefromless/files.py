@@ -1,7 +1,7 @@
-"""Files written whole or not at all.
+"""Atomic writes of files.
 
-A reader sees the old file or the new one, never a part: the new one is written beside it, brought
-to the disk, and moved over it in one step.
+A reader sees the old file or the new one, never a part. The new file is written in the same folder,
+synced to disk, and renamed over the old one.
 """
 
 import errno
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 
 
 class StorageError(DataError):
-    """A disk that is full, or a place that may not be written to."""
+    """The disk is full, or the path is not writable."""
 
 
 class NotWritable(StorageError):
-    """A place that may not be written to."""
+    """The path is not writable."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it becomes `path` when the block ends well.
+    """Yield a temporary path next to `path`; it is renamed to `path` when the block ends without
+    error.
 
-    Where the block raises, `path` is as it was and the temporary file is gone. Raises
-    `StorageError` where the disk is full or the place may not be written to.
+    If the block raises, `path` is unchanged and the temporary file is removed. Raises
+    `StorageError` if the disk is full or the path is not writable.
     """
     temporary = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}.partial")
     try:
@@ -51,19 +52,19 @@ def replacing(path: Path) -> Iterator[Path]:
             sync(temporary)
             os.replace(temporary, path)
             sync(path.parent)
-    finally:  # after a full disk was found to be full
+    finally:  # after `explaining` has checked for a full disk
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 HOUR = 3600.0
-"""Seconds in which a file that is being written is written to."""
+"""Seconds after which a partial file that is not written to counts as abandoned."""
 
 
 def sweep(folder: Path, older: float = HOUR) -> None:
-    """Remove what killed processes left half-written in a folder: at once where the process is
-    known to be gone, an hour after it was last written to where it lives, else after `older`
-    seconds."""
+    """Remove partial files of killed processes from a folder. A file is removed immediately if its
+    process has exited, one hour after the last write if the process exists, and otherwise after
+    `older` seconds."""
     for path in folder.glob(".*.partial"):
         with suppress(OSError):
             lives = _writer_lives(path)
@@ -78,7 +79,7 @@ def _sweep_once(folder: Path) -> None:
 
 
 def _writer_lives(path: Path) -> bool | None:
-    """Whether the process that writes a file is there; None where it is not one of this machine."""
+    """Whether the process that writes a file exists; None if it is on another machine."""
     machine, _, process = path.name.split(".")[-2].partition("-")
     if machine != _machine() or not process.isdigit():
         return None
@@ -93,32 +94,32 @@ def _writer_lives(path: Path) -> bool | None:
 
 @cache
 def _machine() -> str:
-    """Four digits that tell machines apart, which share folders and not processes."""
+    """Return four digits that distinguish machines with a shared folder."""
     return blake2b(socket.gethostname().encode(), digest_size=2).hexdigest()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+    """Write `data` to `path` atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` in UTF-8, whole or not at all."""
+    """Write `text` to `path` in UTF-8, atomically."""
     write_bytes(path, text.encode())
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    """A table, without its index.
+    """Write a table, without its index.
 
-    A cell of text that begins as a formula does gets a `'` before it, so that a spreadsheet shows
-    it and does not compute it: ids and classes come from other people's files.
+    A text cell that starts like a formula gets a `'` prefix, so that a spreadsheet does not
+    evaluate it, because ids and classes come from foreign files.
     """
     write_text(path, without_formulas(table).to_csv(index=False))
 
 
 def without_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
-    """The table as `write_csv` writes it; numbers keep their type."""
+    """Return the table as `write_csv` writes it; numbers keep their type."""
     safe = table.copy()
     for name in table.select_dtypes(exclude="number"):
         safe[name] = table[name].map(_no_formula)
@@ -131,8 +132,8 @@ def _no_formula(cell: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value`, dataclasses included, to `path` as indented JSON, whole or not at all. What is
-    no finite number becomes null, for JSON has no other word for it."""
+    """Write `value`, which may contain dataclasses, to `path` as indented JSON, atomically. Numbers
+    that are not finite become null, because JSON cannot represent them."""
     try:
         text = _to_json(value, allow_nan=False)
     except ValueError:
@@ -153,7 +154,7 @@ def file_hash(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the entries of a folder, to the disk."""
+    """Sync a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -163,7 +164,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def explaining(path: Path) -> Iterator[None]:
-    """Turn what a disk refuses in this block into a `StorageError` of one sentence."""
+    """Convert errors of the disk in this block to a `StorageError` of one sentence."""
     try:
         yield
     except DataError:
@@ -177,14 +178,14 @@ def explaining(path: Path) -> Iterator[None]:
 
 
 def existing(path: Path) -> Path:
-    """The path, or the nearest of the folders that it is to lie in that is there."""
+    """Return the path, or the nearest parent folder that exists."""
     path = path.absolute()
     return next(place for place in (path, *path.parents) if place.exists())
 
 
 def check_writable(folder: Path, option: str = "--out") -> None:
-    """Raise `ConfigError` where a folder, which need not exist yet, may not be written to: before
-    there is anything to write."""
+    """Raise `ConfigError` if a folder, which need not exist yet, is not writable. Call it before
+    long work."""
     try:
         with TemporaryFile(dir=existing(folder)):
             pass
@@ -197,32 +198,32 @@ def check_writable(folder: Path, option: str = "--out") -> None:
 def check_space(
     folder: Path, size: int, advice: str = "free some space, or choose another place"
 ) -> None:
-    """Raise `StorageError` where the disk of a folder has less than `size` bytes free."""
+    """Raise `StorageError` if the disk of a folder has less than `size` bytes free."""
     free = shutil.disk_usage(folder).free
     if size > free:
         raise StorageError(
-            f"{folder} needs {size / 1e9:.3g} GB and the disk has {free / 1e9:.3g} GB free; "
+            f"{folder} needs {size / 1e9:.3g} GB but the disk has {free / 1e9:.3g} GB free; "
             f"{advice}."
         )
 
 
-NOT_YOURS = "the place is not yours to write to; choose another one or change its permissions."
+NOT_YOURS = "you have no write permission there; choose another place or change its permissions."
 
 
 def _refusal(error: Exception, path: Path) -> str | None:
-    # Libraries that write for themselves (safetensors, torch) report refusals in other types.
+    # Libraries that write files themselves (safetensors, torch) raise other types.
     code, words = error.errno if isinstance(error, OSError) else None, str(error)
     denied = ("Permission denied", "Read-only file system")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS) or any(word in words for word in denied):
         return NOT_YOURS
     if code in (errno.ENOTDIR, errno.EEXIST):
-        return "a file stands where a folder is needed; choose another place."
+        return "a file exists where a folder is needed; choose another place."
     if code == errno.EISDIR:
-        return "a folder stands where a file is needed; choose another place."
+        return "a folder exists where a file is needed; choose another place."
     if code == errno.ENAMETOOLONG:
         return "its name is too long; choose a shorter one."
     if code == errno.EFBIG or "File too large" in words:
-        return "it is larger than a file may be here; raise the limit (ulimit -f)."
+        return "it exceeds the limit on file size; raise the limit (ulimit -f)."
     if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in words or _full(path):
         return "the disk is full; free some space or choose another place, and run again."
     return None
@@ -236,5 +237,5 @@ def _full(path: Path) -> bool:
 
 
 def now() -> str:
-    """The time here, as people and programs read it: 2026-01-31T12:00:00+01:00."""
+    """Return the local time in ISO 8601: 2026-01-31T12:00:00+01:00."""
     return datetime.now().astimezone().isoformat(timespec="seconds")

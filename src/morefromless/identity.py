@@ -1,4 +1,4 @@
-"""What determines a run: its record, and the key and the name that it has by it."""
+"""Identity of a run: the record of what determines it, and the key and name derived from it."""
 
 import hashlib
 import json
@@ -16,39 +16,39 @@ from morefromless.config import DEFAULTS, RunConfig, differences
 from morefromless.files import file_hash
 
 RECIPE = 1
-"""Raised whenever the same options on the same data would train to other weights."""
+"""Version of training; increased when the same options on the same data give other weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What run.json holds."""
+    """Contents of run.json."""
 
     key: str
-    """Of what determines the weights (`run_key`)."""
+    """Hash of everything that determines the weights (`run_key`)."""
     recipe: int
     options: dict[str, Any]
-    """Flat (`config.to_flat`); `store` is relative to the run's folder, so that the two can be
+    """Flat mapping (`config.to_flat`); `store` is relative to the run's folder, so that both can be
     moved together."""
     store_hash: str
     versions: dict[str, str]
     facts: dict[str, Any] = field(default_factory=dict)
-    """Of a finished run: seconds, steps, device, weights (their hash) ..."""
+    """Facts of a finished run: seconds, steps, device, weights (their hash) ..."""
 
     def difference(self, options: Mapping[str, Any], store_hash: str) -> str:
-        """What tells a run of these options and data from this one, which has another key."""
+        """Describe how a run of these options and data, with another key, differs from this run."""
         if self.store_hash != store_hash:
             return "made from other data"
         if self.recipe != RECIPE:
             version = self.versions.get("morefromless", "?")
-            return f"made by morefromless {version}, which trains otherwise"
+            return f"made by morefromless {version}, which trains differently"
         counted = {name: value for name, value in options.items() if name in DEFAULTS}
-        return "; ".join(differences(self.options, counted)) or "other weights to begin from"
+        return "; ".join(differences(self.options, counted)) or "other initial weights"
 
 
 def with_run_folder(config: RunConfig, folder: Path, store_hash: str) -> RunConfig:
-    """The config with `out` set to the run's folder below `folder`, named after what determines it.
+    """Set `out` to the run's folder below `folder`, whose name is derived from the run's identity.
 
-    So studies with the same `folder` share every run that they have in common.
+    Studies with the same `folder` therefore share the runs that they have in common.
     """
     arm = config.arm
     words = [
@@ -61,7 +61,7 @@ def with_run_folder(config: RunConfig, folder: Path, store_hash: str) -> RunConf
 
 
 def run_key(config: RunConfig, store_hash: str) -> str:
-    """Twelve hex digits of the hash of what determines a run: options that differ from the
+    """Return twelve hex digits of the hash of what determines a run: options that differ from the
     defaults, the contents of weight files that they name, the data, and `RECIPE`."""
     identity = json.loads(json.dumps(config.identity()))
     weights = {}
@@ -75,7 +75,7 @@ def run_key(config: RunConfig, store_hash: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of what trains and evaluates here."""
+    """Versions of the software that trains and evaluates."""
     return {
         "morefromless": morefromless.__version__,
         "torch": str(torch.__version__),
@@ -84,7 +84,7 @@ def versions() -> dict[str, str]:
 
 
 def file_name(spec: str) -> str:
-    """A specification as a part of a file name: `downsample:7` -> `downsample-7`."""
+    """Convert a specification to a part of a file name: `downsample:7` -> `downsample-7`."""
     name = "".join(c if c.isalnum() else "-" for c in spec).strip("-")
     if len(name) <= 100:
         return name
@@ -93,12 +93,12 @@ def file_name(spec: str) -> str:
 
 @cache
 def _hash_at(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
-    """Hash of a file of this size and time of change: many runs may begin from one large file."""
+    """Hash of a file, cached by size and modification time: many runs may use one large file."""
     return file_hash(path)
 
 
 def weights_file(spec: str) -> Path | None:
-    """The file that an encoder's specification names, where it names one that exists."""
+    """Return the weights file that an encoder's specification names, if it exists."""
     for part in spec.split(":", 1)[-1].split(","):
         name, _, value = part.partition("=")
         if name == "weights" and Path(value).is_file():

@@ -1,4 +1,4 @@
-"""Locks: a file is held by one process at a time, and is free again however that process ends."""
+"""File locks: one process holds a lock at a time, and it is released however that process ends."""
 
 import errno
 import os
@@ -12,22 +12,22 @@ from filelock import FileLock, Timeout
 from morefromless.files import explaining, now
 
 PATIENCE = 0.4
-"""Seconds of trying: `is_locked` holds a lock for a moment, where somebody only looks."""
+"""Seconds to wait for a lock, because `is_locked` also holds it for a moment."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool | None]:
-    """Lock the file at `path` for the block, and write into it who does.
+    """Lock the file at `path` for the block, and write the holder's process into it.
 
-    False where another process holds it, None where the file system has no locks. Raises
-    `StorageError` where the file cannot be written.
+    Yields False if another process holds it, None if the file system has no locks. Raises
+    `StorageError` if the file cannot be written.
     """
     lock = FileLock(path)
     try:
         with explaining(path):
             try:
                 _acquire(lock, path)
-            except FileNotFoundError:  # who held it has just removed the folder
+            except FileNotFoundError:  # the last holder has just removed the folder
                 _acquire(lock, path)
     except Timeout:
         yield False
@@ -38,7 +38,7 @@ def locked(path: Path) -> Iterator[bool | None]:
         yield None
         return
     try:
-        with suppress(OSError):  # a full disk: who it is, is for people
+        with suppress(OSError):  # on a full disk; the text is only information
             path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now()}")
         yield True
     finally:
@@ -51,7 +51,7 @@ def _acquire(lock: FileLock, path: Path) -> None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock at `path`; False where that cannot be known."""
+    """Whether a process holds the lock at `path`; False if that is unknown."""
     if not path.is_file():
         return False
     try:
@@ -64,7 +64,7 @@ def is_locked(path: Path) -> bool:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock at `path`, or did so last: `process 123 on host since ...`."""
+    """Return the current or last holder of the lock at `path`: `process 123 on host since ...`."""
     with suppress(OSError):
         return path.read_text(errors="replace") or "another process"
     return "another process"

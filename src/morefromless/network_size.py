@@ -1,4 +1,4 @@
-"""A run's network without its weights, to be measured before anything is trained."""
+"""Size of a run's network, measured without its weights before anything is trained."""
 
 from dataclasses import replace
 from functools import cache
@@ -16,14 +16,14 @@ from morefromless.pairs import build_modality
 
 @cache
 def network_bytes(config: RunConfig) -> int:
-    """Bytes of the weights and buffers that a run saves."""
+    """Return the bytes of the weights and buffers that a run saves."""
     tensors = untrained_network(config).state_dict().values()
     return sum(int(tensor.nbytes) for tensor in tensors)
 
 
 def untrained_network(config: RunConfig) -> nn.Module:
-    """A run's network without pretrained weights, on the meta device where that is possible:
-    there its tensors take no memory."""
+    """Build a run's network without pretrained weights, on the meta device if possible, where
+    tensors use no memory."""
 
     def build() -> nn.Module:
         if config.arm.supervised:
@@ -37,5 +37,5 @@ def untrained_network(config: RunConfig) -> nn.Module:
     try:
         with torch.device("meta"):
             return build()
-    except (RuntimeError, ConfigError):  # an encoder that insists on memory
+    except (RuntimeError, ConfigError):  # an encoder that cannot be built there
         return build()

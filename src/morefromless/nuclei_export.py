@@ -1,4 +1,4 @@
-"""A store's nuclei as files that other programs open."""
+"""Export of a store's nuclei to files that other programs open."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,15 +19,15 @@ Coded = npt.NDArray[np.uint8]
 
 
 def export_geojson(store: Store, folder: Path) -> int:
-    """Write one `IMAGE.geojson` below `folder` for each image that patches come from, in that
-    image's pixels; how many.
+    """Write one `IMAGE.geojson` below `folder` for each source image, in that image's pixels;
+    return their number.
 
-    The patches of an image that was cut are put together again, so a nucleus that a border cut is
-    whole, but for what lies in patches that were rejected. QuPath opens the files on the images,
-    and `mfl ingest ... --nuclei FOLDER` takes them back: the same nuclei, types and pixels. Raises
-    `DataError`, before anything is written, where the store has no nuclei, two images would write
-    one file, an image's name would write outside the folder, a file is there that this function
-    did not write, or patches were resized and neither a scale nor a cut tells from which size.
+    The patches of an image that was cut are merged again, so a nucleus that a border cuts is whole,
+    except for parts in rejected patches. QuPath opens the files on the images. `mfl ingest ...
+    --nuclei FOLDER` reads them back with the same nuclei, types and pixels. Raises `DataError`
+    before anything is written if the store has no nuclei, if two images would write the same file,
+    if an image's name would write outside the folder, if a file exists that this function did not
+    write, or if patches were resized and their original size is unknown (no scale and no cut).
     """
     scheme, array = store.scheme, store.array(ARRAY)
     corners = _corners(store.table)
@@ -37,7 +37,9 @@ def export_geojson(store: Store, folder: Path) -> int:
     paths = geojson_paths(list(images), folder)
     foreign = next((p for p, name in zip(paths, images, strict=True) if is_foreign(p, name)), None)
     if foreign is not None:
-        raise DataError(f"{foreign} is there and is another file; choose another folder.")
+        raise DataError(
+            f"{foreign} exists and was not written by this command; choose another folder."
+        )
     sides = _sides(store, corners)
     work = list(zip(images.items(), paths, strict=True))
     for (name, rows), path in Bar(work, desc="export", unit=" images"):
@@ -47,10 +49,10 @@ def export_geojson(store: Store, folder: Path) -> int:
 
 
 def joined(patches: Sequence[Coded], corners: npt.NDArray[np.int64], side: int) -> Coded:
-    """Encoded patches (H, H, 3) of one image, put together: (height, width, 3).
+    """Merge encoded patches (H, H, 3) of one image to an array (height, width, 3).
 
-    `corners` (N, 2) are their x and y in the image, of which each covers `side` px. A nucleus has
-    one number in all patches that it reaches into, and counts in the image as a whole.
+    `corners` (N, 2) are the patches' x and y in the image; each patch covers `side` px. A nucleus
+    has the same number in all patches that it overlaps, and counts in the whole image.
     """
     width, height = corners.max(0) + side
     image = np.zeros((height, width, 3), np.uint8)
@@ -63,14 +65,14 @@ def joined(patches: Sequence[Coded], corners: npt.NDArray[np.int64], side: int) 
 
 
 def _corners(table: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """(N, 2) x and y of each patch in its image; zero where a patch is an image."""
+    """Return (N, 2) x and y of each patch in its image; zero if the patch is the whole image."""
     if not set(PLACE) <= set(table):
         return np.zeros((len(table), 2), np.int64)
     return table[list(PLACE)].fillna(0).to_numpy(np.int64)
 
 
 def _sides(store: Store, corners: npt.NDArray[np.int64]) -> list[int]:
-    """Pixels of its image along each patch, which may have been resized to others."""
+    """Return the side of each patch in pixels of its image, before any resizing."""
     side, count = int(store.array(ARRAY).shape[1]), len(corners)
     provenance = store.meta.provenance
     if not provenance.get("resize"):
@@ -83,7 +85,7 @@ def _sides(store: Store, corners: npt.NDArray[np.int64]) -> list[int]:
     cut = int(np.gcd.reduce(corners.ravel()))
     if not cut:
         raise DataError(
-            f"{store.path} was resized, and its scale, which would tell from which size, is not "
-            "known; ingest again with --um-per-px."
+            f"{store.path} was resized, and its magnification, which would give the original size, "
+            "is unknown; ingest again with --um-per-px."
         )
     return [cut] * count

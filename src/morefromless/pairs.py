@@ -1,4 +1,4 @@
-"""Pairs: the modalities of one patch that are trained together, and the views drawn of them."""
+"""Pairs: the modalities of one patch that are trained together, and their augmented views."""
 
 import inspect
 import math
@@ -19,18 +19,17 @@ from morefromless.specs import build
 from morefromless.views import Views
 
 SHARED = 2**16
-"""The branch number that seeds a geometry which all branches share; no branch has it."""
+"""Branch number that seeds the geometry shared by all branches; no branch has this number."""
 
 
 class Pair:
-    """Modalities by name, all read from the same stored patches.
+    """Modalities by branch name, all read from the same stored patches.
 
-    `modalities` maps a branch's name to the specification of its modality, e.g.
-    `{"primary": "downsample:7", "privileged": "full"}`. An asymmetric pair has different
-    modalities; a symmetric one has the same twice (paper, 2.1). Images have `size`, or that of
-    their branch in `sizes`. With `same_geometry` the views of a patch have one flip, crop and
-    rotation in all branches, for modalities that are registered; otherwise they are drawn
-    independently, as in the paper.
+    `modalities` maps a branch's name to the specification of its modality, e.g. `{"primary":
+    "downsample:7", "privileged": "full"}`. An asymmetric pair has different modalities; a symmetric
+    pair has the same one twice (paper, 2.1). Images have side `size`, or the branch's own in
+    `sizes`. With `same_geometry`, the views of a patch share one flip, crop and rotation in all
+    branches, for registered modalities. Otherwise each branch draws its own, as in the paper.
     """
 
     def __init__(
@@ -47,16 +46,16 @@ class Pair:
         self.same_geometry = same_geometry
         if same_geometry and "geometry" not in inspect.signature(self.views.augment).parameters:
             raise ConfigError(
-                f"--same-geometry needs views whose methods take geometry, and those of {views} do "
-                "not; choose table-s1, stain or authors."
+                "--same-geometry needs views whose methods have the parameter geometry, but those "
+                f"of {views} do not; choose table-s1, stain or authors."
             )
         self.inputs = {
             name: (modality, sizes.get(name, size)) for name, modality in self.modalities.items()
         }
 
     def check(self, store: Store) -> None:
-        """Raise `DataError` or `ConfigError` where a modality cannot be had of this store, or a
-        branch's own size is more than its patches have."""
+        """Raise `DataError` or `ConfigError` if the store does not provide a modality, or if a
+        branch's own size exceeds that of the patches."""
         for name, modality in self.modalities.items():
             modality.check(store)
             if modality.colour or modality.labels:
@@ -70,13 +69,13 @@ class Pair:
             side, size = stored.shape[1], self.sizes.get(name, 0)
             if size > side:
                 raise ConfigError(
-                    f"The {name} branch would be given {size} px, and the patches of {store.path} "
-                    f"have {side}; give a smaller --privileged-size or --teacher-size."
+                    f"The input of the {name} branch would be {size} px, but the patches of "
+                    f"{store.path} have {side}; give a smaller --privileged-size or --teacher-size."
                 )
 
     @property
     def input_bytes(self) -> int:
-        """Bytes of a patch's inputs in 32 bits; an input that branches share counts once."""
+        """Bytes of one patch's inputs in 32 bits; an input that branches share counts once."""
         return 4 * sum(
             math.prod(modality.shape(size)) for modality, size in set(self.inputs.values())
         )
@@ -88,17 +87,17 @@ class Pair:
 
     def render(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Stored arrays (B, H, W, 3) uint8 -> each branch's input, (B, C, S, S) in [0, 1]."""
-        images = {  # once, where branches have the same input
+        images = {  # once for branches with the same input
             (modality, size): modality.render(stored[modality.array], size)
             for modality, size in set(self.inputs.values())
         }
         return {name: images[key] for name, key in self.inputs.items()}
 
     def augment(self, images: Mapping[str, Tensor], *, seed: int, step: int) -> dict[str, Tensor]:
-        """One view per branch and patch.
+        """Draw one view per branch and patch.
 
-        The randomness is a function of (seed, step, place of the branch) alone, so a run that is
-        interrupted at any step draws, when it goes on, what it would have drawn.
+        The randomness depends only on seed, step and the branch's position. So an interrupted run
+        draws the same views after it resumes.
         """
         views = {}
         for number, (name, batch) in enumerate(images.items()):
@@ -116,21 +115,21 @@ class Pair:
 
 @lru_cache(maxsize=64)
 def _try(spec: str, views: str, stored: tuple[int, ...], dtype: np.dtype[Any], size: int) -> None:
-    """Try a modality and a preset on two patches of noise, once for all runs of a study: nothing is
-    read, and large patches take seconds. Raises `ConfigError`."""
+    """Try a modality and a preset on two patches of noise, cached for all runs of a study: nothing
+    is read, and large patches take seconds. Raises `ConfigError`."""
     modality = build_modality(spec)
     rng, shape = np.random.default_rng(0), (2, *stored)
-    # Vectors are often counts, of which a class may take roots or logarithms.
+    # Vectors are often counts, and a class may take their roots or logarithms.
     noise = rng.integers(0, 256, shape, dtype) if dtype.kind == "u" else rng.random(shape)
     patches = torch.from_numpy(noise.astype(dtype, copy=False))
     _check_drawn(build_views(views), modality, _check_rendered(modality, patches, size))
 
 
 def _check_rendered(modality: Modality, patches: Tensor, size: int) -> Tensor:
-    """What a modality, which may be a person's own class, renders of patches.
+    """Render patches with a modality, which may be a user's class, and check the result.
 
-    Raises `ConfigError` where that is anything but images in [0, 1], or finite vectors, of the
-    shape that it states, or differs when it is asked again.
+    Raises `ConfigError` unless the result is images in [0, 1], or finite vectors, of the stated
+    shape, and is the same when rendered again.
     """
     images, again = (modality.render(patches.clone(), size) for _ in range(2))
     low, high = images.aminmax()
@@ -143,15 +142,15 @@ def _check_rendered(modality: Modality, patches: Tensor, size: int) -> Tensor:
         )
     if not torch.equal(images, again):
         raise ConfigError(
-            f"The modality {modality.spec} renders one patch in two ways; what is drawn by chance "
-            "belongs into views."
+            f"The modality {modality.spec} renders the same patch in two ways; move random "
+            "operations to the views."
         )
     return images
 
 
 def _check_drawn(views: Views, modality: Modality, images: Tensor) -> None:
-    """Raise `ConfigError` where a preset, which may be a person's own class, draws anything but
-    views as its contract says."""
+    """Raise `ConfigError` if a preset, which may be a user's class, draws views that violate its
+    contract."""
     given, draw = images.clone(), augmentation(views, modality)
     drawn, again = (draw(given, torch.Generator().manual_seed(0)) for _ in range(2))
     wrong = None
@@ -160,17 +159,17 @@ def _check_drawn(views: Views, modality: Modality, images: Tensor) -> None:
     elif not modality.vector and not 0 <= drawn.min() <= drawn.max() <= 1:
         wrong = f"are from {drawn.min():g} to {drawn.max():g}, not in [0, 1]"
     elif not torch.equal(given, images):
-        wrong = "change their input in place, which branches share"
+        wrong = "modify in place their input, which branches share"
     elif not torch.equal(drawn, again):
-        wrong = "do not follow from the generator alone, so that runs could not be resumed"
+        wrong = "do not depend on the generator alone, so that runs could not be resumed"
     if wrong:
         raise ConfigError(
-            f"Views of {modality.spec} by --views {views.spec} {wrong}; mend the preset."
+            f"Views of {modality.spec} by --views {views.spec} {wrong}; correct the preset."
         )
 
 
 def augmentation(views: Views, modality: Modality) -> Callable[..., Tensor]:
-    """The method of a preset that draws views of this kind of modality."""
+    """Return the method of a preset that draws views of this kind of modality."""
     if modality.vector:
         return views.augment_vectors
     if modality.labels:
@@ -179,22 +178,23 @@ def augmentation(views: Views, modality: Modality) -> Callable[..., Tensor]:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Images in the memory layout that convolutions are fastest on; vectors as they are."""
+    """Convert images to the memory layout in which convolutions are fastest; vectors are
+    unchanged."""
     if images.ndim != 4:
         return images
     return images.contiguous(memory_format=torch.channels_last)
 
 
 def build_modality(spec: str) -> Modality:
-    """The modality that `spec` names, e.g. `downsample:7`."""
+    """Build the modality that `spec` names, e.g. `downsample:7`."""
     return build(spec, modalities, Modality)
 
 
 def build_views(spec: str) -> Views:
-    """The preset of augmentations that `spec` names, e.g. `table-s1`."""
+    """Build the preset of augmentations that `spec` names, e.g. `table-s1`."""
     return build(spec, views, Views)
 
 
 def derived_seed(*numbers: int) -> int:
-    """A well-mixed 63-bit seed from a few numbers (NumPy's SeedSequence)."""
+    """Derive a well-mixed 63-bit seed from a few numbers (NumPy's SeedSequence)."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,9 +1,9 @@
-"""The one place that decides how progress is shown: on standard error, in one of four ways.
+"""Progress display for all commands: on standard error, in one of four modes.
 
-- `bar`: in a terminal: one bar, whatever goes on within it
-- `lines`: in a log, and in a dumb terminal (`TERM=dumb`), as screen readers use it: a line a
+- `bar`: in a terminal: a single bar; nested bars are hidden
+- `lines`: in a log, and in a dumb terminal (`TERM=dumb`) such as for screen readers: one line per
   minute, without carriage returns and escape codes
-- `json`: the same, each line one object (`--json`)
+- `json`: the same, with each line as a JSON object (`--json`)
 - `quiet`: nothing (`--quiet`)
 """
 
@@ -20,14 +20,14 @@ from tqdm import tqdm
 
 Mode = Literal["bar", "lines", "json", "quiet"]
 MODE = "MFL_PROGRESS"
-"""Environment variable of the mode, so that worker processes have it too."""
+"""Environment variable of the mode, so that worker processes use the same one."""
 MINUTE = 60.0
 PART = "term/"
-"""Before the name of a part of the loss, in a record."""
+"""Prefix of the name of a part of the loss, in a record."""
 
 
 def mode() -> Mode:
-    """What was asked for; else a bar in a terminal, and lines elsewhere."""
+    """Return the requested mode; by default a bar in a terminal, and lines elsewhere."""
     asked = os.environ.get(MODE)
     moves = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     return cast(Mode, asked or ("bar" if moves else "lines"))
@@ -35,7 +35,7 @@ def mode() -> Mode:
 
 @contextmanager
 def shown_as(asked: Mode | None) -> Iterator[None]:
-    """Show progress in this way within the block; None leaves it as it is."""
+    """Show progress in this mode within the block; None leaves the mode unchanged."""
     earlier = os.environ.get(MODE)
     if asked:
         os.environ[MODE] = asked
@@ -49,20 +49,20 @@ def shown_as(asked: Mode | None) -> Iterator[None]:
 
 
 class Bar(tqdm):  # type: ignore[type-arg]
-    """A tqdm bar that is the only one, or lines in a log.
+    """A tqdm bar that hides nested bars, or lines in a log.
 
     >>> sum(Bar(range(4), desc="add", unit="number"))
     6
     """
 
     shares: dict[str, float]
-    """Of things that run side by side, by name: how much of each is done, from 0 to 1."""
+    """Progress of each task that runs in parallel, by name, from 0 to 1."""
 
     def __init__(self, *args: Any, disable: bool = False, **options: Any) -> None:
         self.mode, self.shares, self.written = mode(), {}, time.time()
         within = self.mode == "bar" and len(Bar._instances) > 1  # type: ignore[attr-defined]
         if self.mode != "bar":
-            # The first line comes after a minute; what takes less has none.
+            # The first line is written after one minute; shorter tasks write none.
             options |= {"mininterval": MINUTE, "miniters": 1, "delay": MINUTE}
         super().__init__(
             *args,
@@ -74,15 +74,15 @@ class Bar(tqdm):  # type: ignore[type-arg]
         self.whole = self.n
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        if self.total == 0:  # there is nothing to be done
+        if self.total == 0:  # there is nothing to do
             return None
         if self.mode == "bar":
             return super().display(msg, pos)
-        if time.time() - self.written < MINUTE:  # a postfix is no reason for a line
+        if time.time() - self.written < MINUTE:  # a new postfix alone does not write a line
             return None
         self.written = time.time()
         values = self.format_dict
-        since = self.n - self.initial  # what was done before says nothing of the speed
+        since = self.n - self.initial  # work before the start does not count for the speed
         rate = values["rate"] or (since / values["elapsed"] if values["elapsed"] else 0)
         remaining = (self.total - self.n) / rate if self.total and rate else None
         write_record(
@@ -103,12 +103,12 @@ class Bar(tqdm):  # type: ignore[type-arg]
         super().close()
 
     def part(self, name: str, share: float, note: str) -> None:
-        """Show how much is done of one of several things that run side by side, from 0 to 1."""
+        """Show the progress of one of several parallel tasks, from 0 to 1."""
         self.shares[name] = share
         self.show_shares(note)
 
     def finish(self, name: str) -> None:
-        """Count one of them as done."""
+        """Count one of the parallel tasks as done."""
         self.shares.pop(name, None)
         self.whole += 1
         self.show_shares("")
@@ -122,25 +122,25 @@ class Bar(tqdm):  # type: ignore[type-arg]
                 self.refresh()
 
 
-# tqdm's own lock is a semaphore of the system, which a worker that is killed would leave behind.
+# tqdm's own lock is a system semaphore, which a killed worker would leave behind.
 Bar.set_lock(threading.RLock())
 
 
 def warn(sentence: str) -> None:
-    """A sentence on standard error, above the bar where there is one."""
+    """Print a sentence on standard error, above the bar if there is one."""
     with suppress(OSError):
         Bar.write(sentence, file=sys.stderr)
 
 
 def write_record(record: Mapping[str, Any]) -> None:
-    """One line of a log: an object, or words. A log that cannot be written stops nothing."""
+    """Write one line of a log: a JSON object, or words. Errors while writing are ignored."""
     line = json.dumps(record) if mode() == "json" else format_record(record)
     with suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
 
 def format_record(record: Mapping[str, Any]) -> str:
-    """A record in words, as a log has it.
+    """Format a record in words, as shown in a log.
 
     >>> format_record({"task": "decoding", "done": 1200, "total": 5000, "unit": "patches"})
     'decoding: 1,200 of 5,000 patches'
@@ -166,7 +166,8 @@ _reports: list[Report] = []
 
 @contextmanager
 def reported_to(report: Report) -> Iterator[None]:
-    """Within the block, training calls `report` with a run's name, its share done, and a note."""
+    """Within the block, training calls `report` with a run's name, its progress from 0 to 1, and a
+    note."""
     _reports.append(report)
     try:
         yield
@@ -175,5 +176,5 @@ def reported_to(report: Report) -> Iterator[None]:
 
 
 def report() -> Report | None:
-    """What training reports its progress to; None where it shows a bar of its own."""
+    """Return the function that training reports progress to; None if training shows its own bar."""
     return _reports[-1] if _reports else None

@@ -1,4 +1,4 @@
-"""Stores larger than the disk: published as shards at an address, and streamed from there."""
+"""Stores larger than the disk: publish them as shards at an address, and stream them from there."""
 
 import io
 import tarfile
@@ -23,19 +23,18 @@ from morefromless.progress import Bar
 
 META = "meta.json"
 IN_USE = 32
-"""Shards that training reads at a time, with those that it fetches ahead: the least that a cache
-holds."""
+"""Number of shards that training reads and prefetches at a time: the minimum size of a cache."""
 
 
 def publish(store: Store, address: str, *, shard_bytes: int = BYTES) -> int:
-    """Write a store to a folder or to S3-compatible storage, in shards; returns their number.
+    """Write a store in shards to a folder or to S3-compatible storage; return the number of shards.
 
-    A shard has patches of one split, drawn at random, so that a few shards are as mixed as the
-    split is. Interrupted, the same call goes on. Raises `ConfigError` where the store is published
-    itself or `address` holds another one, `StorageError` where the storage refuses.
+    A shard has patches of one split, drawn at random, so that a few shards represent the split. If
+    interrupted, the same call resumes. Raises `ConfigError` if the store is itself a published one
+    or `address` holds another store, and `StorageError` if the storage refuses.
     """
     if store.shards is not None:
-        raise ConfigError(f"{store.path} has its patches in shards already; publish the original.")
+        raise ConfigError(f"{store.path} is already stored in shards; publish the original.")
     remote, meta = Remote(address), store.meta
     there = remote.sizes("")
     if there.keys() & {f"{name}.npy" for name in meta.arrays}:
@@ -61,11 +60,12 @@ def publish(store: Store, address: str, *, shard_bytes: int = BYTES) -> int:
 
 
 def stream(address: str, folder: Path, cache_gb: float) -> Store:
-    """A store in `folder` whose patches stay at the address where it was published.
+    """Create a store in `folder` whose patches stay at the address where it was published.
 
-    The folder has its tables, and a cache of up to `cache_gb` 10⁹ bytes of the shards read last.
-    The same call with another `cache_gb` changes that. Raises `DataError` where no store was
-    published there, or the folder holds something else; `ConfigError` for too small a cache.
+    The folder has the store's tables, and a cache of at most `cache_gb` 10⁹ bytes of the most
+    recently read shards. Call again with another `cache_gb` to change the limit. Raises `DataError`
+    if no store was published there, or if the folder holds something else; `ConfigError` if the
+    cache is too small.
     """
     remote = Remote(address)
     try:
@@ -75,8 +75,8 @@ def stream(address: str, folder: Path, cache_gb: float) -> Store:
         copies = {table: remote.read(table) for table in tables(facts.files)}
     except (MissingFile, ValueError) as error:
         raise DataError(
-            f"{remote.address} has no published store, or a part of one; check the address, or run "
-            "mfl publish STORE ADDRESS again."
+            f"{remote.address} has no published store, or only a part of one; check the address, or "
+            "run mfl publish STORE ADDRESS again."
         ) from error
     if _holds_other(folder, facts.hash):
         raise DataError(f"{folder} holds something else; choose another folder.")
@@ -95,7 +95,8 @@ def stream(address: str, folder: Path, cache_gb: float) -> Store:
 
 
 def layout(store: Store) -> tuple[int, dict[str, int]]:
-    """Bytes from one patch of a shard to the next, and from where it begins to each array."""
+    """Return the bytes from one patch of a shard to the next, and the offset of each array in a
+    patch."""
     stride, offsets = 0, {}
     for name, array in store.arrays.items():
         size, values = len(_npy(array[0])), array[0].nbytes
@@ -105,7 +106,7 @@ def layout(store: Store) -> tuple[int, dict[str, int]]:
 
 
 def archive(store: Store, rows: npt.NDArray[np.int64]) -> bytes:
-    """The shard of some patches: a tar archive, the same bytes whenever it is made."""
+    """Build a shard of patches: a tar archive with reproducible bytes."""
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for row in rows.tolist():
@@ -124,7 +125,7 @@ def _npy(values: npt.NDArray[Any]) -> bytes:
 
 
 def _shuffled(store: Store, size: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Rows of each shard, of up to `size` patches of one split, in ascending order."""
+    """Yield the rows of each shard, at most `size` patches of one split, in ascending order."""
     random = np.random.default_rng(0)
     splits = store.table["split"].fillna("none").to_numpy()
     for split in sorted(set(splits)):

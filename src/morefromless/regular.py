@@ -1,4 +1,4 @@
-"""Regular files: what waits for a writer, or never ends, is not opened."""
+"""Read regular files only, because opening a pipe or a device may block forever."""
 
 import errno
 import os
@@ -10,51 +10,54 @@ from typing import IO
 from morefromless.errors import UnreadablePatch
 
 LARGEST = 2**28
-"""Bytes that one image's file may have, packed or unpacked: a thousand times what a tile takes."""
+"""Maximum bytes of one image's file, compressed or not: a thousand times the size of a tile."""
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's bytes. Raises `OSError`, for a folder, a pipe or a device too: it waits for none."""
+    """Read a file's bytes. Raises `OSError`, also for a folder, a pipe or a device, without
+    blocking."""
     with FileIO(_descriptor(path)) as file:  # unbuffered: small files are read faster
         return file.readall()
 
 
 def _descriptor(path: Path) -> int:
-    # Without waiting for whoever would write into a pipe.
+    # Do not block on a pipe without a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotRegular(errno.EINVAL, "a folder, a pipe or a device stands there", str(path))
+        raise NotRegular(errno.EINVAL, "the path is a folder, a pipe or a device", str(path))
     return descriptor
 
 
 class NotRegular(OSError):
-    """A folder, a pipe or a device in a file's place."""
+    """The path is a folder, a pipe or a device instead of a file."""
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """A file, opened to read bytes. Raises `UnreadablePatch` for folders, pipes and devices."""
+    """Open a file to read bytes. Raises `UnreadablePatch` for folders, pipes and devices."""
     try:
         return os.fdopen(_descriptor(path), "rb")
     except FileNotFoundError as error:
-        raise UnreadablePatch(f"no segmentation: there is no {path.name}; fetch it") from error
+        raise UnreadablePatch(
+            f"no segmentation: there is no {path.name}; download it"
+        ) from error
     except NotRegular as error:
         raise UnreadablePatch(
             f"not a file: {path.name} is a folder, a pipe or a device; remove it"
         ) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "an odd name"
+        reason = getattr(error, "strerror", None) or "an invalid name"
         raise UnreadablePatch(
             f"unreadable: {path.name} cannot be opened ({reason}); check its permissions"
         ) from error
 
 
 def read_regular(path: Path) -> bytes:
-    """A file's bytes. Raises `UnreadablePatch` where it is not there, empty or too large."""
+    """Read a file's bytes. Raises `UnreadablePatch` if it is missing, empty or too large."""
     with open_regular(path) as file:
         data = file.read(LARGEST + 1)
     if not data:
-        raise UnreadablePatch(f"empty file: {path.name} has 0 bytes; fetch it again")
+        raise UnreadablePatch(f"empty file: {path.name} has 0 bytes; download it again")
     if len(data) > LARGEST:
         raise too_large(path)
     return data
@@ -62,5 +65,5 @@ def read_regular(path: Path) -> bytes:
 
 def too_large(path: Path) -> UnreadablePatch:
     return UnreadablePatch(
-        f"too large: {path.name} holds more than {LARGEST >> 20} MiB; export each image by itself"
+        f"too large: {path.name} has more than {LARGEST >> 20} MiB; export each image separately"
     )

@@ -1,7 +1,7 @@
-"""Runs, many at once: those that are not done are trained, each in a folder that resumes.
+"""Train many runs in parallel; finished runs are skipped, interrupted ones resume.
 
-Runs meet only on the disk. A run is held by a lock while a process trains it, what failed says why
-in its folder, and what was interrupted goes on; so two commands over one folder share the work.
+Runs share nothing but the disk. A process holds a run's lock while it trains the run. A failed run
+stores the reason in its folder. So two commands on one folder share the work.
 """
 
 import os
@@ -24,21 +24,21 @@ from morefromless.runs import Run, State
 from morefromless.workers import Outcome, outcomes
 
 PLANNED = "planned.json"
-"""The folders of a study's runs, relative to the study's."""
+"""File with the folders of a study's runs, relative to the study's folder."""
 POLL = 5.0
-"""Seconds between two looks at runs that other processes train."""
+"""Seconds between two checks of runs that other processes train."""
 
 
 def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
-    """Train what is not done, each run once, however many studies share it.
+    """Train the runs that are not done, each once, also if several studies share it.
 
-    `jobs` side by side; 0 is one a GPU, or one a CPU core where there is none. A run that fails,
-    in whatever way, does not keep the others from being tried. A run that another process trains
-    is waited for; what that one leaves is taken on.
+    `jobs` is the number of runs in parallel; 0 is one per GPU, or one per CPU core without a GPU.
+    If a run fails, the others are still trained. If another process trains a run, this function
+    waits for it, and trains the run itself if that process stops before it is done.
 
-    Raises `ConfigError` before anything is trained where the disk has no room for it, or a GPU is
-    asked for and there is none, and `TrainingError` at the end, naming the runs that failed and
-    why the first did.
+    Raises `ConfigError` before anything is trained if the disk has too little space, or if a GPU is
+    requested and there is none. Raises `TrainingError` at the end if runs failed; it names them,
+    and the reason of the first.
     """
     configs = unique(configs)
     waiting = [config for config in configs if not Run(config.out).done]
@@ -68,7 +68,7 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
                         continue
                     if failure is not None and not run.done:
                         failed.append((config, failure))
-                        if run.failure != failure:  # its process died
+                        if run.failure != failure:  # the process died
                             run.fail(failure)
                     bar.finish(config.out.name)
             waiting = _wait(busy, failed, bar)
@@ -76,21 +76,22 @@ def run_all(configs: Sequence[RunConfig], jobs: int = 0) -> None:
         names = ", ".join(config.out.name for config, _ in failed[:3])
         names += f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise TrainingError(
-            f"{len(failed)} of {len(configs)} runs failed ({names}); the first because: "
-            f"{str(failed[0][1]).rstrip('.')}. The others are kept: run the command again to go on."
+            f"{len(failed)} of {len(configs)} runs failed ({names}). Reason of the first: "
+            f"{str(failed[0][1]).rstrip('.')}. The other runs are kept; run the command again to "
+            "resume."
         )
 
 
 def save_planned(configs: Sequence[RunConfig], folder: Path) -> None:
-    """Write which runs a study in `folder` has, for `mfl status`: those that wait have no folder
+    """Write the list of a study's runs to `folder`, for `mfl status`: waiting runs have no folder
     yet."""
     paths = [os.path.relpath(config.out, folder) for config in unique(configs)]
     files.write_json(folder / PLANNED, paths)
 
 
 def planned(folder: Path) -> list[Path]:
-    """The folders of the runs that `save_planned` wrote, without `..`. Raises `ConfigError` where
-    it is damaged."""
+    """Return the folders of the runs that `save_planned` wrote, without `..`. Raises `ConfigError`
+    if the file is damaged."""
     try:
         paths = read_json(folder / PLANNED, list[str])
     except (OSError, ValueError) as error:
@@ -101,22 +102,23 @@ def planned(folder: Path) -> list[Path]:
 
 
 def unique(configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """Each run once, in the order given."""
+    """Remove duplicate runs; keep the order."""
     return list({config.out: config for config in configs}.values())
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run, as its folder alone tells."""
+    """State of one run, read from its folder."""
 
     name: str
     state: State
     detail: str
-    """Why it failed, which process trains it, which job it waits for; else empty."""
+    """Why the run failed, which process trains it, or which job it waits for; else empty."""
 
 
 def status(runs: Iterable[Run], jobs: Mapping[Path, str] | None = None) -> list[RunStatus]:
-    """Every run once, in the order given; `jobs` has the cluster's number of those that wait."""
+    """Return the state of every run once, in order; `jobs` has the cluster's job number by run
+    folder."""
     jobs = jobs or {}
     statuses = []
     for run in {run.path: run for run in runs}.values():
@@ -129,29 +131,29 @@ def status(runs: Iterable[Run], jobs: Mapping[Path, str] | None = None) -> list[
 
 
 def needed_bytes(configs: Sequence[RunConfig], at_once: int = 1) -> int:
-    """Bytes that these runs will yet write, about: weights that stay, and two checkpoints of
-    weights and Adam's two moments of each run that is trained side by side."""
-    # Seeds have no bearing on it, so runs that differ in no more are measured once.
+    """Estimate the bytes that these runs still write. This is the weights of each run, plus two
+    checkpoints of weights and Adam's two moments for each run that is trained in parallel."""
+    # The seed does not change the size, so runs that differ only in the seed are measured once.
     waiting = [config for config in configs if not Run(config.out).done]
     sizes = [network_bytes(replace(config, seed=0, out=Path())) for config in waiting]
     return sum(sizes) + sum(sorted(sizes, reverse=True)[:at_once]) * 6
 
 
 def check_disk(configs: Sequence[RunConfig], at_once: int) -> None:
-    """Raise `ConfigError` where the disk has no room for what these runs will yet write."""
+    """Raise `ConfigError` if the disk has too little space for what these runs still write."""
     needed = needed_bytes(configs, at_once)
     folder = configs[0].out.absolute()
     free = shutil.disk_usage(existing(folder)).free
     if needed > free:
         raise ConfigError(
-            f"The runs need up to {needed / 1e9:,.2f} GB, and the disk of {folder.parent} has "
+            f"The runs need up to {needed / 1e9:,.2f} GB, but the disk of {folder.parent} has "
             f"{free / 1e9:,.2f} GB left; free some space, or give another --out."
         )
 
 
 def _wait(busy: list[RunConfig], failed: list[Outcome], bar: Bar) -> list[RunConfig]:
-    """Wait for runs that other processes train, until they are done or failed, or one of them was
-    given up; those that then remain."""
+    """Wait for runs that other processes train, until they are done or failed, or one of these
+    processes stops; return the runs that remain."""
     remaining = busy
     while remaining:
         states = [(config, Run(config.out).state) for config in remaining]

@@ -1,17 +1,17 @@
-"""Runs: one arm with one seed, in a folder of its own that says what it was made from.
+"""Runs: one arm with one seed, in its own folder that records how it was trained.
 
-- `run.json`: what determines it (its key and options), on which data, by which versions
-- `config.yaml`: the options; `mfl train --config FOLDER/config.yaml` runs it again
-- `lock`: while it trains: held by the process that trains it, and says which
-- `resume.ckpt`: while it trains: the state to go on from
-- `failed.json`: why it failed, until it is tried again (failed.txt: where, if unforeseen)
-- `submitted.json`: the cluster's job that was to train it
-- `encoder.json`: what must be known of the weights to use them (`evaluation.metadata`)
-- `weights.safetensors`: the trained weights, which hold the same; written last: then it is done
-- `curve.csv`: learning curve, where one was asked for
+- `run.json`: key and options that determine the run, hash of the data, versions
+- `config.yaml`: the options; `mfl train --config FOLDER/config.yaml` repeats the run
+- `lock`: during training: locked by the process that trains the run, and identifies it
+- `resume.ckpt`: during training: the state to resume from
+- `failed.json`: why the run failed, until the next try (failed.txt: traceback, if unforeseen)
+- `submitted.json`: the cluster's job for this run
+- `encoder.json`: metadata needed to use the weights (`evaluation.metadata`)
+- `weights.safetensors`: the trained weights with the same metadata; written last, then it is done
+- `curve.csv`: learning curve, if requested
 - `logs/`: every term, rate and diagnostic (CSV and TensorBoard)
 - `features/`: representations of the frozen encoders
-- `predictions-*`, `probe-*`: what probes answered, bound to the weights
+- `predictions-*`, `probe-*`: predictions of probes and the probes, bound to the weights by hash
 """
 
 import json
@@ -49,17 +49,17 @@ from morefromless.locks import holder, is_locked, locked
 from morefromless.specs import refuse_outside
 
 State = Literal["done", "running", "failed", "begun", "waiting"]
-"""Of a run on disk: `begun` was interrupted and goes on from there, `waiting` was never begun."""
+"""State of a run on disk: `begun` was interrupted and can resume, `waiting` was never started."""
 
 BEFORE_RECORD = frozenset({"lock", "failed.json", "failed.txt", "submitted.json"})
-"""What may lie in a run's folder before its run.json does."""
+"""Files that a run's folder may have before its run.json exists."""
 
 
 class Run:
-    """A run's folder.
+    """The folder of a run.
 
-    A run that is not trusted, as one from elsewhere, may name no class from outside the package,
-    and no folder for features.
+    A run that is not trusted, such as a downloaded one, must not name classes from outside the
+    package, and its folder for features is ignored.
     """
 
     def __init__(self, path: Path | str, trust: bool = True) -> None:
@@ -77,22 +77,23 @@ class Run:
 
     @classmethod
     def begin(cls, config: RunConfig, store_hash: str) -> "Run":
-        """The run that these options train on these data: new, interrupted or done.
+        """Create or open the run of these options and data; it may be new, interrupted or done.
 
-        Raises `ConfigError` where `config.out` holds another run, or one that cannot be told.
+        Raises `ConfigError` if `config.out` holds another run, or one that cannot be identified.
         """
         run = cls(config.out)
         options, key = to_flat(config), run_key(config, store_hash)
         store = os.path.relpath(config.store, run.path)
-        with files.explaining(run.record_path):  # first, as another process may begin the same run
+        with files.explaining(run.record_path):  # first: another process may begin this run too
             existing = {path.name for path in run.path.iterdir()} if run.path.exists() else set()
         if run.record_path.exists():
             if run.record.key != key:
                 differing = run.record.difference(options, store_hash)
                 raise ConfigError(
-                    f"{run.path} holds another run ({differing}); give another --out, or remove it."
+                    f"{run.path} holds another run ({differing}); give another --out, or remove "
+                    "that folder."
                 )
-            if not run.done and run.record.options.get("store") != store:  # one of them has moved
+            if not run.done and run.record.options.get("store") != store:  # run or store was moved
                 run._write(replace(run.record, options={**run.record.options, "store": store}))
         else:
             run._refuse_others(existing)
@@ -105,19 +106,19 @@ class Run:
                     versions=versions(),
                 )
             )
-        if not run.config_path.exists():  # after run.json, which makes the folder ours
+        if not run.config_path.exists():  # after run.json, which claims the folder
             files.write_text(run.config_path, yaml.safe_dump(options, sort_keys=False))
         return run
 
     @classmethod
     def open(cls, path: Path | str, trust: bool = False) -> "Run":
-        """A run that is done. Raises `ConfigError` where there is none."""
+        """Open a finished run. Raises `ConfigError` if there is none."""
         run = cls(path, trust)
         if not run.record_path.is_file():
             raise run._absent()
         if not run.done:
             raise ConfigError(
-                f"The run in {path} is not finished; run its command again and it goes on."
+                f"The run in {path} is not finished; run its command again to resume it."
             )
         return run
 
@@ -126,8 +127,7 @@ class Run:
 
     @property
     def record(self) -> Record:
-        """What determines it, and what is known of it since. Raises `ConfigError` where there is
-        none, or it is damaged."""
+        """The contents of run.json. Raises `ConfigError` if the file is missing or damaged."""
         try:
             return read_json(self.record_path, Record)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -142,13 +142,13 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
-        """Its options; `out` is where the folder lies now, and `store` where it is from there."""
+        """The run's options, with `out` and `store` resolved to where they are now."""
         options = {**self.record.options, "out": str(self.path)}
         if isinstance(options.get("store"), str):
             options["store"] = os.path.normpath(self.path / options["store"])
         if not self.trust:
             refuse_outside(options, str(self.record_path))
-            options["features"] = None  # a place that its maker chose is not written to
+            options["features"] = None  # do not write to a folder that its author chose
         return from_flat(RunConfig, options, str(self.record_path))
 
     @property
@@ -157,7 +157,7 @@ class Run:
 
     @property
     def state(self) -> State:
-        """What became of it so far, from the disk alone; another process may change it any time."""
+        """The run's state, from the disk only; another process may change it at any time."""
         if self.done:
             return "done"
         if is_locked(self.lock_path):
@@ -168,7 +168,7 @@ class Run:
 
     @property
     def failure(self) -> str | None:
-        """Why it failed; None where it did not, or is tried again."""
+        """Why the run failed; None if it did not fail, or is being tried again."""
         try:
             return str(read_json(self.failed_path, dict)["reason"])
         except FileNotFoundError:
@@ -178,16 +178,16 @@ class Run:
 
     @property
     def trainer(self) -> str:
-        """Which process trains it, or did so last."""
+        """The process that trains the run, or that did so last."""
         return holder(self.lock_path)
 
     @contextmanager
     def training(self, is_leader: bool = True) -> Iterator[None]:
-        """Keep the run from other processes while the block trains it; one that is done stays free.
+        """Lock the run while the block trains it; a finished run is not locked.
 
-        Of several processes that train one run together, only the leader does this. An
-        exception is recorded (`fail`) and goes on. Raises `RunBusy` where another process trains
-        it; that one may just have finished it, so look at `done` in the block.
+        If several processes train one run together, only the leader locks it. An exception is
+        recorded (`fail`) and raised again. Raises `RunBusy` if another process trains the run. That
+        process may just have finished it, so check `done` in the block.
         """
         if self.done or not is_leader:
             yield
@@ -207,7 +207,7 @@ class Run:
                 raise
 
     def fail(self, error: Exception | str) -> None:
-        """Record why it failed; where not even that can be written, it is not."""
+        """Record why the run failed; errors while writing are ignored."""
         with suppress(OSError, DataError):
             files.write_json(
                 self.failed_path,
@@ -222,30 +222,30 @@ class Run:
                 files.write_text(self.path / "failed.txt", trace)
 
     def forgive(self) -> None:
-        """Forget that it failed: it is tried again."""
+        """Remove the record of a failure before the run is tried again."""
         for path in (self.failed_path, self.path / "failed.txt"):
             path.unlink(missing_ok=True)
 
     def resumable(self) -> Path | None:
-        """The checkpoint to go on from; None where there is none, or a damaged one, which is set
-        aside."""
+        """Return the checkpoint to resume from, or None. A damaged checkpoint is renamed."""
         aside = self.checkpoint.with_name("resume.ckpt.damaged")
         try:
             if _sound(self.checkpoint):
                 return self.checkpoint
             self.checkpoint.replace(aside)
-        except FileNotFoundError:  # or set aside by another process that trains it with us
+        except FileNotFoundError:  # or renamed by another process of this run
             return None
         progress.warn(
-            f"{self.checkpoint} is damaged; it is now {aside.name}, and the run starts anew."
+            f"{self.checkpoint} is damaged; it was renamed to {aside.name}, and the run restarts "
+            "from the beginning."
         )
         return None
 
     def finish(
         self, weights: Mapping[str, Tensor], facts: Mapping[str, Any], encoder: Mapping[str, Any]
     ) -> None:
-        """Record `facts` (seconds, steps, device ...), what must be known of the `encoder`
-        (`evaluation.metadata`), then the weights, then tidy up."""
+        """Write the metadata of the `encoder` (`evaluation.metadata`), then the weights and `facts`
+        (seconds, steps, device ...), then remove the checkpoint."""
         files.write_json(self.encoder_path, encoder)
         with files.replacing(self.weights_path) as temporary:
             contiguous = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
@@ -256,14 +256,16 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights that were trained; what is computed from them is bound to it."""
+        """Hash of the trained weights; files that are computed from the weights refer to it."""
         return str(self.record.facts.get("weights", ""))
 
     def weights(self) -> dict[str, Tensor]:
-        """The trained weights. Raises `TrainingError` where they are damaged or of another run."""
+        """Load the trained weights. Raises `TrainingError` if they are damaged or belong to another
+        run."""
         if file_hash(self.weights_path) != self.fingerprint:
             raise TrainingError(
-                f"{self.weights_path} is damaged, or of another run; remove it to train again."
+                f"{self.weights_path} is damaged, or belongs to another run; remove it to train "
+                "again."
             )
         try:
             return load_file(self.weights_path)
@@ -273,22 +275,24 @@ class Run:
             ) from error
 
     def sweep(self, older: float = files.HOUR) -> None:
-        """Remove what killed processes left half-written (`files.sweep`)."""
+        """Remove partial files of killed processes (`files.sweep`)."""
         for folder in (self.path, self.path / "features"):
             files.sweep(folder, older)
 
     def _tidy(self, alone: bool) -> None:
-        """Remove what earlier tries left, before a new one that is, for sure, `alone` or not."""
+        """Remove files of earlier tries before a new one. `alone` says that no other process is
+        training."""
         self.forgive()
         self.sweep(0 if alone else files.HOUR)
-        # What was computed from weights that are gone must not answer for the next ones.
+        # Predictions from missing weights must not be used for the next weights.
         kinds = ("predictions-*", "probe-*")
         answers = [path for kind in kinds for path in self.path.glob(kind)]
         record = self.record
         if answers or ("seconds" in record.facts and not self.checkpoint.is_file()):
             progress.warn(
-                f"{self.path} was trained and has no weights: they were removed, or it was ended "
-                "as it wrote them. What was computed from them is removed; the run starts anew."
+                f"{self.path} was trained but has no weights: they were removed, or the run was "
+                "killed while writing them. Files computed from them are removed, and the run "
+                "restarts from the beginning."
             )
             shutil.rmtree(self.path / "features", ignore_errors=True)
             for path in answers:
@@ -296,11 +300,12 @@ class Run:
             self._write(replace(record, facts={}))
 
     def _refuse_others(self, names: set[str]) -> None:
-        """Raise `ConfigError` where a folder without run.json holds anything that is not ours."""
+        """Raise `ConfigError` if a folder without run.json contains files of other programs or
+        runs."""
         others = {name for name in names - BEFORE_RECORD if not name.endswith(".partial")}
         if others & {self.config_path.name, self.checkpoint.name, self.weights_path.name}:
             raise ConfigError(
-                f"{self.path} has lost its run.json, so what it was trained on is not known; "
+                f"{self.path} has lost its run.json, so it is unknown what the run was trained on; "
                 "remove that folder and run again, or give another --out."
             )
         if others:
@@ -308,24 +313,25 @@ class Run:
 
 
 def remedy(path: Path) -> str:
-    """What to do where a folder holds no run: it may be a study's."""
-    return f"give one of those in {path / 'runs'}" if (path / "runs").is_dir() else "check the path"
+    """Return what to do if a folder holds no run; it may be a study's folder."""
+    return f"give a run in {path / 'runs'}" if (path / "runs").is_dir() else "check the path"
 
 
 def unwritten(folder: Path, writers: str = "mfl compare") -> str:
-    """What to do where a folder has no results: a study's command writes them when its runs are
-    done, and `morefromless.compare` leaves that to who called it.
+    """Return what to do if a folder has no results. `mfl compare` writes them when its runs are
+    done; the function `morefromless.compare` does not write them.
 
     >>> unwritten(Path("nowhere"))
     'give a folder that mfl compare wrote'
     """
     if (folder / "runs").is_dir():
-        return "its mfl compare has not written them yet: run it again and it goes on"
+        return "mfl compare has not written them yet: run it again to resume"
     return f"give a folder that {writers} wrote"
 
 
 def failure_reason(error: Exception) -> str:
-    """Why a run failed: an error's own sentence, or the first line of one that was not foreseen."""
+    """Return why a run failed: the message of a known error, or the first line of an unforeseen
+    one."""
     if isinstance(error, MoreFromLessError):
         return str(error)
     kind, line = type(error).__name__, first_line(error)
@@ -333,11 +339,11 @@ def failure_reason(error: Exception) -> str:
 
 
 def _sound(checkpoint: Path) -> bool:
-    """Whether a checkpoint, which is a ZIP archive, is complete and as it was written."""
+    """Whether a checkpoint, which is a ZIP archive, is complete and undamaged."""
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             return archive.testzip() is None
     except OSError:
         raise
-    except Exception:  # of zipfile's own and of its parsers', all for the same reason
+    except Exception:  # zipfile raises many types for damaged files
         return False

@@ -1,4 +1,4 @@
-"""The values of a specification: from text to the type that a parameter has, and back."""
+"""Values of a specification: conversion between text and the types of parameters."""
 
 import re
 import typing
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 LARGEST_INT, LARGEST = 2**31 - 1, 1e15
-"""Larger values are typing errors."""
+"""Larger values are rejected as typing errors."""
 SEVERAL: dict[Any, Any] = {tuple: tuple, list: list, Sequence: tuple}
-"""Types of several values, to what holds them."""
+"""Types of sequences, with the class that builds each."""
 EXPECTED: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number below 2^31",
@@ -18,7 +18,7 @@ _VALUE = re.compile(r"(?:([\w-]+)\s*=)?(?:'([^']*)'(?=,|$)|\"([^\"]*)\"(?=,|$)|(
 
 
 def parse_arguments(text: str) -> list[tuple[str, str]]:
-    """Key, or nothing, and text of each argument, quotes taken off.
+    """Split arguments into pairs of key (or empty) and text, without quotes.
 
     >>> parse_arguments("7,interpolation=point,weights='a,b.pt'")
     [('', '7'), ('interpolation', 'point'), ('weights', 'a,b.pt')]
@@ -32,9 +32,9 @@ def parse_arguments(text: str) -> list[tuple[str, str]]:
 
 
 def parse_value(text: str, hint: Any) -> Any:
-    """The value that `text` means where the parameter's type is `hint`; `Any` guesses.
+    """Convert `text` to the type `hint` of a parameter; `Any` guesses the type.
 
-    Raises `ValueError`, which says what is expected.
+    Raises `ValueError` with a message of what is expected.
 
     >>> parse_value("0.5/0.4", tuple[float, ...]), parse_value("none", int | None)
     ((0.5, 0.4), None)
@@ -55,7 +55,7 @@ def parse_value(text: str, hint: Any) -> Any:
 
 
 def guess_value(text: str) -> Any:
-    """The value of a parameter whose type is not known: none, true, a number, numbers, or text."""
+    """Guess the value of a parameter of unknown type: none, true, a number, numbers, or text."""
     if text.lower() == "none":
         return None
     for kind in (bool, int, float, tuple[int, ...], tuple[float, ...]):
@@ -67,7 +67,7 @@ def guess_value(text: str) -> Any:
 
 
 def format_value(value: Any) -> str:
-    """The text of a value, as a person would type it.
+    """Format a value as a user would type it.
 
     >>> format_value(0.5), format_value(7.0), format_value((0.5, 0.4)), format_value("a,b")
     ('0.5', '7', '0.5/0.4', "'a,b'")

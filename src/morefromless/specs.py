@@ -1,17 +1,17 @@
-"""Specifications: what a person types to choose a member of an open set.
+"""Specifications: the text that selects and configures a member of an open set.
 
     downsample:7                      the member `downsample` with its first parameter set to 7
     downsample:7,interpolation=point  positional values first, then named ones
     my_package.mine:Mine:0.5          a class from outside the package
-    hf-hub:owner/name:pretrained=true a name with a scheme, where a member takes such names (timm)
+    hf-hub:owner/name:pretrained=true a name with a scheme, if a member accepts such names (timm)
 
-Values are separated by commas; colons within values mean nothing. A value with a comma is quoted:
-`weights='a,b.pt'`. Several numbers are joined by slashes: `mean=0.5/0.4/0.6`.
+Values are separated by commas; colons in values have no special meaning. A value with a comma is
+quoted: `weights='a,b.pt'`. Several numbers are joined by slashes: `mean=0.5/0.4/0.6`.
 
-A plural folder of this package is an *open set*: every module in it that defines a public class
-deriving from the folder's contract is a member, under the module's name (`table_s1.py` is typed
-`table-s1`). Adding a member is adding a file. Values are converted to the annotated types of the
-class's `__init__`, so a mistake is found before anything runs.
+A plural folder of this package is an *open set*. Every module in it that defines a public class
+derived from the folder's contract is a member, named after the module (`table_s1.py` is typed
+`table-s1`). To add a member, add a file. Values are converted to the annotated types of the class's
+`__init__`, so mistakes are found before anything runs.
 """
 
 import importlib
@@ -30,7 +30,7 @@ from morefromless.spec_values import format_value, guess_value, parse_arguments,
 T = TypeVar("T")
 
 SCHEMES = ("hf-hub:", "hf_hub:", "local-dir:")
-"""How timm's names of models that are not its own begin."""
+"""Prefixes of timm's names for models from other places."""
 _ROOT = __name__.removesuffix("specs")
 _NAME = re.compile(
     rf"(?P<scheme>(?:{'|'.join(SCHEMES)})[^:,]+)"
@@ -40,20 +40,22 @@ _NAME = re.compile(
 
 
 class Member:
-    """A member of an open set, which knows the shortest specification that builds its like."""
+    """Base class of members of an open set; it knows the shortest specification of an equal
+    member."""
 
     member_kind: ClassVar[str] = ""
-    """What messages call a member of the contract, where its name in words will not do."""
+    """Name for members of the contract in messages; by default, the contract's own name in
+    words."""
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         member = super().__new__(cls)
-        object.__setattr__(member, "_arguments", (args, kwargs))  # also where the class is frozen
+        object.__setattr__(member, "_arguments", (args, kwargs))  # also for frozen classes
         return member
 
     @property
     def spec(self) -> str:
-        """The specification, in the one form that equal members share.
+        """The specification in its normal form, which equal members share.
 
         >>> from morefromless.modalities.downsample import Downsample
         >>> Downsample(size=7, interpolation="area").spec
@@ -64,7 +66,7 @@ class Member:
 
 
 def members(package: ModuleType, contract: type[T]) -> dict[str, type[T]]:
-    """The members of an open set by the name a person types, in alphabetical order."""
+    """Return the members of an open set by the name that a user types, in alphabetical order."""
     classes: dict[str, type[T]] = {}
     for name, defined in _classes(package).items():
         public = [value for value in defined if issubclass(value, contract)]
@@ -75,7 +77,7 @@ def members(package: ModuleType, contract: type[T]) -> dict[str, type[T]]:
 
 @cache
 def _classes(package: ModuleType) -> dict[str, list[type]]:
-    """The public classes that are defined in each public module of a package."""
+    """Return the public classes that are defined in each public module of a package."""
     modules = {
         info.name: importlib.import_module(f"{package.__name__}.{info.name}")
         for info in pkgutil.iter_modules(package.__path__)
@@ -94,9 +96,9 @@ def _classes(package: ModuleType) -> dict[str, list[type]]:
 
 
 def build(spec: str, package: ModuleType, contract: type[T], **given: Any) -> T:
-    """The member that `spec` names, constructed; `given` are values that the program adds.
+    """Build the member that `spec` names; `given` are values that the program adds.
 
-    Raises `ConfigError`, with near names where there are any.
+    Raises `ConfigError`, with similar names if there are any.
 
     >>> from morefromless import modalities
     >>> build("downsample:7,interpolation=point", modalities, modalities.Modality)
@@ -107,13 +109,13 @@ def build(spec: str, package: ModuleType, contract: type[T], **given: Any) -> T:
         built = member(**values)
     except MoreFromLessError:
         raise
-    except Exception as error:  # a class raises whatever its values provoke
+    except Exception as error:  # a class may raise any type
         raise ConfigError(
             f"'{spec}' cannot be built ({first_line(error)}); check its values."
         ) from error
     for name in inspect.get_annotations(contract):
         if not hasattr(built, name):
-            raise ConfigError(f"'{spec}' lacks `{name}`, which its class must set.")
+            raise ConfigError(f"'{spec}' has no `{name}`, which its class must set.")
     return built
 
 
@@ -124,10 +126,10 @@ def normalise(
     *,
     without: Collection[str] = (),
 ) -> str:
-    """The one text of all specifications of the same member: nothing is constructed.
+    """Return the normal form of a specification, without building its member.
 
-    Values are positional as far as that can be read; defaults, and the parameters `without`, are
-    left out.
+    Values are positional as far as possible; defaults, and the parameters in `without`, are
+    omitted.
 
     >>> from morefromless import modalities
     >>> normalise("downsample:array=he,size=07", modalities, modalities.Modality)
@@ -138,7 +140,7 @@ def normalise(
 
 
 def split(spec: str) -> tuple[str, str]:
-    """The name in a specification, and its arguments.
+    """Split a specification into its name and its arguments.
 
     >>> split("downsample:7,interpolation=point")
     ('downsample', '7,interpolation=point')
@@ -169,9 +171,9 @@ SPEC_OPTIONS = (
 
 
 def refuse_outside(options: Mapping[str, Any], origin: str) -> None:
-    """Raise `ConfigError` where options that a file holds name a class from outside the package.
+    """Raise `ConfigError` if options from a file name a class from outside the package.
 
-    Nothing that a file from elsewhere names is imported unless a person trusts it.
+    A class that a foreign file names is imported only if the user trusts the file.
 
     >>> refuse_outside({"encoder": "antigravity.x:Y"}, "run.json")
     Traceback (most recent call last):
@@ -190,7 +192,7 @@ def refuse_outside(options: Mapping[str, Any], origin: str) -> None:
 
 
 def signature(member: type[object]) -> str:
-    """How a member is typed, e.g. `downsample:size,interpolation=area`."""
+    """Return how a member is typed, e.g. `downsample:size,interpolation=area`."""
     parts = [
         name
         if parameter.default is parameter.empty
@@ -212,18 +214,18 @@ def _resolve(
         member = _imported(name, contract, spec)
         return member, _values(member, text, spec, given)
     near = near_names(name, known, 3, cutoff=0.4)
-    if re.search(r"\.|:[A-Z]", spec.partition(",")[0]):  # a class, and not as it is typed
+    if re.search(r"\.|:[A-Z]", spec.partition(",")[0]):  # looks like a class, but is malformed
         near = []
     hint = f"did you mean {' or '.join(near)}?" if near else _all_of(known)
     raise ConfigError(f"There is no {_kind(contract)} named '{name}' (in '{spec}'); {hint}")
 
 
 def _all_of(known: Collection[str]) -> str:
-    return f"known: {', '.join(known)}, or a class of yours as package.module:Class."
+    return f"known: {', '.join(known)}, or your own class as package.module:Class."
 
 
 def _kind(contract: type[object]) -> str:
-    """What a contract's members are called: its `member_kind`, or its own name in words."""
+    """Return the name of a contract's members: its `member_kind`, or its own name in words."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", contract.__name__).lower()
     return getattr(contract, "member_kind", "") or words
 
@@ -231,10 +233,10 @@ def _kind(contract: type[object]) -> str:
 def _imported(name: str, contract: type[T], spec: str) -> type[T]:
     try:
         member = pkgutil.resolve_name(name)
-    except (Exception, SystemExit) as error:  # a module raises whatever it likes
+    except (Exception, SystemExit) as error:  # a module may raise any type
         raise ConfigError(
             f"'{spec}' cannot be imported ({first_line(error)}); write it as package.module:Class "
-            "and make sure that the package is installed here."
+            "and check that the package is installed."
         ) from error
     if not (inspect.isclass(member) and issubclass(member, contract)):
         raise ConfigError(
@@ -245,7 +247,7 @@ def _imported(name: str, contract: type[T], spec: str) -> type[T]:
 
 
 def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by parameter, converted."""
+    """Return the converted arguments by parameter."""
     parameters = _parameters(member)
     further = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     parameters = {n: p for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
@@ -255,7 +257,7 @@ def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]
     named = False
     for position, (key, value) in enumerate(parse_arguments(text)):
         if not key and (named or position >= len(parameters)):
-            raise ConfigError(f"'{spec}' has a value out of place: '{value}'; {usage}")
+            raise ConfigError(f"'{spec}' has a misplaced value '{value}'; {usage}")
         named |= bool(key)
         key = key.replace("-", "_") or list(parameters)[position]
         if key in values or key in given:
@@ -265,7 +267,7 @@ def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]
                 values[key] = parse_value(value, hints[key])
             except ValueError as error:
                 raise ConfigError(
-                    f"'{value}' is not a value for '{key}' in '{spec}' ({error}); {usage}"
+                    f"'{value}' is not a valid value for '{key}' in '{spec}' ({error}); {usage}"
                 ) from error
         elif further:
             values[key] = guess_value(value)
@@ -277,7 +279,7 @@ def _values(member: type[object], text: str, spec: str, given: Mapping[str, Any]
     values |= given
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in values]
     if missing:
-        raise ConfigError(f"'{spec}' lacks {', '.join(missing)}; {usage}")
+        raise ConfigError(f"'{spec}' is missing {', '.join(missing)}; {usage}")
     return values
 
 
@@ -288,20 +290,21 @@ def _parameters(member: type[object]) -> dict[str, inspect.Parameter]:
 
 
 def _hints(member: type[object], parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """The types of a class's parameters: where it does not annotate one, that of its default, and
-    where that says nothing, any (`guess_value`)."""
+    """Return the types of a class's parameters: the annotation, else the type of the default, else
+    any (`guess_value`)."""
     try:
         hints = typing.get_type_hints(member.__init__)
-    except NameError:  # a type that is imported for type checkers only
+    except NameError:  # a type imported only for type checkers
         hints = {}
     kinds = {bool: bool, int: int | float, float: float, str: str}
     return {n: hints.get(n, kinds.get(type(p.default), Any)) for n, p in parameters.items()}
 
 
 def _name(member: type[object]) -> str:
-    """What a person types: the module's name in an open set, elsewhere `package.module:Class`."""
+    """Return the name that a user types: the module's name in an open set, else
+    `package.module:Class`."""
     package, _, module = member.__module__.rpartition(".")
-    # A package of somebody else may have a base class of its own, too.
+    # A package from outside may have its own base class, too.
     if package.startswith(_ROOT) and any(b.__module__ == package for b in member.__mro__[1:]):
         return module.replace("_", "-")
     return f"{member.__module__}:{member.__qualname__}"

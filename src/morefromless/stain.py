@@ -1,8 +1,8 @@
 """Stains of H&E: optical density, Macenko's estimate of hematoxylin and eosin, normalisation.
 
-Light that passes a stain is dimmed exponentially (Beer-Lambert), so the optical density
--log(I / I0) of a pixel is a sum of concentrations times the stains' colours. All functions work on
-a batch, on the device that its patches are on.
+Light that passes a stain is attenuated exponentially (Beer-Lambert). So the optical density -log(I
+/ I0) of a pixel is a sum of concentrations times the stains' colours. All functions work on a
+batch, on the device of its patches.
 """
 
 from dataclasses import dataclass
@@ -17,17 +17,18 @@ from morefromless.errors import ConfigError
 Convention = Literal["luminosity", "density"]
 
 LUMINANCE = ((80 + 16) / 116) ** 3
-"""Of L* = 80 (CIE 1976); lighter pixels are no tissue, as in StainTools and TIAToolbox."""
+"""Luminance of L* = 80 (CIE 1976); lighter pixels are not tissue, as in StainTools and
+TIAToolbox."""
 DENSITY = 0.15
-"""Pixels with a channel below this optical density are no tissue, as in Macenko and torchstain."""
+"""Pixels with a channel below this optical density are not tissue, as in Macenko and torchstain."""
 DARK = 40
-"""Pixels whose brightest channel is darker are ink: ten of them in 4,096 tilt the stains."""
+"""Pixels whose brightest channel is darker are ink; ten of them in 4,096 distort the estimate."""
 FEWEST = 0.05
-"""Share of a patch's pixels that must be tissue."""
+"""Minimum share of tissue pixels in a patch."""
 NARROWEST = 10.0
-"""Degrees between the two stains; less is one stain and noise."""
+"""Minimum angle in degrees between the two stains; below, they are one stain and noise."""
 STRONGEST = 4.0
-"""Most that concentrations may be multiplied by; a patch that needs more has hardly that stain."""
+"""Maximum factor for concentrations; a patch that needs more contains hardly any of that stain."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class Stains:
     strengths: Tensor
     """(B, 2) 99th percentiles of the concentrations."""
     usable: Tensor
-    """(B,) bool: False for what holds no two stains that are hematoxylin and eosin."""
+    """(B,) bool: False if a patch does not contain two stains that are hematoxylin and eosin."""
 
     @classmethod
     def of_values(cls, values: tuple[float, ...]) -> "Stains":
-        """Of one image, from eight numbers: R, G, B of hematoxylin, of eosin, and the strengths."""
+        """Build the stains of one image from eight numbers: R, G, B of hematoxylin, of eosin, and
+        the strengths."""
         if len(values) != 8 or min(values[6:]) <= 0:
             raise ConfigError(
                 "Stains of a reference are eight numbers: R/G/B of hematoxylin, R/G/B of eosin, "
@@ -55,17 +57,17 @@ class Stains:
 
 
 def optical_density(patches: Tensor, white: float = 255.0, offset: float = 0.0) -> Tensor:
-    """Intensities (..., 3) in 0-255 -> -log((I + offset) / white), black taken as 1."""
+    """Intensities (..., 3) in 0-255 -> -log((I + offset) / white), with black set to 1."""
     floor = 0.0 if offset else 1.0
     return -((patches + offset).clamp(min=floor) / white).log()
 
 
 def estimate(patches: Tensor, convention: Convention = "luminosity") -> Stains:
-    """Macenko's estimate (2009) of the stains of (B, H, W, 3) patches of 0-255, in their precision
-    (float32 where they are uint8).
+    """Estimate the stains of (B, H, W, 3) patches of 0-255 (Macenko 2009), in their precision, or
+    in float32 for uint8.
 
-    The plane of most variance of the tissue's optical density is found, and in it the directions
-    at the 1st and 99th percentile of the angle. `luminosity` takes tissue by lightness, as
+    Find the plane of largest variance of the tissue's optical density, and in it the directions at
+    the 1st and 99th percentile of the angle. `luminosity` selects tissue by lightness, as
     StainTools and TIAToolbox do; `density` as torchstain does, with its white of 240.
     """
     pixels = patches.flatten(1, 2)
@@ -89,11 +91,11 @@ def normalised(
     reference: Stains,
     convention: Convention = "luminosity",
 ) -> Tensor:
-    """Patches (B, H, W, 3) of 0-255 with the reference's stains, as floats; those that are not
-    usable, or would need too strong a stain, are left as they are.
+    """Normalise patches (B, H, W, 3) of 0-255 to the reference's stains, as floats. Patches that
+    are not usable, or need too large a factor, are unchanged.
 
-    Each concentration is scaled so that its 99th percentile is the reference's. As all of it is
-    linear in the optical density, it is one 3 x 3 matrix a patch.
+    Each concentration is scaled so that its 99th percentile equals the reference's. All steps are
+    linear in the optical density, so they are one 3 x 3 matrix per patch.
     """
     usable, ratio = _fitting(stains, reference)
     images = patches.to(stains.matrix.dtype)
@@ -106,19 +108,19 @@ def normalised(
 
 
 def unchanged(stains: Stains, reference: Stains) -> Tensor:
-    """(B,) bool: which patches `normalised` does not change."""
+    """(B,) bool: patches that `normalised` does not change."""
     return ~_fitting(stains, reference)[0]
 
 
 def _fitting(stains: Stains, reference: Stains) -> tuple[Tensor, Tensor]:
-    """Which patches can be normalised, (B,), and what their concentrations are multiplied by."""
+    """Return which patches can be normalised, (B,), and the factors of their concentrations."""
     ratio = reference.strengths.to(stains.strengths) / stains.strengths.clamp(min=1e-6)
     usable = stains.usable & (ratio <= STRONGEST).all(-1)
     return usable, torch.where(usable[:, None], ratio, torch.ones_like(ratio))
 
 
 def _luminance(pixels: Tensor) -> Tensor:
-    """Relative luminance of sRGB, of which L* is a function that only rises."""
+    """Relative luminance of sRGB; L* increases monotonically with it."""
     values = pixels / 255
     linear = torch.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     return linear @ torch.tensor([0.212671, 0.715160, 0.072169]).to(linear)
@@ -143,8 +145,8 @@ def _directions(density: Tensor, tissue: Tensor) -> Tensor:
 
 
 def _percentiles(values: Tensor, chosen: Tensor, *percents: float) -> Tensor:
-    """(B, P) -> (B, len(percents)), of the chosen ones, linear between ranks; 0 where there are
-    none."""
+    """(B, P) -> (B, len(percents)): percentiles of the chosen values, linear between ranks; 0 if
+    none is chosen."""
     ranked = _sorted(torch.where(chosen, values, torch.inf))
     last = (chosen.sum(1, keepdim=True) - 1).clamp(min=0)
     place = last.double() * torch.tensor(percents, dtype=torch.float64, device=last.device) / 100
@@ -155,15 +157,15 @@ def _percentiles(values: Tensor, chosen: Tensor, *percents: float) -> Tensor:
 
 
 def _sorted(values: Tensor) -> Tensor:
-    """On a CPU by NumPy, whose sort keeps no indices and takes a fifth of the time."""
+    """Sort along axis 1. On a CPU, NumPy takes a fifth of the time, because it keeps no indices."""
     if values.device.type == "cpu":
         return torch.from_numpy(np.sort(values.numpy(), axis=1))
     return values.sort(1).values
 
 
 def _usable(matrix: Tensor, strengths: Tensor, tissue: Tensor) -> Tensor:
-    """Enough tissue, two stains and not one, and both dim green most, as neither ink nor grey
-    does."""
+    """Whether there is enough tissue, the stains are two, and both absorb green most, unlike ink
+    and grey."""
     red, green, blue = matrix.unbind(-1)
     apart = (matrix[:, 0] * matrix[:, 1]).sum(-1).clamp(-1, 1).acos().rad2deg() >= NARROWEST
     coloured = (matrix > -0.1).all(-1) & (green > 0.8 * red) & (blue < 0.9 * green)

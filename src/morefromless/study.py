@@ -1,7 +1,7 @@
-"""A study: arms x modalities x objectives x seeds x tasks, resolved once, then asked.
+"""A study: arms x modalities x objectives x seeds x tasks, resolved once, then evaluated.
 
-study = Study.of(config)            # every refusal here, before anything is trained
-run_all(study.runs, config.jobs)    # each run resumes by itself
+study = Study.of(config)            # raises every error here, before anything is trained
+run_all(study.runs, config.jobs)    # each run resumes automatically
 results = study.evaluate()          # frozen encoders -> metrics -> one tidy table
 """
 
@@ -47,29 +47,29 @@ from morefromless.training.checks import check, check_views, count_training_patc
 from morefromless.training.steps import batch_size, check_batch
 
 VERIFIED = 2**30
-"""Bytes up to which a store's files are hashed before anything rests on them."""
+"""Stores up to this many bytes are hashed and verified before they are used."""
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A study that can work: its options and its store were checked."""
+    """A study whose options and store were checked."""
 
     config: StudyConfig
     store: Store
     runs: list[RunConfig]
-    """What is to be trained, each in its folder (`out`). Seeds vary slowest, so that the first runs
-    to finish are of every arm."""
+    """The runs to train, each with its folder (`out`). Seeds vary slowest, so that the first runs
+    to finish cover every arm."""
     caveats: list[str]
-    """Sentences that must stand wherever its results stand."""
+    """Sentences that must be shown with every result of the study."""
     trust: bool = True
-    """Whether its runs may name classes from outside the package (`Run`)."""
+    """Whether the runs may name classes from outside the package (`Run`)."""
 
     @classmethod
     @own_state()
     def of(cls, config: StudyConfig, store: Store | None = None, trust: bool = True) -> "Study":
         """Resolve and check everything that can be known before training.
 
-        Raises `ConfigError` or `DataError` where the options or the store cannot work.
+        Raises `ConfigError` or `DataError` if the options or the store cannot work.
         """
         config, store = canonical(config), store or Store.open(config.store)
         store.verify(VERIFIED)
@@ -85,7 +85,7 @@ class Study:
         check_batch(len(store.indices("train")), config.train.batch)
         caveats = [*store.caveats, *check_availability(config, store)]
         runs = planned_runs(config, store)
-        # Runs that differ in their seed alone are checked once.
+        # Runs that differ only in their seed are checked once.
         counts = {}
         for run in {replace(run, seed=0, out=Path()): run for run in runs}.values():
             check_views(run, store)
@@ -107,14 +107,14 @@ class Study:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities of the encoders that its runs train, the privileged one last."""
+        """The modalities of the encoders that the runs train, the privileged one last."""
         trained = {spec for run in self.runs for spec in run.arm.modalities.values()}
         return tuple(spec for spec in self.config.modalities if spec in trained)
 
     def evaluate(self, progress: bool = True) -> Results:
-        """Ask every encoder every task; answers that were computed before are read back.
+        """Evaluate every encoder on every task; predictions that were computed before are loaded.
 
-        Raises `ConfigError` where a run is not done.
+        Raises `ConfigError` if a run is not done.
         """
         evaluations = self.evaluations(progress=progress)
         return conclude(self.config, self.store, self.runs, evaluations, self.caveats)
@@ -123,7 +123,8 @@ class Study:
     def evaluations(
         self, cohort: Cohort | None = None, *, progress: bool = True
     ) -> list[Evaluation]:
-        """The answers of encoders, references and floors for the test patches, or a cohort's."""
+        """Return predictions of encoders, references and floors on the test patches, or on a
+        cohort's."""
         bar = Bar(self.runs, desc="evaluate", unit="run", disable=not progress)
         evaluations = [*chain.from_iterable(self._evaluate_run(run, cohort) for run in bar)]
         evaluations += self._references(progress, cohort)
@@ -146,7 +147,7 @@ class Study:
                 )
 
     def _references(self, progress: bool, cohort: Cohort | None) -> Iterator[Evaluation]:
-        """Published encoders, on every image modality that is asked."""
+        """Evaluate published encoders on every image modality that is evaluated."""
         config, folder = self.config, self.config.runs_folder.parent / "references"
         images = [spec for spec in self.modalities if takes_references(spec)]
         tested = [spec for spec in images if self._is_asked(spec, cohort)]
@@ -160,7 +161,7 @@ class Study:
                     yield Evaluation(condition, seed, probabilities, size=frozen.size)
 
     def _floors(self, progress: bool, cohort: Cohort | None) -> Iterator[Evaluation]:
-        """What needs no learning, on every modality that test patches have."""
+        """Evaluate the floors, which need no training, on every modality of the test patches."""
         config = self.config
         folder = config.runs_folder.parent / "floors"
         questions = [*product(config.tasks, self.modalities)]
@@ -188,7 +189,8 @@ class Study:
 
     @property
     def _untrained_seeds(self) -> range:
-        """Seeds of what is not trained: they draw a share of the labels; with all labels, one."""
+        """Seeds for untrained encoders and floors. They draw the share of labels; with all labels,
+        one seed."""
         return self.config.run_seeds if self.config.probe.labels < 1 else range(1)
 
     def _probabilities(
@@ -199,7 +201,8 @@ class Study:
         cohort: Cohort | None,
         label: str | None = None,
     ) -> npt.NDArray[np.float32]:
-        """An encoder's answers to a task, for the test patches or for those of a cohort."""
+        """Return an encoder's class probabilities for the test patches, or for those of a
+        cohort."""
         device = resolve_device(self.config.machine.device)
         reply = answer(frozen, self.store, self.config.probe, task, seed, device, label)
         return reply.probabilities if cohort is None else cohort.ask(reply, device)
@@ -215,9 +218,9 @@ class Study:
 
 
 def compare(config: StudyConfig) -> Results:
-    """Train every arm and ask every encoder; what is done is not done again.
+    """Train every arm and evaluate every encoder; finished runs are skipped.
 
-    Raises `ConfigError` or `DataError`, before anything is trained, where that cannot work.
+    Raises `ConfigError` or `DataError` before anything is trained, if the study cannot work.
     """
     study = Study.of(config)
     run_all(study.runs, config.jobs)

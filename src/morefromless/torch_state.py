@@ -1,8 +1,8 @@
-"""PyTorch's state that a process has once: its generators, default type, device and autograd mode.
+"""Isolation of PyTorch's global state: generators, default type, device and autograd mode.
 
-First weights and dropout are drawn from the global generators. A caller whose generators stayed
-seeded by us would draw the same numbers after every call; and of two threads that train at once,
-each would draw from the other's.
+Initial weights and dropout are drawn from the global generators. Without isolation, a caller would
+draw the same numbers after every call of this package, because its generators stay seeded. Two
+threads that train at the same time would draw from each other's generators.
 """
 
 import threading
@@ -16,10 +16,9 @@ _one = threading.RLock()
 
 @contextmanager
 def own_state(device: str = "cpu") -> Iterator[None]:
-    """Within the block, PyTorch's state is as it comes, and one thread's alone; then the caller's.
+    """Give the block PyTorch's default state, for one thread at a time; then restore the caller's.
 
-    `device` is `cuda` where the block draws from the GPU's generator. As a decorator, the block is
-    the function.
+    `device` is `cuda` if the block draws from the GPU's generator. Also works as a decorator.
 
     >>> before = torch.get_rng_state()
     >>> with own_state():
@@ -30,7 +29,7 @@ def own_state(device: str = "cpu") -> Iterator[None]:
     gpus = [torch.cuda.current_device()] if device == "cuda" else []
     elsewhere = nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
     with _one, torch.random.fork_rng(gpus), torch.inference_mode(False), elsewhere:
-        dtype = torch.get_default_dtype()  # all threads', so another's until the lock is ours
+        dtype = torch.get_default_dtype()  # shared by all threads, so read it with the lock held
         torch.set_default_dtype(torch.float32)
         try:
             yield
@@ -39,8 +38,8 @@ def own_state(device: str = "cpu") -> Iterator[None]:
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """`torch.manual_seed` for one device. PyTorch's own takes 2 ms where it supports GPUs and there
-    is none, because it keeps a stack trace for each GPU that may appear later."""
+    """Seed the generators of one device. PyTorch's own `manual_seed` takes 2 ms if PyTorch supports
+    GPUs and there is none, because it keeps a stack trace for each GPU that may appear later."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

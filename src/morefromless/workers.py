@@ -1,6 +1,6 @@
-"""Runs trained one by one here, or side by side in processes of their own.
+"""Train runs one by one in this process, or in parallel worker processes.
 
-A worker process (`python -m morefromless.workers`) may die without taking the others along.
+If one worker process (`python -m morefromless.workers`) dies, the others continue.
 """
 
 import gc
@@ -25,25 +25,25 @@ from morefromless.errors import RunBusy
 from morefromless.runs import Run, failure_reason
 
 Outcome = tuple[RunConfig, str | None]
-"""A run, and why it failed."""
+"""A run, and why it failed, or None."""
 
 
 def outcomes(
     configs: Sequence[RunConfig], workers: int, gpus: Sequence[str]
 ) -> Generator[Outcome, None, None]:
-    """Each run, as its try ends, and why it failed, or None."""
+    """Train the runs; yield each run when it ends, and why it failed, or None."""
     if workers == 1 and not gpus:
         for config in configs:
             yield config, _try(config)
         return
-    # A GPU's runs have a process of their own even one by one: an error on the device can leave the
+    # Runs on a GPU use a separate process even one by one: an error on the device can leave the
     # process that caused it without any GPU.
     yield from _side_by_side(configs, workers, gpus)
 
 
 def _try(config: RunConfig) -> str | None:
-    """Train one run, unless another process does; why it failed, or None."""
-    gc.freeze()  # the half million objects of the libraries are no garbage of this run
+    """Train one run, unless another process trains it; return why it failed, or None."""
+    gc.freeze()  # half a million objects of libraries are not this run's garbage
     try:
         if Run(config.out).state != "running":
             train_run(config)
@@ -52,8 +52,8 @@ def _try(config: RunConfig) -> str | None:
     except Exception as error:
         return failure_reason(error)
     finally:
-        # A trainer and its callbacks refer to each other, and keep all that a run has used. They
-        # are few objects and much memory, so Python would let many runs pile up.
+        # A trainer and its callbacks refer to each other, so they keep the run's data alive. They
+        # are few objects with much memory, so Python alone would collect them too late.
         gc.collect()
         gc.unfreeze()
         torch.cuda.empty_cache()
@@ -61,8 +61,8 @@ def _try(config: RunConfig) -> str | None:
 
 
 def train_run(config: RunConfig) -> None:
-    """Train one run. Why it fails, where it does, is left in its folder (`Run.failure`), too."""
-    # Importing Lightning takes longer than importing torch, and runs are planned without it.
+    """Train one run. If it fails, the reason is also stored in its folder (`Run.failure`)."""
+    # Importing Lightning takes longer than importing torch, and planning runs does not need it.
     from morefromless.training.train import train
 
     run = Run(config.out)
@@ -72,18 +72,19 @@ def train_run(config: RunConfig) -> None:
     except RunBusy:
         raise
     except Exception as error:
-        if run.failure is None:  # it failed before it began
+        if run.failure is None:  # it failed before training began
             run.fail(error)
         raise
 
 
 class _Worker:
-    """A process that trains run after run: a line of JSON for each, and a line for its outcome."""
+    """A process that trains runs in turn: it reads one JSON line per run, and writes one line per
+    outcome."""
 
     def __init__(self, number: int, workers: int, gpus: Sequence[str]) -> None:
-        # Its bar is a share of ours.
+        # The worker reports its progress to this process's bar.
         environment = {**os.environ, progress.MODE: progress.mode()}
-        if workers > 1:  # of PyTorch and NumPy both: together no more than there are cores
+        if workers > 1:  # of PyTorch and NumPy: all workers together use at most all cores
             environment["OMP_NUM_THREADS"] = str(max(1, available_cores() // workers))
         environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         if gpus:
@@ -97,19 +98,19 @@ class _Worker:
         )
 
     def train(self, config: RunConfig) -> str | None:
-        """Train a run there; why it failed, or None."""
+        """Train a run in the worker; return why it failed, or None."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
             self.process.stdin.write(json.dumps(to_flat(config)) + "\n")
             self.process.stdin.flush()
-        except OSError:  # it died before
+        except OSError:  # the worker died earlier
             return _death(self.process.wait())
         while (line := self.process.stdout.readline()).endswith("\n"):
             if not isinstance(reply := json.loads(line), list):
                 return reply  # type: ignore[no-any-return]
             if report := progress.report():
-                with suppress(OSError):  # a bar that cannot be written stops nothing
+                with suppress(OSError):  # ignore a bar that cannot be written
                     report(*reply)
         return _death(self.process.wait())
 
@@ -125,8 +126,9 @@ class _Worker:
 def _side_by_side(
     configs: Sequence[RunConfig], workers: int, gpus: Sequence[str]
 ) -> Generator[Outcome, None, None]:
-    """Outcomes as they come, from `workers` processes. One that dies fails the run that it had, and
-    another takes its place. Closing the generator kills them all, and they end with this process.
+    """Yield outcomes of `workers` processes in order of completion. If a process dies, its run
+    fails and a new process replaces it. Closing the generator kills all processes. They also end
+    with this process.
     """
     waiting, outcomes = deque(configs), queue.Queue[Outcome]()
     started: list[_Worker] = []
@@ -135,7 +137,7 @@ def _side_by_side(
     def serve(number: int) -> None:
         worker: _Worker | None = None
         while True:
-            with starting:  # none is started once the generator is closed
+            with starting:  # start none after the generator was closed
                 if not waiting:
                     break
                 config = waiting.popleft()
@@ -143,12 +145,12 @@ def _side_by_side(
                     if worker is None or not worker.alive:
                         worker = _Worker(number, workers, gpus)
                         started.append(worker)
-                except OSError as error:  # no memory for a process, or too many files are open
+                except OSError as error:  # out of memory, or too many open files
                     outcomes.put((config, failure_reason(error)))
                     continue
             outcomes.put((config, worker.train(config)))
         if worker:
-            worker.kill()  # so that it leaves its GPU
+            worker.kill()  # frees its GPU
 
     for number in range(min(workers, len(configs))):
         threading.Thread(target=serve, args=(number,), daemon=True).start()
@@ -164,26 +166,26 @@ def _side_by_side(
 
 def _death(code: int) -> str:
     if code >= 0:
-        return f"Its process ended by itself, with exit code {code}."
+        return f"Its process exited with code {code}."
     name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
-    why = ", perhaps as memory ran out" if name == "SIGKILL" else ""
-    return f"Its process was ended by {name}{why}."
+    why = ", perhaps because memory ran out" if name == "SIGKILL" else ""
+    return f"Its process was killed by {name}{why}."
 
 
 def _serve() -> None:
-    """In each worker: run after run, until the process that started it closes its input.
+    """Main loop of a worker: train runs until the parent process closes standard input.
 
-    A reply is a list, the progress of a run, or its outcome.
+    A reply is either the progress of a run, as a list, or the run's outcome.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us, and kills us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and kills workers
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print does not belong among the replies
+    os.dup2(2, 1)  # keep output of libraries out of the replies
     lines: queue.Queue[str] = queue.Queue()
 
     def read() -> None:
         for line in sys.stdin:
             lines.put(line)
-        os.kill(os.getpid(), signal.SIGKILL)  # who started us is gone
+        os.kill(os.getpid(), signal.SIGKILL)  # the parent process has exited
 
     threading.Thread(target=read, daemon=True).start()
 

@@ -184,7 +184,7 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(
     with pytest.raises(StorageError) as refused:
         fetch(sheet(f"{server}/good"), out, local=origin)
     assert str(refused.value) == (
-        f"{out} needs 0.0003 GB and the disk has 0.0003 GB free; free some space, or choose "
+        f"{out} needs 0.0003 GB but the disk has 0.0003 GB free; free some space, or choose "
         "another place."
     )
     assert not Hostile.requests

@@ -156,7 +156,7 @@ def test_what_is_no_encoder_is_refused(
         program: "may hold a program",
         foreign: "does not say which encoder",
         tmp_path: "holds neither a run",
-        study: "give one of those in .*study/runs",
+        study: "give a run in .*study/runs",
         tmp_path / "none": "There is no run or exported encoder",
         "test_resnet": "has random weights",
         "resnet5O": "did you mean resnet50",

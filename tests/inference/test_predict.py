@@ -57,11 +57,11 @@ def test_a_moved_run_predicts_a_slide(
     capsys.readouterr()
     assert cli.run([*arguments, "--maps", str(maps), "--abstain", "0.4"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "From a probability of 0.4 on," in said
-    assert "lie farther from the training patches than 99 %" in said
+    assert "With a probability of at least 0.4," in said
+    assert "are farther from the training patches than 99 %" in said
     assert cli.run([*arguments[:-1], str(tmp_path / "none.csv"), "--abstain", "1"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"0.0 % of the \d+ held-out training patches have a class; of these", said)
+    assert re.search(r"0.0 % of the \d+ held-out training patches get a class; of these", said)
 
     table = pd.read_csv(to, keep_default_na=False)
     frozen = load_encoder(copy.path)
@@ -123,7 +123,7 @@ def test_mistakes_are_one_sentence(
             str(tmp_path / "a.csv"),
             "--maps",
             "maps",
-        ): "--maps draws slides, and no input is one",
+        ): "--maps draws slides, but no input is a slide",
     }.items():
         arguments = ["predict", str(run.path), str(folder), *options]
         assert cli.run(arguments) == 2

@@ -219,7 +219,7 @@ def test_an_export_replaces_only_what_it_wrote(tissue: Store, tmp_path: Path) ->
     last.write_text("mine")
     first = sorted(before)[0]
     first.unlink()
-    with pytest.raises(DataError, match="is another file; choose another folder"):
+    with pytest.raises(DataError, match="was not written by this command; choose another folder"):
         export_geojson(few, out)
     assert last.read_text() == "mine"
     assert not first.exists()  # nothing is written before all places are checked

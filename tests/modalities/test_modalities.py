@@ -114,7 +114,7 @@ def test_what_is_typed_is_what_is_built() -> None:
         ("downsample:0", "leaves no pixels"),
         ("downsample:-3", "leaves no pixels"),
         ("downsample:7,cubic", "area or antialiased or point"),
-        ("downsample", "lacks size"),
+        ("downsample", "is missing size"),
     ],
 )
 def test_mistakes_are_named(spec: str, message: str) -> None:

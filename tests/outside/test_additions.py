@@ -95,7 +95,7 @@ def test_parameters_without_types_have_those_of_their_defaults() -> None:
     spec = "tests.outside.lab.vicreg:Mine"
     mine = build(f"{spec}:weight=2,rows=0.5,fast=false,name=3,other=1/2", objectives, Objective)
     assert mine.values == (2.0, 0.5, False, "3", (1, 2))
-    with pytest.raises(ConfigError, match="'x' is not a value for 'weight'"):
+    with pytest.raises(ConfigError, match="'x' is not a valid value for 'weight'"):
         build(f"{spec}:weight=x", objectives, Objective)
     assert build("tests.outside.lab.vicreg:Listed:1/0.5", objectives, Objective).weights == [1, 0.5]
 
@@ -107,7 +107,7 @@ def test_a_class_lacks_what_its_contract_asks_for() -> None:
 
 @pytest.mark.parametrize("typed", ["losses:Cosine", "losses.Cosine", "my.losses:Cosine,spread=1"])
 def test_a_class_that_is_typed_otherwise_is_told_how(typed: str) -> None:
-    with pytest.raises(ConfigError, match=r"a class of yours as package\.module:Class"):
+    with pytest.raises(ConfigError, match=r"your own class as package\.module:Class"):
         build(typed, objectives, Objective)
 
 
@@ -133,8 +133,8 @@ class Shaken(Mirror):
     [
         ("bytes", r"not in \[0, 1\]"),
         ("half", "have the shape"),
-        ("in place", "change their input in place"),
-        ("chance", "do not follow from the generator"),
+        ("in place", "modify in place their input"),
+        ("chance", "do not depend on the generator"),
     ],
 )
 def test_what_a_preset_draws_is_tried_before_training(tissue: Store, how: str, said: str) -> None:
@@ -168,7 +168,7 @@ class Logarithms(Vector):
 
 
 def test_modalities_that_draw_and_vectors_are_tried_too(tissue: Store) -> None:
-    with pytest.raises(ConfigError, match="renders one patch in two ways"):
+    with pytest.raises(ConfigError, match="renders the same patch in two ways"):
         Pair({"primary": f"{__name__}:ByChance"}, "plain", 16).check(tissue)
     values = np.zeros((len(tissue.table), 4), np.float32)
     arrays, present = {**tissue.arrays, "expression": values}, {**tissue.present}

@@ -113,7 +113,7 @@ def test_what_cannot_be_used_is_one_sentence(
         b"no image": "not a png, jpg, tif, bmp or webp image",
         packed(image)[:300]: "truncated or damaged",
         b"\x89PNG\r\n\x1a\n" + b"".join(chunks): "cut it into patches",
-        packed(Image.new("RGB", (4096, 2048))): "4,096 x 2,048 px are no patch",
+        packed(Image.new("RGB", (4096, 2048))): "4,096 x 2,048 px is too large for a patch",
         packed(Image.fromarray(noise[..., 0])): "grey image",
         packed(Image.fromarray(noise[..., 0].astype(np.uint16))): "16-bit image",
         packed(image.convert("CMYK"), "JPEG"): "mode CMYK",

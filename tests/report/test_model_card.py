@@ -67,8 +67,8 @@ def test_a_head_was_not_kept_from_the_patches_that_calibrate_it(
     assert cli.run(["predict", str(tmp_path / "encoder"), str(tissue.path), *given]) == 0
     said = " ".join(capsys.readouterr().out.split())
     held = f"{len(probe.correct)} calibration"
-    assert f"of the {held} patches, from which the head learnt too, have a class, and" in said
-    assert f"than 99 % of the {held} ones" in said
+    assert f"of the {held} patches, on which the head was trained too, get a class, which" in said
+    assert f"than 99 % of the {held} patches" in said
 
 
 def test_external_cohorts_stand_in_the_card(

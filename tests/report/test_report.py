@@ -228,7 +228,7 @@ def test_a_folder_without_results_is_one_sentence(
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "runs").mkdir()
     assert cli.run(["report", str(tmp_path)]) == 2
-    assert "its mfl compare has not written them yet" in capsys.readouterr().err
+    assert "mfl compare has not written them yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", [b'{"title": ', b"[]", b"{}", b"null", b"\xff"])

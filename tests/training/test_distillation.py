@@ -79,13 +79,13 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
     [
         ({"teacher": None}, "has no teacher"),
         ({"teacher": "test_resnet"}, "random weights"),
-        ({"teacher_size": 64}, "would be given 64 px, and the patches of .* have 32"),
+        ({"teacher_size": 64}, "would be 64 px, but the patches of .* have 32"),
         ({"teacher_size": 64, "distillation": ["soft-labels"]}, "would be given 64 px"),
         ({"privileged_size": 33}, "would be given 33 px"),
         ({"distillation": ["soft-labels:temperature=0"]}, "temperature to be above 0"),
         ({"distillation": ["attention-transfer"], "encoder": "keras-v1"}, "has no stages"),
-        ({"distillation": ["regression:l1"]}, "not a value for 'distance'"),
-        ({"objectives": ["regression"]}, "needs a teacher, and the arm asymmetric has none"),
+        ({"distillation": ["regression:l1"]}, "not a valid value for 'distance'"),
+        ({"objectives": ["regression"]}, "needs a teacher, but the arm asymmetric has none"),
         ({"batch": 2, "objectives": ["vicreg"]}, "3 or more"),
     ],
 )

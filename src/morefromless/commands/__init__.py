@@ -1,1 +1,1 @@
-"""What each command does, once its options are known. The machinery is imported when needed."""
+"""The function of each command, called with its options. Heavy modules are imported on demand."""

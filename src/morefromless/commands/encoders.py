@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def embed(config: EmbedConfig) -> None:
-    """Write an encoder's features of any patches."""
+    """Compute and write an encoder's features of patches and slides."""
     from morefromless.inference.embed import partial_folder
     from morefromless.inference.writers import write_embedding, writer
     from morefromless.report.words import count
 
-    writer(config.to)  # which refuses an ending before anything is computed
+    writer(config.to)  # raises for an unsupported ending before anything is computed
     frozen, inputs = _open(config)
     with partial_folder(config.to) as partial:
         embedding = _embed(config, frozen, inputs, partial)
@@ -30,7 +30,7 @@ def embed(config: EmbedConfig) -> None:
 
 
 def predict(config: PredictConfig) -> None:
-    """Write the classes of any patches, and heat maps of slides."""
+    """Predict and write the classes of patches, and heat maps of slides."""
     from morefromless.devices import resolve_device
     from morefromless.evaluation.calibration import learnt_from
     from morefromless.inference.embed import partial_folder
@@ -49,19 +49,20 @@ def predict(config: PredictConfig) -> None:
         check_writable(config.maps, "--maps")
     frozen, inputs = _open(config)
     if config.maps and not any(isinstance(patches, SlidePatches) for patches in inputs):
-        raise ConfigError("--maps draws slides, and no input is one; leave it out.")
+        raise ConfigError("--maps draws slides, but no input is a slide; remove it.")
     device = resolve_device(config.reading.device)
     probe = find_probe(frozen, Path(config.encoder), config.store, config.task, device)
     data = frozen.data
     if data and probe.store != data.hash and not data.unlabelled:
         say(
-            f"- The probe learnt from the patches of another store than {config.encoder} did; "
-            "mfl probe RUN fits one on the run's own."
+            f"- The probe was fitted on another store than {config.encoder} was trained on; mfl "
+            "probe RUN fits one on the run's own store."
         )
     with partial_folder(config.to) as partial:
         predictions = predict(_embed(config, frozen, inputs, partial), probe, config.abstain)
         write_predictions(predictions, config.to)
-        # Drawn before the parts are removed, as whoever is interrupted here goes on from them.
+        # Draw the maps before the partial results are removed, so that an interrupted command can
+        # resume.
         maps = [
             write_maps(patches, predictions, config.maps)
             for patches in inputs
@@ -69,26 +70,28 @@ def predict(config: PredictConfig) -> None:
         ]
     learnt = learnt_from(frozen, probe)
     held = f"{len(probe.distances):,} {'calibration' if learnt else 'held-out'}"
-    asked = "patches, from which the head learnt too," if learnt else "training patches"
+    asked = "patches, on which the head was trained too," if learnt else "training patches"
     if config.abstain:
         coverage, accuracy = probe.selective(config.abstain)
         answered = (predictions["class"] != "").mean()
-        right = f", and {per_cent(accuracy)} % of those the right one" if coverage else ""
+        right = f", which is correct for {per_cent(accuracy)} %" if coverage else ""
         say(
-            f"- From a probability of {config.abstain:g} on, {per_cent(coverage)} % of the {held} "
-            f"{asked} have a class{right}; of these inputs "
-            f"{per_cent(answered)} % have one."
+            f"- With a probability of at least {config.abstain:g}, {per_cent(coverage)} % of the "
+            f"{held} {asked} get a class{right}; of these inputs, {per_cent(answered)} % get one."
         )
     unlike = (predictions["outlier_percentile"] >= 99).mean()
     share = per_cent(unlike)
-    say(f"- {share} % lie farther from the training patches than 99 % of the {held} ones.")
+    say(
+        f"- {share} % of the inputs are farther from the training patches than 99 % of the {held} "
+        "patches."
+    )
     for paths in maps:
         say(f"- Wrote {', '.join(map(str, paths))}.")
     say(f"Wrote {config.to}: {count(len(predictions), 'patch')}, {len(probe.classes)} classes.")
 
 
 def _open(config: EmbedConfig | PredictConfig) -> "tuple[FrozenEncoder, list[Patches]]":
-    """The encoder and its inputs; what cannot be checked of them is printed."""
+    """Return the encoder and its inputs; print what cannot be checked of them."""
     from morefromless.evaluation.loading import load_encoder
     from morefromless.inference.inputs import open_inputs, remarks
 
@@ -109,7 +112,7 @@ def _embed(
     inputs: "list[Patches]",
     partial: Path,
 ) -> "Embedding":
-    """The features of inputs; patches that cannot be read are printed by their reason."""
+    """Return the features of the inputs; print the number of unreadable patches by reason."""
     from morefromless.devices import resolve_device
     from morefromless.inference.embed import embed
 
@@ -125,12 +128,12 @@ def app(config: AppConfig) -> None:
     from morefromless.app import open_server
 
     server = open_server(config)
-    say(f"Open http://{server.host}:{server.port}/ in a browser; Ctrl-C ends it.")
+    say(f"Open http://{server.host}:{server.port}/ in a browser; Ctrl-C stops the server.")
     server.serve_forever()
 
 
 def export(config: ExportConfig) -> None:
-    """Write an encoder for other tools."""
+    """Export an encoder for other tools."""
     from morefromless.evaluation.loading import load_encoder
     from morefromless.inference.export import export
     from morefromless.report.model_card import external_cohorts, write_card

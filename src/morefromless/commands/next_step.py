@@ -1,4 +1,4 @@
-"""The step after `mfl ingest` and `mfl tile`, with the options that the store's arrays need."""
+"""Suggest the next step after `mfl ingest` and `mfl tile`, with options for the store's arrays."""
 
 import shlex
 
@@ -14,10 +14,10 @@ from morefromless.report.terminal import typed
 
 
 def next_step(store: Store, cohort: bool) -> str:
-    """Two commands that work on this store. `cohort` says that it is for external validation.
+    """Return two commands that work on this store. `cohort` is true for external validation.
 
-    The defaults of both are H&E in the array `he`. Where the store has another view of the patches,
-    it is the privileged one: people bring pairs to have them compared.
+    The defaults of both commands use H&E in the array `he`. If the store has another view of the
+    patches, that view becomes the privileged one, because users add a second view to compare it.
     """
     path, (primary, privileged) = typed(store.path), _pair(store)
     options = []
@@ -26,7 +26,7 @@ def next_step(store: Store, cohort: bool) -> str:
     views = f"mfl views {path} {shlex.join(options)}".rstrip()
     if cohort:
         return f"{views}, then mfl validate STUDY {path}"
-    if primary == privileged:  # `mfl compare` needs two
+    if primary == privileged:  # `mfl compare` needs two modalities
         return f"{views}, then mfl train {path} --out RUN --kind symmetric --primary {primary}"
     first, second = build_modality(primary), build_modality(privileged)
     if second.vector:
@@ -34,7 +34,7 @@ def next_step(store: Store, cohort: bool) -> str:
     cells = store.typed_nuclei and len(tissue_classes(store.classes)) == 1
     if store.unlabelled and not cells:
         return f"{views}, then mfl train {path} --out RUN {shlex.join(options)}".rstrip()
-    if second.vector or first.channels != second.channels:  # no weights can be shared
+    if second.vector or first.channels != second.channels:  # weights cannot be shared
         options += ["--sharing", "independent"]
     if cells:
         options += ["--tasks", "cell"]
@@ -45,7 +45,8 @@ DEFAULT = Arm.primary, Arm.privileged
 
 
 def _pair(store: Store) -> tuple[str, str]:
-    """A primary and a privileged modality that the store has; the same where it has one."""
+    """Return a primary and a privileged modality of the store; both are the same if it has only
+    one."""
     try:
         for spec in DEFAULT:
             build_modality(spec).check(store)
@@ -66,13 +67,13 @@ def _pair(store: Store) -> tuple[str, str]:
 
 
 def _rank(store: Store, name: str) -> tuple[bool, bool, bool]:
-    """What sorts arrays: `primary` (of the controls), RGB, other images, vectors."""
+    """Sort key of arrays: `primary` (of the controls), RGB, other images, vectors."""
     array = store.array(name)
     return name != "primary", array.ndim != 4, array.shape[-1] != 3 or array.dtype.itemsize > 1
 
 
 def _whole(store: Store, name: str) -> str:
-    """The modality that shows all of an array."""
+    """Return the modality that shows a whole array."""
     array = store.array(name)
     if name == ARRAY:
         return f"nuclei:types={len(store.scheme.types)}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def ingest(options: IngestConfig) -> None:
-    """Decode a source into a store; the last line says what was accepted and what was rejected."""
+    """Decode a source into a store, and print how many patches were accepted and rejected."""
     from morefromless.commands.next_step import next_step
     from morefromless.ingest import ingest, open_source
 
@@ -58,8 +58,8 @@ def ingest(options: IngestConfig) -> None:
     store = report.store
     if store.unlabelled and not (options.unlabelled or store.typed_nuclei):
         say(
-            "- No patch has a tissue class: a table names it in a column label, or say which, "
-            "as in manifest:TABLE,label=COLUMN; other sources take --label."
+            "- No patch has a tissue class. In a table, name the column label, or give its name as "
+            "in manifest:TABLE,label=COLUMN; for other sources, give --label."
         )
     say(f"Next: {next_step(store, cohort=options.split == 'test')}")
 
@@ -88,7 +88,7 @@ def tile(options: TileConfig) -> None:
         strict=options.strict,
     )
     _show_report(report)
-    say(f"Look at the tissue that was found before you train: {options.store / FOLDER}/*.png")
+    say(f"Check the detected tissue before you train: {options.store / FOLDER}/*.png")
     say(f"Next: {next_step(report.store, cohort=options.split == 'test')}")
 
 
@@ -99,7 +99,7 @@ def _show_report(report: "IngestReport") -> None:
 
 
 def fetch(options: FetchConfig) -> None:
-    """List public data sets, show the datasheet of one, or fetch its files."""
+    """List public data sets, show the datasheet of one, or download its files."""
     from morefromless.catalogue import names, public_set
     from morefromless.catalogue.download import fetch
     from morefromless.errors import ConfigError
@@ -111,7 +111,7 @@ def fetch(options: FetchConfig) -> None:
         return
     sheet = public_set(options.name)
     say(f"{sheet.title}: {sheet.description}")
-    say(f"Of {sheet.authors}. Licence: {sheet.licence}. Cite {sheet.citation}.")
+    say(f"By {sheet.authors}. Licence: {sheet.licence}. Cite {sheet.citation}.")
     for pitfall in sheet.pitfalls:
         say(f"- {pitfall}")
     if not options.folder:
@@ -145,13 +145,13 @@ def segment(options: SegmentConfig) -> None:
         at=options.at,
         batch=options.batch or (16 if device == "cuda" else 1),
     )
-    say(f"- The weights' licence holds for what they made: {LICENCE}.")
+    say(f"- The licence of the weights also applies to these segmentations: {LICENCE}.")
     source, masks = typed(options.source), typed(options.out)
-    say(f"{report}. Take them with: mfl ingest {source} STORE --nuclei {masks}")
+    say(f"{report}. To use them: mfl ingest {source} STORE --nuclei {masks}")
 
 
 def hold_out(options: HoldOutConfig) -> None:
-    """Write a store of the training patches alone, part of which stand in test."""
+    """Write a store of the training patches only; part of them form its test split."""
     from morefromless.data.store import Store
     from morefromless.evaluation.hold_out import write_hold_out_store
 
@@ -163,14 +163,14 @@ def hold_out(options: HoldOutConfig) -> None:
         seed=options.seed,
     )
     train, test = (len(store.indices(split)) for split in ("train", "test"))
-    say(f"{options.out} has {train:,} patches to train and {test:,} to choose settings by.")
+    say(f"{options.out} has {train:,} patches to train on and {test:,} to choose settings on.")
 
 
 def views(options: ViewsConfig) -> None:
     """Write a contact sheet."""
     from morefromless.report.sheet import write_sheet
 
-    say(f"Wrote {write_sheet(options)}: look at it before you train.")
+    say(f"Wrote {write_sheet(options)}: check it before you train.")
 
 
 def export_nuclei(options: ExportNucleiConfig) -> None:
@@ -193,7 +193,7 @@ def publish(options: PublishConfig) -> None:
     store = Store.open(options.store)
     count = publish(store, options.address)
     say(f"Published {len(store.table):,} patches in {count:,} shards.")
-    say(f"Next, where they are needed: mfl stream {typed(options.address)} STORE")
+    say(f"Next, on the machine that needs them: mfl stream {typed(options.address)} STORE")
 
 
 def stream(options: StreamConfig) -> None:
@@ -201,4 +201,4 @@ def stream(options: StreamConfig) -> None:
     from morefromless.publishing import stream
 
     store = stream(options.address, options.store, options.cache_gb)
-    say(f"{options.store} has {len(store.table):,} patches, which are fetched as they are read.")
+    say(f"{options.store} has {len(store.table):,} patches, downloaded when they are read.")

@@ -52,12 +52,12 @@ def compare(config: StudyConfig) -> None:
 
 
 def _check_teacher(pairing: Pairing, students: bool, remedy: str) -> None:
-    """Raise `ConfigError` for a teacher without students. Studies and runs of earlier versions may
-    hold one, without effect, and are read all the same."""
+    """Raise `ConfigError` for a teacher without students. Existing studies and runs of earlier
+    versions may have one, without effect, and can still be read."""
     for option in ("teacher", "teacher_size"):
         if getattr(pairing, option) and not students:
             raise ConfigError(
-                f"--{option.replace('_', '-')} is for students; give {remedy} too, or leave it out."
+                f"--{option.replace('_', '-')} is for students; give {remedy} too, or remove it."
             )
 
 
@@ -68,20 +68,20 @@ def train(config: RunConfig) -> None:
     from morefromless.data.store import Store
     from morefromless.training.train import train
 
-    if not (config.out / "run.json").is_file():  # one that was begun goes on
+    if not (config.out / "run.json").is_file():  # an interrupted run resumes
         students = config.arm.kind == "distillation"
         _check_teacher(config.pairing, students, "--kind distillation")
     path = train(config).path
     asks_nothing = Store.open(config.store).unlabelled and not config.arm.supervised
     labelled = " --store LABELLED" if asks_nothing else ""
-    # Every process of several devices comes by here.
+    # With several devices, every process executes this line.
     rank_zero_only(say)(
         f"Trained; the weights are in {path}.\nNext: mfl probe {typed(path)}{labelled}"
     )
 
 
 def probe(config: ProbeConfig) -> None:
-    """Evaluate a finished run and print what each branch reached."""
+    """Evaluate a finished run and print the results of each branch."""
     from morefromless.devices import resolve_device
     from morefromless.evaluation.calibration import calibrate
     from morefromless.evaluation.evaluate import evaluate, open_store
@@ -93,24 +93,24 @@ def probe(config: ProbeConfig) -> None:
     run = Run.open(config.run, config.trust)
     store = open_store(run, config.store)
     device = resolve_device(config.device)
-    # What there is not is refused before anything is computed.
+    # Check the questions before anything is computed.
     questions = [build_question(spec) for spec in config.questions]
     task, own = config.task or run.config.arm.task, run.record.store_hash == store.hash
     unasked = bool(questions) and own and store.unlabelled and task == "tissue"
-    # Without classes there are questions that need none, such as the expression of genes.
+    # Some questions need no classes, such as the expression of genes.
     answers = []
     if not unasked:
         answers = evaluate(run, store, config.probe, device, task=config.task, label="features of")
-    if not own:  # the run's own has no classes
+    if not own:  # the run's own store has no classes
         asked = [answer.frozen for answer in answers]
         said = (remarks(open_inputs([str(store.path)], frozen), frozen) for frozen in asked)
         for remark in dict.fromkeys(chain.from_iterable(said)):
             say(f"- {remark}")
         say(
-            f"- {config.run} was trained on unlabelled patches. Whether test patches of "
-            f"{store.path} are among them is not checked; then these results are too good."
+            f"- {config.run} was trained on unlabelled patches. It is not checked whether they "
+            f"include test patches of {store.path}; if so, these results are too good."
         )
-    if config.probe.probe == "softmax":  # for mfl predict and mfl export, which need no store then
+    if config.probe.probe == "softmax":  # so that mfl predict and export need no store
         for answer in answers:
             seed = run.config.seed
             calibrate(answer.frozen, store, config.probe, answer.task, seed=seed, device=device)
@@ -121,7 +121,7 @@ def probe(config: ProbeConfig) -> None:
 
 
 def validate(config: ValidateConfig) -> None:
-    """Ask the encoders of a study about another cohort, and write both answers side by side."""
+    """Evaluate the encoders of a study on another cohort, and write both results side by side."""
     from morefromless.analysis.validate import validate
     from morefromless.report import validation
 
@@ -143,11 +143,11 @@ def explain(config: ExplainConfig) -> None:
     *_, page = disagreements.write(result)
     for line in result.summary_lines():
         say(line)
-    say(f"Open {page} in a browser; its figures lie beside it.")
+    say(f"Open {page} in a browser; its figures are in the same folder.")
 
 
 def represent(config: RepresentConfig) -> None:
-    """Compare what the arms of a study represent, and write table and figures."""
+    """Compare what the arms of a study represent, and write a table and figures."""
     from morefromless.analysis.represent import represent
     from morefromless.report import similarities
 
@@ -157,7 +157,7 @@ def represent(config: RepresentConfig) -> None:
     similarities.report(result).show()
     say()
     wrote(written)
-    say(f"Read {result.out / 'representations.md'}; its figures lie beside it.")
+    say(f"Read {result.out / 'representations.md'}; its figures are in the same folder.")
 
 
 def headroom(config: HeadroomConfig) -> None:
@@ -176,7 +176,7 @@ def headroom(config: HeadroomConfig) -> None:
 
 
 def reproduce(config: ReproduceConfig) -> None:
-    """Reproduce experiments of the paper, or say what that would take."""
+    """Reproduce experiments of the paper, or print the required resources."""
     from morefromless.reproduction import reproduce
 
     check_out(config.out)
@@ -184,7 +184,7 @@ def reproduce(config: ReproduceConfig) -> None:
 
 
 def status(config: StatusConfig) -> None:
-    """Say how far the runs of a folder are."""
+    """Print the state of the runs in a folder."""
     from morefromless.report.status import show_status
 
     show_status(config.out)
@@ -195,11 +195,11 @@ def report(config: ReportConfig) -> None:
     from morefromless.report.report import write_report
 
     *_, markdown, page = write_report(config.out)
-    say(f"Open {page} in a browser; {markdown} says the same in Markdown.")
+    say(f"Open {page} in a browser; {markdown} has the same content in Markdown.")
 
 
 def demo(config: DemoConfig) -> None:
-    """The two controls on synthetic tissue."""
+    """Run the two controls on synthetic tissue."""
     from morefromless.demo import demo
 
     check_out(config.out)

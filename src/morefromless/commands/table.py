@@ -1,4 +1,4 @@
-"""The table of commands: what a word after `mfl` takes and does, by the step of the flow."""
+"""The table of commands: options, function and help of each `mfl` command, grouped by topic."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from morefromless.commands import encoders, patches, studies
 
 @dataclass(frozen=True)
 class Command:
-    """What a word after `mfl` does."""
+    """One command of `mfl`."""
 
     config: type
     function: Callable[[Any], None]
     summary: str
-    """Its first sentence, of at most 63 letters, stands in the list of all commands."""
+    """Help text. Its first sentence, of at most 63 letters, is shown in the list of all
+    commands."""
     example: str
 
 
@@ -23,64 +24,64 @@ STORES = {
     "ingest": Command(
         config.IngestConfig,
         patches.ingest,
-        "Decode a source of patches once into a store. Interrupted, the same command goes on "
-        "where it was.",
+        "Decode a source of patches once into a store. If interrupted, run the same command again "
+        "to resume.",
         "mfl ingest path/to/patches stores/mine --group '(P\\d+)_'",
     ),
     "tile": Command(
         config.TileConfig,
         patches.tile,
-        "Cut whole slides into a store of tiles (extra slides). Tiles without tissue are left "
-        "out; they have one magnification or two. Interrupted, the same command goes on where it "
-        "was.",
+        "Cut whole slides into a store of tiles (extra slides). Tiles without tissue are excluded. "
+        "Tiles have one or two magnifications. If interrupted, run the same command again to "
+        "resume.",
         "mfl tile slides stores/tiles --mpp 0.5 --low-power 2",
     ),
     "fetch": Command(
         config.FetchConfig,
         patches.fetch,
-        "Fetch a public data set by its name, or list them. It says what must be known of the "
-        "data. Interrupted, the same command goes on where it was.",
+        "Download a public data set by name, or list the data sets. The known pitfalls of the data "
+        "set are printed. If interrupted, run the same command again to resume.",
         "mfl fetch crc-val-he-7k data",
     ),
     "segment": Command(
         config.SegmentConfig,
         patches.segment,
-        "Segment every patch's nuclei with HoVer-Net (extra nuclei). mfl ingest --nuclei takes "
-        "what it writes.",
+        "Segment nuclei of all patches with HoVer-Net (extra nuclei). mfl ingest --nuclei reads "
+        "the output.",
         "mfl segment path/to/patches masks --um-per-px 0.5",
     ),
     "hold-out": Command(
         config.HoldOutConfig,
         patches.hold_out,
-        "Write a store to choose settings by, without the test patches. It has the training "
-        "patches alone, part of which stand in test.",
+        "Write a store to choose settings on, without the test patches. It has only the training "
+        "patches, and part of them form its test split.",
         "mfl hold-out stores/mine stores/mine-hold-out",
     ),
     "publish": Command(
         config.PublishConfig,
         patches.publish,
         "Write a store in shards to S3-compatible or other storage. mfl stream reads it from "
-        "there. Interrupted, the same command goes on where it was.",
+        "there. If interrupted, run the same command again to resume.",
         "mfl publish stores/mine s3://bucket/mine",
     ),
     "stream": Command(
         config.StreamConfig,
         patches.stream,
-        "Write a store whose patches are fetched as they are read. They stay where they were "
-        "published: for those that are larger than the disk.",
+        "Write a store whose patches are downloaded when they are read. The patches stay at the "
+        "published address, so a data set may be larger than the disk.",
         "mfl stream s3://bucket/mine stores/mine --cache-gb 20",
     ),
     "views": Command(
         config.ViewsConfig,
         patches.views,
-        "Write a contact sheet of patches and of their augmented views. It shows what each branch "
-        "is given of a patch, and below each view what was drawn.",
+        "Write a contact sheet of patches and of their augmented views. It shows the input of each "
+        "branch, and below each view the augmentation parameters that were drawn.",
         "mfl views stores/mine --primary downsample:7",
     ),
     "export-nuclei": Command(
         config.ExportNucleiConfig,
         patches.export_nuclei,
-        "Write a store's nuclei as GeoJSON files for QuPath. One file is one image's.",
+        "Write a store's nuclei as GeoJSON files for QuPath. There is one file per image.",
         "mfl export-nuclei stores/mine nuclei",
     ),
 }
@@ -89,17 +90,18 @@ STUDIES = {
     "headroom": Command(
         config.HeadroomConfig,
         studies.headroom,
-        "Estimate what a privileged view could add, without training. Probes on frozen features "
-        "of both views give the most that it could; what the primary view predicts of it, a "
-        "forecast.",
+        "Estimate what a privileged view could add, without training. Probes on frozen features of "
+        "both views give an upper limit of the gain. Predicting the privileged features from the "
+        "primary view gives a forecast of it.",
         "mfl headroom stores/mine --primary downsample:7 --privileged full",
     ),
     "compare": Command(
         config.StudyConfig,
         studies.compare,
-        "Train every arm with several seeds, and compare the encoders. Each is asked every task, "
-        "frozen; tables, figures and a page are written. What is done already is not done again. "
-        "With --both-ways, two modalities teach each other, as in the paper's Table 2.",
+        "Train every arm with several seeds, and compare the encoders. Each frozen encoder is "
+        "evaluated on every task, and tables, figures and a page are written. Finished runs are "
+        "skipped. With --both-ways, each of two modalities is privileged for the other, as in the "
+        "paper's Table 2.",
         "mfl compare stores/mine --primary downsample:7 --privileged full --seeds 3",
     ),
     "train": Command(
@@ -111,28 +113,29 @@ STUDIES = {
     "probe": Command(
         config.ProbeConfig,
         studies.probe,
-        "Evaluate a run: each branch, frozen, on its own modality.",
+        "Evaluate each frozen branch of a run on its own modality.",
         "mfl probe runs/a",
     ),
     "validate": Command(
         config.ValidateConfig,
         studies.validate,
-        "Ask a study's encoders, or a run's, about another cohort. This is external validation: "
-        "their probes are those of their own training patches.",
+        "Evaluate the encoders of a study or run on another cohort. This is external validation: "
+        "the probes are those of the encoders' own training patches.",
         "mfl validate runs/compare stores/other",
     ),
     "reproduce": Command(
         config.ReproduceConfig,
         studies.reproduce,
         "Reproduce the paper's tables and figures on your store. --scale sets the effort, and "
-        "--plan says what it takes. Interrupted, the same command goes on where it was.",
+        "--plan prints the required resources. If interrupted, run the same command again to "
+        "resume.",
         "mfl reproduce table1 --store stores/mine --plan",
     ),
     "demo": Command(
         config.DemoConfig,
         studies.demo,
-        "Run the main job on synthetic tissue whose answer is known. Once the privileged modality "
-        "must help, and once it must not; one page shows what came of it.",
+        "Run mfl compare on synthetic tissue with a known outcome. In one study the privileged "
+        "modality must help, in the other it must not. One page shows the results.",
         "mfl demo --out runs/demo",
     ),
 }
@@ -147,16 +150,16 @@ ENCODERS = {
     "predict": Command(
         config.PredictConfig,
         encoders.predict,
-        "Write the classes of patches and slides, and heat maps. Their probabilities are "
+        "Write the classes of patches and slides, and heat maps. Class probabilities are "
         "calibrated.",
         "mfl predict runs/a biopsy.svs --to predictions.csv --maps maps",
     ),
     "app": Command(
         config.AppConfig,
         encoders.app,
-        "Serve a page that shows what an encoder makes of a patch. Drop a patch in this "
-        "computer's browser, and see what the encoder is given, its class, where it looks, and "
-        "the nearest training patches.",
+        "Serve a page that shows what an encoder predicts for a patch. Drop a patch into the page "
+        "in this computer's browser. It shows the encoder's input, the class, where the encoder "
+        "looks, and the nearest training patches.",
         "mfl app runs/a",
     ),
     "export": Command(
@@ -171,30 +174,30 @@ REPORTS = {
     "status": Command(
         config.StatusConfig,
         studies.status,
-        "Say which runs are done, running, failed, begun or waiting. Begun runs were interrupted. "
-        "Runs may be on this machine or on a cluster; of failed ones the reason is given.",
+        "List which runs are done, running, failed, begun or waiting. Begun runs were interrupted. "
+        "Runs may be on this machine or on a cluster. For failed runs, the reason is printed.",
         "mfl status runs/compare",
     ),
     "report": Command(
         config.ReportConfig,
         studies.report,
-        "Write the report of a comparison or of a reproduction. One HTML page and its Markdown "
-        "are written from what lies in its folder.",
+        "Write the report of a comparison or of a reproduction. It is one HTML page and one "
+        "Markdown file, written from the files in its folder.",
         "mfl report runs/compare",
     ),
     "explain": Command(
         config.ExplainConfig,
         studies.explain,
-        "Compare two runs on one HTML page. It has confusion matrices, CKA, a map of the "
-        "features, and every test patch on which they disagree, with where each looks.",
+        "Compare two runs on one HTML page. It has confusion matrices, CKA, a map of the features, "
+        "and every test patch on which the runs disagree, with the GradCAM of each.",
         "mfl explain runs/a runs/b --out explained",
     ),
     "represent": Command(
         config.RepresentConfig,
         studies.represent,
-        "Compare what the arms of a finished study represent. CKA goes over all combinations of "
-        "their runs and of untrained ones; GradCAMs and confusion matrices follow (the paper's "
-        "Fig. 2, 3, S4, S5).",
+        "Compare what the arms of a finished study represent. CKA covers all combinations of their "
+        "runs, and untrained encoders. GradCAMs and confusion matrices follow (the paper's Fig. 2, "
+        "3, S4, S5).",
         "mfl represent runs/compare",
     ),
 }
