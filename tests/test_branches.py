@@ -173,5 +173,7 @@ def test_contradictions_are_refused(given: dict[str, Any], said: str) -> None:
 
 
 def test_widths_that_differ_are_refused() -> None:
-    with pytest.raises(ConfigError, match="width 96, but the others have width 32; give --width 96"):
+    with pytest.raises(
+        ConfigError, match="width 96, but the others have width 32; give --width 96"
+    ):
         _branches(no_expander=("privileged",))

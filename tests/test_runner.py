@@ -243,7 +243,9 @@ def test_a_run_that_fails_elsewhere_is_not_tried_once_more(
 
     with child(fail):
         until(begun.exists)
-        with pytest.raises(TrainingError, match=r"1 of 1 .* of the first: The loss is not finite\. The"):
+        with pytest.raises(
+            TrainingError, match=r"1 of 1 .* of the first: The loss is not finite\. The"
+        ):
             run_all([config], 1)
 
 

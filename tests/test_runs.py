@@ -166,7 +166,9 @@ def test_a_run_of_another_version_is_told(
 ) -> None:
     begun(options)
     monkeypatch.setattr(identity, "RECIPE", 2)
-    with pytest.raises(ConfigError, match=r"made by morefromless 0\.1\.0, which trains differently"):
+    with pytest.raises(
+        ConfigError, match=r"made by morefromless 0\.1\.0, which trains differently"
+    ):
         begun(options)
 
 

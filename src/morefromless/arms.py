@@ -95,7 +95,7 @@ def _run_config(arm: Arm, seed: int, config: StudyConfig) -> RunConfig:
 
 
 def _with_batch(run: RunConfig, store: Store) -> RunConfig:
-    """Reduce the batch size of a supervised run if too few patches with labels fill a batch."""
+    """Reduce the batch size of a supervised run if too few patches have labels to fill a batch."""
     # The batch size of a fine-tuned run is also that of the run that it starts from (`batch_size`).
     if run.arm.start or not run.arm.supervised:
         return run

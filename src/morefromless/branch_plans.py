@@ -26,7 +26,7 @@ class Plan:
     no_expander: bool = False
     """Whether the embedding is the representation."""
     size: int = 224
-    """Input side of the encoder in px."""
+    """Side length of the encoder's input images in px."""
     target: bool = False
     """Whether the other branch learns this representation; then both embeddings have its width."""
 

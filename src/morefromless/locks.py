@@ -1,4 +1,4 @@
-"""File locks: one process holds a lock at a time, and it is released however that process ends."""
+"""File locks: one process holds a lock at a time, and any end of that process releases it."""
 
 import errno
 import os

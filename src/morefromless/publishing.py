@@ -75,8 +75,8 @@ def stream(address: str, folder: Path, cache_gb: float) -> Store:
         copies = {table: remote.read(table) for table in tables(facts.files)}
     except (MissingFile, ValueError) as error:
         raise DataError(
-            f"{remote.address} has no published store, or only a part of one; check the address, or "
-            "run mfl publish STORE ADDRESS again."
+            f"{remote.address} has no published store, or only a part of one; check the address, "
+            "or run mfl publish STORE ADDRESS again."
         ) from error
     if _holds_other(folder, facts.hash):
         raise DataError(f"{folder} holds something else; choose another folder.")

@@ -38,9 +38,7 @@ def open_regular(path: Path) -> IO[bytes]:
     try:
         return os.fdopen(_descriptor(path), "rb")
     except FileNotFoundError as error:
-        raise UnreadablePatch(
-            f"no segmentation: there is no {path.name}; download it"
-        ) from error
+        raise UnreadablePatch(f"no segmentation: there is no {path.name}; download it") from error
     except NotRegular as error:
         raise UnreadablePatch(
             f"not a file: {path.name} is a folder, a pipe or a device; remove it"

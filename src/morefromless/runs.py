@@ -280,8 +280,8 @@ class Run:
             files.sweep(folder, older)
 
     def _tidy(self, alone: bool) -> None:
-        """Remove files of earlier tries before a new one. `alone` says that no other process is
-        training."""
+        """Remove files of earlier tries; `alone` is true if surely no other process trains the
+        run."""
         self.forgive()
         self.sweep(0 if alone else files.HOUR)
         # Predictions from missing weights must not be used for the next weights.

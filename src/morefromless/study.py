@@ -47,7 +47,7 @@ from morefromless.training.checks import check, check_views, count_training_patc
 from morefromless.training.steps import batch_size, check_batch
 
 VERIFIED = 2**30
-"""Stores up to this many bytes are hashed and verified before they are used."""
+"""Files of a store up to this many bytes are hashed and verified before the store is used."""
 
 
 @dataclass(frozen=True, eq=False)

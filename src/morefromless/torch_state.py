@@ -16,9 +16,10 @@ _one = threading.RLock()
 
 @contextmanager
 def own_state(device: str = "cpu") -> Iterator[None]:
-    """Give the block PyTorch's default state, for one thread at a time; then restore the caller's.
+    """Use PyTorch's default type, device and autograd mode in the block, for one thread at a time.
 
-    `device` is `cuda` if the block draws from the GPU's generator. Also works as a decorator.
+    The caller's state is restored afterwards. `device` is `cuda` if the block draws from the GPU's
+    generator. Also works as a decorator.
 
     >>> before = torch.get_rng_state()
     >>> with own_state():

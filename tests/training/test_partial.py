@@ -247,7 +247,9 @@ def test_a_view_that_no_test_patch_has_teaches_and_is_not_asked(
     run_all(study.runs, 1)
     results = study.evaluate(progress=False)
     assert {summary.condition.modality for summary in results.summaries} == {"full"}
-    assert "No labelled test patch has full:ihc, so its encoders are not evaluated." in results.caveats
+    assert (
+        "No labelled test patch has full:ihc, so its encoders are not evaluated." in results.caveats
+    )
     with pytest.raises(ConfigError, match="has full:ihc"):
         Study.of(changed(options, dense_arms=True))
 

@@ -75,7 +75,7 @@ class ExplainConfig:
     task: str | None = None
     """Task to evaluate; by default the task of the first run."""
     store: Path | None = None
-    """Where the store is, if it has moved."""
+    """Folder of the store, if it has moved."""
     gallery: Literal["disagree", "all"] = "disagree"
     """Test patches that are shown individually: those on which the two runs disagree, or all."""
     map: Literal["pca", "umap"] = "pca"
@@ -110,7 +110,7 @@ class RepresentConfig:
     """Folder for the figures and their numbers; by default `representations` in the study's
     folder."""
     store: Path | None = None
-    """Where the store is, if it has moved."""
+    """Folder of the store, if it has moved."""
     trust: bool = False
     """Allow classes from outside the package that the study names; only for studies you trust."""
     analysis: Analysis = field(default_factory=Analysis)
@@ -160,7 +160,7 @@ class HeadroomConfig:
     the features are hand-crafted: colour histograms, and the amount of detail at each scale
     (octave)."""
     size: int | None = None
-    """Input side of that encoder in px; by default the size that it was trained at."""
+    """Input size of that encoder in px; by default the size that it was trained at."""
     components: int = 64
     """Number of principal components of the dense features that are predicted from the sparse
     features."""

@@ -49,13 +49,13 @@ class EmbedConfig:
     larger than 1,024 px is read as a slide. Any other source of `mfl ingest` also works."""
     to: File
     """File to write: .h5 (features and coords, as slide tools read them), .parquet, .csv, .h5ad or
-    .npz. Interrupted, the same command goes on where it was."""
+    .npz. If interrupted, run the same command again to resume."""
     reading: Inputs = field(default_factory=Inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """Whose classes are predicted, of what, and where they go."""
+    """Which encoder to use, its inputs, and the output file."""
 
     encoder: Positional[str]
     """Folder of a finished run, or folder that `mfl export` wrote; with --store also a
@@ -64,17 +64,17 @@ class PredictConfig:
     """Folders of patches, stores, tables, image files, slides or folders of slides. A .tif file
     larger than 1,024 px is read as a slide. Any other source of `mfl ingest` also works."""
     to: File
-    """File to write: .csv or .parquet. Interrupted, the same command goes on where it was."""
+    """File to write: .csv or .parquet. If interrupted, run the same command again to resume."""
     maps: Path | None = None
     """Folder for heat maps of the slides: OME-TIFF, PNG, and GeoJSON for QuPath."""
     abstain: float = 0.0
-    """Give no class below this probability. The share of patches with a class, and its accuracy on
-    held-out training patches, are printed."""
+    """Minimum probability of a class; patches below it get no class. The share of patches with a
+    class, and its accuracy on held-out training patches, are printed."""
     task: str | None = None
     """Task to predict; by default the run's own."""
     store: Path | None = None
     """Store of labelled patches to fit a probe on, if the encoder has none: the run's store, if it
-    has moved, or another one."""
+    has moved, or another store."""
     reading: Inputs = field(default_factory=Inputs)
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class PredictConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AppConfig(Loading):
-    """Which encoder a page is served for, and where."""
+    """Which encoder to serve a page for, and where."""
 
     encoder: Positional[str]
     """Folder of a finished run, or folder that `mfl export` wrote; with --store also a
@@ -95,7 +95,7 @@ class AppConfig(Loading):
     """Store of labelled patches, to fit the probe and to search for the nearest patches; by default
     the run's store."""
     port: int = 8765
-    """Port on 127.0.0.1, which no other computer can reach; 0 takes a free port."""
+    """Port on 127.0.0.1, which no other computer can reach; 0 selects a free port."""
 
     def __post_init__(self) -> None:
         check_between(0, 65535, self, "port")
@@ -103,7 +103,7 @@ class AppConfig(Loading):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Which encoder is written for other tools, and how."""
+    """Which encoder to export for other tools, and how."""
 
     encoder: Positional[str]
     """Folder of a finished run."""
@@ -117,11 +117,11 @@ class ExportConfig:
     torch_export: bool = False
     """Also write encoder.pt2, which torch.export.load reads."""
     preprocessing: bool = False
-    """Include the modality in those graphs, so that they take uint8 patches as stored."""
+    """Include the modality in these graphs, so that their input is uint8 patches as stored."""
     opset: int = 18
     """Version of the ONNX operator set."""
     validations: tuple[Path, ...] = ()
-    """Folders that `mfl validate --out` wrote elsewhere, for the model card."""
+    """Folders that `mfl validate --out` wrote elsewhere, to include in the model card."""
     trust: bool = False
     """Allow classes from outside the package that the run names; only for runs you trust."""
 

@@ -21,14 +21,15 @@ class Train:
     """How to train an encoder, for any arm."""
 
     size: int = 224
-    """Input side of the encoder in px."""
+    """Side length of the encoder's input images in px."""
     encoder: str = "resnet50"
     """A timm name (resnet18, vit_small_patch16_224 ...), keras-v1 (the authors' ResNet-50), mlp for
     vectors, or your own class as package.module:Class. Append :pretrained=true for timm's weights
     or :weights=FILE for a local file, which may be a run's weights.safetensors."""
     views: str = "table-s1"
-    """Augmentations: table-s1 (the paper's list in sound units), authors (as in the published
-    code), stain (table-s1's geometry, with jittered concentrations of H&E), plain (none)."""
+    """Augmentations: table-s1 (the paper's list, with strengths for images in [0, 1]), authors (as
+    in the published code), stain (table-s1's geometry, with jittered concentrations of H&E), plain
+    (none)."""
     epochs: int = 100
     """Passes over the training patches."""
     batch: int = 128
@@ -72,12 +73,12 @@ class Pairing:
     encoder needs weights (:pretrained=true or :weights=FILE), gets patches without augmentation,
     and runs once per patch."""
     privileged_size: int | None = None
-    """Input side of the privileged encoder in px, if it differs from --size."""
+    """Input size of the privileged encoder in px, if it differs from --size."""
     teacher: str | None = None
     """Pretrained encoder of the privileged modality for --kind distillation; students learn its
     representation. It is frozen, gets patches without augmentation, and runs once per patch."""
     teacher_size: int | None = None
-    """Input side of the teacher in px, if it differs from --size."""
+    """Input size of the teacher in px, if it differs from --size."""
     no_expander: tuple[Role, ...] = ()
     """Branches without an expander; the width of their representation must equal --width."""
     accumulate: int | None = None

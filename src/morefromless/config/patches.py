@@ -128,7 +128,7 @@ class ViewsConfig:
     task: str = "tissue"
     """Task whose classes are the titles of the rows: tissue or cell."""
     size: int = 224
-    """Input side of the encoder in px."""
+    """Side length of the encoder's input images in px."""
     draws: int = 3
     """Number of augmented views per modality."""
     patches: int = 9

@@ -82,8 +82,8 @@ class ReproduceConfig:
     planning: Planning = field(default_factory=Planning)
     protocol: Literal["text", "authors"] = "text"
     """Which conventions to use if the paper's text and the authors' code differ. text: the paper's
-    text in sound units. authors: the authors' losses, augmentations, down-sampling, masks, Adam,
-    clipping and encoder."""
+    text, with augmentation strengths for images in [0, 1]. authors: the authors' losses,
+    augmentations, down-sampling, masks, Adam, clipping and encoder."""
     sides: tuple[int, ...] = ()
     """Sides in px that patches are down-sampled to."""
     encoders: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ class ReproduceConfig:
     encoder: str | None = None
     """Encoder of all other experiments."""
     size: int | None = None
-    """Input side of the encoder in px."""
+    """Side length of the encoder's input images in px."""
     width: int | None = None
     """Width of the expander and of the embeddings."""
     epochs: int | None = None

@@ -25,7 +25,7 @@ class Storing:
     label, and by group if groups are known. test puts every patch into the test split, for an
     external cohort."""
     test_share: float = 0.2
-    """Share of the patches (or groups) in the test split, if the split is drawn."""
+    """Share of the patches (or groups) in the test split, if the split is random."""
     label: str | None = None
     """Regular expression with one capturing group that matches the tissue class in a patch's path
     below the source. Patches whose path does not match are excluded and counted."""
@@ -39,7 +39,7 @@ class Storing:
     """Normalise H&E to reference stains, estimated per patient or slide from up to 64 of its
     patches. (The modality macenko estimates them per patch.)"""
     strict: bool = False
-    """Stop at the first patch that would be rejected."""
+    """Stop at the first invalid patch instead of rejecting it."""
     seed: int = 0
     """Seed of a random split."""
     workers: int = 0

@@ -110,7 +110,7 @@ DEFAULTS: dict[str, Any] = {
     **vars(Train()),
     "seed": 0,
 }
-"""The options that a run's name omits if they have these values."""
+"""Defaults of the options that determine a run; a run's name omits options with these values."""
 
 
 @dataclass(frozen=True, kw_only=True)
