@@ -11,7 +11,7 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == resolve_device("cpu") == "cpu"
     assert available_gpus() == []
-    with pytest.raises(ConfigError, match="no GPU here"):
+    with pytest.raises(ConfigError, match="PyTorch finds no GPU"):
         resolve_device("gpu")
 
 

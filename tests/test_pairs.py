@@ -76,7 +76,7 @@ def test_inputs_that_branches_share_count_once_and_may_be_as_large_as_patches(
 ) -> None:
     names = {"primary": "downsample:4", "privileged": "full", "twin": "full"}
     Pair(names, "plain", 16, {"privileged": 32}).check(tissue)
-    with pytest.raises(ConfigError, match="would be given 33 px"):
+    with pytest.raises(ConfigError, match="would be 33 px"):
         Pair(names, "plain", 16, {"privileged": 33}).check(tissue)
     assert Pair(names, "plain", 16).input_bytes == 4 * 3 * (2 * 16**2)
     assert Pair(names, "plain", 16, {"privileged": 32}).input_bytes == 4 * 3 * (2 * 16**2 + 32**2)

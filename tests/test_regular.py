@@ -29,7 +29,7 @@ def test_everything_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         tmp_path / "none": "no segmentation: there is no none",
         tmp_path / "empty": "empty file: empty",
         tmp_path / "circle": "unreadable: circle cannot be opened",
-        tmp_path / "large": "too large: large holds more than 1 MiB",
+        tmp_path / "large": "too large: large has more than 1 MiB",
         tmp_path / "a\0b": "unreadable: ",
     }.items():
         with pytest.raises(UnreadablePatch, match=reason):

@@ -309,7 +309,7 @@ def test_a_checkpoint_that_is_not_whole_is_set_aside(
         assert (run.path / "resume.ckpt.damaged").read_bytes() == damaged
         said = capsys.readouterr().err
         assert "resume.ckpt is damaged; it was renamed to resume.ckpt.damaged" in said
-        assert "starts anew" in said
+        assert "restarts from the beginning" in said
 
 
 def test_a_run_from_elsewhere_names_no_place_to_write_to(

@@ -101,7 +101,7 @@ def test_parameters_without_types_have_those_of_their_defaults() -> None:
 
 
 def test_a_class_lacks_what_its_contract_asks_for() -> None:
-    with pytest.raises(ConfigError, match="NoWidth' lacks `width`, which its class must set"):
+    with pytest.raises(ConfigError, match="NoWidth' has no `width`, which its class must set"):
         check_encoder("tests.outside.lab.vicreg:NoWidth", (3, 8, 8))
 
 
