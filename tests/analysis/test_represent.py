@@ -215,7 +215,7 @@ def test_runs_of_different_objectives_and_tasks_are_different_arms(tissue: Store
 def test_bad_input_is_one_sentence(
     config: RepresentConfig, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigError, match="holds no results"):
+    with pytest.raises(ConfigError, match="contains no results"):
         represent(replace(config, study=tmp_path))
     with pytest.raises(ConfigError, match="has no primary 'full', only downsample:8"):
         represent(replace(config, primary="full"))

@@ -215,7 +215,7 @@ def test_mistakes_are_answered(
     every = "+".join(study.store.classes)
     with pytest.raises(ConfigError, match="leaves one class of task tissue"):
         validate(replace(config, classes=(f"{every}=tissue",)))
-    with pytest.raises(ConfigError, match="holds no results"):
+    with pytest.raises(ConfigError, match="contains no results"):
         validate(replace(config, study=tmp_path))
     with pytest.raises(ConfigError, match="--probe is for a single run"):
         validate(replace(config, probe=Probe(probe="ridge")))
