@@ -372,7 +372,7 @@ def test_a_cohort_needs_the_routine_view_alone(tmp_path: Path) -> None:
     whys = {
         routine.path: "has no array 'expression'",
         turned.path: "has them in another order",
-        other.path: "lacks 1 of them, such as G1",
+        other.path: "does not have 1 of them, such as G1",
     }
     for path, why in whys.items():
         external = validate(replace(ask, cohort=path)).external
@@ -383,9 +383,9 @@ def test_a_cohort_needs_the_routine_view_alone(tmp_path: Path) -> None:
     frozen = load_encoders(next(runs))["privileged"]
     assert open_inputs([first.path], frozen)
     for store in (turned, other):
-        with pytest.raises(DataError, match="'expression' was learnt as 3 named values"):
+        with pytest.raises(DataError, match="'expression' had 3 named values in training"):
             open_inputs([store.path], frozen)
-        with pytest.raises(DataError, match="'expression' was learnt as 3 named values"):
+        with pytest.raises(DataError, match="'expression' had 3 named values in training"):
             frozen.features(store, "test")
 
 

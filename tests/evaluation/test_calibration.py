@@ -56,7 +56,7 @@ def test_a_class_of_one_patch_is_learnt_and_one_patch_a_class_is_refused() -> No
         (np.arange(3), None),
         (np.array([0, 0, 1, 1]), np.array(["a", "a", "b", "b"], object)),
     ):
-        with pytest.raises(DataError, match="a class would have none left to fit it"):
+        with pytest.raises(DataError, match="its class would have none left for fitting"):
             calibration._held_out(labels, groups, 0)
 
 

@@ -153,9 +153,9 @@ def test_what_is_no_encoder_is_refused(
     study = tmp_path / "study"
     (study / "runs").mkdir(parents=True)
     for what, reason in {
-        program: "may hold a program",
-        foreign: "does not say which encoder",
-        tmp_path: "holds neither a run",
+        program: "may contain code",
+        foreign: "does not name its encoder",
+        tmp_path: "contains neither a run",
         study: "give one of those in .*study/runs",
         tmp_path / "none": "There is no run or exported encoder",
         "test_resnet": "has random weights",
@@ -198,7 +198,7 @@ def test_an_encoder_of_the_open_set_needs_weights_and_sees_whole_patches(tmp_pat
         assert torch.equal(frozen.inputs(fixed), frozen.inputs(patches))
     wide = patches.to(torch.uint16)  # of 16 bits, almost all would be white
     for wrong in (patches / 255, patches[0], wide, patches.repeat(1, 1, 1, 2)[..., :4]):
-        with pytest.raises(DataError, match=r"give them as they are stored, \(N, side, side, 3\)"):
+        with pytest.raises(DataError, match=r"give patches as stored, \(N, side, side, 3\)"):
             frozen.inputs(wrong)
 
 
@@ -253,9 +253,9 @@ def test_a_head_answers_its_task_however_typed_in_its_own_classes(
     assert frozen.head_for("tissue", tissue) is frozen.head
     assert frozen.head_for("cell", tissue) is None
     backwards = tissue.relabelled(tissue.classes[::-1], len(tissue.classes) - 1 - tissue.labels)
-    with pytest.raises(DataError, match="learnt the classes"):
+    with pytest.raises(DataError, match="was trained on the classes"):
         calibrate(frozen, backwards, PROBE, "tissue")  # as mfl predict --store does
-    with pytest.raises(DataError, match="learnt the classes"):
+    with pytest.raises(DataError, match="was trained on the classes"):
         answer(frozen, backwards, PROBE, "tissue", 0)
 
 

@@ -120,7 +120,7 @@ def test_many_confusion_matrices_at_once() -> None:
 
 def test_broken_input_is_refused() -> None:
     probabilities, labels = drawn(10, 3)
-    with pytest.raises(DataError, match="run from 0 to 3, but there are 3 classes"):
+    with pytest.raises(DataError, match="range from 0 to 3, but there are 3 classes"):
         score(probabilities, [*labels[:-1] * 0, 3])
     for other in (probabilities * 3, probabilities + np.array([1, -1, 0])):
         with pytest.raises(ValueError, match="not logits"):

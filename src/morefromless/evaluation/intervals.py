@@ -6,10 +6,10 @@ are too narrow. If an arm was trained with several seeds, the seeds are also res
 independently of the units (Owen, "The pigeonhole bootstrap", 2007). The interval then includes both
 sources of variation; it is conservative if seeds and patches interact.
 
-Each level draws n - 1 of its n items, which makes the bootstrap variance of a mean unbiased. Drawing
-n would underestimate it by the factor (n - 1)/n, a third for three seeds. The interval of a single
-arm is still rough with this few seeds. The interval of a difference between arms,
-`paired.difference`, is a t interval, which is wide enough with two seeds.
+Each level draws n - 1 of its n items, which makes the bootstrap variance of a mean unbiased. With n
+draws, the variance would be too small by the factor (n - 1)/n, by a third for three seeds. The
+interval of a single arm is still rough with this few seeds. The interval of a difference between
+arms, `paired.difference`, is a t interval, which is wide enough with two seeds.
 """
 
 from collections.abc import Callable

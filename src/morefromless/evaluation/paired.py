@@ -156,7 +156,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
         p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j))   over the p-values in ascending order
 
-    Rejecting corrected values below α keeps the probability of any false rejection at or below α,
+    Rejecting corrected values below α keeps the probability of any false rejection at most α,
     for any dependence between the tests (Holm 1979).
     """
     p = np.asarray(p_values, np.float64)

@@ -13,8 +13,8 @@ from morefromless.evaluation.results import KEY, Condition, Summary
 from morefromless.pairs import build_modality
 
 RISING = 0.01
-"""A learning curve still rises if the mean of its last quarter exceeds that of the quarter before by
-more than this."""
+"""A learning curve still rises if the mean of its last quarter is higher than that of the quarter
+before by more than this."""
 
 UNTRAINED_FLOORS = ("majority", "random encoder")
 """Floors that every arm that learnt anything exceeds."""
