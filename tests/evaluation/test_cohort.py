@@ -1,4 +1,4 @@
-"""Classes that two stores share, and the distance of features, against closed forms."""
+"""Classes shared by two stores, and feature distances against closed forms."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_a_class_that_was_not_learnt_is_refused(tissue: Store) -> None:
     rest = tissue.table["label"] != tissue.classes[0]
     table = tissue.table.assign(split=tissue.table["split"].where(rest, None))
     known = Store(tissue.path, tissue.meta, table, tissue.arrays)
-    _, labels = task.labels(known)  # only test patches are asked
+    _, labels = task.labels(known)  # only test patches are evaluated
     assert labels[known.indices("test")].min() >= 0
 
 

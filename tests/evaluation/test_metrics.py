@@ -13,7 +13,7 @@ from morefromless.evaluation.metrics import CONFUSION_METRICS, auprc, auroc, con
 def drawn(
     n: int = 400, classes: int = 5, seed: int = 0, present: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities that are right more often than not; labels of the first `present` classes."""
+    """Probabilities that are mostly correct, and labels of the first `present` classes."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(present or classes, size=n)
     logits = rng.normal(size=(n, classes)) * 2

@@ -201,7 +201,7 @@ def test_neighbours_vote_as_scikit_learn_s_do() -> None:
     found = fitted(Probe(probe="knn:7"), x, y, 3).probabilities(asked)
     np.testing.assert_allclose(found, reference.predict_proba(asked.numpy()), atol=1e-6)
     with pytest.raises(ConfigError, match=r"knn:300 uses all of the 300 .* such as knn:1"):
-        fitted(Probe(probe="knn:300"), x, y, 3)  # one answer for every patch
+        fitted(Probe(probe="knn:300"), x, y, 3)  # the same prediction for every patch
 
 
 def test_a_probe_by_name_is_the_function_that_fits_it() -> None:

@@ -1,4 +1,4 @@
-"""Few-shot, retrieval and expression against scikit-learn, plain loops and what must come out."""
+"""Few-shot, retrieval and expression against scikit-learn, plain loops and known results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_expression_is_a_ridge_and_pearsons_correlation(
     given = values(reply)
     assert given["KNOWN", "primary"] > 0.95
     assert abs(given["NOISE", "primary"]) < 0.6
-    both = [given[gene, "primary"] for gene in ("KNOWN", "NOISE")]  # of an even number, between two
+    both = [given[gene, "primary"] for gene in ("KNOWN", "NOISE")]  # the median is their mean
     assert given["median of all genes", "primary"] == pytest.approx(np.median(both))
     assert reply.notes[1].endswith("have no correlation: 1.")
     assert not reply.share
