@@ -222,7 +222,7 @@ def test_mistakes_are_answered(
     assert not (tmp_path / "out").exists()
     trained = str(study.runs[0].out)
     assert run(["probe", trained, "--store", str(cohort.path)]) == 2
-    assert f"give mfl validate {trained} {cohort.path}" in capsys.readouterr().err
+    assert f"use mfl validate {trained} {cohort.path}" in capsys.readouterr().err
 
 
 def test_a_study_that_may_only_be_read_is_refused_at_once(
@@ -254,7 +254,7 @@ def test_a_cohort_of_other_classes_or_channels_is_refused(
     others = ingest(Counting(log, 24, side), tmp_path / "a", split="test", progress=False).store
     grey = ingest(Grey(log, 24, side), tmp_path / "b", split="test", progress=False).store
     config = ValidateConfig(study=folder, cohort=others.path, device="cpu")
-    with pytest.raises(DataError, match=r"a has 'A', 'B', and the classes .*; ingest it again"):
+    with pytest.raises(DataError, match=r"a has 'A', 'B', but the trained classes .*; ingest it again"):
         validate(config)
     with pytest.raises(ConfigError, match=r"'he' of .*b is no RGB of 8 bits"):
         validate(replace(config, cohort=grey.path))
