@@ -254,7 +254,7 @@ def test_a_cohort_of_other_classes_or_channels_is_refused(
     others = ingest(Counting(log, 24, side), tmp_path / "a", split="test", progress=False).store
     grey = ingest(Grey(log, 24, side), tmp_path / "b", split="test", progress=False).store
     config = ValidateConfig(study=folder, cohort=others.path, device="cpu")
-    with pytest.raises(DataError, match=r"a has 'A', 'B', but the trained classes .*; ingest it again"):
+    with pytest.raises(DataError, match=r"a has 'A', 'B', but the trained classes .*; ingest it"):
         validate(config)
     with pytest.raises(ConfigError, match=r"'he' of .*b is no RGB of 8 bits"):
         validate(replace(config, cohort=grey.path))

@@ -113,9 +113,7 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"contains no results .* give a folder"):
         Results.load(tmp_path)
     (tmp_path / "runs").mkdir()
-    with pytest.raises(
-        ConfigError, match=r"contains no results .* its mfl compare has not written"
-    ):
+    with pytest.raises(ConfigError, match=r"contains no results .* mfl compare has not written"):
         Results.load(tmp_path)
 
 
