@@ -155,8 +155,11 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     held = sum(component.variance for component in results["negative"].components)
     assert held < 0.99  # so the share of theirs is not that of the dense features' variance
     number = len(results["negative"].components)
-    assert f"; all {number} hold {100 * held:.1f} % of the dense features' variance" in parts.title
-    assert table.rows[-1][0] == "share of the components' variance that is predicted"
+    assert (
+        f"; all {number} explain {100 * held:.1f} % of the variance of the dense features"
+        in parts.title
+    )
+    assert table.rows[-1][0] == "predicted share of the components' variance"
 
 
 def test_what_cannot_be_asked_is_refused(tissue: Store, monkeypatch: pytest.MonkeyPatch) -> None:

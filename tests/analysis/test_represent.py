@@ -155,11 +155,11 @@ def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:
     said = [
         note for r in (result, replace(result, config=own)) for note in similarities.report(r).notes
     ]
-    (note,) = (note for note in said if "probes are not the study's" in note)
+    (note,) = (note for note in said if "probes differ from the study's" in note)
     assert "(--probe-epochs was 5, is 100; --standardise was on, is off)" in note
     shown = similarities.pictures(result, ("cka", "absent"), tmp_path)
     assert [picture.path for picture in shown] == ["out/cka.svg"]
-    assert "equal seeds are left out" in shown[0].caption
+    assert "equal seeds are excluded" in shown[0].caption
 
 
 def test_one_seed_has_only_pairs_of_equal_seeds_and_they_are_marked(

@@ -191,9 +191,9 @@ def test_one_run_is_asked_by_a_command(
     assert run(words) == 0
     said = capsys.readouterr().out
     assert "symmetric, shared" in said
-    assert "of one seed, in brackets" in said
-    assert "Probes and floors have 50 % of the training labels" in said
-    assert "learnt a task's labels answer that task with their own heads" in said
+    assert "for one seed, with the 95 % bootstrap interval in brackets" in said
+    assert "Probes and floors use 50 % of the training labels" in said
+    assert "a task's labels are evaluated on that task with their own heads" in said
     assert not (tmp_path / "v" / "curves.csv").exists()  # the run's are of the internal patches
     external = Results.load(tmp_path / "v")
     assert list(external.data.classes["tissue"]) == ["both", *others]

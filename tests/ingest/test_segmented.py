@@ -363,5 +363,5 @@ def test_nuclei_without_types_are_a_view_and_no_task(images: Path, tmp_path: Pat
     store = Store.open(tmp_path / "store")
     assert set(store.nuclei["type"]) == {1}
     assert store.select(task=build_task("tissue")).classes == ("A", "B")
-    with pytest.raises(DataError, match="have no types, so the task cell asks nothing"):
+    with pytest.raises(DataError, match="have no types, so the task cell is undefined"):
         store.select(task=build_task("cell"))

@@ -197,7 +197,7 @@ def test_in_a_browser(
         assert len(page.all("#probabilities tr")) == len(tissue.classes)
         label = tissue.classes[tissue.labels[tissue.indices("train")[3]]]
         assert page.texts("#neighbours strong")[0] == label
-        assert "lie nearer to the other training patches" in page.one("#unusual").text
+        assert "are nearer to the other training patches" in page.one("#unusual").text
         assert page.run("return document.documentElement.scrollWidth <= innerWidth")
         assert nameless(page.one("body")) == []
         errors = [entry["message"] for entry in log(browser, "browser")]

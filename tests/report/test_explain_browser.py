@@ -365,7 +365,7 @@ def test_numbers_of_the_matrices_lead_to_their_patches(
     shown = f"{len(wanted)} of {len(explanation.gallery)} patches"
     assert page.status.startswith(shown)
     if key != "either":
-        assert f" {count - len(wanted)} more test patches fit" in page.status
+        assert f" {count - len(wanted)} more test patches match" in page.status
     page.browser.back()
     page.wait(lambda: page.ids == expected(explanation)[:PAGE])
 

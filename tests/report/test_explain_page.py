@@ -202,7 +202,7 @@ def test_who_was_right(tmp_path: Path) -> None:
         apart += a != b
     widths = {r["class"].removeprefix("outcome-"): int(r["width"]) for r in page.all("rect")}
     assert widths == count
-    assert f"They say different things of {apart} " in page.text
+    assert f"They disagree on {apart} " in page.text
     assert f"A is right on {count['both'] + count['a']} " in page.text
     links = {a["href"] for a in page.all("a") if a["href"].startswith("#right")}
     assert links == {"#right=a", "#right=b", "#right=neither"}  # of both, nothing is in the gallery
@@ -328,8 +328,8 @@ def test_a_gallery_may_go_on_to_patches_of_which_both_say_the_same(tmp_path: Pat
     said, right = explanation.predictions, explanation.predictions == explanation.labels
     differently = int(((said[0] != said[1]) & ~right.any(0)).sum())
     for one in (plain, page):
-        assert f"in different ways on {differently}" in one.text
-    assert f"The {len(agreed)} patches of which both say the same come last." in page.text
+        assert f"with different predictions on {differently}" in one.text
+    assert f"The {len(agreed)} patches on which both agree come last." in page.text
     assert "The patches, disagreements first" in page.text
     assert "The patches on which they disagree" in plain.text
     assert "both" in [option["value"] for option in page.all("option")]

@@ -162,7 +162,7 @@ def test_floors_whose_lines_hide_each_other_are_named() -> None:
         for arm, accuracy in (("mean-rgb", 0.7), ("colour-histogram", 0.7001))
     ]
     [panel] = figures.panels(replace(plain, summaries=[*plain.summaries, *colours])).axes
-    assert panel.get_xlabel().endswith("on one line: mean-rgb and colour-histogram")
+    assert panel.get_xlabel().endswith("overlapping: mean-rgb and colour-histogram")
 
 
 @pytest.mark.parametrize("draw", [figures.density, figures.panels])

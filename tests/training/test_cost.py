@@ -87,7 +87,7 @@ def test_a_plan_of_a_study_says_what_it_takes_and_trains_nothing(
     printed = capsys.readouterr().out
     assert "symmetric, shared, vicreg\tdownsample:7\t3\t0" in printed
     assert "15 of 15 runs" in printed
-    assert "GB of memory beside PyTorch's own (asymmetric-independent" in printed
+    assert "GB of memory in addition to PyTorch's own (asymmetric-independent" in printed
     assert "hours on this CPU, one run after another: a step of supervised-" in printed
     assert not (tmp_path / "study").exists()
 
