@@ -1,4 +1,4 @@
-"""The page of `mfl explain`, read as a file: what stands in it, what it loads, what lies beside."""
+"""The page of `mfl explain` as a file: its content, what it loads, and the files next to it."""
 
 import base64
 import dataclasses
@@ -71,7 +71,7 @@ def example(
 
 
 def without_groups(given: Disagreements) -> Disagreements:
-    """The same where nothing is known of patients or slides."""
+    """The same without known patients or slides."""
     store = given.store
     meta = replace(store.meta, groups_known=False)
     ungrouped = Store(store.path, meta, store.table, store.arrays, store.present)
@@ -126,7 +126,7 @@ class Parsed(HTMLParser):
 
 
 def place(path: Path, number: int, side: int) -> np.ndarray:
-    """Picture `number` of a sheet, found by counting: eight a row, a pixel of edge around each."""
+    """Picture `number` of a sheet, by counting: eight per row, each with a border of one pixel."""
     row, column = divmod(number, 8)
     top, left = row * (side + 2) + 1, column * (side + 2) + 1
     return np.asarray(Image.open(path).convert("RGB"))[top : top + side, left : left + side]
@@ -205,7 +205,7 @@ def test_who_was_right(tmp_path: Path) -> None:
     assert f"They disagree on {apart} " in page.text
     assert f"A is right on {count['both'] + count['a']} " in page.text
     links = {a["href"] for a in page.all("a") if a["href"].startswith("#right")}
-    assert links == {"#right=a", "#right=b", "#right=neither"}  # of both, nothing is in the gallery
+    assert links == {"#right=a", "#right=b", "#right=neither"}  # the gallery has no "both"
 
 
 def test_matrices_count_patches_and_lead_to_them(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_thumbnails_lie_where_the_page_looks_for_them(tmp_path: Path) -> None:
     explanation = example()
     write_page(explanation, {}, tmp_path)
     rest = np.setdiff1d(np.arange(len(explanation.ids)), explanation.gallery)
-    order = [*explanation.gallery, *rest]  # the gallery's first, so that a page of it is few sheets
+    order = [*explanation.gallery, *rest]  # the gallery's first, so that its pages need few sheets
     assert explanation.privileged is not None
     packed = {
         "primary": explanation.primary[order],

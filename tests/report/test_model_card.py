@@ -1,4 +1,4 @@
-"""The model card of a run of a study, and of one that lies by itself."""
+"""The model card of a run of a study, and of a single run."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""`mfl report`: the page of a reproduction and of a comparison, from folders by hand."""
+"""`mfl report`: the page of a reproduction and of a comparison, from handmade folders."""
 
 import re
 import shutil
@@ -28,7 +28,7 @@ from tests.report.test_explain_page import Parsed
 
 
 class Page(Parsed):
-    """The page, and its Markdown."""
+    """The page and its Markdown."""
 
     def __init__(self, folder: Path) -> None:
         write_report(folder)
@@ -37,7 +37,7 @@ class Page(Parsed):
         self.markdown = (folder / "report.md").read_text("utf-8")
 
     def has(self, words: str) -> bool:
-        """In both."""
+        """Whether both contain the text."""
         return all(words in " ".join(text.split()) for text in (self.text, self.markdown))
 
     def rows(self, heading: str, table: int = 0) -> list[list[str]]:
@@ -104,7 +104,7 @@ def test_ours_stand_beside_the_published(page: Page) -> None:
 
 
 def test_every_study_has_all_columns_of_the_floors(tmp_path: Path) -> None:
-    """The rows of a study without the last floor were shorter than the table's head."""
+    """The rows of a study without the last floor were shorter than the table's header."""
     plain = results()
     fewer = [s for s in plain.summaries if s.condition.arm != "random encoder"]
     cell = CellFile(row="a", column="b", study="all", condition=plain.summaries[0].condition)
@@ -302,4 +302,4 @@ def test_several_studies_share_a_page_that_leads_to_their_files(tmp_path: Path) 
     files = [a for a in addresses if a and not a.startswith(("#", "data:"))]
     assert {"positive/report.html", "negative/results.tex", "negative/contrasts.csv"} <= {*files}
     assert all((tmp_path / file).is_file() for file in files)
-    assert write_report(tmp_path)[-1] == tmp_path / "report.html"  # of any such folder
+    assert write_report(tmp_path)[-1] == tmp_path / "report.html"  # works for any such folder

@@ -1,4 +1,4 @@
-"""The tables of a study, from results by hand."""
+"""The tables of a study, from handmade results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -154,7 +154,7 @@ def test_of_arms_with_few_points_it_is_not_said_that_they_had_finished() -> None
 
 
 def test_few_labels_are_those_of_probes_alone() -> None:
-    """A supervised arm has all labels; its table would hide that."""
+    """A supervised arm has all labels, which the table alone would not show."""
     plain = results()
     few = replace(plain.config, probe=replace(plain.config.probe, labels=0.05))
     said = notes(replace(plain, config=few))

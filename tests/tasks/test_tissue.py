@@ -1,4 +1,4 @@
-"""The task of tissue: patches without a label stand in no split of it."""
+"""The task tissue: patches without a label are in none of its splits."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from morefromless.tasks.tissue import Tissue
 
 
 def without(store: Store, bare: np.ndarray) -> Store:
-    """The store, some of whose patches have no label."""
+    """The store with some labels removed."""
     table = store.table.assign(label=store.table["label"].mask(bare, UNLABELLED))
     classes = tuple(sorted({*table["label"]}, reverse=True))  # unlabelled is not the last
     return Store(store.path, structs.replace(store.meta, classes=classes), table, store.arrays)

@@ -49,7 +49,7 @@ def percent_bounds(summary: Summary) -> tuple[float, float]:
 
 
 def of_primaries(results: Results) -> list[Summary]:
-    """The trained encoders of primary modalities whose information is a number of pixels."""
+    """The encoders (no floors) of primary modalities whose information is a number of pixels."""
     primary = results.config.primary
     rows = results.select(lambda c: c.modality in primary and not c.floor)
     return [summary for summary in rows if summary.resolution]
