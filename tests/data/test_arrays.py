@@ -25,7 +25,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     keys = held.replace(b"'shape'", b"1      ")  # it sorts them
     for damaged in (b"", b"garbage", held[:9], held[:60], held[:-1], shape, keys):
         (tmp_path / "a.npy").write_bytes(damaged)
-        with pytest.raises(DataError, match=r"a.npy is not a sound .npy file"):
+        with pytest.raises(DataError, match=r"a.npy is not a valid .npy file"):
             open_npy(tmp_path / "a.npy")
     with pytest.raises(DataError, match=r"There is no file .*none.npy"):
         open_npy(tmp_path / "none.npy")
@@ -37,5 +37,5 @@ def test_text_is_of_characters(tmp_path: Path, order: str) -> None:
     np.save(path, np.array(["ab", "cde"], f"{order}U3"))
     assert open_npy(path).tolist() == ["ab", "cde"]
     path.write_bytes(path.read_bytes()[:-4] + b"\xff" * 4)  # a number that is no character
-    with pytest.raises(DataError, match=r"a.npy is not a sound .npy file"):
+    with pytest.raises(DataError, match=r"a.npy is not a valid .npy file"):
         open_npy(path)

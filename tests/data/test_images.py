@@ -96,7 +96,7 @@ def test_only_the_known_formats_are_tried(tmp_path: Path) -> None:
 
 
 def test_a_file_that_went_away(tmp_path: Path) -> None:
-    with pytest.raises(UnreadablePatch, match="no longer there"):
+    with pytest.raises(UnreadablePatch, match="no longer exists"):
         read_rgb(tmp_path / "x.png")
 
 
@@ -122,7 +122,7 @@ def test_links_that_lead_out_of_the_folder_are_followed(tmp_path: Path) -> None:
 
 def test_names_that_are_not_text_are_told(tmp_path: Path) -> None:
     (tmp_path / "bad\udcff.png").touch()
-    with pytest.raises(DataError, match=r"odd name.*rename it"):
+    with pytest.raises(DataError, match=r"unprintable characters.*rename it"):
         list_images(tmp_path)
 
 

@@ -102,7 +102,9 @@ def test_a_slide_that_may_not_be_read_need_not_be_fetched_again(
 ) -> None:
     path = write_tiled(tmp_path / "slide.svs", drawn(512))
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(DataError, match=r"slide\.svs may not be read; change its permissions"):
+    with pytest.raises(
+        DataError, match=r"No permission to read .*slide\.svs; change its permissions"
+    ):
         open_slide(path)
 
 
@@ -142,7 +144,7 @@ def test_a_damaged_tile_costs_no_other_region(tmp_path: Path, write) -> None:  #
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.svs", b"II*\0 not a slide", "no slide that OpenSlide can read"),
+        ("a.svs", b"II*\0 not a slide", "not a slide that OpenSlide can read"),
         ("a.tif", b"not a tiff", "cannot be opened as a slide"),
     ],
 )
@@ -176,7 +178,7 @@ def test_a_folder_of_dicom_files_is_one_slide(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert slide_files([tmp_path]) == [tmp_path / "a/1.dcm", tmp_path / "b.svs"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no slides"):
+    with pytest.raises(DataError, match="has no slides"):
         slide_files([tmp_path / "empty"])
 
 

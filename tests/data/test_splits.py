@@ -54,9 +54,9 @@ def test_by_group_keeps_groups_whole(patches: list[tuple[str, int]], seed: int) 
 
 def test_measured_values_are_no_classes() -> None:
     values = [f"{i / 7}" for i in range(99)]
-    with pytest.raises(DataError, match=r"and 89 others, .* cut measured values into classes"):
+    with pytest.raises(DataError, match=r"and 89 others, .* bin measured values into classes"):
         by_group(values, [f"P{i % 9}" for i in range(99)], 0.2, 0)
-    with pytest.raises(DataError, match=r"in test but .* cut measured values into classes"):
+    with pytest.raises(DataError, match=r"in test but .* bin measured values into classes"):
         check_classes(values, [["train", "test"][i % 2] for i in range(99)])
     with pytest.raises(DataError, match=r"random\.$"):
         check_classes(["a", "a", "a", "b"], ["train", "train", "test", "test"])
@@ -84,7 +84,7 @@ def test_seeds_matter_and_nothing_else_does() -> None:
 
 
 def test_a_class_of_one_group_cannot_be_split() -> None:
-    with pytest.raises(DataError, match=r"One group only .* has class 'B', which"):
+    with pytest.raises(DataError, match=r"Only one group .* has class 'B', so it"):
         by_group(["A", "A", "B", "B"], ["P1", "P2", "P1", "P1"], 0.5, 0)
 
 
@@ -125,5 +125,7 @@ def test_patches_without_a_label_are_of_no_class() -> None:
     assert test.tolist() in ([False] * 4 + [True] * 2 + [False] * 2, [False] * 6 + [True] * 2)
     check_classes(["A", UNLABELLED, "A"], ["train", "train", "test"])
     check_classes(["A", UNLABELLED, "A"], ["train", "val", "test"])
-    with pytest.raises(DataError, match=r"'A' in train but not in test; label some there, leave"):
+    with pytest.raises(
+        DataError, match=r"'A' in train but not in test; label some patches there, exclude"
+    ):
         check_classes(["A", UNLABELLED], ["train", "test"])

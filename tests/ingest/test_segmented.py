@@ -239,7 +239,7 @@ def test_patches_without_tissue_classes_with_nuclei(
     store = Store.open(tmp_path / "store")
     assert store.classes == ("unlabelled",)
     assert len(store.select(task=build_task("cell")).classes) == 3
-    with pytest.raises(DataError, match=r"'unlabelled', so the task tissue .*; ask the task cell"):
+    with pytest.raises(DataError, match=r"'unlabelled', so the task tissue .*; use the task cell"):
         store.select(task=build_task("tissue"))
 
 

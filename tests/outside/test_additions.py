@@ -209,7 +209,9 @@ def test_a_task_gives_classes_and_labels(tissue: Store, given: Any) -> None:
         def labels(self, store: Store) -> Any:  # noqa: ARG002
             return given
 
-    with pytest.raises(DataError, match="labels of task Wrong must be a pair: names of classes"):
+    with pytest.raises(
+        DataError, match="labels of task Wrong must be a pair: distinct names of classes"
+    ):
         tissue.select(task=Wrong())
 
 

@@ -102,7 +102,7 @@ def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
 
 def test_a_store_without_nuclei_says_how_to_get_them(tissue: Store) -> None:
     bare = Store(tissue.path, replace(tissue.meta, scheme=None), tissue.table, tissue.arrays)
-    with pytest.raises(DataError, match="holds no nuclei; ingest again with --nuclei"):
+    with pytest.raises(DataError, match="has no nuclei; ingest again with --nuclei"):
         bare.select(task=build_task("cell"))
 
 

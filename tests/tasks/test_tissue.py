@@ -52,7 +52,9 @@ def test_where_all_or_none_has_a_label_nothing_changes(tissue: Store) -> None:
 
 def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
     tested = (tissue.table["split"] == "test").to_numpy()
-    with pytest.raises(DataError, match=r"No test patch of .* has a label, .*; label some of two"):
+    with pytest.raises(
+        DataError, match=r"No test patch of .* has a label, .*; label patches of two"
+    ):
         without(tissue, tested).select(task=Tissue())
     other = (tissue.table["label"] != tissue.classes[0]).to_numpy()
     with pytest.raises(DataError, match=rf"All labelled test .* are '{tissue.classes[0]}', so"):
