@@ -16,7 +16,7 @@ from morefromless.errors import UnreadablePatch
 from morefromless.regular import read_regular
 
 FARTHEST = 2.0**31
-"""Distance in pixels from a slide's corner that all outlines must stay below."""
+"""Limit in pixels of the distance of an outline from a slide's corner."""
 ENDINGS = (".geojson", ".geojson.gz", ".json")
 
 

@@ -118,7 +118,7 @@ class _Tar(Archive):
         most = RATIO * max(SMALL, self.path.stat().st_size)
         with Bar(desc="listing", unit=" members", delay=2) as bar:
             while (info := self._tar.next()) is not None:
-                self._tar.members = []  # type: ignore[attr-defined]  # a million take a gigabyte
+                self._tar.members = []  # type: ignore[attr-defined]  # a million need a gigabyte
                 bar.update()
                 if info.size < 0:
                     raise ValueError("a member of negative size")
@@ -162,7 +162,7 @@ class _Header(tarfile.TarInfo):
 
 
 class _CompressedTar(_Tar):
-    """A compressed tar, which is read forwards, in its own order."""
+    """A compressed tar, read only forwards, in its own order."""
 
     fork_safe = False
 

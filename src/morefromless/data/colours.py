@@ -20,7 +20,7 @@ COLOURS = (
     (176, 156, 214),
     (255, 255, 255),
 )
-"""Colours of the background and the first types; more types repeat the colours of types."""
+"""Colours of the background and the first types; further types repeat those of the first types."""
 
 
 def type_colours(count: int) -> list[RGB]:

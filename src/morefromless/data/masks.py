@@ -81,7 +81,7 @@ def commonest(groups: Numbers, values: Numbers) -> tuple[Numbers, Numbers, Numbe
     """Groups (G,) in ascending order, the most common value of each group, and its count.
 
     Of equally common values, the smallest is used. `groups` and `values` (N,) are 32-bit numbers.
-    Memory grows with N; a table of all groups and values could exceed the memory.
+    Uses memory proportional to N; a full table of groups and values could be too large.
 
     >>> [part.tolist() for part in commonest(np.array([4, 4, 4, 1]), np.array([2, 5, 2, 3]))]
     [[1, 4], [3, 2], [1, 2]]

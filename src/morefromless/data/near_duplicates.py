@@ -22,17 +22,17 @@ from morefromless.progress import Bar
 Floats = npt.NDArray[np.float32]
 
 SIDE = 32
-"""Px of a thumbnail."""
+"""Side of a thumbnail in px."""
 TURNS = 8
 """Four rotations by 90°, each also mirrored."""
 CORRELATION = 0.95
 """Minimum correlation of the thumbnails of near-duplicates.
 
-The 131 different candidates of two sets (`hash_index.MOST`) reached at most 0.84. Copies as JPEG of
-quality 30, with another brightness, or with half the side were above 0.965. Copies with a half, a
-third and a seventh of the side (16 to 112 px), from these sets and NCT-CRC: at least 98.5 % were
-found if `--resize` wrote them, at least 96.9 % with other filters. At 14 px and less, a few
-different patches in thousands also reach this correlation."""
+The 131 candidate pairs of different patches of two sets (`hash_index.MOST`) reached at most 0.84.
+Copies as JPEG of quality 30, with another brightness, or with half the side were above 0.965. Of
+copies with a half, a third and a seventh of the side (16 to 112 px), from these sets and NCT-CRC,
+at least 98.5 % were found if `--resize` wrote them, and at least 96.9 % with other filters. At
+14 px and less, a few different patches in thousands also reach this correlation."""
 CONTRAST = 0.01
 """Minimum contrast (standard deviation / mean) of a thumbnail; those with less are not compared."""
 SHARP = 2 * SIDE
@@ -113,7 +113,7 @@ def near_duplicates_across_splits(small: Floats, table: pd.DataFrame) -> pd.Data
 def thumbnails(
     images: npt.NDArray[np.generic], rows: npt.NDArray[np.int64], detail: int = SHARP
 ) -> Floats:
-    """`thumbnail` of some images: (N, H, W, C) -> (len(rows), 32, 32)."""
+    """Compute the thumbnails of the given rows: (N, H, W, C) -> (len(rows), 32, 32)."""
     small = np.empty((len(rows), SIDE, SIDE), np.float32)
     with Bar(desc="thumbnails", total=len(rows), unit=" patches", delay=2) as bar:
         for place in reading_order(images, rows):

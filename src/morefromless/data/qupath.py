@@ -51,7 +51,7 @@ def class_name(properties: dict[str, Any]) -> Any:
 
 
 def parse_text(value: Any) -> Any:
-    """Parse JSON in a text value: GeoPandas writes values other than numbers and text so."""
+    """Parse JSON in a text, as GeoPandas writes values that are neither numbers nor text."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             return parse_foreign_json(value)

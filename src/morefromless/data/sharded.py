@@ -152,9 +152,8 @@ class ShardReader:
             content = remote.read(name)
             if blake2b(content, digest_size=16).hexdigest() != shard.blake2b:
                 raise StorageError(
-                    f"{remote.address}/{name} is damaged (its hash differs; it has "
-                    f"{len(content):,} of {shard.bytes:,} bytes); remove it there and publish the "
-                    "store again."
+                    f"{remote.address}/{name} is damaged ({len(content):,} of {shard.bytes:,} "
+                    "bytes, and another hash); remove it there and publish the store again."
                 )
             with self._room:
                 self._make_room(shard.bytes)

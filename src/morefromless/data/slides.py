@@ -129,7 +129,8 @@ class Slide(ABC):
 def interval_weights(count: int, start: float, step: float, length: int) -> sparse.csr_array:
     """Sparse matrix (length, count) that averages a row of `count` pixels over `length` intervals.
 
-    Each interval is `step` pixels long, the first starts at `start`; pixels count by fraction.
+    Each interval is `step` pixels long, the first starts at `start`. Partly covered pixels
+    count with their fraction.
 
     >>> interval_weights(4, 0.5, 2, 1).toarray().tolist()
     [[0.25, 0.5, 0.25, 0.0]]
