@@ -1,4 +1,4 @@
-"""Counts read, normalised and genes chosen, against a naive loop in float64."""
+"""Reading and normalising counts, and selecting genes, against a naive loop in float64."""
 
 import math
 import sys
@@ -57,8 +57,8 @@ def test_normalising_is_per_spot_and_an_empty_spot_stays_zero() -> None:
     others[1:] *= 7
     others[2, :4] += 100
     again = log_normalise(sparse.csr_matrix(others)).toarray()
-    np.testing.assert_array_equal(again[0], values.toarray()[0])  # knows of no other spot
-    np.testing.assert_allclose(again[1], values.toarray()[1], rtol=1e-12)  # nor of its depth
+    np.testing.assert_array_equal(again[0], values.toarray()[0])  # independent of other spots
+    np.testing.assert_allclose(again[1], values.toarray()[1], rtol=1e-12)  # and of depth
 
 
 def test_most_variable_genes() -> None:

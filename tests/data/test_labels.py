@@ -1,4 +1,4 @@
-"""Names that read alike are one name, or they are refused."""
+"""Names that look the same are merged or rejected."""
 
 import datetime
 
@@ -54,7 +54,7 @@ def test_twins_are_refused() -> None:
         with pytest.raises(DataError, match="differ only in spelling"):
             check_spellings(pair)
     check_spellings(["TUM", "TUM", "tumour", "1.05", "1.5", "10", "1", "0"])
-    check_spellings(["063aa9", "63aa09"])  # patients, named by a hash
+    check_spellings(["063aa9", "63aa09"])  # patients with hashes as names
 
 
 def test_whole_numbers() -> None:

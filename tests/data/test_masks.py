@@ -1,4 +1,4 @@
-"""Masks: exact whole numbers, of the image's size, one type for each instance."""
+"""Masks: exact integers, of the image's size, with one type per instance."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Npz files are read as NumPy reads them, or refused before memory is taken."""
+"""Npz files are read like NumPy reads them, or rejected before memory is allocated."""
 
 import io
 import os

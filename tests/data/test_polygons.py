@@ -1,4 +1,4 @@
-"""Outlines become exactly the pixels that they were drawn around, or are refused."""
+"""Outlines become exactly the pixels that they enclose, or are rejected."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from morefromless.data.outlines import FINE, ring
 from morefromless.data.polygons import fill, trace
 from morefromless.errors import UnreadablePatch
 
-# What cv2.findContours of OpenCV 4.14 gives: external, CHAIN_APPROX_SIMPLE, and NONE where other.
+# Results of cv2.findContours of OpenCV 4.14: external, CHAIN_APPROX_SIMPLE, and NONE if different.
 TRACED = {
     "one pixel": ("#", [(0, 0)], None),
     "two pixels": ("##", [(0, 0), (1, 0)], None),
@@ -100,9 +100,9 @@ def test_traced_outlines_have_a_vertex_only_where_they_turn() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@example(453717)  # an outline 5e-8 px beside a pixel's centre
+@example(453717)  # an outline 5e-8 px from a pixel's centre
 def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
-    """Stars with holes, against shapely: inside with edges, inside or upon with centres."""
+    """Stars with holes, against shapely: inside for edges, inside or on the outline for centres."""
     rng = np.random.default_rng(seed)
     turns = np.sort(rng.uniform(0, 2 * np.pi, 9))
     reach = rng.uniform(3, 9, 9)
@@ -120,13 +120,13 @@ def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
         result = fill([parts(shape)], (20, 20), convention)
         shift = 0.5 if convention == "edges" else 0
         centres = shapely.points(x + shift, y + shift)
-        judged = shapely.distance(shape.boundary, centres) > 10 * FINE  # nearer counts as upon it
+        judged = shapely.distance(shape.boundary, centres) > 10 * FINE  # closer counts as on it
         if inside.any():
             np.testing.assert_array_equal((result > 0)[judged], inside[judged])
 
 
 def test_neighbours_share_no_pixel_and_leave_none_out() -> None:
-    """The border runs through pixel centres; those go to one side, whichever is listed first."""
+    """The border runs through pixel centres; they go to one side, regardless of the order."""
     lower, upper = rings([(0, 0), (4, 4), (0, 4)]), rings([(0, 0), (4, 0), (4, 4)])
     result = fill([lower, upper], (4, 4), "edges")
     assert (result > 0).all()

@@ -1,4 +1,4 @@
-"""Type schemes: numbers, names, mappings in files, and what none of them knows."""
+"""Type schemes: numbers, names, mappings in files, and unknown types."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
     assert (scheme.name, scheme.types) == ("immune", ("Background", "Tumour", "Immune"))
     assert [scheme.code(raw) for raw in (0, 7, "lymphocyte", "Tumour")] == [0, 1, 2, 1]
     with pytest.raises(UnreadablePatch):
-        scheme.code(1)  # the file says what its numbers are, and 1 is none of them
+        scheme.code(1)  # the file lists its numbers, and 1 is not one of them
 
 
 @pytest.mark.parametrize(

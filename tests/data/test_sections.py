@@ -1,4 +1,4 @@
-"""Where the patches of a section lie, and what its labels are."""
+"""Positions of the patches of a section, and their labels."""
 
 from pathlib import Path
 

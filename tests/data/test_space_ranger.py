@@ -1,4 +1,4 @@
-"""Space Ranger's folders: counts, places and columns arrive, and faults are one sentence."""
+"""Space Ranger folders: counts, coordinates and columns are read; errors are one sentence."""
 
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def test_faults_are_one_sentence(tmp_path: Path, spoil: object, words: str) -> N
 
 @pytest.mark.parametrize("folder", [".", "outs"])
 def test_a_section_in_two_formats_is_refused(tmp_path: Path, folder: str) -> None:
-    """One of the two was left out without a word."""
+    """One of the two used to be skipped silently."""
     (tmp_path / "A" / folder).mkdir(parents=True)
     for name in (f"A/{folder}/{MATRIX}", "A.h5ad", "A.jpg"):
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""SpatialData folders: counts and patches arrive, in whatever system they stand."""
+"""SpatialData folders: counts and patches are read, for all coordinate systems."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`meta.json` is typed, or refused in one sentence."""
+"""`meta.json` is parsed into types, or rejected with an error of one sentence."""
 
 import json
 from pathlib import Path
