@@ -86,7 +86,7 @@ def test_minibatches_agree_with_the_references(case: Case, precision: str) -> No
 @pytest.mark.parametrize("estimator", ["unbiased", "biased"])
 def test_features_that_do_not_vary_are_refused(estimator: str) -> None:
     for constant in (torch.full((9, 5), 0.1), torch.zeros(9, 5), torch.randn(1, 5).expand(9, 5)):
-        with pytest.raises(DataError, match="Layer 'x' of x says the same of every patch"):
+        with pytest.raises(DataError, match="Layer 'x' of x has the same features for all patches"):
             cka(constant, torch.randn(9, 4), estimator)  # type: ignore[arg-type]
 
 

@@ -113,10 +113,10 @@ def test_predictions_are_those_of_the_runs(
         "modality": ("downsample:8", "downsample:8"),
         "trained with": ("full", "–"),
     }
-    assert "Pictures show the input of A (downsample:8) and, beside it, full." in page.notes
+    assert "Pictures show the input of A (downsample:8) and, next to it, full." in page.notes
     assert not [note for note in page.notes if "different modalities" in note]
     a, _, differing = page.summary_lines()
-    assert a.endswith(f"{np.trace(page.confusion(0))} of {len(rows)} test patches right")
+    assert a.endswith(f"{np.trace(page.confusion(0))} of {len(rows)} test patches correct")
     assert differing == f"They disagree on {differ.sum()}."
 
 
@@ -165,11 +165,11 @@ def test_encoders_of_other_kinds_sizes_and_tasks(options: Options, tissue: Store
     heads = explain(options(b="supervised"))
     assert heads.titles == ("asymmetric, independent, seed 0", "supervised, seed 0")
     assert {name: b for name, _, b in heads.facts}["objective"] == "–"
-    assert [note for note in heads.notes if "need not be their study's" in note]
+    assert [note for note in heads.notes if "may differ from those of their study" in note]
     head = heads.answers[1]
     own = list(_notes(head, head, heads.store, heads.cka, heads.config))
     assert own
-    assert not [note for note in own if "need not be their study's" in note]
+    assert not [note for note in own if "may differ from those of their study" in note]
     cells = explain(options(b="seed-1", task="cell"))
     labelled = tissue.select(task=build_task("cell"))
     assert cells.classes == labelled.classes
@@ -256,7 +256,7 @@ def test_runs_on_other_patches_are_refused(options: Options, tmp_path: Path) -> 
     other = tmp_path / "other"
     ingest(Synthetic(patches=90, patients=6, size=32, seed=1), other, progress=False)
     trained = train(run_config(other, tmp_path / "run", width=16, epochs=1))
-    with pytest.raises(DataError, match="no test patches in common"):
+    with pytest.raises(DataError, match="no common test patches"):
         explain(replace(options(), run_b=trained.path))
 
 

@@ -132,7 +132,7 @@ def test_nothing_that_supports_the_class_is_a_map_of_zeros() -> None:
 def test_bad_input_is_one_sentence() -> None:
     net = timm.create_model("test_vit", num_classes=3)
     images = torch.rand(2, 3, *net.pretrained_cfg["input_size"][1:])
-    with pytest.raises(ConfigError, match="gives no feature maps"):
+    with pytest.raises(ConfigError, match="has no feature maps"):
         gradcam(net, images, ["blocks.0"])
     with pytest.raises(ConfigError, match=r"no layer 'block.0'; did you mean .*blocks.0"):
         gradcam(net, images, ["block.0"])

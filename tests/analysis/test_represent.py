@@ -124,7 +124,9 @@ def test_patches_are_shared_out_evenly_over_batches(
     assert len(set(order) & set(rows)) == sum(sizes)
     assert order != sorted(order)  # for classes stand in a store one after another
     least = 4 if estimator == "unbiased" else 2
-    with pytest.raises(ConfigError, match=f"needs {least} patches or more, and {least - 1} are"):
+    with pytest.raises(
+        ConfigError, match=f"needs {least} patches or more, but there are {least - 1}"
+    ):
         layer_cka({"a": [encoder]}, tissue, rows[: least - 1], analysis, "cpu")
 
 
@@ -219,7 +221,7 @@ def test_bad_input_is_one_sentence(
         represent(replace(config, study=tmp_path))
     with pytest.raises(ConfigError, match="has no primary 'full', only downsample:8"):
         represent(replace(config, primary="full"))
-    with pytest.raises(ConfigError, match="Untrained encoders alone say nothing"):
+    with pytest.raises(ConfigError, match="Untrained encoders alone cannot be compared"):
         represent(replace(config, arms=("random",)))
     with pytest.raises(ConfigError, match="has no arm 'trident'; it has asymmetric-independent"):
         represent(replace(config, arms=("trident",)))

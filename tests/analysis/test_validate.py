@@ -165,7 +165,8 @@ def test_intervals_are_over_the_patients_there(result: Validation) -> None:
     assert (summary.accuracy.unit, summary.accuracy.units) == ("group", 9)
     assert result.external.data.patches == {"train": 0, "val": 0, "test": 90}
     assert result.external.caveats[1:-1] == [
-        "The cohort's patches are 40 px at 2.8 µm/px, and those of training 32 px at 3.5 µm/px."
+        "The cohort's patches are 40 px at 2.8 µm/px, and the training patches are 32 px at "
+        "3.5 µm/px."
     ]
 
 
@@ -213,7 +214,7 @@ def test_mistakes_are_answered(
     with pytest.raises(DataError, match="no class 'nothing'"):
         validate(replace(config, classes=("nothing=x",)))
     every = "+".join(study.store.classes)
-    with pytest.raises(ConfigError, match="leaves one class of task tissue"):
+    with pytest.raises(ConfigError, match="keeps fewer than two classes of task tissue"):
         validate(replace(config, classes=(f"{every}=tissue",)))
     with pytest.raises(ConfigError, match="contains no results"):
         validate(replace(config, study=tmp_path))
@@ -273,7 +274,7 @@ def test_what_a_cohort_lacks_is_said(study: Study, cohort: Store, tmp_path: Path
     task = SharedTask(Tissue(), [*others, first])
     _, lacking, scale, *_ = _caveats(study, only(others[:1]), {"tissue": task})
     assert lacking.startswith(f"Task tissue: the cohort has no patch of {', '.join(others[1:])}, ")
-    assert f"{first}; an answer of such a class is wrong there" in lacking
+    assert f"{first}; every prediction of such a class is wrong" in lacking
     assert "are 40 px at an unknown scale, and" in scale
     assert not list(_shifts(study, Cohort(only([]), tmp_path, {})))
 
@@ -377,7 +378,7 @@ def test_a_cohort_needs_the_routine_view_alone(tmp_path: Path) -> None:
     for path, why in whys.items():
         external = validate(replace(ask, cohort=path)).external
         assert {s.condition.modality for s in external.summaries} == {"full"}
-        (said,) = [c for c in external.caveats if "Encoders of vector:3 are not asked" in c]
+        (said,) = [c for c in external.caveats if "Encoders of vector:3 are not evaluated" in c]
         assert why in said
     runs = (Run(run.out) for run in Study.of(config, first).runs if run.arm.kind == "asymmetric")
     frozen = load_encoders(next(runs))["privileged"]

@@ -136,7 +136,7 @@ def test_what_a_person_says_goes_before_the_scale(options: ReproduceConfig, tiss
 
 
 def test_bad_input_is_one_sentence(options: ReproduceConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Name an experiment"):
+    with pytest.raises(ConfigError, match="Give an experiment"):
         Plan.of(replace(options, experiments=()))
     with pytest.raises(ConfigError, match=r"no experiment named 'table9'.*did you mean"):
         Plan.of(replace(options, experiments=("table9",)))
@@ -165,8 +165,8 @@ def test_what_a_store_cannot_pose_is_left_out_of_all_and_named(
     given = replace(options, store=tmp_path / "plain")
     plan = Plan.of(given)
     assert set(plan.skipped) == {"table2", "fig-s4"}
-    assert "holds no nuclei" in plan.skipped["table2"]
-    with pytest.raises(DataError, match=r"table2 cannot be asked of .+holds no nuclei"):
+    assert "contains no nuclei" in plan.skipped["table2"]
+    with pytest.raises(DataError, match=r"table2 cannot be run on .+contains no nuclei"):
         Plan.of(replace(given, experiments=("table2",)))
 
 

@@ -96,7 +96,7 @@ def test_from_end_to_end(weights: Path, tmp_path: Path) -> None:
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(ConfigError, match="holds no weights of hovernet_fast-pannuke"):
+    with pytest.raises(ConfigError, match="contains no weights of hovernet_fast-pannuke"):
         Hovernet(path, "cpu")
     with pytest.raises(ConfigError, match="There is no weights file"):
         Hovernet(tmp_path / "none.pth", "cpu")

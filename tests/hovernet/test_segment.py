@@ -122,7 +122,7 @@ def test_what_made_it_is_recorded_and_held_to(patches: Path, tmp_path: Path) -> 
         with pytest.raises(DataError, match=r"segmentation.json is damaged"):
             made(patches, out)
     (out / "segmentation.json").unlink()
-    with pytest.raises(DataError, match="the network is not known"):
+    with pytest.raises(DataError, match="the network is unknown"):
         made(patches, out)
 
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_rejected(patches: Path, tmp_path: Path) -> None:
 def test_the_magnification_must_be_known(patches: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give it with --um-per-px"):
         made(patches, tmp_path / "out", um_per_px=None)
-    with pytest.raises(ConfigError, match="should be more than 0"):
+    with pytest.raises(ConfigError, match="must be greater than 0"):
         made(patches, tmp_path / "out", at=0)
 
 

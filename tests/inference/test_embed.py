@@ -216,7 +216,7 @@ def test_what_lies_beside_the_patches_is_counted(run: Run, folder: Path, tmp_pat
     (patches / "8.gif").touch()
     frozen = load_encoder(run.path)
     said = [*remarks(open_inputs([patches], frozen, 3.5), frozen)]
-    assert said == ["Of patches left out: 1 x file ending in '.gif'."]
+    assert said == ["Skipped in patches: 1 x file ending in '.gif'."]
 
 
 def test_folders_among_patches_that_may_not_be_read_are_counted(
@@ -316,16 +316,18 @@ def test_the_damaged_tiles_of_a_slide_have_one_reason(
     monkeypatch.setattr(patches.slide, "read", damaged)
     embedding = embed(load_encoder(run.path), [patches], progress=False)
     [(reason, count)] = embedding.rejected.items()
-    assert reason == "damaged: these tiles of slide.svs cannot be read; fetch it again"
+    assert reason == "damaged: these tiles of slide.svs cannot be read; download it again"
     assert len(embedding.table) + count == len(patches) > count > 1
 
 
 def test_an_encoder_of_masks_is_given_no_other_images(run: Run, folder: Path, slide: Path) -> None:
     frozen = replace(load_encoder(run.path), modality_spec="nuclei")
     for path in (folder / "3.png", slide):
-        with pytest.raises(DataError, match=r"holds images, and the encoder takes nuclei; give a"):
+        with pytest.raises(
+            DataError, match=r"contains images, but the encoder takes nuclei; give a"
+        ):
             open_inputs([str(path)], frozen)
-    with pytest.raises(DataError, match="no nuclei: this patch lacks it"):
+    with pytest.raises(DataError, match="no nuclei: this patch does not have it"):
         embed(frozen, open_inputs([str(folder)], frozen), progress=False)
 
 
@@ -334,17 +336,19 @@ def test_slides_of_one_name_are_refused(run: Run, slide: Path, tmp_path: Path) -
     pixels = np.asarray(tifffile.imread(slide))
     scale = load_encoder(run.path).um_per_px
     other = write_slide(tmp_path / slide.name, np.roll(pixels, 256, axis=1), scale)
-    with pytest.raises(DataError, match=r"Two slides are called slide\.svs, .* separate commands"):
+    with pytest.raises(
+        DataError, match=r"Two slides have the name slide\.svs, .* separate commands"
+    ):
         embedded(run, slide, other)
 
 
 def test_another_magnification_or_size_is_told_with_both_numbers(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(DataError, match=r"1\.3 µm per pixel and the encoder was trained at 3\.5"):
+    with pytest.raises(DataError, match=r"1\.3 µm per pixel, but the encoder was trained at 3\.5"):
         embedded(run, folder, um_per_px=1.3)
     embedded(run, folder, um_per_px=1.3, at=1.3)
-    with pytest.raises(DataError, match=r"1\.3 µm per pixel and --at asks for 2; bring"):
+    with pytest.raises(DataError, match=r"1\.3 µm per pixel, but --at requests 2; rescale"):
         embedded(run, folder, um_per_px=1.3, at=2.0)
     large = tmp_path / "large"
     large.mkdir()
@@ -399,7 +403,7 @@ def test_slides_without_a_scale_and_other_mistakes_are_one_sentence(
         embedded(run, unknown)
     assert len(embedded(run, unknown, um_per_px=3.5).table) == 8
     empty = write_slide(tmp_path / "empty.svs", np.full_like(pink, 245), 3.5)
-    with pytest.raises(DataError, match=r"has no tile of 32 px at 3\.5 µm"):
+    with pytest.raises(DataError, match=r"has no tissue tile of 32 px at 3\.5 µm"):
         embedded(run, empty)
     huge = tmp_path / "huge.png"  # its header alone: nothing of it is decoded
     parts = (b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0), b"IDAT")

@@ -346,7 +346,7 @@ def test_what_is_left_out_is_counted(
     store = tmp_path / "store"
     arguments = ["ingest", str(images), str(store), "--nuclei", str(tmp_path / "masks")]
     assert run([*arguments, "--split", "random"]) == 0
-    assert "1 x annotation beside nuclei" in capsys.readouterr().out
+    assert "1 x annotation next to nuclei" in capsys.readouterr().out
     assert len(Store.open(store).nuclei) == 60
 
 

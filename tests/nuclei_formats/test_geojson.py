@@ -92,7 +92,7 @@ def test_a_cell_is_taken_for_its_nucleus(tmp_path: Path) -> None:
     result = read(tmp_path, [cell, *bare])
     assert (result.instances > 0).sum() == 4
     assert result.skipped == {"cell without nucleus": 2}
-    with pytest.raises(UnreadablePatch, match=r"no nucleus: all 2 cells lack a nucleusGeometry"):
+    with pytest.raises(UnreadablePatch, match=r"no nucleus: all 2 cells have no nucleusGeometry"):
         read(tmp_path, bare)
 
 
@@ -139,7 +139,7 @@ def test_only_keys_that_are_read_must_be_unique(tmp_path: Path) -> None:
     twice = text.replace('"objectType"', '"metadata": {"a": 1}, "metadata": {}, "objectType"')
     assert read(tmp_path, twice).types == {1: "A"}
     twice = text.replace('"objectType"', '"objectType": "tile", "objectType"')
-    with pytest.raises(UnreadablePatch, match="repeated key: 'objectType' comes twice"):
+    with pytest.raises(UnreadablePatch, match="repeated key: 'objectType' occurs twice"):
         read(tmp_path, twice)
 
 
@@ -259,8 +259,8 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ("", "empty file: "),
-        ("{", "unreadable: a.geojson is not sound JSON"),
-        ("[" * 100_000, "unreadable: a.geojson is not sound JSON"),
+        ("{", "unreadable: a.geojson is not valid JSON"),
+        ("[" * 100_000, "unreadable: a.geojson is not valid JSON"),
         ('[{"type": "Feature", "geometry": ' + "[" * 900 + "]" * 900 + "}]", "not a polygon: "),
         ("3", "unreadable: a.geojson is not GeoJSON of Features"),
         ([1], "unreadable: a.geojson is not GeoJSON of Features"),
@@ -286,7 +286,10 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
         ([feature(polygon([[0, 0], [1, 0], [1, 1, 1]]))], "broken polygon: |several planes: "),
         ([feature(polygon([[0, 0, []], [1, 0, []], [1, 1, []]]))], "broken polygon: "),
         ([feature(polygon([[0, 0], [2, 2], [2, 0], [0, 2]]))], "broken polygon: .* is not valid"),
-        ([feature(polygon(box(0, 0, 2, 2)), type={"a": 1})], "odd type: nucleus 1 has 'a dict'"),
+        (
+            [feature(polygon(box(0, 0, 2, 2)), type={"a": 1})],
+            "odd type: nucleus 1 has the type 'a dict'",
+        ),
         ([ONE, ONE], "overlapping nuclei: nucleus 2 loses 4 of its 4 px"),
         ([feature(polygon(box(20_000, 31_000, 9, 9)))], "out of bounds: .* 31,003 px outside"),
     ],

@@ -163,7 +163,7 @@ def test_an_encoder_without_its_store_shows_no_neighbours(
     assert "start with <code>--store FOLDER</code>" in client.get("/").text
     assert client.post("/inspect", data=patch.read_bytes()).get_json()["neighbours"] == []
     masks = replace(load_encoder(exported), modality_spec="nuclei")
-    with pytest.raises(ConfigError, match="takes nuclei, and an image file holds RGB"):
+    with pytest.raises(ConfigError, match="takes nuclei, but an image file contains RGB"):
         Inspector(masks, other.app.inspector.probe)
 
 

@@ -137,7 +137,7 @@ def test_another_reproduction_in_the_same_folder_is_refused(copy: Path, capsys: 
     (copy / "plan.json").write_text(json.dumps(plan))
     shutil.rmtree(copy / "store")
     assert run(["ingest", "synthetic:patches=180,patients=12,size=32", str(copy / "store")]) == 0
-    assert "holds a reproduction with data" in refused("--store", str(copy / "store"))
+    assert "contains a reproduction with data" in refused("--store", str(copy / "store"))
     assert runs == sorted(path.name for path in copy.glob("runs/*"))  # nothing is overwritten
     for damaged in ("{", "[]", json.dumps({**plan, "seeds": "two"})):
         (copy / "plan.json").write_text(damaged)
