@@ -84,7 +84,7 @@ def test_agrees_with_the_references(case: Case, precision: str) -> None:
     for name in case.names():
         parts = name.split(".")
         if len(parts) != 4 or parts[3] == "weights":
-            continue  # logits; weights stay inside captum, and the maps follow from them
+            continue  # logits; captum does not return the weights, but the maps depend on them
         maps = found[parts[1]][parts[2] if parts[1] == "logit" else f"net.{parts[2]}"]
         shown = maps.clamp(min=0)
         lowest = shown.amin(dim=(1, 2), keepdim=True)
@@ -101,7 +101,7 @@ def test_agrees_with_the_references(case: Case, precision: str) -> None:
 
 
 def test_an_encoder_and_its_probe() -> None:
-    """By default the class is the prediction; weights and mode stay as they were."""
+    """The default class is the prediction; weights and mode stay unchanged."""
     torch.manual_seed(0)
     encoder = timm.create_model("test_resnet", num_classes=0).requires_grad_(False)
     encoder.train()

@@ -1,4 +1,4 @@
-"""A study, and one run of it, asked about another cohort."""
+"""A study, and one of its runs, evaluated on another cohort."""
 
 import json
 import shutil
@@ -68,7 +68,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def folder(study: Study, results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study as it lies on disk, elsewhere than it was trained."""
+    """A saved study that was moved after training."""
     path = tmp_path_factory.mktemp("moved") / "study"
     shutil.copytree(study.config.out, path)
     results.save(path)
@@ -103,7 +103,7 @@ def test_copies_and_near_duplicates_of_training_patches_are_counted(tmp_path: Pa
     copies, alike = leaks(learnt, other)
     assert copies.startswith("1 patches of the cohort have the same pixels")
     assert alike.startswith("1 further patches of the cohort look like")
-    assert not leaks(other, learnt)  # which has no training patches
+    assert not leaks(other, learnt)  # `other` has no training patches
 
 
 def test_groups_that_training_may_have_are_counted(tissue: Store, cohort: Store) -> None:
@@ -195,14 +195,14 @@ def test_one_run_is_asked_by_a_command(
     assert "for one seed, with the 95 % bootstrap interval in brackets" in said
     assert "Probes and floors use 50 % of the training labels" in said
     assert "a task's labels are evaluated on that task with their own heads" in said
-    assert not (tmp_path / "v" / "curves.csv").exists()  # the run's are of the internal patches
+    assert not (tmp_path / "v" / "curves.csv").exists()  # curves are of the internal patches
     external = Results.load(tmp_path / "v")
     assert list(external.data.classes["tissue"]) == ["both", *others]
     assert len(external.summaries[0].recall) == len(others) + 1
     assert external.config.seeds == 1
     table = external.table
     assert set(table["run"]) == {"", one}
-    assert set(table["modality"]) == {"downsample:4"}  # its floors are of nothing else
+    assert set(table["modality"]) == {"downsample:4"}  # floors exist only for this modality
 
 
 def test_mistakes_are_answered(
@@ -329,7 +329,7 @@ def test_a_class_from_outside_is_imported_with_trust_alone(
 
 
 class Spots(Source):
-    """Twelve patches of two classes, with an expression of named genes where there are names."""
+    """Twelve patches of two classes, with expression of the named genes, if any."""
 
     def __init__(self, seed: int, genes: tuple[str, ...]) -> None:
         self.seed, self.genes = seed, genes

@@ -1,4 +1,4 @@
-"""Experiments as they are declared: the published numbers, and the runs that each wants."""
+"""Declared experiments: the published numbers, and the runs of each experiment."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +31,12 @@ def options(tissue: Store, tmp_path: Path) -> ReproduceConfig:
         scale="smoke",
         store=tissue.path,
         out=tmp_path,
-        batch=16,  # a fifth of the pairs fills one
+        batch=16,  # a fifth of the pairs fills one batch
     )
 
 
 COUNTS = {"table1": 18, "table2": 24, "table-s2": 24, "table-s3": 16}
-"""Numbers of the paper's tables, whose place is their own title."""
+"""Number of values in each of the paper's tables."""
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -64,7 +64,7 @@ def test_the_papers_tables_come_first_then_its_figures() -> None:
 
 
 class Elsewhere(Experiment):
-    """From outside the package."""
+    """An experiment from outside the package."""
 
     title = "Elsewhere"
     about = "What it asks."
@@ -85,7 +85,7 @@ def test_runs_are_shared_between_tables(options: ReproduceConfig) -> None:
     paths = [run.out for run in plan.runs]
     assert len(paths) == len(set(paths))
     by_name = {one.name: {run.out for run in one.runs} for one in plan.experiments}
-    # Table 1's arms at the sparsest side are Table S3's VICReg, Fig. 2's, and Few labels'.
+    # Table S3 (VICReg), Fig. 2 and Few labels use Table 1's arms at the sparsest side.
     seven = {run for run in by_name["table1"] if "downsample-4" in run.name}
     assert seven
     assert seven <= by_name["table-s3"]

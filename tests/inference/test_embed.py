@@ -1,4 +1,4 @@
-"""Features of folders, stores, tables and slides: the same numbers, whatever they come from."""
+"""Features of folders, stores, tables and slides: the same values for every input."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_stores_folders_tables_files_and_slides_give_the_same_features(
     tiles = embedded(run, slide)
     corners = tiles.table[["x", "y"]].to_numpy(int) // SIDE - 2
     close(tiles.features, expected[corners[:, 1] * 6 + corners[:, 0]])
-    assert 12 < len(corners) < 24  # pale tissue is left out
+    assert 12 < len(corners) < 24  # pale tissue is excluded
     assert tiles.attributes["patch_size_level0"] == pytest.approx(SIDE)
 
 
@@ -153,7 +153,7 @@ def test_what_is_done_is_not_done_again(
         return read(row)
 
     monkeypatch.setattr(inputs[0], "read", stopping)
-    partial = patches / "features.npz.partial"  # as of somebody who works among the patches
+    partial = patches / "features.npz.partial"  # a folder next to the patches
     with pytest.raises(KeyboardInterrupt):
         embed(frozen, inputs, partial=partial, progress=False)
     (patches / "nohup.out").write_text("interrupted")
@@ -166,7 +166,7 @@ def test_what_is_done_is_not_done_again(
 def test_folders_of_one_name_are_not_taken_for_each_other(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
-    """Hospitals name folders and patches alike, and an interrupted command leaves its parts."""
+    """Folders with equal names of patches; an interrupted command keeps its parts."""
     names = sorted(path.name for path in folder.iterdir())
     for hospital, order in (("a", names), ("b", names[::-1])):
         (tmp_path / hospital / "patches").mkdir(parents=True)
@@ -198,7 +198,7 @@ def test_inputs_of_which_different_things_are_known_are_joined(
 ) -> None:
     inputs = open_inputs([folder, slide, tissue.path], load_encoder(run.path))
     types = [patches.table.dtypes.to_dict() for patches in inputs]
-    assert types == types[:1] * 3  # pandas will keep the types of columns without values
+    assert types == types[:1] * 3  # pandas keeps the types of empty columns
     table = embedded(run, folder, slide, tissue.path).table
     assert table["x"].notna().sum() == len(embedded(run, slide).table)
     assert table["split"].notna().sum() == len(tissue.table)
@@ -332,7 +332,7 @@ def test_an_encoder_of_masks_is_given_no_other_images(run: Run, folder: Path, sl
 
 
 def test_slides_of_one_name_are_refused(run: Run, slide: Path, tmp_path: Path) -> None:
-    """Their tissue, and so the ids of their tiles, may lie elsewhere."""
+    """Their tissue, and therefore the ids of their tiles, may differ."""
     pixels = np.asarray(tifffile.imread(slide))
     scale = load_encoder(run.path).um_per_px
     other = write_slide(tmp_path / slide.name, np.roll(pixels, 256, axis=1), scale)
@@ -388,7 +388,7 @@ def test_real_slides_are_embedded(run: Run) -> None:
     features = embedded(run, stated, at=7).features
     assert len(features) > 3
     assert features.std(axis=0).max() > 1e-3  # tiles differ
-    speck = embedded(run, unstated, at=0.5, um_per_px=0.5)  # all the tissue that it has
+    speck = embedded(run, unstated, at=0.5, um_per_px=0.5)  # all tissue of the slide
     assert 1 <= len(speck.table) < 10
     with pytest.raises(DataError, match=r"kidney-48-5\.tif does not state its µm per pixel"):
         embedded(run, unstated, at=3)
@@ -405,7 +405,7 @@ def test_slides_without_a_scale_and_other_mistakes_are_one_sentence(
     empty = write_slide(tmp_path / "empty.svs", np.full_like(pink, 245), 3.5)
     with pytest.raises(DataError, match=r"has no tissue tile of 32 px at 3\.5 µm"):
         embedded(run, empty)
-    huge = tmp_path / "huge.png"  # its header alone: nothing of it is decoded
+    huge = tmp_path / "huge.png"  # only a header: nothing is decoded
     parts = (b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0), b"IDAT")
     packed = [struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in parts]
     huge.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))

@@ -1,4 +1,4 @@
-"""An encoder that left: the same features in timm, onnxruntime and torch.export, without us."""
+"""Exported encoders: the same features in timm, onnxruntime and torch.export."""
 
 import json
 import shutil
@@ -141,10 +141,10 @@ def test_another_encoder_leaves_nothing_of_the_earlier_one(run: Run, tmp_path: P
     frozen, folder = load_encoder(run.path), tmp_path / "out"
     export(frozen, folder, torch_export=True)
     (folder / "probe-primary-tissue-calibrated.safetensors").touch()
-    (folder / ".encoder.pt2.00ff-1.partial").touch()  # of one that was killed
-    for _ in range(12):  # in whichever order the file's metadata are written
+    (folder / ".encoder.pt2.00ff-1.partial").touch()  # of a killed process
+    for _ in range(12):  # safetensors writes metadata in any order
         export(frozen, folder)
-        assert (folder / "encoder.pt2").exists()  # of these weights
+        assert (folder / "encoder.pt2").exists()  # it has the same weights
     export(load_encoder(run.path, "privileged"), folder)
     assert {path.name for path in folder.iterdir()} == {
         "model.safetensors",
@@ -164,7 +164,7 @@ def test_an_encoder_from_elsewhere_is_checked(run: Run, tmp_path: Path) -> None:
     export(replace(frozen, metadata=replace(frozen.metadata, options=options)), tmp_path / "a")
     config = load_encoder(tmp_path / "a").config
     assert config is not None
-    assert config.machine.features is None  # a place that its maker chose
+    assert config.machine.features is None  # a path on the machine that trained the run
     path = tmp_path / "a" / "model.safetensors"
     with safe_open(path, "pt") as file:
         stated = file.metadata()
@@ -179,7 +179,7 @@ def test_an_encoder_from_elsewhere_is_checked(run: Run, tmp_path: Path) -> None:
 def test_timm_reads_a_transformers_position_embeddings_as_they_are(
     tissue: Store, tmp_path: Path
 ) -> None:
-    """At 32 px, of a network that timm builds for 160 px under its own name."""
+    """At 32 px, with a network whose timm default is 160 px."""
     run = pretrain(run_config(tissue.path, tmp_path / "run", encoder="test_vit", primary="full"))
     frozen = load_encoder(run.path)
     export(frozen, tmp_path / "encoder")

@@ -1,4 +1,4 @@
-"""GeoJSON as QuPath and others write it. What is written here is read in tests/data."""
+"""GeoJSON as written by QuPath and others. tests/data tests files of this program."""
 
 import itertools
 import json
@@ -156,7 +156,7 @@ KINDS = st.sampled_from(["detection", "cell", "bare cell", "annotation", "tile",
 def test_nuclei_are_the_same_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[str | None], order: random.Random
 ) -> None:
-    """Objects of all kinds, each at a place of its own: a reader must not mind who comes first."""
+    """Objects of all kinds at different places; their order must not matter."""
     objects = []
     for x, kind in enumerate(kinds):
         shape = polygon(box(x, 0, 1, 1))
@@ -191,7 +191,7 @@ def test_nuclei_are_the_same_in_any_order(
 
 
 def traced(x: int, side: int, box: Any, **more: Any) -> dict[str, Any]:
-    """A nucleus of side x side px as TIAToolbox writes it, with any `box`."""
+    """A nucleus of side x side px as written by TIAToolbox, with any `box`."""
     corners = [[x, 1], [x, side], [x + side - 1, side], [x + side - 1, 1], [x, 1]]
     return feature(polygon(corners), box=box, centroid=[x, 2.5], prob=0.9, type="A", **more)
 

@@ -1,4 +1,4 @@
-"""HoVer-NeXt's Zarr array and its table of classes; damaged ones are a sentence."""
+"""HoVer-NeXt's Zarr array and table of classes; errors for damaged files."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""HoVer-Net's json: contours through pixel centres, in the file's order."""
+"""HoVer-Net's JSON: contours through pixel centres, in the file's order."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Label images of instances, with label images or tables of types beside them."""
+"""Label images of instances, with label images or tables of types."""
 
 import json
 from pathlib import Path
@@ -121,7 +121,7 @@ def test_types_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UnreadablePatch) as caught:
         typed(read(tmp_path, (".npy", MAP), (ending, types)))
-    message = str(caught.value).replace("Train/a", "types/a")  # the folder that the file lies in
+    message = str(caught.value).replace("Train/a", "types/a")  # the folder of the file
     assert message.startswith(reason)
     assert "; " in message
 
@@ -195,13 +195,15 @@ def test_one_id_in_several_pieces_is_parted_if_asked(tmp_path: Path) -> None:
     each = LabelImages("each").read(path, (12, 12))
     assert [(each.instances == k).sum() for k in each.types] == [9, 9, 10]
     many = np.kron(np.eye(12, dtype=np.uint8)[::-1] * 255, np.diag([1, 0]).astype(np.uint8))
-    with pytest.raises(UnreadablePatch, match="has 12 pieces"):  # each less than a tenth of all
+    with pytest.raises(
+        UnreadablePatch, match="has 12 pieces"
+    ):  # each is less than a tenth of the image
         LabelImages().read(put(path, many), (24, 24))
     many[:] = 0
-    many[12:] = many[:1, ::2] = 255  # many that touch, and 12 that are less than a tenth of them
+    many[12:] = many[:1, ::2] = 255  # one large piece, and 12 pieces below a tenth of it
     with pytest.raises(UnreadablePatch, match="has 13 pieces"):
         LabelImages().read(put(path, many), (24, 24))
-    mask[0:4, 6:9], mask[0, 10] = 4, 4  # one of two ids lies in a piece and a stray pixel
+    mask[0:4, 6:9], mask[0, 10] = 4, 4  # one of two ids has a piece and a stray pixel
     mask[6:] = 0
     assert LabelImages().read(put(path, mask), (12, 12)).types == {4: None, 255: None}
     table = put(tmp_path / "types" / "a.csv", "instance,type\n4,1\n255,3\n")

@@ -42,7 +42,7 @@ def refusal(tmp_path: Path, shape: tuple[int, int] = (2, 3), **content: Any) -> 
         ({"type_map": DRAWN.astype(float)}, {2: 1, 5: 3}),
         ({"inst_uid": [5, 2], "inst_type": [3, 1]}, {5: 3, 2: 1}),  # HoVer-Net
         ({"id": [[5], [2]], "class": [[3], [1]], "bbox": np.ones((2, 4))}, {5: 3, 2: 1}),  # Lizard
-        ({"inst_type": [[0], [3]]}, {2: 0, 5: 3}),  # a nucleus whose type is none
+        ({"inst_type": [[0], [3]]}, {2: 0, 5: 3}),  # a nucleus without a type
     ],
 )
 @pytest.mark.parametrize("kind", [np.int32, np.uint16, np.float64])
@@ -109,7 +109,10 @@ def test_a_variable_larger_than_the_image_is_refused_by_its_header(tmp_path: Pat
     with pytest.raises(UnreadablePatch, match=r"too large: a variable of a.mat has 18,?000,?0"):
         Mat().read(path, (2, 3))
     savemat(path, {"other": np.zeros((1500, 1500)), "inst_map": MAP}, do_compression=True)
-    assert Mat().read(path, (2, 3)).types == {2: None, 5: None}  # never unpacked, as not asked for
+    assert Mat().read(path, (2, 3)).types == {
+        2: None,
+        5: None,
+    }  # not decompressed, because it is not needed
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Arrays of one image each, in CoNIC's and PanNuke's layouts."""
+"""Arrays of one image, in the layouts of CoNIC and PanNuke."""
 
 from pathlib import Path
 

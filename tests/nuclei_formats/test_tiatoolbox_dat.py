@@ -1,4 +1,4 @@
-"""TIAToolbox's .dat: a pickle of which nothing is run. tests/nuclei_formats/files holds real ones,
+"""TIAToolbox's .dat: a pickle that is not executed. tests/nuclei_formats/files has real files,
 made as described in test_tiatoolbox_db.py.
 """
 
@@ -37,7 +37,7 @@ NUCLEI = {"b" * 32: nucleus(CORNERS, 2), "a" * 32: nucleus(np.array([[3, 2]]), N
 
 
 class Runs:
-    """Pickled, it asks whoever loads it to make a file."""
+    """Unpickling this object creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -148,7 +148,7 @@ def test_nothing_that_a_file_asks_for_is_run(
         TiatoolboxDat().read(path, (3, 4))
     assert "\n" not in str(refused.value)
     assert not made.exists()
-    joblib.load(path)  # the file is what it is feared to be
+    joblib.load(path)  # a plain load does execute the file
     assert made.exists()
 
 
@@ -161,9 +161,9 @@ def test_nothing_that_a_file_asks_for_is_run(
         b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.dumps\x93.",
         b"\x80\x02cnumpy\nndarray\n}X\x01\x00\x00\x00xK\x01sb.",  # setting an attribute of a class
         b"\x80\x02cnumpy\nndarray\n)R.",
-        b"\x80\x02(X\x04\x00\x00\x00echoios\nsystem\n.",  # the older ways of calling
+        b"\x80\x02(X\x04\x00\x00\x00echoios\nsystem\n.",  # older opcodes for calls
         b"\x80\x02(cos\nsystem\nX\x04\x00\x00\x00echoo.",
-        b"\x80\x02\x82\x01.",  # by a number registered elsewhere
+        b"\x80\x02\x82\x01.",  # by a number in the extension registry
         b"\x80\x02X\x01\x00\x00\x00xQ.",  # by a persistent id
         b"\x80\x04\x8f.",
         b"\x80\x02cnumpy\ndtype\nX\x05\x00\x00\x00i4,O8\x85R\x85.",

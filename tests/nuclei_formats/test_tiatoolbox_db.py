@@ -29,14 +29,14 @@ and `PRAGMA page_size = 512; VACUUM` to make the store small.
 
 MASK = np.zeros((12, 16), np.int32)
 MASK[1:5, 2:7], MASK[2:4, 7] = 1, 1
-MASK[6:9, 1:4], MASK[7, 4:8], MASK[6:9, 8:10] = 2, 2, 2  # a neck, which the store widens
+MASK[6:9, 1:4], MASK[7, 4:8], MASK[6:9, 8:10] = 2, 2, 2  # a narrow part, which the store widens
 MASK[9:12, 12:16], MASK[8, 13] = 3, 3
 
 SQUARE = shapely.box(1, 1, 3, 3)
 
 
 def store(path: Path, rows: list[tuple[Any, Any]], compression: str | None = "zlib") -> Path:
-    """A store of version 1.0.1, but for its spatial index."""
+    """A store of version 1.0.1 without its spatial index."""
     with closing(sqlite3.connect(path)) as made:
         made.executescript(
             "CREATE TABLE metadata (key TEXT UNIQUE, value TEXT);"

@@ -58,8 +58,8 @@ def align(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
 def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
     """For each patch, the `count` nearest other patches by cosine similarity, nearest first.
 
-    (N, D) -> (N, count), or fewer columns if there are fewer other patches. Ties are broken by
-    order.
+    (N, D) -> (N, count), or fewer columns if there are fewer other patches. Among equally near
+    patches, the earlier comes first.
 
     >>> neighbours([[1, 0], [0, 1], [1, 0.1]], 1).tolist()
     [[2], [2], [0]]

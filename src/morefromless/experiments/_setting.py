@@ -27,8 +27,8 @@ class Scale:
 
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
-        "Synthetic tissue and a tiny network: checks in minutes that everything runs; its numbers "
-        "have no meaning.",
+        "Synthetic tissue and a small network that learns nothing in its one epoch: checks in "
+        "minutes that everything runs.",
         {
             "size": 32,
             "encoder": "test_resnet",
