@@ -25,9 +25,9 @@ def gradcam(
 ) -> dict[str, Tensor]:
     """Raw maps (B, h, w) of each layer at its own resolution, including negative values.
 
-    A map is the sum of the layer's channels, each weighted by the mean gradient of the logit of
-    class `targets[i]` (B,), by default the class predicted for patch i. `scaled` converts a map
-    for display. Raises `ConfigError` if a layer does not exist or has no feature maps.
+    A map is the sum of the layer's channels, each weighted by the mean gradient of a class logit.
+    The class of patch i is `targets[i]` (B,), by default the predicted class. `scaled` converts
+    maps for display. Raises `ConfigError` if a layer does not exist or has no feature maps.
     """
     names = select_layers(classifier, list(layers))
 

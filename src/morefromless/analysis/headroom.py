@@ -139,9 +139,9 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """Ridge predictions of `target` (N, K) from `train` (N, D) out of fold, and from `test`.
 
-    All arrays are centred. Each column of the target uses the penalty that is best out of fold. All
-    patches of a group (`groups` (N,), such as patients) are in one fold, because they are more
-    similar to each other than to patches of other groups.
+    All arrays are centred. Each column of the target uses the penalty that is best out of fold.
+    `groups` (N,), such as patients, are not divided between folds, because patches of one group are
+    more similar than patches of two groups.
     """
     fold = _folds(len(train), groups)
     predictions = torch.zeros(len(PENALTIES), *target.shape, dtype=target.dtype)
@@ -199,9 +199,9 @@ def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, 
 def handcrafted(store: Store, modality: Modality) -> npt.NDArray[np.float32]:
     """Hand-crafted features of every patch in a modality: (N, features).
 
-    The features are the square roots of the 512 shares of the colour histogram and, per octave,
-    the standard deviation per channel of the detail that halving the resolution removes. For a
-    vector, the features are its values.
+    The first features are the square roots of the 512 shares of the colour histogram. Then follows,
+    per octave and channel, the standard deviation of the detail that halving the resolution
+    removes. For a vector, the features are its values.
     """
     if modality.vector:
         return np.asarray(store.array(modality.array), dtype=np.float32)

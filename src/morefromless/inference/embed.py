@@ -154,7 +154,7 @@ def _read(patches: Patches, row: int) -> npt.NDArray[Any] | None:
 
 
 def _reason(patches: Patches, row: int) -> str:
-    """Why a patch is unreadable. The patch is read again, because saved parts hold no reasons."""
+    """Why a patch is unreadable. The patch is read again, because saved parts have no reasons."""
     try:
         patches.read(row)
     except UnreadablePatch as error:

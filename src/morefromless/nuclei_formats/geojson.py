@@ -49,9 +49,10 @@ class Geojson(NucleiFormat):
 
     `convention` defines how outlines relate to pixels (`data.polygons`): `edges` for QuPath's own
     regions and for this program's files, `centres` for OpenCV contours written as GeoJSON. The
-    default `auto` recognises TIAToolbox and HoVer-NeXt by their properties and uses `centres` for
-    them. It refuses TIAToolbox's outlines if their boxes do not confirm this, and uses `edges` for
-    all other files. The wrong convention removes or adds up to half a pixel around every nucleus.
+    default `auto` recognises HoVer-NeXt and TIAToolbox by their properties. It uses `centres` for
+    HoVer-NeXt. For TIAToolbox, the boxes determine the convention, and outlines without such boxes
+    are refused. All other files use `edges`. The wrong convention removes or adds up to half a
+    pixel around every nucleus.
 
     `parts` defines the meaning of a MultiPolygon: `one` nucleus in pieces, or `each` polygon is a
     nucleus, as in programs that collect all nuclei of a type in one Feature. The default `ask`
