@@ -257,7 +257,7 @@ def test_a_cohort_of_other_classes_or_channels_is_refused(
     config = ValidateConfig(study=folder, cohort=others.path, device="cpu")
     with pytest.raises(DataError, match=r"a has 'A', 'B', but the trained classes .*; ingest it"):
         validate(config)
-    with pytest.raises(ConfigError, match=r"'he' of .*b is no RGB of 8 bits"):
+    with pytest.raises(ConfigError, match=r"'he' of .*b is not 8-bit RGB"):
         validate(replace(config, cohort=grey.path))
 
 

@@ -149,7 +149,7 @@ def test_takes_images_in_0_to_1_of_any_number_of_channels(encoder: KerasV1) -> N
     image = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(encoder(image), encoder.network(image * 255), rtol=0, atol=0)
     assert check_encoder("keras-v1", (3, 64, 64)) == check_encoder("keras-v1", (1, 32, 32)) == 2048
-    with pytest.raises(ConfigError, match="does not take vectors of 50"):
+    with pytest.raises(ConfigError, match="does not accept vectors of 50"):
         check_encoder("keras-v1", (50,))
 
 

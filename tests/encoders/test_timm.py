@@ -103,7 +103,7 @@ def test_missing_weights_and_contradictions(tmp_path: Path) -> None:
 
 
 def test_a_size_that_does_not_fit_is_found_early() -> None:
-    with pytest.raises(ConfigError, match="does not take images of 3 x 3 px"):
+    with pytest.raises(ConfigError, match="does not accept images of 3 x 3 px"):
         check_encoder("vit_tiny_patch16_224", (3, 3, 3))
 
 
@@ -116,7 +116,7 @@ def scaled_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_layer_scale_is_not_dropped(scaled_vit: Path) -> None:
-    with pytest.raises(ConfigError, match=r"lacks blocks.0.ls1.gamma.*init_values"):
+    with pytest.raises(ConfigError, match=r"the encoder has no blocks.0.ls1.gamma.*init_values"):
         build_encoder(f"test_vit:weights='{scaled_vit}',mean=0.5,std=0.5")
     encoder = build_encoder(f"test_vit:weights='{scaled_vit}',init_values=1e-5,mean=0.5,std=0.5")
     assert encoder.network.blocks[0].ls1.gamma.unique().tolist() == pytest.approx([0.3])
@@ -130,8 +130,8 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         build_encoder(f"test_resnet:weights={tmp_path / 'x.safetensors'},mean=0.5,std=0.5")
     for words in (
-        "it lacks layer1.0.conv1.weight;",
-        "the encoder lacks further.weight;",
+        "the file has no layer1.0.conv1.weight;",
+        "the encoder has no further.weight;",
         "conv1.0.weight is 16 x 3 x 5 x 5, not 16 x 3 x 3 x 3",
     ):
         assert words in str(caught.value)
@@ -141,9 +141,9 @@ def test_arguments_of_timm(tmp_path: Path) -> None:
     encoder = build_encoder("test_vit:img_size=96/96,class_token=false,global_pool=avg")
     assert encoder.network.patch_embed.img_size == (96, 96)
     assert encoder.network.cls_token is None
-    with pytest.raises(ConfigError, match="cannot make 'test_resnet' with no_such_thing"):
+    with pytest.raises(ConfigError, match="cannot create 'test_resnet' with no_such_thing"):
         build_encoder("test_resnet:no_such_thing=3")
-    with pytest.raises(ConfigError, match="cannot be given checkpoint_path"):
+    with pytest.raises(ConfigError, match="does not accept checkpoint_path"):
         build_encoder(f"test_resnet:checkpoint_path={tmp_path}")
 
 

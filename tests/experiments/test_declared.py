@@ -144,7 +144,7 @@ def test_bad_input_is_one_sentence(options: ReproduceConfig, tmp_path: Path) -> 
         Plan.of(replace(options, scale="small", store=None))
     with pytest.raises(DataError, match="There is no store at"):
         Plan.of(replace(options, store=tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match="downsample:64 cannot be made of patches of 32 pixels"):
+    with pytest.raises(ConfigError, match="downsample:64 is larger than the patches of 32 pixels"):
         Plan.of(replace(options, sides=(64, 4)))
 
 

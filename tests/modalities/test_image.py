@@ -87,8 +87,8 @@ def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:
     [
         ("image:if", "has 5 channels; give image:if,channels=5,low="),
         ("image:if,channels=5", "has 16 bits; give image:if,channels=5,low="),
-        ("full:if", "is no RGB of 8 bits; see it as image:if,channels=5"),
-        ("downsample:4,array=grey", "is no RGB of 8 bits; see it as image:grey,channels=1"),
+        ("full:if", "is not 8-bit RGB; use image:if,channels=5"),
+        ("downsample:4,array=grey", "is not 8-bit RGB; use image:grey,channels=1"),
     ],
 )
 def test_what_does_not_fit_names_what_does(store: Store, spec: str, message: str) -> None:
@@ -99,7 +99,7 @@ def test_what_does_not_fit_names_what_does(store: Store, spec: str, message: str
 def test_ranges_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="5 channels, 5 low and 1 high"):
         Image("if", channels=5, high=(3.0,))
-    with pytest.raises(ConfigError, match="a low that is not below its high"):
+    with pytest.raises(ConfigError, match="a low value that is not below its high value"):
         Image("if", low=(3.0,), high=(3.0,))
 
 

@@ -111,8 +111,8 @@ def test_what_is_typed_is_what_is_built() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("downsample:0", "leaves no pixels"),
-        ("downsample:-3", "leaves no pixels"),
+        ("downsample:0", "has no pixels"),
+        ("downsample:-3", "has no pixels"),
         ("downsample:7,cubic", "area or antialiased or point"),
         ("downsample", "lacks size"),
     ],
@@ -128,5 +128,5 @@ def test_a_wrong_interpolation_in_python_is_named() -> None:
 
 
 def test_more_pixels_than_are_stored_are_refused(patches: torch.Tensor) -> None:
-    with pytest.raises(ConfigError, match="downsample:56 cannot be made of patches of 28 pixels"):
+    with pytest.raises(ConfigError, match="downsample:56 is larger than the patches of 28 pixels"):
         Downsample(56).render(patches, 56)

@@ -90,7 +90,7 @@ def test_the_authors_preset_spares_no_mask_and_plain_changes_none(tissue: Store)
 
 
 def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:
-    with pytest.raises(ConfigError, match="give nuclei:levels,types=6"):
+    with pytest.raises(ConfigError, match="use nuclei:levels,types=6"):
         build_modality("nuclei:types=5").check(tissue)
     build_modality("nuclei:types=6").check(tissue)
     bare = Store(tissue.path, tissue.meta, tissue.table, {"he": tissue.array("he")})
@@ -102,7 +102,7 @@ def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:
 def test_odd_parameters_are_refused(spec: str) -> None:
     with pytest.raises(ConfigError):
         build_modality(spec)
-    with pytest.raises(ConfigError, match="choose levels, raw, one-hot, colour"):
+    with pytest.raises(ConfigError, match="use levels, raw, one-hot, colour"):
         Modality("grey")  # type: ignore[arg-type]
 
 

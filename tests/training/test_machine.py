@@ -116,7 +116,9 @@ def test_a_machine_without_compiler_is_told_before_training(
 
 
 def test_what_does_not_go_together_is_told(pretraining: RunConfig) -> None:
-    with pytest.raises(ConfigError, match=r"not for the encoder 'mlp.*give --accumulate"):
+    with pytest.raises(
+        ConfigError, match=r"'mlp.*' does not support --gradient-checkpointing; use --accumulate"
+    ):
         check(
             changed(
                 pretraining,

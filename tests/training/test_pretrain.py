@@ -255,10 +255,10 @@ def test_an_objective_of_two_branches_is_not_given_three(pretraining: RunConfig)
     ("given", "told"),
     [
         ({"batch": 1}, "--batch 1"),
-        ({"freeze": ("privileged",)}, "random weights for ever"),
+        ({"freeze": ("privileged",)}, "random weights, which are never trained"),
         ({"sharing": "shared", "privileged_encoder": "test_vit"}, "two architectures"),
-        ({"encoder": "mlp"}, "does not take images of 32 x 32 px"),
-        ({"encoder": "swin_tiny_patch4_window7_224"}, "does not take images of 32 x 32 px"),
+        ({"encoder": "mlp"}, "does not accept images of 32 x 32 px"),
+        ({"encoder": "swin_tiny_patch4_window7_224"}, "does not accept images of 32 x 32 px"),
         ({"privileged": "vector:12"}, "expression"),
     ],
 )
