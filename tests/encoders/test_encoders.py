@@ -1,4 +1,4 @@
-"""Encoders from what a person types: one form of each, and what is refused."""
+"""Encoder specifications: their canonical form, and invalid ones."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from morefromless.errors import ConfigError
 
 
 class Declared(Encoder):
-    """An encoder from outside the package that brings weights of its own."""
+    """An encoder from outside the package with its own weights."""
 
     pretrained = True
     width = 3

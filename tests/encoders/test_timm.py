@@ -1,4 +1,4 @@
-"""Encoders by their timm names, and local weights."""
+"""timm encoders and local weights."""
 
 import json
 from pathlib import Path
@@ -109,7 +109,7 @@ def test_a_size_that_does_not_fit_is_found_early() -> None:
 
 @pytest.fixture(scope="module")
 def scaled_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a transformer with LayerScale, and with its classifier."""
+    """Weights of a transformer with LayerScale and a classifier."""
     path = tmp_path_factory.mktemp("vit") / "a,b.safetensors"
     save_file(timm.create_model("test_vit", init_values=0.3).state_dict(), path)
     return path
@@ -184,7 +184,7 @@ def test_normalisation_is_given_asked_for_and_stored(tmp_path: Path) -> None:
 
     save_file(donor.state_dict(), said, {"mean": "[0.1, 0.2, 0.3]", "std": "[0.4, 0.4, 0.4]"})
     assert build_encoder(f"test_resnet:weights={said}").mean.flatten()[1] == pytest.approx(0.2)
-    run = tmp_path / "run.safetensors"  # a run keeps them with its weights
+    run = tmp_path / "run.safetensors"  # a run saves mean and std with its weights
     prefix = "branches.by_key.primary.encoder."
     save_file({prefix + k: v.clone() for k, v in given.state_dict().items()}, run)
     again = build_encoder(f"test_resnet:weights={run}")
@@ -197,7 +197,7 @@ def test_normalisation_is_given_asked_for_and_stored(tmp_path: Path) -> None:
 
 
 def test_the_size_that_weights_were_trained_at(tmp_path: Path) -> None:
-    """At timm's own size of the network, a run's encoder or a published one answers worse."""
+    """At timm's default size, an encoder that was trained at another size performs worse."""
     state = timm.create_model("test_resnet").state_dict()
     normalised = {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"}
     run, plain = tmp_path / "run.safetensors", tmp_path / "plain.safetensors"

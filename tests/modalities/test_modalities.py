@@ -1,4 +1,4 @@
-"""What `full` and `downsample` show, and what a person may type."""
+"""Output of `full` and `downsample`, and their specifications."""
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ def test_downsampling_to_the_stored_side_is_full(patches: torch.Tensor) -> None:
 
 
 def test_only_size_squared_numbers_are_left() -> None:
-    # The rank of a 7 x 7 view is at most 7, whatever size it is shown at.
+    # The rank of a 7 x 7 view is at most 7 at any output size.
     patches = torch.randint(0, 256, (1, 56, 56, 3), dtype=torch.uint8)
     assert (
         torch.linalg.matrix_rank(Downsample(7).render(patches, 56)[0, 0].double(), rtol=1e-5) == 7

@@ -1,4 +1,4 @@
-"""The schedule against the authors' numbers, and the optimizer's rates against the schedule."""
+"""The schedule against the authors' values, and the optimizer's rates against the schedule."""
 
 import pytest
 import torch

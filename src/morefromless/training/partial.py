@@ -39,7 +39,7 @@ def embed(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> di
 def embed_in_parts(
     branches: Branches, images: Mapping[str, Tensor], parts: int, present: Mask
 ) -> dict[str, Tensor]:
-    """Embeddings (B, width) by branch of a batch that passes the branches in `parts` equal parts.
+    """Embeddings (B, width) by branch of a batch that passes the branches in `parts` parts.
 
     Holds the activations of one part at a time; the backward pass recomputes them. The objective
     gets all rows, so loss and gradients are those of the whole batch (exactly, without BatchNorm).
