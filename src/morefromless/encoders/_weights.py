@@ -33,9 +33,9 @@ def read_weights(path: Path, name: str) -> Weights:
     """Read safetensors, or a PyTorch file that holds tensors only, for the encoder `name`.
 
     From a run's weights.safetensors, it loads the encoder of the primary branch. Normalisation and
-    image size come from the run. For other files, they come from `mean`, `std` and `input_size` in
-    the file's metadata or in a `config.json` next to it (as timm and the Hub write it). Raises
-    `ConfigError` if the file is missing or cannot be read.
+    image size come from the run. For other files, `mean` and `std` come from the file's metadata or
+    from a `config.json` next to it (as timm and the Hub write it), and `input_size` from the
+    `config.json`. Raises `ConfigError` if the file is missing or cannot be read.
     """
     check_exists(path, name)
     metadata: dict[str, str] = {}

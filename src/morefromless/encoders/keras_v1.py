@@ -114,4 +114,4 @@ class _Block(nn.ModuleDict):
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)  # Keras' momentum is 1 - ours
+    return nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)  # Keras' momentum is 0.99

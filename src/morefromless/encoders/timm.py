@@ -141,7 +141,10 @@ def _by_channel(
     values = torch.tensor(default if given is None else given)
     if given is not None:
         if len(values) not in (1, channels):
-            raise ConfigError(f"{key} has {len(values)} numbers for {channels} channels.")
+            raise ConfigError(
+                f"{key} has {len(values)} numbers for {channels} channels; give one number, or one "
+                "per channel."
+            )
         numbers = torch.tensor(given, device="cpu")  # `values` may be on the meta device
         if not numbers.isfinite().all() or (key == "std" and not (numbers > 0).all()):
             raise ConfigError(f"{key}={'/'.join(map(str, given))} cannot normalise an image.")

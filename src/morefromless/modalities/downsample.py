@@ -1,4 +1,4 @@
-"""A patch at a lower magnification, enlarged to the network's size."""
+"""A patch at a lower magnification, resized to the network's size."""
 
 from dataclasses import dataclass
 from typing import get_args

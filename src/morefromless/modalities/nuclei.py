@@ -21,7 +21,7 @@ class Nuclei(Modality):
 
     levels      one grey level per type, spread over 0-255, in three equal channels
     raw         the type's code (0 ... 5 of 255) in three equal channels, as in the authors' code
-    one-hot     one channel per type, including background; the encoder has this many channels
+    one-hot     one channel per type, including background; the encoder gets this many
     colour      one colour per type
 
     `types` is the number of types of the scheme, including background: 6 for PanNuke, 5 for CoNSeP.

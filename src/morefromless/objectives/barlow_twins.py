@@ -22,7 +22,7 @@ class BarlowTwins(Objective):
     Terms: `on_diagonal` and `off_diagonal`, before weighting. A constant dimension has correlation
     0: it costs 1 and its gradient is 0. If N < D, the D x D matrix is never formed.
 
-    Source: Zbontar et al. 2021 (arXiv 2103.03230), equations 1 and 2; weight 0.005 as there.
+    Source: Zbontar et al. 2021 (arXiv 2103.03230), equations 1 and 2, with weight 0.005.
 
     >>> import torch
     >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]

@@ -30,7 +30,7 @@ class SimCLR(Objective):
     of one has no negatives: its loss and gradient are 0. A row of zeros has cosines of 0, and the
     gradient of a row of norm 1: it is not divided by a small constant such as 1e-12.
 
-    Source: Chen et al. 2020 (arXiv 2002.05709), equation 1; temperature 0.5 as in More From Less.
+    Source: Chen et al. 2020 (arXiv 2002.05709), equation 1. Temperature 0.5 as in More From Less.
 
     >>> import torch
     >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]

@@ -17,8 +17,8 @@ class VICReg(Objective):
         total = invariance * s + variance * v + covariance * c
 
     with s the mean squared difference of two branches' embeddings, v the hinge
-    mean_j max(0, gamma - sqrt(Var(z_j) + epsilon)) and c the squares of the covariance matrix off
-    its diagonal, summed and divided by the width D. `convention` sets how they are combined:
+    mean_j max(0, gamma - sqrt(Var(z_j) + epsilon)) and c the sum of the squared off-diagonal
+    covariances divided by the width D. `convention` sets how they are combined:
 
     `official`  facebookresearch/vicreg and lightly. Unbiased statistics, epsilon 1e-4; v is the
                 mean over the two branches, c the sum. For more branches: the mean of this loss

@@ -22,7 +22,7 @@ class Vse(Objective):
     Terms: `hinge_0_1` and so on. If several negatives are equally hard, one of them gets the
     gradient. A batch of one has no negatives: its loss is 0.
 
-    Source: Faghri et al. 2018 (arXiv 1707.05612), equations 5 and 6; margin 0.2 as there.
+    Source: Faghri et al. 2018 (arXiv 1707.05612), equations 5 and 6, with margin 0.2.
 
     >>> import torch
     >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]

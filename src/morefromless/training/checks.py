@@ -74,7 +74,7 @@ def check_objective(objective: Objective, rows: int, width: int, branches: int) 
     (rows, width). Runs a forward and a backward pass on random embeddings."""
     tried = [torch.randn(rows, width, requires_grad=True) for _ in range(branches)]
     with torch.enable_grad():
-        # Clones are not leaf tensors, so they may be changed in place, as embeddings in training.
+        # Clones are not leaf tensors, so an objective may change them in place, as in training.
         total = objective([embedding.clone() for embedding in tried]).total
         if total.requires_grad:
             total.backward()

@@ -27,8 +27,8 @@ def gather(embeddings: Tensor) -> Tensor:
 def sum_over_processes(values: Tensor) -> Tensor:
     """Sum `values` over all processes. Returns `values` itself on one process.
 
-    Differentiable: the backward pass sums the gradients of all processes. Together with `gather`,
-    whose gradients carry the process count, parameters get the gradients of a single process.
+    Differentiable: the backward pass sums the gradients of all processes. `gather` multiplies
+    gradients by the process count, so parameters get the gradients of a single process.
     """
     if not _several():
         return values

@@ -1,4 +1,4 @@
-"""--compile and --gradient-checkpointing: other computation, same network."""
+"""--compile and --gradient-checkpointing: they change how a network computes, not what."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

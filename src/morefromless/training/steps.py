@@ -1,4 +1,4 @@
-"""Which patches make up each step."""
+"""The patches of each step."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -16,7 +16,7 @@ def check_batch(patches: int, batch: int, arm: Arm | None = None) -> None:
     """Raise `ConfigError` if the training patches do not fill one batch."""
     kind, remedy = "training patches", "ingest it without --split test"
     if arm and arm.supervised:
-        kind, remedy = f"labelled patches that {arm.kind} arms train on", "label some in train"
+        kind, remedy = f"labelled patches that {arm.kind} arms train on", "label patches in train"
     if not patches:
         raise ConfigError(f"The store has no {kind}; {remedy}.")
     if batch > patches:

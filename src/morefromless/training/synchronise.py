@@ -15,7 +15,7 @@ def synchronise(network: nn.Module, device: str) -> nn.Module:
     SyncBatchNorm does not support CPU tensors, so CPUs use `CpuSyncBatchNorm`.
     """
     if device == "cuda":
-        from timm.layers.norm_act import convert_sync_batchnorm  # imports all of timm
+        from timm.layers.norm_act import convert_sync_batchnorm  # lazy: it imports all of timm
 
         converted: nn.Module = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted

@@ -37,7 +37,7 @@ class Authors(Views):
     pixels and may have the largest offset, and the colour steps have the order above.
     """
 
-    remedy = "choose authors:jitter=0 or other views, and of nuclei nuclei:levels or nuclei:raw."
+    remedy = "choose authors:jitter=0 or other views or, for nuclei, nuclei:levels or nuclei:raw."
 
     flip: float = 0.5
     """Probability of a flip, for each axis."""
