@@ -23,11 +23,12 @@ def export_geojson(store: Store, folder: Path) -> int:
     return their number.
 
     The patches of an image that was cut are merged again, so a nucleus that a border cuts is whole,
-    except for parts in rejected patches. QuPath opens the files on the images. `mfl ingest ...
-    --nuclei FOLDER` reads them back with the same nuclei, types and pixels. Raises `DataError`
-    before anything is written if the store has no nuclei, if two images would write the same file,
-    if an image's name would write outside the folder, if a file exists that this function did not
-    write, or if patches were resized and their original size is unknown (no scale and no cut).
+    except for parts in rejected patches. QuPath opens the files on the images.
+    `mfl ingest ... --nuclei FOLDER` reads them back with the same nuclei, types and pixels. Raises
+    `DataError` before anything is written if the store has no nuclei, if two images would write the
+    same file, if an image's name would write outside the folder, if a file exists that this
+    function did not write, or if patches were resized and their original size is unknown (no scale
+    and no cut).
     """
     scheme, array = store.scheme, store.array(ARRAY)
     corners = _corners(store.table)

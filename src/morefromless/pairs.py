@@ -25,11 +25,12 @@ SHARED = 2**16
 class Pair:
     """Modalities by branch name, all read from the same stored patches.
 
-    `modalities` maps a branch's name to the specification of its modality, e.g.
+    `modalities` maps a branch's name to the specification of its modality, for example
     `{"primary": "downsample:7", "privileged": "full"}`. An asymmetric pair has different
     modalities; a symmetric pair has the same one twice (paper, 2.1). Images have side `size`, or
-    the branch's own in `sizes`. With `same_geometry`, the views of a patch share one flip, crop and rotation in all
-    branches, for registered modalities. Otherwise each branch draws its own, as in the paper.
+    the branch's own in `sizes`. With `same_geometry`, the views of a patch share one flip, crop and
+    rotation in all branches, for registered modalities. Otherwise each branch draws its own, as in
+    the paper.
     """
 
     def __init__(

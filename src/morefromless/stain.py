@@ -1,8 +1,8 @@
 """Stains of H&E: optical density, Macenko's estimate of hematoxylin and eosin, normalisation.
 
 Light that passes a stain is attenuated exponentially (Beer-Lambert). So the optical density
--log(I / I0) of a pixel is a sum of concentrations times the stains' colours. All functions work on a
-batch, on the device of its patches.
+-log(I / I0) of a pixel is a sum of concentrations times the stains' colours. All functions work on
+a batch, on the device of its patches.
 """
 
 from dataclasses import dataclass
