@@ -118,7 +118,7 @@ def test_spatial() -> None:
     assert spots.arrays["expression"].shape == (47, 1000)
     visium = Store.open(Path("stores/visium"))
     assert set(visium.table["group"]) == {"P0", "P1"}
-    assert any(c.startswith("1 group stands in both") for c in visium.caveats)
+    assert any(c.startswith("1 group is in both") for c in visium.caveats)
     assert len(Store.open(Path("stores/scverse")).table) == 2 * 23
     assert Path("runs/visium/weights.safetensors").is_file()
 

@@ -109,8 +109,8 @@ def _download(url: str, file: PublicFile, part: Path) -> None:
             if failures < ATTEMPTS:
                 time.sleep(PAUSE * 2**failures)
     raise DataError(
-        f"{url} cannot be downloaded ({reason}); run the same command again to resume, or use "
-        "--mirror or --local if the file is available elsewhere."
+        f"{url} cannot be downloaded ({reason}); the part received is kept. Run the same command "
+        "again to resume, or use --mirror or --local if the file is available elsewhere."
     )
 
 

@@ -208,7 +208,7 @@ def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
     """The reason why a patch does not fit the store, or None."""
     absent = [name for name in shape.optional if name not in arrays]
     if absent and missing != "keep":
-        return f"no {', '.join(absent)}: missing; --missing keep accepts such patches"
+        return f"no {', '.join(absent)}: this patch has none; --missing keep accepts such patches"
     if {*arrays, *absent} != set(shape.arrays):
         return f"other arrays: {', '.join(sorted(arrays))}"
     for name, length in shape.vectors.items():

@@ -112,7 +112,7 @@ def select(
 def strict_error(origin: str, reason: str) -> DataError:
     """The error for the first rejected patch in strict mode."""
     return DataError(
-        f"'{origin}' cannot be used ({reason}); fix it, or run without --strict to reject it."
+        f"'{origin}' cannot be used ({reason}); run without --strict to reject it and continue."
     )
 
 

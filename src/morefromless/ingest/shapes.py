@@ -29,7 +29,7 @@ class Shape:
     vectors: Mapping[str, int] = field(default_factory=dict)
     """Name -> length."""
     optional: tuple[str, ...] = ()
-    """Arrays that a patch may miss."""
+    """Arrays that may be missing from a patch."""
 
     @property
     def arrays(self) -> tuple[str, ...]:

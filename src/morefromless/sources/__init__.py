@@ -88,7 +88,7 @@ class Datasheet:
     segmentation: str = ""
     """Origin of the nuclei, if they do not come with the images."""
     optional: frozenset[str] = frozenset()
-    """Arrays that a patch may miss. At least one patch has each of them."""
+    """Arrays that may be missing from a patch. At least one patch has each of them."""
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Array -> names of its channels (if not RGB) or of its values (vectors), if known."""
     scales: Mapping[str, float] = field(default_factory=dict)

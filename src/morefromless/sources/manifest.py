@@ -25,7 +25,7 @@ __all__ = ["TABLES", "Manifest"]
 class _Patch:
     row: int
     views: dict[str, View]
-    """By name, without the views that the patch misses."""
+    """Name -> view. Missing views are not included."""
 
 
 @dataclass(frozen=True)

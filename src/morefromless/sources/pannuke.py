@@ -31,11 +31,12 @@ class Pannuke(Source):
     """7,901 H&E patches of 19 tissues, 256 x 256 px at 0.25 µm/px, with some 190,000 nuclei.
 
     `PATH` is one fold or a folder of folds. Every `images.npy` below it is a fold; folds are
-    sorted by path. `types.npy` is in the same folder; `masks.npy` is in the same folder or in
-    `../../masks/FOLDER/`, as published. With several folds, fold number `test` (from 1; default:
-    the last) is the test split, and the others are train. A single fold is not split. Labels are
-    tissues. The files do not identify patients, so patches of one patient may be in several folds.
-    Float images are accepted if they hold only whole numbers from 0 to 255.
+    sorted by path. `types.npy` is in the same folder. `masks.npy` is in the same folder or, as
+    published, in `../../masks/NAME/`, where NAME is the name of that folder. With several folds,
+    fold number `test` (from 1; default: the last) is the test split, and the others are train. A
+    single fold is not split. Labels are tissues. The files do not identify patients, so patches of
+    one patient may be in several folds. Float images are accepted if they hold only whole numbers
+    from 0 to 255.
 
     Gamper et al. (2020), PanNuke Dataset Extension, arXiv:2003.10778; CC BY-NC-SA 4.0.
     """
