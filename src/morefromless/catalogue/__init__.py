@@ -1,7 +1,7 @@
 """The catalogue: public data sets by name. To add one, add a datasheet (a YAML file) here.
 
-A datasheet has a checksum only if two independent public sources agree on it; otherwise it says
-that there is none. Nothing is downloaded unless a user requests it (`mfl fetch`).
+A datasheet has a checksum only if two independent public sources agree on it; otherwise the
+datasheet says that there is none. Nothing is downloaded unless a user requests it (`mfl fetch`).
 """
 
 from pathlib import Path

@@ -75,9 +75,9 @@ def ingest(
 
     Patches that cannot be used are rejected with a reason, and the ingest continues. After a kill,
     the same call resumes. If the store is complete, it only reports. The split is that of the
-    source. Otherwise it is drawn at random: by whole groups if groups are known, else by patches
-    within each class. Raises `ConfigError` for options that cannot work, `DataError` if no valid
-    store can be made, and `StorageError` if the disk cannot be written.
+    source if it has train and test. Otherwise it is drawn at random: by whole groups if groups are
+    known, else by patches within each class. Raises `ConfigError` for options that cannot work,
+    `DataError` if no valid store can be made, and `StorageError` if the disk cannot be written.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "store"

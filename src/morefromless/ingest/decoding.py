@@ -195,9 +195,8 @@ def _fit(
         else _resized(array, shape.images[name].side, name == ARRAY)
         for name, array in read.items()
     }
-    digest = patch_hash(
-        arrays
-    )  # of present arrays only: zeros that were read differ from a missing array
+    # Hash present arrays only, because zeros that were read differ from a missing array.
+    digest = patch_hash(arrays)
     absent = tuple(name for name in shape.optional if name not in read)
     for name in absent:
         arrays[name] = np.zeros(shape.row(name).shape, shape.row(name).base)

@@ -1,4 +1,4 @@
-"""Write the arrays of a store: each patch is written once, at its final offset."""
+"""Write the arrays of a store. Each patch is written once, at the offset of its item."""
 
 import errno
 import mmap

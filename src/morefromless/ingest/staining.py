@@ -50,7 +50,7 @@ class StainNormalised(Wrapper):
         stray = next((item for item in items if item.group is None), None)
         if stray is not None:
             raise DataError(
-                f"--normalise-stain needs the patient or slide of every patch, and that of "
+                "--normalise-stain needs the patient or slide of every patch, and that of "
                 f"'{stray.origin}' is not known; find it in the path with --group, or use the "
                 "modality macenko."
             )

@@ -106,7 +106,7 @@ class Medmnist(Source):
     def _checked(self, split: str, images: _Array, labels: _Array) -> _Labelled:
         where = f"{self.path}: {split}_images {images.shape} {images.dtype}"
         if images.dtype != np.uint8 or not (images.ndim == 3 or images.shape[3:] == (3,)):
-            raise DataError(f"{where} should be uint8, (N, H, W, 3) or (N, H, W).")
+            raise DataError(f"{where} should be uint8, (N, H, W, 3) or (N, H, W); convert it.")
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
         if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
