@@ -198,7 +198,8 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
             labels = read_annotations(file).labels(corners - np.array(slide.origin), side)
         elif config.annotations and not config.unlabelled:
             raise UnreadablePatch(
-                f"no annotations: there is no {name}.geojson in {config.annotations}"
+                f"no annotations: there is no {name}.geojson in {config.annotations}; add it, or "
+                "use --unlabelled"
             )
         every = config.unlabelled or not config.annotations
         tiles = [
