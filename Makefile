@@ -1,4 +1,4 @@
-# Everything a newcomer needs: `make demo` and `make test` set up what they use.
+# New here? `make demo` and `make test` first install everything that they need.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,10 +6,10 @@ SETUP := $(VENV)/.set-up
 
 .PHONY: demo test test-nuclei bench check fuzz docs setup clean help
 
-help: ## Show what can be made
+help: ## Show all targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-setup: $(SETUP) ## Make a virtual environment with the pinned dependencies
+setup: $(SETUP) ## Create a virtual environment with the pinned dependencies
 
 $(SETUP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -20,11 +20,11 @@ $(SETUP): pyproject.toml constraints.txt
 		--constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(SETUP) ## Run the main job on synthetic tissue (2 to 3 minutes on 2 cores)
+demo: $(SETUP) ## Run both controls on synthetic tissue (2 to 3 minutes on 2 cores)
 	$(BIN)/mfl demo --out runs/demo
 
-# Three processes of one thread each on two cores: tests that wait (for kills, queues, the browser)
-# leave their core to others. What a test starts has one thread too.
+# Three processes with one thread each on two cores: while a test waits (for kills, queues, the
+# browser), another test uses its core. Processes that a test starts have one thread too.
 test: $(SETUP) ## Run the tests (7 to 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
@@ -34,23 +34,23 @@ test-nuclei: ## Run the tests of mfl segment with TIAToolbox itself (installs 22
 		--constraint constraints-nuclei.txt --editable '.[dev,nuclei]'
 	$(VENV)-nuclei/bin/python -m pytest tests/hovernet
 
-bench: ## Measure every stage beside its peers and write docs/benchmarks.md (20 minutes, quiet machine)
+bench: ## Measure every stage and its peers and write docs/benchmarks.md (20 minutes, idle machine)
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --constraint constraints-bench.txt --editable '.[bench]'
 	$(VENV)-bench/bin/python -m benchmarks --write
 
-check: $(SETUP) ## Lint, types, that imports run one way, and that the package builds
+check: $(SETUP) ## Check style, types and the direction of imports, and build the package
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m build --no-isolation --outdir build/dist > /dev/null
 
-fuzz: $(SETUP) ## Read 20,000 mutants of foreign files: no traceback, no crash, no hang (minutes)
+fuzz: $(SETUP) ## Read 20,000 damaged files and fail on a traceback, crash or hang (minutes)
 	$(BIN)/python -m tests.fuzz --mutants 20000 --seed 0
 
-docs: $(SETUP) ## Build the documentation as a site in build/site, without a network
+docs: $(SETUP) ## Build the documentation site in build/site, without a network
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
 	@echo "Open build/site/index.html"
 

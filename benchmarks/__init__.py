@@ -1,12 +1,11 @@
-"""Benchmarks: what each stage costs, beside its limit and beside what people use instead.
+"""Benchmarks: the cost of each stage, compared with its limit and with other packages.
 
     python -m benchmarks                      every stage
-    python -m benchmarks --write              and the tables of docs/benchmarks.md: `make bench`
-    python -m benchmarks step:size=32 views   some stages, with parameters of theirs
+    python -m benchmarks --write              and write docs/benchmarks.md, as `make bench` does
+    python -m benchmarks step:size=32 views   some stages, with parameters
 
-An open set: to add a stage, add a file with one public class deriving from `Stage`; its `__init__`
-parameters are what `NAME:...` can set. A block `<!-- NAME -->` in docs/benchmarks.md takes its
-tables.
+To add a stage, add a file with one public class derived from `Stage`. `NAME:...` sets its
+`__init__` parameters. Its tables are written to the block `<!-- NAME -->` in docs/benchmarks.md.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +16,7 @@ from typing import ClassVar, Literal
 from morefromless.specs import Member
 
 Call = Callable[[], object]
-"""What is measured. A float that it returns is seconds that it measured itself, of a part."""
+"""The function to measure. A returned float is the seconds that it measured itself, of a part."""
 
 
 @dataclass(frozen=True)
@@ -26,29 +25,29 @@ class Row:
 
     name: str
     prepare: Callable[[], Call]
-    """Build what is needed, unmeasured. `ImportError` where a package is not installed, and
-    `ConfigError` where this machine cannot do it; the table says so."""
+    """Build what is needed; not measured. Raises `ImportError` if a package is not installed and
+    `ConfigError` if this machine cannot do it; the table says so."""
     package: str | None = None
-    """The package that is measured, where it is not this one."""
+    """The measured package, if it is not this one."""
     figure: Callable[[], str] | None = None
-    """What it yields, beside its time: an error, a quality."""
+    """A result in addition to the time: an error or a quality."""
     compared: bool = True
-    """Whether it does the first row's work; otherwise it has no ratio."""
+    """Whether it does the same work as the first row; otherwise it has no ratio."""
 
 
 class Stage(Member, ABC):
-    """Rows of one kind of work; the first is this package's, and the others' ratios are to it."""
+    """Rows that do the same kind of work. The first is this package's; ratios refer to it."""
 
     variants: ClassVar[Sequence[str]] = ("",)
-    """Parameters with which the whole program measures it: one table each."""
+    """Parameters of the default measurements: one table each."""
     clock: ClassVar[Literal["processor", "wall"]] = "processor"
-    """Seconds of the processor, which other work on the machine disturbs little, or of the wall,
-    where several threads or processes work."""
+    """`processor`: CPU time, which other work on the machine hardly affects. `wall`: wall time, for
+    several threads or processes."""
     threads: ClassVar[int] = 1
     memory: ClassVar[bool] = False
-    """Whether peak memory is measured, each row in a process of its own."""
+    """Whether to measure peak memory, each row in its own process."""
     figure: ClassVar[str] = ""
-    """What the rows' figures are, where they have any."""
+    """Column head of the rows' figures, if there are any."""
 
     @property
     @abstractmethod
@@ -58,8 +57,8 @@ class Stage(Member, ABC):
     @property
     @abstractmethod
     def units(self) -> tuple[float, str]:
-        """How much one call does, and of what: `(128, "patches")`."""
+        """The amount and unit of work of one call: `(128, "patches")`."""
 
     @abstractmethod
     def rows(self) -> list[Row]:
-        """The ways, the package's own first."""
+        """The rows of the table, this package's own first."""

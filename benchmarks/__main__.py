@@ -17,14 +17,14 @@ PAGE = Path(__file__).parents[1] / "docs/benchmarks.md"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure stages, print their tables, and write them into the page where asked.
+    """Measure stages, print their tables and, with `--write`, write them into the page.
 
-    Raises `ConfigError` where there is no stage of a name, or it has no such parameter.
+    Raises `ConfigError` if a stage or a parameter does not exist.
     """
     known = members(benchmarks, Stage)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=benchmarks.__doc__)
-    parser.add_argument("stages", nargs="*", help=f"of {', '.join(known)}; by default all")
-    help_rounds = f"measurements of each row; by default {ROUNDS}, fewer where a table takes long"
+    parser.add_argument("stages", nargs="*", help=f"any of {', '.join(known)}; default: all")
+    help_rounds = f"measurements per row; default: {ROUNDS}, fewer if a table takes long"
     parser.add_argument("--rounds", type=int, help=help_rounds)
     parser.add_argument("--write", type=Path, nargs="?", const=PAGE, help="page to write tables to")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
@@ -40,14 +40,14 @@ def main(arguments: list[str] | None = None) -> None:
         return
     blocks: dict[str, str] = {}
     for spec in Bar(specs, desc="benchmarks", unit="table"):
-        stage = stages.pop(spec)  # with all that it holds
+        stage = stages.pop(spec)  # frees its data after this table
         measured = measure(stage, given.rounds)
         if stage.memory:
             measure_memory(spec, measured)
         table = section(stage, measured)
         table.show()
         if all(row.absent for row in measured):
-            continue  # the page keeps what was measured where it could be, such as on a GPU
+            continue  # keep the page's table of another machine, such as one with a GPU
         name = split(spec)[0]
         blocks[name] = f"{blocks.get(name, '')}\n\n{table.markdown().strip()}".strip()
     if given.write:

@@ -1,4 +1,4 @@
-"""Interleaved, repeated measurement of a stage's rows."""
+"""Repeated measurement of a stage's rows, in interleaved order."""
 
 import json
 import platform
@@ -19,20 +19,20 @@ from morefromless.errors import ConfigError
 from morefromless.report.section import Section
 
 SPREAD = 0.1
-"""Above this interquartile range of a ratio, as a share of it, no ratio is claimed."""
+"""No ratio is reported if its interquartile range, relative to its median, is larger."""
 SHORTEST = 0.1
-"""Seconds; a call that takes less is repeated within a measurement."""
+"""Seconds. A shorter call is repeated within a measurement."""
 ROUNDS = 7
 LONGEST = 45.0
-"""Seconds; where nobody says how many rounds, a table that took more has no further ones, once it
-has `FEWEST`."""
+"""Seconds. Without `--rounds`, a table that took longer has no more rounds after the first
+`FEWEST`."""
 FEWEST = 3
 CLOCKS = {"processor": time.process_time, "wall": time.perf_counter}
 
 
 @dataclass
 class Measurement:
-    """Seconds of one call of a row, in every round; or why there are none."""
+    """Seconds of one call of a row, per round, or the reason why there are none."""
 
     row: Row
     seconds: list[float] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Measurement:
     figure: str = ""
 
     def ratio(self, reference: "Measurement") -> str:
-        """Its time by the reference's in the same round: the median, and the spread.
+        """Time relative to the reference in the same round: median and spread.
 
         >>> row = Row("", prepare=lambda: lambda: None)
         >>> Measurement(row, [2.0, 2.04, 2.0]).ratio(Measurement(row, [1.0, 1.0, 1.0]))
@@ -60,7 +60,7 @@ class Measurement:
 
 
 def measure(stage: Stage, rounds: int | None = None) -> list[Measurement]:
-    """Every row once in each round, in turns from either end; a first call of each warms up."""
+    """Measure every row once per round, in alternating order, after a warm-up call of each row."""
     with threads(stage.threads):
         return _measured(stage, rounds)
 
@@ -95,7 +95,7 @@ def _measured(stage: Stage, rounds: int | None) -> list[Measurement]:
 
 
 def _seconds(call: Call, times: int, stage: Stage) -> float:
-    """Of one call, the mean of `times`."""
+    """Seconds per call, the mean of `times` calls."""
     clock = CLOCKS[stage.clock]
     start = clock()
     own = [call() for _ in range(times)]
@@ -108,8 +108,8 @@ def peak(stage: Stage, name: str) -> float:
     """MiB by which one call of a row raises this process's peak memory."""
     with threads(stage.threads):
         call = next(row for row in stage.rows() if row.name == name).prepare()
-        # Not getrusage: a new process begins with the peak of the one that started it.
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is what is used now
+        # Not getrusage: a new process starts with the peak of its parent.
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak to the current use
         before = _mebibytes("VmRSS")
         call()
     return _mebibytes("VmHWM") - before
@@ -121,7 +121,7 @@ def _mebibytes(field: str) -> float:
 
 
 def measure_memory(spec: str, measured: Sequence[Measurement]) -> None:
-    """`peak` of every row, each in a process of its own."""
+    """Measure `peak` of every row, each in its own process."""
     for one in measured:
         if not one.absent:
             command = [sys.executable, "-m", "benchmarks", spec, "--peak", one.row.name]
@@ -130,7 +130,7 @@ def measure_memory(spec: str, measured: Sequence[Measurement]) -> None:
 
 
 def section(stage: Stage, measured: Sequence[Measurement]) -> Section:
-    """The table of a stage."""
+    """Build the table of a stage."""
     count, unit = stage.units
     header = ["", "ms", f"{unit}/s", "time to the first's"]
     header += ["peak MiB"] * stage.memory + [stage.figure] * bool(stage.figure)
@@ -153,7 +153,7 @@ def section(stage: Stage, measured: Sequence[Measurement]) -> Section:
 
 
 def conditions(stage: Stage, rounds: int) -> str:
-    """How it was measured, and where."""
+    """The note on the method and the machine."""
     threads = f"{stage.threads} thread{'s' * (stage.threads > 1)}"
     return (
         f"Medians of {rounds} interleaved rounds, {stage.clock} time, {threads}; {_processor()}, "
@@ -171,7 +171,7 @@ def _version(package: str | None) -> str:
 
 
 def _processor() -> str:
-    """The processor's name and what it multiplies bfloat16 with."""
+    """The processor's name and its AVX-512, bfloat16 and AMX flags."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What stages that train have in common: a store, a run that is timed, the bare encoders."""
+"""Helpers for stages that train: a store, a timed run and the bare encoders."""
 
 import tempfile
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def drawn_store(patches: int, size: int, patients: int = 12) -> Store:
 
 
 def train_with(clock: pl.Callback, store: Store, **options: Any) -> None:
-    """Train a run whose steps `clock` is told of, where the learning curve would be."""
+    """Train a run with the callback `clock` in place of the learning curve's callback."""
     from morefromless.training.train import train
 
     with (
@@ -40,7 +40,7 @@ def train_with(clock: pl.Callback, store: Store, **options: Any) -> None:
 def bare_encoders(
     encoder: str, size: int, batch: int, dtype: torch.dtype, device: str = "cpu"
 ) -> Callable[[], None]:
-    """Two encoders, forward and backward, on images that stand ready."""
+    """Forward and backward pass of two encoders on prepared images."""
     encoders = [timm.create_model(encoder, num_classes=0).to(device) for _ in range(2)]
     for network in encoders:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -20,8 +20,9 @@ Way = Callable[[dict[str, nn.Module], list[Tensor]], np.ndarray]
 
 
 class CKA(Stage):
-    """All convolutions of one network against all of another of its kind, beside torch_cka and the
-    bare passes. The error is the largest over all pairs, against Song's estimator in float64."""
+    """All convolutions of one network against all of another with the same architecture, compared
+    with torch_cka and with the forward passes alone. The error is the largest over all pairs,
+    against Song's estimator in float64."""
 
     variants = ("resnet18",)
     memory = True

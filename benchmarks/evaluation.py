@@ -1,4 +1,4 @@
-"""What is asked of a study that is trained: answers, statistics, reports, comparisons."""
+"""Evaluation of a trained study: predictions, statistics, reports and comparisons."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ from morefromless.study import Study
 
 
 class Evaluation(Stage):
-    """A comparison of all default arms, trained for one epoch: only what follows is measured."""
+    """A study of all default arms, trained for one epoch. Training is not measured."""
 
     def __init__(
         self, patches: int = 2000, size: int = 32, seeds: int = 2, encoder: str = "test_resnet"
@@ -68,7 +68,7 @@ class Evaluation(Stage):
 
     @cached_property
     def trained(self) -> Study:
-        """Trained, and not evaluated."""
+        """The study, trained but not evaluated."""
         study = self._study(self.folder / "trained")
         with progress.shown_as("quiet"):
             run_all(study.runs, jobs=1)

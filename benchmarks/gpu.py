@@ -1,4 +1,4 @@
-"""A step of the paper's setting on a GPU, everything included, beside the bare encoder's."""
+"""A full training step in the paper's setting on a GPU, compared with the encoder alone."""
 
 from functools import cached_property
 from itertools import cycle
@@ -14,20 +14,20 @@ from morefromless.devices import check_compile, resolve_device
 from morefromless.training.loop import LOG_EVERY
 
 BLOCK = LOG_EVERY
-"""Steps from one time stamp to the next, one of which is logged; the median is over blocks."""
+"""Steps between two time stamps; one of them is logged. The median is over blocks."""
 WARM = 2
-"""Blocks at the beginning that are not counted."""
+"""Blocks at the start that are not counted."""
 BLOCKS = 10
-"""Blocks that are."""
+"""Blocks that are counted."""
 
 
 class Gpu(Stage):
     """An asymmetric run as `mfl train` trains it, on a GPU.
 
-    Each row trains once. Time stamps are events on the GPU, so that nothing waits for it. Patches
-    stay on the GPU as they are stored, since as inputs they are too many, and are rendered batch by
-    batch; with `--resident 0` they are read from the store, as of a set that does not fit. The
-    limit is the encoder forward and backward, twice, on images that are there.
+    Each row trains once. Time stamps are events on the GPU, so the CPU does not wait for it. The
+    stored patches stay on the GPU and are rendered per batch, because the rendered inputs are too
+    large. With `--resident 0` patches are read from the store, as for data that do not fit. The
+    limit is the encoder forward and backward, twice, on images that are already on the GPU.
     """
 
     clock = "wall"
@@ -92,7 +92,7 @@ class Gpu(Stage):
         return drawn_store(self.patches, self.size)
 
     def _train(self, **options: Any) -> list[float]:
-        """Seconds a step, of each block of a run."""
+        """Seconds per step, for each block of a run."""
         steps = (WARM + BLOCKS) * BLOCK + 1
         clock = _Clock()
         train_with(
@@ -118,7 +118,7 @@ class Gpu(Stage):
 
 
 class _Clock(pl.Callback):
-    """Time stamps on the GPU, one a block."""
+    """Time stamps on the GPU, one per block."""
 
     def __init__(self) -> None:
         self.events: list[torch.cuda.Event] = []
@@ -132,7 +132,7 @@ class _Clock(pl.Callback):
 
     @property
     def seconds(self) -> list[float]:
-        """Seconds a step, of each block."""
+        """Seconds per step, for each block."""
         torch.cuda.synchronize()
         pairs = zip(self.events, self.events[1:], strict=False)
         return [first.elapsed_time(last) / 1000 / BLOCK for first, last in pairs]

@@ -1,4 +1,4 @@
-"""Ingest of JPEG patches, beside what limits it: the decoder and the disk."""
+"""Ingest of JPEG patches, compared with its limits: the decoder and the disk."""
 
 import math
 import mmap
@@ -26,16 +26,16 @@ Pixels = npt.NDArray[np.uint8]
 WORKERS, BATCH = 2, 64
 DECODER, DISK = "its decoder alone", "the disk alone"
 FIELD = 5
-"""Sides of a patch in the side of a drawn field, from which patches are cut that all differ."""
+"""Side of a drawn field, in sides of a patch. Patches cut from a field all differ."""
 
 
 class Ingest(Stage):
-    """Drawn patches as JPEG of quality 90, read by two workers from warm files.
+    """Drawn patches as JPEG of quality 90, read by two workers from cached files.
 
-    The decoders' rows only read and decode, in two processes or in threads. The disk's row writes
-    as many bytes as the store's array has, once, around the system's cache, and syncs them. The
-    last row does both and nothing else: two processes decode into memory that they share with the
-    one that writes. `patches=100000` needs 19 GB for temporary files.
+    The decoder rows only read and decode, in two processes or in threads. The disk row writes as
+    many bytes as the store's array has, once, bypassing the page cache, and syncs them. The last
+    row only does both: two processes decode into memory that they share with the writing process.
+    `patches=100000` needs 19 GB for temporary files.
     """
 
     variants = ("", "patches=20000")
@@ -100,7 +100,7 @@ class Ingest(Stage):
                 call()
                 spent = time.perf_counter() - wall, _processor_time() - processor
                 self._seconds.setdefault(name, []).append(spent)
-                shutil.rmtree(self._store, ignore_errors=True)  # the disk's row needs the space
+                shutil.rmtree(self._store, ignore_errors=True)  # the disk row needs the space
                 return spent[0]
 
             return clocked
@@ -153,7 +153,7 @@ class Ingest(Stage):
                         block[place] = read_rgb(path).reshape(-1)
                     return start
 
-                # While one block is written, those ahead of it are decoded.
+                # While one block is written, the next blocks are decoded.
                 for start in forked(decode, range(0, self.count, BATCH), WORKERS, FORKED_AHEAD):
                     out.write(start)
                 out.sync()
@@ -193,8 +193,8 @@ class Ingest(Stage):
 
 
 class _Blocks:
-    """A file of rows, written in blocks of `BATCH`, from memory to the disk without a copy. `count`
-    blocks are in memory, which forked processes share."""
+    """A file of rows, written in blocks of `BATCH` from memory to the disk without a copy. `count`
+    blocks are in memory that forked processes share."""
 
     def __init__(self, path: Path, row: int, count: int) -> None:
         self.path, self.count = path, count
@@ -202,7 +202,7 @@ class _Blocks:
         self._memory = np.frombuffer(memory, np.uint8).reshape(count, BATCH, row)
 
     def block(self, first: int) -> Pixels:
-        """The memory of the rows from `first` on: (BATCH, bytes of a row)."""
+        """The memory of the rows starting at `first`: (BATCH, bytes per row)."""
         block: Pixels = self._memory[first // BATCH % self.count]
         return block
 
@@ -210,7 +210,7 @@ class _Blocks:
         flags = os.O_WRONLY | os.O_CREAT
         try:
             self._file = os.open(self.path, flags | os.O_DIRECT)
-        except (AttributeError, OSError):  # not every system and file system can
+        except (AttributeError, OSError):  # not every system and file system supports it
             self._file = os.open(self.path, flags)
         return self
 
@@ -227,7 +227,7 @@ class _Blocks:
 
 
 def _processor_time() -> float:
-    """Seconds of this process and of those that it started."""
+    """CPU seconds of this process and its child processes."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 

@@ -1,4 +1,4 @@
-"""Nuclei of a tile of 1000 x 1000 px: read, counted, and views of their masks."""
+"""Nuclei of a tile of 1000 x 1000 px: reading, counting, and views of their masks."""
 
 import json
 import tempfile
@@ -27,8 +27,9 @@ SIDE = 1000
 
 
 class Nuclei(Stage):
-    """`read`: files of one tile, beside one Pillow polygon a nucleus, unchecked. `count`: areas,
-    beside one comparison of the whole tile a nucleus. `views`: of 64 masks, beside their images."""
+    """`read`: files of one tile, compared with one unchecked Pillow polygon per nucleus. `count`:
+    areas, compared with one comparison of the whole tile per nucleus. `views`: views of 64 masks,
+    compared with views of their images."""
 
     variants = ("read", "count", "views")
 
@@ -120,7 +121,7 @@ class Nuclei(Stage):
         }
 
     def _patches(self) -> np.ndarray:
-        """(64, 125, 125, 3) of the tile."""
+        """Patches of the tile, (64, 125, 125, 3)."""
         coded, corners = self.tile.encode(), range(0, SIDE, 125)
         return np.stack([coded[y : y + 125, x : x + 125] for y in corners for x in corners])
 

@@ -1,4 +1,4 @@
-"""Forward and backward of an objective: VICReg through the N x N Gram matrix, SimCLR."""
+"""Forward and backward pass of an objective: VICReg with the N x N Gram matrix, and SimCLR."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -15,8 +15,8 @@ Loss = Callable[[list[Tensor]], Tensor]
 
 
 class Objectives(Stage):
-    """Two branches of the paper's size. One dimension may be larger than the others, by `scale`,
-    which costs float32 digits; the gradient's error is against the plain form in float64."""
+    """Two branches of the paper's size. `scale` makes one dimension larger than the others, which
+    costs precision in float32. The error of the gradient is against the plain form in float64."""
 
     variants = ("vicreg", "simclr")
     memory = True
@@ -63,7 +63,7 @@ class Objectives(Stage):
 
     @cached_property
     def exact(self) -> Tensor:
-        """The gradient by the plain form in float64."""
+        """The gradient of the plain form in float64."""
         plain = plain_vicreg if self.objective == "vicreg" else _simclr()
         double = [z.detach().double().requires_grad_() for z in self.z]
         return torch.cat(torch.autograd.grad(plain(double), double))
@@ -74,7 +74,7 @@ class Objectives(Stage):
 
 
 def plain_vicreg(z: list[Tensor]) -> Tensor:
-    """The official loss of two branches, as its formula is written."""
+    """The official loss of two branches, computed directly from its formula."""
     total = 25 * (z[0] - z[1]).square().mean()
     for branch in z:
         centred = branch - branch.mean(dim=0)

@@ -14,7 +14,7 @@ CLASSES, EPOCHS = 9, 3
 
 
 class Probe(Stage):
-    """A dense layer with softmax on features of ResNet-50's width, batches of 128, by Adam."""
+    """A dense layer with softmax on features of ResNet-50's width, Adam, batches of 128."""
 
     clock = "wall"
     threads = os.cpu_count() or 1

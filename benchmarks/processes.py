@@ -1,4 +1,4 @@
-"""One run over two processes, beside the same run in one."""
+"""One run in two processes, compared with the same run in one process."""
 
 import subprocess
 import sys
@@ -11,12 +11,12 @@ from benchmarks._training import drawn_store
 from morefromless.data.store import Store
 
 FIRST = 9
-"""The step from which time is taken, of those that are logged."""
+"""The first logged step that is timed."""
 
 
 class Processes(Stage):
-    """A step of `mfl train --devices 2`, by gloo, of the same batch over all processes. Each has
-    one thread. With two cores half the time would be an efficiency of 1."""
+    """A step of `mfl train --devices 2` with gloo; the processes share one batch. Each process has
+    one thread. On two cores, half the time is an efficiency of 1."""
 
     clock = "wall"
 

@@ -1,4 +1,4 @@
-"""Batches of a store in shards, beside a local store and the readers of others."""
+"""Batches of a store in shards, compared with a local store and with other packages."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,9 +21,9 @@ BATCH = 100
 
 
 class Shards(Stage):
-    """Patches in the order of an epoch, read in one process from warm files on a local disk.
+    """Patches in the order of an epoch, read in one process from cached files on a local disk.
 
-    WebDataset reads the same shards with a buffer of 1,000 patches, litdata chunks of 32 MiB.
+    WebDataset reads the same shards with a buffer of 1,000 patches; litdata reads chunks of 32 MiB.
     """
 
     def __init__(self, patches: int = 900, size: int = 224) -> None:

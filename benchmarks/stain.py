@@ -1,4 +1,4 @@
-"""Macenko's normalisation of stains, in batches and patch by patch."""
+"""Macenko's stain normalisation, in batches and per patch."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -16,17 +16,17 @@ from morefromless.stain import estimate
 from morefromless.synthesis import DRAWINGS, Patient, Rng, draw
 
 Images = list[Tensor | None]
-"""Normalised patches (H, W, 3), 0-255; None where that failed."""
+"""Normalised patches (H, W, 3), 0-255, or None if the normalisation failed."""
 Way = Callable[[Tensor], Images]
 
 
 class Stain(Stage):
-    """Patches of `folder`, or drawn ones. torchstain and TIAToolbox are called patch by patch, as
-    their users do; TIAToolbox normalises to one of the patches, for it has no reference.
+    """Patches of `folder`, or drawn patches. torchstain and TIAToolbox are called per patch, as
+    their users do. TIAToolbox normalises to one of the patches, because it has no reference.
 
-    The figures are the standard deviations over patches of the strengths of hematoxylin and eosin,
-    as shares of their means, by our estimate in float64, which favours the first row. Patches that
-    ours leaves as they are stay out of them.
+    The figures are standard deviations, over patches, of the strengths of hematoxylin and eosin,
+    divided by their means. They use our estimate in float64, which favours the first row. Patches
+    that our method does not change are excluded from the figures.
     """
 
     figure = "spread of hematoxylin, eosin"
@@ -62,7 +62,7 @@ class Stain(Stage):
 
     @cached_property
     def sound(self) -> Tensor:
-        """(N,) bool: patches that hold two stains."""
+        """(N,) bool: whether a patch has two stains."""
         return ~Macenko().unchanged(self.patches)
 
     def rows(self) -> list[Row]:
@@ -125,7 +125,7 @@ def _one_by_one(normalise: Callable[[Tensor], Tensor], patches: Tensor) -> Image
     for patch in patches:
         try:
             image = normalise(patch).float()
-        except Exception:  # a singular matrix, or nothing to take eigenvectors of
+        except Exception:  # a singular matrix, or no pixels to compute eigenvectors from
             images.append(None)
             continue
         images.append(image if image.isfinite().all() else None)
@@ -133,7 +133,7 @@ def _one_by_one(normalise: Callable[[Tensor], Tensor], patches: Tensor) -> Image
 
 
 def _spread(patches: Tensor) -> str:
-    """Standard deviation of both strengths over patches, as shares of their means."""
+    """Standard deviation of both strengths over patches, divided by their means."""
     stains = estimate(patches.double())
     strengths = stains.strengths[stains.usable]
     hematoxylin, eosin = strengths.std(0) / strengths.mean(0)

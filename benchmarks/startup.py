@@ -1,4 +1,4 @@
-"""How long a command is silent, and how long until it works."""
+"""Time until a command shows its first output, and until it starts its work."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ MFL = [sys.executable, "-c", "from morefromless.cli import main; main()"]
 
 
 class Startup(Stage):
-    """Whole processes, each begun anew; and a run in a process that has trained one before."""
+    """Commands, each in a new process, and a run in a process that has already trained one."""
 
     clock = "wall"
 
@@ -44,7 +44,7 @@ class Startup(Stage):
         ]
 
     def _compare(self, sign: bytes) -> Call:
-        """Until `sign` stands on standard error."""
+        """Start `mfl compare` and measure the time until `sign` appears on standard error."""
         options = ["--size", "32", "--encoder", "test_resnet", "--batch", "32", "--jobs", "1"]
         command = [*MFL, "compare", str(self.store.path), *options]
         environment = {**os.environ, "MFL_PROGRESS": "bar"}
@@ -70,7 +70,7 @@ class Startup(Stage):
         return call
 
     def _next_run(self) -> float:
-        """As of a worker's second run and later: all is imported."""
+        """Time to the first step when all modules are imported, as in a worker's later runs."""
         first = _FirstStep()
         options = {"encoder": "test_resnet", "size": 32, "batch": 64, "width": 256, "epochs": 1}
         start = time.perf_counter()

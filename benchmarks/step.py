@@ -1,4 +1,4 @@
-"""A step of training, everything included, beside the bare encoder's and lightly's."""
+"""A full training step, compared with the encoder alone and with lightly."""
 
 import time
 from collections.abc import Iterable
@@ -22,16 +22,16 @@ from morefromless.objectives.vicreg import VICReg
 from morefromless.pairs import channels_last
 
 WARM = 2
-"""Steps at the beginning of a run that are not counted."""
+"""Steps at the start of a run that are not counted."""
 
 
 class Step(Stage):
-    """An asymmetric run as `mfl train` trains it: feed, views, two branches, VICReg, Adam, logging.
+    """An asymmetric run of `mfl train`: data loading, views, two branches, VICReg, Adam, logging.
 
-    The limit is the encoder forward and backward, twice; a second one is a loop of PyTorch that
-    trains both branches on views that stand ready. lightly's is the loop of its own VICReg
-    example: its augmentations of PIL images, its expander and loss, the same encoder, size, batch,
-    width and Adam.
+    The limit is the encoder forward and backward, twice. A second limit is a PyTorch loop that
+    trains both branches on prepared views. lightly's row is the loop of its own VICReg example: its
+    augmentations of PIL images, its expander and loss, and the same encoder, size, batch, width and
+    Adam.
     """
 
     variants = (
@@ -159,7 +159,7 @@ class _StepClock(pl.Callback):
 
 
 class _Images(Dataset[list[Tensor]]):
-    """Training patches as lightly's transforms take them."""
+    """Training patches in the format of lightly's transforms."""
 
     def __init__(self, store: Store, transform: Any) -> None:
         self.store, self.rows, self.transform = store, store.indices("train"), transform

@@ -1,4 +1,4 @@
-"""Views of a batch: modalities rendered, and augmentations drawn."""
+"""Views of a batch: rendering of modalities, and augmentations."""
 
 import os
 from collections.abc import Iterator
@@ -16,8 +16,11 @@ from morefromless.views.table_s1 import TableS1
 
 
 class Views(Stage):
-    """Table S1's augmentations, batched, beside the same of torchvision v2, patch by patch on uint8
-    (its quicker kind of input) in one worker process a core, and of kornia, batched."""
+    """Table S1's augmentations, batched, compared with those of torchvision v2 and kornia.
+
+    torchvision works per patch on uint8 (its faster input type), with one worker process per core;
+    kornia works in batches.
+    """
 
     variants = ("size=32", "size=64", "size=224")
     clock = "wall"
@@ -66,7 +69,7 @@ class Views(Stage):
         return lambda: [modality.render(batch, self.size) for batch in batches]
 
     def _workers(self) -> Call:
-        """An epoch of a data set as one would write it; processes stay from one to the next."""
+        """An epoch of a typical data set and loader; the worker processes stay between epochs."""
         patches = _Augmented(self.stored.permute(0, 3, 1, 2).contiguous(), _torchvision(self.size))
         loader = DataLoader(patches, 64, num_workers=self.threads, persistent_workers=True)
         return lambda: _exhaust(iter(loader))
@@ -100,7 +103,7 @@ class _Augmented(Dataset[Tensor]):
 
 
 def _torchvision(size: int) -> v2.Compose:
-    """Table S1 as one would write it: one patch, (3, S, S) uint8 -> float32."""
+    """Table S1 in a typical form: one patch, (3, S, S) uint8 -> float32."""
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(),

@@ -1,6 +1,6 @@
-"""Writes the pages of the API reference: one for each public module, from its docstrings.
+"""Write the pages of the API reference: one per public module, from its docstrings.
 
-mkdocs runs this file (plugin gen-files) whenever the site is built.
+mkdocs runs this file (plugin gen-files) each time it builds the site.
 """
 
 from pathlib import Path

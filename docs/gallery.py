@@ -1,4 +1,4 @@
-"""Copies the pictures of docs/gallery.md, whose commands that page has.
+"""Copy the pictures of docs/gallery.md. That page has the commands that make them.
 
 python docs/gallery.py runs path/to/the/tutorial
 """
@@ -21,7 +21,7 @@ OF_THE_TUTORIAL = {"maps/slide.tif.png": "map.png"}
 
 
 def main(runs: Path, tutorial: Path) -> None:
-    """Raises `FileNotFoundError` where a command has not been run."""
+    """Copy the pictures. Raises `FileNotFoundError` if a command was not run."""
     TARGET.mkdir(exist_ok=True)
     for folder, names in ((runs, OF_RUNS), (tutorial, OF_THE_TUTORIAL)):
         for path, name in names.items():

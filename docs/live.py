@@ -1,7 +1,7 @@
-"""Makes the live pages of docs/gallery.md: a report and an explanation of a small study.
+"""Make the live pages of docs/gallery.md: a report and an explanation of a small study.
 
-mkdocs runs this file (plugin gen-files) whenever the site is built. The study takes half a minute
-and stays in build/live, so the next time it is only copied.
+mkdocs runs this file (plugin gen-files) each time it builds the site. The study takes half a minute
+and is kept in build/live. Later builds only copy it.
 """
 
 import os
@@ -25,7 +25,7 @@ COMMANDS = (
 
 
 def main() -> None:
-    """Raises `RuntimeError` where a command fails."""
+    """Run the commands and copy their pages. Raises `RuntimeError` if a command fails."""
     if not (EXPLAINED / "index.html").is_file():
         for command in COMMANDS:
             words = [found for word in command.split() for found in _found(word)]
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _found(word: str) -> list[str]:
-    """The path that a word with stars stands for; any other word as it is."""
+    """Expand a word with stars to the matching paths; return any other word unchanged."""
     if "*" not in word:
         return [word]
     return [str(path) for path in Path("/").glob(word.removeprefix("/"))]

@@ -1,4 +1,4 @@
-"""The README's picture: two views of one patch, and what pairing them bought in the controls.
+"""Draw the README's picture: two views of one patch, and the results of both controls.
 
 mfl demo --out runs/demo && python docs/picture.py --demo runs/demo --out docs/picture.png
 """
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def bars(axes: Axes, results: Results) -> None:
-    """Accuracy from the routine view alone, a bar an arm with its interval; chance is dotted."""
+    """Accuracy on the routine view alone: one bar per arm with its interval; chance is dotted."""
     of_arm = {
         s.condition.arm: s.accuracy
         for s in results.select(lambda c: c.modality in results.config.primary)

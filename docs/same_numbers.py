@@ -1,11 +1,12 @@
-"""Are the numbers of a rebuilt version those of an earlier commit, to the last digit?
+"""Check that this version gives the same numbers as an earlier commit, to the last digit.
 
     python docs/same_numbers.py --before COMMIT --work /tmp/same
 
-checks that commit out beside this one, runs `mfl demo` and `mfl reproduce all --scale smoke` with
-both, and compares every accuracy, interval, p-value, recall, confusion matrix, floor and CKA.
-Both run on one machine, one after the other, since numbers differ between processors.
-`--old FOLDER --new FOLDER` compares folders that were written already.
+This checks out that commit in a separate worktree and runs `mfl demo` and
+`mfl reproduce all --scale smoke` with both versions. It then compares every accuracy, interval,
+p-value, recall, confusion matrix, floor and CKA. Both versions run on one machine, one after the
+other, because numbers differ between processors. `--old FOLDER --new FOLDER` compares existing
+folders.
 """
 
 import argparse
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {"demo": ["demo"], "smoke": ["reproduce", "all", "--scale", "smoke"]}
 
 Numbers = dict[str, Any]
-"""Where a number stands, such as `table1/asymmetric|shared|.../accuracy`, to its value."""
+"""Maps the place of a number, such as `table1/asymmetric|shared|.../accuracy`, to its value."""
 
 
 def main() -> int:
@@ -54,7 +55,7 @@ def run_mfl(source: Path, arguments: list[str]) -> None:
 
 
 def compare(old: Path, new: Path) -> int:
-    """Print what differs between two folders; how many numbers do."""
+    """Print the differences between two folders and return how many numbers differ."""
     before, after = dict(numbers(old)), dict(numbers(new))
     missing = [key for key in before if key not in after]
     different = [key for key in before if key in after and not same(before[key], after[key])]
@@ -74,7 +75,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def numbers(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Every number of a demo or a reproduction, of either version."""
+    """Yield every number of a demo or a reproduction, of either version."""
     readers = {
         "comparison.json": old_comparison,
         "transfer.json": old_transfer,
@@ -89,7 +90,7 @@ def numbers(folder: Path) -> Iterator[tuple[str, Any]]:
 
 
 def condition(**words: str | None) -> str:
-    """The earlier version did not bring specifications to one form: defaults are left out."""
+    """Key of a condition without defaults: the earlier version does not normalise specs."""
     order = ("arm", "sharing", "objective", "modality", "partner", "task")
     key = " | ".join(words.get(name) or "-" for name in order)
     return key.replace("nuclei:types=6", "nuclei")
@@ -178,7 +179,7 @@ def tested(key: str, contrast: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def representations(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """CKA of every two arms: means over pairs of runs."""
+    """CKA of each pair of arms: means over pairs of runs."""
     for one in told.get("cka", []):
         yield f"cka {one['a']} with {one['b']}", one["mean"]
 

@@ -1,12 +1,12 @@
-"""How often a verdict is false, and how often a true difference is shown: docs/statistics.md.
+"""Measure how often verdicts are false and true differences are shown, for docs/statistics.md.
 
     python docs/verdicts.py train runs/verdicts [--seeds 24] [--jobs 0]
     python docs/verdicts.py write runs/verdicts docs/statistics.md
 
-`train` trains the two arms of the demonstration's negative control, where the privileged image is
-the primary photographed again, and writes which test patches each run got right. `write` draws
-subsets of those runs and simulates arms whose difference is known, asks `contrast_tests` for the
-verdict as `mfl compare` does, and puts the shares into the page, between its marks.
+`train` trains the two arms of the demonstration's negative control, in which the privileged image
+is the primary image photographed again. It writes which test patches each run predicted correctly.
+`write` draws subsets of those runs and simulates arms with a known difference. It computes verdicts
+with `contrast_tests`, as `mfl compare` does, and writes their shares between the page's markers.
 """
 
 import argparse
@@ -37,7 +37,7 @@ PATCHES = 20
 
 
 def plan(out: Path, seeds: int) -> Study:
-    """The negative control, drawn into `out`, and its arms with so many seeds."""
+    """The negative control, drawn into `out`, and its arms with this many seeds."""
     (control,) = (one for one in CONTROLS if not one.wins)
     options = {
         **RECIPE,
@@ -71,7 +71,7 @@ def ask(a: Bools, b: Bools, groups: npt.ArrayLike | None) -> ContrastTest:
 
 
 def trained(out: Path) -> str:
-    """Verdicts about the trained arms, by the number of seeds that each has."""
+    """Verdicts on the trained arms, by the number of seeds of each arm."""
     with np.load(out / "correct.npz") as found:
         a, b, groups = found["asymmetric"], found["symmetric"], found["groups"]
     lines = [
@@ -96,7 +96,7 @@ Subsets = tuple[list[int], list[int]]
 
 
 def _between(a: int, b: int, k: int) -> Iterator[Subsets]:
-    """All pairs of k runs of one arm and k of the other, or as many draws."""
+    """All pairs of k runs of one arm and k of the other, or `DRAWS` random pairs if more."""
     pairs = [list(map(list, itertools.combinations(range(n), k))) for n in (a, b)]
     if len(pairs[0]) * len(pairs[1]) <= DRAWS:
         yield from itertools.product(*pairs)
@@ -121,7 +121,7 @@ class Noise:
     seed: float = 0
     """Between two trainings of one arm, on all patients alike."""
     patient: float = 0
-    """Between patients, in how much better one arm is."""
+    """Between patients, of the difference between the arms."""
     both: float = 0
     """Between trainings and patients together."""
 
@@ -140,7 +140,7 @@ NOISE = (
 def simulate(
     rng: np.random.Generator, patients: int, seeds: Sequence[int], noise: Noise, difference: float
 ) -> ContrastTest:
-    """The verdict about two arms that differ by so many points; 70 % on average are right."""
+    """Verdict on two arms that differ by `difference` points; the mean accuracy is 70 %."""
     level = rng.beta(13.7, 5.9, patients)  # mean 0.7, standard deviation 0.1
     sizes = 2 + rng.poisson(PATCHES - 2, patients)
     groups = np.repeat(np.arange(patients), sizes)
@@ -154,7 +154,7 @@ def simulate(
 
 
 def false_verdicts() -> str:
-    """Shares of verdicts where the arms are equally good."""
+    """Shares of verdicts if the arms are equally good."""
     lines = _header("noise, points", "patients")
     for noise in NOISE:
         for patients in (2, 4, 8, 20, 60):
@@ -166,7 +166,7 @@ POWER = (NOISE[-2], NOISE[-1])
 
 
 def power() -> str:
-    """Shares of "better" where a is better."""
+    """Shares of verdicts if arm a is better."""
     lines = _header("noise, points", "true difference, points", "patients")
     for noise in POWER:
         for difference in (5, 10, 20):
@@ -205,7 +205,7 @@ def _spread(right: Bools) -> str:
 
 
 def write(out: Path, page: Path) -> None:
-    """Put the tables between the page's marks, `<!-- NAME -->` and `<!-- end -->`."""
+    """Write the tables between the page's markers, `<!-- NAME -->` and `<!-- end -->`."""
     blocks = {
         "trained": trained(out),
         "false verdicts": false_verdicts(),

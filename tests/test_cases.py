@@ -94,7 +94,7 @@ def test_files_of_tiatoolbox_give_back_their_instances(tmp_path: Path, name: str
 
 def test_labels_that_are_none_are_refused_with_advice() -> None:
     path = CASES / "labels" / "saturated_three_nuclei.png"
-    with pytest.raises(UnreadablePatch, match=r"one id in several pieces: id 255 lies in 3 pieces"):
+    with pytest.raises(UnreadablePatch, match=r"one id in several pieces: id 255 has 3 pieces"):
         LabelImages().read(path, (64, 64))
     assert len(LabelImages("each").read(path, (64, 64)).types) == 3
     with pytest.raises(UnreadablePatch, match=r"np\.stack\(\[d\['inst_map'\]"):

@@ -272,5 +272,5 @@ def test_two_devices_are_two_processes_in_a_job_without_srun(
     assert Run(config.out).done
 
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
-    with pytest.raises(ConfigError, match="srun started this command 2 times, and --devices 2"):
+    with pytest.raises(ConfigError, match="srun started this command 2 times, but --devices 2"):
         train(changed(config, out=config.out / "other"))

@@ -139,7 +139,7 @@ def test_what_stands_in_a_folder_is_not_replaced(
     assert {path: path.stat().st_mtime_ns for path in tissue.path.rglob("*")} == before
     (tmp_path / "index.html").write_text("<html>A page of mine.</html>")
     assert cli.run([*words, "--out", str(tmp_path)]) == 2
-    assert "is no page of morefromless" in capsys.readouterr().err
+    assert "is not a page of morefromless" in capsys.readouterr().err
 
 
 def test_a_folder_that_was_removed(

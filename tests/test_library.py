@@ -43,7 +43,7 @@ def test_things_say_what_they_are(tissue: Store, tmp_path: Path) -> None:
     assert repr(study) == f"Study({path!r}: 3 runs, 0 done)"
     run = Run(study.runs[0].out)
     assert repr(run) == f"Run({str(run.path)!r}: waiting)"
-    assert repr(results()) == "Results(5 conditions asked tissue: 2 runs on Own patches)"
+    assert repr(results()) == "Results(5 conditions evaluated on tissue: 2 runs on Own patches)"
 
 
 def test_one_text_for_several_values_is_named() -> None:

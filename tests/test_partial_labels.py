@@ -243,5 +243,5 @@ def test_a_cohort_is_asked_its_labelled_patches(study: Study, tmp_path: Path) ->
     pd.testing.assert_frame_equal(partly.table, alone.table, rtol=1e-4)
     assert partly.data.patches == alone.data.patches == {"train": 0, "val": 0, "test": 60}
     assert partly.data.classes == alone.data.classes
-    with pytest.raises(DataError, match="has 'unlabelled', and the classes that were learnt"):
+    with pytest.raises(DataError, match="has 'unlabelled', but the trained classes are"):
         external("c", Elsewhere(keep=True, every=1))

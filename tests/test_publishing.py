@@ -255,7 +255,7 @@ def test_addresses_that_hold_no_published_store(tissue: Store, tmp_path: Path) -
         stream(f"s3://{BUCKET}/nothing", tmp_path / "streamed", 1)
     with pytest.raises(DataError, match="s3://nobody/tissue has no published store"):
         stream("s3://nobody/tissue", tmp_path / "streamed", 1)
-    with pytest.raises(ConfigError, match=r"https://host/name is no address of a store"):
+    with pytest.raises(ConfigError, match=r"https://host/name is not the address of a store"):
         stream("https://host/name", tmp_path / "streamed", 1)
     with pytest.raises(ConfigError, match="holds a store of whole arrays"):
         publish(tissue, str(tissue.path))

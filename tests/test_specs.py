@@ -118,7 +118,7 @@ def test_one_of_several_words_or_none() -> None:
 
 def test_what_a_class_raises_is_one_sentence() -> None:
     for layers in (2**31 - 1, 0):
-        with pytest.raises(ConfigError, match="is no network; give 1 or more, and at most"):
+        with pytest.raises(ConfigError, match="is not a network; hidden must be from 1 to"):
             build(f"mlp:layers={layers}", encoders, Encoder)
     with pytest.raises(ConfigError, match="'mlp:channels=-1' cannot be built"):
         build("mlp:channels=-1", encoders, Encoder)

@@ -136,7 +136,7 @@ def test_the_reference_is_an_image_or_numbers(tmp_path: Path) -> None:
     numbers = "0.65/0.70/0.29/0.07/0.99/0.11/1.6/0.97"
     assert build_modality(f"macenko:reference={numbers}").spec == f"macenko:reference={numbers}"
     Image.new("RGB", (32, 32), (244, 244, 244)).save(tmp_path / "white.png")
-    with pytest.raises(ConfigError, match="holds no hematoxylin and eosin; choose a patch"):
+    with pytest.raises(ConfigError, match="does not contain hematoxylin and eosin; use a patch"):
         build_modality(f"macenko:reference={tmp_path / 'white.png'}")
     with pytest.raises(ConfigError, match="cannot read its reference"):
         build_modality(f"macenko:reference={tmp_path / 'none.png'}")

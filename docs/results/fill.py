@@ -1,4 +1,4 @@
-"""Fills a results page from the folders of finished commands, and copies their figures.
+"""Fill a results page from the folders of finished commands, and copy their figures.
 
     python docs/results/fill.py multi-magnification runs/prostate
     python docs/results/fill.py methods runs/methods/simclr runs/methods/vicreg
@@ -7,17 +7,17 @@
     python docs/results/fill.py colorectal runs/colorectal runs/labels-0.01 headroom/7 headroom/14
     python docs/results/fill.py controls runs/students-1.0 runs/students-0.0
 
-A page is prose with blocks between `<!-- NAME -->` and `<!-- end -->`. What stands in a block is
-written anew, the prose stays:
+A page is prose with blocks between `<!-- NAME -->` and `<!-- end -->`. The content of each block is
+replaced, and the prose stays unchanged:
 
     command   the commands of the studies, with the options that differ from the defaults
     cost      the number of runs, and their hours of training
-    tables    the tables of the studies (`results.md`); `tables FOLDER` those of one of them
-    headroom  the tables of `mfl headroom` (`headroom.md`); `headroom FOLDER` those of one of them
-    forecast  the forecasts of `mfl headroom` beside the studies' own differences
-    labels    accuracy by the share of labels that probes were given (`--labels`)
-    report    all of a reproduction (`report.md`)
-    FOLDER    all that `mfl represent` wrote to the folder of this name (`representations.md`)
+    tables    the tables of the studies (`results.md`); `tables FOLDER`: those of one study
+    headroom  the tables of `mfl headroom` (`headroom.md`); `headroom FOLDER`: those of one folder
+    forecast  the forecasts of `mfl headroom` and the measured differences of the studies
+    labels    accuracy by the share of labels that the probes use (`--labels`)
+    report    the report of a reproduction (`report.md`)
+    FOLDER    the report of `mfl represent` in the folder of this name (`representations.md`)
 """
 
 import json
@@ -44,7 +44,7 @@ PICTURE = re.compile(r"\]\(([^)#:]+\.(?:svg|png))\)")
 
 
 def main(name: str, folders: list[Path]) -> None:
-    """Write the page again. Raises `MoreFromLessError` where a folder holds no results."""
+    """Rewrite the page. Raises `MoreFromLessError` if a folder holds no results."""
     page = PAGES / f"{name}.md"
     page.write_text(fill(page.read_text(), name, folders), encoding="utf-8")
     for folder in folders:
@@ -53,7 +53,7 @@ def main(name: str, folders: list[Path]) -> None:
 
 
 def fill(text: str, name: str, folders: list[Path]) -> str:
-    """`text` with its blocks written from these folders."""
+    """Return `text` with its blocks filled from these folders."""
     if (folders[0] / "report.md").is_file() and "<!-- report -->" in text:
         body = _without_title(folders[0] / "report.md")
         blocks = {"report": PICTURE.sub(rf"]({name}/\1)", body)}
@@ -78,28 +78,28 @@ def fill(text: str, name: str, folders: list[Path]) -> str:
 
 
 def command(config: StudyConfig) -> str:
-    """The command line of a study: only what differs from the defaults."""
-    # Earlier versions took a teacher of no students, which had no effect.
+    """The command line of a study, with only the options that differ from the defaults."""
+    # Earlier versions accepted a teacher without students. It had no effect.
     unused = () if config.distillation else ("teacher", "teacher_size")
     options = typed_options(config, StudyConfig(store=config.store), without=unused)
     return shlex.join(["mfl", "compare", str(config.store), *options])
 
 
 def cost(studies: list[Results]) -> str:
-    """How many runs there were, and how long they were trained; shared runs count once."""
+    """The number of runs and their training time; shared runs count once."""
     runs = {run.name: float(run.facts.get("seconds", 0)) for one in studies for run in one.runs}
     return f"{len(runs)} runs, {sum(runs.values()) / 3600:.1f} hours of training."
 
 
 def tables(folder: Path) -> str:
-    """The tables of one study as `mfl compare` wrote them, without their title."""
+    """The tables of one study that `mfl compare` wrote, without their title."""
     return _without_title(folder / "results.md")
 
 
 def forecasts(headrooms: list[Path], studies: list[Results]) -> str:
-    """Each forecast beside what the studies measured with the same two modalities."""
+    """Each forecast, and the differences that the studies measured with the same two modalities."""
     header = ("views", "headroom", "forecast", "contrast", "measured")
-    rows: dict[tuple[str, str], tuple[str, ...]] = {}  # a contrast of several studies: the first's
+    rows: dict[tuple[str, str], tuple[str, ...]] = {}  # of several studies, the first is used
     for numbers, _, contrast in outcomes(headrooms, studies):
         features = "reference encoder" if numbers["options"]["encoder"] else "hand-crafted features"
         bound, value = (
@@ -115,8 +115,8 @@ def forecasts(headrooms: list[Path], studies: list[Results]) -> str:
 def outcomes(
     headrooms: list[Path], studies: list[Results]
 ) -> Iterator[tuple[dict[str, Any], Results, Contrast]]:
-    """The numbers of each `headroom.json`, and every difference from symmetric training that a
-    study measured on the same store, with the same two modalities."""
+    """Yield the numbers of each `headroom.json` with every difference from symmetric training that
+    a study measured on the same store, with the same two modalities."""
     for folder in headrooms:
         numbers = json.loads((folder / "headroom.json").read_text(encoding="utf-8"))
         options = numbers["options"]
@@ -130,9 +130,9 @@ def outcomes(
 
 
 def labels(studies: list[Results]) -> str:
-    """A line a condition or contrast of each primary modality, a column a share of the labels.
+    """One row per condition or contrast of each primary modality, one column per share of labels.
 
-    Supervised encoders are left out: they were given all labels in training.
+    Supervised encoders are excluded, because they use all labels in training.
     """
     few = [study for study in studies if study.config.probe.labels < 1]
     by_share = {
@@ -161,7 +161,7 @@ def labels(studies: list[Results]) -> str:
 
 
 def _with_all_labels(config: StudyConfig) -> StudyConfig:
-    """What studies have in common that differ in their share of the labels alone."""
+    """The options of a study without its share of labels, which all studies in a table share."""
     return replace(config, out=Path(), probe=replace(config.probe, labels=1.0))
 
 
@@ -170,7 +170,7 @@ def _without_title(page: Path) -> str:
 
 
 def copy_figures(folder: Path, target: Path, page: Path) -> None:
-    """The figures of a folder that the page shows, at places below `target`, which is beside it."""
+    """Copy the figures that the page shows from `folder` to `target`, a folder next to the page."""
     place = f"{target.relative_to(page.parent).as_posix()}/"
     links = PICTURE.findall(page.read_text(encoding="utf-8"))
     shown = [path for path in links if path.startswith(place)]

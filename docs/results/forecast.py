@@ -1,12 +1,13 @@
-"""Headroom and forecast against the gains that were measured, and whether they order them.
+"""Compare headroom and forecast with the measured gains, and test whether they order them.
 
     python docs/results/forecast.py controls headroom/* runs/strength-* runs/colorectal
 
-takes folders of `mfl headroom` and of `mfl compare`, and pairs those of one store and the same two
-modalities. It writes two blocks of the page, and its figure `forecast.svg`:
+The arguments are folders of `mfl headroom` and of `mfl compare`. The script pairs folders with the
+same store and the same two modalities. It writes two blocks of the page and the figure
+`forecast.svg`:
 
-    gains     what was forecast for each store, and what asymmetric training gained over symmetric
-    order     Spearman's correlation of either with the gain
+    gains     headroom, forecast and gain of asymmetric over symmetric training, per store
+    order     Spearman's correlation of headroom and of forecast with the gain
 """
 
 import sys
@@ -40,7 +41,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Point:
-    """One store and pair of modalities: what was expected of it, and what came of it."""
+    """Headroom, forecast and measured gain of one store and pair of modalities."""
 
     name: str
     look: str
@@ -60,7 +61,7 @@ def main(name: str, folders: list[Path]) -> None:
 
 
 def points(folders: list[Path]) -> list[Point]:
-    """A point for each headroom whose views a study trained with."""
+    """One point per headroom whose views a study used for training."""
     headrooms = [folder for folder in folders if (folder / "headroom.json").is_file()]
     studies = [Results.load(folder) for folder in folders if folder not in headrooms]
     found = []
@@ -83,7 +84,7 @@ def points(folders: list[Path]) -> list[Point]:
 
 
 def table(every: Sequence[Point]) -> str:
-    """A line a point, in points of accuracy."""
+    """One row per point, in points of accuracy."""
     rows = [
         (
             point.name,
@@ -95,8 +96,8 @@ def table(every: Sequence[Point]) -> str:
 
 
 def order(every: Sequence[Point]) -> str:
-    """Spearman's correlation with the gain, and its interval by resampling points: of the controls,
-    and of every store that hand-crafted features were asked of."""
+    """Spearman's correlation with the gain, and its interval by resampling points: over the
+    controls, and over all stores that were measured with hand-crafted features."""
     handmade = [point for point in every if point.look != "reference encoder"]
     controls = [point for point in handmade if point.look == "controls"]
     rows = []
@@ -114,7 +115,7 @@ def order(every: Sequence[Point]) -> str:
 
 
 def figure(every: Sequence[Point]) -> Figure:
-    """The gain against the headroom, and against the forecast, with both intervals."""
+    """Plot the gain against the headroom and against the forecast, with both intervals."""
     drawn = Figure(figsize=(PAGE, 3.4), layout="constrained")
     left, right = drawn.subplots(1, 2, sharey=True)
     _panel(left, every, "headroom")

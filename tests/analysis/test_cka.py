@@ -86,7 +86,7 @@ def test_minibatches_agree_with_the_references(case: Case, precision: str) -> No
 @pytest.mark.parametrize("estimator", ["unbiased", "biased"])
 def test_features_that_do_not_vary_are_refused(estimator: str) -> None:
     for constant in (torch.full((9, 5), 0.1), torch.zeros(9, 5), torch.randn(1, 5).expand(9, 5)):
-        with pytest.raises(DataError, match="Layer 'x' of x says the same of every patch"):
+        with pytest.raises(DataError, match="Layer 'x' of x has the same features for all patches"):
             cka(constant, torch.randn(9, 4), estimator)  # type: ignore[arg-type]
 
 
@@ -104,7 +104,7 @@ def test_rounding_errors_about_a_large_value_are_no_variation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("morefromless.analysis.cka.COLUMNS", 2)
-    for columns in ([0, 1, 2, 3], [3, 2, 1, 0]):  # in whichever part of the features it is
+    for columns in ([0, 1, 2, 3], [3, 2, 1, 0]):  # regardless of the block of features
         features = torch.zeros(9, 4)
         features[:, 0] = 1000
         features[::2, 0] += 1000 * torch.finfo(torch.float32).eps
@@ -137,21 +137,21 @@ def test_chunks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_small_differences_survive_float32() -> None:
-    """A barely trained network: what patches differ by is a ten-thousandth of what they share."""
+    """A barely trained network: patches differ by a ten-thousandth of their common part."""
     torch.manual_seed(1)
     shared, x, y = torch.randn(300).double() * 10, torch.randn(40, 300), torch.randn(40, 300)
     mixed = (x + y).double() * 1e-3
     a, b = shared + x.double() * 1e-3, shared + mixed
     exact = cka(a, b)
     assert cka(a.float(), b.float()) == pytest.approx(exact, rel=2e-3)
-    raw = a.float() @ a.float().T  # what centring a float32 Gram matrix afterwards would give
+    raw = a.float() @ a.float().T  # the result of centring the float32 Gram matrix instead
     naive, _ = torch.linalg.eigh(raw - raw.mean(0) - raw.mean(1)[:, None] + raw.mean())
     true, _ = torch.linalg.eigh((a - a.mean(0)) @ (a - a.mean(0)).T)
     assert (naive.double() - true).abs().max() > 0.1 * true.max()
 
 
 def test_estimates_from_batches_of_different_sizes_agree() -> None:
-    """Unbiased: 64, 128 and 256 patches a batch estimate the same number; biased they do not."""
+    """Batches of 64, 128 and 256 patches agree with the unbiased estimator, not the biased one."""
     torch.manual_seed(2)
     common = torch.randn(1024, 10)
     x = torch.cat([common, 0.5 * torch.randn(1024, 300)], dim=1)

@@ -1,4 +1,4 @@
-"""Two runs compared, from their folders to the page."""
+"""Compare two runs, from their folders to the page."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,7 +37,7 @@ from morefromless.tasks import build_task
 from morefromless.training.train import train
 from tests.conftest import changed, run_config
 
-pytestmark = pytest.mark.xdist_group("explain")  # share a fixture that takes long
+pytestmark = pytest.mark.xdist_group("explain")  # tests share a slow fixture
 
 PROBE = {"probe_epochs": 5, "standardise": True}
 Options = Callable[..., ExplainConfig]
@@ -64,7 +64,7 @@ def runs(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 
 @pytest.fixture(scope="module")
 def page(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Disagreements:
-    """Two runs compared, and all written to the folder that its options name."""
+    """Two runs compared, with all files written to the folder in the options."""
     out = tmp_path_factory.mktemp("explained") / "page"
     paths = {"run_a": str(runs["asymmetric"]), "run_b": str(runs["symmetric"]), "out": str(out)}
     result = explain(from_flat(ExplainConfig, {**paths, "thumbnail": 32, **PROBE}))
@@ -113,10 +113,10 @@ def test_predictions_are_those_of_the_runs(
         "modality": ("downsample:8", "downsample:8"),
         "trained with": ("full", "–"),
     }
-    assert "Pictures show the input of A (downsample:8) and, beside it, full." in page.notes
+    assert "Pictures show the input of A (downsample:8) and, next to it, full." in page.notes
     assert not [note for note in page.notes if "different modalities" in note]
     a, _, differing = page.summary_lines()
-    assert a.endswith(f"{np.trace(page.confusion(0))} of {len(rows)} test patches right")
+    assert a.endswith(f"{np.trace(page.confusion(0))} of {len(rows)} test patches correct")
     assert differing == f"They disagree on {differ.sum()}."
 
 
@@ -165,11 +165,11 @@ def test_encoders_of_other_kinds_sizes_and_tasks(options: Options, tissue: Store
     heads = explain(options(b="supervised"))
     assert heads.titles == ("asymmetric, independent, seed 0", "supervised, seed 0")
     assert {name: b for name, _, b in heads.facts}["objective"] == "–"
-    assert [note for note in heads.notes if "need not be their study's" in note]
+    assert [note for note in heads.notes if "may differ from those of their study" in note]
     head = heads.answers[1]
     own = list(_notes(head, head, heads.store, heads.cka, heads.config))
     assert own
-    assert not [note for note in own if "need not be their study's" in note]
+    assert not [note for note in own if "may differ from those of their study" in note]
     cells = explain(options(b="seed-1", task="cell"))
     labelled = tissue.select(task=build_task("cell"))
     assert cells.classes == labelled.classes
@@ -182,7 +182,7 @@ def test_the_privileged_branches(options: Options) -> None:
     assert facts["modality"] == ("full", "full")
     assert facts["trained with"] == ("downsample:8", "downsample:8")
     assert facts["input, px"] == ("32", "16")
-    assert result.privileged is None  # nothing is denser than the whole patch
+    assert result.privileged is None  # no view is denser than the whole patch
     a = result.answers[0]
     assert a.frozen.config is not None
     config = changed(a.frozen.config, privileged_encoder="test_vit")
@@ -207,7 +207,7 @@ def test_everything_is_written(page: Disagreements) -> None:
 
 
 def test_the_cams_of_a_page_are_gradcams(runs: dict[str, Path], tissue: Store) -> None:
-    """Brightest where the map is highest, at the picture's own size."""
+    """The brightest pixels are at the maximum of the map, at the picture's own size."""
     answer = answer_of(Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue")
     rows = tissue.indices("test")[:6]
     layer = "network.layer1.0.conv1"
@@ -227,7 +227,7 @@ def test_layers_are_measured_where_the_encoder_is(
     runs: dict[str, Path], tissue: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = answer_of(Run.open(runs["asymmetric"]), "primary", tissue, Probe(**PROBE), "tissue")
-    answer.frozen.encoder.to("meta")  # as it stays on a GPU that computed features
+    answer.frozen.encoder.to("meta")  # like an encoder that is still on a GPU
     monkeypatch.setattr(FrozenEncoder, "render", lambda *given: str(given[-1]))
     monkeypatch.setattr(
         "morefromless.analysis.explain.last_gradcam_layer", lambda _, images: images
@@ -256,7 +256,7 @@ def test_runs_on_other_patches_are_refused(options: Options, tmp_path: Path) -> 
     other = tmp_path / "other"
     ingest(Synthetic(patches=90, patients=6, size=32, seed=1), other, progress=False)
     trained = train(run_config(other, tmp_path / "run", width=16, epochs=1))
-    with pytest.raises(DataError, match="no test patches in common"):
+    with pytest.raises(DataError, match="no common test patches"):
         explain(replace(options(), run_b=trained.path))
 
 

@@ -84,7 +84,7 @@ def test_agrees_with_the_references(case: Case, precision: str) -> None:
     for name in case.names():
         parts = name.split(".")
         if len(parts) != 4 or parts[3] == "weights":
-            continue  # logits; weights stay inside captum, and the maps follow from them
+            continue  # logits; captum does not return the weights, but the maps depend on them
         maps = found[parts[1]][parts[2] if parts[1] == "logit" else f"net.{parts[2]}"]
         shown = maps.clamp(min=0)
         lowest = shown.amin(dim=(1, 2), keepdim=True)
@@ -101,7 +101,7 @@ def test_agrees_with_the_references(case: Case, precision: str) -> None:
 
 
 def test_an_encoder_and_its_probe() -> None:
-    """By default the class is the prediction; weights and mode stay as they were."""
+    """The default class is the prediction; weights and mode stay unchanged."""
     torch.manual_seed(0)
     encoder = timm.create_model("test_resnet", num_classes=0).requires_grad_(False)
     encoder.train()
@@ -132,7 +132,7 @@ def test_nothing_that_supports_the_class_is_a_map_of_zeros() -> None:
 def test_bad_input_is_one_sentence() -> None:
     net = timm.create_model("test_vit", num_classes=3)
     images = torch.rand(2, 3, *net.pretrained_cfg["input_size"][1:])
-    with pytest.raises(ConfigError, match="gives no feature maps"):
+    with pytest.raises(ConfigError, match="has no feature maps"):
         gradcam(net, images, ["blocks.0"])
     with pytest.raises(ConfigError, match=r"no layer 'block.0'; did you mean .*blocks.0"):
         gradcam(net, images, ["block.0"])

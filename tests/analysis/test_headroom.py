@@ -44,7 +44,7 @@ PATIENTS = np.repeat(np.array(["c", "b", "g", "a", "d", "f", "h", "e"], dtype=ob
     ("groups", "units"),
     [
         (None, np.arange(40)),
-        (PATIENTS[:1].repeat(40), np.arange(40)),  # of one patient, patches are divided
+        (PATIENTS[:1].repeat(40), np.arange(40)),  # with one patient, folds are by patch
         (PATIENTS, np.array([ord(patient) - ord("a") for patient in PATIENTS])),
     ],
     ids=["patches", "one patient", "patients"],
@@ -80,7 +80,7 @@ def test_predictions_are_those_of_the_closed_form(
         everything = torch.ones(40, dtype=torch.bool)
         assert torch.allclose(on_test[:, k], ridge(everything, test, PENALTIES[best], k))
     constant, _ = predict(torch.zeros_like(train), target, test)
-    assert torch.equal(constant, torch.zeros_like(target))  # what is centred has this mean
+    assert torch.equal(constant, torch.zeros_like(target))  # the mean of centred data
     axes, shares = principal_axes(train, 3)
     variances = (train @ axes).square().sum(0)
     assert torch.allclose(shares, variances / train.square().sum())
@@ -90,7 +90,7 @@ def test_predictions_are_those_of_the_closed_form(
 def test_features_are_standardised_by_the_training_patches() -> None:
     generator = torch.Generator().manual_seed(0)
     train, test = torch.randn(9, 3, generator=generator), torch.randn(4, 3, generator=generator) + 1
-    train[:, 2] = 0.1  # a constant
+    train[:, 2] = 0.1  # a constant feature
     for part, found in zip((train, test), _standardise(train, test), strict=True):
         expected = (part - train.mean(0)) / train.std(0, correction=0)
         assert torch.allclose(found[:, :2], expected[:, :2].double(), atol=1e-5)
@@ -98,7 +98,7 @@ def test_features_are_standardised_by_the_training_patches() -> None:
 
 
 def doubled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Linear between the centres of old pixels, along the first axis, then the second."""
+    """Linear interpolation between pixel centres, along the first axis, then the second."""
 
     def line(old: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.interp(np.arange(2 * len(old)) / 2 - 0.25, np.arange(len(old)), old)
@@ -134,7 +134,7 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
         )
         assert result.predicted_share == pytest.approx(np.average(shares, weights=variances))
         assert min(shares) >= 0
-    # A probe of predicted features is fitted to predictions out of fold, never to what it predicts.
+    # A probe of predicted features is fitted to out-of-fold predictions.
     config = results["positive"].config
     store = Store.open(config.store)
     sparse, dense = (_standardise(*headroom._features(v, store, config)) for v in VIEWS.values())
@@ -146,17 +146,20 @@ def test_the_controls_have_headroom_and_none(tmp_path: Path) -> None:
     assert results["positive"].predicted == pytest.approx(right.mean())
     assert results["positive"].headroom.low > 0.05
     assert results["negative"].headroom.low < 0.02
-    # A second photograph is all but told by the first; a signal under a nuisance is not.
+    # The first photograph predicts the second almost fully, but not a signal under a nuisance.
     assert results["negative"].predicted_share > results["positive"].predicted_share + 0.2
     report_path, numbers = write(results["positive"])
     assert "forecast" in report_path.read_text()
     assert json.loads(numbers.read_text())["headroom"]["estimate"] > 0.05
     table, parts = report(results["negative"]).sections
     held = sum(component.variance for component in results["negative"].components)
-    assert held < 0.99  # so the share of theirs is not that of the dense features' variance
+    assert held < 0.99  # so their share differs from the share of the total variance
     number = len(results["negative"].components)
-    assert f"; all {number} hold {100 * held:.1f} % of the dense features' variance" in parts.title
-    assert table.rows[-1][0] == "share of the components' variance that is predicted"
+    assert (
+        f"; all {number} explain {100 * held:.1f} % of the variance of the dense features"
+        in parts.title
+    )
+    assert table.rows[-1][0] == "predicted share of the components' variance"
 
 
 def test_what_cannot_be_asked_is_refused(tissue: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Features in the plane, in one space, and their neighbours."""
+"""Projection and alignment of features, and nearest neighbours."""
 
 import sys
 
@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 
 def test_neighbours_agree_with_a_naive_loop() -> None:
     x = RNG.normal(size=(30, 4))
-    x[7] = 0  # no direction: as far from all
+    x[7] = 0  # no direction: equally far from all others
     found = neighbours(x, 5)
     assert found.shape == (30, 5)
     for i in range(30):
@@ -30,7 +30,7 @@ def test_neighbours_agree_with_a_naive_loop() -> None:
     assert neighbours(x[:3], 5).shape == (3, 2)
     equally_near = [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]
     assert neighbours(np.ones((5, 2)), 2).tolist() == equally_near
-    many = neighbours(RNG.normal(size=(1030, 3)), 1)  # more than are compared at once
+    many = neighbours(RNG.normal(size=(1030, 3)), 1)  # more than one block of comparisons
     assert (many[:, 0] != np.arange(1030)).all()
 
 
@@ -39,10 +39,10 @@ def test_a_rotated_and_scaled_copy_lies_on_the_original() -> None:
     turn = np.linalg.qr(RNG.normal(size=(6, 6)))[0]
     a, b = align(x, 3 * x @ turn + 10)
     np.testing.assert_allclose(a, b, atol=1e-9)
-    a, b = align(x, RNG.normal(size=(40, 9)))  # of another width, and of something else
+    a, b = align(x, RNG.normal(size=(40, 9)))  # another width, unrelated features
     assert a.shape == b.shape == (40, 6)
     assert np.square(a).sum() == pytest.approx(40)
-    # Nearest of all rotations; b has lost three of its dimensions.
+    # The best of all rotations; b has lost three of its dimensions.
     nearest = 40 + np.square(b).sum() - 2 * np.linalg.svd(a.T @ b, compute_uv=False).sum()
     assert np.square(a - b).sum() == pytest.approx(nearest)
 

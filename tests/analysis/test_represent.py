@@ -25,7 +25,7 @@ from morefromless.runner import run_all
 from morefromless.study import Study
 from tests.conftest import study_config
 
-pytestmark = pytest.mark.xdist_group("represent")  # share a fixture that takes long
+pytestmark = pytest.mark.xdist_group("represent")  # tests share a slow fixture
 
 CPU = Analysis(device="cpu")
 
@@ -53,7 +53,7 @@ def test_every_arm_and_untrained_encoders_with_it(config: RepresentConfig, tissu
     arms = ["asymmetric, independent", "symmetric, independent", "supervised", "random"]
     assert list(result.arms) == arms[:3]
     by_arms = {(cka.a, cka.b): cka for cka in result.cka}
-    # Two seeds: within an arm one pair; between arms the two of other seeds.
+    # Two seeds: one pair within an arm; between arms, the two pairs with different seeds.
     assert {pair: len(cka.each) for pair, cka in by_arms.items()} == {
         (a, b): 1 if a == b else 2 for place, a in enumerate(arms) for b in arms[place:]
     }
@@ -73,7 +73,7 @@ def test_every_arm_and_untrained_encoders_with_it(config: RepresentConfig, tissu
 def test_encoders_that_begin_from_the_same_weights_are_no_pair(
     tissue: Store, tmp_path: Path
 ) -> None:
-    """Without training, runs of one seed are the same network: their CKA is 1 and says nothing."""
+    """Untrained runs with equal seeds are the same network, so their CKA is 1."""
     encoders = [
         random_encoder("test_resnet", "downsample:8", 32, seed, tmp_path) for seed in range(2)
     ]
@@ -122,9 +122,11 @@ def test_patches_are_shared_out_evenly_over_batches(
     assert [len(batch["a"]) for batch in drawn] == sizes
     order = torch.cat([batch["a"] for batch in drawn]).tolist()
     assert len(set(order) & set(rows)) == sum(sizes)
-    assert order != sorted(order)  # for classes stand in a store one after another
+    assert order != sorted(order)  # because a store is sorted by class
     least = 4 if estimator == "unbiased" else 2
-    with pytest.raises(ConfigError, match=f"needs {least} patches or more, and {least - 1} are"):
+    with pytest.raises(
+        ConfigError, match=f"needs {least} patches or more, but there are {least - 1}"
+    ):
         layer_cka({"a": [encoder]}, tissue, rows[: least - 1], analysis, "cpu")
 
 
@@ -138,7 +140,9 @@ def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:
     assert {path.name for path in written} == expected
     report = similarities.report(result)
     report.show()
-    assert "test patches in 1 batch;" in report.notes[0]  # 45 are too few for one of 128
+    assert (
+        "test patches in 1 batch;" in report.notes[0]
+    )  # 45 patches are too few for a batch of 128
     assert "standard deviations are over combinations of 2 runs" in report.notes[1]
     saved = json.loads((result.out / "representations.json").read_text())
     first = result.cka[0]
@@ -148,18 +152,18 @@ def test_everything_is_written(config: RepresentConfig, tmp_path: Path) -> None:
     cells = lines[(lines["a"] == first.a) & (lines["b"] == first.b)]
     np.testing.assert_allclose(cells["cka"], first.mean.ravel(), rtol=1e-6)
     markdown = (result.out / "representations.md").read_text()
-    assert f" {first.diagonal.mean():.2f} |" in markdown  # one combination has no deviation
+    assert f" {first.diagonal.mean():.2f} |" in markdown  # a single combination has no deviation
     across = result.cka[1]
     assert f"{across.diagonal.mean():.2f} ± " in markdown
     own = replace(result.config, probe=Probe())
     said = [
         note for r in (result, replace(result, config=own)) for note in similarities.report(r).notes
     ]
-    (note,) = (note for note in said if "probes are not the study's" in note)
+    (note,) = (note for note in said if "probes differ from the study's" in note)
     assert "(--probe-epochs was 5, is 100; --standardise was on, is off)" in note
     shown = similarities.pictures(result, ("cka", "absent"), tmp_path)
     assert [picture.path for picture in shown] == ["out/cka.svg"]
-    assert "equal seeds are left out" in shown[0].caption
+    assert "equal seeds are excluded" in shown[0].caption
 
 
 def test_one_seed_has_only_pairs_of_equal_seeds_and_they_are_marked(
@@ -180,7 +184,7 @@ def test_one_seed_has_only_pairs_of_equal_seeds_and_they_are_marked(
     Study.of(config).evaluate(progress=False).save(out)
     probe = Probe(probe_epochs=5, standardise=True)
     result = represent(RepresentConfig(study=out, probe=probe, analysis=CPU))
-    assert len(result.cka) == 6  # every two of four arms, none with itself
+    assert len(result.cka) == 6  # all pairs of four arms, none with itself
     assert all(cka.equal_seeds for cka in result.cka)
     report = similarities.report(result)
     cells = [cell for row in report.sections[0].rows for cell in row[1:] if cell]
@@ -215,11 +219,11 @@ def test_runs_of_different_objectives_and_tasks_are_different_arms(tissue: Store
 def test_bad_input_is_one_sentence(
     config: RepresentConfig, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigError, match="holds no results"):
+    with pytest.raises(ConfigError, match="contains no results"):
         represent(replace(config, study=tmp_path))
     with pytest.raises(ConfigError, match="has no primary 'full', only downsample:8"):
         represent(replace(config, primary="full"))
-    with pytest.raises(ConfigError, match="Untrained encoders alone say nothing"):
+    with pytest.raises(ConfigError, match="Untrained encoders alone cannot be compared"):
         represent(replace(config, arms=("random",)))
     with pytest.raises(ConfigError, match="has no arm 'trident'; it has asymmetric-independent"):
         represent(replace(config, arms=("trident",)))
@@ -249,7 +253,9 @@ def test_a_study_whose_folders_moved_together(
     assert parents == [(tmp_path / "moved" / "shared").resolve()] * 2
     with pytest.raises(DataError, match="--store FOLDER"):
         study_of(study)
-    for path in (tmp_path / "moved" / "shared").glob("*/run.json"):  # the store moved with them
+    for path in (tmp_path / "moved" / "shared").glob(
+        "*/run.json"
+    ):  # the store was moved with the runs
         record = json.loads(path.read_text())
         record["options"]["store"] = os.path.relpath(tissue.path, path.parent)
         path.write_text(json.dumps(record))

@@ -1,4 +1,4 @@
-"""The patches that stand for their class."""
+"""Patches that represent their class."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ def test_of_each_class_it_is_the_patch_nearest_to_the_mean(tissue: Store) -> Non
     answer: Any = SimpleNamespace(store=tissue, frozen=frozen)
     first = tissue.classes[0]
     absent = (tissue.table["label"] == first) & (tissue.table["split"] == "test")
-    absent |= rng.random(len(absent)) < 0.3  # which another encoder is not given
+    absent |= rng.random(len(absent)) < 0.3  # patches without another encoder's view
     table = tissue.table.assign(split=tissue.table["split"].mask(absent, None))
     store = Store(tissue.path, tissue.meta, table, tissue.arrays, tissue.present)
     expected = {}

@@ -1,4 +1,4 @@
-"""CKA between arms: all combinations of their runs, and no more."""
+"""CKA between arms: exactly all combinations of their runs."""
 
 from itertools import combinations, count, product
 
@@ -30,7 +30,7 @@ def _seen(arms: dict[str, list[nn.Sequential]]) -> list[dict[str, Tensor]]:
 
 
 def _seeds(arms: dict[str, list[nn.Sequential]]) -> dict[str, list[int]]:
-    """Another one for each run."""
+    """A different encoder for each run."""
     numbers = count()
     return {arm: [next(numbers) for _ in runs] for arm, runs in arms.items()}
 
@@ -53,10 +53,10 @@ def test_every_combination_of_runs_counts_once() -> None:
     np.testing.assert_allclose(found["plain", "wide"].spread, np.std(across, axis=0, ddof=1))
     within = [_direct(a, b) for a, b in combinations(ARMS["plain"], 2)]
     own = found["plain", "plain"]
-    assert len(own.each) == 3  # each pair once: twice, it would count as two measurements
+    assert len(own.each) == 3  # each pair counts once, because it is one measurement
     diagonals = np.array([np.diag(m) for m in within])
     np.testing.assert_allclose(own.diagonal.std(axis=0, ddof=1), diagonals.std(axis=0, ddof=1))
-    assert np.isnan(found["wide", "wide"].spread).all()  # of two runs there is one pair
+    assert np.isnan(found["wide", "wide"].spread).all()  # two runs have one pair
     np.testing.assert_allclose(own.mean, np.mean([(m + m.T) / 2 for m in within], axis=0))
     np.testing.assert_allclose(own.mean, own.mean.T)
     np.testing.assert_allclose(own.diagonal, diagonals)
@@ -84,7 +84,7 @@ def test_an_arm_of_one_run_is_not_held_against_itself() -> None:
 
 
 def test_a_layer_that_says_the_same_of_every_patch_is_left_out_and_named() -> None:
-    """Its CKA is undefined; in one run of an arm, it is so for the arm."""
+    """Its CKA is undefined, also for the arm if it is constant in only one run."""
     arms = {"plain": ARMS["plain"][:2], "dead": [_network(3), _network(4, dead=True)]}
     found = {
         (one.a, one.b): one

@@ -1,4 +1,4 @@
-"""A study, and one run of it, asked about another cohort."""
+"""A study, and one of its runs, evaluated on another cohort."""
 
 import json
 import shutil
@@ -68,7 +68,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def folder(study: Study, results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study as it lies on disk, elsewhere than it was trained."""
+    """A saved study that was moved after training."""
     path = tmp_path_factory.mktemp("moved") / "study"
     shutil.copytree(study.config.out, path)
     results.save(path)
@@ -103,7 +103,7 @@ def test_copies_and_near_duplicates_of_training_patches_are_counted(tmp_path: Pa
     copies, alike = leaks(learnt, other)
     assert copies.startswith("1 patches of the cohort have the same pixels")
     assert alike.startswith("1 further patches of the cohort look like")
-    assert not leaks(other, learnt)  # which has no training patches
+    assert not leaks(other, learnt)  # `other` has no training patches
 
 
 def test_groups_that_training_may_have_are_counted(tissue: Store, cohort: Store) -> None:
@@ -165,7 +165,8 @@ def test_intervals_are_over_the_patients_there(result: Validation) -> None:
     assert (summary.accuracy.unit, summary.accuracy.units) == ("group", 9)
     assert result.external.data.patches == {"train": 0, "val": 0, "test": 90}
     assert result.external.caveats[1:-1] == [
-        "The cohort's patches are 40 px at 2.8 µm/px, and those of training 32 px at 3.5 µm/px."
+        "The cohort's patches are 40 px at 2.8 µm/px, and the training patches are 32 px at "
+        "3.5 µm/px."
     ]
 
 
@@ -191,17 +192,17 @@ def test_one_run_is_asked_by_a_command(
     assert run(words) == 0
     said = capsys.readouterr().out
     assert "symmetric, shared" in said
-    assert "of one seed, in brackets" in said
-    assert "Probes and floors have 50 % of the training labels" in said
-    assert "learnt a task's labels answer that task with their own heads" in said
-    assert not (tmp_path / "v" / "curves.csv").exists()  # the run's are of the internal patches
+    assert "for one seed, with the 95 % bootstrap interval in brackets" in said
+    assert "Probes and floors use 50 % of the training labels" in said
+    assert "a task's labels are evaluated on that task with their own heads" in said
+    assert not (tmp_path / "v" / "curves.csv").exists()  # curves are of the internal patches
     external = Results.load(tmp_path / "v")
     assert list(external.data.classes["tissue"]) == ["both", *others]
     assert len(external.summaries[0].recall) == len(others) + 1
     assert external.config.seeds == 1
     table = external.table
     assert set(table["run"]) == {"", one}
-    assert set(table["modality"]) == {"downsample:4"}  # its floors are of nothing else
+    assert set(table["modality"]) == {"downsample:4"}  # floors exist only for this modality
 
 
 def test_mistakes_are_answered(
@@ -213,16 +214,16 @@ def test_mistakes_are_answered(
     with pytest.raises(DataError, match="no class 'nothing'"):
         validate(replace(config, classes=("nothing=x",)))
     every = "+".join(study.store.classes)
-    with pytest.raises(ConfigError, match="leaves one class of task tissue"):
+    with pytest.raises(ConfigError, match="keeps fewer than two classes of task tissue"):
         validate(replace(config, classes=(f"{every}=tissue",)))
-    with pytest.raises(ConfigError, match="holds no results"):
+    with pytest.raises(ConfigError, match="contains no results"):
         validate(replace(config, study=tmp_path))
     with pytest.raises(ConfigError, match="--probe is for a single run"):
         validate(replace(config, probe=Probe(probe="ridge")))
     assert not (tmp_path / "out").exists()
     trained = str(study.runs[0].out)
     assert run(["probe", trained, "--store", str(cohort.path)]) == 2
-    assert f"give mfl validate {trained} {cohort.path}" in capsys.readouterr().err
+    assert f"use mfl validate {trained} {cohort.path}" in capsys.readouterr().err
 
 
 def test_a_study_that_may_only_be_read_is_refused_at_once(
@@ -254,9 +255,9 @@ def test_a_cohort_of_other_classes_or_channels_is_refused(
     others = ingest(Counting(log, 24, side), tmp_path / "a", split="test", progress=False).store
     grey = ingest(Grey(log, 24, side), tmp_path / "b", split="test", progress=False).store
     config = ValidateConfig(study=folder, cohort=others.path, device="cpu")
-    with pytest.raises(DataError, match=r"a has 'A', 'B', and the classes .*; ingest it again"):
+    with pytest.raises(DataError, match=r"a has 'A', 'B', but the trained classes .*; ingest it"):
         validate(config)
-    with pytest.raises(ConfigError, match=r"'he' of .*b is no RGB of 8 bits"):
+    with pytest.raises(ConfigError, match=r"'he' of .*b is not 8-bit RGB"):
         validate(replace(config, cohort=grey.path))
 
 
@@ -273,7 +274,7 @@ def test_what_a_cohort_lacks_is_said(study: Study, cohort: Store, tmp_path: Path
     task = SharedTask(Tissue(), [*others, first])
     _, lacking, scale, *_ = _caveats(study, only(others[:1]), {"tissue": task})
     assert lacking.startswith(f"Task tissue: the cohort has no patch of {', '.join(others[1:])}, ")
-    assert f"{first}; an answer of such a class is wrong there" in lacking
+    assert f"{first}; every prediction of such a class is wrong" in lacking
     assert "are 40 px at an unknown scale, and" in scale
     assert not list(_shifts(study, Cohort(only([]), tmp_path, {})))
 
@@ -328,7 +329,7 @@ def test_a_class_from_outside_is_imported_with_trust_alone(
 
 
 class Spots(Source):
-    """Twelve patches of two classes, with an expression of named genes where there are names."""
+    """Twelve patches of two classes, with expression of the named genes, if any."""
 
     def __init__(self, seed: int, genes: tuple[str, ...]) -> None:
         self.seed, self.genes = seed, genes
@@ -372,20 +373,20 @@ def test_a_cohort_needs_the_routine_view_alone(tmp_path: Path) -> None:
     whys = {
         routine.path: "has no array 'expression'",
         turned.path: "has them in another order",
-        other.path: "lacks 1 of them, such as G1",
+        other.path: "does not have 1 of them, such as G1",
     }
     for path, why in whys.items():
         external = validate(replace(ask, cohort=path)).external
         assert {s.condition.modality for s in external.summaries} == {"full"}
-        (said,) = [c for c in external.caveats if "Encoders of vector:3 are not asked" in c]
+        (said,) = [c for c in external.caveats if "Encoders of vector:3 are not evaluated" in c]
         assert why in said
     runs = (Run(run.out) for run in Study.of(config, first).runs if run.arm.kind == "asymmetric")
     frozen = load_encoders(next(runs))["privileged"]
     assert open_inputs([first.path], frozen)
     for store in (turned, other):
-        with pytest.raises(DataError, match="'expression' was learnt as 3 named values"):
+        with pytest.raises(DataError, match="'expression' had 3 named values in training"):
             open_inputs([store.path], frozen)
-        with pytest.raises(DataError, match="'expression' was learnt as 3 named values"):
+        with pytest.raises(DataError, match="'expression' had 3 named values in training"):
             frozen.features(store, "test")
 
 

@@ -1,4 +1,4 @@
-"""What a store's `meta.json` says, for stores that tests write by hand."""
+"""`meta.json` of a store, for stores that tests write by hand."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from morefromless.data.store_meta import StoreMeta
 
 
 def meta_document(**other: Any) -> dict[str, Any]:
-    """As JSON holds it; what is in `other` replaces what it names."""
+    """`meta.json` as a dict; keys in `other` replace the defaults."""
     datasheet = {
         "title": "drawn",
         "licence": "Apache-2.0",
@@ -39,5 +39,5 @@ def meta_document(**other: Any) -> dict[str, Any]:
 
 
 def store_meta(**other: Any) -> StoreMeta:
-    """As a store holds it, not checked."""
+    """`StoreMeta` as in a store, not validated."""
     return StoreMeta(**meta_document(**other))

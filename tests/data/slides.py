@@ -1,4 +1,4 @@
-"""Drawn slides for tests: tissue on glass, ink beside it, in formats that people have."""
+"""Synthetic slides for tests: tissue and ink on glass, in common formats."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +13,8 @@ INK = {"green": (40, 160, 80), "blue": (40, 60, 190), "black": (15, 15, 18), "re
 
 @lru_cache
 def drawn(side: int = 1024, seed: int = 0) -> RGB:
-    """A disk of pink and purple tissue in the upper left on nearly white glass, a line of ink in
-    each colour below it."""
+    """A disk of pink and purple tissue in the upper left on nearly white glass, with one line of
+    ink per colour below it."""
     rng = np.random.default_rng(seed)
     image = np.full((side, side, 3), 244.0)
     y, x = np.mgrid[:side, :side] / side
@@ -28,7 +28,7 @@ def drawn(side: int = 1024, seed: int = 0) -> RGB:
 
 
 def write_ome(path: Path, image: RGB, um_per_px: float | None = 0.5, factor: int = 4) -> Path:
-    """A tiled OME-TIFF of two levels, the second of area averages."""
+    """A tiled OME-TIFF with two levels; the second one holds area averages."""
     side = len(image) // factor * factor
     blocks = image[:side, :side].reshape(side // factor, factor, side // factor, factor, 3)
     scale = {} if um_per_px is None else {"PhysicalSizeX": um_per_px, "PhysicalSizeY": um_per_px}
@@ -40,7 +40,7 @@ def write_ome(path: Path, image: RGB, um_per_px: float | None = 0.5, factor: int
 
 
 def write_tiled(path: Path, image: RGB, um_per_px: float = 0.5) -> Path:
-    """A tiled TIFF of JPEG with its scale in tags, as OpenSlide reads it."""
+    """A tiled JPEG TIFF with its scale in tags, as OpenSlide reads it."""
     tifffile.imwrite(
         path,
         image,

@@ -1,4 +1,4 @@
-"""Folders as Space Ranger writes them, small."""
+"""Small folders in the format of Space Ranger."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ SCALE = 0.5
 def write_space_ranger(
     folder: Path, seed: int, *, spots: int = 24, genes: int = 40, old: bool = False
 ) -> npt.NDArray[np.int64]:
-    """One section; returns its counts (spots, genes). The last spot is not in the tissue."""
+    """Write a section and return its counts (spots, genes). The last spot is not in tissue."""
     rng = np.random.default_rng(seed)
     counts = rng.poisson(rng.uniform(0.2, 9, genes), (spots, genes))
     barcodes = [f"{seed}-{spot:03}-1" for spot in range(spots)]
@@ -45,7 +45,7 @@ def write_space_ranger(
             "pxl_row_in_fullres": [row for row, _ in places],
             "pxl_col_in_fullres": [column for _, column in places],
         }
-    ).sample(frac=1, random_state=seed)  # in another order than the matrix
+    ).sample(frac=1, random_state=seed)  # in a different order than the matrix
     name = "tissue_positions_list.csv" if old else "tissue_positions.csv"
     table.to_csv(folder / "spatial" / name, index=False, header=not old)
     factors = {"tissue_hires_scalef": SCALE, "spot_diameter_fullres": 20.0}

@@ -1,4 +1,4 @@
-"""SpatialData folders, small, in the layout of the library: by anndata, zarr and pandas."""
+"""Small SpatialData folders in the library's layout, written with anndata, zarr and pandas."""
 
 import shutil
 from pathlib import Path
@@ -19,11 +19,11 @@ XY, CYX = ("x", "y"), ("c", "y", "x")
 def write_spatialdata(
     folder: Path, seed: int, zarr_format: Literal[2, 3] = 3
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """The section that `write_space_ranger` writes of a seed; its counts and hires image.
+    """Write the section of `write_space_ranger` for a seed; return its counts and hires image.
 
-    Shapes are in px of the full image, in the order of their numbers, which is not that of the
-    table. The hires image has a smaller one beside it, and stands in the system `hires` as it is;
-    the shapes do so scaled.
+    Shapes are in px of the full image, in the order of their numbers, which differs from the order
+    of the table. There is a smaller image next to the hires image. In the coordinate system
+    `hires`, the hires image is unscaled and the shapes are scaled.
     """
     from PIL import Image
 
@@ -89,6 +89,6 @@ def write_spatialdata(
 
 
 def transformation(axes: tuple[str, ...], system: str, **how: object) -> dict[str, object]:
-    """From an element's axes to a coordinate system."""
+    """Transformation from an element's axes to a coordinate system."""
     named = [{"name": axis} for axis in axes]
     return {"input": {"axes": named}, "output": {"name": system, "axes": named}, **how}

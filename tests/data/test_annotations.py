@@ -1,4 +1,4 @@
-"""Annotations in files: packed as plain, and none that fills the memory."""
+"""Annotation files: compressed or plain, without exhausting the memory."""
 
 import gzip
 import json

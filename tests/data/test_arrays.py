@@ -1,4 +1,4 @@
-"""Npy files, which stay on disk."""
+"""Memory-mapped .npy files."""
 
 from pathlib import Path
 
@@ -21,11 +21,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         open_npy(tmp_path / "objects.npy")
     np.save(tmp_path / "a.npy", np.arange(6))
     held = (tmp_path / "a.npy").read_bytes()
-    shape = held.replace(b"(6,)", b"(6,True)")  # NumPy: a TypeError
-    keys = held.replace(b"'shape'", b"1      ")  # it sorts them
+    shape = held.replace(b"(6,)", b"(6,True)")  # TypeError in NumPy
+    keys = held.replace(b"'shape'", b"1      ")  # TypeError: NumPy sorts the keys
     for damaged in (b"", b"garbage", held[:9], held[:60], held[:-1], shape, keys):
         (tmp_path / "a.npy").write_bytes(damaged)
-        with pytest.raises(DataError, match=r"a.npy is not a sound .npy file"):
+        with pytest.raises(DataError, match=r"a.npy is not a valid .npy file"):
             open_npy(tmp_path / "a.npy")
     with pytest.raises(DataError, match=r"There is no file .*none.npy"):
         open_npy(tmp_path / "none.npy")
@@ -36,6 +36,6 @@ def test_text_is_of_characters(tmp_path: Path, order: str) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.array(["ab", "cde"], f"{order}U3"))
     assert open_npy(path).tolist() == ["ab", "cde"]
-    path.write_bytes(path.read_bytes()[:-4] + b"\xff" * 4)  # a number that is no character
-    with pytest.raises(DataError, match=r"a.npy is not a sound .npy file"):
+    path.write_bytes(path.read_bytes()[:-4] + b"\xff" * 4)  # a number that is not a character
+    with pytest.raises(DataError, match=r"a.npy is not a valid .npy file"):
         open_npy(path)

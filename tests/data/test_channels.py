@@ -1,4 +1,4 @@
-"""Images of any channels are read as they were written, or refused with the reason."""
+"""Images with any number of channels are read unchanged, or rejected with the reason."""
 
 from pathlib import Path
 

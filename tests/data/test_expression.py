@@ -1,4 +1,4 @@
-"""Counts read, normalised and genes chosen, against a naive loop in float64."""
+"""Reading and normalising counts, and selecting genes, against a naive loop in float64."""
 
 import math
 import sys
@@ -57,8 +57,8 @@ def test_normalising_is_per_spot_and_an_empty_spot_stays_zero() -> None:
     others[1:] *= 7
     others[2, :4] += 100
     again = log_normalise(sparse.csr_matrix(others)).toarray()
-    np.testing.assert_array_equal(again[0], values.toarray()[0])  # knows of no other spot
-    np.testing.assert_allclose(again[1], values.toarray()[1], rtol=1e-12)  # nor of its depth
+    np.testing.assert_array_equal(again[0], values.toarray()[0])  # independent of other spots
+    np.testing.assert_allclose(again[1], values.toarray()[1], rtol=1e-12)  # and of depth
 
 
 def test_most_variable_genes() -> None:
@@ -76,7 +76,7 @@ def test_common_genes() -> None:
     assert common_genes(sections, 1) == ["A"]
     with pytest.raises(DataError, match="all 3 share 1, fewer than genes=2, and c has the fewest"):
         common_genes(sections, 2)
-    with pytest.raises(ConfigError, match="genes=5 asks for more than the 4 genes of section a"):
+    with pytest.raises(ConfigError, match="genes=5 is more than the 4 genes of section a"):
         common_genes(sections, 5)
 
 
@@ -91,10 +91,10 @@ def _with(value: float, row: int = 2, gene: int = 1) -> np.ndarray:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (np.nan, "counts nan of gene G in spot 2x1 .X., which is no number"),
-        (np.inf, "counts inf of gene G in spot 2x1"),
-        (-1, "counts -1 of gene G in spot 2x1 .X., which is negative"),
-        (0.5, "counts 0.5 of gene G in spot 2x1 .X., and normalised values are no counts"),
+        (np.nan, "count of nan for gene G in spot 2x1 .X., which is not finite"),
+        (np.inf, "count of inf for gene G in spot 2x1"),
+        (-1, "count of -1 for gene G in spot 2x1 .X., which is negative"),
+        (0.5, "count of 0.5 for gene G in spot 2x1 .X., which is not an integer"),
     ],
 )
 def test_numbers_that_are_no_counts(tmp_path: Path, kind: Any, value: float, told: str) -> None:
@@ -107,16 +107,16 @@ def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
     path = tmp_path / "a.h5ad"
     with pytest.raises(DataError, match="There is no "):
         read_counts(path)
-    with pytest.raises(DataError, match="names the gene 'A' twice"):
+    with pytest.raises(DataError, match="lists the gene 'A' twice"):
         read_counts(write(path, genes=[*"ABCDEFG", "A"]))
-    with pytest.raises(DataError, match="names the spot '0x1' twice"):
+    with pytest.raises(DataError, match="lists the spot '0x1' twice"):
         read_counts(write(path, spots=["0x1", *SPOTS[:-1]]))
-    with pytest.raises(DataError, match="holds no spots"):
+    with pytest.raises(DataError, match="has no spots"):
         read_counts(write(path, COUNTS[:0], spots=[]))
     whole = write(path).read_bytes()
     for damaged in (b"", b"no table", whole[: len(whole) // 2]):
         path.write_bytes(damaged)
-        with pytest.raises(DataError, match="is not a sound h5ad file"):
+        with pytest.raises(DataError, match="is not a valid h5ad file"):
             read_counts(path)
 
 
@@ -140,8 +140,8 @@ def test_places(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5ad")
     made = anndata.read_h5ad(path)
     for places, told in (
-        (np.ones((5, 3)), r"obsm\['spatial'\] \(5, 3\); two columns"),
-        (np.array([[1, 1]] * 4 + [[1, np.nan]]), "does not say where spot 4x1 lies"),
+        (np.ones((5, 3)), r"obsm\['spatial'\] of shape \(5, 3\); store two columns"),
+        (np.array([[1, 1]] * 4 + [[1, np.nan]]), "has no coordinates for spot 4x1"),
         (None, r"no obsm\['spatial'\]"),
     ):
         if places is None:

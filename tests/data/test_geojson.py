@@ -1,4 +1,4 @@
-"""GeoJSON written here is read here with the same nuclei, types and pixels."""
+"""Exported GeoJSON is read back with the same nuclei, types and pixels."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def again(nuclei: Nuclei, path: Path) -> Nuclei:
 
 @given(MAPS)
 def test_a_round_trip_loses_nothing(instances: np.ndarray) -> None:
-    """Also where nuclei touch, have holes, are single pixels, in pieces, or at the border."""
+    """Also if nuclei touch, have holes, are single pixels, in pieces, or at the border."""
     nuclei = typed(instances)
     with TemporaryDirectory() as folder:
         result = again(nuclei, Path(folder) / "x.geojson")

@@ -1,4 +1,4 @@
-"""Files that would end the process are refused before native code reads them."""
+"""Files that would crash the process are rejected before native code reads them."""
 
 from collections.abc import Callable
 from pathlib import Path

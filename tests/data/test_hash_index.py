@@ -1,4 +1,4 @@
-"""The pairs of hashes that comparing all with all gives."""
+"""The index finds the same pairs of hashes as a comparison of all pairs."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,11 @@ from morefromless.data.hash_index import MOST, Hashes, HashIndex
 SPREAD = np.array(
     [0x0007000700070001, 0x0007000700030003, 0x0007000300070003, 0xC000000700070003], np.uint64
 )
-"""Ten bits, over the four parts as evenly as each part's radius lets through."""
+"""Hashes with ten bits, spread over the four parts so that one part is just within its radius."""
 
 
 def flipped(hashes: Hashes, most: int, rng: np.random.Generator) -> Hashes:
-    """Each with up to `most` of its bits changed."""
+    """Flip up to `most` bits of each hash."""
     bits = np.stack([rng.permutation(64) for _ in hashes])
     changed = np.arange(64) < rng.integers(0, most + 1, len(hashes))[:, None]
     masks = np.where(changed, np.uint64(1) << bits.astype(np.uint64), np.uint64(0))
@@ -25,7 +25,7 @@ def test_pairs_are_those_of_comparing_all(parcel: int, monkeypatch: pytest.Monke
     monkeypatch.setattr(hash_index, "PAIRS", parcel)
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 600, np.uint64)
-    hashes[:20] = 0  # all in one place of the tables
+    hashes[:20] = 0  # all in one bucket of the tables
     asked = np.concatenate([flipped(hashes, 14, rng), hashes[:5], SPREAD])
     pairs = [
         (int(row), int(place))

@@ -1,4 +1,4 @@
-"""What is read is what is stored, or it is refused."""
+"""Images are read exactly as stored, or rejected."""
 
 import os
 import struct
@@ -33,7 +33,7 @@ def test_opaque_alpha_and_palettes_lose_nothing(tmp_path: Path) -> None:
 
 
 def png(depth: int) -> bytes:
-    """A 2 x 2 RGB png with `depth` bits per channel, by hand: Pillow writes no deep RGB."""
+    """A 2 x 2 RGB png with `depth` bits per channel, by hand: Pillow cannot write 16-bit RGB."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -83,7 +83,7 @@ def test_16_bit_rgb_is_not_read_as_if_it_had_8(tmp_path: Path, make: object) -> 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bomb_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(RGB).save(tmp_path / "x.png")
-    for limit in (10, 30):  # refused by Pillow at twice the limit, by us at the limit
+    for limit in (10, 30):  # rejected by Pillow at twice the limit, by read_rgb at the limit
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(UnreadablePatch, match="too large"):
             read_rgb(tmp_path / "x.png")
@@ -96,7 +96,7 @@ def test_only_the_known_formats_are_tried(tmp_path: Path) -> None:
 
 
 def test_a_file_that_went_away(tmp_path: Path) -> None:
-    with pytest.raises(UnreadablePatch, match="no longer there"):
+    with pytest.raises(UnreadablePatch, match="no longer exists"):
         read_rgb(tmp_path / "x.png")
 
 
@@ -109,7 +109,7 @@ def test_files_are_listed_in_one_order_and_loops_end(tmp_path: Path) -> None:
 
 
 def test_links_that_lead_out_of_the_folder_are_followed(tmp_path: Path) -> None:
-    """As docs/security.md says."""
+    """As documented in docs/security.md."""
     for name in ("out/1.png", "out/deep/2.png", "in/b/3.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -122,7 +122,7 @@ def test_links_that_lead_out_of_the_folder_are_followed(tmp_path: Path) -> None:
 
 def test_names_that_are_not_text_are_told(tmp_path: Path) -> None:
     (tmp_path / "bad\udcff.png").touch()
-    with pytest.raises(DataError, match=r"odd name.*rename it"):
+    with pytest.raises(DataError, match=r"unprintable characters.*rename it"):
         list_images(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Masks: exact whole numbers, of the image's size, one type for each instance."""
+"""Masks: exact integers, of the image's size, with one type per instance."""
 
 import numpy as np
 import pytest
@@ -48,9 +48,9 @@ def test_the_majority_of_an_instance_is_its_type() -> None:
     types = np.array([[5, 5, 1, 0, 0, 3, 0, 8]], np.int32)
     assert majority(instances, types) == {2: 8, 4: None, 9: 5}
     assert majority(np.zeros((2, 2), np.int32), np.zeros((2, 2), np.int32)) == {}
-    with pytest.raises(UnreadablePatch, match="instance of several types: 9 has no type on"):
+    with pytest.raises(UnreadablePatch, match="instance of several types: id 9 has no type on"):
         majority(np.array([[4, 9, 9]], np.int32), np.array([[1, 5, 3]], np.int32))
-    with pytest.raises(UnreadablePatch, match="type without an instance: 1 px have a type and"):
+    with pytest.raises(UnreadablePatch, match="type without an instance: 1 px have a type but"):
         majority(np.array([[1, 0]], np.int32), np.array([[1, 5]], np.int32))
 
 

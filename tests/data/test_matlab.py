@@ -1,4 +1,4 @@
-"""MATLAB files: the numbers that SciPy reads, and damaged ones refused without a crash."""
+"""MATLAB files: same numbers as SciPy; damaged files are rejected without a crash."""
 
 import io
 import random

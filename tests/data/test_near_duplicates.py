@@ -1,4 +1,4 @@
-"""Near-duplicates are recognised whatever was done to a copy, and unlike patches are not."""
+"""Near-duplicates are found for all kinds of edited copies; different patches are not."""
 
 import io
 
@@ -22,7 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def tissue(count: int, side: int = 64, seed: int = 0, size: float = 5) -> Pixels:
-    """Smooth noise, whose structure has a size in px."""
+    """Smooth noise with structures of a given size in px."""
     noise = np.random.default_rng(seed).normal(size=(count, side, side, 3))
     smooth = ndimage.gaussian_filter(noise, (0, size, size, 0))
     return (160 + 40 * smooth / smooth.std()).clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Npz files are read as NumPy reads them, or refused before memory is taken."""
+"""Npz files are read like NumPy reads them, or rejected before memory is allocated."""
 
 import io
 import os
@@ -43,7 +43,7 @@ def test_a_header_that_claims_too_much(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": (2**50,)}
     np.lib.format.write_array_header_1_0(buffer, header)
-    with pytest.raises(ValueError, match="the header of a does not fit"):
+    with pytest.raises(ValueError, match="the header of a does not match"):
         read_npz(member(tmp_path / "x.npz", buffer.getvalue()), ALL)
 
 

@@ -1,4 +1,4 @@
-"""Nuclei as the store holds them: coded without loss, and counted once when a tile is cut."""
+"""Nuclei in the store: encoded without loss, and counted once when a tile is cut."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Outlines become exactly the pixels that they were drawn around, or are refused."""
+"""Outlines become exactly the pixels that they enclose, or are rejected."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from morefromless.data.outlines import FINE, ring
 from morefromless.data.polygons import fill, trace
 from morefromless.errors import UnreadablePatch
 
-# What cv2.findContours of OpenCV 4.14 gives: external, CHAIN_APPROX_SIMPLE, and NONE where other.
+# Results of cv2.findContours of OpenCV 4.14: external, CHAIN_APPROX_SIMPLE, and NONE if different.
 TRACED = {
     "one pixel": ("#", [(0, 0)], None),
     "two pixels": ("##", [(0, 0), (1, 0)], None),
@@ -100,9 +100,9 @@ def test_traced_outlines_have_a_vertex_only_where_they_turn() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@example(453717)  # an outline 5e-8 px beside a pixel's centre
+@example(453717)  # an outline 5e-8 px from a pixel's centre
 def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
-    """Stars with holes, against shapely: inside with edges, inside or upon with centres."""
+    """Stars with holes, against shapely: inside for edges, inside or on the outline for centres."""
     rng = np.random.default_rng(seed)
     turns = np.sort(rng.uniform(0, 2 * np.pi, 9))
     reach = rng.uniform(3, 9, 9)
@@ -120,13 +120,13 @@ def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
         result = fill([parts(shape)], (20, 20), convention)
         shift = 0.5 if convention == "edges" else 0
         centres = shapely.points(x + shift, y + shift)
-        judged = shapely.distance(shape.boundary, centres) > 10 * FINE  # nearer counts as upon it
+        judged = shapely.distance(shape.boundary, centres) > 10 * FINE  # closer counts as on it
         if inside.any():
             np.testing.assert_array_equal((result > 0)[judged], inside[judged])
 
 
 def test_neighbours_share_no_pixel_and_leave_none_out() -> None:
-    """The border runs through pixel centres; those go to one side, whichever is listed first."""
+    """The border runs through pixel centres; they go to one side, regardless of the order."""
     lower, upper = rings([(0, 0), (4, 4), (0, 4)]), rings([(0, 0), (4, 0), (4, 4)])
     result = fill([lower, upper], (4, 4), "edges")
     assert (result > 0).all()
@@ -179,14 +179,14 @@ GOOD = rings(square(0, 0, 2))
         (rings(square(3, 3, 2), square(6, 6, 2)), "edges", "broken polygon: .* is not valid"),
         (rings([(4, 4), (8, 8), (4, 4)]), "edges", "broken polygon: .* fewer than three"),
         (rings([(4, 4), (6, 6), (8, 8)]), "edges", "broken polygon: .* nucleus 2 is not valid"),
-        (rings([(4, 4), (np.nan, 8), (8, 4)]), "edges", "broken polygon: .* are no numbers"),
-        (rings([(4, 4), (np.inf, 8), (8, 4)]), "centres", "broken polygon: .* are no numbers"),
+        (rings([(4, 4), (np.nan, 8), (8, 4)]), "edges", "broken polygon: .* are not finite"),
+        (rings([(4, 4), (np.inf, 8), (8, 4)]), "centres", "broken polygon: .* are not finite"),
         ([], "edges", "broken polygon: the outline of nucleus 2 is empty"),
         ([[]], "edges", "broken polygon: the outline of nucleus 2 is empty"),
         ([[np.empty((0, 2))]], "centres", "broken polygon: the outline of nucleus 2 is empty"),
-        (rings(square(4, 4, 8)), "edges", "out of bounds: nucleus 2 reaches 2 px beyond .* 10 x"),
+        (rings(square(4, 4, 8)), "edges", "out of bounds: nucleus 2 reaches 2 px outside .* 10 x"),
         (rings([(10.1, 3)]), "centres", "out of bounds: nucleus 2 reaches 2 px"),
-        (rings(square(4000, 9000, 8)), "edges", "8,998 px beyond .* magnification?"),
+        (rings(square(4000, 9000, 8)), "edges", "8,998 px outside .* magnification"),
         (rings([(-1.5, 0), (3, 3), (0, 3)]), "edges", "out of bounds: nucleus 2 reaches 2 px"),
         (rings(square(0, 0, 2)), "edges", "overlapping nuclei: nucleus 2 loses 4 of its 4 px"),
     ],
@@ -219,14 +219,16 @@ def test_what_no_tool_draws_is_refused_in_a_sentence(
 )
 def test_what_is_no_list_of_points_is_refused(points: object) -> None:
     with pytest.raises(
-        UnreadablePatch, match="broken polygon: the outline of nucleus 7 is no list"
+        UnreadablePatch, match="broken polygon: the outline of nucleus 7 is not a list"
     ):
         ring(points, 7)
 
 
 def test_files_made_to_exhaust_the_memory_are_refused() -> None:
     saw = [(k % 5 + k / 1e6, 999 * (k % 2)) for k in range(20_000)]
-    with pytest.raises(UnreadablePatch, match=r"too detailed: .* nucleus 1 touches itself"):
+    with pytest.raises(
+        UnreadablePatch, match=r"too detailed: .* nucleus 1 touches or crosses itself"
+    ):
         fill([rings([*saw, (9, 0)])], (1000, 1000), "centres")
-    with pytest.raises(UnreadablePatch, match=r"overlapping nuclei: they claim 3,000,000 px"):
+    with pytest.raises(UnreadablePatch, match=r"overlapping nuclei: they cover 3,000,000 px"):
         fill([rings(square(0, 0, 100))] * 300, (100, 100), "edges")

@@ -1,4 +1,4 @@
-"""Shifts of paired images are those that they were given."""
+"""The estimated shifts of paired images equal the true shifts."""
 
 import numpy as np
 import numpy.typing as npt

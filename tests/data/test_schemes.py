@@ -1,4 +1,4 @@
-"""Type schemes: numbers, names, mappings in files, and what none of them knows."""
+"""Type schemes: numbers, names, mappings in files, and unknown types."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
     assert (scheme.name, scheme.types) == ("immune", ("Background", "Tumour", "Immune"))
     assert [scheme.code(raw) for raw in (0, 7, "lymphocyte", "Tumour")] == [0, 1, 2, 1]
     with pytest.raises(UnreadablePatch):
-        scheme.code(1)  # the file says what its numbers are, and 1 is none of them
+        scheme.code(1)  # the file lists its numbers, and 1 is not one of them
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
         ("types: [Background, A]\nsays: {1: A}", "unknown key 'says'"),
         ("- a", "no list of types"),
         ("types: Background", "no list of types"),
-        ("types: [Background, [A]]", "a name that is no text"),
-        ("types: [Background, A]\naliases: [A]", "aliases are no mapping"),
-        ("types: [Background, A]\naliases: {1.5: A}", "a name that is no text"),
+        ("types: [Background, [A]]", "a name is not printable text"),
+        ("types: [Background, A]\naliases: [A]", "aliases are not a mapping"),
+        ("types: [Background, A]\naliases: {1.5: A}", "a name is not printable text"),
         ("[" * 1000, "is not a scheme"),
         ("{", "is not a scheme"),
     ],

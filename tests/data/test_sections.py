@@ -1,4 +1,4 @@
-"""Where the patches of a section lie, and what its labels are."""
+"""Positions of the patches of a section, and their labels."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def test_which_factor(image: Path, tmp_path: Path) -> None:
     Image.new("RGB", (80, 60)).save(tmp_path / "B.png")
     assert scale_factor(counts(), tmp_path / "B.png") == 1
     assert scale_factor(counts(), tmp_path / "B.png", "hires") == 0.5
-    with pytest.raises(ConfigError, match="only of fullres, hires"):
+    with pytest.raises(ConfigError, match="only for fullres, hires"):
         scale_factor(counts(), image, "lowres")
 
 
@@ -69,5 +69,5 @@ def test_columns() -> None:
     assert column(table, "A.h5ad", "kind", "label") == ["1", "", "2"]
     with pytest.raises(DataError, match="a list in obs column list"):
         column(table, "A.h5ad", "list", "label")
-    with pytest.raises(DataError, match="no obs column x; it has kind, list"):
+    with pytest.raises(DataError, match=r"no obs column x \(it has kind, list"):
         column(table, "A.h5ad", "x", "label")

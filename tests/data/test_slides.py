@@ -1,4 +1,4 @@
-"""Regions of slides against area averages in float64, whichever library reads the file."""
+"""Regions of slides against area averages in float64, for both libraries."""
 
 import os
 from pathlib import Path
@@ -18,11 +18,11 @@ from tests.real import real
 from tests.unreadable import refuse_to_list
 
 EXTENT = 1024
-"""Pixels of a plane that holds all images here."""
+"""Side in pixels of a plane that contains all images of this test."""
 
 
 def averages(image: RGB, x: float, y: float, side: int, step: float) -> npt.NDArray[np.float64]:
-    """Area averages, fractions of pixels included, one output pixel after the other."""
+    """Area averages with fractions of pixels, computed per output pixel."""
     padded = np.full((EXTENT, EXTENT, 3), 255.0)
     padded[: len(image), : len(image)] = image
     pixels, into = np.arange(EXTENT), np.zeros((side, side, 3))
@@ -50,7 +50,7 @@ def test_a_region_is_the_area_average_of_its_pixels(tmp_path: Path, step: float)
     region = slide.read(101, 52, 12, 12, 0.5 * step)
     expected = averages(image, 101, 52, 12, step)
     assert np.abs(region - expected).max() < 0.501
-    # Beyond the slide is white.
+    # Pixels outside the slide are white.
     assert (slide.read(590, 0, 30, 30, 0.5)[:, 10:] == 255).all()
 
 
@@ -61,7 +61,7 @@ def test_the_nearest_finer_level_is_read(tmp_path: Path) -> None:
         coarse = file.series[0].levels[1].asarray()
     slide = open_slide(path)
     assert (slide.read(64, 128, 20, 20, 2.0) == coarse[32:52, 16:36]).all()
-    # 1 % off is the same magnification, and is not resampled.
+    # A difference of 1 % counts as the same magnification; pixels are not resampled.
     assert (slide.read(64, 128, 20, 20, 2.008) == coarse[32:52, 16:36]).all()
 
 
@@ -102,7 +102,9 @@ def test_a_slide_that_may_not_be_read_need_not_be_fetched_again(
 ) -> None:
     path = write_tiled(tmp_path / "slide.svs", drawn(512))
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(DataError, match=r"slide\.svs may not be read; change its permissions"):
+    with pytest.raises(
+        DataError, match=r"No permission to read .*slide\.svs; change its permissions"
+    ):
         open_slide(path)
 
 
@@ -110,7 +112,7 @@ def test_where_qupaths_frame_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = write_tiled(tmp_path / "a.tif", drawn(512), 0.25)
     assert open_slide(path).origin == (0, 0)
     bounds = {"openslide.bounds-x": "128", "openslide.bounds-y": "64"}
-    monkeypatch.setattr(openslide.OpenSlide, "properties", bounds)  # as a MIRAX file has
+    monkeypatch.setattr(openslide.OpenSlide, "properties", bounds)  # as in a MIRAX file
     assert open_slide(path, 0.25).origin == (128, 64)
 
 
@@ -142,7 +144,7 @@ def test_a_damaged_tile_costs_no_other_region(tmp_path: Path, write) -> None:  #
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.svs", b"II*\0 not a slide", "no slide that OpenSlide can read"),
+        ("a.svs", b"II*\0 not a slide", "not a slide that OpenSlide can read"),
         ("a.tif", b"not a tiff", "cannot be opened as a slide"),
     ],
 )
@@ -176,7 +178,7 @@ def test_a_folder_of_dicom_files_is_one_slide(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert slide_files([tmp_path]) == [tmp_path / "a/1.dcm", tmp_path / "b.svs"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no slides"):
+    with pytest.raises(DataError, match="has no slides"):
         slide_files([tmp_path / "empty"])
 
 

@@ -1,4 +1,4 @@
-"""Space Ranger's folders: counts, places and columns arrive, and faults are one sentence."""
+"""Space Ranger folders: counts, coordinates and columns are read; errors are one sentence."""
 
 from pathlib import Path
 
@@ -85,12 +85,15 @@ def _no_factor(folder: Path) -> None:
     ("spoil", "words"),
     [
         (_no_positions, "There is no .*/tissue_positions.csv; fetch"),
-        (_other_section, "lacks spots of filtered_feature_bc_matrix.h5; give both of one section"),
-        (_truncated, "is not a sound file of Space Ranger; fetch it again"),
-        (_beyond, "whose indices do not fit its shape"),
-        (_latin, r"mine\.csv is no table in UTF-8; mend it, or move it away"),
-        (_repeated, r"mine\.csv names the spot 1-000-1 twice; keep one"),
-        (_no_factor, "There is no sound .*scalefactors_json.json"),
+        (
+            _other_section,
+            "does not have all spots of filtered_feature_bc_matrix.h5; give both files",
+        ),
+        (_truncated, "is not a valid file of Space Ranger; fetch it again"),
+        (_beyond, "whose indices do not match its shape"),
+        (_latin, r"mine\.csv is not a table in UTF-8; correct it, or move it"),
+        (_repeated, r"mine\.csv lists the spot 1-000-1 twice; keep one"),
+        (_no_factor, "scalefactors_json.json is missing or damaged; fetch the folder"),
     ],
 )
 def test_faults_are_one_sentence(tmp_path: Path, spoil: object, words: str) -> None:
@@ -103,9 +106,9 @@ def test_faults_are_one_sentence(tmp_path: Path, spoil: object, words: str) -> N
 
 @pytest.mark.parametrize("folder", [".", "outs"])
 def test_a_section_in_two_formats_is_refused(tmp_path: Path, folder: str) -> None:
-    """One of the two was left out without a word."""
+    """One of the two used to be skipped silently."""
     (tmp_path / "A" / folder).mkdir(parents=True)
     for name in (f"A/{folder}/{MATRIX}", "A.h5ad", "A.jpg"):
         (tmp_path / name).touch()
-    with pytest.raises(DataError, match=r"holds section A twice, as A and A\.h5ad; keep one"):
+    with pytest.raises(DataError, match=r"has section A twice, as A and A\.h5ad; keep one"):
         find_sections(tmp_path)

@@ -1,4 +1,4 @@
-"""SpatialData folders: counts and patches arrive, in whatever system they stand."""
+"""SpatialData folders: counts and patches are read, for all coordinate systems."""
 
 import json
 import shutil
@@ -92,12 +92,12 @@ def _truncated(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (_two_sections, "The table of T1.zarr is of 2 sections; write each"),
-        (_pickled, "packs images/hires/0 with numcodecs.pickle; write it with another"),
-        (_huge, "claims 3,000,000,000,000 values of images/hires/0 and holds"),
-        (_no_common_system, "has no coordinate system that holds both spots and hires"),
+        (_two_sections, "The table of T1.zarr has 2 sections; write each"),
+        (_pickled, "packs images/hires/0 with the codec numcodecs.pickle; write it with another"),
+        (_huge, "states 3,000,000,000,000 values for images/hires/0, but stores only"),
+        (_no_common_system, "has no common coordinate system for spots and hires"),
         (_no_shapes, r"has no shapes/spots/shapes.parquet"),
-        (_truncated, "is not a sound SpatialData folder; fetch or write it again"),
+        (_truncated, "is not a valid SpatialData folder; fetch or write it again"),
     ],
 )
 def test_faults_are_one_sentence(

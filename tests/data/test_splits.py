@@ -1,4 +1,4 @@
-"""Whole groups, every class on both sides, shares as asked."""
+"""Splits: whole groups, every class in train and test, shares as requested."""
 
 from collections import Counter
 
@@ -41,7 +41,7 @@ def test_by_group_keeps_groups_whole(patches: list[tuple[str, int]], seed: int) 
     try:
         test = by_group(labels, groups, 0.3, seed)
     except DataError:
-        # With more than a few groups in each class there always is a split.
+        # With more than a few groups per class, a split always exists.
         assert min(map(len, groups_of.values())) < 4
         return
     sides: dict[str, set[bool]] = {}
@@ -54,9 +54,9 @@ def test_by_group_keeps_groups_whole(patches: list[tuple[str, int]], seed: int) 
 
 def test_measured_values_are_no_classes() -> None:
     values = [f"{i / 7}" for i in range(99)]
-    with pytest.raises(DataError, match=r"and 89 others, .* cut measured values into classes"):
+    with pytest.raises(DataError, match=r"and 89 others, .* bin measured values into classes"):
         by_group(values, [f"P{i % 9}" for i in range(99)], 0.2, 0)
-    with pytest.raises(DataError, match=r"in test but .* cut measured values into classes"):
+    with pytest.raises(DataError, match=r"in test but .* bin measured values into classes"):
         check_classes(values, [["train", "test"][i % 2] for i in range(99)])
     with pytest.raises(DataError, match=r"random\.$"):
         check_classes(["a", "a", "a", "b"], ["train", "train", "test", "test"])
@@ -84,7 +84,7 @@ def test_seeds_matter_and_nothing_else_does() -> None:
 
 
 def test_a_class_of_one_group_cannot_be_split() -> None:
-    with pytest.raises(DataError, match=r"One group only .* has class 'B', which"):
+    with pytest.raises(DataError, match=r"Only one group .* has class 'B', so it"):
         by_group(["A", "A", "B", "B"], ["P1", "P2", "P1", "P1"], 0.5, 0)
 
 
@@ -92,7 +92,7 @@ def test_a_class_of_one_group_cannot_be_split() -> None:
 def test_a_class_on_both_sides_comes_before_its_share(share: float) -> None:
     halves = by_group(["A"] * 20, ["P1"] * 10 + ["P2"] * 10, share, 0)
     assert halves.sum() == 10
-    # Three classes, of which each two share a patient: two patients must stand on one side.
+    # Three classes, and each pair of them shares a patient: two patients must be on the same side.
     with pytest.raises(DataError, match=r"No split by group was found with class '[ABC]' in both"):
         by_group(list("ABBCCA"), ["P1", "P1", "P2", "P2", "P3", "P3"], share, 0)
 
@@ -112,18 +112,20 @@ def test_patches_without_a_label_are_of_no_class() -> None:
     known = [label for label in labels if label != UNLABELLED]
     test = by_label(labels, 0.25, 3)
     assert not test[np.array(labels) == UNLABELLED].any()
-    # The labelled ones are drawn as if they were alone.
+    # Labelled patches are drawn as if there were no others.
     assert (test[np.array(labels) != UNLABELLED] == by_label(known, 0.25, 3)).all()
     assert by_label([UNLABELLED] * 10, 0.2, 0).sum() == 2
     groups = [f"P{i // 6}" for i in range(60)]
     bare = [UNLABELLED if i < 12 else label for i, label in enumerate(labels)]
     held = {*np.array(groups)[by_group(bare, groups, 0.4, 0)]}
     assert held
-    assert not held & {"P0", "P1"}  # whose patches would ask nothing
+    assert not held & {"P0", "P1"}  # their patches have no labels to test
     one = [*[UNLABELLED] * 4, "A", "B", "A", "B"]
     test = by_group(one, ["P1"] * 4 + ["P2", "P2", "P3", "P3"], 0.5, 0)
     assert test.tolist() in ([False] * 4 + [True] * 2 + [False] * 2, [False] * 6 + [True] * 2)
     check_classes(["A", UNLABELLED, "A"], ["train", "train", "test"])
     check_classes(["A", UNLABELLED, "A"], ["train", "val", "test"])
-    with pytest.raises(DataError, match=r"'A' in train but not in test; label some there, leave"):
+    with pytest.raises(
+        DataError, match=r"'A' in train but not in test; label some patches there, exclude"
+    ):
         check_classes(["A", UNLABELLED], ["train", "test"])

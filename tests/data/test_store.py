@@ -1,4 +1,4 @@
-"""A store is sound, or it is refused in one sentence."""
+"""A store is valid, or rejected with an error of one sentence."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ COUNT = 6
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A store written by hand, from what the module's docstring says."""
+    """A store written by hand, as in the module's docstring."""
     path = tmp_path / "store"
     path.mkdir()
     table = pd.DataFrame(
@@ -63,7 +63,7 @@ def test_reads_what_is_there(store: Path) -> None:
 
 
 def lacking(store: Path) -> pd.DataFrame:
-    """An array `ihc` that patches 1 and 2 lack is put into a store."""
+    """Add an array `ihc` to a store, which patches 1 and 2 do not have."""
     np.save(store / "ihc.npy", np.zeros((COUNT, 4, 4, 3), np.uint8))
     present = pd.DataFrame({"ihc": [True, False, False, True, True, True]})
     present.to_parquet(store / "present.parquet")
@@ -95,7 +95,7 @@ def test_patches_that_lack_an_array(store: Path) -> None:
     groups = complete.groups("test")
     assert groups is not None
     assert groups.tolist() == ["b"]
-    assert opened.indices("train").tolist() == [0, 1]  # as it was
+    assert opened.indices("train").tolist() == [0, 1]  # unchanged
     assert (complete.hash, complete.arrays) == (opened.hash, opened.arrays)
     assert complete.labels.tolist() == opened.labels.tolist()
     classes, labels = ["x", "y", "z"], np.array([2, 1, 0, 0, 1, 2])
@@ -128,7 +128,7 @@ def test_what_says_who_lacks_an_array_is_checked(store: Path) -> None:
 
 
 def test_no_store(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no store at .*make it with mfl ingest"):
+    with pytest.raises(DataError, match=r"no store at .*create it with mfl ingest"):
         Store.open(tmp_path / "nowhere")
     (tmp_path / "nowhere.partial").mkdir()
     with pytest.raises(DataError, match="was not finished: run it again"):
@@ -151,11 +151,11 @@ def test_damaged_files(store: Path, name: str, damage: str) -> None:
     (store / name).unlink()
     if damage != "missing":
         (store / name).write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
-    with pytest.raises(DataError, match=r"missing or damaged|sound meta\.json"):
+    with pytest.raises(DataError, match=r"missing or damaged|meta\.json .*invalid|no meta\.json"):
         Store.open(store)
 
 
-@pytest.mark.timeout(20)  # NumPy would wait for a pipe's content
+@pytest.mark.timeout(20)  # NumPy would block on a pipe
 @pytest.mark.parametrize("kind", ["pipe", "zip"])
 def test_what_stands_in_an_arrays_place_is_not_opened(
     tissue: Store, tmp_path: Path, kind: str
@@ -173,12 +173,12 @@ def test_what_stands_in_an_arrays_place_is_not_opened(
 
 def test_an_array_of_another_length(store: Path) -> None:
     np.save(store / "he.npy", np.zeros((COUNT - 1, 4, 4, 3), np.uint8))
-    with pytest.raises(DataError, match="and the table 6 patches"):
+    with pytest.raises(DataError, match="but the table has 6 patches"):
         Store.open(store)
     np.save(store / "he.npy", np.zeros((COUNT, 4, 4, 3), np.float32))
     with pytest.raises(DataError, match="float32"):
         Store.open(store)
-    header = (store / "he.npy").read_bytes().replace(b"}", b" ", 1)  # NumPy: a TokenError
+    header = (store / "he.npy").read_bytes().replace(b"}", b" ", 1)  # TokenError in NumPy
     (store / "he.npy").write_bytes(header)
     with pytest.raises(DataError, match=r"he\.npy is missing or damaged"):
         Store.open(store)
@@ -201,7 +201,7 @@ def test_the_same_pixels_in_train_and_test(store: Path) -> None:
     table.to_parquet(store / "patches.parquet")
     meta = json.loads((store / "meta.json").read_text())
     (store / "meta.json").write_text(json.dumps({**meta, "hash": content_hash(table)}))
-    with pytest.raises(DataError, match=r"same pixels stand in two splits \(p0 and p1\)|p2"):
+    with pytest.raises(DataError, match=r"same pixels are in two splits \(p0 and p1\)|p2"):
         Store.open(store)
 
 
@@ -218,7 +218,7 @@ def test_the_hash_follows_each_column_but_not_the_place(store: Path, tmp_path: P
 
 
 class OddRows:
-    """A task: whether a patch stands in an odd row."""
+    """A task: whether a patch is in an odd row."""
 
     def labels(self, store: Store) -> tuple[tuple[str, ...], np.ndarray]:
         return ("even", "odd"), np.arange(len(store.table)) % 2
@@ -263,7 +263,7 @@ def test_patches_of_an_array_without_a_hash_are_compared_with_theirs(store: Path
     meta["files"] = {"he.npy": facts, "ihc.npy": facts}
     (store / "meta.json").write_text(json.dumps(meta))
     Store.open(store).verify()
-    for name, patch in (("he", 4), ("ihc", 3), ("ihc", 1)):  # the last lacks ihc, so it is zeros
+    for name, patch in (("he", 4), ("ihc", 3), ("ihc", 1)):  # patch 1 has no ihc: its row is zeros
         changed = arrays[name].copy()
         changed[patch, 3, 3, 2] ^= 1
         np.save(store / f"{name}.npy", changed)
@@ -282,7 +282,7 @@ def test_a_store_of_an_earlier_version_is_compared_with_the_hash_of_its_file(sto
     data = (store / "he.npy").read_bytes()
     meta["files"] = {"he.npy": {"bytes": len(data), "blake2b": file_hash(store / "he.npy")}}
     (store / "meta.json").write_text(json.dumps(meta))
-    assert Store.open(store).table["hash"][0] == "0" * 32  # not one of today's
+    assert Store.open(store).table["hash"][0] == "0" * 32  # not a hash of the current version
     (store / "he.npy").write_bytes(data[:-1] + b"\x00")
     with pytest.raises(DataError, match=r"he\.npy is missing or damaged"):
         Store.open(store)
@@ -312,7 +312,7 @@ def test_whatever_stands_in_meta_json_is_opened_or_refused(
 def test_a_copy_and_another_process_map_the_same_files(tissue: Store) -> None:
     chosen = tissue.relabelled(("a", "b"), np.arange(len(tissue.table)) % 2)
     assert len(pickle.dumps(chosen)) < tissue.arrays["he"].nbytes / 2
-    other = copy.deepcopy(chosen)  # by the same methods
+    other = copy.deepcopy(chosen)  # uses the same methods as pickle
     assert isinstance(other.arrays["he"], np.memmap)
     assert list(other.arrays) == list(chosen.arrays)
     np.testing.assert_array_equal(other.arrays["he"], chosen.arrays["he"])
@@ -323,7 +323,7 @@ def test_a_copy_and_another_process_map_the_same_files(tissue: Store) -> None:
 
 
 class Labels:
-    """A task that gives what it was given."""
+    """A task that returns the labels that it was given."""
 
     def __init__(self, labels: object) -> None:
         self.given = labels
@@ -338,5 +338,5 @@ def test_labels_of_a_task_are_indices_into_its_classes(tissue: Store) -> None:
     for labels in (right, right.astype(np.int8), right.tolist()):
         np.testing.assert_array_equal(tissue.select(task=Labels(labels)).labels, right)
     for wrong in (right + 1, right - 2, right.astype(float), right == 0, right[:9]):
-        with pytest.raises(DataError, match=r"The task Labels gives labels .* give one whole num"):
+        with pytest.raises(DataError, match=r"The task Labels gives labels .* give one integer"):
             tissue.select(task=Labels(wrong))

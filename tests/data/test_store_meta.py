@@ -1,4 +1,4 @@
-"""`meta.json` is typed, or refused in one sentence."""
+"""`meta.json` is parsed into types, or rejected with an error of one sentence."""
 
 import json
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_a_refusal_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"format": 2, "format": 2}', "1" * 5000, ""])
 def test_hostile_text(tmp_path: Path, content: str) -> None:
     (tmp_path / "meta.json").write_text(content)
-    with pytest.raises(DataError, match=r"no sound meta\.json"):
+    with pytest.raises(DataError, match=r"meta\.json of .* is invalid"):
         read_meta(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Tissue is found on glass, whatever ink lies beside it."""
+"""Tissue is found on glass, regardless of ink next to it."""
 
 from pathlib import Path
 

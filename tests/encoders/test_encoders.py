@@ -1,4 +1,4 @@
-"""Encoders from what a person types: one form of each, and what is refused."""
+"""Encoder specifications: their canonical form, and invalid ones."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from morefromless.errors import ConfigError
 
 
 class Declared(Encoder):
-    """An encoder from outside the package that brings weights of its own."""
+    """An encoder from outside the package with its own weights."""
 
     pretrained = True
     width = 3
@@ -18,7 +18,9 @@ class Declared(Encoder):
 
 
 def test_only_an_encoder_that_begins_from_weights_is_frozen() -> None:
-    with pytest.raises(ConfigError, match="'test_resnet' would keep random weights for ever"):
+    with pytest.raises(
+        ConfigError, match="'test_resnet' has random weights, which are never trained"
+    ):
         check_encoder("test_resnet", (3, 32, 32), frozen=True)
     assert check_encoder(f"{__name__}:Declared", (3, 32, 32), frozen=True) == 3
 
@@ -49,7 +51,7 @@ def test_specs_of_encoders_have_one_form(spec: str, same: str, architecture: str
 
 
 def test_an_encoder_says_what_it_takes() -> None:
-    with pytest.raises(ConfigError, match=r"does not take vectors of 40 .*choose mlp for them"):
+    with pytest.raises(ConfigError, match=r"does not accept vectors of 40 .*use mlp for them"):
         check_encoder("test_resnet", (40,))
-    with pytest.raises(ConfigError, match="'mlp' does not take images of 32 x 32 px"):
+    with pytest.raises(ConfigError, match="'mlp' does not accept images of 32 x 32 px"):
         check_encoder("mlp", (3, 32, 32))

@@ -18,17 +18,17 @@ from morefromless.errors import ConfigError
 from morefromless.training.supervised import supervise
 from tests.conftest import changed
 
-pytestmark = pytest.mark.xdist_group("keras")  # share a fixture that takes long
+pytestmark = pytest.mark.xdist_group("keras")  # they share a slow fixture
 
 Array = npt.NDArray[Any]
 Weights = dict[str, dict[str, Array]]
-"""Of each layer, in Keras' order, each variable as Keras lays it out."""
+"""Variables of each layer, in Keras' order and layout."""
 
 STAGES = {2: (3, 64), 3: (4, 128), 4: (6, 256), 5: (3, 512)}
 
 
 def drawn(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Weights:
-    """Random weights: of a convolution where the shape (h, w, in, out) has four lengths."""
+    """Random weights; a shape (h, w, in, out) is a convolution, others are BatchNorm."""
     rng = np.random.default_rng(seed)
     made: Weights = {}
     for layer, shape in shapes.items():
@@ -49,7 +49,7 @@ def drawn(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> Weights:
 
 
 def resnet50() -> dict[str, tuple[int, ...]]:
-    """Keras' layers with weights, in its order."""
+    """Keras' layers with weights, in Keras' order."""
     shapes: dict[str, tuple[int, ...]] = {"conv1": (7, 7, 3, 64)}
     inputs = 64
     for stage, (count, width) in STAGES.items():
@@ -67,7 +67,7 @@ def resnet50() -> dict[str, tuple[int, ...]]:
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[KerasV1, Weights]:
-    """A float64 encoder with random weights, and these as Keras lays them out."""
+    """A float64 encoder with random weights, and the same weights in Keras' layout."""
     weights = drawn(resnet50())
     encoder = KerasV1()
     names = {
@@ -100,7 +100,7 @@ def forward(images: Array, weights: Weights) -> Array:
         return np.pad(x, ((0, 0), (by, by), (by, by), (0, 0)))
 
     def windows(x: Array, size: int, stride: int) -> list[list[Array]]:
-        """For each place in the window, the pixels of the maps that lie there."""
+        """For each position in the window, the pixels of the maps at that position."""
         rows = range(0, x.shape[1] - size + 1, stride)
         columns = range(0, x.shape[2] - size + 1, stride)
         return [
@@ -149,7 +149,7 @@ def test_takes_images_in_0_to_1_of_any_number_of_channels(encoder: KerasV1) -> N
     image = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(encoder(image), encoder.network(image * 255), rtol=0, atol=0)
     assert check_encoder("keras-v1", (3, 64, 64)) == check_encoder("keras-v1", (1, 32, 32)) == 2048
-    with pytest.raises(ConfigError, match="does not take vectors of 50"):
+    with pytest.raises(ConfigError, match="does not accept vectors of 50"):
         check_encoder("keras-v1", (50,))
 
 
@@ -188,7 +188,7 @@ def test_kernels_are_glorot_uniform_and_biases_zero(encoder: KerasV1) -> None:
         out, into, height, width = kernel.shape
         bound = sqrt(6 / (height * width * (into + out)))
         assert 0.99 * bound < kernel.abs().max() <= bound * (1 + 1e-6)
-        error = sqrt(0.8 / kernel.numel())  # of the variance of so many uniform draws
+        error = sqrt(0.8 / kernel.numel())  # relative error of the variance of uniform draws
         assert kernel.var().item() == pytest.approx(bound**2 / 3, rel=5 * error)
     for part in encoder.modules():
         if isinstance(part, nn.BatchNorm2d):

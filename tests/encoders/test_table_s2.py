@@ -1,4 +1,4 @@
-"""The encoders of Table S2 at the paper's input size, and pairs of different ones."""
+"""The encoders of Table S2 at the paper's input size, and pairs of different encoders."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from morefromless.branches import Branches
 from morefromless.encoders import build_encoder
 from tests.conftest import run_config
 
-# Parameters without classifier, moving statistics counted, as Keras Applications counts them;
-# EfficientNetB0 there has 7 more, of the layer that normalises its input. ResNet-50's 23,587,712
-# are another network's (keras-v1).
+# Parameters without classifier, with moving statistics, as Keras Applications counts them. Keras'
+# EfficientNetB0 has 7 more in its input normalisation layer. Keras' ResNet-50 with 23,587,712 is
+# another network (keras-v1).
 ENCODERS = {
     "resnet50": (2048, 23_561_152),
     "mobilenetv2_100": (1280, 2_257_984),

@@ -1,4 +1,4 @@
-"""Encoders by their timm names, and local weights."""
+"""timm encoders and local weights."""
 
 import json
 from pathlib import Path
@@ -103,20 +103,20 @@ def test_missing_weights_and_contradictions(tmp_path: Path) -> None:
 
 
 def test_a_size_that_does_not_fit_is_found_early() -> None:
-    with pytest.raises(ConfigError, match="does not take images of 3 x 3 px"):
+    with pytest.raises(ConfigError, match="does not accept images of 3 x 3 px"):
         check_encoder("vit_tiny_patch16_224", (3, 3, 3))
 
 
 @pytest.fixture(scope="module")
 def scaled_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a transformer with LayerScale, and with its classifier."""
+    """Weights of a transformer with LayerScale and a classifier."""
     path = tmp_path_factory.mktemp("vit") / "a,b.safetensors"
     save_file(timm.create_model("test_vit", init_values=0.3).state_dict(), path)
     return path
 
 
 def test_layer_scale_is_not_dropped(scaled_vit: Path) -> None:
-    with pytest.raises(ConfigError, match=r"lacks blocks.0.ls1.gamma.*init_values"):
+    with pytest.raises(ConfigError, match=r"the encoder has no blocks.0.ls1.gamma.*init_values"):
         build_encoder(f"test_vit:weights='{scaled_vit}',mean=0.5,std=0.5")
     encoder = build_encoder(f"test_vit:weights='{scaled_vit}',init_values=1e-5,mean=0.5,std=0.5")
     assert encoder.network.blocks[0].ls1.gamma.unique().tolist() == pytest.approx([0.3])
@@ -130,8 +130,8 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         build_encoder(f"test_resnet:weights={tmp_path / 'x.safetensors'},mean=0.5,std=0.5")
     for words in (
-        "it lacks layer1.0.conv1.weight;",
-        "the encoder lacks further.weight;",
+        "the file has no layer1.0.conv1.weight;",
+        "the encoder has no further.weight;",
         "conv1.0.weight is 16 x 3 x 5 x 5, not 16 x 3 x 3 x 3",
     ):
         assert words in str(caught.value)
@@ -141,9 +141,9 @@ def test_arguments_of_timm(tmp_path: Path) -> None:
     encoder = build_encoder("test_vit:img_size=96/96,class_token=false,global_pool=avg")
     assert encoder.network.patch_embed.img_size == (96, 96)
     assert encoder.network.cls_token is None
-    with pytest.raises(ConfigError, match="cannot make 'test_resnet' with no_such_thing"):
+    with pytest.raises(ConfigError, match="cannot create 'test_resnet' with no_such_thing"):
         build_encoder("test_resnet:no_such_thing=3")
-    with pytest.raises(ConfigError, match="cannot be given checkpoint_path"):
+    with pytest.raises(ConfigError, match="does not accept checkpoint_path"):
         build_encoder(f"test_resnet:checkpoint_path={tmp_path}")
 
 
@@ -184,7 +184,7 @@ def test_normalisation_is_given_asked_for_and_stored(tmp_path: Path) -> None:
 
     save_file(donor.state_dict(), said, {"mean": "[0.1, 0.2, 0.3]", "std": "[0.4, 0.4, 0.4]"})
     assert build_encoder(f"test_resnet:weights={said}").mean.flatten()[1] == pytest.approx(0.2)
-    run = tmp_path / "run.safetensors"  # a run keeps them with its weights
+    run = tmp_path / "run.safetensors"  # a run saves mean and std with its weights
     prefix = "branches.by_key.primary.encoder."
     save_file({prefix + k: v.clone() for k, v in given.state_dict().items()}, run)
     again = build_encoder(f"test_resnet:weights={run}")
@@ -197,7 +197,7 @@ def test_normalisation_is_given_asked_for_and_stored(tmp_path: Path) -> None:
 
 
 def test_the_size_that_weights_were_trained_at(tmp_path: Path) -> None:
-    """At timm's own size of the network, a run's encoder or a published one answers worse."""
+    """At timm's default size, an encoder that was trained at another size performs worse."""
     state = timm.create_model("test_resnet").state_dict()
     normalised = {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"}
     run, plain = tmp_path / "run.safetensors", tmp_path / "plain.safetensors"

@@ -1,4 +1,4 @@
-"""What is cached answers for what it was computed from, and for nothing else."""
+"""The cache: tensors are loaded only for the key that they were computed from."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ KEY = {"weights": "a", "store": "b"}
 
 
 def value(path: Path, key: dict[str, str], number: float) -> float:
-    """What is at `path` for a key, or `number`, newly computed."""
+    """The cached value at `path` for a key; if there is none, `number` is computed and cached."""
     tensors = {"x": torch.full((50,), number), "a": torch.zeros(3)}
     return float(cached(path, key, lambda: tensors)["x"][0])
 
@@ -22,7 +22,7 @@ def test_the_same_key_is_read_back_and_another_is_computed(tmp_path: Path) -> No
     assert value(path, KEY, 1) == 1
     assert value(path, KEY, 2) == 1
     assert value(path, {**KEY, "weights": "c"}, 3) == 3
-    assert value(path, KEY, 4) == 4  # the other took its place
+    assert value(path, KEY, 4) == 4  # the other key replaced it
     assert [file.name for file in path.parent.iterdir()] == ["x.safetensors"]
     turned = torch.arange(6.0).view(2, 3).T
     cached(path, {}, lambda: {"x": turned})

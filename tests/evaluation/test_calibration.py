@@ -1,4 +1,4 @@
-"""Temperature, abstention and outliers against numbers that are known, on patches kept aside."""
+"""Temperature, selective prediction and outliers against known numbers, on held-out patches."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_class_of_one_patch_is_learnt_and_one_patch_a_class_is_refused() -> No
         (np.arange(3), None),
         (np.array([0, 0, 1, 1]), np.array(["a", "a", "b", "b"], object)),
     ):
-        with pytest.raises(DataError, match="a class would have none left to fit it"):
+        with pytest.raises(DataError, match="its class would have none left for fitting"):
             calibration._held_out(labels, groups, 0)
 
 
@@ -76,7 +76,7 @@ def test_a_head_is_calibrated_as_it_is_and_not_made_surer_by_what_it_learnt_from
 
 @pytest.mark.parametrize("count", [1, 2, 8, 100])
 def test_few_patches_that_are_all_right_make_no_probe_certain(count: int) -> None:
-    """They had a temperature near 0, and every patch a probability of 1."""
+    """Without smoothing, the temperature is near 0, and every patch has a probability of 1."""
     logits = torch.tensor([[0.3, 0.1, 0.1]] * count)
     temperature = best_temperature(logits, torch.zeros(count, dtype=torch.long))
     probability = (logits[0] / temperature).softmax(0)[0]
@@ -102,14 +102,14 @@ def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
     groups = tissue.groups("train")
     assert groups is not None
     used = (features[:, None] == fitted[0][None]).all(2).any(1).numpy()
-    assert not set(groups[used]) & set(groups[~used])  # whole patients are kept aside
-    # Distances are to patches that were fitted on; to itself a patch has none.
+    assert not set(groups[used]) & set(groups[~used])  # whole patients are held out
+    # Distances are to the patches of the fit; the distance of a patch to itself is 0.
     unit = torch.nn.functional.normalize(fitted[0], dim=1)
     torch.testing.assert_close(probe.reference.sum(0), unit.sum(0))
     held = features[~used]
     percentiles = probe.outlier_percentile(held)
     assert percentiles.median() == pytest.approx(50, abs=5)
-    assert probe.outlier_percentile(-held).min() == 100  # nothing is like them
+    assert probe.outlier_percentile(-held).min() == 100  # farther than all held-out patches
     torch.testing.assert_close(
         probe.confidence, probe.probabilities(held).max(1).values, rtol=1e-4, atol=1e-5
     )
@@ -139,7 +139,7 @@ def test_what_calibrates_is_neither_fitted_on_nor_a_test_patch(
     for count, options, seed in (
         (3, Probe(probe_epochs=20, labels=0.5), 0),
         (4, Probe(probe_epochs=20, labels=0.5), 1),
-        (4, Probe(probe_epochs=20, labels=0.5), 1),  # read back
+        (4, Probe(probe_epochs=20, labels=0.5), 1),  # loaded from the cache
     ):
         calibrate(frozen, tissue, options, "tissue", seed=seed)
         assert len(fitted) == count

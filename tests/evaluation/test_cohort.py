@@ -1,4 +1,4 @@
-"""Classes that two stores share, and the distance of features, against closed forms."""
+"""Classes shared by two stores, and feature distances against closed forms."""
 
 import numpy as np
 import pytest
@@ -37,12 +37,12 @@ def test_classes_that_become_one_add_up(tissue: Store) -> None:
 
 def test_a_class_that_was_not_learnt_is_refused(tissue: Store) -> None:
     task = SharedTask(Tissue(), tissue.classes[1:])
-    with pytest.raises(DataError, match=rf"has '{tissue.classes[0]}', and .*--classes or --drop"):
+    with pytest.raises(DataError, match=rf"has '{tissue.classes[0]}', but .*--classes or --drop"):
         task.labels(tissue)
     rest = tissue.table["label"] != tissue.classes[0]
     table = tissue.table.assign(split=tissue.table["split"].where(rest, None))
     known = Store(tissue.path, tissue.meta, table, tissue.arrays)
-    _, labels = task.labels(known)  # only test patches are asked
+    _, labels = task.labels(known)  # only test patches are evaluated
     assert labels[known.indices("test")].min() >= 0
 
 

@@ -1,4 +1,4 @@
-"""Floors under a study: the labels they are given, and what is concluded from them."""
+"""Floors of a study: the labels they use, and the conclusions from them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,14 +43,14 @@ def test_floors_are_given_the_labels_that_probes_are_given(tissue: Store, tmp_pa
             mean_rgb(images[test]),
             classes=len(tissue.classes),
         )
-        for _ in range(2):  # the second is read back, and takes no other's answers
+        for _ in range(2):  # the second is loaded from the cache, and is not another floor's
             found = floor_probabilities("mean-rgb", tissue, "full", "tissue", share, seed, tmp_path)
             np.testing.assert_allclose(found, expected, atol=1e-6)
     assert len(list(tmp_path.glob("mean-rgb-*"))) == 3
 
 
 def evaluation(store: Store, condition: Condition, share: float, seed: int = 0) -> Evaluation:
-    """A condition that is right about a share of the test patches."""
+    """An evaluation that classifies this share of the test patches correctly."""
     labels = store.labels[store.indices("test")]
     right = np.random.default_rng(seed).permutation(len(labels)) < round(share * len(labels))
     probabilities: npt.NDArray[np.float64] = np.eye(len(store.classes))[
@@ -79,8 +79,8 @@ def test_an_arm_that_is_not_above_an_untrained_encoder_is_no_opponent(tissue: St
     )
     not_above = {s.condition.arm: s.not_above for s in results.summaries}
     assert not_above["supervised"] == "random encoder"
-    assert not_above["symmetric"] == ""  # a colour histogram is beaten by learning alone
-    assert not_above["random encoder"] == ""  # which is no arm
+    assert not_above["symmetric"] == ""  # not above a colour histogram still counts as trained
+    assert not_above["random encoder"] == ""  # a floor, not an arm
     verdicts = {c.name: (c.verdict, c.remark) for c in results.contrasts}
     assert verdicts["asymmetric shared - supervised"] == (
         "no verdict",
@@ -93,9 +93,9 @@ def test_an_arm_that_is_not_above_an_untrained_encoder_is_no_opponent(tissue: St
 
 
 def test_where_no_arm_is_above_a_floor_it_is_said(tissue: Store) -> None:
-    for condition in (ARM, floor("majority")):  # without the other there is nothing to say
+    for condition in (ARM, floor("majority")):  # nothing is reported without the other
         assert not concluded(tissue, {condition: 0.5}).floors_not_exceeded
-    for share in (0.6, 0.8):  # below the floor, and as high as it
+    for share in (0.6, 0.8):  # below the floor, and equal to it
         shares = {OTHER: share, ARM: 0.5, floor("majority"): 0.2, floor("mean-rgb"): 0.8}
         (found,) = concluded(tissue, shares).floors_not_exceeded
         assert (found.modality, found.task, found.floor, found.arm) == (
@@ -115,7 +115,7 @@ PAIRED = {
     "trident - symmetric, both independent | trident, independent | symmetric, independent",
     "trident - asymmetric, both independent | trident, independent | asymmetric, independent",
 }
-SPARSE = {  # arms that there are none of on the privileged modality
+SPARSE = {  # arms that do not exist on the privileged modality
     "fine-tuned: asymmetric - symmetric, both shared"
     " | fine-tuned, asymmetric, shared | fine-tuned, symmetric, shared",
     "fine-tuned: asymmetric - symmetric, both independent"
@@ -125,7 +125,7 @@ SPARSE = {  # arms that there are none of on the privileged modality
     "distillation, regression - asymmetric independent"
     " | distillation, regression | asymmetric, independent",
 }
-TUNED = {  # to the labels of the first task
+TUNED = {  # fine-tuned to the labels of the first task
     "fine-tuned asymmetric shared - supervised | fine-tuned, asymmetric, shared | supervised",
     "fine-tuned asymmetric independent - supervised"
     " | fine-tuned, asymmetric, independent | supervised",
@@ -138,7 +138,7 @@ SUPERVISED_TOO = {
 
 @pytest.mark.parametrize("both_ways", [False, True])
 def test_like_is_compared_with_like(both_ways: bool) -> None:
-    """In a study of all arms."""
+    """The comparisons of a study with all arms."""
     config = StudyConfig(
         store=Path("store"),
         primary=("downsample:4",),
@@ -216,6 +216,6 @@ def test_a_curve_rises_where_its_last_quarter_is_higher() -> None:
     lower = curve([0.5] * 6 + [0.508] * 2)
     assert _rises(pd.concat([lower, lower.assign(seed=1)]), ARM) is False  # the mean over seeds
     longer = curve([0.5] * 6 + [0.53] * 2 + [0]).assign(seed=1)
-    assert _rises(pd.concat([lower, longer]), ARM) is True  # of the steps that both have
+    assert _rises(pd.concat([lower, longer]), ARM) is True  # only the steps that both curves have
     assert _rises(curve([0.5] * 7), ARM) is None
     assert _rises(curve([0.5] * 8), OTHER) is None

@@ -1,4 +1,4 @@
-"""When a contrast is called better or worse, and what is said where it is not."""
+"""When the verdict of a contrast is better or worse, and the remark if there is no verdict."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ Arms = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 def arms(
     a: float, b: float, *, seeds: tuple[int, int] = (3, 3), groups: int | None = 20, seed: int = 0
 ) -> Arms:
-    """400 test patches, of which each seed of an arm gets so many right, in so many groups."""
+    """400 test patches in this many groups; a and b are the arms' mean accuracies."""
     rng = np.random.default_rng(seed)
     right = [rng.random((n, 400)) < level for n, level in zip(seeds, (a, b), strict=True)]
     return right[0], right[1], None if groups is None else np.arange(400) % groups
@@ -60,7 +60,7 @@ def test_few_groups_cannot_show_a_difference_and_it_is_said() -> None:
         said(*[arms(0.95, 0.3, groups=6)] * 2)
         == ["6 test groups: no difference could be shown"] * 2
     )
-    # Those of more groups are rejected first, and leave the others the lesser correction.
+    # Contrasts with more groups are rejected first, so the others have a smaller correction.
     assert said(arms(0.95, 0.3, groups=6), arms(0.95, 0.3)) == ["better", "better"]
 
 

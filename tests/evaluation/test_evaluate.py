@@ -1,4 +1,4 @@
-"""A frozen encoder's answers through each probe."""
+"""Predictions of a frozen encoder with each probe."""
 
 from pathlib import Path
 

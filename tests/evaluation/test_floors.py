@@ -1,4 +1,4 @@
-"""Floors: the colour features against plain numpy, and what each floor can and cannot see."""
+"""Floors: colour features against plain numpy, and the differences that each floor detects."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_images_may_lie_on_disk(tmp_path: Path, images: np.ndarray) -> None:
 
 
 def classes_by(kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """300 images of two classes that differ in mean colour, in its spread, or in its place."""
+    """300 images of two classes that differ in the mean, spread or position of their colours."""
     rng = np.random.default_rng(0)
     labels = rng.integers(2, size=300)
     images = np.full((300, 16, 16, 3), 128)

@@ -1,4 +1,4 @@
-"""Frozen encoders: loaded without a store, the same features as a plain loop."""
+"""Frozen encoders: loading without a store, and features equal to those of a plain loop."""
 
 import importlib
 import json
@@ -33,7 +33,7 @@ PROBE = Probe(probe_epochs=5)
 
 @pytest.fixture
 def copy(trained: dict[str, Run], tmp_path: Path) -> dict[str, Run]:
-    """The runs in another place, and their store is not looked for."""
+    """Copies of the runs in another folder, without their store."""
     return {
         kind: Run(Path(shutil.copytree(run.path, tmp_path / kind))) for kind, run in trained.items()
     }
@@ -118,7 +118,7 @@ def test_a_run_that_moved_says_what_it_was_trained_on(copy: dict[str, Run], tiss
     )
     assert msgspec.json.decode(run.encoder_path.read_bytes(), type=EncoderMetadata) == metadata
     assert str(tissue.path) not in run.encoder_path.read_text()
-    for role, expected in load_encoders(run).items():  # the weights alone, wherever they are
+    for role, expected in load_encoders(run).items():  # from the weights only, in any folder
         alone = load_encoder(
             shutil.copy(run.weights_path, run.path.parent / "alone.safetensors"), role
         )
@@ -153,9 +153,9 @@ def test_what_is_no_encoder_is_refused(
     study = tmp_path / "study"
     (study / "runs").mkdir(parents=True)
     for what, reason in {
-        program: "may hold a program",
-        foreign: "does not say which encoder",
-        tmp_path: "holds neither a run",
+        program: "may contain code",
+        foreign: "does not name its encoder",
+        tmp_path: "contains neither a run",
         study: "give one of those in .*study/runs",
         tmp_path / "none": "There is no run or exported encoder",
         "test_resnet": "has random weights",
@@ -193,12 +193,12 @@ def test_an_encoder_of_the_open_set_needs_weights_and_sees_whole_patches(tmp_pat
         torch.testing.assert_close(frozen.encoder(frozen.inputs(patches)), expected)
         torch.testing.assert_close(frozen.encoder(frozen.inputs(patches.numpy())), expected)
     fixed = patches.numpy()
-    fixed.setflags(write=False)  # as a store's arrays are
+    fixed.setflags(write=False)  # like the arrays of a store
     with warnings.catch_warnings(action="error"):
         assert torch.equal(frozen.inputs(fixed), frozen.inputs(patches))
-    wide = patches.to(torch.uint16)  # of 16 bits, almost all would be white
+    wide = patches.to(torch.uint16)  # as 16-bit images, almost all pixels would be white
     for wrong in (patches / 255, patches[0], wide, patches.repeat(1, 1, 1, 2)[..., :4]):
-        with pytest.raises(DataError, match=r"give them as they are stored, \(N, side, side, 3\)"):
+        with pytest.raises(DataError, match=r"give patches as stored, \(N, side, side, 3\)"):
             frozen.inputs(wrong)
 
 
@@ -253,9 +253,9 @@ def test_a_head_answers_its_task_however_typed_in_its_own_classes(
     assert frozen.head_for("tissue", tissue) is frozen.head
     assert frozen.head_for("cell", tissue) is None
     backwards = tissue.relabelled(tissue.classes[::-1], len(tissue.classes) - 1 - tissue.labels)
-    with pytest.raises(DataError, match="learnt the classes"):
+    with pytest.raises(DataError, match="was trained on the classes"):
         calibrate(frozen, backwards, PROBE, "tissue")  # as mfl predict --store does
-    with pytest.raises(DataError, match="learnt the classes"):
+    with pytest.raises(DataError, match="was trained on the classes"):
         answer(frozen, backwards, PROBE, "tissue", 0)
 
 

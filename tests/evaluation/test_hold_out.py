@@ -1,4 +1,4 @@
-"""A hold-out is of whole groups, or whole clusters of like colours."""
+"""A hold-out consists of whole groups, or of whole clusters of similar colours."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def test_a_class_on_one_side_only_is_refused(tissue: Store, tmp_path: Path) -> N
 
 
 def test_what_is_known_of_arrays_goes_along(tissue: Store, tmp_path: Path) -> None:
-    """A wider field has a magnification of its own, and other channels have names and ranges."""
+    """A wider field has its own magnification, and other channels have names and ranges."""
     known = {"um_per_px": 8.0, "channels": ("r", "g", "b"), "ranges": ((0.0, 1.0),) * 3}
     arrays = {
         name: msgspec.structs.replace(facts, **known) for name, facts in tissue.meta.arrays.items()

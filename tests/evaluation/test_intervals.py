@@ -1,4 +1,4 @@
-"""Intervals against naive resampling, closed forms and their own promise (coverage)."""
+"""Confidence intervals against naive resampling, closed forms and their nominal coverage."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def drawn(n: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 
 def clustered(rng: np.random.Generator, groups: int, size: int, mean: float = 0.8) -> np.ndarray:
-    """(groups, size) of right (1) and wrong (0); every group has an accuracy of its own."""
+    """(groups, size) of correct (1) and wrong (0); every group has its own accuracy."""
     own = rng.beta(8 * mean, 8 * (1 - mean), groups)
     return (rng.random((groups, size)) < own[:, None]).astype(int)
 
@@ -91,7 +91,7 @@ def test_group_intervals_hold_the_truth_as_often_as_they_say_and_patch_intervals
 
 def test_resampling_groups_widens_the_interval_by_what_they_share() -> None:
     rng = np.random.default_rng(0)
-    right = np.repeat(rng.random(100) < 0.8, 16).astype(int)  # patients wholly right or wrong
+    right = np.repeat(rng.random(100) < 0.8, 16).astype(int)  # a patient is all correct or wrong
     groups, labels = np.repeat(np.arange(100), 16), np.ones(1600, int)
     by_group = bootstrap(accuracy, right, labels, classes=2, groups=groups, resamples=8000)
     by_patch = bootstrap(accuracy, right, labels, classes=2, resamples=8000)
@@ -100,12 +100,12 @@ def test_resampling_groups_widens_the_interval_by_what_they_share() -> None:
 
 def test_seeds_are_in_the_interval_where_there_are_several() -> None:
     labels = np.zeros(50, int)
-    seeds = np.stack([np.zeros(50, int), np.ones(50, int)])  # one seed all right, one all wrong
+    seeds = np.stack([np.zeros(50, int), np.ones(50, int)])  # one seed all correct, one all wrong
     both = bootstrap(accuracy, seeds, labels, classes=2)
     assert (both.estimate, both.low, both.high, both.includes_seeds) == (0.5, 0, 1, True)
     one = bootstrap(accuracy, seeds[0], labels, classes=2)
     assert (one.low, one.high, one.includes_seeds) == (1, 1, False)
-    # Six are drawn of seven: all are wrong in (4/7)^6 = 3.5 % of cases; of seven drawn, in 2 %.
+    # Six of seven are drawn: all are wrong in (4/7)^6 = 3.5 % of cases; with seven draws, in 2 %.
     seven = bootstrap(accuracy, seeds[[1] * 4 + [0] * 3], labels, classes=2, resamples=20_000)
     assert seven.low == 0
 

@@ -13,7 +13,7 @@ from morefromless.evaluation.metrics import CONFUSION_METRICS, auprc, auroc, con
 def drawn(
     n: int = 400, classes: int = 5, seed: int = 0, present: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities that are right more often than not; labels of the first `present` classes."""
+    """Probabilities that are mostly correct, and labels of the first `present` classes."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(present or classes, size=n)
     logits = rng.normal(size=(n, classes)) * 2
@@ -120,7 +120,7 @@ def test_many_confusion_matrices_at_once() -> None:
 
 def test_broken_input_is_refused() -> None:
     probabilities, labels = drawn(10, 3)
-    with pytest.raises(DataError, match="run from 0 to 3, but there are 3 classes"):
+    with pytest.raises(DataError, match="range from 0 to 3, but there are 3 classes"):
         score(probabilities, [*labels[:-1] * 0, 3])
     for other in (probabilities * 3, probabilities + np.array([1, -1, 0])):
         with pytest.raises(ValueError, match="not logits"):

@@ -1,4 +1,4 @@
-"""Paired tests against enumeration, a hand-worked case and their level."""
+"""Paired tests against enumeration, a worked example and their nominal level."""
 
 import itertools
 
@@ -53,7 +53,7 @@ def test_sign_flip_counts_every_choice_of_signs(by_group: bool) -> None:
 
 
 def test_sign_flip_keeps_its_level_on_groups_where_mcnemar_does_not() -> None:
-    """Arms that differ by patient, but not on average: 5 % of such tests may fall below 0.05."""
+    """Arms that differ by patient, but not on average: 5 % of such tests may be below 0.05."""
     rejected, singly = 0, 0
     groups = np.repeat(np.arange(30), 20)
     for draw in range(300):
@@ -199,7 +199,7 @@ def test_certain_and_impossible_differences_have_bounds() -> None:
     certain = difference(right, wrong)
     assert (certain.interval.low, certain.interval.high) == (1, 1)
     assert certain.p == certain.sign_flip.p == 2 / 2**12
-    single = difference([[True]], [[False]])  # one patch says nothing
+    single = difference([[True]], [[False]])  # one patch gives no information
     assert (single.interval.low, single.interval.high, single.p) == (-1, 1, 1)
     with pytest.raises(ValueError, match="same patches"):
         difference(np.ones((2, 5)), np.ones((2, 6)))

@@ -1,4 +1,4 @@
-"""Published encoders as rows beside a study's own."""
+"""Published encoders as additional rows of a study's tables."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.conftest import changed
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of the kind that timm publishes."""
+    """A weights file in the format that timm publishes."""
     torch.manual_seed(5)
     path = tmp_path_factory.mktemp("weights") / "published.safetensors"
     network = timm.create_model("test_resnet", num_classes=0)
@@ -39,7 +39,7 @@ def compared(study: Study, weights: Path) -> Results:
 
 
 def plain_accuracy(weights: Path, store: Store) -> float:
-    """What timm and PyTorch alone make of the whole patches, at the network's own size."""
+    """Features of the whole patches with timm and PyTorch only, at the network's own size."""
     network = timm.create_model("test_resnet", num_classes=0, checkpoint_path=weights).eval()
     images = torch.from_numpy(store.array("he").copy()).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_a_reference_is_asked_every_view_and_changes_nothing_else(
     assert list(rows) == ["downsample:4", "full"]
     assert rows["full"].condition.title == "reference: test_resnet (published) at 160 px"
     assert rows["full"].accuracies == (plain_accuracy(weights, study.store),)
-    assert rows["full"].resolution == 32  # what is stored, less than its 160
+    assert rows["full"].resolution == 32  # the stored side, smaller than the encoder's 160
     assert compared.select(lambda c: not c.reference) == results.summaries
     assert compared.contrasts == results.contrasts
     table = compared.to_frame().query("arm == 'reference' and metric == 'accuracy'")

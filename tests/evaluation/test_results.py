@@ -1,4 +1,4 @@
-"""The results of a study: one tidy table, saved whole and read back."""
+"""The results of a study: the tidy table, saving and loading."""
 
 import json
 from dataclasses import fields
@@ -33,7 +33,7 @@ def test_the_table_has_a_line_a_run_branch_task_and_metric(results: Results, stu
     assert tuple(table.columns) == COLUMNS
     trained = table[table["run"] != ""]
     assert set(trained["run"]) == {run.out.name for run in study.runs}
-    # Each arm on the primary, and the asymmetric one's privileged branch.
+    # Each arm on the primary, and the privileged branch of the asymmetric arm.
     assert len(trained) == 4 * 2 * len(results.summaries[0].means)
     assert set(table["metric"]) >= {"accuracy", "balanced_accuracy", "macro_f1", "ece"}
     assert set(table[table["run"] == ""]["arm"]) == {
@@ -110,10 +110,10 @@ def test_other_types_are_one_sentence(
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"holds no results .* give a folder"):
+    with pytest.raises(ConfigError, match=r"contains no results .* give a folder"):
         Results.load(tmp_path)
     (tmp_path / "runs").mkdir()
-    with pytest.raises(ConfigError, match=r"holds no results .* its mfl compare has not written"):
+    with pytest.raises(ConfigError, match=r"contains no results .* mfl compare has not written"):
         Results.load(tmp_path)
 
 
@@ -132,7 +132,7 @@ def test_a_metric_that_is_not_defined_is_empty(
 
     results = study.evaluate(progress=False)
     majority = next(s for s in results.summaries if s.condition.arm == "majority")
-    assert np.isnan(majority.means["precision_of_last"])  # it never says the last class
+    assert np.isnan(majority.means["precision_of_last"])  # it never predicts the last class
     write_study(results, tmp_path)
     parsed = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
     assert None in [s["means"]["precision_of_last"] for s in parsed["summaries"]]

@@ -1,4 +1,4 @@
-"""Experiments as they are declared: the published numbers, and the runs that each wants."""
+"""Declared experiments: the published numbers, and the runs of each experiment."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +31,12 @@ def options(tissue: Store, tmp_path: Path) -> ReproduceConfig:
         scale="smoke",
         store=tissue.path,
         out=tmp_path,
-        batch=16,  # a fifth of the pairs fills one
+        batch=16,  # a fifth of the pairs fills one batch
     )
 
 
 COUNTS = {"table1": 18, "table2": 24, "table-s2": 24, "table-s3": 16}
-"""Numbers of the paper's tables, whose place is their own title."""
+"""Number of values in each of the paper's tables."""
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -64,7 +64,7 @@ def test_the_papers_tables_come_first_then_its_figures() -> None:
 
 
 class Elsewhere(Experiment):
-    """From outside the package."""
+    """An experiment from outside the package."""
 
     title = "Elsewhere"
     about = "What it asks."
@@ -85,7 +85,7 @@ def test_runs_are_shared_between_tables(options: ReproduceConfig) -> None:
     paths = [run.out for run in plan.runs]
     assert len(paths) == len(set(paths))
     by_name = {one.name: {run.out for run in one.runs} for one in plan.experiments}
-    # Table 1's arms at the sparsest side are Table S3's VICReg, Fig. 2's, and Few labels'.
+    # Table S3 (VICReg), Fig. 2 and Few labels use Table 1's arms at the sparsest side.
     seven = {run for run in by_name["table1"] if "downsample-4" in run.name}
     assert seven
     assert seven <= by_name["table-s3"]
@@ -136,7 +136,7 @@ def test_what_a_person_says_goes_before_the_scale(options: ReproduceConfig, tiss
 
 
 def test_bad_input_is_one_sentence(options: ReproduceConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Name an experiment"):
+    with pytest.raises(ConfigError, match="Give an experiment"):
         Plan.of(replace(options, experiments=()))
     with pytest.raises(ConfigError, match=r"no experiment named 'table9'.*did you mean"):
         Plan.of(replace(options, experiments=("table9",)))
@@ -144,7 +144,7 @@ def test_bad_input_is_one_sentence(options: ReproduceConfig, tmp_path: Path) -> 
         Plan.of(replace(options, scale="small", store=None))
     with pytest.raises(DataError, match="There is no store at"):
         Plan.of(replace(options, store=tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match="downsample:64 cannot be made of patches of 32 pixels"):
+    with pytest.raises(ConfigError, match="downsample:64 is larger than the patches of 32 pixels"):
         Plan.of(replace(options, sides=(64, 4)))
 
 
@@ -165,8 +165,8 @@ def test_what_a_store_cannot_pose_is_left_out_of_all_and_named(
     given = replace(options, store=tmp_path / "plain")
     plan = Plan.of(given)
     assert set(plan.skipped) == {"table2", "fig-s4"}
-    assert "holds no nuclei" in plan.skipped["table2"]
-    with pytest.raises(DataError, match=r"table2 cannot be asked of .+holds no nuclei"):
+    assert "contains no nuclei" in plan.skipped["table2"]
+    with pytest.raises(DataError, match=r"table2 cannot be run on .+contains no nuclei"):
         Plan.of(replace(given, experiments=("table2",)))
 
 

@@ -1,4 +1,4 @@
-"""TIAToolbox's network and post-processing themselves, with random weights and no connection."""
+"""TIAToolbox's own network and post-processing, with random weights, offline."""
 
 import socket
 from pathlib import Path
@@ -21,7 +21,7 @@ pytest.importorskip("tiatoolbox", reason="needs the extra nuclei; make test-nucl
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights, as somebody offline would bring trained ones."""
+    """A file of random weights, given like trained weights of an offline user."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "hovernet.safetensors"
     save_file(network.network().state_dict(), path)
@@ -48,7 +48,7 @@ def test_the_network_answers_for_the_middle_of_its_window(weights: Path) -> None
 
 
 def perfect(instances: np.ndarray, types: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The maps of a network that knows: probability, distances to each nucleus' middle, type."""
+    """Ideal maps of a network: probability, distances to each nucleus' centre, type."""
     distances = np.zeros((*instances.shape, 2), np.float32)
     for number in range(1, len(types) + 1):
         ys, xs = np.nonzero(instances == number)
@@ -96,7 +96,7 @@ def test_from_end_to_end(weights: Path, tmp_path: Path) -> None:
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(ConfigError, match="holds no weights of hovernet_fast-pannuke"):
+    with pytest.raises(ConfigError, match="contains no weights of hovernet_fast-pannuke"):
         Hovernet(path, "cpu")
     with pytest.raises(ConfigError, match="There is no weights file"):
         Hovernet(tmp_path / "none.pth", "cpu")

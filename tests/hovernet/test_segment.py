@@ -1,4 +1,4 @@
-"""The loop of `mfl segment`, with a stand-in for the network: right places, resumed, recorded."""
+"""The loop of `mfl segment` with a fake network: positions, resuming, record."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ from morefromless.ingest.opening import open_images
 
 
 class Red:
-    """Takes red spots for nuclei, and their green for the type; counts what it was asked."""
+    """Treats red spots as nuclei, and their green as the type; counts its inputs."""
 
     facts = {"network": "red", "weights": "none", "weights_sha256": "0"}  # noqa: RUF012
 
@@ -79,7 +79,9 @@ def test_nuclei_are_where_they_lie_at_any_magnification(
         assert nuclei.types.tolist() == [1 + k % 5] * k
         red = store.array("he")[row][..., 0] > 127
         differing = ((nuclei.instances > 0) != red).sum()
-        assert differing <= (0 if um_per_px == 0.25 else 0.1) * red.sum()  # half a pixel of rims
+        assert (
+            differing <= (0 if um_per_px == 0.25 else 0.1) * red.sum()
+        )  # half a pixel at the rims
 
 
 def test_it_goes_on_where_it_was(patches: Path, tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_it_goes_on_where_it_was(patches: Path, tmp_path: Path) -> None:
     engine = Red()
     report = made(patches, out, lambda: engine)
     assert (report.segmented, report.resumed) == (1, 5)
-    assert engine.windows == 4  # one patch of 200 px
+    assert engine.windows == 4  # the windows of one patch of 200 px
 
     def never() -> Red:
         raise AssertionError("nothing is left to do")
@@ -122,7 +124,7 @@ def test_what_made_it_is_recorded_and_held_to(patches: Path, tmp_path: Path) -> 
         with pytest.raises(DataError, match=r"segmentation.json is damaged"):
             made(patches, out)
     (out / "segmentation.json").unlink()
-    with pytest.raises(DataError, match="the network is not known"):
+    with pytest.raises(DataError, match="the network is unknown"):
         made(patches, out)
 
 
@@ -137,7 +139,7 @@ def test_what_cannot_be_read_is_rejected(patches: Path, tmp_path: Path) -> None:
 def test_the_magnification_must_be_known(patches: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give it with --um-per-px"):
         made(patches, tmp_path / "out", um_per_px=None)
-    with pytest.raises(ConfigError, match="should be more than 0"):
+    with pytest.raises(ConfigError, match="must be greater than 0"):
         made(patches, tmp_path / "out", at=0)
 
 

@@ -1,4 +1,4 @@
-"""Windows: every pixel answered for once, and nuclei back on their instances grid."""
+"""Windows: every pixel is in one output, and nuclei return to the patch's grid."""
 
 import numpy as np
 import pytest

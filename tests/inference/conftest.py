@@ -33,7 +33,7 @@ def folder(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def slide(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """512 x 256 px: 6 x 4 patches of the store side by side, glass around them."""
+    """512 x 256 px: a grid of 6 x 4 patches of the store, surrounded by glass."""
     pixels = np.full((256, 512, 3), 245, np.uint8)
     for row in range(4):
         for column in range(6):
@@ -43,7 +43,7 @@ def slide(tissue: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_slide(path: Path, pixels: np.ndarray, um_per_px: float | None) -> Path:
-    """A tiled TIFF, whose resolution states its magnification."""
+    """A tiled TIFF with a resolution that states its magnification."""
     stated = {} if um_per_px is None else {"resolution": (1e4 / um_per_px,) * 2}
     unit = "NONE" if um_per_px is None else "CENTIMETER"
     tifffile.imwrite(path, pixels, tile=(64, 64), photometric="rgb", resolutionunit=unit, **stated)

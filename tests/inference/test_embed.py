@@ -1,4 +1,4 @@
-"""Features of folders, stores, tables and slides: the same numbers, whatever they come from."""
+"""Features of folders, stores, tables and slides: the same values for every input."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_stores_folders_tables_files_and_slides_give_the_same_features(
     tiles = embedded(run, slide)
     corners = tiles.table[["x", "y"]].to_numpy(int) // SIDE - 2
     close(tiles.features, expected[corners[:, 1] * 6 + corners[:, 0]])
-    assert 12 < len(corners) < 24  # pale tissue is left out
+    assert 12 < len(corners) < 24  # pale tissue is excluded
     assert tiles.attributes["patch_size_level0"] == pytest.approx(SIDE)
 
 
@@ -153,7 +153,7 @@ def test_what_is_done_is_not_done_again(
         return read(row)
 
     monkeypatch.setattr(inputs[0], "read", stopping)
-    partial = patches / "features.npz.partial"  # as of somebody who works among the patches
+    partial = patches / "features.npz.partial"  # a folder next to the patches
     with pytest.raises(KeyboardInterrupt):
         embed(frozen, inputs, partial=partial, progress=False)
     (patches / "nohup.out").write_text("interrupted")
@@ -166,7 +166,7 @@ def test_what_is_done_is_not_done_again(
 def test_folders_of_one_name_are_not_taken_for_each_other(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
-    """Hospitals name folders and patches alike, and an interrupted command leaves its parts."""
+    """Folders with equal names of patches; an interrupted command keeps its parts."""
     names = sorted(path.name for path in folder.iterdir())
     for hospital, order in (("a", names), ("b", names[::-1])):
         (tmp_path / hospital / "patches").mkdir(parents=True)
@@ -198,7 +198,7 @@ def test_inputs_of_which_different_things_are_known_are_joined(
 ) -> None:
     inputs = open_inputs([folder, slide, tissue.path], load_encoder(run.path))
     types = [patches.table.dtypes.to_dict() for patches in inputs]
-    assert types == types[:1] * 3  # pandas will keep the types of columns without values
+    assert types == types[:1] * 3  # pandas keeps the types of empty columns
     table = embedded(run, folder, slide, tissue.path).table
     assert table["x"].notna().sum() == len(embedded(run, slide).table)
     assert table["split"].notna().sum() == len(tissue.table)
@@ -216,7 +216,7 @@ def test_what_lies_beside_the_patches_is_counted(run: Run, folder: Path, tmp_pat
     (patches / "8.gif").touch()
     frozen = load_encoder(run.path)
     said = [*remarks(open_inputs([patches], frozen, 3.5), frozen)]
-    assert said == ["Of patches left out: 1 x file ending in '.gif'."]
+    assert said == ["Skipped in patches: 1 x file ending in '.gif'."]
 
 
 def test_folders_among_patches_that_may_not_be_read_are_counted(
@@ -316,35 +316,39 @@ def test_the_damaged_tiles_of_a_slide_have_one_reason(
     monkeypatch.setattr(patches.slide, "read", damaged)
     embedding = embed(load_encoder(run.path), [patches], progress=False)
     [(reason, count)] = embedding.rejected.items()
-    assert reason == "damaged: these tiles of slide.svs cannot be read; fetch it again"
+    assert reason == "damaged: these tiles of slide.svs cannot be read; download it again"
     assert len(embedding.table) + count == len(patches) > count > 1
 
 
 def test_an_encoder_of_masks_is_given_no_other_images(run: Run, folder: Path, slide: Path) -> None:
     frozen = replace(load_encoder(run.path), modality_spec="nuclei")
     for path in (folder / "3.png", slide):
-        with pytest.raises(DataError, match=r"holds images, and the encoder takes nuclei; give a"):
+        with pytest.raises(
+            DataError, match=r"contains images, but the encoder takes nuclei; give a"
+        ):
             open_inputs([str(path)], frozen)
-    with pytest.raises(DataError, match="no nuclei: this patch lacks it"):
+    with pytest.raises(DataError, match="no nuclei: this patch does not have it"):
         embed(frozen, open_inputs([str(folder)], frozen), progress=False)
 
 
 def test_slides_of_one_name_are_refused(run: Run, slide: Path, tmp_path: Path) -> None:
-    """Their tissue, and so the ids of their tiles, may lie elsewhere."""
+    """Their tissue, and therefore the ids of their tiles, may differ."""
     pixels = np.asarray(tifffile.imread(slide))
     scale = load_encoder(run.path).um_per_px
     other = write_slide(tmp_path / slide.name, np.roll(pixels, 256, axis=1), scale)
-    with pytest.raises(DataError, match=r"Two slides are called slide\.svs, .* separate commands"):
+    with pytest.raises(
+        DataError, match=r"Two slides have the name slide\.svs, .* separate commands"
+    ):
         embedded(run, slide, other)
 
 
 def test_another_magnification_or_size_is_told_with_both_numbers(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(DataError, match=r"1\.3 µm per pixel and the encoder was trained at 3\.5"):
+    with pytest.raises(DataError, match=r"1\.3 µm per pixel, but the encoder was trained at 3\.5"):
         embedded(run, folder, um_per_px=1.3)
     embedded(run, folder, um_per_px=1.3, at=1.3)
-    with pytest.raises(DataError, match=r"1\.3 µm per pixel and --at asks for 2; bring"):
+    with pytest.raises(DataError, match=r"1\.3 µm per pixel, but --at requests 2; rescale"):
         embedded(run, folder, um_per_px=1.3, at=2.0)
     large = tmp_path / "large"
     large.mkdir()
@@ -384,7 +388,7 @@ def test_real_slides_are_embedded(run: Run) -> None:
     features = embedded(run, stated, at=7).features
     assert len(features) > 3
     assert features.std(axis=0).max() > 1e-3  # tiles differ
-    speck = embedded(run, unstated, at=0.5, um_per_px=0.5)  # all the tissue that it has
+    speck = embedded(run, unstated, at=0.5, um_per_px=0.5)  # all tissue of the slide
     assert 1 <= len(speck.table) < 10
     with pytest.raises(DataError, match=r"kidney-48-5\.tif does not state its µm per pixel"):
         embedded(run, unstated, at=3)
@@ -399,9 +403,9 @@ def test_slides_without_a_scale_and_other_mistakes_are_one_sentence(
         embedded(run, unknown)
     assert len(embedded(run, unknown, um_per_px=3.5).table) == 8
     empty = write_slide(tmp_path / "empty.svs", np.full_like(pink, 245), 3.5)
-    with pytest.raises(DataError, match=r"has no tile of 32 px at 3\.5 µm"):
+    with pytest.raises(DataError, match=r"has no tissue tile of 32 px at 3\.5 µm"):
         embedded(run, empty)
-    huge = tmp_path / "huge.png"  # its header alone: nothing of it is decoded
+    huge = tmp_path / "huge.png"  # only a header: nothing is decoded
     parts = (b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0), b"IDAT")
     packed = [struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in parts]
     huge.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))

@@ -1,4 +1,4 @@
-"""An encoder that left: the same features in timm, onnxruntime and torch.export, without us."""
+"""Exported encoders: the same features in timm, onnxruntime and torch.export."""
 
 import json
 import shutil
@@ -104,16 +104,16 @@ def test_what_cannot_be_exported_is_one_sentence(
     out = tmp_path / "out"
     for opset in ("11", "999"):
         assert cli.run(["export", str(run.path), str(out), "--onnx", "--opset", opset]) == 2
-        assert f"--opset {opset} is not written by PyTorch" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="nothing to export"):
+        assert f"PyTorch does not write --opset {opset}" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="cannot be exported"):
         export(replace(frozen, metadata=None), out)
     vector = replace(frozen, modality_spec="vector:7")
-    with pytest.raises(ConfigError, match="is no resizing of patches"):
+    with pytest.raises(ConfigError, match="does not resize patches"):
         export(vector, out, onnx=True, preprocessing=True)
     assert not out.exists()
     out.mkdir()
     (out / "thesis.tex").write_text("")
-    with pytest.raises(ConfigError, match=r"holds other files \(thesis.tex\)"):
+    with pytest.raises(ConfigError, match=r"contains other files \(thesis.tex\)"):
         export(frozen, out)
     monkeypatch.setattr(module, "CLOSE", -1)
     with pytest.raises(DataError, match="differ from PyTorch's"):
@@ -132,7 +132,7 @@ def test_weights_that_name_a_class_or_are_a_program_are_refused(run: Run, tmp_pa
     pickled = tmp_path / "pickled"
     pickled.mkdir()
     torch.save({"a": 1}, pickled / "model.safetensors")
-    with pytest.raises(ConfigError, match="damaged or no safetensors file"):
+    with pytest.raises(ConfigError, match="damaged or not a safetensors file"):
         load_encoder(pickled)
     assert json.loads((tmp_path / "foreign" / "encoder.json").read_text())["format"] == 1
 
@@ -141,10 +141,10 @@ def test_another_encoder_leaves_nothing_of_the_earlier_one(run: Run, tmp_path: P
     frozen, folder = load_encoder(run.path), tmp_path / "out"
     export(frozen, folder, torch_export=True)
     (folder / "probe-primary-tissue-calibrated.safetensors").touch()
-    (folder / ".encoder.pt2.00ff-1.partial").touch()  # of one that was killed
-    for _ in range(12):  # in whichever order the file's metadata are written
+    (folder / ".encoder.pt2.00ff-1.partial").touch()  # of a killed process
+    for _ in range(12):  # safetensors writes metadata in any order
         export(frozen, folder)
-        assert (folder / "encoder.pt2").exists()  # of these weights
+        assert (folder / "encoder.pt2").exists()  # it has the same weights
     export(load_encoder(run.path, "privileged"), folder)
     assert {path.name for path in folder.iterdir()} == {
         "model.safetensors",
@@ -153,7 +153,7 @@ def test_another_encoder_leaves_nothing_of_the_earlier_one(run: Run, tmp_path: P
     }
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").touch()
-    with pytest.raises(ConfigError, match=r"holds other files \(README.md\)"):
+    with pytest.raises(ConfigError, match=r"contains other files \(README.md\)"):
         export(frozen, tmp_path / "mine")
 
 
@@ -164,22 +164,22 @@ def test_an_encoder_from_elsewhere_is_checked(run: Run, tmp_path: Path) -> None:
     export(replace(frozen, metadata=replace(frozen.metadata, options=options)), tmp_path / "a")
     config = load_encoder(tmp_path / "a").config
     assert config is not None
-    assert config.machine.features is None  # a place that its maker chose
+    assert config.machine.features is None  # a path on the machine that trained the run
     path = tmp_path / "a" / "model.safetensors"
     with safe_open(path, "pt") as file:
         stated = file.metadata()
     save_file({**load_file(path), "head.weight": torch.ones(2, 3)}, path, stated)
-    with pytest.raises(TrainingError, match="has no head of 0 classes, as it says"):
+    with pytest.raises(TrainingError, match=r"does not match its metadata \(0 classes\)"):
         load_encoder(tmp_path / "a")
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ConfigError, match="damaged or no safetensors file"):
+    with pytest.raises(ConfigError, match="damaged or not a safetensors file"):
         load_encoder(tmp_path / "a")
 
 
 def test_timm_reads_a_transformers_position_embeddings_as_they_are(
     tissue: Store, tmp_path: Path
 ) -> None:
-    """At 32 px, of a network that timm builds for 160 px under its own name."""
+    """At 32 px, with a network whose timm default is 160 px."""
     run = pretrain(run_config(tissue.path, tmp_path / "run", encoder="test_vit", primary="full"))
     frozen = load_encoder(run.path)
     export(frozen, tmp_path / "encoder")

@@ -1,4 +1,4 @@
-"""Predictions and heat maps, from the probe that lies with the encoder, in the slide's frame."""
+"""Predictions and heat maps with the encoder's probe, in the slide's coordinates."""
 
 import json
 import re
@@ -33,7 +33,7 @@ from tests.test_files import refuse_to_write
 
 @pytest.fixture
 def copy(run: Run, tmp_path: Path) -> Run:
-    """The run elsewhere, without its store."""
+    """A copy of the run, without its store."""
     return Run(Path(shutil.copytree(run.path, tmp_path / "elsewhere" / "deep" / "run")))
 
 
@@ -100,7 +100,7 @@ def test_a_moved_run_predicts_a_slide(
 def test_a_probe_of_another_store_is_told_apart(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It takes the place of the run's own, and answers from then on."""
+    """It replaces the run's own probe, also for later predictions."""
     other = tmp_path / "other"
     ingest("synthetic:patches=60,patients=6,size=16,seed=5", other)
     arguments = ["predict", str(run.path), str(folder), "--to", str(tmp_path / "p.csv")]
@@ -174,7 +174,7 @@ def test_a_probe_that_is_not_calibrated_is_still_shown(
 def test_tiles_for_qupath_begin_where_its_frame_does(run: Run, slide: Path) -> None:
     (patches,) = open_inputs([str(slide)], load_encoder(run.path))
     assert isinstance(patches, SlidePatches)
-    patches.slide.origin = (64, 32)  # as of a MIRAX slide
+    patches.slide.origin = (64, 32)  # like a MIRAX slide
     row = pd.DataFrame({"x": [96], "y": [64], "class": [""]})
     (feature,) = feature_collection(patches, row, {})["features"]
     assert feature["geometry"]["coordinates"][0][0] == [32, 32]
@@ -183,8 +183,8 @@ def test_tiles_for_qupath_begin_where_its_frame_does(run: Run, slide: Path) -> N
 def test_a_tile_without_a_class_is_hatched(run: Run, slide: Path, tmp_path: Path) -> None:
     (patches,) = open_inputs([str(slide)], load_encoder(run.path))
     assert isinstance(patches, SlidePatches)
-    # With a probability of 0 a class shows nothing of itself.
-    known = "$x^$ A"  # which is no formula
+    # A class with probability 0 is transparent.
+    known = "$x^$ A"  # must not be drawn as a formula
     table = patches.table.assign(probability=0.0, outlier_percentile=0.0, **{f"p_{known}": 0.0})
     tile = 7
     pictures = []

@@ -1,8 +1,8 @@
 """The encoder as a step of scikit-learn's pipelines.
 
-`check_estimator` gives tables of floats, which are no images; of its checks those stand here that
-give no data, but for the one that wants a default for every parameter: there is no encoder by
-default.
+`check_estimator` passes tables of floats, which are not images. Therefore only its checks without
+data are used here, except the check that every parameter has a default: there is no default
+encoder.
 """
 
 import copy

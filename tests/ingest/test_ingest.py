@@ -347,10 +347,10 @@ def test_a_patch_alone_in_its_class_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="store is already a store"):
         open_source(str(tmp_path / "store"))
     measured = folder(tmp_path / "measured", {f"{i / 7}/{i}.png": 50 + i for i in range(9)})
-    with pytest.raises(DataError, match=r"^9 of 9 .* cut measured values into classes"):
+    with pytest.raises(DataError, match=r"^9 of 9 .* bin measured values into classes"):
         run(measured, tmp_path / "none")
     folder(tmp_path / "measured", {f"{1 / 7}/{i}.png": 90 + i for i in range(5)})
-    with pytest.raises(DataError, match=r"^8 of 13 .* cut measured values into classes"):
+    with pytest.raises(DataError, match=r"^8 of 13 .* bin measured values into classes"):
         run(measured, tmp_path / "none")  # some values are equal
     assert Store.open(tmp_path / "store").classes == ("A", "B")
 

@@ -54,14 +54,17 @@ def test_dropped_classes_are_counted(side_by_side: Path, tmp_path: Path) -> None
         ({"label": r"P\d"}, "--label .* has 0 capturing groups"),
         ({"label": "("}, "--label .* is not a valid regular expression"),
         ({"label": "_([A-Z]+)_", "group": "(P01)"}, r"--group .* does not match 'P02"),
-        ({"label": "_([A-Z]+)_", "drop": ["TUN"]}, "no class 'TUN'; is TUM meant?"),
-        ({"label": "_([A-Z]+)_", "drop": ["tum"]}, "no class 'tum'; is TUM meant?"),
+        ({"label": "_([A-Z]+)_", "drop": ["TUN"]}, "no class 'TUN'; did you mean TUM"),
+        ({"label": "_([A-Z]+)_", "drop": ["tum"]}, "no class 'tum'; did you mean TUM"),
         (
             {"label": "_([A-Z]+)_", "classes": ["ADI=a"]},
             "no class 'ADI'; there are 'MUS', 'STR', 'TUM'",
         ),
-        ({"label": "_([A-Z]+)_", "classes": ["TUM"]}, "--classes TUM is not written OLD=NEW"),
-        ({"label": "_([A-Z]+)_", "classes": ["A=b", "A=c"]}, "gives 'A' two names"),
+        (
+            {"label": "_([A-Z]+)_", "classes": ["TUM"]},
+            "--classes TUM is invalid; write it as OLD=NEW",
+        ),
+        ({"label": "_([A-Z]+)_", "classes": ["A=b", "A=c"]}, "gives 'A' two new names"),
         ({}, "find the class in the path with --label, or use --unlabelled"),
     ],
 )
@@ -141,5 +144,5 @@ def test_a_store_without_labels_trains(tmp_path: Path, capsys: pytest.CaptureFix
     assert "mfl probe" in capsys.readouterr().out
     assert run(["probe", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
-    assert "the task tissue asks nothing" in error
+    assert "the task tissue cannot be evaluated" in error
     assert "cell" not in error  # there are no nuclei to ask

@@ -239,7 +239,7 @@ def test_patches_without_tissue_classes_with_nuclei(
     store = Store.open(tmp_path / "store")
     assert store.classes == ("unlabelled",)
     assert len(store.select(task=build_task("cell")).classes) == 3
-    with pytest.raises(DataError, match=r"'unlabelled', so the task tissue .*; ask the task cell"):
+    with pytest.raises(DataError, match=r"'unlabelled', so the task tissue .*; use the task cell"):
         store.select(task=build_task("tissue"))
 
 
@@ -346,7 +346,7 @@ def test_what_is_left_out_is_counted(
     store = tmp_path / "store"
     arguments = ["ingest", str(images), str(store), "--nuclei", str(tmp_path / "masks")]
     assert run([*arguments, "--split", "random"]) == 0
-    assert "1 x annotation beside nuclei" in capsys.readouterr().out
+    assert "1 x annotation next to nuclei" in capsys.readouterr().out
     assert len(Store.open(store).nuclei) == 60
 
 
@@ -363,5 +363,5 @@ def test_nuclei_without_types_are_a_view_and_no_task(images: Path, tmp_path: Pat
     store = Store.open(tmp_path / "store")
     assert set(store.nuclei["type"]) == {1}
     assert store.select(task=build_task("tissue")).classes == ("A", "B")
-    with pytest.raises(DataError, match="have no types, so the task cell asks nothing"):
+    with pytest.raises(DataError, match="have no types, so the task cell is undefined"):
         store.select(task=build_task("cell"))

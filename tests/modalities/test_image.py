@@ -1,4 +1,4 @@
-"""Channels in their range, the views that hold for them, and what is refused."""
+"""Channel ranges, supported views, and invalid specifications."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ PATCHES = 24
 
 
 def pairs(folder: Path) -> Path:
-    """H&E of 16 px beside five channels of 16 bits and a grey image of 8."""
+    """H&E of 16 px with a 16-bit image of five channels and an 8-bit grey image."""
     rng = np.random.default_rng(0)
     level = np.array([100, 1000, 3000, 6000, 20000])
     np.save(folder / "he.npy", rng.integers(0, 256, (PATCHES, 16, 16, 3), dtype=np.uint8))
@@ -75,7 +75,7 @@ def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:
     expected = np.clip((stored - low) / (high - low), 0, 1).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(seen.numpy(), expected, atol=1e-5)
     narrow = Image("if", channels=5, low=(500,) * 5, high=(600,) * 5)
-    outside = narrow.render(torch.from_numpy(np.asarray(stored)), 8)  # clipped before it is resized
+    outside = narrow.render(torch.from_numpy(np.asarray(stored)), 8)  # clipped before the resize
     clipped = np.clip((stored - 500.0) / 100, 0, 1).reshape(4, 8, 2, 8, 2, 5)
     assert outside.mean() == pytest.approx(clipped.mean(), abs=0.01)
     assert how.to_rgb(seen).shape == (4, 3, 16, 16)
@@ -89,8 +89,8 @@ def test_channels_are_brought_from_their_range_to_one(store: Store) -> None:
     [
         ("image:if", "has 5 channels; give image:if,channels=5,low="),
         ("image:if,channels=5", "has 16 bits; give image:if,channels=5,low="),
-        ("full:if", "is no RGB of 8 bits; see it as image:if,channels=5"),
-        ("downsample:4,array=grey", "is no RGB of 8 bits; see it as image:grey,channels=1"),
+        ("full:if", "is not 8-bit RGB; use image:if,channels=5"),
+        ("downsample:4,array=grey", "is not 8-bit RGB; use image:grey,channels=1"),
     ],
 )
 def test_what_does_not_fit_names_what_does(store: Store, spec: str, message: str) -> None:
@@ -101,7 +101,7 @@ def test_what_does_not_fit_names_what_does(store: Store, spec: str, message: str
 def test_ranges_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="5 channels, 5 low and 1 high"):
         Image("if", channels=5, high=(3.0,))
-    with pytest.raises(ConfigError, match="a low that is not below its high"):
+    with pytest.raises(ConfigError, match="a low value that is not below its high value"):
         Image("if", low=(3.0,), high=(3.0,))
 
 

@@ -1,4 +1,4 @@
-"""What `full` and `downsample` show, and what a person may type."""
+"""Output of `full` and `downsample`, and their specifications."""
 
 import pytest
 import torch
@@ -65,7 +65,7 @@ def test_downsampling_to_the_stored_side_is_full(patches: torch.Tensor) -> None:
 
 
 def test_only_size_squared_numbers_are_left() -> None:
-    # The rank of a 7 x 7 view is at most 7, whatever size it is shown at.
+    # The rank of a 7 x 7 view is at most 7 at any output size.
     patches = torch.randint(0, 256, (1, 56, 56, 3), dtype=torch.uint8)
     assert (
         torch.linalg.matrix_rank(Downsample(7).render(patches, 56)[0, 0].double(), rtol=1e-5) == 7
@@ -111,8 +111,8 @@ def test_what_is_typed_is_what_is_built() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("downsample:0", "leaves no pixels"),
-        ("downsample:-3", "leaves no pixels"),
+        ("downsample:0", "has no pixels"),
+        ("downsample:-3", "has no pixels"),
         ("downsample:7,cubic", "area or antialiased or point"),
         ("downsample", "lacks size"),
     ],
@@ -128,5 +128,5 @@ def test_a_wrong_interpolation_in_python_is_named() -> None:
 
 
 def test_more_pixels_than_are_stored_are_refused(patches: torch.Tensor) -> None:
-    with pytest.raises(ConfigError, match="downsample:56 cannot be made of patches of 28 pixels"):
+    with pytest.raises(ConfigError, match="downsample:56 is larger than the patches of 28 pixels"):
         Downsample(56).render(patches, 56)

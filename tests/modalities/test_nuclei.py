@@ -1,4 +1,4 @@
-"""The nuclei modality: palettes as declared, and no type that was not there."""
+"""The nuclei modality: its palettes, and no new types after a resize."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def masks(side: int = 12, count: int = 3) -> torch.Tensor:
     rng = np.random.default_rng(0)
     coded = []
     for _ in range(count):
-        instances = rng.integers(0, 300, (side, side)).astype(np.int32)  # ids of two bytes too
+        instances = rng.integers(0, 300, (side, side)).astype(np.int32)  # includes ids of two bytes
         told = {int(k): int(rng.integers(0, 6)) for k in np.unique(instances) if k}
         coded.append(Nuclei.typed(instances, told, PANNUKE).encode())
     return torch.from_numpy(np.stack(coded))
@@ -62,7 +62,7 @@ def test_views_hold_no_value_that_the_mask_did_not(palette: str, tissue: Store) 
 
 
 def test_a_masks_geometry_is_that_of_images() -> None:
-    """The same draws turn an image and a mask alike: an image that is its own mask shows it."""
+    """The same draws rotate an image and a mask equally, tested with one array as both."""
     from morefromless.views.table_s1 import TableS1
 
     preset = TableS1(noise=0, solarize=0, jitter=0)
@@ -71,7 +71,7 @@ def test_a_masks_geometry_is_that_of_images() -> None:
     )
     image = preset.augment(smooth, torch.Generator().manual_seed(1))
     mask = preset.augment_mask(smooth, torch.Generator().manual_seed(1))
-    assert (image - mask).abs().max() < 0.05  # half a pixel of a smooth image
+    assert (image - mask).abs().max() < 0.05  # at most half a pixel of a smooth image
     assert set(mask.unique().tolist()) <= set(smooth.unique().tolist())
 
 
@@ -90,7 +90,7 @@ def test_the_authors_preset_spares_no_mask_and_plain_changes_none(tissue: Store)
 
 
 def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:
-    with pytest.raises(ConfigError, match="give nuclei:levels,types=6"):
+    with pytest.raises(ConfigError, match="use nuclei:levels,types=6"):
         build_modality("nuclei:types=5").check(tissue)
     build_modality("nuclei:types=6").check(tissue)
     bare = Store(tissue.path, tissue.meta, tissue.table, {"he": tissue.array("he")})
@@ -102,7 +102,7 @@ def test_a_scheme_of_more_types_is_refused(tissue: Store) -> None:
 def test_odd_parameters_are_refused(spec: str) -> None:
     with pytest.raises(ConfigError):
         build_modality(spec)
-    with pytest.raises(ConfigError, match="choose levels, raw, one-hot, colour"):
+    with pytest.raises(ConfigError, match="use levels, raw, one-hot, colour"):
         Modality("grey")  # type: ignore[arg-type]
 
 

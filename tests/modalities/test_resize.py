@@ -1,9 +1,9 @@
 """Resizing against TensorFlow, torch, Pillow and OpenCV (tests/conformance, group `downsample`).
 
-`point` is held against tf_aa0 and torch_aa0, `antialiased` against tf_aa1 and torch_aa1, `area`
-against the figures of cv2_area. Rounding to 8 bits at every stage, as in pil_uint8, is not offered;
-the test adds that rounding to the weights of `antialiased`, so that it is seen to be the only
-difference. The other `info` outputs (align_corners, uint8 in torch, cv2_linear) are not offered.
+`point` is compared with tf_aa0 and torch_aa0, `antialiased` with tf_aa1 and torch_aa1, and `area`
+with cv2_area. Rounding to 8 bits at every stage, as in pil_uint8, is not supported. The test adds
+this rounding to the weights of `antialiased`, which shows that it is the only difference. The other
+`info` outputs (align_corners, uint8 in torch, cv2_linear) are not supported.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def double(image, *matrices):
 
 
 def single(image, *matrices):
-    """The same through the code that training uses."""
+    """The same with the code that training uses."""
     return 255 * resized(torch.from_numpy(image)[None], *matrices)[0].permute(1, 2, 0).numpy()
 
 

@@ -1,4 +1,4 @@
-"""GeoJSON as QuPath and others write it. What is written here is read in tests/data."""
+"""GeoJSON as written by QuPath and others. tests/data tests files of this program."""
 
 import itertools
 import json
@@ -92,7 +92,7 @@ def test_a_cell_is_taken_for_its_nucleus(tmp_path: Path) -> None:
     result = read(tmp_path, [cell, *bare])
     assert (result.instances > 0).sum() == 4
     assert result.skipped == {"cell without nucleus": 2}
-    with pytest.raises(UnreadablePatch, match=r"no nucleus: all 2 cells lack a nucleusGeometry"):
+    with pytest.raises(UnreadablePatch, match=r"no nucleus: all 2 cells have no nucleusGeometry"):
         read(tmp_path, bare)
 
 
@@ -139,7 +139,7 @@ def test_only_keys_that_are_read_must_be_unique(tmp_path: Path) -> None:
     twice = text.replace('"objectType"', '"metadata": {"a": 1}, "metadata": {}, "objectType"')
     assert read(tmp_path, twice).types == {1: "A"}
     twice = text.replace('"objectType"', '"objectType": "tile", "objectType"')
-    with pytest.raises(UnreadablePatch, match="repeated key: 'objectType' comes twice"):
+    with pytest.raises(UnreadablePatch, match="repeated key: 'objectType' occurs twice"):
         read(tmp_path, twice)
 
 
@@ -156,7 +156,7 @@ KINDS = st.sampled_from(["detection", "cell", "bare cell", "annotation", "tile",
 def test_nuclei_are_the_same_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[str | None], order: random.Random
 ) -> None:
-    """Objects of all kinds, each at a place of its own: a reader must not mind who comes first."""
+    """Objects of all kinds at different places; their order must not matter."""
     objects = []
     for x, kind in enumerate(kinds):
         shape = polygon(box(x, 0, 1, 1))
@@ -191,7 +191,7 @@ def test_nuclei_are_the_same_in_any_order(
 
 
 def traced(x: int, side: int, box: Any, **more: Any) -> dict[str, Any]:
-    """A nucleus of side x side px as TIAToolbox writes it, with any `box`."""
+    """A nucleus of side x side px as written by TIAToolbox, with any `box`."""
     corners = [[x, 1], [x, side], [x + side - 1, side], [x + side - 1, 1], [x, 1]]
     return feature(polygon(corners), box=box, centroid=[x, 2.5], prob=0.9, type="A", **more)
 
@@ -259,8 +259,8 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ("", "empty file: "),
-        ("{", "unreadable: a.geojson is not sound JSON"),
-        ("[" * 100_000, "unreadable: a.geojson is not sound JSON"),
+        ("{", "unreadable: a.geojson is not valid JSON"),
+        ("[" * 100_000, "unreadable: a.geojson is not valid JSON"),
         ('[{"type": "Feature", "geometry": ' + "[" * 900 + "]" * 900 + "}]", "not a polygon: "),
         ("3", "unreadable: a.geojson is not GeoJSON of Features"),
         ([1], "unreadable: a.geojson is not GeoJSON of Features"),
@@ -280,15 +280,18 @@ def test_one_plane_is_fine_and_several_are_not(tmp_path: Path) -> None:
         ([feature({"type": "MultiPolygon", "coordinates": [3]})], "broken polygon: feature 1 has"),
         ([feature({"type": "MultiPolygon", "coordinates": []})], "broken polygon: .* is empty"),
         ([feature(polygon())], "broken polygon: the outline of nucleus 1 is empty"),
-        ([feature(polygon([]))], "broken polygon: the outline of nucleus 1 is no list of x, y"),
-        ([feature(polygon([[0, 0], [1, {}], [1, 1]]))], "broken polygon: .* is no list of x, y"),
-        ([feature(polygon([0, 1, 2]))], "broken polygon: .* is no list of x, y"),
+        ([feature(polygon([]))], "broken polygon: the outline of nucleus 1 is not a list of x, y"),
+        ([feature(polygon([[0, 0], [1, {}], [1, 1]]))], "broken polygon: .* is not a list of x, y"),
+        ([feature(polygon([0, 1, 2]))], "broken polygon: .* is not a list of x, y"),
         ([feature(polygon([[0, 0], [1, 0], [1, 1, 1]]))], "broken polygon: |several planes: "),
         ([feature(polygon([[0, 0, []], [1, 0, []], [1, 1, []]]))], "broken polygon: "),
         ([feature(polygon([[0, 0], [2, 2], [2, 0], [0, 2]]))], "broken polygon: .* is not valid"),
-        ([feature(polygon(box(0, 0, 2, 2)), type={"a": 1})], "odd type: nucleus 1 has 'a dict'"),
+        (
+            [feature(polygon(box(0, 0, 2, 2)), type={"a": 1})],
+            "odd type: nucleus 1 has the type 'a dict'",
+        ),
         ([ONE, ONE], "overlapping nuclei: nucleus 2 loses 4 of its 4 px"),
-        ([feature(polygon(box(20_000, 31_000, 9, 9)))], "out of bounds: .* 31,003 px beyond"),
+        ([feature(polygon(box(20_000, 31_000, 9, 9)))], "out of bounds: .* 31,003 px outside"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(

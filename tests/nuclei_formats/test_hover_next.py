@@ -1,4 +1,4 @@
-"""HoVer-NeXt's Zarr array and its table of classes; damaged ones are a sentence."""
+"""HoVer-NeXt's Zarr array and table of classes; errors for damaged files."""
 
 import json
 import zipfile
@@ -56,7 +56,7 @@ def test_a_file_of_zarr_itself_is_read(tmp_path: Path) -> None:
     path = write(
         tmp_path, damaged, shape=[1, 2, 3], chunks=[1, 2, 3], compressor=codec.get_config()
     )
-    with pytest.raises(UnreadablePatch, match=r"unreadable: pinst_pp.zip is no sound Zarr"):
+    with pytest.raises(UnreadablePatch, match=r"unreadable: pinst_pp.zip is not a valid Zarr"):
         HoverNext().read(path, (2, 3))
 
 
@@ -85,7 +85,7 @@ def test_floods_and_missing_tables_are_refused(tmp_path: Path) -> None:
         HoverNext().read(path, (2, 3))
     path = write(tmp_path)
     (tmp_path / "class_inst.json").write_text('{"1": 3}')
-    with pytest.raises(UnreadablePatch, match=r"unreadable: class_inst.json is no table"):
+    with pytest.raises(UnreadablePatch, match=r"unreadable: class_inst.json is not a table"):
         HoverNext().read(path, (2, 3))
     (tmp_path / "class_inst.json").unlink()
     with pytest.raises(UnreadablePatch, match=r"no segmentation: there is no class_inst.json"):

@@ -1,4 +1,4 @@
-"""HoVer-Net's json: contours through pixel centres, in the file's order."""
+"""HoVer-Net's JSON: contours through pixel centres, in the file's order."""
 
 import json
 from pathlib import Path
@@ -87,17 +87,23 @@ def test_only_its_own_kind_of_json_is_recognised(tmp_path: Path, content: str) -
     ("content", "reason"),
     [
         ("", "empty file: a.json has 0 bytes"),
-        ("{", "unreadable: a.json is not sound JSON"),
-        ("[" * 100_000, "unreadable: a.json is not sound JSON"),
-        ("\ud800".encode("utf-8", "surrogatepass"), "unreadable: a.json is not sound JSON"),
-        ('{"nuc": {"1": {}, "1": {}}}', "repeated key: '1' comes twice"),
-        ([NUCLEI], "unreadable: a.json lists no nuclei"),
-        ({"nuc": [1]}, "unreadable: a.json lists no nuclei"),
-        ({"nuc": {"1": {"type": 1}}}, "broken polygon: .* nucleus 1 is no list"),
-        ({"nuc": {"1": {"contour": [[0, "x"]], "type": 1}}}, "broken polygon: .* is no list"),
-        ({"nuc": {"1": {"contour": [[0, float("nan")]], "type": 1}}}, "broken polygon: .* no num"),
+        ("{", "unreadable: a.json is not valid JSON"),
+        ("[" * 100_000, "unreadable: a.json is not valid JSON"),
+        ("\ud800".encode("utf-8", "surrogatepass"), "unreadable: a.json is not valid JSON"),
+        ('{"nuc": {"1": {}, "1": {}}}', "repeated key: '1' occurs twice"),
+        ([NUCLEI], "unreadable: a.json has no mapping nuc"),
+        ({"nuc": [1]}, "unreadable: a.json has no mapping nuc"),
+        ({"nuc": {"1": {"type": 1}}}, "broken polygon: .* nucleus 1 is not a list"),
+        ({"nuc": {"1": {"contour": [[0, "x"]], "type": 1}}}, "broken polygon: .* is not a list"),
+        (
+            {"nuc": {"1": {"contour": [[0, float("nan")]], "type": 1}}},
+            "broken polygon: .* not finite",
+        ),
         ({"nuc": {"1": {"contour": [[0, 50]], "type": 1}}}, "out of bounds: nucleus 1 reaches 48 "),
-        ({"nuc": {"1": {"contour": [[0, 0]], "type": [1]}}}, "odd type: nucleus 1 has 'a list'"),
+        (
+            {"nuc": {"1": {"contour": [[0, 0]], "type": [1]}}},
+            "odd type: nucleus 1 has the type 'a list'",
+        ),
         ({"nuc": {"1": NUCLEI["7"], "2": NUCLEI["7"]}}, "overlapping nuclei: nucleus 2 loses 6 of"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Label images of instances, with label images or tables of types beside them."""
+"""Label images of instances, with label images or tables of types."""
 
 import json
 from pathlib import Path
@@ -100,18 +100,18 @@ def test_tables_of_types(tmp_path: Path, ending: str, table: str, types: dict) -
         (".json", '{"2": 1, "300": null}', "instance without a type: 300;"),
         (".csv", "instance,type\n2,1\n300,1\n4,1\n", "type without an instance: 4;"),
         (".csv", "instance,type\n2,1\n2,1\n", "several types: types/a.csv lists id 2 twice;"),
-        (".csv", "id,type\n2,1\n", "unreadable: types/a.csv is no table"),
-        (".csv", "instance,type\n2\nx,1\n", "unreadable: types/a.csv is no table"),
-        (".csv", "instance,type\n2.5,1\n", "unreadable: types/a.csv is no table"),
-        (".json", '{"2": [1]}', "odd type: nucleus 2 has 'a list' for a type;"),
-        (".json", '{"2": true}', "odd type: nucleus 2 has 'True' for a type;"),
-        (".json", '{"2": 1e999}', "odd type: nucleus 2 has 'inf' for a type;"),
-        (".json", "[" * 100_000, "unreadable: types/a.json is no table"),
-        (".json", "3", "unreadable: types/a.json is no table"),
+        (".csv", "id,type\n2,1\n", "unreadable: types/a.csv is not a table"),
+        (".csv", "instance,type\n2\nx,1\n", "unreadable: types/a.csv is not a table"),
+        (".csv", "instance,type\n2.5,1\n", "unreadable: types/a.csv is not a table"),
+        (".json", '{"2": [1]}', "odd type: nucleus 2 has the type 'a list';"),
+        (".json", '{"2": true}', "odd type: nucleus 2 has the type 'True';"),
+        (".json", '{"2": 1e999}', "odd type: nucleus 2 has the type 'inf';"),
+        (".json", "[" * 100_000, "unreadable: types/a.json is not a table"),
+        (".json", "3", "unreadable: types/a.json is not a table"),
         (".csv", "instance,type\n2,1\n300,Tumour\n", "type outside the scheme: 'Tumour' is not"),
         (".npy", DRAWN + 4 * (MAP > 0), "type outside the scheme: '5' is not in consep"),
-        (".npy", DRAWN + (MAP == 0), "type without an instance: 2 px have a type and no id;"),
-        (".npy", np.array([[0, 3, 1], [1, 1, 0]]), "instance of several types: 300 has no type"),
+        (".npy", DRAWN + (MAP == 0), "type without an instance: 2 px have a type but no id;"),
+        (".npy", np.array([[0, 3, 1], [1, 1, 0]]), "instance of several types: id 300 has no type"),
         (".npy", DRAWN[:, :2], "another size: mask 2 x 2, image 3 x 2;"),
         (".npy", DRAWN / 2, "float mask: types/a.npy holds fractions;"),
     ],
@@ -121,7 +121,7 @@ def test_types_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(UnreadablePatch) as caught:
         typed(read(tmp_path, (".npy", MAP), (ending, types)))
-    message = str(caught.value).replace("Train/a", "types/a")  # the folder that the file lies in
+    message = str(caught.value).replace("Train/a", "types/a")  # the folder of the file
     assert message.startswith(reason)
     assert "; " in message
 
@@ -168,11 +168,11 @@ def test_files_that_are_missing_or_too_many(tmp_path: Path) -> None:
         LabelImages().read(path, (2, 3))
     put(path, MAP)
     (tmp_path / "types").mkdir()
-    with pytest.raises(UnreadablePatch, match=r"no types: there is no types/a for a.npy; add it"):
+    with pytest.raises(UnreadablePatch, match=r"no types: types/a is missing for a.npy; add it"):
         LabelImages().read(path, (2, 3))
     put(tmp_path / "types" / "a.npy", DRAWN)
     put(tmp_path / "types" / "a.csv", "instance,type\n")
-    with pytest.raises(UnreadablePatch, match=r"several types: there are types/a.csv and types/a"):
+    with pytest.raises(UnreadablePatch, match=r"several types: both types/a.csv and types/a"):
         LabelImages().read(path, (2, 3))
 
 
@@ -189,19 +189,21 @@ def test_one_id_in_several_pieces_is_parted_if_asked(tmp_path: Path) -> None:
     mask = np.zeros((12, 12), np.uint8)
     mask[:3, :3] = mask[6:9, 6:9] = mask[6:9, 0:3] = mask[9, 9] = 255  # the last touches a corner
     path = put(tmp_path / "a.png", mask)
-    with pytest.raises(UnreadablePatch, match=r"id 255 lies in 3 pieces; say label-images:pieces="):
+    with pytest.raises(UnreadablePatch, match=r"id 255 has 3 pieces; give label-images:pieces="):
         LabelImages().read(path, (12, 12))
     assert LabelImages("one").read(path, (12, 12)).types == {255: None}
     each = LabelImages("each").read(path, (12, 12))
     assert [(each.instances == k).sum() for k in each.types] == [9, 9, 10]
     many = np.kron(np.eye(12, dtype=np.uint8)[::-1] * 255, np.diag([1, 0]).astype(np.uint8))
-    with pytest.raises(UnreadablePatch, match="lies in 12 pieces"):  # each less than a tenth of all
+    with pytest.raises(
+        UnreadablePatch, match="has 12 pieces"
+    ):  # each is less than a tenth of the image
         LabelImages().read(put(path, many), (24, 24))
     many[:] = 0
-    many[12:] = many[:1, ::2] = 255  # many that touch, and 12 that are less than a tenth of them
-    with pytest.raises(UnreadablePatch, match="lies in 13 pieces"):
+    many[12:] = many[:1, ::2] = 255  # one large piece, and 12 pieces below a tenth of it
+    with pytest.raises(UnreadablePatch, match="has 13 pieces"):
         LabelImages().read(put(path, many), (24, 24))
-    mask[0:4, 6:9], mask[0, 10] = 4, 4  # one of two ids lies in a piece and a stray pixel
+    mask[0:4, 6:9], mask[0, 10] = 4, 4  # one of two ids has a piece and a stray pixel
     mask[6:] = 0
     assert LabelImages().read(put(path, mask), (12, 12)).types == {4: None, 255: None}
     table = put(tmp_path / "types" / "a.csv", "instance,type\n4,1\n255,3\n")

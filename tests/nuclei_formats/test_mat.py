@@ -42,7 +42,7 @@ def refusal(tmp_path: Path, shape: tuple[int, int] = (2, 3), **content: Any) -> 
         ({"type_map": DRAWN.astype(float)}, {2: 1, 5: 3}),
         ({"inst_uid": [5, 2], "inst_type": [3, 1]}, {5: 3, 2: 1}),  # HoVer-Net
         ({"id": [[5], [2]], "class": [[3], [1]], "bbox": np.ones((2, 4))}, {5: 3, 2: 1}),  # Lizard
-        ({"inst_type": [[0], [3]]}, {2: 0, 5: 3}),  # a nucleus whose type is none
+        ({"inst_type": [[0], [3]]}, {2: 0, 5: 3}),  # a nucleus without a type
     ],
 )
 @pytest.mark.parametrize("kind", [np.int32, np.uint16, np.float64])
@@ -68,18 +68,24 @@ def test_an_image_without_nuclei(tmp_path: Path) -> None:
         ({"inst_type": [[1], [3], [1]], "id": [[2], [5]]}, "type without an instance: 6;"),
         ({"inst_type": [[1], [3]], "id": [[2], [2]]}, "several types: id 2 is listed 2 times;"),
         ({"inst_type": [[1], [7]]}, "type outside the scheme: '7' is not in consep"),
-        ({"inst_type": [[1], [4]], "type_map": DRAWN}, "types disagree: nucleus 5 is 4 in the"),
+        (
+            {"inst_type": [[1], [4]], "type_map": DRAWN},
+            "types disagree: nucleus 5 has type 4 in the",
+        ),
         ({"inst_type": [[1], [1.5]]}, "float mask: inst_type holds fractions;"),
         ({"inst_type": "text"}, "instance without a type: 2, 5;"),
         ({"inst_type": [[1], [3]], "type_map": DRAWN[:1]}, "another size: mask 3 x 1, image 3 x"),
         ({"type_map": 0 * DRAWN}, "instance without a type: 2, 5;"),
         ({"type_map": DRAWN + (MAP == 0)}, "type without an instance: 2 px"),
-        ({"type_map": [[0, 3, 1], [1, 1, 0]]}, "instance of several types: 5 has"),
+        ({"type_map": [[0, 3, 1], [1, 1, 0]]}, "instance of several types: id 5 has"),
         ({}, "instance without a type: 2, 5;"),
         ({"inst_map": MAP + 0.5, "inst_type": []}, "float mask: inst_map holds fractions;"),
         ({"inst_map": -MAP, "inst_type": [1, 2]}, "negative instance: id -5;"),
         ({"inst_map": np.ones((2, 3, 3)), "inst_type": []}, "colour mask: inst_map has 3 "),
-        ({"inst_map": "text", "inst_type": []}, "no instance map: a.mat has no numbers called"),
+        (
+            {"inst_map": "text", "inst_type": []},
+            "no instance map: a.mat has no numeric array inst_map",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(
@@ -92,7 +98,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
 
 def test_a_mask_of_another_size(tmp_path: Path) -> None:
     assert refusal(tmp_path, (256, 250), inst_map=np.zeros((400, 500)), inst_type=[]) == (
-        "another size: mask 500 x 400, image 250 x 256; give the mask of this very image"
+        "another size: mask 500 x 400, image 250 x 256; give the mask of this image"
     )
 
 
@@ -100,10 +106,13 @@ def test_a_variable_larger_than_the_image_is_refused_by_its_header(tmp_path: Pat
     path = tmp_path / "a.mat"
     flood = {"inst_map": np.zeros((1500, 1500)), "inst_type": [1]}
     savemat(path, flood, do_compression=True)
-    with pytest.raises(UnreadablePatch, match=r"too large: a variable of a.mat takes 18,?000,?0"):
+    with pytest.raises(UnreadablePatch, match=r"too large: a variable of a.mat has 18,?000,?0"):
         Mat().read(path, (2, 3))
     savemat(path, {"other": np.zeros((1500, 1500)), "inst_map": MAP}, do_compression=True)
-    assert Mat().read(path, (2, 3)).types == {2: None, 5: None}  # never unpacked, as not asked for
+    assert Mat().read(path, (2, 3)).types == {
+        2: None,
+        5: None,
+    }  # not decompressed, because it is not needed
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -119,5 +128,5 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     content = path.read_bytes()
     for damaged in (b"garbage", content[:100], content[:-9]):
         path.write_bytes(damaged)
-        with pytest.raises(UnreadablePatch, match=r"unreadable: a.mat is not a sound MATLAB file"):
+        with pytest.raises(UnreadablePatch, match=r"unreadable: a.mat is not a valid MATLAB file"):
             Mat().read(path, (2, 3))

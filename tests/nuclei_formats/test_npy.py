@@ -1,4 +1,4 @@
-"""Arrays of one image each, in CoNIC's and PanNuke's layouts."""
+"""Arrays of one image, in the layouts of CoNIC and PanNuke."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_channels(tmp_path: Path) -> None:
         (PAIRS + 0.5, "float mask: a.npy holds fractions; "),
         (PAIRS > 0, "not a mask: a.npy holds bool; "),
         (np.array([[[0, 1], [1, 1]]] * 2), "type without an instance: 2 px "),
-        (np.array([[[1, 2], [1, 1]]] * 2), "instance of several types: 1 "),
+        (np.array([[[1, 2], [1, 1]]] * 2), "instance of several types: id 1 "),
         (np.array([[[1, 0], [1, 0]]] * 2), "instance without a type: 1; "),
         (np.array([[[1, 7], [1, 7]]] * 2), "type outside the scheme: '7' is not in conic"),
         (np.array([[1, None]]), "unreadable: .* holds Python objects, which are not read"),

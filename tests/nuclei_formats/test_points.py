@@ -53,12 +53,12 @@ def test_a_pixel_goes_to_the_nearer_point_and_then_to_the_first(tmp_path: Path) 
     ("text", "reason"),
     [
         ("", "empty file: a.csv"),
-        ("a,b\n1,2\n", "unreadable: a.csv is no table of points"),
-        ("x,y\n1,b\n", "unreadable: a.csv is no table of points"),
-        ("x,y\n1\n", "unreadable: a.csv is no table of points"),
-        ("x,y\n1,nan\n", "unreadable: a.csv is no table of points"),
-        ("x,y\n9,2\n", "out of bounds: nucleus 1 lies 2 px beyond the image of 7 x 5"),
-        ("x,y\n1,1\n1.4,1.2\n", "overlapping nuclei: nucleus 1 lies in the same pixel"),
+        ("a,b\n1,2\n", "unreadable: a.csv is not a table of points"),
+        ("x,y\n1,b\n", "unreadable: a.csv is not a table of points"),
+        ("x,y\n1\n", "unreadable: a.csv is not a table of points"),
+        ("x,y\n1,nan\n", "unreadable: a.csv is not a table of points"),
+        ("x,y\n9,2\n", "out of bounds: nucleus 1 is 2 px outside the image of 7 x 5"),
+        ("x,y\n1,1\n1.4,1.2\n", "overlapping nuclei: nucleus 1 is in the same pixel"),
     ],
 )
 def test_what_cannot_be_used_is_refused(tmp_path: Path, text: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Every format in, GeoJSON out, in again: the same nuclei, types and areas to a pixel."""
+"""Read every format, write GeoJSON, read again: the same nuclei, types and areas."""
 
 import gzip
 import json
@@ -44,7 +44,7 @@ def truth() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
 
 
 def contours() -> list[npt.NDArray[np.int32]]:
-    """Corners through pixel centres, as OpenCV gives them."""
+    """Corners at pixel centres, as returned by OpenCV."""
     return [
         np.array([[x, y], [x, y + h - 1], [x + w - 1, y + h - 1], [x + w - 1, y]], np.int32)
         for x, y, w, h, _ in BOXES
@@ -77,7 +77,7 @@ def tiatoolbox_db(folder: Path) -> None:
         shapely.Polygon(c) if shapely.Polygon(c).area else shapely.Point(c[0]) for c in contours()
     ]
     for k, (x, y, w, h, _) in enumerate(BOXES):
-        if min(w, h) == 1:  # a polygon without area, as the network's contour would be
+        if min(w, h) == 1:  # a polygon without area, like the network's contour
             shapes[k] = shapely.box(x, y, x + w - 1, y + h - 1).buffer(0.01)
     names = PANNUKE.types
     store(folder / "a.db", [(s, {"type": names[b[4]]}) for s, b in zip(shapes, BOXES, strict=True)])
@@ -217,14 +217,14 @@ WRITERS: tuple[Callable[[Path], None], ...] = (
 
 
 def read(images: Path, masks: Path) -> Nuclei:
-    """Through the same door as `mfl ingest --nuclei`, the format chosen by the file."""
+    """Read with the same function as `mfl ingest --nuclei`; the file selects the format."""
     source = WithNuclei(Folder(str(images), classes="none"), masks, PANNUKE)
     (item,) = source.items()
     return Nuclei.decode(source.read(item)[ARRAY])
 
 
 def listed(nuclei: Nuclei) -> list[tuple[int, int, bytes]]:
-    """Each nucleus' type, area and pixels, whatever its number."""
+    """Type, area and pixels of each nucleus, regardless of its number."""
     return sorted(
         (int(kind), int(area), (nuclei.instances == number).tobytes())
         for number, (kind, area) in enumerate(zip(nuclei.types, nuclei.areas, strict=True), 1)

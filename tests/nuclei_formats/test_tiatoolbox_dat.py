@@ -1,4 +1,4 @@
-"""TIAToolbox's .dat: a pickle of which nothing is run. tests/nuclei_formats/files holds real ones,
+"""TIAToolbox's .dat: a pickle that is not executed. tests/nuclei_formats/files has real files,
 made as described in test_tiatoolbox_db.py.
 """
 
@@ -37,7 +37,7 @@ NUCLEI = {"b" * 32: nucleus(CORNERS, 2), "a" * 32: nucleus(np.array([[3, 2]]), N
 
 
 class Runs:
-    """Pickled, it asks whoever loads it to make a file."""
+    """Unpickling this object creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -142,11 +142,13 @@ def test_nothing_that_a_file_asks_for_is_run(
 ) -> None:
     path, made = tmp_path / "a.dat", tmp_path / "made"
     joblib.dump(place(Runs(made)), path, compress=compress)
-    with pytest.raises(UnreadablePatch, match=r"not data: the file asks for .*not run") as refused:
+    with pytest.raises(
+        UnreadablePatch, match=r"not data: the file needs .*not executed"
+    ) as refused:
         TiatoolboxDat().read(path, (3, 4))
     assert "\n" not in str(refused.value)
     assert not made.exists()
-    joblib.load(path)  # the file is what it is feared to be
+    joblib.load(path)  # a plain load does execute the file
     assert made.exists()
 
 
@@ -159,9 +161,9 @@ def test_nothing_that_a_file_asks_for_is_run(
         b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.dumps\x93.",
         b"\x80\x02cnumpy\nndarray\n}X\x01\x00\x00\x00xK\x01sb.",  # setting an attribute of a class
         b"\x80\x02cnumpy\nndarray\n)R.",
-        b"\x80\x02(X\x04\x00\x00\x00echoios\nsystem\n.",  # the older ways of calling
+        b"\x80\x02(X\x04\x00\x00\x00echoios\nsystem\n.",  # older opcodes for calls
         b"\x80\x02(cos\nsystem\nX\x04\x00\x00\x00echoo.",
-        b"\x80\x02\x82\x01.",  # by a number registered elsewhere
+        b"\x80\x02\x82\x01.",  # by a number in the extension registry
         b"\x80\x02X\x01\x00\x00\x00xQ.",  # by a persistent id
         b"\x80\x04\x8f.",
         b"\x80\x02cnumpy\ndtype\nX\x05\x00\x00\x00i4,O8\x85R\x85.",
@@ -170,7 +172,7 @@ def test_nothing_that_a_file_asks_for_is_run(
 )
 def test_every_way_of_asking_for_more_is_refused(tmp_path: Path, steps: bytes) -> None:
     (tmp_path / "a.dat").write_bytes(steps)
-    with pytest.raises(UnreadablePatch, match=r"not data: |unreadable: a.dat holds no dictionary"):
+    with pytest.raises(UnreadablePatch, match=r"not data: |unreadable: a.dat is not a dictionary"):
         TiatoolboxDat().read(tmp_path / "a.dat", (3, 4))
 
 
@@ -200,18 +202,18 @@ def test_a_truncated_or_damaged_file_is_a_sentence(tmp_path: Path, compress: int
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ([1, 2], "unreadable: a.dat holds no dictionary of nuclei"),
-        ({1: 2}, "unreadable: '1' is no nucleus with a contour"),
-        ({1: {"type": 1}}, "unreadable: '1' is no nucleus with a contour"),
-        ({"Gland": NUCLEI}, "several heads: 'Gland' holds nuclei of its own"),
-        ({1: nucleus(CORNERS[0])}, "broken polygon: .* nucleus 1 is no list"),
-        ({1: nucleus(np.array(["a"]))}, "broken polygon: .* nucleus 1 is no list"),
+        ([1, 2], "unreadable: a.dat is not a dictionary of nuclei"),
+        ({1: 2}, "unreadable: '1' is not a nucleus with a contour"),
+        ({1: {"type": 1}}, "unreadable: '1' is not a nucleus with a contour"),
+        ({"Gland": NUCLEI}, "several heads: 'Gland' contains its own nuclei"),
+        ({1: nucleus(CORNERS[0])}, "broken polygon: .* nucleus 1 is not a list"),
+        ({1: nucleus(np.array(["a"]))}, "broken polygon: .* nucleus 1 is not a list"),
         ({1: nucleus(CORNERS * np.nan)}, "broken polygon: .* nucleus 1 has coordinates"),
         ({1: nucleus(CORNERS * 40)}, "out of bounds: nucleus 1 reaches 77 px"),
-        ({1: nucleus(CORNERS, CORNERS)}, "odd type: nucleus 1 has 'a ndarray'"),
-        ({1: nucleus(CORNERS, 10**9999)}, "odd type: nucleus 1 has 'a int'"),
-        ({10**9999: 2, 2: "x"}, "unreadable: 'a int' is no nucleus"),
-        ({1: nucleus(CORNERS, "a\nb")}, r"odd type: nucleus 1 has 'a\?b'"),
+        ({1: nucleus(CORNERS, CORNERS)}, "odd type: nucleus 1 has the type 'a ndarray'"),
+        ({1: nucleus(CORNERS, 10**9999)}, "odd type: nucleus 1 has the type 'a int'"),
+        ({10**9999: 2, 2: "x"}, "unreadable: 'a int' is not a nucleus"),
+        ({1: nucleus(CORNERS, "a\nb")}, r"odd type: nucleus 1 has the type 'a\?b'"),
         ({1: nucleus(CORNERS), 2: nucleus(CORNERS)}, "overlapping nuclei: nucleus 2 loses 6 of"),
         (
             {
@@ -221,7 +223,7 @@ def test_a_truncated_or_damaged_file_is_a_sentence(tmp_path: Path, compress: int
             "another magnification: contours at 0.5 mpp, the image at 0.25 mpp",
         ),
         ({"proc_resolution": {"resolution": 0.5}}, "another magnification: .* none stated"),
-        ({"proc_resolution": {}}, "unreadable: the file's resolution is no number"),
+        ({"proc_resolution": {}}, "unreadable: the file's resolution is not a number"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(
@@ -239,8 +241,8 @@ def test_other_files_and_floods_are_refused(
     path = tmp_path / "a.dat"
     for data, reason in (
         (b"", "empty file"),
-        (b"text", "unreadable: a.dat is no joblib file"),
-        (b"BZh9", "unreadable: a.dat is no joblib file"),
+        (b"text", "unreadable: a.dat is not a joblib file"),
+        (b"BZh9", "unreadable: a.dat is not a joblib file"),
     ):
         path.write_bytes(data)
         assert not TiatoolboxDat.recognises(path)
@@ -255,5 +257,5 @@ def test_other_files_and_floods_are_refused(
     with pytest.raises(UnreadablePatch, match=r"too large: the file takes more than"):
         TiatoolboxDat().read(path, (3, 4))
     path.write_bytes(b"\x80\x04" + b")" + b"\x85" * 900 + b".")
-    with pytest.raises(UnreadablePatch, match=r"unreadable: a.dat holds no dictionary"):
+    with pytest.raises(UnreadablePatch, match=r"unreadable: a.dat is not a dictionary"):
         TiatoolboxDat().read(path, (3, 4))

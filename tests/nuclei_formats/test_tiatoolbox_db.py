@@ -29,14 +29,14 @@ and `PRAGMA page_size = 512; VACUUM` to make the store small.
 
 MASK = np.zeros((12, 16), np.int32)
 MASK[1:5, 2:7], MASK[2:4, 7] = 1, 1
-MASK[6:9, 1:4], MASK[7, 4:8], MASK[6:9, 8:10] = 2, 2, 2  # a neck, which the store widens
+MASK[6:9, 1:4], MASK[7, 4:8], MASK[6:9, 8:10] = 2, 2, 2  # a narrow part, which the store widens
 MASK[9:12, 12:16], MASK[8, 13] = 3, 3
 
 SQUARE = shapely.box(1, 1, 3, 3)
 
 
 def store(path: Path, rows: list[tuple[Any, Any]], compression: str | None = "zlib") -> Path:
-    """A store of version 1.0.1, but for its spatial index."""
+    """A store of version 1.0.1 without its spatial index."""
     with closing(sqlite3.connect(path)) as made:
         made.executescript(
             "CREATE TABLE metadata (key TEXT UNIQUE, value TEXT);"
@@ -104,8 +104,8 @@ def test_no_annotations_are_no_nuclei(tmp_path: Path) -> None:
         ((b"ab", {}), "zlib", "unreadable: the geometry of nucleus 2 is damaged"),
         ((zlib.compress(b"xyz" * 99)[:-6], {}), "zlib", "unreadable: .* nucleus 2 is truncated"),
         ((zlib.compress(bytes(2**25)), {}), "zlib", "unreadable: .* truncated or too large"),
-        ((zlib.compress(b"xyz"), {}), "zlib", "unreadable: .* nucleus 2 is no well-known binary"),
-        ((b"xyz", {}), None, "unreadable: .* nucleus 2 is no well-known binary"),
+        ((zlib.compress(b"xyz"), {}), "zlib", "unreadable: .* nucleus 2 is not well-known binary"),
+        ((b"xyz", {}), None, "unreadable: .* nucleus 2 is not well-known binary"),
         ((3, {}), None, "unreadable: nucleus 2 has no geometry in bytes"),
         ((shapely.box(4, 0, 5, 1), "{"), "zlib", "unreadable: the properties of nucleus 2 are not"),
         (
@@ -113,12 +113,16 @@ def test_no_annotations_are_no_nuclei(tmp_path: Path) -> None:
             "zlib",
             "unreadable: the properties of nucleus 2",
         ),
-        ((shapely.box(4, 0, 5, 1), {"type": [1]}), "zlib", "odd type: nucleus 2 has 'a list'"),
-        ((SQUARE, {}), "lzma", "unreadable: geometries are packed with lzma"),
+        (
+            (shapely.box(4, 0, 5, 1), {"type": [1]}),
+            "zlib",
+            "odd type: nucleus 2 has the type 'a list'",
+        ),
+        ((SQUARE, {}), "lzma", "unreadable: geometries are compressed with lzma"),
         ((b"\x01\x07\0\0\0\x01\0\0\0" * 200_000, {}), None, "not a polygon: nucleus 2 is"),
-        ((b"\x01\x06\0\0\0\x01\0\0\0" * 200_000, {}), None, "unreadable: .* no well-known"),
-        ((b"\x01\x03\0\0\0\xff\xff\xff\xff", {}), None, "unreadable: .* no well-known binary"),
-        ((b"\x01\xeb\x03\0\0\0\0\0\0", {}), None, "unreadable: .* no well-known binary"),
+        ((b"\x01\x06\0\0\0\x01\0\0\0" * 200_000, {}), None, "unreadable: .* not well-known"),
+        ((b"\x01\x03\0\0\0\xff\xff\xff\xff", {}), None, "unreadable: .* not well-known binary"),
+        ((b"\x01\xeb\x03\0\0\0\0\0\0", {}), None, "unreadable: .* not well-known binary"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_a_sentence(
@@ -137,7 +141,7 @@ def test_other_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
     assert not path.exists()
     path.write_bytes(b"plain text" * 99)
     assert not TiatoolboxDb.recognises(path)
-    with pytest.raises(UnreadablePatch, match=r"unreadable: a.db is no sound SQLite file"):
+    with pytest.raises(UnreadablePatch, match=r"unreadable: a.db is not a valid SQLite file"):
         TiatoolboxDb().read(path, (4, 6))
     whole = (FILES / "tiatoolbox.db").read_bytes()
     for size in (0, 100, 512, 1024, 2000, 4096):

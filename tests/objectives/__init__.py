@@ -1,4 +1,4 @@
-"""What tests of objectives draw, and the branches of a case from elsewhere."""
+"""Random embeddings for tests of objectives, and the branches of a conformance case."""
 
 import torch
 from torch import Tensor

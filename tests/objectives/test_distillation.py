@@ -1,4 +1,4 @@
-"""Objectives of a frozen teacher's students against naive float64 loops."""
+"""Objectives of students of a frozen teacher against naive float64 loops."""
 
 import itertools
 import math
@@ -113,7 +113,7 @@ def test_attention_transfer_is_the_naive_loop_over_places() -> None:
     teacher = torch.randn(3, 4, 6, 4, generator=generator, dtype=torch.float64)
 
     def unit(maps: Tensor, patch: int, high: int, wide: int) -> list[float]:
-        """Areas of high x wide places become one."""
+        """Pool areas of high x wide places to one place."""
         _, channels, height, width = maps.shape
         places = [
             sum(
@@ -134,12 +134,12 @@ def test_attention_transfer_is_the_naive_loop_over_places() -> None:
     loss = AttentionTransfer(weight=10)
     one = loss.of_stages([student], [teacher])
     assert one.total.item() == pytest.approx(10 / 2 * expected)
-    # The first of more stages is left out; two stages cost the sum.
+    # An extra first stage is skipped; the loss of two stages is the sum.
     several = loss.of_stages([student, student], [teacher.flip(0), teacher, teacher])
     assert several.total.item() == pytest.approx(2 * one.total.item())
     assert torch.autograd.gradcheck(lambda s: loss.of_stages([s], [teacher]).total, student)
     assert attention(torch.zeros(1, 2, 4, 4), 2, 2).tolist() == [[0.0] * 4]
     half = torch.full((1, 2, 1, 1), 300.0, dtype=torch.float16)
-    assert attention(half, 1, 1).item() == 90_000  # beyond what half precision holds
+    assert attention(half, 1, 1).item() == 90_000  # beyond the range of half precision
     with pytest.raises(ConfigError, match="weight to be 0 or more"):
         AttentionTransfer(weight=-1)

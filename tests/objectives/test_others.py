@@ -19,7 +19,7 @@ from tests.objectives import PRECISIONS, branches, draw
 
 
 def variants(case: Case) -> dict[str, Objective]:
-    """Which of ours each of a case's references is."""
+    """Map of each reference of a case to the equivalent objective."""
     p = case.params
     match case.group:
         case "barlow":
@@ -49,7 +49,7 @@ def test_agrees_with_every_reference(case: Case, precision: str) -> None:
     for name, objective in variants(case).items():
         if PRECISIONS[precision] == torch.float64:
             objective = objective.double()
-            if isinstance(objective, Clip):  # a float32 parameter holds 7 digits of it
+            if isinstance(objective, Clip):  # the float32 parameter has only 7 digits
                 objective.log_scale.data.fill_(math.log(case.params["logit_scale"]))
         z = branches(case, PRECISIONS[precision])
         loss = objective(z)
@@ -85,7 +85,7 @@ def test_vse_agrees_with_a_naive_loop() -> None:
 def test_barlow_is_the_same_with_and_without_the_large_matrix(convention: str) -> None:
     wide = draw(6, 20)
     found = []
-    for z in (wide, [torch.cat([branch] * 5) for branch in wide]):  # 30 rows of 20: the other way
+    for z in (wide, [torch.cat([branch] * 5) for branch in wide]):  # 30 rows: the D x D matrix
         z = [branch.clone().requires_grad_() for branch in z]
         loss = BarlowTwins(convention)(z)
         loss.total.backward()
@@ -115,7 +115,7 @@ def test_clip_learns_its_temperature_and_keeps_it_in_bounds() -> None:
     objective = Clip()
     z = draw(8, 4)
     objective([z[0], z[0]]).total.backward()
-    assert objective.log_scale.grad < 0  # agreeing rows want a lower temperature
+    assert objective.log_scale.grad < 0  # matching rows lower the temperature
     with torch.no_grad():
         objective.log_scale.fill_(20)
     assert objective(z).terms["temperature"].item() == pytest.approx(0.01)

@@ -110,9 +110,9 @@ def test_half_precision_is_computed_in_float32_under_autocast(convention: str) -
     ("shapes", "message"),
     [
         ([(4, 3)], "two or more branches"),
-        ([(4, 3), (5, 3)], "every branch must give one row per patch"),
-        ([(4, 3), (4, 2)], "every branch must give one row per patch"),
-        ([(0, 3), (0, 3)], "too few to compare"),
+        ([(4, 3), (5, 3)], "every branch must return one row per patch"),
+        ([(4, 3), (4, 2)], "every branch must return one row per patch"),
+        ([(0, 3), (0, 3)], "which is too small"),
     ],
 )
 def test_unusable_embeddings_are_refused(shapes: list[tuple[int, ...]], message: str) -> None:

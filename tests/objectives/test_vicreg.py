@@ -141,9 +141,9 @@ def test_float32_loses_nothing_at_the_papers_size() -> None:
     ("shapes", "message"),
     [
         ([(4, 3)], "two or more branches"),
-        ([(4, 3), (5, 3)], "every branch must give one row per patch"),
-        ([(4, 3), (4, 2)], "every branch must give one row per patch"),
-        ([(4,), (4,)], "every branch must give one row per patch"),
+        ([(4, 3), (5, 3)], "every branch must return one row per patch"),
+        ([(4, 3), (4, 2)], "every branch must return one row per patch"),
+        ([(4,), (4,)], "every branch must return one row per patch"),
         ([(1, 3), (1, 3)], "use a batch size of 2 or more"),
     ],
 )

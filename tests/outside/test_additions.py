@@ -80,7 +80,7 @@ def test_what_a_modality_renders_is_tried_before_training(tissue: Store, name: s
 
 @pytest.mark.parametrize("name", ["Bare", "Rows"])
 def test_what_an_objective_gives_is_checked(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{name}.compute must give a Loss whose total"):
+    with pytest.raises(ConfigError, match=rf"{name}.compute must return a Loss whose total"):
         build(f"{HERE}:{name}", objectives, Objective)([torch.rand(2, 3)] * 2)
 
 
@@ -209,7 +209,9 @@ def test_a_task_gives_classes_and_labels(tissue: Store, given: Any) -> None:
         def labels(self, store: Store) -> Any:  # noqa: ARG002
             return given
 
-    with pytest.raises(DataError, match="labels of task Wrong must be a pair: names of classes"):
+    with pytest.raises(
+        DataError, match="labels of task Wrong must be a pair: distinct names of classes"
+    ):
         tissue.select(task=Wrong())
 
 
@@ -221,5 +223,5 @@ class Several(Pooled):
 
 
 def test_an_encoder_gives_one_tensor() -> None:
-    with pytest.raises(ConfigError, match="yields a tuple; its forward must give one tensor"):
+    with pytest.raises(ConfigError, match="returns a tuple; its forward must return one tensor"):
         check_encoder(f"{__name__}:Several", (3, 8, 8))

@@ -200,8 +200,8 @@ def test_neighbours_vote_as_scikit_learn_s_do() -> None:
     reference = KNeighborsClassifier(7, metric="cosine").fit(x.numpy(), y.numpy())
     found = fitted(Probe(probe="knn:7"), x, y, 3).probabilities(asked)
     np.testing.assert_allclose(found, reference.predict_proba(asked.numpy()), atol=1e-6)
-    with pytest.raises(ConfigError, match=r"knn:300 asks all of the 300 .* such as knn:1"):
-        fitted(Probe(probe="knn:300"), x, y, 3)  # one answer for every patch
+    with pytest.raises(ConfigError, match=r"knn:300 uses all of the 300 .* such as knn:1"):
+        fitted(Probe(probe="knn:300"), x, y, 3)  # the same prediction for every patch
 
 
 def test_a_probe_by_name_is_the_function_that_fits_it() -> None:
@@ -215,8 +215,8 @@ def test_a_probe_by_name_is_the_function_that_fits_it() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Probe(probe="knn:0"), "asks no neighbour"),
-        (Probe(probe="ridge:-1"), "is no penalty"),
+        (Probe(probe="knn:0"), "uses no neighbours"),
+        (Probe(probe="ridge:-1"), "is not a valid penalty"),
         (Probe(probe="knm"), "did you mean knn"),
         (Probe(probe="knn:5", standardise=True), "has no --standardise"),
         (Probe(probe="ridge", probe_epochs=5), "has no --probe-epochs"),

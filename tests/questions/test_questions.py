@@ -1,4 +1,4 @@
-"""Few-shot, retrieval and expression against scikit-learn, plain loops and what must come out."""
+"""Few-shot, retrieval and expression against scikit-learn, plain loops and known results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_few_shot_is_the_probe_of_few_labels(run: Run, tissue: Store) -> None:
     )
     assert {score.spread for score in more.scores} == {None}
     assert f" {least}" in more.notes[-1]
-    assert "have fewer training patches, and give all" in more.notes[-1]
+    assert "have fewer training patches; all are used" in more.notes[-1]
 
 
 def test_recall_is_that_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_retrieval_compares_what_the_objective_was_given(run: Run, tissue: Store
     trained = shares["primary to privileged", "at 10"]
     assert trained > shares["by chance", "at 10"]
     both = load_encoders(run)
-    with pytest.raises(ConfigError, match="hands over one branch only"):
+    with pytest.raises(ConfigError, match="provides one branch only"):
         Retrieval().ask({"primary": both["primary"]}, tissue, Probe(), "tissue")
 
 
@@ -119,7 +119,7 @@ def test_expression_is_a_ridge_and_pearsons_correlation(
     given = values(reply)
     assert given["KNOWN", "primary"] > 0.95
     assert abs(given["NOISE", "primary"]) < 0.6
-    both = [given[gene, "primary"] for gene in ("KNOWN", "NOISE")]  # of an even number, between two
+    both = [given[gene, "primary"] for gene in ("KNOWN", "NOISE")]  # the median is their mean
     assert given["median of all genes", "primary"] == pytest.approx(np.median(both))
     assert reply.notes[1].endswith("have no correlation: 1.")
     assert not reply.share
@@ -150,7 +150,7 @@ def test_mfl_probe_shows_the_tables(
     arguments = ["probe", str(run.path), "--device", "cpu", "--probe", "ridge", "--questions"]
     assert cli.run([*arguments, "few-shot:draws=2", "retrieval"]) == 0
     shown = capsys.readouterr().out
-    assert "Few labels a class" in shown
+    assert "Few labels per class" in shown
     assert "primary to privileged" in shown
     assert cli.run([*arguments, "astrology"]) == 2
     shown, refused = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""What tests of pages share: headless Chromium."""
+"""Shared by the tests of pages: headless Chromium."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""Results by hand: two arms, a supervised one and two floors on one modality, and their folder."""
+"""Handmade results: two arms, a supervised one and two floors on one modality, and their folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +67,7 @@ def contrast(a: Condition, b: Condition, **values: Any) -> Contrast:
 
 
 def results(tasks: tuple[str, ...] = ("tissue",), **metrics: float) -> Results:
-    """Of each task. `metrics` are further ones, which all summaries have."""
+    """Results of each task. `metrics` are additional metrics of all summaries."""
     summaries, contrasts = [], []
     for task in tasks:
         a, b = (condition(arm, "shared", task) for arm in ("asymmetric", "symmetric"))
@@ -122,7 +122,7 @@ def results(tasks: tuple[str, ...] = ("tissue",), **metrics: float) -> Results:
 
 
 def two_partners(plain: Results) -> Results:
-    """Encoders of whole patches too, trained with patches of 7 and of 14 px."""
+    """Add encoders of whole patches, trained with patches of 7 and of 14 px."""
     further = [
         summary(replace(condition("asymmetric", "shared", task, "full"), partner=partner), scores)
         for task in plain.config.tasks
@@ -133,7 +133,7 @@ def two_partners(plain: Results) -> Results:
 
 
 def hostile() -> Results:
-    """Every word means to be markup."""
+    """Results whose every word contains markup."""
     plain = results()
     data = replace(
         plain.data,

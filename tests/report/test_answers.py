@@ -1,4 +1,4 @@
-"""What `mfl probe` prints of a run's branches."""
+"""The output of `mfl probe` for the branches of a run."""
 
 from types import SimpleNamespace
 from typing import Any

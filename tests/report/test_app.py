@@ -1,4 +1,4 @@
-"""The page of `mfl app`: what it shows of a patch, in a browser, and what it refuses."""
+"""The page of `mfl app`: what it shows for a patch in a browser, and what it rejects."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ from tests.conftest import run_config
 from tests.report.test_explain_browser import Page, log, nameless
 from tests.report.test_report_browser import PHONE
 
-pytestmark = pytest.mark.xdist_group("browser")  # share a fixture that takes long
+pytestmark = pytest.mark.xdist_group("browser")  # share a slow fixture
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_it_listens_on_this_computer_alone_and_names_a_port_that_is_taken(
 def test_an_encoder_without_its_store_shows_no_neighbours(
     config: AppConfig, server: BaseWSGIServer, patch: Path, tmp_path: Path
 ) -> None:
-    del server  # it has calibrated the probe
+    del server  # the probe is calibrated now
     exported = tmp_path / "encoder"
     assert cli.run(["export", config.encoder, str(exported)]) == 0
     other = open_server(AppConfig(encoder=str(exported), port=0))
@@ -163,7 +163,7 @@ def test_an_encoder_without_its_store_shows_no_neighbours(
     assert "start with <code>--store FOLDER</code>" in client.get("/").text
     assert client.post("/inspect", data=patch.read_bytes()).get_json()["neighbours"] == []
     masks = replace(load_encoder(exported), modality_spec="nuclei")
-    with pytest.raises(ConfigError, match="takes nuclei, and an image file holds RGB"):
+    with pytest.raises(ConfigError, match="takes nuclei, but an image file contains RGB"):
         Inspector(masks, other.app.inspector.probe)
 
 
@@ -173,7 +173,7 @@ carried.items.add(new File([arguments[0].repeat(arguments[1])], 'dropped.png'));
 const drop = document.getElementById('drop');
 drop.dispatchEvent(new DragEvent('drop', { dataTransfer: carried, bubbles: true }));
 """
-"""Drops a file whose content is a text, so many times."""
+"""Drop a file whose content is a text, this many times."""
 
 
 @pytest.mark.parametrize("width", [390, 1400])
@@ -197,11 +197,11 @@ def test_in_a_browser(
         assert len(page.all("#probabilities tr")) == len(tissue.classes)
         label = tissue.classes[tissue.labels[tissue.indices("train")[3]]]
         assert page.texts("#neighbours strong")[0] == label
-        assert "lie nearer to the other training patches" in page.one("#unusual").text
+        assert "are nearer to the other training patches" in page.one("#unusual").text
         assert page.run("return document.documentElement.scrollWidth <= innerWidth")
         assert nameless(page.one("body")) == []
         errors = [entry["message"] for entry in log(browser, "browser")]
-        assert all("422" in message for message in errors)  # the browser tells of the refusal too
+        assert all("422" in message for message in errors)  # the browser logs the rejection too
         hosts = {urlsplit(a).hostname for a in page.requested() if not a.startswith("data:")}
         assert hosts == {"127.0.0.1"}
     finally:

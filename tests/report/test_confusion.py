@@ -1,4 +1,4 @@
-"""Confusion matrices of few classes and of many, whatever the classes are called."""
+"""Confusion matrices of few and of many classes, with any class names."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_any_number_of_classes_fits(count: int, monkeypatch: pytest.MonkeyPatch)
     classes = [*NAMES, *(f"class-{n}" for n in range(25))][:count]
     figure, numbers = drawn(classes, monkeypatch)
     assert bool(figure.axes[0].texts) == (count <= confusion.NUMBERED)
-    assert set(numbers["true"]) == set(classes)  # whole, in the file
+    assert set(numbers["true"]) == set(classes)  # not abbreviated in the file
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert max(map(len, shown)) <= confusion.LETTERS
     assert shown[1:5] == classes[1:5]
@@ -55,7 +55,7 @@ def test_every_column_of_panels_ends_in_the_names_of_classes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     figure, _ = drawn(["adipose", "tumour"], monkeypatch)
-    _, _, third, *differences = figure.axes[:5]  # nothing lies under the third
+    _, _, third, *differences = figure.axes[:5]  # there is nothing below the third
     for axes in differences:
         assert [label.get_text() for label in axes.get_xticklabels()] == ["adipose", "tumour"]
         assert axes.xaxis.get_tick_params()["labelbottom"]

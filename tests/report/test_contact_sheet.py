@@ -1,4 +1,4 @@
-"""Contact sheets: what is drawn where."""
+"""Contact sheets: the places of what is drawn."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +48,7 @@ def test_columns_run_to_the_right_and_patches_down(tmp_path: Path) -> None:
     )
     assert first[:, 0].max() < second[:, 0].min()
     assert max(first[:, 1].max(), second[:, 1].max()) < other[:, 1].min()
-    # Squares of one size, and the second column as tall as the two rows of the first.
+    # Squares have one size, and the second column is as tall as the two rows of the first.
     assert np.ptp(first[:, 0]) == pytest.approx(np.ptp(first[:, 1]), abs=2)
     assert len(other) == pytest.approx(len(first) + len(second), rel=0.02)
 
@@ -142,7 +142,7 @@ def test_pixels_are_drawn_as_squares(tmp_path: Path) -> None:
     write_figure(draw_sheet({"7 x 7": red}, [""], ""), tmp_path / "sheet.png")
     pixels = picture(tmp_path / "sheet.png")
     coloured = pixels[(pixels[..., 1] == 0) & (pixels[..., 2] == 0)]
-    # A smoothed picture would hold shades in between.
+    # A smoothed picture would have intermediate shades.
     assert np.isin(coloured[:, 0], (0, 255)).mean() > 0.99
 
 
@@ -212,7 +212,7 @@ def test_vectors_are_named_bars_on_one_scale() -> None:
     [axes] = figure.axes
     widths = [bar.get_width() for bar in axes.patches]
     unit = widths[0] / 2
-    expected = [2, 1, 0, 0, 0, 4, 1, 0.5, 0, 0, 0, 2]  # a column after the other
+    expected = [2, 1, 0, 0, 0, 4, 1, 0.5, 0, 0, 0, 2]  # one column after the other
     np.testing.assert_allclose(widths, [unit * value for value in expected], atol=1e-6)
     assert [text.get_text() for text in axes.texts].count("CD3E") == 4
     negative = axes.patches[1]

@@ -1,4 +1,4 @@
-"""The page of `mfl explain` in headless Chromium, from a disk: filters, pages, keys, pictures."""
+"""The page of `mfl explain` in headless Chromium, from disk: filters, pages, keys, pictures."""
 
 import dataclasses
 import io
@@ -21,7 +21,7 @@ from morefromless.analysis.explain import Disagreements
 from morefromless.report.explain_page import write_page
 from tests.report.test_explain_page import CLASSES, HOSTILE, example, without_groups
 
-pytestmark = pytest.mark.xdist_group("browser")  # share a fixture that takes long
+pytestmark = pytest.mark.xdist_group("browser")  # share a slow fixture
 
 PAGE = 24
 
@@ -33,7 +33,7 @@ def explanation() -> Disagreements:
 
 @pytest.fixture(scope="module")
 def folder(explanation: Disagreements, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A path with a space, as people have them."""
+    """A path with a space, as users have."""
     folder = tmp_path_factory.mktemp("a page")
     write_page(explanation, {}, folder)
     return folder
@@ -41,23 +41,23 @@ def folder(explanation: Disagreements, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def page(browser: Chrome, folder: Path) -> Iterator["Page"]:
-    """The page, newly opened; at the end, nothing was complained of or asked of a network."""
+    """The page, newly opened. At the end, checks for warnings, errors and network requests."""
     opened = Page(browser, folder / "index.html")
     yield opened
-    # At times Chromium remarks that the focus is elsewhere already when a dialog is opened.
+    # Sometimes Chromium logs that the focus is already elsewhere when a dialog opens.
     assert [entry for entry in log(browser, "browser") if entry["level"] != "INFO"] == []
     assert {urlsplit(address).scheme for address in opened.requested()} <= {"file", "data"}
     assert opened.failed == []
 
 
 def log(browser: Chrome, kind: str) -> list[dict[str, Any]]:
-    """What was logged since this was last asked."""
+    """Entries logged since the last call."""
     entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
     return entries
 
 
 class Page:
-    """The page as its readers meet it."""
+    """The page as readers use it."""
 
     def __init__(self, browser: Chrome, place: Path | str, hash: str = "") -> None:
         self.browser = browser
@@ -107,7 +107,7 @@ class Page:
 
     @property
     def ids(self) -> list[str]:
-        """Of the cards that are shown."""
+        """Ids of the shown cards."""
         return self.texts("#cards .id")
 
     @property
@@ -124,7 +124,7 @@ class Page:
         return found
 
     def requested(self) -> list[str]:
-        """Addresses that were asked for since the page was opened."""
+        """Addresses requested since the page was opened."""
         for entry in log(self.browser, "performance"):
             said = json.loads(entry["message"])["message"]
             if said["method"] == "Network.requestWillBeSent":
@@ -138,7 +138,7 @@ class Page:
 
 
 def expected(explanation: Disagreements, **filters: str) -> list[str]:
-    """Ids of the gallery that fit, by loops over the data, in its order."""
+    """Matching ids of the gallery in its order, found by loops over the data."""
     names, groups = explanation.ids, explanation.groups
     labels, predictions = explanation.labels, explanation.predictions
     ids = []
@@ -250,7 +250,7 @@ def test_pages_by_buttons_number_and_keys(page: Page, explanation: Disagreements
     page.run("document.querySelector('.opens').focus()")
     page.press("p")
     assert page.ids == wanted[PAGE : 2 * PAGE]
-    assert page.focus == wanted[PAGE]  # goes on at the first card
+    assert page.focus == wanted[PAGE]  # moves to the first card
     page.press("p", "p", "p")
     assert page.ids == wanted[:PAGE]
 
@@ -353,7 +353,7 @@ def test_an_address_of_what_is_not_here_shows_what_is(
 def test_numbers_of_the_matrices_lead_to_their_patches(
     page: Page, explanation: Disagreements, key: str
 ) -> None:
-    link = page.all(f".matrix-{key} tr:nth-child(2) a")[1]  # the hostile class, rightly
+    link = page.all(f".matrix-{key} tr:nth-child(2) a")[1]  # the hostile class, correctly predicted
     if key != "either":
         count = int((explanation.predictions["ab".index(key), explanation.labels == 1] == 1).sum())
         assert link.accessible_name.startswith(f"{count}, labelled {HOSTILE}")
@@ -365,7 +365,7 @@ def test_numbers_of_the_matrices_lead_to_their_patches(
     shown = f"{len(wanted)} of {len(explanation.gallery)} patches"
     assert page.status.startswith(shown)
     if key != "either":
-        assert f" {count - len(wanted)} more test patches fit" in page.status
+        assert f" {count - len(wanted)} more test patches match" in page.status
     page.browser.back()
     page.wait(lambda: page.ids == expected(explanation)[:PAGE])
 
@@ -380,7 +380,7 @@ def test_a_link_of_another_kind_changes_no_filter(page: Page, explanation: Disag
     page.open("#right=b")
     skip = page.one(".skip")
     assert not on_screen(page, skip)
-    page.press(Keys.TAB)  # it shows on focus
+    page.press(Keys.TAB)  # it is visible when it has the focus
     assert page.browser.switch_to.active_element == skip
     page.wait(lambda: on_screen(page, skip))
     page.press(Keys.ENTER)
@@ -420,7 +420,7 @@ def test_matrices_in_per_cent_and_by_arrow_keys(page: Page) -> None:
 
 
 def mean_colour(page: Page, picture: WebElement) -> np.ndarray:
-    """Of a picture as it is drawn, once its sheet is there."""
+    """Mean colour of a picture as drawn, when its sheet is loaded."""
     page.run("arguments[0].scrollIntoView({ block: 'center' })", picture)
     page.wait(lambda: picture.value_of_css_property("background-image") != "none")
     page.browser.execute_async_script(
@@ -429,7 +429,7 @@ def mean_colour(page: Page, picture: WebElement) -> np.ndarray:
         picture.get_attribute("data-sheet"),
     )
     drawn = np.asarray(Image.open(io.BytesIO(picture.screenshot_as_png)).convert("RGB"))
-    assert np.ptp(drawn.reshape(-1, 3), axis=0).max() < 40  # nothing of a neighbour at the edge
+    assert np.ptp(drawn.reshape(-1, 3), axis=0).max() < 40  # no colour of a neighbour at the edge
     return np.asarray(drawn.mean((0, 1)))
 
 
@@ -484,12 +484,12 @@ def test_numbers_can_be_read_on_every_shade(page: Page, scheme: str) -> None:
     paper = page.run("return getComputedStyle(document.documentElement).backgroundColor")
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
-    assert len({round(one, 4) for one in contrasts.values()}) == 21  # each shade is another
+    assert len({round(one, 4) for one in contrasts.values()}) == 21  # all shades differ
     assert min(contrasts.values()) >= 4.5
 
 
 def nameless(within: WebElement) -> Sequence[str]:
-    """Visible controls, pictures and landmarks that a screen reader would have no words for."""
+    """Visible controls, pictures and landmarks without a name for screen readers."""
     css = "a, button, select, input, img, [role=img], section, nav"
     return [
         str(element.get_attribute("outerHTML"))[:80]

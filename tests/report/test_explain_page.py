@@ -1,4 +1,4 @@
-"""The page of `mfl explain`, read as a file: what stands in it, what it loads, what lies beside."""
+"""The page of `mfl explain` as a file: its content, what it loads, and the files next to it."""
 
 import base64
 import dataclasses
@@ -71,7 +71,7 @@ def example(
 
 
 def without_groups(given: Disagreements) -> Disagreements:
-    """The same where nothing is known of patients or slides."""
+    """The same without known patients or slides."""
     store = given.store
     meta = replace(store.meta, groups_known=False)
     ungrouped = Store(store.path, meta, store.table, store.arrays, store.present)
@@ -126,7 +126,7 @@ class Parsed(HTMLParser):
 
 
 def place(path: Path, number: int, side: int) -> np.ndarray:
-    """Picture `number` of a sheet, found by counting: eight a row, a pixel of edge around each."""
+    """Picture `number` of a sheet, by counting: eight per row, each with a border of one pixel."""
     row, column = divmod(number, 8)
     top, left = row * (side + 2) + 1, column * (side + 2) + 1
     return np.asarray(Image.open(path).convert("RGB"))[top : top + side, left : left + side]
@@ -202,10 +202,10 @@ def test_who_was_right(tmp_path: Path) -> None:
         apart += a != b
     widths = {r["class"].removeprefix("outcome-"): int(r["width"]) for r in page.all("rect")}
     assert widths == count
-    assert f"They say different things of {apart} " in page.text
+    assert f"They disagree on {apart} " in page.text
     assert f"A is right on {count['both'] + count['a']} " in page.text
     links = {a["href"] for a in page.all("a") if a["href"].startswith("#right")}
-    assert links == {"#right=a", "#right=b", "#right=neither"}  # of both, nothing is in the gallery
+    assert links == {"#right=a", "#right=b", "#right=neither"}  # the gallery has no "both"
 
 
 def test_matrices_count_patches_and_lead_to_them(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_thumbnails_lie_where_the_page_looks_for_them(tmp_path: Path) -> None:
     explanation = example()
     write_page(explanation, {}, tmp_path)
     rest = np.setdiff1d(np.arange(len(explanation.ids)), explanation.gallery)
-    order = [*explanation.gallery, *rest]  # the gallery's first, so that a page of it is few sheets
+    order = [*explanation.gallery, *rest]  # the gallery's first, so that its pages need few sheets
     assert explanation.privileged is not None
     packed = {
         "primary": explanation.primary[order],
@@ -328,8 +328,8 @@ def test_a_gallery_may_go_on_to_patches_of_which_both_say_the_same(tmp_path: Pat
     said, right = explanation.predictions, explanation.predictions == explanation.labels
     differently = int(((said[0] != said[1]) & ~right.any(0)).sum())
     for one in (plain, page):
-        assert f"in different ways on {differently}" in one.text
-    assert f"The {len(agreed)} patches of which both say the same come last." in page.text
+        assert f"with different predictions on {differently}" in one.text
+    assert f"The {len(agreed)} patches on which both agree come last." in page.text
     assert "The patches, disagreements first" in page.text
     assert "The patches on which they disagree" in plain.text
     assert "both" in [option["value"] for option in page.all("option")]

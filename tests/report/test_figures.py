@@ -1,4 +1,4 @@
-"""The figures of a study: which are drawn, and their numbers."""
+"""The figures of a study: which ones are drawn, and their numbers."""
 
 import itertools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from tests.report.handmade import condition, interval, results, summary
 
 
 def of_two_sides() -> Results:
-    """The same of a second modality, of 4 px."""
+    """The same results with a second modality, of 4 px."""
     first = results()
     second = [
         replace(s, condition=replace(s.condition, modality="downsample:4"), resolution=4)
@@ -69,7 +69,7 @@ def test_curves_are_drawn_where_there_are_any(tmp_path: Path) -> None:
 def test_a_line_joins_encoders_of_one_objective_and_modality_a_side(
     objectives: list[str], modality: str, tmp_path: Path
 ) -> None:
-    """Two of them at one side would be one zigzag."""
+    """Two modalities with the same side would be drawn as a zigzag."""
     figures.write(of_two_sides(), tmp_path)
     first = of_two_sides()
     further = [
@@ -82,7 +82,7 @@ def test_a_line_joins_encoders_of_one_objective_and_modality_a_side(
     many = replace(first, config=config, summaries=[*first.summaries, *further])
     paths = figures.write(many, tmp_path)
     assert {path.stem for path in paths} == {"panels"}
-    assert not list(tmp_path.glob("density.*"))  # of the earlier study
+    assert not list(tmp_path.glob("density.*"))  # the earlier study had it
 
 
 def test_curves_of_encoders_fine_tuned_from_different_arms_are_told_apart() -> None:
@@ -111,7 +111,7 @@ def test_a_name_is_no_formula(tmp_path: Path) -> None:
 def test_characters_that_no_font_has_are_named_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
-    absent = "\U00012000"  # cuneiform, which even Noto's usual packages lack
+    absent = "\U00012000"  # cuneiform, missing even from the usual Noto packages
     for stem in ("one", "two"):
         figure = Figure()
         figure.suptitle(f"tumour {absent}")
@@ -162,7 +162,7 @@ def test_floors_whose_lines_hide_each_other_are_named() -> None:
         for arm, accuracy in (("mean-rgb", 0.7), ("colour-histogram", 0.7001))
     ]
     [panel] = figures.panels(replace(plain, summaries=[*plain.summaries, *colours])).axes
-    assert panel.get_xlabel().endswith("on one line: mean-rgb and colour-histogram")
+    assert panel.get_xlabel().endswith("overlapping: mean-rgb and colour-histogram")
 
 
 @pytest.mark.parametrize("draw", [figures.density, figures.panels])

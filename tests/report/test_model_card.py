@@ -1,4 +1,4 @@
-"""The model card of a run of a study, and of one that lies by itself."""
+"""The model card of a run of a study, and of a single run."""
 
 import re
 import shutil
@@ -37,7 +37,7 @@ def test_scores_of_the_study_stand_beside_the_floors(
     assert "| floor: colour-histogram | tissue |" in card
     assert "symmetric" not in card.replace("asymmetric", "")
     assert f"hash {study.store.hash}" in card
-    assert "- Probes and floors have 40 % of the training labels" in card
+    assert "- Probes and floors use 40 % of the training labels" in card
     assert "32 x 32 px, magnification 3.5 µm per pixel" in card
     rough = min(s.accuracy.units for s in results.summaries) < 8
     assert ("† Rough: fewer than 8 groups" in card) == rough == ("] †" in card)
@@ -49,7 +49,7 @@ def test_a_run_by_itself_has_no_scores(trained: dict[str, Run], tmp_path: Path) 
     run = Path(shutil.copytree(trained["supervised"].path, tmp_path / "a" / "b" / "run"))
     assert cli.run(["export", str(run), str(tmp_path / "encoder")]) == 0
     card = (tmp_path / "encoder" / "README.md").read_text()
-    assert "No study with this run was found beside it" in card
+    assert "No study that contains this run was found" in card
     assert "trained on the labels of the task tissue" in card
 
 
@@ -61,7 +61,7 @@ def test_a_head_was_not_kept_from_the_patches_that_calibrate_it(
     share = f"{100 * probe.correct.double().mean():.1f} %"
     assert cli.run(["export", str(run), str(tmp_path / "encoder")]) == 0
     card = (tmp_path / "encoder" / "README.md").read_text()
-    assert f"right for {share} of the training patches that calibrate it, from which it" in card
+    assert f"right for {share} of the training patches that calibrate it. It was trained" in card
     assert "kept from it" not in card
     given = ["--to", str(tmp_path / "classes.csv"), "--abstain", "0.01"]
     assert cli.run(["predict", str(tmp_path / "encoder"), str(tissue.path), *given]) == 0
@@ -89,7 +89,7 @@ def test_external_cohorts_stand_in_the_card(
     titles = [line for line in card.splitlines() if line.startswith("### External")]
     assert titles == [f"### External cohort: {t}" for t in (r"Hospital \*B\*", "Hospital C", "D")]
     assert card.count("| floor: majority | tissue |") == 4
-    assert f"{results.data.patches['test']} patches, 3 groups. Nothing was fitted to it." in card
+    assert f"{results.data.patches['test']} patches, 3 groups. Nothing was fitted on it." in card
     stranger = replace(results, runs=[replace(one, name="other") for one in results.runs])
     stranger.save(tmp_path / "x" / "validation-other")
     assert cli.run(["export", str(path), str(tmp_path / "none"), *given]) == 2
@@ -120,8 +120,8 @@ def test_the_example_runs_as_it_stands(
     ("modality", "patches", "given"),
     [
         ("vector:5", "(N, 5) float32", "5 values"),
-        ("nuclei:one-hot", "(N, 32, 32, channels), as a store has them in 'nuclei'", "6 x 32 x 32"),
-        ("image:if,channels=4", "(N, 32, 32, channels), as a store has them in 'if'", "4 x 32 x"),
+        ("nuclei:one-hot", "(N, 32, 32, channels), as stored in 'nuclei'", "6 x 32 x 32"),
+        ("image:if,channels=4", "(N, 32, 32, channels), as stored in 'if'", "4 x 32 x"),
     ],
 )
 def test_the_example_names_the_form_of_patches(

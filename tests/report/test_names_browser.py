@@ -1,4 +1,4 @@
-"""Pages of any number of classes, whatever they are called, on a phone and on a desk."""
+"""Pages with any number of classes and any class names, on a phone and on a desktop."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.report.test_explain_browser import Page, log
 from tests.report.test_explain_page import example
 from tests.report.test_report_browser import PHONE
 
-pytestmark = pytest.mark.xdist_group("browser")  # share a fixture that takes long
+pytestmark = pytest.mark.xdist_group("browser")  # share a slow fixture
 
 NAMES = ("x" * 60, "<b>bold</b> & \"quoted\" 'so'", "absent", "נסיון של רקמה", "نسيج ظهاري")
 SETS = {
@@ -32,7 +32,7 @@ def is_as_wide_as_the_window(browser: Chrome, page: Page) -> bool:
         page.open()
         size = "const e = document.documentElement; return [e.clientWidth, e.scrollWidth]"
         inside, whole = page.run(size)
-        fits.append(whole == inside > width - 20)  # less a scroll bar
+        fits.append(whole == inside > width - 20)  # minus a scroll bar
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     return all(fits)
 

@@ -1,4 +1,4 @@
-"""The legend beside exported nuclei has their colours, and does not hinder taking them back."""
+"""The legend of exported nuclei has their colours, and does not prevent importing them again."""
 
 import json
 from pathlib import Path

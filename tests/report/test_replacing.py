@@ -1,4 +1,4 @@
-"""What `mfl compare` says where another comparison lies in its folder."""
+"""The note of `mfl compare` if its folder holds another comparison."""
 
 from pathlib import Path
 

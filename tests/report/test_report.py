@@ -1,4 +1,4 @@
-"""`mfl report`: the page of a reproduction and of a comparison, from folders by hand."""
+"""`mfl report`: the page of a reproduction and of a comparison, from handmade folders."""
 
 import re
 import shutil
@@ -28,7 +28,7 @@ from tests.report.test_explain_page import Parsed
 
 
 class Page(Parsed):
-    """The page, and its Markdown."""
+    """The page and its Markdown."""
 
     def __init__(self, folder: Path) -> None:
         write_report(folder)
@@ -37,7 +37,7 @@ class Page(Parsed):
         self.markdown = (folder / "report.md").read_text("utf-8")
 
     def has(self, words: str) -> bool:
-        """In both."""
+        """Whether both contain the text."""
         return all(words in " ".join(text.split()) for text in (self.text, self.markdown))
 
     def rows(self, heading: str, table: int = 0) -> list[list[str]]:
@@ -92,7 +92,7 @@ def test_curves_of_an_earlier_study_are_not_this_ones(tmp_path: Path) -> None:
     curves = pd.DataFrame({"run": ["r"], "step": [10], "accuracy": [0.5]})
     replace(results(), curves=curves).save(tmp_path)
     results().save(tmp_path)
-    assert Page(tmp_path).has("No learning curves were drawn")
+    assert Page(tmp_path).has("No learning curves were recorded")
 
 
 def test_ours_stand_beside_the_published(page: Page) -> None:
@@ -104,7 +104,7 @@ def test_ours_stand_beside_the_published(page: Page) -> None:
 
 
 def test_every_study_has_all_columns_of_the_floors(tmp_path: Path) -> None:
-    """The rows of a study without the last floor were shorter than the table's head."""
+    """The rows of a study without the last floor were shorter than the table's header."""
     plain = results()
     fewer = [s for s in plain.summaries if s.condition.arm != "random encoder"]
     cell = CellFile(row="a", column="b", study="all", condition=plain.summaries[0].condition)
@@ -134,12 +134,12 @@ def test_contrasts_and_floors(page: Page) -> None:
 
 
 def test_chance_departures_and_provenance(page: Page) -> None:
-    assert page.rows("How far chance goes", 0) == [["whole patch", "85.87 and 86.12", "0.2"]]
-    assert page.rows("How far chance goes", 1) == [["Table 9: elsewhere", "2", "1.4", "1.4"]]
-    assert page.rows("What differs from the paper") == [["epochs", "100", "24"]]
+    assert page.rows("Variation between runs", 0) == [["whole patch", "85.87 and 86.12", "0.2"]]
+    assert page.rows("Variation between runs", 1) == [["Table 9: elsewhere", "2", "1.4", "1.4"]]
+    assert page.rows("Differences from the paper") == [["epochs", "100", "24"]]
     facts = dict(page.rows("What was run"))
     assert facts["runs"] == "2, seeds 0 and 1"
-    assert facts["training"] == "2.0 hours in all"
+    assert facts["training"] == "2.0 hours in total"
     assert facts["processor"] == "EPYC, 8 cores"
     assert facts["data"] == "Own patches, hash abc123"
     assert facts["versions"].startswith("torch 2.12")
@@ -149,10 +149,10 @@ def test_chance_departures_and_provenance(page: Page) -> None:
 
 def test_what_is_waiting_and_what_is_not_comparable_is_said(page: Page, tmp_path: Path) -> None:
     assert page.has("Later is not finished.")
-    assert page.has("masks is left out: it holds no nuclei.")
-    assert page.has("Not the paper's: epochs.")
+    assert page.has("masks is skipped: it holds no nuclei.")
+    assert page.has("Different from the paper: epochs.")
     same = Page(reproduction(tmp_path, departures=[]))
-    assert same.has("Data, network and settings are the paper's.")
+    assert same.has("Data, network and settings are those of the paper.")
 
 
 def test_a_comparison_has_a_page_as_well(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_mark_on_the_page_is_explained_there(tmp_path: Path) -> None:
     replace(whole, summaries=summaries).save(tmp_path)
     page = Page(tmp_path)
     assert page.has("76.0 *")
-    assert page.has("answered by the encoder's own head")
+    assert page.has("evaluated with the encoder's own head")
 
 
 def test_a_metric_added_is_in_the_report(tmp_path: Path) -> None:
@@ -302,4 +302,4 @@ def test_several_studies_share_a_page_that_leads_to_their_files(tmp_path: Path) 
     files = [a for a in addresses if a and not a.startswith(("#", "data:"))]
     assert {"positive/report.html", "negative/results.tex", "negative/contrasts.csv"} <= {*files}
     assert all((tmp_path / file).is_file() for file in files)
-    assert write_report(tmp_path)[-1] == tmp_path / "report.html"  # of any such folder
+    assert write_report(tmp_path)[-1] == tmp_path / "report.html"  # works for any such folder

@@ -1,4 +1,4 @@
-"""The report of a reproduction in headless Chromium, from a disk: wide, narrow, dark, printed."""
+"""The report of a reproduction in headless Chromium, from disk: wide, narrow, dark, printed."""
 
 import base64
 import re
@@ -20,14 +20,14 @@ from morefromless.report.report import write_report
 from tests.report.handmade import hostile, reproduction, results
 from tests.report.test_explain_browser import Page, log, nameless
 
-pytestmark = pytest.mark.xdist_group("browser")  # share a fixture that takes long
+pytestmark = pytest.mark.xdist_group("browser")  # share a slow fixture
 
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """In a path with a space, as people have them."""
+    """In a path with a space, as users have."""
     folder = reproduction(tmp_path_factory.mktemp("a report"))
     figures.write(results(), folder / "study")
     file = read(folder / "experiments" / "elsewhere.json", ExperimentFile)
@@ -42,7 +42,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(browser: Chrome, report: Path) -> Iterator[Page]:
-    """The page, newly opened; at the end, nothing was complained of or asked of a network."""
+    """The page, newly opened. At the end, checks for warnings, errors and network requests."""
     opened = Page(browser, report)
     yield opened
     assert log(browser, "browser") == []
@@ -59,7 +59,7 @@ def phone(browser: Chrome, page: Page) -> Iterator[Page]:
 
 
 def boxes(page: Page, css: str) -> list[dict[str, Any]]:
-    """Where elements lie, in px of the window."""
+    """Places of elements in px of the window."""
     found: list[dict[str, Any]] = page.run(
         "return [...document.querySelectorAll(arguments[0])].map("
         "(e) => e.getBoundingClientRect().toJSON())",
@@ -176,7 +176,7 @@ def test_the_dark_page_is_dark_and_its_words_can_be_read(page: Page) -> None:
 
 
 def contrast(page: Page, css: str) -> float:
-    """Of an element's words with what lies behind them (WCAG 2)."""
+    """Contrast of an element's text with its background (WCAG 2)."""
     colours = page.run(
         "let e = document.querySelector(arguments[0]); const made = [getComputedStyle(e).color];"
         "while (e && getComputedStyle(e).backgroundColor === 'rgba(0, 0, 0, 0)') "
@@ -197,9 +197,9 @@ def test_prints_a_page_an_experiment_and_every_run(page: Page) -> None:
     told = page.browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
     pdf = base64.b64decode(told["data"])
     assert pdf.startswith(b"%PDF")
-    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 4  # the first, the experiment, 3 more
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 4  # the first page, the experiment, 3 more
     time.sleep(0.2)
-    assert not page.one("details").get_property("open")  # folded up again
+    assert not page.one("details").get_property("open")  # closed again
 
 
 def test_what_is_folded_up_is_unfolded_for_printing(page: Page) -> None:
@@ -213,7 +213,7 @@ def test_nothing_is_cut_off_in_print(page: Page) -> None:
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     page.browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
-        {"width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": False},  # A4 less margins
+        {"width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": False},  # A4 minus margins
     )
     widest = page.run("return document.documentElement.scrollWidth")
     page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

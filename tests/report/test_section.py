@@ -1,4 +1,4 @@
-"""How numbers are written in tables, and that names mean themselves in every form."""
+"""The format of numbers in tables, and the escaping of names in every output format."""
 
 from pathlib import Path
 

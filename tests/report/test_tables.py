@@ -1,4 +1,4 @@
-"""The tables of a study, from results by hand."""
+"""The tables of a study, from handmade results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -150,22 +150,22 @@ def test_of_arms_with_few_points_it_is_not_said_that_they_had_finished() -> None
     ]
     point = pd.DataFrame({"step": [10], "accuracy": [0.5]})
     [said] = [n for n in notes(replace(plain, summaries=flat, curves=point)) if "8 points" in n]
-    assert f"fewer than 8 points: supervised on {SPEC}. Give" in said
+    assert f"fewer than 8 points: supervised on {SPEC}. Use" in said
 
 
 def test_few_labels_are_those_of_probes_alone() -> None:
-    """A supervised arm has all labels; its table would hide that."""
+    """A supervised arm has all labels, which the table alone would not show."""
     plain = results()
     few = replace(plain.config, probe=replace(plain.config.probe, labels=0.05))
     said = notes(replace(plain, config=few))
     assert "linear probe." in said[0]
     assert any(
-        "5 % of the training labels, drawn within each class by the seed, one" in n for n in said
+        "5 % of the training labels, drawn by seed within each class, at least" in n for n in said
     )
-    assert "equal labels" not in " ".join(said)
+    assert "equal numbers of labels" not in " ".join(said)
     supervised = [replace(s, head=s.condition.arm == "supervised") for s in plain.summaries]
     said = notes(replace(plain, config=few, summaries=supervised))
-    assert any("is not one of equal labels" in note for note in said)
+    assert any("do not compare equal numbers of labels" in note for note in said)
     assert "of the training labels" not in " ".join(notes(plain))
 
 
@@ -177,9 +177,9 @@ def test_intervals_are_said_to_hold_what_they_hold() -> None:
         for s in plain.summaries
     ]
     mixed = replace(plain, summaries=[*plain.summaries[:2], *single[2:]])
-    told = "over 30 groups and seeds; of what has one seed, over groups alone."
+    told = "over 30 groups and seeds; with only one seed, over groups alone."
     assert any(note.endswith(told) for note in notes(mixed))
-    told = "over 30 groups; chance between seeds is not in it."
+    told = "over 30 groups; it does not include variation between seeds."
     assert any(note.endswith(told) for note in notes(replace(plain, summaries=single)))
 
 
@@ -189,7 +189,7 @@ def test_of_one_task_too_it_is_said_which_encoders_answer_themselves() -> None:
     content = tables.report(replace(plain, summaries=heads))
     rows = {row[0]: row[1] for row in content.sections[0].rows}
     assert [name for name, cell in rows.items() if cell.endswith(" *")] == ["supervised"]
-    assert "* answered by the encoder's own head; all others by a probe." in content.notes
+    assert "* evaluated with the encoder's own head; all others with a probe." in content.notes
     assert not any("own head" in note for note in tables.report(plain).notes)
 
 
@@ -223,11 +223,11 @@ def test_one_seed_is_no_range_of_seeds() -> None:
 
 
 def test_few_points_of_a_curve_are_not_none() -> None:
-    assert any("No learning curves were drawn" in note for note in notes(results()))
+    assert any("No learning curves were recorded" in note for note in notes(results()))
     point = pd.DataFrame({"step": [10], "accuracy": [0.5]})
     said = notes(replace(results(), curves=point))
     assert any("fewer than 8 points" in note for note in said)
-    assert not any("No learning curves were drawn" in note for note in said)
+    assert not any("No learning curves were recorded" in note for note in said)
 
 
 def test_two_cohorts_have_units_of_their_own() -> None:

@@ -1,4 +1,4 @@
-"""Tables in a terminal of any width, without colour, and where a program reads them."""
+"""Tables in a terminal of any width, without colour, and for a program that reads them."""
 
 import io
 from pathlib import Path
@@ -39,10 +39,10 @@ def test_no_word_is_broken(section: Section, width: int) -> None:
     words = set(text.replace(",", " ").replace(":", " ").split())
     for row in section.rows:
         assert set(row[0].replace(",", " ").replace(":", " ").split()) <= words
-    for number, name in enumerate(section.header):  # each is shown, or named as left out
+    for number, name in enumerate(section.header):  # each is shown, or named as skipped
         assert number == 0 or name in text or not any(row[number] for row in section.rows)
     for cell in (section.rows[0][1], section.rows[-1][1]):
-        assert cell in text  # a number and its interval stand on one line
+        assert cell in text  # a number and its interval are on one line
 
 
 def test_a_matrix_of_arms_fits_since_its_head_is_wrapped_by_word() -> None:
@@ -66,7 +66,7 @@ def test_a_narrow_terminal_gets_lists() -> None:
 
 
 def test_a_dumb_terminal_gets_lists_at_any_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A screen reader says each number with its name."""
+    """A screen reader reads each number with its name."""
     monkeypatch.setenv("TERM", "dumb")
     text = printed(200, ARMS.title, ARMS.header, ARMS.rows)
     assert "asymmetric, shared\n  accuracy: 79.0 [77.0, 81.0]\n" in text

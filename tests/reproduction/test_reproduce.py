@@ -1,4 +1,4 @@
-"""The smallest reproduction from end to end, and what may go wrong with one."""
+"""The smallest reproduction from end to end, and its failures."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from morefromless.runs import Run
 
 Captured = pytest.CaptureFixture[str]
 
-# Every experiment is carried out once, for all tests.
+# Every experiment is run once for all tests.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("reproduce")]
 
 
@@ -34,7 +34,7 @@ def command(out: Path, *more: str) -> list[str]:
 
 @pytest.fixture
 def copy(smoke: Path, tmp_path: Path) -> Path:
-    """The same, to be damaged."""
+    """A copy that a test can damage."""
     return Path(shutil.copytree(smoke, tmp_path / "reproduce"))
 
 
@@ -107,7 +107,7 @@ def test_a_plan_trains_nothing(tmp_path: Path, capsys: Captured) -> None:
 def test_a_run_that_fails_stops_its_own_experiments_only(copy: Path, capsys: Captured) -> None:
     names = json.loads((copy / "plan.json").read_text())["experiments"]["fig-s4"]
     lost = copy / "runs" / next(name for name in names if name.startswith("asymmetric-shared"))
-    (lost / "run.json").unlink()  # half deleted: what it was trained on is not known
+    (lost / "run.json").unlink()  # half deleted: its training data are unknown
     for name in ("fig-s4", "table-s3"):
         (copy / "experiments" / f"{name}.json").unlink()
     assert run(command(copy, "fig-s4", "table-s3")) == 2
@@ -137,7 +137,7 @@ def test_another_reproduction_in_the_same_folder_is_refused(copy: Path, capsys: 
     (copy / "plan.json").write_text(json.dumps(plan))
     shutil.rmtree(copy / "store")
     assert run(["ingest", "synthetic:patches=180,patients=12,size=32", str(copy / "store")]) == 0
-    assert "holds a reproduction with data" in refused("--store", str(copy / "store"))
+    assert "contains a reproduction with data" in refused("--store", str(copy / "store"))
     assert runs == sorted(path.name for path in copy.glob("runs/*"))  # nothing is overwritten
     for damaged in ("{", "[]", json.dumps({**plan, "seeds": "two"})):
         (copy / "plan.json").write_text(damaged)
@@ -212,4 +212,4 @@ def test_what_is_damaged_is_computed_again_or_said(copy: Path, capsys: Captured)
     printed = capsys.readouterr()
     assert "table1 has no results" in printed.out
     assert "weights.safetensors is damaged" in printed.err.splitlines()[-1]
-    assert cells(copy, "table2")  # the one does not keep the other from it
+    assert cells(copy, "table2")  # table1's failure does not affect table2

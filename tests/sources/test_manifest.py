@@ -314,7 +314,7 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
         "deep.npy#0": "deep.npy holds int16 (4, 8, 8, 3); save",
         "words.npy#0": "words.npy holds <U1 (1, 1); save",
         "objects.npy#0": "objects.npy holds Python objects, which are not read",
-        "cut.npy#0": "cut.npy is not a sound .npy file",
+        "cut.npy#0": "cut.npy is not a valid .npy file",
         "e.csv#Spot1": "e.csv has no row 'Spot1'; it has 'spot1'",
         "e.csv#0": "e.csv has no row '0'; row names are in its first",
         "numbered.csv#002": "numbered.csv has no row '002'; it has '2'",
@@ -518,7 +518,7 @@ def test_labels_that_read_alike(tmp_path: Path) -> None:
     assert {item.label for item in none} == {"unlabelled"}
     assert "control character" in refused(tmp_path, pairs(tmp_path, label=["a\x07", "b"] * 6))
     table = pairs(tmp_path, label=["TUM", "tum"] * 6)
-    with pytest.raises(DataError, match="'TUM' and 'tum' differ in their spelling only"):
+    with pytest.raises(DataError, match="'TUM' and 'tum' differ only in spelling"):
         ingest(written(tmp_path, table), tmp_path / "store", progress=False)
 
 

@@ -1,4 +1,4 @@
-"""The SHA-256 of a small set of drawn patches; run as a program it prints it."""
+"""SHA-256 of a small set of drawn patches; printed if run as a program."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""What makes the controls controls, without training: where the signal is and where it is not."""
+"""Properties of the controls, without training: which images contain the signal."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,7 +18,7 @@ Drawn = tuple[Images, Images, NDArray[np.str_], NDArray[np.bool_]]
 
 
 def pairs(control: Literal["positive", "negative"]) -> Drawn:
-    """Primary and privileged images, labels, and which patches are training patches."""
+    """Primary and privileged images, labels, and a mask of training patches."""
     source = Synthetic(patches=600, patients=24, size=32, control=control)
     items = source.items()
     read = [source.read(item) for item in items]
@@ -45,7 +45,7 @@ def colour(images: Images) -> NDArray[np.float64]:
 
 
 def structure(images: Images) -> NDArray[np.float64]:
-    """Log energies of rings of spatial frequency of the optical densities."""
+    """Log energies of the optical densities in rings of spatial frequency."""
     density = -np.log((images + 5.0) / 255.0)
     density -= density.mean(axis=(1, 2), keepdims=True)
     energy = np.abs(np.fft.fft2(density, axes=(1, 2))) ** 2

@@ -1,4 +1,4 @@
-"""Instances: which pixels are whose."""
+"""Instances: the pixels of each nucleus."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_a_round_nucleus_has_its_area_and_its_place() -> None:
 
 
 def test_touching_nuclei_are_cut_half_way_and_hidden_ones_are_left_out() -> None:
-    x = np.array([40.0, 300.0, 52.0])  # the second lies outside the patch
+    x = np.array([40.0, 300.0, 52.0])  # the second is outside the patch
     stamped = stamp(Rng(0), nuclei(x, np.full(3, 56.0), 10.0), 224)
     assert np.unique(stamped.instances).tolist() == [0, 1, 2]
     assert stamped.types.tolist() == [1, 3]

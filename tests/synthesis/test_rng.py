@@ -1,4 +1,4 @@
-"""Random numbers and tables that no machine can disagree about."""
+"""Random numbers and tables that are identical on all machines."""
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def test_directions_have_length_one_and_cover_the_circle() -> None:
 
 
 def test_no_direction_is_near_a_rounding_boundary() -> None:
-    """A cosine that is off in its last bits (2^-52) still rounds to the same multiple of 2^-20."""
+    """A cosine with an error in its last bits (2^-52) rounds to the same multiple of 2^-20."""
     angle = np.arange(1024) * (2 * np.pi / 1024)
     for table, exact in ((COSINE, np.cos(angle)), (SINE, np.sin(angle))):
         scaled = exact * 2**20

@@ -51,5 +51,5 @@ def test_patients_differ_and_their_vectors_have_length_one() -> None:
     for patient in patients:
         assert abs(np.linalg.norm(patient.haematoxylin) - 1) < 1e-12
         assert abs(np.linalg.norm(patient.eosin) - 1) < 1e-12
-        # Haematoxylin takes away more red than eosin does: one is blue, the other pink.
+        # Haematoxylin absorbs more red than eosin: haematoxylin is blue, eosin is pink.
         assert patient.haematoxylin[0] > patient.eosin[0] + 0.1

@@ -1,4 +1,4 @@
-"""Drawn tissue: the same everywhere, and in the ways that count like the real thing."""
+"""Drawn tissue: identical on all machines, and similar to real tissue."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def test_the_bytes_are_those_of_the_day_the_source_was_made() -> None:
 
 
 def test_the_bytes_do_not_depend_on_the_vector_unit() -> None:
-    """The same digest where NumPy may use none of the instruction sets that it can choose."""
+    """The same digest if NumPy uses none of its optional instruction sets."""
     internals = pytest.importorskip("numpy._core._multiarray_umath")
     optional = [name for name in internals.__cpu_dispatch__ if internals.__cpu_features__[name]]
     if not optional:
@@ -105,7 +105,7 @@ def test_a_nucleus_is_in_one_piece() -> None:
         ):
             pieces += ndimage.label(tissue.instances[place] == number, np.ones((3, 3)))[1]
             whole += 1
-    assert pieces <= 1.02 * whole  # a neighbour may lie across a long one
+    assert pieces <= 1.02 * whole  # a neighbour may divide a long nucleus
 
 
 @pytest.mark.parametrize("name", DRAWINGS)

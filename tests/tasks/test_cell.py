@@ -16,7 +16,7 @@ from morefromless.tasks import build_task
 from morefromless.tasks.cell import Cell
 from tests.conformance import Case, cases
 
-# Which rule each stored output is; `authors.label` is the default.
+# The rule of each stored output; `authors.label` is the default.
 RULES = {
     "authors.label": Cell(),
     "info.label_ignoring_untyped_first_seen": Cell(untyped="exclude"),
@@ -24,8 +24,8 @@ RULES = {
     "info.label_mode_lowest_id": Cell(ties="lowest"),
     "info.label_pixel_majority_nonbackground": Cell(by="area", untyped="exclude", ties="lowest"),
 }
-# What no rule here is: the majority of all pixels, background included, and the code's rule misled
-# by a pixel mask; and the counts, which are looked at by themselves.
+# Outputs without a rule here: the majority of all pixels, background included; the code's rule
+# misled by a pixel mask; and the counts, which are checked separately.
 OTHERS = {"info.label_pixel_majority_all", "authors.label_if_fed_the_pixel_mask", "info.counts"}
 
 
@@ -62,7 +62,7 @@ def test_agrees_with_a_plain_loop(rows: list[tuple[int, int, int, bool]], rule: 
             if at == patch and (counted or rule.by == "area") and (kind or rule.untyped == "count"):
                 votes[kind] += area if rule.by == "area" else 1
         most = max(votes.values(), default=0)
-        best = [kind for kind, held in votes.items() if held == most]  # in the order of listing
+        best = [kind for kind, held in votes.items() if held == most]  # in the order of the table
         expected.append((min(best) if rule.ties == "lowest" else best[0]) if best else 0)
     assert rule.most(table.astype({"counted": bool}), 5).tolist() == expected
 
@@ -70,7 +70,7 @@ def test_agrees_with_a_plain_loop(rows: list[tuple[int, int, int, bool]], rule: 
 def test_a_store_is_labelled_with_the_types_that_occur(tissue: Store) -> None:
     store = tissue.select(task=build_task("cell"))
     assert set(store.classes) <= set(tissue.scheme.types)
-    assert store.hash == tissue.hash  # the same data under another question
+    assert store.hash == tissue.hash  # the same data for another task
     assert tissue.classes == tissue.select(task=build_task("tissue")).classes
     fat = tissue.table["label"].eq("BACK").to_numpy()
     assert {store.classes[k] for k in store.labels[fat]} == {"Background"}
@@ -102,7 +102,7 @@ def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
 
 def test_a_store_without_nuclei_says_how_to_get_them(tissue: Store) -> None:
     bare = Store(tissue.path, replace(tissue.meta, scheme=None), tissue.table, tissue.arrays)
-    with pytest.raises(DataError, match="holds no nuclei; ingest again with --nuclei"):
+    with pytest.raises(DataError, match="has no nuclei; ingest again with --nuclei"):
         bare.select(task=build_task("cell"))
 
 

@@ -1,4 +1,4 @@
-"""The task of tissue: patches without a label stand in no split of it."""
+"""The task tissue: patches without a label are in none of its splits."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from morefromless.tasks.tissue import Tissue
 
 
 def without(store: Store, bare: np.ndarray) -> Store:
-    """The store, some of whose patches have no label."""
+    """The store with some labels removed."""
     table = store.table.assign(label=store.table["label"].mask(bare, UNLABELLED))
     classes = tuple(sorted({*table["label"]}, reverse=True))  # unlabelled is not the last
     return Store(store.path, structs.replace(store.meta, classes=classes), table, store.arrays)
@@ -52,7 +52,9 @@ def test_where_all_or_none_has_a_label_nothing_changes(tissue: Store) -> None:
 
 def test_a_task_that_asks_nothing_is_refused(tissue: Store) -> None:
     tested = (tissue.table["split"] == "test").to_numpy()
-    with pytest.raises(DataError, match=r"No test patch of .* has a label, .*; label some of two"):
+    with pytest.raises(
+        DataError, match=r"No test patch of .* has a label, .*; label patches of two"
+    ):
         without(tissue, tested).select(task=Tissue())
     other = (tissue.table["label"] != tissue.classes[0]).to_numpy()
     with pytest.raises(DataError, match=rf"All labelled test .* are '{tissue.classes[0]}', so"):

@@ -1,4 +1,4 @@
-"""The cost of a step, predicted without computing it, beside what a real one takes."""
+"""The predicted cost of a step against the measured cost of a real step."""
 
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,7 +22,7 @@ def status_bytes(field: str) -> int:
 
 
 def measured_peak(config: RunConfig) -> int:
-    """Bytes that steps of a run take, in a new process that has loaded what it computes with."""
+    """Memory of the steps of a run in bytes, in a new process with all libraries loaded."""
     torch.set_num_threads(1)
     step_seconds(run_config(Path(), Path(), batch=4, width=8), "cpu")
     Path("/proc/self/clear_refs").write_text("5")
@@ -44,7 +44,7 @@ def test_state_is_weights_and_two_moments_of_what_is_trained() -> None:
     encoder, expander = 23_508_032, 2048 * 8192 + 2 * 8192 * 8192 + 3 * 8192 + 4 * 8192
     cost = step_cost(config)
     assert cost.state == pytest.approx(3 * 4 * 2 * (encoder + expander), rel=1e-3)
-    # 4.1 G multiplications and additions a patch, forward and twice backward, of two branches
+    # 4.1 G multiply-adds per patch, one forward and two backward, for two branches
     products = 2 * 2 * 3 * 128 * (4.09e9 + 2048 * 8192 + 2 * 8192**2)
     assert cost.operations == pytest.approx(products, rel=0.03)
 
@@ -72,9 +72,9 @@ def test_patches_that_stay_are_the_feeds(tissue: Store) -> None:
     bytes_ = sum(images.nbytes for images in feed.resident.values())
     assert resident_bytes(config, tissue, len(rows)) == bytes_
     assert resident_bytes(config, tissue, 10**6) == 0
-    frozen = changed(config, freeze=["privileged"])  # is given features in place of images
+    frozen = changed(config, freeze=["privileged"])  # gets features instead of images
     assert resident_bytes(frozen, tissue, len(rows)) == bytes_ / 2
-    gpu = changed(config, device="gpu", resident=3.5)  # 24 KB a patch as inputs, 3 as stored
+    gpu = changed(config, device="gpu", resident=3.5)  # 24 KB per patch as inputs, 3 KB as stored
     assert resident_bytes(gpu, tissue, 10**6) == 10**6 * 32 * 32 * 3
 
 
@@ -87,7 +87,7 @@ def test_a_plan_of_a_study_says_what_it_takes_and_trains_nothing(
     printed = capsys.readouterr().out
     assert "symmetric, shared, vicreg\tdownsample:7\t3\t0" in printed
     assert "15 of 15 runs" in printed
-    assert "GB of memory beside PyTorch's own (asymmetric-independent" in printed
+    assert "GB of memory in addition to PyTorch's own (asymmetric-independent" in printed
     assert "hours on this CPU, one run after another: a step of supervised-" in printed
     assert not (tmp_path / "study").exists()
 

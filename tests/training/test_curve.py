@@ -1,4 +1,4 @@
-"""Learning curves: what a point is, and when one is measured."""
+"""Learning curves: content and steps of the points."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from morefromless.training.curve import Curve
 
 
 def measured(curve: Curve, first: int, rank: int = 0) -> pd.DataFrame:
-    """The points on disk after training from step `first` to the fourth."""
+    """The points on disk after training from step `first` to step 4."""
     learner: Any = SimpleNamespace(device=torch.device("cpu"))
     trainers: list[Any] = [
         SimpleNamespace(global_step=step, is_global_zero=rank == 0) for step in range(first, 5)
@@ -28,7 +28,7 @@ def measured(curve: Curve, first: int, rank: int = 0) -> pd.DataFrame:
 
 
 TRAIN = 60 * 3 * 32 * 32 * 4
-"""Bytes of a branch's inputs of the training patches; there are fewer test patches."""
+"""Bytes of a branch's inputs for the training patches; there are fewer test patches."""
 
 
 @pytest.mark.parametrize(("memory", "rendered"), [(TRAIN, 4), (TRAIN - 1, 2 * 3 + 2)])
@@ -49,11 +49,11 @@ def test_a_point_is_the_accuracy_of_a_ridge_probe(
     points = measured(curve, 0)
     assert points["step"].tolist() == [0, 0, 3, 3, 4, 4]
     assert points["branch"].tolist() == ["primary", "privileged"] * 3
-    assert len(calls) == rendered  # once, or at every point what takes more memory
+    assert len(calls) == rendered  # once, or again at every point for inputs above the limit
     for name, frozen in encoders.items():
         train, test = curve.rows[name]
         assert len(set(train) & set(tissue.indices("train"))) == len(train) == 60
-        assert test.tolist() == tissue.indices("test").tolist()  # which are fewer
+        assert test.tolist() == tissue.indices("test").tolist()  # fewer than PATCHES
         labels = torch.from_numpy(tissue.labels)
         probe = fit_ridge_probe(frozen.represent(tissue, train), labels[train], 9)
         right = probe.logits(frozen.represent(tissue, test)).argmax(1) == labels[test]

@@ -1,4 +1,4 @@
-"""Spread and effective rank against closed forms; the message for a loss that is not finite."""
+"""Spread and effective rank against closed forms; the message for a non-finite loss."""
 
 import math
 

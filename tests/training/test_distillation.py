@@ -1,4 +1,4 @@
-"""Students of a frozen teacher: what is trained, computed once, and refused."""
+"""Students of a frozen teacher: training, cached features, and invalid options."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.conftest import changed, run_config, study_config
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A teacher with random weights: what is learned from it does not matter here."""
+    """A teacher with random weights: these tests do not depend on what it has learned."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
     save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
@@ -44,7 +44,7 @@ def students(tissue: Store, tmp_path: Path, teacher: str) -> StudyConfig:
 def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) -> None:
     study = Study.of(students)
     run_all(study.runs, 1)
-    # The teacher is run once a patch, for all objectives and seeds.
+    # The teacher runs once per patch for all objectives and seeds.
     features = list((students.out / "frozen").iterdir())
     assert len(features) == 1
     runs = [run for run in study.runs if run.arm.kind == "distillation"]
@@ -53,9 +53,9 @@ def test_students_are_arms_of_a_comparison(students: StudyConfig, teacher: str) 
     assert not any(run.pairing.teacher or run.pairing.teacher_size for run in others)
     weights = load_file(teacher.partition("=")[2].partition(",")[0])
     for run in runs:
-        assert list(load_encoders(Run(run.out))) == ["primary"]  # the teacher is not its own
+        assert list(load_encoders(Run(run.out))) == ["primary"]  # without the teacher
         trained = Run(run.out).weights()
-        if run.arm.supervised:  # its teacher is asked once, and is no branch
+        if run.arm.supervised:  # its teacher runs once, and is not a branch
             assert trained["head.weight"].shape[0] == 9
             continue
         if run.arm.objective == "regression":  # embeddings are as wide as the representation

@@ -1,4 +1,4 @@
-"""That every way to the device gives the same images."""
+"""All ways of loading data to the device give the same images."""
 
 import gc
 from typing import get_args
@@ -74,7 +74,7 @@ def test_a_finished_run_keeps_no_images_in_memory(pretraining: RunConfig) -> Non
 
 
 def test_images_of_several_gpus_go_from_the_cpu_to_each(tissue: Store) -> None:
-    """Processes of one run hold the images on the CPU. Fake tensors need no GPU."""
+    """The processes of one run keep images on the CPU. Fake tensors need no GPU."""
     pair = Pair({"primary": "downsample:4"}, "plain", 24)
     answers = torch.zeros(len(tissue.indices("train")), 9)
     feed = Feed(tissue, tissue.indices("train"), pair, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Fine-tuning: it begins from a self-supervised encoder, and that is trained once."""
+"""Fine-tuning starts from a self-supervised encoder, which is trained only once."""
 
 from dataclasses import replace
 from pathlib import Path

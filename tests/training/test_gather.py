@@ -1,7 +1,7 @@
-"""A batch split over two processes has the loss and the gradients of the whole batch in one.
+"""A batch split over two processes has the same loss and gradients as in one process.
 
-Two real processes talk through gloo on the CPU: first two linear branches, then real ones, a ResNet
-and an EfficientNet with their expanders, whose BatchNorms are synchronised.
+Two real processes communicate through gloo on the CPU. Two linear branches are tested first, then a
+ResNet and an EfficientNet with their expanders and synchronised BatchNorms.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ from morefromless.training.gather import gather
 from morefromless.training.synchronise import synchronise
 from tests.conftest import run_config
 
-pytestmark = pytest.mark.xdist_group("server")  # share a fixture that takes long
+pytestmark = pytest.mark.xdist_group("server")  # they share a slow fixture
 
 PROCESSES = 2
 OBJECTIVES: dict[str, Objective] = {
@@ -44,7 +44,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 class Pair(nn.Module):
-    """Two branches of independent weights."""
+    """Two branches with independent weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Pair(nn.Module):
 
 
 class RealPair(nn.Module):
-    """The branches that are trained, with BatchNorm in encoders and expanders."""
+    """Trained branches, with BatchNorm in encoders and expanders."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def batch() -> Tensor:
 
 
 def patches() -> Tensor:
-    """Half of them bright, and all of those on the second process."""
+    """Patches of which half are bright, all on the second process."""
     drawn = torch.rand(8, 2, 3, 32, 32, generator=torch.Generator().manual_seed(4)).double()
     drawn[:4] *= 0.3
     return drawn
@@ -136,7 +136,7 @@ def test_gradients_are_those_of_the_whole_batch(name: str, found: list[dict[str,
         assert of_one_process[name].keys() == expected.keys()
         for key, value in expected.items():
             torch.testing.assert_close(of_one_process[name][key], value, rtol=1e-6, atol=1e-12)
-    # The comparison means something only where the mean of the halves is another number.
+    # The comparison is only meaningful if the mean of the halves differs.
     assert not torch.allclose((halves[0]["loss"] + halves[1]["loss"]) / 2, expected["loss"])
 
 
@@ -144,13 +144,13 @@ def test_gradients_are_those_of_the_whole_batch(name: str, found: list[dict[str,
 def test_batch_norm_does_not_tell_one_process_from_two(
     name: str, found: list[dict[str, Any]]
 ) -> None:
-    """Loss, gradients, and the running averages that the trained encoder is used with."""
+    """Loss, gradients, and the running statistics, which evaluation uses."""
     expected = step(RealPair(), patches(), OBJECTIVES[name])
     assert sum("running_var" in key for key in expected) > 20
     for of_one_process in found:
         assert of_one_process[f"real {name}"].keys() == expected.keys()
         for key, value in expected.items():
-            # A bias before a BatchNorm has no gradient but rounding, hence the absolute bound.
+            # The gradient of a bias before a BatchNorm is rounding error: the bound is absolute.
             torch.testing.assert_close(
                 of_one_process[f"real {name}"][key],
                 value,
@@ -162,7 +162,7 @@ def test_batch_norm_does_not_tell_one_process_from_two(
 
 @pytest.mark.parametrize("encoder", ["test_resnet", "test_efficientnet"])
 def test_one_process_gains_nothing_and_loses_nothing(encoder: str) -> None:
-    """Training and evaluation, and the names of the weights; alone, and beside autocast."""
+    """In training and evaluation, with and without autocast; names of weights stay the same."""
     torch.manual_seed(5)
     options = run_config(Path(), Path(), encoder=encoder)
     plain, synchronised = Branches(plan_branches(options), 16), Branches(plan_branches(options), 16)

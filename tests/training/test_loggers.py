@@ -1,4 +1,4 @@
-"""What `--log` adds to a run's own files: Weights & Biases, MLflow, offline or not installed."""
+"""The trackers of `--log`: Weights & Biases and MLflow, offline or not installed."""
 
 import math
 import os
@@ -19,7 +19,7 @@ from tests.conftest import changed
 
 
 class Recorder(Logger):
-    """What a tracker is told."""
+    """Records what a tracker receives."""
 
     name, version = "recorder", 0
 
@@ -45,9 +45,9 @@ def test_a_tracker_gets_options_and_losses_and_renames_no_run(
     assert config.identity() == changed(config, log=[]).identity()
     run = train(config)
     assert recorder.options == config.identity()
-    assert sorted(recorder.metrics) == [0, 9, 11]  # the first, every tenth, and the last
+    assert sorted(recorder.metrics) == [0, 9, 11]  # the first, every tenth and the last step
     assert {"loss", "lr", "term/variance"} <= set(recorder.metrics[9])
-    cosines = [1 + math.cos(math.pi * (step - 2) / (12 - 2)) for step in (9, 11)]  # 2 warm up
+    cosines = [1 + math.cos(math.pi * (step - 2) / (12 - 2)) for step in (9, 11)]  # 2 warm-up steps
     rates = [metrics["lr"] for _, metrics in sorted(recorder.metrics.items())]
     assert rates == pytest.approx([0, *(config.train.lr / 2 * cosine for cosine in cosines)])
     [written] = (run.path / "logs" / "csv").rglob("metrics.csv")
@@ -93,7 +93,7 @@ def test_offline_everything_lies_in_the_runs_folder(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     config = changed(pretraining, log=["wandb", "mlflow"])
-    for name in ("a", "b"):  # two runs of one process are two of each tracker's
+    for name in ("a", "b"):  # two runs in one process are two runs in each tracker
         folder = tmp_path / name
         with loggers.loggers(Run(folder), config) as used:
             for logger in used:

@@ -1,4 +1,4 @@
-"""Options of the machine change no run: compiled branches, and gradient checkpointing."""
+"""Machine options do not change a run: compiled branches and gradient checkpointing."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.conftest import changed
 
 
 def saved_bytes(encoder: Encoder, images: Tensor) -> tuple[int, Tensor]:
-    """Bytes that the forward pass holds for the backward pass, and the features."""
+    """Bytes that the forward pass saves for the backward pass, and the features."""
     sizes: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def test_a_compiled_branch_has_the_same_values_and_weights_by_the_same_names() -
     plain, compiled = (Branch(build_encoder("test_resnet"), Expander(96, 16)) for _ in range(2))
     names = list(plain.state_dict())
     compiled.load_state_dict(plain.state_dict())
-    compiled.compile(backend="eager")  # traced; C++ of it would take a minute
+    compiled.compile(backend="eager")  # traced only; compiling C++ would take a minute
     images = torch.rand(4, 3, 32, 32)
     for one, other in zip(plain(images), compiled(images), strict=True):
         torch.testing.assert_close(one, other)
@@ -93,7 +93,7 @@ def test_a_network_that_cannot_be_compiled_is_told(
 
     monkeypatch.setattr(loop, "check_compile", lambda _: None)
     monkeypatch.setattr(nn.Module, "compile", refused)
-    with pytest.raises(TrainingError, match=r"does not work with this network \(NotImpl.*ing\); l"):
+    with pytest.raises(TrainingError, match=r"does not work with this network \(NotImpl.*ing\); r"):
         train(changed(pretraining, compile=True, epochs=1))
 
 
@@ -116,7 +116,9 @@ def test_a_machine_without_compiler_is_told_before_training(
 
 
 def test_what_does_not_go_together_is_told(pretraining: RunConfig) -> None:
-    with pytest.raises(ConfigError, match=r"not for the encoder 'mlp.*give --accumulate"):
+    with pytest.raises(
+        ConfigError, match=r"'mlp.*' does not support --gradient-checkpointing; use --accumulate"
+    ):
         check(
             changed(
                 pretraining,

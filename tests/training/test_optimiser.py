@@ -1,4 +1,4 @@
-"""Adam as the authors have it: its epsilon, and each weight tensor's gradient clipped by itself."""
+"""The authors' Adam: its epsilon, and separate gradient clipping for each weight tensor."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.conftest import changed
 
 
 def _clipped(gradients: list[Tensor], batch: int, norm: float) -> list[Tensor]:
-    """What Keras does with the gradient of a sum over the batch, written out."""
+    """Explicit form of Keras' clipping of the gradient of a sum over the batch."""
     made = []
     for gradient in gradients:
         summed = gradient * batch

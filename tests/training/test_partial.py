@@ -1,4 +1,4 @@
-"""Training on stores in which some patches lack a view."""
+"""Training on stores in which some patches have no privileged view."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -38,7 +38,7 @@ PROBE = Probe(probe_epochs=5, standardise=True)
 
 
 class Stained(Synthetic):
-    """Synthetic tissue with a second stain, which every third patch lacks."""
+    """Synthetic tissue with a second stain, which is missing for every third patch."""
 
     def datasheet(self) -> Any:
         return replace(super().datasheet(), optional=frozenset({"ihc"}), scheme=None)
@@ -70,7 +70,7 @@ def test_pairs_are_the_patches_that_have_both(stained: Store, options: RunConfig
     run = pretrain(changed(options, probe_every=1))
     assert run.record.facts["steps"] == 2 * (len(both.indices("train")) // 32)
     results = {one.frozen.name: one for one in evaluate(run, stained, PROBE)}
-    # each branch is asked of all that it can see
+    # each branch is evaluated on all patches that have its view
     assert len(results["primary"].probabilities) == len(stained.indices("test"))
     assert len(results["privileged"].probabilities) == len(both.indices("test"))
 
@@ -95,7 +95,7 @@ def test_a_share_of_the_pairs_is_drawn_by_the_seed(stained: Store, options: RunC
         assert has[rows].all()
         assert set(rows) <= set(train)
         drawn.append(set(rows))
-    assert drawn[1] < drawn[0]  # fewer of the same
+    assert drawn[1] < drawn[0]  # a subset of the same patches
     other = available_views(stained, pair, changed(options, pairs=0.5, seed=1))
     assert set(training_rows(stained, other, options)) != drawn[0]
     whole = changed(options, pairs=0.5, kind="trident", missing="pairs")
@@ -181,8 +181,8 @@ def test_each_two_branches_are_those_rows_that_have_both() -> None:
         rows = [i for i in range(8) if both[i]]
         expected.append(VICReg()([torch.stack([z[n][i] for i in rows]) for n in (a, b)]).total)
     torch.testing.assert_close(loss.total, torch.stack(expected).mean())
-    assert torch.equal(z["b"].grad[5], torch.zeros(5).double())  # nobody saw it
-    # Rows without any partner say nothing, and are no error; nor does a single one.
+    assert torch.equal(z["b"].grad[5], torch.zeros(5).double())  # no objective used it
+    # Rows without a partner have loss 0 and are not an error; the same holds for a single pair.
     for rows in (torch.zeros(8), torch.eye(8)[3]):
         few = {"b": rows.bool(), "c": rows.bool()}
         assert pairwise_loss(VICReg(), z, few).total.item() == 0
@@ -198,8 +198,8 @@ def test_views_that_are_not_there_do_not_touch_batch_norm(options: RunConfig) ->
     torch.testing.assert_close(made["privileged"][has["privileged"]], alone)
     assert not made["privileged"][~has["privileged"]].any()
     single = embed(branches, images, {"privileged": torch.eye(8)[3].bool()})
-    assert not single["privileged"].any()  # which has no variance
-    images["privileged"][~has["privileged"]] = 7  # whatever stands there
+    assert not single["privileged"].any()  # a single row has no variance
+    images["privileged"][~has["privileged"]] = 7  # missing views can have any value
     again = embed(branches, images, has)
     torch.testing.assert_close(again["privileged"], made["privileged"])
 

@@ -1,4 +1,4 @@
-"""Training of branches that differ: frozen, bare, of other architectures, in parts, on vectors."""
+"""Training of frozen and bare branches, of other architectures, in parts, and on vectors."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ HERE = "tests.training.test_pretrain"
 
 
 class Distance(Objective):
-    """What somebody else may write: mean squared distance of two branches, and a spread."""
+    """Example of a user's objective: mean squared distance of two branches, and a spread."""
 
     min_rows = 2
     n_branches = 2
@@ -66,7 +66,7 @@ class Plain(Encoder):
 
 
 class WithExpression(Synthetic):
-    """Synthetic tissue, and a vector of each patch that says which tissue it is, with noise."""
+    """Synthetic tissue, and a noisy vector per patch that encodes its tissue."""
 
     def read(self, item: Any) -> Any:
         arrays = super().read(item)
@@ -118,9 +118,9 @@ def test_a_frozen_branch_teaches_and_stays_as_it_was(
         if key.startswith("branches.by_key.privileged.encoder.")
     }
     assert len(after) > 20
-    for key, value in after.items():  # BatchNorm's statistics among them
+    for key, value in after.items():  # including BatchNorm's statistics
         assert torch.equal(value, before[key]), key
-    teacher.unlink()  # the run stands by itself
+    teacher.unlink()  # the run does not need the teacher's file
     kept = load_file(run.path / "features" / "privileged-train.safetensors")["features"]
     anew = load_encoders(run)["privileged"].represent(tissue, tissue.indices("train"))
     torch.testing.assert_close(kept, anew, rtol=1e-4, atol=1e-5)
@@ -167,7 +167,7 @@ def _gradients(branches: Branches, images: dict[str, Tensor], parts: int) -> dic
 def test_a_batch_in_parts_has_the_whole_batchs_gradients(
     pretraining: RunConfig, parts: int
 ) -> None:
-    """Exactly so without BatchNorm, however the objective mixes the rows; 3 do not divide 16."""
+    """Exact without BatchNorm, for any objective; 3 does not divide 16."""
     torch.manual_seed(0)
     plain = changed(pretraining, encoder=f"{HERE}:Plain:", no_expander=("primary", "privileged"))
     branches = Branches(plan_branches(plain), 16).double()
@@ -176,7 +176,7 @@ def test_a_batch_in_parts_has_the_whole_batchs_gradients(
     assert len(whole) == 5
     for name, value in whole.items():
         torch.testing.assert_close(cut[name], value, rtol=1e-9, atol=1e-12)
-    each = [  # what adding up the losses of the parts would give is another number
+    each = [  # the mean of the losses of the parts would differ
         _gradients(branches, {n: x[rows] for n, x in images.items()}, 1)["loss"]
         for rows in torch.arange(16).chunk(parts)
     ]
@@ -206,7 +206,7 @@ def test_vectors_teach_images(spots: Store, tmp_path: Path) -> None:
     longer = Probe(probe_epochs=300, standardise=True)
     results = {one.frozen.name: one for one in evaluate(run, spots, longer)}
     assert set(results) == {"primary", "privileged"}
-    assert results["privileged"].scores.values["accuracy"] > 0.8  # the vector names its tissue
+    assert results["privileged"].scores.values["accuracy"] > 0.8  # the vector encodes the tissue
 
 
 def test_vectors_are_compared_as_images_are(spots: Store, tmp_path: Path) -> None:
@@ -255,10 +255,10 @@ def test_an_objective_of_two_branches_is_not_given_three(pretraining: RunConfig)
     ("given", "told"),
     [
         ({"batch": 1}, "--batch 1"),
-        ({"freeze": ("privileged",)}, "random weights for ever"),
+        ({"freeze": ("privileged",)}, "random weights, which are never trained"),
         ({"sharing": "shared", "privileged_encoder": "test_vit"}, "two architectures"),
-        ({"encoder": "mlp"}, "does not take images of 32 x 32 px"),
-        ({"encoder": "swin_tiny_patch4_window7_224"}, "does not take images of 32 x 32 px"),
+        ({"encoder": "mlp"}, "does not accept images of 32 x 32 px"),
+        ({"encoder": "swin_tiny_patch4_window7_224"}, "does not accept images of 32 x 32 px"),
         ({"privileged": "vector:12"}, "expression"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Training that was killed in the middle of an epoch ends in the same weights."""
+"""A run that is killed in the middle of an epoch resumes and gets the same weights."""
 
 import errno
 import os
@@ -47,7 +47,7 @@ def test_killed_in_mid_epoch_and_resumed_is_the_same_as_uninterrupted(
     supervision: RunConfig,
     tmp_path: Path,
 ) -> None:
-    # 4 steps an epoch; a checkpoint every 3 is never at an epoch's end before step 12.
+    # 4 steps per epoch: a checkpoint every 3 steps is not at the end of an epoch before step 12.
     base = pretraining if kind == "pretrain" else supervision
     base = changed(base, epochs=6, checkpoint_every=3, probe_every=5)
     whole, cut = changed(base, out=tmp_path / "whole"), changed(base, out=tmp_path / "cut")
@@ -90,7 +90,7 @@ def test_seeds_give_other_weights_and_the_same_seed_the_same(
 
 
 class Watched(VICReg):
-    """VICReg that tells of every step of a training, and of no check of two rows ahead of it."""
+    """VICReg that reports every training step, but not the check with two rows before training."""
 
     def forward(self, embeddings: Any) -> Loss:
         if len(embeddings[0]) > 2:
@@ -99,12 +99,12 @@ class Watched(VICReg):
 
 
 def on_step() -> None:
-    """What tests put in its place."""
+    """Hook that tests replace."""
 
 
 @pytest.fixture
 def watched(pretraining: RunConfig) -> RunConfig:
-    """8 steps, and a checkpoint after each third."""
+    """A run of 8 steps with a checkpoint every 3 steps."""
     return changed(
         pretraining, objective="tests.training.test_resume:Watched", checkpoint_every=3, workers=0
     )
@@ -112,7 +112,7 @@ def watched(pretraining: RunConfig) -> RunConfig:
 
 @pytest.fixture
 def expected(watched: RunConfig, tmp_path: Path) -> dict[str, torch.Tensor]:
-    """Weights of a run that nothing happened to."""
+    """Weights of an uninterrupted run."""
     run = pretrain(changed(watched, out=tmp_path / "expected"))
     assert run.record.facts["resumed"] is False
     return load_file(run.weights_path)
@@ -126,7 +126,7 @@ def same(run: Run, expected: dict[str, torch.Tensor]) -> bool:
 
 
 def at(step: int, do: Callable[[], object]) -> Callable[[], None]:
-    """`do` at the loss of one step, counted from 1 in this process."""
+    """Call `do` at the loss of one step, counted from 1 in this process."""
     count = 0
 
     def counted() -> None:
@@ -142,7 +142,7 @@ SAVE = torch.save
 
 
 def saved_in_part(then: Callable[[], object], times: int) -> Callable[..., None]:
-    """torch.save that has written half of it at its `times`-th call when something happens."""
+    """torch.save that calls `then` in the middle of writing at its call number `times`."""
     count = 0
 
     def save(made: Any, file: Any) -> None:
@@ -162,7 +162,7 @@ def test_killed_while_it_writes_a_checkpoint_it_goes_on_from_the_last(
     watched: RunConfig, expected: dict[str, torch.Tensor]
 ) -> None:
     run = Run(watched.out)
-    for times in (2, 1):  # after 6 steps, both: the second try begins with 3, and leaves no more
+    for times in (2, 1):  # killed after 6 steps both times; the second run resumes from step 3
 
         def work(times: int = times) -> None:
             torch.save = saved_in_part(lambda: os.kill(os.getpid(), signal.SIGKILL), times)
@@ -182,7 +182,7 @@ def test_a_disk_that_fills_is_told_and_the_last_checkpoint_is_kept(
 ) -> None:
     def full() -> None:
         system = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        # What PyTorch's writer makes of it when it is closed.
+        # PyTorch's writer raises this error when it is closed.
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos") from system
 
     monkeypatch.setattr(torch, "save", saved_in_part(full, times=2))
@@ -271,7 +271,7 @@ def test_the_same_run_cannot_be_trained_twice_at_once(
 def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
     watched: RunConfig, expected: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SLURM's variables would make Lightning believe in four processes, and queue the job again."""
+    """With SLURM's variables, Lightning would assume four processes and requeue the job."""
     for name, value in {
         "SLURM_JOB_ID": "123",
         "SLURM_JOB_NAME": "run",
@@ -289,7 +289,7 @@ def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
         told.append(number)
 
     def look() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)  # which comes ahead of the signal to queue it again
+        os.kill(os.getpid(), signal.SIGTERM)  # the cluster sends it before the requeue signal
         handlers.append(signal.getsignal(signal.SIGUSR1))
 
     before = signal.signal(signal.SIGTERM, bypass)
@@ -306,7 +306,7 @@ def test_in_a_cluster_s_job_its_signals_are_left_to_who_submitted_it(
 def test_sigterm_ends_a_command_as_it_ends_others(
     watched: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lightning's handler would end it with exit code 0, and the next command of a script begin."""
+    """With Lightning's handler, the exit code would be 0, and a script would continue."""
     handlers: list[object] = []
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""The schedule against the authors' numbers, and the optimizer's rates against the schedule."""
+"""The schedule against the authors' values, and the optimizer's rates against the schedule."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ def test_a_resumed_run_has_the_same_rates(optimizer_first: bool) -> None:
 
 @pytest.mark.parametrize(("total", "warmup"), [(10, 10), (10, 11), (10, -1), (0, 0)])
 def test_impossible_lengths_are_refused(total: int, warmup: int) -> None:
-    with pytest.raises(ConfigError, match="warm up"):
+    with pytest.raises(ConfigError, match="fewer warm-up steps"):
         warmup_cosine(0, base=1.0, total_steps=total, warmup_steps=warmup)
 
 

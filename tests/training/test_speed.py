@@ -1,4 +1,4 @@
-"""What makes a step fast holds on any device: what it waits for, moves and computes in."""
+"""Speed of a step, testable on any device: its waits, data transfers and data types."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ from tests.conftest import changed
 
 
 class Waits(TorchDispatchMode):
-    """Counts what a GPU would be waited for: values asked of tensors, and shapes that depend on
+    """Counts operations that wait for a GPU: reads of tensor values, and shapes that depend on
     values."""
 
     def __init__(self) -> None:
@@ -46,8 +46,8 @@ class Waits(TorchDispatchMode):
 
 @dataclass
 class Notes(pl.Callback):
-    """The waits of each step, all and those before it goes backward, and the first loss; stands
-    where the learning curve would."""
+    """Records the waits of each step, in total and before the backward pass, and the first loss.
+    Replaces the learning curve."""
 
     waits: Waits
     counts: list[int] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Notes(pl.Callback):
 
 
 def noted(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> Notes:
-    """Train, and note. A line of progress, every so many seconds, would ask for the loss too."""
+    """Train and record. Progress is quiet, because its lines would read the loss too."""
     notes = Notes(Waits())
     monkeypatch.setattr(pretrain, "curve_of", lambda *_: notes)
     with progress.shown_as("quiet"), notes.waits:
@@ -87,7 +87,7 @@ def test_only_steps_that_are_logged_wait_for_values(
     assert len(notes.counts) == 39
     waited = [step for step, count in enumerate(notes.counts) if count]
     assert waited == [0, 9, 19, 29, 38]
-    assert notes.forward == 0  # these wait only once a GPU has the backward pass to do
+    assert notes.forward == 0  # logged steps only wait during the backward pass
 
 
 def test_a_gpu_prepares_images_in_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

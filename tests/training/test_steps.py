@@ -1,4 +1,4 @@
-"""Which patches make up a step."""
+"""The patches of each step."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Flip, crop and rotation against hand loops in float64 and against torch's flips and slices."""
+"""Flip, crop and rotation against float64 loops and against torch's flips and slices."""
 
 import math
 
@@ -24,7 +24,7 @@ def values(*numbers: float) -> torch.Tensor:
 
 
 def by_hand(image, flip_x, flip_y, scale, centre, angle):
-    """Every output pixel on its own: where it lies in the source, reflected, read bilinearly."""
+    """Loop over output pixels: source position, reflection, bilinear interpolation."""
     side = image.shape[-1]
     result = np.zeros_like(image)
     for row in range(side):

@@ -1,4 +1,4 @@
-"""Changes of colour against torchvision, colorsys, closed forms and pixel-by-pixel loops."""
+"""Colour changes against torchvision, colorsys, closed forms and loops over pixels."""
 
 import colorsys
 
@@ -17,7 +17,7 @@ def values(*numbers: float) -> torch.Tensor:
 @pytest.fixture
 def images() -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    # Away from 0 and 1, since the references clip after every step.
+    # Not close to 0 or 1, because the references clip after every step.
     return 0.3 + 0.3 * torch.rand(3, 3, 8, 8, dtype=torch.float64, generator=generator)
 
 
@@ -49,7 +49,7 @@ def test_hue_turns_the_way_hsv_does(images: torch.Tensor) -> None:
     for hue in (0.1, -0.1):
         turned = photometry.jitter(images, one, one, one, hue * one) - images
         expected = torch.stack([reference.adjust_hue(image, hue) for image in images]) - images
-        expected -= luma(expected)[:, None]  # HSV does not keep it
+        expected -= luma(expected)[:, None]  # HSV does not keep luma
         similarity = torch.cosine_similarity(turned.flatten(), expected.flatten(), dim=0)
         assert similarity > 0.85
 
@@ -124,11 +124,11 @@ def test_contrast_comes_after_brightness(images: torch.Tensor) -> None:
 
 
 def hsv_by_hand(red: float, green: float, blue: float, saturation: float, hue: float):
-    """Saturation, then hue; any range of values, saturation 0 where the value is not positive."""
+    """Saturation, then hue, for any range of values; saturation is 0 if V is not positive."""
     value, low = max(red, green, blue), min(red, green, blue)
     if value <= 0 or value == low:
         return value, value, value
-    # The hue does not change with an affine change of the colour, so take it within range.
+    # An affine change of the colour keeps the hue, so it is computed within the range.
     h, _, _ = colorsys.rgb_to_hsv(*((c - low) / (value - low) for c in (red, green, blue)))
     s = min(1.0, (value - low) / value * saturation)
     return colorsys.hsv_to_rgb((h + hue) % 1, s, value)

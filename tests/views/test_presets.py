@@ -1,4 +1,4 @@
-"""What every preset keeps to: same draws again, patch by patch, in range, at its probabilities."""
+"""All presets: reproducible draws, separate for each patch, in range, with the right frequency."""
 
 import math
 
@@ -95,7 +95,7 @@ class TestEveryPreset:
 
 @pytest.mark.parametrize("preset", [TableS1, Authors])
 def test_blocks_and_the_way_of_choosing_change_nothing(preset, monkeypatch) -> None:
-    # Without noise: its draws come block by block.
+    # Without noise, which is drawn per block.
     patches, preset = tissue(20), preset(noise=0)
     expected = preset.augment(patches, seeded(0))
     monkeypatch.setattr(_draws, "_BLOCK", 3 * 24 * 24)
@@ -139,7 +139,7 @@ def test_axes_are_flipped_independently_half_the_time(preset) -> None:
 
 
 def crops(preset: Views, side: int = 40) -> tuple[Tensor, Tensor]:
-    """Shares of width and height that were kept, read off ramps."""
+    """Kept shares of width and height, measured on ramps."""
     ramp = ((torch.arange(side) + 0.5) / side).expand(N, side, side)
     drawn = preset.augment(torch.stack((ramp, ramp.mT, ramp), 1), seeded(0))
     middle, quarter = slice(side // 4, 3 * side // 4), side // 4
@@ -179,7 +179,7 @@ def test_table_s1_turns_by_any_angle_and_authors_by_up_to_half_a_turn() -> None:
         assert is_binomial(float(side.float().mean()), 0.5)
     ramp = torch.linspace(0.2, 0.8, 16).expand(200, 3, 16, 16)
     drawn = Authors(**OFF | {"rotation": 1}).augment(ramp, seeded(0))[:, 0, 4:12, 4:12]
-    # Anticlockwise, what is bright at the right comes to the upper half.
+    # An anticlockwise rotation moves the bright right side to the upper half.
     assert (drawn[:, :4].mean((1, 2)) - drawn[:, 4:].mean((1, 2))).min() > -0.02
 
 
@@ -216,7 +216,7 @@ def test_authors_rotate_with_black_corners_after_the_noise() -> None:
 
 
 def test_authors_brightness_is_a_fifth_of_a_grey_level_on_average() -> None:
-    # Grey and flat: contrast, saturation and hue do nothing.
+    # Grey and constant: contrast, saturation and hue have no effect.
     patches = torch.full((N, 3, 2, 2), 0.5)
     change = 255 * (Authors(**OFF | {"jitter": 1}).augment(patches, seeded(0)) - patches)
     assert change.abs().max() == pytest.approx(0.4, abs=0.005)
@@ -292,7 +292,7 @@ def test_recorded_words_are_of_the_draws_that_made_the_views(preset: Views) -> N
     unrecorded = preset.augment(patches, seeded(3))
     with recording(60) as words:
         drawn = preset.augment(patches, seeded(3))
-    assert torch.equal(drawn, unrecorded)  # nothing more is drawn
+    assert torch.equal(drawn, unrecorded)  # recording draws no random numbers
     assert {word.split()[0] for patch in words for word in patch} >= {"flip", "crop"}
     geometry = [[w for w in patch if w.split()[0] in ("flip", "rotate")] for patch in words]
     assert any(geometry)

@@ -1,1 +1,1 @@
-"""What encoders learned: where their layers agree, where they look, what they get right."""
+"""Analysis of trained encoders: CKA between layers, GradCAM, comparisons on test patches."""

@@ -1,8 +1,8 @@
 """Centred kernel alignment (CKA): how similar two layers' features of the same patches are.
 
-Linear kernel throughout. Sources: Kornblith et al. 2019 (biased, of one batch); Song et al. 2012
-and Nguyen et al. 2021, eq. 3 (unbiased, from minibatches: the HSIC of every batch is added up
-before the ratio is taken).
+All kernels are linear. Sources: Kornblith et al. 2019 (biased, one batch); Song et al. 2012 and
+Nguyen et al. 2021, eq. 3 (unbiased, from minibatches: HSIC is summed over all batches before the
+ratio is computed).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,23 +19,24 @@ from morefromless.errors import ConfigError, DataError
 
 Estimator = Literal["unbiased", "biased"]
 COLUMNS = 8192
-"""Features that are centred and multiplied at a time, so that they stay in the cache."""
+"""Features that are centred and multiplied in one step, so that they stay in the CPU cache."""
 
 
 def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, bool]:
-    """The centred Gram matrix of one layer, (N, ...) -> (N, N) float64, and whether features vary.
+    """Return the centred Gram matrix of a layer, (N, ...) -> (N, N) float64, and whether features
+    vary.
 
     The HSIC of two layers is the sum of the elementwise product of two such matrices, up to a
     factor that cancels in CKA. Unbiased matrices are U-centred (Székely and Rizzo), which equals
-    Song's estimator, and need N of four or more; biased ones are centred.
+    Song's estimator, and need N >= 4. Biased matrices are centred.
 
-    Features are centred before they are multiplied. Those of a barely trained network differ so
-    little between patches that a float32 Gram matrix of raw features would be rounding noise; in
-    exact arithmetic neither estimator depends on it. Products are added up in float64.
+    Features are centred before multiplication. Features of a barely trained network differ so
+    little between patches that a float32 Gram matrix of raw features would be rounding noise. In
+    exact arithmetic, this centring changes neither estimator. Products are summed in float64.
     """
     rows = len(features)
     if features.ndim == 4 and features.is_contiguous(memory_format=torch.channels_last):
-        # CKA does not depend on the order of features, and this order needs no copy.
+        # CKA does not depend on the order of features; this order avoids a copy.
         features = features.permute(0, 2, 3, 1)
     flat = features.detach().flatten(1)
     flat = flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
@@ -52,10 +53,10 @@ def gram(features: Tensor, estimator: Estimator = "unbiased") -> tuple[Tensor, b
 
 
 def _product(features: Tensor) -> Tensor:
-    """Products of rows, (N, D) -> (N, N): at least those on and above the diagonal."""
+    """Inner products of rows, (N, D) -> (N, N); only the upper triangle is guaranteed."""
     if features.device.type != "cpu":
         return features @ features.T
-    # BLAS has a product for symmetric results, of half the work, that PyTorch does not offer.
+    # BLAS has a product for symmetric results with half the work; PyTorch does not expose it.
     multiply = ssyrk if features.dtype == torch.float32 else dsyrk
     return torch.from_numpy(multiply(1.0, features.numpy().T, trans=1))
 
@@ -75,9 +76,9 @@ def _centre(products: Tensor, estimator: Estimator) -> Tensor:
 class Cka:
     """CKA between all layers of all networks, accumulated batch by batch.
 
-    Gram matrices are computed while a network runs, so at most one layer's activations are held
-    beyond what the pass itself needs. A batch leaves (layers, N, N) per network, and one matrix
-    product gives all pairs of layers.
+    Gram matrices are computed during the forward pass, so at most one layer's activations are kept
+    in addition to what the pass needs. Each batch produces (layers, N, N) per network, and one
+    matrix product computes all pairs of layers.
     """
 
     def __init__(
@@ -90,14 +91,14 @@ class Cka:
             (network, name): False for network, names in self.layers.items() for name in names
         }
         self.hsic: Tensor | None = None
-        """HSIC added up over the batches, of all layers in the order of `layers`."""
+        """HSIC of all pairs of layers, in the order of `layers`, summed over the batches."""
 
     @torch.no_grad()
     def add(self, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> None:
-        """Accumulate one batch: `batch` has the input of each network, of the same patches.
+        """Accumulate one batch: `batch` maps each network to its input, for the same patches.
 
-        Networks run in evaluation mode. Raises `ConfigError` where the batch is too small, or a
-        layer does not run.
+        Networks run in evaluation mode. Raises `ConfigError` if the batch is too small or a layer
+        does not run.
         """
         grams: dict[tuple[str, str], Tensor] = {}
         for network, names in self.layers.items():
@@ -113,8 +114,8 @@ class Cka:
             absent = [name for name in names if (network, name) not in grams]
             if absent:
                 raise ConfigError(
-                    f"Layer '{absent[0]}' of {network} does not run when it sees an image; leave "
-                    "it out."
+                    f"Layer '{absent[0]}' of {network} does not run in the forward pass of an "
+                    "image; exclude it."
                 )
         self._add(grams)
 
@@ -127,8 +128,8 @@ class Cka:
     ) -> npt.NDArray[np.float64]:
         """CKA of the layers of network `a` with those of `b`: (layers of a, layers of b).
 
-        `layers` selects some of each network's. Unbiased values may lie a little below 0 or above
-        1. Raises `DataError` where a layer's features are constant: its CKA is 0 / 0.
+        `layers` selects a subset of each network's layers. Unbiased values may be slightly below 0
+        or above 1. Raises `DataError` if a layer's features are constant: its CKA is 0 / 0.
         """
         chosen = self.layers if layers is None else layers
         if self.hsic is None:
@@ -137,8 +138,8 @@ class Cka:
             constant = [name for name in self.constant(network) if name in chosen[network]]
             if constant:
                 raise DataError(
-                    f"Layer '{constant[0]}' of {network} says the same of every patch, so its CKA "
-                    f"is undefined ({len(constant)} such); leave it out."
+                    f"Layer '{constant[0]}' of {network} has the same features for all patches, so "
+                    f"its CKA is undefined ({len(constant)} such layers); exclude it."
                 )
         index_of = {key: index for index, key in enumerate(self._varies)}
         rows = [index_of[a, name] for name in chosen[a]]
@@ -163,12 +164,12 @@ class Cka:
 
     def _add(self, grams: Mapping[tuple[str, str], Tensor]) -> None:
         if self.estimator == "biased" and self.batches:
-            raise ConfigError("biased CKA is of one batch of all patches; give no second one.")
+            raise ConfigError("biased CKA uses one batch of all patches; add a single batch.")
         stacked = torch.stack([grams[key].flatten() for key in self._varies])
         size = grams[next(iter(self._varies))].shape[0]
         self.batches.append(size)
-        # n (n - 3), or its square (n - 1)^2, makes these the HSIC itself; of batches of one size
-        # it cancels, and of a smaller last one it gives each batch the same weight.
+        # Division by n (n - 3), or by (n - 1)^2, gives the HSIC itself. The factor cancels for
+        # batches of equal size, and gives a smaller last batch the same weight as the others.
         scale = size * (size - 3) if self.estimator == "unbiased" else (size - 1) ** 2
         products = (stacked @ stacked.T) / scale
         self.hsic = products if self.hsic is None else self.hsic + products
@@ -177,7 +178,7 @@ class Cka:
 def cka(x: Tensor, y: Tensor, estimator: Estimator = "unbiased") -> float:
     """CKA of two layers' features of the same patches, (N, ...) each, as one batch.
 
-    Raises `DataError` where the features of one are constant.
+    Raises `DataError` if the features of one layer are constant.
 
     >>> x = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
     >>> round(cka(x, 3 * x.flip(1)), 6)

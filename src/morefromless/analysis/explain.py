@@ -1,4 +1,4 @@
-"""Two runs compared on the same test patches (`mfl explain`)."""
+"""Compare two runs on the same test patches (`mfl explain`)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,48 +26,48 @@ from morefromless.tasks import build_task
 
 Rows = npt.NDArray[np.int64]
 NEIGHBOURS = 5
-"""Nearest test patches that are named of each."""
+"""Number of nearest test patches that are listed for each patch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Disagreements:
-    """Two encoders, A and B, each with its probe, on the same N test patches of C classes.
+    """Results of two encoders, A and B, each with its probe, on the same N test patches, C classes.
 
-    All that the page and its figures need. Thumbnails are uint8 RGB squares of one side T.
+    Contains all data of the page and its figures. Thumbnails are square uint8 RGB images of side T.
     """
 
     config: ExplainConfig
     store: Store
     answers: tuple[Answer, Answer]
     cka: LayerCka
-    """Of A with B."""
+    """CKA between layers of A and layers of B."""
     titles: tuple[str, str]
-    """How A and B are called, such as `asymmetric, independent, seed 0`."""
+    """Titles of A and B, such as `asymmetric, independent, seed 0`."""
     facts: tuple[tuple[str, str, str], ...]
-    """Name of a fact, what it is for A, and for B: arm, objective, encoder, accuracy ..."""
+    """Name of a fact, its value for A, its value for B: arm, objective, encoder, epochs ..."""
     notes: tuple[str, ...]
-    """Sentences that must stand beside the results: the store's caveats, what is not shown."""
+    """Notes that must appear next to the results: the store's caveats, what is not shown."""
     rows: Rows
-    """(N,) test patches that both encoders are given, as rows of the store."""
+    """(N,) test patches of both encoders, as rows of the store."""
     probabilities: npt.NDArray[np.float32]
     """(2, N, C), A first."""
     features: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-    """(N, width) of each."""
+    """(N, width) for each encoder."""
     neighbours: npt.NDArray[np.int64]
     """(2, N, K): the K test patches whose features are nearest (cosine), nearest first."""
     primary: Pictures
     """(N, T, T, 3): the encoders' input."""
     privileged: Pictures | None
-    """(N, T, T, 3): what was present in training only; None where neither run had any."""
+    """(N, T, T, 3): the denser view, see `dense_modality`; None if there is none."""
     gallery: Rows
-    """(M,) the patches that are shown one by one, the most confident disagreement first."""
+    """(M,) patches that are shown one by one, the most confident disagreement first."""
     cams: tuple[Pictures | None, Pictures | None]
     """For A and B: (M, T, T, 3), GradCAM of the encoder's prediction over the primary view, in the
-    order of `gallery`; None for an encoder that has no feature maps."""
+    order of `gallery`; None for an encoder without feature maps."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """C names; a class may be absent from the test patches."""
+        """C names; the test patches may contain no patch of a class."""
         return self.store.classes
 
     @property
@@ -76,7 +76,7 @@ class Disagreements:
 
     @property
     def groups(self) -> tuple[str, ...] | None:
-        """Patient or slide of each patch; None where not known."""
+        """Patient or slide of each patch; None if unknown."""
         if not self.store.groups_known:
             return None
         return tuple(map(str, self.store.table["group"].iloc[self.rows]))
@@ -88,7 +88,7 @@ class Disagreements:
 
     @property
     def predictions(self) -> Rows:
-        """(2, N) the likeliest class."""
+        """(2, N) the most probable class."""
         return np.asarray(self.probabilities.argmax(axis=2))
 
     @property
@@ -97,23 +97,24 @@ class Disagreements:
         return np.asarray(self.probabilities.max(axis=2))
 
     def confusion(self, side: int) -> Rows:
-        """(C, C) counts of one encoder: rows are the true classes, columns the predicted ones."""
+        """(C, C) counts of one encoder: rows are true classes, columns are predicted classes."""
         return confusion(self.predictions[side], self.labels, len(self.classes))
 
     def summary_lines(self) -> Iterator[str]:
-        """How many each gets right, and on how many they disagree."""
+        """Yield the number of correct patches of each encoder, and of disagreements."""
         predictions = self.predictions
         for side, title in enumerate(self.titles):
             right = int((predictions[side] == self.labels).sum())
-            yield f"{title}: {right:,} of {len(self.ids):,} test patches right"
+            yield f"{title}: {right:,} of {len(self.ids):,} test patches correct"
         yield f"They disagree on {int((predictions[0] != predictions[1]).sum()):,}."
 
 
 def explain(config: ExplainConfig) -> Disagreements:
-    """Evaluate two runs, unless that is done, and compare them on their common test patches.
+    """Evaluate two runs, unless they are already evaluated, and compare them on their common test
+    patches.
 
-    Raises `ConfigError` or `DataError` where they have no common test patches, or one of them has
-    no such branch.
+    Raises `ConfigError` or `DataError` if they have no common test patches, or if a run does not
+    have the requested branch.
     """
     runs = (Run.open(config.run_a, config.trust), Run.open(config.run_b, config.trust))
     _check_same_patches(*runs)
@@ -166,7 +167,7 @@ def explain(config: ExplainConfig) -> Disagreements:
 def disagreements(probabilities: npt.NDArray[Any]) -> Rows:
     """Patches that two encoders classify differently, the most confident first: (2, N, C) -> (M,).
 
-    The confidence of a disagreement is the lower of the two encoders' confidences.
+    The confidence of a disagreement is the lower of the two confidences.
 
     >>> disagreements(np.array([[[0.9, 0.1], [0.6, 0.4]], [[0.2, 0.8], [0.7, 0.3]]]))
     array([0])
@@ -177,9 +178,9 @@ def disagreements(probabilities: npt.NDArray[Any]) -> Rows:
 
 
 def dense_modality(answers: Sequence[Answer]) -> str | None:
-    """The modality shown beside the input: a run's privileged image, else the whole patch.
+    """The modality shown next to the input: a run's privileged image, else the whole patch.
 
-    None where neither differs from the input.
+    None if neither differs from the input.
     """
     frozen, store = answers[0].frozen, answers[0].store
     configs = [answer.frozen.config for answer in answers]
@@ -193,24 +194,24 @@ def dense_modality(answers: Sequence[Answer]) -> str | None:
 
 
 def cam_layer(answer: Answer) -> str | None:
-    """The layer of the GradCAMs beside each patch; None where the encoder has no feature maps."""
+    """The layer of the GradCAMs next to each patch; None if the encoder has no feature maps."""
     encoder = answer.frozen.encoder
-    device = next(encoder.parameters()).device  # where features were computed
+    device = next(encoder.parameters()).device  # the device on which features were computed
     return last_gradcam_layer(encoder, answer.frozen.render(answer.store, np.array([0]), device))
 
 
 def _check_same_patches(a: Run, b: Run) -> None:
     if a.path.resolve() == b.path.resolve():
-        raise ConfigError(f"{a.path} is given twice; give the run that it is compared with.")
+        raise ConfigError(f"{a.path} is given twice; give another run to compare it with.")
     if a.record.store_hash != b.record.store_hash:
         raise DataError(
             f"{a.path} and {b.path} were trained on different stores ({a.config.store} and "
-            f"{b.config.store}), so they have no test patches in common; give two runs of one."
+            f"{b.config.store}), so they have no common test patches; give two runs of one store."
         )
 
 
 def _select(answer: Answer, rows: Rows, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The values of the patches `rows`, of values for all test patches that an encoder has."""
+    """Select the values of the patches `rows` from values of all test patches of an encoder."""
     return np.asarray(values[np.searchsorted(answer.store.indices("test"), rows)])
 
 
@@ -221,7 +222,7 @@ def _features(answer: Answer, store: Store, rows: Rows, device: str) -> npt.NDAr
 def _pictures(
     a: Answer, b: Answer, store: Store, rows: Rows, side: int
 ) -> tuple[Pictures, Pictures | None]:
-    """A's input, and what is denser: a privileged image, else the whole patch."""
+    """Pictures of A's input and of the denser view (`dense_modality`)."""
     frozen = a.frozen
     primary = pictures(frozen.modality, store, rows, frozen.size, side)
     denser = dense_modality((a, b))
@@ -233,7 +234,7 @@ def _pictures(
 def _cams(
     answer: Answer, store: Store, rows: Rows, config: ExplainConfig, device: str
 ) -> Pictures | None:
-    """GradCAM over the patches; None where the encoder has no feature maps to show."""
+    """GradCAM over the patches; None if the encoder has no feature maps."""
     layer = config.cam_layer or cam_layer(answer)
     if layer is None:
         return None
@@ -242,7 +243,7 @@ def _cams(
 
 
 def _titles(a: Answer, b: Answer) -> tuple[str, str]:
-    """The shortest titles that differ: of the arm, with the folder's name, with its path."""
+    """The shortest titles that differ: arm only, with the folder's name, or with its path."""
     title = a.frozen.title
     if title != b.frozen.title:
         return title, b.frozen.title
@@ -283,12 +284,12 @@ def _notes(
     specs = (a.frozen.modality_spec, b.frozen.modality_spec)
     yield (
         f"Pictures show the input of A ({specs[0]})"
-        + (f" and, beside it, {denser}." if denser else ".")
+        + (f" and, next to it, {denser}." if denser else ".")
     )
     if not all(answer.frozen.answers_itself(answer.task) for answer in (a, b)):
         yield (
-            f"Encoders without a head for the task are asked by a {config.probe.name} probe with "
-            "the options of this command, which need not be their study's."
+            f"Encoders without a head for the task are evaluated with a {config.probe.name} probe "
+            "with the options of this command, which may differ from those of their study."
         )
     if specs[0] != specs[1]:
         yield f"The two have different modalities: A {specs[0]}, B {specs[1]}."
@@ -296,16 +297,16 @@ def _notes(
         yield f"Inputs differ in size: A at {a.frozen.size} px, B at {b.frozen.size} px."
     if cka.equal_seeds:
         yield (
-            "Both runs have the same seed, so their encoders may have begun from the same weights, "
+            "Both runs have the same seed, so their encoders may have the same initial weights, "
             "and CKA between them is higher than between two seeds."
         )
     for name, answer in (("A", a), ("B", b)):
         if cam_layer(answer) is None and config.cam_layer is None:
-            yield f"{name}'s encoder has no feature maps, so GradCAM has nothing to show of it."
+            yield f"{name}'s encoder has no feature maps, so it has no GradCAM."
     for name, constant in zip("AB", cka.left_out, strict=True):
         if constant:
             yield (
                 f"{len(constant)} layers of {name} are constant over the patches ({constant[0]}), "
-                "so their CKA is undefined; they are left out."
+                "so their CKA is undefined; they are excluded."
             )
     yield from store.caveats

@@ -1,7 +1,8 @@
-"""GradCAM: where in a patch an encoder and its probe find what they say of it.
+"""GradCAM: which regions of a patch support the prediction of an encoder and its probe.
 
-Selvaraju et al. 2017, through captum. The paper's Fig. 3 and S5 show it; the authors' code of it is
-not published, nor whether they took the logit or the probability.
+Selvaraju et al. 2017, implemented with captum. The paper shows GradCAM in Fig. 3 and S5. The
+authors' GradCAM code is not published, and the paper does not say whether it uses the logit or the
+probability.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,11 +23,11 @@ def gradcam(
     layers: Sequence[str],
     targets: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Maps (B, h, w) of each layer at its own resolution, as they come: negative values too.
+    """Raw maps (B, h, w) of each layer at its own resolution, including negative values.
 
-    A map is the layer's channels, weighted by the mean gradient of the logit of class `targets[i]`
-    (B,), by default the class that the classifier gives patch i. `relu` and `scaled` make of it
-    what is shown. Raises `ConfigError` for a layer that is not there or gives no feature maps.
+    A map is the sum of the layer's channels, each weighted by the mean gradient of a class logit.
+    The class of patch i is `targets[i]` (B,), by default the predicted class. `scaled` converts
+    maps for display. Raises `ConfigError` if a layer does not exist or has no feature maps.
     """
     names = select_layers(classifier, list(layers))
 
@@ -43,8 +44,7 @@ def gradcam(
             )
             if not isinstance(attribution, Tensor) or attribution.ndim != 4:
                 raise ConfigError(
-                    f"Layer '{name}' gives no feature maps, so GradCAM has nothing to show of it; "
-                    "name a convolution."
+                    f"Layer '{name}' has no feature maps, so it has no GradCAM; give a convolution."
                 )
             maps_by_layer[name] = attribution.detach().squeeze(1)
     classifier.train(training)
@@ -52,8 +52,8 @@ def gradcam(
 
 
 def scaled(maps: Tensor, size: int) -> Tensor:
-    """What supports the class, each patch's largest value 1: (B, h, w) -> (B, size, size), in
-    [0, 1]. Where nothing does, the map stays zero.
+    """Positive part of maps, scaled to a maximum of 1 per patch: (B, h, w) -> (B, size, size), in
+    [0, 1]. A map without positive values is zero.
     """
     positive = maps.clamp(min=0)
     positive = F.interpolate(positive[:, None], size=(size, size), mode="bilinear")[:, 0]
@@ -63,7 +63,7 @@ def scaled(maps: Tensor, size: int) -> Tensor:
 
 @contextmanager
 def out_of_place(network: nn.Module) -> Iterator[None]:
-    """While it is open, no layer overwrites its input, which GradCAM has yet to read."""
+    """Disable in-place operations within the block, because GradCAM reads layer inputs later."""
     changed = [part for part in network.modules() if getattr(part, "inplace", False) is True]
     for part in changed:
         part.inplace = False  # type: ignore[assignment]

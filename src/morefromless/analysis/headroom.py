@@ -1,9 +1,9 @@
-"""Headroom: what a privileged view could buy, without training.
+"""Headroom: estimate, without training, how much a privileged view can improve an encoder.
 
-Frozen features of both views of the same patches answer three questions: how much better are labels
-predicted from the dense view than from the sparse one? Which share of the dense features do the
-sparse ones predict? How much better are labels predicted from those predicted dense features? The
-first answer bounds what a student could gain, and the last is a forecast of it.
+Frozen features of both views of the same patches answer three questions. How much better does the
+dense view predict the labels than the sparse view? Which share of the dense features can be
+predicted from the sparse features? How much better do these predicted dense features predict the
+labels? The first answer bounds the gain of a student; the last answer is a forecast of the gain.
 """
 
 from collections.abc import Iterator
@@ -32,9 +32,9 @@ from morefromless.tasks import build_task
 
 FOLDS = 5
 BLOCK = 8
-"""Patches whose textures are measured at a time, which stay in a cache."""
+"""Patches whose textures are computed in one step, so that they stay in the CPU cache."""
 PENALTIES = tuple(10.0**power for power in range(-6, 1))
-"""Of a ridge, as shares of the features' total variance; the best out of fold is taken."""
+"""Ridge penalties, as shares of the features' total variance; the best out of fold is used."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,25 @@ class Component:
     """One principal component of the dense features."""
 
     variance: float
-    """Its share of their variance."""
+    """Share of the variance of the dense features."""
     predicted: float
-    """Share of its own variance that sparse features predict: R² out of fold, at least 0."""
+    """Share of the component's variance that sparse features predict: R² out of fold, >= 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Headroom:
-    """What both views' features say, on test patches; differences are of accuracies."""
+    """Results of both views' features on test patches; differences are between accuracies."""
 
     config: HeadroomConfig
     sparse: float
-    """Accuracy of a probe of the sparse features."""
+    """Accuracy of a probe of the sparse features; `dense` is that of the dense features."""
     dense: float
     predicted: float
-    """Of dense features that were predicted from sparse ones."""
+    """Accuracy of a probe of dense features that are predicted from sparse features."""
     headroom: Interval
-    """Dense minus sparse: nothing learned from the dense view can be expected to buy more."""
+    """Dense minus sparse: training with the dense view is not expected to gain more."""
     forecast: Interval
-    """Predicted minus sparse: what the privileged view is forecast to buy."""
+    """Predicted minus sparse: the forecast gain from the privileged view."""
     components: list[Component]
 
     @property
@@ -71,10 +71,10 @@ class Headroom:
 
 
 def measure_headroom(config: HeadroomConfig) -> Headroom:
-    """Features of both views, probes of them, and what one predicts of the other.
+    """Compute features of both views, fit probes, and predict dense features from sparse ones.
 
-    Raises `ConfigError` or `DataError` where test patches or labels are missing, or where there are
-    fewer training patches, or dense features, than components.
+    Raises `ConfigError` or `DataError` if test patches or labels are missing, or if there are
+    fewer training patches, or fewer dense features, than components.
     """
     store = Store.open(config.store)
     views = [build_modality(config.primary), build_modality(config.privileged)]
@@ -86,8 +86,8 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
         raise ConfigError(f"{store.path} has no labelled test patches; ingest it with a split.")
     if not store.learnable:
         raise ConfigError(
-            f"The labelled training patches of {store.path} that have both views are of one class "
-            "or none; label some of another class."
+            f"The labelled training patches of {store.path} that have both views belong to fewer "
+            "than two classes; label patches of another class."
         )
     if len(train) < config.components:
         raise ConfigError(
@@ -137,10 +137,11 @@ def principal_axes(features: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def predict(
     train: Tensor, target: Tensor, test: Tensor, groups: npt.NDArray[np.object_] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Ridge predictions of `target` (N, K) from `train` (N, D), out of fold, and from `test`.
+    """Ridge predictions of `target` (N, K) from `train` (N, D) out of fold, and from `test`.
 
-    All are centred. Each column of the target has the penalty that is best out of fold. `groups`
-    (N,), such as patients, stand in one fold each: patches of one are more alike than those of two.
+    All arrays are centred. Each column of the target uses the penalty that is best out of fold.
+    `groups` (N,), such as patients, are not divided between folds, because patches of one group are
+    more similar than patches of two groups.
     """
     fold = _folds(len(train), groups)
     predictions = torch.zeros(len(PENALTIES), *target.shape, dtype=target.dtype)
@@ -155,7 +156,7 @@ def predict(
 
 
 def _folds(patches: int, groups: npt.NDArray[np.object_] | None) -> Tensor:
-    """(patches,) the fold of each; of a single group, whose patches must be divided, by patches."""
+    """Fold of each patch, (patches,). Groups are kept together, unless there is only one group."""
     units = np.arange(patches)
     if groups is not None and len(set(groups)) > 1:
         units = np.unique(groups, return_inverse=True)[1]
@@ -164,10 +165,10 @@ def _folds(patches: int, groups: npt.NDArray[np.object_] | None) -> Tensor:
 
 
 def _ridges(train: Tensor, target: Tensor, test: Tensor) -> Iterator[Tensor]:
-    """Predictions (M, K) with each of the penalties, from one decomposition."""
+    """Yield predictions (M, K) for each penalty, from one eigendecomposition."""
     values, vectors = torch.linalg.eigh(train.T @ train)
     projected = vectors.T @ (train.T @ target)
-    # All features constant: any positive penalty gives the right answer, which is the mean.
+    # If all features are constant, any positive penalty gives the correct prediction, the mean.
     variance = values.sum().clamp(min=torch.finfo(values.dtype).tiny / min(PENALTIES))
     for penalty in PENALTIES:
         damped = projected / (values + penalty * variance)[:, None]
@@ -175,7 +176,7 @@ def _ridges(train: Tensor, target: Tensor, test: Tensor) -> Iterator[Tensor]:
 
 
 def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, Tensor]:
-    """Training and test features of a view: of the reference encoder, or hand-crafted."""
+    """Training and test features of a view: from the reference encoder, or hand-crafted."""
     if config.encoder is None:
         described = torch.from_numpy(handcrafted(store, build_modality(spec)))
         return described[store.indices("train")], described[store.indices("test")]
@@ -183,7 +184,7 @@ def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, 
     if not encoder.pretrained:
         raise ConfigError(
             f"The reference encoder '{config.encoder}' has random weights; give weights=FILE or "
-            "pretrained=true, or leave it out for hand-crafted features."
+            "pretrained=true, or no encoder, which selects hand-crafted features."
         )
     size = config.size or encoder.input_size
     folder = config.out / "features"
@@ -196,11 +197,11 @@ def _features(spec: str, store: Store, config: HeadroomConfig) -> tuple[Tensor, 
 
 
 def handcrafted(store: Store, modality: Modality) -> npt.NDArray[np.float32]:
-    """Hand-crafted features of every patch, as the modality shows it: (N, features).
+    """Hand-crafted features of every patch in a modality: (N, features).
 
-    They are the square roots of the colour histogram's 512 shares and, for each octave of detail,
-    the standard deviation of each channel of the detail that halving the resolution removes. Of a
-    vector they are its values.
+    The first features are the square roots of the 512 shares of the colour histogram. Then follows,
+    per octave and channel, the standard deviation of the detail that halving the resolution
+    removes. For a vector, the features are its values.
     """
     if modality.vector:
         return np.asarray(store.array(modality.array), dtype=np.float32)
@@ -217,7 +218,7 @@ def handcrafted(store: Store, modality: Modality) -> npt.NDArray[np.float32]:
 
 def _textures(images: Tensor, side: int) -> Tensor:
     """(N, r, r, 3) uint8, enlarged to `side` px -> (N, 3 times the number of octaves)."""
-    # As one image of 3 N channels: of images of three, PyTorch would turn each around in memory.
+    # One image of 3 N channels: with 3 channels per image, PyTorch would reorder each in memory.
     image = images.permute(0, 3, 1, 2).flatten(0, 1)[None] / 255
     image = F.interpolate(image, size=(side, side), mode="bilinear")
     octaves = []
@@ -230,7 +231,7 @@ def _textures(images: Tensor, side: int) -> Tensor:
 
 
 def _deviation(values: Tensor) -> Tensor:
-    """`values.std(1)` of values whose mean is near zero, several times as fast: (M, K) -> (M,)."""
+    """`values.std(1)` for values with a mean near zero, several times faster: (M, K) -> (M,)."""
     squares = torch.linalg.vector_norm(values, dim=1).square()
     count = values.shape[1]
     variance: Tensor = (squares - count * values.mean(1).square()) / (count - 1)
@@ -238,7 +239,7 @@ def _deviation(values: Tensor) -> Tensor:
 
 
 def _standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Zero mean and unit variance over the training patches; constant features are zero."""
+    """Scale to zero mean and unit variance over training patches; constant features become zero."""
     train, test = train.double(), test.double()
     scale, mean = torch.std_mean(train, dim=0, correction=0)
     varies = scale > 1e-6 * mean.abs()
@@ -249,7 +250,7 @@ def _standardise(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
 def _correct(
     train: Tensor, test: Tensor, labels: Tensor, truth: Tensor, classes: int
 ) -> npt.NDArray[np.bool_]:
-    """Which test patches a ridge probe of these features gets right: (test patches,)."""
+    """Whether a ridge probe of these features classifies each test patch correctly: (tests,)."""
     probe = fit_ridge_probe(train, labels, classes)
     correct: npt.NDArray[np.bool_] = (probe.logits(test).argmax(1) == truth).numpy()
     return correct

@@ -1,4 +1,4 @@
-"""What an encoder makes of one patch: its input, its class, where it looks, what it is like."""
+"""Inspect an encoder on one patch: its input, class, GradCAM and nearest training patches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,42 +21,41 @@ from morefromless.tasks import build_task
 SIDE = 224
 """Side in px of the pictures."""
 NEIGHBOURS = 6
-"""Training patches that are shown beside a patch."""
+"""Number of training patches that are shown next to a patch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbour:
-    """A training patch."""
+    """A training patch near the inspected patch."""
 
     id: str
     label: str
     distance: float
-    """Between features of unit length, from 0 to 2."""
+    """Euclidean distance between features of unit length, from 0 to 2."""
     picture: Pictures
     """(SIDE, SIDE, 3): the whole patch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What an encoder makes of one patch; pictures are (SIDE, SIDE, 3)."""
+    """Result of an encoder for one patch; pictures are (SIDE, SIDE, 3)."""
 
     input: Pictures
-    """What the encoder is given."""
+    """The encoder's input."""
     gradcam: Pictures | None
-    """Where it looks; None of an encoder without feature maps."""
+    """GradCAM of the prediction; None for an encoder without feature maps."""
     probabilities: dict[str, float]
-    """Calibrated, by class, the likeliest first."""
+    """Calibrated probability of each class, the most probable class first."""
     outlier_percentile: float
-    """How many percent of held-out training patches lie nearer to the training patches."""
+    """Percentage of held-out training patches that are nearer to the training patches."""
     neighbours: Sequence[Neighbour]
-    """The nearest training patches, nearest first; none without a store."""
+    """The nearest training patches, nearest first; empty without a store."""
 
 
 class Inspector:
-    """An encoder with its probe and training patches, ready to be shown one patch after another.
+    """Inspect patches one by one, with an encoder, its probe and its training patches.
 
-    Safe to be called from several threads. Raises `ConfigError` where the encoder takes anything
-    but RGB images.
+    Thread-safe. Raises `ConfigError` if the encoder does not take RGB images.
     """
 
     def __init__(
@@ -69,8 +68,8 @@ class Inspector:
     ) -> None:
         if not frozen.modality.colour:
             raise ConfigError(
-                f"The encoder takes {frozen.modality_spec}, and an image file holds RGB; give an "
-                "encoder of RGB patches, such as one of full or downsample:7."
+                f"The encoder takes {frozen.modality_spec}, but an image file contains RGB; give "
+                "an encoder of RGB patches, such as one of full or downsample:7."
             )
         self.frozen, self.probe, self.device = frozen, probe, device
         self.classifier = Classifier(frozen.encoder, probe.probe).to(device).eval()
@@ -78,10 +77,10 @@ class Inspector:
         if self.store:
             features = frozen.features(self.store, "train", device, "features of training patches")
             self._training = normalize(features, dim=1)
-        self._lock = Lock()  # GradCAM puts hooks into the network
+        self._lock = Lock()  # GradCAM registers hooks on the network
 
     def __call__(self, patch: npt.NDArray[np.uint8]) -> Inspection:
-        """Look at a patch (H, H, 3)."""
+        """Inspect a patch (H, H, 3)."""
         with self._lock:
             frozen = self.frozen
             images = frozen.inputs(torch.from_numpy(patch[None].copy()).to(self.device))

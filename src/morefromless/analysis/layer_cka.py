@@ -1,4 +1,4 @@
-"""CKA between the layers of several arms' encoders on the same patches of a store."""
+"""CKA between layers of the encoders of several arms, on the same patches of a store."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -24,18 +24,18 @@ def layer_cka(
     analysis: Analysis,
     device: str,
 ) -> list[LayerCka]:
-    """CKA between the layers of every two arms, whose encoders are given the same patches, `rows`.
+    """CKA between the layers of every two arms, on the same patches `rows`.
 
-    All encoders of one arm have one architecture and one modality. At most `analysis.cka_patches`
-    patches are drawn, and shared out evenly over batches, for the unbiased estimator has no use
-    for a last batch of one. Between two arms, pairs of runs with equal seeds are left out: they
-    begin from the same weights. Raises `ConfigError` where there are too few patches.
+    All encoders of one arm have the same architecture and modality. At most `analysis.cka_patches`
+    patches are sampled and divided evenly into batches, because the unbiased estimator cannot use a
+    last batch of one patch. Between two arms, pairs of runs with equal seeds are excluded, because
+    they have the same initial weights. Raises `ConfigError` if there are too few patches.
     """
     unbiased = analysis.estimator == "unbiased"
     least = 4 if unbiased else 2
     if len(rows) < least:
         raise ConfigError(
-            f"{analysis.estimator} CKA needs {least} patches or more, and {len(rows)} are tested."
+            f"{analysis.estimator} CKA needs {least} patches or more, but there are {len(rows)}."
         )
     sample = rows
     if 0 < analysis.cka_patches < len(rows):
@@ -55,7 +55,7 @@ def layer_cka(
     }
 
     def batches() -> Iterator[dict[str, Tensor]]:
-        # Shuffled, for patches stand in a store by class, and so would every batch be of one.
+        # Shuffled: a store is sorted by class, so each batch would contain a single class.
         order = np.random.default_rng(analysis.seed).permutation(sample)
         parts = np.array_split(order, batches_of(len(sample), analysis))
         for part in Bar(parts, desc="CKA", unit="batch"):
@@ -67,7 +67,7 @@ def layer_cka(
 
 
 def batches_of(patches: int, analysis: Analysis) -> int:
-    """How many batches CKA makes of so many patches."""
+    """Number of batches for CKA of this many patches."""
     if analysis.estimator == "biased":
         return 1
     return max(1, patches // analysis.cka_batch)

@@ -1,4 +1,4 @@
-"""Layers of an encoder by name: its convolutions, its blocks, and the stages they make up."""
+"""Find layers of an encoder by name: convolutions, blocks and stages."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,14 +11,14 @@ from morefromless.errors import ConfigError, near_names
 
 
 def convolutions(network: nn.Module) -> list[str]:
-    """Every convolution of images, in the order of definition."""
+    """Names of all 2D convolutions, in the order of definition."""
     return [name for name, part in network.named_modules() if isinstance(part, nn.Conv2d)]
 
 
 def blocks(network: nn.Module) -> list[str]:
-    """Residual blocks, transformer blocks, and the like, in the order of definition.
+    """Names of residual blocks, transformer blocks and similar, in the order of definition.
 
-    These are the innermost items of a sequence that hold two or more layers with weights.
+    A block is an innermost item of a sequence that contains at least two layers with weights.
     """
     sequences = (nn.Sequential, nn.ModuleList)
     items = [
@@ -33,17 +33,17 @@ def blocks(network: nn.Module) -> list[str]:
 
 
 def _is_shortcut(name: str) -> bool:
-    """A shortcut's parts are a sequence too, but not a chain of blocks."""
+    """Whether a layer is in a shortcut, which is a sequence too, but not a chain of blocks."""
     return any(word in name.split(".") for word in ("downsample", "shortcut"))
 
 
 def select_layers(network: nn.Module, selection: str | Sequence[str] = "auto") -> list[str]:
-    """Names of layers: those that `convolutions`, `blocks` or `auto` select, or those given, as a
-    list or as `a+b+c`.
+    """Names of layers selected by `convolutions`, `blocks` or `auto`, or given as a list or as
+    `a+b+c`.
 
-    `auto` selects the convolutions where there are three or more, else the blocks (a transformer
-    has one convolution only, its patch embedding), else every layer with weights. Raises
-    `ConfigError`, with similar names, for a layer that the network does not have.
+    `auto` selects the convolutions if there are three or more, else the blocks (a transformer has
+    only one convolution, its patch embedding), else every layer with weights. Raises `ConfigError`
+    if the network does not have a layer; the message suggests similar names.
     """
     if not isinstance(selection, str):
         return [_known(network, name) for name in selection]
@@ -60,9 +60,9 @@ def select_layers(network: nn.Module, selection: str | Sequence[str] = "auto") -
 def stage_convolutions(network: nn.Module) -> list[str]:
     """The first convolution, and the first of each stage, as in the paper's Fig. 3 and S5.
 
-    A stage is a chain of blocks (`layer1` of a ResNet); of a network without stages, the first and
-    the last convolution are returned. Empty for fewer than two convolutions: a transformer's only
-    one is its patch embedding.
+    A stage is a chain of blocks (`layer1` of a ResNet). For a network without stages, the first and
+    the last convolution are returned. For a network with fewer than two convolutions, such as a
+    transformer (patch embedding only), the result is empty.
     """
     every = convolutions(network)
     if len(every) < 2:
@@ -76,8 +76,8 @@ def stage_convolutions(network: nn.Module) -> list[str]:
 
 
 def gradcam_layers(network: nn.Module, images: Tensor) -> list[str]:
-    """The layers whose GradCAM is shown: of `stage_convolutions` the first, and those whose maps of
-    `images` are 4 x 4 or larger, because smaller maps localise little."""
+    """The layers whose GradCAM is shown: the first of `stage_convolutions`, and those whose maps of
+    `images` are 4 x 4 or larger, because smaller maps localise poorly."""
     layers = stage_convolutions(network)
     sides: dict[str, int] = {}
 
@@ -90,7 +90,7 @@ def gradcam_layers(network: nn.Module, images: Tensor) -> list[str]:
 
 
 def last_gradcam_layer(network: nn.Module, images: Tensor) -> str | None:
-    """The last of `gradcam_layers`; None where the network has no feature maps."""
+    """The last of `gradcam_layers`; None if the network has no feature maps."""
     return next(reversed(gradcam_layers(network, images)), None)
 
 
@@ -98,10 +98,10 @@ def last_gradcam_layer(network: nn.Module, images: Tensor) -> str | None:
 def forward_hooks(
     network: nn.Module, names: Sequence[str], callback: Callable[[str, Tensor], Any]
 ) -> Iterator[None]:
-    """Within the block, `callback(name, output)` is called as soon as a layer yields its output.
+    """Within the block, call `callback(name, output)` immediately after each of the layers runs.
 
-    So later layers that work in place have not changed the output yet. Of an output of several
-    tensors the first is passed.
+    At this point, later in-place layers have not yet changed the output. If a layer returns several
+    tensors, the first is passed.
     """
     modules = dict(network.named_modules())
 
@@ -121,7 +121,7 @@ def forward_hooks(
 
 
 def execution_order(network: nn.Module, names: Sequence[str], images: Tensor) -> list[str]:
-    """The layers in the order in which they run; those that do not run are left out."""
+    """The layers in the order in which they run; layers that do not run are excluded."""
     order: list[str] = []
     with torch.no_grad(), forward_hooks(network, names, lambda name, _: order.append(name)):
         network(images)
@@ -141,7 +141,7 @@ def _known(network: nn.Module, name: str) -> str:
     if name in known:
         return name
     near = near_names(name, known, 3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else f"its first is {known[0]}."
+    hint = f"did you mean {', '.join(near)}?" if near else f"its first layer is {known[0]}."
     raise ConfigError(f"The encoder has no layer '{name}'; {hint}")
 
 

@@ -1,4 +1,4 @@
-"""Features in two dimensions, two encoders' features in one space, and nearest neighbours."""
+"""Project features to two dimensions, align features of two encoders, find nearest neighbours."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,10 @@ Floats = npt.NDArray[np.float64]
 def project(
     features: npt.ArrayLike, method: str = "pca", seed: int = 0
 ) -> tuple[Floats, tuple[float, ...]]:
-    """Features in two dimensions, (N, D) -> (N, 2), and the share of variance of each axis.
+    """Project features to two dimensions, (N, D) -> (N, 2), with each axis's share of variance.
 
-    `method` is `pca` (scikit-learn's) or `umap` (umap-learn's, cosine distances). Axes of UMAP have
-    no shares. Raises `ConfigError` where umap-learn is not installed.
+    `method` is `pca` (scikit-learn) or `umap` (umap-learn, cosine distances). The shares are empty
+    for UMAP. Raises `ConfigError` if umap-learn is needed but not installed.
     """
     values = np.asarray(features, np.float64)
     if method == "pca":
@@ -27,8 +27,8 @@ def project(
         from umap import UMAP
     except ImportError as error:
         raise ConfigError(
-            "--map umap takes umap-learn, which is not installed; install it with pip install "
-            "'morefromless[maps]', or leave --map out for pca."
+            "--map umap needs umap-learn, which is not installed; install it with pip install "
+            "'morefromless[maps]', or remove --map to use pca."
         ) from error
     neighbours = min(15, len(values) - 1)
     points = UMAP(
@@ -38,11 +38,11 @@ def project(
 
 
 def align(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Two encoders' features of the same patches in one space: (N, D), (N, E) -> (N, k) each.
+    """Align two encoders' features of the same patches: (N, D), (N, E) -> (N, k) each.
 
-    Each is centred, scaled to unit mean square and reduced to its first k principal components, k
-    being 50 or fewer. Then the second is rotated onto the first by the orthogonal Procrustes map.
-    The distances that remain are those which no rotation explains, as in linear CKA.
+    Both are centred, scaled to unit mean square and reduced to their first k principal components,
+    with k at most 50. The orthogonal Procrustes map then rotates the second onto the first. The
+    remaining distances are those that no rotation explains, as in linear CKA.
     """
     reduced = []
     for features in (first, second):
@@ -56,10 +56,10 @@ def align(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
 
 
 def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
-    """For each patch the `count` others whose features are nearest by cosine, nearest first.
+    """For each patch, the `count` nearest other patches by cosine similarity, nearest first.
 
-    (N, D) -> (N, count), or fewer where there are not so many others. Of equally near ones the
-    earlier comes first.
+    (N, D) -> (N, count), or fewer columns if there are fewer other patches. Among equally near
+    patches, the earlier comes first.
 
     >>> neighbours([[1, 0], [0, 1], [1, 0.1]], 1).tolist()
     [[2], [2], [0]]
@@ -74,7 +74,7 @@ def neighbours(features: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
         rows = np.arange(start, min(start + 1024, len(unit)))
         near = unit[rows] @ unit.T
         near[np.arange(len(rows)), rows] = -np.inf
-        # Only what is as near as the last that counts is sorted.
+        # Sort only patches that are at least as near as the last selected neighbour.
         limits = np.partition(near, -last, axis=1)[:, -last]
         for row, similarities, least in zip(rows, near, limits, strict=True):
             places = np.flatnonzero(similarities >= least)

@@ -1,4 +1,4 @@
-"""Pictures of patches, and of where an encoder looks in them."""
+"""Pictures of patches, and GradCAM overlays on them."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,14 @@ from morefromless.modalities import Modality
 Pictures = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
 AT_ONCE = 64
-"""Patches that are worked on together."""
+"""Batch size in patches."""
 HEAT = "inferno"
-"""Matplotlib's colour map of GradCAM: even in lightness, so readable in grey and to the
-colour-blind."""
+"""Matplotlib colour map for GradCAM. Its lightness is uniform, so it is readable in grey and for
+colour-blind readers."""
 
 
 def pictures(modality: Modality, store: Store, rows: Rows, size: int, side: int) -> Pictures:
-    """What a modality shows of some patches at the network's `size`: (n, side, side, 3)."""
+    """Render patches in a modality at the network's `size`: (n, side, side, 3)."""
     pixels = np.empty((len(rows), side, side, 3), np.uint8)
     stored = store.array(modality.array)
     for start in range(0, len(rows), AT_ONCE):
@@ -36,7 +36,7 @@ def pictures(modality: Modality, store: Store, rows: Rows, size: int, side: int)
 
 
 def to_pictures(modality: Modality, images: Tensor, side: int) -> Pictures:
-    """An encoder's input (n, C, S, S) as a person is shown it: (n, side, side, 3)."""
+    """Convert an encoder's input (n, C, S, S) to pictures (n, side, side, 3)."""
     return _bytes(_resize(modality.to_rgb(images), side))
 
 
@@ -45,7 +45,7 @@ def cams(
 ) -> dict[str, Pictures]:
     """GradCAM of the encoder's own predictions by layer, over its patches in grey.
 
-    (n, side, side, 3) each; the brightest place of each patch supports its class most.
+    Shape (n, side, side, 3) per layer. The brightest region of a patch supports its class most.
     """
     pixels = {layer: np.empty((len(rows), side, side, 3), np.uint8) for layer in layers}
     classifier, modality = answer.classifier.to(device), answer.frozen.modality
@@ -60,8 +60,8 @@ def cams(
 def overlay_cams(
     classifier: Classifier, modality: Modality, images: Tensor, layers: Sequence[str], side: int
 ) -> dict[str, Pictures]:
-    """GradCAM of a classifier's own predictions of its input (n, C, S, S), by layer of its encoder,
-    over the input in grey: (n, side, side, 3) each."""
+    """GradCAM of a classifier's own predictions by layer of its encoder, over its input
+    (n, C, S, S) in grey: (n, side, side, 3) per layer."""
     rgb = _resize(modality.to_rgb(images.cpu()), side)
     maps = gradcam(classifier, images, [f"encoder.{layer}" for layer in layers])
     heats = (scaled(maps[f"encoder.{layer}"].cpu(), side) for layer in layers)
@@ -69,7 +69,7 @@ def overlay_cams(
 
 
 def _blend(rgb: Tensor, heat: Tensor) -> Tensor:
-    """Heat (n, S, S) over pictures (n, 3, S, S), which turn grey and fade where it is hot."""
+    """Blend heat maps (n, S, S) over grey pictures (n, 3, S, S), more strongly at high values."""
     grey = (rgb * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
     colours = torch.from_numpy(matplotlib.colormaps[HEAT](heat.numpy())[..., :3]).float()
     strength = 0.25 + 0.5 * heat[:, None]
@@ -77,7 +77,7 @@ def _blend(rgb: Tensor, heat: Tensor) -> Tensor:
 
 
 def _resize(images: Tensor, side: int) -> Tensor:
-    """(n, 3, S, S) -> (n, 3, side, side): enlarged without smoothing, or shrunk antialiased."""
+    """(n, 3, S, S) -> (n, 3, side, side): nearest neighbour to enlarge, antialiased to shrink."""
     if images.shape[-1] < side:
         return F.interpolate(images, size=(side, side), mode="nearest-exact")
     return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)

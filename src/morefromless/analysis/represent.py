@@ -1,4 +1,4 @@
-"""Representations of a study's arms: CKA over combinations of their runs, and the rest."""
+"""Representations of a study's arms: CKA over combinations of runs, and confusion matrices."""
 
 import os
 from collections.abc import Sequence
@@ -33,27 +33,27 @@ RANDOM = "random"
 
 @dataclass(frozen=True, eq=False)
 class Similarities:
-    """What the figures and the tables of `mfl represent` are made of."""
+    """Data of the figures and tables of `mfl represent`."""
 
     config: RepresentConfig
     study: StudyConfig
     primary: str
     store: Store
-    """Labelled, and without patches that lack the primary view."""
+    """Labelled patches that have the primary view."""
     arms: dict[str, list[Answer]]
     """Runs by arm, in the order of the study's table."""
     cka: list[LayerCka]
-    """Every two arms, and each with itself; untrained encoders among them."""
+    """CKA of every pair of arms, and of each arm with itself; includes untrained encoders."""
     confusion: dict[str, npt.NDArray[np.int64]]
-    """By arm, summed over seeds; rows are the true classes."""
+    """Confusion matrix of each arm, summed over seeds; rows are true classes."""
     device: str
     out: Path
 
 
 def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
-    """Compare every run of a study whose encoder has the modality `primary`; CKA if asked for.
+    """Compare all runs of a study whose encoder has the primary modality; CKA only if `cka`.
 
-    Raises `ConfigError` or `DataError` where the folder holds no finished study.
+    Raises `ConfigError` or `DataError` if the folder does not contain a finished study.
     """
     study = study_of(config.study, config.store, config.trust)
     out = config.out or config.study / "representations"
@@ -78,7 +78,7 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
     ]
     if set(selected) == {RANDOM}:
         raise ConfigError(
-            f"Untrained encoders alone say nothing; name one of {', '.join(known[:-1])}."
+            f"Untrained encoders alone cannot be compared; add one of {', '.join(known[:-1])}."
         )
     arms: dict[str, list[Answer]] = {}
     for run in Bar(
@@ -115,10 +115,10 @@ def represent(config: RepresentConfig, cka: bool = True) -> Similarities:
 
 
 def study_of(folder: Path, store: Path | None = None, trust: bool = False) -> StudyConfig:
-    """The options of the study in a folder, which may have moved with its runs and its store.
+    """The options of the study in a folder, which may have been moved with its runs and its store.
 
-    The store is the given one, else where it lies seen from the runs, else where it was when the
-    study was asked. Raises `DataError` where there is none.
+    The store is the given one, else the one recorded by a run, else the one in the study's
+    options. Raises `DataError` if none of them exists.
     """
     results = Results.load(folder)
     study = results.config
@@ -144,15 +144,16 @@ def refuse_unfinished(folder: Path, runs: Sequence[RunConfig]) -> None:
     if waiting:
         raise ConfigError(
             f"{len(waiting)} of {len(runs)} runs of {folder} are not finished "
-            f"({waiting[0].out.name}); run its mfl compare again and it goes on."
+            f"({waiting[0].out.name}); run its mfl compare again to resume it."
         )
 
 
 def arm_words(run: RunConfig, study: StudyConfig) -> list[str]:
-    """What tells an arm from the study's others; a person types the words joined by hyphens.
+    """The words that distinguish an arm from the study's other arms; users join them by hyphens.
 
-    The objective, and the task of supervised arms, are among them where the study has several, so
-    that runs of different objectives are never combined; `supervised` alone then selects them all.
+    If the study has several objectives, or several tasks for supervised arms, they are included,
+    so that runs of different objectives are never combined. `supervised` alone then selects all
+    supervised arms.
 
     >>> from morefromless.config import Arm
     >>> study = StudyConfig(store=Path("store"), tasks=("tissue", "cell"))
@@ -172,5 +173,5 @@ def arm_words(run: RunConfig, study: StudyConfig) -> list[str]:
 
 
 def _selects(arm: str, name: str) -> bool:
-    """Whether what a person typed names an arm, by its first words or all of them."""
+    """Whether the requested `arm` equals the first words, or all words, of an arm's name."""
     return f"{name}-".startswith(f"{arm}-")

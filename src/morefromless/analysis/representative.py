@@ -1,4 +1,4 @@
-"""Patches that stand for their class."""
+"""Choose patches that represent their class."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from morefromless.evaluation.evaluate import Answer
 
 
 def representative_patches(answer: Answer, store: Store, device: str) -> dict[str, int]:
-    """Of training and of test patches, of each class the one nearest to its class's mean.
+    """For each class, the training patch and the test patch nearest to the mean of that class.
 
-    Nearness is in the encoder's representation. Title (`test: TUM`) to row of the store, which is
-    labelled and has no patches in a split that some encoder is not given.
+    Distances are between the encoder's representations. Returns title (`test: TUM`) to row of the
+    store. The store is labelled, and all its patches in a split have the views of all encoders.
     """
     patches = {}
     for split in ("train", "test"):
@@ -31,14 +31,14 @@ def representative_patches(answer: Answer, store: Store, device: str) -> dict[st
 
 
 def shown_patches(answer: Answer, store: Store, device: str, ids: Sequence[str]) -> dict[str, int]:
-    """The patches with these ids; where none is given, those that stand for their class."""
+    """The patches with these ids; without ids, the patches that represent their class."""
     return named_patches(store, ids) if ids else representative_patches(answer, store, device)
 
 
 def named_patches(store: Store, ids: Sequence[str]) -> dict[str, int]:
-    """Title to row of patches named by their ids.
+    """Map titles to rows for patches selected by id.
 
-    Raises `DataError` for one that is not there, with near ones.
+    Raises `DataError` if an id does not exist; the message suggests similar ids.
     """
     known = {str(name): row for row, name in enumerate(store.table["id"])}
     patches = {}

@@ -1,4 +1,4 @@
-"""CKA between ways of training: averaged over all combinations of their runs (paper, Fig. 2)."""
+"""CKA between arms, averaged over all combinations of their runs (paper, Fig. 2)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ Floats = npt.NDArray[np.float64]
 class LayerCka:
     """CKA of the layers of arm `a` with those of arm `b`, over combinations of their runs.
 
-    Within one arm these are all pairs of different runs, each once and averaged over both
-    directions, so that the matrix is symmetric; between two arms, each run of one with each of the
-    other that has another seed.
+    Within one arm, the combinations are all pairs of different runs. Each pair counts once and is
+    averaged over both directions, so the matrix is symmetric. Between two arms, each run of one arm
+    is combined with each run of the other arm that has another seed.
     """
 
     a: str
@@ -30,8 +30,8 @@ class LayerCka:
     each: Floats
     """(combinations, rows, columns)."""
     equal_seeds: bool = False
-    """Whether the runs of each combination have equal seeds, and so begin from the same weights;
-    such combinations are used only where there are no others."""
+    """Whether the runs of each combination have equal seeds, and so the same initial weights. Such
+    combinations are used only if there are no others."""
     left_out: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     """Layers of `a` and of `b` whose features are constant in some run: their CKA is 0 / 0."""
 
@@ -43,7 +43,8 @@ class LayerCka:
 
     @property
     def spread(self) -> Floats:
-        """(rows, columns): standard deviation over combinations, which share runs; NaN of one."""
+        """(rows, columns): standard deviation over combinations, which share runs; NaN if there is
+        only one."""
         return deviation(self.each)
 
     @property
@@ -62,7 +63,7 @@ class LayerCka:
 
 
 def deviation(values: Floats) -> Floats:
-    """Standard deviation of a sample along the first axis; NaN of one value."""
+    """Sample standard deviation along the first axis; NaN for a single value."""
     if len(values) < 2:
         return np.full(values.shape[1:], np.nan)
     result: Floats = values.std(axis=0, ddof=1)
@@ -76,14 +77,14 @@ def similarities(
     seeds: Mapping[str, Sequence[int]],
     estimator: Estimator = "unbiased",
 ) -> list[LayerCka]:
-    """CKA of every arm with every other and, where it has two runs or more, with itself.
+    """CKA of every arm with every other arm and, if it has two runs or more, with itself.
 
     `arms` maps each arm to the encoders of its runs, and `layers` to the names of their layers. A
-    batch maps each arm to the input of its encoders, of the same patches for all arms. One encoder
-    runs at a time, and only Gram matrices of a batch are kept (`Cka`). A layer whose features are
-    constant in any run of an arm has no CKA and is left out. `seeds` has the seed of each run.
-    Between two arms, pairs of runs with equal seeds are left out, because such runs begin from the
-    same weights. Raises `ConfigError` for fewer than two encoders.
+    batch maps each arm to the input of its encoders, with the same patches for all arms. One
+    encoder runs at a time, and only Gram matrices of a batch are kept (`Cka`). A layer whose
+    features are constant in any run of an arm has no CKA and is excluded. `seeds` maps each arm to
+    the seeds of its runs. Between two arms, pairs of runs with equal seeds are excluded, because
+    such runs have the same initial weights. Raises `ConfigError` for fewer than two encoders.
     """
     names = {arm: [f"{arm} {number}" for number in range(len(runs))] for arm, runs in arms.items()}
     if sum(map(len, names.values())) < 2:
@@ -105,7 +106,7 @@ def similarities(
         different = [(x, y) for x, y in pairs if seed_of[x] != seed_of[y]]
         each = [cka.between(x, y, keep) for x, y in different or pairs]
         if a == b:
-            # Both directions of a pair are one measurement, which must not count twice.
+            # Both directions of a pair are one measurement, so the pair counts once.
             each = [(values + values.T) / 2 for values in each]
         if each:
             results.append(

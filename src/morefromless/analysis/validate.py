@@ -1,4 +1,4 @@
-"""External validation: a study's encoders and probes asked about another cohort."""
+"""External validation: evaluate a study's encoders and probes on another cohort."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ from morefromless.tasks import build_task
 
 @dataclass(frozen=True)
 class Shift:
-    """How far features of test patches lie from those of training (`feature_distances`)."""
+    """Distance between features of test and training patches (`feature_distances`)."""
 
     condition: Condition
     internal: float
@@ -40,22 +40,22 @@ class Shift:
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """The same questions, answered by the same probes for two cohorts."""
+    """Results of the same tasks and probes on two cohorts."""
 
     internal: Results
-    """Of the test patches of the store that the encoders were trained on."""
+    """Results on the test patches of the store that the encoders were trained on."""
     external: Results
-    """Of the other cohort's."""
+    """Results on the test patches of the other cohort."""
     shifts: list[Shift]
     out: Path
 
 
 def validate(config: ValidateConfig) -> Validation:
-    """Ask every encoder of a study, or of one run, about the test patches of another store.
+    """Evaluate every encoder of a study, or of one run, on the test patches of another store.
 
-    Probes are those of the training patches, or a supervised encoder's head; nothing is fitted to
-    the cohort. Raises `ConfigError` where there is no finished study or run, `DataError` where
-    classes or views differ.
+    Probes are fitted on the training patches, or are a supervised encoder's head; nothing is
+    fitted to the cohort. Raises `ConfigError` if there is no finished study or run, and `DataError`
+    if classes or views differ.
     """
     cohort_store = Store.open(config.cohort)
     study = _study(config)
@@ -78,17 +78,18 @@ def validate(config: ValidateConfig) -> Validation:
         return conclude(study.config, store, study.runs, merged, caveats, tasks)
 
     caveats = _caveats(study, cohort_store, tasks)
-    caveats += [f"Encoders of {spec} are not asked: {why}" for spec, why in unseen.items()]
+    caveats += [f"Encoders of {spec} are not evaluated: {why}" for spec, why in unseen.items()]
     internal = results(study.store, study.evaluations(), study.caveats)
     external = results(cohort_store, study.evaluations(cohort), caveats)
-    # Learning curves are of the internal test patches.
+    # Learning curves exist only for the internal test patches.
     external = replace(external, curves=external.curves.iloc[:0])
     return Validation(internal, external, list(_shifts(study, cohort)), out)
 
 
 def _unseen(study: Study, cohort: Store) -> dict[str, str]:
-    """The privileged modalities that a cohort's patches cannot be seen in, each with the reason:
-    in use there is the routine view alone. Raises what is wrong with a primary one."""
+    """Map privileged modalities that the cohort does not have to the reason. They are allowed to be
+    missing, because only the primary view is used after training. For a missing primary modality,
+    raise the error."""
     reasons = {}
     for spec in study.modalities:
         modality = build_modality(spec)
@@ -104,13 +105,13 @@ def _unseen(study: Study, cohort: Store) -> dict[str, str]:
 
 
 def _study(config: ValidateConfig) -> Study:
-    """The study in a folder; one run is a study of one arm and one seed."""
+    """The study in a folder; a single run is treated as a study of one arm and one seed."""
     if not (config.study / "run.json").is_file():
         planned = study_of(config.study, config.store, config.trust)
         if given := typed_options(config.probe, Probe()):
             raise ConfigError(
-                f"{given[0]} is for a single run, and {config.study} is a study, whose probes have "
-                "the study's options; leave it out."
+                f"{given[0]} is for a single run, but {config.study} is a study, whose probes have "
+                "the study's options; remove the option."
             )
         study = Study.of(planned, trust=config.trust)
         refuse_unfinished(config.study, study.runs)
@@ -137,7 +138,7 @@ def _study(config: ValidateConfig) -> Study:
 
 
 def _shared_tasks(study: Study, cohort: Store, classes: Sequence[str]) -> dict[str, SharedTask]:
-    """The tasks of a study in the classes that both stores have; checked."""
+    """The tasks of a study, restricted to the classes that both stores have; checked."""
     renamed = parse_classes(classes)
     tasks = {}
     for spec in study.config.tasks:
@@ -147,18 +148,18 @@ def _shared_tasks(study: Study, cohort: Store, classes: Sequence[str]) -> dict[s
     for spec, shared in tasks.items():
         if len(shared.names) < 2:
             raise ConfigError(
-                f"--classes leaves one class of task {spec}, which asks nothing; keep two or more."
+                f"--classes keeps fewer than two classes of task {spec}; keep two or more."
             )
         if not len(cohort.select(task=shared, check=False).indices("test")):
             raise DataError(
-                f"No test patch of {cohort.path} has a label, so task {spec} asks nothing there; "
-                "ingest it with labels, and with --split test."
+                f"No test patch of {cohort.path} has a label, so task {spec} cannot be evaluated; "
+                "ingest the cohort with labels, and with --split test."
             )
     return tasks
 
 
 def _merged(evaluations: Sequence[Evaluation], tasks: Mapping[str, SharedTask]) -> list[Evaluation]:
-    """The evaluations in the classes that both stores have."""
+    """The evaluations, restricted to the classes that both stores have."""
     return [
         replace(e, probabilities=tasks[e.condition.task].merged(e.probabilities))
         for e in evaluations
@@ -166,7 +167,7 @@ def _merged(evaluations: Sequence[Evaluation], tasks: Mapping[str, SharedTask]) 
 
 
 def _shifts(study: Study, cohort: Cohort) -> Iterator[Shift]:
-    """Of each arm and modality, the mean over seeds."""
+    """Yield the shift of each arm and modality, averaged over seeds."""
     device = resolve_device(study.config.machine.device)
     distances: dict[Condition, list[list[float]]] = {}
     for options in Bar(study.runs, desc="distance of features", unit="run"):
@@ -192,20 +193,20 @@ def _caveats(study: Study, cohort: Store, tasks: Mapping[str, SharedTask]) -> li
         lacking = [name for code, name in enumerate(task.names) if code not in present]
         if lacking:
             caveats.append(
-                f"Task {spec}: the cohort has no patch of {', '.join(lacking)}; an answer of "
-                "such a class is wrong there."
+                f"Task {spec}: the cohort has no patch of {', '.join(lacking)}; every prediction "
+                "of such a class is wrong."
             )
     if (cohort.side, cohort.um_per_px) != (study.store.side, study.store.um_per_px):
         caveats.append(
-            f"The cohort's patches are {_scale(cohort)}, and those of training "
+            f"The cohort's patches are {_scale(cohort)}, and the training patches are "
             f"{_scale(study.store)}."
         )
     return caveats + leaks(study.store, cohort)
 
 
 def leaks(trained_on: Store, cohort: Store) -> list[str]:
-    """Sentences on test patches of a cohort that equal, or look like, training patches of another
-    store, and on groups of equal names; none where there are no such."""
+    """Warnings about test patches of a cohort that equal, or look like, training patches of another
+    store, and about groups with equal names; empty if there are none."""
     train, test = trained_on.indices("train"), cohort.indices("test")
     copied = cohort.table["hash"][test].isin(trained_on.table["hash"][train]).to_numpy()
     detail = min(cohort.side, trained_on.side)
@@ -215,18 +216,19 @@ def leaks(trained_on: Store, cohort: Store) -> list[str]:
     if copied.any():
         sentences.append(
             f"{copied.sum():,} patches of the cohort have the same pixels as training patches, so "
-            "its accuracy is too good; remove them."
+            "its accuracy is too high; remove them."
         )
     if similar:
         sentences.append(
             f"{similar:,} further patches of the cohort look like a training patch "
-            "(near-duplicates), so its accuracy may be too good; look at them."
+            "(near-duplicates), so its accuracy may be too high; look at them."
         )
     learnt = set(trained_on.table["group"][train].dropna())
     if shared := sorted(learnt & set(cohort.table["group"][test].dropna())):
         sentences.append(
-            f"{len(shared):,} groups (patients or slides) of the cohort have names of groups in "
-            f"training, such as '{shared[0]}'; if they are the same, its accuracy is too good."
+            f"{len(shared):,} groups (patients or slides) of the cohort have the same names as "
+            f"training groups, such as '{shared[0]}'; if they are the same groups, its accuracy "
+            "is too high."
         )
     return sentences
 

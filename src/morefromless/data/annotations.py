@@ -1,4 +1,4 @@
-"""Regions that a pathologist drew in QuPath, and the class of each tile under them."""
+"""Annotated regions from QuPath, and the class that they give to each tile."""
 
 import json
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from morefromless.errors import UnreadablePatch
 from morefromless.regular import read_regular
 
 FARTHEST = 2.0**31
-"""Pixels from a slide's corner that no outline reaches."""
+"""Limit in pixels of the distance of an outline from a slide's corner."""
 ENDINGS = (".geojson", ".geojson.gz", ".json")
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """Regions with a class, in pixels of the slide's finest level."""
+    """Annotated regions with classes, in pixels of the slide's finest level."""
 
     regions: npt.NDArray[np.object_]
     """(R,) shapely geometries."""
@@ -30,8 +30,7 @@ class Annotations:
     """(R,) their classes; see `is_ignored`."""
 
     def labels(self, corners: npt.NDArray[np.int64], side: float) -> list[str | None]:
-        """The class that covers at least half of each square, of `corners` (N, 2) x, y; None where
-        no class does.
+        """The class that covers at least half of each square at `corners` (N, 2) x, y, or None.
 
         >>> left = Annotations(np.array([shapely.box(0, 0, 15, 10)]), ("tumour",))
         >>> left.labels(np.array([[0, 0], [10, 0], [20, 0]]), side=10)
@@ -43,7 +42,7 @@ class Annotations:
         tree = shapely.STRtree(squares)
         for number, name in enumerate(names):
             same = [r for r, c in zip(self.regions, self.classes, strict=True) if c == name]
-            # Their union, so that regions drawn twice count once.
+            # The union counts overlapping regions once.
             parts = shapely.get_parts(shapely.union_all(same))
             part, square = tree.query(parts)
             areas = shapely.area(shapely.intersection(parts[part], squares[square]))
@@ -55,7 +54,7 @@ class Annotations:
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a class is QuPath's for what is to be ignored.
+    """Whether a class is one that QuPath ignores.
 
     >>> is_ignored("Ignore*"), is_ignored("tumour")
     (True, False)
@@ -64,16 +63,16 @@ def is_ignored(name: str) -> bool:
 
 
 def annotation_file(folder: Path | None, name: str) -> Path | None:
-    """The annotations of the slide `name` in a folder; None where there are none."""
+    """The annotation file of the slide `name` in a folder, or None."""
     files = (folder / f"{name}{ending}" for ending in ENDINGS if folder)
     return next((file for file in files if file.is_file()), None)
 
 
 def read_annotations(path: Path) -> Annotations:
-    """Polygons with a classification from a GeoJSON file, as QuPath exports annotations.
+    """Read classified polygons from a GeoJSON file, as QuPath exports annotations.
 
-    Detections, points, lines and regions without a class are passed over. Raises `UnreadablePatch`
-    where the file is no GeoJSON, or what it holds is no region with a class.
+    Detections, points, lines and regions without a class are skipped. Raises `UnreadablePatch` if
+    the file is not GeoJSON, or has objects but no region with a class.
     """
     data = read_regular(path)
     try:
@@ -83,10 +82,10 @@ def read_annotations(path: Path) -> Annotations:
         areas = [(name, json.dumps(shape)) for name, shape in drawn if name and _areal(shape)]
         regions = shapely.make_valid(shapely.from_geojson([text for _, text in areas]))
         if (np.abs(shapely.bounds(regions)) >= FARTHEST).any():
-            raise shapely.errors.ShapelyError("no place on a slide")
+            raise shapely.errors.ShapelyError("outside a slide")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadablePatch(
-            f"damaged annotations: {path.name} is no GeoJSON of QuPath; export it again"
+            f"damaged annotations: {path.name} is not GeoJSON from QuPath; export it again"
         ) from error
     except shapely.errors.ShapelyError as error:
         raise UnreadablePatch(
@@ -102,12 +101,12 @@ def read_annotations(path: Path) -> Annotations:
 
 
 def _areal(geometry: Any) -> bool:
-    """Whether it is a polygon or several; GEOS ends the process on deeply nested collections."""
+    """Whether it is a Polygon or MultiPolygon; GEOS crashes on deeply nested collections."""
     return isinstance(geometry, dict) and geometry.get("type") in ("Polygon", "MultiPolygon")
 
 
 def _class(feature: dict[str, Any]) -> str | None:
-    """The class of an annotation; None of what is none, or has none."""
+    """The class of an annotation; None if it is not an annotation or has no class."""
     kind = raw_kind(feature)
     if kind is not None and fold_kind(kind) not in ("annotation", "tile"):
         return None

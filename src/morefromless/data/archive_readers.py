@@ -1,4 +1,4 @@
-"""Zip and tar archives, plain or compressed: listed once, then each member is read by its place."""
+"""Zip and tar archives, plain or compressed: listed once, then members are read by index."""
 
 import errno
 import io
@@ -20,13 +20,14 @@ from morefromless.progress import Bar
 from morefromless.regular import LARGEST
 
 SMALL, RATIO = 2**20, 200
-"""A member that unpacks to more than `SMALL` bytes and to `RATIO` times its size is not read."""
+"""Members that unpack to more than `SMALL` bytes and `RATIO` times their packed size are not
+read."""
 AHEAD = 256
-"""Members that stay in memory, for other threads, when a compressed tar is read past them."""
+"""Members kept in memory for other threads when a compressed tar is read past them."""
 
 
 def open_archive(path: Path) -> Archive:
-    """The archive at `path`, listed once. Raises `DataError` where it is damaged."""
+    """Open the archive at `path`; it is listed once. Raises `DataError` if it is damaged."""
     facts = path.stat()
     return _listed(path, facts.st_size, facts.st_mtime_ns)
 
@@ -39,21 +40,21 @@ def _listed(path: Path, size: int, changed: int) -> Archive:  # noqa: ARG001 - p
         return _Tar(path) if _is_plain_tar(path) else _CompressedTar(path)
     except (DataError, PermissionError):
         raise
-    except Exception as error:  # the readers raise whatever a damaged archive provokes
+    except Exception as error:  # the readers may raise anything on a damaged archive
         raise DataError(
-            f"{path} is no sound archive ({str(error) or 'cut short'}); fetch it again."
+            f"{path} is not a valid archive ({str(error) or 'cut short'}); fetch it again."
         ) from error
 
 
 def _is_plain_tar(path: Path) -> bool:
-    """By its content, for a .tar may be compressed as well."""
+    """Whether a tar is uncompressed, by its content: a .tar file may be compressed."""
     with path.open("rb") as file:
         return file.read(512)[257:262] == b"ustar"
 
 
 class _Zip(Archive):
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")  # as long as the archive is in use
+        self._file = path.open("rb")  # stays open while the archive is in use
         self._zip = zipfile.ZipFile(_Positioned(self._file.fileno()))
         super().__init__(path)
 
@@ -77,7 +78,7 @@ class _Zip(Archive):
 
 
 class _Positioned(io.RawIOBase):
-    """An open file read from a position of its own, which no forked process moves."""
+    """An open file with its own read position, which forked processes do not move."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._position = descriptor, 0
@@ -92,7 +93,7 @@ class _Positioned(io.RawIOBase):
         size = os.fstat(self._descriptor).st_size
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: size}[whence]
         if start + offset < 0:
-            raise OSError(errno.EINVAL, "before the beginning")
+            raise OSError(errno.EINVAL, "position before the start of the file")
         self._position = start + offset
         return self._position
 
@@ -108,8 +109,8 @@ class _Tar(Archive):
 
     def __init__(self, path: Path) -> None:
         self._offsets, self._sizes = array("q"), array("q")
-        """In bytes, of every file's content."""
-        self._file = path.open("rb")  # as long as the archive is in use
+        """Offset and size in bytes of the content of each file."""
+        self._file = path.open("rb")  # stays open while the archive is in use
         self._tar = tarfile.open(fileobj=self._file, tarinfo=_Header)  # noqa: SIM115
         super().__init__(path)
 
@@ -117,14 +118,14 @@ class _Tar(Archive):
         most = RATIO * max(SMALL, self.path.stat().st_size)
         with Bar(desc="listing", unit=" members", delay=2) as bar:
             while (info := self._tar.next()) is not None:
-                self._tar.members = []  # type: ignore[attr-defined]  # a million take a gigabyte
+                self._tar.members = []  # type: ignore[attr-defined]  # a million need a gigabyte
                 bar.update()
                 if info.size < 0:
                     raise ValueError("a member of negative size")
                 if info.offset_data + info.size > most:
                     raise DataError(
-                        f"{self.path} unpacks to more than {RATIO} times its size, as a bomb does; "
-                        "unpack it yourself if you trust it."
+                        f"{self.path} unpacks to more than {RATIO} times its size, like an archive "
+                        "bomb; unpack it yourself if you trust it."
                     )
                 if info.issym() or info.islnk():
                     self.passed_over["link"] += 1
@@ -147,7 +148,8 @@ class _Tar(Archive):
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header. Python's reader takes a damaged or a missing one for the archive's end."""
+    """A member's header. Python's reader treats a damaged or missing header as the archive's end;
+    this class raises an error."""
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> "_Header":
@@ -160,7 +162,7 @@ class _Header(tarfile.TarInfo):
 
 
 class _CompressedTar(_Tar):
-    """A tar that can be read forwards only, in its own order."""
+    """A compressed tar, read only forwards, in its own order."""
 
     fork_safe = False
 
@@ -199,7 +201,7 @@ def _whole(data: bytes, size: int) -> bytes:
 
 
 def _utf8(info: zipfile.ZipInfo) -> str:
-    """A member's name. Tools that do not say so write UTF-8 too, which Python reads as cp437."""
+    """A member's name. Some tools write UTF-8 without its flag; Python then decodes it as cp437."""
     if not info.flag_bits & 0x800:
         try:
             return info.filename.encode("cp437").decode("utf-8")

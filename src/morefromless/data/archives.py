@@ -1,7 +1,7 @@
-"""Archives of image files: members are read where they lie, and nothing is ever unpacked.
+"""Archives of image files: members are read in place, and nothing is unpacked to disk.
 
-Nothing is written under a member's name. Names that lead out of the archive, and links, are passed
-over and counted. `data.archive_readers` opens archives.
+Members whose path leads out of the archive, and links, are skipped and counted.
+`data.archive_readers` opens archives.
 """
 
 import re
@@ -18,7 +18,7 @@ SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)\Z", re.IGNORECASE
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file's name ends as one of an archive does.
+    """Whether a path is an existing file with the extension of an archive.
 
     >>> is_archive(Path("NCT-CRC-HE-100K.zip"))
     False
@@ -27,10 +27,10 @@ def is_archive(path: Path) -> bool:
 
 
 class Archive(ABC):
-    """The image files in an archive, by their paths below the folder that holds them all."""
+    """The image files in an archive, by their paths below their common top folder."""
 
     fork_safe: ClassVar[bool] = True
-    """Whether `read` may be called in forked processes too: they share a file's position."""
+    """Whether `read` may be called in forked processes, which share the position in a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +47,7 @@ class Archive(ABC):
         self.names = self._order(self._places)
 
     def read(self, name: str) -> bytes:
-        """The bytes of a member. Raises `UnreadablePatch`; safe from several threads."""
+        """Read the bytes of a member; thread-safe. Raises `UnreadablePatch`."""
         try:
             return self._read(self._places[name])
         except UnreadablePatch:
@@ -57,7 +57,7 @@ class Archive(ABC):
 
     @abstractmethod
     def _members(self) -> Iterator[tuple[int, str]]:
-        """Place and name of every member that is a file; others are counted."""
+        """Yield index and name of every member that is a file; count the others as skipped."""
 
     @abstractmethod
     def _read(self, place: int) -> bytes: ...
@@ -66,7 +66,7 @@ class Archive(ABC):
         return sorted(places, key=lambda name: PurePosixPath(name).parts)
 
     def _inside(self, name: str) -> str | None:
-        """The path of an image; None for what is passed over."""
+        """The path of an image; None if the member is skipped."""
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
             self.passed_over["member whose path leads out of the archive"] += 1
@@ -77,12 +77,14 @@ class Archive(ABC):
             self.passed_over[f"file {ending(Path(path))}"] += 1
             return None
         if not str(path).isprintable():
-            raise DataError(f"{self.path} holds a file with an odd name, {name!r}; rename it.")
+            raise DataError(
+                f"{self.path} has a file name with unprintable characters, {name!r}; rename it."
+            )
         return str(path)
 
 
 def _below_common(places: dict[str, int]) -> dict[str, int]:
-    """Paths without the folders that hold all of them, as archives often have one.
+    """Paths without their common top folders, which archives often have.
 
     >>> _below_common({"NCT/ADI/1.tif": 0, "NCT/TUM/2.tif": 1})
     {'ADI/1.tif': 0, 'TUM/2.tif': 1}

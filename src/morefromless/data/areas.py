@@ -1,4 +1,4 @@
-"""Area averages along a line of pixels, fractions of pixels included."""
+"""Area averages along a line of pixels, with fractions of pixels."""
 
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -10,12 +10,11 @@ Floats = npt.NDArray[np.float64]
 F = TypeVar("F", np.float32, np.float64)
 
 
-@lru_cache(maxsize=64)  # thumbnails ask for every patch
+@lru_cache(maxsize=64)  # called for the thumbnail of every patch
 def area_weights(side: int, size: int, dtype: type[F]) -> npt.NDArray[F]:
-    """The matrix (size, side) of the means over `size` equal parts of `side` pixels, computed in
-    float64.
+    """Matrix (size, side) of the means over `size` equal parts of `side` pixels.
 
-    The result is shared: do not change it.
+    It is computed in float64. The result is cached and shared: do not modify it.
 
     >>> area_weights(4, 2, np.float32).tolist()
     [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
@@ -28,7 +27,7 @@ def area_weights(side: int, size: int, dtype: type[F]) -> npt.NDArray[F]:
 def covered(
     left: npt.NDArray[np.floating[Any]], length: float, pixel: npt.NDArray[np.int64]
 ) -> Floats:
-    """How much of each pixel the interval of `length` pixels from `left` on covers; 0 or less where
-    it does not reach that pixel. Arrays are broadcast."""
+    """Share of each pixel that the interval [`left`, `left + length`] covers; 0 or less if it does
+    not reach the pixel. Arrays are broadcast."""
     share: Floats = np.minimum(left + length, pixel + 1) - np.maximum(left, pixel)
     return share

@@ -1,4 +1,4 @@
-"""Arrays in .npy files, which stay on disk until they are read."""
+"""Memory-mapped arrays in .npy files."""
 
 import sys
 from pathlib import Path
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from morefromless.errors import DataError
 
 DAMAGED = (OSError, ValueError, OverflowError, SyntaxError, RecursionError, TokenError, TypeError)
-"""What NumPy raises for headers that are damaged."""
+"""Exceptions that NumPy raises for damaged headers."""
 
 
 def open_npy(path: Path) -> npt.NDArray[Any]:
-    """The array of a .npy file, to be read from by any number of threads. Raises `DataError`.
+    """Memory-map the array of a .npy file, read-only. Raises `DataError`.
 
-    Nothing in the file is executed, so Python objects are refused; so are files shorter than
-    their header says.
+    Any number of threads can read from it. Nothing in the file is executed: arrays of Python
+    objects are rejected. Files that are shorter than their header says are also rejected.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.npy"
@@ -26,28 +26,28 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
     >>> open_npy(path).tolist()
     [0, 1, 2]
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # opening a pipe would block
         raise DataError(f"{path} is a folder, a pipe or a device; give a .npy file.")
     try:
         array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
         if array.dtype.kind == "U" and not _is_text(array):
-            raise ValueError("numbers that are no characters")
+            raise ValueError("numbers that are not characters")
         return array
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}; check the path.") from error
     except DAMAGED as error:
         if "Python objects" in str(error):
             raise DataError(
-                f"{path} holds Python objects, which are not read as they can run code; if you "
-                "trust it, np.save(file, np.array(np.load(file, allow_pickle=True).tolist()))."
+                f"{path} holds Python objects, which are not read because they can run code; if "
+                "you trust it, np.save(file, np.array(np.load(file, allow_pickle=True).tolist()))."
             ) from error
         raise DataError(
-            f"{path} is not a sound .npy file of plain numbers or text; fetch it again."
+            f"{path} is not a valid .npy file of plain numbers or text; fetch it again."
         ) from error
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether columns come first, and type of a .npy file. Raises one of `DAMAGED`."""
+    """Shape, Fortran order (bool) and dtype of a .npy file. Raises one of `DAMAGED`."""
     major, _ = np.lib.format.read_magic(file)
     if major == 1:
         return np.lib.format.read_array_header_1_0(file)
@@ -55,6 +55,6 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _is_text(array: npt.NDArray[Any]) -> bool:
-    """Whether each character is one: NumPy makes strings of any number, which end Python later."""
+    """Whether all code points are valid: NumPy does not check them, and others crash Python."""
     codes = np.ascontiguousarray(array).view(f"{array.dtype.byteorder.replace('|', '=')}u4")
     return bool((codes <= sys.maxunicode).all())

@@ -1,4 +1,4 @@
-"""Images of any number of channels: grey, fluorescence, multiplex."""
+"""Images with any number of channels: grey, fluorescence, multiplex."""
 
 import logging
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ from morefromless.data.images import (
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 
 MOST = 512
-"""Channels that an image may have."""
+"""Maximum number of channels of an image."""
 LARGEST_ARRAY = 2**30
-"""Bytes that a TIFF of channels may unpack to."""
+"""Maximum size in bytes of an unpacked multi-channel TIFF."""
 GREY = ("L", "I", "I;16", "I;16B", "I;16L")
 COLOURED = ("RGB", "RGBA", "P", "PA")
-"""Modes in which Pillow opens what is RGB."""
+"""Pillow's modes for RGB images."""
 
 
 def reads_one_page(path: Path) -> bool:
-    """Whether `read_channels` reads one page of a file alone, as RGB."""
+    """Whether `read_channels` reads only one page of a file, as RGB."""
     if path.suffix.lower() == ".npy":
         return False
     try:
@@ -42,11 +42,11 @@ def reads_one_page(path: Path) -> bool:
 
 
 def read_channels(path: Path) -> npt.NDArray[Any]:
-    """One image, (height, width, channels) uint8 or uint16, as stored.
+    """Read one image, (height, width, channels) uint8 or uint16, as stored.
 
-    RGB as `read_rgb` reads it; grey of 8 or 16 bits; a TIFF whose pages or samples are channels
-    (OME-TIFF, ImageJ; extra `slides`); a .npy file of (H, W), (H, W, C) or (C, H, W). Raises
-    `UnreadablePatch`.
+    Reads RGB like `read_rgb`; grey images of 8 or 16 bits; TIFFs whose pages or samples are
+    channels (OME-TIFF, ImageJ; extra `slides`); and .npy files of (H, W), (H, W, C) or (C, H, W).
+    Raises `UnreadablePatch`.
     """
     if path.suffix.lower() == ".npy":
         return _channels_last(_mapped(path), path)
@@ -85,7 +85,7 @@ def _read_tiff(path: Path) -> npt.NDArray[Any]:
 
 
 def channel_names(path: Path) -> tuple[str, ...]:
-    """Names of the channels that an OME-TIFF states; empty where it states none."""
+    """Names of the channels in the metadata of an OME-TIFF; empty if there are none."""
     if path.suffix.lower() not in (".tif", ".tiff"):
         return ()
     try:
@@ -97,17 +97,17 @@ def channel_names(path: Path) -> tuple[str, ...]:
         channels = (image[0] if isinstance(image, list) else image)["Pixels"]["Channel"]
         channels = channels if isinstance(channels, list) else [channels]
         return tuple(str(channel["Name"]) for channel in channels)
-    except Exception:  # what a damaged file provokes; its pixels are refused where they are read
+    except Exception:  # a damaged file; it is rejected when its pixels are read
         return ()
 
 
 def in_order(
     values: npt.NDArray[Any], names: Sequence[str], expected: Sequence[str], renamed: bool = False
 ) -> npt.NDArray[Any]:
-    """Channels (H, W, C) called `names`, in the order of those that are `expected`.
+    """Reorder channels (H, W, C) called `names` into the `expected` order.
 
-    Where either is not known they stay as they are, and so they do where names differ and a person
-    has `renamed` them. Raises `UnreadablePatch` where other channels are named.
+    They stay unchanged if either is unknown, or if names differ and the user has `renamed` the
+    channels. Raises `UnreadablePatch` if names differ otherwise.
 
     >>> in_order(np.array([[[1, 2]]]), ["CD3", "DAPI"], ["DAPI", "CD3"]).tolist()
     [[[2, 1]]]
@@ -119,8 +119,8 @@ def in_order(
     if renamed:
         return values
     raise UnreadablePatch(
-        f"other channels: they are called {', '.join(names)}, and not {', '.join(expected)}; leave "
-        "it out, or say what the channels of all files are, in one order, with channels=DAPI+CD3"
+        f"other channels: they are called {', '.join(names)}, not {', '.join(expected)}; exclude "
+        "the file, or name the channels of all files, in one order, with channels=DAPI+CD3"
     )
 
 
@@ -131,7 +131,7 @@ def channels_shape(path: Path) -> tuple[int, int]:
         return height, width
     try:
         return image_shape(path)
-    except UnreadablePatch:  # a TIFF of channels that Pillow does not know
+    except UnreadablePatch:  # a multi-channel TIFF that Pillow cannot read
         height, width, _ = read_channels(path).shape
         return height, width
 
@@ -154,8 +154,8 @@ def _channels_last(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
 def _checked(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
     if values.ndim != 3 or values.shape[2] > MOST:
         raise UnreadablePatch(
-            f"no image: {path.name} holds {values.shape}; give (height, width) or (height, width, "
-            "channels)"
+            f"no image: {path.name} has shape {values.shape}; give (height, width) or (height, "
+            "width, channels)"
         )
     if values.dtype not in (np.uint8, np.uint16):
         raise UnreadablePatch(
@@ -165,15 +165,15 @@ def _checked(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
 
 
 def import_tifffile() -> Any:
-    """The module, which writes nothing of damaged files into the log: they are refused.
+    """Import tifffile and silence its logs about damaged files, which are rejected anyway.
 
-    Raises `ConfigError` where it is not installed.
+    Raises `ConfigError` if it is not installed.
     """
     try:
         import tifffile
     except ImportError as error:
         raise ConfigError(
-            "Slides, and a TIFF of channels, need the extra slides; install it: pip install "
+            "Slides and multi-channel TIFFs need the extra slides; install it with pip install "
             "'morefromless[slides]'."
         ) from error
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)

@@ -1,4 +1,4 @@
-"""Colours of types of nuclei, and of classes."""
+"""Colours of nucleus types and of classes."""
 
 import colorsys
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ COLOURS = (
     (176, 156, 214),
     (255, 255, 255),
 )
-"""Of background and the first types; further types begin again after the background."""
+"""Colours of the background and the first types; further types repeat those of the first types."""
 
 
 def type_colours(count: int) -> list[RGB]:
@@ -33,7 +33,7 @@ def type_colours(count: int) -> list[RGB]:
 
 
 def class_colours(names: Sequence[Name]) -> dict[Name, RGB]:
-    """Each name's colour: of hues that are far apart, and the same however many names follow.
+    """A colour per name, with distant hues; it does not depend on the names that follow.
 
     >>> class_colours(["stroma", "tumour"])
     {'stroma': (230, 92, 92), 'tumour': (34, 91, 230)}

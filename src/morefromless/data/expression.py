@@ -1,4 +1,4 @@
-"""Gene expression per spot: counts as an h5ad file holds them."""
+"""Gene expression per spot: read counts from h5ad files."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,30 +17,31 @@ from morefromless.data.h5ad import check_h5ad
 from morefromless.errors import ConfigError, DataError
 
 Matrix = Any
-"""A scipy csr matrix (spots, genes) float64; its stubs and its oldest release disagree on [...]."""
+"""A scipy csr matrix (spots, genes) float64. It is `Any` because the type stubs and the oldest
+supported SciPy disagree on [...]."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """One section: every spot's counts of every gene, and what else is known of the spots."""
+    """One section: counts of every gene in every spot, and the metadata of the spots."""
 
     file: str
     spots: tuple[str, ...]
     genes: tuple[str, ...]
     values: Matrix
-    """(spots, genes) csr float64: whole numbers, none negative."""
+    """(spots, genes) csr float64: non-negative integers."""
     places: npt.NDArray[np.float64]
     """(spots, 2): x (column) and y (row) of the spots' centres, in px of the section's image."""
     table: pd.DataFrame
-    """`obs`: a row per spot."""
+    """`obs`: one row per spot."""
     scale_factors: Mapping[str, float]
-    """Of the images that `uns["spatial"]` names, hires and lowres: px per px of the full image."""
+    """Px per px of the full image, for the images hires and lowres in `uns["spatial"]`."""
     image_shapes: Mapping[str, tuple[int, int]]
-    """Height and width of those that it holds."""
+    """Height and width of the images in the file."""
 
     @cached_property
     def in_tissue(self) -> npt.NDArray[np.bool_]:
-        """(spots,) False where a column `in_tissue` of the table is 0."""
+        """(spots,) bool; false if the table has a column `in_tissue` and it is 0 or false."""
         if "in_tissue" not in self.table:
             return np.ones(len(self.table), dtype=bool)
         words = self.table["in_tissue"].astype(str).str.strip().str.lower()
@@ -48,13 +49,13 @@ class Counts:
 
 
 def read_counts(path: Path, layer: str | None = None) -> Counts:
-    """The counts in `X`, or in a layer, of an h5ad file.
+    """Read the counts in `X`, or in a layer, of an h5ad file.
 
-    Where `X` holds other numbers, such as normalised ones, those in `raw` are taken; `layer` may
-    be `raw` too.
+    If `X` does not hold counts, for example normalised values, `raw` is used. `layer` may also be
+    `raw`.
 
-    Raises `DataError` where the file is damaged, or spots, genes, places or counts cannot be used;
-    `ConfigError` where anndata is not installed.
+    Raises `DataError` if the file is damaged, or its spots, genes, coordinates or counts are
+    invalid; `ConfigError` if there is no such layer or anndata is not installed.
     """
     data = _opened(path)
     factors, shapes = _scale_factors(data, path.name)
@@ -69,19 +70,19 @@ def section_counts(
     scale_factors: Mapping[str, float] = MappingProxyType({}),
     image_shapes: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> Counts:
-    """The counts of an AnnData of one section. Raises as `read_counts` does."""
+    """The counts of one section from its AnnData. Raises the errors of `read_counts`."""
     for what, index in (("spot", data.obs_names), ("gene", data.var_names)):
         if not len(index):
-            raise DataError(f"{file} holds no {what}s; check how it was written.")
+            raise DataError(f"{file} has no {what}s; check how it was written.")
         if index.has_duplicates:
             twice = index[index.duplicated()][0]
-            raise DataError(f"{file} names the {what} '{twice}' twice; make its {what}s unique.")
+            raise DataError(f"{file} lists the {what} '{twice}' twice; make its {what}s unique.")
     spots = tuple(map(str, data.obs_names))
     lost = ~np.isfinite(places).all(axis=1)
     if lost.any():
         raise DataError(
-            f"{file} does not say where spot {spots[int(lost.argmax())]} lies; mend its places, or "
-            "leave that spot out."
+            f"{file} has no coordinates for spot {spots[int(lost.argmax())]}; add them, or remove "
+            "the spot."
         )
     genes, values = _values(data, file, layer, spots)
     return Counts(
@@ -97,7 +98,7 @@ def section_counts(
 
 
 def has_counts(values: Matrix) -> npt.NDArray[np.bool_]:
-    """Which spots have a count of any gene: (spots,) bool.
+    """Whether each spot has a count of any gene: (spots,) bool.
 
     >>> has_counts(sparse.csr_matrix([[1.0, 0.0], [0.0, 0.0]])).tolist()
     [True, False]
@@ -110,41 +111,43 @@ def _opened(path: Path) -> Any:
         import anndata
     except ImportError as error:
         raise ConfigError(
-            f"Reading {path.name} takes anndata, which is not installed; install it with pip "
+            f"Reading {path.name} needs anndata, which is not installed; install it with pip "
             "install 'morefromless[expression]'."
         ) from error
     try:
         check_h5ad(path)
-        with warnings.catch_warnings():  # what matters of their content is checked here
+        with warnings.catch_warnings():  # the content is validated in this module
             warnings.simplefilter("ignore")
             return anndata.read_h5ad(path)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # a reader may raise anything on a damaged file
-        raise DataError(f"{path} is not a sound h5ad file; fetch or write it again.") from error
+        raise DataError(f"{path} is not a valid h5ad file; fetch or write it again.") from error
 
 
 def _places(data: Any, file: str) -> npt.NDArray[np.float64]:
     if "spatial" not in data.obsm:
-        raise DataError(f"{file} has no obsm['spatial']; put x, y in pixels of its image there.")
+        raise DataError(f"{file} has no obsm['spatial']; store x, y in pixels of its image there.")
     try:
         places = np.asarray(data.obsm["spatial"], dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{file} has words in obsm['spatial']; put x, y in pixels there."
+            f"{file} has non-numbers in obsm['spatial']; store x, y in pixels there."
         ) from error
     if places.shape != (len(data.obs_names), 2):
-        raise DataError(f"{file} has obsm['spatial'] {places.shape}; two columns are x and y.")
+        raise DataError(
+            f"{file} has obsm['spatial'] of shape {places.shape}; store two columns, x and y."
+        )
     return places
 
 
 def _scale_factors(data: Any, file: str) -> tuple[dict[str, float], dict[str, tuple[int, int]]]:
-    """Factor and shape of the images of the one library that `uns["spatial"]` describes."""
+    """Scale factors and shapes of the images of the single library in `uns["spatial"]`."""
     libraries = data.uns.get("spatial")
     if not isinstance(libraries, Mapping):
         return {}, {}
     described = [e for e in libraries.values() if isinstance(e, Mapping) and "scalefactors" in e]
-    if len(described) != 1:  # of several, none is known to be this section's
+    if len(described) != 1:  # with several, it is unknown which one belongs to this section
         return {}, {}
     scales, images = described[0]["scalefactors"], described[0].get("images")
     factors, shapes = {}, {}
@@ -158,20 +161,22 @@ def _scale_factors(data: Any, file: str) -> tuple[dict[str, float], dict[str, tu
 
 
 def positive_factor(value: Any, file: str, name: str) -> float:
-    """A scale factor of the image `name`. Raises `DataError` where it is none."""
+    """Parse the scale factor of the image `name`. Raises `DataError` if it is invalid."""
     try:
         factor = float(value)
     except (TypeError, ValueError):
         factor = 0.0
     if not 0 < factor < np.inf:
-        raise DataError(f"{file} has a scale factor of {name} that is no positive number; mend it.")
+        raise DataError(
+            f"{file} has a scale factor of {name} that is not a positive number; correct it."
+        )
     return factor
 
 
 def _values(
     data: Any, file: str, layer: str | None, spots: Sequence[str]
 ) -> tuple[tuple[str, ...], Matrix]:
-    """Genes and their counts, which are whole and not negative."""
+    """Genes and their counts, which are non-negative integers."""
     genes = tuple(map(str, data.var_names))
     if layer is None:
         values, problem = whole_counts(data.X, file, "X", spots, genes)
@@ -185,7 +190,7 @@ def _values(
     if data.raw is not None and (layer is None or layer not in data.layers):
         genes = tuple(map(str, data.raw.var_names))
         if len(set(genes)) < len(genes):
-            raise DataError(f"{file} names a gene of raw twice; make its genes unique.")
+            raise DataError(f"{file} lists a gene in raw twice; make its genes unique.")
         values, problem = whole_counts(data.raw.X, file, "raw", spots, genes)
     if problem is not None:
         raise problem
@@ -195,26 +200,26 @@ def _values(
 def whole_counts(
     matrix: Any, file: str, where: str, spots: Sequence[str], genes: Sequence[str]
 ) -> tuple[Matrix, DataError | None]:
-    """A matrix as csr, and why it does not hold counts."""
+    """A matrix as csr, and an error if its values are not counts."""
     if matrix is None or matrix.dtype.kind not in "iufb":
-        advice = "name where counts are with layer="
+        advice = "set layer= to the layer with counts"
         return None, DataError(f"{file} has no numbers in {where}; {advice}.")
     values = sparse.csr_matrix(matrix, dtype=np.float64, copy=True)
     values.sum_duplicates()
     values.eliminate_zeros()
     for wrong, advice in (
-        (~np.isfinite(values.data), "which is no number; mend that count"),
+        (~np.isfinite(values.data), "which is not finite; correct this count"),
         (values.data < 0, "which is negative; give raw counts"),
         (
             values.data != np.rint(values.data),
-            "and normalised values are no counts; name raw ones with layer=",
+            "which is not an integer, as in normalised values; set layer= to the raw counts",
         ),
     ):
         if wrong.any():
             first = int(wrong.argmax())
             spot = int(np.searchsorted(values.indptr, first, side="right")) - 1
             return values, DataError(
-                f"{file} counts {values.data[first]:g} of gene {genes[values.indices[first]]} in "
-                f"spot {spots[spot]} ({where}), {advice}."
+                f"{file} has a count of {values.data[first]:g} for gene "
+                f"{genes[values.indices[first]]} in spot {spots[spot]} ({where}), {advice}."
             )
     return values, None

@@ -1,4 +1,4 @@
-"""Counts of genes normalised, and the genes that are taken of all."""
+"""Normalise gene counts, and select genes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from morefromless.data.store import Store
 from morefromless.errors import ConfigError, DataError
 
 TOTAL = 10_000
-"""Counts that each spot is brought to before the logarithm."""
+"""Total count to which each spot is scaled before the logarithm."""
 
 
 def log_normalise(values: Matrix) -> Matrix:
     """log(1 + 10,000 count / total), with the total of each spot: csr (spots, genes) float64.
 
-    The total is over all genes of the file. Spots without counts stay zero.
+    The total includes all genes of the file. Spots without counts stay zero.
 
     >>> from scipy import sparse
     >>> log_normalise(sparse.csr_matrix([[1.0, 3.0], [0.0, 0.0]])).toarray().round(2).tolist()
@@ -32,8 +32,8 @@ def log_normalise(values: Matrix) -> Matrix:
 def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]:
     """Genes that every section has, in alphabetical order.
 
-    Raises `ConfigError` where one section has fewer than `count` genes altogether, and `DataError`
-    where the sections have fewer than `count` in common.
+    Raises `ConfigError` if a section has fewer than `count` genes, and `DataError` if the sections
+    have fewer than `count` genes in common.
 
     >>> common_genes({"A": ["ESR1", "PGR"], "B": ["PGR", "ERBB2"]}, 1)
     ['PGR']
@@ -42,7 +42,7 @@ def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]
     smallest = min(sets, key=lambda name: len(sets[name]))
     if len(sets[smallest]) < count:
         raise ConfigError(
-            f"genes={count} asks for more than the {len(sets[smallest])} genes of section "
+            f"genes={count} is more than the {len(sets[smallest])} genes of section "
             f"{smallest}; give fewer."
         )
     shared = set.intersection(*sets.values())
@@ -50,49 +50,49 @@ def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]
         odd = min(sets, key=lambda name: sum(len(sets[name] & other) for other in sets.values()))
         raise DataError(
             f"Genes differ between sections: all {len(sets)} share {len(shared)}, fewer than "
-            f"genes={count}, and {odd} has the fewest in common with the others; name genes alike "
-            "in all of them, leave it out, or give fewer."
+            f"genes={count}, and {odd} has the fewest in common with the others; use the same gene "
+            "names in all sections, exclude this section, or give fewer."
         )
     return sorted(shared)
 
 
 def listed_genes(path: Path) -> tuple[str, ...]:
-    """The genes of a store's array `expression`, or of a text file with a name a line, in their
-    order. Raises `DataError` where there are none, or one is named twice."""
+    """Genes of the array `expression` of a store, or of a text file with one name per line, in
+    order. Raises `DataError` if there are none, or if one is listed twice."""
     if (path / "meta.json").is_file():
         store = Store.open(path)
         known = store.meta.arrays["expression"].channels if "expression" in store.arrays else ()
     else:
         try:
-            text = path.read_text("utf-8-sig")  # as editors on Windows begin a file
+            text = path.read_text("utf-8-sig")  # editors on Windows write a byte order mark
             known = tuple(line.strip() for line in text.splitlines() if line.strip())
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
-                f"{path} is no list of genes; give genes= a number, a text file with a name a "
-                "line, or a store that has them."
+                f"{path} is not a list of genes; set genes= to a number, a text file with one name "
+                "per line, or a store with genes."
             ) from error
     twice = [name for name, count in Counter(known).items() if count > 1]
     if not known or twice:
-        what = f"names the gene {twice[0]} twice" if twice else "names no genes"
-        raise DataError(f"{path} {what}; give another for genes=.")
+        what = f"lists the gene {twice[0]} twice" if twice else "lists no genes"
+        raise DataError(f"{path} {what}; set genes= to another list.")
     return known
 
 
 def check_listed(sections: Mapping[str, Sequence[str]], listed: Sequence[str], path: Path) -> None:
-    """Raise `DataError` where a section lacks one of the listed genes."""
+    """Raise `DataError` if a listed gene is missing in a section."""
     for name, genes in sections.items():
         held = set(genes)
         if lacking := [gene for gene in listed if gene not in held]:
             raise DataError(
-                f"Section {name} lacks {len(lacking):,} of the {len(listed):,} genes of {path}, "
-                f"such as {lacking[0]}; leave it out, or give a shorter list."
+                f"Section {name} has no counts of {len(lacking):,} of the {len(listed):,} genes of "
+                f"{path}, such as {lacking[0]}; exclude the section, or give a shorter list."
             )
 
 
 def most_variable(parts: Sequence[Matrix], genes: Sequence[str], count: int) -> tuple[str, ...]:
-    """The `count` genes of highest variance over the spots of all `parts`, alphabetically.
+    """The `count` genes with the highest variance over the spots of all `parts`, alphabetically.
 
-    `parts` are normalised, (spots, len(genes)) each. Of equal variances, the earlier name wins.
+    `parts` are normalised, (spots, len(genes)) each. Ties are resolved alphabetically.
     """
     data = np.concatenate([part.data for part in parts])
     gene = np.concatenate([part.indices for part in parts])

@@ -1,4 +1,4 @@
-"""Nuclei to GeoJSON that QuPath opens: one detection a nucleus, with its type as its class."""
+"""Export nuclei to GeoJSON for QuPath: one detection per nucleus, with its type as its class."""
 
 import json
 import uuid
@@ -22,9 +22,9 @@ _NAMESPACE = uuid.UUID("6d6f7265-6672-4f6d-8c65-737300000000")
 
 
 def geojson_paths(ids: Sequence[str], folder: Path) -> list[Path]:
-    """`folder/ID.geojson` of each patch, without the ending of an image.
+    """`folder/ID.geojson` for each patch, without the extension of an image.
 
-    Raises `DataError` where two ids would write one file, or an id would write outside `folder`.
+    Raises `DataError` if two ids would write the same file, or an id would write outside `folder`.
 
     >>> [path.name for path in geojson_paths(["a/p1.png", "p2"], Path("out"))]
     ['p1.geojson', 'p2.geojson']
@@ -34,7 +34,9 @@ def geojson_paths(ids: Sequence[str], folder: Path) -> list[Path]:
     for name in ids:
         path = root / f"{bare(name)}.geojson"
         if not path.resolve().is_relative_to(root):
-            raise DataError(f"The id '{name}' would be written outside {root}; nothing is.")
+            raise DataError(
+                f"The id '{name}' would be written outside {root}; nothing was written."
+            )
         if path in writers:
             raise DataError(
                 f"The ids '{writers[path]}' and '{name}' would both write {path}; rename one."
@@ -46,11 +48,11 @@ def geojson_paths(ids: Sequence[str], folder: Path) -> list[Path]:
 def feature_collection(nuclei: Nuclei, scheme: Scheme, name: str) -> dict[str, Any]:
     """Nuclei as a FeatureCollection, in their order.
 
-    Outlines run along the edges of pixels, with holes, and as a MultiPolygon where a nucleus is in
-    several pieces: `nuclei_formats.geojson` reads the same nuclei, types and pixels from them.
-    Pieces that a neighbouring patch counts are marked `"counted": false`; no program reads that,
-    ours included, for a file of one patch alone cannot say who counts them. `name` makes ids that
-    differ between images, and are the same each time.
+    Outlines follow pixel edges, with holes; a nucleus in several pieces is a MultiPolygon.
+    `nuclei_formats.geojson` reads the same nuclei, types and pixels from them. Pieces that a
+    neighbouring patch counts are marked `"counted": false`. No program, including morefromless,
+    reads this mark: the file of one patch cannot say which patch counts them. The ids are derived
+    from `name`: they differ between images and are reproducible.
     """
     tint = type_colours(len(scheme.types))
     features = []
@@ -78,7 +80,7 @@ def feature_collection(nuclei: Nuclei, scheme: Scheme, name: str) -> dict[str, A
 
 
 def is_foreign(path: Path, name: str) -> bool:
-    """Whether something is at `path` that `write_geojson` did not write under this name."""
+    """Whether `path` exists and was not written by `write_geojson` with this name."""
     if not path.exists():
         return False
     first = str(_id(name, 1))
@@ -87,9 +89,9 @@ def is_foreign(path: Path, name: str) -> bool:
 
 
 def write_geojson(nuclei: Nuclei, scheme: Scheme, path: Path, *, name: str | None = None) -> None:
-    """Write `feature_collection` to `path`, whole or not at all; `name` is the file's by default.
+    """Write `feature_collection` to `path` atomically; `name` defaults to that of the file.
 
-    Raises `StorageError` where the disk is full or the place may not be written to.
+    Raises `StorageError` if the disk is full or `path` is not writable.
     """
     collection = feature_collection(nuclei, scheme, path.stem if name is None else name)
     files.write_text(path, _text(collection))
@@ -104,7 +106,7 @@ def _text(collection: dict[str, Any]) -> str:
 
 
 def _geometry(traced: shapely.Geometry, corner: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Whole numbers, for outlines run from corner to corner of pixels."""
+    """Geometry with integer coordinates: outlines connect pixel corners."""
     parts = [
         [
             (np.rint(shapely.get_coordinates(outline)).astype(np.int64) + corner).tolist()

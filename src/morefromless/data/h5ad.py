@@ -1,4 +1,4 @@
-"""The claims of an HDF5 file of counts are checked before native code trusts them."""
+"""Validate the sizes and indices of an HDF5 file of counts before native code uses them."""
 
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,20 @@ import numpy as np
 from morefromless.errors import DataError
 
 BLOCK = 2**22
-"""Indices that are read at a time."""
+"""Number of indices that are read at a time."""
 DEPTH = 32
-"""Groups within groups that are looked into."""
+"""Maximum depth of nested groups."""
 SMALL = 2**26
-"""Bytes that an array may take whatever it occupies in the file."""
+"""Size in bytes that an array may have, regardless of its size in the file."""
 DEFLATION = 1100
-"""Bytes that one byte of a compressed file can stand for, at most."""
+"""Maximum number of bytes that one byte of a compressed file can unpack to."""
 
 
 def check_h5ad(path: Path) -> None:
-    """Raise `DataError` where a sparse matrix has indices out of range, or an array claims more
-    than its file can hold: such files end the process, or take all memory."""
+    """Raise `DataError` for invalid sparse matrices, and for arrays larger than the file can hold.
+
+    Such files would crash the process or use all memory.
+    """
     if not path.exists():
         raise DataError(f"There is no {path}; check the path.")
     if not path.is_file():
@@ -31,7 +33,7 @@ def check_h5ad(path: Path) -> None:
 
 def _check_group(path: Path, group: Any, depth: int) -> None:
     if depth > DEPTH:
-        raise DataError(f"{path} holds groups within groups, more than {DEPTH}; write it again.")
+        raise DataError(f"{path} has more than {DEPTH} levels of nested groups; write it again.")
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise DataError(f"{path} links {name} to another place; write it again without links.")
@@ -42,21 +44,21 @@ def _check_group(path: Path, group: Any, depth: int) -> None:
             stored = member.id.get_storage_size()
             if member.nbytes > max(SMALL, DEFLATION * stored):
                 raise DataError(
-                    f"{path} claims {member.nbytes:,} bytes for {member.name} and holds "
+                    f"{path} states {member.nbytes:,} bytes for {member.name}, but stores only "
                     f"{stored:,}; write it again."
                 )
     if "indptr" in group and "indices" in group and not _is_sound(group):
         raise DataError(
-            f"{path} has a sparse matrix {group.name} whose indices do not fit its shape; "
+            f"{path} has a sparse matrix {group.name} whose indices do not match its shape; "
             "write it again."
         )
 
 
 def _is_sound(group: Any) -> bool:
-    """Whether a sparse matrix's rows and indices lie within its shape."""
+    """Whether the pointers and indices of a sparse matrix are consistent with its shape."""
     kind = _text(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
     shape = np.asarray(group.attrs.get("shape", group.attrs.get("h5sparse_shape", ()))).tolist()
-    if not shape and "shape" in group:  # as 10x Genomics write it: columns are spots
+    if not shape and "shape" in group:  # format of 10x Genomics: columns are spots
         kind, shape = "csc", np.asarray(group["shape"]).tolist()
     pointers, indices, values = group["indptr"], group["indices"], group["data"]
     if kind[:3] not in ("csr", "csc") or len(shape) != 2:

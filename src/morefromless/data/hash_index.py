@@ -1,8 +1,8 @@
-"""Hashes of 64 bits that differ in few of them, found without comparing all with all.
+"""Find 64-bit hashes that differ in few bits, without comparing all pairs.
 
-A hash has four parts of 16 bits. Of two that differ in at most 10 bits, the first part differs in
-at most one, or another in at most two. So it is enough to compare those that have such a part:
-about one pair in a hundred. (Norouzi, Punjani and Fleet 2012, Multi-index hashing.)
+A hash has four parts of 16 bits. If two hashes differ in at most 10 bits, the first part differs in
+at most one bit, or another part in at most two. So only pairs with such a part are compared: about
+one pair in a hundred. (Norouzi, Punjani and Fleet 2012, Multi-index hashing.)
 """
 
 from collections.abc import Iterator
@@ -15,28 +15,30 @@ Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.intp]
 
 MOST = 10
-"""The most bits in which two hashes that are found differ. Of 344 million pairs of unlike patches
-of two public sets (colon, prostate; turned and mirrored), 131 differ in so few."""
+"""Maximum number of differing bits of two hashes. Of 344 million pairs of different patches of two
+public sets (colon, prostate; rotated and mirrored), 131 differ in at most this many bits."""
 VALUES = 2**16
-"""Of a part."""
+"""Number of values of a part."""
 RADII = 1, 2, 2, 2
-"""Bits that a part may differ in. One more in each are 11, which are more than `MOST`."""
+"""Number of bits in which each part may differ. One more bit in every part gives 11, more than
+`MOST`."""
 BLOCK = 256
-"""Hashes that are looked up at a time."""
+"""Number of hashes looked up at a time."""
 PAIRS = 2**16
-"""Pairs that are compared at a time, which stay in a cache; one hash may have more."""
+"""Number of pairs compared at a time, so that they stay in the CPU cache; a single hash may have
+more."""
 
 
 class HashIndex:
-    """Hashes (N,), to be searched for near ones."""
+    """Index of hashes (N,) for the search of similar hashes."""
 
     def __init__(self, hashes: Hashes) -> None:
         parts = zip(_parts(hashes).T, RADII, strict=True)
         self._tables = [_Table(hashes, part, radius) for part, radius in parts]
 
     def pairs(self, asked: Hashes) -> Iterator[tuple[Rows, Rows]]:
-        """Pairs (place in `asked` (M,), place in the index) of hashes that differ in at most `MOST`
-        bits: each pair once, those of one `asked` together, in ascending order.
+        """Pairs (position in `asked` (M,), position in the index) of hashes that differ in at most
+        `MOST` bits: each pair once, grouped by the hash in `asked`, in ascending order.
 
         >>> hashes = np.array([0, 7, 2**40 - 1], np.uint64)
         >>> [[part.tolist() for part in pair] for pair in HashIndex(hashes).pairs(hashes[:2])]
@@ -51,18 +53,18 @@ class HashIndex:
 
 
 class _Table:
-    """Hashes in the order of one part of them."""
+    """Hashes sorted by one of their parts."""
 
     def __init__(self, hashes: Hashes, part: npt.NDArray[np.uint16], radius: int) -> None:
         self.near = _near(radius)
         self.order = np.argsort(part, kind="stable")
         self.hashes = hashes[self.order]
         self.starts = np.zeros(VALUES + 1, np.intp)
-        """Where each value of the part begins."""
+        """Start of each value of the part in the sorted hashes."""
         np.cumsum(np.bincount(part, minlength=VALUES), out=self.starts[1:])
 
     def pairs(self, asked: Hashes, part: npt.NDArray[np.uint16]) -> Iterator[npt.NDArray[np.intp]]:
-        """Pairs (2, K) of those whose `part` is near."""
+        """Pairs (2, K) of similar hashes, among those whose `part` is similar."""
         buckets = (part[:, None] ^ self.near).astype(np.intp)
         begins = self.starts[buckets]
         counts = self.starts[buckets + 1] - begins
@@ -84,7 +86,7 @@ def _parts(hashes: Hashes) -> npt.NDArray[np.uint16]:
 
 
 def _near(radius: int) -> npt.NDArray[np.uint16]:
-    """What a part differs by from those that differ in at most `radius` bits.
+    """All 16-bit masks with at most `radius` bits: the differences of similar parts.
 
     >>> len(_near(0)), len(_near(1)), len(_near(2))
     (1, 17, 137)

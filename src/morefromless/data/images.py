@@ -1,4 +1,4 @@
-"""Image files as they are: RGB with 8 bits per channel, and nothing converted unasked."""
+"""Read image files unchanged: RGB with 8 bits per channel, without implicit conversion."""
 
 import os
 from collections import Counter
@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-# Imported for their effect: decoders are registered before threads ask for them.
+# Imported for their side effect: decoders are registered before threads use them.
 from PIL import (
     BmpImagePlugin,  # noqa: F401
     Image,
@@ -29,7 +29,7 @@ from morefromless.regular import open_regular, read_bytes
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 ORIENTATION = 0x0112
-"""EXIF's and TIFF's tag; 5 to 8 swap height and width."""
+"""Orientation tag of EXIF and TIFF; values 5 to 8 swap height and width."""
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,16 +41,16 @@ TRANSPOSITIONS = {
 }
 JPEG_SUFFIXES, JPEG_START = (".jpg", ".jpeg"), b"\xff\xd8\xff"
 JPEG_PIXELS = b"\xff\xda\0\x0c\x03"
-"""Where a JPEG's header ends and the pixels of three colours begin."""
+"""Marker between a JPEG's header and its pixels of three colours."""
 FURTHER_MARKS = (b"Exif\0", b"MPF\0", b"Adobe")
-"""What stands in a JPEG that may be turned, of several pictures, or of other colours."""
+"""Markers of JPEGs that may be rotated, hold several pictures, or use other colours."""
 DAMAGED = "unreadable: truncated or damaged; fetch it again"
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
-"""Formats that are decoded, whatever a file is called; Pillow knows riskier ones."""
+"""Formats that are decoded, regardless of the file name; Pillow supports riskier ones."""
 
 
 def ending(path: Path) -> str:
-    """How files of this ending are named in sentences.
+    """How messages describe files with this file name extension.
 
     >>> ending(Path("a/b.BMP")), ending(Path("README"))
     ("ending in '.bmp'", 'without an ending')
@@ -60,11 +60,11 @@ def ending(path: Path) -> str:
 
 
 def list_images(root: Path) -> tuple[list[str], Counter[str]]:
-    """Paths of the image files below `root`, relative to it, in an order that never changes; and
-    what is passed over: kind to number, for files of other endings and folders not to be read.
+    """Paths of the image files below `root`, relative to it, in a fixed order; and the number of
+    skipped items by kind: files with other extensions and unreadable folders.
 
-    Hidden files and folders are left out. Links to folders are followed, each folder once.
-    Raises `DataError` for a name that is not UTF-8.
+    Hidden files and folders are excluded. Links to folders are followed, each folder once.
+    Raises `DataError` for a name that is not printable.
     """
     paths: list[str] = []
     passed_over: Counter[str] = Counter()
@@ -84,7 +84,9 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
                 continue
             path = name if below == os.curdir else f"{below}{os.sep}{name}"
             if not path.isprintable():
-                raise DataError(f"{root} holds a file with an odd name, {path!r}; rename it.")
+                raise DataError(
+                    f"{root} has a file name with unprintable characters, {path!r}; rename it."
+                )
             paths.append(path)
     return paths, passed_over
 
@@ -92,7 +94,7 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
 def walk(
     root: Path, onerror: Callable[[OSError], None] | None = None
 ) -> Iterator[tuple[str, list[str], list[str]]]:
-    """`os.walk` that follows links to folders, and gives each folder once."""
+    """`os.walk` that follows links to folders, and yields each folder once."""
     visited = set()
     for folder, names, files in os.walk(root, followlinks=True, onerror=onerror):
         real = os.path.realpath(folder)
@@ -107,7 +109,7 @@ FURTHER = "further page or frame of an image"
 
 
 def further_pages(path: Path | bytes) -> dict[str, int]:
-    """How many pages or frames an image file has that `read_rgb` does not read: kind to number."""
+    """Number of pages or frames of an image file that `read_rgb` does not read, by kind."""
     try:
         with opened(path) as image:
             count = int(getattr(image, "n_frames", 1)) - 1
@@ -117,7 +119,7 @@ def further_pages(path: Path | bytes) -> dict[str, int]:
 
 
 def bare(name: str) -> str:
-    """A patch's id without the ending of an image file, if it has one.
+    """A patch's id without the extension of an image file, if it has one.
 
     >>> bare("a/1.png"), bare("consep_1.2")
     ('a/1', 'consep_1.2')
@@ -127,19 +129,19 @@ def bare(name: str) -> str:
 
 
 def read_rgb(path: Path | bytes) -> npt.NDArray[np.uint8]:
-    """One image, (height, width, 3) uint8, upright and otherwise exactly as stored.
+    """Read one image, (height, width, 3) uint8: upright, otherwise exactly as stored.
 
-    It is given as a file or as the bytes of one. An orientation that it states (EXIF, or TIFF's
-    tag) is applied in every format.
+    `path` is a file, or the bytes of a file. The orientation (tag of EXIF or TIFF) is applied in
+    every format.
 
-    Accepted: RGB, palettes, and RGBA that is opaque everywhere, for these lose nothing. Raises
+    Accepts RGB, palettes, and RGBA that is opaque everywhere: these convert without loss. Raises
     `UnreadablePatch` for everything else; the words before the colon name the kind of reason.
     """
     return read_pages(path)[0]
 
 
 def read_pages(path: Path | bytes) -> tuple[npt.NDArray[np.uint8], dict[str, int]]:
-    """What `read_rgb` and `further_pages` give of an image."""
+    """The results of `read_rgb` and `further_pages` for an image."""
     pixels = _plain_jpeg(path)
     if pixels is not None:
         return pixels, {}
@@ -151,7 +153,7 @@ def read_pages(path: Path | bytes) -> tuple[npt.NDArray[np.uint8], dict[str, int
 
 
 def _is_single(image: ImageFile.ImageFile) -> bool:
-    """Whether a file is known to have no further page or frame, without counting them."""
+    """Whether a file is known to have only one page or frame, without counting them."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return not image.tag_v2.next
     return image.format == "JPEG" or getattr(image, "n_frames", 1) == 1
@@ -164,13 +166,13 @@ def image_shape(path: Path | bytes) -> tuple[int, int]:
 
 
 def upright_shape(image: Image.Image) -> tuple[int, int]:
-    """Height and width in px once the orientation that an image's header states is applied."""
+    """Height and width in px after the orientation in the image's header is applied."""
     turned = _orientation(image) in (5, 6, 7, 8)
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """An image, turned and mirrored as its header states.
+    """Rotate and mirror an image as its header states.
 
     >>> image = Image.new("RGB", (4, 2))
     >>> upright(image).size
@@ -181,8 +183,8 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Pillow turns a TIFF itself, size and pixels. `getexif` would decode a whole PNG to find what
-    # stands behind its pixels, so only what stands before them counts.
+    # Pillow rotates a TIFF itself, size and pixels. For a PNG, `getexif` would decode all pixels to
+    # find EXIF data after them, so only EXIF data before the pixels are used.
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     return int(image.getexif().get(ORIENTATION, 1))
@@ -190,7 +192,7 @@ def _orientation(image: Image.Image) -> int:
 
 @contextmanager
 def opened(path: Path | bytes) -> Iterator[ImageFile.ImageFile]:
-    """An image file of one of `FORMATS`; what goes wrong inside is an `UnreadablePatch` too."""
+    """Open an image file of one of `FORMATS`; errors in the block raise `UnreadablePatch` too."""
     try:
         if not path if isinstance(path, bytes) else path.stat().st_size == 0 and path.is_file():
             raise UnreadablePatch("empty file: 0 bytes; fetch it again")
@@ -206,7 +208,7 @@ def opened(path: Path | bytes) -> Iterator[ImageFile.ImageFile]:
     except Image.DecompressionBombError as error:
         raise UnreadablePatch("too large: cut it into patches first") from error
     except FileNotFoundError as error:
-        raise UnreadablePatch("unreadable: no longer there") from error
+        raise UnreadablePatch("unreadable: the file no longer exists") from error
     except PermissionError as error:
         raise UnreadablePatch("unreadable: no permission to read it") from error
     except MemoryError:
@@ -221,22 +223,25 @@ def _refuse_kind(image: ImageFile.ImageFile) -> None:
     if image.mode[0] in "IF" or has_16_bits(image):
         raise UnreadablePatch("16-bit image: convert to RGB with 8 bits per channel")
     if image.mode in ("1", "L", "LA", "La"):
-        raise UnreadablePatch("grey image: convert to RGB if it is what you mean")
+        raise UnreadablePatch("grey image: convert to RGB if grey is intended")
     if image.mode not in ("RGB", "RGBA", "P", "PA"):
         raise UnreadablePatch(f"colours not RGB: mode {image.mode}; convert to RGB")
 
 
 def has_16_bits(image: ImageFile.ImageFile) -> bool:
-    """Whether an image that Pillow opens as RGB of 8 bits has 16, so that Pillow would drop the low
-    ones: only the raw mode shows it."""
+    """Whether an image that Pillow opens as 8-bit RGB has 16 bits per channel.
+
+    Pillow would drop the low bits; only the raw mode shows it.
+    """
     return any(";16" in str(tile[3]) for tile in image.tile)
 
 
 def _plain_jpeg(path: Path | bytes) -> npt.NDArray[np.uint8] | None:
-    """A plain JPEG, decoded by simplejpeg: one picture in colours, neither turned nor too large.
+    """Decode a plain JPEG with simplejpeg: one colour picture, neither rotated nor too large.
 
-    None for all others, which Pillow reads or refuses. Pillow would take a quarter of the decoding
-    time to read the same from the header. Raises `UnreadablePatch` for damaged pixels.
+    Returns None for all other files, which Pillow reads or rejects. The header is not read with
+    Pillow because that takes a quarter of the decoding time. Raises `UnreadablePatch` for damaged
+    pixels.
     """
     library = _simplejpeg()
     if library is None or (isinstance(path, Path) and path.suffix.lower() not in JPEG_SUFFIXES):
@@ -251,8 +256,8 @@ def _plain_jpeg(path: Path | bytes) -> npt.NDArray[np.uint8] | None:
             return None
     except (OSError, ValueError):
         return None
-    # At an even address the decoder may write around the cache: this takes a sixth longer, and the
-    # next reader of the pixels waits for them.
+    # At an even address the decoder may bypass the CPU cache: decoding takes a sixth longer, and
+    # the next access to the pixels is slow.
     memory = np.empty(height * width * 3 + 1, np.uint8)[1:]
     try:
         pixels: npt.NDArray[np.uint8] = library.decode_jpeg(data, buffer=memory)
@@ -263,8 +268,11 @@ def _plain_jpeg(path: Path | bytes) -> npt.NDArray[np.uint8] | None:
 
 @cache
 def _simplejpeg() -> ModuleType | None:
-    """Where it is installed: the same pixels as Pillow's in two thirds of the time
-    (`python -m benchmarks ingest`). imagecodecs' is as fast and takes truncated files for whole."""
+    """simplejpeg if it is installed, else None.
+
+    It decodes the same pixels as Pillow in two thirds of the time (`python -m benchmarks ingest`).
+    imagecodecs is as fast, but accepts truncated files as complete.
+    """
     try:
         import simplejpeg
     except ImportError:

@@ -1,4 +1,4 @@
-"""Names of classes and groups: one spelling for what reads alike, or a refusal."""
+"""Normalise the names of classes and groups, and reject names that look the same."""
 
 import math
 import re
@@ -11,8 +11,8 @@ import numpy as np
 from morefromless.errors import ConfigError, DataError, near_names, quoted
 
 UNLABELLED = "unlabelled"
-"""Label of patches whose tissue class is not known: they are trained on, and their nuclei may still
-pose a task."""
+"""Label of patches whose tissue class is unknown. Encoders train on them, and the nuclei in them
+can still define a task."""
 
 NCT_CRC = {
     "ADI": "adipose tissue",
@@ -25,14 +25,14 @@ NCT_CRC = {
     "STR": "cancer-associated stroma",
     "TUM": "colorectal adenocarcinoma epithelium",
 }
-"""Classes of NCT-CRC-HE, of PathMNIST, which was made from it, and of the drawn tissue."""
+"""Classes of NCT-CRC-HE, of PathMNIST (derived from it), and of the synthetic tissue."""
 
 EXACT = 2.0**53
-"""Above it a float may not be the whole number that was meant."""
+"""From this value on, a float may not represent an integer exactly."""
 
 NO_VALUE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"})
-"""How R, pandas and Excel write a cell that has no value. Not "None" or "null", which may be meant:
-a grade can be None."""
+"""How R, pandas and Excel write a missing value. "None" and "null" are not included because they
+may be values: a grade can be None."""
 
 
 class NoValue(str):
@@ -40,14 +40,14 @@ class NoValue(str):
 
 
 class NotText(str):
-    """A cell of a table that is no word and no number, such as a list; it names the kind."""
+    """A table cell that is neither text nor a number, such as a list; its text names the kind."""
 
 
 def cell_text(cell: object) -> str:
-    """A cell of a table as text: 1.0 as 1, and "" where it is empty (None, NaN, NaT).
+    """A table cell as text: 1.0 becomes "1", an empty cell (None, NaN, NaT) becomes "".
 
-    Words for nothing become `NoValue`. Lists, bytes and floats that are no exact whole numbers any
-    more become `NotText`.
+    `NO_VALUE` texts become `NoValue`. Lists, bytes, and floats too large to be exact integers
+    become `NotText`.
 
     >>> cell_text(2.0), cell_text(" a "), cell_text(None), cell_text(float("nan"))
     ('2', 'a', '', '')
@@ -73,7 +73,7 @@ def cell_text(cell: object) -> str:
 
 
 def no_value_remark(column: str, cells: Collection[str]) -> list[str]:
-    """The remark on a column in which cells are `NoValue`; none where no cell is.
+    """The remark on a column with `NoValue` cells; an empty list if it has none.
 
     >>> no_value_remark("grade", [cell_text("NA"), "3"])
     ['Column grade holds NA, N/A or NaN in 1 of 2 rows, which is read as an empty cell.']
@@ -88,7 +88,7 @@ def no_value_remark(column: str, cells: Collection[str]) -> list[str]:
 
 
 def whole_number(text: str) -> str:
-    """Text of a table's cell, where a whole number may be written 1.0.
+    """Text of a table cell; an integer written as 1.0 becomes 1.
 
     >>> whole_number("1.0"), whole_number("1.5"), whole_number("v1.0")
     ('1', '1.5', 'v1.0')
@@ -97,7 +97,7 @@ def whole_number(text: str) -> str:
 
 
 def tissue_classes(labels: Iterable[str]) -> tuple[str, ...]:
-    """The classes among labels, in their order: UNLABELLED is one only where there is no other.
+    """The classes among labels, in order; UNLABELLED is excluded unless it is the only one.
 
     >>> tissue_classes(["b", "unlabelled", "a", "b"]), tissue_classes(["unlabelled"])
     (('b', 'a'), ('unlabelled',))
@@ -108,28 +108,28 @@ def tissue_classes(labels: Iterable[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def normal_name(name: str) -> str:
-    """The name of a class or group in NFC, without characters of no width, spaces made plain.
+    """Normalise a class or group name: NFC, no zero-width characters, single plain spaces.
 
-    Raises `DataError` for control characters and for what is not text.
+    Raises `DataError` for control characters, for no visible character, and for non-text.
 
     >>> normal_name(" tumour\\u200b  cells ")
     'tumour cells'
     """
     if not isinstance(name, str):
-        raise DataError(f"A class or group is {name!r}, which is not text; name it in words.")
+        raise DataError(f"A class or group is {name!r}, which is not text; give it a text name.")
     if name.isascii() and name.isprintable() and name == " ".join(name.split()):
         return name
     visible = "".join(c for c in name if unicodedata.category(c) != "Cf")
     plain = unicodedata.normalize("NFC", " ".join(visible.split()))
     if any(unicodedata.category(c) in ("Cc", "Cs") for c in plain):
-        raise DataError(f"The class or group {name!r} holds a control character; rename it.")
+        raise DataError(f"The class or group {name!r} has a control character; rename it.")
     if not plain:
         raise DataError(f"The class or group {name!r} has no visible character; rename it.")
     return plain
 
 
 def normal_label(name: str) -> str:
-    """As `normal_name`; UNLABELLED where it is that in capitals or in American spelling.
+    """As `normal_name`; any case and the American spelling of UNLABELLED become UNLABELLED.
 
     >>> normal_label("Unlabeled"), normal_label("TUM")
     ('unlabelled', 'TUM')
@@ -139,25 +139,26 @@ def normal_label(name: str) -> str:
 
 
 def check_spellings(names: Iterable[str], kind: str = "classes") -> None:
-    """Raise `DataError` where two names differ only in case, in leading zeros, which spreadsheets
-    drop, or in compatible characters.
+    """Raise `DataError` if two names differ only in case, leading zeros or compatible characters.
+
+    Spreadsheets drop leading zeros.
 
     >>> check_spellings(["ADI", "TUM"])
     """
     spellings: dict[str, str] = {}
     for name in sorted(set(names)):
         folded = unicodedata.normalize("NFKC", name).casefold()
-        # `P01` is `P1`; in hexadecimal digits, `63aa09` is another than `063aa9`.
+        # `P01` equals `P1`, but hexadecimal `63aa09` differs from `063aa9`.
         folded = re.sub(r"(?<![^\W_])([^\W\d_]*)(?<!\.)0+(?=[0-9])", r"\1", folded)
         if spellings.setdefault(folded, name) != name:
             raise DataError(
-                f"The {kind} '{spellings[folded]}' and '{name}' differ in their spelling only; "
-                "make them one, or rename one."
+                f"The {kind} '{spellings[folded]}' and '{name}' differ only in spelling; "
+                "merge them, or rename one."
             )
 
 
 def parse_classes(classes: Sequence[str]) -> dict[str, str]:
-    """Class to its new name. Raises `ConfigError` for what is not written OLD[+OLD...]=NEW.
+    """Map each class to its new name. Raises `ConfigError` unless written OLD[+OLD...]=NEW.
 
     >>> parse_classes(["MUS+STR=muscle", "TUM=tumour"])
     {'MUS': 'muscle', 'STR': 'muscle', 'TUM': 'tumour'}
@@ -167,19 +168,17 @@ def parse_classes(classes: Sequence[str]) -> dict[str, str]:
         names, equals, new = text.partition("=")
         old = [name.strip() for name in names.split("+")]
         if not (equals and new.strip() and all(old)):
-            raise ConfigError(
-                f"--classes {text} is not written OLD=NEW or OLD+OLD=NEW; write it so."
-            )
+            raise ConfigError(f"--classes {text} is invalid; write it as OLD=NEW or OLD+OLD=NEW.")
         for name in map(normal_name, old):
             if renamed.setdefault(name, normal_name(new)) != normal_name(new):
-                raise ConfigError(f"--classes gives '{name}' two names; give it one.")
+                raise ConfigError(f"--classes gives '{name}' two new names; give it one.")
     return renamed
 
 
 def check_names(known: Collection[str], named: Iterable[str]) -> None:
-    """Raise `DataError` where a class that a person named is not one of those there are."""
+    """Raise `DataError` if a class that the user named does not exist."""
     for name in named:
         if name not in known:
             near = near_names(name, known)
-            hint = f"is {near[0]} meant?" if near else f"there are {quoted(sorted(known))}."
+            hint = f"did you mean {near[0]}?" if near else f"there are {quoted(sorted(known))}."
             raise DataError(f"There is no class '{name}'; {hint}")

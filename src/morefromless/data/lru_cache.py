@@ -1,4 +1,4 @@
-"""A cache of the least recently used kind, for threads."""
+"""A thread-safe least recently used (LRU) cache."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -10,9 +10,9 @@ Value = TypeVar("Value")
 
 
 class LruCache(Generic[Value]):
-    """Values by key, of which the `maxsize` last asked for stay.
+    """Values by key; the `maxsize` most recently used ones are kept.
 
-    The thread that asks first computes a value; others wait for it, and none computes it again.
+    The first thread that requests a value computes it; other threads wait for it.
 
     >>> cache = LruCache[int](2)
     >>> cache.get("a", lambda: 1), cache.get("a", lambda: 2)
@@ -25,7 +25,7 @@ class LruCache(Generic[Value]):
         self._lock = Lock()
 
     def get(self, key: Hashable, compute: Callable[[], Value]) -> Value:
-        """The value, or the error that computing it raised."""
+        """Return the value, or raise the error that computing it raised."""
         with self._lock:
             first = key not in self._values
             value = self._values.setdefault(key, Future())

@@ -1,4 +1,4 @@
-"""Label images as files hold them: whole numbers, of the image's size, a type for each instance."""
+"""Label images in files: integers, of the image's size, with one type per instance."""
 
 from typing import Any
 
@@ -9,52 +9,52 @@ from morefromless.errors import UnreadablePatch
 
 Numbers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.int32]
-"""(H, W) of whole numbers."""
+"""(H, W) integers."""
 
 
 def to_int32(values: Any, what: str) -> Mask:
-    """An array of numbers of any shape, as int32; error messages call it `what`.
+    """Convert an array of integers of any shape to int32; error messages call it `what`.
 
-    Floats are accepted where they are whole numbers, as MATLAB and PanNuke write them. Raises
-    `UnreadablePatch` for fractions, for what is no number, and for numbers beyond 32 bits.
+    Floats are accepted if they are integers, as MATLAB and PanNuke write them. Raises
+    `UnreadablePatch` for fractions, non-numbers, and numbers beyond 32 bits.
     """
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         kind = getattr(values, "dtype", type(values).__name__)
-        raise UnreadablePatch(f"not a mask: {what} holds {kind}; store whole numbers")
-    with np.errstate(invalid="ignore"):  # for what is no number
+        raise UnreadablePatch(f"not a mask: {what} holds {kind}; store integers")
+    with np.errstate(invalid="ignore"):  # NaN and infinity
         fractions = values.dtype.kind == "f" and not (values == np.rint(values)).all()
     if fractions:
-        raise UnreadablePatch(f"float mask: {what} holds fractions; store whole numbers")
+        raise UnreadablePatch(f"float mask: {what} holds fractions; store integers")
     if values.size and not -(2**31) <= values.min() <= values.max() < 2**31:
         raise UnreadablePatch(f"not a mask: {what} holds numbers beyond 32 bits; renumber it")
-    return values.astype(np.int32, order="C")  # MATLAB's columns come first
+    return values.astype(np.int32, order="C")  # MATLAB arrays are column-major
 
 
 def check_mask(values: npt.NDArray[Any], image: tuple[int, ...], what: str) -> None:
-    """Raise `UnreadablePatch`, which calls the array `what`, unless it is (H, W) as the image."""
+    """Raise `UnreadablePatch` unless the array is (H, W) like the image; errors call it `what`."""
     if values.ndim == 2:
         check_size(values.shape, image)
         return
     if values.ndim == 3 and values.shape[2] in (3, 4):
-        raise UnreadablePatch(f"colour mask: {what} has {values.shape[2]} channels; store numbers")
+        raise UnreadablePatch(f"colour mask: {what} has {values.shape[2]} channels; store integers")
     shape = " x ".join(map(str, values.shape))
     raise UnreadablePatch(f"not a mask: {what} is {shape}; store height x width")
 
 
 def check_size(mask: tuple[int, ...], image: tuple[int, ...]) -> None:
-    """Raise `UnreadablePatch` unless both shapes (height, width, ...) have equal sides."""
+    """Raise `UnreadablePatch` unless mask and image have equal height and width."""
     if mask[:2] != image[:2]:
         raise UnreadablePatch(
             f"another size: mask {mask[1]} x {mask[0]}, image {image[1]} x {image[0]}; "
-            "give the mask of this very image"
+            "give the mask of this image"
         )
 
 
 def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
-    """The type of most pixels of each instance, by ascending id, from maps (H, W) of both.
+    """Majority type of each instance, by ascending id, from an instance map and a type map (H, W).
 
-    None where most pixels of an instance have no type. Raises `UnreadablePatch` where neither a
-    type nor its absence has more than half of an instance, and for typed pixels of no instance.
+    None if most pixels of an instance have no type. Raises `UnreadablePatch` if neither a type nor
+    the untyped pixels cover more than half of an instance, and for typed pixels outside instances.
 
     >>> majority(np.array([[1, 1, 1, 4]]), np.array([[2, 2, 5, 3]]))
     {1: 2, 4: 3}
@@ -62,7 +62,8 @@ def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
     stray = int(((types != 0) & (instances == 0)).sum())
     if stray:
         raise UnreadablePatch(
-            f"type without an instance: {stray} px have a type and no id; remove one or the other"
+            f"type without an instance: {stray} px have a type but no id; add the id or remove the "
+            "type"
         )
     inside = instances != 0
     ids, areas = np.unique(instances[inside], return_counts=True)
@@ -70,17 +71,17 @@ def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
     mixed = ids[2 * counts <= areas]
     if len(mixed):
         raise UnreadablePatch(
-            f"instance of several types: {mixed[0]} has no type on more than half its pixels; "
-            "give it one"
+            f"instance of several types: id {mixed[0]} has no type on more than half of its "
+            "pixels; give it one type"
         )
     return {int(k): (int(raw) if raw else None) for k, raw in zip(ids, most, strict=True)}
 
 
 def commonest(groups: Numbers, values: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Of each group (G,), ascending, the commonest value, of equally common ones the least, and how
-    often it occurs. `groups` and `values` (N,) are numbers of 32 bits.
+    """Groups (G,) in ascending order, the most common value of each group, and its count.
 
-    Its memory grows with N: a table of all groups and values may exceed it.
+    Of equally common values, the smallest is used. `groups` and `values` (N,) are 32-bit numbers.
+    Uses memory proportional to N; a full table of groups and values could be too large.
 
     >>> [part.tolist() for part in commonest(np.array([4, 4, 4, 1]), np.array([2, 5, 2, 3]))]
     [[1, 4], [3, 2], [1, 2]]

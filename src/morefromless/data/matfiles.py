@@ -1,4 +1,4 @@
-"""Nuclei in MATLAB files, as HoVer-Net, CoNSeP and Lizard write them."""
+"""Read nuclei from MATLAB files, as HoVer-Net, CoNSeP and Lizard write them."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,18 +16,18 @@ KEYS = ("inst_map", "type_map", "inst_type", "inst_uid", "class", "id")
 
 
 def read_mat(path: Path, shape: tuple[int, ...]) -> tuple[Mask, dict[int, int | None]]:
-    """Instance map of an image of `shape` (height, width, ...), and the type of each id.
+    """Read the instance map of an image of `shape` (height, width, ...), and the type of each id.
 
-    A file holds `inst_map` and one type an id in `inst_type` (HoVer-Net, CoNSeP) or `class`
-    (Lizard), else a `type_map`. The ids are those of `inst_uid` or `id`, else those of the map in
-    ascending order. Types beyond the ids come out as ids that no pixel has, and an id without a
-    type, as in a file without types, as None. A list and a `type_map` must agree on most pixels of
-    each nucleus. Raises `UnreadablePatch`.
+    A file has `inst_map`, and one type per id in `inst_type` (HoVer-Net, CoNSeP) or `class`
+    (Lizard), else a `type_map`. The ids are in `inst_uid` or `id`; else they are the ids of the
+    map in ascending order. Surplus types get ids that no pixel has. An id without a type gets None,
+    also if the file has no types. A list and a `type_map` must agree on most pixels of each
+    nucleus. Raises `UnreadablePatch`.
     """
     arrays = _load(path, shape)
     if "inst_map" not in arrays:
         raise UnreadablePatch(
-            f"no instance map: {path.name} has no numbers called inst_map; save it so"
+            f"no instance map: {path.name} has no numeric array inst_map; save one with this name"
         )
     instances = _map(arrays, "inst_map", shape)
     types = _map(arrays, "type_map", shape) if "type_map" in arrays else None
@@ -57,15 +57,15 @@ def _pair_types(ids: list[int], codes: list[int], beyond: int) -> dict[int, int 
 
 def _check_agreement(instances: Mask, types: Mask, types_by_id: dict[int, int | None]) -> None:
     ids = np.unique(instances)
-    places = np.searchsorted(ids, instances)  # far quicker than unique's inverse
+    places = np.searchsorted(ids, instances)  # much faster than the inverse of unique
     listed = np.array([types_by_id.get(int(k)) or 0 for k in ids])
     agreeing = np.bincount(places[types == listed[places]], minlength=len(ids))
     share = agreeing / np.bincount(places.ravel())
     for k, kind, part in zip(ids, listed, share, strict=True):
         if k and types_by_id.get(int(k)) is not None and part <= 0.5:
             raise UnreadablePatch(
-                f"types disagree: nucleus {k} is {kind} in the list and another in most of "
-                "type_map; mend one of them"
+                f"types disagree: nucleus {k} has type {kind} in the list, but not on most of its "
+                "pixels in type_map; correct one of them"
             )
 
 
@@ -76,14 +76,14 @@ def _map(arrays: dict[str, npt.NDArray[Any]], key: str, shape: tuple[int, ...]) 
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]:
-    # A map of the image takes 8 bytes a pixel, a list far less.
+    # A map of the image takes 8 bytes per pixel, a list far less.
     limit = min(LARGEST, max(2**24, 8 * shape[0] * shape[1] + 2**16))
     try:
         return variables(read_regular(path), KEYS, limit)
     except OverflowError as error:
         raise UnreadablePatch(
-            f"too large: a variable of {path.name} takes {error} bytes, more than a map of the "
-            "image; store the map of this very image"
+            f"too large: a variable of {path.name} has {error} bytes, more than a map of the "
+            "image; store the map of this image"
         ) from error
     except NotImplementedError as error:
         raise UnreadablePatch(
@@ -91,5 +91,5 @@ def _load(path: Path, shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]:
         ) from error
     except ValueError as error:
         raise UnreadablePatch(
-            f"unreadable: {path.name} is not a sound MATLAB file of v5 to v7; fetch it again"
+            f"unreadable: {path.name} is not a valid MATLAB file of v5 to v7; fetch it again"
         ) from error

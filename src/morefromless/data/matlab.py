@@ -1,5 +1,6 @@
-"""Numbers in MATLAB files of level 5 (v5 to v7). Written here as SciPy's reader crashes, and with
-it the whole run, on some damaged files.
+"""Read numeric arrays of MATLAB level 5 files (v5 to v7).
+
+SciPy's reader is not used because it crashes the whole process on some damaged files.
 """
 
 import math
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 HEADER = 128
 LARGEST = 2**28
-"""Bytes that one variable may take; compressed files could otherwise unpack to anything."""
+"""Maximum size of a variable in bytes; a compressed file could otherwise unpack to any size."""
 
 _MATRIX, _COMPRESSED = 14, 15
 _STORED = {
@@ -30,18 +31,18 @@ _STORED = {
     13: "u8",
 }
 _NUMERIC = range(6, 16)
-"""Classes of arrays that hold numbers: not cells, structs, text or sparse matrices."""
+"""Array classes of numbers: not cells, structs, text or sparse matrices."""
 
 
 def variables(
     content: bytes, names: Collection[str], limit: int = LARGEST
 ) -> dict[str, npt.NDArray[Any]]:
-    """Those of the named variables of a file's bytes that hold real numbers.
+    """Read the named variables that hold real numbers from the bytes of a file.
 
-    Each has two or more dimensions, and the type as stored, which may be narrower than MATLAB's
-    and has the same values. Raises `NotImplementedError` for v7.3, `OverflowError` for a variable
-    whose header names more than `limit` bytes, and `ValueError` for any other bytes that are not
-    such a file, damaged ones included.
+    Each array has two or more dimensions and the stored type, which may be narrower than the type
+    in MATLAB but has the same values. Raises `NotImplementedError` for v7.3, `OverflowError` if the
+    header of a variable states more than `limit` bytes, and `ValueError` for all other invalid or
+    damaged files.
     """
     order = {b"IM": "<", b"MI": ">"}.get(content[HEADER - 2 : HEADER])
     if order is None:
@@ -66,16 +67,16 @@ def variables(
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Type and content of each element, one after the other."""
+    """Yield type and content of each element."""
     at = 0
     while at < len(data):
         kind, size = struct.unpack_from(order + "II", data, at)
-        if kind >> 16:  # the short form: up to four bytes, within the eight of the tag
+        if kind >> 16:  # short form: up to four bytes of content within the tag's eight bytes
             size, kind = kind >> 16, kind & 0xFFFF
             start, after = at + 4, at + 8
         else:
             start = at + 8
-            # Only compressed elements are not filled up to eight bytes.
+            # All elements except compressed ones are padded to multiples of eight bytes.
             after = start + size + (0 if kind == _COMPRESSED else -size % 8)
         if start + size > len(data):
             raise ValueError("truncated")
@@ -86,7 +87,7 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
 def _decompress(
     data: memoryview, order: str, names: Collection[str], limit: int
 ) -> tuple[int, memoryview]:
-    """Type and content of a compressed element; none of a variable that is not asked for."""
+    """Type and content of a compressed element; (0, empty) if the variable is not requested."""
     head = memoryview(zlib.decompressobj().decompress(data, 1024))
     kind, size = struct.unpack_from(order + "II", head)
     if kind == _MATRIX:
@@ -97,7 +98,7 @@ def _decompress(
         raise OverflowError(size)
     stream = zlib.decompressobj()
     unpacked = stream.decompress(data, size + 64)
-    if not stream.eof:  # which also says that the checksum is right
+    if not stream.eof:  # at eof, the checksum was verified too
         raise ValueError("truncated, or too large")
     return next(_elements(memoryview(unpacked), order))
 
@@ -105,7 +106,7 @@ def _decompress(
 def _matrix(
     data: memoryview, order: str, names: Collection[str]
 ) -> tuple[str, npt.NDArray[Any] | None]:
-    """Name of an array and its values; None where they are not wanted or not real numbers."""
+    """Name and values of an array; the values are None if not requested or not real numbers."""
     parts = _elements(data, order)
     (_, flags), (_, extents), (_, name_bytes) = next(parts), next(parts), next(parts)
     name = str(name_bytes, "latin-1")
@@ -114,7 +115,7 @@ def _matrix(
         return name, None
     shape = struct.unpack(f"{order}{len(extents) // 4}i", extents)
     if math.prod(shape) == 0 and min(shape, default=-1) >= 0:
-        return name, np.empty(shape)  # which may be written without content
+        return name, np.empty(shape)  # empty arrays may be written without content
     stored, content = next(parts)
     values = np.frombuffer(content, order + _STORED[stored])
     if len(shape) < 2 or min(shape) < 0 or math.prod(shape) != len(values):

@@ -1,7 +1,7 @@
 """Near-duplicates: patches of the same tissue whose pixels are not equal.
 
-A copy that was encoded again, made brighter, resized, turned or mirrored has another hash of its
-pixels. Here 64-bit difference hashes of thumbnails name candidates, and the correlation of the
+A copy that is re-encoded, brightened, resized, rotated or mirrored has a different pixel hash.
+Here, 64-bit difference hashes of thumbnails select candidates, and the correlation of the
 thumbnails decides. Copies that are shifted by more than about 1 % of the side are not recognised,
 nor are patches without contrast, such as glass.
 """
@@ -22,37 +22,40 @@ from morefromless.progress import Bar
 Floats = npt.NDArray[np.float32]
 
 SIDE = 32
-"""Px of a thumbnail."""
+"""Side of a thumbnail in px."""
 TURNS = 8
-"""Four quarters, each also mirrored."""
+"""Four rotations by 90°, each also mirrored."""
 CORRELATION = 0.95
-"""The least correlation of two thumbnails of near-duplicates. 131 unlike candidates of two sets
-(`hash_index.MOST`) reached 0.84; copies as JPEG of quality 30, of other brightness, or of half the
-side were above 0.965. Of copies of a half, a third and a seventh of the side (16 to 112 px) in
-those sets and NCT-CRC, 98.5 % or more were found where `--resize` wrote them, and 96.9 % or more
-with other filters. At 14 px and less, a few unlike patches in thousands reach it too."""
+"""Minimum correlation of the thumbnails of near-duplicates.
+
+The 131 candidate pairs of different patches of two sets (`hash_index.MOST`) reached at most 0.84.
+Copies as JPEG of quality 30, with another brightness, or with half the side were above 0.965. Of
+copies with a half, a third and a seventh of the side (16 to 112 px), from these sets and NCT-CRC,
+at least 98.5 % were found if `--resize` wrote them, and at least 96.9 % with other filters. At
+14 px and less, a few different patches in thousands also reach this correlation."""
 CONTRAST = 0.01
-"""Standard deviation of a thumbnail as a share of its mean; those with less are not compared."""
+"""Minimum contrast (standard deviation / mean) of a thumbnail; those with less are not compared."""
 SHARP = 2 * SIDE
-"""Px of the smallest image that has all the detail of a thumbnail."""
+"""Side in px of the smallest image that has all the detail of a thumbnail."""
 BLOCK = 256
-"""Thumbnails in memory at a time, which stay in a cache. All of them may be a map of a file."""
+"""Number of thumbnails processed at a time, so that they stay in the CPU cache. All thumbnails
+together may be a memory-mapped file."""
 
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Which of some patches have a near-duplicate among others, in ascending order."""
+    """The patches that have a near-duplicate among others, in ascending order."""
 
     rows: npt.NDArray[np.int64]
-    """(M,) of the patches."""
+    """(M,) row of each patch."""
     others: npt.NDArray[np.int64]
-    """(M,) of the other one that is most alike."""
+    """(M,) row of the most similar one of the others."""
     correlations: Floats
-    """(M,) of the two thumbnails, the best over turns and mirror images."""
+    """(M,) correlation of the two thumbnails, the maximum over rotations and mirror images."""
 
 
 def near_duplicates(patches: Floats, others: Floats) -> NearDuplicates:
-    """Near-duplicates of `patches` among `others`, thumbnails (N, 32, 32) and (M, 32, 32).
+    """Find near-duplicates of `patches` among `others`, thumbnails (N, 32, 32) and (M, 32, 32).
 
     20,000 against 80,000 take about 9 seconds on one core.
 
@@ -65,7 +68,7 @@ def near_duplicates(patches: Floats, others: Floats) -> NearDuplicates:
 
 
 def _near_duplicates(patches: Floats, asked: Rows, others: Floats, among: Rows) -> NearDuplicates:
-    """`near_duplicates` of the rows `asked` among the rows `among`."""
+    """`near_duplicates` for the rows `asked` of `patches` and the rows `among` of `others`."""
     rows, other_rows = _with_contrast(patches, asked), _with_contrast(others, among)
     index = HashIndex(_hashes(others, other_rows, 0))
     best = np.full(len(rows), -1, np.float32)
@@ -90,10 +93,10 @@ def _near_duplicates(patches: Floats, asked: Rows, others: Floats, among: Rows) 
 
 
 def near_duplicates_across_splits(small: Floats, table: pd.DataFrame) -> pd.DataFrame:
-    """Patches of test and val that have a near-duplicate in train: id, label, split, train_id,
-    train_label, correlation.
+    """Patches of test and val that have a near-duplicate in train.
 
-    `small` are the thumbnails (N, 32, 32) of the rows of `table`.
+    Columns: id, label, split, train_id, train_label, correlation. `small` are the thumbnails
+    (N, 32, 32) of the rows of `table`.
     """
     train = np.flatnonzero((table["split"] == "train").to_numpy())
     asked = np.flatnonzero(table["split"].isin(["val", "test"]).to_numpy())
@@ -110,7 +113,7 @@ def near_duplicates_across_splits(small: Floats, table: pd.DataFrame) -> pd.Data
 def thumbnails(
     images: npt.NDArray[np.generic], rows: npt.NDArray[np.int64], detail: int = SHARP
 ) -> Floats:
-    """`thumbnail` of some images: (N, H, W, C) -> (len(rows), 32, 32)."""
+    """Compute the thumbnails of the given rows: (N, H, W, C) -> (len(rows), 32, 32)."""
     small = np.empty((len(rows), SIDE, SIDE), np.float32)
     with Bar(desc="thumbnails", total=len(rows), unit=" patches", delay=2) as bar:
         for place in reading_order(images, rows):
@@ -122,20 +125,21 @@ def thumbnails(
 def thumbnail(image: npt.NDArray[np.generic], detail: int = SHARP) -> Floats:
     """Means over areas and channels of an image: (H, H, C), uint8 or uint16 -> (32, 32).
 
-    `detail` is the side in px of smaller images that it is compared with: it shows no more detail
-    than their thumbnails.
+    `detail` is the side in px of smaller images that it is compared with: the thumbnail is blurred
+    to the detail of their thumbnails.
 
     >>> thumbnail(np.full((64, 64, 3), 7, np.uint8))[0, :2].tolist()
     [7.0, 7.0]
     """
     side, _, channels = image.shape
     step = side // SIDE
-    blurred = detail < min(side, SHARP) and detail != SIDE  # of which a thumbnail has as much
+    blurred = detail < min(side, SHARP) and detail != SIDE  # SIDE px have its detail
     if blurred or side % SIDE:
         weights = _weights(side, detail) if blurred else area_weights(side, SIDE, np.float32)
         lines = weights @ image.reshape(side, side * channels).astype(np.float32)
         return np.asarray(lines.reshape(SIDE, side, channels).mean(2) @ weights.T, np.float32)
-    # Sums are exact, and of lines in one call: three times as fast as a mean over three axes.
+    # Integer sums are exact. Summing lines in one call is three times as fast as a mean over three
+    # axes.
     narrow = image.dtype == np.uint8 and step < 256
     lines = np.add.reduce(
         image.reshape(SIDE, step, side * channels), axis=1, dtype=np.uint16 if narrow else np.uint32
@@ -146,16 +150,16 @@ def thumbnail(image: npt.NDArray[np.generic], detail: int = SHARP) -> Floats:
     return np.asarray(areas, np.float32) / np.float32(step * step * channels)
 
 
-@lru_cache(maxsize=64)  # every patch asks for them
+@lru_cache(maxsize=64)  # called for every patch
 def _weights(side: int, detail: int) -> Floats:
-    """(32, side): of averages over `detail` parts of `side` pixels."""
+    """Weights (32, side) of averages over `detail` parts of `side` pixels."""
     averages = area_weights(side, detail, np.float32)
     weights: Floats = area_weights(detail, SIDE, np.float32) @ averages
     return weights
 
 
 def difference_hash(small: Floats) -> npt.NDArray[np.uint64]:
-    """(N, 32, 32) -> (N,) whether brightness rises from left to right, at 8 x 8 places."""
+    """(N, 32, 32) -> (N,): whether brightness increases from left to right, at 8 x 8 positions."""
     rows, columns = (area_weights(SIDE, count, np.float32) for count in (8, 9))
     cells = rows @ small @ columns.T
     bits = (cells[:, :, 1:] > cells[:, :, :-1]).reshape(len(small), 64)
@@ -188,7 +192,7 @@ def _has_contrast(small: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _unit(small: Floats) -> Floats:
-    """(N, 1024) of mean zero and length one, so that products are correlations."""
+    """(N, 1024) with mean zero and length one, so that dot products are correlations."""
     flat = small.reshape(len(small), SIDE**2)
     flat = flat - flat.mean(1, keepdims=True)
     return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True), np.float32)

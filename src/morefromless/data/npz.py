@@ -1,4 +1,4 @@
-"""Arrays of an .npz file, whose headers are compared with the file before memory is taken."""
+"""Read arrays of an .npz file; headers are checked against the file before memory is allocated."""
 
 import math
 import re
@@ -13,16 +13,16 @@ from morefromless.data.arrays import read_header
 from morefromless.regular import open_regular
 
 SMALL = 2**28
-"""Bytes that an array may unpack to however small it is packed."""
+"""Size in bytes that an array may unpack to, regardless of its packed size."""
 RATIO = 100
-"""Times that a larger array may unpack to; images shrink to a tenth, seldom more."""
+"""Maximum compression ratio of larger arrays; images rarely shrink to less than a tenth."""
 
 
 def read_npz(path: Path, names: re.Pattern[str]) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
-    """Arrays whose names match, and the names of all.
+    """Read the arrays whose names match; also return the names of all arrays.
 
-    Raises `ValueError` for files that are damaged, hold objects or unpack to far more than they
-    hold, and `UnreadablePatch` for what is not a file.
+    Raises `ValueError` for files that are damaged, hold objects or unpack to far more than their
+    size, and `UnreadablePatch` if `path` is not a file.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
@@ -41,7 +41,7 @@ def read_npz(path: Path, names: re.Pattern[str]) -> tuple[dict[str, npt.NDArray[
             return arrays, list(members)
     except (ValueError, MemoryError):
         raise
-    except Exception as error:  # of zipfile's, zlib's and NumPy's parsers, for the same reason
+    except Exception as error:  # zipfile, zlib and NumPy may raise anything on a damaged file
         if isinstance(error, OSError) or type(error).__module__.startswith("morefromless"):
             raise
         raise ValueError(str(error) or type(error).__name__) from error
@@ -53,6 +53,6 @@ def _array(member: IO[bytes], name: str, size: int) -> npt.NDArray[Any]:
         raise ValueError(f"{name} holds Python objects")
     count = math.prod(shape) * dtype.itemsize
     if count != size - member.tell():
-        raise ValueError(f"the header of {name} does not fit its {size:,} bytes")
+        raise ValueError(f"the header of {name} does not match its {size:,} bytes")
     values = np.frombuffer(member.read(), dtype)
     return values.reshape(shape, order="F" if fortran else "C")

@@ -1,4 +1,4 @@
-"""Nuclei of a patch: which pixels are whose, and of what type each is."""
+"""Nuclei of a patch: the pixels and the type of each nucleus."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from morefromless.data.schemes import UNTYPED, RawType, Scheme
 from morefromless.errors import UnreadablePatch
 
 ARRAY = "nuclei"
-"""Name of the array of a store, or of a source, that holds label images."""
+"""Name of the array with label images, in a store or a source."""
 
 MOST = 2**15 - 1
-"""Nuclei that one patch or tile can have: their numbers take 15 bits in the store."""
+"""Maximum number of nuclei of a patch or tile: their numbers take 15 bits in the store."""
 
 BORDER = 0x80
-"""Bit of the second channel: a piece of a nucleus that another patch counts."""
+"""Bit in the second channel that marks a piece of a nucleus that another patch counts."""
 
 
 @dataclass(frozen=True)
 class Nuclei:
-    """The nuclei of one patch, in the order in which their file lists them.
+    """The nuclei of one patch, in the order of their file.
 
-    `instances` (H, W) int32: 0 where there is no nucleus, else 1 ... M. `types` (M,) uint8: the
-    scheme's code of instance k at k - 1. `counted` (M,) bool: false for the pieces of nuclei that
-    a neighbouring patch of the same tile counts.
+    `instances` (H, W) int32: 0 for no nucleus, else 1 ... M. `types` (M,) uint8: the scheme's code
+    of instance k is at k - 1. `counted` (M,) bool: false for pieces of nuclei that a neighbouring
+    patch of the same tile counts.
     """
 
     instances: npt.NDArray[np.int32]
@@ -47,10 +47,10 @@ class Nuclei:
         raw_types: Mapping[int, RawType | None],
         scheme: Scheme,
     ) -> "Nuclei":
-        """Nuclei from an instance map with any positive ids, and the raw type of each id.
+        """Create nuclei from an instance map with any positive ids and the raw type of each id.
 
         They are numbered in the order of `raw_types`. Raises `UnreadablePatch` for ids without a
-        type, types without an instance, and types that the scheme lacks. With the scheme
+        type, types without an instance, and types that are not in the scheme. With the scheme
         `untyped`, every nucleus has code 1.
 
         >>> from morefromless.data.schemes import PANNUKE
@@ -70,7 +70,7 @@ class Nuclei:
         untyped = sorted(set(ids.tolist()) - set(named))
         if untyped:
             raise UnreadablePatch(
-                f"instance without a type: {_some(untyped)}; give each id a type, or say --scheme "
+                f"instance without a type: {_some(untyped)}; give each id a type, or use --scheme "
                 "untyped"
             )
         empty = sorted(set(raw_types) - set(ids.tolist()))
@@ -79,17 +79,17 @@ class Nuclei:
         codes = np.array(
             [scheme.code(kind) for kind in raw_types.values() if kind is not None], np.uint8
         )
-        values = np.append(0, ids)  # 0 may be absent: a patch that is nothing but nuclei
+        values = np.append(0, ids)  # 0 is missing in maps that nuclei cover completely
         renumbered = np.zeros(len(values), np.int32)
         renumbered[np.searchsorted(values, named)] = np.arange(1, len(named) + 1)
         places = np.searchsorted(values, instances)
         return cls(renumbered[places], codes, np.ones(len(codes), bool))
 
     def encode(self) -> npt.NDArray[np.uint8]:
-        """(H, W, 3) uint8 as the store holds it: type; high and low byte of the instance.
+        """Encode as (H, W, 3) uint8 for the store: type, then high and low byte of the instance.
 
-        Reading such an image by nearest neighbour, or cutting it, leaves it sound. The top bit of
-        the high byte marks pieces that another patch counts.
+        The encoding stays valid when the image is cropped or resized by nearest neighbour. The top
+        bit of the high byte marks pieces that another patch counts.
         """
         numbers = np.append(0, np.arange(1, len(self.types) + 1)).astype(np.uint16)
         high = (numbers >> 8).astype(np.uint8)
@@ -100,23 +100,23 @@ class Nuclei:
 
     @classmethod
     def decode(cls, coded: npt.NDArray[np.uint8]) -> "Nuclei":
-        """The nuclei of an image that `encode` wrote, numbered anew in the same order."""
+        """Decode the nuclei of an encoded image; they are renumbered in the same order."""
         marked, numbers = _numbers(coded)
         present = np.bincount(numbers.ravel(), minlength=1) > 0
         present[0] = False
         renumbered = (np.cumsum(present) * present).astype(np.int32)
         types, counted = np.zeros(len(present), np.uint8), np.zeros(len(present), bool)
-        types[numbers] = coded[..., 0]  # every pixel of a nucleus has the same
+        types[numbers] = coded[..., 0]  # all pixels of a nucleus have the same type
         counted[numbers] = ~marked
         return cls(renumbered[numbers], types[present], counted[present])
 
 
 def assign_border_nuclei(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """An encoded tile (H, W, 3), marked for being cut into patches of `side` px from the top left.
+    """Mark an encoded tile (H, W, 3) before it is cut into patches of `side` px from the top left.
 
-    The border rule: a nucleus is drawn in every patch that it reaches into, and counted in the one
-    that holds most of its pixels (of equal ones, the first in reading order). So every nucleus of
-    the tile is counted once, unless it lies wholly in what the last row and column leave over.
+    Border rule: a nucleus is drawn in every patch that contains some of its pixels, and counted in
+    the patch that contains most of them (for ties, the first in reading order). So every nucleus of
+    the tile is counted once, unless it lies completely outside the grid of whole patches.
     """
     _, numbers = _numbers(coded)
     rows, columns = (extent // side for extent in numbers.shape)
@@ -133,10 +133,10 @@ def assign_border_nuclei(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray
 
 
 def nuclei_table(stored: npt.NDArray[np.uint8]) -> pd.DataFrame:
-    """The nuclei of encoded patches (N, H, W, 3): a row each, in order of patch and number.
+    """The nuclei of encoded patches (N, H, W, 3): one row each, in order of patch and number.
 
     Columns: `patch` (its row in the store), `type` (the scheme's code), `area` (px in this patch)
-    and `counted` (false where a neighbouring patch of the same tile counts it).
+    and `counted` (false if a neighbouring patch of the same tile counts it).
 
     >>> from morefromless.data.schemes import PANNUKE
     >>> nuclei = Nuclei.typed(np.array([[1, 1], [0, 2]]), {1: 5, 2: 3}, PANNUKE)
@@ -164,7 +164,7 @@ def _joined(parts: Sequence[npt.NDArray[Any]], kind: type) -> npt.NDArray[Any]:
 def _numbers(
     coded: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int32]]:
-    """Of every pixel: whether another patch counts its nucleus, and the nucleus' number."""
+    """For each pixel: whether another patch counts its nucleus, and the number of the nucleus."""
     bits = (coded[..., 1].astype(np.int32) << 8) | coded[..., 2]
     return bits > MOST, bits & MOST
 

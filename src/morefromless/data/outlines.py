@@ -1,4 +1,4 @@
-"""Outlines of nuclei as files give them: all of an image's in one array, and the broken refused."""
+"""Outlines of nuclei from files: all of an image in one array; broken outlines are rejected."""
 
 import math
 from collections.abc import Sequence
@@ -17,45 +17,50 @@ Ring = npt.NDArray[np.float64]
 """(n, 2) vertices x, y in px; the last may repeat the first."""
 
 Polygon = Sequence[Ring]
-"""The outer ring, and then those of its holes."""
+"""The outer ring, followed by the rings of its holes."""
 
 SLACK = 1.0
-"""Pixels that an outline may reach beyond the image: tools round differently at its border."""
+"""Pixels that an outline may extend outside the image: tools round differently at its border."""
 
 FINE = 1e-6
-"""Pixels below which coordinates are equal: what scaling and storing them costs."""
+"""Tolerance in pixels for equal coordinates: the rounding error of scaling and storing them."""
 
 Numbers = npt.NDArray[np.int64]
 Geometries = npt.NDArray[Any]
 
 
 def ring(points: Any, number: int) -> Ring:
-    """Vertices (n, 2) or (n, 3) of nucleus `number` as a file gives them; a third one is dropped.
+    """Convert the vertices (n, 2) or (n, 3) of nucleus `number` in a file; a third column is
+    dropped.
 
-    Raises `UnreadablePatch` where they are not a list of pairs of numbers.
+    Raises `UnreadablePatch` if they are not a list of pairs or triples of numbers.
 
     >>> ring([[0, 1], [2, 3]], number=7)
     array([[0., 1.],
            [2., 3.]])
     """
     if isinstance(points, (list, tuple)):
-        # Checked first, for a small pickle may hold lists of lists that would fill the memory.
+        # Checked first: nested lists in a small pickle could exhaust the memory.
         if not all(isinstance(point, (list, tuple)) and len(point) in (2, 3) for point in points):
-            raise broken(number, "is no list of x, y")
+            raise broken(number, "is not a list of x, y")
         if not {type(value) for point in points for value in point} <= {int, float}:
-            raise broken(number, "is no list of x, y")
+            raise broken(number, "is not a list of x, y")
     try:
         array = np.asarray(points)
     except ValueError as error:  # pairs and triples mixed
-        raise broken(number, "is no list of x, y") from error
+        raise broken(number, "is not a list of x, y") from error
     if array.dtype.kind not in "iuf" or array.ndim != 2 or array.shape[1] not in (2, 3):
-        raise broken(number, "is no list of x, y")
+        raise broken(number, "is not a list of x, y")
     return array[:, :2].astype(np.float64)
 
 
 @dataclass(frozen=True)
 class Outlines:
-    """All vertices (P, 2) in a row, and whose they are: ring (P,), polygon (R,), nucleus (Q,)."""
+    """All vertices in one array, with their owners.
+
+    `points` (P, 2); `ring` (P,) of each vertex; `polygon` (R,) of each ring; `nucleus` (Q,) of each
+    polygon.
+    """
 
     points: npt.NDArray[np.float64]
     ring: Numbers
@@ -78,12 +83,12 @@ class Outlines:
 
     @property
     def owner(self) -> Numbers:
-        """(P,) nucleus of each vertex, from 0."""
+        """(P,) nucleus of each vertex, numbered from 0."""
         owner: Numbers = self.nucleus[self.polygon[self.ring]]
         return owner
 
     def rings(self) -> Geometries:
-        """(R,) as shapely's; an outline of one or two vertices has its last one repeated."""
+        """(R,) shapely rings; the last vertex of rings with one or two vertices is repeated."""
         counts = np.bincount(self.ring)
         times = np.ones(len(self.points), np.int64)
         times[np.cumsum(counts) - 1] += np.maximum(3 - counts, 0)
@@ -99,7 +104,8 @@ def _repeated(counts: list[int]) -> Numbers:
 
 def broken(number: int, what: str) -> UnreadablePatch:
     return UnreadablePatch(
-        f"broken polygon: the outline of nucleus {number} {what}; mend it where it was drawn"
+        f"broken polygon: the outline of nucleus {number} {what}; correct it in the program that "
+        "made it"
     )
 
 
@@ -107,20 +113,21 @@ def refuse_outside(outlines: Outlines, shape: tuple[int, int], convention: Conve
     height, width = shape
     bad = ~np.isfinite(outlines.points).all(1)
     if bad.any():
-        raise broken(int(outlines.owner[bad][0]) + 1, "has coordinates that are no numbers")
+        raise broken(int(outlines.owner[bad][0]) + 1, "has coordinates that are not finite")
     last = np.array([width, height]) - (convention == "centres")
     beyond = np.maximum(-outlines.points, outlines.points - last).max(1)
     worst = int(beyond.argmax())
     if beyond[worst] > SLACK + FINE:
         raise UnreadablePatch(
             f"out of bounds: nucleus {outlines.owner[worst] + 1} reaches "
-            f"{math.ceil(beyond[worst]):,} px beyond the image of {width} x {height}; does the "
-            "file belong to this image, at this magnification?"
+            f"{math.ceil(beyond[worst]):,} px outside the image of {width} x {height}; check that "
+            "the file belongs to this image, at this magnification"
         )
 
 
 def refuse_invalid(outlines: Outlines) -> None:
-    """What is no polygon in the sense of the OGC: rings that cross themselves or each other."""
+    """Reject polygons that are invalid by the OGC standard: rings that cross themselves or each
+    other."""
     points, rings = outlines.points, outlines.ring
     order = np.lexsort((points[:, 1], points[:, 0], rings))
     new = np.append(True, (np.diff(points[order], axis=0) != 0).any(1) | (np.diff(rings) != 0))

@@ -1,4 +1,4 @@
-"""PanNuke's masks: a channel of instance ids for each type of nucleus."""
+"""PanNuke's masks: one channel of instance ids per type of nucleus."""
 
 from typing import Any
 
@@ -10,23 +10,23 @@ from morefromless.data.schemes import PANNUKE
 from morefromless.errors import UnreadablePatch
 
 CHANNELS = 6
-"""Neoplastic, inflammatory, connective, dead, epithelial, and background, which is not read."""
+"""Neoplastic, inflammatory, connective, dead, epithelial, and background (not read)."""
 
 
 def merge_channels(mask: npt.NDArray[Any], what: str) -> tuple[Mask, dict[int, str]]:
     """One instance map (H, W), and the type of each instance, from PanNuke's mask (H, W, 6).
 
-    Instances are numbered anew by channel and id, for channels may use the same id for different
-    nuclei. Where nuclei of several channels overlap, the first channel has the pixel. Raises
-    `UnreadablePatch` for a nucleus that loses more than half of its pixels to others; the message
-    calls the mask `what`.
+    Instances are renumbered by channel and id because channels may use the same id for different
+    nuclei. If nuclei of several channels overlap, the first channel gets the pixel. Raises
+    `UnreadablePatch` for a nucleus that loses more than half of its pixels to others. Error
+    messages call the mask `what`.
     """
     ids = to_int32(mask[..., : CHANNELS - 1], what)
     if ids.size and ids.min() < 0:
         raise UnreadablePatch(f"negative instance: {what} holds {ids.min()}; number nuclei from 1")
     inside = ids > 0
     channels = np.broadcast_to(np.arange(CHANNELS - 1), ids.shape)
-    # A nucleus is a pair of channel and id; in 64 bits, for ids may be large.
+    # A nucleus is a pair of channel and id, encoded in 64 bits because ids may be large.
     pairs, places = np.unique(
         channels[inside] * 2**32 + ids[inside].astype(np.int64), return_inverse=True
     )

@@ -1,4 +1,4 @@
-"""The hash of a patch's pixels, which finds equal patches and damage to stored ones."""
+"""Hash of a patch's pixels, used to find equal patches and damaged stored patches."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,12 +10,12 @@ import xxhash
 
 
 def patch_hash(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """XXH3 (128 bits) of a patch: name, shape and bytes of each array, in the names' order.
+    """XXH3 (128 bits) of a patch: name, shape and bytes of each array, in order of the names.
 
     >>> patch_hash({"he": np.zeros((8, 8, 3), np.uint8)})
     'xxh3:af2e6a3f24ab348fa8c5ae819516019a'
     """
-    digest = xxhash.xxh3_128()  # blake2b would take a third of an ingest
+    digest = xxhash.xxh3_128()  # blake2b would take a third of the ingest time
     for name in sorted(arrays):
         digest.update(f"{name}{arrays[name].shape}".encode())
         digest.update(np.ascontiguousarray(arrays[name]).data)
@@ -25,9 +25,9 @@ def patch_hash(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 def first_damaged(
     arrays: Mapping[str, npt.NDArray[Any]], hashes: pd.Series, present: pd.DataFrame
 ) -> int | None:
-    """The first row whose arrays (N, ...) do not have its hash; None where there is none.
+    """The first row whose arrays (N, ...) do not match its hash; None if all match.
 
-    An array that a patch lacks, by `present`, is zeros and enters no hash.
+    Arrays that a patch does not have, according to `present`, must be zeros and are not hashed.
     """
     lacking = {str(name): (~present[name]).to_numpy() for name in present}
     for row, expected in enumerate(hashes):

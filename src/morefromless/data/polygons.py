@@ -1,26 +1,27 @@
-"""Outlines of nuclei to pixels, and back.
+"""Convert outlines of nuclei to pixels, and back.
 
-Two conventions exist, and both are exact for what follows them:
+Two conventions exist. Both are exact for outlines that follow them:
 
-`centres`: vertices are pixel centres, and pixels on the outline belong to the nucleus. So OpenCV's
-findContours traces (HoVer-Net's json, TIAToolbox's files). A pixel belongs where its centre (x, y)
-lies in or on the outline; filling an external contour restores the traced mask, its holes closed.
-One point is one pixel, two are a line; outlines that run back upon themselves are thin necks.
+`centres`: vertices are pixel centres, and pixels on the outline belong to the nucleus, as OpenCV's
+findContours traces (HoVer-Net's json, TIAToolbox's files). A pixel belongs to a nucleus if its
+centre (x, y) is in or on the outline. Filling an external contour restores the traced mask, with
+holes filled. One point is one pixel, two points are a line. Outlines that retrace themselves are
+thin necks.
 
-`edges`: vertices are pixel corners. So QuPath's regions are, and what `data.geojson` writes. Pixel
-(x, y) covers x to x + 1 and y to y + 1, and belongs where its centre (x + 1/2, y + 1/2) lies
-inside. Of centres that lie on the outline those on its left and upper side belong, so that
-neighbours share no pixel and leave none out.
+`edges`: vertices are pixel corners, as in QuPath's regions and the files that `data.geojson`
+writes. Pixel (x, y) covers x to x + 1 and y to y + 1. It belongs to a nucleus if its centre
+(x + 1/2, y + 1/2) is inside. Centres on the left and upper side of the outline belong to it, so
+neighbours share no pixel and leave no gap.
 
-Rules in both:
+Rules for both:
 
-- A pixel that two nuclei claim goes to the one listed first. Where a nucleus loses more than half
-  of its pixels thus, the whole image is refused.
-- What reaches up to `outlines.SLACK` px beyond the image is clipped; further out, the image is
-  refused.
-- Broken outlines are refused: coordinates that are no finite numbers, and outlines that cross
-  themselves; with `edges` also rings of fewer than three different vertices or without area.
-- A nucleus that holds no pixel's centre gets the free pixel around the mean of its vertices.
+- A pixel that two nuclei claim goes to the one listed first. If a nucleus loses more than half of
+  its pixels this way, the whole image is rejected.
+- Outlines that extend up to `outlines.SLACK` px outside the image are clipped; if one extends
+  further, the image is rejected.
+- Broken outlines are rejected: coordinates that are not finite, and outlines that cross themselves;
+  with `edges` also rings with fewer than three different vertices or without area.
+- A nucleus that contains no pixel centre gets the pixel at the mean of its vertices, if it is free.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,19 +46,19 @@ from morefromless.data.outlines import (
 from morefromless.errors import UnreadablePatch
 
 MOST_PIXELS = 2**26
-"""Pixels in the boxes around all outlines of one image; a tile of 50,000 nuclei has a tenth."""
+"""Maximum pixels in the boxes around all outlines of an image; 50,000 nuclei have a tenth of it."""
 
 MOST_VERTICES = 1024
-"""Vertices of an outline that runs back upon itself, where each edge may cross all others."""
+"""Maximum vertices of an outline that retraces itself: each edge may cross all others."""
 
 
 def fill(
     nuclei: Sequence[Sequence[Polygon]], shape: tuple[int, int], convention: Convention
 ) -> npt.NDArray[np.int32]:
-    """Instance map (H, W) int32 of nuclei numbered from 1 in their order.
+    """Fill an instance map (H, W) int32 with nuclei, numbered from 1 in their order.
 
     A nucleus is one polygon or several, which may touch and overlap each other. Raises
-    `UnreadablePatch` as the module says.
+    `UnreadablePatch` if the rules of this module reject the image.
 
     >>> square = np.array([[1, 0], [3, 0], [3, 2], [1, 2]])
     >>> fill([[[square]]], (3, 4), "edges")
@@ -78,7 +79,7 @@ def fill(
     shift = 0.5 if convention == "edges" else 0.0
     nearest = np.rint(outlines.points - shift)
     distance = outlines.points - shift - nearest
-    # On the grid of pixel centres, so that a centre is a pair of whole numbers.
+    # Shift and round so that pixel centres have integer coordinates.
     points = np.where(np.abs(distance) < FINE, nearest, nearest + distance)
     outlines = replace(outlines, points=points)
     owner, pixel = _claims(outlines, shape, convention)
@@ -88,7 +89,7 @@ def fill(
 def _claims(
     outlines: Outlines, shape: tuple[int, int], convention: Convention
 ) -> tuple[Numbers, Numbers]:
-    """Nucleus (from 0) and flat index of each pixel that an outline encloses, in their order."""
+    """Nucleus (from 0) and flat pixel index of each pixel in an outline, in ascending order."""
     height, width = shape
     rings = outlines.rings()
     areas = shapely.polygons(rings, indices=outlines.polygon)
@@ -106,14 +107,14 @@ def _claims(
         if convention == "centres":
             inside = shapely.intersects_xy(areas[polygon], x, y)
             inside |= shapely.intersects_xy(lines[polygon], x, y)
-        else:  # a hair to the right and below, for centres on the outline
+        else:  # shifted slightly right and down, to decide for centres on the outline
             inside = shapely.contains_xy(areas[polygon], x + FINE, y + FINE / 1000)
         total += int(inside.sum())
         # If nuclei claim more than twice the pixels of the image, one of them loses more than half
-        # of its own. The limit is wider, for the polygons of one nucleus may overlap.
+        # of its pixels. The limit is higher because the polygons of one nucleus may overlap.
         if total > 6 * height * width:
             raise UnreadablePatch(
-                f"overlapping nuclei: they claim {total:,} px of an image of "
+                f"overlapping nuclei: they cover {total:,} px, but the image has "
                 f"{height * width:,}; list each nucleus once"
             )
         owner = outlines.nucleus[polygon[inside]]
@@ -123,14 +124,14 @@ def _claims(
 
 
 def _without_necks(area: Any, rings: Geometries, number: int) -> Any:
-    """The polygon of a contour that runs back upon itself; one that crosses itself is refused.
+    """The polygon of a contour that retraces itself; contours that cross themselves are rejected.
 
-    A contour that goes round anything twice, or round one part this way and another that way, has
-    another signed area than the parts it encloses. To run back upon itself encloses nothing.
+    If a contour encloses a part twice, or encloses two parts in opposite directions, its signed
+    area differs from the area that it encloses. A retraced line encloses no area.
     """
     if len(shapely.get_coordinates(area)) > MOST_VERTICES:
         raise UnreadablePatch(
-            f"too detailed: the outline of nucleus {number} touches itself and has more than "
+            f"too detailed: the outline of nucleus {number} touches or crosses itself, with over "
             f"{MOST_VERTICES:,} vertices; cut smaller tiles"
         )
     for outline in rings:
@@ -145,7 +146,7 @@ def _without_necks(area: Any, rings: Geometries, number: int) -> Any:
 def _candidates(
     bounds: npt.NDArray[np.float64], shape: tuple[int, int]
 ) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
-    """Polygon, x and y of the pixels in the polygons' boxes (Q, 4), up to some millions at once."""
+    """Polygon, x and y of the pixels in the polygons' boxes (Q, 4), some millions at a time."""
     height, width = shape
     first = np.maximum(np.ceil(bounds[:, :2] - FINE), 0).astype(np.int64)
     last = np.minimum(np.floor(bounds[:, 2:] + FINE), (width - 1, height - 1)).astype(np.int64)
@@ -153,7 +154,8 @@ def _candidates(
     counts = columns * rows
     if counts.sum() > MOST_PIXELS:
         raise UnreadablePatch(
-            f"too detailed: outlines cover boxes of {int(counts.sum()):,} px; cut smaller tiles"
+            f"too detailed: the boxes around outlines have {int(counts.sum()):,} px in total; cut "
+            "smaller tiles"
         )
     chunk = np.cumsum(counts) // 2**22
     for k in np.unique(chunk):
@@ -168,10 +170,10 @@ def _candidates(
 def _painted(
     owner: Numbers, pixel: Numbers, outlines: Outlines, shape: tuple[int, int]
 ) -> npt.NDArray[np.int32]:
-    """Claims onto an instance map: the first nucleus has a pixel, and none may lose most of its."""
+    """Write claims to an instance map. The first nucleus gets a pixel; none may lose over half."""
     height, width = shape
     count = int(outlines.nucleus[-1]) + 1
-    pixel, first = np.unique(pixel, return_index=True)  # claims ascend: the first nucleus' one
+    pixel, first = np.unique(pixel, return_index=True)  # claims ascend, so the first nucleus wins
     instances = np.zeros(height * width, np.int32)
     instances[pixel] = owner[first] + 1
     instances = instances.reshape(shape)
@@ -182,7 +184,7 @@ def _painted(
         number = int(mostly_lost[0])
         raise UnreadablePatch(
             f"overlapping nuclei: nucleus {number + 1} loses {lost[number]} of its "
-            f"{claimed[number]} px to those listed before it; outlines must not lie upon each other"
+            f"{claimed[number]} px to nuclei listed before it; outlines must not overlap"
         )
     small = np.flatnonzero(claimed == 0)
     bounds = np.searchsorted(outlines.owner, [small, small + 1]).T
@@ -191,18 +193,18 @@ def _painted(
         x, y = np.clip(np.rint(middle), 0, (width - 1, height - 1)).astype(np.int64)
         if instances[y, x]:
             raise UnreadablePatch(
-                f"overlapping nuclei: nucleus {number + 1} is smaller than a pixel, and that one "
-                f"is nucleus {instances[y, x]}'s; outlines must not lie upon each other"
+                f"overlapping nuclei: nucleus {number + 1} is smaller than a pixel, and its pixel "
+                f"belongs to nucleus {instances[y, x]}; outlines must not overlap"
             )
         instances[y, x] = number + 1
     return instances
 
 
 def trace(mask: npt.NDArray[np.bool_]) -> shapely.Geometry:
-    """The pixels of a mask (H, W) as a polygon or several along pixel edges, holes included.
+    """Trace the pixels of a mask (H, W) as one or more polygons along pixel edges, with holes.
 
-    Exact, valid, and with a vertex only where the outline turns. Pixels that touch at a corner
-    alone become polygons, or a polygon and its hole, that touch in that point.
+    The result is exact and valid, and has vertices only where the outline turns. Pixels that touch
+    only at a corner become polygons, or a polygon and its hole, that touch in that point.
 
     >>> trace(np.array([[True, True, False]])).wkt
     'POLYGON ((0 0, 0 1, 2 1, 2 0, 0 0))'

@@ -1,4 +1,4 @@
-"""What QuPath says of an object in GeoJSON: its kind and its class, in every spelling."""
+"""Kind and class of an object in QuPath's GeoJSON, in all spellings."""
 
 import re
 from typing import Any
@@ -11,14 +11,14 @@ REGIONS = ("annotation", "tile", "tmacore", "root")
 
 
 def raw_kind(feature: dict[str, Any]) -> Any:
-    """The kind of a Feature as it is written; None where nothing says it."""
+    """The kind of a Feature as written in the file, or None."""
     properties = as_mapping(feature.get("properties"))
-    # Programs other than QuPath write it beside the properties.
+    # Programs other than QuPath write it next to the properties.
     for holder in (properties, feature):
         for key in ("objectType", "object_type"):
             if holder.get(key) is not None:
                 return holder[key]
-    # QuPath 0.2 names the class in `id`, some programs the kind in `type`.
+    # QuPath 0.2 writes the Java class in `id`; some programs write the kind in `type`.
     for value in (properties.get("type"), feature.get("id")):
         if isinstance(value, str) and fold_kind(value) in NUCLEI + REGIONS:
             return value
@@ -26,8 +26,8 @@ def raw_kind(feature: dict[str, Any]) -> Any:
 
 
 def fold_kind(kind: Any) -> str:
-    """A kind in its newest spelling without capitals: `PathTileObject` and `tile` are one, and so
-    are `TMACoreObject` and `tmaCore`.
+    """A kind in its newest spelling, in lower case: `PathTileObject` and `tile` are equal, as are
+    `TMACoreObject` and `tmaCore`.
 
     >>> fold_kind("PathTileObject")
     'tile'
@@ -37,8 +37,8 @@ def fold_kind(kind: Any) -> str:
 
 
 def class_name(properties: dict[str, Any]) -> Any:
-    """The name of the class that an object's `classification` states; names of a class and its
-    subclasses are joined by ": ".
+    """The class name in an object's `classification`; names of a class and its subclasses are
+    joined by ": ".
 
     >>> class_name({"classification": {"names": ["Tumor", "Positive"]}})
     'Tumor: Positive'
@@ -51,7 +51,7 @@ def class_name(properties: dict[str, Any]) -> Any:
 
 
 def parse_text(value: Any) -> Any:
-    """JSON within a text, as GeoPandas writes what is no number or text itself."""
+    """Parse JSON in a text, as GeoPandas writes values that are neither numbers nor text."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             return parse_foreign_json(value)

@@ -1,27 +1,27 @@
-"""Registration of paired images: by how many pixels one is shifted against the other."""
+"""Registration of paired images: estimate the shift between them in pixels."""
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
 FARTHEST = 0.25
-"""The largest shift that is searched, as a share of the side."""
+"""Maximum shift that is searched, as a share of the side."""
 SMOOTHING = 0.15
-"""Standard deviation, in cycles a pixel, of the Gaussian that damps high frequencies, in which two
-stains of one tissue differ."""
+"""Standard deviation, in cycles per pixel, of the Gaussian that damps high frequencies, in which
+two stains of the same tissue differ."""
 CLEAR = 7.0
-"""Standard deviations that the peak must stand above the mean of the correlation."""
+"""Minimum height of the peak above the mean of the correlation, in standard deviations."""
 
 
 def shifts(
     images: npt.NDArray[np.generic], shifted: npt.NDArray[np.generic]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """By how many px each of `shifted` is shifted against its image: (N, 2), x to the right and y
-    down; and whether that is clear, (N,).
+    """Estimate the shift in px of each of `shifted` against its image: (N, 2), x to the right and y
+    down; and whether the estimate is reliable, (N,) bool.
 
-    Both are (N, H, W, C), of any channels and any contrast: the phase correlation (Kuglin and Hines
-    1975) is that of the magnitudes of their gradients, so that dark nuclei may be bright in the
-    other image. Where there is no clear peak, as in glass, nothing is known.
+    Both are (N, H, W, C), with any channels and contrast. The phase correlation (Kuglin and Hines
+    1975) uses gradient magnitudes, so dark nuclei may be bright in the other image. Without a clear
+    peak, as in glass, the shift is unknown.
 
     >>> image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
     >>> shifts(image, np.roll(255 - image, (3, -2), axis=(1, 2)))

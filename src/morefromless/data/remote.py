@@ -1,7 +1,7 @@
-"""Files at an address: a folder, or a place in S3-compatible storage.
+"""Files at an address: in a folder, or in S3-compatible storage.
 
-Credentials and the server come from the usual AWS environment (`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`,
-`AWS_ENDPOINT_URL` ...) and are written nowhere.
+Credentials and the server are read from the usual AWS environment variables (`AWS_ACCESS_KEY_ID`,
+`AWS_PROFILE`, `AWS_ENDPOINT_URL` ...) and are never written to disk.
 """
 
 import errno
@@ -17,33 +17,33 @@ from morefromless.files import StorageError
 
 S3 = "s3://"
 CONNECT = 10.0
-"""Seconds after which a server that does not answer is given up, three times."""
+"""Connection timeout in seconds; a connection is tried three times."""
 DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "status 403")
-"""What Arrow says where a request was refused."""
+"""Fragments of Arrow's messages for denied requests."""
 
 
 class Remote:
     """The files below an address, such as `s3://bucket/name` or `/mnt/archive/name`.
 
-    All methods raise `StorageError` where the storage refuses or cannot be reached. Threads may
-    share it, and processes that were forked.
+    All methods raise `StorageError` if the storage denies access or cannot be reached. An instance
+    can be shared by threads and forked processes.
     """
 
     def __init__(self, address: str) -> None:
         if "://" in address and not address.startswith(S3):
-            raise ConfigError(f"{address} is no address of a store; give a folder, or s3://...")
+            raise ConfigError(f"{address} is not the address of a store; give a folder or s3://...")
         self._s3 = address.startswith(S3)
         self.address = address.rstrip("/") if self._s3 else str(Path(address).absolute())
         self._opened: tuple[int, Any] | None = None
 
     def read(self, name: str) -> bytes:
-        """A file's bytes. Raises `MissingFile` where there is none."""
+        """Read the bytes of a file. Raises `MissingFile` if it does not exist."""
         with self._explained(name), self._files.open_input_file(self._path(name)) as file:
             content: bytes = file.read()
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, whole or not at all, in place of one that is there."""
+        """Write a file atomically, replacing an existing one."""
         if not self._s3:
             files.write_bytes(Path(self._path(name)), content)
             return
@@ -51,7 +51,7 @@ class Remote:
             file.write(content)
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of each file in a folder, by name; empty where there is no such folder."""
+        """Size in bytes of each file in a folder, by name; empty if the folder does not exist."""
         from pyarrow.fs import FileSelector
 
         with self._explained(folder):
@@ -65,7 +65,7 @@ class Remote:
 
     @property
     def _files(self) -> Any:
-        """Arrow's file system of this process: a connection does not survive a fork."""
+        """Arrow's file system, opened once per process: a connection does not survive a fork."""
         if self._opened is None or self._opened[0] != os.getpid():
             from pyarrow import fs
 
@@ -83,11 +83,13 @@ class Remote:
             reason = first_line(error)
             if any(word in reason for word in DENIED):
                 raise StorageError(
-                    f"Access to {place} is denied; check the credentials in your environment, and "
-                    "what they may do there."
+                    f"Access to {place} is denied; check the credentials in your environment and "
+                    "their permissions."
                 ) from error
             if "NO_SUCH_BUCKET" in reason:
-                raise MissingFile(f"There is no bucket of {place}; check the address.") from error
+                raise MissingFile(
+                    f"The bucket of {place} does not exist; check the address."
+                ) from error
             if not self._s3:
                 code = error.errno or errno.EIO
                 raise StorageError(
@@ -104,7 +106,7 @@ def _s3() -> Any:
     from pyarrow import fs
 
     options: dict[str, Any] = {"connect_timeout": CONNECT, "allow_delayed_open": True}
-    # Arrow 26 looks for these by itself in addresses alone, and not here.
+    # Arrow 26 reads these variables only if a file system is opened from an address.
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         scheme, _, server = endpoint.rpartition("://")
@@ -113,4 +115,4 @@ def _s3() -> Any:
 
 
 class MissingFile(StorageError):
-    """A file that is not at an address."""
+    """A file or bucket does not exist at an address."""

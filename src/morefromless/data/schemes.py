@@ -1,4 +1,4 @@
-"""Type schemes: which types of nuclei there are, and what files call them."""
+"""Type schemes: the types of nuclei, and the names that files use for them."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from morefromless.errors import ConfigError, UnreadablePatch
 from morefromless.regular import read_regular
 
 RawType = int | str
-"""The type of a nucleus as a file gives it: a number or a name."""
+"""Type of a nucleus as in its file: a number or a name."""
 
 
 def _folded(name: str) -> str:
@@ -21,9 +21,9 @@ def _folded(name: str) -> str:
 
 @dataclass(frozen=True)
 class Scheme:
-    """Types by their codes: code k is `types[k]`, and 0 is none, or a nucleus without a type.
+    """Types by code: code k is `types[k]`; 0 is the background, or a nucleus without a type.
 
-    `aliases` maps further raw types, neither codes nor names of types, to a type's name.
+    `aliases` maps additional raw types, which are neither codes nor type names, to type names.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Scheme:
             )
 
     def code(self, raw: RawType) -> int:
-        """The code of a raw type. Raises `UnreadablePatch` for what the scheme lacks.
+        """The code of a raw type. Raises `UnreadablePatch` if the scheme does not have it.
 
         >>> PANNUKE.code("neoplastic cells"), PANNUKE.code(2), CONSEP_SEVEN.code(7)
         (1, 2, 4)
@@ -55,19 +55,19 @@ class Scheme:
             if name in self._named:
                 return self._named[name]
             raw = int(name) if name.isascii() and name.isdigit() else raw
-        # Aliases with numbers list every number: another one is a mistake.
+        # If aliases contain numbers, they list every valid number.
         numbered = any(isinstance(key, int) for key in self.aliases)
         if isinstance(raw, int) and (raw == 0 or (0 <= raw < len(self.types) and not numbered)):
             return raw
         raise UnreadablePatch(
             f"type outside the scheme: '{raw}' is not in {self.name} ({', '.join(self.types)}); "
-            "give --scheme, or a file that maps it"
+            "set --scheme to a scheme or a YAML file that maps it"
         )
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "types": list(self.types)}
 
-    # Once a scheme: every nucleus of every patch asks for its code.
+    # Computed once per scheme: `code` is called for every nucleus of every patch.
     @cached_property
     def _named(self) -> dict[str, int]:
         return {_folded(name): code for code, name in enumerate(self.types)}
@@ -89,12 +89,12 @@ PANNUKE = Scheme(
         "Non-Neoplastic": "Non-Neoplastic Epithelial",
     },
 )
-"""PanNuke's six, as in the paper (2.1); names as HoVer-Net, TIAToolbox and QuPath users write them.
-"""
+"""PanNuke's six types, as in the paper (2.1), with the names that HoVer-Net, TIAToolbox and QuPath
+users write."""
 
 CONSEP = Scheme("consep", ("Background", "Miscellaneous", "Inflammatory", "Epithelial", "Spindle"))
-"""CoNSeP's merged four, as in Graham et al. 2019: healthy and malignant epithelium are one type,
-fibroblasts, muscle and endothelium another."""
+"""CoNSeP's four merged types, as in Graham et al. 2019: healthy and malignant epithelium are one
+type; fibroblasts, muscle and endothelium are another."""
 
 CONSEP_SEVEN = Scheme(
     "consep-seven",
@@ -109,7 +109,7 @@ CONSEP_SEVEN = Scheme(
         7: "Spindle",
     },
 )
-"""CoNSeP's files as published, whose seven types become the merged four."""
+"""Maps the seven types of the published CoNSeP files to the four merged types."""
 
 CONIC = Scheme(
     "conic",
@@ -120,30 +120,30 @@ CONIC = Scheme(
         "Connective-tissue-cell": "Connective",
     },
 )
-"""Lizard's and CoNIC's six types of colonic nuclei; names as HoVer-NeXt writes them too."""
+"""Six types of colonic nuclei of Lizard and CoNIC, also with the names that HoVer-NeXt writes."""
 
 UNTYPED = Scheme("untyped", ("Background", "Nucleus"))
-"""Nuclei without types (StarDist, cellpose, QuPath's plain detections): whatever a file gives for
-a type, code 1. They make a view; the task `cell` has nothing to ask."""
+"""Nuclei without types (StarDist, cellpose, QuPath's plain detections): every nucleus has code 1,
+regardless of its type in the file. They can be a view, but not the labels of the task `cell`."""
 
 SCHEMES = {scheme.name: scheme for scheme in (PANNUKE, CONSEP, CONSEP_SEVEN, CONIC, UNTYPED)}
 
 
 def scheme_of(name: str) -> Scheme:
-    """A scheme by its name, or from a YAML file:
+    """Get a scheme by name, or load it from a YAML file:
 
         name: immune
         types: [Background, Tumour, Immune, Other]
         aliases: {1: Tumour, Lymphocyte: Immune, Stroma: Other}
 
-    Raises `ConfigError` for what is neither.
+    Raises `ConfigError` if `name` is neither.
     """
     if name in SCHEMES:
         return SCHEMES[name]
     path = Path(name).expanduser()
     if not path.is_file():
         raise ConfigError(
-            f"'{name}' is neither a scheme ({', '.join(SCHEMES)}) nor a file; a file holds "
+            f"'{name}' is neither a scheme ({', '.join(SCHEMES)}) nor a file; a file has the keys "
             "name, types (background first) and aliases (raw type in your files: type)."
         )
     try:
@@ -151,8 +151,8 @@ def scheme_of(name: str) -> Scheme:
         return _parsed(content, path.stem)
     except (UnreadablePatch, ValueError) as error:
         raise ConfigError(
-            f"{path} is not a scheme ({error}); it should hold name, types (a list, background "
-            "first) and aliases (raw type in your files: type)."
+            f"{path} is not a scheme ({error}); it must have the keys name, types (a list, "
+            "background first) and aliases (raw type in your files: type)."
         ) from error
 
 
@@ -164,9 +164,9 @@ def _parsed(content: Any, name: str) -> Scheme:
         raise ValueError(f"unknown key '{unknown[0]}'")
     types, aliases = content["types"], content.get("aliases") or {}
     if not isinstance(aliases, dict):
-        raise ValueError("aliases are no mapping")
+        raise ValueError("aliases are not a mapping")
     names = (content.get("name", name), *types, *aliases.values())
     raw_types = (kind for kind in aliases if type(kind) is not int)
     if not all(isinstance(text, str) and text.isprintable() for text in (*names, *raw_types)):
-        raise ValueError("a name that is no text")
+        raise ValueError("a name is not printable text")
     return Scheme(content.get("name", name), tuple(types), aliases)

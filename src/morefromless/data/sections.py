@@ -1,4 +1,4 @@
-"""Images of whole tissue sections: found beside their tables, and decoded."""
+"""Find the images of whole tissue sections next to their tables, and decode them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,24 +18,24 @@ from morefromless.errors import ConfigError, DataError
 from morefromless.regular import open_regular
 
 LIMIT = 2**30
-"""Pixels of the largest image that is decoded: 3 GiB as RGB."""
+"""Maximum number of pixels of an image: 3 GiB as RGB."""
 DECODERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (b"\x89PNG", PngImagePlugin.PngImageFile),
     (b"II", TiffImagePlugin.TiffImageFile),
     (b"MM", TiffImagePlugin.TiffImageFile),
 )
-"""First bytes to decoder. `Image.open` would refuse a section as a decompression bomb, and its
-limit holds for the whole process; here `LIMIT` stands in its place."""
+"""Decoder by first bytes. `Image.open` would reject a section as a decompression bomb, and its
+limit applies to the whole process; `LIMIT` replaces it here."""
 
 
 def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
-    """Name to counts and image (None without) of every section in a folder, by name.
+    """Paths of the counts and the image (or None) of every section in a folder, by name.
 
-    A section is one of three things: NAME.h5ad beside NAME.jpg; a folder NAME of Space Ranger,
-    whose image is tissue_hires_image.png unless a full one, NAME.jpg, lies beside it; or a
-    SpatialData folder NAME.zarr, whose image is the largest in it. Raises `DataError` where there
-    is none, or where a section is there twice or has two images.
+    A section is NAME.h5ad with NAME.jpg next to it; a Space Ranger folder NAME, whose image is the
+    full-resolution NAME.jpg next to it, else its tissue_hires_image.png; or a SpatialData folder
+    NAME.zarr, whose image is the largest in it. Raises `DataError` if no section has an image, or
+    if a section exists twice or has two images.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; check the path.")
@@ -51,15 +51,15 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
         ]
         if len(images) > 1:
             raise DataError(
-                f"{folder} holds {images[0].name} beside {images[1].name}; keep the one whose "
-                f"pixels {table.name} speaks of."
+                f"{folder} has both {images[0].name} and {images[1].name}; keep the image whose "
+                f"pixels {table.name} refers to."
             )
         inside = find_outputs(table)
         name = table.stem if inside is None else table.name
         if name in sections:
             other = sections[name][0].relative_to(folder).parts[0]
             raise DataError(
-                f"{folder} holds section {name} twice, as {other} and {table.name}; keep one."
+                f"{folder} has section {name} twice, as {other} and {table.name}; keep one."
             )
         if inside is None:
             sections[name] = table, images[0] if images else None
@@ -67,17 +67,17 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
             sections[name] = inside, images[0] if images else inside / HIRES
     if not any(image for _, image in sections.values()):
         raise DataError(
-            f"{folder} holds no section, that is NAME.h5ad beside NAME.jpg, .png or .tif, or a "
+            f"{folder} has no section with an image: NAME.h5ad with NAME.jpg, .png or .tif, or a "
             "folder NAME of Space Ranger or SpatialData; check the path."
         )
     return sections
 
 
 def scale_factor(counts: Counts, path: Path, image: str | None = None) -> float:
-    """Px of a section's image per px of its spots' places.
+    """Px of a section's image per px of its spots' coordinates.
 
-    `image` says which of the images of `uns["spatial"]` it is: fullres, hires or lowres; where None
-    it is the one of equal size, else fullres. Raises `ConfigError` where no factor is known.
+    `image` is the name of the image in `uns["spatial"]`: fullres, hires or lowres. If None, it is
+    the one of equal size, else fullres. Raises `ConfigError` if its factor is unknown.
     """
     if image is None:
         shape = _shape(path)
@@ -85,18 +85,18 @@ def scale_factor(counts: Counts, path: Path, image: str | None = None) -> float:
         return next((counts.scale_factors[n] for n in equal if n in counts.scale_factors), 1.0)
     if image != "fullres" and image not in counts.scale_factors:
         known = ", ".join(["fullres", *counts.scale_factors])
-        raise ConfigError(f"{counts.file} has no scale factor of image={image}, only of {known}.")
+        raise ConfigError(f"{counts.file} has no scale factor for image={image}, only for {known}.")
     return counts.scale_factors.get(image, 1.0)
 
 
 def patch_corners(
     counts: Counts, patch: int, path: Path, factor: float = 1.0
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Top left corners (spots, 2) x, y in px of the patches around the spots, and which of them
-    reach beyond the image, (spots,) bool.
+    """Top left corners (spots, 2) x, y in px of the patches around the spots, and whether each
+    patch extends outside the image, (spots,) bool.
 
-    `factor` is that of `scale_factor`. Raises `DataError` where the image cannot be read, no patch
-    lies within it, or most spots in tissue lie outside.
+    `factor` is the result of `scale_factor`. Raises `DataError` if the image cannot be read, if no
+    patch lies within it, or if most spots in tissue lie outside.
     """
     places, file = counts.places * factor, counts.file
     height, width = _shape(path)
@@ -112,8 +112,8 @@ def patch_corners(
         (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
         raise DataError(
             f"{file} does not fit {path.name}: {many} within {width} x "
-            f"{height} px, for spots lie at x {left:.0f} to {right:.0f} and y {top:.0f} to "
-            f"{bottom:.0f}; give obsm['spatial'] in pixels of this image, or a smaller patch="
+            f"{height} px (spots lie at x {left:.0f} to {right:.0f} and y {top:.0f} to "
+            f"{bottom:.0f}); give obsm['spatial'] in pixels of this image, or a smaller patch="
             f"{_factors(counts)}."
         )
     return corners, outside
@@ -121,30 +121,30 @@ def patch_corners(
 
 def _factors(counts: Counts) -> str:
     named = " or ".join(f"image={n} (x {f:g})" for n, f in counts.scale_factors.items())
-    return f", or one of the scale factors that the file names: {named}" if named else ""
+    return f", or use a scale factor of the file: {named}" if named else ""
 
 
 def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str]:
-    """A column of `obs` as words: "" where it is empty, and 1.0 as 1.
+    """A column of `obs` as text: an empty cell becomes "", 1.0 becomes "1".
 
-    Raises `DataError` where there is no such column; `option` is how another one is named.
+    Raises `DataError` if there is no such column; `option` is the option that names the column.
     """
     if name not in table:
         known = ", ".join(map(str, table.columns)) or "none"
         without = "none" if option == "label" else "section"
         raise DataError(
-            f"{file} has no obs column {name}; it has {known}, to be named with {option}=, or none "
-            f"is used with {option}={without}."
+            f"{file} has no obs column {name} (it has {known}); choose one with {option}=, or use "
+            f"none with {option}={without}."
         )
     cells = [cell_text(cell) for cell in table[name].tolist()]
     for cell in cells:
         if isinstance(cell, NotText):
-            raise DataError(f"{file} has {cell} in obs column {name}; write words there.")
+            raise DataError(f"{file} has {cell} in obs column {name}; store text there.")
     return [whole_number(cell) for cell in cells]
 
 
 def section_pixels(path: Path) -> npt.NDArray[np.uint8]:
-    """(height, width, 3) uint8 RGB, upright. Raises `DataError`."""
+    """Read a section's image: (height, width, 3) uint8 RGB, upright. Raises `DataError`."""
     if path.is_dir():
         return image_pixels(path)
     with _opened(path) as image:
@@ -163,7 +163,7 @@ def _shape(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """An RGB image with 8 bits per channel; what goes wrong inside is a `DataError` too."""
+    """Open an RGB image with 8 bits per channel; errors in the block raise `DataError` too."""
     try:
         with open_regular(path) as file:
             start = file.read(4)
@@ -185,6 +185,6 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
 def _check_area(path: Path, width: int, height: int) -> None:
     if width * height > LIMIT:
         raise DataError(
-            f"{path} has {width} x {height} px, more than {LIMIT:,} in all; shrink it, and the "
-            "places of its spots alike."
+            f"{path} has {width} x {height} px, more than {LIMIT:,} in total; shrink it, and scale "
+            "the coordinates of its spots by the same factor."
         )

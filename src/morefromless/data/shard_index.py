@@ -1,8 +1,8 @@
-"""`shards.json` of a published store: which patches stand in which shard, and where in it.
+"""`shards.json` of a published store: the shard of each patch, and its position in the shard.
 
-A shard is a tar archive as WebDataset has it, `shards/000000.tar` and so on: for each patch one
-.npy file per array, named by the patch's row, as `000000012.he.npy`. All patches take equal room,
-so that an array of a shard is a view of the mapped file.
+A shard is a tar archive in WebDataset format, `shards/000000.tar` and so on. It holds one .npy file
+per patch and array, named after the patch's row, for example `000000012.he.npy`. All patches have
+the same size, so an array of a shard is a view of the memory-mapped file.
 """
 
 import math
@@ -17,13 +17,13 @@ from morefromless.documents import parse_json
 
 INDEX, FOLDER = "shards.json", "shards"
 BYTES = 2**25
-"""Bytes of a shard, about: 220 patches of 224 px."""
+"""Approximate size of a shard in bytes: 220 patches of 224 px."""
 BLOCK = 512
-"""A tar archive's files begin at multiples of it, each after a header of as many bytes."""
+"""Block size of a tar archive in bytes: headers take one block, and files start at multiples."""
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One shard, and what its bytes are compared with."""
+    """One shard: its size, hash and patches."""
 
     bytes: Count
     blake2b: str
@@ -32,7 +32,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class ShardIndex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `shards.json` says."""
+    """Content of `shards.json`."""
 
     format: Literal[1] = 1
     store: str
@@ -40,32 +40,35 @@ class ShardIndex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     stride: Annotated[int, msgspec.Meta(gt=0)]
     """Bytes from one patch to the next."""
     offsets: dict[str, Count]
-    """Bytes from where a patch begins to the values of each array."""
+    """Bytes from the start of a patch to the values of each array."""
     shards: tuple[Shard, ...]
 
     @classmethod
     def parse(cls, content: bytes, meta: StoreMeta) -> "ShardIndex":
-        """The bytes of a `shards.json`. Raises `ValueError` unless it belongs to `meta`, has each
-        patch once, and room in each for its arrays."""
+        """Parse the bytes of a `shards.json`.
+
+        Raises `ValueError` if it does not belong to `meta`, does not list each patch exactly once,
+        or if a patch or shard is too small for its arrays.
+        """
         index = parse_json(content, cls)
         if index.store != meta.hash:
             raise ValueError("it belongs to another store")
         shape = next(iter(meta.arrays.values())).shape
         rows = np.array([row for shard in index.shards for row in shard.patches], np.int64)
         if not np.array_equal(np.sort(rows), np.arange(shape[0])):
-            raise ValueError("its shards do not have each patch once")
+            raise ValueError("its shards do not list each patch exactly once")
         if index.offsets.keys() != meta.arrays.keys():
-            raise ValueError("its arrays are not those of meta.json")
+            raise ValueError("its arrays differ from those of meta.json")
         for name, array in meta.arrays.items():
             size = math.prod(array.shape[1:]) * np.dtype(array.dtype).itemsize
             if index.offsets[name] + size > index.stride:
-                raise ValueError("a patch has less room than its arrays take")
+                raise ValueError("a patch is too small for its arrays")
         if any(len(shard.patches) * index.stride > shard.bytes for shard in index.shards):
-            raise ValueError("a shard has less room than its patches take")
+            raise ValueError("a shard is too small for its patches")
         return index
 
     def places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Each patch's shard, and its place in it: (patches,) both."""
+        """The shard of each patch, and its position in the shard: (patches,) each."""
         patches = sum(len(shard.patches) for shard in self.shards)
         number, place = np.empty((2, patches), np.int64)
         for k, shard in enumerate(self.shards):

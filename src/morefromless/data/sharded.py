@@ -1,4 +1,4 @@
-"""Arrays that stand in shards, on a file system or behind a cache of bounded size."""
+"""Arrays stored in shards, read from a file system or through a cache of limited size."""
 
 import os
 import threading
@@ -20,11 +20,11 @@ from morefromless.data.store_meta import ArrayShape
 from morefromless.files import StorageError
 
 FETCHED_AT_ONCE = 4
-"""Shards, for one connection rarely uses the whole bandwidth."""
+"""Number of shards fetched in parallel: one connection rarely uses the whole bandwidth."""
 
 
 class ShardedArray:
-    """An array whose rows stand in shards; read as one that is memory-mapped."""
+    """An array whose rows are in shards; it is read like a memory-mapped array."""
 
     def __init__(self, shards: "ShardReader", name: str, recorded: ArrayShape) -> None:
         self.shards, self.name = shards, name
@@ -36,7 +36,7 @@ class ShardedArray:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
-        """The array's rows, in memory: all that NumPy takes for the first axis."""
+        """Rows of the array, in memory. Accepts every NumPy index of the first axis."""
         chosen = np.asarray(self._rows[rows])
         flat = chosen.reshape(-1)
         numbers = self.shards.number[flat]
@@ -53,7 +53,7 @@ class ShardedArray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def _shard(self, number: int) -> npt.NDArray[Any]:
-        """The array's rows of one shard, mapped."""
+        """The array's rows in one shard, memory-mapped."""
         index, row = self.shards.index, self.shape[1:]
         within = np.empty(row, self.dtype).strides
         return np.ndarray(
@@ -68,9 +68,9 @@ class ShardedArray:
 def reading_order(
     array: npt.NDArray[Any] | ShardedArray, rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Positions in `rows`, each once, in the order in which an array is read fastest.
+    """Permutation of the positions in `rows` that reads the array fastest.
 
-    That of `rows` itself, and in shards one shard after the other.
+    Shard by shard for a sharded array, else the order of `rows`.
 
     >>> reading_order(np.zeros(9), np.array([7, 3, 5])).tolist()
     [0, 1, 2]
@@ -81,16 +81,16 @@ def reading_order(
 
 
 class ShardReader:
-    """The shards of a store: at an address, with a cache in `folder`, or in that folder itself.
+    """The shards of a store: in `folder`, or at an address with a cache in `folder`.
 
-    The cache holds up to `limit` bytes: the shard that was last read longest ago is removed first.
-    Processes share it, so that each shard is fetched once.
+    The cache holds up to `limit` bytes; the least recently used shard is removed first. Processes
+    share the cache, so each shard is fetched once.
     """
 
     number: npt.NDArray[np.int64]
     """(N,) shard of each patch."""
     place: npt.NDArray[np.int64]
-    """(N,) its place in the shard."""
+    """(N,) position of each patch in its shard."""
 
     def __init__(
         self,
@@ -104,7 +104,8 @@ class ShardReader:
         self._process = 0
 
     def mapped(self, number: int) -> npt.NDArray[np.uint8]:
-        """A shard's bytes, mapped. Raises `StorageError` where it cannot be had, or is damaged."""
+        """Memory-map the bytes of a shard. Raises `StorageError` if it is missing or damaged, or
+        cannot be fetched."""
         while True:
             path = self._path(number)
             if self.remote is None and not self._is_there(number):
@@ -113,20 +114,20 @@ class ShardReader:
                 self.prefetch([number])
                 if fetching := self._fetching.get(number):
                     fetching.result()
-            with suppress(FileNotFoundError):  # another process made room of it just now
+            with suppress(FileNotFoundError):  # another process has just removed it to free space
                 mapped = np.memmap(path, np.uint8, mode="r")
                 if self.remote is not None:
                     os.utime(path)
                 return mapped
 
     def prefetch(self, numbers: Iterable[int]) -> None:
-        """Begin to fetch the shards that are not in the cache."""
+        """Start fetching the shards that are not in the cache."""
         if self.remote is None:
             return
         if self._process != os.getpid():  # threads and locks do not survive a fork
             self._room, self._pool = threading.Lock(), ThreadPoolExecutor(FETCHED_AT_ONCE)
             self._fetching: dict[int, Future[None]] = {}
-            self._process = os.getpid()  # last, for another thread may ask meanwhile
+            self._process = os.getpid()  # last: another thread may check it at the same time
         for number in map(int, numbers):
             earlier = self._fetching.get(number)
             if (earlier is None or earlier.done()) and not self._is_there(number):
@@ -145,14 +146,14 @@ class ShardReader:
         with files.explaining(path):
             self.folder.mkdir(exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            if self._is_there(number):  # by another process
+            if self._is_there(number):  # fetched by another process
                 return
             name = f"{FOLDER}/{path.name}"
             content = remote.read(name)
             if blake2b(content, digest_size=16).hexdigest() != shard.blake2b:
                 raise StorageError(
                     f"{remote.address}/{name} is damaged ({len(content):,} of {shard.bytes:,} "
-                    "bytes, or other ones); remove it there and publish the store again."
+                    "bytes, and another hash); remove it there and publish the store again."
                 )
             with self._room:
                 self._make_room(shard.bytes)

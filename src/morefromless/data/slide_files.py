@@ -1,4 +1,4 @@
-"""Which files are slides, and of which files one consists."""
+"""Find slide files, and the files that make up a slide."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -8,15 +8,17 @@ from morefromless.data.images import walk
 from morefromless.errors import DataError
 
 SLIDES_ONLY = frozenset({".bif", ".btf", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide"})
-"""Endings that no plain image has."""
+"""File name extensions that only slides have."""
 SUFFIXES = SLIDES_ONLY | {".tif", ".tiff"}
-"""Endings of slides in a folder."""
+"""File name extensions of slides in a folder."""
 
 
 def slide_files(paths: list[Path]) -> list[Path]:
-    """The slides among files and folders, in order; of a folder of DICOM files, which are one
-    slide, the first. Raises `DataError` where a path holds none, `OSError` for a folder that may
-    not be read, as its slides would be missing without a word."""
+    """The slides among files and folders, in order.
+
+    The DICOM files of a folder are one slide, listed as its first file. Raises `DataError` if a
+    folder has no slides, `OSError` for an unreadable folder: its slides would be missing silently.
+    """
     slides: list[Path] = []
     for path in paths:
         if not path.is_dir():
@@ -24,7 +26,7 @@ def slide_files(paths: list[Path]) -> list[Path]:
             continue
         inside = sorted(f for f in files_below(path, SUFFIXES) if f.is_file())
         if not inside:
-            raise DataError(f"{path} holds no slides ({', '.join(sorted(SUFFIXES))}).")
+            raise DataError(f"{path} has no slides ({', '.join(sorted(SUFFIXES))}).")
         dicom: set[Path] = set()
         for file in inside:
             if file.suffix.lower() == ".dcm":
@@ -38,11 +40,10 @@ def slide_files(paths: list[Path]) -> list[Path]:
 def files_below(
     folder: Path, suffixes: Collection[str], unreadable: Literal["refuse", "skip"] = "refuse"
 ) -> Iterator[Path]:
-    """The files of such endings in a folder and those within, without hidden ones, such as macOS's
-    `._1.svs`; links that lead nowhere are among them.
+    """Files with one of the extensions in a folder and its subfolders.
 
-    Links to folders are followed. Raises `OSError` for a folder that may not be read, unless such
-    folders are to be skipped.
+    Hidden files, such as macOS's `._1.svs`, are excluded; broken links are included. Links to
+    folders are followed. Raises `OSError` for an unreadable folder unless `unreadable` is "skip".
     """
 
     def refuse(error: OSError) -> None:
@@ -55,8 +56,11 @@ def files_below(
 
 
 def slide_parts(path: Path) -> list[Path]:
-    """The files that a slide is read from: of DICOM all in its folder, of MIRAX also those in the
-    folder of its name, of others the file alone."""
+    """The files that a slide is read from.
+
+    DICOM: all DICOM files in its folder. MIRAX: also the files in the folder of the same name.
+    Other formats: only the file itself.
+    """
     if path.suffix.lower() == ".dcm":
         return sorted(f for f in path.parent.iterdir() if f.suffix.lower() == ".dcm")
     beside = path.with_suffix("")

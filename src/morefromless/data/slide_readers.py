@@ -1,5 +1,5 @@
-"""Slide files: OpenSlide reads SVS, NDPI, MRXS, SCN, BIF, DICOM and tiled TIFF; tifffile reads
-OME-TIFF and every other TIFF of RGB.
+"""Open slide files. OpenSlide reads SVS, NDPI, MRXS, SCN, BIF, DICOM and tiled TIFF; tifffile reads
+OME-TIFF and all other RGB TIFFs.
 
     slide = open_slide(Path("biopsy.svs"))
     patch = slide.read(x=4096, y=2048, width=224, height=224, um_per_px=0.5)
@@ -19,35 +19,35 @@ from morefromless.errors import DataError, UnreadablePatch
 from morefromless.regular import LARGEST
 
 PLAUSIBLE = (0.02, 20.0)
-"""µm per pixel that a slide may state; a TIFF that says 72 dots an inch for want of a scale states
-353."""
+"""Range of µm per pixel that a slide may state. A TIFF with the placeholder of 72 dots per inch
+states 353."""
 LONGEST = 2**20
-"""Px along a slide that is not damaged."""
+"""Maximum side of a slide in px; larger values come from damaged files."""
 
 
 def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
-    """The slide at `path`; `um_per_px` is its finest level's scale, where it does not state one.
+    """Open the slide at `path`; `um_per_px` is the finest level's scale if the file has none.
 
-    Raises `DataError` where neither OpenSlide nor tifffile can read it, `ConfigError` where they
-    are not installed.
+    Raises `DataError` if neither OpenSlide nor tifffile can read it, `ConfigError` if they are not
+    installed.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"There is no slide {path}; check the path.")
     if not os.access(path, os.R_OK):
-        raise DataError(f"{path} may not be read; change its permissions.")
+        raise DataError(f"No permission to read {path}; change its permissions.")
     tifffile = import_tifffile()
-    import openslide  # which the same extra has
+    import openslide  # in the same extra as tifffile
 
     try:
         vendor = openslide.OpenSlide.detect_format(str(path))
         tiff = path.suffix.lower() in (".tif", ".tiff", ".btf")
-        # Of an OME-TIFF OpenSlide would read the first level alone, without its scale.
+        # OpenSlide would read only the first level of an OME-TIFF, without its scale.
         if vendor is None or (vendor == "generic-tiff" and tiff and _is_ome(path, tifffile)):
             if not tiff:
                 raise DataError(
-                    f"{path} is no slide that OpenSlide can read; give an SVS, NDPI, MRXS, SCN, "
-                    "BIF, DICOM or TIFF file that is whole."
+                    f"{path} is not a slide that OpenSlide can read; give a complete SVS, NDPI, "
+                    "MRXS, SCN, BIF, DICOM or TIFF file."
                 )
             slide: Slide = _TiffSlide(path, um_per_px, tifffile)
         else:
@@ -56,11 +56,11 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
             except openslide.OpenSlideError:
                 if vendor != "generic-tiff":
                     raise
-                # It knows less of TIFF, such as no JPEG 2000, WebP or JPEG XL.
+                # OpenSlide supports fewer TIFF codecs: no JPEG 2000, WebP or JPEG XL.
                 slide = _TiffSlide(path, um_per_px, tifffile)
     except DataError:
         raise
-    except Exception as error:  # the readers raise whatever a damaged file provokes
+    except Exception as error:  # the readers may raise anything on a damaged file
         readable = openslide.OpenSlideError | tifffile.TiffFileError | OSError
         reason = str(error) if isinstance(error, readable) else "damaged"
         raise DataError(
@@ -68,7 +68,7 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
         ) from error
     if max(slide.size) > LONGEST:
         raise DataError(
-            f"{path} has {slide.size[0]} x {slide.size[1]} px, as no slide has; fetch it again."
+            f"{path} has {slide.size[0]} x {slide.size[1]} px, more than any slide; fetch it again."
         )
     return slide
 
@@ -98,7 +98,7 @@ class _OpenSlide(Slide):
                 (round(left * factor), round(top * factor)), level, (width, height)
             )
         except self._module.OpenSlideError as error:
-            with self._lock:  # after an error OpenSlide refuses all further reading
+            with self._lock:  # after an error, all further reads of this handle fail
                 if self._slide is slide:
                     self._slide = self._module.OpenSlide(str(self.path))
             raise _damaged(left * factor, top * factor) from error
@@ -117,12 +117,12 @@ class _TiffSlide(Slide):
         colour = [s for s in self._file.series if _is_rgb(s)]
         if not colour:
             raise DataError(
-                f"{path} holds no RGB image of 8 bits per channel; give a stained slide."
+                f"{path} has no RGB image with 8 bits per channel; give a stained slide."
             )
         series = max(colour, key=lambda s: s.sizes["width"] * s.sizes["height"])
         levels = series.levels
         if not all(_is_rgb(level) and _is_whole(level) for level in levels):
-            raise DataError(f"{path} has levels that do not fit its pixels; fetch it again.")
+            raise DataError(f"{path} has incomplete or invalid levels; fetch it again.")
         self._planar = series.axes.index("S") == 0
         self.size = (series.sizes["width"], series.sizes["height"])
         self.downsamples = tuple(self.size[0] / level.sizes["width"] for level in levels)
@@ -166,7 +166,7 @@ def _is_rgb(series: Any) -> bool:
 
 
 def _is_whole(level: Any) -> bool:
-    """Whether there are as many tiles or strips as a level's height and width need."""
+    """Whether the number of tiles or strips matches the height and width of a level."""
     page = level.keyframe
     if page.is_tiled and math.prod(page.tile) > LARGEST:
         return False
@@ -174,7 +174,7 @@ def _is_whole(level: Any) -> bool:
 
 
 def _tiff_scale(file: Any, series: Any, tifffile: Any) -> list[float]:
-    """µm per pixel along x and y, as the OME-XML or else the tags of a TIFF state them."""
+    """µm per pixel along x and y, from the OME-XML if the TIFF has it, else from its tags."""
     if file.is_ome:
         images = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
         image = images[series.index] if isinstance(images, list) else images
@@ -193,7 +193,7 @@ def _tiff_scale(file: Any, series: Any, tifffile: Any) -> list[float]:
 
 
 def _mean_scale(stated: list[float]) -> float | None:
-    """One scale of those along x and y; None where there is none, or none that a slide can have."""
+    """Mean of the scales along x and y; None if there is none, or one is implausible."""
     low, high = PLAUSIBLE
     if not stated or not all(low <= scale <= high for scale in stated):
         return None

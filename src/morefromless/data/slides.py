@@ -1,7 +1,7 @@
-"""Whole slides: regions of any size, read at a magnification in µm per pixel.
+"""Whole slides: read regions of any size at a magnification in µm per pixel.
 
-Places are in pixels of the slide's finest level, x to the right and y down. `data.slide_readers`
-opens the files.
+Coordinates are in pixels of the slide's finest level, x to the right and y down.
+`data.slide_readers` opens the files.
 """
 
 from abc import ABC, abstractmethod
@@ -17,14 +17,14 @@ from morefromless.errors import DataError, UnreadablePatch
 RGB = npt.NDArray[np.uint8]
 
 NEAR = 0.01
-"""Relative difference of magnification below which pixels are taken as they are: one of 0.499 µm
-for 0.5. Resampling would blur them."""
+"""Relative difference of magnification up to which pixels are used unchanged, such as 0.499 µm for
+0.5. Resampling would blur them."""
 BLOCK = 2048
-"""Side in px of what is read from a level at once; more is read block by block."""
+"""Maximum side in px of one read from a level; larger regions are read in blocks."""
 
 
 class UnusableSlide(DataError):
-    """A slide that can be read, and that gives no tiles for a reason of this `kind`."""
+    """A readable slide from which no tiles can be cut, for a reason of this `kind`."""
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -32,7 +32,7 @@ class UnusableSlide(DataError):
 
 
 def rejection(error: DataError) -> str:
-    """Why a slide among others is left out, as reasons of patches are: a kind and a sentence.
+    """Why a slide is skipped, in the form of reasons of patches: a kind and a sentence.
 
     >>> rejection(DataError("a.svs cannot be opened as a slide (damaged); fetch it again."))
     'unreadable slide: a.svs cannot be opened as a slide (damaged); fetch it again'
@@ -44,23 +44,23 @@ def rejection(error: DataError) -> str:
 
 
 class Slide(ABC):
-    """A slide that is open. Reading is safe from several threads."""
+    """An open slide. Reading is thread-safe."""
 
     path: Path
     size: tuple[int, int]
     """Width and height of the finest level in px."""
     um_per_px: float | None
-    """Of the finest level; None where the slide does not state it and nobody gave it."""
+    """Scale of the finest level; None if neither the slide nor the user states it."""
     downsamples: tuple[float, ...]
-    """Pixels of the finest level along one pixel of each level, ascending from 1."""
+    """Pixels of the finest level per pixel of each level, along a side, ascending from 1."""
     origin: tuple[int, int] = (0, 0)
-    """x and y where QuPath's frame begins, which leaves out what a MIRAX or SCN slide has not
-    scanned."""
+    """x and y of the origin of QuPath's coordinates, which exclude the unscanned margin of MIRAX
+    and SCN slides."""
 
     def scale(self, um_per_px: float) -> float:
-        """Pixels of the finest level along one pixel of this magnification.
+        """Pixels of the finest level per pixel of this magnification, along a side.
 
-        Raises `UnusableSlide` where the slide does not state its own.
+        Raises `UnusableSlide` if the magnification of the slide is unknown.
         """
         if self.um_per_px is None:
             raise UnusableSlide(
@@ -70,8 +70,11 @@ class Slide(ABC):
         return um_per_px / self.um_per_px
 
     def refuse_enlarging(self, um_per_px: float, option: str, tolerance: float = NEAR) -> None:
-        """Raise `UnusableSlide` where the slide is coarser than this magnification by more than a
-        share of `tolerance`; `option` is where a person asks for a coarser one."""
+        """Raise `UnusableSlide` if the slide is coarser than this magnification.
+
+        `tolerance` is the accepted relative difference; `option` is the option that sets a coarser
+        magnification.
+        """
         if self.scale(um_per_px) < 1 - tolerance:
             raise UnusableSlide(
                 "too coarse",
@@ -80,11 +83,11 @@ class Slide(ABC):
             )
 
     def read(self, x: float, y: float, width: int, height: int, um_per_px: float) -> RGB:
-        """A region (height, width, 3) uint8 of this magnification, its top left corner at (x, y).
+        """Read a region (height, width, 3) uint8 at this magnification, top left corner at (x, y).
 
-        It comes from the nearest finer level, by area averages: what a microscope of this power
-        would record. Beyond the slide is white. Raises `UnreadablePatch` where the file is damaged
-        there, `DataError` where the slide does not state its scale.
+        Pixels are area averages of the nearest finer level, as a microscope of this power would
+        record them. Pixels outside the slide are white. Raises `UnreadablePatch` if the file is
+        damaged in this region, `DataError` if the scale of the slide is unknown.
         """
         scale = self.scale(um_per_px)
         finer = [k for k, factor in enumerate(self.downsamples) if factor <= scale * (1 + NEAR)]
@@ -106,7 +109,7 @@ class Slide(ABC):
     def _averaged(
         self, level: int, left: float, top: float, shape: tuple[int, ...], step: float
     ) -> RGB:
-        """Means over squares of `step` level pixels, the first at (left, top)."""
+        """Means over squares with sides of `step` level pixels, the first at (left, top)."""
         height, width = shape
         x, y = int(np.floor(left)), int(np.floor(top))
         right, bottom = int(np.ceil(left + width * step)), int(np.ceil(top + height * step))
@@ -120,12 +123,14 @@ class Slide(ABC):
 
     @abstractmethod
     def _pixels(self, level: int, left: int, top: int, width: int, height: int) -> RGB:
-        """Pixels of a level; white beyond it. Raises `UnreadablePatch`."""
+        """Read pixels of a level; white outside it. Raises `UnreadablePatch`."""
 
 
 def interval_weights(count: int, start: float, step: float, length: int) -> sparse.csr_array:
-    """The matrix (length, count) that takes `count` pixels in a row to the means over `length`
-    intervals of `step` pixels from `start` on, fractions of pixels included.
+    """Sparse matrix (length, count) that averages a row of `count` pixels over `length` intervals.
+
+    Each interval is `step` pixels long, the first starts at `start`. Partly covered pixels
+    count with their fraction.
 
     >>> interval_weights(4, 0.5, 2, 1).toarray().tolist()
     [[0.25, 0.5, 0.25, 0.0]]

@@ -1,12 +1,12 @@
-"""Outputs of Space Ranger (10x Genomics Visium): counts, places and clusters of one section.
+"""Outputs of Space Ranger (10x Genomics Visium): counts, coordinates and clusters of one section.
 
 filtered_feature_bc_matrix.h5            counts, genes by spots
-spatial/tissue_positions.csv             places in px of the full image, and whether in the tissue;
+spatial/tissue_positions.csv             coordinates in px of the full image, and whether in tissue;
                                          before version 2 tissue_positions_list.csv, without header
 spatial/scalefactors_json.json           px of the hires image per px of the full one
-spatial/tissue_hires_image.png           the image, reduced
-analysis/clustering/*graphclust/clusters.csv    column `cluster`, where it is there
-*.csv                                    columns of your own, as Loupe Browser exports them: the
+spatial/tissue_hires_image.png           the downscaled image
+analysis/clustering/*graphclust/clusters.csv    column `cluster`, if the file exists
+*.csv                                    your own columns, as Loupe Browser exports them: the
                                          first one is Barcode
 """
 
@@ -38,12 +38,12 @@ POSITIONS = (
 
 
 def find_outputs(folder: Path) -> Path | None:
-    """Where the outputs lie: in the folder itself or in its `outs`; None where it has none."""
+    """The folder of the outputs: the folder itself or its `outs`; None if it has no outputs."""
     return next((f for f in (folder, folder / "outs") if (f / MATRIX).is_file()), None)
 
 
 def read_space_ranger(folder: Path) -> Counts:
-    """The counts of one section. Raises `DataError` where a file is missing or damaged."""
+    """Read the counts of one section. Raises `DataError` if a file is missing or damaged."""
     name = folder.parent.name if folder.name == "outs" else folder.name
     spots, genes, matrix = _matrix(folder / MATRIX)
     values, problem = whole_counts(matrix, name, MATRIX, spots, genes)
@@ -70,7 +70,7 @@ def read_space_ranger(folder: Path) -> Counts:
 
 
 def _matrix(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Any]:
-    """Spots, genes and their counts (spots, genes); genes of one name are told apart by id."""
+    """Spots, genes and their counts (spots, genes); genes with the same name get their id added."""
     try:
         check_h5ad(path)
         with h5py.File(path, "r") as file:
@@ -84,10 +84,10 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Any]:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # a reader may raise anything on a damaged file
-        raise DataError(f"{path} is not a sound file of Space Ranger; fetch it again.") from error
+        raise DataError(f"{path} is not a valid file of Space Ranger; fetch it again.") from error
     if matrix.shape != (len(spots), len(names)) or not matrix.shape[0]:
         raise DataError(
-            f"{path} has other numbers of spots and genes than it names; fetch it again."
+            f"The matrix of {path} does not match its lists of spots and genes; fetch it again."
         )
     unique = pd.Series(names).duplicated(keep=False)
     genes = [f"{n} {i}" if twice else n for n, i, twice in zip(names, ids, unique, strict=True)]
@@ -96,7 +96,7 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Any]:
 
 
 def _positions(folder: Path, spots: tuple[str, ...]) -> pd.DataFrame:
-    """A row per spot, in their order."""
+    """One row per spot, in the order of `spots`."""
     path = folder / "tissue_positions.csv"
     path = path if path.is_file() else folder / "tissue_positions_list.csv"
     try:
@@ -109,28 +109,30 @@ def _positions(folder: Path, spots: tuple[str, ...]) -> pd.DataFrame:
             f"There is no {folder}/tissue_positions.csv; fetch the folder again."
         ) from error
     except KeyError as error:
-        raise DataError(f"{path} lacks spots of {MATRIX}; give both of one section.") from error
+        raise DataError(
+            f"{path} does not have all spots of {MATRIX}; give both files of the same section."
+        ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged; fetch it again.") from error
     if len(placed) != len(spots) or not np.isfinite(placed[[*POSITIONS[4:]]].to_numpy()).all():
-        raise DataError(f"{path} names a spot twice, or without a place; fetch it again.")
+        raise DataError(f"{path} lists a spot twice, or without coordinates; fetch it again.")
     return placed
 
 
 def _columns(folder: Path) -> Iterator[tuple[str, "pd.Series[str]"]]:
-    """Further columns by spot: clusters, and those that a person added."""
+    """Additional columns by spot: clusters, and columns that the user added."""
     clusters = sorted(folder.glob("analysis/clustering/*graphclust/clusters.csv"))[:1]
     for path in [*clusters, *sorted(folder.glob("*.csv"))]:
         try:
             table = pd.read_csv(path, dtype=str)
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} is no table in UTF-8; mend it, or move it away.") from error
+            raise DataError(f"{path} is not a table in UTF-8; correct it, or move it.") from error
         if table.columns[0] != "Barcode":
             continue
         table = table.set_index("Barcode")
         if not table.index.is_unique:
             twice = table.index[table.index.duplicated()][0]
-            raise DataError(f"{path} names the spot {twice} twice; keep one.")
+            raise DataError(f"{path} lists the spot {twice} twice; keep one.")
         for column in table.columns:
             yield column if path not in clusters else "cluster", table[column]
 
@@ -139,7 +141,7 @@ def _factors(path: Path) -> dict[str, float]:
     try:
         factors = dict(parse_foreign_json(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"There is no sound {path}; fetch the folder again.") from error
+        raise DataError(f"{path} is missing or damaged; fetch the folder again.") from error
     return {
         name: positive_factor(factors[f"tissue_{name}_scalef"], path.name, name)
         for name in ("hires", "lowres")

@@ -1,11 +1,11 @@
-"""SpatialData folders (scverse): counts, places and H&E of one section, in zarr.
+"""SpatialData folders (scverse): counts, spot coordinates and H&E of one section, in zarr.
 
-tables/NAME      an AnnData; it names the shapes that its rows are, and the column of their numbers
-shapes/NAME      shapes.parquet, a geometry per spot, and the coordinate systems that it stands in
-images/NAME      OME-Zarr (c, y, x), likewise
+tables/NAME      an AnnData; it names the shapes of its rows, and the column of their numbers
+shapes/NAME      shapes.parquet, one geometry per spot, and its coordinate systems
+images/NAME      OME-Zarr (c, y, x), and its coordinate systems
 
-They are read with zarr and anndata. The library `spatialdata` itself brings 48 more packages along,
-Dask, Numba and GeoPandas among them.
+They are read with zarr and anndata because the library `spatialdata` needs 48 more packages, among
+them Dask, Numba and GeoPandas.
 """
 
 import math
@@ -30,18 +30,18 @@ ROOTS = ("zarr.json", ".zgroup")
 CODECS = {"blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "shuffle", "delta", "transpose"} | {
     *("bytes", "sharding_indexed", "crc32c", "vlen-utf8", "vlen-bytes")
 }
-"""What data are packed with. Others are refused: `pickle` is a codec too, and runs code."""
+"""Accepted codecs. Others are rejected because a codec can run code, such as `pickle`."""
 
 
 def is_spatialdata(folder: Path) -> bool:
-    """Whether a folder is a SpatialData one that has a table."""
+    """Whether a folder is a SpatialData folder with a table."""
     return (folder / "tables").is_dir() and any((folder / name).is_file() for name in ROOTS)
 
 
 def section_image(folder: Path) -> Path | None:
-    """The largest RGB image of a SpatialData folder; None where it has none.
+    """The largest RGB image of a SpatialData folder, or None.
 
-    Raises `DataError` where the folder is damaged.
+    Raises `DataError` if the folder is damaged.
     """
     _check(folder)
     shapes = {}
@@ -55,7 +55,7 @@ def section_image(folder: Path) -> Path | None:
 
 
 def image_pixels(path: Path) -> npt.NDArray[np.uint8]:
-    """(height, width, 3) of an image in a SpatialData folder. Raises `DataError`."""
+    """Read an image (height, width, 3) of a SpatialData folder. Raises `DataError`."""
     with _sound(path):
         return np.ascontiguousarray(np.moveaxis(_pixels(path)[:], 0, -1))
 
@@ -68,10 +68,10 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_spatialdata(folder: Path, image: Path, layer: str | None = None) -> Counts:
-    """The counts of one section, with the spots' places in px of `image`.
+    """Read the counts of one section, with the coordinates of the spots in px of `image`.
 
-    Raises `DataError` where the folder is damaged, its table is of several sections, or spots and
-    image have no coordinate system in common; `ConfigError` for a layer that it has not.
+    Raises `DataError` if the folder is damaged, its table has several sections, or spots and image
+    have no common coordinate system; `ConfigError` if the layer does not exist.
     """
     name = folder.name
     _check(folder)
@@ -81,12 +81,13 @@ def read_spatialdata(folder: Path, image: Path, layer: str | None = None) -> Cou
         regions = np.atleast_1d(link.get("region")).tolist()
     if len(regions) != 1:
         raise DataError(
-            f"The table of {name} is of {len(regions)} sections; write each to a folder of its own."
+            f"The table of {name} has {len(regions)} sections; write each section to its own "
+            "folder."
         )
     shapes = folder / "shapes" / Path(str(regions[0])).name
     if not (shapes / "shapes.parquet").is_file():
         raise DataError(
-            f"{name} has no shapes/{shapes.name}/shapes.parquet, where its table has the spots; "
+            f"{name} has no shapes/{shapes.name}/shapes.parquet, to which its table refers; "
             "write it again with a newer spatialdata."
         )
     with _sound(folder):
@@ -95,7 +96,7 @@ def read_spatialdata(folder: Path, image: Path, layer: str | None = None) -> Cou
         numbers = pd.Index(data.obs[link["instance_key"]].to_numpy())
     if to_image is None:
         raise DataError(
-            f"{name} has no coordinate system that holds both {shapes.name} and {image.name}; "
+            f"{name} has no common coordinate system for {shapes.name} and {image.name}; "
             "write it again with one."
         )
     places = centres.reindex(numbers).to_numpy() @ to_image[:2, :2].T + to_image[:2, 2]
@@ -108,7 +109,7 @@ def _table(folder: Path) -> Any:
 
     tables = sorted(path for path in (folder / "tables").glob("[!.]*") if path.is_dir())
     path = tables[0] if len(tables) == 1 else folder / "tables/table"
-    with warnings.catch_warnings():  # what matters of its content is checked here
+    with warnings.catch_warnings():  # the content is validated in this package
         warnings.simplefilter("ignore")
         data = anndata.io.read_zarr(_group(path))
     matrices = [
@@ -130,7 +131,10 @@ def _centres(shapes: Path) -> pd.DataFrame:
 
 
 def _between(spots: Mapping[str, Any], image: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
-    """The matrix (3, 3) from (x, y, 1) of spots to px of an image, by a system that both have."""
+    """Matrix (3, 3) from (x, y, 1) of spots to px of an image, through a common coordinate system.
+
+    None if there is no common system.
+    """
     first, second = (
         {t["output"]["name"]: _matrix(t, ()) for t in element["coordinateTransformations"]}
         for element in (spots, image)
@@ -140,7 +144,7 @@ def _between(spots: Mapping[str, Any], image: Mapping[str, Any]) -> npt.NDArray[
 
 
 def _matrix(transformation: Mapping[str, Any], axes: Sequence[str]) -> npt.NDArray[np.float64]:
-    """An NGFF transformation as it acts on (x, y, 1): (3, 3). `axes` are those of its sequence."""
+    """Matrix (3, 3) of an NGFF transformation of (x, y, 1). `axes` are those of its sequence."""
 
     def named(side: str) -> Sequence[str]:
         system = transformation.get(side)
@@ -162,7 +166,7 @@ def _matrix(transformation: Mapping[str, Any], axes: Sequence[str]) -> npt.NDArr
         result[:2] = whole[rows][:, [*(list(inputs).index(axis) for axis in "xy"), len(inputs)]]
         return result
     if kind != "identity":
-        raise DataError(f"A coordinate system is given by a {kind}, which is not supported.")
+        raise DataError(f"A coordinate system has a transformation {kind}, which is not supported.")
     return result
 
 
@@ -188,7 +192,7 @@ def _attributes(element: Path) -> Mapping[str, Any]:
 def _group(path: Path) -> Any:
     import zarr
 
-    # Consolidated metadata are a second copy, which `_check` does not see.
+    # Consolidated metadata are a second copy, which `_check` does not validate.
     return zarr.open_group(path, mode="r", use_consolidated=False)
 
 
@@ -198,20 +202,20 @@ def _sound(folder: Path) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ConfigError(
-            f"Reading {folder.name} takes anndata and zarr; install them with pip install "
+            f"Reading {folder.name} needs anndata and zarr; install them with pip install "
             "'morefromless[expression]'."
         ) from error
     except (DataError, MemoryError):
         raise
     except Exception as error:  # a reader may raise anything on a damaged file
         raise DataError(
-            f"{folder} is not a sound SpatialData folder; fetch or write it again."
+            f"{folder} is not a valid SpatialData folder; fetch or write it again."
         ) from error
 
 
 def _check(folder: Path) -> None:
-    """Raise `DataError` where an array claims more than the folder can hold, or is packed in a way
-    that may run code."""
+    """Raise `DataError` if an array is larger than its files can hold, or has a codec that may run
+    code."""
     for path in (p for name in ("zarr.json", ".zarray") for p in folder.rglob(name)):
         with _sound(folder):
             facts = parse_foreign_json(path.read_bytes())
@@ -222,16 +226,18 @@ def _check(folder: Path) -> None:
             claimed = math.prod(facts["shape"])
         array = path.parent.relative_to(folder)
         if strange:
-            raise DataError(f"{folder} packs {array} with {min(strange)}; write it with another.")
+            raise DataError(
+                f"{folder} packs {array} with the codec {min(strange)}; write it with another."
+            )
         if claimed > max(SMALL, DEFLATION * stored):
             raise DataError(
-                f"{folder} claims {claimed:,} values of {array} and holds {stored:,} bytes; "
-                "write it again."
+                f"{folder} states {claimed:,} values for {array}, but stores only {stored:,} "
+                "bytes; write it again."
             )
 
 
 def _codecs(facts: Any) -> Iterator[str]:
-    """Names of the codecs in the metadata of an array, of zarr 2 or 3, however deep."""
+    """Names of the codecs in the metadata of an array, in zarr 2 or 3, including nested ones."""
     packed = [facts.get("compressor"), *(facts.get("filters") or ())]
     yield from (codec["id"] for codec in packed if codec)
     for key in ("codecs", "index_codecs"):

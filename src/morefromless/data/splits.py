@@ -1,4 +1,4 @@
-"""Which patches stand in train and which in test."""
+"""Assign patches to train and test."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,14 +12,14 @@ from morefromless.errors import DataError, quoted
 Split = Literal["train", "val", "test"]
 Mask = npt.NDArray[np.bool_]
 
-MEASURED = "A label is a class: cut measured values into classes."
+MEASURED = "Labels must be classes: bin measured values into classes."
 
 
 def by_label(labels: Sequence[str], share: float, seed: int) -> Mask:
-    """Patches that stand in test, drawn at random within each class: (N,) bool.
+    """Draw test patches at random within each class: (N,) bool, true for test.
 
-    Of a class with n patches, round(share n) stand in test, but never none and never all of them;
-    `labels` must hold each class twice or more. Patches without a label stand in train.
+    Of a class with n patches, round(share n) are in test, but at least 1 and at most n - 1;
+    `labels` must contain each class at least twice. Patches without a label are in train.
 
     >>> int(by_label(["a"] * 4 + ["b"] * 8, 0.25, seed=0).sum())
     3
@@ -35,11 +35,11 @@ def by_label(labels: Sequence[str], share: float, seed: int) -> Mask:
 
 
 def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: int) -> Mask:
-    """Patches that stand in test, whole groups at a time: (N,) bool.
+    """Draw whole groups of test patches: (N,) bool, true for test.
 
-    Groups are visited in a random order and taken where that brings the classes' shares in test
-    nearer to `share`; the best of a few dozen orders counts. Groups without a label stand in train.
-    Raises `DataError` where a class cannot stand on both sides.
+    Groups are visited in random order. A group is added to test if this brings the classes' shares
+    in test closer to `share`; the best of 32 random orders is used. Groups without a label are in
+    train. Raises `DataError` if a class cannot be in both train and test.
     """
     names, group_of = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
     known = set(tissue_classes(labels))
@@ -51,8 +51,8 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
     lonely = (counts > 0).sum(axis=0) < 2
     if lonely.any():
         raise DataError(
-            f"One group only (patient or slide) has class {quoted(classes[lonely], ' or ')}, "
-            "which so cannot stand in both train and test; leave it out (--drop), or ingest "
+            f"Only one group (patient or slide) has class {quoted(classes[lonely], ' or ')}, "
+            "so it cannot be in both train and test; exclude the class (--drop), or ingest "
             f"without groups.{measured_hint(labels)}"
         )
     rng = np.random.default_rng(seed)
@@ -63,14 +63,15 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
     if one_sided.any():
         raise DataError(
             f"No split by group was found with class {quoted(classes[one_sided])} in both "
-            "train and test; leave it out, or try another --seed."
+            "train and test; exclude it (--drop), or try another --seed."
         )
     return test[group_of]
 
 
 def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
-    """Raise `DataError` unless train and test hold the same classes, and val no others. Patches
-    without a label may stand anywhere.
+    """Raise `DataError` unless train and test have the same classes, and val has no others.
+
+    Patches without a label may be in any split.
 
     >>> check_classes(["a", "b", "a", "b"], ["train", "train", "test", "test"])
     """
@@ -86,15 +87,15 @@ def check_classes(labels: Sequence[str], splits: Sequence[str]) -> None:
         if classes[here] - classes[there]
     ]
     if stray:
-        label = "label some there, " * (len(named) < len(labels))
+        label = "label some patches there, " * (len(named) < len(labels))
         raise DataError(
-            f"Splits differ in their classes: {'; '.join(stray)}; {label}leave those out (--drop), "
-            f"or have train and test drawn anew with --split random.{measured_hint(named)}"
+            f"Splits differ in their classes: {'; '.join(stray)}; {label}exclude these classes "
+            f"(--drop), or draw a new split with --split random.{measured_hint(named)}"
         )
 
 
 def measured_hint(labels: Sequence[str]) -> str:
-    """What to do with labels that hardly recur, as numbers that were measured; else nothing."""
+    """Advice for labels that rarely repeat, such as measured numbers; else an empty text."""
     if 2 * len(set(labels)) <= len(labels):
         return ""
     return f" {MEASURED}"
@@ -116,7 +117,7 @@ def _take(counts: npt.NDArray[np.float64], order: npt.NDArray[np.int64], share: 
 
 
 def _cost(in_test: npt.NDArray[np.float64], counts: npt.NDArray[np.float64], share: float) -> float:
-    """Squared distance of the classes' shares in test; a class on one side only weighs most."""
+    """Squared error of the classes' shares in test; a class in only one split costs most."""
     total = counts.sum(axis=0)
     one_sided = (in_test == 0) | (in_test == total)
     return float(np.square(in_test / total - share).sum() + len(total) * one_sided.sum())

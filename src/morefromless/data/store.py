@@ -1,20 +1,21 @@
-"""The store: patches decoded once, opened in no time.
+"""The store: decoded patches on disk, memory-mapped when opened.
 
 - `meta.json`: datasheet, classes in order, arrays, split rule, counts, caveats, hash
-- `patches.parquet`: one row per patch: id, label, split, group, um_per_px, origin, hash; of slides
-  also x, y, the top left corner in px of the slide's finest level
-- `he.npy`: (N, H, W, C) uint8 or uint16, memory-mapped; one such file per array of images
-- `expression.npy`: (N, length) float32, likewise; one such file per array of vectors
-- `nuclei.npy`: likewise, a label image of nuclei (`data.nuclei`), where they are known
+- `patches.parquet`: one row per patch: id, label, split, group, um_per_px, origin, hash. Patches of
+  slides also have x, y: the top left corner in px of the slide's finest level
+- `he.npy`: (N, H, W, C) uint8 or uint16, memory-mapped; one file per image array
+- `expression.npy`: (N, length) float32, memory-mapped; one file per vector array
+- `nuclei.npy`: label images of nuclei (`data.nuclei`), memory-mapped, if nuclei are known
 - `nuclei.parquet`: one row per nucleus and patch: patch, type, area, counted
-- `present.parquet`: one row per patch and one bool per array that some of them lack, where some do;
-  in the array itself such a row is zeros
-- `rejected.csv`: id, origin and reason of what was not taken
-- `near_duplicates.csv`, `shifts.csv`: what `ingest.checks` found of leaks and of paired images,
-  where there is any
+- `present.parquet`: one row per patch and one bool column per array that some patches do not have,
+  if there is such an array. In the array itself, the rows of those patches are zeros
+- `rejected.csv`: id, origin and reason of each rejected patch
+- `near_duplicates.csv`, `shifts.csv`: leaks and shifts of paired images that `ingest.checks` found,
+  if any
 
-A published store has its arrays in shards/ and shards.json (`data.shard_index`); a streamed one has
-shards.json and remote.json, where the shards lie, and those it read last in cache/.
+A published store has its arrays in shards/, with the index shards.json (`data.shard_index`). A
+streamed store has shards.json, remote.json with the address of the shards, and cache/ with the
+shards that were read last.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,35 +49,35 @@ from morefromless.documents import read_parquet
 from morefromless.errors import DataError
 
 SMALL = 2**26
-"""Bytes up to which a file's hash is compared whenever a store is opened."""
+"""Size in bytes up to which a file's hash is compared each time a store is opened."""
 
 
 class HasArray(Protocol):
-    """What a store needs of a modality: the array that it reads."""
+    """What a store needs from a modality: the name of the array that it reads."""
 
     @property
     def array(self) -> str: ...
 
 
 class HasLabels(Protocol):
-    """What a store needs of a task: class names, and the class of each patch."""
+    """What a store needs from a task: class names, and the class of each patch."""
 
     def labels(self, store: "Store", /) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]: ...
 
 
 class Store:
-    """A store that was opened and found sound."""
+    """A store, opened and validated."""
 
     path: Path
     meta: StoreMeta
-    """What `meta.json` says."""
+    """Content of `meta.json`."""
     table: pd.DataFrame
     """One row per patch; row i describes `arrays[name][i]`."""
     arrays: dict[str, npt.NDArray[Any]]
-    """Memory-mapped images (N, H, W, C) uint8 or uint16, RGB where C is 3, and vectors (N, length)
-    float32; not to be written to."""
+    """Memory-mapped, read-only: images (N, H, W, C) uint8 or uint16, RGB if C is 3, and vectors
+    (N, length) float32."""
     present: pd.DataFrame
-    """Row i says which arrays patch i has; a column per array that some patches lack."""
+    """Row i says which arrays patch i has; one column per array that some patches do not have."""
 
     def __init__(
         self,
@@ -99,24 +100,24 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str) -> "Store":
-        """The store at `path`. Raises `DataError` where there is none, or it is damaged."""
+        """Open the store at `path`. Raises `DataError` if it does not exist or is damaged."""
         path = Path(path)
         meta = read_meta(path)
         table = read_table(path)
         if content_hash(table) != meta.hash:
             raise DataError(
-                f"The table of {path} is not the one that was ingested (its hash differs); "
+                f"The table of {path} has changed since ingest (its hash differs); "
                 "remove that folder and ingest again."
             )
         check_disjoint(table)
         unknown = sorted(set(table["label"]) - set(meta.classes))
         if unknown:
             raise DataError(
-                f"meta.json of {path} lacks the class '{unknown[0]}' of its table; remove that "
-                "folder and ingest again."
+                f"The class '{unknown[0]}' is in the table of {path} but not in its meta.json; "
+                "remove that folder and ingest again."
             )
         shards = open_shards(path, meta)
-        # First of all, for NumPy waits for what a pipe in an array's place may bring.
+        # Before the arrays are mapped: NumPy would block on a pipe in place of an array file.
         check_files(path, meta.files if shards is None else tables(meta.files), SMALL)
         arrays = map_arrays(path, meta, len(table), shards)
         store = cls(path, meta, table, arrays, read_present(path, meta.absent, len(table)))
@@ -124,7 +125,7 @@ class Store:
         return store
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without arrays that are mapped: copies and other processes map the same files."""
+        """Drop mapped arrays: copies and other processes map the same files again."""
         held = {name: array for name, array in self.arrays.items() if type(array) is np.ndarray}
         return {**vars(self), "arrays": (list(self.arrays), held)}
 
@@ -138,11 +139,11 @@ class Store:
         self.arrays = {name: (mapped | held)[name] for name in names}
 
     def verify(self, limit: int | None = None) -> None:
-        """Raise `DataError` where a file's bytes are not those that ingest wrote.
+        """Raise `DataError` if the bytes of a file differ from those that ingest wrote.
 
-        Opening compares the size of every file, and the hash of those below 64 MiB; this compares
-        the hash of all, or of those of up to `limit` bytes. It reads about 1 GB in a second. Shards
-        are compared as they are fetched.
+        `open` compares the size of every file, and the hash of files up to 64 MiB. This method
+        compares the hash of all files, or of files up to `limit` bytes. It reads about 1 GB per
+        second. Shards are verified when they are fetched.
         """
         whole = self.shards is None
         check_files(self.path, self.meta.files if whole else tables(self.meta.files), limit)
@@ -154,7 +155,7 @@ class Store:
 
     @property
     def shards(self) -> ShardReader | None:
-        """The shards that the arrays stand in; None where each is a file."""
+        """The shards that hold the arrays, or None if each array is one file."""
         arrays: Iterable[object] = self.arrays.values()
         return next((array.shards for array in arrays if isinstance(array, ShardedArray)), None)
 
@@ -170,25 +171,25 @@ class Store:
 
     @property
     def scheme(self) -> Scheme:
-        """Types of the nuclei. Raises `DataError` where no nuclei are known."""
+        """Types of the nuclei. Raises `DataError` if the store has no nuclei."""
         scheme = self.meta.scheme
         if scheme is None:
             raise DataError(
-                f"{self.path} holds no nuclei; ingest again with --nuclei SEGMENTATIONS, which "
-                "mfl segment can make."
+                f"{self.path} has no nuclei; ingest again with --nuclei SEGMENTATIONS, which "
+                "mfl segment can create."
             )
         return Scheme(scheme.name, scheme.types)
 
     @property
     def typed_nuclei(self) -> bool:
-        """Whether its nuclei may be of several types; the background is one of the scheme's."""
+        """Whether the nuclei may be of several types, not counting the scheme's background."""
         return self.meta.scheme is not None and len(self.meta.scheme.types) > 2
 
     @cached_property
     def nuclei(self) -> pd.DataFrame:
-        """A row per nucleus: patch, type, area, counted (`data.nuclei.nuclei_table`).
+        """One row per nucleus: patch, type, area, counted (`data.nuclei.nuclei_table`).
 
-        Raises `DataError` where no nuclei are known.
+        Raises `DataError` if the store has no nuclei.
         """
         assert self.scheme
         try:
@@ -198,28 +199,29 @@ class Store:
 
     @property
     def side(self) -> int:
-        """Height and width in pixels of the array that the magnification is of (`main_image`)."""
+        """Height and width in px of the array that the magnification refers to (`main_image`)."""
         return int(self.main.shape[1])
 
     @property
     def main(self) -> npt.NDArray[Any]:
-        """The array that the magnification is of (`main_image`): (N, H, W, C)."""
+        """The array that the magnification refers to (`main_image`): (N, H, W, C)."""
         return self.arrays[main_image(n for n, array in self.arrays.items() if array.ndim == 4)]
 
     @property
     def um_per_px(self) -> float | None:
-        """Micrometres per pixel; None where not known, or not the same for all patches."""
+        """Micrometres per pixel; None if unknown, or not the same for all patches."""
         return self.meta.um_per_px
 
     def channels(self, name: str) -> tuple[str, ...]:
-        """Names of an array's channels; numbers from 1 where the source knew none."""
+        """Names of an array's channels; "channel 1" and so on if the source has no names."""
         count = self.array(name).shape[-1]
         return self.meta.arrays[name].channels or tuple(f"channel {k + 1}" for k in range(count))
 
     def scale(self, name: str) -> float | None:
-        """Micrometres per pixel of an array of images; None where that is not known.
+        """Micrometres per pixel of an image array, or None if unknown.
 
-        Arrays show the same field unless their source says otherwise, as of a wider field.
+        Arrays show the same field of view unless their source states their own scale, for example
+        for a wider field.
         """
         stated = self.meta.arrays[name].um_per_px
         if stated is not None or self.um_per_px is None:
@@ -238,42 +240,42 @@ class Store:
 
     @property
     def caveats(self) -> list[str]:
-        """Sentences that must stand wherever a result from these patches stands."""
+        """Sentences that must accompany every result from these patches."""
         return list(self.meta.caveats)
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
-        """(N,) class of each patch, an index into `classes`; -1 where a task has none for it."""
+        """(N,) class of each patch, an index into `classes`; -1 if a task gives it no class."""
         codes = pd.Categorical(self.table["label"], categories=self.classes).codes
         return codes.astype(np.int64)
 
     @property
     def learnable(self) -> bool:
-        """Whether a probe can learn from its training patches: they have two classes or more."""
+        """Whether a probe can be trained: the training patches have two classes or more."""
         labels = self.labels[self.indices("train")]
         return len(np.unique(labels[labels >= 0])) > 1
 
     @property
     def tested(self) -> bool:
-        """Whether patches stand in test."""
+        """Whether there are test patches."""
         return len(self.indices("test")) > 0
 
     def select(
         self, *modalities: HasArray | str, task: HasLabels | None = None, check: bool = True
     ) -> "Store":
-        """The store as a task and some modalities need it: same rows, order and hash.
+        """Return the store for a task and modalities, with the same rows, order and hash.
 
-        Labels are those of `task` (as they are where None). Patches to which it gives none, or that
-        lack the array of one of the `modalities` (a modality, or an array's name), stand in no
-        split. Raises `DataError` where there is no such array, or where `check` and the task asks
-        nothing: its training or test patches are all of one class, or have none.
+        Labels are those of `task`, or unchanged if None. `modalities` are modalities or names of
+        arrays. A patch is in no split if the task gives it no label, or if the array of one of the
+        modalities is missing. Raises `DataError` if the store has no such array. If `check` is
+        true, raises it also if all training or all test patches have one class, or none.
 
         >>> import tempfile; from pathlib import Path
         >>> from morefromless.ingest import ingest, open_source
         >>> path = Path(tempfile.mkdtemp()) / "store"
         >>> _ = ingest(open_source("synthetic:patches=200,size=32"), path, progress=False)
         >>> store = Store.open(path)
-        >>> store.select("he") is store  # no patch lacks it
+        >>> store.select("he") is store  # every patch has it
         True
         """
         store = self
@@ -285,11 +287,11 @@ class Store:
         return store._having(m if isinstance(m, str) else m.array for m in modalities)
 
     def _labels_of(self, task: HasLabels) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
-        """What a task says, which may be a person's own class."""
+        """The validated labels of a task, which may be a user-defined class."""
         name, given = type(task).__name__, task.labels(self)
         if not isinstance(given, tuple) or len(given) != 2 or len({*given[0]}) < len(given[0]):
             raise DataError(
-                f"The labels of task {name} must be a pair: names of classes, which differ, and "
+                f"The labels of task {name} must be a pair: distinct names of classes, and "
                 "the class of each patch as an index into them."
             )
         classes, labels = given[0], np.asarray(given[1])
@@ -300,8 +302,8 @@ class Store:
         ):
             raise DataError(
                 f"The task {name} gives labels {labels.dtype} {labels.shape} for "
-                f"{len(self.table)} patches and {len(classes)} classes; give one whole number a "
-                "patch, an index into the classes, or -1 where it has none."
+                f"{len(self.table)} patches and {len(classes)} classes; give one integer per "
+                "patch: an index into the classes, or -1 for no class."
             )
         return tuple(classes), labels.astype(np.int64)
 
@@ -313,24 +315,24 @@ class Store:
             present = np.unique(of_split[of_split >= 0])
             if len(of_split) and not len(present):
                 raise DataError(
-                    f"No {split} patch of {self.path} has a label, so the task {task} asks "
-                    "nothing; label some of two classes or more, and ingest again."
+                    f"No {split} patch of {self.path} has a label, so the task {task} cannot be "
+                    "evaluated; label patches of two classes or more, and ingest again."
                 )
             if len(present) == 1:
                 remedy = (
-                    "ask the task cell"
+                    "use the task cell"
                     if self.typed_nuclei and task != "cell"
-                    else "a task takes patches of two classes or more in each split"
+                    else "a task needs patches of two classes or more in each split"
                 )
                 labelled = "labelled " * bool((of_split < 0).any())
                 raise DataError(
                     f"All {labelled}{split} patches of {self.path} are '{classes[present[0]]}', so "
-                    f"the task {task} asks nothing; {remedy}."
+                    f"the task {task} cannot be evaluated; {remedy}."
                 )
 
     def relabelled(self, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> "Store":
-        """The same patches with other labels (N,), indices into `classes`; a patch with -1 is in no
-        split."""
+        """Return the same patches with new labels (N,), indices into `classes`. A patch with label
+        -1 is in no split."""
         table = self.table.assign(label=np.array([*classes, None], dtype=object)[labels])
         if (labels < 0).any():
             table["split"] = table["split"].mask(labels < 0, None)
@@ -338,14 +340,14 @@ class Store:
         return Store(self.path, meta, table, self.arrays, self.present)
 
     def has(self, name: str) -> npt.NDArray[np.bool_]:
-        """(N,) whether each patch has an array. Raises `DataError` as `array` does."""
+        """(N,) whether each patch has the array. Raises `DataError` as `array` does."""
         self.array(name)
         if name not in self.present:
             return np.ones(len(self.table), dtype=bool)
         return self.present[name].to_numpy(dtype=bool)
 
     def _having(self, names: Iterable[str]) -> "Store":
-        """The same rows and hash, but patches that lack one of these arrays stand in no split."""
+        """Same rows and hash; patches without one of these arrays are in no split."""
         lacking = np.zeros(len(self.table), dtype=bool)
         for name in names:
             lacking |= ~self.has(name)
@@ -355,21 +357,21 @@ class Store:
         return Store(self.path, self.meta, table, self.arrays, self.present)
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """One of the arrays. Raises `DataError` that names those there are."""
+        """One of the arrays. Raises `DataError`, which lists the existing arrays."""
         if name not in self.arrays:
             known = ", ".join(self.arrays)
             raise DataError(
-                f"{self.path} has no array '{name}', only {known}; name one of them, as in "
+                f"{self.path} has no array '{name}', only {known}; use one of these, for example "
                 f"full:{next(iter(self.arrays))}."
             )
         return self.arrays[name]
 
     def indices(self, split: Split) -> npt.NDArray[np.int64]:
-        """Rows of a split in ascending order; empty where the store has no such split."""
+        """Rows of a split in ascending order; empty if the store has no such split."""
         return np.flatnonzero((self.table["split"] == split).to_numpy()).astype(np.int64)
 
     def groups(self, split: Split) -> npt.NDArray[np.object_] | None:
-        """Group of each patch of a split, as in `indices`; None where groups are not known."""
+        """Group of each patch of a split, in the order of `indices`; None if groups are unknown."""
         if not self.groups_known:
             return None
         return self.table["group"].to_numpy(dtype=object)[self.indices(split)]
@@ -378,7 +380,7 @@ class Store:
 def map_arrays(
     path: Path, meta: StoreMeta, count: int, shards: ShardReader | None
 ) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of the store at `path`, which has `count` patches, mapped."""
+    """Memory-map the arrays of the store at `path`, which has `count` patches."""
     return {
         name: read_array(path, name, recorded, count)
         if shards is None
@@ -388,7 +390,7 @@ def map_arrays(
 
 
 def main_image(names: Iterable[str]) -> str:
-    """The array that a patch's size and magnification are of: `he`, else the first in order.
+    """The array that patch size and magnification refer to: `he`, else the first by name.
 
     >>> main_image(["context", "he"]), main_image(["ihc", "dapi"])
     ('he', 'dapi')

@@ -1,6 +1,6 @@
-"""The files of a store, read and compared with what `meta.json` says of them.
+"""Read the files of a store and compare them with the facts recorded in `meta.json`.
 
-Everything here raises `DataError` where a file is missing or damaged.
+All functions raise `DataError` if a file is missing or damaged.
 """
 
 import json
@@ -22,11 +22,11 @@ from morefromless.files import file_hash
 
 COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
 PLACE = ("x", "y")
-"""Further columns, of patches of slides: the top left corner in px of the slide's finest level."""
+"""Additional columns for patches of slides: top left corner in px of the slide's finest level."""
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """`patches.parquet`."""
+    """Read `patches.parquet`."""
     try:
         table = read_parquet(path / "patches.parquet")
     except (OSError, ValueError) as error:
@@ -39,7 +39,8 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_present(
     path: Path, absent: Mapping[str, Mapping[str, int]], count: int
 ) -> pd.DataFrame | None:
-    """`present.parquet`; None where no patch lacks an array. `absent` counts those that do."""
+    """Read `present.parquet`; None if every patch has every array. `absent` counts the missing
+    ones."""
     if not absent:
         return None
     try:
@@ -57,7 +58,7 @@ def read_present(
 
 
 def read_array(path: Path, name: str, recorded: ArrayShape, count: int) -> npt.NDArray[Any]:
-    """An array, memory-mapped, of `count` patches and of the shape that is recorded of it."""
+    """Memory-map an array of `count` patches that has the recorded shape."""
     try:
         array = open_npy(path / f"{name}.npy")
     except DataError as error:
@@ -66,8 +67,8 @@ def read_array(path: Path, name: str, recorded: ArrayShape, count: int) -> npt.N
     vector = array.dtype == np.float32 and array.ndim == 2
     if not (image or vector) or len(array) != count:
         raise DataError(
-            f"{path / name}.npy holds {array.dtype} {array.shape} and the table {count} patches; "
-            "remove that folder and ingest again."
+            f"{path / name}.npy holds {array.dtype} {array.shape}, but the table has {count} "
+            "patches; remove that folder and ingest again."
         )
     if (array.shape, str(array.dtype)) != (recorded.shape, recorded.dtype):
         raise damaged(path, f"{name}.npy")
@@ -75,7 +76,7 @@ def read_array(path: Path, name: str, recorded: ArrayShape, count: int) -> npt.N
 
 
 def check_files(path: Path, recorded: Mapping[str, FileFacts], limit: int | None) -> None:
-    """Compare sizes, and of files up to `limit` bytes hashes, with those that are recorded."""
+    """Compare the recorded sizes, and for files up to `limit` bytes also the hashes."""
     for name, facts in recorded.items():
         try:
             size = (path / name).stat().st_size
@@ -96,8 +97,10 @@ def check_patches(
     present: pd.DataFrame,
     limit: int | None,
 ) -> None:
-    """Compare the patches of arrays that have no hash of their file, of up to `limit` bytes in all,
-    with the hashes in the table."""
+    """Compare the patches of arrays without a file hash with the hashes in the table.
+
+    Skipped if these arrays have more than `limit` bytes in total.
+    """
     unhashed = [name for name, facts in recorded.items() if facts.blake2b is None]
     if not unhashed or (limit and sum(recorded[name].bytes for name in unhashed) > limit):
         return
@@ -110,18 +113,18 @@ def check_patches(
 
 
 def tables(recorded: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
-    """The files of a store but its arrays."""
+    """The files of a store that are not arrays."""
     return {name: facts for name, facts in recorded.items() if name.endswith(".parquet")}
 
 
 def check_disjoint(table: pd.DataFrame) -> None:
-    """Raise `DataError` where the same pixels stand in two splits."""
+    """Raise `DataError` if the same pixels are in two splits."""
     splits = table.groupby("hash")["split"].nunique()
     shared = table[table["hash"].isin(splits[splits > 1].index)]
     if len(shared):
         raise DataError(
-            f"The same pixels stand in two splits ({' and '.join(shared['id'].iloc[:2])}); "
-            "ingest again, which rejects such copies."
+            f"The same pixels are in two splits ({' and '.join(shared['id'].iloc[:2])}); "
+            "ingest again: ingest rejects such copies."
         )
 
 

@@ -1,4 +1,4 @@
-"""`meta.json` of a store: read once, here, into types."""
+"""`meta.json` of a store, parsed into typed structures."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,32 +16,32 @@ Scale = Annotated[float, msgspec.Meta(gt=0)]
 """Micrometres per pixel."""
 SplitName = Annotated[str, msgspec.Meta(pattern=r"^(train|val|test)\Z")]
 SplitRule = Literal["source", "group", "label", "test"]
-"""The source's own split, whole groups drawn, patches drawn by label, or every patch in test."""
+"""The source's own split, a random split by group, one by label, or all patches in test."""
 ArrayName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w-]*\Z")]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^\w[\w-]*\.(npy|parquet)\Z")]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every key is there and of its type, and there are no others."""
+    """All keys are present and of their types, and there are no others."""
 
 
 class FileFacts(_Part, frozen=True, kw_only=True):
-    """What a file's bytes are compared with."""
+    """Recorded size and hash of a file."""
 
     bytes: Count
     blake2b: str | None
-    """None of an array whose patches are compared with their hashes (`data.patch_hashes`)."""
+    """None for an array that is verified by the hashes of its patches (`data.patch_hashes`)."""
 
 
 class ArrayShape(_Part, frozen=True, kw_only=True):
     shape: tuple[Count, ...]
     dtype: Literal["uint8", "uint16", "float32"]
     um_per_px: Scale | None = None
-    """Of an array that shows another field than the others, such as a wider one."""
+    """For an array whose field of view differs from the others, such as a wider field."""
     channels: tuple[str, ...] = ()
-    """Names of the channels, or of a vector's values, where the source knows them."""
+    """Names of the channels, or of the values of a vector, if the source knows them."""
     ranges: tuple[tuple[float, float], ...] = ()
-    """Of each channel that is no RGB, percentiles of the training patches."""
+    """Percentiles of the training patches for each channel, if the array is not RGB."""
 
 
 class SchemeTypes(_Part, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class SchemeTypes(_Part, frozen=True, kw_only=True):
 
 
 class StoredDatasheet(_Part, frozen=True, kw_only=True):
-    """What a result must be able to say about its data (`sources.Datasheet`)."""
+    """Information about the data that results must report (`sources.Datasheet`)."""
 
     title: str
     licence: str
@@ -64,65 +64,65 @@ class StoredDatasheet(_Part, frozen=True, kw_only=True):
 
 
 class StoreMeta(_Part, frozen=True, kw_only=True):
-    """What `meta.json` holds."""
+    """Content of `meta.json`."""
 
     format: Literal[2]
     morefromless: str
-    """Version that wrote the store."""
+    """Version of morefromless that wrote the store."""
     hash: str
-    """Of ids, labels, splits, groups and pixels."""
+    """Hash of ids, labels, splits, groups and pixels."""
     datasheet: StoredDatasheet
     classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    """In the order of a store's `labels`."""
+    """Class names in the order of a store's `labels`."""
     arrays: Annotated[dict[ArrayName, ArrayShape], msgspec.Meta(min_length=1)]
     scheme: SchemeTypes | None
-    """Types of the nuclei; None where none are known."""
+    """Types of the nuclei; None if there are no nuclei."""
     um_per_px: Scale | None
-    """None where it is not known, or not the same for all patches."""
+    """None if unknown, or not the same for all patches."""
     split_rule: SplitRule
     groups_known: bool
     splits: dict[SplitName, Count]
-    """Patches by split."""
+    """Number of patches by split."""
     rejected: dict[str, Count]
-    """Rejected patches by kind of reason."""
+    """Number of rejected patches by kind of reason."""
     absent: dict[ArrayName, dict[SplitName, Count]]
-    """Patches that lack an array, by array and split; arrays that none lacks are left out."""
+    """Number of patches without an array, by array and split; complete arrays are not listed."""
     omitted: dict[str, Count]
-    """What the source left out of its patches, by kind."""
+    """Number of items that the source skipped, by kind."""
     caveats: tuple[str, ...]
-    """Sentences that must stand wherever a result from these patches stands."""
+    """Sentences that must accompany every result from these patches."""
     provenance: dict[str, Any]
     """Source and options that determine the store."""
     files: dict[FileName, FileFacts]
 
 
 def read_meta(path: Path) -> StoreMeta:
-    """`meta.json` of the store at `path`. Raises `DataError` where it is missing or not sound."""
+    """Read `meta.json` of the store at `path`. Raises `DataError` if it is missing or invalid."""
     if not path.exists():
         unfinished = path.with_name(path.name + ".partial").exists()
-        hint = "its ingest was not finished: run it again" if unfinished else "make it"
+        hint = "its ingest was not finished: run it again" if unfinished else "create it"
         raise DataError(f"There is no store at {path}; {hint} with mfl ingest SOURCE {path}.")
     file = path / "meta.json"
     if not file.is_file():
         raise DataError(
-            f"{path} is not a store (it has no sound meta.json); make one of it with "
-            f"mfl ingest {path} STORE, and give that."
+            f"{path} is not a store (it has no meta.json file); create a store from it with "
+            f"mfl ingest {path} STORE, and give STORE."
         )
     try:
         return parse_meta(file.read_bytes())
     except _OtherFormat as error:
         raise DataError(f"{path} has store format {error}; ingest again.") from error
     except PermissionError:
-        raise  # a store that is not ours to read is sound, and nobody is to remove it
+        raise  # the store may be intact, so the message must not say to remove it
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} has no sound meta.json ({repr(str(error))[1:-1][:200]}); remove that folder "
+            f"meta.json of {path} is invalid ({repr(str(error))[1:-1][:200]}); remove that folder "
             "and ingest again."
         ) from error
 
 
 def parse_meta(content: bytes) -> StoreMeta:
-    """The bytes of a `meta.json`. Raises `ValueError`, which says what is wrong where.
+    """Parse the bytes of a `meta.json`. Raises `ValueError` with what is wrong and where.
 
     >>> parse_meta(b'{"format": 2, "format": 2}')
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""The shards of a store folder: in the folder, or at the address that its `remote.json` names."""
+"""The shards of a store: in its folder, or at the address in its `remote.json`."""
 
 from pathlib import Path
 
@@ -15,17 +15,17 @@ REMOTE, CACHE = "remote.json", "cache"
 
 
 class RemoteFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `remote.json` of a streamed store says."""
+    """Content of `remote.json` of a streamed store."""
 
     address: str
     cache_gb: float
-    """Bytes that the cache may take, in 10⁹."""
+    """Size limit of the cache in GB (10⁹ bytes)."""
 
 
 def open_shards(path: Path, meta: StoreMeta) -> ShardReader | None:
-    """The shards of the store at `path`; None where its arrays are whole files.
+    """Open the shards of the store at `path`; None if each array is one file.
 
-    Raises `DataError` where their index is damaged or another store's. Nothing is fetched.
+    Raises `DataError` if the index is damaged or belongs to another store. Nothing is fetched.
     """
     if not (path / INDEX).exists():
         return None

@@ -1,4 +1,4 @@
-"""Where a slide holds tissue, and the grid of tiles that do."""
+"""Detect the tissue of a slide, and the grid of tiles with tissue."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,20 @@ from morefromless.errors import UnreadablePatch
 SCALE = 8.0
 """µm per pixel at which tissue is detected; a nucleus is about one pixel."""
 LIMITS = (0.05, 0.10)
-"""Chroma below which nothing is tissue, and above which everything is: Otsu's threshold always
-divides, also a slide that is empty or full."""
+"""Lower and upper limit of the chroma threshold. Otsu's threshold always splits the pixels, even if
+a slide is empty or full."""
 BLOCK, SMALLEST_BLOCK = 512, 16
-"""Pixels along a side that are read at once; where a slide is damaged, fewer and fewer."""
+"""Side in pixels of a block that is read at once. Damaged blocks are halved, down to a minimum."""
 PEN_EDGE = 2
-"""Pixels around ink that count as ink."""
+"""Width in pixels of the border around ink that counts as ink."""
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """A slide at low resolution, and which of its pixels are tissue."""
+    """A low-resolution overview of a slide and its tissue mask."""
 
     overview: RGB
-    """(H, W, 3) uint8 of `SCALE` µm per pixel."""
+    """(H, W, 3) uint8 at `SCALE` µm per pixel."""
     mask: npt.NDArray[np.bool_]
     """(H, W)"""
 
@@ -36,8 +36,10 @@ class Tissue:
 
 
 def find_tissue(slide: Slide) -> Tissue:
-    """The tissue of a slide. Where its file is damaged the overview is white, and counts as tissue,
-    so that each tile there is tried. Raises `DataError` where the slide does not state its scale.
+    """Detect the tissue of a slide.
+
+    Damaged areas are white in the overview and count as tissue, so that reading each tile there is
+    tried. Raises `DataError` if the scale of the slide is unknown.
     """
     scale = slide.scale(SCALE)
     width, height = (max(1, int(side / scale)) for side in slide.size)
@@ -60,11 +62,11 @@ def find_tissue(slide: Slide) -> Tissue:
 
 
 def tissue_mask(image: RGB) -> npt.NDArray[np.bool_]:
-    """Which pixels of an overview (H, W, 3) are tissue: coloured, neither dark nor ink.
+    """Tissue mask of an overview (H, W, 3): coloured pixels that are neither dark nor ink.
 
-    Chroma (the largest channel minus the smallest) is compared with Otsu's threshold (1979), held
-    within `LIMITS`. White, grey and black have none, so glass, shadows and black ink are left out.
-    Green, blue and red ink have hues, or a strength, that no common stain has.
+    Chroma (the largest channel minus the smallest) is compared with Otsu's threshold (1979),
+    clipped to `LIMITS`. White, grey and black have no chroma, so glass, shadows and black ink are
+    excluded. Green, blue and red ink have hues, or a saturation, that no common stain has.
 
     >>> pink, white, green = (225, 160, 200), (245, 245, 245), (60, 170, 90)
     >>> tissue_mask(np.repeat(np.uint8([[pink, white, green]]), 9, axis=1)).mean().round(2)
@@ -85,7 +87,7 @@ def tissue_mask(image: RGB) -> npt.NDArray[np.bool_]:
 
 
 def otsu(values: npt.NDArray[np.float32]) -> float:
-    """The threshold in [0, 1] that maximises the variance between the two sides (Otsu 1979).
+    """Threshold in [0, 1] that maximises the between-class variance (Otsu 1979).
 
     >>> round(otsu(np.float32([0.1, 0.1, 0.2, 0.8, 0.9])), 1)
     0.2
@@ -103,10 +105,10 @@ def otsu(values: npt.NDArray[np.float32]) -> float:
 def tissue_tiles(
     slide: Slide, tissue: Tissue, side: int, um_per_px: float, share: float = 0.5
 ) -> npt.NDArray[np.int64]:
-    """Top left corners (N, 2) x, y, in pixels of the finest level, of the tiles that are tissue.
+    """Top left corners (N, 2) x, y of the tiles with tissue, in pixels of the finest level.
 
-    Tiles of `side` px at `um_per_px` stand side by side from the slide's corner, whole within it;
-    of a tile that is taken at least `share` is tissue.
+    The tiles have `side` px at `um_per_px` and form a grid from the slide's top left corner. A tile
+    is selected if it lies completely within the slide and at least `share` of it is tissue.
     """
     step = side * slide.scale(um_per_px)
     columns, rows = (int(length / step + 1e-6) for length in slide.size)
@@ -120,8 +122,10 @@ def tissue_tiles(
 def coverage(
     mask: npt.NDArray[np.bool_], corners: npt.NDArray[np.float64], side: float
 ) -> npt.NDArray[np.float64]:
-    """Share (N,) of each square that a mask (H, W) covers; corners (N, 2) x, y and side in px of
-    the mask, rounded to whole ones."""
+    """Share (N,) of each square that a mask (H, W) covers.
+
+    `corners` (N, 2) x, y and `side` are in px of the mask and are rounded to integers.
+    """
     sums = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     limits = (mask.shape[1], mask.shape[0])
     first = np.minimum(np.rint(corners).astype(np.int64), np.array(limits) - 1)

@@ -1,4 +1,4 @@
-"""Image files of one place, by their paths: below a folder, in an archive, or in several."""
+"""Image files by their paths: in a folder, in an archive, or in a folder of archives."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -11,31 +11,31 @@ from morefromless.errors import DataError
 
 
 class Tree(ABC):
-    """Paths of image files, in an order that never changes, and what they hold."""
+    """Paths of image files, in a fixed order, and access to their contents."""
 
     names: list[str]
     passed_over: Counter[str]
-    """What lies beside them: kind to number."""
+    """Number of skipped items by kind."""
 
     @property
     def fork_safe(self) -> bool:
-        """Whether `image` may be called in forked processes too."""
+        """Whether `image` may be called in forked processes."""
         return True
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """The files that images are read from: the images, or archives of them."""
+        """The files that images are read from: the images themselves, or archives."""
 
     @abstractmethod
     def image(self, name: str) -> Path | bytes:
-        """What `data.images.read_rgb` takes. Raises `UnreadablePatch`."""
+        """The input of `data.images.read_rgb` for an image. Raises `UnreadablePatch`."""
 
 
 def open_tree(path: Path) -> Tree:
-    """The images below a folder, or in an archive (.zip, .tar, .tar.gz ...).
+    """Open the images below a folder, or in an archive (.zip, .tar, .tar.gz ...).
 
-    In a folder with archives and no image files, each archive is a folder of its name without the
-    ending. Raises `DataError` where there is neither, or an archive is damaged.
+    In a folder with archives and no image files, each archive acts as a folder with its name
+    without the extension. Raises `DataError` if `path` is neither, or an archive is damaged.
     """
     if is_archive(path):
         return _Archived({"": open_archive(path)})
@@ -50,8 +50,8 @@ def open_tree(path: Path) -> Tree:
         name = SUFFIX.sub("", file.name)
         if named.setdefault(name, file) is not file:
             raise DataError(
-                f"{named[name].name} and {file.name} in {path} are both called {name}; remove or "
-                "rename one."
+                f"{named[name].name} and {file.name} in {path} would both be the folder {name}; "
+                "remove or rename one."
             )
     beside = tree.passed_over - Counter(f"file {ending(file)}" for file in archives)
     return _Archived({f"{name}/": open_archive(file) for name, file in named.items()}, beside)

@@ -1,6 +1,7 @@
-"""Encoders: networks from what a branch sees to a representation. An open set.
+"""Encoders: networks from a branch's input to a representation. An open set.
 
-Encoders never see labels. To add one, add a file with one public class deriving from `Encoder`.
+Encoders never get labels. To add an encoder, add a file with one public class deriving from
+`Encoder`.
 """
 
 import sys
@@ -15,19 +16,19 @@ from morefromless.errors import ConfigError, first_line
 from morefromless.specs import SCHEMES, Member, build, members, normalise, split
 
 ENCODER_KEY = "encoder"
-"""Under which a run's `encoder.json` stands in the metadata of its weights too."""
+"""Key of a run's `encoder.json` in the metadata of its weights."""
 
 
 class Encoder(Member, nn.Module, ABC):
-    """Representation of an image."""
+    """A network from an image or a vector to a representation."""
 
     width: int
     """Length of the representation (2048 for ResNet-50)."""
     pretrained: bool = False
-    """Whether it begins from trained weights; only such an encoder can be frozen."""
+    """Whether it starts from trained weights; only such an encoder can be frozen."""
 
     input_size: int = 224
-    """Side in px of the images that its first weights were trained on, where it has any."""
+    """Side in px of the images that its pretrained weights, if any, were trained on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,32 +37,32 @@ class Encoder(Member, nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, S, S) float32 in [0, 1] -> (B, width). Input normalisation happens inside.
 
-        C is 3 but for modalities that say otherwise; an encoder for those takes a parameter
-        `channels`. An encoder of vectors takes (B, C).
+        C is 3 unless the modality has other channels; an encoder for such modalities has a
+        parameter `channels`. An encoder of vectors takes (B, C).
         """
 
     def stages(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The representation, and the feature maps of each stage, first to last.
 
-        (B, C, S, S) -> (B, width), [(B, channels, H, W), ...]. Raises `ConfigError` where the
-        network has none.
+        (B, C, S, S) -> (B, width), [(B, channels, H, W), ...]. Raises `ConfigError` if the network
+        has no stages.
         """
         del images
         raise ConfigError(
             f"The encoder {type(self).__name__} has no stages of feature maps, which attention "
-            "transfer compares; give a convolutional network or a transformer of timm."
+            "transfer requires; use a convolutional network or a transformer of timm."
         )
 
     def checkpoint_gradients(self) -> None:
-        """From now on hold the activations of one block at a time, and compute each anew in the
-        backward pass. Raises `ConfigError` where the encoder has no blocks that it can do so."""
+        """Enable gradient checkpointing: hold the activations of one block at a time, and recompute
+        them in the backward pass. Raises `ConfigError` if the encoder does not support it."""
         raise ConfigError(
-            f"--gradient-checkpointing is not for the encoder '{self.spec}'; give --accumulate."
+            f"Encoder '{self.spec}' does not support --gradient-checkpointing; use --accumulate."
         )
 
 
 def build_encoder(spec: str, channels: int = 3) -> Encoder:
-    """The encoder that `spec` names: a member of the open set, or a timm name by itself.
+    """Build the encoder that `spec` names: a member of the open set, or a timm model name.
 
     >>> build_encoder("mlp:hidden=8", channels=40).width
     8
@@ -83,18 +84,18 @@ def normalise_encoder(spec: str, *, without: Collection[str] = ()) -> str:
 
 
 def without_weights(encoder: str) -> str:
-    """The specification of the same architecture, without the weights that it names."""
+    """The specification of the same architecture without weights."""
     return normalise_encoder(encoder, without=("pretrained", "weights"))
 
 
-@cache  # studies ask for the same encoders, and one takes a tenth of a second and more
+@cache  # studies repeat encoders, and each takes 0.1 s or more
 def check_encoder(
     spec: str, shape: tuple[int, ...], frozen: bool = False, checkpointing: bool = False
 ) -> int:
-    """The width of an encoder, which is built and tried on two blank images or vectors of `shape`.
+    """Build an encoder, try it on two blank images or vectors of `shape`, and return its width.
 
-    Raises `ConfigError`, before anything is trained, for what would end a run at its first step. A
-    `frozen` encoder must have weights; with `checkpointing`, one that is trained must support it.
+    Raises `ConfigError`, before training, if a run would fail at its first step. A `frozen` encoder
+    must have weights. With `checkpointing`, a trained encoder must support gradient checkpointing.
     """
     inputs = (
         f"images of {shape[1]} x {shape[2]} px" if len(shape) == 3 else f"vectors of {shape[0]}"
@@ -102,7 +103,7 @@ def check_encoder(
     encoder = build_encoder(spec, shape[0]).eval()
     if frozen and not encoder.pretrained:
         raise ConfigError(
-            f"The frozen encoder '{spec}' would keep random weights for ever; give "
+            f"The frozen encoder '{spec}' has random weights, which are never trained; give "
             f"weights=FILE or pretrained=true, or an encoder that is `pretrained`."
         )
     if checkpointing and not frozen:
@@ -113,23 +114,23 @@ def check_encoder(
     except (RuntimeError, AssertionError, ValueError) as error:
         hint = "another --size or another encoder" if len(shape) == 3 else "mlp for them"
         raise ConfigError(
-            f"Encoder '{spec}' does not take {inputs} ({first_line(error)}); choose {hint}."
+            f"Encoder '{spec}' does not accept {inputs} ({first_line(error)}); use {hint}."
         ) from error
     if not isinstance(output, Tensor):
         raise ConfigError(
-            f"Encoder '{spec}' yields a {type(output).__name__}; its forward must give one tensor "
-            f"(patches, {encoder.width})."
+            f"Encoder '{spec}' returns a {type(output).__name__}; its forward must return one "
+            f"tensor (patches, {encoder.width})."
         )
     if output.shape != (2, encoder.width):
         raise ConfigError(
-            f"Encoder '{spec}' yields {tuple(output.shape[1:])} per image, not one vector of "
-            f"{encoder.width}; choose an encoder with pooled features."
+            f"Encoder '{spec}' returns {tuple(output.shape[1:])} per image, not one vector of "
+            f"{encoder.width}; use an encoder with pooled features."
         )
     return encoder.width
 
 
 def _member(spec: str) -> str:
-    """A timm name by itself becomes the first argument of the member `timm`."""
+    """Convert a timm model name to a specification of the member `timm`."""
     name, arguments = split(spec)
     scheme = name.startswith(SCHEMES)
     if name in members(sys.modules[__name__], Encoder) or (":" in name and not scheme):

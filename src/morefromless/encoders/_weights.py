@@ -1,4 +1,4 @@
-"""Weights of local files, for encoders whose parameters are called as in the file."""
+"""Loading of local weights files, for encoders with the same parameter names as the file."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Weights:
-    """What a file holds: tensors by name, and what they were trained with, where it says so."""
+    """Contents of a file: tensors by name and, if stated, the preprocessing of their training."""
 
     path: Path
     tensors: Mapping[str, Any]
@@ -32,10 +32,10 @@ class Weights:
 def read_weights(path: Path, name: str) -> Weights:
     """Read safetensors, or a PyTorch file that holds tensors only, for the encoder `name`.
 
-    Of a run's weights.safetensors it takes the encoder of the primary branch. Normalisation and
-    size are a run's own, or what the file's metadata or a `config.json` beside it (timm's and the
-    Hub's) give as `mean`, `std` and `input_size`. Raises `ConfigError` where there is no such file
-    or it cannot be read.
+    From a run's weights.safetensors, it loads the encoder of the primary branch. Normalisation and
+    image size come from the run. For other files, `mean` and `std` come from the file's metadata or
+    from a `config.json` next to it (as timm and the Hub write it), and `input_size` from the
+    `config.json`. Raises `ConfigError` if the file is missing or cannot be read.
     """
     check_exists(path, name)
     metadata: dict[str, str] = {}
@@ -49,9 +49,9 @@ def read_weights(path: Path, name: str) -> Weights:
                 normalisation = _normalisation(
                     {k: parse_json(metadata[k], list) for k in ("mean", "std")}
                 )
-        else:  # weights_only: a file from elsewhere is data, never a program
+        else:  # weights_only: a file from elsewhere must not run code
             state = torch.load(path, map_location="cpu", weights_only=True)
-        for wrapper in ("state_dict", "model"):  # how training scripts wrap what they save
+        for wrapper in ("state_dict", "model"):  # common wrappers in training scripts
             state = state.get(wrapper, state)
         encoder = _of_a_run(state)
         network = {
@@ -62,7 +62,7 @@ def read_weights(path: Path, name: str) -> Weights:
         beside = _beside(path)
         normalisation = normalisation or _normalisation(encoder) or _normalisation(beside)
         size = _size(metadata, beside)
-    except Exception as error:  # the readers raise whatever the file provokes
+    except Exception as error:  # the readers raise arbitrary errors
         raise ConfigError(
             f"{path} cannot be read as weights ({first_line(error)}); "
             "give a .safetensors file or a PyTorch file that holds tensors only."
@@ -73,10 +73,10 @@ def read_weights(path: Path, name: str) -> Weights:
 def load_weights(
     network: nn.Module, weights: Weights, name: str, classifier: Collection[str] = ()
 ) -> None:
-    """Load all of the weights into the network of `name`, but for the layers of a `classifier`.
+    """Load all weights into the network of `name`, except the layers of a `classifier`.
 
-    Raises `ConfigError` that names what does not fit: tensors that the file lacks, that the network
-    lacks, or that have another shape.
+    Raises `ConfigError` with the tensors that are missing in the file, are missing in the network,
+    or have another shape.
     """
     known = network.state_dict()
     prefixes = tuple(f"{layer}." for layer in classifier)
@@ -91,22 +91,22 @@ def load_weights(
         if key in known and _shape(value) != _shape(known[key])
     }
     reasons = {
-        "it lacks": [key for key in known if key not in tensors],
-        "the encoder lacks": [key for key in tensors if key not in known],
-        "of other shapes": list(shapes.values()),
+        "the file has no": [key for key in known if key not in tensors],
+        "the encoder has no": [key for key in tensors if key not in known],
+        "shapes differ:": list(shapes.values()),
     }
     reason = "; ".join(f"{what} {_listed(keys)}" for what, keys in reasons.items() if keys)
     if reason:
-        scale = any(key.endswith((".gamma", ".gamma_1")) for key in reasons["the encoder lacks"])
+        scale = any(key.endswith((".gamma", ".gamma_1")) for key in reasons["the encoder has no"])
         raise ConfigError(
-            f"{weights.path} is not a checkpoint of '{name}' ({reason}); choose the encoder it was "
-            f"made of{', with LayerScale (init_values=1e-5)' if scale else ''}."
+            f"{weights.path} is not a checkpoint of '{name}' ({reason}); use the encoder that it "
+            f"was saved from{', with LayerScale (init_values=1e-5)' if scale else ''}."
         )
     network.load_state_dict(tensors)
 
 
 def check_exists(path: Path, name: str) -> None:
-    """Raise `ConfigError` where the weights of `name` are no file."""
+    """Raise `ConfigError` if the weights file of `name` does not exist."""
     if not path.is_file():
         raise ConfigError(f"There is no weights file {path} for '{name}'; check the path.")
 
@@ -120,7 +120,7 @@ def _listed(keys: list[str]) -> str:
 
 
 def _of_a_run(state: dict[str, Any]) -> dict[str, Any]:
-    """The encoder of the primary branch where these are the weights of a run, else nothing."""
+    """The encoder of the primary branch if these are the weights of a run, else an empty dict."""
     for prefix in (
         "branches.by_key.shared.encoder.",
         "branches.by_key.primary.encoder.",
@@ -137,7 +137,7 @@ def _of_a_run(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _beside(path: Path) -> Mapping[str, Any]:
-    """What a `config.json` beside the weights says of them."""
+    """The configuration in a `config.json` next to the weights, if there is one."""
     file = path.with_name("config.json")
     if not file.is_file():
         return {}
@@ -147,7 +147,7 @@ def _beside(path: Path) -> Mapping[str, Any]:
 
 
 def _size(metadata: Mapping[str, str], beside: Mapping[str, Any]) -> int | None:
-    """Side in px of the images, as a run's metadata or a `config.json` states it."""
+    """Side in px of the images, from a run's metadata or a `config.json`."""
     if ENCODER_KEY in metadata:
         branches = parse_json(metadata[ENCODER_KEY], dict)["branches"]
         branch = branches.get("primary") or next(iter(branches.values()))

@@ -10,22 +10,22 @@ from morefromless.encoders import Encoder
 from morefromless.encoders._weights import load_weights, read_weights
 
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
-"""Blocks, and channels of their 3 x 3 convolutions, of conv2 to conv5 (He et al. 2016, Table 1)."""
+"""Blocks and channels of their 3 x 3 convolutions in conv2 to conv5 (He et al. 2016, Table 1)."""
 
 
 class KerasV1(Encoder):
-    """ResNet-50 v1 of Keras 2 (TensorFlow 2.9): 23,587,712 parameters, moving statistics counted.
+    """ResNet-50 v1 of Keras 2 (TensorFlow 2.9): 23,587,712 parameters, with moving statistics.
 
-    A stage's stride is in the first 1 x 1 convolution of its first block (timm's v1.5 has it in the
-    3 x 3), every convolution has a bias, and kernels are Glorot uniform. Images in [0, 1] are
-    brought to 0-255 and no further, as the authors did; Keras' own ImageNet weights were trained
-    on other values (BGR less its mean) and would see the wrong ones here.
+    The stride of a stage is in the first 1 x 1 convolution of its first block (in the 3 x 3
+    convolution in timm's v1.5). Every convolution has a bias, and kernels are Glorot uniform.
+    Images in [0, 1] are scaled to 0-255 without further normalisation, as the authors did. Keras'
+    own ImageNet weights require other inputs (BGR minus its mean), so they are unsuitable.
 
     `keras-v1:weights=FILE` loads a run's weights.safetensors, or a .safetensors or PyTorch file, as
     for timm's encoders. The authors published no weights.
-    Layers have Keras' names: `conv3.block1.1_conv` is its conv3_block1_1_conv.
+    Layers have Keras' names: `conv3.block1.1_conv` is Keras' conv3_block1_1_conv.
 
-    Raises `ConfigError` for weights that cannot be read or do not fit.
+    Raises `ConfigError` if weights cannot be read or do not match.
     """
 
     width = 2048
@@ -60,7 +60,7 @@ def _resnet50(channels: int) -> nn.Sequential:
         "conv1_conv": nn.Conv2d(channels, inputs, 7, stride=2, padding=3),
         "conv1_bn": _batch_norm(inputs),
         "relu": nn.ReLU(inplace=True),
-        # Keras pads with zeros and PyTorch with -inf: after the ReLU the maximum is the same.
+        # Keras pads with zeros and PyTorch with -inf; after the ReLU, the maximum is the same.
         "pool": nn.MaxPool2d(3, stride=2, padding=1),
     }
     for stage, (blocks, width) in enumerate(STAGES, start=2):
@@ -83,8 +83,8 @@ def _resnet50(channels: int) -> nn.Sequential:
 class _Block(nn.ModuleDict):
     """(B, inputs, H, W) -> (B, 4 width, H / stride, W / stride), with a residual connection.
 
-    Convolutions 1, 2 and 3, and where there is a `stride` number 0, the shortcut's, as Keras counts
-    them. The shortcut is defined last, so that a block's first convolution is its first layer.
+    Convolutions have Keras' numbers: 1, 2 and 3 and, with a `stride`, 0 for the shortcut. The
+    shortcut is defined last, so that a block's first convolution is its first layer.
     """
 
     def __init__(self, inputs: int, width: int, stride: int | None = None) -> None:
@@ -114,4 +114,4 @@ class _Block(nn.ModuleDict):
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)  # Keras' momentum is 1 - ours
+    return nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)  # Keras' momentum is 0.99

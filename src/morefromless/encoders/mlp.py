@@ -7,11 +7,11 @@ from morefromless.errors import ConfigError
 
 
 class Mlp(Encoder):
-    """BatchNorm of the values, then `layers` times Linear-BN-ReLU, each `hidden` wide.
+    """BatchNorm of the values, then `layers` times Linear-BN-ReLU of width `hidden`.
 
-    For vectors such as gene expression: `mlp`, or `mlp:hidden=512,layers=3`. The BatchNorm at the
-    entrance has no parameters of its own; it brings genes of any abundance to one scale. How many
-    values there are (`channels`) comes from the modality.
+    For vectors such as gene expression: `mlp`, or `mlp:hidden=512,layers=3`. The input BatchNorm
+    has no learned parameters; it scales genes of any abundance equally. The number of values
+    (`channels`) comes from the modality.
 
     >>> import torch
     >>> Mlp(hidden=8, channels=5)(torch.rand(4, 5)).shape
@@ -22,8 +22,8 @@ class Mlp(Encoder):
         super().__init__()
         if not (1 <= hidden <= 2**16 and 1 <= layers <= 100):
             raise ConfigError(
-                f"mlp:hidden={hidden},layers={layers} is no network; give 1 or more, and at most "
-                f"{2**16:,} and 100."
+                f"mlp:hidden={hidden},layers={layers} is not a network; hidden must be from 1 to "
+                f"{2**16:,}, and layers from 1 to 100."
             )
         inputs = [channels, *[hidden] * (layers - 1)]
         parts: list[nn.Module] = [nn.BatchNorm1d(channels, affine=False)]

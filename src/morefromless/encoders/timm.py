@@ -1,4 +1,4 @@
-"""Image encoders by their timm names."""
+"""Image encoders from timm."""
 
 import inspect
 from pathlib import Path
@@ -14,28 +14,28 @@ from morefromless.errors import ConfigError, first_line, near_names
 from morefromless.specs import SCHEMES
 
 RESERVED = ("num_classes", "in_chans", "features_only", "checkpoint_path", "pretrained_cfg")
-"""Arguments of timm that are set here, or that would load weights unseen."""
+"""timm arguments that this class sets, or that would load unchecked weights."""
 
 
 class Timm(Encoder):
-    """Any timm model that yields one feature vector per image.
+    """Any timm model that returns one feature vector per image.
 
-    `timm:resnet50`, or just `resnet50`, is random initialisation, as in the paper (2.2).
-    `resnet50:pretrained=true` asks timm for its weights, which may download them, and
-    `hf-hub:owner/name:pretrained=true` the Hugging Face Hub.
-    `resnet50:weights=/path/to/file.safetensors` loads a local file and never touches the network;
-    of a run's weights.safetensors it takes the encoder of the primary branch, and its size of the
-    images. All of a file must fit, its classifier aside. Any other argument is timm's:
+    `timm:resnet50`, or just `resnet50`, has random initialisation, as in the paper (2.2).
+    `resnet50:pretrained=true` uses timm's pretrained weights, which may be downloaded, and
+    `hf-hub:owner/name:pretrained=true` uses the Hugging Face Hub.
+    `resnet50:weights=/path/to/file.safetensors` loads a local file without network access. From a
+    run's weights.safetensors, it loads the encoder of the primary branch and its image size. All
+    tensors of a file must match, except the classifier. Other arguments are passed to timm:
     `vit_small_patch16_224:img_size=96`.
 
-    Images in [0, 1] are normalised with `mean` and `std`: one number, or one a channel joined by
-    slashes. Without them, with those of the weights file where it says them, else with those of
-    timm's configuration of the model, averaged where `channels` is not 3. They are kept with the
-    weights. timm's ResNet-50 is v1.5 (stride in the 3 x 3 convolution); the authors' is Keras' v1,
-    which is `keras-v1` (`docs/encoders.md`).
+    Images in [0, 1] are normalised with `mean` and `std`: one number, or one number per channel,
+    joined by slashes. The defaults are those of the weights file if it states them, else those of
+    timm's configuration of the model, averaged if `channels` is not 3. They are saved with the
+    weights. timm's ResNet-50 is v1.5 (stride in the 3 x 3 convolution). The authors' ResNet-50 is
+    Keras' v1, which is `keras-v1` (`docs/encoders.md`).
 
-    Raises `ConfigError` for an unknown name (with near ones) or argument, for weights that do not
-    fit, and for a file of weights of which nobody says the normalisation.
+    Raises `ConfigError` for an unknown name (with similar names) or argument, for weights that do
+    not match, and for a weights file without known normalisation.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Timm(Encoder):
             raise ConfigError(f"'{name}' has both pretrained=true and weights={weights}; give one.")
         for key in RESERVED:
             if key in arguments:
-                raise ConfigError(f"'{name}' cannot be given {key}; leave it out.")
+                raise ConfigError(f"'{name}' does not accept {key}; remove it.")
         if not name.startswith(SCHEMES):
             _check_known(name)
             if _takes_any_size(name):
@@ -75,8 +75,8 @@ class Timm(Encoder):
                     for key, values in zip(("mean", "std"), normalisation, strict=True)
                 )
                 raise ConfigError(
-                    f"{weights} does not say how images were normalised for it; give mean=... and "
-                    f"std=... (timm's own of '{name}': {default})."
+                    f"{weights} does not state the normalisation of its images; give mean=... and "
+                    f"std=... (timm's values for '{name}': {default})."
                 )
             normalisation = file.normalisation or normalisation
             self.input_size = file.size or self.input_size
@@ -90,7 +90,7 @@ class Timm(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, S, S) in [0, 1] -> (B, width)."""
-        if images.ndim != 4:  # would be broadcast into one image of as many rows
+        if images.ndim != 4:  # would broadcast to an image
             raise ValueError(f"{self.name} takes images, not vectors")
         features: Tensor = self.network((images - self.mean) / self.std)
         return features
@@ -105,7 +105,7 @@ class Timm(Encoder):
     def checkpoint_gradients(self) -> None:
         try:
             self.network.set_grad_checkpointing()  # type: ignore[operator]
-        except (AssertionError, AttributeError):  # timm's networks that do not offer it
+        except (AssertionError, AttributeError):  # not supported by this timm model
             super().checkpoint_gradients()
 
 
@@ -116,13 +116,13 @@ def _created(name: str, pretrained: bool, channels: int, arguments: dict[str, An
         )
     except TypeError as error:
         raise ConfigError(
-            f"timm cannot make '{name}' with {', '.join(arguments)} ({first_line(error)}); "
-            "leave out what the model does not take."
+            f"timm cannot create '{name}' with {', '.join(arguments)} ({first_line(error)}); "
+            "remove the arguments that the model does not accept."
         ) from error
-    except Exception as error:  # the Hub's client raises what the network provokes
+    except Exception as error:  # the Hub's client raises arbitrary errors
         raise ConfigError(
-            f"timm cannot make '{name}': {first_line(error)}; without a network, give the name of "
-            "one of timm's models and a local file, as in NAME:weights=FILE."
+            f"timm cannot create '{name}': {first_line(error)}; without network access, give the "
+            "name of a timm model and a local file, as in NAME:weights=FILE."
         ) from error
     return network
 
@@ -137,11 +137,14 @@ def _check_known(name: str) -> None:
 def _by_channel(
     key: str, given: tuple[float, ...] | None, default: tuple[float, ...], channels: int
 ) -> Tensor:
-    """(1, channels, 1, 1): as given, one number for all channels or one each; else the usual."""
+    """(1, channels, 1, 1): `given`, as one number or one per channel; else `default`."""
     values = torch.tensor(default if given is None else given)
     if given is not None:
         if len(values) not in (1, channels):
-            raise ConfigError(f"{key} has {len(values)} numbers for {channels} channels.")
+            raise ConfigError(
+                f"{key} has {len(values)} numbers for {channels} channels; give one number, or one "
+                "per channel."
+            )
         numbers = torch.tensor(given, device="cpu")  # `values` may be on the meta device
         if not numbers.isfinite().all() or (key == "std" and not (numbers > 0).all()):
             raise ConfigError(f"{key}={'/'.join(map(str, given))} cannot normalise an image.")
@@ -151,7 +154,7 @@ def _by_channel(
 
 
 def _takes_any_size(name: str) -> bool:
-    """Transformers interpolate their position embeddings where timm lets them."""
+    """Whether the model is a transformer whose position embeddings timm can interpolate."""
     entrypoint = timm.model_entrypoint(name.partition(".")[0])
     module = inspect.getmodule(entrypoint)
     family = getattr(module, "VisionTransformer", None)

@@ -1,6 +1,6 @@
 """Evaluation on frozen features: features, probe, metrics, intervals, paired tests, floors.
 
-Nothing here knows how an encoder was trained. `evaluate` asks frozen features through a probe,
-`metrics` turns probabilities into scores, `intervals` and `paired` say how much of a score is
-chance, and `floors` says how much of it needs no learning at all.
+The evaluation does not depend on how an encoder was trained. `evaluate` predicts from frozen
+features with a probe, and `metrics` computes scores from probabilities. `intervals` and `paired`
+compute confidence intervals and tests. `floors` are baselines without representation learning.
 """

@@ -1,4 +1,4 @@
-"""Tensors on disk that are bound to what they were computed from."""
+"""Cache of tensors on disk, with a key that identifies their inputs."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ from morefromless import files
 def cached(
     path: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """The tensors at `path` where they were computed from `key`, else computed and written there.
+    """Load the tensors at `path` if they were computed from `key`; else compute and save them.
 
-    The key (hash of the weights, of the store, settings ...) stands in the file's metadata, with a
-    digest of it and of the tensors. A file that is damaged or was computed from anything else is
-    not used. Where the place may not be written to, as in another's study, nothing is.
+    The key (hash of the weights, of the store, settings ...) is in the file's metadata, with a
+    digest of the key and the tensors. A file that is damaged or has another key is ignored. If
+    `path` is not writable, nothing is saved.
     """
     stored = read_cached(path)
     tensors = stored[0] if stored and stored[1] == key else None
@@ -33,7 +33,7 @@ def cached(
 
 
 def read_cached(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """What `cached` wrote at `path`: tensors, and their key; None where nothing sound is there."""
+    """Load tensors and key that `cached` wrote; None if the file is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -45,7 +45,7 @@ def read_cached(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
 
 
 def _bound(tensors: Mapping[str, Tensor], key: Mapping[str, str]) -> str:
-    """blake2b-128 of named tensors, how they are stored, and what they were computed from."""
+    """blake2b-128 of named tensors, their dtypes and shapes, and the key."""
     stored = sorted((name, str(t.dtype), *t.shape) for name, t in tensors.items())
     text = json.dumps([digest(tensors), stored, sorted(key.items())])
     return blake2b(text.encode(), digest_size=16).hexdigest()
@@ -61,5 +61,5 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def digest_text(*words: str) -> str:
-    """Eight hex digits that tell such words apart, for a file's name."""
+    """Hash of words as eight hex digits, for a file name."""
     return blake2b("\0".join(words).encode(), digest_size=4).hexdigest()

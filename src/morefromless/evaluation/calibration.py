@@ -1,8 +1,8 @@
-"""A probe whose probabilities can be acted on: temperature, abstention, outliers.
+"""Calibrated probes: temperature scaling, selective prediction and outlier detection.
 
-A share of the training patches, by group where groups are known, is kept from the probe. On it the
-temperature is chosen (Guo et al. 2017), and from it come what abstaining costs and how far from the
-training patches a patch may be expected to lie. The test patches are not touched.
+A share of the training patches, whole groups if groups are known, is held out from the probe. It is
+used for temperature scaling (Guo et al. 2017), for the coverage and accuracy of selective
+prediction, and for the typical distance to the training patches. Test patches are not used.
 """
 
 import json
@@ -31,19 +31,19 @@ from morefromless.tasks import build_task
 from morefromless.torch_state import own_state
 
 HELD_OUT = 0.2
-"""Share of the training patches, or of their groups, that calibrate."""
+"""Share of the training patches, or of their groups, that is held out for calibration."""
 NEIGHBOURS = 10
-"""The distance to this neighbour among the training patches says how unusual a patch is."""
+"""Number k of the outlier score: the distance to the k-th nearest training patch."""
 LEAST = 0.01
-"""Temperature below which none is chosen. A head of a supervised arm has learnt from the patches
-that calibrate it, so they cannot say that it may be surer: it has at least 1."""
+"""Lower limit of the temperature. For a supervised arm's own head the limit is 1: it was trained on
+the calibration patches, so they cannot justify a higher confidence."""
 REFERENCE = 5000
-"""Training patches that are kept to measure distances to, at most."""
+"""Maximum number of training patches that are stored for distances."""
 
 
 @dataclass(frozen=True, eq=False)
 class CalibratedProbe:
-    """A linear probe, its temperature, and what was measured on held-out training patches."""
+    """A linear probe with its temperature, and statistics of held-out training patches."""
 
     classes: tuple[str, ...]
     probe: LinearProbe
@@ -51,17 +51,17 @@ class CalibratedProbe:
     reference: Tensor
     """(n, D) features of training patches, of unit length."""
     distances: Tensor
-    """(m,) of the held-out patches to their `NEIGHBOURS`-th neighbour, ascending."""
+    """(m,) distances of the held-out patches to their `NEIGHBOURS`-th neighbour, ascending."""
     confidence: Tensor
     """(m,) highest probability of each held-out patch."""
     correct: Tensor
-    """(m,) bool: whether that class is the patch's."""
+    """(m,) bool: whether the class with this probability is correct."""
     store: str
-    """Hash of the store whose training patches it learnt from."""
+    """Hash of the store that it was fitted to."""
     weights: str
-    """Hash of the encoder that gave their features (`FrozenEncoder.fingerprint`)."""
+    """Hash of the encoder (`FrozenEncoder.fingerprint`)."""
     head: bool
-    """Whether it is a supervised arm's own head; nothing was held out from that."""
+    """Whether it is a supervised arm's own head, whose training held out no patches."""
 
     def __repr__(self) -> str:
         return f"CalibratedProbe({len(self.classes)} classes, temperature {self.temperature:.3g})"
@@ -71,21 +71,21 @@ class CalibratedProbe:
         return (self.probe.logits(features) / self.temperature).softmax(1)
 
     def outlier_percentile(self, features: Tensor) -> Tensor:
-        """(N, D) -> (N,): how many percent of the held-out patches lie nearer to the training
-        patches (Sun et al. 2022); 100 is farther than all."""
+        """(N, D) -> (N,): percentage of held-out patches that are closer to the training patches
+        (Sun et al. 2022); 100 means farther than all."""
         rank = torch.searchsorted(self.distances, neighbour_distance(features, self.reference))
         return 100 * rank.float() / len(self.distances)
 
     def selective(self, least: float) -> tuple[float, float]:
-        """Coverage and accuracy on the held-out patches where a class is given only with a
-        probability of `least` or more; an accuracy of nothing is nan."""
+        """Coverage and accuracy of selective prediction on the held-out patches: only probabilities
+        of at least `least` count as a prediction. The accuracy is nan without predictions."""
         answered = self.confidence >= least
         return float(answered.float().mean()), float(self.correct[answered].float().mean())
 
 
 def neighbour_distance(features: Tensor, reference: Tensor) -> Tensor:
-    """(N, D), (n, D) of unit length -> (N,): distance of features, brought to unit length, to the
-    `NEIGHBOURS`-th nearest of the reference, or to the farthest where there are fewer."""
+    """Distance of features to their `NEIGHBOURS`-th nearest reference, or to the farthest if there
+    are fewer: (N, D) and (n, D) of unit length -> (N,). Features are scaled to unit length."""
     k = min(NEIGHBOURS, len(reference))
     unit = torch.nn.functional.normalize(features.float(), dim=1)
     parts = (unit[start : start + 1024] for start in range(0, len(unit), 1024))
@@ -103,21 +103,22 @@ def calibrate(
     device: str = "cpu",
     label: str | None = None,
 ) -> CalibratedProbe:
-    """Fit and calibrate a probe on a store's training patches; a supervised arm's own head, for the
-    task that it learnt, is calibrated as it is. Kept in the run's folder, and read back from there.
-    `device` is PyTorch's, such as `cuda`; `label` names a progress bar.
-    Raises `ConfigError` for another probe than softmax, `DataError` where too few patches have a
-    label.
+    """Fit and calibrate a probe on a store's training patches.
+
+    For the task that a supervised arm was trained on, its own head is calibrated, without fitting.
+    The result is cached in the run's folder. `device` is a PyTorch device, such as `cuda`; `label`
+    is the title of a progress bar. Raises `ConfigError` for a probe other than softmax, `DataError`
+    if too few patches have a label.
     """
     if probe.probe != "softmax":
         raise ConfigError(
-            f"--probe {probe.probe} gives no logits to calibrate; predict with --probe softmax."
+            f"--probe {probe.probe} has no logits to calibrate; give --probe softmax."
         )
     store = store.select(frozen.modality, task=build_task(task))
     if not store.learnable:
         raise DataError(
             f"The labelled training patches of {store.path} that have {frozen.modality_spec} are "
-            f"of one class or none, so no probe learns the task {task}."
+            f"of one class or none, so no probe can be fitted for the task {task}."
         )
     head = frozen.head_for(task, store)
     key = {
@@ -166,48 +167,48 @@ def calibrate(
 
 
 def learnt_from(frozen: FrozenEncoder, probe: CalibratedProbe) -> bool:
-    """Whether the probe is the encoder's own head, and learnt from what calibrates it."""
+    """Whether the probe is the encoder's own head, trained on the patches that calibrate it."""
     return probe.head and frozen.data is not None and probe.store == frozen.data.hash
 
 
 def read_calibrated(folder: Path, frozen: FrozenEncoder, task: str) -> CalibratedProbe | None:
-    """What `calibrate` kept, without the store; None where there is none.
+    """Load the cached result of `calibrate`, without the store; None if there is none.
 
-    Raises `ConfigError` where it is of another encoder.
+    Raises `ConfigError` if it is damaged or of another encoder.
     """
     path = folder / f"{calibrated_name(frozen, task)}.safetensors"
     if not path.is_file():
         return None
     stored = read_cached(path)
     if stored is None:
-        raise ConfigError(f"{path} is damaged; remove it, and give --store FOLDER to fit it anew.")
+        raise ConfigError(f"{path} is damaged; remove it, and give --store FOLDER to fit it again.")
     tensors, key = stored
     if key.get("weights") != frozen.fingerprint:
         raise ConfigError(
             f"{path} is the probe of another encoder; remove it, and give --store FOLDER to fit it "
-            "anew."
+            "again."
         )
     return _from_tensors(tensors, parse_json(key["classes"], tuple[str, ...]), key)
 
 
 def calibrated_files(folder: Path, frozen: FrozenEncoder) -> list[Path]:
-    """The calibrated probes of an encoder, of all tasks."""
+    """List the files of an encoder's calibrated probes, for all tasks."""
     return sorted(folder.glob(calibrated_name(frozen, "*") + ".safetensors"))
 
 
 def calibrated_name(frozen: FrozenEncoder, task: str) -> str:
-    """The file's name, without its ending, in the folder of a run or an exported encoder."""
+    """File name, without suffix, in the folder of a run or an exported encoder."""
     task = task if task == "*" else file_name(task)
     return f"probe-{frozen.name}-{task}-calibrated"
 
 
 def best_temperature(logits: Tensor, labels: Tensor, least: float = LEAST) -> float:
-    """The temperature that minimises the cross-entropy of logits (N, classes), labels (N,).
+    """Find the temperature that minimises the cross-entropy of logits (N, classes), labels (N,).
 
-    Targets are smoothed, as Platt's (1999): (N + 1) / (N + classes) for a patch's own class. Else a
-    few patches that are all named correctly would make a probe certain of everything.
+    Targets are smoothed like Platt's (1999): (N + 1) / (N + classes) for a patch's own class.
+    Without smoothing, a few patches that are all correct would give full confidence everywhere.
 
-    >>> logits = torch.tensor([[2.0, 0.0]] * 400)  # 88 % sure, and right three times of four
+    >>> logits = torch.tensor([[2.0, 0.0]] * 400)  # confidence 88 %, accuracy 3/4
     >>> round(best_temperature(logits, torch.tensor([0, 0, 0, 1] * 100)), 2)  # 2 / log 3 = 1.82
     1.83
     >>> sure = best_temperature(logits[:8], torch.tensor([0] * 8))
@@ -227,8 +228,8 @@ def best_temperature(logits: Tensor, labels: Tensor, least: float = LEAST) -> fl
 def _held_out(
     labels: npt.NDArray[np.int64], groups: npt.NDArray[np.object_] | None, seed: int
 ) -> npt.NDArray[np.bool_]:
-    """(N,) whether each training patch calibrates: whole groups where there are several, but none
-    of a class that would then have no patch to be fitted on."""
+    """Select the held-out patches: (N,) bool. Whole groups are held out if there are several. The
+    patches of a class are not held out if none would remain for fitting."""
     held = np.zeros(len(labels), dtype=bool)
     if groups is not None and len(set(groups)) > 1:
         split = GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed)
@@ -239,8 +240,8 @@ def _held_out(
     held[~np.isin(labels, labels[~held])] = False
     if not held.any():
         raise DataError(
-            "No training patch can be held out to calibrate the probe: a class would have none "
-            "left to fit it. Label more patches of each class, from more patients."
+            "No training patch can be held out for calibration, because its class would have none "
+            "left for fitting. Label more patches of each class, from more patients."
         )
     return held
 

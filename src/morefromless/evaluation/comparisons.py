@@ -1,4 +1,4 @@
-"""Which two ways of training are compared with each other in a study."""
+"""The pairs of training methods that a study compares."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,14 +6,14 @@ from morefromless.config import StudyConfig
 from morefromless.evaluation.results import Condition
 
 Comparison = tuple[str, Condition, Condition]
-"""A name, and the two conditions whose difference is tested: the first minus the second."""
+"""A name, and two conditions; the first minus the second is tested."""
 
 
 def comparisons(conditions: Iterable[Condition], config: StudyConfig) -> list[Comparison]:
-    """The comparisons of every task, modality and objective, in the order of the tables.
+    """List the comparisons of every task, modality and objective, in the order of the tables.
 
-    Like is compared with like; the paper's own headline, independent against shared weights, is
-    there too and says so.
+    Two arms with a sharing are compared only if it is the same. The exception is the paper's
+    headline comparison, independent against shared weights, which is named as such.
     """
     conditions = list(conditions)
     return [
@@ -26,7 +26,7 @@ def comparisons(conditions: Iterable[Condition], config: StudyConfig) -> list[Co
 
 
 Arms = dict[tuple[str, str], Condition]
-"""The arms of one task, modality and objective by kind and variant."""
+"""The arms of one task, modality and objective, by kind and variant."""
 
 
 def _arms(conditions: Iterable[Condition], task: str, spec: str, objective: str) -> Arms:
@@ -61,13 +61,13 @@ def _pairs(arms: Arms, task: str, config: StudyConfig) -> Iterator[Comparison]:
     for sharing in ("shared", "independent"):
         a, b = (("fine-tuned", f"{start}, {sharing}") for start in ("asymmetric", "symmetric"))
         yield from pair(a, b, f"fine-tuned: asymmetric - symmetric, both {sharing}")
-        if task == config.tasks[0]:  # whose labels both learnt
+        if task == config.tasks[0]:  # both were trained on its labels
             yield from pair(a, ("supervised", ""), f"fine-tuned asymmetric {sharing} - supervised")
     for student in [arm for arm in arms if arm[0] == "distillation"]:
         for kind in ("symmetric", "asymmetric"):
             b = (kind, "independent")
             yield from pair(student, b, f"distillation, {student[1]} - {kind} independent")
-    if not config.both_ways:  # there, supervised encoders are asked tasks that they did not learn
+    if not config.both_ways:  # else supervised encoders have tasks that they were not trained on
         for sharing in ("shared", "independent"):
             a, b = ("asymmetric", sharing), ("supervised", "")
             yield from pair(a, b, f"asymmetric {sharing} - supervised")

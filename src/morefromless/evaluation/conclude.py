@@ -1,4 +1,4 @@
-"""From evaluations to results: the tidy table, summaries over seeds, contrasts, floors."""
+"""Compute results from evaluations: the tidy table, summaries over seeds, contrasts, floors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -31,7 +31,7 @@ from morefromless.runs import Run
 from morefromless.tasks import build_task
 
 Groups = Mapping[Condition, Sequence[Evaluation]]
-"""Evaluations by condition, a seed each."""
+"""Evaluations by condition, one per seed."""
 
 
 def conclude(
@@ -42,9 +42,9 @@ def conclude(
     caveats: Sequence[str],
     tasks: Mapping[str, HasLabels] | None = None,
 ) -> Results:
-    """The results of a study, from what its encoders and floors answered.
+    """Compute the results of a study from the evaluations of its encoders and floors.
 
-    `tasks` says how `store` poses the study's tasks, where it is another store than the study's.
+    `tasks` gives the labels of the study's tasks in `store`, if `store` is not the study's store.
     """
     tasks = tasks or {spec: build_task(spec) for spec in config.tasks}
     groups: dict[Condition, list[Evaluation]] = {}
@@ -85,7 +85,7 @@ def conclude(
 
 
 def _rank(evaluation: Evaluation) -> tuple[bool, ...]:
-    """Arms of the primary modalities first, then of the privileged one, references, floors."""
+    """Sort key: arms of the primary modalities, of the privileged modality, references, floors."""
     condition = evaluation.condition
     return condition.floor, condition.reference, evaluation.branch == "privileged"
 
@@ -109,8 +109,8 @@ def _key(condition: Condition) -> tuple[str, ...]:
 
 
 def _curves(groups: Groups, runs: Mapping[str, Run]) -> pd.DataFrame:
-    """Every learning curve that was drawn, a line a point: of the first task or, of arms that learn
-    labels, of theirs."""
+    """All learning curves, one line per point. The task is the study's first one or, for arms that
+    are trained on labels, their own."""
     lines = []
     drawn = set()
     for condition, group in groups.items():
@@ -137,7 +137,7 @@ def _contrasts(
     config: StudyConfig,
     summaries: Sequence[Summary],
 ) -> list[Contrast]:
-    """Every comparison of the study, with an interval and a paired test."""
+    """Test every comparison of the study: confidence interval and paired tests."""
     pairs = comparisons(groups, config)
     correct = {
         condition: np.stack(
@@ -165,7 +165,7 @@ def _contrasts(
 
 
 def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExceeded]:
-    """The modalities and tasks on which no arm is above the highest floor."""
+    """List the modalities and tasks on which no arm is above the highest floor."""
     for task, spec in dict.fromkeys((s.condition.task, s.condition.modality) for s in summaries):
         conditions = ((s, s.condition) for s in summaries)
         rows = [s for s, c in conditions if (c.task, c.modality) == (task, spec)]
@@ -187,7 +187,7 @@ def _floors_not_exceeded(summaries: Sequence[Summary]) -> Iterator[FloorNotExcee
 
 
 def data_facts(store: Store, tasks: Mapping[str, HasLabels]) -> Data:
-    """What results say of the patches that they rest on."""
+    """Describe the data of an evaluation."""
     classes, asked = {}, set[int]()
     for spec, task in tasks.items():
         labelled = store.select(task=task, check=False)

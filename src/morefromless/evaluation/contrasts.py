@@ -1,4 +1,4 @@
-"""Contrasts of a table: every pair of arms tested together, and judged in one place."""
+"""Contrasts: paired tests of all comparisons of a table, and their verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from morefromless.evaluation.intervals import PLURAL, Interval, Unit
 from morefromless.evaluation.paired import Difference, SignFlip, difference, holm
 
 Verdict = Literal["better", "worse", "no difference shown", "no verdict"]
-"""The last where the question cannot be answered: one seed, too few groups, an arm that did not
+"""`no verdict` if the data cannot support one: one seed, too few groups, or an arm that did not
 train."""
 
 ALPHA = 0.05
@@ -21,35 +21,36 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastTest:
-    """Two arms on the same test patches; `difference` is a minus b."""
+    """Test of two arms on the same test patches; `difference` is a minus b."""
 
     difference: Interval
     sign_flip: SignFlip
     p: float
-    """Of `paired.difference`: over seeds and units, and by sign flips."""
+    """p-value of `paired.difference`, the larger of the t test's and the sign-flip test's."""
     holm_p: float
-    """The same, corrected for the number of contrasts in the table."""
+    """`p` after Holm's correction for all contrasts of the table."""
     verdict: Verdict
     remark: str = ""
-    """Why there is no verdict, and what holds instead."""
+    """Why there is no verdict, and what can be said instead; else empty."""
 
     @property
     def text(self) -> str:
-        """What the table says."""
+        """Text of the table cell."""
         return self.remark or self.verdict
 
 
 def contrast_tests(
     sides: Sequence[tuple[Bools, Bools, npt.ArrayLike | None]], untrained: Sequence[str]
 ) -> list[ContrastTest]:
-    """Every contrast of a table tested and judged: (seeds, N) right of a and of b, and groups.
+    """Test all contrasts of a table and give their verdicts.
 
-    A difference is better or worse where Holm's p is below 0.05; then the interval excludes zero
-    as well. `untrained` says, for each contrast, which arm did not train; empty where both did.
+    Each side is (correct of a, correct of b, groups): (seeds, N) bool, (seeds, N) bool, and (N,) or
+    None. The verdict is better or worse if the Holm-corrected p is below 0.05; then the interval
+    also excludes zero. `untrained` states, for each contrast, which arm did not train, or is empty.
     """
     differences = [difference(a, b, groups=groups) for a, b, groups in sides]
     corrected = holm([result.p for result in differences])
-    # The least that n units' sign flips can give, were all contrasts as clear as they can be.
+    # Smallest corrected p of the sign-flip tests, if in every contrast all units agree.
     least = holm([2 * 0.5 ** _units(result) for result in differences])
     tests = []
     for result, p, possible, idle in zip(differences, corrected, least, untrained, strict=True):
@@ -72,7 +73,7 @@ def _units(result: Difference) -> int:
 
 
 def _verdict(result: Difference, p: float, least: float, idle: str) -> tuple[Verdict, str]:
-    """The verdict, and why there is none. `p` is Holm's, and `least` the smallest possible one."""
+    """The verdict and its remark. `p` is Holm-corrected; `least` is its smallest possible value."""
     if idle:
         return "no verdict", idle
     if least >= ALPHA:

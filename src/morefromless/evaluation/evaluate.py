@@ -1,4 +1,4 @@
-"""Evaluation: a frozen encoder's answers to a task on the test patches, through a probe."""
+"""Evaluation: predictions of a frozen encoder for a task on the test patches, with a probe."""
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -24,20 +24,20 @@ from morefromless.torch_state import own_state
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What one frozen encoder answered to one task."""
+    """Predictions of one frozen encoder for one task."""
 
     frozen: FrozenEncoder
     store: Store
-    """Labelled with the task; patches without the encoder's view stand in no split."""
+    """Labelled with the task; patches without the encoder's view are in no split."""
     task: str
     probe: FittedProbe
-    """The probe that was fitted, or the encoder's own head."""
+    """The fitted probe, or the encoder's own head."""
     probabilities: npt.NDArray[np.float32] = field(repr=False)
     """(test patches that have the view, classes), in the order of the store's rows."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """(test patches,) the true classes."""
+        """True classes (test patches,)."""
         return self.store.labels[self.store.indices("test")]
 
     @property
@@ -46,30 +46,30 @@ class Answer:
 
     @property
     def classifier(self) -> Classifier:
-        """Encoder and probe as one network. Raises `ConfigError` where the probe has no weights."""
+        """Encoder and probe as one network. Raises `ConfigError` if the probe has no weights."""
         if not isinstance(self.probe, LinearProbe):
             raise ConfigError(
-                "A probe without weights, such as knn, has no gradients to look into; give --probe "
-                "softmax or ridge."
+                "A probe without weights, such as knn, has no gradients; give --probe softmax or "
+                "ridge."
             )
         return Classifier(self.frozen.encoder, self.probe)
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one encoder, or floor, answered to one task."""
+    """Predictions of one encoder, or floor, for one task."""
 
     condition: Condition
     seed: int
     probabilities: npt.NDArray[np.floating]
     """(test patches that have the modality, classes), in the order of the store's rows."""
     run: str = ""
-    """Name of its folder; empty for floors and references."""
+    """Name of the run's folder; empty for floors and references."""
     branch: str = ""
     head: bool = False
-    """Whether the encoder's own head answered."""
+    """Whether the predictions are from the encoder's own head."""
     size: int | None = None
-    """Side in px of what the encoder takes, where that is not the study's."""
+    """Side in px of the encoder's input, if it differs from the study's."""
 
 
 @own_state()
@@ -82,10 +82,11 @@ def answer(
     device: str = "cpu",
     label: str | None = None,
 ) -> Answer:
-    """Fit the probe, or take the encoder's own head for the task it learnt, and ask the test set.
+    """Fit the probe and predict the test patches.
 
-    What was computed before from the same weights, store and probe is read back. `seed` draws the
-    probe's start, the order of the patches and, of `probe.labels`, which are used.
+    For the task that the encoder was trained on, its own head is used instead of a probe. Results
+    for the same weights, store and probe are read from the cache. `seed` determines the probe's
+    initial weights, the order of the patches and the subset of labels if `probe.labels` < 1.
     """
     store = store.select(frozen.modality, task=build_task(task))
     head, method = frozen.head_for(task, store), build_probe(probe)
@@ -131,19 +132,20 @@ def evaluate(
     task: str | None = None,
     label: str | None = None,
 ) -> list[Answer]:
-    """Every branch of a finished run on its own modality, where test patches have it.
+    """Evaluate every branch of a finished run on its own modality.
 
-    Branches of a self-supervised run are given the probe; a supervised run answers its own task
-    (the default) with its own head, as in the paper, and any other through a probe. `device` is
-    PyTorch's, such as `cuda`; `label` names a progress bar. Raises `DataError` where `store` is not
-    what the run was trained on, and that had classes.
+    Branches without labelled training and test patches of their modality are skipped. Branches of a
+    self-supervised run are evaluated with the probe. A supervised run uses its own head for its own
+    task (the default), as in the paper, and a probe for any other. `device` is a PyTorch device,
+    such as `cuda`; `label` is the title of a progress bar. Raises `DataError` if `store` is not the
+    run's training store, unless that store has no labels.
     """
     encoders = load_encoders(run)
     unlabelled = any(frozen.data and frozen.data.unlabelled for frozen in encoders.values())
     if run.record.store_hash != store.hash and not unlabelled:
         raise DataError(
-            f"{run.path} was trained on other data than {store.path}; for another cohort, "
-            f"give mfl validate {run.path} {store.path}."
+            f"{run.path} was not trained on {store.path}; to evaluate another cohort, "
+            f"use mfl validate {run.path} {store.path}."
         )
     config = run.config
     task = config.arm.task if task is None else task
@@ -159,7 +161,7 @@ def evaluate(
 def answer_of(
     run: Run, branch: str, store: Store, probe: Probe, task: str, device: str = "cpu"
 ) -> Answer:
-    """One branch of a finished run. Raises `ConfigError` where the run has no such branch."""
+    """Evaluate one branch of a finished run. Raises `ConfigError` if there is no such branch."""
     answers = {a.frozen.name: a for a in evaluate(run, store, probe, device, task=task)}
     if branch not in answers:
         raise ConfigError(
@@ -170,9 +172,9 @@ def answer_of(
 
 
 def open_store(run: Run, given: Path | None) -> Store:
-    """A run's store: where it is given, else where it lay, seen from the run, in training.
+    """Open a run's store at `given`, by default at its path in training, relative to the run.
 
-    Raises `DataError` where there is none, or it is damaged.
+    Raises `DataError` if the store is missing or damaged.
     """
     path = given or run.config.store
     if given is None and not path.exists():
@@ -181,7 +183,5 @@ def open_store(run: Run, given: Path | None) -> Store:
 
 
 def no_store(path: Path, folder: Path) -> DataError:
-    """Where the store of a run or a study is not where it was, seen from its folder."""
-    return DataError(
-        f"There is no store at {path}, where that of {folder} was; give --store FOLDER."
-    )
+    """Error for a missing store of the run or study in `folder`."""
+    return DataError(f"The store of {folder} is not at {path}; give --store FOLDER.")

@@ -1,10 +1,10 @@
-"""Floors: what needs no learning of representations. A score says little without them.
+"""Floors: baselines without representation learning, needed to interpret a score.
 
-`majority` knows only how frequent the classes are, `mean-rgb` only a patch's mean colour,
-`colour-histogram` only how often each colour occurs in it, and nothing of where. On NCT-CRC-HE the
-last two have been published as more than 50 % and more than 82 % accuracy (arXiv 2409.11546): stain
-and scanner differ between its classes. The fourth floor, a random encoder, is an untrained encoder
-through the same probe as any other arm.
+`majority` uses only the class frequencies, `mean-rgb` only a patch's mean colour, and
+`colour-histogram` only the frequency of each colour in the patch, without its position. On
+NCT-CRC-HE, the published accuracies of the last two are more than 50 % and more than 82 % (arXiv
+2409.11546), because stain and scanner differ between its classes. The fourth floor, a random
+encoder, is an untrained encoder with the same probe as any other arm.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ Images = npt.NDArray[np.uint8]
 
 
 def majority(labels: npt.ArrayLike, *, tested: int, classes: int) -> npt.NDArray[np.float64]:
-    """Probabilities (tested, classes) that are how frequent each class is in the labels (N,).
+    """Probabilities (tested, classes): the class frequencies of the labels (N,).
 
     >>> majority([0, 2, 2, 2], tested=1, classes=3)
     array([[0.25, 0.  , 0.75]])
@@ -42,7 +42,7 @@ def majority(labels: npt.ArrayLike, *, tested: int, classes: int) -> npt.NDArray
 
 
 BINS = 8
-"""Of each colour in a histogram."""
+"""Bins per colour channel of a histogram."""
 
 
 def mean_rgb(images: Images) -> Floats:
@@ -50,18 +50,18 @@ def mean_rgb(images: Images) -> Floats:
     pixels = images.shape[1] * images.shape[2]
     means = np.empty((len(images), 3), np.float32)
     for part in _chunks(images, np.arange(len(images))):
-        # Down the columns first: numpy sums long rows of 3 some 15 times more slowly.
+        # Sum over columns first: numpy is about 15 times slower on long rows of 3 values.
         columns = images[part].sum(1, dtype=np.uint32)
         means[part] = columns.sum(1, dtype=np.uint64) / (255 * pixels)
     return means
 
 
 def colour_histogram(images: Images, rows: Ints | None = None) -> Floats:
-    """Joint histogram of red, green and blue of each image, or of those in `rows`.
+    """Joint RGB histogram of each image, or of the images at `rows`.
 
-    (N, H, W, 3) uint8 -> (n, 512), the fraction of pixels in each of 8 x 8 x 8 equal cubes of
-    colour, red the slowest index. Joint rather than one histogram a channel, because stains differ
-    in the *ratio* of the channels.
+    (N, H, W, 3) uint8 -> (n, 512), the fraction of pixels in each of 8 x 8 x 8 equal colour cubes;
+    red is the slowest index. The histogram is joint, not one per channel, because stains differ in
+    the *ratio* of the channels.
     """
     chosen = np.arange(len(images)) if rows is None else rows
     pixels, cells = images.shape[1] * images.shape[2], BINS**3
@@ -79,11 +79,11 @@ def colour_histogram(images: Images, rows: Ints | None = None) -> Floats:
 def forest(train: Floats, labels: Ints, test: Floats, *, classes: int) -> npt.NDArray[np.float64]:
     """Probabilities (N_test, classes) of a random forest of 200 trees, fitted to train (N, D).
 
-    A forest needs no scaling and no tuning, which a floor should not depend on. A class without
-    training patches gets probability zero. It has as many threads as PyTorch, whose number changes
-    nothing.
+    A forest needs no scaling or tuning, on which a floor should not depend. A class without
+    training patches has probability zero. The forest uses PyTorch's number of threads, which does
+    not change the result.
     """
-    # A study is planned without waiting for scikit-learn.
+    # Imported here because importing scikit-learn is slow and planning a study does not need it.
     from sklearn.ensemble import RandomForestClassifier
 
     trees = RandomForestClassifier(200, random_state=0, n_jobs=torch.get_num_threads())
@@ -94,7 +94,7 @@ def forest(train: Floats, labels: Ints, test: Floats, *, classes: int) -> npt.ND
 
 
 def _chunks(images: Images, rows: Ints) -> Iterator[Ints]:
-    """Positions in `rows`, each once, of at most 16 MB of images at a time."""
+    """Yield the positions in `rows`, each once, in chunks of at most 16 MB of images."""
     step, order = max(1, 2**24 // int(np.prod(images.shape[1:]))), reading_order(images, rows)
     with Bar(desc="colours", total=len(rows), unit=" patches", delay=2) as bar:
         for start in range(0, len(rows), step):
@@ -113,12 +113,12 @@ def floor_probabilities(
     folder: Path,
     cohort: Store | None = None,
 ) -> npt.NDArray[np.float32]:
-    """A floor's probabilities (test patches, classes) on a modality, cached in `folder`.
+    """Probabilities (test patches, classes) of a floor for a modality, cached in `folder`.
 
-    `store` is labelled with `task`, and its patches without the modality stand in no split. Colours
-    are those of the modality at its own resolution, so that `downsample:7` has the 49 colours that
-    it has. The floor is given the share of the labels that the probe of `seed` is given. The test
-    patches are those of `cohort`, another store, where one is given.
+    `store` is labelled with `task`, and its patches without the modality are in no split. Colours
+    are computed from the modality at its own resolution, so `downsample:7` has 49 pixels. The floor
+    uses the same share of the labels as the probe with this `seed`. The test patches are those of
+    `cohort`, another store, if given.
     """
     train, test = store.indices("train"), (cohort or store).indices("test")
     rows = train if share == 1 else train[label_subset(store.labels[train], share, seed)]
@@ -149,8 +149,8 @@ def floor_probabilities(
 
 
 def _colours(name: Floor, store: Store, modality_spec: str, folder: Path) -> Floats:
-    """What a floor sees of each patch of a store, cached in `folder`: shares of the labels, seeds
-    and tasks differ in the patches that they take of it."""
+    """Colour features of all patches of a store, cached in `folder`. Label shares, seeds and tasks
+    select different patches from them."""
     key = {"store": store.hash, "modality": modality_spec, "colours": name}
     describe = mean_rgb if name == "mean-rgb" else colour_histogram
 
@@ -163,7 +163,7 @@ def _colours(name: Floor, store: Store, modality_spec: str, folder: Path) -> Flo
 
 
 def modality_colours(store: Store, modality: Modality) -> Images:
-    """The stored array as the modality leaves it, (N, r, r, 3) uint8 at its own resolution r."""
+    """Render the stored array in a modality: (N, r, r, 3) uint8 at the modality's resolution r."""
     stored = store.array(modality.array)
     side = stored.shape[1]
     resolution = modality.resolution(side)

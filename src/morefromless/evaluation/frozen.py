@@ -1,6 +1,6 @@
-"""A frozen encoder: what came of a run's branch, with all that is needed to use it.
+"""Frozen encoders: the encoder of a trained branch, with everything needed to use it.
 
-Evaluation, learning curves, CKA, GradCAM, floors and inference all work on this one class.
+Evaluation, learning curves, CKA, GradCAM, floors and inference all use this class.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,35 +37,35 @@ from morefromless.tasks import normalise_task
 from morefromless.torch_state import own_state, seed_generators
 
 CHUNK = 256
-"""Patches per forward pass; features do not depend on it, since BatchNorm is frozen."""
+"""Patches per forward pass; features do not depend on it, because BatchNorm is frozen."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrozenEncoder:
-    """An encoder that is no longer trained, and how a patch becomes its input."""
+    """A frozen encoder and its preprocessing."""
 
     encoder: Encoder
     modality_spec: str
-    """How the modality is typed."""
+    """Specification of the modality, such as `downsample:7`."""
     size: int
-    """Side in px of the images that it takes."""
+    """Input side in px."""
     name: str
-    """Of the run's branch (`primary`, `privileged`), or `random`."""
+    """Name of the run's branch (`primary`, `privileged`), `reference` or `random`."""
     folder: Path | None
-    """Where features, probes and predictions are cached: the run's folder. None caches nothing."""
+    """Cache folder for features, probes and predictions: the run's folder. None caches nothing."""
     config: RunConfig | None = None
-    """How it was trained; None of an encoder that was not trained here."""
+    """Options of its training; None for an encoder that was not trained here."""
     seed: int = 0
-    """Of its first weights."""
+    """Seed of its initial weights."""
     head: LinearProbe | None = None
-    """A supervised arm's own head, which answers `config.arm.task`."""
+    """A supervised arm's own head, for the task `config.arm.task`."""
     metadata: EncoderMetadata | None = None
-    """What stands with its weights; None of an encoder that was not trained here."""
+    """Metadata of its weights; None for an encoder that was not trained here."""
     shared: Path | None = None
-    """Where features are cached instead, for every run that has the same frozen encoder."""
+    """Feature cache that replaces `folder`, shared by all runs with the same frozen encoder."""
 
     def __repr__(self) -> str:
-        """What goes in and what comes out: the network's own text is pages long."""
+        """Input and output only, because the network's own repr is very long."""
         inputs = f"{self.modality_spec} at {self.size} px"
         return f"FrozenEncoder({self.title}: {inputs} -> {self.encoder.width} features)"
 
@@ -75,7 +75,7 @@ class FrozenEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the weights as they are now; what is cached is bound to it."""
+        """Hash of the current weights, a part of every cache key."""
         return digest(self.encoder.state_dict())
 
     @property
@@ -87,22 +87,22 @@ class FrozenEncoder:
 
     @property
     def task(self) -> str:
-        """What it is asked by default: its arm's task."""
+        """Default task of its evaluation: its arm's task."""
         return self.config.arm.task if self.config else "tissue"
 
     @property
     def data(self) -> TrainingData | None:
-        """The patches that it was trained on; None where not known."""
+        """The data that it was trained on; None if not known."""
         return self.metadata.data if self.metadata else None
 
     @property
     def um_per_px(self) -> float | None:
-        """Of the patches that it was trained on; None where not known."""
+        """Pixel size of the patches that it was trained on; None if not known."""
         return self._trained_on.um_per_px if self._trained_on else None
 
     @property
     def side(self) -> int | None:
-        """Of the patches that it was trained on, in px; None where not known."""
+        """Side in px of the patches that it was trained on; None if not known."""
         return self._trained_on.side if self._trained_on else None
 
     @property
@@ -111,30 +111,30 @@ class FrozenEncoder:
 
     @property
     def folder_name(self) -> str:
-        """Name of the run's folder; the branch's without one."""
+        """Name of the run's folder, or of the branch if there is no folder."""
         return self.name if self.folder is None else self.folder.name
 
     def render(
         self, store: Store, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu"
     ) -> Tensor:
-        """The encoder's input of the patches at `rows`, without augmentation: (N, C, S, S).
+        """Prepare the patches at `rows` as input, without augmentation: (N, C, S, S).
 
-        Raises `DataError` as `check_same_names` does.
+        Raises `DataError` like `check_same_names`.
         """
         self.check_same_names(store.meta.arrays[self.modality.array].channels, store.path)
         stored = torch.from_numpy(np.asarray(store.array(self.modality.array)[rows]))
         return self.inputs(stored.to(device))
 
     def check_same_names(self, names: Sequence[str], where: object) -> None:
-        """As the function of this name, against those of the training."""
+        """Call the function `check_same_names` with the names of the training data."""
         if self._trained_on:
             check_same_names(self.modality.array, self._trained_on.names, names, where)
 
     def inputs(self, patches: Tensor | npt.NDArray[Any]) -> Tensor:
-        """Its input of patches as they are stored: (N, H, H, 3) uint8 -> (N, C, S, S).
+        """Prepare stored patches as input: (N, H, H, 3) uint8 -> (N, C, S, S).
 
-        Raises `DataError` for images in another form, such as floats in [0, 1], and for others than
-        RGB of 8 bits where the modality takes those.
+        Raises `DataError` for other forms of images, such as floats in [0, 1]. If the modality
+        takes colour images, they must be 8-bit RGB.
         """
         if not isinstance(patches, Tensor):
             patches = torch.from_numpy(np.array(patches))  # a store's arrays are read-only
@@ -145,15 +145,15 @@ class FrozenEncoder:
             or (colour and (patches.shape[3] != 3 or patches.dtype != torch.uint8))
         ):
             raise DataError(
-                f"Patches are {patches.dtype} of shape {tuple(patches.shape)}; give them as they "
-                "are stored, (N, side, side, 3) uint8."
+                f"Patches are {patches.dtype} of shape {tuple(patches.shape)}; give patches "
+                "as stored, (N, side, side, 3) uint8."
             )
         return channels_last(self.modality.render(patches, self.size))
 
     def batches(
         self, store: Store, rows: npt.NDArray[np.int64], device: torch.device | str = "cpu"
     ) -> Iterator[Tensor]:
-        """`render`, `CHUNK` patches at a time."""
+        """Yield `render` of `CHUNK` patches at a time."""
         for start in range(0, len(rows), CHUNK):
             yield self.render(store, rows[start : start + CHUNK], device)
 
@@ -164,7 +164,7 @@ class FrozenEncoder:
         device: torch.device | str = "cpu",
         label: str | None = None,
     ) -> Tensor:
-        """Representations (N, encoder.width) float32 on the CPU; `label` names a progress bar."""
+        """Representations (N, encoder.width) float32 on the CPU; `label` titles a progress bar."""
         order = reading_order(store.array(self.modality.array), rows)
         images = Bar(
             self.batches(store, rows[order], device),
@@ -182,10 +182,10 @@ class FrozenEncoder:
         device: torch.device | str = "cpu",
         label: str | None = None,
     ) -> Tensor:
-        """Representations of a split's patches that have the modality, cached in the folder."""
+        """Representations of the patches of a split that have the modality, cached on disk."""
         rows = store.select(self.modality).indices(split)
         key = {"weights": self.fingerprint, "store": store.hash, "modality": self.modality_spec}
-        # A study's stores share a hash, and the patches that lack another modality differ.
+        # Stores of a study share a hash, but may exclude patches without another modality.
         key |= {"size": str(self.size), "patches": digest_text(*map(str, rows))}
 
         def compute() -> dict[str, Tensor]:
@@ -199,35 +199,35 @@ class FrozenEncoder:
     def cached(
         self, name: str, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Tensors that follow from `key`, read back from the folder where they are there."""
+        """Load the tensors of `key` from the folder if they are cached there; else compute them."""
         if self.folder is None:
             return compute()
         return cached(self.folder / f"{name}.safetensors", key, compute)
 
     def answers_itself(self, task: str) -> bool:
-        """Whether its own head, not a probe, answers a task."""
+        """Whether a task is evaluated with its own head instead of a probe."""
         if self.head is None or self.config is None:
             return False
         return normalise_task(task) == normalise_task(self.config.arm.task)
 
     def head_for(self, task: str, store: Store) -> LinearProbe | None:
-        """Its head where that answers a task, of which `store` has the labels; else None.
+        """Return its head if it was trained on this task, else None. `store` has the task's labels.
 
-        Raises `DataError` where the store's classes are not those that the head learnt.
+        Raises `DataError` if the store's classes are not those of the head.
         """
         if not self.answers_itself(task):
             return None
         learnt = self.metadata.head if self.metadata else store.classes
         if store.classes != learnt:
             raise DataError(
-                f"The head of {self.folder_name} learnt the classes {', '.join(learnt)}, and "
-                f"{store.path} has {', '.join(store.classes)}; give the store that it was trained "
-                "on."
+                f"The head of {self.folder_name} was trained on the classes {', '.join(learnt)}, "
+                f"but {store.path} has {', '.join(store.classes)}; give the store that it was "
+                "trained on."
             )
         return self.head
 
     def artifact(self, probe: Probe, task: str) -> str:
-        """How files of one branch, probe and task are told apart: `primary-linear-cell`."""
+        """File name part for a branch, probe and task, such as `primary-linear-cell`."""
         classifier = "head" if self.answers_itself(task) else probe.name
         return "-".join([self.name, classifier, *([] if task == "tissue" else [file_name(task)])])
 
@@ -235,18 +235,18 @@ class FrozenEncoder:
 def check_same_names(
     array: str, learnt: Sequence[str], names: Sequence[str], where: object
 ) -> None:
-    """Raise `DataError` where the channels, or a vector's values, of `where` are called otherwise
-    than those that were learnt, or stand in another order; nothing where either is not known."""
+    """Raise `DataError` if the names of channels, or of a vector's values, differ from those in
+    training, or their order does. Nothing is checked if either list is not known."""
     if not learnt or not names or tuple(learnt) == tuple(names):
         return
     held = set(names)
     lacking = [name for name in learnt if name not in held]
-    what = "has them in another order, or more of them"
+    what = "has them in another order, or has more of them"
     if lacking:
-        what = f"lacks {len(lacking):,} of them, such as {lacking[0]}"
+        what = f"does not have {len(lacking):,} of them, such as {lacking[0]}"
     raise DataError(
-        f"'{array}' was learnt as {len(learnt):,} named values, and {where} {what}; ingest it with "
-        "the same ones, in the same order."
+        f"'{array}' had {len(learnt):,} named values in training, but {where} {what}; ingest it "
+        "again with the same ones, in the same order."
     )
 
 
@@ -268,7 +268,7 @@ class Classifier(nn.Module):
 
 @torch.no_grad()
 def represent(encoder: Encoder, images: Iterable[Tensor], device: torch.device | str) -> Tensor:
-    """Representations of batches of images, in evaluation mode; the mode is then as it was."""
+    """Representations of batches of images, in evaluation mode; the mode is restored afterwards."""
     training = encoder.training
     encoder.eval().to(device)
     outputs = [encoder(batch).float().cpu() for batch in images]
@@ -278,7 +278,7 @@ def represent(encoder: Encoder, images: Iterable[Tensor], device: torch.device |
 
 
 def frozen_branch(encoder: Encoder, plan: Plan, config: RunConfig) -> FrozenEncoder:
-    """A branch that is not trained; its features are in `machine.features`, or in the run."""
+    """Wrap a branch that is not trained; its features are in `machine.features`, or in the run."""
     shared = config.machine.features
     return FrozenEncoder(encoder, plan.modality, plan.size, plan.name, config.out, shared=shared)
 
@@ -287,7 +287,7 @@ def frozen_branch(encoder: Encoder, plan: Plan, config: RunConfig) -> FrozenEnco
 def random_encoder(
     spec: str, modality_spec: str, size: int, seed: int, folder: Path
 ) -> FrozenEncoder:
-    """An untrained encoder of the same architecture: weights that the spec names are left out."""
+    """Build an untrained encoder of the same architecture, without the spec's weights."""
     seed_generators(seed, torch.device("cpu"))
     encoder = build_encoder(without_weights(spec), build_modality(modality_spec).channels)
     return FrozenEncoder(encoder.eval(), modality_spec, size, "random", folder, seed=seed)

@@ -1,8 +1,8 @@
-"""A hold-out: training patches alone, part of which stand in test, on which settings are chosen.
+"""Hold-out store for model selection: the training patches, part of which become the test split.
 
-Patches of one slide look alike, and slides are often not named. A random split puts patches of one
-slide on both sides, and then flatters whatever remembers a slide. Here patches are clustered by
-their colours, and whole clusters are held out.
+Patches of one slide look alike, and the slide of a patch is often unknown. A random split puts
+patches of one slide on both sides, which favours models that memorise slides. This module clusters
+patches by colour and holds out whole clusters.
 """
 
 import os
@@ -31,14 +31,14 @@ Ints = npt.NDArray[np.int64]
 def write_hold_out_store(
     store: Store, out: Path, *, share: float = 0.2, clusters: int = 50, seed: int = 0
 ) -> Store:
-    """A store of the training patches of `store`, part of which stand in test; written to `out`.
+    """Write a store to `out` with the training patches of `store`, part of them in its test split.
 
-    Where groups are known, whole groups are held out, else whole clusters of like colours. Test
-    patches of `store` are not in it, so nothing that is chosen on it has met them. Raises
-    `ConfigError` where `out` exists, `DataError` where a class would stand on one side only.
+    Whole groups are held out if groups are known, else whole clusters of similar colours. The new
+    store does not contain the test patches of `store`, so model selection on it never uses them.
+    Raises `ConfigError` if `out` exists, `DataError` if a class would be on one side only.
     """
     if out.exists():
-        raise ConfigError(f"{out} exists already; give another place, or remove it.")
+        raise ConfigError(f"{out} exists already; give another folder, or remove it.")
     rows = store.indices("train")
     groups = store.groups("train")
     if groups is None:
@@ -61,10 +61,10 @@ def write_hold_out_store(
 
 
 def colour_clusters(store: Store, rows: Ints, clusters: int, seed: int) -> Ints:
-    """Cluster of each patch at `rows`, (N,): k-means on the square roots of colour histograms.
+    """Cluster patches at `rows` by k-means on the square roots of colour histograms: (N,).
 
-    Their distance is Hellinger's. Raises `ConfigError` for more clusters than patches, `DataError`
-    for a store without RGB images.
+    The square roots make the distance the Hellinger distance. Raises `ConfigError` if there are
+    more clusters than patches, `DataError` if the store has no RGB images.
     """
     if clusters > len(rows):
         raise ConfigError(
@@ -83,7 +83,7 @@ def colour_clusters(store: Store, rows: Ints, clusters: int, seed: int) -> Ints:
 
 
 def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Path) -> None:
-    """Arrays, tables and `meta.json` of the patches at `rows`."""
+    """Write arrays, tables and `meta.json` of the patches at `rows`."""
     table = store.table.iloc[rows].reset_index(drop=True)
     table["split"] = np.where(held_out, "test", "train")
     for name, array in Bar(store.arrays.items(), desc="arrays"):
@@ -126,7 +126,7 @@ def _write(store: Store, rows: Ints, held_out: npt.NDArray[np.bool_], folder: Pa
         split_rule="group",
         caveats=(
             *(f"{store.path.name}: {caveat}" for caveat in store.caveats),
-            f"A validation split of {store.path.name}: test is part of its training patches.",
+            f"A validation split: all patches are from the training split of {store.path.name}.",
         ),
         provenance={**store.meta.provenance, "validation_of": store.hash},
         files={

@@ -1,16 +1,15 @@
-"""Intervals: how much a score would move with other patches, other patients, other seeds.
+"""Confidence intervals of scores: percentile bootstrap over test units and seeds.
 
-Percentile bootstrap. What is resampled with replacement is a *unit*: a patch, or a whole group
-(patient, slide) where groups are known, because patches of one patient are not independent and
-resampling them singly gives intervals that are too narrow. Where an arm was trained with several
-seeds, these are resampled as well, independently of the units (Owen, "The pigeonhole bootstrap",
-2007), so that both sources of chance are in the interval; that is conservative where seeds and
-patches interact.
+A *unit* is resampled with replacement: a patch, or a whole group (patient, slide) if groups are
+known. Patches of one patient are not independent, so resampling single patches gives intervals that
+are too narrow. If an arm was trained with several seeds, the seeds are also resampled,
+independently of the units (Owen, "The pigeonhole bootstrap", 2007). The interval then includes both
+sources of variation; it is conservative if seeds and patches interact.
 
-Each level draws one fewer than it has, n - 1 out of n, which makes the bootstrap variance of a mean
-unbiased; drawing n would understate it by the factor (n - 1)/n, a third for three seeds. With so
-few seeds the interval of a single arm is rough all the same. A difference between arms has an
-interval of its own kind, `paired.difference`, which is wide enough with two seeds.
+Each level draws n - 1 of its n items, which makes the bootstrap variance of a mean unbiased. With n
+draws, the variance would be too small by the factor (n - 1)/n, by a third for three seeds. The
+interval of a single arm is still rough with this few seeds. The interval of a difference between
+arms, `paired.difference`, is a t interval, which is wide enough with two seeds.
 """
 
 from collections.abc import Callable
@@ -24,25 +23,25 @@ Floats = npt.NDArray[np.float64]
 Unit = Literal["patch", "group"]
 PLURAL: dict[Unit, str] = {"patch": "patches", "group": "groups"}
 LEVEL = 0.95
-"""Fraction of repetitions in which intervals hold the truth."""
+"""Confidence level of all intervals."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the bounds that hold it in a fraction `level` of repetitions."""
+    """An estimate with its confidence interval."""
 
     estimate: float
     low: float
     high: float
     level: float
     unit: Unit
-    """What was resampled, or is a case of the t interval."""
+    """What the bootstrap resamples, or the t interval counts as a case."""
     units: int
-    """How many there are; fewer than about 20 groups make a rough interval."""
+    """Number of units; with fewer than about 20 groups the interval is rough."""
     includes_seeds: bool
-    """Whether chance between seeds is in it (every arm had more than one)."""
+    """Whether it includes variation between seeds (every arm has more than one seed)."""
     resamples: int
-    """0 for a t interval, which has none."""
+    """Number of bootstrap resamples; 0 for a t interval."""
 
 
 def bootstrap(
@@ -55,13 +54,13 @@ def bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Interval of a function of the confusion matrix, such as `metrics.macro_f1`.
+    """Bootstrap interval of a function of the confusion matrix, such as `metrics.macro_f1`.
 
-    `statistic` takes counts (..., classes, classes), rows being the true classes, to (...).
-    `predictions` (N,) or (seeds, N) class numbers; over seeds the estimate is the mean of the
-    statistic. `labels` (N,) class numbers. `groups` (N,) names or numbers, or None to resample
-    patches; a single group says nothing about other groups, so then patches are resampled too
-    (`Interval.unit` tells which it was).
+    `statistic` maps counts (..., classes, classes), whose rows are the true classes, to (...).
+    `predictions` are class numbers (N,) or (seeds, N); the estimate is the mean of the statistic
+    over seeds. `labels` are class numbers (N,). `groups` are names or numbers (N,), or None to
+    resample patches. Patches are also resampled if there is only one group, because one group gives
+    no information about other groups. `Interval.unit` is the resampled unit.
     """
     predicted, truth = np.atleast_2d(np.asarray(predictions)), np.asarray(labels)
     seeds, n = predicted.shape
@@ -69,10 +68,12 @@ def bootstrap(
         raise ValueError(f"expected (seeds, N) and (N,) class numbers, got {n} and {truth.shape}")
     if max(predicted.max(), truth.max()) >= classes:
         raise ValueError(f"class numbers must be below {classes}")
-    cells = classes * truth + predicted  # (seeds, N): where each patch falls in the matrices
+    cells = (
+        classes * truth + predicted
+    )  # (seeds, N): cell of each patch in the flattened confusion matrix
     unit, member = units_of(groups, n)
     if unit == "patch":
-        # Patches that fall in the same cells are interchangeable: one row stands for all of them.
+        # Patches in the same cells are interchangeable: one weighted row represents all of them.
         kinds, weights = np.unique(cells.T, axis=0, return_counts=True)
         member, cells = np.arange(len(kinds)), kinds.T
     else:
@@ -100,9 +101,9 @@ def bootstrap(
 
 
 def units_of(groups: npt.ArrayLike | None, n: int) -> tuple[Unit, npt.NDArray[np.int64]]:
-    """What is a unit of chance, and the number of the unit that each of the n patches belongs to.
+    """Return the unit of resampling, and the unit number of each of the n patches.
 
-    Groups where at least two are known; patches where none is, or all are of one group.
+    Units are groups if at least two are known, else patches.
     """
     if groups is not None:
         names, member = np.unique(np.asarray(groups), return_inverse=True)
@@ -119,7 +120,7 @@ def _resample(
     resamples: int,
     rng: np.random.Generator,
 ) -> Floats:
-    """Sums over each resample: (kinds, M) of which there are `weights` -> (resamples, M)."""
+    """Sums over each resample: (kinds, M) rows with multiplicity `weights` -> (resamples, M)."""
     units = int(weights.sum())
     rows = max(1, 2**22 // len(weights))  # at most 32 MB of counts at a time
     sums = [
@@ -131,6 +132,6 @@ def _resample(
 
 
 def _seed_weights(seeds: int, resamples: int, rng: np.random.Generator) -> Floats:
-    """The weight of each seed in each resample: (resamples, seeds), rows summing to one."""
+    """Weight of each seed in each resample: (resamples, seeds), rows summing to one."""
     drawn = max(seeds - 1, 1)
     return rng.multinomial(drawn, np.full(seeds, 1 / seeds), resamples) / drawn

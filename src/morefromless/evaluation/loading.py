@@ -1,4 +1,4 @@
-"""Frozen encoders from where they lie: a run's folder, an export, or weights by name."""
+"""Load frozen encoders from a run's folder, from an export, or by name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,13 +28,13 @@ from morefromless.torch_state import own_state
 def load_encoder(
     path_or_name: str | Path, branch: str = "primary", *, trust: bool = False
 ) -> FrozenEncoder:
-    """The frozen encoder of a run's folder, of a folder or file that `mfl export` wrote, or of a
-    specification with weights, such as `resnet50:pretrained=true` or `hf-hub:owner/name:pretrained=
-    true`, which may download them. No store is needed.
+    """Load a frozen encoder from a run's folder, from an export, or by name. No store is needed.
 
-    `branch` is `primary` or `privileged`; `trust` imports classes from outside the package that a
-    folder names. Raises `ConfigError` where there is no such encoder, or a specification has no
-    weights, and `TrainingError` where weights do not fit.
+    `path_or_name` is a run's folder, a folder or file that `mfl export` wrote, or a specification
+    with weights, such as `resnet50:pretrained=true` or `hf-hub:owner/name:pretrained=true`, which
+    may download them. `branch` is `primary` or `privileged`. `trust` allows imports of classes from
+    outside the package that a folder names. Raises `ConfigError` if there is no such encoder or a
+    specification has no weights, and `TrainingError` if weights do not fit.
 
     >>> load_encoder("test_resnet:pretrained=false")
     Traceback (most recent call last):
@@ -58,9 +58,9 @@ def load_encoder(
 
 @own_state()
 def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
-    """The frozen encoders of a finished run by branch: what `load_encoder` chooses from.
+    """Load the frozen encoders of a finished run, by branch.
 
-    Raises `ConfigError` where `run` is not finished, `TrainingError` where its weights do not fit.
+    Raises `ConfigError` if `run` is not finished, `TrainingError` if its weights do not fit.
     """
     run = Run.open(run.path, run.trust)
     config, weights = run.config, run.weights()
@@ -71,21 +71,21 @@ def load_encoders(run: Run) -> dict[str, FrozenEncoder]:
 
 
 def _load_exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
-    """The encoder of a folder, or of a safetensors file, that `mfl export` wrote."""
+    """Load the encoders of a folder or safetensors file that `mfl export` wrote."""
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():
         raise ConfigError(
-            f"{path} holds neither a run (run.json) nor an exported encoder (model.safetensors); "
-            f"{remedy(path)}."
+            f"{path} contains neither a run (run.json) nor an exported encoder "
+            f"(model.safetensors); {remedy(path)}."
         )
     if file.suffix != ".safetensors":
         raise ConfigError(
-            f"{file} may hold a program (a pickle), so it is not opened; give a run, a folder "
-            "of mfl export, or NAME:weights=FILE, which reads tensors only."
+            f"{file} may contain code (a pickle), so it is not loaded; give a run, a folder "
+            "of mfl export, or NAME:weights=FILE, which loads only tensors."
         )
     metadata = read_metadata(file)
     if metadata is None:
-        raise ConfigError(f"{file} does not say which encoder it is of; give NAME:weights={file}.")
+        raise ConfigError(f"{file} does not name its encoder; give NAME:weights={file}.")
     if not trust:
         metadata.refuse_outside(str(file))
     store = metadata.data.store if metadata.data else ""
@@ -99,7 +99,7 @@ def _load_exported(path: Path, trust: bool) -> dict[str, FrozenEncoder]:
 
 
 def _load_pretrained(spec: str) -> FrozenEncoder:
-    """An encoder of the open set with weights, which sees whole patches."""
+    """Build an encoder with pretrained weights, whose input is the whole patch."""
     if "/" in spec and not spec.startswith(SCHEMES) and ":" not in spec:
         raise ConfigError(f"There is no run or exported encoder at {spec}; check the path.")
     encoder = build_encoder(spec)
@@ -121,7 +121,7 @@ def _build(
     head = None
     if metadata.head or "head.weight" in weights:
         head = _head(weights, len(metadata.head), file)
-    by_prefix: dict[str, Encoder] = {}  # branches with shared weights are one encoder
+    by_prefix: dict[str, Encoder] = {}  # branches with shared weights use one encoder
     encoders = {}
     for name, branch in metadata.branches.items():
         prepared = branch.preprocessing
@@ -145,7 +145,7 @@ def _build(
 
 
 def _head(weights: Mapping[str, Tensor], classes: int, file: Path) -> LinearProbe:
-    """A supervised arm's own head. Raises `TrainingError` where it has other classes."""
+    """Load a supervised arm's own head. Raises `TrainingError` if its shape does not match."""
     weight, bias = weights.get("head.weight"), weights.get("head.bias")
     if (
         weight is None
@@ -153,14 +153,16 @@ def _head(weights: Mapping[str, Tensor], classes: int, file: Path) -> LinearProb
         or weight.ndim != 2
         or not weight.shape[0] == classes == bias.numel()
     ):
-        raise TrainingError(f"{file} has no head of {classes} classes, as it says; fetch it again.")
+        raise TrainingError(
+            f"The head in {file} does not match its metadata ({classes} classes); fetch it again."
+        )
     return LinearProbe(weight, bias)
 
 
 def _load(
     encoder: Encoder, branch: BranchMetadata, weights: Mapping[str, Tensor], file: Path
 ) -> None:
-    """Load the tensors of a branch. Raises `TrainingError` where they are of another encoder."""
+    """Load the tensors of a branch. Raises `TrainingError` if they are of another encoder."""
     state = {
         name.removeprefix(branch.prefix): tensor
         for name, tensor in weights.items()
@@ -168,7 +170,7 @@ def _load(
     }
     expected = encoder.state_dict()
     mean, std = branch.preprocessing.mean, branch.preprocessing.std
-    if "mean" in expected and "mean" not in state and mean and std:  # timm's names, as exported
+    if "mean" in expected and "mean" not in state and mean and std:  # exported with timm's names
         state = {f"network.{name}": tensor for name, tensor in state.items()}
         state |= {k: torch.tensor(v).view(1, -1, 1, 1) for k, v in (("mean", mean), ("std", std))}
     wrong = [k for k in expected if k not in state or state[k].shape != expected[k].shape]

@@ -1,7 +1,7 @@
-"""What must be known of trained encoders to use them anywhere.
+"""Metadata of trained encoders: everything needed to use them without the run.
 
-It stands in the metadata of the weights, which it cannot be parted from, and once more beside them
-as `encoder.json`, for people and other programs.
+It is in the metadata of the weights file, so it is never lost, and also next to it in
+`encoder.json`, for people and other programs.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from morefromless.specs import refuse_outside
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """The patches that an encoder was trained on."""
+    """The data that an encoder was trained on."""
 
     store: str
     """Name of the store's folder."""
@@ -50,58 +50,58 @@ class TrainingData:
 
     @property
     def unlabelled(self) -> bool:
-        """Whether none of them has a class, so that they can ask nothing."""
+        """Whether no patch has a class, so no task can be evaluated on them."""
         return self.classes == (UNLABELLED,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a patch (side, side, 3) uint8 becomes the encoder's input (channels, size, size)."""
+    """Preprocessing of a patch (side, side, 3) uint8 to input (channels, size, size)."""
 
     side: int | None = None
-    """Of the patches that it was trained on, in px; None of vectors, or where not known."""
+    """Side in px of the training patches; None for vectors, or if not known."""
     um_per_px: float | None = None
-    """Of those patches; None where not known, or not the same for all."""
+    """Pixel size of the training patches; None if not known, or not the same for all."""
     modality: str
     interpolation: str | None
-    """Of the modality; None where it has none to choose."""
+    """Interpolation of the modality; None if the modality has no such option."""
     size: Annotated[int, Meta(ge=1, le=2**16)]
-    """Side in px of the images that the encoder takes."""
+    """Input side in px."""
     channels: Annotated[int, Meta(ge=1, le=2**20)]
     names: tuple[str, ...] = ()
-    """Of the channels, or of a vector's values, in their order; empty where not known."""
+    """Names of the channels, or of a vector's values, in order; empty if not known."""
     mean: tuple[float, ...] | None
-    """Subtracted from values in [0, 1], which `std` then divides; None where the encoder does not
-    normalise. Both happen inside the encoder."""
+    """Normalisation (x - mean) / std of values in [0, 1], applied inside the encoder; None if the
+    encoder does not normalise."""
     std: tuple[float, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class BranchMetadata:
-    """One encoder among the weights."""
+    """Metadata of one encoder in a weights file."""
 
     encoder: str
     """Specification of its architecture."""
     prefix: str
-    """How the names of its tensors begin."""
+    """Prefix of the names of its tensors."""
     preprocessing: Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderMetadata:
-    """What `encoder.json` holds."""
+    """Content of `encoder.json`."""
 
     format: Literal[1] = 1
     branches: dict[str, BranchMetadata]
     head: tuple[str, ...] = ()
-    """Classes of a supervised arm's own head, in its order."""
+    """Classes of a supervised arm's own head, in order."""
     data: TrainingData | None = None
     options: dict[str, Any]
-    """How it was trained (`config.to_flat`), without the places of store and run, and without what
-    changes no run (`config.Machine`)."""
+    """Options of its training (`config.to_flat`), without the paths of store and run, and without
+    those that do not change a run (`config.Machine`)."""
 
     def refuse_outside(self, origin: str) -> None:
-        """Raise `ConfigError` where it names a class from outside the package."""
+        """Raise `ConfigError` if it names a class from outside the package."""
         for branch in self.branches.values():
             names = {"encoder": branch.encoder, "primary": branch.preprocessing.modality}
             refuse_outside(names, origin)
@@ -114,8 +114,9 @@ def describe(
     store: Store | None = None,
     head: tuple[str, ...] = (),
 ) -> EncoderMetadata:
-    """What is known of a run's encoders, trained on `store`; `weights` are its network's, by name,
-    and `head` the classes of its own head."""
+    """Build the metadata of a run's encoders, trained on `store`.
+
+    `weights` are the tensors of its network by name, and `head` are the classes of its own head."""
     if config.arm.supervised:
         size = config.train.size
         places = {"primary": (config.train.encoder, config.arm.primary, size, "encoder.")}
@@ -170,9 +171,9 @@ def _preprocessing(
 
 
 def read_metadata(weights: Path) -> EncoderMetadata | None:
-    """What stands in the metadata of a safetensors file; None where nothing of ours does.
+    """Read the metadata of a safetensors file; None if it has no encoder metadata.
 
-    Raises `ConfigError` where the file is no safetensors, or its metadata is damaged.
+    Raises `ConfigError` if the file is not a safetensors file, or its metadata is damaged.
     """
     try:
         with safe_open(weights, "pt") as file:
@@ -180,6 +181,6 @@ def read_metadata(weights: Path) -> EncoderMetadata | None:
         return None if text is None else parse_json(text, EncoderMetadata)
     except (SafetensorError, ValueError) as error:
         raise ConfigError(
-            f"{weights} is damaged or no safetensors file ({error}); fetch it again, or give a "
+            f"{weights} is damaged or not a safetensors file ({error}); fetch it again, or give a "
             "file that was saved as safetensors."
         ) from error

@@ -1,4 +1,4 @@
-"""Metrics: scores of predicted class probabilities. An open set: a metric is one function.
+"""Metrics: scores of predicted class probabilities. To add a metric, register one function:
 
     @confusion_metric
     def specificity(confusion): ...            counts (..., C, C) -> (...)
@@ -6,14 +6,14 @@
     @probability_metric
     def log_loss(probabilities, labels): ...   (N, C) and (N,) -> float
 
-A metric that is registered here appears in every table and file by its function's name. Those that
-are functions of the confusion matrix take any number of matrices at once, so that an estimate and
-its bootstrap interval (`intervals`) come from one definition. Where one is not defined it is NaN:
-its cells are empty in files, null in JSON, and dashes in tables.
+A registered metric appears in every table and file under its function's name. A confusion metric
+takes a batch of confusion matrices, so its estimate and its bootstrap interval (`intervals`) use
+the same definition. An undefined metric is NaN. It is an empty cell in CSV files, null in JSON, and
+a dash in tables.
 
-A class that has no patch in the test labels has no recall. Its recall is reported as absent
-(None), and balanced accuracy averages over the other classes. Macro-F1 averages over the classes
-that occur in the labels or in the predictions, as scikit-learn and torchmetrics do.
+If a class has no patch in the test labels, its recall is None, and balanced accuracy averages over
+the other classes. Macro-F1 averages over the classes that occur in the labels or in the
+predictions, as in scikit-learn and torchmetrics.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ PROBABILITY_METRICS: dict[str, ProbabilityMetric] = {}
 
 
 def confusion_metric(function: ConfusionMetric) -> ConfusionMetric:
-    """Register a function of confusion matrices; it is reported with an interval."""
+    """Register a function of confusion matrices; it is reported with a confidence interval."""
     CONFUSION_METRICS[function.__name__] = function
     return function
 
@@ -49,21 +49,21 @@ def probability_metric(function: ProbabilityMetric) -> ProbabilityMetric:
 
 @dataclass(frozen=True)
 class Scores:
-    """What is reported of one set of predictions; fractions in [0, 1], not per cent."""
+    """Scores of one set of predictions, as fractions in [0, 1], not per cent."""
 
     values: dict[str, float]
     """Every registered metric by name: accuracy, balanced_accuracy, macro_f1, ece, brier ..."""
     recall: tuple[float | None, ...]
-    """Per class; None where the class has no patch in the labels."""
+    """Per class; None if the class has no patch in the labels."""
     confusion: tuple[tuple[int, ...], ...]
-    """Numbers of patches: rows are the true classes, columns the predicted ones."""
+    """Confusion matrix of counts: rows are the true classes, columns the predicted ones."""
 
 
 def score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
-    """Scores of `probabilities` (N, classes), rows summing to one, against `labels` (N,) ints.
+    """Compute all metrics of `probabilities` (N, classes), rows summing to one, and `labels` (N,).
 
-    The prediction is the most probable class, the first one of several. Raises `DataError` where
-    a probability is not finite or a label is not one of the classes.
+    The prediction is the most probable class; ties go to the first one. Raises `DataError` if a
+    probability is not finite or a label is not one of the classes.
     """
     p, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.int64)
     if p.ndim != 2 or truth.shape != p.shape[:1] or not len(p):
@@ -85,13 +85,13 @@ def score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Scores:
 
 
 def confusion(predictions: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> Ints:
-    """Counts (classes, classes): rows are the true classes, columns the predicted ones."""
+    """Confusion matrix of counts (classes, classes): rows are true classes, columns predictions."""
     predicted, truth = np.asarray(predictions, np.int64), np.asarray(labels, np.int64)
     outside = np.union1d(predicted, truth)
     if outside[0] < 0 or outside[-1] >= classes:
         raise DataError(
-            f"Labels or predictions run from {outside[0]} to {outside[-1]}, but there are "
-            f"{classes} classes; the patches and the list of classes do not belong together."
+            f"Labels or predictions range from {outside[0]} to {outside[-1]}, but there are "
+            f"{classes} classes; give labels and classes that match."
         )
     counts: Ints = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (truth, predicted), 1)
@@ -127,8 +127,8 @@ def macro_f1(confusion: npt.ArrayLike) -> Floats:
 def cohen_kappa(confusion: npt.ArrayLike) -> Floats:
     """Cohen's kappa, (accuracy - chance) / (1 - chance): (..., C, C) counts -> (...).
 
-    Chance is the accuracy of independent predictions with the same frequencies (Cohen 1960). 0
-    where labels and predictions are all of one class, of which the ratio says nothing.
+    Chance is the accuracy of independent predictions with the same frequencies (Cohen 1960). The
+    value is 0 if all labels and predictions are the same class, where the ratio is undefined.
     """
     counts = np.asarray(confusion, np.float64)
     chance = (counts.sum(-1) * counts.sum(-2)).sum(-1) / counts.sum((-2, -1)) ** 2
@@ -137,16 +137,16 @@ def cohen_kappa(confusion: npt.ArrayLike) -> Floats:
 
 @probability_metric
 def auroc(probabilities: Floats, labels: Ints) -> float:
-    """Area under the ROC curve, each class against the rest, mean over the classes that occur.
+    """Area under the ROC curve, one-vs-rest, mean over the classes that occur.
 
-    0.5 where all patches are of one class, which has no curve.
+    The value is 0.5 if all patches have the same class, where the curve is undefined.
     """
     from scipy.stats import rankdata
 
     present = _contrasted(labels)
     if not len(present):
         return 0.5
-    # The area is Mann and Whitney's statistic: ranks of all classes at once.
+    # The area is the Mann-Whitney statistic, computed from the ranks of all classes at once.
     truth = labels[:, None] == present
     ranks = rankdata(probabilities[:, present], axis=0)
     positive = truth.sum(axis=0)
@@ -156,14 +156,14 @@ def auroc(probabilities: Floats, labels: Ints) -> float:
 
 @probability_metric
 def auprc(probabilities: Floats, labels: Ints) -> float:
-    """Average precision, each class against the rest, mean over the classes that occur.
+    """Average precision, one-vs-rest, mean over the classes that occur.
 
-    1 where all patches are of one class.
+    The value is 1 if all patches have the same class.
     """
     from scipy.stats import rankdata
 
     present = _contrasted(labels)
-    # The mean, over the patches of a class, of the precision among those ranked at least as high.
+    # Mean over the patches of a class of the precision among patches ranked at least as high.
     ranks = rankdata(-probabilities[:, present], "max", axis=0)
     areas = []
     for k, of_all in zip(present, ranks.T, strict=True):
@@ -175,10 +175,10 @@ def auprc(probabilities: Floats, labels: Ints) -> float:
 @probability_metric
 def ece(probabilities: Floats, labels: Ints) -> float:
     """Expected calibration error: mean |confidence - accuracy| over 15 equal bins (L1)."""
-    # Importing torchmetrics takes as long as importing torch, and a study is planned without it.
+    # Imported here because importing torchmetrics is slow and planning a study does not need it.
     from torchmetrics.functional.classification import multiclass_calibration_error
 
-    # A probability of 1 + 1e-7 would make torchmetrics take all of them for logits.
+    # With a probability of 1 + 1e-7, torchmetrics would treat all values as logits.
     bounded = torch.from_numpy(probabilities.clip(0, 1))
     error = multiclass_calibration_error(
         bounded, torch.from_numpy(labels), num_classes=probabilities.shape[1], n_bins=15
@@ -194,7 +194,7 @@ def brier(probabilities: Floats, labels: Ints) -> float:
 
 
 def _contrasted(labels: Ints) -> Ints:
-    """The classes that some patches have and some have not."""
+    """The classes that occur, or none if all patches have the same class."""
     present = np.unique(labels)
     return present if len(present) > 1 else present[:0]
 
@@ -204,7 +204,7 @@ def _recalls(counts: npt.NDArray[Any]) -> Floats:
 
 
 def _ratio(over: npt.NDArray[Any], under: npt.NDArray[Any]) -> Floats:
-    """over / under, NaN where `under` is zero (a class that does not occur)."""
+    """over / under, NaN if `under` is zero (a class that does not occur)."""
     undefined = np.full(under.shape, np.nan)
     result: Floats = np.divide(over, under, out=undefined, where=under > 0)
     return result

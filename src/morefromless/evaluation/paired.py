@@ -1,9 +1,9 @@
-"""Two arms on the same test patches: how far apart are they, and could they be equally good?
+"""Paired comparison of two arms on the same test patches: confidence interval and tests.
 
-`difference` carries both sources of chance, that of training (seeds) and that of testing (units:
-groups where at least two are known, else patches). `sign_flip` and `mcnemar` take the trained
-encoders as given: a small p says that *these encoders* differ on tissue like this, not that
-training once more would show the same.
+`difference` includes both sources of variation: training (seeds) and testing (units: groups if at
+least two are known, else patches). `sign_flip` and `mcnemar` treat the trained encoders as fixed: a
+small p means that *these encoders* differ on such tissue, not that training again would give the
+same result.
 """
 
 import math
@@ -18,7 +18,7 @@ from morefromless.evaluation.intervals import LEVEL, Floats, Interval, Unit, uni
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's exact test: `b` patches only arm a got right, `c` only arm b; two-sided p."""
+    """McNemar's exact test: `b` patches correct only in arm a, `c` only in arm b; two-sided p."""
 
     b: int
     c: int
@@ -27,29 +27,29 @@ class McNemar:
 
 @dataclass(frozen=True)
 class SignFlip:
-    """Sign-flip test of a mean difference of accuracies; `difference` is a minus b."""
+    """Sign-flip permutation test of a mean difference of accuracies, a minus b."""
 
     difference: float
     p: float
     """Two-sided and exact."""
     unit: Unit
-    """What was flipped."""
+    """The unit whose sign is flipped."""
     units: int
-    """How many of them differ between the arms; the smallest possible p is 2 / 2^units."""
+    """Number of units that differ between the arms; the smallest possible p is 2 / 2^units."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of the mean accuracies of two arms, a minus b."""
+    """Difference between the mean accuracies of two arms, a minus b."""
 
     interval: Interval
     p: float
-    """The larger of the t test's, which has the interval's chance in it, and the sign-flip
-    test's: small only where both are."""
+    """The larger of the p-values of the t test, which matches the interval, and of the sign-flip
+    test."""
     sign_flip: SignFlip
     groups: int | None
-    """Known groups of the test patches; None where none is known. With 1, the unit is its
-    patches, and nothing holds for other groups."""
+    """Number of known groups of the test patches; None if not known. If 1, the units are patches,
+    and the result does not generalise to other groups."""
 
 
 def difference(
@@ -58,21 +58,22 @@ def difference(
     *,
     groups: npt.ArrayLike | None = None,
 ) -> Difference:
-    """Interval and test of the difference between two arms, over seeds and units.
+    """Confidence interval and test of the difference between two arms, over seeds and units.
 
-    `correct_a` (seeds of a, N) and `correct_b` (seeds of b, N), or (N,), say which of the same N
-    patches each trained encoder got right; `groups` (N,) names or numbers. Seeds are readers,
-    nested in the arms (seed 3 of one arm has nothing but its number in common with seed 3 of the
-    other); units are cases, which both arms share, so what is difficult for both cancels:
+    `correct_a` (seeds of a, N) and `correct_b` (seeds of b, N), or (N,), are true for the patches
+    that each trained encoder classifies correctly; `groups` (N,) are names or numbers. Seeds are
+    like readers nested in the arms: seed 3 of one arm is unrelated to seed 3 of the other. Units
+    are like cases shared by both arms, so their common difficulty cancels:
 
         variance = s_a² / n_a + s_b² / n_b + variance over units of the seed-averaged difference
 
-    with s² the variance of accuracy between an arm's n seeds, and the jackknife over whole units.
-    What seeds and units do together is in both parts, so the sum errs on the wide side. Degrees of
-    freedom are Satterthwaite's, with n = min(n_a, n_b) - 1 for the seeds and units - 1, and at most
-    8 n: two seeds that agree by chance do not show that seeds do not matter. Where an arm has one
-    seed, seeds are left out and the interval says `includes_seeds=False`: it holds for
-    these trained encoders, not for the ways of training. See docs/statistics.md.
+    where s² is the variance of accuracy between an arm's n seeds, and the last term is a jackknife
+    over whole units. The interaction of seeds and units is in both parts, so the sum is
+    conservative. The degrees of freedom follow Satterthwaite, with n = min(n_a, n_b) - 1 for the
+    seeds and units - 1 for the units. They are at most 8 n, because two seeds that agree by chance
+    do not show that the seed has no effect. If an arm has one seed, the seeds are excluded and
+    `includes_seeds=False`: the interval holds for these trained encoders, not for the training
+    methods. See docs/statistics.md.
     """
     flip = sign_flip(correct_a, correct_b, groups=groups)
     a, b = (np.atleast_2d(np.asarray(c, np.float64)) for c in (correct_a, correct_b))
@@ -102,17 +103,17 @@ def difference(
 
 
 def mcnemar(correct_a: npt.ArrayLike, correct_b: npt.ArrayLike) -> McNemar:
-    """McNemar's exact test of two models by which of the same patches, (N,) bool, they got right.
+    """McNemar's exact test of two models; arguments are (N,) bool, true for correct predictions.
 
-    Under equal accuracies a patch that only one of them got right is as likely to be either's:
-    b ~ Binomial(b + c, 1/2). No such patch gives p = 1.
+    If accuracies are equal, a patch that only one model classifies correctly belongs to either
+    with the same probability: b ~ Binomial(b + c, 1/2). Without such patches, p = 1.
     """
     a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"expected two vectors of one length, got {a.shape} and {b.shape}")
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     differing = only_a + only_b
-    # A study is planned without waiting for SciPy's statistics.
+    # Imported here because importing scipy.stats is slow and planning a study does not need it.
     from scipy.stats import binomtest
 
     return McNemar(only_a, only_b, float(binomtest(only_a, differing).pvalue) if differing else 1.0)
@@ -121,18 +122,18 @@ def mcnemar(correct_a: npt.ArrayLike, correct_b: npt.ArrayLike) -> McNemar:
 def sign_flip(
     correct_a: npt.ArrayLike, correct_b: npt.ArrayLike, *, groups: npt.ArrayLike | None = None
 ) -> SignFlip:
-    """Exact sign-flip (Fisher randomisation) test: McNemar's, over several seeds and by group.
+    """Exact sign-flip permutation test: McNemar's test, extended to several seeds and to groups.
 
-    `correct_a` (seeds of a, N) and `correct_b` (seeds of b, N), or (N,), bool. Each patch's
-    difference is that of its correctness averaged over seeds; where `groups` (N,) has at least two
-    groups, the differences of a group are summed. Where the arms are equally good, the sign of each
-    unit's difference is a fair coin:
+    `correct_a` (seeds of a, N) and `correct_b` (seeds of b, N), or (N,), bool. A patch's difference
+    is that of its correctness averaged over seeds. If `groups` (N,) has at least two groups, the
+    differences of a group are summed. If the arms are equally good, the sign of each unit's
+    difference is positive or negative with equal probability:
 
         p = P(|Σ s_u d_u| ≥ |Σ d_u|),   s_u = ±1 with probability 1/2
 
-    The differences are multiples of 1/seeds, so the whole distribution of that sum is counted on
-    integers, without drawing any signs (Pagano and Tritchler 1983): time grows with units x Σ|d_u|.
-    For one seed and no groups p is McNemar's exactly.
+    The differences are multiples of 1/seeds. The full distribution of the sum is therefore computed
+    exactly on integers, without random signs (Pagano and Tritchler 1983), in time proportional to
+    units x Σ|d_u|. For one seed and no groups, p equals McNemar's.
     """
     a, b = (np.atleast_2d(np.asarray(c, bool)) for c in (correct_a, correct_b))
     if a.shape[1:] != b.shape[1:]:
@@ -151,12 +152,12 @@ def sign_flip(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of several tests' p-values, in the order given.
+    """Holm's step-down correction of p-values, returned in the given order.
 
-        p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j))   over the p-values sorted upwards
+        p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) p_(j))   over the p-values in ascending order
 
-    Rejecting where the corrected value is below α keeps the chance of any false rejection below α,
-    however the tests depend on each other (Holm 1979).
+    Rejecting corrected values below α keeps the probability of any false rejection at most α,
+    for any dependence between the tests (Holm 1979).
     """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p, kind="stable")
@@ -167,7 +168,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _jackknife(values: Floats, member: npt.NDArray[np.int64]) -> float:
-    """Variance of the mean of `values` (N,), whole units of which are left out in turn."""
+    """Jackknife variance of the mean of `values` (N,), leaving out one whole unit at a time."""
     sizes, sums = np.bincount(member), np.bincount(member, weights=values)
     units = len(sizes)
     if units < 2:
@@ -179,8 +180,10 @@ def _jackknife(values: Floats, member: npt.NDArray[np.int64]) -> float:
 def _student(
     estimate: float, parts: Sequence[tuple[float, int]], most: float
 ) -> tuple[float, float]:
-    """Half the width of a t interval and the two-sided p, from variances that add up, each with
-    its degrees of freedom, of which together there are at `most` so many."""
+    """Return the half-width of a t interval and the two-sided p.
+
+    `parts` are variances that are summed, with their degrees of freedom; `most` is the upper limit
+    of the combined degrees of freedom."""
     variance = sum(part for part, _ in parts)
     if not 0 < variance < math.inf:
         certain = variance == 0
@@ -194,8 +197,8 @@ def _student(
 
 
 def _two_sided(sizes: npt.NDArray[np.int64], observed: int) -> float:
-    """P(|Σ ±size| ≥ observed) for fair signs and positive integer `sizes`, sorted upwards."""
-    # With T the sum of the sizes whose sign is +, the signed sum is 2 T - Σ sizes.
+    """P(|Σ ±size| ≥ observed) for random signs and positive integer `sizes` in ascending order."""
+    # If T is the sum of the sizes with sign +, the signed sum is 2 T - Σ sizes.
     chance = np.ones(1)  # chance[t] = P(T = t)
     for size in sizes:
         grown = np.zeros(len(chance) + size)

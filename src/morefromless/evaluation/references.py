@@ -1,7 +1,7 @@
-"""References: published encoders, frozen, as rows beside those that a study trains.
+"""References: published frozen encoders, as additional rows of a study's tables.
 
-They were trained on other data and at another scale, so they say how far a study's encoders are
-from what is to be had, not what the privileged modality bought: nothing is contrasted with them.
+They were trained on other data and at another scale. They show how a study's encoders compare with
+available encoders, not what the privileged modality gained. There are no contrasts with them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,15 +22,16 @@ class Reference:
     """A published encoder."""
 
     title: str
-    """Such as `resnet18 at 224 px`, or `resnet18 (FILE) at 224 px` with weights of a local file."""
+    """Such as `resnet18 at 224 px`, or `resnet18 (FILE) at 224 px` with weights from a file."""
     frozen: FrozenEncoder
 
     @classmethod
     def load(cls, spec: str, size: int | None = None, features: Path | None = None) -> "Reference":
-        """The encoder that `spec` names, such as `resnet18:pretrained=true`, at `size` px,
-        by default its own; its representations are shared with others in `features`.
+        """Load the encoder that `spec` names, such as `resnet18:pretrained=true`.
 
-        Raises `ConfigError` where there is no such encoder, or it has no weights.
+        `size` is the input side in px, by default the encoder's own. `features` is a shared cache
+        folder for representations. Raises `ConfigError` if there is no such encoder, or it has no
+        pretrained weights.
         """
         frozen = load_encoder(spec)
         if frozen.config is not None:
@@ -45,14 +46,14 @@ class Reference:
         return cls(" ".join(words), frozen)
 
     def views(self, modalities: Sequence[str], folder: Path) -> Iterator[FrozenEncoder]:
-        """The encoder on each of these modalities; what is computed is cached in `folder`."""
+        """Yield the encoder for each of these modalities; results are cached in `folder`."""
         for spec in modalities:
             place = folder / f"{file_name(self.title)}-{file_name(spec)}"
             yield replace(self.frozen, modality_spec=spec, name="reference", folder=place)
 
 
 def takes_references(spec: str) -> bool:
-    """Whether published encoders, which take images of three channels, can be asked a modality.
+    """Whether a modality suits published encoders, which take images of three channels.
 
     >>> takes_references("downsample:7"), takes_references("vector:1000")
     (True, False)
@@ -62,9 +63,9 @@ def takes_references(spec: str) -> bool:
 
 
 def load_references(config: StudyConfig) -> list[Reference]:
-    """The published encoders of a study, each once: --references, and the teacher of its students.
+    """Load the published encoders of a study, each once: --references and the distillation teacher.
 
-    Raises `ConfigError` where one cannot be had, or two could not be told apart in a table.
+    Raises `ConfigError` if an encoder is not available, or if two would have the same title.
     """
     references = [(spec, Reference.load(spec)) for spec in config.references]
     teacher = config.pairing.teacher
@@ -77,16 +78,16 @@ def load_references(config: StudyConfig) -> list[Reference]:
         if first != spec:
             raise ConfigError(
                 f"The references {first} and {spec} would both be called '{reference.title}'; "
-                "give the files of weights different names."
+                "give the weight files different names."
             )
     return [reference for _, reference in once.values()]
 
 
 def check_references(config: StudyConfig) -> None:
-    """Load each once, before anything is trained.
+    """Check the references before anything is trained.
 
-    Raises `ConfigError` as `load_references` does, and where one does not turn an image of its size
-    into one vector.
+    Raises `ConfigError` like `load_references`, and if an encoder does not map an image of its size
+    to one vector.
     """
     for spec, reference in zip(config.references, load_references(config), strict=False):
         size = reference.frozen.size

@@ -1,11 +1,11 @@
-"""The results of a study: one tidy table, and what is said of it.
+"""The results of a study: a tidy table, and the statistics computed from it.
 
-A study evaluates frozen encoders on test patches. Everything that a reader gets, tables, figures
-and pages, is a view of `Results`; it is saved whole and read back from its folder:
+A study evaluates frozen encoders on test patches. All tables, figures and report pages are
+generated from `Results`. It is saved in a folder as three files:
 
-- `results.csv`: the tidy table, a line a run, branch, task and metric (`Results.table`)
-- `curves.csv`: learning curves, where they were drawn (`Results.curves`)
-- `results.json`: the rest; options, summaries over seeds, contrasts, counts, caveats
+- `results.csv`: the tidy table, one line per run, branch, task and metric (`Results.table`)
+- `curves.csv`: learning curves, if they were recorded (`Results.curves`)
+- `results.json`: everything else: options, summaries over seeds, contrasts, counts, caveats
 """
 
 import math
@@ -28,39 +28,39 @@ from morefromless.evaluation.paired import McNemar
 from morefromless.runs import unwritten
 
 KEY = ("arm", "sharing", "objective", "modality", "partner")
-"""What of a condition tells its encoders apart, whatever they are asked."""
+"""Fields of a condition that identify its encoders, regardless of the task."""
 
 COLUMNS = ("run", *KEY, "task", "encoder", "seed", "metric", "value")
-"""Of the tidy table, in order."""
+"""Columns of the tidy table, in order."""
 
 CURVE_COLUMNS = ("run", *KEY, "seed", "step", "accuracy")
-"""Of the table of learning curves."""
+"""Columns of the table of learning curves."""
 
 FLOORS = ("majority", "mean-rgb", "colour-histogram", "random encoder")
-"""Arms that need no learning of representations."""
+"""Arms without representation learning."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a row of a table stands for: encoders that differ in their seed alone, and a task."""
+    """One row of a table: a task, and encoders that differ only in their seed."""
 
     arm: str
     """asymmetric, symmetric, trident, distillation, supervised, fine-tuned, a floor (`FLOORS`), or
-    `reference`: a published encoder, which was not trained here."""
+    `reference`: a published encoder, which the study did not train."""
     sharing: str
-    """shared or independent; empty where there are no branches."""
+    """shared or independent; empty if there are no branches."""
     objective: str
-    """What was minimised: an objective or, of supervised arms, the task whose labels they learnt;
-    empty for floors and references."""
+    """The training objective or, for supervised arms, the task that they were trained on; empty for
+    floors and references."""
     modality: str
-    """What the encoder is given."""
+    """The encoder's input modality."""
     partner: str
-    """The other modality in training, of asymmetric, TriDeNT and distillation arms, and of
-    encoders that were asymmetric before they were fine-tuned; else empty."""
+    """The other modality in training, for asymmetric, TriDeNT and distillation arms, and for
+    encoders that were asymmetric before fine-tuning; else empty."""
     task: str
-    """What is asked."""
+    """The task of the evaluation."""
     encoder: str = ""
-    """Which encoder a reference is, such as `resnet18 at 224 px`; else empty: the study's."""
+    """For a reference, its encoder, such as `resnet18 at 224 px`; empty for the study's encoder."""
 
     @property
     def floor(self) -> bool:
@@ -72,7 +72,7 @@ class Condition:
 
     @property
     def trained(self) -> bool:
-        """Whether it is an arm that the study trained."""
+        """Whether the study trained this arm."""
         return not (self.floor or self.reference)
 
     @property
@@ -86,15 +86,15 @@ class Condition:
 
     @property
     def variant(self) -> str:
-        """What tells arms of a kind apart: the sharing, the objective of a teacher's student, what
-        a fine-tuned encoder began from, or a reference's encoder."""
+        """What distinguishes arms of one kind: the sharing, the objective of distillation, the
+        start of a fine-tuned encoder with its sharing, or the encoder of a reference."""
         if self.arm == "fine-tuned":
             return f"{'asymmetric' if self.partner else 'symmetric'}, {self.sharing}"
         return self.encoder or (self.objective if self.arm == "distillation" else self.sharing)
 
     @property
     def method(self) -> str:
-        """An arm and what it minimised: `vicreg asymmetric, shared`, `supervised on tissue`."""
+        """An arm and its objective: `vicreg asymmetric, shared`, `supervised on tissue`."""
         if self.arm == "supervised":
             return f"supervised on {self.objective}"
         if self.floor or self.reference or self.arm == "distillation":
@@ -104,31 +104,31 @@ class Condition:
 
 @dataclass(frozen=True)
 class Summary:
-    """One condition over its seeds."""
+    """Statistics of one condition over its seeds."""
 
     condition: Condition
     accuracies: tuple[float, ...]
-    """One a seed."""
+    """One per seed."""
     intervals: dict[str, Interval]
-    """Metric to its mean over seeds with bounds, of metrics that are functions of the confusion
+    """Mean over seeds with its confidence interval, by metric, for functions of the confusion
     matrix: accuracy, balanced_accuracy, macro_f1 ..."""
     means: dict[str, float]
-    """Every metric's mean over seeds."""
+    """Mean over seeds of every metric."""
     recall: tuple[float | None, ...]
-    """Per class, mean over seeds; None where the class has no test patch."""
+    """Per class, mean over seeds; None if the class has no test patch."""
     confusion: tuple[tuple[int, ...], ...]
     """Counts summed over seeds; rows are the true classes."""
     resolution: int
-    """Side in px of the information that the modality holds; 0 for vectors."""
+    """Effective side in px of the modality's images; 0 for vectors."""
     um_per_px: float | None
-    """Magnification of that information."""
+    """Pixel size in µm at that resolution, or None if not known."""
     head: bool
-    """Whether the encoder's own head answered, not a probe."""
+    """Whether the predictions are from the encoder's own head, not from a probe."""
     rising: bool | None
-    """Whether the mean learning curve still rose at the end; None where none was drawn."""
+    """Whether the mean learning curve still rose at the end; None if it has fewer than 8 points."""
     not_above: str
-    """A floor, majority or random encoder, that it is not above; empty where there is none. Such an
-    arm did not train, and is no opponent: its contrasts get no verdict."""
+    """The floor, majority or random encoder, that the arm is not above; else empty. Such an arm did
+    not train, so its contrasts have no verdict."""
 
     @property
     def accuracy(self) -> Interval:
@@ -144,7 +144,7 @@ class Contrast(ContrastTest):
     a: Condition
     b: Condition
     mcnemar: tuple[McNemar, ...]
-    """Seed by seed, where both have it."""
+    """One test per seed that both arms have."""
 
 
 @dataclass(frozen=True)
@@ -161,88 +161,90 @@ class FloorNotExceeded:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run that the results rest on."""
+    """A run that the results were computed from."""
 
     name: str
-    """Of its folder."""
+    """Name of its folder."""
     seed: int
     options: dict[str, Any]
     """Flat (`config.to_flat`)."""
     facts: dict[str, Any]
-    """What its `run.json` says beside: seconds, steps, device, versions ..."""
+    """Further contents of its `run.json`: seconds, steps, device, versions ..."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """The patches that were asked."""
+    """The data of the evaluation."""
 
     title: str
-    """Of the store's datasheet."""
+    """Title of the store's datasheet."""
     side: int
     um_per_px: float | None
     hash: str
     patches: dict[str, int]
-    """Split to number; of test, those that a task asks."""
+    """Number of patches per split; for test, those that have a label of any task."""
     classes: dict[str, dict[str, tuple[int, int]]]
-    """Task to class to numbers of training and test patches."""
+    """Numbers of training and test patches, by task and class."""
     groups: int | None
-    """Groups (patients or slides) of those test patches; None where they are not known."""
+    """Number of groups (patients or slides) of these test patches; None if not known."""
     caveats: list[str]
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Everything that tables, figures and a reader's questions are answered from."""
+    """All results of a study, from which tables, figures and reports are generated."""
 
     config: StudyConfig
     table: pd.DataFrame
-    """Tidy: `COLUMNS`, a line a run (empty for floors), branch, task and metric."""
+    """Tidy table of `COLUMNS`: one line per run (empty for floors), branch, task and metric."""
     curves: pd.DataFrame
-    """`CURVE_COLUMNS`: a line a point."""
+    """Table of `CURVE_COLUMNS`, one line per point."""
     summaries: list[Summary]
     contrasts: list[Contrast]
     floors_not_exceeded: list[FloorNotExceeded]
     data: Data
     runs: list[RunRecord]
     caveats: list[str]
-    """Sentences that must stand wherever these results stand."""
+    """Sentences that must be shown with these results."""
     version: str = morefromless.__version__
 
     def __repr__(self) -> str:
         tasks = ", ".join(self.config.tasks)
         return (
-            f"Results({len(self.summaries)} conditions asked {tasks}: {len(self.runs)} runs on "
-            f"{self.data.title})"
+            f"Results({len(self.summaries)} conditions evaluated on {tasks}: {len(self.runs)} runs "
+            f"on {self.data.title})"
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """The tidy table."""
+        """Return a copy of the tidy table."""
         return self.table.copy()
 
     def select(self, where: Callable[[Condition], bool]) -> list[Summary]:
-        """The summaries of some conditions, in the table's order."""
+        """Return the summaries of the conditions that match, in the order of the table."""
         return [summary for summary in self.summaries if where(summary.condition)]
 
     def name(self, condition: Condition, title: Callable[[str], str] = str) -> str:
-        """What tells a condition from the others of its modality and task: `asymmetric, shared`,
-        what it minimised where that differed, and its partner where it had several. `title` is how
-        a modality is called."""
+        """Name of a condition among those of its modality and task, such as `asymmetric, shared`.
+
+        It includes the objective if the study has several, and the partner if the arm has several.
+        `title` maps a modality to its name."""
         config = self.config
         learnt = config.tasks if condition.arm == "supervised" else config.objectives
         name = condition.method if len(learnt) > 1 else condition.title
         return name + self.with_partner(condition, title)
 
     def with_partner(self, condition: Condition, title: Callable[[str], str] = str) -> str:
-        """`, with downsample:7`, where encoders of this arm and modality had several partners; else
-        empty. `title` is how a modality is called."""
+        """`, with downsample:7` if encoders of this arm and modality have several partners; else
+        empty. `title` maps a modality to its name."""
         same = (condition.title, condition.modality)
         conditions = [s.condition for s in self.summaries]
         partners = {c.partner for c in conditions if (c.title, c.modality) == same}
         return f", with {title(condition.partner)}" if len(partners) > 1 else ""
 
     def save(self, folder: Path | str) -> list[Path]:
-        """`results.csv`, `curves.csv` (where there are curves; another study's goes) and
-        `results.json` in `folder`."""
+        """Write `results.csv`, `curves.csv` and `results.json` to `folder`; return their paths.
+
+        Without learning curves, an existing `curves.csv` is removed."""
         folder = Path(folder)
         paths, curves = [folder / "results.csv"], folder / "curves.csv"
         files.write_csv(paths[0], self.table)
@@ -262,7 +264,7 @@ class Results:
 
     @classmethod
     def load(cls, folder: Path | str) -> "Results":
-        """What `save` wrote. Raises `ConfigError` where there is none, or it is damaged."""
+        """Load what `save` wrote. Raises `ConfigError` if it is missing or damaged."""
         folder = Path(folder)
         path = folder / "results.json"
         try:
@@ -271,7 +273,7 @@ class Results:
             _restore_undefined(rest["summaries"])
             hints = cls.__annotations__
             typed = {name: msgspec.convert(value, hints[name]) for name, value in rest.items()}
-            empty = {"value": [""]}  # of an undefined metric; elsewhere it is a word like others
+            empty = {"value": [""]}  # an undefined metric; in other columns it is text
             table = pd.read_csv(folder / "results.csv", keep_default_na=False, na_values=empty)
             curves = pd.DataFrame(columns=list(CURVE_COLUMNS))
             if (folder / "curves.csv").is_file():
@@ -279,7 +281,7 @@ class Results:
             return cls(config=config, table=table, curves=curves, **typed)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ConfigError(
-                f"{folder} holds no results ({Path(error.filename).name} is missing); "
+                f"{folder} contains no results ({Path(error.filename).name} is missing); "
                 f"{unwritten(folder)}."
             ) from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -289,7 +291,7 @@ class Results:
 
 
 def _restore_undefined(summaries: list[dict[str, Any]]) -> None:
-    """Metrics that are not defined, which JSON has as null, become NaN again."""
+    """Convert undefined metrics, which are null in JSON, back to NaN."""
     for summary in summaries:
         for values in (summary["means"], *summary["intervals"].values()):
             values |= {name: math.nan for name, value in values.items() if value is None}

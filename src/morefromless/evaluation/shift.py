@@ -1,29 +1,30 @@
-"""How far the features of other patches lie from those that a probe was fitted to."""
+"""Distribution shift: distance of new features from those that a probe was fitted to."""
 
 import numpy as np
 import numpy.typing as npt
 
 MOST = 10_000
-"""Patches that the covariance is estimated from at most, evenly spaced."""
+"""Maximum number of patches for the covariance estimate, evenly spaced."""
 
 
 def feature_distances(features: npt.ArrayLike, *others: npt.ArrayLike) -> list[float]:
-    """Mahalanobis distance of each of `others` (M, D) to the distribution of features (N, D), taken
-    as one Gaussian: the root of the mean over patches of
+    """Mahalanobis distance of each of `others` (M, D) to a Gaussian fitted to features (N, D).
+
+    It is the root of the mean over patches of
 
         d(x)² = (x - μ)ᵀ Σ⁻¹ (x - μ) / D
 
-    with μ and Σ of the features, and Σ shrunk as by Ledoit and Wolf (2004), since N may be below D.
-    For patches of that distribution d is about 1 where N is many times D, and less where Σ is
-    shrunk much. It does not change when all features are scaled.
-    Lee et al. (2018), arXiv 1807.03888, tell patches of other data sets by it.
+    where μ and Σ are the mean and covariance of the features. Σ has Ledoit-Wolf shrinkage (2004),
+    because N can be below D. For patches of the same distribution, d is about 1 if N is many times
+    D, and smaller if the shrinkage is strong. Scaling all features does not change d.
+    Lee et al. (2018), arXiv 1807.03888, use this distance to detect out-of-distribution samples.
 
     >>> drawn = np.random.default_rng(0).normal(size=(3000, 4))
     >>> distances = feature_distances(drawn[:2000], drawn[2000:], drawn[2000:] + [5, 0, 0, 0])
     >>> [round(distance, 1) for distance in distances]
     [1.0, 2.7]
     """
-    # A study is planned without waiting for scikit-learn.
+    # Imported here because importing scikit-learn is slow and planning a study does not need it.
     from sklearn.covariance import LedoitWolf
 
     values = np.asarray(features, np.float64)

@@ -1,4 +1,4 @@
-"""Summaries: one condition over its seeds, with intervals, and whether it trained at all."""
+"""Summaries: statistics of a condition over its seeds, and whether it is above the floors."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,11 +13,11 @@ from morefromless.evaluation.results import KEY, Condition, Summary
 from morefromless.pairs import build_modality
 
 RISING = 0.01
-"""An arm is called still rising where the last quarter of its curve lies so much higher, on
-average, than the quarter before it."""
+"""A learning curve still rises if the mean of its last quarter is higher than that of the quarter
+before by more than this."""
 
 UNTRAINED_FLOORS = ("majority", "random encoder")
-"""What an arm that learnt anything is above."""
+"""Floors that every arm that learnt anything exceeds."""
 
 
 def summarise(
@@ -29,10 +29,10 @@ def summarise(
     floors: Mapping[Condition, float],
     size: int,
 ) -> Summary:
-    """One condition over its seeds.
+    """Summarise one condition over its seeds.
 
-    `store` has the condition's labels, `floors` the mean accuracy of each floor of the study, and
-    `size` is the side in px of what the study's encoders take.
+    `store` has the condition's labels, and `floors` has the mean accuracy of each floor of the
+    study. `size` is the input side in px of the study's encoders.
     """
     rows = store.indices("test")
     predictions = np.stack([evaluation.probabilities.argmax(1) for evaluation in evaluations])
@@ -70,7 +70,7 @@ def summarise(
 
 
 def _not_above(condition: Condition, accuracy: Interval, floors: Mapping[Condition, float]) -> str:
-    """The first floor, of those that anything trained exceeds, that an arm is not above."""
+    """The first of `UNTRAINED_FLOORS` that an arm is not above; else empty."""
     if not condition.trained:
         return ""
     for floor, floor_accuracy in floors.items():
@@ -89,7 +89,7 @@ def _mean_recall(seed_scores: Sequence[Scores]) -> tuple[float | None, ...]:
 
 
 def _rises(curves: pd.DataFrame, condition: Condition) -> bool | None:
-    """Whether the mean curve over seeds still rose; None where that is not known."""
+    """Whether the mean curve over seeds still rises; None if a curve has fewer than 8 points."""
     mask = np.ones(len(curves), dtype=bool)
     for name in KEY:
         mask &= (curves[name] == getattr(condition, name)).to_numpy(dtype=bool)

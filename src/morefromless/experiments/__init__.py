@@ -1,9 +1,10 @@
-"""Experiments: the paper's tables and figures, and the questions asked next. An open set.
+"""Experiments: the paper's tables and figures, and further questions.
 
-An experiment is a page of declarations: which studies it takes, and which of their numbers is which
-cell of its table. Published numbers stand in `published.csv`, joined by experiment, row and column.
-Runs are shared: what two experiments have in common is trained once. To add one, add a file with
-one public class deriving from `Experiment`; `mfl reproduce NAME` knows it by the file's name.
+An experiment declares which studies it needs, and which of their numbers fills which cell of its
+table. Published numbers are in `published.csv`, joined by experiment, row and column. Experiments
+share runs: a run that two experiments need is trained once. To add an experiment, add a file with
+one public class that derives from `Experiment`. Its name in `mfl reproduce NAME` is the file's
+name.
 """
 
 import csv
@@ -26,20 +27,20 @@ from morefromless.specs import members
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of ours in a table."""
+    """One of our numbers in a table."""
 
     row: str
     column: str
     summary: Summary
     x: float | None = None
-    """Its place on a figure's axis, where it has one."""
+    """Position on a figure's axis, or None."""
     note: str = ""
-    """What differs from what its row is called, such as a stand-in for an encoder."""
+    """Difference from the row's name, such as the use of a smaller encoder."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Figures of representations that belong to an experiment (`mfl represent`)."""
+    """Figures of representations for an experiment (`mfl represent`)."""
 
     study: str
     primary: str
@@ -49,38 +50,38 @@ class Figure:
 
 
 class Experiment(ABC):
-    """One table or figure, or one question."""
+    """One table, figure or question."""
 
     title: str
     """Such as `Table 1: multi-magnification distillation`."""
     about: str
-    """What it asks, and what the paper found."""
+    """The question, and the paper's result."""
     needs: frozenset[Literal["tissue", "nuclei"]] = frozenset()
-    """What the store must have: classes of tissue, nuclei."""
+    """What the store must contain: tissue classes, nuclei."""
 
     @abstractmethod
     def studies(self, setting: Setting) -> dict[str, StudyConfig]:
-        """What has to be trained and asked, by a short name."""
+        """The studies to train and evaluate, by a short name."""
 
     def cells(self, results: Mapping[str, Results], setting: Setting) -> list[Cell]:  # noqa: ARG002
-        """The cells of its table, row by row."""
+        """The cells of the table, row by row."""
         return []
 
     def figures(self, setting: Setting) -> list[Figure]:  # noqa: ARG002
-        """Figures of representations that belong to it."""
+        """Figures of representations."""
         return []
 
     def draw(self, cells: list[Cell], folder: Path) -> list[Picture]:  # noqa: ARG002
-        """A figure of its own, written to `folder`."""
+        """Write the experiment's own figures to `folder`."""
         return []
 
     def headline(self, results: Mapping[str, Results], setting: Setting) -> str:  # noqa: ARG002
-        """A sentence that belongs to the top of the page."""
+        """A sentence for the top of the page."""
         return ""
 
 
 def known() -> list[str]:
-    """Names of all experiments: the paper's tables, its figures, then questions of ours."""
+    """Names of all experiments: the paper's tables, its figures, then further questions."""
     titles = {name: kind.title for name, kind in members(sys.modules[__name__], Experiment).items()}
     places = {word: place for place, word in enumerate(("Table", "Fig."))}
     return sorted(titles, key=lambda n: (places.get(titles[n].split()[0], 2), titles[n]))
@@ -88,21 +89,21 @@ def known() -> list[str]:
 
 @dataclass(frozen=True)
 class Published:
-    """One number of the paper: a line of `published.csv`."""
+    """One number from the paper: a row of `published.csv`."""
 
     experiment: str
     row: str
     column: str
     value: float
     place: str
-    """Where in the paper."""
+    """Place in the paper."""
     configuration: str
-    """Of configurations that the paper gives more than one number of, what they are."""
+    """Name of the configuration if the paper has several numbers for it, else empty."""
 
 
 @cache
 def published() -> tuple[Published, ...]:
-    """The paper's numbers."""
+    """All published numbers."""
     with resources.files(__name__).joinpath("published.csv").open(encoding="utf-8") as file:
         return tuple(
             Published(

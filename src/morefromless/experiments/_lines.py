@@ -1,4 +1,4 @@
-"""A figure of an experiment's own: lines of accuracy along an axis, the paper's beside ours."""
+"""Line plot of accuracy for an experiment, with the paper's lines next to ours."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from morefromless.report.density_figure import draw_lines
 from morefromless.report.style import COLOURS, COLUMN, MARKERS, format_axes, save
 
 NEAR = 1.25
-"""Factor within which two ticks would run into each other."""
+"""Ticks within this factor of each other would overlap."""
 
 
 def write_lines(
@@ -26,9 +26,9 @@ def write_lines(
     ticks: str = "{:g}",
     papers: Mapping[str, Sequence[tuple[float, float]]] = MappingProxyType({}),
 ) -> Picture:
-    """`stem.svg`, `.pdf`, `.png` and `.csv`: a line an arm over `Cell.x`, on a logarithmic axis.
+    """Write `stem.svg`, `.pdf`, `.png` and `.csv`: one line per arm over `Cell.x`, on a log axis.
 
-    `papers` has published lines by column: points (x, accuracy).
+    `papers` maps columns to published lines: points (x, accuracy).
     """
     figure = MatplotlibFigure(figsize=(1.5 * COLUMN, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -84,6 +84,5 @@ def write_lines(
     return Picture(
         stem.with_suffix(".svg").name,
         caption,
-        f"Lines of accuracy, one for each way of training, over {axis_title}; the numbers are in "
-        "the table above.",
+        f"Accuracy over {axis_title}, one line per arm; the numbers are in the table above.",
     )

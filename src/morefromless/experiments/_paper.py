@@ -1,4 +1,4 @@
-"""The paper's settings, for telling where ours are others."""
+"""The paper's settings, and how the settings of runs differ from them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ TRAIN, TEST = 100_000, 7_180
 
 @dataclass(frozen=True)
 class PaperSetting:
-    """An option that the paper tells."""
+    """An option whose value in the paper or its code is known."""
 
     title: str
     paper: str
     option: str
     values: tuple[Any, ...]
-    """Values that are the paper's."""
+    """Values that agree with the paper."""
 
 
 SETTINGS = (
@@ -31,14 +31,14 @@ SETTINGS = (
     PaperSetting("batch", "128", "batch", (128,)),
     PaperSetting("highest learning rate", "0.0001", "lr", (1e-4,)),
     PaperSetting("warm-up in epochs", "0.1", "warmup", (0.1,)),
-    PaperSetting("precision in bits", "not told; 32 in the code", "precision", ("32",)),
+    PaperSetting("precision in bits", "not stated; 32 in the code", "precision", ("32",)),
 )
 
 
 def departures(
     runs: Sequence[RunConfig], data: Data, standardise: bool
 ) -> Iterator[tuple[str, str, str]]:
-    """Settings of runs that are not the paper's: matter, paper, here."""
+    """Yield settings that differ from the paper's: setting, value in the paper, value here."""
     classes = len(data.classes.get("tissue", {}))
     train, test = data.patches.get("train", 0), data.patches.get("test", 0)
     near = abs(train - TRAIN) <= TRAIN // 100 and abs(test - TEST) <= TEST // 100
@@ -57,9 +57,9 @@ def departures(
     if standardise:
         yield (
             "probe",
-            "softmax layer on the features as they are",
-            "each feature brought to unit variance first",
+            "softmax layer on unscaled features",
+            "each feature scaled to unit variance first",
         )
     seeds = len({run.seed for run in runs})
     if seeds > 1:
-        yield "runs of each arm", "one, as far as is told", str(seeds)
+        yield "runs of each arm", "one, as far as is stated", str(seeds)

@@ -1,4 +1,4 @@
-"""What a scale, and a person beyond it, fixes for all experiments."""
+"""Settings that all experiments share: those of a scale, and the user's options."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,20 +14,21 @@ Protocol = Literal["text", "authors"]
 
 @dataclass(frozen=True)
 class Scale:
-    """Settings that suit one size of data and machine."""
+    """Settings for one size of data and machine."""
 
     about: str
     recipe: dict[str, Any]
-    """Of every run: size, encoder, width, epochs, batch, lr, seeds, probe_every, standardise."""
+    """Options of every run: size, encoder, width, epochs, batch, lr, seeds, probe_every ..."""
     sides: tuple[int, ...]
-    """Down-sampled sides in px, below the whole patch."""
+    """Sides of down-sampled patches in px, smaller than the whole patch."""
     encoders: dict[str, str]
-    """Table S2's, as the paper calls them and as they are typed."""
+    """Encoders of Table S2: name in the paper to name in an option."""
 
 
 SCALES: dict[str, Scale] = {
     "smoke": Scale(
-        "Synthetic tissue and a network that learns nothing: that everything runs, in minutes.",
+        "Synthetic tissue and a small network that learns nothing in its one epoch: checks in "
+        "minutes that everything runs.",
         {
             "size": 32,
             "encoder": "test_resnet",
@@ -73,29 +74,29 @@ SCALES: dict[str, Scale] = {
 }
 
 AUTHORS: dict[str, str] = {"vicreg": "vicreg:authors", "simclr": "simclr:authors"}
-"""Objectives as the authors' code has them."""
+"""Objectives as in the authors' code."""
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One reproduction: its scale, store and folder, and how a study is worded in it."""
+    """Scale, store and folder of one reproduction; builds its study configurations."""
 
     config: ReproduceConfig
     store: Store
     recipe: dict[str, Any]
-    """What all studies have in common and is not the default, by option."""
+    """Options of all studies that differ from the defaults."""
     sides: tuple[int, ...]
     encoders: dict[str, str]
     tasks: tuple[str, ...]
-    """Of tissue and cell, those that the store can pose."""
+    """The tasks among tissue and cell that the store supports."""
     masks: str | None
-    """The modality of nuclei masks; None where the store holds no nuclei."""
+    """The modality of nuclei masks; None if the store contains no nuclei."""
     whole: str = "full"
     """The modality of the whole patch."""
 
     @classmethod
     def of(cls, config: ReproduceConfig, store: Store) -> "Setting":
-        """The setting that options describe. Raises `ConfigError` where they cannot work."""
+        """Build the setting from options. Raises `ConfigError` if the options cannot work."""
         scale = SCALES[config.scale]
         options = {name: getattr(config, name) for name in RECIPE}
         recipe = {**scale.recipe, **{k: v for k, v in options.items() if v is not None}}
@@ -106,8 +107,8 @@ class Setting:
         sides = config.sides or tuple(side for side in scale.sides if side < store.side)
         if not sides:
             raise ConfigError(
-                f"Patches of {store.path} are {store.side} px, so none of {scale.sides} px is a "
-                "down-sampling of them; give --sides."
+                f"Patches of {store.path} are {store.side} px, so they cannot be down-sampled to "
+                f"any of {scale.sides} px; give --sides."
             )
         encoders = scale.encoders
         if config.encoders:
@@ -123,7 +124,7 @@ class Setting:
         return cls(config, store, recipe, sides, encoders, tasks, masks)
 
     def downsampled(self, side: int) -> str:
-        """The patch at `side` px, as the protocol reduces it."""
+        """The modality of the patch down-sampled to `side` px, in the protocol's convention."""
         point = self.config.protocol == "authors"
         return f"downsample:{side}" + (",point" if point else "")
 
@@ -133,11 +134,11 @@ class Setting:
 
     @property
     def sparsest(self) -> str:
-        """The modality of the fewest pixels, 7 x 7 in the paper."""
+        """The modality with the fewest pixels, 7 x 7 in the paper."""
         return self.downsampled(min(self.sides))
 
     def study(self, name: str, **options: Any) -> StudyConfig:
-        """A study in its own folder, with runs that all studies share."""
+        """A study with its own folder, and with a folder of runs that all studies share."""
         defaults = {
             "objectives": (self.objective("vicreg"),),
             "privileged": self.whole,
@@ -167,4 +168,4 @@ RECIPE = (
     "workers",
     "jobs",
 )
-"""What a person may give beyond a scale, by the options' names."""
+"""Names of the options that override those of a scale."""

@@ -1,4 +1,4 @@
-"""Few labels: accuracy against the share of labels that the probe is given."""
+"""Few labels: accuracy against the share of labels that the probe is fitted on."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +13,16 @@ SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 
 class FewLabels(Experiment):
-    """Cost: the runs are Table 1's at the sparsest side; each share fits its own probes.
+    """Cost: the runs are those of Table 1 at the sparsest side; each share fits its own probes.
 
-    Labels are drawn anew for each seed, of every class its share and one at least. Supervised arms
-    had all labels in training, so they have no part in it.
+    Labels are sampled separately for each seed: the share of each class, and at least one label.
+    Supervised arms are excluded, because their training used all labels.
     """
 
     title = "Few labels"
     about = (
-        "How much of the gain is left, or is there more of it, when few patches are labelled? Not "
-        "asked in the paper."
+        "Does the gain become smaller or larger if few patches are labelled? The paper does not "
+        "examine this."
     )
     needs = frozenset({"tissue"})
 

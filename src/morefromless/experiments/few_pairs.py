@@ -13,17 +13,17 @@ SHARES = (1.0, 0.5, 0.2)
 
 
 class FewPairs(Experiment):
-    """Cost: for each share an asymmetric arm and TriDeNT, times seeds; symmetric arms do not know
-    of pairs.
+    """Cost: for each share an asymmetric arm and TriDeNT, times seeds; symmetric arms use no pairs.
 
-    Asymmetric arms train on the patches that have both views; TriDeNT on all, pairing the views
-    that each has. Asymmetric runs have fewer steps the fewer pairs there are (as many epochs).
+    Asymmetric arms train on the patches that have both views. TriDeNT trains on all patches, and
+    pairs the views that each patch has. Asymmetric runs have equally many epochs for all shares,
+    so they have fewer steps with fewer pairs.
     """
 
     title = "Few pairs"
     about = (
-        "What if only some patches have the dense view? TriDeNT can use the others too; asymmetric "
-        "training cannot. Not asked in the paper."
+        "What happens if only some patches have the dense view? TriDeNT can also use the other "
+        "patches; asymmetric training cannot. The paper does not examine this."
     )
     needs = frozenset({"tissue"})
 

@@ -1,4 +1,4 @@
-"""Fig. 2: CKA between encoders of one way of training, and of different ones."""
+"""Fig. 2: CKA between encoders of the same arm, and of different arms."""
 
 from morefromless.config import StudyConfig
 from morefromless.experiments import Experiment, Figure, Setting
@@ -13,12 +13,12 @@ ARMS = (
 
 
 class Fig2(Experiment):
-    """Cost: the runs are those of Tables 1 and 2; CKA takes a pass of each encoder."""
+    """Cost: the runs are those of Tables 1 and 2; CKA needs one pass of each encoder."""
 
-    title = "Fig. 2: how alike the layers are"
+    title = "Fig. 2: similarity of layers"
     about = (
-        "In the paper, encoders of one way of training are alike whatever they began from, and "
-        "unlike those of other ways, the more so the deeper."
+        "In the paper, encoders of the same arm are similar regardless of their initial weights. "
+        "They differ from encoders of other arms, most in the deep layers."
     )
     needs = frozenset({"tissue"})
 

@@ -1,17 +1,17 @@
-"""Fig. 3: where the first convolution looks."""
+"""Fig. 3: GradCAM of the first convolution."""
 
 from morefromless.config import StudyConfig
 from morefromless.experiments import Experiment, Figure, Setting
 
 
 class Fig3(Experiment):
-    """Cost: none but GradCAM. The paper shows encoders of masks; where a store holds no nuclei,
+    """Cost: GradCAM only. The paper shows encoders of masks; if a store contains no nuclei,
     encoders of the sparsest patches are shown instead."""
 
     title = "Fig. 3: GradCAM of the first convolution"
     about = (
-        "In the paper's sample the symmetric encoder looks at coarse features and the asymmetric "
-        "one at fine ones."
+        "In the paper's sample, the symmetric encoder uses coarse features, and the asymmetric "
+        "encoder uses fine features."
     )
 
     def studies(self, setting: Setting) -> dict[str, StudyConfig]:

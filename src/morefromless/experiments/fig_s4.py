@@ -1,16 +1,16 @@
-"""Fig. S4: what encoders of masks confuse."""
+"""Fig. S4: confusion matrices of encoders of masks."""
 
 from morefromless.config import StudyConfig
 from morefromless.experiments import Experiment, Figure, Setting
 
 
 class FigS4(Experiment):
-    """Cost: the runs are Table 2's. The paper prints its matrices as a picture, without numbers
-    that could stand beside ours."""
+    """Cost: the runs are those of Table 2. The paper shows its matrices as a picture, without
+    numbers to compare with ours."""
 
     title = "Fig. S4: confusion of encoders of masks"
     about = (
-        "In the paper, classes with nuclei are told apart well; debris, background and adipose, "
+        "In the paper, classes with nuclei are distinguished well; debris, background and adipose, "
         "whose masks are mostly empty, are not."
     )
     needs = frozenset({"nuclei"})

@@ -1,4 +1,4 @@
-"""Table 1: patches of less and less resolution, with and without the whole patch beside them."""
+"""Table 1: patches of decreasing resolution, with and without the whole patch as second view."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,23 +18,24 @@ ARMS = {
     "asymmetric, shared": {"arm": "asymmetric", "sharing": "shared"},
     "symmetric, independent": {"arm": "symmetric", "sharing": "independent"},
 }
-"""The paper's columns, then our controls."""
+"""The paper's columns, then additional controls."""
 WHOLE = "whole patch"
 
 
 class Table1(Experiment):
-    """Cost: at each side 4 self-supervised arms and a supervised one, times seeds.
+    """Cost: at each side, 4 self-supervised arms and a supervised arm, times seeds.
 
-    The paper's asymmetric column has independent weights, its symmetric one shared; here both have
-    both, so that the gain is not that of sharing. Its row of 224 px is the whole patch: two such
-    views with independent weights are called asymmetric there.
+    In the paper, the asymmetric column has independent weights and the symmetric column has shared
+    weights. Here both columns have both kinds, so that the gain cannot come from sharing. The
+    paper's row of 224 px is the whole patch; there, two such views with independent weights are
+    called asymmetric.
     """
 
     title = "Table 1: multi-magnification distillation"
     about = (
-        "Does an encoder of down-sampled patches learn more with the whole patch beside it? In the "
-        "paper it does at 7 x 7 px (0.774 against 0.693, and 0.766 supervised), a little at "
-        "14 x 14, and not above."
+        "Does an encoder of down-sampled patches learn more if the whole patch is the second view? "
+        "In the paper it learns more at 7 x 7 px (0.774 against 0.693, and 0.766 supervised), "
+        "slightly more at 14 x 14 px, and not more above."
     )
     needs = frozenset({"tissue"})
 
@@ -73,9 +74,9 @@ class Table1(Experiment):
             write_lines(
                 folder / "density",
                 cells,
-                axis_title="side of the patch in px, before it is brought to the encoder's",
-                caption="Accuracy against information density. Filled: ours, with intervals; open "
-                "and dotted: the paper's single runs.",
+                axis_title="side of the patch in px, before resizing to the encoder's input",
+                caption="Accuracy against information density. Filled markers: our runs, with "
+                "intervals. Open markers and dotted lines: the paper's single runs.",
                 papers=lines,
             )
         ]
@@ -93,7 +94,8 @@ class Table1(Experiment):
         )
         side = min(setting.sides)
         return (
-            f"Does the whole patch beside it teach an encoder of {side} x {side} px? Asymmetric "
-            f"less symmetric training, like with like, in points: {ours}. In the paper, at 7 x 7 "
-            "px: +8.0 with shared and +3.6 with independent weights, of single runs."
+            f"Does the whole patch as second view improve an encoder of {side} x {side} px? "
+            f"Asymmetric minus symmetric training with equal sharing, in points: {ours}. In the "
+            "paper, at 7 x 7 px: +8.0 with shared and +3.6 with independent weights, from single "
+            "runs."
         )

@@ -1,4 +1,4 @@
-"""Table 2: image and nuclei mask, each the other's partner, asked for tissue and for cells."""
+"""Table 2: image and nuclei mask as partners, evaluated on the tissue task and the cell task."""
 
 from collections.abc import Mapping
 
@@ -8,15 +8,15 @@ from morefromless.experiments import Cell, Experiment, Setting
 
 
 class Table2(Experiment):
-    """Cost: two objectives with 6 self-supervised arms each, and a supervised arm a modality and
-    task, times seeds. The supervised encoders answer their own task with their own head. The
-    sharing of the paper's columns is known from its Table S3."""
+    """Cost: two objectives with 6 self-supervised arms each, and a supervised arm per modality and
+    task, times seeds. The supervised encoders predict their own task with their own head. The
+    sharing of the paper's columns is stated in its Table S3."""
 
     title = "Table 2: tissue-nuclei distillation"
     about = (
-        "Masks of nuclei and images of the same patches teach each other. In the paper masks gain "
-        "on both tasks; images gain on the nuclei's (0.813 against 0.690 with VICReg), and on "
-        "tissue with VICReg only."
+        "Images and nuclei masks of the same patches are each other's privileged view. In the "
+        "paper, masks gain on both tasks; images gain on the nuclei task (0.813 against 0.690 "
+        "with VICReg), and on the tissue task with VICReg only."
     )
     needs = frozenset({"nuclei"})
 

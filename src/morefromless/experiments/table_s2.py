@@ -1,4 +1,4 @@
-"""Table S2: the same with other encoders."""
+"""Table S2: Table 1 at the sparsest side, with other encoders."""
 
 from collections.abc import Mapping
 
@@ -18,13 +18,13 @@ ARMS = {
 class TableS2(Experiment):
     """Cost: an encoder's arms at the sparsest side and of the whole patch, times encoders and
     seeds. At full resolution, `asymmetric` is the branch of the whole patch that was paired with
-    the sparse one. A small scale has small stand-ins for the paper's encoders.
+    the sparse patch. A small scale uses small encoders instead of the paper's encoders.
     """
 
     title = "Table S2: encoders"
     about = (
-        "Is the gain that of one encoder? In the paper all four gain 5 to 8 points at 7 x 7 px "
-        "(independent against shared weights), and lose at full resolution."
+        "Does the gain depend on the encoder? In the paper, all four encoders gain 5 to 8 points "
+        "at 7 x 7 px (independent against shared weights), and lose at full resolution."
     )
     needs = frozenset({"tissue"})
 

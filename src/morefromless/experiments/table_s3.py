@@ -8,13 +8,13 @@ from morefromless.experiments import Cell, Experiment, Setting, find
 
 
 class TableS3(Experiment):
-    """Cost: VICReg's runs are Table 1's; SimCLR adds 4 arms at the sparsest side and 2 of the whole
-    patch, times seeds."""
+    """Cost: the runs of VICReg are those of Table 1; SimCLR adds 4 arms at the sparsest side and 2
+    of the whole patch, times seeds."""
 
     title = "Table S3: objectives and sharing"
     about = (
-        "Is the gain that of one objective, or of sharing? In the paper it is 5.4 and 2.6 points "
-        "with SimCLR (shared, independent), and 8.0 and 3.6 with VICReg."
+        "Does the gain depend on the objective, or on sharing? In the paper it is 5.4 and 2.6 "
+        "points with SimCLR (shared, independent), and 8.0 and 3.6 points with VICReg."
     )
     needs = frozenset({"tissue"})
 

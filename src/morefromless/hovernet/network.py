@@ -1,8 +1,8 @@
-"""HoVer-Net with six PanNuke types, as TIAToolbox implements it: the only module that needs it.
+"""TIAToolbox's HoVer-Net with six PanNuke types. No other module needs TIAToolbox.
 
-TIAToolbox's engines read slides and folders and write their own stores. They cannot resume patch by
-patch, nor return to a patch's own grid. So its network and its post-processing are used, and the
-loop around them is `hovernet.segment`.
+TIAToolbox's engines read slides and folders and write their own stores. They cannot resume per
+patch, and cannot convert results to a patch's own grid. Therefore only its network and its
+post-processing are used; the loop around them is in `hovernet.segment`.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ LICENCE = "CC BY-NC-SA 4.0: not for commercial use"
 
 INSTALL = (
     "mfl segment needs TIAToolbox, an extra; install it with pip install 'morefromless[nuclei]' "
-    "(tiatoolbox 2.1.3 wants torch 2.12.1 and torchvision 0.27.1), or bring a segmentation made "
-    "elsewhere with mfl ingest --nuclei."
+    "(tiatoolbox 2.1.3 requires torch 2.12.1 and torchvision 0.27.1), or use a segmentation from "
+    "another program with mfl ingest --nuclei."
 )
 
 TYPES = 6
@@ -34,14 +34,14 @@ TYPES = 6
 class Hovernet:
     """The network with its weights, on one device.
 
-    `weights` is a file: safetensors, or a PyTorch file that holds tensors only. Without one the
-    weights named `PRETRAINED` are downloaded by TIAToolbox into its own folder. Raises
-    `ConfigError` where TIAToolbox is missing, or the weights are not to be had or do not fit.
+    `weights` is a file: safetensors, or a PyTorch file that contains only tensors. Without a file,
+    TIAToolbox downloads the weights `PRETRAINED` into its own folder. Raises `ConfigError` if
+    TIAToolbox is missing, or if the weights are not available or do not match the network.
     """
 
     def __init__(self, weights: Path | None, device: str) -> None:
         self.network = network()
-        # PyTorch's own `to`: TIAToolbox's would wrap the network where there are several GPUs.
+        # PyTorch's own `to`: TIAToolbox's version wraps the network if there are several GPUs.
         torch.nn.Module.to(self.network, device)
         self.device = device
         path = pretrained_weights() if weights is None else weights
@@ -56,18 +56,18 @@ class Hovernet:
 
     def infer(self, windows: npt.NDArray[np.uint8]) -> Maps:
         """Windows (n, 256, 256, 3) uint8 -> nuclear probability (n, 164, 164, 1), distances
-        (n, 164, 164, 2) and type (n, 164, 164, 1), float32."""
+        (n, 164, 164, 2) and type (n, 164, 164, 1), all float32."""
         maps: Maps = self.network.infer_batch(
             self.network, torch.from_numpy(windows), device=self.device
         )
         return maps
 
     def nuclei(self, maps: Maps) -> tuple[npt.NDArray[np.int32], dict[int, int]]:
-        """A whole patch's maps (H, W, c) -> instance map (H, W), and the type of each id.
+        """Maps (H, W, c) of a whole patch -> instance map (H, W), and the type of each id.
 
-        A nucleus is of the type of most of its pixels; type 0 only where all of them say so, as in
-        TIAToolbox and HoVer-Net. (TIAToolbox's own list leaves out nuclei whose outline has fewer
-        than three corners.)
+        The type of a nucleus is the majority type of its pixels without type 0. It is 0 only if all
+        its pixels have type 0, as in TIAToolbox and HoVer-Net. (TIAToolbox's own list omits nuclei
+        whose outline has fewer than three corners.)
         """
         result = self.network.postproc(list(maps))[0]
         instances = np.asarray(result["predictions"]).astype(np.int32)
@@ -88,17 +88,17 @@ def network() -> Any:
 
 
 def pretrained_weights() -> Path:
-    """The pretrained weights, fetched into TIAToolbox's folder unless they are there."""
+    """Path of the pretrained weights in TIAToolbox's folder; download them if missing."""
     try:
         architecture = importlib.import_module("tiatoolbox.models.architecture")
     except ImportError as error:
         raise ConfigError(INSTALL) from error
     try:
         return Path(architecture.fetch_pretrained_weights(PRETRAINED))
-    except Exception as error:  # whatever the network, the server or the disk raises
+    except Exception as error:  # the connection, the server and the disk raise various errors
         raise ConfigError(
-            f"The weights {PRETRAINED} cannot be downloaded ({first_line(error)}); fetch the file "
-            "elsewhere and give it with --weights."
+            f"The weights {PRETRAINED} cannot be downloaded ({first_line(error)}); download the "
+            "file on another machine and give it with --weights."
         ) from error
 
 
@@ -108,13 +108,13 @@ def _load(network: torch.nn.Module, path: Path) -> None:
     try:
         if path.suffix == ".safetensors":
             state: dict[str, Any] = load_file(path)
-        else:  # weights_only: a file from elsewhere is data, never a program
+        else:  # weights_only: no code in the file is executed
             state = torch.load(path, map_location="cpu", weights_only=True)
-        for wrapper in ("desc", "state_dict"):  # HoVer-Net's own checkpoints say desc
+        for wrapper in ("desc", "state_dict"):  # HoVer-Net's own checkpoints use desc
             state = state.get(wrapper, state)
         network.load_state_dict(state)
-    except Exception as error:  # the readers raise whatever the file provokes
+    except Exception as error:  # the readers raise various errors for invalid files
         raise ConfigError(
-            f"{path} holds no weights of {PRETRAINED} ({first_line(error)}); give a file of that "
-            "network, in safetensors or as a PyTorch file that holds tensors only."
+            f"{path} contains no weights of {PRETRAINED} ({first_line(error)}); give a file of "
+            "that network, in safetensors or as a PyTorch file that contains only tensors."
         ) from error

@@ -1,4 +1,4 @@
-"""The loop: a GeoJSON file a patch, resumable, with a record of weights and versions."""
+"""Segment all patches into one GeoJSON file each; resumable, with a record of the weights."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Engine(Protocol):
     """A network that segments windows (`hovernet.network.Hovernet`)."""
 
     facts: dict[str, str]
-    """What determines its answers: network, weights, versions."""
+    """What determines its predictions: network, weights, versions."""
 
     def infer(self, windows: npt.NDArray[np.uint8]) -> Maps: ...
 
@@ -38,17 +38,17 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class SegmentReport:
-    """Counts of one call of `segment`; `str` of it is the last line to print."""
+    """Counts of one call of `segment`; `str(report)` is the last line to print."""
 
     folder: Path
     segmented: int
-    """Patches segmented now."""
+    """Patches segmented by this call."""
     resumed: int
-    """Patches that were segmented before."""
+    """Patches that were already segmented."""
     nuclei: int
-    """Nuclei found now."""
+    """Nuclei found by this call."""
     too_small: int
-    """Nuclei too small for the patch's own grid."""
+    """Nuclei that are too small for the patch's own grid."""
     rejected: int
     """Patches that could not be read."""
 
@@ -58,7 +58,7 @@ class SegmentReport:
         )
         rejected = f"; {self.rejected} rejected (listed in {self.folder / REJECTED})"
         return (
-            f"{self.folder} holds {self.segmented + self.resumed:,} patches, {self.segmented:,} of "
+            f"{self.folder} has {self.segmented + self.resumed:,} patches, {self.segmented:,} of "
             f"them segmented now ({self.nuclei:,} nuclei{dropped})" + rejected * bool(self.rejected)
         )
 
@@ -72,24 +72,24 @@ def segment(
     at: float = 0.25,
     batch: int = 16,
 ) -> SegmentReport:
-    """Segment the `he` of every patch of `source` into `folder/ID.geojson`.
+    """Segment the array `he` of every patch of `source` into `folder/ID.geojson`.
 
-    Patches of `um_per_px` (by default what the source says) are brought to `at` µm/px, the
-    network's, and the nuclei back to the patches' own grid. Patches that are there already are
-    skipped, and their record must agree with this network; the engine is built only where there is
-    something to do. Raises `ConfigError` where the magnification is not known,
-    `DataError` where the folder holds another segmentation, or two ids would write one file.
+    Patches of `um_per_px` (by default the source's own value) are rescaled to `at` µm/px, the
+    magnification of the network; nuclei are converted back to the patches' own grid. Patches that
+    are already segmented are skipped, and their record must agree with this network. The engine is
+    built only if patches remain. Raises `ConfigError` if the magnification is unknown. Raises
+    `DataError` if the folder contains another segmentation, or if two ids would share a file.
     """
     items = source.items()
     sheet = source.datasheet()
     scale = um_per_px or sheet.um_per_px
     if scale is None:
         raise ConfigError(
-            f"The magnification of {sheet.title} is not known; give it with --um-per-px, such as "
+            f"The magnification of {sheet.title} is unknown; give it with --um-per-px, such as "
             "0.5 for 20x."
         )
     if not at > 0 or not scale > 0:
-        raise ConfigError(f"--um-per-px {scale} and --at {at} should be more than 0.")
+        raise ConfigError(f"--um-per-px {scale} and --at {at} must be greater than 0.")
     root = folder.resolve()
     paths = geojson_paths([item.id for item in items], root)
     todo = [k for k, path in enumerate(paths) if not path.is_file()]
@@ -143,7 +143,7 @@ def _grouped(
     batch: int,
     rejected: list[dict[str, str]],
 ) -> Iterator[list[_Patch]]:
-    """Patches until their windows fill a batch; what cannot be read is put into `rejected`."""
+    """Yield groups of patches whose windows fill a batch; add unreadable patches to `rejected`."""
     group: list[_Patch] = []
     for index in todo:
         try:
@@ -189,7 +189,7 @@ def _record(root: Path) -> dict[str, Any] | None:
     if not path.is_file():
         if root.is_dir() and any(root.rglob("*.geojson")):
             raise DataError(
-                f"{root} holds segmentations and no {RECORD}, so the network is not known; "
+                f"{root} contains segmentations but no {RECORD}, so the network is unknown; "
                 "choose another folder."
             )
         return None
@@ -200,7 +200,7 @@ def _record(root: Path) -> dict[str, Any] | None:
 
 
 def _check(root: Path, record: dict[str, Any], current: dict[str, Any]) -> None:
-    """The network and settings of the patches on disk must be those of the others."""
+    """Raise `DataError` if the record of the folder disagrees with the current settings."""
     identity = ("network", "weights_sha256", "um_per_px", "at", "source")
     differing = [
         f"{key} {record.get(key)}, not {current[key]}"
@@ -209,7 +209,7 @@ def _check(root: Path, record: dict[str, Any], current: dict[str, Any]) -> None:
     ]
     if differing:
         raise DataError(
-            f"{root} holds another segmentation ({'; '.join(differing)}); remove it, or choose "
+            f"{root} contains another segmentation ({'; '.join(differing)}); remove it, or choose "
             "another folder."
         )
 

@@ -1,7 +1,7 @@
-"""Patches to windows of a network's input size, and its maps of them back to patches.
+"""Split patches into windows of the network's input size, and stitch the output maps.
 
-A network without padding has a smaller output than input: HoVer-Net takes `WINDOW` px and gives the
-`OUTPUT` px in the middle. Patches are padded by reflection, so that each pixel is in the output of
+A network without padding has a smaller output than input: HoVer-Net takes `WINDOW` px and returns
+the central `OUTPUT` px. Patches are padded by reflection, so that each pixel is in the output of
 one window.
 """
 
@@ -17,7 +17,7 @@ Maps = tuple[npt.NDArray[np.float32], ...]
 
 
 def split(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) -> (n, WINDOW, WINDOW, 3), rows first, whose middles cover the image."""
+    """(H, W, 3) -> (n, WINDOW, WINDOW, 3), row by row; the window centres cover the image."""
     height, width, _ = image.shape
     rows, columns = (-(-extent // OUTPUT) for extent in (height, width))
     padded = np.pad(
@@ -44,7 +44,7 @@ def stitch(maps: npt.NDArray[np.float32], shape: tuple[int, int]) -> npt.NDArray
 
 
 def rescale(image: npt.NDArray[np.uint8], factor: float) -> npt.NDArray[np.uint8]:
-    """An image (H, W, 3) enlarged (bicubic) or shrunk (antialiased) by a factor."""
+    """Enlarge (bicubic) or shrink (antialiased) an image (H, W, 3) by a factor."""
     height, width = (max(1, round(extent * factor)) for extent in image.shape[:2])
     if (height, width) == image.shape[:2]:
         return image
@@ -54,10 +54,10 @@ def rescale(image: npt.NDArray[np.uint8], factor: float) -> npt.NDArray[np.uint8
 def to_grid(
     instances: npt.NDArray[np.int32], shape: tuple[int, int]
 ) -> tuple[npt.NDArray[np.int32], int]:
-    """An instance map at the grid of `shape`, by nearest pixel, and the number of nuclei lost.
+    """Resample an instance map to `shape` by nearest pixel; also return the number of lost nuclei.
 
-    A nucleus too small for any pixel's centre keeps the pixel that its middle lies in, if no other
-    nucleus has it.
+    A nucleus that covers no pixel centre gets the pixel that contains its centroid, unless another
+    nucleus has this pixel.
     """
     if instances.shape == shape:
         return instances, 0

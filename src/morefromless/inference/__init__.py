@@ -1,1 +1,1 @@
-"""A trained encoder in use: features, predictions, and files for other tools."""
+"""Inference with a trained encoder: features, predictions, and exports for other tools."""

@@ -1,4 +1,4 @@
-"""Features of any patches: in batches, resumable, with a progress bar."""
+"""Compute features of patches in batches; an interrupted call can be resumed."""
 
 import shutil
 from collections import Counter
@@ -24,21 +24,21 @@ from morefromless.progress import Bar
 from morefromless.torch_state import own_state
 
 PART = 8 * CHUNK
-"""Patches between two points from which an interrupted embedding goes on."""
+"""Patches per saved part; an interrupted embedding resumes after the last saved part."""
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """Features of patches, and whose they are."""
+    """Features of patches, with the table that describes the patches."""
 
     table: pd.DataFrame
-    """`inputs.COLUMNS`, a row a patch."""
+    """One row per patch, with the columns `patches.COLUMNS`."""
     features: npt.NDArray[np.float32]
-    """(N, width), row i of patch i."""
+    """(N, width); row i belongs to row i of `table`."""
     rejected: Counter[str]
-    """Patches that could not be read, which have no row: reason to number."""
+    """Number of unreadable patches for each reason. They have no row in `table`."""
     attributes: dict[str, str | float]
-    """Encoder, modality, and what else a file of features should say."""
+    """Encoder, modality and further metadata for the file of features."""
 
     def __repr__(self) -> str:
         patches, width = self.features.shape
@@ -54,11 +54,11 @@ def embed(
     partial: Path | str | None = None,
     progress: bool = True,
 ) -> Embedding:
-    """The encoder's features of all patches that can be read, on PyTorch's `device`.
+    """Compute the encoder's features of all readable patches on the PyTorch device `device`.
 
-    Parts that are done are kept in the folder `partial`, from which the same call goes on; an
-    encoder, inputs or files of them that differ begin anew. Raises `DataError` where no patch can
-    be read.
+    Finished parts are saved in the folder `partial`, and a second call with the same arguments
+    resumes from them. Parts are recomputed if the encoder, the inputs or their files have changed.
+    Raises `DataError` if no patch can be read.
     """
     count = sum(map(len, inputs))
     parts, rejected = [], Counter[str]()
@@ -107,7 +107,7 @@ def embed(
 
 @contextmanager
 def partial_folder(path: Path) -> Iterator[Path]:
-    """The folder `PATH.partial`, which is removed when the block ends well and kept otherwise."""
+    """Yield the folder `PATH.partial`; remove it if the block succeeds, else keep it."""
     folder = path.with_name(f"{path.name}.partial")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -120,7 +120,7 @@ def _features(
     device: torch.device | str,
     readers: ThreadPoolExecutor,
 ) -> dict[str, Tensor]:
-    """`readable` (len(rows),) and `features` (those that are, width), in the rows' order."""
+    """`readable` (len(rows),) and `features` (readable patches, width), in the order of `rows`."""
     features, readable = [], []
     for start in range(0, len(rows), CHUNK):
         read = list(readers.map(lambda row: _read(patches, row), rows[start : start + CHUNK]))
@@ -138,7 +138,7 @@ def _features(
 def _same_size(
     frozen: FrozenEncoder, arrays: Sequence[npt.NDArray[Any]], device: torch.device | str
 ) -> Iterator[Tensor]:
-    """The encoder's input of arrays in their order; neighbours of one shape are one batch."""
+    """Yield encoder inputs in order; consecutive arrays of the same shape form one batch."""
     start = 0
     for stop in range(1, len(arrays) + 1):
         if stop == len(arrays) or arrays[stop].shape != arrays[start].shape:
@@ -154,7 +154,7 @@ def _read(patches: Patches, row: int) -> npt.NDArray[Any] | None:
 
 
 def _reason(patches: Patches, row: int) -> str:
-    """Why a patch cannot be read: it is read again, for a part that is done holds no words."""
+    """Why a patch is unreadable. The patch is read again, because saved parts have no reasons."""
     try:
         patches.read(row)
     except UnreadablePatch as error:

@@ -1,11 +1,11 @@
-"""An encoder as files that other programs load: timm's folder, ONNX, torch.export.
+"""Export an encoder for other programs: a timm folder, ONNX, torch.export.
 
 OUT/model.safetensors   weights under timm's names; `encoder.json` in their metadata
-OUT/config.json         architecture and preprocessing, in the form of timm and the Hub
-OUT/encoder.json        what must be known to use it (`evaluation.metadata`)
-OUT/probe-*             calibrated probes (`evaluation.calibration`), where the run has any
-OUT/encoder.onnx        where asked
-OUT/encoder.pt2         where asked: torch.export
+OUT/config.json         architecture and preprocessing, in the format of timm and the Hub
+OUT/encoder.json        metadata needed to use the encoder (`evaluation.metadata`)
+OUT/probe-*             calibrated probes (`evaluation.calibration`), if the run has any
+OUT/encoder.onnx        if requested
+OUT/encoder.pt2         torch.export program, if requested
 OUT/README.md           the model card
 """
 
@@ -42,14 +42,14 @@ FILES = (
     "encoder.pt2",
     "README.md",
 )
-"""What an exported folder may hold, beside probes."""
+"""Files that an exported folder may contain, in addition to probes."""
 PROBE = re.compile(r"probe-.+-calibrated\.safetensors")
 
 OPSET = 18
-"""ONNX's lowest set of operators that PyTorch's exporter writes."""
+"""Lowest ONNX opset version that PyTorch's exporter writes."""
 
 CLOSE = 1e-4
-"""Largest difference of a feature, relative to the largest, that a written graph may have."""
+"""Tolerated difference between features of a graph and of PyTorch, relative to the largest."""
 
 
 def export(
@@ -62,18 +62,19 @@ def export(
     preprocessing: bool = False,
     opset: int = OPSET,
 ) -> list[Path]:
-    """Write an encoder's weights, the calibrated probes that lie in `source` and, where asked, its
-    graphs into `folder`; the files written.
+    """Write an encoder's weights, the calibrated probes in `source` and, if requested, graphs into
+    `folder`. Return the written files.
 
-    With `preprocessing` graphs take patches (N, side, side, 3) uint8 as they were trained on;
-    without, the modality at the encoder's size, (N, C, size, size) float32 in [0, 1]. Graphs
-    normalise by themselves, take any N, and are held against PyTorch as soon as they are written.
-    What an earlier export of another encoder wrote is removed. Raises `ConfigError` where that is
-    not possible, `DataError` where a graph differs.
+    With `preprocessing`, graphs take patches (N, side, side, 3) uint8, as in training. Without it,
+    they take the modality at the encoder's size, (N, C, size, size) float32 in [0, 1]. Graphs
+    include the normalisation, accept any N, and are compared with PyTorch after writing. Files
+    from an earlier export of another encoder are removed. Raises `ConfigError` if the export is
+    not possible, and `DataError` if the features of a graph differ.
     """
     if frozen.metadata is None:
         raise ConfigError(
-            f"'{frozen.name}' was not trained here, so there is nothing to export; give a run."
+            f"'{frozen.name}' was not trained by this program, so it cannot be exported; give a "
+            "run."
         )
     if onnx:
         _onnxruntime(opset)
@@ -95,7 +96,7 @@ def export(
         files.write_json(folder / "config.json", timm_config(frozen))
         written.append(folder / "config.json")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's exporters warn of their own code
+        warnings.simplefilter("ignore")  # PyTorch's exporters warn about their own code
         if graph and onnx:
             written.append(write_onnx(*graph, folder / "encoder.onnx", opset))
         if graph and torch_export:
@@ -104,7 +105,7 @@ def export(
 
 
 def timm_config(frozen: FrozenEncoder) -> dict[str, Any]:
-    """`config.json`, from which `timm.create_model("local-dir:FOLDER")` builds the encoder."""
+    """Content of `config.json`, as `timm.create_model("local-dir:FOLDER")` reads it."""
     encoder = frozen.encoder
     assert isinstance(encoder, Timm)
     assert frozen.metadata is not None
@@ -113,7 +114,7 @@ def timm_config(frozen: FrozenEncoder) -> dict[str, Any]:
     if prepared.channels != 3:
         arguments["in_chans"] = prepared.channels
     pretrained: dict[str, Any] = dict(encoder.network.pretrained_cfg)  # type: ignore[arg-type]
-    if pretrained.get("fixed_input_size"):  # else timm would resample position embeddings
+    if pretrained.get("fixed_input_size"):  # otherwise timm resamples the position embeddings
         arguments.setdefault("img_size", encoder.input_size)
     return {
         "architecture": pretrained["architecture"],
@@ -134,9 +135,10 @@ def timm_config(frozen: FrozenEncoder) -> dict[str, Any]:
 
 
 def write_onnx(module: nn.Module, example: Tensor, path: Path, opset: int = OPSET) -> Path:
-    """Write a module as ONNX, and run it by onnxruntime on other numbers of patches.
+    """Write a module as ONNX, and check it with onnxruntime on other batch sizes.
 
-    Raises `ConfigError` where that cannot be (`_onnxruntime`), `DataError` where it differs.
+    Raises `ConfigError` if ONNX cannot be written (`_onnxruntime`), and `DataError` if its
+    features differ.
     """
     onnxruntime = _onnxruntime(opset)
     with files.replacing(path) as temporary:
@@ -160,7 +162,7 @@ def write_onnx(module: nn.Module, example: Tensor, path: Path, opset: int = OPSE
 
 
 def _onnxruntime(opset: int) -> Any:
-    """The module. Raises `ConfigError` where the extra `onnx` lacks, or this set of operators."""
+    """Import onnxruntime. Raises `ConfigError` without the extra `onnx`, or for another opset."""
     try:
         import onnx
         import onnxruntime
@@ -172,14 +174,14 @@ def _onnxruntime(opset: int) -> Any:
     newest = onnx.defs.onnx_opset_version()
     if not OPSET <= opset <= newest:
         raise ConfigError(
-            f"--opset {opset} is not written by PyTorch; give one from {OPSET} to {newest}, or "
+            f"PyTorch does not write --opset {opset}; give one from {OPSET} to {newest}, or "
             "convert the file with onnx.version_converter."
         )
     return onnxruntime
 
 
 def write_torch(module: nn.Module, example: Tensor, path: Path) -> Path:
-    """Write a module by torch.export, and run it on other numbers of patches."""
+    """Write a module with torch.export, and check it on other batch sizes."""
     program = torch.export.export(
         module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},)
     )
@@ -194,7 +196,7 @@ def write_torch(module: nn.Module, example: Tensor, path: Path) -> Path:
 
 
 class Preprocess(nn.Module):
-    """A modality that is a resizing, in operations that graphs know."""
+    """A resizing modality as matrix products, which graph formats support."""
 
     def __init__(self, matrices: tuple[Tensor, ...]) -> None:
         super().__init__()
@@ -212,7 +214,7 @@ class Preprocess(nn.Module):
 
 
 def _graph(frozen: FrozenEncoder, preprocessing: bool) -> tuple[nn.Module, Tensor]:
-    """What is written as a graph, with its gradients off, and an example of its input."""
+    """The module to write as a graph, with gradients disabled, and an example input."""
     encoder = frozen.encoder.eval().requires_grad_(False)
     draw = torch.Generator().manual_seed(0)
     shape = frozen.modality.shape(frozen.size)
@@ -222,8 +224,8 @@ def _graph(frozen: FrozenEncoder, preprocessing: bool) -> tuple[nn.Module, Tenso
     matrices = None if side is None else frozen.modality.matrices(side, frozen.size)
     if matrices is None:
         raise ConfigError(
-            f"The modality {frozen.modality_spec} is no resizing of patches of a known size, so it "
-            "cannot be part of the graph; leave out --preprocessing."
+            f"The modality {frozen.modality_spec} does not resize patches of a known size, so it "
+            "cannot be part of the graph; remove --preprocessing."
         )
     patches = torch.randint(0, 256, (2, side, side, 3), generator=draw, dtype=torch.uint8)  # type: ignore[arg-type]
     return nn.Sequential(Preprocess(matrices), encoder).eval(), patches
@@ -238,24 +240,24 @@ def _compare(features: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], pat
     if not difference <= CLOSE:
         raise DataError(
             f"{path} was not written: its features differ from PyTorch's by {difference:.1e} of "
-            f"the largest, more than {CLOSE:g}; export without it."
+            f"the largest feature (limit {CLOSE:g}); export without this format."
         )
 
 
 def _weights(frozen: FrozenEncoder) -> dict[str, Tensor]:
-    """Of timm's encoders under timm's names, without the normalisation, which is in the JSON."""
+    """Weights by name: timm's names for timm encoders, without the normalisation (in the JSON)."""
     module = frozen.encoder.network if isinstance(frozen.encoder, Timm) else frozen.encoder
     return {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
 
 
 def _metadata(frozen: FrozenEncoder, metadata: EncoderMetadata) -> EncoderMetadata:
-    """Of this encoder alone; a head goes into the classifier's file."""
+    """Metadata of this encoder alone; a supervised head is exported in the probe's file."""
     branch = replace(metadata.branches[frozen.name], prefix="")
     return replace(metadata, branches={frozen.name: branch}, head=())
 
 
 def _refuse_others(folder: Path) -> None:
-    """Raise `ConfigError` where a folder holds what no export wrote."""
+    """Raise `ConfigError` if a folder contains files that no export wrote."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     known = {name for name in names if name in FILES or PROBE.fullmatch(name)}
     others = {name for name in names - known if not name.endswith(".partial")}
@@ -263,7 +265,7 @@ def _refuse_others(folder: Path) -> None:
         others |= known
     if others:
         raise ConfigError(
-            f"{folder} holds other files ({min(others)}); give a folder that is new or empty."
+            f"{folder} contains other files ({min(others)}); give a new or empty folder."
         )
 
 
@@ -275,8 +277,8 @@ def _is_exported(weights: Path) -> bool:
 
 
 def _remove_earlier(folder: Path, weights: Mapping[str, Tensor], stated: dict[str, str]) -> None:
-    """Remove what an earlier export wrote, unless it was of these weights, of which it stated the
-    same. The file's bytes do not tell: safetensors writes its metadata in any order."""
+    """Remove the files of an earlier export, unless it had the same weights and metadata. File
+    bytes cannot be compared, because safetensors writes its metadata in any order."""
     path = folder / WEIGHTS
     if not path.is_file():
         return

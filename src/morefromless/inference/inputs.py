@@ -1,4 +1,4 @@
-"""What an encoder is given in use: the patches of folders, stores, tables and slides."""
+"""Open inference inputs: patches of folders, stores, tables and slides."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from morefromless.inference.slides import SlidePatches, open_slides, open_tiles
 from morefromless.ingest.opening import open_images
 
 PATCH = 1024
-"""Side in px up to which a .tif file is a patch; a larger one is read as a slide."""
+"""Largest side in px of a .tif file that is read as a patch; a larger one is read as a slide."""
 
 
 def open_inputs(
@@ -32,15 +32,16 @@ def open_inputs(
     um_per_px: float | None = None,
     at: float | None = None,
 ) -> list[Patches]:
-    """The patches of folders, stores, tables, image files, slides and folders of slides.
+    """Open the patches of folders, stores, tables, image files, slides and folders of slides.
 
-    `um_per_px` is the magnification of inputs that do not state theirs; `at` is the one that the
-    encoder is to be given, by default that of its training. Raises `ConfigError` without inputs,
-    `DataError` where one cannot be read, or has another magnification or other channels.
+    `um_per_px` is the magnification of inputs that do not state one. `at` is the magnification at
+    which the encoder is applied, by default that of its training. Raises `ConfigError` if there
+    are no inputs. Raises `DataError` if an input cannot be read, or has another magnification or
+    other channels.
     """
     names = [names] if isinstance(names, str | Path) else names
     if not names:
-        raise ConfigError("No inputs are given; name folders, stores, tables, images or slides.")
+        raise ConfigError("No inputs are given; give folders, stores, tables, images or slides.")
     expected = at or frozen.um_per_px
     opened: list[Patches] = []
     for name in map(str, names):
@@ -55,8 +56,8 @@ def open_inputs(
     slides = Counter(patches.name for patches in opened if isinstance(patches, SlidePatches))
     if slides and max(slides.values()) > 1:
         raise DataError(
-            f"Two slides are called {slides.most_common(1)[0][0]}, so their maps would have one "
-            "name; give them in separate commands."
+            f"Two slides have the name {slides.most_common(1)[0][0]}, so their maps would have "
+            "the same name; give them in separate commands."
         )
     ids = pd.concat([patches.table["id"] for patches in opened])
     if ids.duplicated().any():
@@ -70,34 +71,34 @@ def open_inputs(
 def remarks(
     inputs: Sequence[Patches], frozen: FrozenEncoder, at: float | None = None
 ) -> Iterator[str]:
-    """What cannot be checked, or differs, between inputs and the encoder's training.
+    """Yield differences between inputs and the encoder's training, and what cannot be checked.
 
     `at` as in `open_inputs`.
     """
     for patches in inputs:
         if patches.passed_over:
             counts = (f"{number:,} x {kind}" for kind, number in patches.passed_over.items())
-            yield f"Of {patches.name} left out: {', '.join(counts)}."
+            yield f"Skipped in {patches.name}: {', '.join(counts)}."
         if patches.um_per_px is None and frozen.um_per_px is not None:
             yield (
                 f"{patches.name} does not state its magnification, and the encoder was trained at "
-                f"{frozen.um_per_px:g} µm per pixel; say it with --um-per-px."
+                f"{frozen.um_per_px:g} µm per pixel; give the magnification with --um-per-px."
             )
         elif patches.um_per_px is not None and frozen.um_per_px is None and frozen.side and not at:
             yield (
-                f"{patches.name} has {patches.um_per_px:g} µm per pixel, and the magnification at "
-                "which the encoder was trained is not known, so the two are not compared."
+                f"{patches.name} has {patches.um_per_px:g} µm per pixel. The magnification of the "
+                "encoder's training is unknown, so the two are not compared."
             )
         if patches.side:
             yield from extent_remarks(patches.name, patches.side, frozen)
 
 
 def extent_remarks(name: str, side: int, frozen: FrozenEncoder) -> Iterator[str]:
-    """A sentence where the patches of `name` have another side than those of the training."""
+    """Yield a sentence if the patches of `name` and of the training differ in size."""
     if frozen.side and side != frozen.side:
         yield (
             f"{name} has patches of {side} px, and the encoder was trained on {frozen.side} px: "
-            "at the same µm per pixel it is given another extent of tissue."
+            "at the same µm per pixel they show another extent of tissue."
         )
 
 
@@ -112,8 +113,8 @@ def _open(
     image = path.is_file() and suffix in SLIDES_ONLY | frozenset(IMAGES)
     if (slides or image) and not is_picture(frozen.modality):
         raise DataError(
-            f"{path} holds images, and the encoder takes {frozen.modality_spec}; give a store that "
-            "has it."
+            f"{path} contains images, but the encoder takes {frozen.modality_spec}; give a store "
+            "with that modality."
         )
     if slides:
         return open_slides(path, frozen, um_per_px, expected)
@@ -128,9 +129,10 @@ def _open(
 
 
 def _holds_slides(folder: Path) -> bool:
-    """Whether a folder holds files that only slides are, or images of TIFF alone, of which the
-    largest file is a slide. Of 100,000 patches no other is opened. Folders that may not be read are
-    left to the readers: those of slides refuse them, and those of patches count them."""
+    """Whether a folder contains slides: a file of a slide-only format, or only TIFF images of which
+    the largest file is a slide. Only that largest file is opened, even in a folder of 100,000
+    patches. Unreadable folders are skipped here: slide readers refuse them, and patch readers
+    count them."""
     images = list(files_below(folder, SLIDES_ONLY | frozenset(IMAGES), unreadable="skip"))
     endings = {path.suffix.lower() for path in images}
     if endings & SLIDES_ONLY:
@@ -140,7 +142,8 @@ def _holds_slides(folder: Path) -> bool:
 
 
 def _is_large(path: Path) -> bool:
-    """Whether a .tif file is larger than a patch; what cannot be read is left to the reader."""
+    """Whether a .tif file is larger than a patch. True if it is unreadable: opening it as a slide
+    then reports the error."""
     try:
         return path.suffix.lower() in (".tif", ".tiff") and max(image_shape(path)) > PATCH
     except UnreadablePatch:
@@ -148,7 +151,7 @@ def _is_large(path: Path) -> bool:
 
 
 def _refuse_bytes(names: Sequence[str]) -> None:
-    """Raise `DataError` where a name of a file is not UTF-8, which no file of features can hold."""
+    """Raise `DataError` if a file name is not UTF-8, because feature files cannot store it."""
     for name in names:
         try:
             name.encode()
@@ -161,8 +164,8 @@ def _check_magnification(patches: Patches, trained: float | None, at: float | No
     if patches.um_per_px is None or expected is None:
         return
     if abs(patches.um_per_px / expected - 1) > TOLERANCE:
-        wanted = f"--at asks for {at:g}" if at else f"the encoder was trained at {expected:g}"
+        wanted = f"--at requests {at:g}" if at else f"the encoder was trained at {expected:g}"
         raise DataError(
-            f"{patches.name} has {patches.um_per_px:g} µm per pixel and {wanted}; bring the "
-            f"patches to that, or give --at {patches.um_per_px:g} to use them as they are."
+            f"{patches.name} has {patches.um_per_px:g} µm per pixel, but {wanted}; rescale the "
+            f"patches, or give --at {patches.um_per_px:g} to use them unchanged."
         )

@@ -1,4 +1,4 @@
-"""Patches one by one, as an encoder in use is given them: of a store, a source or an image file."""
+"""Read single patches for inference, from a store, a source or an image file."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ from morefromless.modalities import Modality
 from morefromless.sources import Source
 
 COLUMNS = ("id", "input", "x", "y", "label", "group", "split")
-"""Of a table of patches; `x` and `y` are the top left corner in px of a slide's finest level, and
-empty elsewhere, as is what is not known."""
+"""Columns of a table of patches. `x` and `y` are the top left corner in px of the slide's finest
+level. Unknown values are empty, also `x` and `y` of patches that are not from a slide."""
 
 TOLERANCE = 0.1
-"""Relative difference of magnification from which an encoder is not given a patch."""
+"""Largest relative difference in magnification at which the encoder accepts a patch."""
 
 
 class Patches(ABC):
@@ -30,23 +30,23 @@ class Patches(ABC):
 
     name: str
     table: pd.DataFrame
-    """A row a patch: `COLUMNS`."""
+    """One row per patch, with the columns `COLUMNS`."""
     um_per_px: float | None
-    """Micrometres per pixel; None where not known."""
+    """Micrometres per pixel; None if unknown."""
     side: int | None
-    """Height and width in px, of the first patch where they differ; None where not known."""
+    """Height and width in px; of the first patch if patches differ; None if unknown."""
     channels: tuple[str, ...] = ()
-    """Names of the channels, or of a vector's values; empty where not known."""
+    """Names of the channels, or of a vector's values; empty if unknown."""
     place: str = ""
-    """Absolute path of the input, which tells inputs of one name apart."""
+    """Absolute path of the input; it distinguishes inputs with equal names."""
     passed_over: Mapping[str, int] = {}
-    """What lies beside the patches and is none: kind to number."""
+    """Number of files of each kind that are next to the patches but are not patches."""
 
     def __len__(self) -> int:
         return len(self.table)
 
     def files(self) -> Sequence[Path]:
-        """The files that are read."""
+        """The files from which the patches are read."""
         return []
 
     @abstractmethod
@@ -55,7 +55,7 @@ class Patches(ABC):
 
 
 class StorePatches(Patches):
-    """All patches of a store, whatever their split."""
+    """All patches of a store, regardless of their split."""
 
     def __init__(self, path: Path, modality: Modality) -> None:
         store = Store.open(path)
@@ -67,19 +67,19 @@ class StorePatches(Patches):
         self._rows = reading_order(self._array, np.arange(len(store.table)))
         self.table = patch_table(store.table.iloc[self._rows].assign(input=self.name))
         self._what = modality.array
-        self._files = [path / "meta.json"]  # which has a hash of all others
+        self._files = [path / "meta.json"]  # it contains a hash of all other files
 
     def files(self) -> Sequence[Path]:
         return self._files
 
     def read(self, row: int) -> npt.NDArray[Any]:
         if not self._present[self._rows[row]]:
-            raise UnreadablePatch(f"no {self._what}: this patch lacks it")
+            raise UnreadablePatch(f"no {self._what}: this patch does not have it")
         return np.asarray(self._array[self._rows[row]])
 
 
 class SourcePatches(Patches):
-    """Patches of a folder, a table or any other source, as `mfl ingest` would read them."""
+    """Patches of a folder, a table or any other source, read as `mfl ingest` reads them."""
 
     def __init__(self, name: str, source: Source, modality: Modality) -> None:
         self.name, self._source, self._modality = name, source, modality
@@ -109,9 +109,9 @@ class SourcePatches(Patches):
         name = self._modality.array
         images = [array for array in arrays.values() if array.ndim == 3]
         if name not in arrays and len(images) == 1 and is_picture(self._modality):
-            return _square(images[0])  # whatever the source calls its only image
+            return _square(images[0])  # regardless of its name in the source
         if name not in arrays:
-            raise UnreadablePatch(f"no {name}: this patch lacks it")
+            raise UnreadablePatch(f"no {name}: this patch does not have it")
         return _square(arrays[name])
 
 
@@ -132,29 +132,30 @@ class ImagePatches(Patches):
 
 
 def read_patch(image: Path | bytes) -> npt.NDArray[np.uint8]:
-    """The patch (H, H, 3) in an image file. Raises `UnreadablePatch`, also for several pages and
-    where it is not square."""
+    """Read the patch (H, H, 3) in an image file. Raises `UnreadablePatch`, also if the image has
+    several pages or is not square."""
     pixels, further = read_pages(image)
     _refuse_further(further)
     return _square(pixels)
 
 
 def is_picture(modality: Modality) -> bool:
-    """Whether any image may be seen so: a mask's pixels are labels, which no image file holds."""
+    """Whether a modality can be rendered from an image file: not from masks (their pixels are
+    labels) or vectors."""
     return not modality.labels and not modality.vector
 
 
 def patch_table(known: pd.DataFrame) -> pd.DataFrame:
-    """What is known of patches, with every one of `COLUMNS`."""
+    """Complete a table of patches to all of `COLUMNS`; unknown values are empty."""
     table = known.reindex(columns=list(COLUMNS)).reset_index(drop=True)
     table = table.assign(label=table["label"].mask(table["label"] == UNLABELLED, None))
-    # One type a column, whether anything of it is known or not: inputs are joined.
+    # Each column has a fixed type, even if it is empty, because tables of inputs are concatenated.
     return table.astype({name: "Int64" if name in ("x", "y") else object for name in COLUMNS})
 
 
 def _refuse_further(omitted: Mapping[str, int]) -> None:
     if FURTHER in omitted:
-        raise UnreadablePatch("several pages or frames: save the one that is meant by itself")
+        raise UnreadablePatch("several pages or frames: save one of them as its own file")
 
 
 def _square(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Classes of any patches: calibrated probabilities, abstention, and what is unlike the training."""
+"""Predict classes of patches: calibrated probabilities, abstention and outlier percentiles."""
 
 from pathlib import Path
 
@@ -19,16 +19,16 @@ ENDINGS = (".csv", ".parquet")
 
 
 def predict(embedding: Embedding, probe: CalibratedProbe, abstain: float = 0.0) -> pd.DataFrame:
-    """A row a patch: id, input, x, y, `class`, `probability`, `outlier_percentile`, and a column of
-    probabilities for each class, `p_CLASS`.
+    """Return one row per patch: id, input, x, y, `class`, `probability`, `outlier_percentile`, and
+    the probability of each class in a column `p_CLASS`.
 
-    `class` is empty where the highest probability is below `abstain`. Raises `ConfigError` where
-    the features are not of the encoder whose features the probe learnt from.
+    `class` is empty if the highest probability is below `abstain`. Raises `ConfigError` if the
+    features come from another encoder than the probe was trained on.
     """
     if embedding.attributes.get("weights") != probe.weights:
         raise ConfigError(
-            "The probe learnt from the features of another encoder than those it is given; "
-            "calibrate one for this encoder."
+            "The probe was trained on features of another encoder; calibrate a probe for this "
+            "encoder."
         )
     features = torch.from_numpy(embedding.features)
     probabilities = probe.probabilities(features).numpy()
@@ -48,10 +48,10 @@ def predict(embedding: Embedding, probe: CalibratedProbe, abstain: float = 0.0) 
 def find_probe(
     frozen: FrozenEncoder, folder: Path, store: Path | None, task: str | None, device: str = "cpu"
 ) -> CalibratedProbe:
-    """The calibrated probe that lies with an encoder in `folder`; else one that is fitted on
-    `store`, or on the store of the run, where it is still there, and kept in the run.
+    """The calibrated probe saved with the encoder in `folder`. If there is none, or if `store` is
+    given, fit one on `store` or on the run's own store, and save it in the run.
 
-    Raises `ConfigError` where neither is to be had.
+    Raises `ConfigError` if there is neither a probe nor a store.
     """
     task = task or frozen.task
     probe = None if store else read_calibrated(folder, frozen, task)
@@ -60,14 +60,14 @@ def find_probe(
     data = labelled_store(folder, store)
     if data is None:
         raise ConfigError(
-            f"{folder} has no probe for the task {task}, and its store is not there; give --store "
+            f"{folder} has no probe for the task {task}, and its store is missing; give --store "
             "FOLDER once, or run mfl probe RUN --store FOLDER before mfl export."
         )
     return calibrate(frozen, data, Probe(), task, seed=frozen.seed, device=device, label="train")
 
 
 def labelled_store(folder: Path, store: Path | None) -> Store | None:
-    """The store that is given, else that of the run in `folder`; None where it is not there."""
+    """The given store, else the store of the run in `folder`; None if it is missing."""
     if store is None and (folder / "run.json").is_file():
         recorded = Run(folder).config.store
         store = recorded if recorded.exists() else None
@@ -85,6 +85,6 @@ def write_predictions(table: pd.DataFrame, path: Path) -> None:
 
 
 def check_ending(path: Path) -> None:
-    """Raise `ConfigError` for an ending that names no format."""
+    """Raise `ConfigError` if the file ending is not supported."""
     if path.suffix not in ENDINGS:
         raise ConfigError(f"{path} does not end in {' or '.join(ENDINGS)}.")

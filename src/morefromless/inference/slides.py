@@ -1,4 +1,4 @@
-"""The tiles of slides, as an encoder in use is given them."""
+"""Read tiles of slides for inference."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from morefromless.inference.patches import TOLERANCE, Patches, patch_table
 
 
 class SlidePatches(Patches):
-    """The tiles of a slide that are tissue, side by side, at the encoder's magnification."""
+    """The tissue tiles of a slide, on a grid without gaps, at the encoder's magnification."""
 
     def __init__(self, path: Path, side: int, at: float, um_per_px: float | None = None) -> None:
         self.name, self.um_per_px, self.side = path.name, at, side
@@ -29,8 +29,8 @@ class SlidePatches(Patches):
         if not ids:
             raise UnusableSlide(
                 "no tissue",
-                f"{path} has no tile of {side} px at {at:g} µm per pixel that is tissue; look at "
-                "the slide, and check its magnification.",
+                f"{path} has no tissue tile of {side} px at {at:g} µm per pixel; look at the "
+                "slide, and check its magnification.",
             )
         x, y = self.corners.T
         self.table = patch_table(pd.DataFrame({"id": ids, "input": path.name, "x": x, "y": y}))
@@ -51,14 +51,15 @@ class SlidePatches(Patches):
         x, y = self.corners[row].tolist()
         try:
             return self.slide.read(x, y, self.side, self.side, self.um_per_px)
-        except UnreadablePatch as error:  # one reason a slide: it may lack thousands of tiles
+        except UnreadablePatch as error:
+            # One message per slide, because thousands of its tiles may be unreadable.
             raise UnreadablePatch(
-                f"damaged: these tiles of {self.name} cannot be read; fetch it again"
+                f"damaged: these tiles of {self.name} cannot be read; download it again"
             ) from error
 
 
 class RejectedSlide(Patches):
-    """A slide of a folder that cannot be used, as one patch that cannot be read."""
+    """An unusable slide of a folder, represented as one unreadable patch."""
 
     def __init__(self, name: str, frozen: FrozenEncoder, at: float | None, reason: str) -> None:
         self.name, self.um_per_px, self.side = name, at, frozen.side or frozen.size
@@ -73,8 +74,8 @@ class RejectedSlide(Patches):
 def open_slides(
     folder: Path, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
 ) -> list[Patches]:
-    """The slides of a folder, those that cannot be used as one unreadable patch each. Raises
-    `DataError` where none can be."""
+    """Open the slides of a folder. Each unusable slide becomes one unreadable patch. Raises
+    `DataError` if no slide can be used."""
     slides: list[Patches] = []
     errors: list[DataError] = []
     for path in slide_files([folder]):
@@ -91,11 +92,11 @@ def open_slides(
 def open_tiles(
     path: Path, frozen: FrozenEncoder, um_per_px: float | None, expected: float | None
 ) -> SlidePatches:
-    """The tiles of a slide. Raises `DataError` where it cannot be used, or where the magnification
-    that the encoder is to be given is not known."""
+    """Open the tiles of a slide. Raises `DataError` if the slide cannot be used, or if the
+    encoder's magnification is unknown."""
     if expected is None:
         raise DataError(
-            f"{path} is a slide, and at which magnification this encoder was trained is not "
-            "known; give it with --at, such as --at 0.5."
+            f"{path} is a slide, but the magnification of this encoder's training is unknown; "
+            "give it with --at, such as --at 0.5."
         )
     return SlidePatches(path, frozen.side or frozen.size, expected, um_per_px)

@@ -1,4 +1,4 @@
-"""A frozen encoder as a step of scikit-learn's pipelines."""
+"""A frozen encoder as a scikit-learn transformer."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +18,10 @@ from morefromless.evaluation.loading import load_encoder
 class EncoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Images in, features out: `make_pipeline(EncoderTransformer("runs/a"), LogisticRegression())`.
 
-    `encoder` and `branch` are those of `load_encoder`. `fit` loads the encoder and learns nothing;
-    `transform` takes patches (N, H, H, 3) uint8, or vectors (N, length) of a vector's encoder, and
-    gives features (N, width) float32. Raises `ValueError` for arrays of another shape or type.
+    `encoder` and `branch` are passed to `load_encoder`. `fit` only loads the encoder; it does not
+    train. `transform` takes patches (N, H, H, 3) uint8, or vectors (N, length) if the encoder takes
+    vectors, and returns features (N, width) float32. Raises `ValueError` for arrays of another
+    shape or type.
     """
 
     def __init__(
@@ -63,5 +64,5 @@ class EncoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False  # so `check_estimator` gives it no tables of floats
+        tags.input_tags.two_d_array = False  # `check_estimator` then passes no float tables
         return tags

@@ -1,4 +1,4 @@
-"""Files of features: one function an ending."""
+"""Write files of features: one function per file ending."""
 
 import json
 from collections.abc import Callable
@@ -16,24 +16,24 @@ from morefromless.inference.embed import Embedding
 
 
 def write_embedding(embedding: Embedding, path: Path) -> None:
-    """Write features in the format of the path's ending, whole or not at all."""
+    """Write features atomically, in the format of the path's ending."""
     write = writer(path)
     with files.replacing(path) as temporary:
         write(embedding, temporary)
 
 
 def writer(path: Path) -> Callable[[Embedding, Path], None]:
-    """What writes files of this ending. Raises `ConfigError` where nothing does."""
+    """The function that writes this file ending. Raises `ConfigError` if it is not supported."""
     if path.suffix not in WRITERS:
         raise ConfigError(
-            f"{path} does not end in {' or '.join(WRITERS)}, by which the format is chosen."
+            f"{path} does not end in {' or '.join(WRITERS)}; the ending selects the format."
         )
     return WRITERS[path.suffix]
 
 
 def write_h5(embedding: Embedding, path: Path) -> None:
-    """HDF5 as slide tools read it: `features` (N, width) float32 and `coords` (N, 2) int64, x and y
-    in px of the slide's finest level, -1 where there is no slide; beside them `id` and `input`."""
+    """Write HDF5 in the layout of slide tools: `features` (N, width) float32 and `coords` (N, 2)
+    int64, x and y in px of the slide's finest level, -1 without a slide; also `id` and `input`."""
     table = embedding.table
     with h5py.File(path, "w") as file:
         file["features"] = embedding.features
@@ -45,12 +45,12 @@ def write_h5(embedding: Embedding, path: Path) -> None:
 
 
 def write_parquet(embedding: Embedding, path: Path) -> None:
-    """A row a patch: its columns, then `f0`, `f1` ..."""
+    """Write one row per patch: the columns of the table, then `f0`, `f1` ..."""
     _wide(embedding.table, embedding.features).to_parquet(path, index=False)
 
 
 def write_csv(embedding: Embedding, path: Path) -> None:
-    """The same as text, for R and spreadsheets, in about twice the room."""
+    """Write the same as `write_parquet` as text, for R and spreadsheets; about twice the size."""
     _wide(files.without_formulas(embedding.table), embedding.features).to_csv(path, index=False)
 
 
@@ -60,7 +60,7 @@ def _wide(table: pd.DataFrame, features: npt.NDArray[np.float32]) -> pd.DataFram
 
 
 def write_npz(embedding: Embedding, path: Path) -> None:
-    """Arrays without pickles: `features`, and one a column of the table."""
+    """Write arrays without pickles: `features`, and one array per column of the table."""
     table = embedding.table
     columns: dict[str, Any] = {
         name: table[name].astype(float).to_numpy()
@@ -70,12 +70,12 @@ def write_npz(embedding: Embedding, path: Path) -> None:
     }
     columns["features"] = embedding.features
     columns["attributes"] = np.array(json.dumps(embedding.attributes))
-    with path.open("wb") as file:  # np.savez would append an ending to a path
+    with path.open("wb") as file:  # given a path, np.savez would append an ending
         np.savez(file, **columns)
 
 
 def write_h5ad(embedding: Embedding, path: Path) -> None:
-    """AnnData: features in `X`, the table in `obs`, x and y in `obsm["spatial"]`."""
+    """Write AnnData: features in `X`, the table in `obs`, x and y in `obsm["spatial"]`."""
     try:
         import anndata
     except ImportError as error:
@@ -88,7 +88,7 @@ def write_h5ad(embedding: Embedding, path: Path) -> None:
     described = table.drop(columns=["x", "y"]).dropna(axis=1, how="all").astype("string")
     anndata.AnnData(
         embedding.features,
-        obs=described.astype("category"),  # what is not known is missing, and no category
+        obs=described.astype("category"),  # unknown values are missing, not a category
         obsm={} if np.isnan(places).all() else {"spatial": places},
         uns=dict(embedding.attributes),
     ).write_h5ad(path)

@@ -1,7 +1,7 @@
-"""Resizing: each output row is a weighted mean of input rows, and likewise for columns.
+"""Resizing: output rows are weighted means of input rows, and output columns of input columns.
 
-All resizing here is linear and separable, so one matrix W (size, side) says all of it and
-Y = W X Wᵀ does it. That is also the fastest way down to a few pixels and back up on a CPU.
+All resizing here is linear and separable, so one matrix W (size, side) defines it: Y = W X Wᵀ. On
+a CPU, this is also the fastest way to reduce to a few pixels and enlarge again.
 """
 
 from functools import lru_cache
@@ -18,13 +18,13 @@ from morefromless.errors import DataError
 Interpolation = Literal["area", "antialiased", "point"]
 
 _BLOCK = 2**17
-"""Pixels worked on at once on a CPU, so that the floats in between stay in the cache."""
+"""Pixels per block on a CPU, so that intermediate floats stay in the cache."""
 
 
 def resized(patches: Tensor, *weights: Tensor) -> Tensor:
-    """(B, H, H, C) uint8 -> (B, C, S, S) float32 in [0, 1], by one weight matrix after another.
+    """Resize (B, H, H, C) uint8 -> (B, C, S, S) float32 in [0, 1] by weight matrices in sequence.
 
-    float32 throughout, also under autocast: no value is rounded to 8 bits in between.
+    Computes in float32, also under autocast; intermediate values are not rounded to 8 bits.
     """
     side = square_side(patches)
     size = weights[-1].shape[0] if weights else side
@@ -40,14 +40,14 @@ def resized(patches: Tensor, *weights: Tensor) -> Tensor:
             for matrix in weights[1:]:
                 images = matrix @ images @ matrix.T
             into = torch.div(images, 255, out=rendered[start : start + step])
-            into.clamp_(0, 1)  # the weights sum to 1 but for the last bit
+            into.clamp_(0, 1)  # the weights sum to 1 up to rounding
     return rendered
 
 
 def _channels_first(patches: Tensor, *weights: Tensor) -> Tensor:
-    """(B, H, H, C) uint8 -> (B, C, S, S) float32 in 0-255, resized where a matrix is given.
+    """(B, H, H, C) uint8 -> (B, C, S, S) float32 in 0-255, resized if a matrix is given.
 
-    Rows are reduced while the channels still stand last: far less is left to be moved.
+    Rows are resized before the channels are moved, so that far less data are moved.
     """
     if not weights:
         images = patches.permute(0, 3, 1, 2)
@@ -60,31 +60,31 @@ def _channels_first(patches: Tensor, *weights: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def weights(interpolation: Interpolation, side: int, size: int) -> Tensor:
-    """The matrix (size, side), float64, that takes `side` pixels to `size`; its rows sum to 1.
+    """Matrix (size, side), float64, that resizes `side` pixels to `size`; its rows sum to 1.
 
-    area         the mean over each output pixel's own square, fractions of pixels included
-    antialiased  bilinear with the triangle widened to the reduction (TensorFlow `antialias=True`,
-                 Pillow `BILINEAR`); plain bilinear where it enlarges
-    point        bilinear between the two nearest pixels, whatever lies between them is skipped
+    area         mean over the area of each output pixel, including fractions of input pixels
+    antialiased  bilinear with the triangle filter scaled to the reduction (TensorFlow
+                 `antialias=True`, Pillow `BILINEAR`); plain bilinear when enlarging
+    point        bilinear between the two nearest pixels; all other pixels are skipped
                  (TensorFlow `antialias=False`)
 
-    Pixel centres lie at half integers. The result is shared: do not change it.
+    Pixel centres are at half integers. The result is cached: do not modify it.
     """
     if interpolation == "area":
         return torch.from_numpy(area_weights(side, size, np.float64))
-    # What the library does to each unit vector is the matrix itself.
+    # Resizing the unit vectors gives the matrix.
     unit = torch.eye(side, dtype=torch.float64)[None, None]
     antialias = interpolation == "antialiased"
     return F.interpolate(unit, size=(size, side), mode="bilinear", antialias=antialias)[0, 0]
 
 
 def fit(side: int, size: int) -> tuple[Tensor, ...]:
-    """To the network's `size`: bilinear, antialiased where it shrinks; nothing where equal."""
+    """Matrices to the network's `size`: bilinear, antialiased when shrinking; none if equal."""
     return () if side == size else (weights("antialiased", side, size),)
 
 
 def square_side(patches: Tensor) -> int:
-    """The side of (B, H, W, C) patches. Raises `DataError` where they are not square."""
+    """The side of (B, H, W, C) patches. Raises `DataError` if they are not square."""
     _, height, width, _ = patches.shape
     if height != width:
         raise DataError(

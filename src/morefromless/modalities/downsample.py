@@ -1,4 +1,4 @@
-"""A patch at a lower magnification, shown at the network's size."""
+"""A patch at a lower magnification, resized to the network's size."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -13,15 +13,16 @@ from morefromless.modalities._resize import Interpolation, fit, resized, square_
 
 @dataclass(frozen=True)
 class Downsample(Modality):
-    """The stored patch reduced to `size` x `size` pixels, then brought to the network's size.
+    """The stored patch reduced to `size` x `size` pixels, then resized to the network's size.
 
-    The way back is bilinear ("always resized ... using linear interpolation", section 2.1), or
-    antialiased where the network's input is smaller than `size`; no rounding in between.
+    The second resize is bilinear ("always resized ... using linear interpolation", section 2.1), or
+    antialiased if the network's input is smaller than `size`. No values are rounded in between.
 
-    The paper does not say how it reduces, and it matters: from 224 to 7 pixels, `point` (the
-    default of the function that its authors call) reads 4 of every 1,024 pixels, and on colorectal
-    H&E its result varies 2.4 times as much as a true mean. So `area`, what a lower magnification
-    would record, is the default; `antialiased` is slightly smoother; `point` is the paper's.
+    The paper does not state how it reduces patches, and the method matters. From 224 to 7 pixels,
+    `point` (the default of the function that the authors call) reads 4 of every 1,024 pixels. On
+    colorectal H&E, its result varies 2.4 times as much as a true mean. Therefore `area` is the
+    default: it is what a lower magnification would record. `antialiased` is slightly smoother;
+    `point` is the paper's method.
 
     >>> import torch
     >>> ramp = torch.arange(4, dtype=torch.uint8).view(1, 1, 4, 1).expand(1, 4, 4, 3) * 51
@@ -36,24 +37,24 @@ class Downsample(Modality):
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ConfigError(
-                f"downsample:{self.size} leaves no pixels; give a side of 1 or more, "
+                f"downsample:{self.size} has no pixels; give a side of 1 or more, "
                 "such as downsample:7."
             )
         if self.interpolation not in get_args(Interpolation):
             raise ConfigError(
-                f"'{self.interpolation}' is not an interpolation of downsample; choose "
+                f"'{self.interpolation}' is not an interpolation of downsample; use "
                 f"{' or '.join(get_args(Interpolation))}."
             )
 
     def check(self, store: Store) -> None:
-        """Raise `ConfigError` where the stored patches have fewer pixels."""
+        """Raise `ConfigError` if the stored patches have fewer pixels."""
         super().check(store)
         self._fits(store.array(self.array).shape[1])
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device.
 
-        Raises `ConfigError` where the stored side H is smaller than this modality's size.
+        Raises `ConfigError` if the stored side H is smaller than this modality's size.
         """
         return resized(patches, *self.matrices(square_side(patches), size))
 
@@ -64,7 +65,7 @@ class Downsample(Modality):
     def _fits(self, side: int) -> None:
         if self.size > side:
             raise ConfigError(
-                f"downsample:{self.size} cannot be made of patches of {side} pixels; choose "
+                f"downsample:{self.size} is larger than the patches of {side} pixels; use "
                 f"{side} or less, or full."
             )
 

@@ -1,4 +1,4 @@
-"""The patch as it is stored: all the information there is."""
+"""The stored patch with all its information."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from morefromless.modalities._resize import fit, resized, square_side
 
 @dataclass(frozen=True)
 class Full(Modality):
-    """The stored patch, brought to the network's size.
+    """The stored patch, resized to the network's size.
 
-    Unchanged where the sizes agree; bilinear where the network's input is larger; antialiased
-    bilinear where it is smaller, so that nothing is aliased.
+    Unchanged if the sizes are equal, bilinear if the network's input is larger, and antialiased
+    bilinear if it is smaller.
 
     >>> import torch
     >>> Full().render(torch.zeros(2, 8, 8, 3, dtype=torch.uint8), size=16).shape

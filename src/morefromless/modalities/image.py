@@ -1,4 +1,4 @@
-"""An image of any number of channels, such as immunofluorescence or a grey section."""
+"""An image with any number of channels, such as immunofluorescence or a greyscale image."""
 
 from dataclasses import dataclass
 
@@ -18,17 +18,17 @@ NAMED = {
     "magenta": (0.9, 0.0, 0.8),
     "cyan": (0.0, 0.75, 0.8),
 }
-"""What the first channels are shown in."""
+"""Display colours of the first channels."""
 
 
 @dataclass(frozen=True)
 class Image(Modality):
-    """The stored channels of an array, each brought from its range to [0, 1].
+    """The stored channels of an array, each scaled from its range to [0, 1].
 
-    `low` and `high` are a number a channel, joined by slashes: `image:if,channels=2,low=90/110,
-    high=4100/2600`. `mfl ingest` prints them as percentiles of the training patches. Without them
-    the range is 0 to 255. They are options, and are not read from the store, so that an encoder can
-    be rebuilt from a run's options alone. A person is shown a composite of up to six channels.
+    `low` and `high` are one number per channel, joined by slashes: `image:if,channels=2,low=90/110,
+    high=4100/2600`. `mfl ingest` prints them as percentiles of the training patches. The default
+    range is 0 to 255. They are options and are not read from the store, so that an encoder can be
+    rebuilt from a run's options alone. Figures show a composite of up to six channels.
 
     >>> channels = torch.tensor([[[[100, 50]]]], dtype=torch.uint8)
     >>> Image("if", channels=2, low=(0, 0), high=(200, 100)).render(channels, 1).flatten()
@@ -47,10 +47,12 @@ class Image(Modality):
         if not len(low) == len(high) == self.channels:
             raise ConfigError(
                 f"image:{self.array} has {self.channels} channels, {len(low)} low and {len(high)} "
-                "high; give a number a channel, joined by slashes."
+                "high; give one number per channel, joined by slashes."
             )
         if not all(a < b for a, b in zip(low, high, strict=True)):
-            raise ConfigError(f"image:{self.array} has a low that is not below its high.")
+            raise ConfigError(
+                f"image:{self.array} has a low value that is not below its high value."
+            )
 
     @property
     def colour(self) -> bool:
@@ -61,11 +63,11 @@ class Image(Modality):
         return self.low or (0,) * self.channels, self.high or (255,) * self.channels
 
     def check(self, store: Store) -> None:
-        """Raise `DataError` without the array, `ConfigError` where its channels are others, or its
-        range is wider than 0 to 255 and not given."""
+        """Raise `DataError` if the array is missing, and `ConfigError` if it has other channels, or
+        more than 8 bits and no `high`."""
         shape = store.array(self.array).shape
         if len(shape) != 4:
-            raise ConfigError(f"'{self.array}' of {store.path} holds vectors and no images.")
+            raise ConfigError(f"'{self.array}' of {store.path} contains vectors, not images.")
         without_range = not self.high and store.array(self.array).dtype.itemsize > 1
         if shape[3] != self.channels or without_range:
             what = "16 bits" if shape[3] == self.channels else f"{shape[3]} channels"
@@ -76,12 +78,12 @@ class Image(Modality):
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, C) uint8 or uint16 -> (B, C, size, size) float32 in [0, 1]."""
         low, high = torch.tensor(self._range, dtype=torch.float32).to(patches.device)
-        # In units of 255, which `resized` divides by; clipped first, as a saturated sensor would.
+        # Scaled to 255, because `resized` divides by it. Clipped first, like a saturated sensor.
         scaled = ((patches.float() - low) * (255 / (high - low))).clamp(0, 255)
         return resized(scaled, *fit(square_side(patches), size))
 
     def to_rgb(self, rendered: Tensor) -> Tensor:
-        """One channel as grey; of more, the first six added up in their colours."""
+        """One channel as grey; of several channels, the sum of the first six in their colours."""
         if self.channels == 1:
             return rendered.expand(-1, 3, -1, -1)
         colours = torch.tensor(list(NAMED.values())[: self.channels]).to(rendered)
@@ -89,7 +91,7 @@ class Image(Modality):
         return torch.einsum("bkhw,kc->bchw", shown, colours).clamp(0, 1)
 
     def legend(self, store: Store) -> str:
-        """Which channel is shown in which colour: `if: blue DAPI, green CD3`."""
+        """The display colour of each channel: `if: blue DAPI, green CD3`."""
         names = store.channels(self.array)
         if self.channels == 1:
             return f"{self.array}: {names[0]}, grey."
@@ -99,7 +101,7 @@ class Image(Modality):
 
 
 def image_spec(store: Store, array: str) -> str:
-    """How an array of channels is seen, with the range of each that the store states."""
+    """The specification of an array's modality, with the channel ranges that the store states."""
     channels = store.array(array).shape[3]
     spec = f"image:{array},channels={channels}"
     ranges = store.meta.arrays[array].ranges

@@ -1,4 +1,4 @@
-"""H&E brought to the stains of a reference."""
+"""H&E normalised to the stains of a reference."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,16 +15,16 @@ from morefromless.modalities._resize import fit, resized, square_side
 from morefromless.stain import Convention, Stains, estimate, normalised, unchanged
 
 REFERENCE = (0.5626, 0.7201, 0.4062, 0.2159, 0.8012, 0.5581, 1.9705, 1.0308)
-"""The usual reference: R, G, B of hematoxylin and of eosin, and their strengths."""
+"""The standard reference: R, G, B of hematoxylin and of eosin, and their strengths."""
 
 
 @dataclass(frozen=True)
 class Macenko(Modality):
-    """The stored patch with hematoxylin and eosin of a reference (Macenko et al. 2009).
+    """The stored patch with the hematoxylin and eosin of a reference (Macenko et al. 2009).
 
-    Each patch's stains are estimated from its own pixels, on the device that trains. Patches that
-    are white, nearly white, of one stain, or marked with ink are left as they are. `reference` is
-    an image file, or eight numbers: `macenko:reference=0.56/0.72/0.41/0.22/0.80/0.56/1.97/1.03`.
+    The stains of each patch are estimated from its own pixels, on the training device. Patches that
+    are white, nearly white, have only one stain, or have ink marks are unchanged. `reference` is an
+    image file, or eight numbers: `macenko:reference=0.56/0.72/0.41/0.22/0.80/0.56/1.97/1.03`.
 
     >>> Macenko().render(torch.full((1, 8, 8, 3), 255, dtype=torch.uint8), size=8).min()
     tensor(1.)
@@ -33,15 +33,15 @@ class Macenko(Modality):
     array: str = "he"
     reference: str = ""
     convention: Convention = "luminosity"
-    """How tissue is told from glass: by lightness as in StainTools and TIAToolbox, or by optical
-    `density` as in torchstain, which drops most of what is eosin alone."""
+    """How tissue is distinguished from glass: by lightness, as in StainTools and TIAToolbox, or by
+    optical `density`, as in torchstain, which excludes most pixels with only eosin."""
 
     def __post_init__(self) -> None:
         if self.convention not in get_args(Convention):
             raise ConfigError(
-                f"macenko has no convention '{self.convention}'; choose luminosity or density."
+                f"macenko has no convention '{self.convention}'; use luminosity or density."
             )
-        _ = self._stains  # a poor reference is refused here
+        _ = self._stains  # raises an error for an unusable reference
 
     def render(self, patches: Tensor, size: int) -> Tensor:
         """(B, H, H, 3) uint8 -> (B, 3, size, size) float32 in [0, 1], on the same device."""
@@ -50,7 +50,7 @@ class Macenko(Modality):
         return resized(changed, *fit(square_side(patches), size))
 
     def unchanged(self, patches: Tensor) -> Tensor:
-        """(B,) bool: which of (B, H, H, 3) patches are left as they are."""
+        """(B,) bool: which of (B, H, H, 3) patches are unchanged."""
         return unchanged(estimate(patches, self.convention), self._stains)
 
     @cached_property
@@ -59,9 +59,9 @@ class Macenko(Modality):
 
 
 def reference_stains(reference: str, convention: Convention = "luminosity") -> Stains:
-    """Of an image file, or of eight numbers joined by slashes; the usual ones for "".
+    """Stains of an image file, or of eight numbers joined by slashes; the standard ones for "".
 
-    Raises `ConfigError` where there is no such image, or it holds no two stains.
+    Raises `ConfigError` if the image cannot be read, or does not contain both stains.
     """
     if not reference:
         return Stains.of_values(REFERENCE)
@@ -76,7 +76,7 @@ def reference_stains(reference: str, convention: Convention = "luminosity") -> S
     stains = estimate(image[None].double(), convention)
     if not stains.usable:
         raise ConfigError(
-            f"macenko's reference {reference} holds no hematoxylin and eosin; choose a patch with "
-            "both, and little glass."
+            f"macenko's reference {reference} does not contain hematoxylin and eosin; use a patch "
+            "with both, and with little glass."
         )
     return stains

@@ -1,4 +1,4 @@
-"""The nuclei mask: which cells lie where, and nothing else of the tissue."""
+"""The nuclei mask: types and places of nuclei, without the tissue."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,16 +17,15 @@ Palette = Literal["levels", "raw", "one-hot", "colour"]
 
 @dataclass(frozen=True)
 class Nuclei(Modality):
-    """The type of the nucleus at each pixel (paper, 2.1), drawn in one of four ways.
+    """The type of the nucleus at each pixel (paper, 2.1), drawn in one of four palettes.
 
-    levels      one grey level a type, spread over 0-255, in three equal channels
-    raw         the type's code itself (0 ... 5 of 255) in three equal channels, which is what the
-                authors' code feeds its encoder
-    one-hot     one channel a type, background included; the encoder then has as many inputs
-    colour      one colour a type
+    levels      one grey level per type, spread over 0-255, in three equal channels
+    raw         the type's code (0 ... 5 of 255) in three equal channels, as in the authors' code
+    one-hot     one channel per type, including background; the encoder gets this many
+    colour      one colour per type
 
-    `types` is the number of types of the scheme, background included: 6 for PanNuke, 5 for CoNSeP.
-    All geometry is by nearest neighbour, so that no type appears that was not there.
+    `types` is the number of types of the scheme, including background: 6 for PanNuke, 5 for CoNSeP.
+    All geometry is by nearest neighbour, so that no new types appear.
     """
 
     palette: Palette = "levels"
@@ -36,10 +35,10 @@ class Nuclei(Modality):
     def __post_init__(self) -> None:
         if self.palette not in get_args(Palette):
             raise ConfigError(
-                f"nuclei has no palette '{self.palette}'; choose {', '.join(get_args(Palette))}."
+                f"nuclei has no palette '{self.palette}'; use {', '.join(get_args(Palette))}."
             )
         if not 2 <= self.types <= 256:
-            raise ConfigError(f"nuclei:types={self.types} should be from 2 to 256.")
+            raise ConfigError(f"nuclei:types={self.types} is invalid; use 2 to 256.")
 
     @property
     def labels(self) -> bool:
@@ -50,13 +49,13 @@ class Nuclei(Modality):
         return self.types if self.palette == "one-hot" else 3
 
     def check(self, store: Store) -> None:
-        """Raise `DataError` without nuclei, `ConfigError` where the scheme has more types."""
+        """Raise `DataError` if the store has no nuclei, `ConfigError` if it has more types."""
         count = len(store.scheme.types)
         super().check(store)
         if count > self.types:
             raise ConfigError(
-                f"{store.path} has {count} types of nuclei ({store.scheme.name}) and this modality "
-                f"draws {self.types}; give nuclei:{self.palette},types={count}."
+                f"{store.path} has {count} types of nuclei ({store.scheme.name}), but this "
+                f"modality draws {self.types}; use nuclei:{self.palette},types={count}."
             )
 
     def render(self, patches: Tensor, size: int) -> Tensor:
@@ -70,14 +69,14 @@ class Nuclei(Modality):
         return table[types.int()].permute(0, 3, 1, 2).contiguous()
 
     def to_rgb(self, rendered: Tensor) -> Tensor:
-        """A one-hot mask in colour; every other palette as it is."""
+        """Show a one-hot mask in colour; other palettes are unchanged."""
         if self.palette != "one-hot":
             return rendered
         colours = _colours(self.types).to(rendered.device)
         return torch.einsum("bkhw,kc->bchw", rendered, colours)
 
     def _table(self) -> Tensor:
-        """(256, channels): what each type is drawn as."""
+        """(256, channels): the values of each type."""
         codes = torch.arange(256, dtype=torch.float32)
         match self.palette:
             case "levels":

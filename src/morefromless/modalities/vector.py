@@ -11,15 +11,15 @@ from morefromless.errors import ConfigError
 from morefromless.modalities import Modality
 
 TOP = 3
-"""Values that a legend names of each class."""
+"""Number of values per class in a legend."""
 
 
 @dataclass(frozen=True)
 class Vector(Modality):
-    """The stored vector of `length` values, as it is.
+    """The stored vector of `length` values, unchanged.
 
-    The length is an option, and is not read from the store, so that an encoder can be rebuilt from
-    a run's options alone.
+    The length is an option and is not read from the store, so that an encoder can be rebuilt from a
+    run's options alone.
 
     >>> Vector(1000).shape(size=224)
     (1000,)
@@ -44,16 +44,16 @@ class Vector(Modality):
         return (self.length,)
 
     def check(self, store: Store) -> None:
-        """Raise `DataError` without the array, `ConfigError` where it is no vector so long."""
+        """Raise `DataError` if the array is missing, `ConfigError` if it has no such vectors."""
         shape = store.array(self.array).shape[1:]
         if len(shape) != 1:
             raise ConfigError(
-                f"'{self.array}' of {store.path} holds images; see it as full:{self.array}."
+                f"'{self.array}' of {store.path} contains images; use full:{self.array}."
             )
         if shape != (self.length,):
             raise ConfigError(
-                f"'{self.array}' of {store.path} has {shape[0]} values a patch, not {self.length}; "
-                f"give vector:{shape[0]},array={self.array}."
+                f"'{self.array}' of {store.path} has {shape[0]} values per patch, not "
+                f"{self.length}; use vector:{shape[0]},array={self.array}."
             )
 
     def render(self, patches: Tensor, size: int) -> Tensor:  # noqa: ARG002
@@ -61,16 +61,17 @@ class Vector(Modality):
         return patches
 
     def to_rgb(self, rendered: Tensor) -> Tensor:
-        """Values as grey levels, row by row of a square, each patch's largest white."""
+        """Values as grey levels in the rows of a square; the largest value of a patch is white."""
         side = math.ceil(math.sqrt(self.length))
         grey = rendered.clamp(min=0) / rendered.amax(1, keepdim=True).clamp(min=1e-9)
         square = F.pad(grey, (0, side**2 - self.length)).view(-1, 1, side, side)
         return square.expand(-1, 3, -1, -1)
 
     def markers(self, store: Store) -> dict[str, list[int]]:
-        """Class to the places of all values, the one that tells it best from the others first.
+        """Map of class to the indices of all values, most characteristic value first.
 
-        By the difference of means over the training patches, in standard deviations.
+        Sorted by the difference of means from the other classes over the training patches, in
+        standard deviations.
         """
         rows = store.indices("train")
         values, labels = store.array(self.array)[rows], store.labels[rows]
@@ -84,12 +85,12 @@ class Vector(Modality):
         return places
 
     def names(self, store: Store) -> tuple[str, ...]:
-        """Of the values, as the source has them; else their numbers from 1."""
+        """Names of the values from the source, or else their numbers from 1."""
         known = store.meta.arrays[self.array].channels
         return known or tuple(str(number + 1) for number in range(self.length))
 
     def legend(self, store: Store) -> str:
-        """The values that tell each class from the others, by name, where names are known."""
+        """The names of the most characteristic values of each class, if names are known."""
         names = store.meta.arrays[self.array].channels
         parts = [
             f"{label} {', '.join(names[place] for place in places[:TOP])}"
@@ -100,5 +101,5 @@ class Vector(Modality):
         return f"Highest in {self.array} against the other classes: {'; '.join(parts)}."
 
     def resolution(self, side: int) -> int:  # noqa: ARG002
-        """0: it has no pixels."""
+        """0, because a vector has no pixels."""
         return 0

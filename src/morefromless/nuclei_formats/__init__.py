@@ -1,10 +1,9 @@
-"""Nuclei formats: file formats in which nuclei come. An open set.
+"""Nuclei formats: readers of file formats for segmented nuclei.
 
-Each member reads one file, one image's nuclei, and returns what stands there: which pixels belong
-to which nucleus, and each one's type as the file gives it. What a type's name or number means is
-the scheme's business (`morefromless.data.schemes`), which image a file belongs to is
-`morefromless.ingest`'s. To add a format, add a file with one public class deriving from
-`NucleiFormat`.
+Each format reads one file with the nuclei of one image. It returns which pixels belong to which
+nucleus, and the type of each nucleus as given in the file. Schemes (`morefromless.data.schemes`)
+define the meaning of a type's name or number; `morefromless.ingest` assigns files to images. To add
+a format, add a file with one public class that derives from `NucleiFormat`.
 """
 
 from abc import ABC, abstractmethod
@@ -23,10 +22,9 @@ from morefromless.data.schemes import RawType
 class TypedInstances:
     """The content of one file.
 
-    `instances` (H, W) integers: 0 where there is no nucleus, else its id, any positive number.
-    `types` maps an id to its type as the file gives it, in the file's order; None where the file
-    has a nucleus and no type for it. `skipped` counts, by what they are, objects of the file that
-    are no nuclei and were left out.
+    `instances` (H, W) integers: 0 for background, else the id of the nucleus, any positive number.
+    `types` maps an id to its type as given in the file, in the file's order; None for a nucleus
+    without a type. `skipped` counts skipped objects that are not nuclei, by kind.
     """
 
     instances: npt.NDArray[np.int32]
@@ -38,17 +36,17 @@ class NucleiFormat(ABC):
     """One file format."""
 
     suffixes: ClassVar[tuple[str, ...]]
-    """File endings that this format has, in lower case, such as `.json`."""
+    """File endings of this format, in lower case, such as `.json`."""
 
     @classmethod
     @abstractmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether a file with one of the suffixes is of this format; at most its head is read."""
+        """Whether a file with one of the suffixes has this format; reads at most its head."""
 
     @abstractmethod
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
-        """The nuclei of an image of `shape` (height, width) px.
+        """Read the nuclei of an image of `shape` (height, width) px.
 
-        Called from several threads at once. Raises `UnreadablePatch` with a reason "kind: what;
-        what to do" where the file cannot be used; nothing in the file is ever executed.
+        Must be thread-safe, and must never execute code from the file. Raises `UnreadablePatch`
+        with a reason "kind: what; what to do" if the file cannot be used.
         """

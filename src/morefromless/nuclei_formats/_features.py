@@ -1,4 +1,4 @@
-"""Features of GeoJSON, and which of them are nuclei: the kinds of objects in QuPath."""
+"""GeoJSON Features, and which of them are nuclei, by QuPath's kinds of objects."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from morefromless.nuclei_formats._files import plain
 
 @dataclass(frozen=True)
 class Feature:
-    """One Feature. `kind` is QuPath's in its newest spelling without capitals, None for none."""
+    """One Feature. `kind` is the QuPath kind in its newest spelling, in lower case, or None."""
 
     number: int
     kind: str | None
@@ -40,7 +40,7 @@ class Feature:
 def select_nuclei(objects: Sequence[Feature]) -> tuple[list[Feature], dict[str, int]]:
     """The nuclei among a file's objects, and the number of skipped objects by kind.
 
-    An annotation is a nucleus only in a file without detections and cells; beside those it is a
+    An annotation is a nucleus only in a file without detections and cells. In other files, it is a
     region.
     """
     beside = any(item.kind in NUCLEI for item in objects)
@@ -49,9 +49,9 @@ def select_nuclei(objects: Sequence[Feature]) -> tuple[list[Feature], dict[str, 
     for item in objects:
         shape = as_mapping(item.members.get("geometry")).get("type")
         if beside and item.kind in REGIONS:
-            skipped[f"{item.kind} beside nuclei"] += 1
+            skipped[f"{item.kind} next to nuclei"] += 1
         elif beside and shape in ("Point", "MultiPoint"):
-            skipped["point beside nuclei"] += 1
+            skipped["point next to nuclei"] += 1
         elif item.kind == "cell" and not item.geometry:
             skipped["cell without nucleus"] += 1
         elif item.kind not in (None, "annotation", *NUCLEI):
@@ -63,7 +63,7 @@ def select_nuclei(objects: Sequence[Feature]) -> tuple[list[Feature], dict[str, 
             nuclei.append(item)
     if not nuclei and skipped["cell without nucleus"]:
         raise UnreadablePatch(
-            f"no nucleus: all {skipped['cell without nucleus']} cells lack a nucleusGeometry; "
+            f"no nucleus: all {skipped['cell without nucleus']} cells have no nucleusGeometry; "
             "detect nuclei, or export detections"
         )
     return nuclei, dict(skipped)

@@ -1,4 +1,4 @@
-"""Bytes, JSON, arrays and types from files that are not trusted."""
+"""Read bytes, JSON, arrays and types from untrusted files."""
 
 import zlib
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from morefromless.regular import open_regular, read_regular
 
 
 def head(path: Path, count: int = 2**14) -> str:
-    """The first `count` bytes as text, unpacked; empty where the file cannot be read."""
+    """The first `count` bytes as text, decompressed; empty if the file cannot be read."""
     try:
         with open_regular(path) as file:
             data = file.read(count)
@@ -28,29 +28,30 @@ def head(path: Path, count: int = 2**14) -> str:
 
 
 def read_json(path: Path, keys: Collection[str] | None = None) -> Any:
-    """What a JSON file holds, plain or packed with gzip, with none of `keys` (by default no key)
-    twice in an object. Raises `UnreadablePatch` where it is none.
+    """Read a JSON file, plain or gzip-compressed. Raises `UnreadablePatch` if it is not JSON, or if
+    an object has one of `keys` (by default, any key) twice.
     """
     data = read_regular(path)
     try:
         return parse_foreign_json(decompress(data, path), keys)
     except RepeatedKey as error:
         raise UnreadablePatch(
-            f"repeated key: '{plain(error.key)}' comes twice; give each its own name"
+            f"repeated key: '{plain(error.key)}' occurs twice; give each key its own name"
         ) from error
     except ValueError as error:
         raise UnreadablePatch(
-            f"unreadable: {path.name} is not sound JSON; export it again"
+            f"unreadable: {path.name} is not valid JSON; export it again"
         ) from error
 
 
 def map_array(path: Path) -> npt.NDArray[Any]:
-    """The array of a .npy file, on disk until it is read. Raises `UnreadablePatch`."""
+    """Open the array of a .npy file as a memory map. Raises `UnreadablePatch`."""
     if holds_objects(path):
         raise UnreadablePatch(
-            f"not data: {path.name} holds a Python object, such as CellViT's label, which is not "
-            "read as it can run code; if you trust it, d = np.load(file, allow_pickle=True).item() "
-            "and np.save(file, np.stack([d['inst_map'], d['type_map']], -1))"
+            f"not data: {path.name} contains a Python object, such as CellViT's label, which is "
+            "not read because it can run code; if you trust it, convert it: d = np.load(file, "
+            "allow_pickle=True).item(), then np.save(file, np.stack([d['inst_map'], "
+            "d['type_map']], -1))"
         )
     open_regular(path).close()
     try:
@@ -60,7 +61,7 @@ def map_array(path: Path) -> npt.NDArray[Any]:
 
 
 def holds_objects(path: Path) -> bool:
-    """Whether a .npy file holds one Python object, which numpy would unpickle."""
+    """Whether a .npy file contains one Python object, which numpy would unpickle."""
     try:
         with open_regular(path) as file:
             shape, _, dtype = read_header(file)
@@ -70,9 +71,10 @@ def holds_objects(path: Path) -> bool:
 
 
 def parse_type(value: Any, number: int) -> RawType | None:
-    """The type of nucleus `number` as a file gives it: a name, a whole number, or None for none.
+    """Parse the type of nucleus `number`: a name, a whole number, or None if there is no type.
 
-    Tables with gaps write 3 as 3.0. Raises `UnreadablePatch` for anything else.
+    3.0 is read as 3, because tables with missing values contain it. Raises `UnreadablePatch` for
+    anything else.
 
     >>> parse_type(3.0, number=1), parse_type("3.0", number=2), parse_type("", number=3)
     (3, '3', None)
@@ -88,12 +90,12 @@ def parse_type(value: Any, number: int) -> RawType | None:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31:
         return value
     raise UnreadablePatch(
-        f"odd type: nucleus {number} has '{plain(value)}' for a type; write a number or a name"
+        f"odd type: nucleus {number} has the type '{plain(value)}'; write a number or a name"
     )
 
 
 def plain(value: Any) -> str:
-    """A value of a file, fit for a sentence: on one line, and not long.
+    """A value from a file, shortened to one printable line for messages.
 
     >>> plain("two\\nlines"), plain([1, 2])
     ('two?lines', 'a list')

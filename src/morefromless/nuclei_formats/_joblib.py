@@ -1,9 +1,9 @@
-"""Plain data and arrays from a joblib file, without running any of it.
+"""Read plain data and arrays from a joblib file without executing code.
 
-A pickle is a program, which may name any function and call it. joblib's own reader is used here
-with a short list of steps and names: dictionaries, lists, tuples, numbers, text, and numpy's arrays
-and scalars. A file that asks for anything else is refused, and so are arrays of Python objects,
-which are pickles of their own. Sizes are checked before memory is taken.
+A pickle is a program, which can name any function and call it. This module restricts joblib's own
+reader to a short list of opcodes and names: dictionaries, lists, tuples, numbers, text, and numpy
+arrays and scalars. A file that needs anything else is refused. Arrays of Python objects are refused
+too, because they contain further pickles. Sizes are checked before memory is allocated.
 """
 
 import io
@@ -23,10 +23,10 @@ from morefromless.nuclei_formats._files import plain
 from morefromless.regular import read_regular
 
 MOST_STEPS = 2**24
-"""Steps of a file, of which a nucleus takes some hundred; more would exhaust the memory."""
+"""Most opcodes of a file, to limit memory; a nucleus takes about a hundred."""
 
 SIGNATURES = (b"\x80", GZIP, ZLIB)
-"""First bytes of plain files, and of packed ones."""
+"""First bytes of plain and of compressed files."""
 
 STEPS = (
     "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT "
@@ -39,7 +39,8 @@ _DTYPE = re.compile(r"[biufUSO]\d{1,9}")
 
 
 def read_joblib(path: Path) -> Any:
-    """What `joblib.dump` wrote, plain or packed with zlib or gzip. Raises `UnreadablePatch`."""
+    """Read a file of `joblib.dump`, plain or compressed with zlib or gzip. Raises
+    `UnreadablePatch`."""
     data = read_regular(path)
     try:
         return _DataUnpickler(_decompressed(data, path)).load()
@@ -53,36 +54,36 @@ def read_joblib(path: Path) -> Any:
         OverflowError,
         AssertionError,
         struct.error,
-    ) as error:  # whatever a damaged file provokes
+    ) as error:  # a damaged file can cause any of these
         raise UnreadablePatch(
-            f"unreadable: {path.name} is no sound joblib file, or is truncated; write it again"
+            f"unreadable: {path.name} is not a valid joblib file, or is truncated; write it again"
         ) from error
 
 
 def _decompressed(data: bytes, path: Path) -> bytes:
     if not data.startswith(SIGNATURES):
         raise UnreadablePatch(
-            f"unreadable: {path.name} is no joblib file, plain or packed with zlib or gzip"
+            f"unreadable: {path.name} is not a joblib file, plain or compressed with zlib or gzip"
         )
     return decompress(data, path)
 
 
 def _not_data(what: str) -> UnreadablePatch:
     return UnreadablePatch(
-        f"not data: the file asks for {plain(what)}, which is not run; write plain numbers and "
+        f"not data: the file needs {plain(what)}, which is not executed; write plain numbers and "
         "arrays"
     )
 
 
 class _Wrapper(NumpyArrayWrapper):  # type: ignore[misc]
-    """joblib's stand-in for an array, whose numbers follow it in the file."""
+    """joblib's placeholder for an array, whose data follow it in the file."""
 
     def __init__(self) -> None:
-        """Its attributes come with BUILD."""
+        """The opcode BUILD sets the attributes."""
 
 
 class _Steps(dict[int, Any]):
-    """The steps that are followed, by their code; each look-up is counted."""
+    """Handlers of the allowed opcodes; each look-up is counted."""
 
     count = 0
 
@@ -90,8 +91,8 @@ class _Steps(dict[int, Any]):
         self.count += 1
         if self.count > MOST_STEPS:
             raise UnreadablePatch(
-                f"too large: the file takes more than {MOST_STEPS:,} steps; export each image by "
-                "itself"
+                f"too large: the file takes more than {MOST_STEPS:,} steps; export each image "
+                "separately"
             )
         return super().__getitem__(code)
 
@@ -100,7 +101,7 @@ class _Steps(dict[int, Any]):
 
 
 class _DataUnpickler(NumpyUnpickler):  # type: ignore[misc]
-    """joblib's reader, which follows `STEPS` and knows five names."""
+    """joblib's reader, restricted to the opcodes `STEPS` and to five names."""
 
     dispatch: Any
 
@@ -122,7 +123,7 @@ class _DataUnpickler(NumpyUnpickler):  # type: ignore[misc]
             case "numpy", "dtype":
                 return _dtype
             case "numpy", "ndarray":
-                return "numpy.ndarray"  # only ever an argument
+                return "numpy.ndarray"  # occurs only as an argument
             case "numpy._core.multiarray", "scalar":
                 return _scalar
             case "numpy._core.multiarray", "_reconstruct":
@@ -134,7 +135,7 @@ class _DataUnpickler(NumpyUnpickler):  # type: ignore[misc]
     def call(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if not any(function is known for known in (_dtype, _scalar, _empty, _Wrapper)):
-            raise _not_data("a call of what is no function")
+            raise _not_data("a call of something other than a known function")
         self.append(function(*arguments))
 
     def build(self) -> None:
@@ -143,7 +144,7 @@ class _DataUnpickler(NumpyUnpickler):  # type: ignore[misc]
             order = state[1]
             if order not in ("<", ">", "=", "|"):
                 raise ValueError(order)
-            state = target.newbyteorder(order).__reduce__()[2]  # numpy's own, not the file's
+            state = target.newbyteorder(order).__reduce__()[2]  # from numpy, not from the file
         elif isinstance(target, np.ndarray):
             _, shape, dtype, _, data = state
             if not isinstance(data, bytes) or _size(shape, dtype) != len(data):
@@ -170,13 +171,13 @@ class _DataUnpickler(NumpyUnpickler):  # type: ignore[misc]
 def _check_keys(target: Any, keys: list[Any]) -> None:
     if not isinstance(target, dict):
         raise TypeError("not a dictionary")
-    for key in keys:  # to hash a tuple in tuples in tuples would overflow the stack
+    for key in keys:  # hashing deeply nested tuples would overflow the stack
         if not isinstance(key, (str, int)):
             raise _not_data(f"a key of type {type(key).__name__}")
 
 
 def _size(shape: Any, dtype: Any) -> int:
-    """Bytes of an array of numbers or text."""
+    """Size in bytes of an array of numbers or text."""
     if not isinstance(dtype, np.dtype) or dtype.itemsize == 0:
         raise ValueError(dtype)
     if not isinstance(shape, tuple) or any(not isinstance(n, int) or n < 0 for n in shape):

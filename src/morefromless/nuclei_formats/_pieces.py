@@ -1,4 +1,4 @@
-"""Label images where one id lies in several pieces, as in masks that were never labelled."""
+"""Label images in which one id has several pieces, such as binary masks without labelling."""
 
 from typing import Literal
 
@@ -12,16 +12,16 @@ Pieces = Literal["ask", "one", "each"]
 
 _EIGHT = np.ones((3, 3), bool)
 FEW = 10
-"""Pieces of one nucleus at most, stray pixels included."""
+"""Most pieces of one nucleus, including stray pixels."""
 
 
 def separate_pieces(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask, dict[int, int]]:
-    """An instance map (H, W) whose pieces are separate where asked, and the original id of each id.
+    """Return an instance map (H, W), with pieces separated if requested, and each id's original id.
 
-    With `each`, pieces of an id that do not touch get ids of their own. With `ask`, a map in which
-    most ids lie in more than `FEW` pieces, or in several of a tenth of the largest or more, is
-    refused: no segmentation looks like this, but a mask of 0 and 255 does, also where nuclei that
-    touch make one large piece. The message names the `option` that separates them.
+    With `each`, pieces of an id that do not touch get separate ids. With `ask`, a map is refused if
+    most ids have more than `FEW` pieces, or have several pieces of at least a tenth of the largest.
+    Segmentations do not look like this, but a mask of 0 and 255 does, even if touching nuclei form
+    one large piece. The error message names the `option` that separates the pieces.
 
     >>> mask = np.array([[7, 0, 7]], np.int32)
     >>> separate_pieces(mask, "each", "label-images:pieces=each")
@@ -50,7 +50,7 @@ def separate_pieces(instances: Mask, pieces: Pieces, option: str) -> tuple[Mask,
     if 2 * len(several) > len(ids):
         k, count = several[0]
         raise UnreadablePatch(
-            f"one id in several pieces: id {k} lies in {count} pieces; say {option} if each piece "
-            "is a nucleus, pieces=one if all are"
+            f"one id in several pieces: id {k} has {count} pieces; give {option} if each piece "
+            "is a nucleus, pieces=one if all together are one nucleus"
         )
     return instances, {int(k): int(k) for k in ids}

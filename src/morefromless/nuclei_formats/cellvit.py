@@ -1,4 +1,4 @@
-"""CellViT's `cells.json`, one file an image."""
+"""CellViT's `cells.json`, one file per image."""
 
 import re
 from pathlib import Path
@@ -15,11 +15,12 @@ _START = re.compile(r'\s*\{\s*"(wsi_metadata|processed_patches|type_map|cells)"\
 
 
 class Cellvit(NucleiFormat):
-    """What CellViT and CellViT++ write as `cells.json`: a list `cells`, each with `contour` (n, 2)
-    x, y through pixel centres (`data.polygons`) and `type`, a number that `type_map` names.
+    """`cells.json` of CellViT and CellViT++: a list `cells`, each with `contour` (n, 2) x, y
+    through pixel centres (`data.polygons`) and `type`, a number that `type_map` maps to a name.
 
-    Nuclei are numbered from 1 in the file's order. Contours are in pixels of the image's baseline.
-    `cell_detection.json`, which has no contours, is not read. CellViT's GeoJSON is read as GeoJSON.
+    Nuclei are numbered from 1 in the file's order. Contours are in pixels of the image's finest
+    level. `cell_detection.json` is not read, because it has no contours. CellViT's GeoJSON is read
+    as GeoJSON.
     """
 
     suffixes = (".json",)
@@ -36,7 +37,8 @@ class Cellvit(NucleiFormat):
         cells = content.get("cells") if isinstance(content, dict) else None
         if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
             raise UnreadablePatch(
-                f"unreadable: {path.name} lists no cells as CellViT does; it should hold cells"
+                f"unreadable: {path.name} has no list of cells as written by CellViT; export it "
+                "again"
             )
         names: Any = content.get("type_map")
         outlines: list[list[Polygon]] = []

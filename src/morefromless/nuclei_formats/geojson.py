@@ -1,4 +1,4 @@
-"""GeoJSON, as QuPath, TIAToolbox and HoVer-NeXt export it and as `data.geojson` writes it."""
+"""GeoJSON as exported by QuPath, TIAToolbox and HoVer-NeXt, and as written by `data.geojson`."""
 
 import re
 from collections import Counter
@@ -28,12 +28,12 @@ KEYS = frozenset(
     {"type", "features", "geometry", "nucleusGeometry", "coordinates", "plane", "properties"}
     | {"objectType", "object_type", "classification", "class", "name", "names", "box"}
 )
-"""The keys that are read; only these are refused where an object has one twice."""
+"""The keys that are read. An object with one of these keys twice is refused."""
 
 _CELLVIT = re.compile(r"(^|_)cells\.(geo)?json$")
 
 TRACED = tuple(map(frozenset, ({"box"}, {"centroid"}, {"class_value"}, {"prob", "type"})))
-"""Properties of TIAToolbox's nuclei, whose outlines are traced through pixel centres."""
+"""Sets of properties that identify TIAToolbox's nuclei (outlines through pixel centres)."""
 
 Parts = Literal["one", "each", "ask"]
 
@@ -41,22 +41,24 @@ Parts = Literal["one", "each", "ask"]
 class Geojson(NucleiFormat):
     """A FeatureCollection, a list of Features or one Feature, in the image's own pixels.
 
-    A Feature is a nucleus: its Polygon with holes, or all of its MultiPolygon; of QuPath's cells
-    the `nucleusGeometry`. Its type is `classification` (`name`, or `names` joined by ": ") in its
-    properties, else their `class`, `type` or `name`. No Features are no nuclei. Cells without a
-    nucleus, and regions and points beside detections or cells, are skipped and counted. Nuclei in
-    more than one z-plane or at more than one time are refused.
+    A Feature is a nucleus: its Polygon with holes, or its whole MultiPolygon. For QuPath's cells,
+    the `nucleusGeometry` is used. The type is `classification` (`name`, or `names` joined by ": ")
+    in the properties, else the property `class`, `type` or `name`. A file without Features has no
+    nuclei. Cells without a nucleus are skipped and counted, and so are regions and points in files
+    with detections or cells. Nuclei in several z-planes or at several times are refused.
 
-    `convention` is how outlines are meant (`data.polygons`): `edges` for QuPath's own regions and
-    for this program's files, `centres` where somebody wrote OpenCV contours as GeoJSON. `auto`, the
-    default, takes `centres` for what TIAToolbox and HoVer-NeXt write, known by their properties,
-    asks where TIAToolbox's do not tell, and takes `edges` for everything else. The wrong one shaves
-    off, or adds, up to half a pixel around every nucleus.
+    `convention` defines how outlines relate to pixels (`data.polygons`): `edges` for QuPath's own
+    regions and for this program's files, `centres` for OpenCV contours written as GeoJSON. The
+    default `auto` recognises HoVer-NeXt and TIAToolbox by their properties. It uses `centres` for
+    HoVer-NeXt. For TIAToolbox, the boxes determine the convention, and outlines without such boxes
+    are refused. All other files use `edges`. The wrong convention removes or adds up to half a
+    pixel around every nucleus.
 
-    `parts` is what a MultiPolygon is: `one` nucleus in pieces, or `each` polygon a nucleus, as
-    programs write that gather all nuclei of a type in one Feature. `ask`, the default, takes
-    detections and cells for one and refuses annotations, which have been used for both. CellViT's
-    `cells.geojson` is known by its name: each polygon is a nucleus, traced through pixel centres.
+    `parts` defines the meaning of a MultiPolygon: `one` nucleus in pieces, or `each` polygon is a
+    nucleus, as in programs that collect all nuclei of a type in one Feature. The default `ask`
+    uses `one` for detections and cells, and refuses annotations, which programs use for both.
+    CellViT's `cells.geojson` is recognised by its name: each polygon is a nucleus, traced through
+    pixel centres.
     """
 
     suffixes = (".geojson", ".json", ".geojson.gz")
@@ -90,7 +92,7 @@ class Geojson(NucleiFormat):
             planes |= _planes(nucleus, parts)
             if len(planes) > 1:
                 raise UnreadablePatch(
-                    "several planes: nuclei lie at more than one z or t; export one plane"
+                    "several planes: nuclei are at more than one z or t; export one plane"
                 )
             rings = [[ring(points, nucleus.number) for points in part] for part in parts]
             for outline in [[part] for part in rings] if mode == "each" else [rings]:
@@ -104,7 +106,7 @@ class Geojson(NucleiFormat):
 
 
 def _parts(nucleus: Feature, mode: Parts) -> list[Any]:
-    """The polygons of a nucleus, each a list of rings that are as yet unchecked."""
+    """The polygons of a nucleus, each a list of rings. The rings are not checked here."""
     kind, coordinates = nucleus.geometry.get("type"), nucleus.geometry.get("coordinates")
     if kind == "LineString" and nucleus.is_hover_next:
         kind, coordinates = "Polygon", [coordinates]
@@ -121,8 +123,8 @@ def _parts(nucleus: Feature, mode: Parts) -> list[Any]:
     if len(parts) > 1 and nucleus.kind == "annotation" and mode == "ask":
         raise UnreadablePatch(
             f"several parts: feature {nucleus.number} is an annotation of {len(parts)} "
-            "polygons; say geojson:parts=each if each is a nucleus (CellViT: parts=each,"
-            "convention=centres), parts=one if all are"
+            "polygons; give geojson:parts=each if each is a nucleus (CellViT: parts=each,"
+            "convention=centres), parts=one if all together are one nucleus"
         )
     return parts
 
@@ -130,10 +132,10 @@ def _parts(nucleus: Feature, mode: Parts) -> list[Any]:
 def _convention(
     nuclei: Sequence[Feature], outlines: Sequence[Any], boxes: Sequence[Any]
 ) -> Convention:
-    """How outlines are meant, by what the tool writes beside them.
+    """Detect the convention of outlines from the properties that the tool writes.
 
-    TIAToolbox's `box` ends one pixel behind the last one of a nucleus, and so one behind an outline
-    through pixel centres; an outline along pixel edges ends with it.
+    TIAToolbox's `box` ends one pixel after the last pixel of a nucleus. It therefore ends one pixel
+    after an outline through pixel centres, but together with an outline along pixel edges.
     """
     if nuclei and all(nucleus.is_hover_next for nucleus in nuclei):
         return "centres"
@@ -149,8 +151,9 @@ def _convention(
     if beyond and 2 * beyond[0] > len(outlines):
         return "edges"
     raise UnreadablePatch(
-        "outlines unclear: they look like TIAToolbox's and have no boxes that tell; say "
-        "geojson:convention=centres for its own contours, else convention=edges"
+        "outlines unclear: they look like TIAToolbox's, but their boxes do not show the "
+        "convention; give geojson:convention=centres for TIAToolbox's own contours, else "
+        "convention=edges"
     )
 
 
@@ -163,7 +166,7 @@ def _box(value: Any) -> list[float] | None:
 
 
 def _planes(nucleus: Feature, parts: list[Any]) -> set[tuple[Any, ...]]:
-    """Where a nucleus lies: z and t of its plane, and the third numbers of its coordinates."""
+    """Planes of a nucleus: z and t of its plane, and the third numbers of its coordinates."""
     plane = as_mapping(nucleus.geometry.get("plane") or nucleus.members.get("plane"))
     place = (plane.get("z") or 0, plane.get("t") or 0)
     try:
@@ -174,7 +177,7 @@ def _planes(nucleus: Feature, parts: list[Any]) -> set[tuple[Any, ...]]:
             for point in ring
         }
         return {(*place, height) for height in heights}
-    except (TypeError, KeyError):  # no lists of points, which the ring's own check refuses
+    except (TypeError, KeyError):  # not lists of points; `ring` refuses them later
         return set()
 
 

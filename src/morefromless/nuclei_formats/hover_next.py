@@ -1,4 +1,4 @@
-"""HoVer-NeXt's `pinst_pp.zip`, with `class_inst.json` beside it."""
+"""HoVer-NeXt's `pinst_pp.zip`, with `class_inst.json` in the same folder."""
 
 import importlib
 import re
@@ -24,12 +24,12 @@ _CODECS = ("blosc", "zstd", "lz4", "zlib", "gzip")
 
 
 class HoverNext(NucleiFormat):
-    """What HoVer-NeXt writes of an image: `pinst_pp.zip`, a Zarr array (H, W) of instances, and
-    `class_inst.json` beside it: `{"1": [class, [y, x]], ...}`.
+    """Output of HoVer-NeXt for an image: `pinst_pp.zip`, a Zarr array (H, W) of instances, and
+    `class_inst.json` in the same folder: `{"1": [class, [y, x]], ...}`.
 
-    The array must be of the image's own size. Needs numcodecs (`pip install numcodecs`) unless the
-    chunks are plain. The outlines of `poly.geojson`, which HoVer-NeXt writes if asked, are read as
-    GeoJSON.
+    The array must have the image's own size. Compressed chunks need numcodecs (`pip install
+    numcodecs`), except for zlib and gzip. The outlines of `poly.geojson`, an optional output of
+    HoVer-NeXt, are read as GeoJSON.
     """
 
     suffixes = (".zip",)
@@ -49,13 +49,13 @@ class HoverNext(NucleiFormat):
             ValueError,
             TypeError,
             AttributeError,
-            RuntimeError,  # also for nesting, and for files with a password
+            RuntimeError,  # also deep nesting, and files with a password
             OverflowError,
             OSError,
             EOFError,
         ) as error:
             raise UnreadablePatch(
-                f"unreadable: {path.name} is no sound Zarr array of instances; write it again"
+                f"unreadable: {path.name} is not a valid Zarr array of instances; write it again"
             ) from error
         table = read_json(path.with_name("class_inst.json"))
         types: dict[int, RawType | None] = {}
@@ -64,19 +64,19 @@ class HoverNext(NucleiFormat):
                 types[int(key)] = parse_type(kind, int(key))
         except (ValueError, TypeError, AttributeError) as error:
             raise UnreadablePatch(
-                "unreadable: class_inst.json is no table of classes as HoVer-NeXt writes it"
+                "unreadable: class_inst.json is not a table of classes as written by HoVer-NeXt"
             ) from error
         return TypedInstances(instances, types)
 
 
 def _array(archive: zipfile.ZipFile, shape: tuple[int, int]) -> npt.NDArray[Any]:
-    """A Zarr array of version 2, whose header is checked before anything is unpacked."""
+    """Read a Zarr array of version 2; the header is checked before any chunk is decompressed."""
     entry = archive.getinfo(".zarray")
     if entry.file_size > 2**16:
         raise ValueError("header")
     header = parse_json(archive.read(entry), dict[str, Any])
     size, chunk, codec = tuple(header["shape"]), tuple(header["chunks"]), header["compressor"]
-    if len(size) == 3 and size[0] == 1:  # images are written as a stack of one
+    if len(size) == 3 and size[0] == 1:  # HoVer-NeXt writes an image as a stack of one
         size, chunk = size[1:], chunk[1:]
     if len(size) != 2 or len(chunk) != 2 or not all(type(n) is int and n > 0 for n in chunk):
         raise ValueError("shape")
@@ -94,7 +94,7 @@ def _array(archive: zipfile.ZipFile, shape: tuple[int, int]) -> npt.NDArray[Any]
         for column in range(-(-shape[1] // chunk[1])):
             name = f"{prefix}{row}.{column}".replace(".", separator)
             if name not in archive.NameToInfo:
-                continue  # nothing but the fill value
+                continue  # the chunk contains only the fill value
             if archive.getinfo(name).file_size > chunk_bytes + 2**16:
                 raise ValueError("chunk")
             data = _decompress_chunk(archive.read(name), codec, chunk_bytes)
@@ -106,14 +106,14 @@ def _array(archive: zipfile.ZipFile, shape: tuple[int, int]) -> npt.NDArray[Any]
 
 
 def _decompress_chunk(data: bytes, codec: dict[str, Any] | None, size: int) -> bytes:
-    """A chunk of exactly `size` bytes."""
+    """Decompress a chunk, which must have exactly `size` bytes."""
     if codec is None:
         return data
     if codec["id"] not in _CODECS:
         raise ValueError(codec["id"])
     if codec["id"] in ("zlib", "gzip"):
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(data, size + 1)
-    # What these say of their size before they are unpacked.
+    # The size that the header of the chunk states, read before decompression.
     stated = int.from_bytes(data[4:8] if codec["id"] == "blosc" else data[:4], "little")
     if codec["id"] in ("blosc", "lz4") and stated != size:
         raise ValueError("size")
@@ -121,7 +121,7 @@ def _decompress_chunk(data: bytes, codec: dict[str, Any] | None, size: int) -> b
         numcodecs = importlib.import_module("numcodecs")
     except ImportError as error:
         raise UnreadablePatch(
-            f"packed: {NAME} is packed with {codec['id']}; install numcodecs to read it"
+            f"packed: {NAME} is compressed with {codec['id']}; install numcodecs to read it"
         ) from error
     try:
         buffer = np.empty(size, np.uint8)

@@ -1,4 +1,4 @@
-"""HoVer-Net's json, one file an image."""
+"""HoVer-Net's JSON, one file per image."""
 
 import re
 from pathlib import Path
@@ -17,15 +17,16 @@ _START = re.compile(
 
 
 class HovernetJson(NucleiFormat):
-    """HoVer-Net's json for tiles: `{"mag": null, "nuc": {"1": {"contour": [[x, y], ...], "type":
-    1, ...}, ...}}`, or that mapping of nuclei alone.
+    """HoVer-Net's JSON for tiles: `{"mag": null, "nuc": {"1": {"contour": [[x, y], ...], "type":
+    1, ...}, ...}}`, or only the mapping of nuclei.
 
-    Contours run through pixel centres (`data.polygons`), so holes come back closed. Nuclei are
-    numbered from 1 in the file's order, whatever their keys. Types are numbers, or null.
+    Contours run through pixel centres (`data.polygons`), so holes are filled. Nuclei are numbered
+    from 1 in the file's order, regardless of their keys. Types are numbers or null.
 
-    HoVer-Net writes null for `mag` of tiles, whose contours are in the tile's own pixels. For whole
-    slides it names the magnification of its contours, which need not be the images': such files
-    are refused unless `mag` says that the images have the same one. Contours are never scaled.
+    For tiles, HoVer-Net writes null for `mag`, and the contours are in the tile's own pixels. For
+    whole slides, the file's `mag` is the magnification of the contours, which may differ from that
+    of the images. Such files are refused unless the option `mag` states that the images have the
+    same magnification. Contours are never scaled.
     """
 
     suffixes = (".json",)
@@ -44,7 +45,8 @@ class HovernetJson(NucleiFormat):
             content = content["nuc"]
         if not isinstance(content, dict) or not all(isinstance(n, dict) for n in content.values()):
             raise UnreadablePatch(
-                f"unreadable: {path.name} lists no nuclei as HoVer-Net does; it should hold nuc"
+                f"unreadable: {path.name} has no mapping nuc as written by HoVer-Net; export it "
+                "again"
             )
         nuclei: list[dict[str, Any]] = list(content.values())
         types: dict[int, RawType | None] = {
@@ -62,7 +64,7 @@ class HovernetJson(NucleiFormat):
         if self.mag is None:
             raise UnreadablePatch(
                 f"magnification unknown: the contours are at mag {plain(mag)}; if the images are "
-                f"too, say hovernet-json:mag={plain(mag)}"
+                f"too, give hovernet-json:mag={plain(mag)}"
             )
         raise UnreadablePatch(
             f"another magnification: the contours are at mag {plain(mag)}, the images at "

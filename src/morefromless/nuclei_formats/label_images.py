@@ -1,4 +1,4 @@
-"""Label images: one of instances, and beside it one of types or a table."""
+"""Label images: an image of instances, with an image or a table of types."""
 
 import csv
 import io
@@ -21,20 +21,22 @@ from morefromless.regular import open_regular, read_regular
 IMAGES = (".png", ".tif", ".tiff", ".npy")
 TABLES = (".csv", ".json")
 MODES = ("L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-"""Pillow's modes of one number a pixel; a palette's number is what a label image means."""
+"""Pillow modes with one number per pixel. For a palette image, the label is the index."""
 
 
 class LabelImages(NucleiFormat):
-    """`instances/**/STEM` numbers the nuclei, and `types/**/STEM` beside that folder types them.
+    """`instances/**/STEM` contains the ids of nuclei, and `types/**/STEM` their types.
 
-    Instances are a png, tif or npy of one whole number a pixel, in up to 32 bits. Types are such
-    an image too, whose value within a nucleus is its type, or a csv with the columns `instance`
-    and `type`, or a json: `{"1": "Epithelial"}`, or a list of objects with `instance` and `type`.
-    Without a folder `types`, and for label images outside `instances` (StarDist, cellpose), no
-    nucleus has a type.
+    The folders `instances` and `types` have the same parent. Instances are a png, tif or npy with
+    one whole number per pixel, in up to 32 bits. Types are one of:
 
-    `pieces` is what an id in several pieces is: `one` nucleus, or `each` piece a nucleus; `ask`,
-    the default, refuses maps where that is so of most ids.
+    - an image of the same kind, whose value within a nucleus is its type
+    - a csv with the columns `instance` and `type`
+    - a json: `{"1": "Epithelial"}`, or a list of objects with `instance` and `type`
+
+    Without a folder `types`, and for label images outside `instances` (StarDist, cellpose), nuclei
+    have no type. `pieces` defines the meaning of an id in several pieces: `one` nucleus, or `each`
+    piece is a nucleus. The default `ask` refuses maps in which most ids have several pieces.
     """
 
     suffixes = IMAGES
@@ -54,7 +56,7 @@ class LabelImages(NucleiFormat):
                 return map_array(path).ndim == 2
             open_regular(path).close()
             with opened(path) as image:
-                return image.mode in MODES and image.mode != "P"  # which images have too
+                return image.mode in MODES and image.mode != "P"  # also used by plain images
         except UnreadablePatch:
             return False
 
@@ -74,7 +76,7 @@ class LabelImages(NucleiFormat):
 
 
 def _types_of(path: Path) -> Path | None:
-    """The one file in `types` that belongs to a file in `instances`; None where there are none."""
+    """The file in `types` that belongs to a file in `instances`; None without such folders."""
     parts = list(path.parts)
     places = [k for k, part in enumerate(parts[:-1]) if part == "instances"]
     if not places:
@@ -89,10 +91,10 @@ def _types_of(path: Path) -> Path | None:
         if file.stem == beside.stem and file.suffix.lower() in IMAGES + TABLES
     ]
     if not files:
-        raise UnreadablePatch(f"no types: there is no types/{beside.stem} for {path.name}; add it")
+        raise UnreadablePatch(f"no types: types/{beside.stem} is missing for {path.name}; add it")
     if len(files) > 1:
         names = " and ".join(f"types/{file.name}" for file in files[:2])
-        raise UnreadablePatch(f"several types: there are {names}; keep one")
+        raise UnreadablePatch(f"several types: both {names} exist; keep one")
     return files[0]
 
 
@@ -111,10 +113,10 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
         if image.format == "JPEG":
             raise UnreadablePatch(f"lossy mask: {name} is a JPEG; store a png")
         if getattr(image, "n_frames", 1) > 1:
-            raise UnreadablePatch(f"several pages: {name} has more than one; store one")
-        check_size(upright_shape(image), shape)  # before anything is decoded
+            raise UnreadablePatch(f"several pages: {name} has more than one page; store one")
+        check_size(upright_shape(image), shape)  # before decoding
         array = np.asarray(upright(image))
-    check_size(array.shape, shape)  # again, for Pillow turns a TIFF when it decodes it
+    check_size(array.shape, shape)  # again, because Pillow rotates a TIFF while decoding
     return to_int32(array, name)
 
 
@@ -128,10 +130,10 @@ def _table(path: Path) -> dict[int, RawType | None]:
             if number in types:
                 raise UnreadablePatch(f"several types: {name} lists id {number} twice; keep one")
             types[number] = parse_type(kind, number)
-    # A table that is damaged, or another sort of file by that name.
+    # A damaged table, or a file of another kind with this name.
     except (ValueError, TypeError, KeyError, OverflowError, csv.Error) as error:
         raise UnreadablePatch(
-            f"unreadable: {name} is no table of instance and type; give it these columns"
+            f"unreadable: {name} is not a table of instance and type; give it these columns"
         ) from error
     return types
 
@@ -149,7 +151,7 @@ def _json(content: bytes) -> Iterable[tuple[Any, Any]]:
 
 
 def _number(value: Any) -> int:
-    """A whole number, also where it is written 2.0."""
+    """Parse a whole number, also if it is written as 2.0."""
     if isinstance(value, bool) or not float(value).is_integer():
         raise ValueError(value)
     return int(float(value))

@@ -7,8 +7,8 @@ from morefromless.nuclei_formats import NucleiFormat, TypedInstances
 
 
 class Mat(NucleiFormat):
-    """`inst_map` (H, W) with `inst_type` and perhaps `inst_uid` or `type_map`, or with `class` and
-    `id`, as in files of MATLAB up to v7; HDF5 files (v7.3) are refused.
+    """MATLAB files up to v7: `inst_map` (H, W) with `inst_type` and optionally `inst_uid` or
+    `type_map`, or with `class` and `id`. HDF5 files (v7.3) are refused.
     """
 
     suffixes = (".mat",)

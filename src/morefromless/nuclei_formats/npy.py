@@ -1,4 +1,4 @@
-"""Arrays of one image each, in CoNIC's or PanNuke's layout."""
+"""Arrays of one image, in the layout of CoNIC or PanNuke."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from morefromless.nuclei_formats._pieces import Pieces, separate_pieces
 
 
 class Npy(NucleiFormat):
-    """(H, W, 2): instance and type, as in CoNIC; (H, W, 6): a channel of instances for each type,
-    as in PanNuke. Files in a folder `instances` are label images instead.
+    """(H, W, 2): instance and type, as in CoNIC; (H, W, 6): one channel of instances per type, as
+    in PanNuke. Files in a folder `instances` are label images instead.
 
-    `pieces` is what an id in several pieces is: `one` nucleus, or `each` piece a nucleus; `ask`,
-    the default, refuses maps where that is so of most ids.
+    `pieces` defines the meaning of an id in several pieces: `one` nucleus, or `each` piece is a
+    nucleus. The default `ask` refuses maps in which most ids have several pieces.
     """
 
     suffixes = (".npy",)
@@ -31,7 +31,7 @@ class Npy(NucleiFormat):
         try:
             return open_npy(path).shape[2:] in ((2,), (CHANNELS,))
         except DataError:
-            return holds_objects(path)  # to be refused with advice
+            return holds_objects(path)  # `read` refuses it with advice
 
     def read(self, path: Path, shape: tuple[int, int]) -> TypedInstances:
         mask = map_array(path)

@@ -1,4 +1,4 @@
-"""Point labels: a table with a place and a type for each nucleus."""
+"""Point labels: a table with the position and type of each nucleus."""
 
 import csv
 import io
@@ -15,18 +15,18 @@ from morefromless.regular import read_regular
 
 X, Y = ("x", "centroid_x", "centroid_x_px"), ("y", "centroid_y", "centroid_y_px")
 TYPES = ("type", "class", "label", "classification", "cell_type", "name")
-"""Names of columns, in any case; the first that is there is taken."""
+"""Names of columns, not case-sensitive; the first name that exists is used."""
 
 SLACK = 1.0
-"""Pixels that a point may lie beyond the image."""
+"""Largest distance in px of a point outside the image."""
 
 
 class Points(NucleiFormat):
-    """A csv or tsv of one image, with the columns `x`, `y` (px) and `type`, and a row a nucleus.
+    """A csv or tsv of one image, with the columns `x`, `y` (px) and `type`; one row per nucleus.
 
-    A point is drawn as a disc of `radius` px around the pixel that it lies in; a pixel that two
-    discs claim goes to the nearer point, of equal ones to the one listed first. Without a column
-    for the type, no nucleus has one.
+    A point is drawn as a disc of `radius` px around its pixel. If discs overlap, a pixel belongs to
+    the nearest point, or to the first of equally near points. Without a type column, nuclei have no
+    type.
     """
 
     suffixes = (".csv", ".tsv")
@@ -54,7 +54,7 @@ def _separator(first: str) -> str:
 
 
 def _columns(names: list[str]) -> dict[str, int]:
-    """Where x, y and the type stand among a table's columns."""
+    """Positions of x, y and the type among a table's columns."""
     folded = [name.strip().strip('"').lower().replace(" ", "_") for name in names]
     synonyms = {"x": X, "y": Y, "type": TYPES}
     return {
@@ -83,8 +83,8 @@ def _table(path: Path) -> tuple[list[tuple[float, float]], dict[int, RawType | N
             types[len(places)] = parse_type(cell, len(places))
     except (ValueError, LookupError, csv.Error) as error:
         raise UnreadablePatch(
-            f"unreadable: {path.name} is no table of points ({plain(str(error))}); give it the "
-            "columns x, y and type"
+            f"unreadable: {path.name} is not a table of points ({plain(str(error))}); give it "
+            "the columns x, y and type"
         ) from error
     return places, types
 
@@ -107,9 +107,9 @@ def _discs(
     beyond = np.maximum.reduce([-x, -y, x - width, y - height])
     if (worst := int(beyond.argmax())) >= 0 and beyond[worst] > SLACK:
         raise UnreadablePatch(
-            f"out of bounds: nucleus {worst + 1} lies {math.ceil(beyond[worst]):,} px beyond the "
-            f"image of {width} x {height}; does the file belong to this image, at this "
-            "magnification?"
+            f"out of bounds: nucleus {worst + 1} is {math.ceil(beyond[worst]):,} px outside the "
+            f"image of {width} x {height}; check that the file belongs to this image, at this "
+            "magnification"
         )
     column = np.clip(np.floor(x), 0, width - 1).astype(np.int64)
     row = np.clip(np.floor(y), 0, height - 1).astype(np.int64)
@@ -117,7 +117,7 @@ def _discs(
     if (counts > 1).any():
         number = int(first[counts > 1][0]) + 1
         raise UnreadablePatch(
-            f"overlapping nuclei: nucleus {number} lies in the same pixel as another; list each "
+            f"overlapping nuclei: nucleus {number} is in the same pixel as another; list each "
             "nucleus once"
         )
     reach = min(int(radius), max(height, width))

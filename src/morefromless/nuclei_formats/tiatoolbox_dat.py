@@ -13,17 +13,17 @@ from morefromless.nuclei_formats._joblib import SIGNATURES, read_joblib
 from morefromless.regular import open_regular
 
 SCALES = ("proc_resolution", "base_resolution")
-"""The contours' scale, and the image's, in some networks' files."""
+"""Keys for the scale of the contours and of the image, in files of some networks."""
 
 
 class TiatoolboxDat(NucleiFormat):
-    """What TIAToolbox's nucleus segmentation writes: a dictionary of nuclei by any ids, each with
+    """Output of TIAToolbox's nucleus segmentation: a dictionary of nuclei with any ids, each with
     `contour` (n, 2) x, y through pixel centres (`data.polygons`) and `type`, a number or a name.
 
-    They are numbered from 1 in the file's order. The file is a pickle, of which plain data and
-    arrays are read and nothing is run; one that asks for more is refused. Files whose contours are
-    at another scale than the image are refused, and so are those of several heads (glands beside
-    nuclei).
+    Nuclei are numbered from 1 in the file's order. The file is a pickle. Only plain data and arrays
+    are read, no code is executed, and a file that needs more is refused. Files are also refused if
+    their contours have another scale than the image, or if they contain several heads (such as
+    glands and nuclei).
     """
 
     suffixes = (".dat",)
@@ -40,7 +40,7 @@ class TiatoolboxDat(NucleiFormat):
         content = read_joblib(path)
         if not isinstance(content, dict):
             raise UnreadablePatch(
-                f"unreadable: {path.name} holds no dictionary of nuclei, as TIAToolbox writes it"
+                f"unreadable: {path.name} is not a dictionary of nuclei as written by TIAToolbox"
             )
         contours, image = (_scale(content[name]) if name in content else None for name in SCALES)
         if contours != image:
@@ -64,19 +64,19 @@ def _scale(scale: Any) -> str:
         (scale.get("resolution"), scale.get("units")) if isinstance(scale, dict) else (scale, None)
     )
     if not isinstance(number, (int, float)):
-        raise UnreadablePatch("unreadable: the file's resolution is no number; write it again")
+        raise UnreadablePatch("unreadable: the file's resolution is not a number; write it again")
     return f"{plain(number)} {plain(unit)}" if isinstance(unit, str) else plain(number)
 
 
 def _contour(nucleus: Any, key: Any) -> Any:
     if isinstance(nucleus, dict):
-        for name in ("contour", "contours"):  # until version 1.6, and since 2.0
+        for name in ("contour", "contours"):  # up to version 1.6, and from 2.0
             if name in nucleus:
                 return nucleus[name]
         if any(isinstance(value, dict) for value in nucleus.values()):
             raise UnreadablePatch(
-                f"several heads: '{plain(key)}' holds nuclei of its own; write one head by itself"
+                f"several heads: '{plain(key)}' contains its own nuclei; write one head per file"
             )
     raise UnreadablePatch(
-        f"unreadable: '{plain(key)}' is no nucleus with a contour; write it again"
+        f"unreadable: '{plain(key)}' is not a nucleus with a contour; write it again"
     )

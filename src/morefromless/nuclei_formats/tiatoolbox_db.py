@@ -22,21 +22,21 @@ from morefromless.nuclei_formats._files import parse_type, plain
 from morefromless.regular import LARGEST, open_regular, too_large
 
 POLYGON, MULTIPOLYGON = 3, 6
-"""Type words of well-known binary, for coordinates in the plane."""
+"""Type codes of well-known binary (WKB) for 2D coordinates."""
 
 _SIGN = b"SQLite format 3\0"
 
 
 class TiatoolboxDb(NucleiFormat):
-    """What TIAToolbox's HoVer-Net writes as an AnnotationStore (`.db`), one for each image.
+    """AnnotationStore (`.db`) of TIAToolbox's HoVer-Net, one per image.
 
-    An annotation is a nucleus: a polygon through pixel centres (`data.polygons`), and its property
-    `type`, a name or a number. They are numbered from 1 in the order of their ids. Contours that
-    touch themselves, which TIAToolbox widens by 0.01 px, come back as the pixels that they were.
+    An annotation is a nucleus: a polygon through pixel centres (`data.polygons`), with a property
+    `type`, a name or a number. Nuclei are numbered from 1 in the order of their ids. Contours that
+    touch themselves, which TIAToolbox widens by 0.01 px, give the original pixels.
 
-    A store does not say its scale: TIAToolbox writes pixels of the image's baseline, so that other
-    ones come out of bounds, or shrunken into a corner. The file is opened read-only, and neither
-    its views nor its triggers are used.
+    A store does not state its scale. TIAToolbox writes pixels of the image's finest level, so
+    nuclei of another scale are out of bounds or too small. The file is opened read-only, and its
+    views and triggers are not used.
     """
 
     suffixes = (".db",)
@@ -58,8 +58,8 @@ class TiatoolboxDb(NucleiFormat):
                 compression, rows = _annotations(store, path)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise UnreadablePatch(
-                f"unreadable: {path.name} is no sound SQLite file ({plain(str(error))}); write it "
-                "again"
+                f"unreadable: {path.name} is not a valid SQLite file ({plain(str(error))}); write "
+                "it again"
             ) from error
         blobs = _decompress_geometries([blob for blob, _ in rows], compression, path)
         types = {number: _type(text, number) for number, (_, text) in enumerate(rows, 1)}
@@ -67,7 +67,7 @@ class TiatoolboxDb(NucleiFormat):
 
 
 def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple[Any, Any]]]:
-    """How geometries are compressed, and geometry and properties of each annotation."""
+    """The compression of geometries, and the geometry and properties of each annotation."""
     store.text_factory = bytes
     named = store.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
     tables = {name for name, sql in named if not (sql or b"").upper().startswith(b"CREATE VIRTUAL")}
@@ -80,14 +80,14 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
     compression = _json(row[0] if row else b"null", "its metadata")
     if compression not in (None, "zlib"):
         raise UnreadablePatch(
-            f"unreadable: geometries are packed with {plain(compression)}; use zlib or None"
+            f"unreadable: geometries are compressed with {plain(compression)}; use zlib or None"
         )
     (size,) = store.execute(
         "SELECT total(ifnull(length(geometry), 0) + ifnull(length(properties), 0)) FROM annotations"
     ).fetchone()
     if size > LARGEST:
         raise UnreadablePatch(
-            f"too large: {path.name} holds {size / 2**20:,.0f} MiB; write each image's by itself"
+            f"too large: {path.name} contains {size / 2**20:,.0f} MiB; write one store per image"
         )
     return compression, store.execute(
         "SELECT geometry, properties FROM annotations ORDER BY id"
@@ -95,17 +95,17 @@ def _annotations(store: sqlite3.Connection, path: Path) -> tuple[Any, list[tuple
 
 
 def _decompress_geometries(blobs: list[Any], compression: str | None, path: Path) -> list[bytes]:
-    """The geometries, each of which is a polygon or several; nothing else reaches shapely."""
+    """Decompress geometries, and check that each is a polygon or multipolygon, before shapely."""
     geometries, total = [], 0
     for number, blob in enumerate(blobs, 1):
-        if blob is None:  # how the store keeps points
+        if blob is None:  # the store represents points like this
             raise UnreadablePatch(f"not a polygon: nucleus {number} is a point; export outlines")
         if not isinstance(blob, bytes):
             raise UnreadablePatch(f"unreadable: nucleus {number} has no geometry in bytes")
         if compression is not None:
             stream = zlib.decompressobj()
             try:
-                # An outline of a million points; a blob that unpacks to more is cut, and refused.
+                # Limit: an outline of a million points. Larger geometries are cut, then refused.
                 blob = stream.decompress(blob, 2**24)
             except zlib.error as error:
                 raise UnreadablePatch(
@@ -124,7 +124,7 @@ def _decompress_geometries(blobs: list[Any], compression: str | None, path: Path
 
 
 def _check_areas(blob: bytes, number: int) -> None:
-    """Refuse what is neither a polygon nor several, without following any nesting."""
+    """Refuse geometries other than polygons and multipolygons, without recursion."""
     try:
         kind, at = _header(blob, 0)
         if kind == POLYGON:
@@ -146,12 +146,12 @@ def _check_areas(blob: bytes, number: int) -> None:
             raise ValueError(kind)
     except (struct.error, ValueError, IndexError) as error:
         raise UnreadablePatch(
-            f"unreadable: the geometry of nucleus {number} is no well-known binary"
+            f"unreadable: the geometry of nucleus {number} is not well-known binary"
         ) from error
 
 
 def _header(blob: bytes, at: int) -> tuple[int, int]:
-    """Type of the plane geometry at a place, and where its content begins."""
+    """Type code of the geometry at offset `at`, and the offset of its content."""
     if blob[at] not in (0, 1):
         raise ValueError("byte order")
     (kind,) = struct.unpack_from("<I" if blob[at] else ">I", blob, at + 1)
@@ -159,7 +159,7 @@ def _header(blob: bytes, at: int) -> tuple[int, int]:
 
 
 def _skip_rings(blob: bytes, at: int) -> int:
-    """Where the polygon ends whose header ends at a place."""
+    """Offset of the end of a polygon whose header ends at offset `at`."""
     order = "<" if blob[at - 5] else ">"
     (rings,) = struct.unpack_from(order + "I", blob, at)
     at += 4
@@ -178,7 +178,7 @@ def _outlines(blobs: list[bytes]) -> list[list[Polygon]]:
     missing = shapely.is_missing(geometries)
     if missing.any():
         raise UnreadablePatch(
-            f"unreadable: the geometry of nucleus {missing.argmax() + 1} is no well-known binary"
+            f"unreadable: the geometry of nucleus {missing.argmax() + 1} is not well-known binary"
         )
     return [
         [

@@ -1,8 +1,8 @@
-"""Objectives: what is minimised, over the embeddings of two or more branches. An open set.
+"""Objectives: losses over the embeddings of two or more branches. An open set.
 
-Objectives see embeddings and nothing else: no images, no labels, no processes (the trainer gathers
-the whole batch before it calls them). To add one, add a file with one public class deriving from
-`Objective`; its `__init__` parameters are what `--objective name:...` can set.
+Objectives get only embeddings: no images, no labels, and no processes (the trainer gathers the
+whole batch before it calls them). To add an objective, add a file with one public class deriving
+from `Objective`. Its `__init__` parameters are the options of `--objective name:...`.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ from morefromless.specs import Member
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised, and its named parts before weighting (all scalars)."""
+    """The total to minimise, and its named terms before weighting (all scalars)."""
 
     total: Tensor
     terms: dict[str, Tensor]
@@ -27,18 +27,19 @@ class Loss:
 class Objective(Member, nn.Module, ABC):
     """A loss over embeddings.
 
-    Called with one (N, D) tensor per branch, row i of each being the same patch, it computes in
-    float32, or float64 where one of them is, whatever the autocast. Raises `ConfigError` where the
-    number of branches or of rows cannot be used, or `compute` gives anything but a `Loss`.
+    It is called with one (N, D) tensor per branch; row i is the same patch in all tensors. It
+    computes in float32, or in float64 if any tensor is float64, and ignores autocast. Raises
+    `ConfigError` if the number of branches or rows is unsupported, or if `compute` does not return
+    a `Loss` of scalars.
     """
 
     min_rows: int = 1
-    """Patches that a batch must have, over all processes."""
+    """Minimum number of patches in a batch, over all processes."""
     n_branches: int | None = None
-    """Branches that are compared, where the objective is defined for one number of them only."""
+    """Number of branches that the objective requires, or None if it accepts two or more."""
     needs_teacher: bool = False
-    """Whether the last branch is the representation of a frozen teacher, which the others learn;
-    if that were trained too, both could become constant."""
+    """Whether the last branch is the representation of a frozen teacher that the others learn. If
+    the teacher were trained too, both could become constant."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,8 +58,8 @@ class Objective(Member, nn.Module, ABC):
         scalars = [loss.total, *loss.terms.values()] if isinstance(loss, Loss) else [None]
         if not all(isinstance(value, Tensor) and value.numel() == 1 for value in scalars):
             raise ConfigError(
-                f"{type(self).__name__}.compute must give a Loss whose total and terms are scalar "
-                "tensors."
+                f"{type(self).__name__}.compute must return a Loss whose total and terms are "
+                "scalar tensors."
             )
         return loss
 
@@ -66,7 +67,7 @@ class Objective(Member, nn.Module, ABC):
         name, count = type(self).__name__, len(embeddings)
         if self.n_branches not in (None, count):
             raise ConfigError(
-                f"{name} compares {self.n_branches} branches, not {count}; choose another arm or "
+                f"{name} compares {self.n_branches} branches, not {count}; use another arm or "
                 "another objective."
             )
         if count < 2:
@@ -75,10 +76,10 @@ class Objective(Member, nn.Module, ABC):
         if len(set(shapes)) > 1 or len(shapes[0]) != 2:
             raise ConfigError(
                 f"{name} got embeddings of shapes {', '.join(map(str, shapes))}; "
-                "every branch must give one row per patch, all of the same width."
+                "every branch must return one row per patch, and all widths must be equal."
             )
         if shapes[0][0] < self.min_rows:
             raise ConfigError(
-                f"{name} got a batch of {shapes[0][0]}, too few to compare; "
+                f"{name} got a batch of {shapes[0][0]}, which is too small; "
                 f"use a batch size of {self.min_rows} or more."
             )

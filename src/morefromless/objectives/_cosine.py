@@ -1,4 +1,4 @@
-"""What objectives on cosines share."""
+"""Functions shared by objectives on cosine similarities."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def cross_branch(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Loss of each patch from first to second and back: (N, D), (N, D) of norm 1 -> (N,), (N,)."""
+    """Loss per patch in both directions: (N, D), (N, D) with rows of norm 1 -> (N,), (N,)."""
     logits = first @ second.T / temperature
     partner = torch.arange(len(first), device=first.device)
     there = F.cross_entropy(logits, partner, reduction="none")
@@ -15,6 +15,6 @@ def cross_branch(first: Tensor, second: Tensor, temperature: float) -> tuple[Ten
 
 
 def unit_rows(embedding: Tensor) -> Tensor:
-    """Rows divided by their norm; a row of zeros stays as it is: (N, D) -> (N, D)."""
+    """Divide rows by their norm; a row of zeros stays unchanged: (N, D) -> (N, D)."""
     norm = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
     return embedding / torch.where(norm > 0, norm, 1.0)

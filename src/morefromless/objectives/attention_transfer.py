@@ -1,4 +1,4 @@
-"""Attention transfer: a student's feature maps are strong where its teacher's are."""
+"""Attention transfer: a student learns the spatial attention of its teacher's feature maps."""
 
 import math
 from collections.abc import Sequence
@@ -13,20 +13,21 @@ from morefromless.objectives._cosine import unit_rows
 
 
 class AttentionTransfer(Objective):
-    """Distance of a student's attention maps from a frozen teacher's, of one stage of each.
+    """Distance between the attention maps of a student and of a frozen teacher, for one stage.
 
         weight / 2 * mean over patches and places of (s / |s| - t / |t|)²
 
-    with s and t the maps of student and teacher as rows (`attention`). The student learns the
-    labels too: its loss is the cross-entropy and the sum of this over stages (`of_stages`). Terms:
-    `distance`. `weight` is 0 or more.
+    with s and t the maps of student and teacher as rows (`attention`). The student also learns the
+    labels: its loss is the cross-entropy plus the sum of this distance over stages (`of_stages`).
+    Terms: `distance`. `weight` is 0 or more.
 
-    Source: Zagoruyko and Komodakis 2017 (arXiv 1612.03928), equation 2, whose beta is 1000 divided
-    by the numbers of places and of patches; between resolutions as in arXiv 2401.06010.
+    Source: Zagoruyko and Komodakis 2017 (arXiv 1612.03928), equation 2. Its beta is 1000 divided
+    by the number of places and by the number of patches. Maps of different resolutions are compared
+    as in arXiv 2401.06010.
 
     >>> import torch
     >>> maps = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
-    >>> AttentionTransfer()([2 * maps, maps]).total.item()  # strength has no part in it
+    >>> AttentionTransfer()([2 * maps, maps]).total.item()  # the scale has no effect
     0.0
     """
 
@@ -45,8 +46,11 @@ class AttentionTransfer(Objective):
         return Loss(self.weight / 2 * distance, {"distance": distance})
 
     def of_stages(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Loss:
-        """The sum over stages, counted from the last, of feature maps (N, channels, H, W) each;
-        where one has more stages, its first are left out. The teacher's are resized."""
+        """Sum over stages of feature maps (N, channels, H, W), paired from the last stage.
+
+        If one network has more stages, its first stages are skipped. The teacher's maps are
+        resized to the student's.
+        """
         losses = []
         for maps, others in zip(reversed(student), reversed(teacher), strict=False):
             height, width = maps.shape[-2:]
@@ -57,8 +61,8 @@ class AttentionTransfer(Objective):
 
 
 def attention(maps: Tensor, height: int, width: int) -> Tensor:
-    """Mean over channels of the squares, averaged over areas to `height` x `width` places:
+    """Mean of squares over channels, pooled by area to `height` x `width` places:
     (N, channels, H, W) -> (N, places)."""
-    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))  # squares, whatever autocast
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))  # squares need 32 bits
     strength = maps.square().mean(dim=1)
     return F.adaptive_avg_pool2d(strength, (height, width)).flatten(1)

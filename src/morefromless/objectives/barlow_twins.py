@@ -1,4 +1,4 @@
-"""Barlow Twins: two branches agree in every dimension, and no two dimensions say the same."""
+"""Barlow Twins: two branches agree in every dimension, and dimensions are not redundant."""
 
 import math
 from itertools import combinations
@@ -12,18 +12,17 @@ from morefromless.objectives import Loss, Objective
 
 
 class BarlowTwins(Objective):
-    """Cross-correlation of two branches' dimensions, driven to the identity.
+    """Distance of the cross-correlation matrix of two branches from the identity.
 
     With C (D, D) the correlations over the batch: total = Σ (1 - C_ii)² + off_diagonal Σ C_ij².
-    `convention` says what dimensions are divided by: `official` √(variance + 1e-5), which is
-    BatchNorm without its affine part; `authors`, the paper's code, standard deviation + 1e-4. Both
-    variances are biased. For more branches: the mean over unordered pairs.
+    `convention` sets the divisor of each dimension. `official`: √(variance + 1e-5), as BatchNorm
+    without its affine part. `authors`, the paper's code: standard deviation + 1e-4. Both variances
+    are biased. For more branches: the mean over unordered pairs.
 
-    Terms: `on_diagonal` and `off_diagonal`, before weighting. A dimension that never varies
-    correlates with nothing: it costs 1 and its gradient is 0. Where N < D the D x D matrix is never
-    formed.
+    Terms: `on_diagonal` and `off_diagonal`, before weighting. A constant dimension has correlation
+    0: it costs 1 and its gradient is 0. If N < D, the D x D matrix is never formed.
 
-    Source: Zbontar et al. 2021 (arXiv 2103.03230), equations 1 and 2; weight 0.005 as there.
+    Source: Zbontar et al. 2021 (arXiv 2103.03230), equations 1 and 2, with weight 0.005.
 
     >>> import torch
     >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
@@ -60,7 +59,7 @@ class BarlowTwins(Objective):
         variance = centred.square().mean(dim=0)
         if self.convention == "official":
             return centred / torch.sqrt(variance + 1e-5)
-        # The root has no slope at 0; a dimension without variance is 0 whatever divides it.
+        # The root has no gradient at 0. A dimension without variance is 0 for any divisor.
         varies = variance > 0
         deviation = torch.where(varies, torch.where(varies, variance, 1.0).sqrt(), 0.0)
         return centred / (deviation + 1e-4)
@@ -69,8 +68,8 @@ class BarlowTwins(Objective):
 def correlations(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Σ (1 - C_ii)² and Σ over i ≠ j of C_ij², with C = first'second / N: (N, D) twice -> scalars.
 
-    Where N < D the second is Σ of (first first') ∘ (second second') / N², less the diagonal's
-    squares, so that nothing of size D x D is needed.
+    If N < D, the second is the sum of (first first') ∘ (second second') / N² minus the squares of
+    the diagonal, so no D x D matrix is needed.
     """
     rows, width = first.shape
     diagonal = (first * second).mean(dim=0)

@@ -1,4 +1,4 @@
-"""CLIP: each patch finds its other embedding among the other branch's, at a learned temperature."""
+"""CLIP: match each patch's embeddings across two branches, at a learned temperature."""
 
 import math
 from itertools import combinations
@@ -11,19 +11,20 @@ from morefromless.objectives import Loss, Objective
 from morefromless.objectives._cosine import cross_branch, unit_rows
 
 LARGEST_SCALE = 100.0
-"""Cosines are never multiplied by more, as published, so that training stays stable."""
+"""Maximum factor of the cosines, as published; it keeps training stable."""
 
 
 class Clip(Objective):
     """Symmetric cross entropy over the cosines of two branches, divided by a temperature.
 
-    N - 1 negatives, all of the other branch; the mean of both directions and of the batch. The
-    temperature is learned (its logarithm is), and kept from going below 1/100; `learned=false`
-    fixes it. One temperature serves all pairs; for more branches the loss is the mean over
-    unordered pairs. Terms: `contrastive_0_1` and so on, and the `temperature`.
+    Each patch has N - 1 negatives, all from the other branch. The loss is the mean over both
+    directions and the batch. The logarithm of the temperature is learned; the temperature is at
+    least 1/100. `learned=false` fixes it. All pairs of branches share one temperature. For more
+    branches, the loss is the mean over unordered pairs. Terms: `contrastive_0_1` and so on, and the
+    `temperature`.
 
-    Source: Radford et al. 2021 (arXiv 2103.00020), figure 3; 0.07 is where it begins there. At a
-    fixed temperature it is `simclr:authors`.
+    Source: Radford et al. 2021 (arXiv 2103.00020), figure 3, with the initial temperature 0.07. At
+    a fixed temperature and with two branches, it equals `simclr:authors`.
 
     >>> import torch
     >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
@@ -42,7 +43,7 @@ class Clip(Objective):
         self.log_scale = nn.Parameter(log_scale.float(), requires_grad=learned)
 
     def compute(self, embeddings: list[Tensor]) -> Loss:
-        with torch.no_grad():  # clamped here, not in the graph: beyond it nothing would be learned
+        with torch.no_grad():  # not in the graph: beyond the maximum, a clamp has no gradient
             self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
         scale = self.log_scale.to(embeddings[0].dtype).exp()
         directions = [unit_rows(branch) for branch in embeddings]

@@ -1,4 +1,4 @@
-"""Regression: each embedding of the student is its teacher's representation of the same patch."""
+"""Regression: a student's embedding predicts its teacher's representation of the same patch."""
 
 from typing import Literal
 
@@ -10,15 +10,15 @@ from morefromless.objectives._cosine import unit_rows
 
 
 class Regression(Objective):
-    """Distance of students' embeddings from a frozen teacher's representation.
+    """Distance between students' embeddings and a frozen teacher's representation.
 
     `mse`     mean over patches and dimensions of the squared difference.
     `cosine`  mean over patches of 1 - cosine of the two.
 
-    The last of the branches is the teacher; with more than one student the distances are averaged.
+    The last branch is the teacher. With more than one student, the distances are averaged.
     Terms: `distance`.
 
-    Source: Romero et al. 2015 (FitNets, arXiv 1412.6550), equation 3, at the last layer; here the
+    Source: Romero et al. 2015 (FitNets, arXiv 1412.6550), equation 3, at the last layer. Here, the
     regressor is the student's expander.
 
     >>> import torch
@@ -45,5 +45,5 @@ def squared(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def angular(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean of 1 - cosine of each patch's two rows: (N, D), (N, D) -> scalar."""
+    """Mean over patches of 1 - cosine: (N, D), (N, D) -> scalar."""
     return 1 - (unit_rows(student) * unit_rows(teacher)).sum(dim=1).mean()

@@ -1,4 +1,4 @@
-"""Relational distillation: patches lie to each other as they do for the teacher."""
+"""Relational distillation: a student learns the teacher's distances and angles between patches."""
 
 import math
 
@@ -11,22 +11,22 @@ from morefromless.objectives import Loss, Objective
 
 
 class Relational(Objective):
-    """Distances between patches and angles in triples of them, as a frozen teacher has them.
+    """Difference from a frozen teacher in distances between patches and angles of triples.
 
         total = distance * d + angle * a
 
-    with d the Huber distance (from 1 on linear) of the student's and the teacher's pairwise
-    distances, each divided by its mean over the pairs of the batch, and a that of the cosines of
-    the angles at j in every triple (i, j, k). Both are means over all ordered pairs or triples of
-    different patches. The last of the branches is the teacher; with more than one student the
-    terms are averaged. Weights are 0 or more.
+    with d the Huber loss (linear above 1) between the pairwise distances of student and teacher,
+    each divided by its mean over the pairs of the batch, and a the Huber loss between the cosines
+    of the angle at j in every triple (i, j, k). Both are means over all ordered pairs or triples of
+    different patches. The last branch is the teacher. With more than one student, the terms are
+    averaged. Weights are 0 or more.
 
-    Source: Park et al. 2019 (arXiv 1904.05068), equations 4 to 9. There sums, which differ by a
-    constant factor.
+    Source: Park et al. 2019 (arXiv 1904.05068), equations 4 to 9. The paper uses sums, which differ
+    by a constant factor.
 
     >>> import torch
     >>> square = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    >>> round(Relational()([3 * square + 1, square]).total.item(), 6)  # the same figure
+    >>> round(Relational()([3 * square + 1, square]).total.item(), 6)  # the same shape
     0.0
     """
 
@@ -51,7 +51,7 @@ class Relational(Objective):
 
 
 def squared_distances(embeddings: Tensor) -> Tensor:
-    """Squared distance of every two rows: (N, D) -> (N, N), 0 on the diagonal."""
+    """Squared distance between all pairs of rows: (N, D) -> (N, N), 0 on the diagonal."""
     centred = embeddings - embeddings.mean(dim=0)
     gram = centred @ centred.T
     norms = gram.diagonal()
@@ -70,8 +70,8 @@ def distances(squares: Tensor) -> Tensor:
 def angles(squares: Tensor) -> Tensor:
     """Cosine of the angle at j between i and k: (N, N) squared distances -> (N, N, N) as [j, i, k].
 
-    By the law of cosines, so that no array of N x N x D is needed. Where two of the three rows are
-    equal it is 0.
+    Uses the law of cosines, so no N x N x D array is needed. The result is 0 if row j equals i or
+    k.
     """
     sides = _root(squares)
     products = (squares[:, :, None] + squares[:, None, :] - squares[None]) / 2
@@ -80,7 +80,7 @@ def angles(squares: Tensor) -> Tensor:
 
 
 def _root(squares: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0 and not infinite."""
+    """Square root with gradient 0 instead of infinity at 0."""
     positive = squares > 0
     return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
 
@@ -88,7 +88,7 @@ def _root(squares: Tensor) -> Tensor:
 def _mean_difference(
     students: list[Tensor], teacher: Tensor, relation: object, order: int
 ) -> Tensor:
-    """Mean Huber distance of a relation of students and teacher, over tuples of different rows."""
+    """Mean Huber loss between a relation of students and of the teacher, over distinct rows."""
     assert callable(relation)
     expected = relation(teacher)
     count = math.prod(len(teacher) - place for place in range(order))

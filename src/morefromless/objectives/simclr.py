@@ -1,4 +1,4 @@
-"""SimCLR: a patch's two embeddings find each other among all the others of the batch."""
+"""SimCLR: match a patch's two embeddings among all embeddings of the batch."""
 
 import math
 from itertools import combinations
@@ -14,22 +14,23 @@ from morefromless.objectives._cosine import cross_branch, unit_rows
 
 
 class SimCLR(Objective):
-    """Cross entropy of telling a patch's other embedding from those of other patches.
+    """Cross entropy of identifying a patch's other embedding among those of other patches.
 
-    Similarities are cosines divided by `temperature`. `convention` says who is compared with whom:
+    Similarities are cosines divided by `temperature`. `convention` sets the negatives:
 
-    `nt-xent`   the published method. An anchor has 2N - 2 negatives, those of its own branch
-                among them; the mean is over the 2N anchors. (Google's code returns twice that,
-                lightly and solo-learn this.) For more branches: the mean over unordered pairs.
-    `authors`   TriDeNT's code (More From Less published none). N - 1 negatives, all of the other
-                branch; half the sum of both directions, summed over unordered pairs of branches.
-                They differentiate the sum over the batch, we its mean.
+    `nt-xent`   The published method. An anchor has 2N - 2 negatives, including those of its own
+                branch. The loss is the mean over the 2N anchors, as in lightly and solo-learn;
+                Google's code returns twice this. For more branches: the mean over unordered pairs.
+    `authors`   TriDeNT's code (More From Less published none). An anchor has N - 1 negatives, all
+                from the other branch. The loss is half the sum of both directions, summed over
+                unordered pairs of branches. The authors differentiate the sum over the batch; this
+                class uses the mean.
 
     Terms: one per pair of branches, `contrastive_0_1` and so on, before the mean or sum. A batch
-    of one has no negatives: its loss and gradient are 0. A row of zeros has no direction: its
-    cosines are 0 and its gradient that of a row of norm 1, not divided by a guard such as 1e-12.
+    of one has no negatives: its loss and gradient are 0. A row of zeros has cosines of 0, and the
+    gradient of a row of norm 1: it is not divided by a small constant such as 1e-12.
 
-    Source: Chen et al. 2020 (arXiv 2002.05709), equation 1; temperature 0.5 as in More From Less.
+    Source: Chen et al. 2020 (arXiv 2002.05709), equation 1. Temperature 0.5 as in More From Less.
 
     >>> import torch
     >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]
@@ -69,7 +70,7 @@ class SimCLR(Objective):
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Loss of each of the 2N anchors, first branch first: (N, D), (N, D) of norm 1 -> (2N,)."""
+    """Loss per anchor, first branch first: (N, D), (N, D) with rows of norm 1 -> (2N,)."""
     rows = len(first)
     both = torch.cat([first, second])
     itself = torch.eye(2 * rows, dtype=torch.bool, device=both.device)

@@ -1,4 +1,4 @@
-"""Soft labels: a classifier's probabilities are those of its teacher, at a temperature."""
+"""Soft labels: a classifier learns the class probabilities of its teacher at a temperature."""
 
 import math
 
@@ -10,19 +10,20 @@ from morefromless.objectives import Loss, Objective
 
 
 class SoftLabels(Objective):
-    """Divergence of a student's class probabilities from a teacher's, both softened.
+    """Divergence of a student's softened class probabilities from its teacher's.
 
         temperature² * mean over patches of KL(softmax(t / temperature), softmax(s / temperature))
 
-    with s and t the logits of student and teacher. The square keeps gradients of one size at every
-    temperature. The student learns the labels too: of its loss, `weight` is this and the rest the
-    cross-entropy. Terms: `divergence`. `temperature` is above 0, `weight` from 0 to 1.
+    with s and t the logits of student and teacher. The square keeps the scale of the gradients
+    similar at every temperature. The student also learns the labels: its loss is `weight` times
+    this divergence plus (1 - `weight`) times the cross-entropy. Terms: `divergence`. `temperature`
+    is above 0, `weight` from 0 to 1.
 
     Source: Hinton et al. 2015 (arXiv 1503.02531), section 2.
 
     >>> import torch
     >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
-    >>> SoftLabels()([logits + 3, logits]).total.abs().item() < 1e-6  # softmax of both is one
+    >>> SoftLabels()([logits + 3, logits]).total.abs().item() < 1e-6  # the same softmax
     True
     """
 

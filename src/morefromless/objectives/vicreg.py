@@ -1,4 +1,4 @@
-"""VICReg: embeddings of a pair agree, every dimension varies, no two dimensions say the same."""
+"""VICReg: embeddings of a pair agree, every dimension varies, and dimensions are uncorrelated."""
 
 import math
 from itertools import combinations
@@ -17,22 +17,23 @@ class VICReg(Objective):
         total = invariance * s + variance * v + covariance * c
 
     with s the mean squared difference of two branches' embeddings, v the hinge
-    mean_j max(0, gamma - sqrt(Var(z_j) + epsilon)) and c the squares of the covariance matrix off
-    its diagonal, summed and divided by the width D. `convention` says how they are put together:
+    mean_j max(0, gamma - sqrt(Var(z_j) + epsilon)) and c the sum of the squared off-diagonal
+    covariances divided by the width D. `convention` sets how they are combined:
 
     `official`  facebookresearch/vicreg and lightly. Unbiased statistics, epsilon 1e-4; v is the
-                mean of the two branches, c their sum. For more branches: the mean of this loss
-                over the unordered pairs of branches, which keeps the balance between the terms.
-    `authors`   the code of More From Less and TriDeNT. Biased statistics, epsilon 1e-5; s is
+                mean over the two branches, c the sum. For more branches: the mean of this loss
+                over unordered pairs of branches, which keeps the balance between the terms.
+    `authors`   The code of More From Less and TriDeNT. Biased statistics, epsilon 1e-5; s is
                 summed over ordered pairs (each pair twice), v and c over branches. For two
-                branches this is twice the official loss with the covariance at half its weight.
-                They differentiate the sum over the batch, we its mean, which Adam does not see.
+                branches, this is twice the official loss with half its covariance weight. The
+                authors differentiate the sum over the batch; this class uses the mean. Adam is
+                invariant to this factor.
 
     (solo-learn sums v over two branches: that is `official` with `variance=50`.)
 
-    Terms: `invariance`, `variance`, `covariance`, before weighting. A dimension without any
-    variance has a finite gradient, thanks to epsilon. Weights are 0 or more, gamma and epsilon
-    above 0; a batch, of all processes together, has two rows or more.
+    Terms: `invariance`, `variance`, `covariance`, before weighting. Because of epsilon, a dimension
+    without variance has a finite gradient. Weights are 0 or more, gamma and epsilon above 0. A
+    batch over all processes has at least two rows.
 
     Source: Bardes et al. 2022 (arXiv 2105.04906), equations 1 to 6; More From Less, section 2.2.
 
@@ -93,20 +94,20 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
 
 
 def hinge(variance: Tensor, gamma: float, epsilon: float) -> Tensor:
-    """How far the standard deviations fall short of gamma: variances (D,) -> scalar."""
+    """Mean shortfall of the standard deviations below gamma: variances (D,) -> scalar."""
     return torch.relu(gamma - torch.sqrt(variance + epsilon)).mean()
 
 
 def redundancy(centred: Tensor, variance: Tensor, degrees: int) -> Tensor:
-    """Squared covariances of different dimensions, summed, over D: (N, D) centred, (D,) -> scalar.
+    """Sum of squared off-diagonal covariances, divided by D: (N, D) centred, (D,) -> scalar.
 
-    `degrees` of freedom divide the sums of squares: N - 1 is unbiased, N biased.
+    Sums of squares are divided by the `degrees` of freedom: N - 1 is unbiased, N biased.
 
-    Where N < D it never forms the D x D covariance: ||Z'Z||_F = ||ZZ'||_F, and ZZ' is N x N; the
-    squared variances on the diagonal are then subtracted. With equal variances at least
-    1 - (N - 1) / D of the sum is left, so little cancels: at 128 x 8192 value and gradient are
-    within 3e-7 of float64. Where one dimension holds nearly all the variance more is lost (a
-    thousand times the others' scale: 3e-4 of the value, 3e-5 of the gradient).
+    If N < D, the D x D covariance is never formed: ||Z'Z||_F = ||ZZ'||_F, and ZZ' is N x N. The
+    squared variances on the diagonal are then subtracted. With equal variances, at least
+    1 - (N - 1) / D of the sum remains, so little precision is lost: at 128 x 8192, value and
+    gradient are within 3e-7 of float64. If one dimension has nearly all of the variance, the error
+    is larger (at a thousand times the others' scale: 3e-4 of the value, 3e-5 of the gradient).
     """
     rows, width = centred.shape
     if rows < width:

@@ -1,4 +1,4 @@
-"""VSE++: a patch's two embeddings are nearer than any others, by a margin."""
+"""VSE++: a patch's two embeddings are more similar than any others, by a margin."""
 
 import math
 from itertools import combinations
@@ -15,14 +15,14 @@ from morefromless.objectives._cosine import unit_rows
 class Vse(Objective):
     """Hinge on the cosines of two branches: max(0, margin - own + other), in both directions.
 
-    `negatives=hardest` counts the worst other embedding of the batch (VSE++); `negatives=all` sums
-    over all of them (VSE0). The loss is the *sum* over the batch and both directions, as published,
-    so it grows with the batch. For more branches: the mean over unordered pairs.
+    `negatives=hardest` uses the hardest negative of the batch (VSE++); `negatives=all` sums over
+    all negatives (VSE0). The loss is the *sum* over the batch and both directions, as published, so
+    it grows with the batch size. For more branches: the mean over unordered pairs.
 
-    Terms: `hinge_0_1` and so on. Where several others are equally hard, one of them gets the
-    gradient. A batch of one has no others: its loss is 0.
+    Terms: `hinge_0_1` and so on. If several negatives are equally hard, one of them gets the
+    gradient. A batch of one has no negatives: its loss is 0.
 
-    Source: Faghri et al. 2018 (arXiv 1707.05612), equations 5 and 6; margin 0.2 as there.
+    Source: Faghri et al. 2018 (arXiv 1707.05612), equations 5 and 6, with margin 0.2.
 
     >>> import torch
     >>> embeddings = [torch.eye(4), torch.eye(4).roll(1, 0)]

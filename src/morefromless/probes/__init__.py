@@ -1,8 +1,8 @@
-"""Probes: classifiers that are fitted to frozen features. An open set.
+"""Probes: classifiers that are fitted to frozen features.
 
-`softmax` is the paper's and what results are reported with by default; `ridge` has a closed form
-and `knn` learns nothing, so these two depend on no learning rate. To add one, add a file with one
-public class deriving from `ProbeMethod`.
+`softmax` is the paper's probe and the default. `ridge` has a closed form and `knn` has no training,
+so these two have no learning rate. To add a probe, add a file with one public subclass of
+`ProbeMethod`.
 """
 
 import sys
@@ -21,46 +21,46 @@ from morefromless.specs import Member, build
 
 
 class FittedProbe(Protocol):
-    """What a probe became: it turns features into probabilities."""
+    """A fitted probe, which predicts class probabilities from features."""
 
     def probabilities(self, features: Tensor) -> Tensor:
         """(N, D) of any floating type and device -> (N, classes) float32."""
 
     def to(self, device: torch.device | str) -> "FittedProbe":
-        """The same on a device."""
+        """Return the same probe on a device."""
 
 
 class ProbeMethod(Member, ABC):
-    """A way of asking frozen features a task."""
+    """A type of probe."""
 
     options: tuple[str, ...] = ()
-    """Which of `probe_epochs`, `probe_lr` and `standardise` it has."""
+    """The options of `probe_epochs`, `probe_lr` and `standardise` that it supports."""
 
     @abstractmethod
     def fit(
         self, features: Tensor, labels: Tensor, classes: int, options: Probe, seed: int
     ) -> dict[str, Tensor]:
-        """What is learnt of features (N, D) and labels (N,) int64 in [0, classes), by name.
+        """Fit to features (N, D) and labels (N,) int64 in [0, classes); return tensors by name.
 
-        Everything lies on the features' device. Raises `DataError` for features that are not
-        finite and for labels out of range.
+        The tensors are on the features' device. Raises `DataError` if features are not finite or
+        labels are out of range.
         """
 
     @abstractmethod
     def fitted(self, learnt: dict[str, Tensor]) -> FittedProbe:
-        """The classifier of what `fit` learnt."""
+        """Build the classifier from the tensors that `fit` returned."""
 
 
 def build_probe(options: Probe) -> ProbeMethod:
-    """The way that `options.probe` names, e.g. `knn:20`.
+    """Build the probe that `options.probe` names, e.g. `knn:20`.
 
-    Raises `ConfigError` where there is none, or options are given that it does not have.
+    Raises `ConfigError` if there is no such probe, or if it does not support a given option.
     """
     method = build(options.probe, sys.modules[__name__], ProbeMethod)
     for name in ("probe_epochs", "probe_lr", "standardise"):
         if name not in method.options and getattr(options, name) != getattr(Probe(), name):
             raise ConfigError(
-                f"--probe {options.probe} has no --{name.replace('_', '-')}; leave it out."
+                f"--probe {options.probe} has no --{name.replace('_', '-')}; remove it."
             )
     return method
 
@@ -69,8 +69,8 @@ def build_probe(options: Probe) -> ProbeMethod:
 class LinearProbe:
     """A linear classifier: logits = features · weightᵀ + bias.
 
-    `weight` (classes, D) and `bias` (classes,) are float32 and lie on one device, on which
-    everything the probe returns lies too.
+    `weight` (classes, D) and `bias` (classes,) are float32 and on one device. Outputs are on the
+    same device.
     """
 
     weight: Tensor
@@ -91,15 +91,15 @@ class LinearProbe:
         return self.logits(features).softmax(1)
 
     def to(self, device: torch.device | str) -> "LinearProbe":
-        """The same probe on a device."""
+        """Return the same probe on a device."""
         return LinearProbe(self.weight.to(device), self.bias.to(device))
 
 
 def label_subset(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray[np.int64]:
-    """Places of the patches whose labels a probe sees: (N,) -> (n,), in ascending order.
+    """Draw a stratified subset of labels: (N,) -> (n,) indices in ascending order.
 
-    Of a class with n patches round(share n) are drawn, and one at least. A smaller share of the
-    same seed is part of a larger one.
+    A class with n patches contributes max(1, round(share * n)) of them. With the same seed, a
+    smaller share gives a subset of a larger one.
     """
     rng = np.random.default_rng(seed)
     drawn = []
@@ -111,7 +111,7 @@ def label_subset(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.
 
 
 def check_features(features: Tensor, labels: Tensor, classes: int) -> None:
-    """Raise `DataError` for features that are not finite and for labels out of range."""
+    """Raise `DataError` if features are not finite or labels are out of range."""
     if features.ndim != 2 or labels.shape != features.shape[:1] or not len(features):
         raise ValueError(
             f"expected features (N, D) and labels (N,) with N > 0, "
@@ -119,10 +119,10 @@ def check_features(features: Tensor, labels: Tensor, classes: int) -> None:
         )
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(
-            f"The labels run from {int(labels.min())} to {int(labels.max())}, but the probe has "
-            f"{classes} classes; the patches and the list of classes do not belong together."
+            f"The labels range from {int(labels.min())} to {int(labels.max())}, but the probe has "
+            f"{classes} classes; give labels and classes that match."
         )
-    # A sum of values that are not finite is not finite, and reads them once.
+    # Non-finite values make the sum non-finite; the sum reads the features only once.
     if not features.sum().isfinite() and (broken := int((~features.isfinite()).any(1).sum())):
         raise DataError(
             f"The features of {broken} of {len(features)} patches are not finite; the encoder "

@@ -1,4 +1,4 @@
-"""The nearest neighbours among the training patches: nothing is learnt."""
+"""k-nearest-neighbour classifier on the training patches."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ from morefromless.errors import ConfigError
 from morefromless.probes import ProbeMethod, check_features
 
 CHUNK = 1024
-"""Patches that are asked at once: similarities need memory for each of them and training patch."""
+"""Patches per batch; limits the memory of the similarity matrix (batch x training patches)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Training patches that vote on others."""
+    """A fitted k-nearest-neighbour classifier."""
 
     features: Tensor
-    """(N, D) of length one."""
+    """(N, D) features of the training patches, of unit length."""
     votes: Tensor
-    """(N, classes): 1 for a patch's class."""
+    """(N, classes) one-hot labels of the training patches."""
     k: int
 
     @torch.no_grad()
     def probabilities(self, features: Tensor) -> Tensor:
-        """(n, D) -> (n, classes): the share of each class among the k of highest cosine."""
+        """(n, D) -> (n, classes): the fraction of each class among the k nearest neighbours."""
         shares = []
         for part in torch.split(normalize(features.to(self.features)), CHUNK):
             nearest = (part @ self.features.T).topk(self.k, dim=1).indices
@@ -39,17 +39,17 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Knn(ProbeMethod):
-    """The k nearest training patches by cosine similarity, each with one vote.
+    """Unweighted vote of the k training patches with the highest cosine similarity.
 
-    `knn:20` is the usual number. Where not more training patches have a label, all of them would
-    vote, and every patch would get the same answer: that is refused.
+    `knn:20` is the usual value. `fit` raises `ConfigError` if there are at most k labelled training
+    patches, because all of them would vote and every patch would get the same prediction.
     """
 
     k: int = 20
 
     def __post_init__(self) -> None:
         if self.k < 1:
-            raise ConfigError(f"knn:{self.k} asks no neighbour; give 1 or more, such as knn:20.")
+            raise ConfigError(f"knn:{self.k} uses no neighbours; give 1 or more, such as knn:20.")
 
     def fit(
         self,
@@ -62,8 +62,8 @@ class Knn(ProbeMethod):
         check_features(features, labels, classes)
         if self.k >= len(features):
             raise ConfigError(
-                f"--probe knn:{self.k} asks all of the {len(features)} training patches, so every "
-                "patch would get the same answer; give fewer neighbours, such as knn:1."
+                f"--probe knn:{self.k} uses all of the {len(features)} training patches, so every "
+                "patch would get the same prediction; give fewer neighbours, such as knn:1."
             )
         votes = one_hot(labels.to(features.device), classes).float()
         return {"features": normalize(features.float()), "votes": votes}

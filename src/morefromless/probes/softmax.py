@@ -1,4 +1,4 @@
-"""The paper's probe: one dense layer with softmax, trained by Adam."""
+"""The paper's probe: one dense layer with softmax, trained with Adam."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from morefromless.probes import LinearProbe, ProbeMethod, check_features
 
 @dataclass(frozen=True)
 class Softmax(ProbeMethod):
-    """One dense layer with softmax, as `fit_linear_probe` trains it (paper, 2.2).
+    """One dense layer with softmax (paper, 2.2), see `fit_linear_probe`.
 
-    `--probe-epochs`, `--probe-lr` and `--standardise` are its options.
+    Its options are `--probe-epochs`, `--probe-lr` and `--standardise`.
     """
 
     options = ("probe_epochs", "probe_lr", "standardise")
@@ -51,22 +51,22 @@ def fit_linear_probe(
     standardise: bool = False,
     device: torch.device | str | None = None,
 ) -> LinearProbe:
-    """The paper's probe: one dense layer with softmax, trained by Adam on the cross-entropy.
+    """Fit the paper's probe: one dense layer with softmax, trained with Adam on the cross-entropy.
 
-    `features` (N, D) of any floating type, `labels` (N,) int64 in [0, classes). Everything moves
-    to `device` (by default where the features are) and stays there. Glorot-uniform weights and
-    zero bias, as the paper's framework starts a dense layer; the patches are shuffled each epoch
-    and the last, smaller batch is used. All randomness comes from `seed` and is drawn on the CPU,
-    so the order of the patches is the same on every device. On a CPU it has one thread, and so the
-    same numbers whatever PyTorch has.
+    `features` (N, D) of any floating type, `labels` (N,) int64 in [0, classes). Data and probe are
+    on `device`, by default the features' device. Weights start Glorot-uniform and the bias at zero,
+    the defaults of the paper's framework. The patches are shuffled every epoch, and the last,
+    smaller batch is used. All random numbers come from `seed` and are drawn on the CPU, so the
+    order of the patches is the same on every device. Training uses one CPU thread, so the result on
+    a CPU does not depend on PyTorch's number of threads.
 
-    `standardise=True` (not in the paper) brings each feature to zero mean and unit variance over
-    these patches first, and folds that into the weights afterwards: the probe that is returned
-    still takes raw features. It matters where encoders are compared whose features differ in
-    scale, because at a fixed learning rate and length the probe of small features underfits.
+    `standardise=True` (not in the paper) scales each feature to zero mean and unit variance over
+    these patches. The scaling is then folded into the weights, so the returned probe takes raw
+    features. This matters if encoders with different feature scales are compared: with a fixed
+    learning rate and number of epochs, the probe of small features underfits.
 
-    Source: section 2.2 of the paper. Raises `DataError` for features that are not finite and for
-    labels out of range.
+    Source: section 2.2 of the paper. Raises `DataError` if features are not finite or labels are
+    out of range.
     """
     check_features(features, labels, classes)
     device = features.device if device is None else torch.device(device)
@@ -75,8 +75,8 @@ def fit_linear_probe(
     mean, scale = torch.zeros_like(x[0]), torch.ones_like(x[0])
     if standardise:
         scale, mean = torch.std_mean(x, dim=0, correction=0)
-        # A feature that float32 cannot tell from a constant stays one, instead of its rounding
-        # errors growing to unit variance.
+        # Do not scale a feature that is constant up to float32 precision: that would amplify its
+        # rounding errors to unit variance.
         scale = torch.where(scale > 1e-6 * mean.abs(), scale, 1.0)
         x = (x - mean) / scale
 
@@ -86,20 +86,20 @@ def fit_linear_probe(
     weight, bias = start.to(device), torch.zeros(classes, device=device)
     moments, squares = ([torch.zeros_like(p) for p in (weight, bias)] for _ in range(2))
     steps = [torch.zeros((), device=device) for _ in range(2)]
-    memory = torch.empty_like(x[:batch])  # new memory for every batch costs a third of the time
-    # A step is too little to be shared: two threads wait for each other longer than they work, and
-    # where other work holds a core, fifty times as long.
+    memory = torch.empty_like(x[:batch])  # allocating every batch costs a third of the time
+    # One thread, because a step is too small to parallelise: two threads wait for each other longer
+    # than they work, and fifty times as long if another process uses a core.
     with torch.autocast(device.type, enabled=False), threads(1):
         for _ in range(epochs):
             order = torch.randperm(len(x), generator=draw).to(device)
             for first in range(0, len(x), batch):
                 rows = order[first : first + batch]
                 inputs = torch.index_select(x, 0, rows, out=memory[: len(rows)])
-                # The gradient of the mean cross-entropy, by hand: autograd costs more than it.
-                # Classes stand in rows, for the product of a wide matrix is half as long this way.
+                # Explicit gradient of the mean cross-entropy: autograd would cost more time.
+                # Classes are rows, because this product takes half the time for wide matrices.
                 scores = torch.addmm(bias[:, None], weight, inputs.T)
                 error = (scores.softmax(0) - target[rows].T) / len(rows)
-                # `torch.optim.Adam` looks for a GPU at every step, which takes longer than it.
+                # `torch.optim.Adam` checks for a GPU at every step, which takes longer than it.
                 adam(
                     [weight, bias],
                     [error @ inputs, error.sum(1)],

@@ -1,7 +1,7 @@
-"""Questions to the frozen encoders of a run, beside the probe that has all labels. An open set.
+"""Questions: additional evaluations of a run's frozen encoders, next to the usual probe.
 
-`mfl probe RUN --questions few-shot retrieval` asks them. To add one, add a file with one public
-class deriving from `Question`.
+`mfl probe RUN --questions few-shot retrieval` runs them. To add a question, add a file with one
+public subclass of `Question`.
 """
 
 import sys
@@ -20,29 +20,29 @@ from morefromless.torch_state import own_state
 
 @dataclass(frozen=True)
 class Score:
-    """A number of the answer, and where it stands in the table."""
+    """One number of a reply, and its cell in the table."""
 
     row: str
     column: str
     value: float
     spread: float | None = None
-    """Standard deviation over repetitions; None where there are none."""
+    """Standard deviation over repetitions, or None without repetitions."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to a question."""
+    """The result of a question."""
 
     title: str
     scores: Sequence[Score]
     notes: Sequence[str]
-    """What a reader must know of it."""
+    """Notes that are printed with the scores."""
     share: bool = True
-    """Whether scores are shares, shown in per cent."""
+    """Whether the scores are fractions, shown in per cent."""
 
 
 class Question(Member, ABC):
-    """Something that is asked of the encoders of one run."""
+    """An evaluation of the encoders of one run."""
 
     @abstractmethod
     def ask(
@@ -53,13 +53,14 @@ class Question(Member, ABC):
         task: str,
         device: str = "cpu",
     ) -> Reply:
-        """Ask the encoders of a run, by branch. Raises `ConfigError` or `DataError` where these
-        encoders or this store cannot be asked."""
+        """Evaluate the encoders of a run, given by branch. Raises `ConfigError` or `DataError` if
+        the question does not apply to these encoders or this store."""
 
 
 def build_question(spec: str) -> Question:
-    """A question by its specification, such as `few-shot` or `few-shot:shots=1/10`. Raises
-    `ConfigError` where there is none."""
+    """Build a question from its specification, such as `few-shot` or `few-shot:shots=1/10`.
+
+    Raises `ConfigError` if there is no such question."""
     return build(spec, sys.modules[__name__], Question)
 
 
@@ -72,6 +73,6 @@ def ask(
     task: str,
     device: str = "cpu",
 ) -> list[Reply]:
-    """The replies of a finished run to questions."""
+    """Run questions on a finished run."""
     encoders = load_encoders(run) if questions else {}
     return [question.ask(encoders, store, probe, task, device) for question in questions]

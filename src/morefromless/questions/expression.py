@@ -1,4 +1,4 @@
-"""Gene expression, or any other vector of a patch, predicted from the encoder's features."""
+"""Prediction of gene expression, or any other vector per patch, from frozen features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,16 @@ from morefromless.questions import Question, Reply, Score
 
 @dataclass(frozen=True)
 class Expression(Question):
-    """Pearson's correlation on the test patches, gene by gene, of a ridge on frozen features.
+    """Pearson correlation per gene, on the test patches, of ridge regression on frozen features.
 
-    `expression:array=expression,show=10`. Each gene has the penalty that is best out of fold among
-    the training patches. Features and values are centred by the training patches.
+    Example: `expression:array=expression,show=10`. The penalty of each gene is selected by
+    cross-validation on the training patches. Features and values are centred with the means of the
+    training patches.
     """
 
     array: str = "expression"
     show: int = 10
-    """Genes with a row of their own: those that the first branch predicts best."""
+    """Number of genes with their own row: those that the first branch predicts best."""
 
     def ask(
         self,
@@ -45,7 +46,7 @@ class Expression(Question):
         }
         if not by_branch:
             raise DataError(
-                f"Every encoder is given '{self.array}' itself, so there is nothing to predict."
+                f"Every encoder takes '{self.array}' as its input, so there is nothing to predict."
             )
         genes, first = store.channels(self.array), next(iter(by_branch.values()))
         best = first.nan_to_num(-2).argsort(descending=True)[: self.show].tolist()
@@ -55,15 +56,17 @@ class Expression(Question):
             scores.append(Score("median of all genes", name, float(values.nanquantile(0.5))))
             scores += [Score(genes[k], name, float(values[k])) for k in best]
         constant = int(first.isnan().sum())
-        notes = ["Ridge on frozen features; the genes shown are the best on these test patches."]
+        notes = [
+            "Ridge regression on frozen features; the genes shown have the best test correlation."
+        ]
         if constant:
             notes.append(
-                f"Genes that are constant there, and so have no correlation: {constant:,}."
+                f"Genes with constant values or predictions have no correlation: {constant:,}."
             )
         return Reply(f"{self.array}: Pearson's correlation", scores, notes, share=False)
 
     def _correlations(self, frozen: FrozenEncoder, store: Store, device: str) -> Tensor:
-        """(genes,) NaN where a gene, or its prediction, is constant."""
+        """Correlations (genes,), NaN if a gene or its prediction is constant."""
         store = store.select(frozen.modality, self.array)
         rows = {split: store.indices(split) for split in ("train", "test")}
         x, y = {}, {}
@@ -79,7 +82,7 @@ class Expression(Question):
 
 
 def pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Column by column of (N, K) and (N, K): (K,), NaN where one is constant."""
+    """Pearson correlation per column of (N, K) and (N, K): (K,), NaN if a column is constant."""
     a, b = a - a.mean(0), b - b.mean(0)
     product = (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0))
     return torch.where((a.norm(dim=0) > 1e-9) & (b.norm(dim=0) > 1e-9), product, torch.nan)

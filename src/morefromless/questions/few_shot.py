@@ -1,4 +1,4 @@
-"""Few-shot curves: a probe that is given a few labels a class."""
+"""Few-shot evaluation: probes that are fitted to a few labels per class."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ from morefromless.tasks import build_task
 
 @dataclass(frozen=True)
 class FewShot(Question):
-    """Accuracy on the test patches with `shots` labels a class, over `draws` draws of these.
+    """Test accuracy with `shots` labels per class, over `draws` random draws of the labels.
 
-    `few-shot:shots=1/5/10/20,draws=20`. Labels are drawn among the training patches, the same ones
-    for every branch. Of a class with fewer patches all are taken.
+    Example: `few-shot:shots=1/5/10/20,draws=20`. Labels are drawn from the training patches, the
+    same for every branch. If a class has fewer patches, all of them are used.
     """
 
     shots: tuple[int, ...] = (1, 5, 10, 20)
@@ -46,18 +46,18 @@ class FewShot(Question):
         over = (
             f"mean ± standard deviation over {self.draws} draws" if self.draws > 1 else "one draw"
         )
-        name = replace(probe, labels=1.0).name  # its labels are the shots
+        name = replace(probe, labels=1.0).name  # the shots replace `probe.labels`
         notes = [f"Accuracy of a {name} probe on the test patches: {over} of the labels."]
         if any(encoder.head is not None for encoder in encoders.values()):
-            notes.append("The encoder of a supervised run was given all labels in training.")
+            notes.append("The encoder of a supervised run was trained with all labels.")
         labelled = store.select(task=build_task(task))
         counts = np.bincount(labelled.labels[labelled.indices("train")])
         named = zip(labelled.classes, counts, strict=False)
         if few := [f"{name} {count}" for name, count in named if 0 < count < max(self.shots)]:
             notes.append(
-                f"These classes have fewer training patches, and give all: {', '.join(few)}."
+                f"These classes have fewer training patches; all are used: {', '.join(few)}."
             )
-        return Reply("Few labels a class, accuracy %", scores, notes)
+        return Reply("Few labels per class, accuracy %", scores, notes)
 
     def _scores(
         self,
@@ -85,7 +85,9 @@ class FewShot(Question):
 
 
 def draw_shots(labels: npt.NDArray[np.int64], shots: int, seed: int) -> npt.NDArray[np.int64]:
-    """Places of `shots` patches of each class: (N,) -> (n,). Fewer shots are part of more.
+    """Draw `shots` patches per class and return their indices: (N,) -> (n,).
+
+    With the same seed, fewer shots give a subset of more shots.
 
     >>> draw_shots(np.array([0, 0, 0, 1]), 2, seed=0).tolist()
     [2, 0, 3]

@@ -1,4 +1,4 @@
-"""Retrieval across the pair: which dense view belongs to a sparse one."""
+"""Cross-modal retrieval: find the privileged view of a primary view, and vice versa."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,22 +16,23 @@ from morefromless.questions import Question, Reply, Score
 from morefromless.runs import Run
 
 CHUNK = 1024
-"""Queries at once."""
+"""Queries per batch."""
 
 
 @dataclass(frozen=True)
 class Retrieval(Question):
-    """Recall at each k of `at`: the share of queries whose own patch is among the k nearest.
+    """Recall at k, for each k of `at`: how often the k nearest patches include the query patch.
 
-    `retrieval:at=1/5/10`. Queries and gallery are the test patches that have both views. Embeddings
-    are compared by cosine: the expander's output, which the objective made alike.
+    Example: `retrieval:at=1/5/10`. Queries and gallery are the test patches that have both views.
+    The embeddings are the outputs of the expander, which the objective aligns. They are compared by
+    cosine similarity.
     """
 
     at: tuple[int, ...] = (1, 5, 10)
 
     def __post_init__(self) -> None:
         if min(self.at, default=0) < 1:
-            raise ConfigError("retrieval needs places of 1 or more, such as at=1/5/10.")
+            raise ConfigError("retrieval needs values of k of 1 or more, such as at=1/5/10.")
 
     def ask(
         self,
@@ -43,13 +44,13 @@ class Retrieval(Question):
     ) -> Reply:
         if {"primary", "privileged"} - set(encoders):
             raise ConfigError(
-                "Retrieval goes from one branch to the other, and this run hands over one branch "
-                "only; ask a run of --kind asymmetric or trident."
+                "Retrieval needs the primary and the privileged branch, but this run provides one "
+                "branch only; give a run of --kind asymmetric or trident."
             )
         pair = {name: encoders[name] for name in ("primary", "privileged")}
         rows = store.select(*(encoder.modality for encoder in pair.values())).indices("test")
         if not len(rows):
-            raise DataError(f"No test patch of {store.path} has both views, so none is retrieved.")
+            raise DataError(f"No test patch of {store.path} has both views; give another store.")
         embeddings = {
             name: _expand(frozen, frozen.represent(store, rows, device, f"retrieval, {name}"))
             for name, frozen in pair.items()
@@ -67,13 +68,13 @@ class Retrieval(Question):
                 for title, values in directions.items()
                 for k, value in zip(self.at, values, strict=True)
             ],
-            [f"Each of {len(rows):,} test patches is looked for among all of them."],
+            [f"Each of {len(rows):,} test patches is a query; the gallery is all of them."],
         )
 
 
 def recalls(queries: Tensor, gallery: Tensor, at: tuple[int, ...]) -> list[float]:
-    """The share of queries (N, D) whose own row of the gallery (N, D) is among the k of highest
-    cosine, for each k; equally near ones, and those without a direction (NaN), come before it.
+    """Recall at each k: the fraction of queries (N, D) whose own row of the gallery (N, D) is among
+    the k rows with the highest cosine similarity. Ties and NaN similarities rank before it.
 
     >>> recalls(torch.eye(3), torch.eye(3)[[0, 2, 1]], (1, 2))
     [0.3333333432674408, 0.3333333432674408]
@@ -88,7 +89,7 @@ def recalls(queries: Tensor, gallery: Tensor, at: tuple[int, ...]) -> list[float
 
 @torch.no_grad()
 def _expand(frozen: FrozenEncoder, representations: Tensor) -> Tensor:
-    """Representations (N, width) through the expander of their branch, where it has one."""
+    """Pass representations (N, width) through the expander of their branch, if it has one."""
     assert frozen.metadata is not None
     assert frozen.folder is not None
     prefix = frozen.metadata.branches[frozen.name].prefix.removesuffix("encoder.") + "expander."

@@ -1,1 +1,1 @@
-"""Reports: tables and figures that say what was found, and how sure one may be."""
+"""Reports: tables, figures and pages of results and their uncertainty."""

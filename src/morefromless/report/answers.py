@@ -1,4 +1,4 @@
-"""What each branch of one run reached, and its answers to further questions: `mfl probe`."""
+"""The tables of `mfl probe`: scores of each branch of a run, and replies to questions."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from morefromless.report.words import metric_title, metric_value, minus
 
 
 def show_answers(answers: Sequence[Answer]) -> None:
-    """What each branch of one run reached, in the terminal."""
+    """Print the scores of each branch of one run in the terminal."""
     if not answers:
         say(
             "No view of this run has both test patches and training patches of two classes, so "
-            "there is nothing to ask."
+            "there is nothing to evaluate."
         )
         return
     metrics = [name for name in answers[0].scores.values if name != "accuracy"]
@@ -49,7 +49,7 @@ def show_answers(answers: Sequence[Answer]) -> None:
 
 
 def reply_section(reply: Reply) -> Section:
-    """The answer to a question as a table: its rows, and a column a branch or number."""
+    """A reply as a table, with one column per branch or number."""
     columns = list(dict.fromkeys(score.column for score in reply.scores))
     cells: dict[str, dict[str, str]] = {}
     for score in reply.scores:

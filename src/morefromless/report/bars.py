@@ -14,25 +14,25 @@ from morefromless.modalities.vector import Vector
 from morefromless.report.words import abbreviate
 
 SHOWN = 10
-"""Bars of a patch at most; more would be too thin for their names."""
+"""Maximum number of bars per patch; more would be too thin for their names."""
 NAMES = 0.45
 """Share of the width that the names take."""
 LETTERS = 12
-"""Of a name at most."""
+"""Maximum length of a name."""
 COLOUR = "#0072B2"
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Values (R, K) of R patches with their K names, drawn between the least and the greatest that
-    any column of the same vectors has."""
+    """Values (R, K) of R patches with their K names. `bounds` are the smallest and the largest
+    value in all columns of the same vectors."""
 
     values: Tensor
     names: Sequence[str]
     bounds: tuple[float, float]
 
     def draw(self, axes: Axes, row: int, left: float, low: float, side: float) -> None:
-        """Of one patch, in a square of the axes; bars of negative values run to the left of 0."""
+        """Draw one patch in a square of the axes; bars of negative values are left of 0."""
         least, most = self.bounds
         scale = (1 - NAMES) * side / (most - least)
         zero, height = left + NAMES * side - least * scale, side / len(self.names)
@@ -53,7 +53,8 @@ class Bars:
 
 
 def distinctive(modality: Vector, store: Store) -> dict[str, int]:
-    """The names and places of values that tell classes apart: the best of each, the second ..."""
+    """Names and places of the values that best distinguish classes: the best of each class, the
+    second best of each, ..."""
     ranked = modality.markers(store).values() or [list(range(modality.length))]
     places = dict.fromkeys(place for rank in zip(*ranked, strict=True) for place in rank)
     names = modality.names(store)
@@ -61,7 +62,7 @@ def distinctive(modality: Vector, store: Store) -> dict[str, int]:
 
 
 def on_one_scale(columns: Mapping[str, Tensor], places: Mapping[str, int]) -> dict[str, Bars]:
-    """Columns of vectors (R, length) as bars of the values at `places`, by name."""
+    """Columns of vectors (R, length) as bars of the values at `places`, with common bounds."""
     values = {title: column[:, list(places.values())] for title, column in columns.items()}
     every = torch.cat([*values.values()])
     least, most = min(0.0, float(every.min())), max(0.0, float(every.max()))

@@ -23,10 +23,10 @@ SIDE = 160
 
 
 GRIDS = ("gradcam-first", "gradcam-stages")
-"""The first convolution of every encoder, a row a patch (Fig. 3); the first of every stage, a row a
-patch and encoder (Fig. S5)."""
+"""The first convolution of every encoder, one row per patch (Fig. 3); the first one of every stage,
+one row per patch and encoder (Fig. S5)."""
 STAGED = 4
-"""Patches that the second grid shows at most, the last."""
+"""Maximum number of patches in the second grid, which shows the last ones."""
 
 
 def write_cams(
@@ -38,11 +38,11 @@ def write_cams(
     device: str,
     stems: Collection[str] = GRIDS,
 ) -> list[Path]:
-    """GradCAM of each encoder's own prediction, as the grids in `stems`.
+    """Write GradCAMs of each encoder's own prediction, as the grids in `stems`.
 
-    `patches` maps a row's title to the patch, a row of the store, and `beside` the title of a
-    picture that stands beside the first grid's to its modality. Encoders without feature maps, such
-    as transformers, are left out; nothing is written where none is left.
+    `patches` maps a row's title to a row of the store. `beside` maps the title of an additional
+    column of the first grid to its modality. Encoders without feature maps, such as transformers,
+    are skipped; nothing is written if none is left.
     """
     first = np.array(list(patches.values())[:1])
     layers = {
@@ -71,7 +71,7 @@ def write_cams(
         }
         caption = (
             "GradCAM of each encoder's own prediction at its first convolution, over the patch in "
-            "grey; the brightest place supports the class most, and in a grey picture none does."
+            "grey. The brightest place supports the class most; in a grey picture, no place does."
         )
         written += save(
             draw_sheet(_tensors(shown), titles, caption), folder / "gradcam-first", numbers
@@ -94,7 +94,7 @@ def _stages(maps: Mapping[str, Mapping[str, Pictures]], titles: list[str]) -> Fi
         columns[title] = by_patch.reshape(-1, SIDE, SIDE, 3)
     caption = (
         "GradCAM at the first convolution and the first of every stage with maps of 4 x 4 or more, "
-        "from input to output; in a grey picture no place supports the class."
+        "from input to output; in a grey picture, no place supports the class."
     )
     return draw_sheet(_tensors(columns), [f"{t}: {name}" for t in titles for name in maps], caption)
 
@@ -106,7 +106,7 @@ def _numbers(
     store: Store,
     device: str,
 ) -> pd.DataFrame:
-    """What each encoder says of each patch that is shown."""
+    """The prediction of each encoder for each patch that is shown."""
     lines, rows = [], np.array(list(patches.values()))
     for title, answer in encoders.items():
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Confusion matrices side by side, and what differs between them (paper, Fig. S4)."""
+"""Confusion matrices side by side, and their differences (paper, Fig. S4)."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ Floats = npt.NDArray[np.float64]
 def write_confusion(
     matrices: Mapping[str, Counts], classes: Sequence[str], stem: Path
 ) -> list[Path]:
-    """A panel an encoder or arm, and one of the first's minus each other's, in points.
+    """Write one panel per encoder or arm, and one per difference of the first from another.
 
-    Counts (C, C), rows being the true classes; of an arm summed over its seeds. Cells show the
-    share of their row in per cent and the count, of up to `NUMBERED` classes; a class without test
-    patches has an empty row.
+    `matrices` are counts (C, C) whose rows are true classes, summed over the seeds of an arm. With
+    up to `NUMBERED` classes, cells show the share of their row in per cent, and the count; cells of
+    differences show points. A class without test patches has an empty row.
     """
     shares = {title: by_row(counts) for title, counts in matrices.items()}
     first, *others = matrices
@@ -38,7 +38,7 @@ def write_confusion(
     beside = 0.5 + points / 110 * max(len(name) for name in names)  # of names, and axis titles
     room = (PAGE - beside) / len(matrices) - 0.2
     side = max(1.3, len(classes) * max(smallest, min(0.45, room / len(classes))))
-    letters = int(15 * side)  # of a line of a title
+    letters = int(15 * side)  # per line of a title
     titles = [[*matrices], [f"{first} minus {title}, points" for title in others]]
     titles = [[textwrap.fill(title, letters) for title in row] for row in titles if row]
     lines = sum(max(title.count("\n") for title in row) + 1 for row in titles)
@@ -75,14 +75,14 @@ def write_confusion(
 
 
 NUMBERED = 12
-"""Classes up to which cells have numbers; of more, they would be too small, and colours have a key.
-The numbers are in the .csv file."""
+"""Maximum number of classes for which cells have numbers. With more, the numbers would be too
+small: a colour bar is drawn instead, and the .csv file has the numbers."""
 LETTERS = 24
-"""Of a class's name at most."""
+"""Maximum length of a class name."""
 
 
 def _name_below(axes: Axes, names: Sequence[str], size: int) -> None:
-    """Write the classes under a matrix below which there is room, so that its row takes no more."""
+    """Write class names into the free space below a matrix, without making its row higher."""
     for place, text in enumerate(names):
         axes.annotate(
             text,
@@ -98,7 +98,7 @@ def _name_below(axes: Axes, names: Sequence[str], size: int) -> None:
 
 
 def by_row(counts: npt.ArrayLike) -> Floats:
-    """Each row divided by its sum, NaN where a class has no patches: (C, C) -> (C, C).
+    """Divide each row by its sum, NaN if a class has no patches: (C, C) -> (C, C).
 
     >>> by_row([[3, 1], [0, 0]])
     array([[0.75, 0.25],
@@ -111,7 +111,7 @@ def by_row(counts: npt.ArrayLike) -> Floats:
 
 
 def _write_cells(axes: Axes, picture: AxesImage, shown: Floats, counts: Counts | None) -> None:
-    """Numbers in the cells of one matrix, dark on light and light on dark."""
+    """Write numbers into the cells of one matrix, dark on light and light on dark."""
     for (row, column), value in np.ndenumerate(shown):
         if np.isnan(value):
             continue

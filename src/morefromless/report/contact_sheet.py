@@ -1,4 +1,4 @@
-"""Contact sheets: what the branches see, to be looked at before a GPU-day is spent."""
+"""Contact sheets: the inputs of the branches, to check before a long training."""
 
 import math
 import re
@@ -28,15 +28,15 @@ Columns = Mapping[str, Tensor | Bars]
 Notes = Mapping[str, Sequence[str]]
 """Title of a column to R texts."""
 Key = Mapping[str, tuple[int, int, int]]
-"""What a colour means, to the colour in RGB."""
+"""Meaning of a colour, to the colour in RGB."""
 
 _CELL = 1.5
-"""Side of a picture in inches; with the resolution below, 240 pixels: more than a patch has."""
+"""Side of a picture in inches. With `_DPI` it has 240 pixels, more than a patch."""
 _DPI = 160
 _GAP, _LEFT, _TOP, _BOTTOM = 0.08, 1.0, 0.5, 0.12
 _FRAME = "0.2"
 _LINE, _LETTERS = 0.11, 30
-"""Height in inches of a line below a picture, and how many letters it has."""
+"""Height in inches of a line below a picture, and its maximum length in letters."""
 
 
 def draw_sheet(
@@ -48,10 +48,10 @@ def draw_sheet(
     notes: Notes = MappingProxyType({}),
     key: Key = MappingProxyType({}),
 ) -> Figure:
-    """A figure with one row per patch and one column per way of showing it.
+    """Draw a figure with one row per patch and one column per way of showing it.
 
     Columns may have different S; pixels are drawn as squares and never smoothed. `row_titles` are R
-    labels (class names) on the left, and `caption` is a line or two below. Each entry of `frames`
+    labels (class names) on the left, and `caption` is a short text below. Each entry of `frames`
     names neighbouring columns whose pictures get a common frame in every row. `widths` has the
     width of a column's patches in µm, for a scale bar in its first picture. `notes` are written
     below the pictures, and `key` below the caption.
@@ -66,7 +66,7 @@ def draw_sheet(
     bottom = _BOTTOM + 0.2 * (len(lines) + math.ceil(len(key) / key_columns))
     height = _TOP + rows * down + bottom
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches: an axes a picture takes seconds
+    axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches: one per picture takes seconds
     lefts = {title: _LEFT + number * step for number, title in enumerate(columns)}
     lows = [height - _TOP - row * down - _CELL for row in range(rows)]
     for title, images in columns.items():
@@ -123,8 +123,8 @@ def draw_sheet(
 
 
 def _row_title(label: str) -> tuple[str, float]:
-    """A label in lines of whole words, and the size in points at which it fits beside a picture."""
-    parted = label.replace("_", "_ ")  # names of folders have no spaces
+    """A label wrapped at words, and the font size in points at which it fits next to a picture."""
+    parted = label.replace("_", "_ ")  # folder names have no spaces
     longest = max(map(len, parted.split()), default=0)
     lines = textwrap.wrap(parted, min(max(12, longest), 18))
     lines = [line.replace("_ ", "_") for line in lines]
@@ -142,7 +142,7 @@ def _pixels(image: Tensor) -> npt.NDArray[np.uint8]:
 
 
 def round_length(longest: float) -> float:
-    """The longest of 1, 2, 5, 10 ... that is no longer.
+    """The largest of 1, 2, 5, 10 ... that is at most `longest`.
 
     >>> round_length(112), round_length(0.3)
     (100.0, 0.2)
@@ -162,8 +162,8 @@ def view_columns(
 ) -> tuple[dict[str, Tensor | Bars], dict[str, list[str]]]:
     """Columns of patches and views, and the names of the augmentations drawn for each view.
 
-    The columns are the stored patch, what each modality shows of it, then `draws` times a view of
-    each modality, as one step of training draws them.
+    The columns are the stored patch, its rendering in each modality, then `draws` times one view of
+    each modality, drawn as in a training step.
 
     `stored` maps an array's name to images (R, H, H, C) or vectors (R, length); `modalities` maps
     a title, such as `downsample:7`, to the modality. `size` is the side of the network's input.
@@ -202,7 +202,7 @@ def view_columns(
 
 
 def stored_title(name: str, stored: Collection[str]) -> str:
-    """The title of the column of an array, one of those that are shown."""
+    """The title of the column of a stored array."""
     return "stored" if len(stored) == 1 else f"stored {name}"
 
 

@@ -1,7 +1,7 @@
-"""What a report rests on, as it lies in a folder; written by `mfl reproduce` and `mfl compare`.
+"""The files that a report is made from, written by `mfl reproduce` and `mfl compare`.
 
 - `plan.json`: experiments, runs, data, versions and machine of a reproduction
-- `experiments/NAME.json`: the cells of an experiment's table, ours beside the published ones
+- `experiments/NAME.json`: the cells of an experiment's table: our and the published values
 - `STUDY/results.json`: the results of each study (`evaluation.results`)
 """
 
@@ -20,13 +20,13 @@ File = TypeVar("File")
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that lies in the folder."""
+    """A figure in the folder."""
 
     path: str
-    """Relative to the folder, `.svg`; other forms lie beside it."""
+    """Relative to the folder, `.svg`; other formats are next to it."""
     caption: str
     alt: str
-    """What a reader who cannot see it should know of it."""
+    """Alternative text for readers who cannot see the figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,13 @@ class CellFile:
     row: str
     column: str
     study: str | None = None
-    """Whose results have it; None where it was not run."""
+    """The study with its results, or None if it was not run."""
     condition: Condition | None = None
     note: str = ""
-    """What differs from what its row is called, such as a stand-in for an encoder."""
+    """How the cell differs from its row's title, such as a substitute for an encoder."""
     published: float | None = None
     place: str = ""
-    """Where in the paper."""
+    """The place of the published value in the paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class ExperimentFile:
     about: str
     headline: str = ""
     studies: dict[str, str]
-    """Name to folder, relative to the report's."""
+    """Name to folder, relative to the folder of the report."""
     cells: list[CellFile] = field(default_factory=list)
     drawn: list[Picture] = field(default_factory=list)
     """Figures of its numbers."""
@@ -66,7 +66,7 @@ class ExperimentFile:
     def __post_init__(self) -> None:
         unknown = {cell.study for cell in self.cells if cell.study} - self.studies.keys()
         if unknown:
-            raise ValueError(f"a cell is of the study '{min(unknown)}', which is not listed")
+            raise ValueError(f"a cell belongs to the study '{min(unknown)}', which is not listed")
 
     def write(self, folder: Path) -> None:
         files.write_json(folder / "experiments" / f"{self.name}.json", self)
@@ -74,27 +74,27 @@ class ExperimentFile:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanFile:
-    """A reproduction: what was planned, where, and by which versions."""
+    """The plan of a reproduction, with its machine and versions."""
 
     command: str
     options: dict[str, Any]
     """Flat (`config.to_flat`)."""
     about: str
-    """Of the scale."""
+    """Description of the scale."""
     settings: dict[str, Any]
-    """What all runs have in common and is not the default."""
+    """Settings that all runs share and that are not the default."""
     sides: list[int]
     seeds: int
     data: Data
     experiments: dict[str, list[str]]
-    """Name to the names of its runs."""
+    """Name of an experiment to the names of its runs."""
     titles: dict[str, str]
     skipped: dict[str, str]
-    """Experiments that this store cannot pose, and why."""
+    """Experiments that are impossible with this store, and why."""
     departures: list[tuple[str, str, str]]
-    """Settings that are not the paper's: matter, paper, here."""
+    """Settings that differ from the paper: matter, paper, here."""
     repeated: dict[str, list[float]]
-    """Configurations that the paper gives more than one number of."""
+    """Configurations for which the paper gives several numbers."""
     versions: dict[str, str]
     machine: dict[str, Any]
     when: str
@@ -109,7 +109,7 @@ class PlanFile:
 
 
 def read(path: Path, kind: type[File]) -> File:
-    """What `write` wrote. Raises `ConfigError` where it is missing or damaged."""
+    """Read a file that `write` wrote. Raises `ConfigError` if it is missing or damaged."""
     try:
         return read_json(path, kind)
     except FileNotFoundError as error:

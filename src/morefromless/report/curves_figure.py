@@ -1,4 +1,4 @@
-"""Learning curves, where they were measured: a panel a modality and objective."""
+"""Learning curves: one panel per modality and objective."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,10 +8,10 @@ from morefromless.report.style import COLUMN, PAGE, format_axes, line_styles
 
 
 def curves(results: Results) -> Figure:
-    """Learning curves: a panel a modality and objective, a line the mean over seeds.
+    """Learning curves: one panel per modality and objective, one line per mean over seeds.
 
     Thin lines are the runs. Supervised encoders of the first task, and students of a frozen
-    teacher, stand in every panel.
+    teacher, are in every panel.
     """
     config, table = results.config, results.curves
     students = table["arm"] == "distillation"

@@ -1,4 +1,4 @@
-"""Accuracy against information density: a line a way of training, beside the floors."""
+"""Accuracy against information density: one line per way of training, and the floors."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,11 +10,11 @@ from morefromless.evaluation.results import Results, Summary
 from morefromless.report.style import COLUMN, axis_limits, format_axes, line_styles
 
 APART = 1.025
-"""Factor between neighbouring arms along x, so that their intervals can be told apart."""
+"""Factor between neighbouring arms along x, so that their intervals can be distinguished."""
 
 
 def density(results: Results) -> Figure:
-    """Accuracy of the encoders of primary modalities against the information that these hold."""
+    """Accuracy of the encoders of primary modalities against the information in these."""
     figure = Figure(figsize=(COLUMN, 3.6), layout="constrained")
     axes = figure.subplots()
     rows = of_primaries(results)
@@ -40,16 +40,16 @@ def density(results: Results) -> Figure:
 
 
 LETTERS = 28
-"""Of names of which two stand beside each other below a figure a column wide."""
+"""Names shorter than this are listed in two columns below a figure one column wide."""
 
 
 def percent_bounds(summary: Summary) -> tuple[float, float]:
-    """Of an accuracy's interval, in per cent."""
+    """The bounds of an accuracy's interval in per cent."""
     return 100 * summary.accuracy.low, 100 * summary.accuracy.high
 
 
 def of_primaries(results: Results) -> list[Summary]:
-    """The trained encoders of primary modalities whose information is a number of pixels."""
+    """The encoders (no floors) of primary modalities whose information is a number of pixels."""
     primary = results.config.primary
     rows = results.select(lambda c: c.modality in primary and not c.floor)
     return [summary for summary in rows if summary.resolution]
@@ -60,8 +60,8 @@ def resolutions(rows: Iterable[Summary]) -> list[int]:
 
 
 def draw_lines(axes: Axes, lines: dict[tuple[str, str], list[tuple[float, Summary]]]) -> None:
-    """A line an arm and variant: points (x, summary) on a logarithmic axis, with intervals, side by
-    side."""
+    """Draw one line per arm and variant: points (x, summary) on a logarithmic axis, with intervals.
+    Lines are shifted along x so that they do not hide each other."""
     styles = line_styles(lines)
     for number, ((arm, variant), line) in enumerate(lines.items()):
         shift = APART ** (number - (len(lines) - 1) / 2)
@@ -83,10 +83,10 @@ def draw_lines(axes: Axes, lines: dict[tuple[str, str], list[tuple[float, Summar
 
 
 def _floor_lines(axes: Axes, floors: Sequence[Summary]) -> list[str]:
-    """Floors as short grey bars beside the arms that they belong to, named at the right side.
+    """Draw floors as short grey bars next to the arms that they belong to, named at the right side.
 
-    Bars that lie close to each other share a name's place. Those that lie outside the axis are
-    left out, and lines of text that name them come back.
+    The names of close bars are stacked. Bars outside the axis are skipped; returns lines of text
+    that name them.
     """
     low, high = axes.get_ylim()
     inside = [f for f in floors if low <= 100 * f.accuracy.estimate <= high]
@@ -117,12 +117,12 @@ def _floor_lines(axes: Axes, floors: Sequence[Summary]) -> list[str]:
 
 
 CLOSE = 0.05
-"""Share of the axis' height below which two floors' names would lie on one another."""
+"""Share of the axis height below which the names of two floors would overlap."""
 
 
 def near_floors(floors: Iterable[Summary], gap: float) -> list[list[Summary]]:
-    """Floors from the lowest on, in groups in which each lies less than `gap` points above the one
-    before."""
+    """Floors in ascending order, grouped: within a group, each is less than `gap` points above the
+    previous one."""
     groups: list[list[Summary]] = []
     for floor in sorted(floors, key=lambda f: f.accuracy.estimate):
         above = floor.accuracy.estimate - groups[-1][-1].accuracy.estimate if groups else 1.0

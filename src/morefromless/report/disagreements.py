@@ -1,4 +1,4 @@
-"""What `mfl explain` writes: figures with their numbers, the disagreements, and the page."""
+"""The output of `mfl explain`: figures with their numbers, the disagreements, and the page."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from morefromless.report.similarity_figure import write_diagonals, write_heat_ma
 
 
 def write(disagreements: Disagreements) -> list[Path]:
-    """Everything, in the folder that the options name; the page comes last."""
+    """Write all files to the configured folder; returns their paths, the page last."""
     config = disagreements.config
     folder, titles, classes = config.out, disagreements.titles, disagreements.classes
     first = disagreements.answers[0]
@@ -57,15 +57,15 @@ def write(disagreements: Disagreements) -> list[Path]:
 
 
 def _figures(disagreements: Disagreements, paths: list[Path]) -> dict[str, Picture]:
-    """The figures of the page by title; the confusion matrices stand there as tables."""
+    """The figures of the page by title; the page has the confusion matrices as tables."""
     a, b = disagreements.titles
     between = disagreements.cka
     highest = f"{between.mean.max():.2f}" if between.mean.size else "none"
     about = {
         "cka": (
-            "How alike the layers are (CKA)",
+            "Similarity of the layers (CKA)",
             f"{disagreements.config.analysis.estimator.capitalize()} CKA of every layer of A ({a}) "
-            f"with every layer of B ({b}), on test patches; 1 is alike but for rotation and scale.",
+            f"with every layer of B ({b}), on test patches; 1 is equal up to rotation and scale.",
             f"Heat map of CKA, {len(between.rows)} by {len(between.columns)} layers; its highest "
             f"value is {highest}.",
         ),
@@ -77,18 +77,19 @@ def _figures(disagreements: Disagreements, paths: list[Path]) -> dict[str, Pictu
         "features": (
             "Map of the representations",
             f"{disagreements.config.map.upper()} of each encoder's test features; below, both in "
-            "one space, the second turned onto the first (Procrustes); a line is a patch.",
+            "one space, the second rotated onto the first (Procrustes); a line joins the two "
+            "places of a patch.",
             "Scatter plots of test patches, coloured by class, by group, and by encoder.",
         ),
         "gradcam-first": (
-            "Where the first convolution looks",
-            "Patches nearest to their class's mean, from training and test.",
-            "A grid of GradCAM pictures, one row a patch.",
+            "GradCAM of the first convolution",
+            "The patches nearest to the mean of their class, of training and of test.",
+            "A grid of GradCAM pictures, one row per patch.",
         ),
         "gradcam-stages": (
-            "Where each stage looks",
-            "The same patches, from the first convolution to the last stage's first.",
-            "A grid of GradCAM pictures, one column a stage.",
+            "GradCAM of each stage",
+            "The same patches, from the first convolution to the first one of the last stage.",
+            "A grid of GradCAM pictures, one column per stage.",
         ),
     }
     written = {path.name for path in paths}
@@ -100,12 +101,12 @@ def _figures(disagreements: Disagreements, paths: list[Path]) -> dict[str, Pictu
 
 
 def _kind(stem: str) -> str:
-    """Pictures of pixels are smaller as PNG."""
+    """Suffix of a figure: pictures of pixels are smaller as PNG."""
     return ".png" if stem.startswith(("gradcam", "features")) else ".svg"
 
 
 def _patches(disagreements: Disagreements) -> pd.DataFrame:
-    """A line a test patch: what it is, and what each encoder predicts and how surely."""
+    """One row per test patch: its label, and the prediction and confidence of each encoder."""
     predicted, confidence = disagreements.predictions, disagreements.confidence
     names = np.array(disagreements.classes, dtype=object)
     columns = {"id": disagreements.ids, "label": names[disagreements.labels]}

@@ -22,7 +22,7 @@ VIEWS = {
     "cam-a": "GradCAM of A",
     "cam-b": "GradCAM of B",
 }
-"""What is shown of a patch: the name of its sheets, and the caption."""
+"""Pictures of a patch: name of the sheets to caption."""
 _SHADES = 10
 
 Counts = npt.NDArray[np.int64]
@@ -30,9 +30,9 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Cell:
-    """Patches of one class that were given one class: both ways of writing it, and where it leads.
+    """The patches with one label and one prediction: count, share of the row, shade and link.
 
-    `shade` is 0-10, negative where B has more in a difference; `address` selects these patches in
+    `shade` is 0-10, and negative if B has more in a difference. `address` selects these patches in
     the gallery.
     """
 
@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One confusion matrix. A row is a class, how many test patches it has, and its cells."""
+    """One confusion matrix. A row has a class, its number of test patches, and its cells."""
 
     key: str
     rows: list[tuple[str, int, list[Cell]]]
@@ -54,7 +54,7 @@ class Matrix:
 def write_page(disagreements: Disagreements, figures: Mapping[str, Picture], folder: Path) -> Path:
     """Write `folder/index.html` and the pictures that it loads, `folder/sheets/*.webp`.
 
-    `figures`, by title, lie in `folder`. Sheets of an earlier call that are needed no longer go.
+    `figures`, by title, are in `folder`. Sheets of an earlier call that are not needed are removed.
     """
     packed = {
         name: sheets.pack(name, pictures, folder / "sheets")
@@ -77,8 +77,10 @@ def write_page(disagreements: Disagreements, figures: Mapping[str, Picture], fol
 
 
 def _pictures(disagreements: Disagreements) -> dict[str, npt.NDArray[np.uint8]]:
-    """Views of the gallery's patches in its order, so that a page of it takes few sheets; then, of
-    the encoders' input, all other test patches, which may be neighbours."""
+    """Pictures of the gallery's patches in its order, so that a page of it needs few sheets.
+
+    Views also have all other test patches, which may be neighbours; GradCAMs do not.
+    """
     order = _order(disagreements)
     whole = {"primary": disagreements.primary, "privileged": disagreements.privileged}
     cams = {"cam-a": disagreements.cams[0], "cam-b": disagreements.cams[1]}
@@ -89,14 +91,14 @@ def _pictures(disagreements: Disagreements) -> dict[str, npt.NDArray[np.uint8]]:
 
 
 def _order(disagreements: Disagreements) -> npt.NDArray[np.int64]:
-    """(N,) all test patches, the gallery's first."""
+    """Rows of all test patches (N,), those of the gallery first."""
     everything = np.arange(len(disagreements.ids))
     rest = np.setdiff1d(everything, disagreements.gallery)
     return np.concatenate([disagreements.gallery, rest])
 
 
 def _data(disagreements: Disagreements, packed: dict[str, list[str]]) -> dict[str, Any]:
-    """What `explain.js` reads. Of patches that are not in the gallery it needs no probabilities."""
+    """The data for `explain.js`, with probabilities and neighbours only of the gallery."""
     gallery = disagreements.gallery
     return {
         "classes": disagreements.classes,
@@ -138,13 +140,15 @@ def _summary(disagreements: Disagreements) -> dict[str, Any]:
 
 
 def _matrices(disagreements: Disagreements) -> list[Matrix]:
-    """A's, B's, and A's less B's."""
+    """The matrices of A, of B, and of A minus B."""
     a, b = disagreements.confusion(0), disagreements.confusion(1)
     totals = np.bincount(disagreements.labels, minlength=len(disagreements.classes))
     return [
-        _matrix("a", "called {} by A", a, totals, disagreements.classes),
-        _matrix("b", "called {} by B", b, totals, disagreements.classes),
-        _matrix("either", "called {}, A less B", a - b, totals, disagreements.classes, signed=True),
+        _matrix("a", "predicted {} by A", a, totals, disagreements.classes),
+        _matrix("b", "predicted {} by B", b, totals, disagreements.classes),
+        _matrix(
+            "either", "predicted {}, A minus B", a - b, totals, disagreements.classes, signed=True
+        ),
     ]
 
 
@@ -157,8 +161,8 @@ def _matrix(
     signed: bool = False,
 ) -> Matrix:
     shares = counts / np.maximum(totals, 1)[:, None]
-    # Differences are small beside whole rows, so the largest is the darkest. The root shows what is
-    # taken for what beside a diagonal that is far larger.
+    # Differences are small compared with whole rows, so the largest one is the darkest. The square
+    # root keeps confusions visible next to a much larger diagonal.
     largest = max(np.abs(shares).max(), 1e-9) if signed else 1.0
     shades = np.sign(shares) * np.ceil(_SHADES * np.sqrt(np.abs(shares) / largest) - 1e-9)
     sign = "+" if signed else ""

@@ -1,8 +1,9 @@
-"""The figures of a study: views of its results.
+"""The figures of a study.
 
-`density`: accuracy against information density, where each way of training has one encoder at each
-of several densities; `panels`: else, every condition by name, a panel a task and modality;
-`curves`: learning curves, where they were drawn.
+- `density`: accuracy against information density, if each way of training has one encoder at each
+  of several densities
+- `panels`: otherwise, every condition by name, one panel per task and modality
+- `curves`: learning curves, if they were recorded
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from morefromless.report.style import FORMATS, save
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """Every figure that these results have, as SVG, PDF and PNG with the numbers as CSV; what an
-    earlier study left of the others goes."""
+    """Write the figures of these results as SVG, PDF and PNG, with their numbers as CSV. Other
+    figures that an earlier study left in `folder` are removed."""
     arms = numbers(results.select(lambda c: not c.floor))
     stem, draw = ("density", density) if _has_lines(results) else ("panels", panels)
     paths = save(draw(results), folder / stem, arms)
@@ -42,7 +43,7 @@ def _has_lines(results: Results) -> bool:
 
 
 def numbers(summaries: Sequence[Summary]) -> pd.DataFrame:
-    """What a figure of accuracies draws: a line a condition."""
+    """The numbers of a figure of accuracies: one row per condition."""
     return pd.DataFrame(
         {
             **vars(s.condition),

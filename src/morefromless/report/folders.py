@@ -1,4 +1,4 @@
-"""What a folder is that one of the commands wrote, by a file that stands in it."""
+"""Identify what a folder contains, by the files that the commands write."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from morefromless.files import check_writable
 KINDS = {
     "run.json": "is one run; evaluate it with mfl probe {}",
     "meta.json": "is a store; look at it with mfl views {}",
-    "representations.json": "has its tables in representations.md, beside its figures",
-    "index.html": "has its page already: open {}/index.html",
+    "representations.json": "has its tables in representations.md, next to its figures",
+    "index.html": "already has a page: open {}/index.html",
 }
 
 
@@ -18,8 +18,8 @@ OURS = b'<meta name="generator" content="morefromless'
 
 
 def check_out(folder: Path | None) -> None:
-    """Raise `ConfigError` where `--out` is a file, a store or a run, holds a page that is not ours,
-    or may not be written to."""
+    """Raise `ConfigError` if `--out` is a file, a store or a run, holds a page of another program,
+    or is not writable."""
     if folder is None:
         return
     if folder.exists() and not folder.is_dir():
@@ -30,12 +30,12 @@ def check_out(folder: Path | None) -> None:
     for name in ("index.html", "report.html"):
         page = folder / name
         if page.is_file() and OURS not in page.read_bytes()[:4096]:
-            raise ConfigError(f"{page} is no page of morefromless; give another --out.")
+            raise ConfigError(f"{page} is not a page of morefromless; give another --out.")
     check_writable(folder)
 
 
 def remark(folder: Path) -> str:
-    """A clause for an error, where a folder holds something else than what was asked for.
+    """A clause for an error message, if a folder holds something other than expected.
 
     >>> remark(Path("nowhere"))
     ''

@@ -1,4 +1,4 @@
-"""Text of figures as it was written: names come from other people, and in any script."""
+"""Fonts of figures: names are drawn literally, in any script."""
 
 from functools import cache
 
@@ -13,10 +13,10 @@ _reported: set[str] = set()
 
 
 def set_fonts(figure: Figure) -> None:
-    """Let every text of a figure be drawn as it stands: a `$` is a `$`, and characters that the
-    usual font lacks come from any installed font that has them.
+    """Draw every text of a figure literally: `$` starts no formula, and characters missing from the
+    default font come from any installed font that has them.
 
-    Characters that no font has are drawn as boxes; the terminal names them, once a process.
+    Characters that no font has are drawn as boxes, and named in the terminal once per process.
     """
     texts = figure.findobj(Text)
     written = {c for text in texts for c in text.get_text() if c.isprintable() and c != " "}
@@ -31,18 +31,18 @@ def set_fonts(figure: Figure) -> None:
         more = f" and {len(new) - 20} more" if len(new) > 20 else ""
         progress.warn(
             f"- No installed font has the characters {' '.join(new[:20])}{more}, so figures show "
-            "boxes in their place; install one that has them, such as Noto Sans (Debian: "
+            "boxes instead; install a font that has them, such as Noto Sans (Debian: "
             "fonts-noto-cjk, fonts-noto-core)."
         )
 
 
 @cache
 def _families(written: str) -> tuple[list[str], set[str]]:
-    """Names of fonts, the usual one first, that have these characters; and those that none has."""
+    """Names of fonts with these characters, the default first; and characters that none has."""
     families = list(rcParams["font.family"])
     lacking = {c for c in written if ord(c) not in _characters(findfont(FontProperties()))}
-    # Last Resort has a box for every character. Regular upright fonts come first, then by name:
-    # the same machine draws the same figure each time.
+    # Last Resort has a box for every character. Fonts are sorted (regular upright ones first, then
+    # by name), so that a machine draws the same figure each time.
     fonts = sorted(
         (font for font in fontManager.ttflist if "Last Resort" not in font.name),
         key=lambda f: (f.style != "normal", f.weight != 400, f.name, f.fname),

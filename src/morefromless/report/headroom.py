@@ -1,4 +1,4 @@
-"""What `mfl headroom` writes: a table, its numbers, and what they do not say."""
+"""The output of `mfl headroom`: a table, its numbers, and notes on their limits."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ from morefromless.report.section import Report, Section, interval, rough_note
 from morefromless.report.words import per_cent
 
 NOTES = (
-    "Accuracies are of a ridge probe on frozen features of the test patches; differences are in "
-    "points, with the 95 % interval over test patches, or groups where they are known.",
-    "The headroom bounds what a student can gain by knowing what these dense features know. "
-    "Features of another kind may know more.",
-    "The forecast is of a probe on dense features that a ridge predicts from the sparse ones. A "
-    "trained encoder may find more in the sparse view than these sparse features hold, so a gain "
-    "beyond the forecast is possible: on drawn tissue gains were 7 to 19 points above it.",
+    "Accuracies are those of a ridge probe on frozen features of the test patches. Differences are "
+    "in points, with the 95 % interval over test patches, or over groups if they are known.",
+    "The headroom is the most that a student can gain from the information in these dense "
+    "features. Features of another kind may contain more.",
+    "The forecast uses a probe on dense features that a ridge regression predicts from the sparse "
+    "ones. A trained encoder may find more in the sparse view than these sparse features contain, "
+    "so the gain can exceed the forecast: on synthetic tissue, gains were 7 to 19 points above it.",
 )
 
 
 def report(result: Headroom) -> Report:
-    """The table in every form."""
+    """The table and its notes as a report."""
     config = result.config
     features = config.encoder or "hand-crafted features"
     rows = [
@@ -29,13 +29,13 @@ def report(result: Headroom) -> Report:
         (f"probe of {config.privileged} as predicted", per_cent(result.predicted)),
         ("headroom: dense - sparse", interval(result.headroom, signed=True)),
         ("forecast: predicted - sparse", interval(result.forecast, signed=True)),
-        ("share of the components' variance that is predicted", per_cent(result.predicted_share)),
+        ("predicted share of the components' variance", per_cent(result.predicted_share)),
     ]
     title = f"Headroom of {config.primary} with {config.privileged}, {features}"
     count, held = min(8, len(result.components)), sum(c.variance for c in result.components)
     parts = Section(
-        f"The first {count} components; all {len(result.components)} hold {per_cent(held)} % of "
-        "the dense features' variance",
+        f"The first {count} components; all {len(result.components)} explain {per_cent(held)} % of "
+        "the variance of the dense features",
         ("component", "share of variance %", "predicted %"),
         [
             (str(number), per_cent(component.variance), per_cent(component.predicted))
@@ -47,7 +47,7 @@ def report(result: Headroom) -> Report:
 
 
 def write(result: Headroom) -> list[Path]:
-    """`headroom.md` and `headroom.json` in the folder of the options."""
+    """Write `headroom.md` and `headroom.json` to the configured folder."""
     folder = result.config.out
     numbers = {
         "options": to_flat(result.config),

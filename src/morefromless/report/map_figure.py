@@ -1,4 +1,4 @@
-"""Maps of features: each encoder's own, by class and by group, and two encoders' in one space."""
+"""Maps of features: one per encoder, by class and by group, and two encoders in one space."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,17 +15,17 @@ from morefromless.analysis.maps import align, project
 from morefromless.report.style import PAGE, format_axes, save
 from morefromless.report.words import abbreviate
 
-# Okabe and Ito's eight; with more classes the marker tells those of one colour apart.
+# Okabe and Ito's eight colours; with more classes, markers distinguish those of one colour.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 SHAPES = ("o", "^", "s", "D")
 ACROSS = 3
-"""Maps beside each other at most."""
+"""Maximum number of maps side by side."""
 KEY = 1.5
-"""Width in inches of what is right of them: which colour and marker is what."""
+"""Width in inches of the legend at their right."""
 LETTERS = 24
-"""Of a line in a key at most."""
+"""Maximum length of a line in a legend."""
 NAMES = 16
-"""In a key at most; of more, their number."""
+"""Maximum number of names in a legend; with more, only their number is written."""
 
 Places = npt.NDArray[np.float64]
 
@@ -39,10 +39,11 @@ def write_map(
     method: str = "pca",
     seed: int = 0,
 ) -> list[Path]:
-    """A map an encoder, by label and, below, by group; of two encoders also both in one space.
+    """Write one map per encoder, by label and, below, by group; of two encoders also both in one
+    space.
 
-    `features` are (N, D) of the same N patches by encoder. In one space, patches are coloured by
-    encoder, a line joining each patch's two places (a few hundred of them).
+    `features` maps encoders to (N, D) features of the same N patches. In one space, patches are
+    coloured by encoder, and lines join the two places of a patch (for a few hundred patches).
     """
     maps = {title: project(values, method, seed) for title, values in features.items()}
     colourings = {"label": labels} | ({"group": groups} if groups is not None else {})
@@ -125,7 +126,7 @@ def _joint(axes: Axes, halves: Mapping[str, Places]) -> None:
 
 
 def _label(axes: Axes, title: str, shares: Sequence[float]) -> None:
-    """The title, and what the axes are: principal components with their shares of the variance."""
+    """Set the title, and name the axes: principal components and their shares of the variance."""
     axes.set_axis_on()
     axes.set_xticks([])
     axes.set_yticks([])
@@ -138,7 +139,7 @@ def _label(axes: Axes, title: str, shares: Sequence[float]) -> None:
 
 
 def _key(axes: Axes, of: Axes, title: str) -> None:
-    """In an empty panel, what colours and markers of another are."""
+    """Draw the legend of another panel into an empty one."""
     handles, names = of.get_legend_handles_labels()
     if len(names) > NAMES:
         handles, names, title = [], [], f"{len(names)} {title}s: too many to name"

@@ -1,4 +1,4 @@
-"""The model card of an exported encoder: what it is, what it reached, what it is not for."""
+"""The model card of an exported encoder: description, scores and limits."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,8 +22,8 @@ def write_card(
 ) -> Path:
     """Write `README.md` into an exported folder.
 
-    Scores are those of the study in whose folder `run` lies, as `mfl compare` places it, and of
-    `cohorts`, external ones (`external_cohorts`).
+    Scores are from the study that contains `run` (in the folders that `mfl compare` writes), and
+    from the external `cohorts` (`external_cohorts`).
     """
     assert frozen.metadata is not None
     assert frozen.config is not None
@@ -68,7 +68,7 @@ def _caveats(results: Results) -> list[str]:
 
 
 def _study_results(run: Path) -> Results | None:
-    """The results of the study `OUT` that the run `OUT/runs/NAME` is part of; None without one."""
+    """The results of the study `OUT` that contains the run `OUT/runs/NAME`, or None."""
     try:
         results = Results.load(run.absolute().parent.parent)
     except ConfigError:
@@ -77,9 +77,9 @@ def _study_results(run: Path) -> Results | None:
 
 
 def external_cohorts(run: Path, folders: Sequence[Path]) -> list[Results]:
-    """What `mfl validate` wrote of a run into its study or the run itself, then into `folders`.
+    """The results of a run that `mfl validate` wrote to its study, to the run, and to `folders`.
 
-    Raises `ConfigError` where one of these holds no results of the run.
+    Raises `ConfigError` if one of `folders` holds no results of the run.
     """
     beside = [
         Results.load(path.parent)
@@ -100,7 +100,7 @@ def _concern(results: Results, run: Path) -> bool:
 
 
 def _cohort(results: Results, frozen: FrozenEncoder) -> dict[str, str]:
-    """What the card says of an external cohort."""
+    """The entry of an external cohort in the card."""
     data = results.data
     groups = "groups not known" if data.groups is None else count(data.groups, "group")
     return {
@@ -117,7 +117,7 @@ def _arm(frozen: FrozenEncoder) -> str:
         return f"trained on the labels of the task {arm.task}"
     others = [modality_title(s) for name, s in arm.modalities.items() if name != frozen.name]
     paired = f"trained in an arm of kind {arm.kind}, paired with {' and '.join(others)}"
-    return f"{paired}, by the objective {arm.objective} with {arm.sharing} weights"
+    return f"{paired}, with the objective {arm.objective} and {arm.sharing} weights"
 
 
 def _patches(frozen: FrozenEncoder) -> str:
@@ -133,17 +133,17 @@ def _input(frozen: FrozenEncoder) -> str:
 
 
 def _shape(frozen: FrozenEncoder) -> str:
-    """What `FrozenEncoder.inputs` takes."""
+    """The input that `FrozenEncoder.inputs` expects."""
     if frozen.modality.vector:
         return f"(N, {frozen.modality.channels}) float32"
     side = frozen.side or "side"
     if frozen.modality.colour:
         return f"(N, {side}, {side}, 3) uint8, RGB"
-    return f"(N, {side}, {side}, channels), as a store has them in '{frozen.modality.array}'"
+    return f"(N, {side}, {side}, channels), as stored in '{frozen.modality.array}'"
 
 
 def _scores(results: Results, frozen: FrozenEncoder) -> Section:
-    """This encoder's condition and the floors of its modality, for every task."""
+    """The scores of this encoder and of the floors of its modality, for every task."""
     assert frozen.config is not None
     rows = []
     for summary in results.summaries:

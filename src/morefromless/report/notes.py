@@ -1,4 +1,4 @@
-"""Notes under a study's tables: data, protocol, and what the tables do not show."""
+"""Notes below a study's tables: data, protocol and limits."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,23 +8,24 @@ from morefromless.evaluation.results import Results, Summary
 from morefromless.report.words import count
 
 TESTS = (
-    "A difference's 95 % interval is Student's, over seeds and test {units}. p is the larger of "
-    "two: that t test's, and an exact sign-flip test's of the same test patches; Holm-corrected "
-    "for all contrasts of the study. Better or worse is said only where it is below 0.05; then the "
-    "interval excludes zero. With one seed of either arm there is no verdict, and seeds are not in "
-    "the interval: it holds for these encoders, not for the ways of training."
+    "Differences have a 95 % Student t interval over seeds and test {units}. p is the larger of "
+    "two p-values: of this t test, and of an exact sign-flip test on the same test patches. It is "
+    "Holm-corrected for all contrasts of the study. The verdict is better or worse only if p is "
+    "below 0.05; then the interval excludes zero. If either arm has one seed, there is no verdict, "
+    "and the interval does not include seeds: it holds for these encoders, not for the ways of "
+    "training."
 )
 
-OWN_HEAD = "* answered by the encoder's own head; all others by a probe."
+OWN_HEAD = "* evaluated with the encoder's own head; all others with a probe."
 
 REFERENCES = (
-    "References are published encoders and teachers, frozen, through the same probe. They were "
-    "not trained as the arms were, so no arm is contrasted with them."
+    "References are published encoders and teachers, frozen and evaluated with the same probe. "
+    "They were not trained like the arms, so there is no contrast with them."
 )
 
 
 def notes(results: Results) -> list[str]:
-    """What holds for all the tables: data, protocol, and what they do not show."""
+    """The notes on all tables: data, protocol and limits."""
     config, data = results.config, results.data
     train, seeds = config.train, config.run_seeds
     named = f"seeds {seeds[0]}-{seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
@@ -41,8 +42,8 @@ def notes(results: Results) -> list[str]:
     lines.append(accuracy_note(config.seeds, results.summaries))
     if any(s.head for s in results.summaries):
         lines.append(
-            "An encoder that learnt a task's labels answers that task with its own head (marked "
-            "*), any other with a probe of the frozen encoder, as all others."
+            "An encoder trained on a task's labels is evaluated on that task with its own head "
+            "(marked *), and on other tasks with a probe of the frozen encoder, like all others."
             if len(config.tasks) > 1
             else OWN_HEAD
         )
@@ -54,50 +55,50 @@ def notes(results: Results) -> list[str]:
 
 
 def units(summaries: Sequence[Summary]) -> str:
-    """What is resampled, or is a case of the tests: `groups`."""
+    """The plural of what the bootstrap resamples and the tests count, such as `groups`."""
     return " or ".join(dict.fromkeys(PLURAL[s.accuracy.unit] for s in summaries))
 
 
 def accuracy_note(seeds: int, summaries: Sequence[Summary]) -> str:
-    """What accuracies and their intervals are."""
-    numbers = {count(s.accuracy.units, s.accuracy.unit) for s in summaries}  # they may lack views
+    """Explain the accuracies and their intervals."""
+    numbers = {count(s.accuracy.units, s.accuracy.unit) for s in summaries}  # some lack a view
     resampled = numbers.pop() if len(numbers) == 1 else units(summaries)
     several = [s.accuracy.includes_seeds for s in summaries]
     if all(several):
         resampled += " and seeds"
     elif any(several):
-        resampled += f" and seeds; of what has one seed, over {units(summaries)} alone"
+        resampled += f" and seeds; with only one seed, over {units(summaries)} alone"
     else:
-        resampled += "; chance between seeds is not in it"
-    mean = f"the mean of {seeds} seeds" if seeds > 1 else "of one seed"
+        resampled += "; it does not include variation between seeds"
+    mean = f"the mean of {seeds} seeds" if seeds > 1 else "for one seed"
     return (
-        f"Accuracy on test patches in per cent, {mean}, in brackets the 95 % bootstrap interval "
-        f"over {resampled}."
+        f"Accuracy on test patches in per cent, {mean}, with the 95 % bootstrap interval in "
+        f"brackets, over {resampled}."
     )
 
 
 def few_labels(results: Results) -> str:
-    """Which share of the labels probes and floors learnt from."""
+    """State the share of the labels that probes and floors were trained on."""
     note = (
-        f"Probes and floors have {100 * results.config.probe.labels:g} % of the training labels, "
-        "drawn within each class by the seed, one at least."
+        f"Probes and floors use {100 * results.config.probe.labels:g} % of the training labels, "
+        "drawn by seed within each class, at least one per class."
     )
     if any(s.head for s in results.summaries):
         note += (
-            " Encoders that answer with their own head learnt from all labels, so a contrast with "
-            "them is not one of equal labels."
+            " Encoders evaluated with their own head were trained on all labels, so contrasts with "
+            "them do not compare equal numbers of labels."
         )
     return note
 
 
 def floor_notes(results: Results) -> list[str]:
-    """Where no arm is above the highest floor."""
+    """The modalities and tasks on which no arm is above the highest floor."""
     several = len(results.config.tasks) > 1
     return [
         f"No arm on {floor.modality}{f', task {floor.task}' if several else ''} is above the floor "
         f"{floor.floor} ({100 * floor.floor_accuracy:.1f} %); the best is {floor.arm} "
-        f"({100 * floor.arm_accuracy:.1f} %). There, nothing shows that "
-        "the encoders learnt anything useful."
+        f"({100 * floor.arm_accuracy:.1f} %). These results do not show that the encoders learnt "
+        "anything useful."
         for floor in results.floors_not_exceeded
     ]
 
@@ -113,17 +114,17 @@ def _untrained(results: Results) -> list[str]:
     if not idle:
         return []
     return [
-        f"Not above a floor that needs no training, so not trained: {'; '.join(idle)}. Contrasts "
-        "with them get no verdict."
+        f"Not above a floor that needs no training, so they count as not trained: "
+        f"{'; '.join(idle)}. Contrasts with them have no verdict."
     ]
 
 
 def _curves(results: Results) -> list[str]:
-    """Which arms had not finished rising, as far as that is known."""
+    """The arms whose learning curves were still rising, or for which this is not known."""
     if results.curves.empty:
         return [
-            "No learning curves were drawn (--probe-every), so whether the arms had finished "
-            "rising is not known."
+            "No learning curves were recorded (--probe-every), so it is not known whether the "
+            "arms were still rising when training ended."
         ]
     arms = [s for s in results.summaries if s.condition.trained]
     rising, unknown = (
@@ -143,7 +144,7 @@ def _curves(results: Results) -> list[str]:
         )
     if unknown:
         lines.append(
-            "Not known to have finished rising, as learning curves have fewer than 8 points: "
-            f"{unknown}. Give a lower --probe-every."
+            "Not known whether still rising, because the learning curves have fewer than 8 "
+            f"points: {unknown}. Use a lower --probe-every."
         )
     return lines or ["No arm's learning curve was still rising when training ended."]

@@ -1,4 +1,4 @@
-"""The legend of exported nuclei: which type has which colour, and how many there are."""
+"""The legend of exported nuclei: the colour and the number of each type."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _LINE = 0.3
 
 
 def write_legend(store: Store, folder: Path) -> Path:
-    """Write `legend.png` with a line a type of the store's scheme, without the background."""
+    """Write `legend.png` with one line per type of the store's scheme, without the background."""
     types = store.scheme.types
     nuclei = store.nuclei
     counts = nuclei.loc[nuclei["counted"], "type"].value_counts()

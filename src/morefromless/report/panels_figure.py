@@ -1,4 +1,4 @@
-"""Every condition by name: a panel a task and modality."""
+"""Accuracy of every condition by name: one panel per task and modality."""
 
 import textwrap
 
@@ -19,11 +19,11 @@ from morefromless.report.style import (
 from morefromless.report.words import join_words
 
 HIDING = 0.01
-"""Share of the axis' width below which two floors' lines hide each other."""
+"""Share of the axis width below which the lines of two floors overlap."""
 
 
 def panels(results: Results) -> Figure:
-    """A panel a task and modality, a line a method with its interval, over the floors."""
+    """One panel per task and modality, one line per method with its interval, and the floors."""
     arms = results.select(lambda c: not c.floor)
     places = list(dict.fromkeys((s.condition.task, s.condition.modality) for s in arms))
     titles = list(dict.fromkeys(_method(s, results) for s in arms))
@@ -31,7 +31,7 @@ def panels(results: Results) -> Figure:
     width = max(PAGE, beside + 1.2 * len(places)) if len(places) > 1 else 1.5 * COLUMN
     figure = Figure(figsize=(width, 1.5 + 0.22 * len(titles)), layout="constrained")
     every = np.atleast_1d(figure.subplots(1, len(places), sharey=True, squeeze=False)[0])
-    letters = int(15 * (width - beside) / len(places))  # of a line below or above a panel
+    letters = int(15 * (width - beside) / len(places))  # per line below or above a panel
     styles = line_styles((s.condition.arm, s.condition.variant) for s in arms)
     drawn: dict[str, Line2D] = {}
     for axes, (task, spec) in zip(every, places, strict=True):
@@ -62,14 +62,14 @@ def panels(results: Results) -> Figure:
                     markersize=5,
                     capsize=2.5,
                     linewidth=1.3,
-                    clip_on=False,  # a mark at 100 % is whole
+                    clip_on=False,  # do not cut a mark at 100 %
                 )
         axes.set_xlim(low, high)
         axes.set_title(textwrap.fill(f"{task} from {spec}", letters))
         lines = ["accuracy on test patches (%)"]
         lines += [f"outside: {', '.join(distant)}"] if distant else []
         lines += [
-            f"on one line: {join_words(f.condition.arm for f in group)}"
+            f"overlapping: {join_words(f.condition.arm for f in group)}"
             for group in near_floors(inside, HIDING * (high - low))
             if len(group) > 1
         ]

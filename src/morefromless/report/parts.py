@@ -25,7 +25,7 @@ from morefromless.report.words import (
 
 @dataclass(frozen=True)
 class GridCell:
-    """One cell as it is shown; what is not there is empty."""
+    """The texts of one cell; missing values are empty."""
 
     ours: str = ""
     interval: str = ""
@@ -36,7 +36,7 @@ class GridCell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table in the paper's layout: the paper's own columns, then controls of ours."""
+    """A table in the paper's layout: the paper's columns, then our controls."""
 
     papers: tuple[str, ...]
     controls: tuple[str, ...]
@@ -56,7 +56,7 @@ class Strip:
     p: str
     verdict: str
     remark: str
-    """What stands in the verdict's place; the verdict where there is nothing to remark."""
+    """The text of the verdict column; the verdict if there is no remark."""
     low: float
     middle: float
     high: float
@@ -73,9 +73,9 @@ class Part:
     grid: Grid | None
     drawn: Sequence[Picture]
     strips: Sequence[tuple[str, Sequence[Strip]]]
-    """What is asked, and its contrasts."""
+    """Title of a group, and its contrasts."""
     reach: str
-    """How far the strips' axis goes to either side, in points."""
+    """How far the axis of the strips extends on either side, in points."""
     floors: Section | None
     notes: Sequence[str]
     curves: Sequence[Picture]
@@ -84,7 +84,7 @@ class Part:
 
 
 def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> Part:
-    """An experiment from its studies' results, by name; `folder` is the reproduction's."""
+    """Build a part from the results of its studies, by name; `folder` is the report's."""
     numbers = results if file.cells else {}  # figures of representations have none
     shown = [c for r in numbers.values() for c in r.contrasts]
     ends = [abs(end) for c in shown for end in (c.difference.low, c.difference.high)]
@@ -94,9 +94,8 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
     figures = [
         Picture(
             f"{place}/curves.svg",
-            f"Learning curves, {name}: a ridge probe of frozen "
-            "features on test patches against steps of training. Thin lines are seeds, thick "
-            "ones their means.",
+            f"Learning curves, {name}: accuracy of a ridge probe on frozen features of the test "
+            "patches, against training steps. Thin lines are seeds, thick lines their means.",
             "Lines of probe accuracy against training steps.",
         )
         for name, place in file.studies.items()
@@ -122,7 +121,7 @@ def part(file: ExperimentFile, results: Mapping[str, Results], folder: Path) -> 
 
 
 def _grid(file: ExperimentFile, results: Mapping[str, Results]) -> Grid | None:
-    """The table; None where the experiment has no numbers."""
+    """The table, or None if the experiment has no numbers."""
     if not file.cells:
         return None
     columns = list(dict.fromkeys(cell.column for cell in file.cells))
@@ -158,7 +157,7 @@ def _cell(cell: CellFile, results: Mapping[str, Results]) -> GridCell:
 
 
 def summary_of(cell: CellFile, results: Mapping[str, Results]) -> Summary | None:
-    """What a cell shows; None where it was not run."""
+    """The summary that a cell shows, or None if it was not run."""
     if cell.study is None:
         return None
     summaries = results[cell.study].summaries
@@ -188,7 +187,7 @@ def _strips(results: Mapping[str, Results], reach: float) -> list[tuple[str, lis
 
 
 def _floors(results: Mapping[str, Results]) -> Section | None:
-    """A row a task, modality and study; those that are equal in all studies stand once."""
+    """One row per task, modality and study; equal rows of several studies are merged."""
     lines: dict[tuple[str, ...], list[str]] = {}
     floors = {study: result.select(lambda c: c.floor) for study, result in results.items()}
     names = tuple(dict.fromkeys(s.condition.arm for some in floors.values() for s in some))
@@ -208,15 +207,15 @@ def _floors(results: Mapping[str, Results]) -> Section | None:
         for (where, *values), studies in lines.items()
     ]
     note = (
-        "majority: the commonest class; mean-rgb, colour-histogram: forests on these; random "
-        "encoder: untrained, by the same probe."
+        "majority: the most frequent class; mean-rgb, colour-histogram: random forests on these "
+        "features; random encoder: an untrained encoder with the same probe."
     )
-    title = "Floors: what needs no learnt representation"
+    title = "Floors: methods without a learnt representation"
     return Section(title, ("of", *names), rows, [note])
 
 
 def _metrics(results: Mapping[str, Results]) -> list[Section]:
-    """A row an encoder, a column a metric: whatever was registered, beside accuracy."""
+    """One row per encoder and one column per registered metric, except accuracy."""
     arms = [(name, s) for name, r in results.items() for s in r.select(lambda c: not c.floor)]
     metrics = dict.fromkeys(m for _, s in arms for m in s.means if m != "accuracy")
     rows = []
@@ -237,7 +236,7 @@ def _part_notes(file: ExperimentFile, results: Mapping[str, Results]) -> Iterato
     if any(rough(s.accuracy) for s in summaries):
         yield ROUGH
     if any(cell.published is not None for cell in file.cells):
-        yield "Below it the paper's, of single runs, and Δ, ours less the paper's in points."
+        yield "Below it the paper's, of single runs, and Δ: ours minus the paper's, in points."
     if any(s.head for s in summaries):
         yield OWN_HEAD
     yield TESTS.format(units=units(summaries))

@@ -1,4 +1,4 @@
-"""What is yet to be trained, and what that takes, in the terminal."""
+"""Show in the terminal which runs are not trained yet, and what they cost."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from morefromless.training.cost import resident_bytes, step_cost, step_kind, ste
 
 
 def show_plan(runs: Sequence[RunConfig], store: Store, planning: Planning, out: Path) -> None:
-    """The runs of a study by arm and modality, and what those not done take."""
+    """Print the runs of a study by arm and modality, and the cost of those not done."""
     every = Counter(map(_kind, runs))
     done = Counter(_kind(run) for run in runs if Run(run.out).done)
     rows = [(*kind, str(count), str(done[kind])) for kind, count in every.items()]
@@ -30,12 +30,12 @@ def _kind(run: RunConfig) -> tuple[str, str]:
 
 
 def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, out: Path) -> None:
-    """How many runs are to be trained, and their disk; in a plan also the memory of one, and the
-    time of all where it is asked for."""
+    """Print how many runs remain, and their disk space. With `--plan`, also print the memory of one
+    run; with `--time`, also the time of all."""
     waiting = [run for run in runs if not Run(run.out).done]
     say(
-        f"{len(waiting)} of {len(runs)} runs on {store.path} are to be trained, with up to "
-        f"{needed_bytes(waiting) / 1e9:,.2f} GB of disk; into {out}.",
+        f"{len(waiting)} of {len(runs)} runs on {store.path} will be trained. They need up to "
+        f"{needed_bytes(waiting) / 1e9:,.2f} GB of disk in {out}.",
     )
     if not (planning.plan and waiting):
         return
@@ -47,11 +47,11 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
     largest = max(waiting, key=lambda run: costs[step_kind(run)].memory + resident[run.out])
     cost, images = costs[step_kind(largest)], resident[largest.out]
     say(
-        f"A run takes up to {(cost.memory + images) / 1e9:,.2f} GB of memory beside PyTorch's own "
-        f"({largest.out.name}): {cost.state / 1e9:,.2f} for weights and Adam, "
-        f"{cost.working / 1e9:,.2f} for gradients and what a step computes, {images / 1e9:,.2f} "
-        "for patches that stay (--resident). --batch, --accumulate, --gradient-checkpointing and "
-        "--precision bf16 lower it."
+        f"A run needs up to {(cost.memory + images) / 1e9:,.2f} GB of memory in addition to "
+        f"PyTorch's own ({largest.out.name}): {cost.state / 1e9:,.2f} for weights and Adam, "
+        f"{cost.working / 1e9:,.2f} for gradients and intermediate results, {images / 1e9:,.2f} "
+        "for patches kept in memory (--resident). --batch, --accumulate, --gradient-checkpointing "
+        "and --precision bf16 lower it."
     )
     if planning.time:
         smallest = min(waiting, key=lambda run: costs[step_kind(run)].operations)
@@ -64,6 +64,6 @@ def show_remaining(runs: Sequence[RunConfig], store: Store, planning: Planning, 
         )
         say(
             f"About {total / 3600:,.1f} hours on this {device.upper()}, one run after another: a "
-            f"step of {smallest.out.name} takes {seconds:.3g} s, and the others as many times as "
-            "long as they have operations. Views and evaluation come on top."
+            f"step of {smallest.out.name} takes {seconds:.3g} s, and the time of the other runs is "
+            "scaled by their number of operations. Views and evaluation are not included."
         )

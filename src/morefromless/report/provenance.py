@@ -10,7 +10,7 @@ from morefromless.report.words import count, duration, join_words
 
 
 def facts(plan: PlanFile | None, results: Iterable[Results]) -> Section:
-    """A line a fact."""
+    """A table with one row per fact."""
     results = list(results)
     runs = _runs(results)
     devices = dict.fromkeys(str(run.facts.get("device", "")) for run in runs)
@@ -21,7 +21,7 @@ def facts(plan: PlanFile | None, results: Iterable[Results]) -> Section:
     versions.setdefault("morefromless", {})[morefromless.__version__] = None
     lines = {
         "runs": f"{len(runs):,}, seeds {join_words(map(str, sorted({run.seed for run in runs})))}",
-        "training": f"{duration(sum(_seconds(run) for run in runs))} in all",
+        "training": f"{duration(sum(_seconds(run) for run in runs))} in total",
         "trained on": join_words(devices),
         "versions": "; ".join(f"{n} {join_words(values)}" for n, values in versions.items()),
     }
@@ -37,7 +37,7 @@ def facts(plan: PlanFile | None, results: Iterable[Results]) -> Section:
         machine = plan.machine
         lines |= {
             "command": plan.command,
-            "settings": f"{settings}; all else as the paper has it",
+            "settings": f"{settings}; all others as in the paper",
             "processor": f"{machine.get('processor', '')}, "
             + count(int(machine.get("cores", 0)), "core"),
             "GPUs": join_words(machine.get("gpus") or ["none"]),
@@ -47,7 +47,7 @@ def facts(plan: PlanFile | None, results: Iterable[Results]) -> Section:
 
 
 def runs_table(results: Iterable[Results]) -> Section:
-    """A line a run."""
+    """A table with one row per run."""
     lines = [
         (
             run.name,
@@ -62,12 +62,12 @@ def runs_table(results: Iterable[Results]) -> Section:
 
 
 def _join_once(words: Iterable[str]) -> str:
-    """Each once."""
+    """Join words, each once."""
     return "; ".join(dict.fromkeys(words))
 
 
 def _runs(results: Iterable[Results]) -> list[RunRecord]:
-    """Each run once, in order of name."""
+    """Each run once, sorted by name."""
     runs = {run.name: run for result in results for run in result.runs}
     return [runs[name] for name in sorted(runs)]
 

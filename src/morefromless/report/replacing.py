@@ -1,4 +1,4 @@
-"""What `mfl compare` replaces where another comparison lies in its folder."""
+"""The note of `mfl compare` if its folder holds another comparison, which it replaces."""
 
 from morefromless.config import Machine, Planning, StudyConfig, differences, to_flat
 from morefromless.errors import ConfigError
@@ -7,13 +7,13 @@ from morefromless.evaluation.results import Results
 WITHOUT_EFFECT = {*vars(Machine()), *vars(Planning()), "store", "out", "runs", "jobs"} - {
     "probe_every"
 }
-"""Options that change no number of a comparison's tables and figures."""
+"""Options that do not change the numbers in a comparison's tables and figures."""
 
 
 def replacement_note(config: StudyConfig, store_hash: str) -> str | None:
-    """A sentence where the folder holds a comparison with other options or data; else None.
+    """A sentence if the folder holds a comparison with other options or data, else None.
 
-    Options that add seeds or arms differ too: they are how a comparison is extended.
+    Options that add seeds or arms, and so extend a comparison, also count as other options.
     """
     try:
         results = Results.load(config.out)

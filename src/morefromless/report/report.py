@@ -1,7 +1,7 @@
-"""`mfl report`: one HTML page and its Markdown, from what lies in a folder; nothing is trained.
+"""`mfl report`: an HTML page and the same page in Markdown, from the files of a folder.
 
 The folder is that of a reproduction (`plan.json`, `experiments/`), of one study (`results.json`),
-or of several side by side, such as the demo's. All have one template each, in `pages/`.
+or of several studies in subfolders, such as the demo's. All use the same templates in `pages/`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from morefromless.runs import unwritten
 
 @dataclass(frozen=True)
 class Page:
-    """All of it."""
+    """The content of a report page."""
 
     command: str
     title: str
@@ -42,7 +42,7 @@ class Page:
     notice: str
     headlines: Sequence[str]
     links: Sequence[tuple[str, str]]
-    """Other files that were written: what, and its address."""
+    """Other files that were written: description and address."""
     parts: Sequence[Part]
     waiting: Sequence[str]
     caveats: Sequence[str]
@@ -53,9 +53,9 @@ class Page:
 
 
 def write_report(folder: Path) -> list[Path]:
-    """Write `report.md` and `report.html` in `folder`; the page comes last.
+    """Write `report.md` and `report.html` to `folder`; returns their paths, the page last.
 
-    Raises `ConfigError` where it holds neither a reproduction nor a study, or is damaged.
+    Raises `ConfigError` if the folder holds neither a reproduction nor a study, or is damaged.
     """
     if (folder / "plan.json").is_file():
         page = _reproduction(folder)
@@ -72,9 +72,9 @@ def write_report(folder: Path) -> list[Path]:
 
 
 def write_overview(folder: Path, studies: Sequence[Path], **words: Any) -> Path:
-    """Write `index.html`, a page of several studies of `folder` that leads to all their files.
+    """Write `index.html`, a page on several studies of `folder` with links to all their files.
 
-    `words` are fields of the page: title, lede, headlines ...
+    `words` replace fields of the page, such as title, lede and headlines.
     """
     return write_page(folder, replace(_studies(folder, studies), **words), "index")[-1]
 
@@ -96,7 +96,7 @@ def _reproduction(folder: Path) -> Page:
             files[name] = read(path, ExperimentFile)
         else:
             waiting.append(f"{plan.titles[name]} is not finished.")
-    waiting += [f"{name} is left out: {reason}" for name, reason in plan.skipped.items()]
+    waiting += [f"{name} is skipped: {reason}" for name, reason in plan.skipped.items()]
     results = {
         place: Results.load(folder / place)
         for file in files.values()
@@ -108,11 +108,11 @@ def _reproduction(folder: Path) -> Page:
     ]
     train, test = plan.data.patches.get("train", 0), plan.data.patches.get("test", 0)
     matters = [matter for matter, _, _ in plan.departures]
-    notice = "Data, network and settings are the paper's."
+    notice = "Data, network and settings are those of the paper."
     if matters:
         notice = (
-            f"Not the paper's: {join_words(matters)}. So do not compare our columns with the "
-            "paper's; compare our own arms with each other, on these patches."
+            f"Different from the paper: {join_words(matters)}. Do not compare our columns with "
+            "the paper's; compare our own arms with each other, on these patches."
         )
     return Page(
         command=plan.command,
@@ -156,7 +156,7 @@ def _comparison(folder: Path) -> Page:
 
 
 def _studies(folder: Path, studies: Sequence[Path]) -> Page:
-    """Several studies, a part each."""
+    """A page with one part per study."""
     results = {study.name: Results.load(study) for study in studies}
     files = {
         name: replace(_study_file(name, result, folder, name), title=name)
@@ -182,7 +182,7 @@ def _studies(folder: Path, studies: Sequence[Path]) -> Page:
 
 
 def _verdicts(results: Results) -> list[str]:
-    """A sentence a contrast, the first three."""
+    """One sentence per contrast, for the first three."""
     tasks, objectives = results.config.tasks, results.config.objectives
     sentences = []
     for c in results.contrasts[:3]:
@@ -197,18 +197,18 @@ WRITTEN = {
     "report.html": "the page of this comparison alone",
     "results.md": "its tables in Markdown",
     "results.tex": "its tables for LaTeX (booktabs)",
-    "results.csv": "every number, a line a run and metric",
+    "results.csv": "every number, one row per run and metric",
     "summary.csv": "means with intervals",
     "contrasts.csv": "contrasts with intervals and p",
-    "results.json": "all of it, for programs",
-    "views.png": "what each branch is given",
-    "representations/cka.svg": "what the arms represent (CKA)",
+    "results.json": "all results, for programs",
+    "views.png": "the input of each branch",
+    "representations/cka.svg": "similarity of the arms' representations (CKA)",
 }
-"""Files of a study, and what they are."""
+"""Files of a study and their descriptions."""
 
 
 def _links(folder: Path, studies: Sequence[Path]) -> list[tuple[str, str]]:
-    """What was written for studies below `folder`."""
+    """Descriptions and addresses of the files of studies below `folder`."""
     links = []
     for study in studies:
         name = "" if study == folder else f"{study.name}: "
@@ -264,11 +264,11 @@ def _repeated(repeated: Mapping[str, Sequence[float]]) -> list[Section]:
         for name, values in repeated.items()
     ]
     title = "The paper: one configuration, several single runs"
-    return [Section(title, ("configuration", "accuracy", "points apart"), rows)] if rows else []
+    return [Section(title, ("configuration", "accuracy", "range, points"), rows)] if rows else []
 
 
 def _variance(files: Mapping[str, ExperimentFile], results: Mapping[str, Results]) -> list[Section]:
-    """Standard deviation between the seeds of each cell that has several."""
+    """Standard deviation between seeds, over all cells with several seeds."""
     rows = []
     for file in files.values():
         by_study = {study: results[place] for study, place in file.studies.items()}

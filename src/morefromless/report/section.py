@@ -1,4 +1,4 @@
-"""A report: tables with their notes, for the terminal and Markdown."""
+"""Reports of tables and notes, for the terminal, Markdown and LaTeX."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from morefromless.report.words import ROUGH, bounds, markdown_text, per_cent, po
 
 @dataclass(frozen=True)
 class Section:
-    """A title, a header, rows of text, and what a reader must know to read them."""
+    """A table: title, header, rows of text, and notes."""
 
     title: str
     header: tuple[str, ...]
@@ -37,7 +37,7 @@ class Section:
         return plain.to_latex(index=False, column_format=columns, caption=_latex_text(self.title))
 
     def show(self) -> None:
-        """The table and its notes in the terminal."""
+        """Print the table and its notes in the terminal."""
         show_table(self.title, self.header, self.rows)
         for note in self.notes:
             say(f"  {note}", style="dim")
@@ -45,19 +45,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """One content in every form."""
+    """Tables and notes, with one method per output format."""
 
     title: str
     sections: Sequence[Section]
     notes: Sequence[str]
-    """What holds for all the tables: data, protocol, and what they do not show."""
+    """Notes on all tables: data, protocol and limits."""
 
     def write(self, path: Path) -> Path:
-        """The report as Markdown, at `path`."""
+        """Write the report as Markdown to `path`."""
         parts = [f"# {markdown_text(self.title)}", ""]
         parts += [section.markdown() for section in self.sections]
         notes = [f"- {markdown_text(note)}" for note in self.notes]
-        parts += ["### What these tables say", "", *notes, ""]
+        parts += ["### About these tables", "", *notes, ""]
         files.write_text(path, "\n".join(parts))
         return path
 
@@ -67,7 +67,7 @@ class Report:
         return "\n".join([*(section.latex() for section in self.sections), *notes, ""])
 
     def show(self) -> None:
-        """The tables and notes in the terminal."""
+        """Print the tables and notes in the terminal."""
         for section in self.sections:
             section.show()
             say()
@@ -76,9 +76,9 @@ class Report:
 
 
 def fill_blocks(text: str, blocks: Mapping[str, str]) -> str:
-    """A page, with what stands between `<!-- NAME -->` and `<!-- end -->` written anew.
+    """Replace the text of a page between `<!-- NAME -->` and `<!-- end -->`.
 
-    Blocks that the page does not have are left out.
+    Blocks that the page does not have are skipped.
 
     >>> fill_blocks("Prose. <!-- cost -->old<!-- end --> More.", {"cost": "new", "time": "none"})
     'Prose. <!-- cost -->\\n\\nnew\\n\\n<!-- end --> More.'
@@ -92,7 +92,7 @@ def fill_blocks(text: str, blocks: Mapping[str, str]) -> str:
 
 
 def interval(value: Interval, signed: bool = False) -> str:
-    """In per cent or points, with † where it is rough.
+    """Format an estimate with its interval in per cent or points, with † if it is rough.
 
     >>> interval(Interval(0.865, 0.841, 0.889, 0.95, "patch", 400, True, 2000))
     '86.5 [84.1, 88.9]'
@@ -117,7 +117,7 @@ LATEX = {
 
 
 def _latex_text(text: str) -> str:
-    """Text that means itself in LaTeX.
+    """Escape text for LaTeX.
 
     >>> _latex_text("a_b & −1")
     'a\\\\_b \\\\& $-$1'
@@ -126,14 +126,15 @@ def _latex_text(text: str) -> str:
 
 
 def rough_note(sections: Sequence[Section]) -> list[str]:
-    """What the mark means, where one is in these tables."""
+    """The note that explains †, if the mark is in these tables."""
     cells = (cell for section in sections for row in section.rows for cell in row)
     return [ROUGH] if any("†" in cell for cell in cells) else []
 
 
 def p_value(p: float) -> str:
-    """p with three digits; a bound where they would all be 0, or would hide on which side of the
-    level of a verdict it lies.
+    """Format p with three decimals.
+
+    Show an upper bound instead if they would all be 0, or would hide that p is below `ALPHA`.
 
     >>> p_value(0.0004), p_value(0.0312), p_value(0.0497)
     ('< 0.001', '0.031', '< 0.050')

@@ -1,4 +1,4 @@
-"""`mfl views`: a store's patches, what each branch sees of them, and the views that are drawn."""
+"""`mfl views`: a sheet of patches of a store, the input of each branch, and drawn views."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,14 +30,14 @@ from morefromless.tasks import build_task
 def write_sheet(config: ViewsConfig) -> Path:
     """Write the contact sheet that `config` describes and return its path.
 
-    One row a patch: what is stored, what each primary and the privileged branch see, and `draws`
-    times a view of each; those that are drawn together have a common frame.
+    Each row is a patch: as stored, as each primary and the privileged branch see it, and `draws`
+    times one view of each. Views that are drawn together have a common frame.
     """
     store = Store.open(config.store)
     modalities = {spec: build_modality(spec) for spec in (*config.primary, config.privileged)}
     for modality in modalities.values():
         modality.check(store)
-    # Rows may well be of one tissue, which is no task, or of none.
+    # The patches may have one tissue class or none, which is not a task but can be shown.
     task, tissue = build_task(config.task), config.task == "tissue"
     labelled = store.select(*modalities.values(), task=task, check=not tissue)
     store = store.select(*modalities.values()) if tissue else labelled
@@ -54,8 +54,8 @@ def write_sheet(config: ViewsConfig) -> Path:
         stored, modalities, build_views(config.views), config.size, config.draws, generator, bars
     )
     caption = (
-        f"{store.path.name}: views '{config.views}' at {config.size} px; each view is drawn anew "
-        "for every patch, branch and step, and below it stands what was drawn. A frame holds a "
+        f"{store.path.name}: views '{config.views}' at {config.size} px. Each view is drawn anew "
+        "for every patch, branch and step; the text below it lists what was drawn. A frame holds a "
         "pair: the primary left, the privileged right."
     )
     for spec, modality in modalities.items():
@@ -64,7 +64,8 @@ def write_sheet(config: ViewsConfig) -> Path:
         if isinstance(modality, Macenko):
             unchanged = int(modality.unchanged(stored[modality.array]).sum())
             caption += (
-                f" {unchanged} of {len(rows)} patches have no two stains: {spec} leaves them."
+                f" {unchanged} of {len(rows)} patches do not have two stains: {spec} does not "
+                "change them."
             )
     pairs = [[view_title(spec, draw) for spec in modalities] for draw in range(1, config.draws + 1)]
     widths = {
@@ -89,12 +90,12 @@ def _key(store: Store, stored: Mapping[str, torch.Tensor]) -> Key:
 
 
 def _spread_over_classes(store: Store, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Row numbers of `count` patches that stand in a split, taking the classes in turn."""
+    """Row numbers of `count` patches that are in a split, drawn from the classes in turn."""
     rng = np.random.default_rng(seed)
     stands = np.sort(np.concatenate([store.indices(s) for s in ("train", "val", "test")]))
     labels = store.labels[stands]
     order = rng.permutation(len(labels))
-    # Position within its class decides first, the class second: one of each, then a second ...
+    # Sorted by position within the class, then by class: one of each, then a second of each ...
     within = np.empty(len(labels), np.int64)
     for number in range(len(store.classes)):
         mine = order[labels[order] == number]

@@ -1,4 +1,4 @@
-"""What `mfl represent` writes: tables of CKA, and the figures with their numbers."""
+"""The output of `mfl represent`: tables of CKA, and figures with their numbers."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -26,14 +26,14 @@ from morefromless.report.words import count, modality_title
 
 FIGURES = ("cka", "cka-diagonal", "confusion", *GRIDS, "features")
 CAPTIONS = {
-    "cka": "CKA of every two layers, the mean over combinations of runs, a panel every two arms "
-    "(the paper's Fig. 2). Layers run from input (lower left) to output; 1 is alike but for "
-    "rotation and scale. Between arms, pairs of runs with equal seeds are left out, unless "
-    "there are no others.",
+    "cka": "CKA of every pair of layers, averaged over combinations of runs, one panel per pair of "
+    "arms (the paper's Fig. 2). Layers run from input (lower left) to output; 1 means equal up to "
+    "rotation and scale. Between arms, pairs of runs with equal seeds are excluded, unless there "
+    "are no others.",
     "cka-diagonal": "CKA of the same layer in two encoders, from input to output; bands are one "
     "standard deviation over combinations of runs.",
-    "confusion": "What is taken for what, in per cent of the true class and in patches over all "
-    "runs; below, the difference in points (the paper's Fig. S4).",
+    "confusion": "Confusion matrices, in per cent of the true class and in patches over all runs; "
+    "below, the difference in points (the paper's Fig. S4).",
     "gradcam-first": "GradCAM of the first convolution, of the first seed of each arm, on the "
     "patch nearest to its class's mean (the paper's Fig. 3).",
     "gradcam-stages": "GradCAM of the first convolution of every stage, on the same patches (the "
@@ -43,7 +43,7 @@ CAPTIONS = {
 
 
 def write(result: Similarities, stems: Collection[str] = FIGURES) -> list[Path]:
-    """Figures, and where CKA was computed its tables (`representations.md`, `.csv`, `.json`)."""
+    """Write the figures, and the tables (`representations.md`, `.csv`, `.json`) if there is CKA."""
     folder = result.out
     written: list[Path] = []
     if "cka" in stems:
@@ -83,7 +83,7 @@ def tables(result: Similarities) -> list[Section]:
 
 
 def report(result: Similarities) -> Report:
-    """The tables in every form."""
+    """The tables and their notes as a report."""
     return Report(
         f"Representations of {result.primary}",
         [
@@ -99,7 +99,7 @@ def report(result: Similarities) -> Report:
 
 
 def _write_cams(result: Similarities, stems: Collection[str]) -> list[Path]:
-    """The first seed of each arm, on patches named or standing for their class."""
+    """GradCAMs of the first seed of each arm, on named or representative patches."""
     firsts = {arm: answers[0] for arm, answers in result.arms.items()}
     reference, named = next(iter(firsts.values())), result.config.analysis.show
     patches = shown_patches(reference, result.store, result.device, named)
@@ -134,7 +134,7 @@ def _table(
     cka: Sequence[LayerCka],
     value: Callable[[LayerCka], npt.NDArray[np.float64]],
 ) -> Section:
-    """Arms against arms: mean over combinations of runs, and their standard deviation."""
+    """A table of arms by arms: mean and standard deviation over combinations of runs."""
     arms = list(dict.fromkeys(arm for pair in cka for arm in (pair.a, pair.b)))
     cells = {}
     for pair in cka:
@@ -159,36 +159,36 @@ def _notes(result: Similarities) -> list[str]:
     if study.seeds > 1:
         lines.append(
             f"Means ± standard deviations are over combinations of {study.seeds} runs (seeds): "
-            "within an arm, of different runs; between arms, of runs with different seeds, since "
-            "runs with equal seeds begin from the same weights. Combinations share runs, so the "
-            "deviation describes them and is no standard error; one combination has none."
+            "within an arm, of different runs; between arms, of runs with different seeds, because "
+            "runs with equal seeds start from the same weights. Combinations share runs, so the "
+            "standard deviation is not a standard error. A single combination has none."
         )
     lines += [
-        "'random' are untrained encoders of the same architecture.",
+        "'random' means untrained encoders of the same architecture.",
         f"{study.train.encoder} at {study.train.size} px, {', '.join(study.objectives)}, "
         f"{study.length} of batches of {study.train.batch}.",
     ]
     if others := differences(to_flat(study.probe), to_flat(result.config.probe)):
         lines.append(
-            f"The probes are not the study's ({'; '.join(others)}), so confusion matrices differ "
-            "from its accuracies."
+            f"The probes differ from the study's ({'; '.join(others)}), so confusion matrices do "
+            "not match its accuracies."
         )
     if any(pair.equal_seeds for pair in result.cka):
         lines.append(
-            "Of arms marked 'equal seeds' there are only pairs of runs with equal seeds: such runs "
-            "begin from the same weights, so their CKA is higher than between two seeds."
+            "Arms marked 'equal seeds' have only pairs of runs with equal seeds. Such runs start "
+            "from the same weights, so their CKA is higher than between two seeds."
         )
     constant = {name for pair in result.cka for names in pair.left_out for name in names}
     if constant:
         lines.append(
-            f"{len(constant)} layers are constant over the patches in some run ({min(constant)}), "
-            "so their CKA is undefined; they are left out."
+            f"{len(constant)} layers are constant over the patches in some run (such as "
+            f"{min(constant)}). Their CKA is undefined, so they are excluded."
         )
     return [*lines, *result.store.caveats]
 
 
 def _lines(result: Similarities) -> pd.DataFrame:
-    """Long form: a line every two arms and layer of both."""
+    """Long form: one row per pair of arms and layer that both have."""
     return pd.DataFrame(
         {
             "a": pair.a,

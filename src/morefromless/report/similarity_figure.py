@@ -1,4 +1,4 @@
-"""Heat maps of CKA between layers, and its course through the network (paper, Fig. 2)."""
+"""Heat maps of CKA between layers, and CKA from input to output (paper, Fig. 2)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +25,9 @@ from morefromless.report.style import (
 
 
 def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
-    """A panel every two arms, in a triangle: means over combinations of runs, in [0, 1].
+    """Write one panel per pair of arms, in a triangle: means over combinations of runs, in [0, 1].
 
-    The numbers have each layer pair's mean, standard deviation and number of combinations.
+    The CSV has the mean, standard deviation and number of combinations of each pair of layers.
     """
     arms = list(dict.fromkeys(arm for pair in pairs for arm in (pair.a, pair.b)))
     single = len(pairs) == 1
@@ -43,7 +43,7 @@ def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
         axes.set_axis_on()
         if pair.equal_seeds:
             axes.set_title("equal seeds", fontsize=7)
-        # Layers of `a` along x, of `b` upwards, the input's side at the lower left.
+        # Layers of `a` along x, of `b` along y, with the input at the lower left.
         axes.imshow(pair.mean.T, origin="lower", cmap=AMOUNTS, vmin=0, vmax=1, aspect="auto")
         if single:
             _name_layers(axes, pair)
@@ -60,10 +60,10 @@ def write_heat_maps(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
 
 
 def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
-    """CKA of the same layer in both, from input to output; bands are ± one standard deviation.
+    """Write CKA of the same layer in both, from input to output, ± one standard deviation (bands).
 
-    The first panel has each arm with itself (other seeds), the next every two arms: a panel for
-    each where there are more than `LINES` of them. A panel that would be empty is left out.
+    The first panel compares each arm with itself (other seeds), the next one pairs of arms. If
+    there are more than `LINES` pairs, each first arm has its own panel. Empty panels are skipped.
     """
     within = [pair for pair in pairs if pair.a == pair.b]
     between = [pair for pair in pairs if pair.a != pair.b and pair.diagonal.size]
@@ -112,18 +112,18 @@ def write_diagonals(pairs: Sequence[LayerCka], stem: Path) -> list[Path]:
 
 
 LINES = 6
-"""Lines of a panel at most."""
+"""Maximum number of pairs of arms in one panel."""
 
 
 def _way(arm: str) -> tuple[str, str]:
-    """`asymmetric, shared` as `style.line_styles` takes it; untrained encoders are a reference."""
+    """Split `asymmetric, shared` for `style.line_styles`; untrained encoders are a reference."""
     name, _, variant = arm.partition(", ")
     known = name in (*COLOURS, *PALETTES)
     return (name, variant) if known else ("reference", name)
 
 
 def _mark_stages(axes: Axes, along: Literal["x", "y"], layers: Sequence[str], named: bool) -> None:
-    """Lines between the stages of a network, and their names along the outer panels."""
+    """Draw lines between the stages of a network, and name the stages at the outer panels."""
     stages = [short_name(layer).split(".")[0] for layer in layers]
     starts = [n for n, stage in enumerate(stages) if not n or stage != stages[n - 1]]
     names = [stages[n] for n in starts]
@@ -139,11 +139,11 @@ def _mark_stages(axes: Axes, along: Literal["x", "y"], layers: Sequence[str], na
 
 
 STAGES = 8
-"""Stages that are marked at most; blocks of a transformer are too many."""
+"""Maximum number of stages that are marked; a transformer has too many blocks."""
 
 
 def short_name(layer: str) -> str:
-    """A layer's name without what all share.
+    """A layer's name without the prefix that all share.
 
     >>> short_name("network.layer1.0.conv1")
     'layer1.0.conv1'

@@ -18,14 +18,14 @@ from morefromless.report.style import write_figure
 OPACITY = 0.6
 DPI = 150
 HATCH, CORNERS = "////", 4
-"""Of tiles without a class, and points along a tile's side that their contour goes through."""
+"""Hatching of tiles without a class, and points of their contour along a tile's side."""
 
 
 def write_maps(patches: SlidePatches, predictions: pd.DataFrame, folder: Path) -> list[Path]:
-    """`SLIDE.ome.tif`, `SLIDE.png` and `SLIDE.geojson` in `folder`, of a slide's predictions.
+    """Write `SLIDE.ome.tif`, `SLIDE.png` and `SLIDE.geojson` of a slide's predictions to `folder`.
 
-    The OME-TIFF has a pixel a tile and a channel a class, then `outlier_percentile`; tiles without
-    tissue are nan, and the pixel size is that of a tile. The GeoJSON is in QuPath's frame.
+    The OME-TIFF has one pixel per tile and one channel per class, then `outlier_percentile`. Tiles
+    without tissue are nan, and the pixel size is that of a tile. The GeoJSON uses QuPath's frame.
     """
     rows = predictions[predictions["input"] == patches.name]
     columns = map(str, predictions)
@@ -52,8 +52,8 @@ def probability_map(
 def feature_collection(
     patches: SlidePatches, rows: pd.DataFrame, tints: dict[str, tuple[int, int, int]]
 ) -> dict[str, Any]:
-    """A square a tile, in px of the slide's finest level from where QuPath's frame begins, with its
-    class and its measurements."""
+    """One square per tile with its class and its measurements. Coordinates are px of the slide's
+    finest level, from the origin of QuPath's frame."""
     side = patches.extent
     across, down = patches.slide.origin
     features = []
@@ -80,7 +80,7 @@ def feature_collection(
 def _write_ome_tiff(
     patches: SlidePatches, rows: pd.DataFrame, classes: list[str], path: Path
 ) -> None:
-    import tifffile  # which reading the slide took
+    import tifffile  # already needed to read the slide
 
     columns = [*(f"p_{name}" for name in classes), "outlier_percentile"]
     assert patches.side is not None
@@ -109,8 +109,8 @@ def _write_overlay(
     tints: dict[str, tuple[int, int, int]],
     path: Path,
 ) -> None:
-    """The slide in grey, each tile in the colour of its class, as opaque as it is probable; tiles
-    without a class are hatched."""
+    """Write the slide in grey with each tile in the colour of its class; the more probable, the
+    more opaque. Tiles without a class are hatched."""
     overview = patches.tissue.overview
     height, width = overview.shape[:2]
     (probable,) = probability_map(patches, rows, ["probability"])
@@ -134,8 +134,8 @@ def _write_overlay(
     handles = [Patch(color=tuple(np.array(tints[n]) / 255), label=n) for n in present]
     unclassified = np.pad(~np.isnan(probable) & np.isnan(code), 1)
     if unclassified.any():
-        # A contour has oblique corners, small ones where a tile has several points a side. To hatch
-        # each tile by itself takes a minute a slide.
+        # A contour has oblique corners, which are small with several points per side of a tile. To
+        # hatch each tile separately takes a minute per slide.
         fine = np.kron(unclassified, np.ones((CORNERS, CORNERS)))
         y, x = (((np.arange(n) + 0.5) / CORNERS - 1) * tile - 0.5 for n in fine.shape)
         axes.contourf(x, y, fine, levels=[0.5, 1.5], colors="none", hatches=[HATCH])

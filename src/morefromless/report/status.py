@@ -1,4 +1,4 @@
-"""How far the runs below a folder are, in the terminal."""
+"""Show the state of the runs below a folder in the terminal."""
 
 import os
 from collections import Counter
@@ -18,9 +18,9 @@ STATES: tuple[State, ...] = get_args(State)
 
 
 def show_status(out: Path) -> None:
-    """How many runs of each experiment are in each state, and why those not done are not.
+    """Print how many runs of each experiment are in each state, with details of unfinished ones.
 
-    Raises `ConfigError` where the folder holds neither a plan nor runs.
+    Raises `ConfigError` if the folder holds neither a plan nor runs.
     """
     experiments = _experiments(out)
     if not experiments:
@@ -44,7 +44,7 @@ def show_status(out: Path) -> None:
     if reached == {"done"}:
         _say_next(out)
     elif "running" not in reached:
-        say("Next: run the command that began them again; it goes on where they stopped.")
+        say("Next: repeat the command that started these runs; it resumes them.")
 
 
 def _say_next(out: Path) -> None:
@@ -55,9 +55,8 @@ def _say_next(out: Path) -> None:
 
 
 def _experiments(out: Path) -> dict[str, list[Path]]:
-    """The runs of each experiment and of each study below a folder: those that are planned, and
-    those that were begun."""
-    out = Path(os.path.normpath(out.absolute()))  # as the paths of `planned` are
+    """The planned and the started runs of each experiment and of each study below a folder."""
+    out = Path(os.path.normpath(out.absolute()))  # the same form as the paths of `planned`
     experiments: dict[str, list[Path]] = {}
     studies: dict[Path, list[Path]] = {}
     for file in sorted(out.glob("**/plan.json")):

@@ -1,4 +1,4 @@
-"""All that is written of a study, in one place."""
+"""Write all output files of a study."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from morefromless.report.report import write_report
 
 
 def write_study(results: Results, folder: Path) -> list[Path]:
-    """The results, their tables and their figures, as files in `folder`."""
+    """Write the results, their tables, figures and report to `folder`; the page is first."""
     written = [
         *results.save(folder),
         *tables.write(results, folder),

@@ -1,4 +1,4 @@
-"""What figures have in common: the look of each way of training, and how they are saved."""
+"""Common style of the figures: the look of each way of training, and how to save a figure."""
 
 import warnings
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from morefromless import files
 from morefromless.report.fonts import set_fonts
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; line style says the sharing.
+# Okabe and Ito's colours, which colour-blind readers can distinguish; line styles show sharing.
 COLOURS = {
     "asymmetric": "#D55E00",
     "symmetric": "#0072B2",
@@ -26,8 +26,8 @@ PALETTES = {
     "fine-tuned": ("#A33B00", "#00456B", "#6E2C00", "#002B44"),
     "reference": ("#7F7F7F", "#404040", "#B0B0B0"),
 }
-"""Of arms that have many variants, in order: students of a frozen teacher, encoders that were
-fine-tuned, published encoders."""
+"""Colours of arms with many variants, in order: students of a frozen teacher, fine-tuned encoders,
+published encoders."""
 STYLES = {"shared": "--", "independent": "-", "": "-"}
 MARKERS = {"shared": "s", "independent": "o", "": "D"}
 FLOOR_STYLES = {
@@ -36,7 +36,7 @@ FLOOR_STYLES = {
     "colour-histogram": "-",
     "random encoder": "-.",
 }
-# Even in lightness, so that they print in grey and all can read them: amounts, and differences.
+# Even in lightness, so that they print in grey and are readable for all.
 AMOUNTS, DIFFERENCES = "cividis", "PuOr"
 
 COLUMN, PAGE = 3.5, 7.2
@@ -50,7 +50,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 
 def line_styles(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Colour, line style and marker of ways of training, (arm, sharing or objective) each.
+    """Colour, line style and marker of ways of training, each (arm, sharing or objective).
 
     >>> line_styles([("symmetric", "shared")])
     {('symmetric', 'shared'): {'color': '#0072B2', 'linestyle': '--', 'marker': 's'}}
@@ -67,7 +67,7 @@ def line_styles(ways: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[s
 
 
 def format_axes(axes: Axes) -> None:
-    """The look of every plot: no frame at the top and right, words of 8 pt and ticks of 7 pt."""
+    """Set the look of every plot: no frame at the top and right, labels of 8 pt, ticks of 7 pt."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=7)
     for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
@@ -75,8 +75,8 @@ def format_axes(axes: Axes) -> None:
 
 
 def axis_limits(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """Where an axis of per cent begins and ends that shows intervals, so that differences of a
-    point are visible; what lies further off is to be named beside it.
+    """Limits of a per cent axis that shows intervals, such that differences of a point are visible.
+    Values outside the limits are named next to the axis.
 
     >>> axis_limits([(78.0, 80.0), (77.0, 79.0)])
     (72.0, 85.0)
@@ -87,9 +87,9 @@ def axis_limits(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
 
 
 def save(figure: Figure, stem: Path, numbers: pd.DataFrame) -> list[Path]:
-    """The figure as `stem.svg`, `.pdf` and `.png`, and the numbers that it draws as `stem.csv`.
+    """Save the figure as `stem.svg`, `.pdf` and `.png`, and its numbers as `stem.csv`.
 
-    Each is written whole or not at all.
+    Each file is written atomically.
     """
     paths = [stem.with_suffix(".csv")]
     files.write_csv(paths[0], numbers)
@@ -100,17 +100,17 @@ def save(figure: Figure, stem: Path, numbers: pd.DataFrame) -> list[Path]:
 
 
 def write_figure(figure: Figure, path: Path, **options: Any) -> None:
-    """A figure as one file (`.png` ...), the same bytes each time, whole or not at all."""
+    """Write a figure to one file (`.png` ...) atomically, with the same bytes each time."""
     FigureCanvasAgg(figure)
     set_fonts(figure)
-    if layout := figure.get_layout_engine():  # once: matplotlib would do so for each file anew
+    if layout := figure.get_layout_engine():  # once: matplotlib would repeat it for each file
         layout.execute(figure)
         figure.set_layout_engine(None)
-    # In .svg and .pdf, each picture of an axes stays as it is: together they would be resampled.
+    # In .svg and .pdf, keep the pictures of an axes separate: combined, they would be resampled.
     with (
         rc_context({"svg.hashsalt": path.stem, "image.composite_image": False}),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # `set_fonts` says
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # `set_fonts` warns
         with files.replacing(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], **options)

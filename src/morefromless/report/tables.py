@@ -1,7 +1,7 @@
-"""The tables of a study: a view of its results, for the terminal and Markdown.
+"""The tables of a study, for the terminal, Markdown and LaTeX.
 
-A study of one task and one objective has a table of arms for each modality; one of several has
-grids as the paper's Table 2: rows are a task and a modality, columns are ways of training.
+A study with one task and one objective has one table of arms per modality. A study with several has
+grids like the paper's Table 2: rows are a task and a modality, columns are ways of training.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from morefromless.report.words import metric_title, metric_value
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """`results.md` and `results.tex` in `folder`, and as CSV what they are made of: means with
-    intervals and contrasts. Single runs are `Results.save`'s."""
+    """Write `results.md` and `results.tex` to `folder`, and their numbers as CSV: means with
+    intervals (`summary.csv`) and contrasts. `Results.save` writes the numbers of single runs."""
     content = report(results)
     paths = [content.write(folder / "results.md"), folder / "results.tex"]
     files.write_text(paths[1], content.latex())
@@ -30,7 +30,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 
 def summary_frame(results: Results) -> pd.DataFrame:
-    """A line a condition and metric: its mean over seeds, with bounds where it has them."""
+    """One row per condition and metric: the mean over seeds, with its bounds or None."""
     lines = []
     for summary in results.summaries:
         for metric, mean in summary.means.items():
@@ -49,7 +49,7 @@ def summary_frame(results: Results) -> pd.DataFrame:
 
 
 def contrast_frame(results: Results) -> pd.DataFrame:
-    """A line a contrast: a minus b, with bounds, p before and after Holm's correction."""
+    """One row per contrast: a minus b, with bounds, p before and after Holm's correction."""
     return pd.DataFrame(
         {
             "contrast": c.name,
@@ -68,7 +68,7 @@ def contrast_frame(results: Results) -> pd.DataFrame:
 
 
 def report(results: Results) -> Report:
-    """The tables in every form."""
+    """The tables and their notes as a report."""
     config = results.config
     title = f"{', '.join(config.primary)} with {config.privileged}"
     several = len(config.tasks) > 1 or len(config.objectives) > 1
@@ -78,7 +78,7 @@ def report(results: Results) -> Report:
 
 
 def _tables(results: Results) -> list[Section]:
-    """A table of each modality: its arms, then its floors."""
+    """One table per modality: arms first, then floors."""
     config = results.config
     sections = []
     for spec in config.modalities:
@@ -110,7 +110,7 @@ def _arms(title: str, rows: Sequence[Summary], results: Results) -> Section:
 
 
 def _grids(results: Results) -> list[Section]:
-    """Rows are a task and what the encoder is given; columns are methods."""
+    """Grids whose rows are a task and a modality, and whose columns are methods."""
     arms = [s for s in results.summaries if s.condition.trained]
     supervised = [s for s in arms if s.condition.arm == "supervised"]
     sections = []
@@ -170,7 +170,7 @@ def _contrasts(results: Results) -> Section:
             )
         )
     header = ("contrast", "points", "p (Holm)", "verdict")
-    return Section("What the privileged modality bought", header, lines)
+    return Section("Effect of the privileged modality", header, lines)
 
 
 def _density(summary: Summary) -> str:

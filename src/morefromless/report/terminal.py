@@ -1,4 +1,4 @@
-"""Tables in a terminal: as wide as it is, words whole; tab-separated where a program reads them."""
+"""Print text and tables: fitted to a terminal, or tab-separated if a program reads them."""
 
 import re
 import shlex
@@ -12,25 +12,25 @@ from rich.table import Table
 from rich.text import Text
 
 SHOWN = 5
-"""Paths that are named after `Wrote`; the others lie beside them."""
+"""Number of paths that are named after `Wrote`; the others are only counted."""
 
 
 def terminal() -> Console:
-    """Standard output. Numbers and names get no colours of their own."""
+    """A console on standard output that does not colour numbers and names."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
 def say(text: str = "", style: str = "") -> None:
-    """A line of text: wrapped by word in a terminal, whole where it is read by a program."""
+    """Print a line of text: wrapped by word in a terminal, unwrapped if a program reads it."""
     console = terminal()
     if console.is_terminal:
         console.print(Text(text), style=style)
     else:
-        print(text, file=console.file, flush=True)  # rich would make spaces of tabs
+        print(text, file=console.file, flush=True)  # rich would turn tabs into spaces
 
 
 def typed(word: Path | str) -> str:
-    """A path or another word as it is typed to a shell.
+    """Quote a path or another word for the shell.
 
     >>> typed("my stores/a")
     "'my stores/a'"
@@ -39,9 +39,11 @@ def typed(word: Path | str) -> str:
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table. Columns at the right for which a terminal has no room are left out, and named; where
-    it has room for fewer than `FEW`, each row is a list, and so it is in a dumb terminal, as screen
-    readers use it: there every number is read out with its name."""
+    """Print a table.
+
+    Columns at the right that do not fit a terminal are skipped, and their names are printed. If
+    fewer than `FEW` columns fit, each row is printed as a list. A dumb terminal, which screen
+    readers use, also gets lists, so that every number is read out with its name."""
     console = terminal()
     if title:
         say(title, style="bold")
@@ -69,11 +71,11 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
         table.add_row(*(Text(cell) for cell in row[: len(widths)]))
     console.print(table)
     if absent := header[len(widths) :]:
-        say(f"Left out, for want of width: {', '.join(absent)}.", style="dim")
+        say(f"Columns that do not fit: {', '.join(absent)}.", style="dim")
 
 
 def wrote(paths: Sequence[Path]) -> None:
-    """Which files were written, the first few by name."""
+    """Print which files were written, the first few by name."""
     named = ", ".join(map(str, paths[:SHOWN]))
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     say(f"Wrote {named}{more}.")
@@ -86,7 +88,7 @@ GAP = 2
 
 
 def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Of each column that has room, left to right: every word whole, and numbers on one line."""
+    """Widths of the columns that fit, from the left, without breaking words or numbers."""
     columns = [[name, *(row[n] for row in rows)] for n, name in enumerate(header)]
     most = [max(map(cell_len, cells)) for cells in columns]
     least = [
@@ -102,12 +104,12 @@ def _widths(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     while count > 1 and sum(least[:count]) + GAP * count > width:
         count -= 1
     least, spare = least[:count], width - sum(least[:count]) - GAP * count
-    for _ in range(spare):  # to the column that has the most lines
+    for _ in range(spare):  # widen the column that has the most lines
         widest = max(range(count), key=lambda n: most[n] / max(1, least[n]))
         least[widest] += most[widest] > least[widest]
     return least
 
 
 def _numeric(rows: Sequence[Sequence[str]], column: int) -> bool:
-    """Whether a column's cells begin as numbers do, or are empty."""
+    """Whether every cell of a column is empty or starts like a number."""
     return all(NUMBERS.fullmatch(row[column][:1]) for row in rows)

@@ -1,4 +1,4 @@
-"""Two cohorts side by side: tables of an external validation, for the terminal and Markdown."""
+"""Tables of an external validation, with both cohorts side by side."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,11 +14,11 @@ from morefromless.report.words import count, metric_title, metric_value
 
 SIDES = ("internal", "external")
 SHOWN = ("balanced_accuracy", "ece", "brier")
-"""Metrics beside the accuracy; `validation.csv` has all."""
+"""Metrics shown in addition to accuracy; `validation.csv` has all."""
 
 
 def write(result: Validation) -> list[Path]:
-    """`validation.md`, `validation.csv`, and the cohort's results as `Results.save` writes them."""
+    """Write `validation.md`, `validation.csv`, and the external results (`Results.save`)."""
     tables = [
         side.table.assign(cohort=name)
         for name, side in zip(SIDES, (result.internal, result.external), strict=True)
@@ -44,7 +44,7 @@ def write(result: Validation) -> list[Path]:
 
 
 def report(result: Validation) -> Report:
-    """The tables in every form."""
+    """The tables and their notes as a report."""
     title = f"Validation of {result.internal.data.title} on {result.external.data.title}"
     sections = [*_scores(result), _shifts(result)]
     if result.internal.contrasts:
@@ -53,7 +53,7 @@ def report(result: Validation) -> Report:
 
 
 def _scores(result: Validation) -> Iterator[Section]:
-    """A table of each task and modality: its arms, then its floors."""
+    """One table per task and modality: arms first, then floors."""
     here, there = _by_condition(result.internal), _by_condition(result.external)
     for task, spec in dict.fromkeys((c.task, c.modality) for c in there if not c.floor):
         rows = []
@@ -74,7 +74,7 @@ def _scores(result: Validation) -> Iterator[Section]:
             )
         metrics = ("accuracy", *SHOWN)
         header = [f"{metric_title(name)}, {side}" for name in metrics for side in SIDES]
-        if rows:  # none of a modality that the internal test patches lack
+        if rows:  # empty if the internal test patches have no such modality
             yield Section(f"Task {task}, encoders of {spec}", ("arm", *header), rows)
 
 
@@ -92,7 +92,7 @@ def _shifts(result: Validation) -> Section:
         for shift in result.shifts
     ]
     return Section(
-        "Distance of test patches' features from those of training", ("encoder", *SIDES), rows
+        "Feature distance of the test patches from the training patches", ("encoder", *SIDES), rows
     )
 
 
@@ -113,7 +113,7 @@ def _contrasts(result: Validation) -> Section:
         ]
         rows.append((name, *cells))
     header = [f"{word}, {side}" for side in SIDES for word in ("points", "p (Holm)", "verdict")]
-    return Section("What the privileged modality bought", ("contrast", *header), rows)
+    return Section("Effect of the privileged modality", ("contrast", *header), rows)
 
 
 def _notes(result: Validation) -> list[str]:
@@ -131,15 +131,15 @@ def _notes(result: Validation) -> list[str]:
     summaries = [*internal.summaries, *external.summaries]
     return [
         *lines,
-        "Probes and floors are fitted to the internal training patches alone, and encoders that "
-        "learnt a task's labels answer that task with their own heads; nothing is fitted to the "
+        "Probes and floors are fitted on the internal training patches only. Encoders trained on a "
+        "task's labels are evaluated on that task with their own heads. Nothing is fitted on the "
         "external patches.",
         *([few_labels(internal)] if internal.config.probe.labels < 1 else []),
         accuracy_note(internal.config.seeds, summaries),
         "ECE and Brier measure calibration: 0 is best.",
-        "The distance is Mahalanobis' (Ledoit-Wolf covariance of the training features), of all "
-        "test patches, labelled or not; it is only to be compared within a row. External above "
-        "internal is a shift, as of stain or scanner.",
+        "The distance is the Mahalanobis distance (Ledoit-Wolf covariance of the training "
+        "features) of all test patches, labelled or not. Compare it only within a row. External "
+        "above internal is a shift, for example of stain or scanner.",
         *([TESTS.format(units=units(summaries))] if internal.contrasts else []),
         *(f"Internal: {note}" for note in floor_notes(internal)),
         *(f"External: {note}" for note in floor_notes(external)),

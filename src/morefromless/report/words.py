@@ -1,4 +1,4 @@
-"""Words and numbers as a reader should meet them."""
+"""Format names and numbers for tables, figures and messages."""
 
 import math
 import re
@@ -18,15 +18,15 @@ METRICS = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
 }
-"""Short titles; any other metric is called by its name."""
+"""Short titles; other metrics keep their names."""
 
 
 NOT_SHARES = ("ece", "brier", "cohen_kappa", "auroc", "auprc")
-"""Metrics that are no shares of patches."""
+"""Metrics that are not shares of patches."""
 
 
 def metric_title(name: str) -> str:
-    """A metric as heads of tables call it.
+    """The title of a metric in a table header.
 
     >>> metric_title("macro_f1"), metric_title("top_3")
     ('macro-F1', 'top 3')
@@ -35,8 +35,8 @@ def metric_title(name: str) -> str:
 
 
 def metric_value(name: str, value: float) -> str:
-    """Shares of patches in per cent; areas, kappa and measures of calibration as they are; a dash
-    where a metric is not defined (NaN).
+    """Format a metric: shares of patches in per cent, areas, kappa and calibration measures
+    unchanged, and a dash if the metric is undefined (NaN).
 
     >>> metric_value("macro_f1", 0.7712), metric_value("ece", 0.0312), metric_value("x", math.nan)
     ('77.1', '0.031', '–')
@@ -47,8 +47,9 @@ def metric_value(name: str, value: float) -> str:
 
 
 def modality_title(spec: str, task: str = "") -> str:
-    """A modality as tables call it, under a task where several are asked; two that differ in more
-    than the number of nuclei's types are called differently.
+    """The title of a modality in tables, after the name of a task if one is given.
+
+    Modalities that differ in more than the number of nucleus types have different titles.
 
     >>> modality_title("downsample:7,point"), modality_title("nuclei:raw,7")
     ('7 × 7 px, point', 'masks, raw')
@@ -68,7 +69,7 @@ def modality_title(spec: str, task: str = "") -> str:
 
 
 def typeset(text: str) -> str:
-    """`7 x 7 px` with a multiplication sign, `a - b` with a minus."""
+    """Write `7 x 7 px` with a multiplication sign and `a - b` with a minus sign."""
     return re.sub(r"(?<=\d) x (?=\d)", " × ", text).replace(" - ", " − ")
 
 
@@ -78,21 +79,21 @@ def per_cent(value: float) -> str:
 
 FEW_GROUPS = 8
 ROUGH = (
-    f"† Rough: fewer than {FEW_GROUPS} groups, or an interval of width 0, whose chance no test "
-    "patch has shown."
+    f"† Rough: fewer than {FEW_GROUPS} groups, or an interval of width 0, because the test patches "
+    "show no variation."
 )
 
 
 def rough(value: Interval) -> bool:
-    """Whether an interval says less than its width: few groups, or no chance at all."""
+    """Whether an interval is less reliable than its width suggests: few groups, or width 0."""
     few = value.unit == "group" and value.units < FEW_GROUPS
     return few or value.low == value.high
 
 
 def bounds(value: Interval, signed: bool = False) -> str:
-    """`[80.0, 86.7]`, in per cent or points, with † where it is rough.
+    """Format an interval as `[80.0, 86.7]`, in per cent or points, with † if it is rough.
 
-    A bound that is rounded to 0 keeps its sign: it says whether zero is inside.
+    A bound that is rounded to 0 keeps its sign, which shows whether zero is inside.
     """
     low, high = (
         minus(f"{100 * end:{'+' if signed and end else ''}.1f}") for end in (value.low, value.high)
@@ -101,7 +102,7 @@ def bounds(value: Interval, signed: bool = False) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of two accuracies.
+    """Format a difference of two accuracies in points.
 
     >>> points(0.034), points(-0.0001)
     ('+3.4', '0.0')
@@ -110,18 +111,18 @@ def points(value: float) -> str:
 
 
 def minus(number: str) -> str:
-    """With a minus sign in place of hyphens."""
+    """Replace hyphens with minus signs."""
     return number.replace("-", "−")
 
 
 def join_words(words: Iterable[str]) -> str:
-    """`a, b and c`; nothing of nothing."""
+    """Join words as `a, b and c`; empty if there are none."""
     *most, last = [*words] or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things, with the noun in its number.
+    """Format a number with its noun in singular or plural.
 
     >>> count(1, "run"), count(1250, "run"), count(2, "patch")
     ('1 run', '1,250 runs', '2 patches')
@@ -131,8 +132,9 @@ def count(number: int, noun: str) -> str:
 
 
 def abbreviate(name: str, letters: int) -> str:
-    """A name of at most so many letters: the middle is left out, since names often differ at the
-    end.
+    """Shorten a name to at most this many letters.
+
+    The middle is cut, because names often differ at the end.
 
     >>> abbreviate("asymmetric, independent, seed 1", 16), abbreviate("stroma", 16)
     ('asymmetr… seed 1', 'stroma')
@@ -144,7 +146,7 @@ def abbreviate(name: str, letters: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the largest unit that they fill.
+    """Format a duration in seconds, minutes or hours.
 
     >>> duration(45), duration(138), duration(45000)
     ('45 seconds', '2.3 minutes', '12.5 hours')
@@ -155,7 +157,7 @@ def duration(seconds: float) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text that means itself in Markdown: no markup, no cell's end, no new line.
+    """Escape text for Markdown: no markup, no end of a table cell, no line break.
 
     >>> print(markdown_text("a|b <i> x_y _z"))
     a\\|b \\<i> x_y \\_z

@@ -1,10 +1,10 @@
-"""`mfl reproduce`: experiments planned together, trained once, and set beside the paper.
+"""`mfl reproduce`: plan experiments together, train each run once, and compare with the paper.
 
-OUT/plan.json            which experiments and runs, on which data, by which versions and machine
-OUT/runs/                every run, named after what determines it, so that studies share them
-OUT/STUDY/               results, tables and figures of one study, as `mfl compare` writes them
-OUT/experiments/*.json   the cells of each experiment's table, ours beside the published ones
-OUT/report.html, .md     all of it on one page (`mfl report OUT`), from these files alone
+OUT/plan.json            experiments and runs, with the data, versions and machine
+OUT/runs/                every run, named after what determines it, so that studies share runs
+OUT/STUDY/               results, tables and figures of one study, as written by `mfl compare`
+OUT/experiments/*.json   the cells of each experiment's table, with the published numbers
+OUT/report.html, .md     one page with everything (`mfl report OUT`), made only from these files
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,10 @@ from morefromless.runs import Run
 
 
 def reproduce(config: ReproduceConfig) -> None:
-    """Train what is not done, then write what can be said; a failed run stops only its experiments.
+    """Train unfinished runs, then write all available results.
 
-    Raises `TrainingError` at the end, where runs failed, or why an experiment has no results.
+    A failed run stops only its own experiments. Raises `TrainingError` at the end if runs failed,
+    or else the error of the first experiment without results.
     """
     plan = Plan.of(config)
     show_plan(plan)
@@ -46,9 +47,9 @@ def reproduce(config: ReproduceConfig) -> None:
         else:
             jobs = submit(plan.runs, config.out, config.cluster)
             say(
-                f"Submitted {count(len(jobs), 'job')}; mfl status {config.out} says how far they "
-                "are. Run this command again when they are done: it makes the tables, and submits "
-                "what is left.",
+                f"Submitted {count(len(jobs), 'job')}; mfl status {config.out} shows their "
+                "progress. Run this command again when they are finished: it writes the tables, "
+                "and submits unfinished runs.",
             )
     except MoreFromLessError as error:
         failure = error
@@ -69,7 +70,7 @@ def reproduce(config: ReproduceConfig) -> None:
 
 
 def write_results(entry: PlannedExperiment, setting: Setting) -> None:
-    """Evaluate an experiment's runs, which are done, and write its results, tables and figures."""
+    """Evaluate an experiment's finished runs, and write its results, tables and figures."""
     out, experiment = setting.config.out, entry.experiment
     results: dict[str, Results] = {}
     for name, study in entry.studies.items():
@@ -116,7 +117,7 @@ def write_results(entry: PlannedExperiment, setting: Setting) -> None:
 def _cells(
     name: str, cells: Sequence[experiments.Cell], results: dict[str, Results]
 ) -> list[CellFile]:
-    """Ours, joined with the published ones by row and column; those that were not run as well."""
+    """Our cells, joined with published numbers by row and column, and numbers without a run."""
     papers = {(n.row, n.column): n for n in published() if n.experiment == name}
     studies = {
         id(summary): study for study, result in results.items() for summary in result.summaries

@@ -1,4 +1,4 @@
-"""The plan of a reproduction: experiments, their studies and runs, checked before any training."""
+"""Plan a reproduction: experiments, their studies and runs, checked before any training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from morefromless.specs import build
 from morefromless.study import Study
 
 SMOKE = "synthetic:patches=270,patients=18,size=32"
-"""Tissue of the smallest scale, with nuclei."""
+"""Synthetic source of the scale smoke, with nuclei."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class PlannedExperiment:
 
     @property
     def runs(self) -> list[RunConfig]:
-        """Each once, in the order of the studies."""
+        """All runs without repetition, in the order of the studies."""
         return unique(run for study in self.studies.values() for run in study.runs)
 
     @property
@@ -37,19 +37,19 @@ class PlannedExperiment:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a reproduction will do."""
+    """Experiments and runs of a reproduction."""
 
     setting: Setting
     experiments: list[PlannedExperiment]
     skipped: dict[str, str]
-    """Experiments that this store cannot pose, and why."""
+    """Experiments that this store does not support, with the reason."""
 
     @classmethod
     def of(cls, config: ReproduceConfig) -> "Plan":
-        """Check every study of the experiments that are asked for; train nothing.
+        """Check every study of the requested experiments, without training.
 
-        Raises `ConfigError` or `DataError` where one cannot work; of `all`, those that ask for what
-        the store does not hold are left out, and named.
+        Raises `ConfigError` or `DataError` if a study cannot work. With `all`, experiments that
+        need data that the store does not contain are skipped and listed in `skipped`.
         """
         store = _store(config)
         setting = Setting.of(config, store)
@@ -61,7 +61,7 @@ class Plan:
             if lacks and "all" in config.experiments:
                 skipped[name] = lacks
             elif lacks:
-                raise DataError(f"{name} cannot be asked of {store.path}: {lacks}")
+                raise DataError(f"{name} cannot be run on {store.path}: {lacks}")
             else:
                 studies = {s: Study.of(c, store) for s, c in experiment.studies(setting).items()}
                 entries.append(PlannedExperiment(name, experiment, studies))
@@ -73,14 +73,14 @@ class Plan:
 
     @property
     def runs(self) -> list[RunConfig]:
-        """Every run, each once: shared between experiments, and those of early seeds first."""
+        """All runs without repetition, although experiments share runs; sorted by seed."""
         runs = unique(run for entry in self.experiments for run in entry.runs)
         return sorted(runs, key=lambda run: run.seed)
 
 
 def _names(config: ReproduceConfig) -> Iterator[str]:
     if not config.experiments:
-        raise ConfigError(f"Name an experiment ({', '.join(known())}), or all.")
+        raise ConfigError(f"Give an experiment ({', '.join(known())}), or all.")
     yield from known() if "all" in config.experiments else dict.fromkeys(config.experiments)
 
 
@@ -96,7 +96,7 @@ def _store(config: ReproduceConfig) -> Store:
 
 def _lacks(experiment: Experiment, setting: Setting) -> str | None:
     if "tissue" in experiment.needs and "tissue" not in setting.tasks:
-        return "its patches are all of one class; ingest it with classes of tissue."
+        return "its patches have fewer than two classes; ingest it with tissue classes."
     if "nuclei" in experiment.needs and setting.masks is None:
-        return "it holds no nuclei; ingest again with --nuclei (docs/nuclei.md)."
+        return "it contains no nuclei; ingest it again with --nuclei (docs/nuclei.md)."
     return None

@@ -1,4 +1,4 @@
-"""What a reproduction will train, in the terminal."""
+"""Show the plan of a reproduction in the terminal."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from morefromless.runs import Run
 
 
 def show_plan(plan: Plan) -> None:
-    """Each experiment's runs, what is done, and what the rest takes."""
+    """Show each experiment's runs, how many are finished, and the cost of the remaining runs."""
     config, setting = plan.config, plan.setting
     say(f"{config.scale}: {SCALES[config.scale].about}")
     rows = []
@@ -21,8 +21,8 @@ def show_plan(plan: Plan) -> None:
         numbers = map(str, (len(paths), done, len(paths - claimed)))
         claimed |= paths
         rows.append((entry.name, *numbers, entry.experiment.title))
-    header = ("experiment", "runs", "done", "of its own", "what it asks")
+    header = ("experiment", "runs", "done", "not shared", "full title")
     show_table("", header, rows)
     for name, reason in plan.skipped.items():
-        say(f"- {name} is left out: {reason}")
+        say(f"- {name} is skipped: {reason}")
     show_remaining(plan.runs, setting.store, config.planning, config.out)

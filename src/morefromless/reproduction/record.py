@@ -1,4 +1,4 @@
-"""plan.json: what `mfl status` and `mfl report` know of a reproduction."""
+"""Write plan.json, from which `mfl status` and `mfl report` read a reproduction."""
 
 import platform
 import shlex
@@ -21,9 +21,9 @@ from morefromless.tasks import build_task
 
 
 def save_plan(plan: Plan) -> None:
-    """Write what `mfl status` and `mfl report` read; experiments of earlier commands stay.
+    """Write plan.json; experiments of earlier commands are kept.
 
-    Raises `ConfigError` where the folder holds a reproduction of other data or settings.
+    Raises `ConfigError` if the folder contains a reproduction with other data or settings.
     """
     setting, config = plan.setting, plan.config
     passing = {*vars(Machine()), "jobs", "seeds"}
@@ -59,7 +59,7 @@ def save_plan(plan: Plan) -> None:
 
 
 def _earlier(plan: Plan, settings: dict[str, Any]) -> PlanFile | None:
-    """The plan that the folder holds already, where this one may be added to it."""
+    """The existing plan of the folder, or None. Raises `ConfigError` if the plans disagree."""
     out = plan.config.out
     if not (out / "plan.json").is_file():
         return None
@@ -67,22 +67,22 @@ def _earlier(plan: Plan, settings: dict[str, Any]) -> PlanFile | None:
     seeds = int(plan.setting.recipe["seeds"])
     if seeds < earlier.seeds:
         raise ConfigError(
-            f"{out} holds a reproduction with {earlier.seeds} seeds, whose tables {seeds} would "
-            "overwrite; give another --out."
+            f"{out} contains a reproduction with {earlier.seeds} seeds, and --seeds {seeds} would "
+            "overwrite its tables; give another --out."
         )
     ours = {"data": plan.setting.store.hash, "sides": list(plan.setting.sides), **settings}
     theirs = {"data": earlier.data.hash, "sides": earlier.sides, **earlier.settings}
     for name in dict.fromkeys((*theirs, *ours)):
         if theirs.get(name) != ours.get(name):
             raise ConfigError(
-                f"{out} holds a reproduction with {name} {theirs.get(name)}, not "
-                f"{ours.get(name)}; give another --out, and its runs stay as they are."
+                f"{out} contains a reproduction with {name} {theirs.get(name)}, not "
+                f"{ours.get(name)}; give another --out to keep its runs unchanged."
             )
     return earlier
 
 
 def command(config: ReproduceConfig) -> str:
-    """The command line that these options came from.
+    """The command line of these options.
 
     >>> command(ReproduceConfig(experiments=("table1",), scale="smoke", seeds=2))
     'mfl reproduce table1 --scale smoke --seeds 2'
@@ -94,7 +94,7 @@ def command(config: ReproduceConfig) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the runs are trained on."""
+    """Description of the machine: processor, cores and GPUs."""
     gpus = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
     return {"processor": _processor(), "cores": available_cores(), "gpus": gpus}
 

@@ -1,13 +1,13 @@
-"""Draws H&E-like tissue whose every nucleus is known, byte for byte the same on any machine.
+"""Draw H&E-like tissue with known nuclei, bit-identical on all machines.
 
     patient = Patient.drawn(Rng(seed, 0, 7))
     tissue = draw("TUM", patient, Rng(seed, 1, 42), size=224)
     tissue.image, tissue.instances, tissue.types
 
-A patch covers 112 x 112 µm whatever its size in pixels. From the inside out: `rng` (random
-numbers), `texture` and `blobs` (smooth fields, rounded bodies), `nuclei`, the tissue classes
-(`sparse`, `fibrous`, `glandular`), `stain` (Beer-Lambert), `tissue` (all of it together) and
-`controls` (pairs of images with a known answer).
+A patch covers 112 x 112 µm regardless of its size in pixels. The modules, each based on the
+previous ones: `rng` (random numbers), `texture` and `blobs` (smooth fields, rounded bodies),
+`nuclei`, the tissue classes (`sparse`, `fibrous`, `glandular`), `stain` (Beer-Lambert), `tissue`
+(the complete patch) and `controls` (pairs of images with a known result).
 """
 
 from morefromless.synthesis.controls import draw_pair

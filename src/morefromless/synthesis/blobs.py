@@ -1,4 +1,4 @@
-"""Many rounded bodies on one patch at once: nuclei, goblets, crypts. Lengths are micrometres."""
+"""Draw many rounded bodies on a patch together: nuclei and goblets. Lengths are micrometres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from morefromless.synthesis.rng import Floats
 from morefromless.synthesis.texture import FIELD
 
-_REACH = 1.5  # radii up to which a body is followed, so that its edge can be drawn soft
+_REACH = 1.5  # a body is evaluated up to this many radii, so that its edge can be drawn soft
 _SCALE = 2.0**16
 
 
@@ -39,16 +39,16 @@ class Blobs:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """All of them; where they overlap the nearer centre wins, whatever the order."""
+        """Concatenate blobs. Where they overlap, the nearer centre wins, regardless of order."""
         names = [f.name for f in fields(cls)]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def nearest(blobs: Blobs, size: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Which body each pixel belongs to, and how far out it lies there.
+    """Assign each pixel to a body, with its relative radius in that body.
 
-    Returns `owner`, (size, size), the index of the body or -1, and `radius`, (size, size), 0 at
-    its centre, 1 on its outline, at most 1.5 (which is also what pixels without an owner have).
+    Returns `owner` (size, size), the index of the body or -1, and `radius` (size, size): 0 at the
+    centre, 1 on the outline, at most 1.5, which is also the value of pixels without an owner.
     """
     best = np.full(size * size, int(_REACH * _SCALE) << 20, dtype=np.int64)
     margin = float(blobs.long.max()) * _REACH if len(blobs) else 0.0
@@ -64,13 +64,13 @@ def nearest(blobs: Blobs, size: int) -> tuple[npt.NDArray[np.int64], Floats]:
 def _stamp(
     blobs: Blobs, near: npt.NDArray[np.int64], size: int, best: npt.NDArray[np.int64]
 ) -> None:
-    """Lowers `best`, the flat map of (radius, owner + 1) keys, by the bodies `near`."""
+    """Update `best`, the flat map of minimal (radius, owner + 1) keys, with the bodies `near`."""
     um = FIELD / size
     x, y, long, short, direction_x, direction_y, wave_two, wave_three = (
         getattr(blobs, field.name)[near][:, None, None] for field in fields(Blobs)
     )
     farthest = long / (1.0 - np.abs(wave_two) - np.abs(wave_three))
-    side = int(float(farthest.max()) / um) + 2  # a pixel more, for the soft edge
+    side = int(float(farthest.max()) / um) + 2  # one more pixel for the soft edge
     offsets = np.arange(-side, side + 1)
     column = np.floor(x / um).astype(np.int64) + offsets[None, None, :]
     row = np.floor(y / um).astype(np.int64) + offsets[None, :, None]
@@ -79,7 +79,7 @@ def _stamp(
     v = dy * (direction_x / short) - dx * (direction_y / short)
     uu, vv = u * u, v * v
     square = uu + vv
-    # Most of a thin body's window lies far from it: go on with the rest only.
+    # Most pixels of a thin body's window are far from the body; continue with the other pixels.
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
     covered = np.nonzero(inside & (square < _REACH * _REACH))
     owner = covered[0]
@@ -89,5 +89,5 @@ def _stamp(
     wave += wave_three[owner, 0, 0] * u * (uu - 3.0 * vv) / (square * radius)
     radius = np.minimum(radius * (1.0 + wave), _REACH)
     place = row[owner, covered[1], 0] * size + column[owner, 0, covered[2]]
-    # One integer holds radius and owner, so "the nearer centre wins" does not depend on order.
+    # One integer encodes radius and owner, so the minimum does not depend on the order of bodies.
     np.minimum.at(best, place, ((radius * _SCALE).astype(np.int64) << 20) + near[owner] + 1)

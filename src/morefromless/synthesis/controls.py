@@ -1,17 +1,18 @@
-"""Two controls for the whole system: one where privileged data must help, one where they cannot.
+"""Two controls for the whole system: privileged data must help in one and cannot help in the other.
 
-*Positive.* The label is the tissue class. Its tissue shows in the primary image only faintly, under
-blotches of uneven staining that are strong and every patch's own; the privileged image is the same
-tissue, evenly stained. Two views of one primary image share the blotches before all else, so
-symmetric training learns those; they are nothing to a privileged image, so asymmetric training has
-to look for the tissue. The signal is there to be found: the blotches hold no wavelength below
-14 µm, most of the tissue's structure is finer.
+*Positive.* The label is the tissue class. In the primary image, the tissue has low contrast under
+strong blotches of uneven staining, which differ between patches. The privileged image shows the
+same tissue, evenly stained. Two views of a primary image share mainly the blotches, so symmetric
+training learns the blotches. A privileged image has no blotches, so asymmetric training has to
+learn the tissue. The primary image contains this signal: blotches have no wavelength below 14 µm,
+and most of the tissue's structure is finer.
 
-*Negative.* The privileged image is the primary one photographed again: same tissue, same
-blotches, other sensor noise. Asymmetric training has then nothing that symmetric training lacks.
+*Negative.* The privileged image is the primary image photographed again: same tissue, same
+blotches, other sensor noise. Asymmetric training then has no additional information.
 
-Between the two lies the positive control at a *strength* below 1: the privileged image is stained
-evenly to that share, and as the primary one is to the rest. At 0 it is the negative control.
+The positive control at a *strength* below 1 is between the two: the dyes of the privileged image
+are a mixture, with this share of even staining and the rest as in the primary image. At strength 0,
+it is the negative control.
 """
 
 from typing import Literal
@@ -33,7 +34,7 @@ SIGNAL = 0.5
 """Contrast of the tissue in a primary image; 1 in a privileged one."""
 
 NUISANCE = 0.8
-"""Largest concentration of each dye that one layer of blotches adds or takes away."""
+"""Largest concentration of each dye that one layer of blotches adds or subtracts."""
 
 
 def draw_pair(
@@ -56,7 +57,7 @@ def draw_pair(
 
 
 def _blotches(rng: Rng, size: int) -> tuple[Floats, Floats]:
-    """What uneven staining leaves of each dye: two layers of smooth, stretched blotches."""
+    """Uneven background of each dye: two layers of smooth, stretched blotches."""
     x, y = pixels(size)
     haematoxylin = np.full((size, size), rng.uniform(0.4, 1.0))
     eosin = np.full((size, size), rng.uniform(0.4, 1.0))
@@ -71,7 +72,7 @@ def _blotches(rng: Rng, size: int) -> tuple[Floats, Floats]:
 
 
 def _centred(dye: Floats) -> Floats:
-    """Less its mean over the patch, so that no class is given away by how dark it is."""
-    # Whole numbers add up to the same sum in any order; see `rng`.
+    """Subtract the mean over the patch, so that the class cannot be predicted from brightness."""
+    # Sums of integers do not depend on the order of summation; see `rng`.
     total = int((dye * 2.0**20).astype(np.int64).sum())
     return dye - total / (2.0**20 * dye.size)

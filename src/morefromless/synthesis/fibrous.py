@@ -9,7 +9,7 @@ from morefromless.synthesis.texture import Grain, Noise, scattered, step
 
 
 def muscle(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
-    """Parallel, tightly packed, strongly eosinophilic fibres with long nuclei along them."""
+    """Parallel, densely packed, strongly eosinophilic fibres with long nuclei along them."""
     grain = Grain(rng, bend=5.0, wavelength=60.0)
     along, across = grain.along_across(x, y)
     fibre = Noise(rng, 1.0)(along / 45.0, across / 3.2)
@@ -48,7 +48,7 @@ def stroma(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
 
 
 def mucus(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
-    """Pale bluish pools with wisps and strands, and hardly a cell."""
+    """Pale bluish pools with thin strands, and very few cells."""
     grain = Grain(rng, bend=14.0, wavelength=48.0)
     along, across = grain.along_across(x, y)
     wisp = Noise(rng, 1.0)(along / 30.0, across / 3.0)

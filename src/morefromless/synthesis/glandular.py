@@ -52,7 +52,7 @@ def normal_mucosa(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
 
 
 def adenocarcinoma(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
-    """Crowded, large, uneven nuclei in misshapen glands or solid sheets, little stroma between."""
+    """Crowded, large, uneven nuclei in irregular glands or solid sheets, with little stroma."""
     grade = rng.uniform(0.0, 1.0)
     spacing = rng.uniform(55.0, 90.0)
     glands = _Glands.drawn(rng, spacing, fill=rng.uniform(0.5, 0.62), uneven=0.14 + 0.12 * grade)
@@ -74,7 +74,7 @@ def adenocarcinoma(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch
 
     nx, ny = scattered(rng, (8.4 + 1.6 * grade) / cellularity, jitter=0.3)
     rho_n = glands.depth(nx, ny)
-    apical = lumen + (0.13 if lumen else 0.0)  # cytoplasm, not nuclei, borders a lumen
+    apical = lumen + (0.13 if lumen else 0.0)  # cytoplasm borders the lumen, nuclei do not
     epithelium = (rho_n > apical) & (rho_n < 0.97)
     between = (rho_n > 1.06) & (rng.uniforms(0.0, 1.0, len(nx)) < 0.35)
     axis = glands.outward(nx[epithelium], ny[epithelium])
@@ -104,7 +104,7 @@ class _Glands:
     def drawn(cls, rng: Rng, spacing: float, fill: float, uneven: float) -> "_Glands":
         """Glands about `spacing` µm apart, with a mean radius of `fill` spacings."""
         x, y = scattered(rng, spacing, jitter=0.12)
-        near = 0.8 * spacing  # farther out, a gland hardly reaches into the patch
+        near = 0.8 * spacing  # glands farther outside hardly extend into the patch
         near_x, near_y = (x > -near) & (x < FIELD + near), (y > -near) & (y < FIELD + near)
         x, y = x[near_x & near_y], y[near_x & near_y]
         radius = spacing * fill * rng.uniforms(0.88, 1.1, len(x))
@@ -113,7 +113,7 @@ class _Glands:
         return cls(x, y, radius, stretch, rng.directions(len(x)), uneven, noise)
 
     def depth(self, x: Floats, y: Floats) -> Floats:
-        """Depth in the nearest gland at points (N,) or pixels (1, S), (S, 1)."""
+        """Depth in the nearest gland, at points (N,) or pixels (1, S), (S, 1)."""
         square = self._squares(x, y).min(axis=0)
         depth: Floats = np.sqrt(square) * (1.0 + self.uneven * self.noise(x, y))
         return depth
@@ -124,7 +124,7 @@ class _Glands:
         return unit(x - self.x[nearest], y - self.y[nearest])
 
     def _squares(self, x: Floats, y: Floats) -> Floats:
-        """Squared depth in every gland, first axis, before the outline is made uneven."""
+        """Squared depth in every gland (first axis), without the unevenness of the outline."""
         per_gland = (slice(None), *(None for _ in range(x.ndim)))
         c, s = self.direction[0][per_gland], self.direction[1][per_gland]
         long = 1.0 / (self.radius * self.stretch)[per_gland]
@@ -134,13 +134,13 @@ class _Glands:
         mixed = 2.0 * c * s * (long - short)
         right = (c * c * long + s * s * short) * dx * dx
         down = (s * s * long + c * c * short) * dy
-        # Grouped so that rows and columns stay thin until the last three operations.
+        # Grouped so that arrays stay (1, S) or (S, 1) until the last three operations.
         squares: Floats = right + (mixed * dx + down) * dy
         return squares
 
 
 def _crypt_cells(rng: Rng, glands: _Glands) -> tuple[Blobs, Nuclei]:
-    """Goblets and basal nuclei of every crypt, in rings round its centre."""
+    """Goblets and basal nuclei of every crypt, in rings around its centre."""
     gland, x, y, outward = _rings(rng, glands, at=(0.5, 0.68), apart=13.3)
     count = len(gland)
     size = rng.uniforms(0.7, 1.15, count)
@@ -154,9 +154,9 @@ def _crypt_cells(rng: Rng, glands: _Glands) -> tuple[Blobs, Nuclei]:
 def _rings(
     rng: Rng, glands: _Glands, at: tuple[float, float], apart: float
 ) -> tuple[npt.NDArray[np.int64], Floats, Floats, tuple[Floats, Floats]]:
-    """Cells round every gland at a depth of `at`, `apart` µm of its outline from each other.
+    """Cells around every gland at a depth in the range `at`, `apart` µm apart along the outline.
 
-    Returns each cell's gland, position, and unit vector out of the gland.
+    Returns the gland and the position of each cell, and its unit vector out of the gland.
     """
     counts = (6.28 * glands.radius / apart).astype(np.int64)
     gland = np.repeat(np.arange(len(counts)), counts)
@@ -168,7 +168,7 @@ def _rings(
     u, v = cosine * depth * glands.stretch[gland], sine * depth / glands.stretch[gland]
     c, s = glands.direction[0][gland], glands.direction[1][gland]
     dx, dy = u * c - v * s, u * s + v * c
-    # The outline is uneven: where it bulges, so does the ring.
+    # The ring follows the uneven outline of the gland.
     bulge = 1.0 + glands.uneven * glands.noise(glands.x[gland] + dx, glands.y[gland] + dy)
     dx, dy = dx / bulge, dy / bulge
     return gland, glands.x[gland] + dx, glands.y[gland] + dy, unit(dx, dy)

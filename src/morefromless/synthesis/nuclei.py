@@ -1,4 +1,4 @@
-"""Nuclei: what types there are, what each type looks like, and which pixels are whose."""
+"""Nuclei: their types, the appearance of each type, and the pixels of each nucleus."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ from morefromless.synthesis.texture import FIELD, Noise, pixels
 
 @dataclass(frozen=True)
 class Nuclei(Blobs):
-    """N nuclei: outlines (see `Blobs`), PanNuke's type, and how they take up haematoxylin.
+    """N nuclei: outlines (see `Blobs`), PanNuke type, and haematoxylin uptake.
 
-    `density` is the concentration at the rim; the centre has (1 - `pale`) of it (vesicular
-    nuclei are pale inside), `clump` is the contrast of the chromatin.
+    `density` is the concentration at the rim. The centre has (1 - `pale`) times this concentration
+    (vesicular nuclei are pale inside). `clump` is the contrast of the chromatin.
     """
 
     kind: npt.NDArray[np.uint8]
@@ -78,7 +78,7 @@ def neoplastic(rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats], grad
 
 
 def fragments(rng: Rng, x: Floats, y: Floats) -> Nuclei:
-    """What is left of dead nuclei: shrunken, broken, black or fading."""
+    """Remains of dead nuclei: shrunken, broken, black or pale."""
     return _Appearance(
         kind="Dead",
         long=(0.7, 3.0),
@@ -92,8 +92,8 @@ def fragments(rng: Rng, x: Floats, y: Floats) -> Nuclei:
 
 @dataclass(frozen=True, kw_only=True)
 class _Appearance:
-    """How nuclei of one of PanNuke's types look: ranges of the long semi-axis in µm, of short to
-    long, and of density; the other fields are as in `Nuclei`."""
+    """Appearance of a PanNuke type: ranges of the long semi-axis in µm, of the ratio of short to
+    long semi-axis, and of density; the other fields are as in `Nuclei`."""
 
     kind: str
     long: tuple[float, float]
@@ -106,7 +106,7 @@ class _Appearance:
     def at(self, rng: Rng, x: Floats, y: Floats, axis: tuple[Floats, Floats]) -> Nuclei:
         count = len(x)
         long = rng.uniforms(*self.long, count)
-        # Real nuclei do not stand to attention: each leans a little from its axis.
+        # Real nuclei are not perfectly aligned: each deviates slightly from its axis.
         lean_x, lean_y = rng.directions(count)
         direction = unit(axis[0] + 0.25 * lean_x, axis[1] + 0.25 * lean_y)
         return Nuclei(
@@ -129,9 +129,9 @@ class _Appearance:
 class Stamped:
     """Nuclei on the pixels of one patch.
 
-    `instances` (size, size) uint16, 0 where there is none, else 1 ... M without gaps; `types`
-    (M,) uint8, the type of instance k at k - 1; `cover` and `haematoxylin` (size, size) floats:
-    how much of a pixel is nucleus, and the concentration in it.
+    `instances` (size, size) uint16: 0 for background, else 1 ... M without gaps. `types` (M,)
+    uint8: the type of instance k at k - 1. `cover` and `haematoxylin` (size, size) floats: the
+    share of a pixel that is nucleus, and the concentration from nuclei.
     """
 
     instances: npt.NDArray[np.uint16]
@@ -141,9 +141,9 @@ class Stamped:
 
 
 def stamp(rng: Rng, nuclei: Nuclei, size: int) -> Stamped:
-    """Draws nuclei; where two overlap, a pixel belongs to the one whose centre is nearer.
+    """Draw nuclei. Where two overlap, a pixel belongs to the nucleus with the nearer centre.
 
-    A nucleus that owns no pixel (outside, hidden, or smaller than a pixel) has no instance.
+    A nucleus without pixels (outside, hidden, or smaller than a pixel) has no instance.
     """
     chromatin = Noise(rng, 1.6)
     if len(nuclei) == 0:
@@ -155,7 +155,7 @@ def stamp(rng: Rng, nuclei: Nuclei, size: int) -> Stamped:
     cover[owner < 0] = 0.0
     inside = np.minimum(radius, 1.0)
     depth = nuclei.density[owner] * (1.0 - nuclei.pale[owner] * (1.0 - inside * inside))
-    if um < 1.0:  # finer than that, chromatin is lost between the pixels
+    if um < 1.0:  # larger pixels do not resolve chromatin
         depth *= 1.0 + nuclei.clump[owner] * chromatin(*pixels(size))
 
     within = (radius <= 1.0) & (owner >= 0)

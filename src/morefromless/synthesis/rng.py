@@ -1,11 +1,11 @@
-"""Rng and directions that are the same on every machine.
+"""Random numbers and directions that are identical on all machines.
 
-Two things make drawn pictures differ between machines: generators whose algorithms change between
-versions of NumPy, and functions such as sin and exp whose last bit depends on the processor. So
-everything in this package is drawn from the *raw bits* of PCG64, which NumPy keeps stable (its
-`Generator` methods are not), and is computed in float64 with additions, products, quotients and
-square roots alone, which IEEE 754 rounds in one way only. No sum runs over an axis (its order
-depends on the vector unit), and directions come from a rounded table.
+Synthetic pictures can differ between machines for two reasons: the algorithms of random generators
+change between NumPy versions, and the last bit of functions such as sin and exp depends on the
+processor. This package therefore uses only the *raw bits* of PCG64, which NumPy keeps stable
+(unlike its `Generator` methods). It computes in float64 with only additions, products, quotients
+and square roots, whose rounding IEEE 754 defines. No sum runs over an axis (its order depends on
+the vector unit), and directions come from a rounded table.
 """
 
 from typing import TypeAlias
@@ -17,13 +17,13 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 _STEPS = 1024
 _ANGLES = np.arange(_STEPS) * (2 * np.pi / _STEPS)
-# Multiples of 2^-20: no cosine of this table is near a rounding boundary (a test looks).
+# Multiples of 2^-20: no cosine of this table is near a rounding boundary (a test checks this).
 COSINE: Floats = np.round(np.cos(_ANGLES) * 2**20) / 2**20
 SINE: Floats = np.round(np.sin(_ANGLES) * 2**20) / 2**20
 
 
 class Rng:
-    """A stream of random numbers that depends on its key of non-negative integers alone."""
+    """A stream of random numbers that depends only on its key of non-negative integers."""
 
     def __init__(self, *key: int) -> None:
         self._bits = np.random.PCG64(np.random.SeedSequence(key))
@@ -39,7 +39,7 @@ class Rng:
         return low + (high - low) * ((int(self._bits.random_raw()) >> 11) * 2.0**-53)
 
     def integer(self, low: int, high: int) -> int:
-        """One integer of low ... high - 1."""
+        """One integer from low ... high - 1."""
         return int(self.uniform(low, high))
 
     def bernoulli(self, probability: float) -> bool:
@@ -51,9 +51,9 @@ class Rng:
         return np.argsort(self.uniforms(0.0, 1.0, count), kind="stable")
 
     def grain(self, shape: tuple[int, ...]) -> npt.NDArray[np.int8]:
-        """Noise of mean 0 and standard deviation 1.58 in whole steps of -3 ... 3 (triangular)."""
+        """Triangular integer noise in -3 ... 3, with mean 0 and standard deviation 1.58."""
         count = int(np.prod(shape))
-        raw = self._bits.random_raw(-(-count // 8)).astype("<u8")  # bytes in one order everywhere
+        raw = self._bits.random_raw(-(-count // 8)).astype("<u8")  # fixed byte order
         octets = raw.view(np.uint8)[:count].reshape(shape)
         return (octets & 3).astype(np.int8) - ((octets >> 2) & 3).astype(np.int8)
 
@@ -74,7 +74,7 @@ def circle(turns: Floats) -> tuple[Floats, Floats]:
 
 
 def unit(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """(x, y) brought to length one; (1, 0) where it has no length."""
+    """Scale (x, y) to length one; vectors of length zero become (1, 0)."""
     length = np.sqrt(x * x + y * y)
     still = length == 0.0
     length = np.where(still, 1.0, length)

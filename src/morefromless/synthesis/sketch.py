@@ -1,4 +1,4 @@
-"""What a tissue class draws: concentrations of the two dyes, and nuclei on top."""
+"""Interface of tissue classes: concentrations of the two dyes, and nuclei on top."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +9,7 @@ from morefromless.synthesis.rng import Floats, Rng
 
 @dataclass(frozen=True)
 class Sketch:
-    """Tissue before the nuclei are laid on it: concentrations (S, S), and the nuclei."""
+    """Tissue before nuclei are drawn: concentrations (S, S), and the nuclei."""
 
     haematoxylin: Floats
     eosin: Floats
@@ -17,10 +17,10 @@ class Sketch:
 
 
 class Drawing(Protocol):
-    """Draws one tissue class.
+    """Draw one tissue class.
 
-    `x` (1, S) and `y` (S, 1) are the centres of the pixels in µm; `cellularity` is the patient's.
-    No random draw depends on S, so a patch of another size shows the same tissue.
+    `x` (1, S) and `y` (S, 1) are the pixel centres in µm; `cellularity` is that of the patient.
+    No random number depends on S, so a patch of another size shows the same tissue.
     """
 
     def __call__(self, rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch: ...

@@ -1,4 +1,4 @@
-"""No fibres, no glands: fat (ADI), background (BACK), debris (DEB), lymphocytes (LYM)."""
+"""Classes without fibres and glands: fat (ADI), background (BACK), debris (DEB), lymphoid (LYM)."""
 
 import numpy as np
 
@@ -9,21 +9,21 @@ from morefromless.synthesis.texture import FIELD, Noise, scattered, step
 
 
 def fat(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
-    """Large empty cells with thin membranes, and a flat nucleus here and there on one."""
+    """Large empty cells with thin membranes, and a few flat nuclei on the membranes."""
     cx, cy = scattered(rng, rng.uniform(48.0, 72.0), jitter=0.25)
     sway_x, sway_y = Noise(rng, 30.0), Noise(rng, 30.0)
     wx, wy = x + 4.0 * sway_x(x, y), y + 4.0 * sway_y(x, y)
     first = second = third = np.full(wx.shape, 1e9)
     for i in range(len(cx)):
         dx, dy = wx - cx[i], wy - cy[i]
-        distance = dx * dx + dy * dy  # its root is taken at the end: the order is the same
+        distance = dx * dx + dy * dy  # squared; the square root below keeps the order
         third = np.minimum(third, np.maximum(second, distance))
         second = np.minimum(second, np.maximum(first, distance))
         first = np.minimum(first, distance)
     first, second, third = np.sqrt(first), np.sqrt(second), np.sqrt(third)
     soft = FIELD / wx.shape[0]
     thick = 0.7 + 0.5 * Noise(rng, 25.0)(x, y)
-    # where three cells meet, a wedge of tissue is left between the round cells
+    # Where three cells meet, a wedge of tissue fills the space between the round cells.
     wedge = 5.0 * step(9.0 - (third - first), 9.0)
     membrane = step(thick + wedge * 0.5 - 0.5 * (second - first), soft)
     fine = Noise(rng, 4.0)(x, y)
@@ -42,7 +42,7 @@ def fat(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
 
 
 def background(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:  # noqa: ARG001
-    """Glass: nearly white, unevenly lit, with a speck of dust now and then."""
+    """Glass: nearly white, unevenly lit, sometimes with a speck of dust."""
     shade = rng.uniform(0.0, 0.06) + 0.015 * Noise(rng, 60.0)(x, y)
     dust = step(Noise(rng, 5.0)(x, y) - 0.93, 0.1) * rng.uniform(0.0, 0.5)
     blue = rng.uniform(0.0, 1.0)
@@ -55,7 +55,7 @@ def background(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:  #
 
 
 def debris(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
-    """A granular eosinophilic smear of dead tissue with the fragments of its nuclei."""
+    """Granular eosinophilic dead tissue with fragments of nuclei."""
     coarse, middle = Noise(rng, 22.0)(x, y), Noise(rng, 7.0)(x, y)
     fine = Noise(rng, 2.5)(x, y)
     sway_x, sway_y = Noise(rng, 9.0)(x, y), Noise(rng, 9.0)(x, y)
@@ -76,7 +76,7 @@ def debris(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
 
 
 def lymphoid(rng: Rng, x: Floats, y: Floats, cellularity: float) -> Sketch:
-    """A carpet of lymphocytes with hardly anything between."""
+    """Densely packed lymphocytes with little between them."""
     coarse, fine = Noise(rng, 16.0)(x, y), Noise(rng, 4.0)(x, y)
     loose = rng.uniform(-0.4, 0.35)
     gap = step(loose + 0.6 * fine - coarse * 0.6 - 0.2, 0.5)

@@ -1,4 +1,4 @@
-"""Staining: two dyes, each patient's own, and the light that passes them."""
+"""Staining: two dyes that vary between patients, and the light that passes through them."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ EOSIN = (0.2159, 0.8012, 0.5581)
 
 _STEPS = 256  # table entries per unit of optical density
 _DARKEST = 7.0
-# round(255 exp(-OD)) for OD = 0, 1/256, ... No entry is near a half (a test looks), so the last
-# bit of exp, which differs between processors, cannot change one.
+# round(255 exp(-OD)) for OD = 0, 1/256, ... No value is near a half (a test checks this), so the
+# last bit of exp, which differs between processors, cannot change an entry.
 TRANSMITTED: npt.NDArray[np.uint8] = np.round(
     255.0 * np.exp(-np.arange(int(_DARKEST * _STEPS) + 1) / _STEPS)
 ).astype(np.uint8)
@@ -23,10 +23,10 @@ TRANSMITTED: npt.NDArray[np.uint8] = np.round(
 
 @dataclass(frozen=True)
 class Patient:
-    """How one patient's tissue was cut and stained.
+    """Staining and cellularity of one patient's tissue.
 
     `haematoxylin` and `eosin` are unit stain vectors (optical density in red, green, blue),
-    `*_density` how strongly each dye took, `cellularity` how densely cells lie (1 is average).
+    `*_density` is the strength of each dye, `cellularity` the density of cells (1 is average).
     """
 
     haematoxylin: tuple[float, float, float]
@@ -37,7 +37,7 @@ class Patient:
 
     @classmethod
     def drawn(cls, rng: Rng) -> "Patient":
-        """A patient of one's own."""
+        """Sample a patient at random."""
         return cls(
             haematoxylin=_shifted(rng, HAEMATOXYLIN),
             eosin=_shifted(rng, EOSIN),
@@ -54,7 +54,7 @@ def photograph(
 
         OD_c = H d_H h_c + E d_E e_c,    I_c = 255 exp(-OD_c)
 
-    with the patient's vectors h, e and densities d, on a glass of OD 0.02, and a sensor's noise of
+    with the patient's vectors h, e and densities d, on glass with OD 0.02, and with sensor noise of
     about 0.006 in optical density.
     """
     grain = rng.grain((3, *haematoxylin.shape))

@@ -1,4 +1,4 @@
-"""Smooth random fields over tissue, and where things lie in it. Lengths are micrometres."""
+"""Smooth random fields, directions of fibres, and random positions. Lengths are micrometres."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import numpy.typing as npt
 from morefromless.synthesis.rng import Floats, Rng
 
 FIELD = 112.0
-"""Side of a patch in µm whatever its size in pixels: 224 px at 0.5 µm/px, as in NCT-CRC-HE."""
+"""Side of a patch in µm for any size in pixels: 224 px at 0.5 µm/px, as in NCT-CRC-HE."""
 
 _TABLE = 32
 
@@ -18,7 +18,7 @@ def pixels(size: int) -> tuple[Floats, Floats]:
 
 
 class Noise:
-    """Value noise in [-1, 1] with the given wavelength in µm; a function of the plane."""
+    """Value noise in [-1, 1] with the given wavelength in µm, as a function of x and y."""
 
     def __init__(self, rng: Rng, wavelength: float) -> None:
         self.wavelength = wavelength
@@ -40,7 +40,7 @@ class Noise:
         return value
 
     def _on_grid(self, x: Floats, y: Floats) -> Floats:
-        """The same for x (1, S) and y (S, 1), where whole rows share their weights."""
+        """Values for x (1, S) and y (S, 1), computed faster because rows share their weights."""
         left, right, across = _cell(x[0] / self.wavelength + self._phase[0])
         upper, lower, down = _cell(y[:, 0] / self.wavelength + self._phase[1])
         table = self._table.reshape(_TABLE, _TABLE)
@@ -61,9 +61,9 @@ def _cell(
 
 
 class Grain:
-    """The direction of fibres: straight ones along a random direction, bent by noise.
+    """The direction of fibres: straight along a random direction, bent by noise.
 
-    `bend` is by how many µm fibres stray sideways, `wavelength` over what length they do.
+    `bend` is the sideways deviation of fibres in µm, `wavelength` the length over which it varies.
     """
 
     def __init__(self, rng: Rng, bend: float, wavelength: float) -> None:
@@ -88,7 +88,7 @@ class Grain:
 def scattered(rng: Rng, spacing: float, jitter: float = 0.4) -> tuple[Floats, Floats]:
     """Points over a patch and its surroundings, about `spacing` µm apart.
 
-    A hexagonal lattice shaken by `jitter` spacings: near-random, yet nothing lies on one heap.
+    A hexagonal lattice with a jitter of `jitter` spacings: nearly random, but without clusters.
     """
     rows = int((FIELD + 4 * spacing) / (spacing * 0.866)) + 1
     columns = int((FIELD + 4 * spacing) / spacing) + 1
@@ -103,5 +103,5 @@ def scattered(rng: Rng, spacing: float, jitter: float = 0.4) -> tuple[Floats, Fl
 
 
 def step(value: Floats, width: float) -> Floats:
-    """0 below -width/2, 1 above width/2, straight between: an edge of that softness."""
+    """Soft edge: 0 below -width/2, 1 above width/2, linear between."""
     return np.clip(value / width + 0.5, 0.0, 1.0)

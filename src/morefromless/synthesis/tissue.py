@@ -1,4 +1,4 @@
-"""Draws one patch of tissue, and knows every nucleus in it."""
+"""Draw one patch of tissue with its instance map of nuclei."""
 
 from dataclasses import dataclass
 
@@ -29,10 +29,10 @@ DRAWINGS: dict[str, Drawing] = {
 
 @dataclass(frozen=True)
 class Tissue:
-    """One patch and what is known of it.
+    """One patch with its nuclei.
 
-    `image` (S, S, 3) uint8 RGB; `instances` (S, S) uint16, 0 where there is no nucleus, else
-    1 ... M; `types` (M,) uint8, PanNuke's type of instance k at k - 1.
+    `image` (S, S, 3) uint8 RGB; `instances` (S, S) uint16, 0 for background, else 1 ... M; `types`
+    (M,) uint8, the PanNuke type of instance k at k - 1.
     """
 
     image: npt.NDArray[np.uint8]
@@ -41,9 +41,9 @@ class Tissue:
 
 
 def draw(tissue: str, patient: Patient, rng: Rng, size: int) -> Tissue:
-    """A patch of 112 x 112 µm of a tissue class (a key of `DRAWINGS`), on size x size pixels.
+    """Draw a patch of 112 x 112 µm of a tissue class (a key of `DRAWINGS`), on size x size pixels.
 
-    The same stream at another size gives the same tissue, seen at another magnification.
+    The same random stream with another size gives the same tissue at another magnification.
     """
     haematoxylin, eosin, nuclei = stained(tissue, patient, rng, size)
     image = photograph(haematoxylin, eosin, patient, rng)
@@ -51,14 +51,14 @@ def draw(tissue: str, patient: Patient, rng: Rng, size: int) -> Tissue:
 
 
 def stained(tissue: str, patient: Patient, rng: Rng, size: int) -> tuple[Floats, Floats, Stamped]:
-    """Concentrations of haematoxylin and eosin, each (S, S), and the nuclei, before the light."""
+    """Concentrations of haematoxylin and eosin, each (S, S), and the nuclei."""
     x, y = pixels(size)
     sketch = DRAWINGS[tissue](rng, x, y, patient.cellularity)
     nuclei = stamp(rng, sketch.nuclei, size)
     coarse, fine = Noise(rng, 2.2), Noise(rng, 1.1)
     eosin = sketch.eosin * (1.0 - 0.6 * nuclei.cover)
     haematoxylin = sketch.haematoxylin * (1.0 - nuclei.cover)
-    if FIELD / size < 1.0:  # finer than that, the weave of a section is lost between the pixels
+    if FIELD / size < 1.0:  # larger pixels do not resolve the fine texture of a section
         weave = 1.0 + 0.1 * coarse(x, y) + 0.1 * fine(x, y)
         eosin, haematoxylin = eosin * weave, haematoxylin * weave
     return haematoxylin + nuclei.haematoxylin, eosin, nuclei

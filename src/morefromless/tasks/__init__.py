@@ -1,7 +1,7 @@
-"""Tasks: what is predicted of a patch. An open set.
+"""Tasks: what is predicted for a patch.
 
-A task says which label each patch has; encoders never see it, probes and supervised arms do. To
-add one, add a file with one public class deriving from `Task`.
+A task gives the label of each patch. Probes and supervised arms use the labels; other encoders
+never see them. To add a task, add a file with one public class that derives from `Task`.
 """
 
 import sys
@@ -15,13 +15,13 @@ from morefromless.specs import Member, build, normalise
 
 
 class Task(Member, ABC):
-    """One question that is asked of every patch."""
+    """A classification task: one label per patch."""
 
     @abstractmethod
     def labels(self, store: Store) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
         """Class names, and each patch's class (N,) as an index into them.
 
-        Raises `DataError` where the store does not know what is asked.
+        Raises `DataError` if the store has no labels for the task.
         """
 
 
@@ -31,7 +31,7 @@ def build_task(spec: str) -> Task:
 
 
 def normalise_task(spec: str) -> str:
-    """The one text of all specifications of the same task.
+    """The canonical text of a spec: equal for all specs of the same task.
 
     >>> normalise_task("cell:by=number,ties=lowest")
     'cell:ties=lowest'

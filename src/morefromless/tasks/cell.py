@@ -1,4 +1,4 @@
-"""The type of nucleus that a patch has most of."""
+"""The most frequent type of nucleus in a patch."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -16,22 +16,22 @@ from morefromless.tasks import Task
 Codes = npt.NDArray[np.int64]
 
 _codes: WeakKeyDictionary[Store, dict["Cell", Codes]] = WeakKeyDictionary()
-"""Each run of a study asks anew, and there may be millions of nuclei."""
+"""Cache: each run of a study needs the labels, and there may be millions of nuclei."""
 
 
 @dataclass(frozen=True)
 class Cell(Task):
     """The cell type most present in a patch: the paper's second task (2.1).
 
-    The type of most of its nuclei; Background where it has none. The paper is silent on ties and
-    on nuclei without a type (type 0); the defaults are what the published code does: of equally
-    frequent types the one whose first nucleus is listed first, and type 0 counts as any other, so
-    that a patch of mostly untyped nuclei is Background too.
+    The type of most of its nuclei, or Background if it has none. The paper does not define ties and
+    nuclei without a type (type 0). The defaults follow the published code. Of equally frequent
+    types, the one whose first nucleus is listed first is used. Type 0 counts like any other, so a
+    patch of mostly untyped nuclei is also Background.
 
-    `by=area` asks for the type that covers most pixels (then pieces of nuclei that a neighbouring
-    patch counts are in it, for they are seen). `ties=lowest` takes the lowest code of equals.
-    `untyped=exclude` passes over type 0 unless there is nothing else. Classes are the scheme's
-    types, those that no patch has most of left out.
+    `by=area` uses the type that covers most pixels. It includes pieces of nuclei that are counted
+    in a neighbouring patch, because they are visible. `ties=lowest` uses the lowest type code in a
+    tie. `untyped=exclude` ignores type 0 unless there is nothing else. Classes are the types of
+    the scheme that are the label of some patch.
     """
 
     by: Literal["number", "area"] = "number"
@@ -54,8 +54,8 @@ class Cell(Task):
         types = store.scheme.types
         if store.scheme.name == UNTYPED.name:
             raise DataError(
-                f"The nuclei of {store.path} have no types, so the task cell asks nothing; ingest "
-                "nuclei with types, or ask the task tissue where patches have classes."
+                f"The nuclei of {store.path} have no types, so the task cell is undefined; ingest "
+                "nuclei with types, or use the task tissue if patches have classes."
             )
         known = _codes.setdefault(store, {})
         if self not in known:

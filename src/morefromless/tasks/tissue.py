@@ -12,7 +12,7 @@ from morefromless.tasks import Task
 class Tissue(Task):
     """The class of a patch as its source names it: the paper's tissue-type task (2.1).
 
-    Where only some patches have a label, those without one stand in no split of the task.
+    If only some patches have a label, those without one are in no split of the task.
     """
 
     def labels(self, store: Store) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:

@@ -1,6 +1,6 @@
-"""Training: from pairs of patches to a checkpoint, self-supervised or with labels, one protocol.
+"""Training: from pairs of patches to a checkpoint, self-supervised or supervised, by one protocol.
 
-Everything that a run needs beside its branches is here: the batch gathered over processes, the
-learning rate's schedule, and the signs of collapse and divergence that are logged. Training never
-sees a probe's test patches; objectives never see processes.
+This package holds the training loop, the gathering of batches over processes, the learning rate
+schedule, and the logged measures of collapse and divergence. Training never uses the test patches
+of a probe. Objectives never deal with processes.
 """

@@ -1,6 +1,6 @@
-"""What can be known before a run: which patches it trains on, and that its first step works.
+"""Checks before training: which patches a run trains on, and whether its first step works.
 
-Nothing here imports what trains, so that a study is planned without waiting for it.
+This module does not import the training loop, so that a study can be planned without that delay.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ from morefromless.tasks import build_task
 from morefromless.training.steps import batch_size
 
 Availability = dict[str, npt.NDArray[np.bool_]]
-"""Branch to (N,) bool: which patches of the store have its view."""
+"""Map of branch to (N,) bool: which patches of the store have its view."""
 
 
 def check(config: RunConfig) -> None:
-    """Raise `ConfigError` where a run's first step would fail.
+    """Raise `ConfigError` if the first step of a run would fail.
 
-    Every encoder is tried on two blank patches, and the objective on as few random rows as it
-    accepts.
+    Tries every encoder on two blank patches, and the objective on the smallest number of random
+    rows that it accepts.
     """
     for tracker in config.machine.log:
         if find_spec(tracker) is None:
@@ -60,8 +60,8 @@ def check(config: RunConfig) -> None:
             check_width(plan, features, width)
     if config.train.batch < 2:
         raise ConfigError(
-            "--batch 1 leaves nothing to compare a patch with, and BatchNorm no statistics; give 2 "
-            "or more."
+            "--batch 1 is too small: objectives compare patches, and BatchNorm needs several rows; "
+            "use 2 or more."
         )
     objective = build(config.arm.objective, objectives, Objective)
     together = 2 if config.pairing.missing == "pairs" else len(plans)
@@ -70,11 +70,11 @@ def check(config: RunConfig) -> None:
 
 
 def check_objective(objective: Objective, rows: int, width: int, branches: int) -> None:
-    """Raise `ConfigError` where an objective, which may be a person's own class, cannot train
-    embeddings (rows, width): it is tried on random ones, and their gradients are taken."""
+    """Raise `ConfigError` if an objective, which may be a user's class, cannot train embeddings
+    (rows, width). Runs a forward and a backward pass on random embeddings."""
     tried = [torch.randn(rows, width, requires_grad=True) for _ in range(branches)]
     with torch.enable_grad():
-        # In training they are no leaves either, which may not be changed in place.
+        # Clones are not leaf tensors, so an objective may change them in place, as in training.
         total = objective([embedding.clone() for embedding in tried]).total
         if total.requires_grad:
             total.backward()
@@ -91,7 +91,7 @@ def _check_stages(encoder: str, shape: tuple[int, ...]) -> None:
 
 
 def check_views(config: RunConfig, store: Store) -> None:
-    """Raise `DataError` or `ConfigError` where branches, or a teacher, cannot see this store."""
+    """Raise `DataError` or `ConfigError` if a branch or a teacher cannot use this store."""
     if config.arm.start:
         check_views(replace(config, arm=config.arm.start), store)
     elif not config.arm.supervised:
@@ -102,7 +102,7 @@ def check_views(config: RunConfig, store: Store) -> None:
 
 
 def count_training_patches(config: RunConfig, store: Store) -> int:
-    """How many patches a run trains on."""
+    """Number of patches that a run trains on."""
     pair = Pair(config.arm.modalities, config.train.views, config.train.size)
     if config.arm.supervised:
         task = build_task(config.arm.task)
@@ -111,15 +111,15 @@ def count_training_patches(config: RunConfig, store: Store) -> int:
 
 
 def count_steps(config: RunConfig, patches: int) -> int:
-    """How many steps a run takes on so many patches."""
+    """Number of steps of a run on this many patches."""
     return config.epochs * (patches // batch_size(config, patches))
 
 
 def training_rows(
     store: Store, availability: Availability, config: RunConfig
 ) -> npt.NDArray[np.int64]:
-    """Training patches that self-supervised training uses, as rows of the store: those with every
-    view of the pair or, with `--missing pairs`, all."""
+    """Rows of the store that self-supervised training uses: the training patches that have every
+    view of the pair, or all training patches with `--missing pairs`."""
     rows = store.indices("train")
     if config.pairing.missing == "pairs":
         return rows
@@ -127,7 +127,10 @@ def training_rows(
 
 
 def available_views(store: Store, pair: Pair, config: RunConfig) -> Availability:
-    """Which patches have the view of each branch; of the privileged, the share `pairing.pairs`."""
+    """Which patches have the view of each branch.
+
+    If `pairing.pairs` is below 1, only this share of the privileged views in training is used.
+    """
     available = {name: store.has(view.array) for name, view in pair.modalities.items()}
     if config.pairing.pairs < 1 and "privileged" in available:
         having = np.flatnonzero(available["privileged"])
@@ -153,8 +156,8 @@ def pair_of(config: RunConfig, plans: Sequence[Plan]) -> Pair:
 
 
 def supervised_pair(config: RunConfig) -> Pair:
-    """The pair of a supervised arm: the primary modality and, where feature maps are compared, the
-    teacher's with the same geometry."""
+    """The pair of a supervised arm: the primary modality and, if the objective compares feature
+    maps, the teacher's modality with the same geometry."""
     arm, train = config.arm, config.train
     if not arm.compares_maps:
         return Pair(arm.modalities, train.views, train.size)

@@ -1,4 +1,4 @@
-"""A classifier, and its losses: of the labels, and of what a frozen teacher knows beside them."""
+"""A classifier and its losses: from the labels and, for distillation, from a frozen teacher."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ from morefromless.training.feed import Batch
 
 
 class Classifier(nn.Module):
-    """An encoder and a dense layer; softmax is in the loss."""
+    """An encoder and a linear layer that outputs logits."""
 
     def __init__(self, encoder: str, classes: int, channels: int = 3) -> None:
         super().__init__()
@@ -34,17 +34,17 @@ class Classifier(nn.Module):
 
 
 Criterion = Callable[[Classifier, dict[str, Tensor], Batch], tuple[Tensor, Loss]]
-"""A classifier, its batch's views by branch, and the batch -> logits (B, classes), and the loss."""
+"""Function of a classifier, views by branch and a batch -> logits (B, classes) and the loss."""
 
 
 def criterion(config: RunConfig, store: Store, device: torch.device) -> Criterion:
-    """The loss of the arm of `config`, on the training patches of `store`."""
+    """The loss function of the arm of `config`, for the training patches of `store`."""
     if config.arm.kind != "distillation":
         return label_loss
     objective = build(config.arm.objective, objectives, Objective)
     if isinstance(objective, AttentionTransfer):
         return _attention_loss(objective, config)
-    assert isinstance(objective, SoftLabels)  # the other that `Arm.supervised` knows
+    assert isinstance(objective, SoftLabels)  # the only other one in `Arm.supervised`
     return _soft_label_loss(objective, teacher_logits(config, store, device))
 
 
@@ -70,8 +70,11 @@ def _soft_label_loss(objective: SoftLabels, answers: Tensor) -> Criterion:
 
 
 def _attention_loss(objective: AttentionTransfer, config: RunConfig) -> Criterion:
-    """The loss with attention transfer. Feature maps depend on the view's geometry, so the teacher
-    runs at every step, on views of the same geometry."""
+    """The loss function with attention transfer.
+
+    Feature maps depend on a view's geometry, so the teacher runs in every step, on views with the
+    same geometry.
+    """
     plan = teacher_plan(config)
     teacher = build_encoder(plan.encoder, plan.channels).eval().requires_grad_(False)
 
@@ -91,9 +94,9 @@ def _attention_loss(objective: AttentionTransfer, config: RunConfig) -> Criterio
 
 
 def teacher_logits(config: RunConfig, store: Store, device: torch.device) -> Tensor:
-    """Logits (N, classes) of the frozen teacher for the training patches, by a linear probe.
+    """Logits (N, classes) of a linear probe on the frozen teacher, for the training patches.
 
-    The probe is fitted to the labels of the same patches, so the teacher is a supervised one.
+    The probe is fitted to the labels of the same patches, so the teacher is supervised.
     """
     plan = teacher_plan(config)
     teacher = frozen_branch(build_encoder(plan.encoder, plan.channels).eval(), plan, config)

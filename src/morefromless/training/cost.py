@@ -1,8 +1,8 @@
-"""What a run will take, before it is trained: memory, by a step that computes shapes alone, and
-time, by a short measurement.
+"""Cost of a run before training: memory, from a step that computes shapes only, and time, from a
+short measurement.
 
-A step here is forward, backward and Adam of a run's network. Views and objective are left out,
-which take some per cent of the time and little of the memory.
+A step here is the forward pass, the backward pass and the Adam update of a run's network. Views
+and objective are excluded: they take a few per cent of the time and little memory.
 """
 
 import time
@@ -31,19 +31,19 @@ from morefromless.training.partial import embed_in_parts
 from morefromless.training.preparation import prepare
 
 MEASURED = 3
-"""Steps that a measurement of time takes the mean of, after one that warms up."""
+"""Number of timed steps, after one warm-up step. Their mean is reported."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one step of a run, on each of its devices."""
+    """Cost of one step of a run, on each of its devices."""
 
     state: int
-    """Bytes of weights and Adam's two moments, which stay."""
+    """Bytes of weights and Adam's two moments, which are held between steps."""
     working: int
-    """Bytes of a batch's images and activations and of the gradients, at their peak."""
+    """Peak bytes of a batch's images, the activations and the gradients."""
     operations: int
-    """Floating-point operations of its convolutions and matrix products."""
+    """Floating-point operations of the convolutions and matrix products."""
 
     @property
     def memory(self) -> int:
@@ -51,32 +51,32 @@ class Cost:
 
 
 def step_cost(config: RunConfig) -> Cost:
-    """The cost of a step of this run. Nothing is computed but shapes, on PyTorch's meta device.
+    """Cost of one step of this run, from shapes only, on PyTorch's meta device.
 
-    Raises `ConfigError` where the encoder's shapes depend on what it computes.
+    Raises `ConfigError` if the encoder's shapes depend on computed values.
     """
     network = _network(config).to("meta")
     trained = sum(weights.numel() for weights in network.parameters() if weights.requires_grad)
     tensors = [*network.parameters(), *network.buffers()]
     state = sum(tensor.nbytes for tensor in tensors) + 2 * 4 * trained
     half = config.train.precision != "32"
-    if half:  # autocast is not for the meta device
+    if half:  # the meta device has no autocast
         network.to(torch.bfloat16)
     with _Shapes(network) as shapes:
         try:
             _forward_backward(network, config, torch.device("meta"))
         except (RuntimeError, NotImplementedError) as error:
             raise ConfigError(
-                f"The memory of '{config.train.encoder}' cannot be predicted, as its shapes depend "
-                "on what it computes; train a few steps, and look."
+                f"The memory of '{config.train.encoder}' cannot be predicted, because its shapes "
+                "depend on computed values; train a few steps and measure it."
             ) from error
-    # Gradients have 32 bits all the same, and autocast holds weights in 16 beside those in 32.
+    # In half precision, gradients still have 32 bits, and autocast adds a 16-bit copy of weights.
     working = shapes.peak + 4 * trained * half
     return Cost(state, working, shapes.operations)
 
 
 def step_kind(config: RunConfig) -> tuple[Hashable, ...]:
-    """What determines the cost of a step: runs that share it have the same."""
+    """Key of the cost of a step: runs with the same key have the same cost."""
     train, pairing, machine = config.train, config.pairing, config.machine
     branches: list[Hashable] = []
     if config.arm.supervised:
@@ -93,7 +93,7 @@ def step_kind(config: RunConfig) -> tuple[Hashable, ...]:
 
 
 def resident_bytes(config: RunConfig, store: Store, patches: int) -> int:
-    """Bytes of the training patches that stay on the device (`training.feed`)."""
+    """Bytes of the training data that stay on the device (`training.feed`)."""
     pair = (
         supervised_pair(config)
         if config.arm.supervised
@@ -105,7 +105,7 @@ def resident_bytes(config: RunConfig, store: Store, patches: int) -> int:
 
 
 def step_seconds(config: RunConfig, device: str) -> float:
-    """Seconds of a step of this run on a device, `cuda` or `cpu`: the mean of `MEASURED`."""
+    """Seconds per step of this run on a device, `cuda` or `cpu`: the mean of `MEASURED` steps."""
     where = torch.device(device)
     network = _network(config).to_empty(device=where)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -126,7 +126,7 @@ def step_seconds(config: RunConfig, device: str) -> float:
 
 def _network(config: RunConfig) -> nn.Module:
     network = untrained_network(config).train()
-    # A supervised run's is an encoder, which in training a classifier contains.
+    # The network of a supervised run is an encoder; in training it is part of a classifier.
     prepare(nn.ModuleDict({"encoder": network}), config.machine)
     return network
 
@@ -159,8 +159,8 @@ def _zeros(rows: int, shape: tuple[int, ...], network: nn.Module, device: torch.
 
 
 class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Follows what is computed: bytes of all tensors that exist at once, beside a network's own, at
-    their `peak`, and floating-point `operations` as PyTorch counts them."""
+    """Records the `peak` bytes of all tensors that exist at the same time, without the network's
+    own, and the floating-point `operations` as PyTorch counts them."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,7 +1,8 @@
-"""Learning curves: what a cheap probe makes of the frozen encoder while it is trained.
+"""Learning curves: accuracy of a cheap probe on the encoder during training.
 
-Asymmetric training converges more slowly than symmetric and may overtake late, so a comparison
-after too few steps says nothing; these curves show whether an arm was still rising.
+Asymmetric training converges more slowly than symmetric training and may overtake it late. A
+comparison after too few steps is therefore meaningless. These curves show whether the accuracy of
+an arm was still rising.
 """
 
 import math
@@ -23,18 +24,18 @@ from morefromless.probes.ridge import fit_ridge_probe
 from morefromless.runs import Run
 
 PATCHES = 2000
-"""At most so many training patches, and so many test patches, make a point."""
+"""Maximum number of training patches, and of test patches, per point."""
 
 MEMORY = 2**28
-"""Bytes up to which what a branch sees of them is kept from point to point."""
+"""Maximum bytes of a branch's inputs that are kept in memory between points."""
 
 
 class Curve(pl.Callback):
-    """Accuracy of a ridge probe on each branch's own modality, where test patches have it, every
-    `every` steps.
+    """Accuracy of a ridge probe on each branch's own modality every `every` steps, if test patches
+    have that modality.
 
-    Written to `path` (step, branch, accuracy) after each point. Test patches are only measured,
-    nothing is chosen by them.
+    Written to `path` (step, branch, accuracy) after each point. The test accuracy is only
+    reported: nothing is selected by it.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Curve(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.path.is_file():
             known = pd.read_csv(self.path)
-            known = known[known["step"] <= trainer.global_step]  # later ones are trained again
+            known = known[known["step"] <= trainer.global_step]  # later steps are trained again
             self.points = known.to_dict("records")  # type: ignore[assignment]
         if not self.points:
             self._measure(trainer, pl_module)
@@ -92,7 +93,7 @@ class Curve(pl.Callback):
         files.write_csv(self.path, pd.DataFrame(self.points))
 
     def _images(self, name: str, split: int, device: torch.device) -> Iterable[Tensor]:
-        """A branch's inputs of a split's patches; rendered once where that is small."""
+        """A branch's inputs of a split's patches; rendered only once if they fit in `MEMORY`."""
         encoder, rows = self.encoders[name], self.rows[name][split]
         if len(rows) * math.prod(encoder.modality.shape(encoder.size)) * 4 > MEMORY:
             return encoder.batches(self.store, rows, device)
@@ -104,12 +105,12 @@ class Curve(pl.Callback):
 def curve_of(
     encoders: Mapping[str, FrozenEncoder], store: Store, run: Run, every: int, total: int
 ) -> Curve | None:
-    """A run's curve, or None where no points are asked for."""
+    """The learning curve of a run, or None if `every` is 0."""
     return Curve(encoders, store, run.path / "curve.csv", every, total) if every else None
 
 
 def _sample(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """A fixed draw, the same for every arm and seed."""
+    """A fixed random sample, the same for every arm and seed."""
     if len(indices) <= PATCHES:
         return indices
     return np.sort(np.random.default_rng(0).choice(indices, PATCHES, replace=False))

@@ -1,4 +1,4 @@
-"""Signs of collapse and divergence, cheap enough to log at any step."""
+"""Measures of collapse and divergence, cheap enough to log at any step."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from morefromless.errors import TrainingError
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that is logged: what the device computes of it, and what the CPU does with that."""
+    """A logged number: `tensor` is computed on the device, then `finish` runs on the CPU."""
 
     tensor: Tensor
     finish: Callable[[Tensor], float] = float
 
 
 def reading(measures: Mapping[str, Measure]) -> Callable[[], dict[str, float]]:
-    """Begin to copy these from the device; the function returned waits for them, and for no work
-    that a GPU was given later."""
+    """Start copying measures from the device. The returned function waits for the copies, but not
+    for work that is queued on a GPU later."""
     cuda = {m.tensor.device for m in measures.values() if m.tensor.device.type == "cuda"}
     copies = {
         name: measure.tensor.detach().to("cpu", non_blocking=measure.tensor.device in cuda)
@@ -39,21 +39,21 @@ def reading(measures: Mapping[str, Measure]) -> Callable[[], dict[str, float]]:
 def spread(embeddings: Tensor) -> Measure:
     """Standard deviation over the batch, averaged over dimensions, of (N, D).
 
-    0 is a complete collapse; 1 is what VICReg's variance term asks for.
+    0 is a complete collapse; 1 is the target of VICReg's variance term.
     """
     values = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
     return Measure(values.std(dim=0, correction=0).mean())
 
 
 def effective_rank(embeddings: Tensor) -> Measure:
-    """How many dimensions the embeddings really use, 1 to min(N, D), of (N, D).
+    """Effective number of dimensions of embeddings (N, D), from 1 to min(N, D).
 
         exp(-sum_k p_k log p_k),  p_k = sigma_k / sum(sigma)
 
-    over the singular values, without centring. Rank r with equal singular values gives r, a batch
-    of equal rows 1, a batch of zeros 0, values that are not finite NaN. A batch of N rows cannot
-    show more than N. Source: RankMe, Garrido et al. 2023 (arXiv 2210.02885), equation 1, whose
-    guard of 1e-7 inside the logarithm is replaced by leaving out what is rounding error.
+    over the singular values, without centring. Rank r with equal singular values gives r, equal
+    rows give 1, zeros give 0, and non-finite values give NaN. Source: RankMe, Garrido et al. 2023
+    (arXiv 2210.02885), equation 1. Instead of its 1e-7 inside the logarithm, singular values that
+    are rounding errors are excluded.
 
     >>> round(reading({"rank": effective_rank(torch.eye(5))})()["rank"], 6)
     5.0
@@ -64,10 +64,10 @@ def effective_rank(embeddings: Tensor) -> Measure:
 
 @torch.no_grad()
 def _gram(embeddings: Tensor) -> Tensor:
-    """The smaller of the two matrices of scalar products, whose eigenvalues are the squares of the
-    singular values."""
-    # Squaring the singular values costs half the digits: in float32 the noise of a rank-1 batch
-    # of 128 rows would read as a rank of 1.3. Apple's GPUs have no float64.
+    """The smaller of the two Gram matrices. Its eigenvalues are the squares of the singular
+    values."""
+    # Squaring the singular values loses half of the digits: in float32, the noise of a rank-1
+    # batch of 128 rows would give a rank of 1.3. Apple's GPUs have no float64.
     values = embeddings.cpu() if embeddings.device.type == "mps" else embeddings
     with torch.autocast(values.device.type, enabled=False):
         values = values.to(torch.float64)
@@ -86,7 +86,7 @@ def _rank(gram: Tensor, longest: int) -> float:
 
 
 def check_finite(total: float, terms: Mapping[str, float], step: int) -> None:
-    """Raise `TrainingError` that names what is not finite at `step`, and what to try."""
+    """Raise `TrainingError` with the non-finite terms and a remedy if the loss is not finite."""
     if abs(total) < torch.inf:
         return
     broken = [f"{name} is {v}" for name, v in terms.items() if not abs(v) < torch.inf]
@@ -95,5 +95,5 @@ def check_finite(total: float, terms: Mapping[str, float], step: int) -> None:
     rest = f" (finite: {', '.join(finite)})" if finite else ""
     raise TrainingError(
         f"Training stopped at step {step} because {what}{rest}; lower the learning rate, use bf16 "
-        "or float32 instead of fp16, or look at the views for blank or broken patches."
+        "or float32 instead of fp16, or check the views for blank or broken patches."
     )

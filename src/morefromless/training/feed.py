@@ -1,4 +1,4 @@
-"""From the store to the device: what of a run's patches stays there, and how the others come."""
+"""Data loading: which training data stay on the device, and how the rest is read."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,19 +19,19 @@ from morefromless.training.steps import Steps
 
 Batch = dict[str, Tensor]
 Resident = Literal["inputs", "arrays", "nothing"]
-"""What of a run's patches stays on its device: the branches' inputs, the stored arrays that they
-are rendered from, or neither."""
+"""Which training data stay on the device: the branches' inputs, the stored arrays that they are
+rendered from, or neither."""
 PART = 256
-"""Patches that are read at a time of those that stay."""
+"""Number of patches per read when resident data are loaded."""
 
 
 def resident(
     store: Store, pair: Pair, patches: int, device: torch.device, memory: float
 ) -> tuple[Resident, int]:
-    """What of so many patches stays on a device, in `memory` bytes or fewer, and its bytes.
+    """Which data of this many patches stay on a device, in at most `memory` bytes, and their bytes.
 
-    Inputs need no rendering in each step. Of stored arrays, which have 8 or 16 bits, more patches
-    fit; they stay on GPUs alone, since a CPU reads them from the store as fast.
+    Inputs need no rendering in each step. Stored arrays have 8 or 16 bits, so more patches fit.
+    They stay only on GPUs, because a CPU reads them from the store just as fast.
     """
     inputs = patches * pair.input_bytes
     if inputs <= memory:
@@ -46,13 +46,14 @@ def resident(
 class Feed(Dataset[Batch]):
     """The branches' inputs of the training patches, batch by batch.
 
-    Rendering is deterministic (views are drawn later), so the inputs can stay on the device, or the
-    stored arrays that they are rendered from (`stays`, of `resident`). Where neither does, arrays
-    are read batch by batch, by worker processes where asked. All give the same images.
+    Rendering is deterministic (views are drawn later). Therefore the inputs, or the stored arrays
+    that they are rendered from, can stay on the device (`stays`, from `resident`). If neither
+    stays, arrays are read batch by batch, optionally by worker processes. The images are the same
+    in all cases.
 
-    `frozen` has the features of frozen encoders of these patches, (N, width) each: such a branch is
-    given neither images nor views, and its name is not among the pair's. `present` says by
-    branch which of these patches have its view, (N,) bool; branches that are not in it have all.
+    `frozen` maps a branch to the features of its frozen encoder, (N, width). Such a branch needs no
+    images and no views, and is not in the pair. `present` maps a branch to (N,) bool: which of
+    these patches have its view. A branch that is not in `present` has all views.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Feed(Dataset[Batch]):
         self.frozen = {name: features.to(device) for name, features in (frozen or {}).items()}
         self.labels = torch.from_numpy(store.labels[indices])
         self.resident: dict[str, Tensor] = {}
-        """Inputs by branch, or arrays by name."""
+        """Inputs by branch, or stored arrays by name."""
         if stays == "inputs":
             rendered = {key: self._rendered(*key, device) for key in set(pair.inputs.values())}
             self.resident = {name: rendered[key] for name, key in pair.inputs.items()}
@@ -92,7 +93,7 @@ class Feed(Dataset[Batch]):
         return self.__getitems__([position])
 
     def images(self, batch: Batch) -> dict[str, Tensor]:
-        """Each branch's input of a batch that has been moved to the device, on that device."""
+        """Inputs by branch of a batch that is already on the device, on the same device."""
         if self.stays == "nothing":
             return self.pair.render(batch)
         position = batch["position"]
@@ -101,21 +102,21 @@ class Feed(Dataset[Batch]):
                 name: images[position.to(images.device)].to(position.device)
                 for name, images in self.resident.items()
             }
-        stored = {  # as bytes, since PyTorch has few operations for unsigned numbers of 16 bits
+        stored = {  # as bytes, because PyTorch has few operations for uint16
             name: array.view(torch.uint8)[position].view(array.dtype)
             for name, array in self.resident.items()
         }
         return self.pair.render(stored)
 
     def representations(self, batch: Batch) -> dict[str, Tensor]:
-        """Features of a batch's patches, of frozen encoders."""
+        """Features of a batch's patches by frozen encoder."""
         return {
             name: features[batch["position"].to(features.device)]
             for name, features in self.frozen.items()
         }
 
     def present(self, batch: Batch) -> dict[str, Tensor]:
-        """Which of a batch's patches have the view, for branches that not all have: (B,) bool."""
+        """Which patches of a batch have the view, (B,) bool, for each branch with missing views."""
         return {name: mask[batch["position"].cpu()] for name, mask in self.masks.items()}
 
     def _rendered(self, modality: Modality, size: int, device: torch.device) -> Tensor:
@@ -135,7 +136,7 @@ class Feed(Dataset[Batch]):
         return copy
 
     def _parts(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Positions, and a stored array of the patches there, until all are read."""
+        """Read a stored array in parts: positions, and the array at these positions."""
         order = reading_order(self.store.array(name), self.indices)
         parts = np.array_split(order, max(1, len(order) // PART))
         for part in Bar(parts, desc=f"read {name}", unit="part"):
@@ -145,7 +146,7 @@ class Feed(Dataset[Batch]):
         return torch.from_numpy(np.asarray(self.store.array(name)[rows]))
 
     def loader(self, steps: Steps, workers: int, pin: bool) -> DataLoader[Batch]:
-        """Batches in the order of `steps`; the shards of later ones are fetched meanwhile."""
+        """Batches in the order of `steps`; shards of later steps are fetched in the background."""
         stream = self.stays == "nothing"
         if stream and self.store.shards is not None:
             steps.announce = self._prefetch

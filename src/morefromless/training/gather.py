@@ -1,4 +1,4 @@
-"""The whole batch on every process, so that an objective never knows how many there are."""
+"""Gathering of the whole batch on every process, so that objectives need no distributed code."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from morefromless.errors import TrainingError
 
 
 def gather(embeddings: Tensor) -> Tensor:
-    """All processes' rows in rank order: (N, D) -> (N * processes, D); itself on one process.
+    """Gather the rows of all processes in rank order: (N, D) -> (N * processes, D).
 
-    Differentiable, so that every process can compute the loss of the whole batch and, after
-    DistributedDataParallel's mean over processes, hold the gradients that one process would have
-    had with the whole batch. Every process must call it with the same number of rows; raises
-    `TrainingError` on all of them otherwise.
+    Returns `embeddings` itself on one process. Differentiable: every process can compute the loss
+    of the whole batch. After DistributedDataParallel's mean over processes, the gradients are those
+    of one process with the whole batch. Raises `TrainingError` on all processes if their numbers of
+    rows differ.
     """
     if not _several():
         return embeddings
@@ -25,10 +25,10 @@ def gather(embeddings: Tensor) -> Tensor:
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """The sum of `values` over all processes, of the same shape; `values` itself on one process.
+    """Sum `values` over all processes. Returns `values` itself on one process.
 
-    Differentiable: the backward pass sums the gradients of all processes. Together with `gather`,
-    whose gradients carry the process count, parameters get the gradients of a single process.
+    Differentiable: the backward pass sums the gradients of all processes. `gather` multiplies
+    gradients by the process count, so parameters get the gradients of a single process.
     """
     if not _several():
         return values
@@ -41,14 +41,14 @@ def _several() -> bool:
 
 
 class _Gather(torch.autograd.Function):
-    """Forward, an all-gather. Backward, the own rows of the gradient times the process count.
+    """Forward: all-gather. Backward: the process' own rows of the gradient times the process count.
 
-    With L the loss of the whole batch and g_r = dL/dz_r the gradient of process r's rows, the
-    parameters' gradient is sum_r J_r' g_r. Process r can only form its own summand, and DDP
-    divides the sum of what the processes hand over by their count; handing over J_r' (count * g_r)
-    cancels that. Every process has computed the same L from the same rows, so its own slice of the
-    gradient is already g_r: summing slices over processes, as `torch.distributed.nn.all_gather`
-    does, would only move count times as much data to add equal numbers.
+    Let L be the loss of the whole batch and g_r = dL/dz_r the gradient of the rows of process r.
+    The gradient of the parameters is sum_r J_r' g_r. Process r computes only its own summand, and
+    DDP divides the sum over processes by their count. Multiplying g_r by the count cancels this
+    division. Every process computes the same L from the same rows, so its own slice of the gradient
+    is already g_r. A sum of slices over processes, as in `torch.distributed.nn.all_gather`, would
+    move count times as much data only to add equal numbers.
     """
 
     @staticmethod
@@ -83,7 +83,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _check_rows(embeddings: Tensor) -> None:
-    """One integer per process: an all-gather of unequal sizes would hang or mix up memory."""
+    """Compare the row counts first: an all-gather of unequal sizes hangs or corrupts memory."""
     local = torch.tensor([len(embeddings)], device=embeddings.device)
     parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, local)

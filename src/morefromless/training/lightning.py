@@ -1,4 +1,4 @@
-"""What Lightning does otherwise than a run needs: a clock, checkpoints, signals, hints."""
+"""Adaptations of Lightning: training time, atomic checkpoints, signals, and its hints."""
 
 import errno
 import logging
@@ -20,7 +20,7 @@ from morefromless import files
 
 
 class Clock(Callback):
-    """Seconds of training, including those before the checkpoint from which a run resumed."""
+    """Seconds of training, including the time before the checkpoint that a run resumes from."""
 
     def __init__(self) -> None:
         self.earlier, self.began = 0.0, time.perf_counter()
@@ -31,7 +31,7 @@ class Clock(Callback):
 
     @property
     def state_key(self) -> str:
-        return "_Clock"  # its name in the checkpoints of runs that earlier versions began
+        return "_Clock"  # the key in checkpoints of earlier versions
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds}
@@ -41,10 +41,10 @@ class Clock(Callback):
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are written whole or not at all: beside the last one, then in its place.
+    """Write checkpoints atomically: to a file next to the last one, which then replaces it.
 
-    Lightning writes to the system's folder for temporary files. Where that is another file system,
-    its last step is a copy, and a kill or a full disk would leave neither checkpoint.
+    Lightning writes to the system's temporary folder. If that is another file system, its last step
+    is a copy, and a kill or a full disk could destroy the old checkpoint without a new one.
     """
 
     def save_checkpoint(
@@ -56,10 +56,10 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class SigtermHandler(Callback):
-    """Restores the handler of SIGTERM that Lightning replaces.
+    """Restore the SIGTERM handler that Lightning replaces.
 
-    A cluster sends SIGTERM ahead of the signal upon which submitit queues the job again; Lightning
-    would end the job at its next step. It would end a command with exit code 0, as if it were done.
+    A cluster sends SIGTERM before the signal that makes submitit requeue the job. Lightning would
+    end the job at its next step, and would end a command with exit code 0, as after success.
     """
 
     def __init__(self) -> None:
@@ -73,9 +73,9 @@ class SigtermHandler(Callback):
 
 @contextmanager
 def explaining_full_disk(path: Path) -> Iterator[None]:
-    """Raise `StorageError` for `path` where the block fails on a full disk.
+    """Raise `StorageError` for `path` if the block fails because the disk is full.
 
-    PyTorch raises errors of its own after the system's, so the whole chain of causes is searched.
+    PyTorch raises its own errors after the system's error, so all causes in the chain are checked.
     """
     try:
         yield
@@ -91,8 +91,8 @@ def explaining_full_disk(path: Path) -> Iterator[None]:
 
 @contextmanager
 def without_hints() -> Iterator[None]:
-    """Within the block, Lightning is silent: its hints address the author of a training loop, not
-    its user, who may be the author of another one."""
+    """Silence Lightning within the block: its hints are for the author of a training loop, not for
+    its user. Restores the previous settings, since the user may have another training loop."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

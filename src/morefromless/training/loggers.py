@@ -1,4 +1,4 @@
-"""Where losses and rates are logged: files in the run's folder, and what `--log` adds."""
+"""Loggers of losses and learning rates: files in the run's folder, and the trackers of `--log`."""
 
 import os
 from collections.abc import Iterator
@@ -19,30 +19,31 @@ from morefromless.errors import TrainingError, first_line
 from morefromless.runs import Run
 
 PROJECT = "morefromless"
-"""Of Weights & Biases and of MLflow, where the environment names no other."""
+"""Default project of Weights & Biases and experiment of MLflow; environment variables override."""
 SERVER = "MLFLOW_TRACKING_URI"
 QUIET = {
-    "WANDB_SILENT": "true",  # its lines would stand between those of --json
-    "WANDB_ERROR_REPORTING": "false",  # to its developers, in offline mode too
+    "WANDB_SILENT": "true",  # its lines would mix with those of --json
+    "WANDB_ERROR_REPORTING": "false",  # reports to its developers, also in offline mode
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_FILE_STORE": "true",  # else it wants a database
+    "MLFLOW_ALLOW_FILE_STORE": "true",  # otherwise it requires a database
 }
-"""Environment variables that have these values where they have none."""
+"""Environment variables that are set to these values if they are unset."""
 
 
 @contextmanager
 def loggers(run: Run, config: RunConfig) -> Iterator[list[Logger]]:
-    """Lightning's loggers of a run within the block: CSV, TensorBoard, and each of `--log`.
+    """Lightning's loggers of a run within the block: CSV, TensorBoard, and the trackers of `--log`.
 
-    Weights & Biases sends to its server unless WANDB_MODE is offline; then, and of MLflow unless
-    MLFLOW_TRACKING_URI names a server, everything is a file below the run's `logs`. Trackers are
-    told the options that determine the run. A resumed run is a further one under the same name.
+    Weights & Biases sends data to its server unless WANDB_MODE is offline. MLflow sends data only
+    if MLFLOW_TRACKING_URI names a server. Otherwise, data are files in the run's `logs` folder.
+    Trackers receive the options that determine the run. A resumed run appears as another run with
+    the same name.
 
-    Raises `TrainingError` where a tracker cannot be reached.
+    Raises `TrainingError` if a tracker does not work.
     """
     logs = run.path / "logs"
     files = [
-        CSVLogger(logs, name="csv"),  # a resumed run adds a version, so nothing is lost
+        CSVLogger(logs, name="csv"),  # a resumed run adds a version, so no log is lost
         TensorBoardLogger(str(logs), name="tensorboard"),
     ]
     trackers: list[Logger] = []
@@ -57,21 +58,21 @@ def loggers(run: Run, config: RunConfig) -> Iterator[list[Logger]]:
         yield [*files, *trackers]
     finally:
         for tracker in trackers:
-            if isinstance(tracker, WandbLogger):  # else the next run here would be part of this one
+            if isinstance(tracker, WandbLogger):  # otherwise the next run would join this one
                 tracker.experiment.finish()
         for name, earlier in before.items():
             if earlier is None:
-                os.environ.pop(name, None)  # MLflow notes the place of this run in one of them
+                os.environ.pop(name, None)  # MLflow sets one to the place of this run
 
 
 @contextmanager
 def _reaching(name: Tracker) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # whatever its client raises
+    except Exception as error:  # its client raises arbitrary errors
         raise TrainingError(
-            f"--log {name} does not work ({first_line(error)}); check its settings, or leave it "
-            "out."
+            f"--log {name} does not work ({first_line(error)}); check its settings or remove the "
+            "option."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The training loop: one Lightning module, resumable at any step."""
+"""The training loop: a Lightning module that can resume at any step."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -42,21 +42,21 @@ from morefromless.training.stream import SideStream
 from morefromless.training.synchronise import synchronise
 
 LOG_EVERY = 10
-"""Every so many steps, and in the first and the last, the loss is checked and logged. These steps
-read values while a GPU goes backward; others read none, so that nothing waits for it."""
+"""Interval in steps at which the loss is checked and logged, in addition to the first and last
+step. These steps read values during the backward pass; others never wait for the GPU."""
 
 Measures = Callable[[], dict[str, Measure]]
-"""What is logged of a step beside its loss, by name."""
+"""Function that returns the other values that a step logs in addition to its loss, by name."""
 
 PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 class Learner(pl.LightningModule):
-    """A network with the paper's optimiser: Adam under a warm-up cosine (2.2).
+    """A network with the paper's optimiser: Adam with a warm-up cosine schedule (2.2).
 
-    `objective(images, batch)` returns the loss, and a function that computes what is logged beside
-    it, which is called in logged steps only. The patches and views of a step follow from `steps`,
-    `feed` and the config's seed.
+    `objective(images, batch)` returns the loss, and a function that computes the other logged
+    values. That function is called only in logged steps. `steps`, `feed` and the config's seed
+    determine the patches and views of a step.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Learner(pl.LightningModule):
         self.network = network
         self.feed, self.config, self.steps, self.objective = feed, config, steps, objective
         self.logged: dict[str, float] = {}
-        """Of the step that was logged last."""
+        """Values of the last logged step."""
         self._read: Callable[[], dict[str, float]] | None = None
 
     def on_fit_start(self) -> None:
@@ -85,9 +85,9 @@ class Learner(pl.LightningModule):
         return moved
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        del batch_idx  # counts from where a resumed run began; the step is what all follows from
+        del batch_idx  # the global step determines everything, also after a resume
         step = self.global_step
-        # Dropout, where an encoder has any, follows from the step as the views do.
+        # The step determines dropout, if an encoder has any, as it determines the views.
         seed_generators((self.config.seed << 32) + self._number(step), self.device)
         with self._side.use():
             images = self._images(batch, step)
@@ -99,7 +99,7 @@ class Learner(pl.LightningModule):
         return loss.total
 
     def _images(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Each branch's input of a step: views, or the features of a frozen encoder."""
+        """Inputs of a step by branch: views, or the features of a frozen encoder."""
         views = self.feed.pair.augment(
             self.feed.images(batch), seed=self.config.seed, step=self._number(step)
         )
@@ -109,7 +109,7 @@ class Learner(pl.LightningModule):
         }
 
     def _number(self, step: int) -> int:
-        """A number of a step and process, which no other has."""
+        """A unique number for each step and process."""
         return step * self.steps.world + self.steps.rank
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -124,15 +124,15 @@ class Learner(pl.LightningModule):
         check_finite(values["loss"], terms, step)
         rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.logged = {**values, "lr": rate}
-        # Lightning itself would leave out the first step and the last.
+        # Lightning itself would not log the first and the last step.
         for logger in self.loggers:
             logger.log_metrics(self.logged, step)
             logger.save()
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
-        """Each weight tensor's gradient by itself, as Keras' `clipnorm` does.
+        """Clip the gradient of each weight tensor separately, as Keras' `clipnorm` does.
 
-        The authors' loss is a sum over the batch, so that their gradients are `batch` times ours.
+        The authors' loss is a sum over the batch, so their gradients are `batch` times ours.
         """
         if self.config.train.clip_each is None:
             return
@@ -156,7 +156,7 @@ class Learner(pl.LightningModule):
 
 @without_hints()
 def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
-    """Train from the run's checkpoint, or from the start, to the end; then write the weights."""
+    """Train from the run's checkpoint, or from the start, to the end, and save the weights."""
     config, steps = learner.config, learner.steps
     learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     prepare(learner.network, config.machine)
@@ -179,7 +179,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
         ):
             trainer.fit(learner, loader, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns it into an exit
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning converts it to SystemExit
             raise KeyboardInterrupt from None
         raise
     if trainer.is_global_zero:
@@ -192,7 +192,7 @@ def fit(learner: Learner, run: Run, curve: Curve | None) -> None:
             "threads": torch.get_num_threads(),
         }
         _finish(learner, run, facts)
-    trainer.strategy.barrier()  # fine-tuning reads in every process what the first one wrote
+    trainer.strategy.barrier()  # every fine-tuning process reads the files of the first
 
 
 def _trainer(config: RunConfig, run: Run, device: str, callbacks: Sequence[Callback]) -> pl.Trainer:
@@ -203,17 +203,17 @@ def _trainer(config: RunConfig, run: Run, device: str, callbacks: Sequence[Callb
         save_on_train_epoch_end=False,
         enable_version_counter=False,
     )
-    # Without `LightningEnvironment`, Lightning would take the tasks of a SLURM job for its own
-    # processes and wait for those that nobody started. Upon SIGUSR1 it would save a checkpoint of
-    # its own elsewhere and queue the job again. Here a command starts its processes itself, and
-    # whoever submitted the job queues it again: the run goes on from resume.ckpt.
+    # Without `LightningEnvironment`, Lightning would assume that the tasks of a SLURM job are its
+    # own processes, and wait for processes that do not exist. On SIGUSR1 it would save its own
+    # checkpoint elsewhere and requeue the job. Here the command starts its processes itself, and
+    # the program that submitted the job requeues it: the run resumes from resume.ckpt.
     plugins: list[Any] = [AtomicCheckpoints(), LightningEnvironment()]
     return pl.Trainer(
-        accelerator=device,  # Lightning's own `auto` would take an Apple GPU
+        accelerator=device,  # Lightning's own `auto` would use an Apple GPU
         devices=config.devices,
         strategy="ddp" if config.devices > 1 else "auto",
         precision=PRECISION[config.train.precision],
-        max_epochs=1,  # one stream of steps, in which an epoch is `steps.per_epoch` of them
+        max_epochs=1,  # one stream of steps; an epoch is `steps.per_epoch` steps
         callbacks=[*callbacks, checkpoints, SigtermHandler()],
         plugins=plugins,
         default_root_dir=run.path,
@@ -226,32 +226,33 @@ def _trainer(config: RunConfig, run: Run, device: str, callbacks: Sequence[Callb
 
 
 def _finish(learner: Learner, run: Run, facts: Mapping[str, Any]) -> None:
-    """Write the trained weights, with what must be known to use them."""
+    """Save the trained weights with the metadata that their use requires."""
     config, weights = learner.config, learner.network.state_dict()
-    store = Store.open(config.store)  # with its own labels; the learner's has those of the task
+    # The run's metadata needs the store's own labels; the learner's store has the task's labels.
+    store = Store.open(config.store)
     head = learner.feed.store.classes if config.arm.supervised else ()
     run.finish(weights, facts, msgspec.to_builtins(describe(config, weights, store, head)))
 
 
 def is_rank_zero(config: RunConfig) -> bool:
-    """Whether this process is the only one, or the first, that trains a run."""
+    """Whether this process is the only or the first process of a run."""
     return config.devices == 1 or getattr(rank_zero_only, "rank", 0) == 0
 
 
 def device_of(config: RunConfig) -> torch.device:
     """The device that holds a run's patches.
 
-    Raises `ConfigError` where there is no such device, it does not compute in the run's precision,
-    `--compile` has no compiler, or SLURM has started a process per device already.
+    Raises `ConfigError` if there is no such device, the device does not support the run's
+    precision, `--compile` has no compiler, or SLURM has already started one process per device.
     """
     device = resolve_device(config.machine.device)
     check_precision(config.train.precision, device)
     if config.machine.compile:
         check_compile(device)
-    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")  # of srun, not of the job
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")  # of the srun step, not of the job
     if config.devices > 1 and tasks != "1":
         raise ConfigError(
-            f"srun started this command {tasks} times, and --devices {config.devices} starts its "
+            f"srun started this command {tasks} times, but --devices {config.devices} starts its "
             "processes itself; start it once, with srun --ntasks 1 or without srun."
         )
     return torch.device("cpu" if config.devices > 1 else device)

@@ -1,5 +1,5 @@
-"""Batches that go through the branches in parts, or in which some patches lack a view: every two
-views that a patch has are trained."""
+"""Batches that pass the branches in parts, and batches with missing views, which are trained on
+every two views that a patch has."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -12,14 +12,14 @@ from morefromless.branches import Branches
 from morefromless.objectives import Loss, Objective
 
 Mask = Mapping[str, Tensor]
-"""Branch to (B,) bool: which patches have its view. Branches that are not in it have all."""
+"""Map of branch to (B,) bool: which patches have its view. Other branches have all views."""
 
 
 def embed(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> dict[str, Tensor]:
-    """Embeddings (B, width) by branch; rows without the view are zero and pass no network.
+    """Embeddings (B, width) by branch; rows without the view are zero and skip the network.
 
-    So BatchNorm's statistics are those of existing views. A single row has no variance, so its
-    embedding is zero too.
+    Thus only existing views contribute to BatchNorm's statistics. If only one patch has the view,
+    there is no variance, so its embedding is zero too.
     """
     embeddings = {}
     for name in branches.names:
@@ -39,11 +39,10 @@ def embed(branches: Branches, images: Mapping[str, Tensor], present: Mask) -> di
 def embed_in_parts(
     branches: Branches, images: Mapping[str, Tensor], parts: int, present: Mask
 ) -> dict[str, Tensor]:
-    """Embeddings (B, width) by branch, of a batch that passes the branches in `parts` equal parts.
+    """Embeddings (B, width) by branch of a batch that passes the branches in `parts` parts.
 
-    Activations of one part at a time are held, and the backward pass recomputes them. The objective
-    gets all rows, so loss and gradients are those of the whole batch (exactly so without
-    BatchNorm).
+    Holds the activations of one part at a time; the backward pass recomputes them. The objective
+    gets all rows, so loss and gradients are those of the whole batch (exactly, without BatchNorm).
     """
     if parts == 1:
         return embed(branches, images, present)
@@ -60,11 +59,11 @@ def embed_in_parts(
 
 
 def pairwise_loss(objective: Objective, embeddings: Mapping[str, Tensor], present: Mask) -> Loss:
-    """The objective of every two branches, on the patches that have both views, averaged.
+    """Mean of the objective over pairs of branches, each on the patches that have both views.
 
-    Where no view is missing, this equals the objective of all branches, for objectives that average
-    over pairs (the `authors` conventions sum). Two branches are left out of the mean where fewer
-    than two patches of the batch have both views.
+    If no view is missing, this equals the objective of all branches, for objectives that average
+    over pairs (the `authors` conventions sum). A pair of branches is skipped if fewer than two
+    patches of the batch have both views.
     """
     all_patches = torch.ones(len(next(iter(embeddings.values()))), dtype=torch.bool)
     losses = []

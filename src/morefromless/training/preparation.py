@@ -1,4 +1,4 @@
-"""What --compile and --gradient-checkpointing change: how a network computes, not what."""
+"""--compile and --gradient-checkpointing: they change how a network computes, not what."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ from morefromless.errors import TrainingError, first_line
 
 
 def prepare(network: nn.Module, machine: Machine) -> None:
-    """Compile the modules that contain a trained encoder, and checkpoint the encoder, where asked.
+    """Compile the modules that contain a trained encoder, and checkpoint the encoder, if requested.
 
-    Weights and their names stay the same. The encoder alone, as learning curves use it, is not
+    Weights and their names stay the same. The encoder alone, which learning curves use, is not
     compiled.
 
-    Raises `ConfigError` where an encoder cannot be checkpointed.
+    Raises `ConfigError` if an encoder does not support gradient checkpointing.
     """
     for part in network.modules():
         encoder = getattr(part, "encoder", None)
@@ -31,25 +31,25 @@ def prepare(network: nn.Module, machine: Machine) -> None:
 
 @contextmanager
 def compiling(machine: Machine) -> Iterator[None]:
-    """Raise `TrainingError` where the block fails because a network cannot be compiled."""
+    """Raise `TrainingError` if the block fails because a network cannot be compiled."""
     if not machine.compile:
         yield
         return
     from torch._dynamo.exc import TorchDynamoException  # importing it takes seconds
 
-    torch.compiler.reset()  # PyTorch compiles a function eight times, and earlier runs count
+    torch.compiler.reset()  # PyTorch limits a function to eight compilations, counting earlier runs
     try:
         yield
     except TorchDynamoException as error:
         raise TrainingError(
-            f"--compile does not work with this network ({first_line(error)}); leave it out."
+            f"--compile does not work with this network ({first_line(error)}); remove the option."
         ) from error
 
 
 @contextmanager
 def keeping_statistics(network: nn.Module, config: RunConfig) -> Iterator[None]:
-    """Within the block, a backward pass that recomputes activations leaves BatchNorm's running
-    statistics unchanged: the forward pass has updated them already."""
+    """Keep BatchNorm's running statistics unchanged while the backward pass in the block recomputes
+    activations: the forward pass has already updated them."""
     recomputes = config.machine.gradient_checkpointing or config.pairing.accumulate
     buffers = list(network.buffers()) if recomputes else []
     before = [buffer.clone() for buffer in buffers]

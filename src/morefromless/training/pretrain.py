@@ -36,10 +36,10 @@ from morefromless.training.steps import Steps
 
 
 def pretrain(config: RunConfig) -> Run:
-    """Train the branches that `config` describes, going on where an earlier call was stopped.
+    """Train the branches that `config` describes, and resume if an earlier call was stopped.
 
-    Raises `ConfigError` before anything is trained where the options cannot work, and
-    `TrainingError` where the loss stops being finite.
+    Raises `ConfigError` before training if the options are invalid, and `TrainingError` if the
+    loss becomes non-finite.
     """
     store = Store.open(config.store)
     device = device_of(config)
@@ -48,7 +48,7 @@ def pretrain(config: RunConfig) -> Run:
     pair = pair_of(config, plans)
     objective = build(arm.objective, objectives, Objective)
     pair.check(store)
-    # Patches without a label are trained on, and stand in no split of a task.
+    # Patches without a label are used for training, but are in no split of a task.
     probed = store.select(task=build_task(arm.task)) if config.machine.probe_every else store
     check(config)
     availability = available_views(store, pair, config)
@@ -128,10 +128,11 @@ def _frozen_features(
     config: RunConfig,
     device: torch.device,
 ) -> Tensor:
-    """A frozen encoder's representations of the patches at `rows` (zeros where the view is absent).
+    """A frozen encoder's representations of the patches at `rows` (zeros if the view is missing).
 
-    Those of all training patches that have the view are cached in `machine.features`, for all runs,
-    else in the run's folder; the evaluation of that branch finds them there too.
+    The representations of all training patches that have the view are cached: in
+    `machine.features`, shared by all runs, or else in the run's folder. The evaluation of that
+    branch uses the same cache.
     """
     frozen = frozen_branch(encoder, plan, config)
     features = frozen.features(store, "train", device, label=f"frozen {plan.name}")

@@ -1,4 +1,4 @@
-"""The progress of one run: step, loss and its terms, rate, speed, time left."""
+"""Progress of one run: step, loss and its terms, learning rate, speed, remaining time."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,13 +10,13 @@ from morefromless import progress
 from morefromless.progress import MINUTE, Bar
 
 EPOCH = 10.0
-"""Seconds between two lines of a log at the ends of epochs; shorter ones share a line."""
+"""Minimum seconds between two log lines at ends of epochs; shorter epochs share a line."""
 
 
 class Progress(pl.Callback):
-    """A bar in a terminal, or a share of the bar of who trains many runs; lines in a log.
+    """A progress bar in a terminal, or a part of the bar of a study; lines in a log.
 
-    `logged()` is what was logged last.
+    `logged()` returns the values that were logged last.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Progress(pl.Callback):
                 self.bar.set_postfix_str(f"loss {record.get('loss', 0):.4g}", refresh=False)
 
     def record(self, step: int) -> dict[str, Any]:
-        """What a line of a log says; losses are those last logged."""
+        """Content of a log line; losses are those that were logged last."""
         speed = (step - self.first) / max(time.monotonic() - self.began, 1e-9)
         return {
             "task": self.label,

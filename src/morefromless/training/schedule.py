@@ -1,4 +1,4 @@
-"""The learning rate over a run: linear warm-up, then half a cosine down to zero."""
+"""Learning rate schedule: linear warm-up, then half a cosine to zero."""
 
 import math
 from collections.abc import Callable
@@ -12,23 +12,23 @@ from morefromless.errors import ConfigError
 def warmup_cosine(
     step: int, *, base: float, total_steps: int, warmup_steps: int, warmup_from: float = 0.0
 ) -> float:
-    """Learning rate of update number `step`, counted from 0.
+    """Learning rate of update `step`, counted from 0.
 
         step < W        warmup_from + (base - warmup_from) * step / W
         W <= step <= T  base / 2 * (1 + cos(pi * (step - W) / (T - W)))
         step > T        0
 
-    with W = `warmup_steps`, T = `total_steps`, 0 <= W < T. The first update of a warm-up from zero
-    thus has rate 0 and changes no weight. Source: More From Less, section 2.2, and the schedule of
-    its code (78,100 steps, 78 of them warm-up).
+    with W = `warmup_steps`, T = `total_steps`, 0 <= W < T. If the warm-up starts from zero, the
+    first update has rate 0 and changes no weight. Source: More From Less, section 2.2, and the
+    schedule of its code (78,100 steps, 78 of them warm-up).
 
     >>> [warmup_cosine(step, base=1.0, total_steps=8, warmup_steps=4) for step in (0, 2, 4, 6, 8)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     if not 0 <= warmup_steps < total_steps:
         raise ConfigError(
-            f"A run of {total_steps} steps cannot have {warmup_steps} steps of warm-up; "
-            "train longer or warm up for fewer steps."
+            f"A run of {total_steps} steps cannot have {warmup_steps} warm-up steps; train longer "
+            "or use fewer warm-up steps."
         )
     if step < warmup_steps:
         return warmup_from + (base - warmup_from) * step / warmup_steps
@@ -48,9 +48,9 @@ def warmup_length(steps_per_epoch: int, epochs: float = 0.1) -> int:
 
 
 def scheduler(optimizer: Optimizer, *, total_steps: int, warmup_steps: int) -> LambdaLR:
-    """`warmup_cosine` for an optimizer, from each parameter group's own rate; step it per update.
+    """Scheduler of `warmup_cosine` for each parameter group's own rate; step it once per update.
 
-    Its state is the step number alone, so a resumed run goes on with the very same rates.
+    Its state is only the step number, so a resumed run continues with exactly the same rates.
     """
 
     def factor(base: float) -> Callable[[int], float]:

@@ -1,4 +1,4 @@
-"""Which patches make up each step."""
+"""The patches of each step."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -13,10 +13,10 @@ from morefromless.pairs import derived_seed
 
 
 def check_batch(patches: int, batch: int, arm: Arm | None = None) -> None:
-    """Raise `ConfigError` where the training patches do not fill one batch."""
+    """Raise `ConfigError` if the training patches do not fill one batch."""
     kind, remedy = "training patches", "ingest it without --split test"
     if arm and arm.supervised:
-        kind, remedy = f"labelled patches that {arm.kind} arms train on", "label some in train"
+        kind, remedy = f"labelled patches that {arm.kind} arms train on", "label patches in train"
     if not patches:
         raise ConfigError(f"The store has no {kind}; {remedy}.")
     if batch > patches:
@@ -26,31 +26,34 @@ def check_batch(patches: int, batch: int, arm: Arm | None = None) -> None:
 
 
 def filled_batch(config: RunConfig, patches: int) -> int:
-    """`--batch`, or as many of fewer patches as the devices can share evenly."""
+    """`--batch`, or, with fewer patches, the largest number that all devices share evenly."""
     return min(config.train.batch, patches - patches % config.devices)
 
 
 def batch_size(config: RunConfig, patches: int) -> int:
-    """Patches per step of a run on so many. `--batch` is that of the run which a fine-tuned encoder
-    begins from; where fewer patches have a label, all of them are a step of its own."""
+    """Patches per step of a run on this many patches.
+
+    For fine-tuning, `--batch` is the batch size of the pretraining run. If fewer patches have a
+    label, a fine-tuning step uses all of them.
+    """
     fitting = filled_batch(config, patches) if config.arm.start else 0
     return fitting or config.train.batch
 
 
 AHEAD = 4
-"""Steps whose shards are fetched before they are needed."""
+"""Number of steps that shards are fetched in advance."""
 WINDOW = 16
-"""Shards over which patches are shuffled. Those of a shard were drawn at random, so more would
-change little (docs/how-to/larger-than-the-disk.md)."""
+"""Number of shards over which patches are shuffled. The patches of a shard were drawn at random, so
+a larger window would change little (docs/how-to/larger-than-the-disk.md)."""
 
 
 class Steps:
-    """The patches of every step from `start()` to `total`: a batch sampler.
+    """Batch sampler: the patches of every step from `start()` to `total`.
 
-    Each epoch is a permutation that follows from (seed, epoch); what does not fill a batch is left
-    out, as in the authors' code. The order depends on the step alone, so training resumes in the
-    middle of an epoch. Each of `world` processes takes its share of each batch. Where patches stand
-    in `shards`, (patches,) the number of each one's, the permutation reads a few of them at a time.
+    Each epoch is a permutation determined by (seed, epoch). An incomplete last batch is dropped, as
+    in the authors' code. The order depends only on the step, so training can resume in the middle
+    of an epoch. Each of `world` processes uses its share of each batch. If `shards` gives the shard
+    number of each patch, (patches,), the permutation reads a few shards at a time.
     """
 
     def __init__(
@@ -71,9 +74,9 @@ class Steps:
         self.rank, self.world = rank, world
         self.start: Callable[[], int] = lambda: 0
         self.announce: Callable[[npt.NDArray[np.int64]], None] = lambda _: None
-        """Given the positions of a step `AHEAD` steps before it."""
+        """Called with the positions of a step, `AHEAD` steps before that step."""
 
-        @lru_cache(maxsize=2)  # of the epoch that is going on, and of the next; keeps no run alive
+        @lru_cache(maxsize=2)  # for this and the next epoch; local, so that finished runs are freed
         def order(epoch: int) -> npt.NDArray[np.int64]:
             random = np.random.default_rng(derived_seed(seed, epoch))
             return (
@@ -86,8 +89,8 @@ class Steps:
 
     @classmethod
     def of(cls, config: RunConfig, store: Store, rows: npt.NDArray[np.int64]) -> "Steps":
-        """Those of a run on these training patches, in one process until `rank` and `world` say
-        otherwise."""
+        """The steps of a run on these training patches, for one process; set `rank` and `world` for
+        several."""
         batch = batch_size(config, len(rows))
         check_batch(len(rows), batch, config.arm)
         return cls(
@@ -109,7 +112,7 @@ class Steps:
             yield chosen.tolist()
 
     def positions(self, step: int) -> npt.NDArray[np.int64]:
-        """Positions among the training patches of one step's whole batch."""
+        """Positions, among the training patches, of the whole batch of one step."""
         epoch, within = divmod(step, self.per_epoch)
         return self._order(epoch)[within * self.batch : (within + 1) * self.batch]
 
@@ -117,10 +120,10 @@ class Steps:
 def windowed_permutation(
     shards: npt.NDArray[np.int64], random: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """A permutation of patches that reads about `WINDOW` shards at a time; `shards` (N,) of each.
+    """Permute patches so that about `WINDOW` shards are read at a time; `shards` (N,) per patch.
 
-    Shards are permuted, and the patches of each are spread over the next `WINDOW` places. With
-    `WINDOW` shards or fewer, all patches are permuted.
+    Shards are permuted, and the patches of each shard are spread over the next `WINDOW` places.
+    With at most `WINDOW` shards, all patches are permuted freely.
     """
     distinct, inverse = np.unique(shards, return_inverse=True)
     if len(distinct) <= WINDOW:

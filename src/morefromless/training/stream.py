@@ -1,4 +1,4 @@
-"""A GPU prepares a step's images while it still trains on those of the step before."""
+"""Preparation of the images of a step while the GPU still trains on the previous step."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class SideStream:
-    """A CUDA stream beside the one that trains; on any other device, nothing.
+    """A CUDA stream in addition to the training stream; does nothing on other devices.
 
-    A program runs ahead of a GPU, so what is asked for in `use()` is computed while the GPU still
-    has work of the step before. Memory that was taken in this stream is given back only when the
-    stream that trains, too, has done with it: `hand_over()` says so.
+    The CPU queues work ahead of the GPU, so work in `use()` runs while the GPU still works on the
+    previous step. Memory that is allocated in this stream must stay allocated until the training
+    stream has finished with it: `hand_over()` ensures this.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -23,7 +23,7 @@ class SideStream:
 
     @contextmanager
     def use(self) -> Iterator[None]:
-        """Within the block, work goes to this stream."""
+        """Queue the work of the block on this stream."""
         if self.stream is None:
             yield
             return
@@ -31,7 +31,7 @@ class SideStream:
             yield
 
     def hand_over(self, tensors: Iterable[Tensor]) -> None:
-        """Let the current stream wait for this one, and use these tensors of it."""
+        """Make the current stream wait for this stream, and allow it to use these tensors."""
         if self.stream is None:
             return
         current = torch.cuda.current_stream(self.stream.device)

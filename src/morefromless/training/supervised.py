@@ -1,4 +1,4 @@
-"""The supervised arm: the same encoder with a softmax head, by the same protocol (paper 2.2)."""
+"""The supervised arm: the same encoder and protocol with a softmax head (paper 2.2)."""
 
 import time
 from dataclasses import replace
@@ -28,11 +28,11 @@ from morefromless.training.pretrain import pretrain
 from morefromless.training.steps import Steps
 
 POLL = 1.0
-"""Seconds between two looks at a run that another process trains."""
+"""Seconds between two checks of a run that another process trains."""
 
 
 def supervise(config: RunConfig) -> Run:
-    """Train a classifier on the primary modality, going on where an earlier call was stopped."""
+    """Train a classifier on the primary modality, and resume if an earlier call was stopped."""
     store = Store.open(config.store)
     device = device_of(config)
     arm = config.arm
@@ -52,8 +52,11 @@ def supervise(config: RunConfig) -> Run:
 
 
 def first_stage(config: RunConfig) -> Run:
-    """The self-supervised run from whose encoder a fine-tuned one begins: the one beside it, which
-    a study trains too, where it is done; else one in its own folder, which is trained first."""
+    """The self-supervised run whose encoder a fine-tuning run starts from.
+
+    Uses the run in the neighbouring folder, which a study also trains, if it is finished. Otherwise
+    trains one in the fine-tuning run's own folder.
+    """
     assert config.arm.start
     start = replace(config, arm=config.arm.start)
     store = Store.open(config.store)

@@ -1,4 +1,4 @@
-"""BatchNorm over all processes, so that each normalises as one process would the whole batch."""
+"""BatchNorm over all processes, equal to BatchNorm over the whole batch in one process."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,14 @@ from morefromless.training.gather import sum_over_processes
 
 
 def synchronise(network: nn.Module, device: str) -> nn.Module:
-    """`network` with its BatchNorms synchronised; parameters, buffers and their names stay.
+    """Synchronise the BatchNorms of `network`; parameters, buffers and their names stay the same.
 
-    On GPUs by PyTorch's SyncBatchNorm, put in by timm, which keeps the activation that timm's own
-    BatchNorm carries along (PyTorch's and Lightning's way of putting it in loses that). PyTorch's
-    refuses tensors on the CPU, hence the class below.
+    On GPUs, uses PyTorch's SyncBatchNorm, inserted by timm. timm's conversion keeps the activation
+    that timm's own BatchNorm contains; the conversions of PyTorch and Lightning lose it. PyTorch's
+    SyncBatchNorm does not support CPU tensors, so CPUs use `CpuSyncBatchNorm`.
     """
     if device == "cuda":
-        from timm.layers.norm_act import convert_sync_batchnorm  # here alone: it loads all of timm
+        from timm.layers.norm_act import convert_sync_batchnorm  # lazy: it imports all of timm
 
         converted: nn.Module = convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
@@ -27,7 +27,7 @@ def synchronise(network: nn.Module, device: str) -> nn.Module:
 
 
 class CpuSyncBatchNorm(nn.Module):
-    """A BatchNorm whose mean and variance, in training, are those of all processes' rows."""
+    """BatchNorm that trains with the mean and variance of the rows of all processes."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -39,7 +39,7 @@ class CpuSyncBatchNorm(nn.Module):
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(norm, name))
         self.momentum, self.eps = norm.momentum, norm.eps
-        # timm's BatchNormAct2d goes on to these two
+        # timm's BatchNormAct2d applies these two afterwards
         self.drop, self.act = (getattr(norm, name, nn.Identity()) for name in ("drop", "act"))
         self.train(norm.training)
 
@@ -59,7 +59,7 @@ class CpuSyncBatchNorm(nn.Module):
         return activated
 
     def _statistics(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance of each channel over all processes, in 32 bits or more."""
+        """Mean and biased variance of each channel over all processes, in float32 or float64."""
         values = values.to(torch.promote_types(values.dtype, torch.float32))
         over = [0, *range(2, values.ndim)]
         count = sum_over_processes(values.new_tensor(values.numel() // values.shape[1]))
@@ -75,5 +75,5 @@ class CpuSyncBatchNorm(nn.Module):
 
 
 def _along(channels: Tensor, values: Tensor) -> Tensor:
-    """(C,) in the shape that is broadcast over (N, C, ...)."""
+    """Reshape (C,) so that it broadcasts over (N, C, ...)."""
     return channels.view(1, -1, *[1] * (values.ndim - 2))

@@ -1,4 +1,4 @@
-"""Training one run, whatever its arm."""
+"""Training of one run of any arm."""
 
 from contextlib import nullcontext
 
@@ -12,15 +12,14 @@ from morefromless.training.supervised import supervise
 
 
 def train(config: RunConfig) -> Run:
-    """Train the run that `config` describes, going on where an earlier call was stopped.
+    """Train the run that `config` describes, and resume if an earlier call was stopped.
 
-    Raises `ConfigError` or `DataError` before anything is trained where the options or the store
-    cannot work, `RunBusy` where another process trains it, `TrainingError` where the loss stops
-    being finite.
+    Raises `ConfigError` or `DataError` before training if the options or the store are invalid,
+    `RunBusy` if another process trains the run, and `TrainingError` if the loss becomes non-finite.
     """
     config = canonical(config)
     counted = threads(config.threads) if config.threads else nullcontext()
-    # Of several devices, each process is given its own later.
+    # With several devices, each process gets its own device later.
     device = resolve_device(config.machine.device) if config.devices == 1 else "cpu"
     with own_state(device), counted:
         return supervise(config) if config.arm.supervised else pretrain(config)

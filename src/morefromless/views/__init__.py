@@ -1,7 +1,8 @@
-"""Views: random draws of a modality. An open set.
+"""Views: random augmentations of a modality. An open set.
 
-Each member is a *preset* of augmentations, drawn independently for every patch and branch, batched
-on the device that trains. To add one, add a file with one public class deriving from `Views`.
+Each member is a *preset* of augmentations. They are drawn independently for every patch and branch,
+in batches on the training device. To add a preset, add a file with one public class deriving from
+`Views`.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +22,7 @@ class Views(Member, ABC):
 
     member_kind = "views preset"
     remedy = "choose other views, such as plain."
-    """What to do where the preset does not hold for a modality."""
+    """What to do if the preset does not support a modality."""
 
     @abstractmethod
     def augment(
@@ -29,10 +30,10 @@ class Views(Member, ABC):
     ) -> Tensor:
         """One view per patch: (B, C, S, S) float32 in [0, 1] -> the same shape and range.
 
-        All randomness comes from `generator`, which lives on the patches' device: the same
-        generator state gives the same views. Where `geometry` is given, flips, crops and rotations
-        come from it, so that views of two modalities may have the same ones. The input is not
-        changed. Raises `ConfigError` where the preset's colours do not hold for C channels.
+        All random numbers come from `generator`, which is on the patches' device: the same
+        generator state gives the same views. If `geometry` is given, flips, crops and rotations are
+        drawn from it, so that views of two modalities can share them. The input is not changed.
+        Raises `ConfigError` if the preset's colour changes do not support C channels.
         """
 
     def augment_mask(
@@ -41,10 +42,10 @@ class Views(Member, ABC):
         generator: torch.Generator,  # noqa: ARG002
         geometry: torch.Generator | None = None,  # noqa: ARG002
     ) -> Tensor:
-        """One view per mask, of a modality whose pixels are labels: (B, C, S, S), any C.
+        """One view per mask of a modality whose pixels are labels: (B, C, S, S), any C.
 
-        The preset's geometry by nearest neighbour and none of its colours, so that every value of
-        a view is one of its mask's. A preset without geometry leaves masks as they are.
+        Applies the preset's geometry by nearest neighbour and no colour changes, so every value of
+        a view is a value of its mask. A preset without geometry leaves masks unchanged.
         """
         return masks.detach().clone()
 
@@ -54,26 +55,26 @@ class Views(Member, ABC):
         generator: torch.Generator,  # noqa: ARG002
         geometry: torch.Generator | None = None,  # noqa: ARG002
     ) -> Tensor:
-        """One view per image of any channels that are no RGB, such as fluorescence: (B, C, S, S).
+        """One view per image with channels other than RGB, such as fluorescence: (B, C, S, S).
 
-        Geometry is that of all channels; brightness and contrast are each channel's own. A preset
-        without either leaves images as they are.
+        All channels share the geometry; brightness and contrast are drawn per channel. A preset
+        without either leaves images unchanged.
         """
         return images.detach().clone()
 
     def augment_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG002
         """One view per vector, (B, length) float32 -> the same shape.
 
-        A preset without augmentations for vectors leaves them as they are.
+        A preset without augmentations for vectors leaves them unchanged.
         """
         return vectors.detach().clone()
 
     def channels(self, mask: bool = False) -> tuple[int, ...] | None:  # noqa: ARG002
-        """Numbers of channels of images, or of masks, that the preset holds for; None is any."""
+        """Supported numbers of channels of images, or of masks; None means any number."""
         return None
 
     def check(self, channels: int, mask: bool = False) -> None:
-        """Raise `ConfigError` where the preset does not hold for images, or masks, so made.
+        """Raise `ConfigError` if the preset does not support images, or masks, with `channels`.
 
         >>> from morefromless.views.table_s1 import TableS1
         >>> TableS1().check(channels=3)
@@ -83,7 +84,7 @@ class Views(Member, ABC):
         if allowed is not None and channels not in allowed:
             raise ConfigError(
                 f"--views {self.spec} changes colours of {' or '.join(map(str, allowed))} channels,"
-                f" and this {'mask' if mask else 'modality'} has {channels} channels; {self.remedy}"
+                f" but this {'mask' if mask else 'modality'} has {channels} channels; {self.remedy}"
             )
 
 
@@ -92,7 +93,7 @@ _recorded: ContextVar[list[list[str]] | None] = ContextVar("recorded", default=N
 
 @contextmanager
 def recording(count: int) -> Iterator[list[list[str]]]:
-    """Within the block, the words of what presets draw of a batch of `count` patches, by patch."""
+    """Record in words, per patch, what presets draw for a batch of `count` patches in the block."""
     words: list[list[str]] = [[] for _ in range(count)]
     token = _recorded.set(words)
     try:
@@ -102,8 +103,11 @@ def recording(count: int) -> Iterator[list[list[str]]]:
 
 
 def record(values: Tensor, word: str | Callable[[Tensor], str], unless: float = 0) -> None:
-    """Where it is asked for, the word of an augmentation for each patch whose draw (B, ...) is not
-    `unless`, or what `word` makes of its draw; in training this does nothing."""
+    """Record an augmentation for each patch whose draw (B, ...) is not `unless`.
+
+    `word` is the text, or a function of the patch's draw. Does nothing outside `recording`, as in
+    training.
+    """
     words = _recorded.get()
     if words is None:
         return

@@ -1,4 +1,4 @@
-"""Random draws: one value per patch, all from the given generator, without device syncs."""
+"""Random draws: one value per patch from the given generator, without device synchronisation."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,10 +8,10 @@ from torch import Tensor
 from morefromless.errors import ConfigError
 
 _BLOCK = 2**17
-"""Pixels worked on at once on a CPU, so that the floats in between stay in the cache."""
+"""Pixels per block on a CPU, so that intermediate floats stay in the cache."""
 
 _ANSWERS_AT_ONCE = ("cpu",)
-"""Devices that can be asked how many patches were drawn; any other would have to be waited for."""
+"""Devices whose values can be read without waiting."""
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -20,22 +20,22 @@ def uniform(count: int, low: float, high: float, generator: torch.Generator) -> 
 
 
 def bernoulli(count: int, probability: float, generator: torch.Generator) -> Tensor:
-    """(count,) bool, each true with `probability`; 0 is never and 1 always."""
+    """(count,) bool, each true with `probability`: never with 0, always with 1."""
     return torch.rand(count, generator=generator, device=generator.device) < probability
 
 
 def per_patch(values: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1, 1), to stand beside images."""
+    """(B,) -> (B, 1, 1, 1), to broadcast over images."""
     return values[:, None, None, None]
 
 
 def apply_where(
     chosen: Tensor, images: Tensor, change: Callable[..., Tensor], *parameters: Tensor
 ) -> Tensor:
-    """`images` with the `chosen` ones replaced by `change(images, *parameters)`, perhaps in place.
+    """Replace the `chosen` images by `change(images, *parameters)`, possibly in place.
 
-    On a CPU only the chosen patches are computed. Elsewhere all are, so that the program does not
-    wait for the device.
+    On a CPU, only the chosen patches are computed. On other devices, all are computed, so that the
+    program does not wait for the device.
     """
     if images.device.type not in _ANSWERS_AT_ONCE:
         return torch.where(per_patch(chosen), change(images, *parameters), images)
@@ -47,14 +47,14 @@ def apply_where(
 
 
 def blocks(images: Tensor) -> Iterator[slice]:
-    """Slices of the batch that are worked on together; on a GPU, the whole batch."""
+    """Slices of the batch that are processed together; on a GPU, the whole batch."""
     count, side = len(images), images.shape[-1]
     step = max(1, _BLOCK // side**2) if images.device.type in _ANSWERS_AT_ONCE else max(1, count)
     return (slice(start, start + step) for start in range(0, count, step))
 
 
 def check_range(preset: object, names: str, low: float, high: float) -> None:
-    """Raise `ConfigError` unless every field of `preset` in `names` lies in [low, high]."""
+    """Raise `ConfigError` unless every field of `preset` in `names` is in [low, high]."""
     for name in names.split():
         value = vars(preset)[name]
         if not low <= value <= high:

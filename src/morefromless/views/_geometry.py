@@ -1,7 +1,7 @@
-"""Flip, crop and rotation of a batch, each patch with values of its own.
+"""Flip, crop and rotation of a batch, with separate values for each patch.
 
-Places are written in the units of `grid_sample` with `align_corners=False`: a patch reaches from
--1 (the outer edge of its first pixel) to 1, x before y, y downwards.
+Coordinates are those of `grid_sample` with `align_corners=False`: a patch extends from -1 (the
+outer edge of its first pixel) to 1, x before y, y downwards.
 """
 
 from typing import Literal
@@ -15,7 +15,7 @@ from morefromless.views._draws import bernoulli, uniform
 
 
 def rotation(angles: Tensor) -> Tensor:
-    """(B,) radians -> (B, 2, 2): where in the source an output place lies.
+    """Matrices (B,) radians -> (B, 2, 2) from output to source coordinates.
 
     Positive angles turn the content anticlockwise.
     """
@@ -26,8 +26,8 @@ def rotation(angles: Tensor) -> Tensor:
 def affine(flips: Tensor, scales: Tensor, centres: Tensor, angles: Tensor) -> Tensor:
     """Maps (B, 2, 3) from output to source: source = flip (centre + scale R(angle) output).
 
-    `flips` (B, 2) bool for x and y; `scales` (B,) the side of the crop as a share of the patch's;
-    `centres` (B, 2) where the crop lies; `angles` (B,) radians.
+    `flips` (B, 2) bool for x and y; `scales` (B,) the side of the crop as a share of the patch's
+    side; `centres` (B, 2) the centre of the crop; `angles` (B,) radians.
     """
     signs = 1.0 - 2.0 * flips.to(scales.dtype)
     turned = scales[:, None, None] * rotation(angles)
@@ -37,8 +37,11 @@ def affine(flips: Tensor, scales: Tensor, centres: Tensor, angles: Tensor) -> Te
 def draw(
     count: int, flip: float, crop: float, rotation: float, generator: torch.Generator
 ) -> Tensor:
-    """Maps (count, 2, 3) as `affine` makes them: a flip of each axis with a probability, a crop
-    whose side is uniform from `crop` to 1, anywhere, and a rotation with a probability."""
+    """Draw maps (count, 2, 3) for `warp`, as `affine` returns them.
+
+    Each axis is flipped with probability `flip`. The crop's side is uniform from `crop` to 1, at
+    any position. The patch is rotated by any angle with probability `rotation`.
+    """
     flips = bernoulli(2 * count, flip, generator).view(count, 2)
     scales = uniform(count, crop, 1, generator)
     centres = uniform(2 * count, -1, 1, generator).view(count, 2) * (1 - scales)[:, None]
@@ -52,26 +55,26 @@ def draw(
 def warp(
     images: Tensor, maps: Tensor, reading: Literal["bilinear", "nearest"] = "bilinear"
 ) -> Tensor:
-    """Flip, crop and rotation (B, 2, 3) in one reading of (B, C, S, S).
+    """Flip, crop and rotate (B, C, S, S) by maps (B, 2, 3) in one interpolation.
 
-    One reading is cheaper and sharper than three. What lies outside the patch is its reflection,
-    so no black corner tells a network that a patch was turned.
+    One interpolation is cheaper and sharper than three. Outside the patch, its reflection is used,
+    so no black corners reveal a rotation to the network.
     """
     grid = _grid(maps, images.shape[-1])
     return F.grid_sample(images, grid, reading, padding_mode="reflection", align_corners=False)
 
 
 def rotate_nearest(images: Tensor, angles: Tensor) -> Tensor:
-    """Rotation about the centre by (B,) radians: nearest pixel, black where there is none."""
+    """Rotate about the centre by (B,) radians: nearest pixel, black outside the patch."""
     maps = F.pad(rotation(angles), (0, 1))
     grid = _grid(maps, images.shape[-1])
     return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
 def crop_resize(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Read (B, C, S, S) bilinearly at the source pixels `rows` (B, S) x `columns` (B, S).
+    """Interpolate (B, C, S, S) bilinearly at source pixels `rows` (B, S) x `columns` (B, S).
 
-    Pixel centres are integers here: 0 is the middle of the first pixel, S - 1 of the last.
+    Pixel centres are integers: 0 is the centre of the first pixel, S - 1 of the last.
     """
     side = images.shape[-1]
     grid = torch.empty(len(images), side, side, 2, dtype=images.dtype, device=images.device)
@@ -81,10 +84,10 @@ def crop_resize(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def crop_positions(start: Tensor, length: Tensor, flip: Tensor, side: int) -> Tensor:
-    """(B, side) source pixels of a crop of whole pixels, resized to `side`, of a flipped patch.
+    """(B, side) source pixels of a crop of whole pixels of a flipped patch, resized to `side`.
 
-    `start` and `length` (B,) are in pixels of the flipped patch. Pixel centres lie at half
-    integers and nothing outside the crop is read, as in TensorFlow's `resize` of a cut-out.
+    `start` and `length` (B,) are in pixels of the flipped patch. The resize assumes pixel centres
+    at half integers and reads nothing outside the crop, as TensorFlow's `resize` of a crop does.
     """
     output = torch.arange(side, dtype=start.dtype, device=start.device) + 0.5
     inside = output * (length / side)[:, None] - 0.5
@@ -94,7 +97,7 @@ def crop_positions(start: Tensor, length: Tensor, flip: Tensor, side: int) -> Te
 
 
 def _grid(maps: Tensor, side: int) -> Tensor:
-    """`affine_grid` as a sum of what x and what y contribute, which is several times faster."""
+    """`affine_grid` as a sum of the contributions of x and y, which is several times faster."""
     at = (2 * torch.arange(side, dtype=maps.dtype, device=maps.device) + 1) / side - 1
     along_x = maps[..., 0:1] * at
     along_y = maps[..., 1:2] * at + maps[..., 2:3]

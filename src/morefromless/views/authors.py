@@ -1,4 +1,4 @@
-"""What the published code really does to an image."""
+"""The augmentations of the published code."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,16 +22,22 @@ from morefromless.views._draws import (
 class Authors(Views):
     """Table S1 as the authors' TensorFlow code computes it, on values of 0-255.
 
-    In its order: flips; a crop whose height and width are drawn independently, resized
-    bilinearly; uniform noise in place of exact zeros (so none on most tissue); rotation by up to
-    half a turn, nearest pixel, black corners; "solarise" with a threshold of 0.01 to 0.6 *of 255*
-    (so full inversion of tissue); brightness +- 0.4 grey levels, contrast about each channel's
-    mean and saturation times 0.6 to 1.4, hue +- 0.1 turns; one clip at the end. What the code
-    leaves to chance or to libraries is fixed here: crops are of whole pixels, the larger offset
-    included, and the colour steps come in the order given.
+    In the order of that code:
+
+    1. Flips.
+    2. A crop whose height and width are drawn independently, resized bilinearly.
+    3. Uniform noise in place of exact zeros, so most tissue gets no noise.
+    4. Rotation by up to half a turn, nearest pixel, black corners.
+    5. "Solarise" with a threshold of 0.01 to 0.6 on the 0-255 scale, so tissue is fully inverted.
+    6. Brightness +- 0.4 grey levels, contrast about each channel's mean and saturation times 0.6 to
+       1.4, hue +- 0.1 turns.
+    7. One clip at the end.
+
+    Two things that the code leaves to chance or to libraries are fixed here: crops have whole
+    pixels and may have the largest offset, and the colour steps have the order above.
     """
 
-    remedy = "choose authors:jitter=0 or other views, and of nuclei nuclei:levels or nuclei:raw."
+    remedy = "choose authors:jitter=0 or other views or, for nuclei, nuclei:levels or nuclei:raw."
 
     flip: float = 0.5
     """Probability of a flip, for each axis."""
@@ -100,14 +106,14 @@ class Authors(Views):
     def augment_channels(
         self, images: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
     ) -> Tensor:
-        """Flips, crop and rotation of (B, C, S, S): the published code knows no such channels."""
+        """Flip, crop and rotate (B, C, S, S): the published code has no such channels."""
         plain = replace(self, noise=0, solarize=0, jitter=0)
         return plain.augment(images, generator, geometry)
 
     def augment_mask(
         self, masks: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
     ) -> Tensor:
-        """All of it, colours and bilinear crops included: the published code spares no mask."""
+        """All steps, including colours and bilinear crops, as the published code does."""
         self.check(masks.shape[1], mask=True)
         return self.augment(masks, generator, geometry)
 

@@ -10,7 +10,7 @@ from morefromless.views import Views
 
 @dataclass(frozen=True)
 class Plain(Views):
-    """The patch as its modality shows it: for evaluation, and for training without augmentation."""
+    """The patch as its modality renders it, for evaluation or training without augmentation."""
 
     def augment(
         self,

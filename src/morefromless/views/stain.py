@@ -1,4 +1,4 @@
-"""Stains that vary as between laboratories, and no other change of colour."""
+"""Stain augmentation, without other colour changes."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,11 @@ RUIFROK = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
 
 @dataclass(frozen=True)
 class Stain(Views):
-    """Flip, crop and rotation as in table-s1; then concentrations jittered (Tellez et al. 2018).
+    """Flip, crop and rotation as in table-s1, then stain jitter (Tellez et al. 2018).
 
-    A patch is taken apart into hematoxylin, eosin and a rest; each concentration is multiplied and
-    shifted by draws of its own, and the patch put together again. White stays nearly white.
+    A patch is separated into hematoxylin, eosin and a rest, as stains vary between laboratories.
+    Each concentration is multiplied and shifted by separate draws, and the patch is recombined.
+    White stays nearly white.
 
     >>> import torch
     >>> Stain().augment(torch.rand(2, 3, 8, 8), torch.Generator().manual_seed(0)).shape
@@ -30,13 +31,13 @@ class Stain(Views):
     flip: float = 0.5
     """Probability of a flip, for each axis."""
     crop: float = 0.75
-    """Smallest side of the crop, as a share of the patch's."""
+    """Smallest side of the crop, as a share of the patch's side."""
     rotation: float = 0.4
     """Probability of a rotation, by any angle, with reflected borders."""
     spread: float = 0.2
     """Each concentration is multiplied by 1 +- this."""
     shift: float = 0.02
-    """Of each concentration is added +- this."""
+    """Each concentration is shifted by +- this."""
 
     def __post_init__(self) -> None:
         check_range(self, "flip rotation spread shift", 0, 1)
@@ -67,14 +68,14 @@ class Stain(Views):
     def augment_channels(
         self, images: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
     ) -> Tensor:
-        """Flip, crop and rotation of (B, C, S, S), for channels that are no stains."""
+        """Flip, crop and rotate (B, C, S, S): the channels are not stains."""
         return _geometry.warp(images, self._maps(len(images), geometry or generator))
 
     @torch.no_grad()
     def augment_mask(
         self, masks: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
     ) -> Tensor:
-        """Flip, crop and rotation of (B, C, S, S) in one reading by nearest neighbour."""
+        """Flip, crop and rotate (B, C, S, S) in one nearest-neighbour interpolation."""
         maps = self._maps(len(masks), geometry or generator)
         return _geometry.warp(masks, maps, "nearest")
 
@@ -83,8 +84,8 @@ class Stain(Views):
 
 
 def jitter(images: Tensor, factors: Tensor, shifts: Tensor) -> Tensor:
-    """Images (B, 3, S, S) in [0, 1] with each stain's concentration times `factors` plus `shifts`,
-    (B, 3) both."""
+    """Multiply the stain concentrations of images (B, 3, S, S) in [0, 1] by `factors` and add
+    `shifts`, both (B, 3)."""
     stains = torch.nn.functional.normalize(torch.tensor(RUIFROK).to(images), dim=-1)
     density = optical_density(images * 255).flatten(2)
     change = (torch.linalg.inv(stains) @ (factors[..., None] * stains)).mT

@@ -1,4 +1,4 @@
-"""The paper's augmentations in sound units: the default."""
+"""The paper's augmentations in units of [0, 1]: the default."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +15,10 @@ from morefromless.views._draws import apply_where, bernoulli, blocks, check_rang
 class TableS1(Views):
     """Table S1: flip, crop, background noise, rotation, solarise and colour jitter.
 
-    Table S1 gives names, probabilities and the crop's 75 % to 100 %; the strengths are ours, in
-    units of [0, 1], near what the published code would do were its images not 0-255 (`authors`
-    is what it does). Flip, crop and rotation are one bilinear reading; then noise, solarise,
-    jitter and one clip.
+    Table S1 gives names, probabilities and the crop's 75 % to 100 %. The strengths are our choice,
+    in units of [0, 1]. They are close to those of the published code if its images were not 0-255
+    (`authors` implements the published code). Flip, crop and rotation are one bilinear
+    interpolation. Noise, solarise, jitter and one clip follow.
 
     >>> import torch
     >>> TableS1().augment(torch.rand(2, 3, 8, 8), torch.Generator().manual_seed(0)).shape
@@ -28,9 +28,9 @@ class TableS1(Views):
     remedy = "choose table-s1:saturation=0,hue=0 or plain."
 
     flip: float = 0.5
-    """Probability of a flip, for each axis: Table S1's 1.0 means that it is drawn every time."""
+    """Probability of a flip, for each axis; Table S1's 1.0 means that each patch gets a draw."""
     crop: float = 0.75
-    """Smallest side of the crop; the share of the *side* is uniform from here to 1, aspect kept."""
+    """Minimum crop side as a share of the patch's *side*; drawn uniformly up to 1, aspect kept."""
     noise: float = 0.3
     """Probability of Gaussian noise on the background."""
     rotation: float = 0.4
@@ -42,9 +42,9 @@ class TableS1(Views):
     sigma: float = 0.1
     """Standard deviation of the noise."""
     background: float = 0.8
-    """Background is where every channel is at least this bright."""
+    """A pixel is background if every channel has at least this value."""
     threshold: float = 0.5
-    """Solarise draws its threshold uniform from here to 1; from 0 it would often invert all."""
+    """Solarise draws its threshold uniformly from this to 1; from 0, it would often invert all."""
     brightness: float = 0.4
     """Brightness is multiplied by 1 +- this."""
     contrast: float = 0.4
@@ -52,11 +52,11 @@ class TableS1(Views):
     saturation: float = 0.4
     """Saturation is multiplied by 1 +- this, about each pixel's luma."""
     hue: float = 0.1
-    """Hue is turned by +- this share of a full turn, at constant luma."""
+    """Hue is rotated by +- this share of a full turn, at constant luma."""
     drop: float = 0.2
-    """Of vectors, not in Table S1: probability that a value is 0, as where a gene was not seen."""
+    """For vectors, not in Table S1: probability that a value is set to 0, as if undetected."""
     spread: float = 0.1
-    """Of vectors, not in Table S1: standard deviation of the noise added, in their own unit."""
+    """For vectors, not in Table S1: standard deviation of the added noise, in their unit."""
 
     def __post_init__(self) -> None:
         check_range(self, "flip noise rotation solarize jitter", 0, 1)
@@ -113,7 +113,7 @@ class TableS1(Views):
     def augment_mask(
         self, masks: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
     ) -> Tensor:
-        """Flip, crop and rotation of (B, C, S, S) in one reading by nearest neighbour."""
+        """Flip, crop and rotate (B, C, S, S) in one nearest-neighbour interpolation."""
         maps = self._maps(len(masks), geometry or generator)
         views = torch.empty_like(masks, memory_format=torch.contiguous_format)
         with torch.autocast(masks.device.type, enabled=False):
@@ -125,8 +125,10 @@ class TableS1(Views):
     def augment_channels(
         self, images: Tensor, generator: torch.Generator, geometry: torch.Generator | None = None
     ) -> Tensor:
-        """Flip, crop and rotation of (B, C, S, S) together; brightness and contrast of each channel
-        by draws of its own. What concerns stained tissue on glass is left out."""
+        """Flip, crop and rotate (B, C, S, S), and draw brightness and contrast per channel.
+
+        Noise, solarise, saturation and hue are skipped: they are for stained tissue on glass.
+        """
         count, channels = images.shape[:2]
         maps = self._maps(count, geometry or generator)
         brightness, contrast = (
@@ -142,7 +144,7 @@ class TableS1(Views):
 
     @torch.no_grad()
     def augment_vectors(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
-        """Noise on every value of (B, length), then dropout without rescaling."""
+        """Add noise to every value of (B, length), then apply dropout without rescaling."""
         noise = torch.randn(vectors.shape, generator=generator, device=vectors.device)
         present = torch.rand(vectors.shape, generator=generator, device=vectors.device) >= self.drop
         if self.spread:
@@ -154,7 +156,7 @@ class TableS1(Views):
         return _geometry.draw(count, self.flip, self.crop, self.rotation, generator)
 
     def _colours(self, count: int, generator: torch.Generator) -> Tensor:
-        """(4, count): three factors about 1 and the hue about 0, where jitter was drawn."""
+        """(4, count): three factors around 1 and the hue around 0; exactly these without jitter."""
         ranges = (self.brightness, self.contrast, self.saturation, self.hue)
         drawn = torch.stack([uniform(count, -half, half, generator) for half in ranges])
         jittered = bernoulli(count, self.jitter, generator)

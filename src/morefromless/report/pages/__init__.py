@@ -1,7 +1,7 @@
-"""Pages: one HTML file that opens from a disk, reaches for no network, and is readable unscripted.
+"""HTML pages: single files that open from disk, use no network, and are readable without scripts.
 
-The page NAME is `NAME.html.jinja`, which extends `base.html.jinja`; `NAME.css` is added to
-`page.css`, and `NAME.js` is its behaviour.
+The page NAME is `NAME.html.jinja`, which extends `base.html.jinja`. Its styles are `page.css` and
+`NAME.css`, and its script is `NAME.js`.
 """
 
 import base64
@@ -24,24 +24,24 @@ from morefromless.report.words import markdown_text
 _HERE = Path(__file__).parent
 
 LARGE = 400_000
-"""Bytes above which a picture is shown as PNG: GradCAMs in an SVG are pixels all the same."""
+"""Bytes above which the PNG of a figure is shown, such as GradCAMs: their SVG has only pixels."""
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
-"""Media types of what a page can show."""
+"""Media types of the pictures that a page can show."""
 FORMS = (".svg", ".png", ".pdf", ".csv")
 
 
 def write(path: Path, name: str, data: Mapping[str, Any], **values: Any) -> None:
-    """Write page `name` to `path`, whole or not at all; see `render`."""
+    """Write page `name` to `path` atomically; see `render`."""
     files.write_text(path, render(name, data, **values))
 
 
 def render(name: str, data: Mapping[str, Any], *, served: bool = False, **values: Any) -> str:
     """The page `name` as HTML.
 
-    The template sees `values`, which it escapes; the script finds `data` as JSON in the element
-    `data`. What the page may load are pictures beside it and pictures inside it; scripts and styles
-    are only those of this folder, held to by their hashes. A page that is `served` may also talk to
-    its server.
+    The template gets `values`, which it escapes; the script finds `data` as JSON in the element
+    `data`. The page may load pictures next to it and embedded pictures, and only the scripts and
+    styles of this folder, which it identifies by hash. A `served` page may also connect to its
+    server.
     """
     style = "".join((_HERE / file).read_text("utf-8") for file in ("page.css", f"{name}.css"))
     script = (_HERE / f"{name}.js").read_text("utf-8")
@@ -61,7 +61,7 @@ def render(name: str, data: Mapping[str, Any], *, served: bool = False, **values
 
 
 def write_text(path: Path, template: str, **values: Any) -> None:
-    """Write a text (Markdown) from a template; `md` there makes a text mean itself."""
+    """Write a text (Markdown) from a template, whose filter `md` escapes text."""
     text = _environment(escape=False).get_template(template).render(values)
     files.write_text(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
 
@@ -80,7 +80,7 @@ def _environment(escape: bool) -> Environment:
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """A file as an address that holds all of it.
+    """The content of a file as a data URI.
 
     >>> data_uri(b"<svg/>", "image/svg+xml")
     'data:image/svg+xml;base64,PHN2Zy8+'
@@ -89,14 +89,14 @@ def data_uri(content: bytes, media_type: str) -> str:
 
 
 class Pictures:
-    """The figures of a folder, as a page shows them."""
+    """The figures of a folder, for a page that shows them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def file(self, path: str) -> Path | None:
-        """The figure at `path`, or the PNG beside it where that is large; None where there is no
-        picture, or it is not in the folder."""
+        """The figure at `path`, or the PNG next to it if the figure is large. None if there is no
+        picture, or it is outside the folder."""
         file = self.folder / path
         inside = file.resolve().is_relative_to(self.folder.resolve())
         if not (inside and file.is_file() and file.suffix in PICTURES):
@@ -105,7 +105,7 @@ class Pictures:
         return png if file.stat().st_size > LARGE and png.is_file() else file
 
     def source(self, path: str) -> str:
-        """A picture as a data URI, which holds all of it."""
+        """A picture as a data URI."""
         file = self.file(path)
         assert file is not None
         return data_uri(file.read_bytes(), PICTURES[file.suffix])
@@ -117,7 +117,7 @@ class Pictures:
         return quote(file.relative_to(self.folder).as_posix())
 
     def forms(self, path: str) -> dict[str, str]:
-        """Other forms of a figure: kind to address."""
+        """The formats of a figure that exist: format to address."""
         files = [(self.folder / path).with_suffix(kind) for kind in FORMS]
         return {
             file.suffix[1:].upper(): quote(file.relative_to(self.folder).as_posix())
@@ -127,7 +127,7 @@ class Pictures:
 
 
 def _embedded(data: Mapping[str, Any]) -> Markup:
-    """JSON in which no text can end the element that it stands in."""
+    """JSON in which no text can close the HTML element around it."""
     written = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(written.replace("<", "\\u003c"))
 

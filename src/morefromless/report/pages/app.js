@@ -1,4 +1,4 @@
-// One patch at a time: it is sent to the program that serves the page, and the answer is shown.
+// Sends one patch at a time to the program that serves the page, and shows the result.
 const data = JSON.parse(document.getElementById('data').textContent);
 const by = (id) => document.getElementById(id);
 const [form, drop, file, status, result] = ['form', 'drop', 'file', 'status', 'result'].map(by);
@@ -35,8 +35,8 @@ function show(answer) {
     row.querySelector('.value').textContent = (100 * probability).toFixed(1);
   });
   by('meter').value = answer.outlier;
-  by('unusual').textContent = `${answer.outlier.toFixed(0)} % of the training patches that were held out lie nearer to the other training patches.`
-    + (answer.outlier >= 99 ? ' It is unlike all training, so its class means little.' : '');
+  by('unusual').textContent = `${answer.outlier.toFixed(0)} % of the held-out training patches are nearer to the other training patches.`
+    + (answer.outlier >= 99 ? ' It is unlike the training patches, so its class is not reliable.' : '');
   if (by('neighbours')) {
     rows(by('neighbours'), 'neighbour', answer.neighbours, (item, one) => {
       item.querySelector('img').src = one.picture;
@@ -63,7 +63,7 @@ async function inspect(chosen) {
   try {
     answer = await (await fetch('inspect', { method: 'POST', body: chosen })).json();
   } catch {
-    answer = { error: 'The program does not answer; see whether mfl app still runs.' };
+    answer = { error: 'The program does not respond; check that mfl app is still running.' };
   }
   if (number !== latest) return;
   if (answer.error) {

@@ -1,10 +1,10 @@
 'use strict';
 
-// The gallery of two encoders' disagreements. What is shown (filters, page, opened patch) is
-// written in the address after '#', and read from there: links here and readers' own work alike.
+// The gallery of two encoders' disagreements. The current view (filters, page, opened patch) is
+// written to the address after '#' and read from there, so links to a view work everywhere.
 
 const PAGE = 24;
-const PAUSE = 400; // ms; browsers refuse to change the address more than some 100 times in 30 s
+const PAUSE = 400; // ms; browsers refuse to change the address more than about 100 times in 30 s
 const SIDES = ['a', 'b'];
 
 const data = JSON.parse(document.getElementById('data').textContent);
@@ -31,7 +31,7 @@ function patchOf(id, index) {
   return { id, index, label, said, right, group: data.groups?.[index] };
 }
 
-// --- What fits the filters -----------------------------------------------------------------------
+// --- Filters -------------------------------------------------------------------------------------
 
 const FITS = {
   true: (patch, value) => data.classes[patch.label] === value,
@@ -78,7 +78,7 @@ function readAddress() {
   for (const control of form.elements) {
     if (!control.name) continue;
     control.value = parts.get(control.name) ?? '';
-    if (control.selectedIndex === -1) control.value = ''; // a class or group that is not here
+    if (control.selectedIndex === -1) control.value = ''; // a class or group that this page does not have
   }
   opened = null;
   search();
@@ -88,7 +88,7 @@ function readAddress() {
   else dialog.close();
 }
 
-// Links to a place on the page (#gallery) are followed by the browser; they change no filter.
+// The browser follows links to a place on the page (#gallery); they do not change the filters.
 function addressChanged() {
   if (/^#[^=]+$/.test(location.hash)) writeAddress();
   else readAddress();
@@ -136,16 +136,16 @@ function depictViews(within, patch) {
   const words = {
     primary: `Primary view of ${patch.id}`,
     privileged: `Privileged view of ${patch.id}`,
-    'cam-a': `Where A looks to say ${a}`,
-    'cam-b': `Where B looks to say ${b}`,
+    'cam-a': `GradCAM of A for ${a}`,
+    'cam-b': `GradCAM of B for ${b}`,
   };
   for (const picture of within.querySelectorAll('.picture')) {
     depict(picture, patch, words[picture.dataset.view]);
   }
 }
 
-// A pixel stays a square: pictures are enlarged by whole numbers. Where they are made smaller they
-// are smoothed, or pixels would be left out.
+// Pictures are enlarged by whole numbers, so that pixels stay square. If they are made smaller, they
+// are smoothed, because pixels would be dropped otherwise.
 function setSize(name, wanted) {
   const times = Math.max(1, Math.round(wanted / data.side));
   const size = data.side > 1.25 * wanted ? wanted : times * data.side;
@@ -215,11 +215,11 @@ function statusText() {
   const [some, all] = [found.length, gallery.length].map((number) => number.toLocaleString('en'));
   const elsewhere = fitting(patches).length - found.length;
   const rest = filters().length && elsewhere
-    ? ` ${elsewhere.toLocaleString('en')} more test patches fit that are not in this gallery.` : '';
+    ? ` ${elsewhere.toLocaleString('en')} more test patches match but are not in this gallery.` : '';
   return `${some} of ${all} patches, page ${page} of ${pages()}.${rest}`;
 }
 
-// Cards are replaced when the page turns: a reader whose focus was on one goes on at the first.
+// Cards are replaced when the page turns. If the focus was on a card, it moves to the first one.
 function turn(wanted) {
   if (possible(wanted) === page) return;
   const within = cards.contains(document.activeElement);
@@ -306,7 +306,7 @@ function writeUnits(name) {
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-// The next number that leads somewhere, from a cell in the direction of an arrow.
+// The next number with a link, from a cell in the direction of an arrow.
 function nextLink(table, cell, [down, right]) {
   const { rows } = table.tBodies[0];
   let row = cell.parentElement.sectionRowIndex;
@@ -320,7 +320,7 @@ function nextLink(table, cell, [down, right]) {
   return null;
 }
 
-// One stop of the tab key a table, not one a number.
+// One tab stop per table, not one per number.
 function rove(table) {
   const links = table.querySelectorAll('a');
   links.forEach((link, number) => { link.tabIndex = number ? -1 : 0; });
@@ -382,7 +382,7 @@ function start() {
   document.getElementById('on').addEventListener('click', () => turn(page + 1));
   pageInput.addEventListener('change', () => {
     turn(Number(pageInput.value));
-    pageInput.value = page; // a number that is no page's is put right
+    pageInput.value = page; // replaces a number that is not a page
   });
   document.getElementById('gallery').addEventListener('keydown', galleryKey);
   dialog.addEventListener('keydown', dialogKey);

@@ -1,4 +1,4 @@
-// Tables: sorted by a click on a header, filtered where they are long, copied with tabs between cells.
+// Tables can be sorted (click on a header), filtered (if they are long), and copied (with tabs).
 const text = (cell) => cell.textContent.replace(/\s+/g, ' ').trim();
 const number = (cell) => parseFloat(text(cell).replace('−', '-').replace('<', '').replace(/,/g, ''));
 
@@ -25,7 +25,7 @@ async function copy(table, button) {
     await navigator.clipboard.writeText(lines);
     button.textContent = 'Copied';
   } catch {
-    button.textContent = 'This browser does not let a page copy';
+    button.textContent = 'This browser does not allow a page to copy';
   }
   setTimeout(() => { button.textContent = 'Copy table'; }, 2000);
 }
@@ -65,7 +65,7 @@ for (const box of document.querySelectorAll('.scrolled:has(> table:not(.words))'
   });
 }
 
-// What is folded up is printed too.
+// Closed details are printed too.
 const folded = () => document.querySelectorAll('details:not([open])');
 let opened = [];
 addEventListener('beforeprint', () => {
@@ -74,7 +74,7 @@ addEventListener('beforeprint', () => {
 });
 addEventListener('afterprint', () => opened.forEach((one) => { one.open = false; }));
 
-// What is wider than its box can be scrolled by keys too.
+// Tables that are wider than their box can be scrolled with keys.
 function reach() {
   for (const box of document.querySelectorAll('.scrolled')) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;

@@ -1,4 +1,4 @@
-"""Sheets: many small pictures packed into few files, of which a page loads those that it shows."""
+"""Sheets: many small pictures packed into few files. A page loads only the sheets it shows."""
 
 import re
 from collections.abc import Collection
@@ -11,18 +11,18 @@ from PIL import Image
 from morefromless import files
 
 COLUMNS = 8
-"""A sheet is a square of so many pictures each way; places without a picture are black."""
+"""Number of rows and columns of a sheet; places without a picture are black."""
 GUTTER = 1
-"""Each picture's own edge is repeated around it, so that neighbours never mix at an edge: not where
-a browser scales, and not where WebP keeps the colour of 2 x 2 pixels once."""
+"""Width in px of the border around each picture, which repeats its edge. It keeps neighbours from
+mixing when a browser scales, or when WebP stores one colour per 2 x 2 pixels."""
 _QUALITY, _EFFORT = 80, 2
-"""WebP's; more effort than 2 of 6 saves 2 % of the bytes for twice the time."""
+"""Parameters of WebP; more effort than 2 of 6 saves 2 % of the bytes and takes twice the time."""
 
 
 def pack(name: str, pictures: npt.NDArray[np.uint8], folder: Path) -> list[str]:
     """Write (P, T, T, 3) pictures as `NAME-000.webp`, `NAME-001.webp` ... and return these names.
 
-    Picture p lies on sheet p // 64, whose places are counted row by row.
+    Picture p is on sheet p // 64, whose places are counted row by row.
     """
     names: list[str] = []
     for start in range(0, len(pictures), COLUMNS**2):
@@ -35,7 +35,7 @@ def pack(name: str, pictures: npt.NDArray[np.uint8], folder: Path) -> list[str]:
 
 
 def remove_others(folder: Path, names: Collection[str], current: Collection[str]) -> None:
-    """Remove the sheets called one of `names` that an earlier call left and this one did not."""
+    """Remove the sheets of `names` that are not in `current`: those of an earlier call."""
     ours = re.compile(rf"({'|'.join(map(re.escape, names))})-\d{{3,}}\.webp")
     for path in folder.glob("*.webp"):
         if ours.fullmatch(path.name) and path.name not in current:
