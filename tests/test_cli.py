@@ -185,7 +185,7 @@ def test_single_bad_files_are_rejected_or_refused(
     assert "--strict" in _fails(capsys, "ingest", str(source), str(tmp_path / "s"), "--strict")
     assert cli.run(["ingest", str(source), str(tmp_path / "s")]) == 0
     last = capsys.readouterr().out.strip().splitlines()[-2]
-    assert "keeps 20 patches" in last
+    assert "contains 20 patches" in last
     assert "3 rejected" in last
 
 

@@ -118,7 +118,7 @@ def test_spatial() -> None:
     assert spots.arrays["expression"].shape == (47, 1000)
     visium = Store.open(Path("stores/visium"))
     assert set(visium.table["group"]) == {"P0", "P1"}
-    assert any(c.startswith("1 group stands in both") for c in visium.caveats)
+    assert any(c.startswith("1 group is in both") for c in visium.caveats)
     assert len(Store.open(Path("stores/scverse")).table) == 2 * 23
     assert Path("runs/visium/weights.safetensors").is_file()
 
@@ -167,7 +167,7 @@ def test_stain(tissue: Store) -> None:
     names = {f"P{p}_{c}_1.png": 10 * p + t for p in range(4) for t, c in enumerate("AB")}
     folder(Path("scans"), names)
     carry_out("stain.md", *tiny(epochs=1, warmup=0))
-    assert "by 4 patients or slides" in " ".join(Store.open(Path("stores/normalised")).caveats)
+    assert "each of 4 patients or slides" in " ".join(Store.open(Path("stores/normalised")).caveats)
     assert Path("views.png").is_file()
     assert Path("runs/stain/weights.safetensors").is_file()
 

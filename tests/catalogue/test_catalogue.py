@@ -136,11 +136,11 @@ def test_another_range_than_asked_is_not_taken(server: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("wrong", "has the md5 .* and x.zip as published"),
+        ("wrong", "has md5 .*, but the published x.zip has"),
         ("endless", "sends more than the 300,000 bytes"),
-        ("circle", "answered by 302 .*give --mirror"),
-        ("404", "answered by 404"),
-        ("503", "cannot be downloaded .it answers 503.; what has arrived stays"),
+        ("circle", "returned HTTP status 302 .*use --mirror"),
+        ("404", "returned HTTP status 404"),
+        ("503", "cannot be downloaded .HTTP status 503.; the part received is kept"),
     ],
 )
 def test_what_cannot_be_had_is_one_sentence(
@@ -160,15 +160,15 @@ def test_a_dead_server_a_mirror_and_local_files(server: str, tmp_path: Path) -> 
     fetch(dead, tmp_path / "c", local=tmp_path / "a/x.zip")
     assert (tmp_path / "c/x.zip").read_bytes() == CONTENT
     (tmp_path / "a/x.zip").write_bytes(CONTENT[:-1] + b"x")
-    with pytest.raises(DataError, match=r"a/x.zip has the md5 .*give another --mirror or --local"):
+    with pytest.raises(DataError, match=r"a/x.zip has md5 .*use another --mirror or --local"):
         fetch(dead, tmp_path / "d", local=tmp_path / "a")
-    with pytest.raises(DataError, match=r"a/x.zip has the md5 .*; remove it and run again"):
+    with pytest.raises(DataError, match=r"a/x.zip has md5 .*; remove it and run again"):
         fetch(dead, tmp_path / "a")
     assert not list((tmp_path / "d").iterdir())
     with pytest.raises(ConfigError, match="There is no file"):
         fetch(dead, tmp_path / "e", local=tmp_path / "nowhere")
     assert not (tmp_path / "e").exists()
-    with pytest.raises(ConfigError, match="is no address; begin it with https://"):
+    with pytest.raises(ConfigError, match="is not a URL; it must begin with https://"):
         fetch(dead, tmp_path / "d", mirror="example.org/data")
 
 
@@ -211,7 +211,7 @@ def test_breakhis_is_read_as_its_datasheet_says(tmp_path: Path) -> None:
         for power in ("40X", "100X")
     }
     folder(tmp_path / "FOLDER", names, side=448)
-    words = re.search(r"give (mfl ingest .*--cut 224)", public_set("breakhis").instructions)
+    words = re.search(r"run (mfl ingest .*--cut 224)", public_set("breakhis").instructions)
     assert words is not None
     line = [word.replace("FOLDER", f"{tmp_path}/FOLDER") for word in shlex.split(words[1])]
     line = [word.replace("STORE", str(tmp_path / "store")) for word in line]
@@ -229,9 +229,9 @@ def test_commands_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run(["fetch", "crc-val"]) == 2
     assert "did you mean crc-val-he-7k?" in capsys.readouterr().err
     assert run(["fetch", "mhist", str(tmp_path)]) == 2
-    assert "cannot be downloaded by a program: ask for it at" in capsys.readouterr().err
+    assert "cannot be downloaded automatically: request it at" in capsys.readouterr().err
     assert run(["ingest", f"kather-2016:{tmp_path}", str(tmp_path / "store")]) == 2
-    assert f"fetch it with mfl fetch kather-2016 {tmp_path}" in capsys.readouterr().err
+    assert f"download it with mfl fetch kather-2016 {tmp_path}" in capsys.readouterr().err
 
 
 def test_numbers_of_patches_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +253,7 @@ def test_numbers_of_patches_are_compared(tmp_path: Path, monkeypatch: pytest.Mon
 
     assert len(listed(A=5, B=5).items()) == 10
     assert listed(A=5, B=5).datasheet().licence == "L"
-    with pytest.raises(DataError, match="X has 4 patches of B, and here are 5; fetch it again"):
+    with pytest.raises(DataError, match="X has 4 patches of B, but 5 were found; download it"):
         listed(A=5, B=4).items()
     with pytest.raises(DataError, match="X has 0 patches of B"):
         listed(A=5).items()

@@ -38,7 +38,7 @@ def test_spots_are_patches_of_the_hires_or_the_full_image(tmp_path: Path) -> Non
     items = source.items()
     assert {(item.group, item.split) for item in items} == {("P0", "train"), ("P1", "test")}
     assert source.remarks() == [
-        "Groups are those of obs column patient, so sections of one patient are one group."
+        "Groups are read from the obs column patient: sections of one patient are one group."
     ]
     image = np.asarray(Image.open(tmp_path / "T0/spatial/tissue_hires_image.png"))
     np.testing.assert_array_equal(source.read(items[7])["he"], image[52:68, 52:68])
@@ -46,7 +46,7 @@ def test_spots_are_patches_of_the_hires_or_the_full_image(tmp_path: Path) -> Non
     Image.fromarray(full).save(tmp_path / "T0.tif")
     source = Spatial(str(tmp_path), test="T2+T3", **options)  # type: ignore[arg-type]
     np.testing.assert_array_equal(source.read(source.items()[7])["he"], full[112:128, 112:128])
-    with pytest.raises(ConfigError, match="is of Space Ranger and has no layers"):
+    with pytest.raises(ConfigError, match="is from Space Ranger and has no layers"):
         Spatial(str(tmp_path), test="T2", layer="raw", **options).items()  # type: ignore[arg-type]
 
 

@@ -46,7 +46,7 @@ def test_a_near_duplicate_without_a_label_contradicts_none(tmp_path: Path) -> No
         write(as_jpeg(images[number])[None], tmp_path / "in/test" / label)
     store = ingest(str(tmp_path / "in"), tmp_path / "store", progress=False).store
     [caveat] = [c for c in store.caveats if "look like" in c]
-    assert caveat.startswith("2 patches of test look like a patch of train (0 of them under anot")
+    assert caveat.startswith("2 patches of test look like a patch of train (0 of them with a di")
 
 
 def table(folder: Path, shift: int) -> Path:

@@ -50,7 +50,7 @@ def test_pixels_labels_and_ids_arrive(tmp_path: Path) -> None:
     assert len(test) == 6
     assert sorted([*train, *test]) == list(range(30))
     assert len(store.indices("val")) == 0
-    assert "one patient may stand on both sides" in store.caveats[0]
+    assert "one patient may be in both train and test" in store.caveats[0]
     assert store.groups("train") is None
 
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None
     assert report.rejected["unreadable"] == 2
     assert report.rejected.total() == len(EXPECTED)
     last = str(report)
-    assert "keeps 20 patches of 2 classes" in last
+    assert "contains 20 patches of 2 classes" in last
     assert "11 rejected (2 unreadable, " in last
 
     store = Store.open(tmp_path / "store")
@@ -111,14 +111,14 @@ def test_strict_stops_at_the_first(tmp_path: Path, kind: str) -> None:
     root = two_classes(tmp_path / "in", 10)
     bad = next((spoilt(tmp_path / "spoilt") / "A").glob(f"{kind}.*"))
     bad.rename(root / "A" / bad.name)
-    with pytest.raises(DataError, match=rf"'A/{bad.name}' cannot be taken .*--strict"):
+    with pytest.raises(DataError, match=rf"'A/{bad.name}' cannot be used .*--strict"):
         run(root, tmp_path / "store", strict=True)
     assert nothing_beside(tmp_path / "store")
 
 
 def test_strict_also_refuses_copies(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {"A/1.png": 1, "A/2.png": 1, "A/3.png": 2, "B/1.png": 3})
-    with pytest.raises(DataError, match=r"'A/2.png' cannot be taken \(copy"):
+    with pytest.raises(DataError, match=r"'A/2.png' cannot be used \(copy"):
         run(root, tmp_path / "store", strict=True)
     assert nothing_beside(tmp_path / "store")
 
@@ -139,14 +139,16 @@ def test_one_class_left_names_the_commonest_reason(tmp_path: Path) -> None:
     for i in range(3):
         (root / "B" / f"{i}.jpg").write_text("no")
     Image.fromarray(patch(9)[..., 0]).save(root / "B" / "grey.png")
-    with pytest.raises(DataError, match=r"only class 'A' is left.*for 3, is 'unreadable: not a"):
+    with pytest.raises(
+        DataError, match=r"only class 'A' is left.*\(3 patches\) is 'unreadable: not a"
+    ):
         run(root, tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
 
 
 def test_one_class(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", {f"A/{i}.png": i for i in range(6)})
-    with pytest.raises(DataError, match=r"in has one class only \('A'\)"):
+    with pytest.raises(DataError, match=r"in has only one class \('A'\)"):
         run(root, tmp_path / "store")
     assert nothing_beside(tmp_path / "store")
 
@@ -225,7 +227,7 @@ def test_splits_of_the_source_are_kept_and_copies_leave_train(tmp_path: Path) ->
     assert (store.table["split"] == store.table["id"].str.partition("/")[0]).all()
     assert not {"train/A/leak.png", "train/B/leak.png"} & set(store.table["id"])
     assert "train/A/twin.png" in set(store.table["id"])
-    assert "unless the source's split keeps patients apart" in store.caveats[0]
+    assert "unless the source's split separates patients" in store.caveats[0]
 
 
 def test_classes_that_differ_between_train_and_test(tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_classes_that_differ_between_train_and_test(tmp_path: Path) -> None:
     assert nothing_beside(tmp_path / "store")
     assert run(root, tmp_path / "store", split="random").accepted == 12
     caveat = Store.open(tmp_path / "store").caveats[0]
-    assert caveat.startswith("The source's own split (test, train) is not used, as asked")
+    assert caveat.startswith("The source's own split (test, train) is not used, as requested")
 
 
 def test_a_class_that_loses_all_its_test_patches(tmp_path: Path) -> None:
@@ -263,15 +265,15 @@ def test_only_a_test_split_is_split_anew(tmp_path: Path) -> None:
     assert report.splits == {"train": 8, "test": 2}
     more = run(tmp_path / "in", tmp_path / "more", test_share=0.4)
     assert more.splits == {"train": 6, "test": 4}
-    assert "(test) is not used, for lack of train or test" in report.notes[0]
+    assert "(test) is not used, because it has no train or no test" in report.notes[0]
 
 
 def test_names_in_another_form_are_said_once(tmp_path: Path) -> None:
     folder(tmp_path / "in", {f"{name}/{i}.png": i for i, name in enumerate(["Do\u0308l", "B"] * 5)})
     report = run(tmp_path / "in", tmp_path / "store")
     assert report.store.classes == ("B", "D\xf6l")
-    (note,) = [note for note in report.notes if "one form" in note]
-    assert note == r"Brought to one form: 'Do\u0308l' to 'D\xf6l'."
+    (note,) = [note for note in report.notes if "normal form" in note]
+    assert note == r"Names changed to their normal form: 'Do\u0308l' to 'D\xf6l'."
 
 
 def test_groups_stay_whole(tmp_path: Path) -> None:
@@ -301,8 +303,8 @@ def test_groups_stay_whole(tmp_path: Path) -> None:
 
 
 FEW = (
-    "{} (patients or slides): no difference between arms can be shown, which takes at least 6, "
-    "and more for several contrasts."
+    "{} (patients or slides): no difference between arms can be shown; this needs at least "
+    "6 groups, and more for several contrasts."
 )
 
 
@@ -333,7 +335,7 @@ def test_groups_on_both_sides_of_the_source_split_are_stated(tmp_path: Path) -> 
     root = folder(tmp_path / "in", names)
     ingest(open_source(str(root), group=r"(P\d)"), tmp_path / "store", progress=False)
     assert Store.open(tmp_path / "store").caveats == [
-        "3 groups stand in both train and test (patients or slides).",
+        "3 groups are in both train and test (patients or slides).",
         FEW.format("3 test groups"),
     ]
 
@@ -342,7 +344,7 @@ def test_a_patch_alone_in_its_class_is_rejected(tmp_path: Path) -> None:
     root = folder(two_classes(tmp_path / "in"), {"C/1.png": 50})
     report = run(root, tmp_path / "store")
     assert report.rejected == {"alone in its class": 1}
-    with pytest.raises(DataError, match="store is a store already"):
+    with pytest.raises(DataError, match="store is already a store"):
         open_source(str(tmp_path / "store"))
     measured = folder(tmp_path / "measured", {f"{i / 7}/{i}.png": 50 + i for i in range(9)})
     with pytest.raises(DataError, match=r"^9 of 9 .* bin measured values into classes"):
@@ -373,7 +375,7 @@ def test_done_is_done_and_another_thing_is_refused(tmp_path: Path) -> None:
     assert not first.already
     assert again.accepted == first.accepted
     assert str(again).startswith("Already done: ")
-    with pytest.raises(DataError, match="exists and was not made of this source with these opt"):
+    with pytest.raises(DataError, match="exists and was not made from this source with these opt"):
         run(root, tmp_path / "store", seed=1)
     folder(root, {"A/new.png": 70})
     with pytest.raises(DataError, match="remove it, or choose another destination"):
@@ -427,7 +429,7 @@ def test_what_is_typed_becomes_a_source(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"did you mean folder"):
         open_source("foldr:x")
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(DataError, match="is a file; give a folder"):
+    with pytest.raises(DataError, match="is not a supported file; use a folder"):
         open_source(str(tmp_path / "notes.txt"))
 
 
@@ -523,7 +525,7 @@ def test_a_replaced_image_is_not_already_done(tmp_path: Path, linked: bool) -> N
     ingest(Folder(str(root)), tmp_path / "store", progress=False)
     assert ingest(Folder(str(root)), tmp_path / "store", progress=False).already
     Image.fromarray(patch(99)).save(root / "A" / "000.png")
-    with pytest.raises(DataError, match="was not made of this source"):
+    with pytest.raises(DataError, match="was not made from this source"):
         ingest(Folder(str(root)), tmp_path / "store", progress=False)
 
 
@@ -532,10 +534,10 @@ def test_some_patches_without_a_label(tmp_path: Path) -> None:
     root = folder(tmp_path / "in", names | {"unlabelled/000.png": 1})
     report = run(root, tmp_path / "store")
     store = report.store
-    assert "keeps 30 patches of 2 classes (4 test, 26 train)" in str(report)
+    assert "contains 30 patches of 2 classes (4 test, 26 train)" in str(report)
     assert "2 classes" in repr(store)
     assert (
-        "10 of 30 patches have no label (10 train): self-supervised training uses those of train"
+        "10 of 30 patches have no label (10 train): self-supervised training uses those in train"
         in report.notes[1]
     )
     # Of equal patches the one with a label stays, and they do not contradict each other.
@@ -548,11 +550,11 @@ def test_some_patches_without_a_label(tmp_path: Path) -> None:
     assert held[0] == held[1]
     grouped = ingest(open_source(str(root), group=r"(\d)\.png"), tmp_path / "g", progress=False)
     few = "test groups with labels (patients or slides): no difference between arms can be shown in"
-    assert f"{few} the task tissue, which takes" in grouped.store.caveats[0]
+    assert f"{few} the task tissue; this needs" in grouped.store.caveats[0]
     cohort = run(root, tmp_path / "cohort", split="test")
     assert "11 of 31 patches have no label (11 test): probes, floors" in cohort.notes[1]
     one = folder(tmp_path / "one", {f"{['A', 'unlabelled'][i % 2]}/{i}.png": i for i in range(9)})
-    with pytest.raises(DataError, match=r"one class only \('A'\) beside unlabelled patches; comp"):
+    with pytest.raises(DataError, match=r"only one class \('A'\) and unlabelled patches; comp"):
         run(one, tmp_path / "none")
     single = folder(tmp_path / "single", {**names, "C/0.png": 99})
     alone = run(single, tmp_path / "s")

@@ -137,7 +137,7 @@ def test_another_source_or_size_does_not_go_on(tmp_path: Path) -> None:
     interrupted(source, destination)
     with pytest.raises(DataError, match=r"the source listed 60 patches, not 50.*remove"):
         ingest(Counting(tmp_path / "log", 50), destination, progress=False)
-    with pytest.raises(DataError, match=r"--resize was not given, not 4.*remove"):
+    with pytest.raises(DataError, match=r"--resize was not given, now 4.*remove"):
         ingest(source, destination, resize=4, progress=False)
     run(source, destination)  # neither mistake cost anything
     assert len(Store.open(destination).table)
@@ -210,7 +210,7 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     interrupted(source, destination)
     first, *_ = sorted((tmp_path / "store.partial" / "shards").iterdir())
     first.write_bytes(first.read_bytes()[:-1])
-    with pytest.raises(DataError, match=rf"{first} is damaged; remove that file and run again"):
+    with pytest.raises(DataError, match=rf"{first} is damaged; remove this file and run again"):
         run(source, destination)
     first.unlink()
     run(source, destination)
@@ -249,7 +249,7 @@ def test_what_was_left_out_is_counted_across_a_kill(tmp_path: Path) -> None:
     report = ingest(Omitting(tmp_path / "log", 60), tmp_path / "store", progress=False)
     readable = [number for number in range(0, 60, 5) if number % 11 != 3]
     assert report.store.meta.omitted == {"region": 2 * len(readable)}
-    assert report.notes[-1] == f"Left out: {2 * len(readable)} x region."
+    assert report.notes[-1] == f"Skipped: {2 * len(readable)} x region."
 
 
 def test_two_processes_do_not_write_to_one_place(tmp_path: Path) -> None:
@@ -270,6 +270,6 @@ def test_two_processes_do_not_write_to_one_place(tmp_path: Path) -> None:
 def test_somebody_elses_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "store.partial").mkdir()
     (tmp_path / "store.partial" / "precious.txt").touch()
-    with pytest.raises(DataError, match="in the way"):
+    with pytest.raises(DataError, match="files that are not from an ingest; move it"):
         run(Counting(tmp_path / "log", 60), tmp_path / "store")
     assert (tmp_path / "store.partial" / "precious.txt").exists()

@@ -31,7 +31,7 @@ def test_a_command_finds_labels_and_groups_in_names(
     words += ["--label", "_([A-Z]+)_", "--group", r"^(P\d+|overview)"]
     assert run([*words, "--classes", "MUS+STR=muscle", "TUM=tumour"]) == 0
     printed = capsys.readouterr().out
-    assert "1 x patch in whose path --label finds nothing" in printed
+    assert "1 x patch with a path that --label does not match" in printed
     store = Store.open(tmp_path / "store")
     assert store.classes == ("muscle", "tumour")
     names = store.table["id"].str.split("_", expand=True)
@@ -49,11 +49,11 @@ def test_dropped_classes_are_counted(side_by_side: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"label": "_(X)_"}, r"--label _\(X\)_ finds nothing in any of 37 paths, such as 'P01_MUS"),
-        ({"label": "_(X)?"}, "finds nothing in any of 37 paths"),
+        ({"label": "_(X)_"}, r"--label _\(X\)_ does not match any of 37 paths, such as 'P01_MUS"),
+        ({"label": "_(X)?"}, "does not match any of 37 paths"),
         ({"label": r"P\d"}, "--label .* has 0 capturing groups"),
-        ({"label": "("}, "--label .* is not a regular expression"),
-        ({"label": "_([A-Z]+)_", "group": "(P01)"}, r"--group .* finds nothing in 'P02"),
+        ({"label": "("}, "--label .* is not a valid regular expression"),
+        ({"label": "_([A-Z]+)_", "group": "(P01)"}, r"--group .* does not match 'P02"),
         ({"label": "_([A-Z]+)_", "drop": ["TUN"]}, "no class 'TUN'; did you mean TUM"),
         ({"label": "_([A-Z]+)_", "drop": ["tum"]}, "no class 'tum'; did you mean TUM"),
         (
@@ -65,7 +65,7 @@ def test_dropped_classes_are_counted(side_by_side: Path, tmp_path: Path) -> None
             "--classes TUM is invalid; write it as OLD=NEW",
         ),
         ({"label": "_([A-Z]+)_", "classes": ["A=b", "A=c"]}, "gives 'A' two new names"),
-        ({}, "find it in the path with --label, or say --unlabelled"),
+        ({}, "find the class in the path with --label, or use --unlabelled"),
     ],
 )
 def test_mistakes_are_answered(side_by_side: Path, options: dict[str, object], words: str) -> None:
@@ -102,14 +102,14 @@ def test_another_cohort_is_all_test(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "in")
     report = ingest(open_source(str(root)), tmp_path / "store", split="test", progress=False)
     assert report.splits == {"test": 10}
-    assert "intervals are those of single patches" in report.notes[0]
+    assert "intervals treat patches as independent" in report.notes[0]
     folder(root, {"A/copy.png": 0})  # patches that a cohort has twice stay: nothing is drawn
     names = {f"train/A/P{i}.png": 100 + i for i in range(7)}
     source = open_source(str(folder(tmp_path / "one", names)), group=r"(P\d)")
     store = ingest(source, tmp_path / "cohort", split="test", progress=False).store
     assert store.classes == ("A",)
     assert store.caveats == [
-        "The source's own split (train) is not used, as asked: every patch stands in test."
+        "The source's own split (train) is not used, as requested: every patch is in test."
     ]
 
 

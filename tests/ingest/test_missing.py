@@ -81,11 +81,11 @@ def test_dropped_unless_asked_otherwise(tmp_path: Path) -> None:
     assert store.has("ihc").all()
     assert store.select("he", "ihc", "expression") is store
     reasons = pd.read_csv(tmp_path / "store" / "rejected.csv").set_index("origin")["reason"]
-    assert reasons["row 1"] == "no ihc: this patch lacks it; --missing keep takes such patches"
+    assert reasons["row 1"] == "no ihc: this patch has none; --missing keep accepts such patches"
     assert reasons["row 6"].startswith("no expression, ihc: ")
     assert "no expression" in str(report)
     assert "without" not in str(report)
-    with pytest.raises(DataError, match=r"'row 1' cannot be taken \(no ihc: .*--strict"):
+    with pytest.raises(DataError, match=r"'row 1' cannot be used \(no ihc: .*--strict"):
         ingest(Lacking(tmp_path / "l", COUNT), tmp_path / "x", progress=False, strict=True)
 
 
@@ -148,7 +148,7 @@ def test_what_is_absent_is_counted_and_stated(incomplete: Store, tmp_path: Path)
         left = len(incomplete.select(name).indices("train"))
         assert left == len(incomplete.indices("train")) - counts["train"]
         sentences.append(
-            f"{name} is absent from {sum(counts.values())} of {len(incomplete.table)} patches "
+            f"{name} is missing in {sum(counts.values())} of {len(incomplete.table)} patches "
             f"({counts['train']} train, {counts['test']} test)."
         )
     assert incomplete.caveats[-2:] == sentences
@@ -171,13 +171,13 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
     table, drop, keep = (str(tmp_path / name) for name in ("pairs.csv", "drop", "keep"))
     assert cli.run(["ingest", table, drop]) == 0
-    assert "keeps 15 patches of 2 classes" in capsys.readouterr().out
+    assert "contains 15 patches of 2 classes" in capsys.readouterr().out
     assert cli.run(["ingest", table, keep, "--missing", "keep"]) == 0
     output = capsys.readouterr().out
-    assert "- ihc is absent from 5 of 20 patches (" in output
+    assert "- ihc is missing in 5 of 20 patches (" in output
     assert "; 5 without ihc); 0 rejected." in output
     assert cli.run(["ingest", table, keep]) == 2
-    assert "not made of this source with these options" in capsys.readouterr().err
+    assert "not made from this source with these options" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--missing fill is unknown; give drop or keep"):
         ingest(Lacking(tmp_path / "log", 20), tmp_path / "x", missing="fill")  # type: ignore[arg-type]
 
@@ -238,7 +238,7 @@ def test_an_ingest_that_was_killed_goes_on_with_the_same_policy_alone(
     source, destination = Lacking(tmp_path / "log", COUNT), tmp_path / "store"
     assert os.WIFSIGNALED(killed_at(60, source, destination, missing="keep"))
     assert list((tmp_path / "store.partial" / "shards").iterdir())
-    with pytest.raises(DataError, match=r"--missing was keep, not drop\); remove"):
+    with pytest.raises(DataError, match=r"--missing was keep, now drop\); remove"):
         run(source, destination)
     run(source, destination, missing="keep")
     assert contents(destination) == contents(tmp_path / "whole")
@@ -267,9 +267,11 @@ def test_a_view_that_is_rare(tmp_path: Path) -> None:
     ingest(source, tmp_path / "store", missing="keep", progress=False)
     store = Store.open(tmp_path / "store")
     assert [store.table["id"][row] for row in np.flatnonzero(store.has("ihc"))] == ["199"]
-    with pytest.raises(DataError, match=r"nothing is left; the .* is 'no ihc: this patch"):
+    with pytest.raises(DataError, match=r"none is left; the .* is 'no ihc: this patch"):
         ingest(source, tmp_path / "dropped", progress=False)
-    message = r"None of the patches that can be used has ihc; 27 others: 'unreadable: as drawn'"
+    message = (
+        r"None of the usable patches has ihc; 27 patches were rejected: 'unreadable: as drawn'"
+    )
     with pytest.raises(DataError, match=message):
         ingest(Rare(tmp_path / "log", 300, None), tmp_path / "none", progress=False)
 

@@ -140,7 +140,7 @@ def test_a_killed_process_is_one_sentence_and_the_ingest_goes_on(tmp_path: Path)
             return super().read(item)
 
     source, destination = Deadly(tmp_path / "log"), tmp_path / "store"
-    with pytest.raises(WorkerError, match=r"was killed.*fewer --workers, and it goes on"):
+    with pytest.raises(WorkerError, match=r"was killed.*fewer --workers, and it resumes"):
         run(source, destination)
     done = len(list((tmp_path / "store.partial" / "shards").iterdir()))
     assert done

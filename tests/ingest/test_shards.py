@@ -36,7 +36,7 @@ def test_written_in_any_order_and_read_in_the_listings(tmp_path: Path) -> None:
     for each in (shards, again):
         assert each.records() == [REJECTED, record(1), REJECTED, REJECTED, record(4)]
     shards.write(1, [REJECTED])
-    with pytest.raises(StorageError, match=r"000001.json is damaged; remove that file"):
+    with pytest.raises(StorageError, match=r"000001.json is damaged; remove this file"):
         again.records()
 
 

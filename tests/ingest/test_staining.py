@@ -62,7 +62,7 @@ def test_laboratories_become_alike_and_patches_keep_their_differences() -> None:
     strengths = estimate(torch.from_numpy(after)).strengths[::2]
     by_patch = Macenko().render(torch.from_numpy(before[::2]), 64).permute(0, 2, 3, 1) * 255
     assert strengths.std(0)[1] > 2 * estimate(by_patch).strengths.std(0)[1]
-    assert wrapped.remarks() == ["Stains are normalised, by 2 patients or slides."]
+    assert wrapped.remarks() == ["Stains are normalised for each of 2 patients or slides."]
 
 
 def test_groups_must_be_known() -> None:

@@ -174,7 +174,7 @@ def test_slides_that_give_nothing_are_named_and_the_others_taken(
     assert tile([*slides, empty, scaleless, coarse, broken], tmp_path / "store") == 0
     rejected = (tmp_path / "store/rejected.csv").read_text()
     for words in (
-        "no tissue: no tile of empty.ome.tif has 50% of it; lower --tissue",
+        "no tissue: no tile of empty.ome.tif has 50% tissue; lower --tissue",
         "magnification unknown: ",
         "does not state its µm per pixel; give it with --um-per-px",
         "too coarse: coarse.ome.tif has 8 µm per px at best, coarser than 4; give --mpp 8 or more",
@@ -231,7 +231,7 @@ def test_what_is_done_is_not_done_again(
     assert not (tmp_path / "store.partial").exists()
     assert ingest(Tiles(config), tmp_path / "store", progress=False).already
     other = TileConfig(paths=paths, mpp=8, size=32, workers=1)
-    with pytest.raises(DataError, match="was not made of these slides with these options"):
+    with pytest.raises(DataError, match="was not made from these slides with these options"):
         Tiles(other).items()
 
 
@@ -293,7 +293,7 @@ def test_ingest_of_a_slide_names_the_command(
 ) -> None:
     (tmp_path / "a.svs").touch()
     assert run(["ingest", str(tmp_path / "a.svs"), str(tmp_path / "store")]) == 2
-    assert f"is a whole slide; cut it into tiles: mfl tile {tmp_path}/a.svs STORE" in (
+    assert f"is a whole slide; cut it into tiles with mfl tile {tmp_path}/a.svs STORE" in (
         capsys.readouterr().err
     )
 

@@ -41,7 +41,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     source = open_source(f"manifest:{pairs(folder)},channels=DAPI+CD3+CD8+CD20+CK")
     report = ingest(source, folder / "store", progress=False, workers=1)
     note = next(note for note in report.notes if note.startswith("if has"))
-    assert note.startswith("if has DAPI, CD3, CD8, CD20, CK; see it as image:if,channels=5,low=")
+    assert note.startswith(
+        "if has the channels DAPI, CD3, CD8, CD20, CK; use it as modality image:if,channels=5,low="
+    )
     return report.store
 
 

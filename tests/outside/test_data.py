@@ -41,7 +41,7 @@ def test_what_a_source_reads_is_stated_where_it_cannot_be_stored(
         def read(self, item: Item) -> dict[str, Any]:
             return super().read(item) | {"extra": given}
 
-    with pytest.raises(ConfigError, match=r"Wrong.read gives 'extra' as .* it must give images"):
+    with pytest.raises(ConfigError, match=r"Wrong.read returns 'extra' as .* it must return NumPy"):
         ingest(Wrong(), tmp_path / "store", progress=False)
 
 
@@ -51,5 +51,5 @@ def test_a_source_may_list_by_a_generator_and_splits_have_three_names(tmp_path: 
             yield from super().items()
 
     assert len(ingest(Yielding(), tmp_path / "store", progress=False).store.table) == 40
-    with pytest.raises(DataError, match="'row 1' is in the split 'training'; give train, val or"):
+    with pytest.raises(DataError, match="'row 1' is in an unknown split 'training'; use train"):
         Item("1", "a", "row 1", split="training")  # type: ignore[arg-type]

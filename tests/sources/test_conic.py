@@ -66,7 +66,7 @@ def test_patches_that_cannot_be_used_are_refused(
         ({"labels": LABELS[..., 0]}, r"labels \(3, 6, 4\) and 3 names"),
         ({"labels": LABELS[:2]}, r"labels \(2, 6, 4, 2\) and 3 names"),
         ({"names": NAMES[:2]}, "and 2 names"),
-        ({"names": [*NAMES[:2], NAMES[0]]}, "names a patch twice"),
+        ({"names": [*NAMES[:2], NAMES[0]]}, "two patches with the same name"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, held: dict, reason: str) -> None:
@@ -77,7 +77,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, held: dict, reason: 
 def test_missing_files(tmp_path: Path) -> None:
     source = conic(tmp_path)
     (tmp_path / "patch_info.csv").write_text("name\na\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"is not a table with patch_info"):
+    with pytest.raises(DataError, match=r"is not a table with a column patch_info"):
         source.items()
     for name in ("patch_info.csv", "labels.npy", "images.npy"):
         (tmp_path / name).unlink()

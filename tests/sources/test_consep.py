@@ -86,7 +86,7 @@ def test_tiles_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         "another size: mask 2 x 6, image 4 x 6; ",
         "float mask: inst_map holds fractions; ",
         "no segmentation: there is no 5.mat; ",
-        "no image: there is no Train/Images/6.png; ",
+        "no image: there is no file Train/Images/6.png; ",
     ]
     source = Consep(str(tmp_path))
     for item, reason in zip(source.items(), reasons, strict=True):
@@ -94,7 +94,7 @@ def test_tiles_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
             source.read(item)
     with pytest.raises(UnreadablePatch, match="no image: "):
         source.shape(source.items()[-1])
-    with pytest.raises(DataError, match=r"holds no Train/Images/\*\.png"):
+    with pytest.raises(DataError, match=r"contains no Train/Images/\*\.png"):
         Consep(str(tmp_path / "Train")).items()
 
 

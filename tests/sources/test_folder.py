@@ -74,10 +74,10 @@ def test_folders_in_class_folders_are_no_classes(tmp_path: Path, names: list[str
     ("names", "words"),
     [
         ([], "holds no png, jpg or tif files"),
-        (["A/1.png", "B/1.png", "map.png"], "'map.png' lies beside the folders"),
+        (["A/1.png", "B/1.png", "map.png"], "'map.png' is in .* but not in a class folder"),
         (["1.png", "2.png"], "no class folders, and '1.png'"),
-        (["train/A/1.png", "test/A/1.png", "more/A/1.png"], "test and train beside more"),
-        (["train/A/1.png", "test/1.png"], "'test/1.png' in .* in no class folder"),
+        (["train/A/1.png", "test/A/1.png", "more/A/1.png"], "test and train in addition to more"),
+        (["train/A/1.png", "test/1.png"], "'test/1.png' in .* not in a class folder"),
     ],
 )
 def test_layouts_that_do_not_tell_the_classes(tmp_path: Path, names: list[str], words: str) -> None:

@@ -164,7 +164,7 @@ def test_which_columns_are_views_and_which_is_the_label(tmp_path: Path) -> None:
     assert open_source(path).items()[0].split is None
     by_grade = build(path + ",group=grade", sources, Source)  # not by the column called so
     assert {item.group for item in by_grade.items()} == {"0", "1", "2"}
-    with pytest.raises(DataError, match=r"pairs.csv has nothing in column blank; leave it out"):
+    with pytest.raises(DataError, match=r"pairs.csv has only empty cells in column blank; remove"):
         read(",modalities=he+blank")
     with pytest.raises(DataError, match=r"row 2, column note: 'seen twice' is neither an image"):
         read(",modalities=he+note")
@@ -174,9 +174,9 @@ def test_which_columns_are_views_and_which_is_the_label(tmp_path: Path) -> None:
     assert store.classes == (UNLABELLED,)  # enough to train without labels
     table = pairs(tmp_path, label="")
     assert {item.label for item in written(tmp_path, table).items()} == {UNLABELLED}
-    with pytest.raises(DataError, match=r"pairs.csv has nothing in column label; name another"):
+    with pytest.raises(DataError, match=r"pairs.csv has only empty cells in column label; use an"):
         read(",label=label")
-    with pytest.raises(DataError, match=r"pairs.csv has no column grad; make grade agree with"):
+    with pytest.raises(DataError, match=r"pairs.csv has no column grad; it has grade; make the"):
         read(",label=grad")
     with pytest.raises(DataError, match=r"no column mri; it has id, he, ihc, label, group, split"):
         read(",modalities=he+mri")
@@ -220,7 +220,7 @@ def test_words_for_no_value(tmp_path: Path) -> None:
     assert report.notes[1].startswith("Column ihc holds NA, N/A or NaN in 1 of 12 rows")
     assert report.store.meta.absent == {"ihc": {"train": 1}}
     message = refused(tmp_path, table.assign(group=labels[::-1]))
-    assert "row 5, column group: it holds NA or NaN; fill it as in other rows" in message
+    assert "row 5, column group: the cell holds NA or NaN; fill this cell like" in message
 
 
 def _set(row: int, column: str, value: object) -> Callable[[pd.DataFrame], None]:
@@ -237,33 +237,33 @@ def _named(old: str, new: str) -> Callable[[pd.DataFrame], None]:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (_set(5, "id", "001"), "row 5, column id: '001' is the id of row 3 too; every patch needs"),
-        (_set(5, "id", " "), "row 5, column id: it is empty; give every patch one"),
-        (_set(4, "group", ""), "row 4, column group: it is empty; fill it as in other rows, or l"),
-        (_set(9, "split", None), "row 9, column split: it is empty; fill it as in other rows"),
-        (_set(9, "split", "tset"), "row 9, column split: 'tset' is no split; say train, val or"),
-        (_set(6, "ihc", "ihc/nil.png"), "row 6, column ihc: there is no file {}/ihc/nil.png; mend"),
+        (_set(5, "id", "001"), "row 5, column id: row 3 has the same id '001'; every patch needs"),
+        (_set(5, "id", " "), "row 5, column id: the cell is empty; give every patch an id"),
+        (_set(4, "group", ""), "row 4, column group: the cell is empty; fill this cell like"),
+        (_set(9, "split", None), "row 9, column split: the cell is empty; fill this cell li"),
+        (_set(9, "split", "tset"), "row 9, column split: 'tset' is not a split; use train, val"),
+        (_set(6, "ihc", "ihc/nil.png"), "row 6, column ihc: there is no file {}/ihc/nil.png; corr"),
         (_set(6, "ihc", "x" * 300 + ".png"), "row 6, column ihc: there is no file"),
         (_set(6, "ihc", "ihc/4.pgn"), "row 6, column ihc: 'ihc/4.pgn' is neither an image file"),
-        (_set(6, "ihc", "x.npy#1"), "row 6, column ihc: there is no file {}/x.npy; mend it, or em"),
+        (_set(6, "ihc", "x.npy#1"), "row 6, column ihc: there is no file {}/x.npy; correct it, or"),
         (_set(6, "ihc", "x.h5ad#1"), "row 6, column ihc: 'x.h5ad#1' is neither an image file"),
-        (_set(6, "ihc", "v.npy#1"), "column ihc: it has vectors of 3 values and row 2 has images"),
-        (_named("id", "ID"), "pairs.csv has no column id; make ID agree with it."),
+        (_set(6, "ihc", "v.npy#1"), "this cell names vectors of 3 values, but row 2 names images"),
+        (_named("id", "ID"), "has no column id; it has ID; make the two names the same."),
         (_named("id", "patch"), "no column id; it has patch, he, ihc, label, group, split, grade."),
-        (_named("split", "Splits"), "has a column Splits and none called split; call it split, or"),
-        (_named("group", "groups"), "has a column groups and none called group"),
+        (_named("split", "Splits"), "has a column Splits but no column split; rename it to split"),
+        (_named("group", "groups"), "has a column groups but no column group"),
         (
             _named("group", "Patient ID"),
-            "has a column Patient ID and none called group; call it gr",
+            "has a column Patient ID but no column group; rename it to",
         ),
-        (_named("label", "Label"), "has a column Label and none called label"),
+        (_named("label", "Label"), "has a column Label but no column label"),
         (_named("ihc", "he"), "pairs.csv has two columns called he; rename one."),
-        (_named("ihc", ""), "pairs.csv has views in a column without a name; name it in row 1."),
-        (_named("he", "H&E"), "has views in column H&E, which is no name for them; call it he"),
-        (_named("he", "../he"), "has views in column ../he, which is no name for them"),
-        (_named("he", "nuclei"), "has views in column nuclei, which is no name for them"),
-        (lambda t: t.drop(columns=["he", "ihc"], inplace=True), "has no column of views, that is"),
-        (lambda t: t.drop(index=t.index, inplace=True), "has a header and no rows"),
+        (_named("ihc", ""), "pairs.csv has views in a column without a name; add the name in"),
+        (_named("he", "H&E"), "has views in column H&E, a name that views cannot have; rename"),
+        (_named("he", "../he"), "has views in column ../he, a name that views cannot have"),
+        (_named("he", "nuclei"), "has views in column nuclei, a name that views cannot have"),
+        (lambda t: t.drop(columns=["he", "ihc"], inplace=True), "has no column of views; add one"),
+        (lambda t: t.drop(index=t.index, inplace=True), "has a header but no rows"),
     ],
 )
 def test_tables_that_are_refused(
@@ -307,27 +307,27 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
     spots.to_csv(tmp_path / "short.csv", header=GENES, index_label=False)
     (tmp_path / "no.parquet").write_bytes(b"no table")
     for cell, told in {
-        "v.npy#12": "v.npy has no row 12; it has 12, from 0 on",
+        "v.npy#12": "v.npy has no row 12; it has 12 rows, counted from 0",
         "v.npy#-1": "v.npy has no row -1",
         "v.npy#last": "v.npy has no row last",
-        "flat.npy#0": "flat.npy holds float64 (4,), neither images (N, H, W, C)",
-        "deep.npy#0": "deep.npy holds int16 (4, 8, 8, 3), neither",
-        "words.npy#0": "words.npy holds <U1 (1, 1), neither",
+        "flat.npy#0": "flat.npy holds float64 (4,); save it as images (N, H, W, C)",
+        "deep.npy#0": "deep.npy holds int16 (4, 8, 8, 3); save",
+        "words.npy#0": "words.npy holds <U1 (1, 1); save",
         "objects.npy#0": "objects.npy holds Python objects, which are not read",
         "cut.npy#0": "cut.npy is not a valid .npy file",
         "e.csv#Spot1": "e.csv has no row 'Spot1'; it has 'spot1'",
-        "e.csv#0": "e.csv has no row '0'; its first column names them",
+        "e.csv#0": "e.csv has no row '0'; row names are in its first",
         "numbered.csv#002": "numbered.csv has no row '002'; it has '2'",
-        "words.csv#spot1": "words.csv has words in column MKI67, row spot7; after the first",
-        "large.csv#spot1": "large.csv has words in column MKI67, row spot0; after",
-        "quoted.parquet#spot1": "quoted.parquet has words in column MKI67; after",
-        "words.parquet#spot1": "words.parquet has words in column cluster, row spot0",
-        "twice.csv#spot1": "twice.csv names 'spot2' twice",
+        "words.csv#spot1": "words.csv has text in column MKI67, row spot7; every column",
+        "large.csv#spot1": "large.csv has text in column MKI67, row spot0; every",
+        "quoted.parquet#spot1": "quoted.parquet has text in column MKI67; every",
+        "words.parquet#spot1": "words.parquet has text in column cluster, row spot0",
+        "twice.csv#spot1": "twice.csv has two rows named 'spot2'",
         "names.csv#spot1": "names.csv has no numbers",
         "semicolons.csv#spot1": "semicolons.csv is separated by semicolons",
         "short.csv#spot1": "short.csv has more cells in its rows than in its header",
-        "no.parquet#a": "no.parquet is not a sound table",
-        "two.csv#spot1": "it has vectors of 2 values and row 2 has vectors of 3 values; give all",
+        "no.parquet#a": "no.parquet is not a valid table",
+        "two.csv#spot1": "names vectors of 2 values, but row 2 names vectors of 3 values; all",
         "other-order.csv#spot1": "other-order.csv and e.csv (row 2) differ in their columns",
     }.items():
         cells = [f"e.csv#spot{k}" for k in range(COUNT)]
@@ -338,7 +338,7 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
         assert said.endswith(".")
         assert not said.endswith("..")
     table = pairs(tmp_path, he=None, ihc=None, expression="v.npy#0")
-    assert "has no images, only vectors of 3 values; a patch needs an image" in refused(
+    assert "has no images, only vectors of 3 values; every patch needs an image" in refused(
         tmp_path, table
     )
 
@@ -346,21 +346,21 @@ def test_references_that_are_refused(tmp_path: Path) -> None:
 def test_files_that_are_no_table(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     for data, told in {
-        "id,he,label\n1,a.png,größer\n".encode("latin1"): "pairs.csv is not in UTF-8; save it as",
-        "id,he,label\n".encode("utf-16"): "pairs.csv is not in UTF-8",
-        b"id,he\n1,a.png,x\n": r"pairs.csv is not a sound table .Expected 2 fields in line 2, saw",
-        b'id,he\n1,"a.png\n': r"pairs.csv is not a sound table .EOF inside string",
-        b"": r"pairs.csv is not a sound table .No columns",
+        "id,he,label\n1,a.png,größer\n".encode("latin1"): "pairs.csv is not encoded in UTF-8; sa",
+        "id,he,label\n".encode("utf-16"): "pairs.csv is not encoded in UTF-8",
+        b"id,he\n1,a.png,x\n": r"pairs.csv is not a valid table .Expected 2 fields in line 2, saw",
+        b'id,he\n1,"a.png\n': r"pairs.csv is not a valid table .EOF inside string",
+        b"": r"pairs.csv is not a valid table .No columns",
     }.items():
         path.write_bytes(data)
         with pytest.raises(DataError, match=told):
             Manifest(str(path)).items()
     (tmp_path / "pairs.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"pairs.parquet is not a sound table"):
+    with pytest.raises(DataError, match=r"pairs.parquet is not a valid table"):
         Manifest(str(tmp_path / "pairs.parquet")).items()
     with pytest.raises(DataError, match=r"There is no file .*nil.csv; check the path"):
         Manifest(str(tmp_path / "nil.csv")).items()
-    with pytest.raises(DataError, match=r"pairs.xlsx is no table of pairs; save it as .csv or"):
+    with pytest.raises(DataError, match=r"pairs.xlsx is not a table of pairs; save it as .csv"):
         Manifest(str(tmp_path / "pairs.xlsx")).items()
 
 
@@ -389,7 +389,7 @@ def test_patches_that_are_rejected_name_row_and_column(tmp_path: Path) -> None:
         "004": "not finite: row 6, column expression: v.npy has nan for 1",
         "005": "not finite: row 7, column expression: v.npy has 1e+300 for 2",
         "006": "not finite: row 8, column rna: e.csv has inf for ERBB2",
-        "007": "no image: row 9 has none, and a patch needs one",
+        "007": "no image: row 9 has none; every patch needs an image",
         "008": "unreadable: row 10, column ihc: truncated or damaged; fetch it again",
     }
     assert source.read(source.items()[9])["he"].shape == (*he(9).shape[:2], 1)  # grey is read
@@ -440,14 +440,14 @@ def test_another_reference_is_another_store(tmp_path: Path) -> None:
     ingest(written(tmp_path, table), tmp_path / "store", progress=False)
     assert ingest(written(tmp_path, table), tmp_path / "store", progress=False).already
     table.loc[0, "ihc"] = "ihc/1.png"
-    with pytest.raises(DataError, match="was not made of this source"):
+    with pytest.raises(DataError, match="was not made from this source"):
         ingest(written(tmp_path, table), tmp_path / "store", progress=False)
 
 
 def test_other_names_of_channels_are_another_store(tmp_path: Path) -> None:
     path = written(tmp_path, pairs(tmp_path, split=None)).path
     ingest(Manifest(str(path)), tmp_path / "store", progress=False)
-    with pytest.raises(DataError, match="was not made of this source with these options"):
+    with pytest.raises(DataError, match="was not made from this source with these options"):
         ingest(Manifest(str(path), channels="R+G+B"), tmp_path / "store", progress=False)
 
 
@@ -480,7 +480,7 @@ def test_channels_in_another_order_are_brought_to_the_first_files(tmp_path: Path
         for item in source.items()[:2]:
             assert source.read(item)["ihc"][0, 0].tolist() == first
     with pytest.raises(
-        ConfigError, match=r"names 2 channels, and no column .* he has 3, ihc has 4"
+        ConfigError, match=r"names 2 channels, but no column .* he has 3, ihc has 4"
     ):
         Manifest(str(source.path), channels="DAPI+CD3").datasheet()
     # A first file that cannot be read states no order, and another one does.
@@ -507,7 +507,7 @@ def test_columns_called_patient_and_partition(tmp_path: Path) -> None:
     both = table.assign(patient="P1", partition="first")
     assert written(tmp_path, both).items() == expected  # group and split go first
     wrong = renamed.assign(partition="first")
-    assert "row 2, column partition: 'first' is no split" in refused(tmp_path, wrong)
+    assert "row 2, column partition: 'first' is not a split" in refused(tmp_path, wrong)
 
 
 def test_labels_that_read_alike(tmp_path: Path) -> None:

@@ -54,12 +54,12 @@ def test_pathmnist_is_known_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"images": IMAGES, "labels": LABELS}, "holds images, labels, and needs SPLIT_images"),
-        ({"test_images": IMAGES}, "holds test_images, and needs"),
+        ({"images": IMAGES, "labels": LABELS}, "holds images, labels; it needs SPLIT_images"),
+        ({"test_images": IMAGES}, "holds test_images; it needs"),
         ({}, "holds no arrays"),
         ({"test_images": IMAGES / 255, "test_labels": LABELS}, "float64 should be uint8"),
         ({"test_images": IMAGES[..., :2], "test_labels": LABELS}, "should be uint8"),
-        ({"test_images": IMAGES, "test_labels": LABELS[:5]}, "one whole number per image"),
+        ({"test_images": IMAGES, "test_labels": LABELS[:5]}, "one integer per image"),
         ({"test_images": IMAGES, "test_labels": np.ones((12, 3), int)}, "several labels"),
         ({"test_images": IMAGES, "test_labels": np.array([{}] * 12)}, "plain arrays"),
     ],
@@ -77,5 +77,5 @@ def test_not_an_npz_file(tmp_path: Path) -> None:
     np.savez_compressed(whole, test_images=IMAGES, test_labels=LABELS)
     for data in (b"", b"text", whole.read_bytes()[:5000], b"PK\x03\x04" + bytes(100)):
         path.write_bytes(data)
-        with pytest.raises(DataError, match="fetch it again"):
+        with pytest.raises(DataError, match="download it again"):
             Medmnist(str(path)).items()

@@ -212,7 +212,7 @@ def test_labels_and_groups(tmp_path: Path) -> None:
     assert {item.group for item in items} == {"P1", "P2"}
     with pytest.raises(DataError, match=r"A.h5ad has no obs column type \(it has cluster, donor"):
         Spatial(str(tmp_path), **chosen).items()
-    with pytest.raises(DataError, match=r"has no none for any spot; .*, or say label=none"):
+    with pytest.raises(DataError, match=r"has no none for any spot; .*, or use label=none"):
         Spatial(str(tmp_path), **{**chosen, "label": "none"}).items()
     # Often one section of a patient is annotated, and often none is.
     section(tmp_path, "C", 0, table={"type": np.nan})
@@ -269,11 +269,11 @@ def test_places_that_do_not_fit_the_image(tmp_path: Path) -> None:
     ("given", "told"),
     [
         ({"test": "D"}, "has no section 'D'; it has A, B, C"),
-        ({"sections": "A+B"}, "Section C is not one of sections="),
+        ({"sections": "A+B"}, "Section C is in test= or train= but not in sections="),
         ({"test": "A+B+C"}, "All sections of .* are in test"),
-        ({"test": "A", "train": "A+B"}, "give each its own sections"),
-        ({"test": ""}, "give each its own sections"),
-        ({"patch": 0}, "cannot work with patch=0"),
+        ({"test": "A", "train": "A+B"}, "name at least one section in test"),
+        ({"test": ""}, "name at least one section in test"),
+        ({"patch": 0}, "cannot use patch=0"),
         ({"genes": 0}, "genes=0"),
         ({"um_per_px": float("nan")}, "um_per_px=nan"),
     ],
@@ -311,7 +311,7 @@ def test_images(tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch) ->
         Spatial(str(tmp_path), **SMALL).items()
     (tmp_path / "A.png").unlink()
     assert {item.group for item in Spatial(str(tmp_path), **SMALL).items()} == {"B", "C"}
-    with pytest.raises(DataError, match=r"has A.h5ad and no image A.jpg"):
+    with pytest.raises(DataError, match=r"has A.h5ad but no image A.jpg"):
         Spatial(str(tmp_path), **SMALL, sections="A+B+C").items()
     with pytest.raises(DataError, match="There is no folder"):
         Spatial(str(tmp_path / "none"), **SMALL).items()

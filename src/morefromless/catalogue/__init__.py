@@ -1,7 +1,7 @@
-"""The catalogue: public data sets by name. An open set: a datasheet is one YAML file here.
+"""The catalogue: public data sets by name. To add one, add a datasheet (a YAML file) here.
 
-A checksum stands in a datasheet where two independent public sources agree on it; else it is left
-out, and the datasheet says so. Nothing here is downloaded unless a person asks (`mfl fetch`).
+A datasheet has a checksum only if two independent public sources agree on it; otherwise the
+datasheet says that there is none. Nothing is downloaded unless a user requests it (`mfl fetch`).
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 
 
 class PublicFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One file of a data set, as it is published."""
+    """One published file of a data set."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^\w[\w.-]*\Z")]
     url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
@@ -25,7 +25,7 @@ class PublicFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class PublicSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A datasheet."""
+    """The datasheet of a public data set."""
 
     title: str
     description: str
@@ -36,23 +36,23 @@ class PublicSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     citation: str
     um_per_px: float | None = None
     pitfalls: tuple[str, ...] = ()
-    """What makes results on it wrong or too good."""
+    """Properties that make results on the data set wrong or too good."""
     files: tuple[PublicFile, ...] = ()
-    """None where no program can download it; then `instructions` say how a person gets it."""
+    """Empty if the data set cannot be downloaded automatically; then see `instructions`."""
     instructions: str = ""
     ingest: str
-    """What `mfl ingest` reads, below the folder that it was fetched to."""
+    """The path that `mfl ingest` reads, relative to the folder of `mfl fetch`."""
     counts: dict[str, int] = {}
-    """Class to number of patches."""
+    """Class -> number of patches."""
 
 
 def names() -> list[str]:
-    """The names of all datasheets, in alphabetical order."""
+    """Names of all datasheets, in alphabetical order."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def public_set(name: str) -> PublicSet:
-    """The datasheet of a name. Raises `ConfigError`, with near names, where there is none.
+    """Load the datasheet of a data set. Raises `ConfigError` with similar names if there is none.
 
     >>> public_set("crc-val-he-7k").counts["TUM"]
     1233
@@ -60,7 +60,7 @@ def public_set(name: str) -> PublicSet:
     known = names()
     if name not in known:
         near = near_names(name, known, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}."
+        hint = f"did you mean {near[0]}?" if near else f"known names: {', '.join(known)}."
         raise ConfigError(f"There is no public data set named '{name}'; {hint}")
     text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     return msgspec.convert(yaml.safe_load(text), PublicSet)

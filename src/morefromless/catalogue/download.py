@@ -1,4 +1,4 @@
-"""Files of public data sets: downloaded with resumption, or copied, and always verified."""
+"""Download (with resume) or copy the files of public data sets, and verify them."""
 
 import hashlib
 import http.client
@@ -15,30 +15,30 @@ from morefromless.progress import Bar
 
 CHUNK = 2**20
 STALL, PAUSE, ATTEMPTS = 30.0, 1.0, 5
-"""Seconds without a byte that end an attempt, seconds before the next one (doubled each time), and
-attempts without progress."""
+"""Timeout of an attempt without data in seconds, pause before the next attempt in seconds (doubled
+each time), and maximum number of attempts without progress."""
 
 
 def fetch(
     sheet: PublicSet, folder: Path, *, local: Path | None = None, mirror: str | None = None
 ) -> list[Path]:
-    """The files of a data set in `folder`; those that are there and sound stay.
+    """Download the files of a data set into `folder` and return their paths.
 
-    A download goes on where it was cut, also by another call. `local` is a file, or a folder, that
-    holds them already: then no network is called. `mirror` is an address below which they lie.
-    Raises `DataError` where a file cannot be had or is another one, `StorageError` where the disk
-    refuses.
+    Existing valid files are kept. An interrupted download resumes, also in a later call. `local` is
+    a file or folder that already has the files; then the network is not used. `mirror` is the URL
+    of a folder with the files. Raises `DataError` if a file cannot be downloaded or differs from
+    the published one, and `StorageError` if the disk cannot be written.
     """
     if mirror is not None and not mirror.startswith(("http://", "https://")):
-        raise ConfigError(f"--mirror {mirror} is no address; begin it with https://.")
+        raise ConfigError(f"--mirror {mirror} is not a URL; it must begin with https://.")
     if not sheet.files:
-        raise DataError(f"{sheet.title} cannot be downloaded by a program: {sheet.instructions}")
-    if local is not None:  # before a folder is made for nothing
+        raise DataError(f"{sheet.title} cannot be downloaded automatically: {sheet.instructions}")
+    if local is not None:  # check before `folder` is created
         for file in sheet.files:
             origin = _origin(file, local)
             if not (origin.is_file() or (folder / file.name).exists()):
                 raise ConfigError(
-                    f"There is no file {origin}; give the folder that holds {file.name}."
+                    f"There is no file {origin}; set --local to the folder that has {file.name}."
                 )
     with explaining(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def _file(file: PublicFile, folder: Path, local: Path | None, mirror: str | None
         _download(origin, file, part)
     if fault := _difference(file, part):
         part.unlink()
-        raise DataError(f"{origin} {fault}; run again, or give another --mirror or --local.")
+        raise DataError(f"{origin} {fault}; run again, or use another --mirror or --local.")
     sync(part)
     os.replace(part, path)
     return path
@@ -85,7 +85,7 @@ def _copy(origin: Path, part: Path) -> None:
 
 
 def _download(url: str, file: PublicFile, part: Path) -> None:
-    """Append to `part` until it is whole; each attempt goes on where the last one ended."""
+    """Append to `part` until it is complete. Each attempt resumes where the last one ended."""
     failures, reason = 0, ""
     most = part.stat().st_size if part.exists() else 0
     with Bar(desc=file.name, total=file.bytes, unit="B", unit_scale=True) as bar:
@@ -93,14 +93,14 @@ def _download(url: str, file: PublicFile, part: Path) -> None:
             try:
                 if _attempt(url, file, part, bar):
                     return
-                reason = "the connection was cut"
+                reason = "the connection was interrupted"
             except urllib.error.HTTPError as error:
                 if error.code not in (429, 500, 502, 503, 504):
                     raise DataError(
-                        f"{url} is answered by {error.code} ({first_line(error.reason)}); check "
-                        "the network, give --mirror, or fetch it elsewhere and give --local."
+                        f"{url} returned HTTP status {error.code} ({first_line(error.reason)}); "
+                        "check the network, use --mirror, or download it elsewhere and use --local."
                     ) from error
-                reason = f"it answers {error.code}"
+                reason = f"HTTP status {error.code}"
             except (http.client.HTTPException, OSError) as error:  # a timeout is an OSError too
                 reason = first_line(getattr(error, "reason", None) or error)
             size = part.stat().st_size if part.exists() else 0
@@ -109,19 +109,19 @@ def _download(url: str, file: PublicFile, part: Path) -> None:
             if failures < ATTEMPTS:
                 time.sleep(PAUSE * 2**failures)
     raise DataError(
-        f"{url} cannot be downloaded ({reason}); what has arrived stays, and the same command goes "
-        "on there. Give --mirror or --local if it lies elsewhere."
+        f"{url} cannot be downloaded ({reason}); the part received is kept. Run the same command "
+        "again to resume, or use --mirror or --local if the file is available elsewhere."
     )
 
 
 def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
-    """One request; whether the file is whole then."""
+    """Send one request. Returns whether the file is complete."""
     begin = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-"} if begin else {})
     try:
         response = urllib.request.urlopen(request, timeout=STALL)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and begin:  # nothing is left, or the part is of another file
+        if error.code == 416 and begin:  # nothing is left, or the part belongs to another file
             if begin == file.bytes:
                 return True
             part.unlink()
@@ -133,7 +133,7 @@ def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
             part.unlink()
             return False
         length = response.headers.get("Content-Length")
-        begin = begin if going_on else 0  # a server that ignores ranges sends all
+        begin = begin if going_on else 0  # a server that ignores ranges sends the whole file
         expected = file.bytes or (begin + int(length) if length and length.isdigit() else None)
         bar.total, bar.n = expected, begin
         with part.open("ab" if going_on else "wb") as out:
@@ -141,8 +141,8 @@ def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
                 begin += len(chunk)
                 if expected is not None and begin > expected:
                     raise DataError(
-                        f"{url} sends more than the {expected:,} bytes that {file.name} has; it is "
-                        "another file, so give --mirror or --local."
+                        f"{url} sends more than the {expected:,} bytes of {file.name}, so it is a "
+                        "different file; use --mirror or --local."
                     )
                 out.write(chunk)
                 bar.update(len(chunk))
@@ -150,10 +150,10 @@ def _attempt(url: str, file: PublicFile, part: Path, bar: Bar) -> bool:
 
 
 def _difference(file: PublicFile, path: Path) -> str:
-    """How a file differs from the published one, as far as that is known; "" where it does not."""
+    """How a file differs from the published one, as far as that is known. "" if equal."""
     size = path.stat().st_size
     if file.bytes is not None and size != file.bytes:
-        return f"has {size:,} bytes, and {file.name} as published {file.bytes:,}"
+        return f"has {size:,} bytes, but the published {file.name} has {file.bytes:,}"
     if file.md5 is None:
         return ""
     digest = hashlib.md5(usedforsecurity=False)
@@ -166,4 +166,4 @@ def _difference(file: PublicFile, path: Path) -> str:
             bar.update(len(chunk))
     if digest.hexdigest() == file.md5:
         return ""
-    return f"has the md5 {digest.hexdigest()}, and {file.name} as published {file.md5}"
+    return f"has md5 {digest.hexdigest()}, but the published {file.name} has {file.md5}"

@@ -1,17 +1,16 @@
-"""Ingest: a source is decoded once, into a store, in shards; a shard that exists is done.
+"""Ingest: decode a source once into a store, shard by shard. Existing shards are skipped.
 
-    STORE.partial/     until the store is whole
-      plan.json        what is decoded: listing, sizes, arrays
-      store/           the arrays, into which each patch is written once; at the end the store,
-                       which becomes STORE in one step
-      thumbnails.npy   of each patch, by which near-duplicates are found
-      shards/          what became of consecutive items, written when their rows are on the disk
-      slides/          of slides: the list of tiles and a preview of each, which the store keeps
-      provenance.json  once the arrays are put in order: of which store
+    STORE.partial/     exists until the store is complete
+      plan.json        the listing, sizes and arrays to decode
+      store/           the arrays; each patch is written once. At the end it is complete and is
+                       renamed to STORE
+      thumbnails.npy   a thumbnail of each patch, to find near-duplicates
+      shards/          records of consecutive items, written after their rows are on disk
+      slides/          for slides: tile list and preview of each slide, moved into the store
+      provenance.json  the provenance of the store, written before the arrays are reordered
 
-An ingest that is killed at any moment goes on where it was and loses no more than the shard that it
-was decoding and what it had read ahead. The store's bytes do not depend on kills or on the number
-of workers.
+An ingest can be killed at any time. The next call resumes it and repeats at most the current shard
+and the items read ahead. The bytes of the store do not depend on kills or on the number of workers.
 """
 
 import shutil
@@ -52,7 +51,7 @@ CONTENT = {
     "store",
     "thumbnails.npy",
 }
-"""What an ingest puts into its folder."""
+"""Names of everything that an ingest writes into STORE.partial."""
 
 
 def ingest(
@@ -70,15 +69,15 @@ def ingest(
     um_per_px: float | None = None,
     progress: bool = True,
 ) -> IngestReport:
-    """Decode `source`, or what `open_source` makes of its name, once into a store at `path`.
+    """Decode `source` once into a store at `path`.
 
-    The options are those of `IngestConfig`.
+    `source` is a `Source` or a name for `open_source`. The options are those of `IngestConfig`.
 
-    What cannot be used is rejected with its reason and the run goes on. Run again after a kill, it
-    goes on where it was; run again when done, it only reports. Splits are the source's, else drawn:
-    whole groups where groups are known, otherwise patches at random within each class. Raises
-    `ConfigError` for options that cannot work, `DataError` where no sound store can be made,
-    `StorageError` where the disk refuses.
+    Patches that cannot be used are rejected with a reason, and the ingest continues. After a kill,
+    the same call resumes. If the store is complete, it only reports. The split is that of the
+    source if it has train and test. Otherwise it is drawn at random: by whole groups if groups are
+    known, else by patches within each class. Raises `ConfigError` for options that cannot work,
+    `DataError` if no valid store can be made, and `StorageError` if the disk cannot be written.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "store"
@@ -101,7 +100,7 @@ def ingest(
         missing=missing,
         um_per_px=um_per_px,
     )
-    items = list(source.items())  # of somebody else's class it may be a generator
+    items = list(source.items())  # a user's own class may return a generator
     listing.check(items, source.datasheet(), split)
     spellings = {given: normal for item in items for given, normal in item.spellings.items()}
     provenance = _provenance(source, items, config)
@@ -109,7 +108,7 @@ def ingest(
     done = _existing(path, work, provenance)
     if done is None:
         with _claimed(work):
-            done = _existing(path, work, provenance)  # another process may just have ended
+            done = _existing(path, work, provenance)  # another process may have just finished
             if done is None:
                 _build(source, items, work, config, provenance, progress)
     store = done or Store.open(path)
@@ -117,7 +116,7 @@ def ingest(
 
 
 def _provenance(source: Source, items: Sequence[Item], config: IngestConfig) -> dict[str, Any]:
-    """What determines the content of a store; `strict` stops an ingest and never changes one."""
+    """Everything that determines the content of a store. `strict` does not change the content."""
     options = ("split", "test_share", "seed", "size", "resize", "um_per_px", "missing")
     return {
         "listing": listing.fingerprint(items, source.datasheet()),
@@ -127,16 +126,16 @@ def _provenance(source: Source, items: Sequence[Item], config: IngestConfig) -> 
 
 
 def _existing(path: Path, work: Path, provenance: dict[str, Any]) -> Store | None:
-    """The store at `path`, with nothing left of the work on it; None where there is nothing.
+    """The store of this provenance at `path`, or None if `path` does not exist or is empty.
 
-    Raises `DataError` where there is anything else.
+    Removes leftovers in `work`. Raises `DataError` if there is anything else at `path`.
     """
     if not path.is_file() and not (path.exists() and any(path.iterdir())):
         return None
     store = _store_of(path, provenance)
     if store is None:
         raise DataError(
-            f"{path} exists and was not made of this source with these options; remove it, or "
+            f"{path} exists and was not made from this source with these options; remove it, or "
             "choose another destination."
         )
     if _is_ours(work):
@@ -145,7 +144,7 @@ def _existing(path: Path, work: Path, provenance: dict[str, Any]) -> Store | Non
 
 
 def _store_of(path: Path, provenance: dict[str, Any]) -> Store | None:
-    """The store at `path`; None where there is none of this provenance."""
+    """The store at `path`, or None if there is no store of this provenance."""
     try:
         store = Store.open(path)
     except DataError:
@@ -154,7 +153,7 @@ def _store_of(path: Path, provenance: dict[str, Any]) -> Store | None:
 
 
 def _is_ours(work: Path) -> bool:
-    """Whether a folder holds only what an ingest puts there, so that it may be removed."""
+    """Whether a folder contains only files of an ingest, so that it is safe to remove."""
     return work.is_dir() and all(
         path.name in CONTENT or path.suffix == ".partial" for path in work.iterdir()
     )
@@ -162,9 +161,12 @@ def _is_ours(work: Path) -> bool:
 
 @contextmanager
 def _claimed(work: Path) -> Iterator[None]:
-    """The folder for this process alone, without the leftovers of writers that were killed."""
+    """Lock the folder for this process and remove temporary files of killed processes."""
     if work.exists() and not _is_ours(work):
-        raise DataError(f"{work} is in the way; move it, or choose another destination.")
+        raise DataError(
+            f"{work} contains files that are not from an ingest; move it, or choose another "
+            "destination."
+        )
     with locked(work / "lock") as free:
         if free is False:
             raise DataError(
@@ -211,26 +213,26 @@ def _build(
             assemble(work / "store", rows, selection, datasheet, provenance)
         with files.explaining(config.store):
             if (work / "slides").is_dir():
-                _remove(work / "store" / "slides")  # of an ingest that was killed right here
+                _remove(work / "store" / "slides")  # left by an ingest that was killed right here
                 (work / "slides").rename(work / "store" / "slides")
             (work / "store").rename(config.store)
             files.sync(config.store.parent)
     except StorageError:
         if not any((work / "shards").iterdir()):
-            shutil.rmtree(work)  # nothing to go on from, and it may fill the disk
+            shutil.rmtree(work)  # there is nothing to resume, and it may fill the disk
         raise
     except DataError:
-        for name in CONTENT - {"slides"}:  # a verdict on the data: it would only come again
+        for name in CONTENT - {"slides"}:  # resuming would only raise the same error again
             _remove(work / name)
         raise
     finally:
         with suppress(OSError):  # not empty
             work.rmdir()
-    shutil.rmtree(work, ignore_errors=True)  # another process may look for the lock meanwhile
+    shutil.rmtree(work, ignore_errors=True)  # another process may create the lock at the same time
 
 
 def _forget_other_order(work: Path, provenance: dict[str, Any]) -> None:
-    """Decode all anew where a killed ingest with other options has put the arrays in its order."""
+    """Discard all shards if a killed ingest with other options has already reordered the arrays."""
     path = work / "provenance.json"
     if path.exists() and read_json(path, dict[str, Any]) != provenance:
         for name in ("store", "shards", path.name):
@@ -277,8 +279,11 @@ def _decode_missing(
 
 
 class _Callable(ModuleType):
-    """This package, which `morefromless.ingest` is once it was imported: it does what `ingest`
-    does, so that the public name means one thing."""
+    """Make this package callable.
+
+    After an import of the package, `morefromless.ingest` is the package and no longer the function.
+    Calling it calls the function, so the public name always works.
+    """
 
     def __call__(self, *arguments: Any, **options: Any) -> IngestReport:
         return ingest(*arguments, **options)

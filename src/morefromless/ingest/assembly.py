@@ -1,4 +1,4 @@
-"""From rows to a store: arrays in order, tables and `meta.json`."""
+"""Assemble a store from its rows: reorder the arrays, write the tables and `meta.json`."""
 
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from morefromless.ingest.shapes import Shape
 from morefromless.sources import Datasheet
 
 PERCENTILES = (0.1, 99.9)
-"""Of the training patches: the range of a channel."""
+"""Percentiles over the training patches that give the range of a channel."""
 SAMPLE = 256
-"""Training patches that the percentiles are taken of, at most."""
+"""Maximum number of training patches for the percentiles."""
 
 
 def assemble(
@@ -32,7 +32,10 @@ def assemble(
     datasheet: Datasheet,
     provenance: dict[str, Any],
 ) -> None:
-    """Make the folder that `rows` stand in a store; after a kill the same again ends the same."""
+    """Turn `folder`, which contains the arrays of `rows`, into a store.
+
+    If it is killed, the same call can be repeated and gives the same store.
+    """
     shape = rows.shape
     order = _order([int(row) for row in selection.accepted.index])
     accepted = selection.table.loc[order].reset_index(drop=True)
@@ -61,9 +64,9 @@ def assemble(
 
 
 def _order(accepted: list[int]) -> list[int]:
-    """The listing's row for each row of the store, which is part of its hash.
+    """The row of the listing for each row of the store. The hash of the store depends on it.
 
-    Places of rejected rows are taken by the last rows, so that most stand where they were listed.
+    The last rows move to the places of rejected rows, so most rows keep their place.
 
     >>> _order([0, 2, 3, 5])
     [0, 5, 2, 3]
@@ -74,14 +77,17 @@ def _order(accepted: list[int]) -> list[int]:
 
 
 def _facts(file: Path) -> dict[str, Any]:
-    """What a file is compared with; the patches of an array are compared with their own hashes."""
+    """Size and hash to verify a file. Arrays have no file hash: each patch has its own hash."""
     array = file.suffix == ".npy"
     return {"bytes": file.stat().st_size, "blake2b": None if array else files.file_hash(file)}
 
 
 def _channels(path: Path, accepted: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
-    """Names of a vector's values; names and ranges of the channels of images that are no RGB of 8
-    bits. Rows of patches without the array are zeros, and no part of the range."""
+    """Entries `channels` and `ranges` of an array in `meta.json`.
+
+    Vectors have names of values. Images, except 8-bit RGB, have names and ranges of channels. Rows
+    of patches without the array are zeros and are excluded from the range.
+    """
     array = open_npy(path)
     if array.ndim == 2:
         return {"channels": names if len(names) == array.shape[1] else ()}
@@ -115,7 +121,7 @@ def _meta(
         sheet["optional"],
         sheet["scales"],
         sheet["channels"],
-    )  # `absent` and `arrays` say what came of them
+    )  # `absent` and `arrays` in meta.json hold these facts
     return {
         "format": FORMAT,
         "morefromless": morefromless.__version__,

@@ -1,4 +1,4 @@
-"""A public data set as its datasheet says it is."""
+"""A public data set with the facts of its datasheet."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,10 +11,9 @@ from morefromless.sources import Datasheet, Item, Source
 
 
 class Catalogued(Wrapper):
-    """A source whose licence, citation, scale and pitfalls are those of a datasheet.
+    """A source with the title, licence, citation, scale and pitfalls of a datasheet.
 
-    `items` raises `DataError` where it does not list as many patches of each class as the datasheet
-    counts.
+    `items` raises `DataError` if the number of patches of a class differs from the datasheet.
     """
 
     def __init__(self, inside: Source, sheet: PublicSet) -> None:
@@ -41,8 +40,8 @@ class Catalogued(Wrapper):
             expected = self.sheet.counts.get(name, 0)
             if self.sheet.counts and listed[name] != expected:
                 raise DataError(
-                    f"{self.sheet.title} has {expected:,} patches of {name}, and here are "
-                    f"{listed[name]:,}; fetch it again, or ingest the files by their path if a "
-                    "part is meant."
+                    f"{self.sheet.title} has {expected:,} patches of {name}, but {listed[name]:,} "
+                    "were found; download it again, or ingest the files by their path if you want "
+                    "a part of it."
                 )
         return items

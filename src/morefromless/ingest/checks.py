@@ -1,4 +1,4 @@
-"""What is checked of a store's images once they are written: leaks and registration."""
+"""Checks of a store's images after writing: leaks between splits, and registration."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ from morefromless.progress import Bar
 
 NEAR, SHIFTS, PRESENT = "near_duplicates.csv", "shifts.csv", "present.parquet"
 SAMPLE = 2048
-"""Patches whose shift is measured, at most."""
+"""Maximum number of patches whose shift is measured."""
 SHIFTED = 2
-"""Px of the median shift from which on it is a caveat."""
+"""Smallest median shift in px that gives a caveat."""
 FEWEST = 5
-"""Patches with a clear shift that a group needs for its median to count."""
+"""Minimum number of patches with a clear shift for the median of a group to count."""
 
 
 def check_images(
@@ -33,12 +33,12 @@ def check_images(
     shape: Shape,
     other_fields: Sequence[str],
 ) -> list[str]:
-    """Caveats on the images in `folder`, whose patches are the rows of `table` and of `small`, the
-    thumbnails (N, 32, 32) of their main images.
+    """Check the images in `folder` and return the caveats.
 
-    `near_duplicates.csv` lists patches of test and val that look like one of train, `shifts.csv`
-    by how many px paired images are shifted, by group; neither is written where there are none.
-    Arrays of `other_fields` show another field than the main one.
+    Patches are the rows of `table` and of `small`, the thumbnails (N, 32, 32) of the main images.
+    `near_duplicates.csv` lists patches of test and val that look like a patch of train.
+    `shifts.csv` lists the shift of paired images in px, by group. Empty files are not written.
+    `other_fields` are arrays that show a different field from the main image.
     """
     main = main_image(shape.images)
     paired = [
@@ -63,8 +63,8 @@ def _near_duplicates(
     other = int((named & (pairs["label"] != pairs["train_label"])).sum())
     yield (
         f"{len(pairs):,} patches of {' and '.join(sorted(pairs['split'].unique()))} look like a "
-        f"patch of train ({other:,} of them under another label; {NEAR} lists them), so the "
-        "accuracy may be too good; look at them, and split by group or leave them out."
+        f"patch of train ({other:,} of them with a different label; {NEAR} lists them), so the "
+        "accuracy may be too high; check them, and split by group or exclude them."
     )
 
 
@@ -81,8 +81,8 @@ def _shifts(folder: Path, table: pd.DataFrame, main: str, paired: Sequence[str])
         worst = max(clear, key=lambda row: row["distance"], default=whole)
         if clear and worst["distance"] >= SHIFTED:
             yield (
-                f"{name} is shifted against {main} by {whole['distance']:g} px in the median of "
-                f"{whole['clear']:,} patches, and by {worst['distance']:g} px in group "
+                f"{name} is shifted relative to {main} by {whole['distance']:g} px (median of "
+                f"{whole['clear']:,} patches), and by {worst['distance']:g} px in group "
                 f"{worst['group']} ({SHIFTS}); register the images before ingest."
             )
     if rows:
@@ -90,7 +90,7 @@ def _shifts(folder: Path, table: pd.DataFrame, main: str, paired: Sequence[str])
 
 
 def _measured(folder: Path, table: pd.DataFrame, main: str, name: str) -> pd.DataFrame:
-    """Group, x, y, and whether the shift is clear, of a sample of the patches that have both."""
+    """Group, shift (x, y) and `clear`, for a sample of the patches that have both images."""
     images, others = (open_npy(folder / f"{n}.npy") for n in (main, name))
     rows = np.arange(len(table))
     if (folder / PRESENT).exists():

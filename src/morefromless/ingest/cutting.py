@@ -1,4 +1,4 @@
-"""Tiles cut to square patches, with their nuclei."""
+"""Cut tiles into square patches, including their nuclei."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,21 +16,21 @@ from morefromless.sources import Datasheet, Item, Source
 Arrays = dict[str, npt.NDArray[Any]]
 
 TILES = 4
-"""Tiles in memory while their patches are cut."""
+"""Number of tiles in the cache."""
 
 
 class Cut(Wrapper):
-    """Every tile of a source, cut into patches of `side` px side by side from the top left.
+    """A source that cuts every tile of another source into adjacent patches of `side` px.
 
-    What the last row and column leave over is left out. A nucleus that a border cuts is drawn in
-    every patch that it reaches into and counted in one (`data.nuclei.assign_border_nuclei`).
-    Patches of a tile are one group, where the source knows no wider one, so a split keeps them
-    together.
+    Cutting starts at the top left; the remainder at the right and bottom is discarded. A nucleus
+    on a border between patches is drawn in each of them and counted in one
+    (`data.nuclei.assign_border_nuclei`). If the source has no group for a tile, its patches form a
+    group, so that a split keeps them together.
     """
 
     def __init__(self, tiles: Source, side: int) -> None:
         if side < 8:
-            raise ConfigError(f"--cut {side} is too small for a patch; give 8 px or more.")
+            raise ConfigError(f"--cut {side} is too small for a patch; use 8 px or more.")
         super().__init__(tiles)
         self.side = side
         self._origins: dict[str, tuple[Item, int, int]] = {}
@@ -38,14 +38,14 @@ class Cut(Wrapper):
 
     @property
     def fork_safe(self) -> bool:
-        return False  # each process would read a tile anew
+        return False  # each process would read every tile again
 
     def datasheet(self) -> Datasheet:
         sheet = self.inside.datasheet()
         return replace(sheet, title=f"{sheet.title}, cut to {self.side} px")
 
     def omitted(self, item: Item) -> Mapping[str, int]:
-        """What is left out of a tile is counted with its first patch."""
+        """Skipped parts of a tile, counted with its first patch."""
         tile, x, y = self._origins.get(item.id, (item, 0, 0))
         return self.inside.omitted(tile) if (x, y) == (0, 0) else {}
 
@@ -55,7 +55,7 @@ class Cut(Wrapper):
             try:
                 height, width = self.inside.shape(tile)
             except UnreadablePatch:
-                patches.append(tile)  # to be rejected with its reason, by `read`
+                patches.append(tile)  # `read` rejects it with the reason
                 continue
             corners = [
                 (x, y)
@@ -79,10 +79,10 @@ class Cut(Wrapper):
     def read(self, item: Item) -> Arrays:
         if item.id not in self._origins:  # a tile that could not be cut
             self.inside.read(item)
-            raise UnreadablePatch(f"smaller than the cut: {self.side} px; give a smaller --cut")
+            raise UnreadablePatch(f"smaller than the cut: {self.side} px; use a smaller --cut")
         tile, x, y = self._origins[item.id]
         return {
-            name: array  # a vector is of the tile as a whole
+            name: array  # a vector describes the whole tile
             if array.ndim == 1
             else np.ascontiguousarray(array[y : y + self.side, x : x + self.side])
             for name, array in self._tiles.get(tile.id, lambda: self._tile(tile)).items()
@@ -94,7 +94,7 @@ class Cut(Wrapper):
     def _tile(self, tile: Item) -> Arrays:
         arrays = self.inside.read(tile)
         if len({array.shape[:2] for array in arrays.values() if array.ndim == 3}) > 1:
-            raise UnreadablePatch("arrays differ in size: --cut takes arrays of one size")
+            raise UnreadablePatch("arrays differ in size: --cut needs arrays of the same size")
         if ARRAY in arrays:
             arrays[ARRAY] = assign_border_nuclei(arrays[ARRAY], self.side)
         return arrays

@@ -1,4 +1,4 @@
-"""Items to patches of one size, by workers that also hash and write them, with bounded memory."""
+"""Decode items to patches of one size. Workers also hash and write them. Memory is bounded."""
 
 import sys
 from collections import Counter
@@ -21,39 +21,39 @@ from morefromless.sources import Item, Source
 
 Arrays = dict[str, npt.NDArray[Any]]
 Read = Arrays | str
-"""What a source gave for one item, or the reason why it gave nothing."""
+"""The arrays of one item, or the reason why it cannot be used."""
 
 SAMPLE = 32
-"""Items read first, to learn their size."""
+"""Number of items read first to find the shape of the patches."""
 BATCH, AHEAD = 4, 64
-"""Items in a thread's batch, and batches that may be done while a shard is synced to the disk."""
+"""Threads: items per batch, and batches that may be decoded while a shard is synced to disk."""
 FORKED_AHEAD = 8
-"""Such batches of processes, of `Shape.batch` items."""
+"""Processes: the same number of batches, of `Shape.batch` items each."""
 MANY = 1000
-"""Items from which on processes are worth their start."""
+"""Minimum number of items for which starting processes pays off."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """What became of one item: the hash of its pixels, or the reason why it is rejected."""
+    """The result of decoding one item: the hash of its pixels, or the reason for its rejection."""
 
     hash: str | None = None
     side: int | None = None
-    """Side in pixels before any resizing."""
+    """Side in px before resizing."""
     reason: str | None = None
     absent: tuple[str, ...] = ()
-    """Arrays that this patch lacks; zeros stand in their place."""
+    """Arrays missing from this patch. They are stored as zeros."""
     omitted: Mapping[str, int] = {}
-    """What the source left out of it: kind to number."""
+    """Parts of the item that the source skipped: kind -> count."""
 
 
 def survey(
     source: Source, items: Sequence[Item], size: int | None, resize: int | None, workers: int
 ) -> tuple[Shape, dict[int, Read]]:
-    """The shape of the patches, from a sample of them, and the sample itself, by index.
+    """Find the shape of the patches from a sample. Returns it and the sample (index -> `Read`).
 
-    The side of each array is `size`, else the commonest of the sample. Where nothing in the sample
-    can be read, or it has no example of an optional array, the other items are read until there is
-    one. Raises `DataError` where there is none in the whole source.
+    The side of each array is `size`, else the most common side in the sample. If no item of the
+    sample can be used, or none has a certain optional array, the other items are read until one is
+    found. Raises `DataError` if the whole source has none.
     """
 
     def read(index: int) -> tuple[int, Read]:
@@ -83,8 +83,11 @@ def survey(
         raise none_usable(len(items), reason, count)
     for name in optional:
         if name not in examples:
-            why = [f"; {count} others: '{reason}'" for reason, count in reasons.most_common(1)]
-            raise DataError(f"None of the patches that can be used has {name}{''.join(why)}.")
+            why = [
+                f"; {count} patches were rejected: '{reason}'"
+                for reason, count in reasons.most_common(1)
+            ]
+            raise DataError(f"None of the usable patches has {name}{''.join(why)}.")
     example = usable[0] | examples
     images = sorted(name for name in example if example[name].ndim == 3)
     sides = {name: size or _commonest_side(name, [*usable, example]) for name in images}
@@ -111,12 +114,12 @@ def decode(
     workers: int,
     missing: str,
 ) -> Generator[Record, None, None]:
-    """Decode the items of these indices into `rows`, and give their records in that order; those in
-    `sample` are not read again.
+    """Decode the items at `indices` into `rows` and yield their records in that order.
 
-    Many items of a source that is `fork_safe` are decoded in processes, because threads wait for
-    Python's lock more than half of the time; others in threads. `missing="keep"` takes patches that
-    lack an optional array.
+    Items in `sample` are not read again. On Linux, processes decode the items if there are many
+    and the source is `fork_safe`, because threads wait for Python's global lock more than half of
+    the time. Otherwise threads decode them. `missing="keep"` accepts patches without optional
+    arrays.
     """
     processes = (
         workers > 1 and len(indices) >= MANY and source.fork_safe and sys.platform == "linux"
@@ -139,7 +142,7 @@ def decode(
         return record
 
     starts = range(0, len(indices), batch)
-    # One process more than cores: another one waits for the disk.
+    # One more process than cores, because one usually waits for the disk.
     parallel = (
         forked(written, starts, workers + 1, ahead)
         if processes
@@ -164,7 +167,7 @@ def _read(source: Source, item: Item) -> Read:
             return f"not finite: value {int(np.argmin(np.isfinite(array)))} of {name}"
     sizes = [array.shape[:2] for array in arrays.values() if array.ndim == 3]
     if not sizes:
-        return "no image: a patch needs one beside its vectors"
+        return "no image: a patch needs an image in addition to vectors"
     for height, width in sizes:
         if height != width:
             return f"not square: {width} x {height}; cut square patches"
@@ -172,17 +175,17 @@ def _read(source: Source, item: Item) -> Read:
 
 
 def _unusable(source: Source, name: str, what: str) -> ConfigError:
-    """Where a source, which may be a person's own class, gives what no store holds."""
+    """The error for a `read` (perhaps of a user's own class) that returns unsupported values."""
     return ConfigError(
-        f"{type(source).__name__}.read gives '{name}' as {what}; it must give images (side, side, "
-        "channels) uint8 or uint16, and vectors (length,) float32, as NumPy arrays."
+        f"{type(source).__name__}.read returns '{name}' as {what}; it must return NumPy arrays: "
+        "images (side, side, channels) uint8 or uint16, or vectors (length,) float32."
     )
 
 
 def _fit(
     read: Read, shape: Shape, missing: str, omitted: Mapping[str, int]
 ) -> tuple[Record, Arrays]:
-    """A patch as it is stored; no arrays where it is rejected."""
+    """The record and the stored arrays of a patch. No arrays if it is rejected."""
     mismatch = read if isinstance(read, str) else _mismatch(read, shape, missing)
     if isinstance(read, str) or mismatch is not None:
         return Record(reason=mismatch, omitted=omitted), {}
@@ -192,7 +195,8 @@ def _fit(
         else _resized(array, shape.images[name].side, name == ARRAY)
         for name, array in read.items()
     }
-    digest = patch_hash(arrays)  # of what is there: zeros that were read are not an absence
+    # Hash present arrays only, because zeros that were read differ from a missing array.
+    digest = patch_hash(arrays)
     absent = tuple(name for name in shape.optional if name not in read)
     for name in absent:
         arrays[name] = np.zeros(shape.row(name).shape, shape.row(name).base)
@@ -200,10 +204,10 @@ def _fit(
 
 
 def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
-    """Why a patch does not fit the store, or None."""
+    """The reason why a patch does not fit the store, or None."""
     absent = [name for name in shape.optional if name not in arrays]
     if absent and missing != "keep":
-        return f"no {', '.join(absent)}: this patch lacks it; --missing keep takes such patches"
+        return f"no {', '.join(absent)}: this patch has none; --missing keep accepts such patches"
     if {*arrays, *absent} != set(shape.arrays):
         return f"other arrays: {', '.join(sorted(arrays))}"
     for name, length in shape.vectors.items():
@@ -215,7 +219,10 @@ def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
         side, _, channels = arrays[name].shape
         of = f"{name} is " if len(shape.images) > 1 else ""
         if shape.expected is not None and side != shape.expected[name]:
-            return f"another size: {of}{side} px, not {shape.expected[name]}; --resize takes all"
+            return (
+                f"another size: {of}{side} px, not {shape.expected[name]}; "
+                "--resize accepts all sizes"
+            )
         if channels != image.channels or arrays[name].dtype != image.dtype:
             return (
                 f"other channels: {of}{channels} of {arrays[name].dtype}, not {image.channels} of "
@@ -225,21 +232,23 @@ def _mismatch(arrays: Arrays, shape: Shape, missing: str) -> str | None:
 
 
 def _side(arrays: Arrays, shape: Shape) -> int:
-    """The side before resizing of the array that the magnification is of. Where the patch lacks it,
-    another image gives the factor."""
+    """Side before resizing of the array that defines the magnification.
+
+    If the patch has no such array, the side is computed from the resize factor of another image.
+    """
     name = main_image(n for n, array in arrays.items() if array.ndim == 3)
     return len(arrays[name]) * shape.side // shape.images[name].side
 
 
 def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[Any]:
-    """Area averages when shrinking, bicubic when growing; the nearest pixel of a label image."""
+    """Resize by area averages (shrinking) or bicubic (growing). Label images use nearest pixels."""
     if array.shape[0] == side:
         return array
     if labels:
         nearest = ((np.arange(side) + 0.5) * array.shape[0] / side).astype(np.intp)
         return np.ascontiguousarray(array[nearest[:, None], nearest])
     kernel = Image.Resampling.BOX if side < array.shape[0] else Image.Resampling.BICUBIC
-    # In float32, for on bytes Pillow rounds once per direction, upwards.
+    # In float32, because on uint8 Pillow rounds once per direction, upwards.
     channels = [
         np.asarray(Image.fromarray(array[..., c].astype(np.float32)).resize((side, side), kernel))
         for c in range(array.shape[2])
@@ -249,5 +258,5 @@ def _resized(array: npt.NDArray[Any], side: int, labels: bool) -> npt.NDArray[An
 
 
 def kinds(reasons: Iterable[str]) -> Counter[str]:
-    """Reasons of rejection counted by kind: the words before the colon."""
+    """Count rejection reasons by kind, the words before the colon."""
     return Counter(reason.partition(":")[0] for reason in reasons)

@@ -1,4 +1,4 @@
-"""Labels and groups from paths; classes merged, renamed or left out."""
+"""Read labels and groups from paths, and merge, rename or drop classes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from morefromless.sources import Datasheet, Item, Source
 
 
 class Relabelled(Wrapper):
-    """A source whose labels and groups are found in the patches' paths, and its classes changed.
+    """A source with labels and groups read from the paths of patches, and with changed classes.
 
-    `label` and `group` are regular expressions with one capturing group, searched for in the path
-    below the source. Patches in whose path `label` finds nothing are left out and counted; `group`
-    must find one in all. Then `classes`, such as `MUS+STR=muscle`, makes one class of several, or
-    renames one, and patches of the classes in `drop` are left out. Raises `ConfigError` for an
-    expression that cannot work, `DataError` for a class that is not there.
+    `label` and `group` are regular expressions with one capturing group. They are searched in the
+    path below the source. Patches whose path does not match `label` are excluded and counted; every
+    path must match `group`. After that, `classes`, such as `MUS+STR=muscle`, merges or renames
+    classes, and patches of the classes in `drop` are excluded. Raises `ConfigError` for an invalid
+    expression, and `DataError` for an unknown class or a path that does not match `group`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Relabelled(Wrapper):
 
     @cached_property
     def _listing(self) -> tuple[list[Item], dict[str, int]]:
-        """The patches that are taken, and those that are not: kind to number."""
+        """The accepted patches, and the excluded ones as kind -> count."""
         items = list(self.inside.items())
         if self.group is not None:
             items = [replace(item, group=self._group(item)) for item in items]
@@ -61,8 +61,8 @@ class Relabelled(Wrapper):
             unmatched = len(matches) - len(items)
             if not items:
                 raise DataError(
-                    f"--label {self.label.pattern} finds nothing in any of {len(matches)} paths, "
-                    f"such as '{matches[0][0].origin}'; mend the expression."
+                    f"--label {self.label.pattern} does not match any of {len(matches)} paths, "
+                    f"such as '{matches[0][0].origin}'; correct the expression."
                 )
         check_names({item.label for item in items}, [*self.renamed, *self.drop])
         dropped = {name: sum(item.label == name for item in items) for name in self.drop}
@@ -73,7 +73,7 @@ class Relabelled(Wrapper):
         ]
         kinds = {f"patch of the class {name}": count for name, count in dropped.items()}
         if unmatched:
-            kinds["patch in whose path --label finds nothing"] = unmatched
+            kinds["patch with a path that --label does not match"] = unmatched
         return taken, kinds
 
     def _group(self, item: Item) -> str:
@@ -81,7 +81,7 @@ class Relabelled(Wrapper):
         match = self.group.search(item.origin)
         if match is None or not match[1]:
             raise DataError(
-                f"--group {self.group.pattern} finds nothing in '{item.origin}'; mend the "
+                f"--group {self.group.pattern} does not match '{item.origin}'; correct the "
                 "expression, or rename that file."
             )
         return match[1]
@@ -91,10 +91,12 @@ def _pattern(option: str, text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise ConfigError(f"{option} {text} is not a regular expression ({error}).") from error
+        raise ConfigError(
+            f"{option} {text} is not a valid regular expression ({error}); correct it."
+        ) from error
     if pattern.groups != 1:
         raise ConfigError(
-            f"{option} {text} has {pattern.groups} capturing groups; put ( ) around the one part "
-            r"of the path that is meant, as in (P\d+)."
+            f"{option} {text} has {pattern.groups} capturing groups; it needs one: put ( ) around "
+            r"the part of the path to use, as in (P\d+)."
         )
     return pattern

@@ -1,4 +1,4 @@
-"""What a source lists, checked before anything is decoded."""
+"""Check the listing of a source before anything is decoded."""
 
 import json
 from collections import Counter
@@ -13,40 +13,44 @@ from morefromless.sources import Datasheet, Item
 
 
 def check(items: Sequence[Item], datasheet: Datasheet, split: str) -> None:
-    """Raise `DataError` where no store could be made of these items, however they decode."""
+    """Raise `DataError` if these items cannot make a store, regardless of their pixels."""
     title = datasheet.title
     if not items:
         raise DataError(f"{title} lists no patches; check the path.")
     twice = [name for name, count in Counter(item.id for item in items).items() if count > 1]
     if twice:
-        raise DataError(f"{title} lists '{twice[0]}' twice; every patch needs an id of its own.")
+        raise DataError(f"{title} lists the id '{twice[0]}' twice; every patch needs its own id.")
     labels = sorted({item.label for item in items})
     check_spellings(labels)
     groups = {item.group for item in items if item.group is not None}
     check_spellings(groups, "groups (patients or slides)")
     classes = tissue_classes(labels)
     if len(classes) < classes_needed(items, datasheet, split):
-        beside = " beside unlabelled patches" * (len(classes) < len(labels))
+        beside = " and unlabelled patches" * (len(classes) < len(labels))
         raise DataError(
-            f"{title} has one class only ('{classes[0]}'){beside}; comparing encoders takes two or "
-            "more, as folders, in a column of labels or in paths (--label), or nuclei (--nuclei). "
-            "To train without classes, say --unlabelled; in a table, leave that column empty."
+            f"{title} has only one class ('{classes[0]}'){beside}; comparing encoders needs at "
+            "least two classes (as folders, in a column of labels or in paths with --label), or "
+            "nuclei (--nuclei). To train without classes, use --unlabelled; in a table, leave the "
+            "column of labels empty."
         )
     if follows_source(items, split):
         check_classes([item.label for item in items], [str(item.split) for item in items])
 
 
 def classes_needed(items: Sequence[Item], datasheet: Datasheet, split: str) -> int:
-    """How many classes a store needs: two, but one where nuclei pose a task, where no label is
-    known, or for another cohort, which is only tested."""
+    """Minimum number of classes of a store: 1 or 2.
+
+    One is enough if nuclei define a task, if no patch has a label, or if all patches are in test
+    (an external cohort).
+    """
     free = datasheet.scheme is not None or split == "test"
     return 1 if free or all(item.label == UNLABELLED for item in items) else 2
 
 
 def follows_source(items: Sequence[Item], split: str) -> bool:
-    """Whether the source's own split is used: it has train and test, and nothing else was asked.
+    """Whether the source's own split is used: it has train and test, and `split` is `auto`.
 
-    Raises `DataError` where the source knows the split of some patches only.
+    Raises `DataError` if the source knows the split of only some patches.
     """
     splits = {item.split for item in items}
     if split != "auto" or not splits >= {"train", "test"}:
@@ -54,16 +58,16 @@ def follows_source(items: Sequence[Item], split: str) -> bool:
     if None in splits:
         stray = next(item for item in items if item.split is None)
         raise DataError(
-            f"'{stray.origin}' is in no split while others are; mend the source, or have train and "
-            "test drawn anew with --split random."
+            f"'{stray.origin}' has no split, but other patches have one; fix the source, or draw a "
+            "new train and test split with --split random."
         )
     return True
 
 
 def fingerprint(items: Sequence[Item], datasheet: Datasheet) -> str:
-    """blake2b-128 of a datasheet and a listing: the same wherever the source lies.
+    """blake2b-128 of a datasheet and a listing. It does not depend on the location of the source.
 
-    Pixels do not enter: they are read only once, after it is known that they must be.
+    Pixels are not included: they are read only once, and only if the store does not exist yet.
     """
     sheet: list[object] = [datasheet.title, datasheet.um_per_px, list(datasheet.classes)]
     if datasheet.scheme is not None:
@@ -78,7 +82,7 @@ def fingerprint(items: Sequence[Item], datasheet: Datasheet) -> str:
 
 
 def files_fingerprint(files: Sequence[Path]) -> str:
-    """blake2b-128 of the names, sizes and times of change of the files that a source reads."""
+    """blake2b-128 of the names, sizes and modification times of the files that a source reads."""
     digest = blake2b(digest_size=16)
     for path in files:
         facts = path.stat()

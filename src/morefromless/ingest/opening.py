@@ -1,4 +1,4 @@
-"""From what a person types to a source."""
+"""Open a source from the name or path that a user gives."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,14 +38,14 @@ def open_source(
 ) -> Source:
     """The source that `spec` names: `synthetic:...`, `folder:PATH`, or just a path.
 
-    A path to an npz file is read as MedMNIST, one to a .csv or .parquet file as a table of pairs
-    (`manifest`); a folder or an archive whose files are all named like `TUM-AAAFLCLY.tif` as
-    NCT-CRC-HE; any other one as `folder`. `label` and `group` are regular expressions that find a
-    patch's label and group in its path, `classes` and `drop` change classes
-    (`labelling.Relabelled`); `unlabelled` says that the paths of a folder name no tissue classes.
-    `nuclei` is a folder of segmentations, whose types are those of `scheme`; `cut` is the side in
-    px to which tiles are cut. Raises `DataError` for a path that does not exist and `ConfigError`
-    for a name that is not known.
+    A path to an npz file is read as MedMNIST, and a path to a .csv or .parquet file as a table of
+    pairs (`manifest`). A folder or archive is read as NCT-CRC-HE if all its files are named like
+    `TUM-AAAFLCLY.tif`, else as `folder`. `label` and `group` are regular expressions that find the
+    label and group of a patch in its path. `classes` and `drop` change classes
+    (`labelling.Relabelled`). `unlabelled` means that the paths of a folder do not name tissue
+    classes. `nuclei` is a folder of segmentations with the types of `scheme`. `cut` is the side in
+    px of the patches that tiles are cut into. Raises `DataError` if the path does not exist, and
+    `ConfigError` for an unknown name.
 
     >>> len(open_source("synthetic:patches=90,size=64", cut=32).items())
     360
@@ -59,20 +59,21 @@ def open_source(
 
 
 def open_images(spec: str) -> Source:
-    """The images that `spec` names, whatever their classes: a folder need not name any."""
+    """The images that `spec` names. Unlike `open_source`, a folder needs no classes."""
     path = Path(spec).expanduser()
     files = path.is_dir() or is_archive(path)
     return _files(spec, "none") if files else _images(spec, unlabelled=False)
 
 
 def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
-    """`bare` says that the labels of a folder come from elsewhere."""
+    """`bare` means that the labels of a folder are not read from its folders."""
     name = spec.partition(":")[0]
     path = Path(spec).expanduser()
     files = path.is_dir() or is_archive(path)
     if unlabelled and not files:
         raise ConfigError(
-            f"--unlabelled is for a folder of files, which '{spec}' is not; leave it."
+            f"--unlabelled is for a folder or archive of images, and '{spec}' is not one; remove "
+            "--unlabelled."
         )
     if unlabelled or (bare and files):
         return Folder(spec, "none")
@@ -91,36 +92,36 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
             (".ome.tif", ".ome.tiff")
         ):
             raise DataError(
-                f"{path} is a whole slide; cut it into tiles: mfl tile {path} STORE --mpp 0.5."
+                f"{path} is a whole slide; cut it into tiles with mfl tile {path} STORE --mpp 0.5."
             )
         raise DataError(
-            f"{path} is a file; give a folder or an archive (.zip, .tar, .tar.gz) of patches, an "
-            f"npz file, or a table of pairs ({', '.join(TABLES)})."
+            f"{path} is not a supported file; use a folder or an archive (.zip, .tar, .tar.gz) of "
+            f"patches, an npz file, or a table of pairs ({', '.join(TABLES)})."
         )
     if ":" in spec and "/" not in name:
         return build(spec, sources, Source)
     if path.exists():
-        raise DataError(f"{path} is a pipe or a device; give a folder or a file.")
+        raise DataError(f"{path} is a pipe or a device; use a folder or a file.")
     raise DataError(f"There is no file or folder {path}; {_hint(path)}")
 
 
 def _files(spec: str, classes: Literal["named", "none"]) -> Source:
-    """NCT-CRC-HE where all files of a folder or an archive are named like it, else a folder."""
+    """`NctCrc` if all files of a folder or an archive are named like its files, else `Folder`."""
     path = Path(spec).expanduser()
     if all((path / name).is_file() for name in ("meta.json", "patches.parquet")):
-        raise DataError(f"{path} is a store already; give the source that it was made of.")
+        raise DataError(f"{path} is already a store; use the source that it was made from.")
     tree = open_tree(path)
     source = NctCrc(spec) if NctCrc.recognises(tree.names) else Folder(spec, classes)
-    source.tree = tree  # listed once: of a large archive that takes minutes
+    source.tree = tree  # reuse the listing, which takes minutes for a large archive
     return source
 
 
 def _catalogued(name: str, folder: Path) -> Source:
-    """A public data set in the folder that `mfl fetch` wrote."""
+    """A public data set in a folder written by `mfl fetch`."""
     sheet = public_set(name)
     path = folder / sheet.ingest
     if not path.exists():
-        raise DataError(f"There is no {path}; fetch it with mfl fetch {name} {folder}.")
+        raise DataError(f"There is no {path}; download it with mfl fetch {name} {folder}.")
     return Catalogued(_images(str(path), False), sheet)
 
 

@@ -1,4 +1,4 @@
-"""Calls side by side, in threads or in processes, with bounded memory."""
+"""Parallel calls in threads or processes, with bounded memory."""
 
 import gc
 import multiprocessing
@@ -20,17 +20,17 @@ T = TypeVar("T")
 def threaded(
     call: Callable[[K], T], keys: Iterable[K], workers: int, ahead: int | None = None
 ) -> Iterator[T]:
-    """Results in order; never more than `ahead` (by default four a worker) are waiting."""
+    """Yield results in order. At most `ahead` calls (default: 4 per worker) are pending."""
     return _in_order(ThreadPoolExecutor(workers), call, keys, ahead or 4 * workers)
 
 
 def forked(
     call: Callable[[K], T], keys: Iterable[K], workers: int, ahead: int | None = None
 ) -> Iterator[T]:
-    """`threaded`, in processes that begin as copies of this one (Linux).
+    """Like `threaded`, but in forked processes (Linux).
 
-    `call` itself is not sent there, only keys and results are. The processes end with this one,
-    however it ends. Raises `WorkerError` where one of them was killed.
+    Only keys and results are pickled; `call` is not. The workers exit when this process exits, for
+    any reason. Raises `WorkerError` if a worker was killed.
     """
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("fork"), initializer=_begin, initargs=(call,)
@@ -39,8 +39,8 @@ def forked(
         yield from _in_order(pool, _called, keys, ahead or 4 * workers)
     except BrokenProcessPool as error:
         raise WorkerError(
-            "A worker process was killed, perhaps as memory ran out; run again, with fewer "
-            "--workers, and it goes on."
+            "A worker process was killed, perhaps because memory ran out; run the same command "
+            "again with fewer --workers, and it resumes."
         ) from error
 
 
@@ -58,14 +58,14 @@ def _in_order(pool: Executor, call: Callable[[K], T], keys: Iterable[K], ahead: 
 
 
 _call: Callable[[Any], Any]
-"""In a worker process: what it was started for."""
+"""The function that a worker process calls. Set in worker processes only."""
 
 
 def _begin(call: Callable[[Any], Any]) -> None:
     global _call
     _call = call
-    gc.freeze()  # the parent's objects stay in memory that is shared with it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    gc.freeze()  # else the collector writes to, and so copies, memory shared with the parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and stops the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""A picture of a slide with its tissue and tiles, to be looked at before anything is trained."""
+"""A picture of a slide with its tissue and tiles, for inspection before training."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from morefromless.data.tissue import SCALE, Tissue
 from morefromless.errors import UnreadablePatch
 
 LONGEST = 1400
-"""Longest side in px of the picture."""
+"""Maximum side of the picture in px."""
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 LINE = 22
-"""Height in px of a line of text."""
+"""Height of a line of text in px."""
 
 
 def write_preview(
@@ -34,13 +34,13 @@ def write_preview(
 ) -> None:
     """Write a PNG of the slide: tissue outlined in black, tiles in the colours of their labels.
 
-    What is no tissue is paler than it is. Captions name the numbers and the colours.
+    Areas outside the tissue are paler than in the slide. Captions explain numbers and colours.
     """
     scale = max(slide.um_per_px or SCALE, max(tissue.mask.shape) * SCALE / LONGEST)
     width, height = (max(1, int(side / slide.scale(scale))) for side in slide.size)
     overview = tissue.overview
     if scale < SCALE:
-        with suppress(UnreadablePatch):  # shown as coarse as tissue was detected
+        with suppress(UnreadablePatch):  # else show the coarse overview used for tissue detection
             overview = slide.read(0, 0, width, height, scale)
     picture = Image.fromarray(overview).resize((width, height), Image.Resampling.BICUBIC)
     outlined = Image.fromarray(tissue.mask).resize((width, height), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""What came of an ingest."""
+"""The report of an ingest."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from morefromless.modalities.image import image_spec
 
 @dataclass(frozen=True)
 class IngestReport:
-    """A store and how it came to be; `str` of it is the last line to print."""
+    """A store and how it was made. `str(report)` is the summary line."""
 
     store: Store
     already: bool = False
-    """Whether the store was there before, from the same source with the same options."""
+    """Whether the store already existed, made from the same source with the same options."""
     spellings: Mapping[str, str] = field(default_factory=dict)
-    """Classes and groups as the source spells them, where that is not the normal form, to that."""
+    """Class or group as the source spells it -> normal form, if the two differ."""
 
     @property
     def splits(self) -> dict[str, int]:
@@ -33,12 +33,12 @@ class IngestReport:
 
     @property
     def rejected(self) -> Counter[str]:
-        """Rejected patches by kind of reason."""
+        """Kind of reason -> number of rejected patches."""
         return Counter(self.store.meta.rejected)
 
     @property
     def nuclei(self) -> dict[str, int] | None:
-        """Type to number of counted nuclei; None where none are known."""
+        """Type -> number of counted nuclei, or None if the store has no nuclei."""
         if self.store.meta.scheme is None:
             return None
         nuclei, types = self.store.nuclei, self.store.scheme.types
@@ -47,23 +47,23 @@ class IngestReport:
 
     @property
     def notes(self) -> list[str]:
-        """The store's caveats, what the source left out, and names in another form."""
+        """The store's caveats, channel ranges, skipped parts of the source, and changed names."""
         omitted = self.store.meta.omitted
         counts = ", ".join(f"{count:,} x {kind}" for kind, count in omitted.items())
         some = [f"{given!a} to {normal!a}" for given, normal in self.spellings.items()]
         more = f" and {len(some) - 5} more" if len(some) > 5 else ""
         ranges = [
-            f"{name} has {', '.join(self.store.channels(name))}; see it as "
-            f"{image_spec(self.store, name)} (from the 0.1st to the 99.9th percentile of the "
-            "training patches)."
+            f"{name} has the channels {', '.join(self.store.channels(name))}; use it as modality "
+            f"{image_spec(self.store, name)} (range: 0.1st to 99.9th percentile of the training "
+            "patches)."
             for name, array in self.store.meta.arrays.items()
             if array.ranges
         ]
         return [
             *self.store.caveats,
             *ranges,
-            *[f"Left out: {counts}."] * bool(omitted),
-            *[f"Brought to one form: {', '.join(some[:5])}{more}."] * bool(some),
+            *[f"Skipped: {counts}."] * bool(omitted),
+            *[f"Names changed to their normal form: {', '.join(some[:5])}{more}."] * bool(some),
         ]
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class IngestReport:
             each = ", ".join(f"{count:,} {name}" for name, count in self.nuclei.items() if count)
             nuclei = f" and {sum(self.nuclei.values()):,} nuclei" + f" ({each})" * bool(each)
         return (
-            f"{'Already done: ' * self.already}{path} keeps {self.accepted:,} patches of {classes} "
-            f"{'class' if classes == 1 else 'classes'}{nuclei} ({splits}); "
+            f"{'Already done: ' * self.already}{path} contains {self.accepted:,} patches of "
+            f"{classes} {'class' if classes == 1 else 'classes'}{nuclei} ({splits}); "
             f"{self.rejected.total():,} rejected{listed}."
         )

@@ -1,4 +1,4 @@
-"""The arrays of a store while they are written: every patch once, at its place."""
+"""Write the arrays of a store. Each patch is written once, at the offset of its item."""
 
 import errno
 import mmap
@@ -19,15 +19,15 @@ from morefromless.ingest.shapes import Shape
 
 SMALL = np.dtype((np.float32, (SIDE, SIDE)))
 PAGE = 4096
-"""Bytes. A write around the system's cache begins at a multiple of them, in the file and in memory,
-and is a multiple of them long. Rows begin after one page, so that a mapped file's are aligned."""
+"""Bytes. Writes that bypass the page cache need an offset, address and length that are multiples of
+this. Rows start after one page, so that they are aligned when the file is mapped."""
 
 
 class Rows:
-    """The npy files of a store, and one of thumbnails: row i of each is item i.
+    """The npy files of a store and of thumbnails. Row i of each file is item i.
 
-    Rows are written by any number of threads, or held and flushed by any number of processes. They
-    are written and not mapped: a mapped page that finds the disk full ends the process.
+    Any number of threads may call `write`, and any number of processes may call `hold` and `flush`.
+    Files are not memory-mapped for writing, because a full disk would then kill the process.
     """
 
     def __init__(self, folder: Path, thumbnails: Path, shape: Shape, count: int) -> None:
@@ -55,29 +55,28 @@ class Rows:
                 file.write(index, array)
 
     def hold(self, index: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Write the arrays of one item by the next `flush`, in this process; up to `shape.batch`
-        items are held."""
+        """Buffer the arrays of one item in this process until `flush`. Maximum: `shape.batch`
+        items."""
         for file, array in self._by_file(arrays):
             file.hold(index, array)
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the buffered items."""
         with files.explaining(self.folder):
             for file in self._every:
                 file.flush()
 
     def sync(self) -> None:
-        """Bring what was written to the disk."""
+        """Sync written data to disk."""
         with files.explaining(self.folder):
             for file in self._every:
                 file.sync()
 
     def finish(self, order: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Move item `order[i]` to row i of each array, and cut off the other rows. Returns the
-        thumbnails in this order, mapped.
+        """Move item `order[i]` to row i of each array and truncate the remaining rows.
 
-        An item only moves to the place of a rejected one, so that after a kill the same call ends
-        the same.
+        Returns the thumbnails in this order, memory-mapped. Items only move to places of rejected
+        items, so after a kill the same call can be repeated with the same result.
         """
         moved = [(row, place) for place, row in enumerate(order) if row != place]
         for file in self._every:
@@ -95,7 +94,7 @@ class Rows:
 
 
 class _File:
-    """An npy file that is written in parts. Its header comes last, and has one length."""
+    """An npy file that is written in parts. The header is written last and has a fixed length."""
 
     def __init__(self, path: Path, row: np.dtype[Any], batch: int) -> None:
         self.path, self.row, self.batch = path, row, batch
@@ -123,7 +122,7 @@ class _File:
 
     @cached_property
     def _memory(self) -> npt.NDArray[Any]:
-        """Rows that are held; it begins at a page."""
+        """Buffered rows, page-aligned."""
         memory = mmap.mmap(-1, self.batch * self.row.itemsize)
         return np.frombuffer(memory, self.row.base).reshape(self.batch, *self.row.shape)
 
@@ -146,7 +145,7 @@ class _File:
         return PAGE + index * self.row.itemsize
 
     def _header(self, count: int) -> bytes:
-        """Of one page (numpy.lib.format, version 1.0)."""
+        """An npy header of one page (numpy.lib.format, version 1.0)."""
         shape = (count, *self.row.shape)
         header = {"descr": self.row.base.str, "fortran_order": False, "shape": shape}
         begin = np.lib.format.magic(1, 0) + (PAGE - 10).to_bytes(2, "little")
@@ -156,7 +155,7 @@ class _File:
         return os.pread(self._descriptor, self.row.itemsize, self._offset(row))
 
     def _write_around_cache(self, data: memoryview, offset: int) -> int:
-        """How many bytes were written: 0 where that cannot be."""
+        """Write past the page cache. Returns the number of bytes written, 0 if not supported."""
         if self._around_cache is None:
             return 0
         try:
@@ -173,8 +172,10 @@ class _File:
 
 
 def _around_cache(path: Path) -> int | None:
-    """A descriptor whose writes go from memory to the disk without a copy in the system's cache,
-    which takes longer to make than to write. None where the system or the file system cannot."""
+    """A descriptor whose writes bypass the page cache, or None if that is not supported.
+
+    The copy into the page cache takes longer than the write itself.
+    """
     try:
         return os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
     except (AttributeError, OSError):
@@ -182,7 +183,7 @@ def _around_cache(path: Path) -> int | None:
 
 
 def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive numbers: place of the first, and how many.
+    """Runs of consecutive numbers: position of the first, and length.
 
     >>> list(_runs([4, 5, 6, 9, 10]))
     [(0, 3), (3, 2)]

@@ -1,4 +1,4 @@
-"""Images with their nuclei, from segmentation files beside them or elsewhere."""
+"""Add nuclei from segmentation files to a source of images."""
 
 import unicodedata
 from collections import Counter, defaultdict
@@ -21,25 +21,25 @@ from morefromless.sources import Datasheet, Item, Source
 from morefromless.specs import build, members
 
 FOLDERS = frozenset({"instances", "types", "cell_detection"})
-"""Folders that tools put around their files, which say nothing of the image."""
+"""Folders that tools create around their files. They are not part of the image's name."""
 
 FIXED = frozenset({"cells", "cell_detection", "pinst_pp", "class_inst", "poly"})
-"""Names that tools give to the files of every image, whose folder bears the image's name."""
+"""Fixed file names of tools. The folder of such a file has the name of the image."""
 
 ENDINGS = ("_cells", "_cp_masks", "_masks")
-"""What tools append to an image's name (CellViT, cellpose)."""
+"""Suffixes that tools append to the name of an image (CellViT, cellpose)."""
 
 
 class WithNuclei(Wrapper):
-    """A source of images, with the array `nuclei` from one file per image below a folder.
+    """A source of images with an added array `nuclei`, read from one file per image in a folder.
 
-    A file belongs to the image of the same name: the same path below the folder (whatever the
-    ending), else the same file name anywhere below it, unless it lies where another image's file
-    would. A file serves one image: one that fits two is refused. `nuclei_format` is a name such as
-    `mat` or `geojson:convention=centres`; by default each file is asked. Images without a file, and
-    files that cannot be used, are rejected with the reason.
+    A file belongs to the image with the same path below the folder (ignoring the extension), else
+    to the image with the same file name. Files in a folder that is also a folder of images match by
+    path only. Images that would share a file are rejected. `nuclei_format` is a name such as `mat`
+    or `geojson:convention=centres`; by default it is detected for each file. Images without a
+    usable file are rejected with the reason.
 
-    Raises `DataError` where there is no such folder and `ConfigError` for an unknown format.
+    Raises `DataError` if the folder does not exist, and `ConfigError` for an unknown format.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class WithNuclei(Wrapper):
         self.folder, self.scheme = folder.expanduser(), scheme
         self.nuclei_format = nuclei_format
         if not self.folder.is_dir():
-            raise DataError(f"There is no folder {self.folder} of segmentations; check the path.")
+            raise DataError(f"There is no segmentation folder {self.folder}; check the path.")
         auto = nuclei_format == "auto"
         names = members(nuclei_formats, NucleiFormat) if auto else [nuclei_format]
         self._readers = [build(name, nuclei_formats, NucleiFormat) for name in names]
@@ -59,7 +59,7 @@ class WithNuclei(Wrapper):
         return dict(Counter(self._omitted.get(item.id, {})) + Counter(self.inside.omitted(item)))
 
     def files(self) -> Sequence[Path]:
-        # Of any format's ending: some read a table beside a file of their own.
+        # Extensions of all formats, because some formats also read a table next to their file.
         formats = members(nuclei_formats, NucleiFormat).values()
         endings = tuple(suffix for known in formats for suffix in known.suffixes)
         files = (p for p in self._below if p.name.lower().endswith(endings) and p.is_file())
@@ -67,7 +67,7 @@ class WithNuclei(Wrapper):
 
     @property
     def fork_safe(self) -> bool:
-        return False  # readers of HDF5 and zarr are not
+        return False  # readers of HDF5 and zarr are not fork-safe
 
     def datasheet(self) -> Datasheet:
         name = f"{self.folder.resolve().name} ({self.nuclei_format})"
@@ -77,7 +77,9 @@ class WithNuclei(Wrapper):
         items = self.inside.items()
         if not self._files:
             endings = ", ".join(sorted({s for reader in self._readers for s in reader.suffixes}))
-            raise DataError(f"{self.folder} holds no segmentations; their files end in {endings}.")
+            raise DataError(
+                f"{self.folder} contains no segmentation files; expected extensions: {endings}."
+            )
         return items
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
@@ -92,12 +94,12 @@ class WithNuclei(Wrapper):
 
     @cached_property
     def _below(self) -> list[Path]:
-        """What is not hidden below the folder."""
+        """All files and folders below the folder, except hidden ones."""
         return [p for p in sorted(self.folder.rglob("*")) if not p.name.startswith(".")]
 
     @cached_property
     def _files(self) -> dict[Path, list[str]]:
-        """Each file of a known ending, and the paths that its image may have, likeliest first."""
+        """File with a known extension -> possible paths of its image, most likely first."""
         files = {}
         for path in self._below:
             if self._of_ending(path):
@@ -107,7 +109,7 @@ class WithNuclei(Wrapper):
 
     @cached_property
     def _claims(self) -> tuple[dict[str, list[Path]], dict[Path, list[str]]]:
-        """Each image's files, and the images that each file fits."""
+        """Image name -> its files, and file -> ids of the images that it matches."""
         images = defaultdict(list)
         by_stem = defaultdict(list)
         for item in self.inside.items():
@@ -122,7 +124,7 @@ class WithNuclei(Wrapper):
                 by_path[exact].append(path)
                 fits[path] = images[exact]
                 continue
-            # One that lies beside another folder's images is theirs, whether it fits one or not.
+            # A file in a folder that also has images belongs to those images only.
             if str(PurePosixPath(names[-1]).parent) not in folders:
                 stem = next((n for n in map(_stem, names) if n in by_stem), _stem(names[0]))
                 by_name[stem].append(path)
@@ -145,21 +147,21 @@ class WithNuclei(Wrapper):
         if not usable:
             if candidates:
                 file = candidates[0].name
-                raise UnreadablePatch(f"unknown segmentation: {file} is of no format known here")
+                raise UnreadablePatch(f"unknown segmentation: {file} has no supported format")
             raise UnreadablePatch(f"no segmentation: there is no file for {stem}")
         if len(usable) > 1:
             paths = " and ".join(str(path.relative_to(self.folder)) for path, _ in usable[:2])
-            raise UnreadablePatch(f"several segmentations: {paths} both belong to {stem}")
+            raise UnreadablePatch(f"several segmentations: {paths} both match {stem}; keep one")
         (path, _), *_ = usable
         if len(fits[path]) > 1:
             raise UnreadablePatch(
-                f"several images: {path.relative_to(self.folder)} fits "
-                f"{' and '.join(fits[path][:2])}; put each image's file at the image's path"
+                f"several images: {path.relative_to(self.folder)} matches "
+                f"{' and '.join(fits[path][:2])}; give each file the same path as its image"
             )
         return usable[0]
 
     def _of_ending(self, path: Path) -> list[NucleiFormat]:
-        """The readers that have the ending of a file."""
+        """The readers for the extension of a file."""
         name = path.name.lower()
         return [reader for reader in self._readers if name.endswith(reader.suffixes)]
 
@@ -170,7 +172,7 @@ class WithNuclei(Wrapper):
 
 
 def _normal(name: str) -> str:
-    """A name as it is compared: file systems write accents in one letter or in two."""
+    """Normalise a name for comparison: file systems store accents composed or decomposed."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -179,7 +181,7 @@ def _stem(name: str) -> str:
 
 
 def _image_names(path: str) -> list[str]:
-    """Paths that the image of a file may have: the file's own, and without what tools add to it.
+    """Possible paths of the image of a file: its own path, and that without additions of tools.
 
     >>> _image_names("A/instances/p1")
     ['A/instances/p1', 'A/p1']

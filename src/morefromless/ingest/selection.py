@@ -1,4 +1,4 @@
-"""Which decoded patches a store takes, and the split of each."""
+"""Select the decoded patches of a store and assign the split of each."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,24 +19,24 @@ from morefromless.ingest.listing import follows_source
 from morefromless.sources import Item
 
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
-"""Of copies in several splits, the one in the first of these is taken."""
+"""If a patch has copies in several splits, the copy in the first of these splits is kept."""
 
 FEWEST_GROUPS = 6
-"""The signs of so many test groups agree by chance in less than 5 % of cases: 2 / 2^6."""
+"""With this many test groups, all signs agree by chance in less than 5 % of cases: 2 / 2^6."""
 
 
 @dataclass
 class Selection:
-    """The listing as a table, decided upon. Row i is item i."""
+    """The listing as a table, with the decision on each item. Row i is item i."""
 
     table: pd.DataFrame
-    """The store's columns; `absent`: names of arrays that it lacks; and `reason`: why it is
-    rejected, or None."""
+    """The columns of the store, `absent` (names of missing arrays) and `reason` (why the patch is
+    rejected, or None)."""
     rule: SplitRule
-    """Where the split comes from."""
+    """Origin of the split."""
     groups_known: bool
     omitted: dict[str, int]
-    """What the source left out of its patches: kind to number."""
+    """Parts of the source that were skipped: kind -> count."""
     caveats: list[str] = field(default_factory=list)
 
     @property
@@ -49,13 +49,13 @@ class Selection:
 
     @property
     def um_per_px(self) -> float | None:
-        """Of all accepted patches; None where it is not known, or they differ."""
+        """Scale of all accepted patches, or None if it is not known or not the same for all."""
         scales = self.accepted["um_per_px"].unique()
         return float(scales[0]) if len(scales) == 1 and not np.isnan(scales[0]) else None
 
     @property
     def absent(self) -> dict[str, dict[str, int]]:
-        """Array to number of accepted patches without it, by split; the others are not named."""
+        """Array -> split -> number of accepted patches without it. Zero counts are excluded."""
         splits, absent = self.accepted["split"], self.accepted["absent"]
         counts = Counter((n, s) for s, names in zip(splits, absent, strict=True) for n in names)
         return {
@@ -72,9 +72,9 @@ def select(
     config: IngestConfig,
     classes_needed: int,
 ) -> Selection:
-    """Decide on every item. Raises `DataError` where the accepted ones make no store.
+    """Accept or reject every item. Raises `DataError` if the accepted items cannot make a store.
 
-    `side` is that of the stored patches, `um_per_px` the scale before any resizing.
+    `side` is the side of the stored patches in px, and `um_per_px` the scale before resizing.
     """
     table = _table(items, records, side, um_per_px)
     known = bool(table["group"].notna().all())
@@ -110,8 +110,10 @@ def select(
 
 
 def strict_error(origin: str, reason: str) -> DataError:
-    """The refusal of the first patch that would be rejected."""
-    return DataError(f"'{origin}' cannot be taken ({reason}), and --strict was given.")
+    """The error for the first rejected patch in strict mode."""
+    return DataError(
+        f"'{origin}' cannot be used ({reason}); run without --strict to reject it and continue."
+    )
 
 
 def _table(
@@ -133,15 +135,18 @@ def _table(
         "absent": [tuple(record.absent) for record in records],
         "reason": [record.reason for record in records],
     }
-    # As objects, so that None stays None whatever type pandas would choose for a column.
+    # dtype object keeps None, regardless of the type that pandas would choose for a column.
     return pd.DataFrame(columns, dtype=object).astype(
         {"um_per_px": np.float64, "x": "Int64", "y": "Int64"}
     )
 
 
 def _reject_copies(table: pd.DataFrame, rule: SplitRule) -> None:
-    """Of equal patches the first keeps its place, across splits or, before a draw, altogether; one
-    with a label comes before one without."""
+    """Reject copies of patches with the same pixels; the first one is kept.
+
+    Labelled copies are preferred. If the split is given, only copies across splits are rejected;
+    if it is still to be drawn, all copies are.
+    """
     given = rule in ("source", "test")
     ids, labels, sides = (table[name].tolist() for name in ("id", "label", "split"))
     hashes = table["hash"].tolist()
@@ -164,15 +169,15 @@ def _reject_single(whole: pd.DataFrame) -> None:
     alone = counts.index[counts == 1]
     if 2 * len(alone) > len(table):
         raise DataError(
-            f"{len(alone)} of {len(table)} labelled patches are alone in their class, and two are "
-            f"needed for train and test. {MEASURED}"
+            f"{len(alone)} of {len(table)} labelled patches are the only one of their class, but a "
+            f"class needs two, for train and test. {MEASURED}"
         )
     for row in alone:
-        whole.at[row, "reason"] = "alone in its class: two are needed for train and test"
+        whole.at[row, "reason"] = "alone in its class: a class needs two, for train and test"
 
 
 def _labelled(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of patches that have a label; all where none has one."""
+    """The rows of patches with a label, or all rows if no patch has one."""
     return table[table["label"].isin(tissue_classes(table["label"]))]
 
 
@@ -191,12 +196,12 @@ def _refuse_poor(selection: Selection, needed: int) -> None:
     labels = sorted(tissue_classes(selection.accepted["label"]))
     if len(labels) >= needed:
         return
-    remainder = f"only class '{labels[0]}' is left" if labels else "nothing is left"
+    remainder = f"only class '{labels[0]}' is left" if labels else "none is left"
     kind, count = kinds(selection.rejected["reason"]).most_common(1)[0]
     reason = next(r for r in selection.rejected["reason"] if r.partition(":")[0] == kind)
     raise DataError(
-        f"Of {len(selection.table)} patches {remainder}; the commonest reason, for {count}, is "
-        f"'{reason}'."
+        f"Of {len(selection.table)} patches {remainder}; the most common reason for rejection "
+        f"({count} patches) is '{reason}'."
     )
 
 
@@ -206,7 +211,7 @@ def _absences(selection: Selection) -> list[str]:
         total = sum(counts.values())
         each = ", ".join(f"{count:,} {split}" for split, count in counts.items())
         sentences.append(
-            f"{name} is absent from {total:,} of {len(selection.accepted):,} patches ({each})."
+            f"{name} is missing in {total:,} of {len(selection.accepted):,} patches ({each})."
         )
     return sentences
 
@@ -217,10 +222,10 @@ def _unlabelled(selection: Selection) -> list[str]:
     if not len(counts):
         return []
     each = ", ".join(f"{counts[s]:,} {s}" for s in get_args(Split) if s in counts)
-    trained = "self-supervised training uses those of train; " * ("train" in counts)
+    trained = "self-supervised training uses those in train; " * ("train" in counts)
     return [
         f"{counts.sum():,} of {len(accepted):,} patches have no label ({each}): {trained}probes, "
-        "floors and supervised arms of the task tissue leave them out."
+        "floors and supervised arms of the task tissue skip them."
     ]
 
 
@@ -229,8 +234,8 @@ def _magnifications(selection: Selection) -> list[str]:
     if selection.um_per_px is not None or scales.isna().all():
         return []
     return [
-        f"Patches have {scales.min():.3g} to {scales.max():.3g} µm per px, as several sizes were "
-        "resized to one, so the store has no magnification of its own."
+        f"Patches have {scales.min():.3g} to {scales.max():.3g} µm per px, because several sizes "
+        "were resized to one, so the store has no single magnification."
     ]
 
 
@@ -238,9 +243,9 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
     caveats = []
     source_splits = sorted({item.split for item in items if item.split})
     if source_splits and selection.rule != "source":
-        why = "for lack of train or test" if config.split == "auto" else "as asked"
+        why = "because it has no train or no test" if config.split == "auto" else "as requested"
         instead = (
-            "every patch stands in test"
+            "every patch is in test"
             if selection.rule == "test"
             else "train and test were drawn at random "
             f"(seed {config.seed}, {config.test_share:.0%} test)"
@@ -252,7 +257,7 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
         groups = selection.accepted.groupby("split")["group"].unique()
         both = set(groups.get("train", [])) & set(groups["test"])
         if both:
-            groups_stand = "1 group stands" if len(both) == 1 else f"{len(both)} groups stand"
+            groups_stand = "1 group is" if len(both) == 1 else f"{len(both)} groups are"
             caveats.append(f"{groups_stand} in both train and test (patients or slides).")
         labelled = _labelled(selection.accepted)
         test = labelled.loc[labelled["split"] == "test", "group"].nunique()
@@ -261,19 +266,17 @@ def _caveats(selection: Selection, items: Sequence[Item], config: IngestConfig) 
             labels, asked = (" with labels", " in the task tissue") if partly else ("", "")
             caveats.append(
                 f"{test} test group{'s' * (test != 1)}{labels} (patients or slides): no difference "
-                f"between arms can be shown{asked}, which takes at least {FEWEST_GROUPS}, and more "
-                "for several contrasts."
+                f"between arms can be shown{asked}; this needs at least {FEWEST_GROUPS} groups, "
+                "and more for several contrasts."
             )
         return caveats
     some = int(selection.table["group"].notna().sum())
-    known = f"known for {some} of {len(items)} patches only" if some else "not known"
-    unless = (
-        ", unless the source's split keeps patients apart" if selection.rule == "source" else ""
-    )
+    known = f"known for only {some} of {len(items)} patches" if some else "not known"
+    unless = ", unless the source's split separates patients" if selection.rule == "source" else ""
     consequence = (
-        "intervals are those of single patches, and so too narrow"
+        "intervals treat patches as independent and are too narrow"
         if selection.rule == "test"
-        else f"patches of one patient may stand on both sides{unless}"
+        else f"patches of one patient may be in both train and test{unless}"
     )
     caveats.append(f"Groups (patients or slides) are {known}: {consequence}.")
     return caveats

@@ -1,4 +1,4 @@
-"""What every patch of a store has: its arrays, as they are stored."""
+"""The arrays that every patch of a store has, as stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from morefromless.data.store import main_image
 
 @dataclass(frozen=True)
 class ImageShape:
-    """What an array holds of each patch: a square image, as stored."""
+    """Shape of the square image of a patch in an array, as stored."""
 
     side: int
     channels: int = 3
@@ -21,22 +21,22 @@ class ImageShape:
 
 @dataclass(frozen=True)
 class Shape:
-    """What every patch of the store has: images, one shape an array, and vectors."""
+    """Shapes of all arrays of a patch: images and vectors."""
 
     images: Mapping[str, ImageShape]
     expected: Mapping[str, int] | None
-    """Side of each array that a source must give; None where all are taken, to be resized."""
+    """Required side of each source image, or None if any side is accepted and resized."""
     vectors: Mapping[str, int] = field(default_factory=dict)
-    """Name to length."""
+    """Name -> length."""
     optional: tuple[str, ...] = ()
-    """Those of the arrays that a patch may lack."""
+    """Arrays that may be missing from a patch."""
 
     @property
     def arrays(self) -> tuple[str, ...]:
         return (*self.images, *self.vectors)
 
     def row(self, name: str) -> np.dtype[Any]:
-        """What is stored of one patch in an array."""
+        """The dtype of one row (one patch) of an array."""
         if name in self.vectors:
             return np.dtype((np.float32, (self.vectors[name],)))
         image = self.images[name]
@@ -44,16 +44,16 @@ class Shape:
 
     @property
     def side(self) -> int:
-        """Side as stored of the array that a patch's magnification is of."""
+        """Stored side of the array that defines the magnification of a patch."""
         return self.images[main_image(self.images)].side
 
     @property
     def bytes(self) -> int:
-        """Bytes of one patch."""
+        """Bytes per patch."""
         return sum(self.row(name).itemsize for name in self.arrays)
 
     @property
     def batch(self) -> int:
-        """Patches that a process decodes before it writes them: a power of two up to 64, of 16 MiB
-        at most."""
+        """Patches that a process decodes before it writes them: a power of two, at most 64 patches
+        and, if more than one, at most 16 MiB."""
         return 1 << min(6, max(0, (2**24 // self.bytes).bit_length() - 1))

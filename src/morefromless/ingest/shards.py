@@ -1,4 +1,4 @@
-"""What became of the items, in files of consecutive ones, whose rows are then on the disk."""
+"""Shards: files with the records of consecutive items, written when their rows are on disk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from morefromless.ingest.rows import SMALL
 from morefromless.ingest.shapes import Shape
 
 ITEMS, BYTES = 4096, 2**26
-"""The most items and bytes of pixels in a shard, which is synced to the disk at once: that takes as
-long for few bytes as for many."""
+"""Maximum number of items, and of bytes of arrays, in a shard. Each shard costs one sync to disk,
+which takes as long for few bytes as for many."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an unfinished ingest decodes, so that only the same one goes on."""
+    """What an unfinished ingest decodes. Only an ingest with the same plan can resume it."""
 
     listing: str
-    """Fingerprint of what the source lists and of the files it reads."""
+    """Fingerprint of the listing and of the files that the source reads."""
     count: int
     """Number of items listed."""
     size: int | None
@@ -33,7 +33,7 @@ class Plan:
     missing: str
     shape: Shape
     shard: int
-    """Items in a shard; the last one has the rest."""
+    """Items per shard. The last shard may have fewer."""
 
     @classmethod
     def of(cls, listing: str, count: int, config: IngestConfig, shape: Shape) -> "Plan":
@@ -43,14 +43,14 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path) -> "Plan":
-        """The plan in `path`. Raises `DataError` where it cannot be read."""
+        """Read the plan in `path`. Raises `DataError` if it cannot be read."""
         try:
             return read_json(path, cls)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is damaged; remove {path.parent} and run again.") from error
 
     def check(self, folder: Path, listing: str, count: int, config: IngestConfig) -> None:
-        """Raise `DataError`, saying what differs, unless it is of this source and these options."""
+        """Raise `DataError` with the differences if the source or the options differ."""
         differences = []
         if self.listing != listing:
             other = f"{self.count} patches, not {count}" if self.count != count else "other patches"
@@ -58,17 +58,21 @@ class Plan:
         for name in ("size", "resize", "missing"):
             before, now = getattr(self, name), getattr(config, name)
             if before != now:
-                differences.append(f"--{name} was {before or 'not given'}, not {now or 'left out'}")
+                differences.append(
+                    f"--{name} was {before or 'not given'}, now {now or 'not given'}"
+                )
         if differences:
             raise DataError(
-                f"{folder} holds an unfinished ingest of something else ({'; '.join(differences)});"
-                " remove that folder, or choose another destination."
+                f"{folder} contains an unfinished ingest with other data or options "
+                f"({'; '.join(differences)}); remove that folder, or choose another destination."
             )
 
 
 class Shards:
-    """The shards of a plan in a folder: the records of some consecutive items each, written once
-    their rows are on the disk; one that exists is done."""
+    """The shards of a plan in a folder. Each holds the records of consecutive items.
+
+    A shard is written when the rows of its items are on disk. Existing shards are complete.
+    """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.plan = folder, plan
@@ -81,23 +85,23 @@ class Shards:
         return range(first, min(first + self.plan.shard, self.plan.count))
 
     def missing(self) -> list[int]:
-        """Numbers of the shards that are still to be decoded."""
+        """Numbers of the shards that must still be decoded."""
         return [number for number in self.numbers if not self._path(number).exists()]
 
     def check_space(self) -> None:
-        """Raise `StorageError` where the disk cannot take the rows of the missing shards."""
+        """Raise `StorageError` if the disk has too little space for the missing shards."""
         patches = sum(len(self.items(number)) for number in self.missing())
         size = patches * (self.plan.shape.bytes + SMALL.itemsize)
-        advice = "free some space, choose another place, or give a smaller --resize"
+        advice = "free some space, choose another destination, or use a smaller --resize"
         files.check_space(self.folder.parent, size, advice)
 
     def write(self, number: int, records: Sequence[Record]) -> None:
-        """Write the records of a shard, whole or not at all."""
+        """Write the records of a shard atomically."""
         files.write_bytes(self._path(number), msgspec.json.encode(records))
         self._written[number] = records
 
     def records(self) -> list[Record]:
-        """The record of each item. All shards must be there."""
+        """The records of all items. All shards must exist."""
         each = (self._written.get(number) or self._read(number) for number in self.numbers)
         return [record for records in each for record in records]
 
@@ -108,7 +112,7 @@ class Shards:
             if len(records) != len(self.items(number)):
                 raise ValueError("of other items")
         except (OSError, ValueError) as error:
-            raise StorageError(f"{path} is damaged; remove that file and run again.") from error
+            raise StorageError(f"{path} is damaged; remove this file and run again.") from error
         return records
 
     def _path(self, number: int) -> Path:

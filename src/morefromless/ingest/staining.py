@@ -1,4 +1,4 @@
-"""Stains normalised by patient or slide, not by patch."""
+"""Stain normalisation by patient or slide, not by patch."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ from morefromless.sources import Datasheet, Item, Source
 from morefromless.stain import Stains, estimate, normalised, unchanged
 
 SAMPLE = 64
-"""Patches that a group's stains are estimated from, at most."""
+"""Maximum number of patches from which the stains of a group are estimated."""
 
 
 class StainNormalised(Wrapper):
-    """A source whose H&E has the stains of the usual reference (Macenko et al. 2009).
+    """A source whose H&E is normalised to the stains of the usual reference (Macenko et al. 2009).
 
-    Hematoxylin and eosin are estimated once for each group, from the pixels of up to 64 of its
-    patches together, so patches of a slide keep their differences. A group without two stains is
-    left as it is. `arrays` are those of H&E; the first one is estimated from. Raises `DataError`
-    where a patch's group is not known.
+    Hematoxylin and eosin are estimated once per group, from the pooled pixels of up to 64 of its
+    patches, so differences between patches of a slide are kept. A group without two stains stays
+    unchanged. `arrays` are the H&E arrays; stains are estimated from the first one. `items` raises
+    `DataError` if the group of a patch is not known.
     """
 
     def __init__(self, inside: Source, arrays: Sequence[str] = ("he",)) -> None:
@@ -39,7 +39,7 @@ class StainNormalised(Wrapper):
 
     @property
     def fork_safe(self) -> bool:
-        return False  # PyTorch's threads are not
+        return False  # threads of PyTorch are not fork-safe
 
     def datasheet(self) -> Datasheet:
         sheet = self.inside.datasheet()
@@ -50,8 +50,9 @@ class StainNormalised(Wrapper):
         stray = next((item for item in items if item.group is None), None)
         if stray is not None:
             raise DataError(
-                f"--normalise-stain is by patient or slide, and that of '{stray.origin}' is not "
-                "known; find it in the path with --group, or use the modality macenko."
+                "--normalise-stain needs the patient or slide of every patch, and that of "
+                f"'{stray.origin}' is not known; find it in the path with --group, or use the "
+                "modality macenko."
             )
         return items
 
@@ -59,10 +60,10 @@ class StainNormalised(Wrapper):
         plain = [
             group for group in self._groups if bool(unchanged(self._stains(group), self.reference))
         ]
-        more = f" Without two stains, and left as they are: {len(plain)}." if plain else ""
+        more = f" Without two stains, and unchanged: {len(plain)}." if plain else ""
         return [
             *self.inside.remarks(),
-            f"Stains are normalised, by {len(self._groups)} patients or slides.{more}",
+            f"Stains are normalised for each of {len(self._groups)} patients or slides.{more}",
         ]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
@@ -89,13 +90,13 @@ class StainNormalised(Wrapper):
             return self._known[group]
 
     def _estimated(self, items: Sequence[Item]) -> Stains:
-        """Of the pixels of a sample of the items, together; unusable where none can be read."""
-        pixels = [np.full((1, 3), 255, np.uint8)]  # glass, where there is nothing else
+        """Stains of the pooled pixels of a sample of the items. Unusable if none can be read."""
+        pixels = [np.full((1, 3), 255, np.uint8)]  # one white pixel, in case nothing can be read
         for item in items[:: -(-len(items) // SAMPLE)]:
             try:
                 arrays = self.inside.read(item)
             except UnreadablePatch:
-                continue  # which is rejected when its turn comes
+                continue  # rejected later, when it is decoded
             if self.arrays[0] in arrays:
                 _check(self.arrays[0], arrays[self.arrays[0]])
                 pixels.append(arrays[self.arrays[0]].reshape(-1, 3))
@@ -104,4 +105,7 @@ class StainNormalised(Wrapper):
 
 def _check(name: str, array: npt.NDArray[Any]) -> None:
     if array.shape[2:] != (3,) or array.dtype != np.uint8:
-        raise ConfigError(f"--normalise-stain needs RGB of 8 bits, which {name} is not.")
+        raise ConfigError(
+            f"--normalise-stain needs 8-bit RGB, and {name} is not; convert it, or run without "
+            "--normalise-stain."
+        )

@@ -1,4 +1,4 @@
-"""Whole slides, cut into tiles of tissue at one magnification or two."""
+"""Cut whole slides into tiles of tissue at one or two magnifications."""
 
 import json
 import os
@@ -31,38 +31,38 @@ from morefromless.progress import Bar
 from morefromless.sources import Datasheet, Item, Source
 
 LOW_POWER = "low-power"
-"""The array of the same field at fewer pixels."""
+"""The array with the same field at fewer pixels."""
 FOLDER = "slides"
-"""Where a store has, of each slide, the list of its tiles and a preview."""
+"""Folder of a store with the tile list and the preview of each slide."""
 OPEN = 8
-"""Slides that are open at a time."""
+"""Maximum number of open slides."""
 
 
 @dataclass(frozen=True)
 class SlideTiles:
-    """What was found out of one slide, in `NAME.json`."""
+    """The survey of one slide, stored in `NAME.json`."""
 
     fingerprint: str
-    """Of the slide's files and the options."""
+    """Fingerprint of the slide's files and the options."""
     um_per_px: float | None
-    """Of the slide's finest level."""
+    """Scale of the slide's finest level."""
     size: tuple[int, int]
     """Width and height of the finest level in px."""
     tiles: list[tuple[int, int, str | None]]
-    """x and y of each tile in px of the finest level, and its label; None without annotation."""
+    """x and y of each tile in px of the finest level, and its label (None without annotation)."""
     unannotated: int
-    """Tiles of tissue that are left out, as no annotation covers them or one to be ignored."""
+    """Excluded tiles of tissue: without annotation, or with one that is to be ignored."""
     reason: str | None
-    """Why the slide gives no tiles."""
+    """Why the slide has no tiles, or None."""
 
 
 class Tiles(Source):
     """Tiles of tissue of whole slides.
 
-    `he` is read at `mpp`; `low-power`, where asked, is the same field at fewer pixels, and
-    `context` a wider field around the same centre at as many pixels, both from the slide's own
-    pyramid. Slides are surveyed once, a thread a slide; what came of it lies in the store's folder
-    `slides`, with a preview of each slide. A slide's name is its group.
+    `he` is read at `mpp`. If requested, `low-power` is the same field at fewer pixels, and
+    `context` is a wider field around the same centre at the same number of pixels. Both are read
+    from the slide's own pyramid. Slides are surveyed once, one slide per thread. The store's
+    folder `slides` keeps the surveys and a preview of each slide. The group is the slide's name.
     """
 
     def __init__(self, config: TileConfig) -> None:
@@ -136,7 +136,7 @@ class Tiles(Source):
 
     @cached_property
     def _surveys(self) -> dict[str, SlideTiles]:
-        """Of every slide; those that a store, or an unfinished one, has are not made again."""
+        """Slide name -> survey. Surveys in the store, or in an unfinished one, are reused."""
         store = self.config.store
         unfinished = store.with_name(f"{store.name}.partial") / FOLDER
         folder = store / FOLDER if store.exists() else unfinished
@@ -144,7 +144,7 @@ class Tiles(Source):
         missing = [name for name, survey in surveys.items() if survey is None]
         if missing and folder is not unfinished and any(store.iterdir()):
             raise DataError(
-                f"{store} exists and was not made of these slides with these options; remove it, "
+                f"{store} exists and was not made from these slides with these options; remove it, "
                 "or choose another destination."
             )
 
@@ -166,7 +166,7 @@ class Tiles(Source):
 
 
 def named_slides(paths: Sequence[Path]) -> dict[str, Path]:
-    """Slides by name: that of the file without its ending, of DICOM that of the folder.
+    """Name -> slide. The name is the file name without extension, or the folder for DICOM.
 
     >>> list(named_slides([Path("a/1.svs"), Path("a/2.ome.tif"), Path("a/3/x.dcm")]))
     ['1', '2', '3']
@@ -176,7 +176,7 @@ def named_slides(paths: Sequence[Path]) -> dict[str, Path]:
         name = path.parent.name if path.suffix.lower() == ".dcm" else path.stem
         name = re.sub(r"\.ome$", "", name)
         if slides.setdefault(name, path.absolute()) != path.absolute():
-            raise DataError(f"{slides[name]} and {path} are both called {name}; rename one.")
+            raise DataError(f"{slides[name]} and {path} are both named {name}; rename one.")
     return slides
 
 
@@ -198,7 +198,8 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
             labels = read_annotations(file).labels(corners - np.array(slide.origin), side)
         elif config.annotations and not config.unlabelled:
             raise UnreadablePatch(
-                f"no annotations: there is no {name}.geojson in {config.annotations}"
+                f"no annotations: there is no {name}.geojson in {config.annotations}; add it, or "
+                "use --unlabelled"
             )
         every = config.unlabelled or not config.annotations
         tiles = [
@@ -209,9 +210,11 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
         unannotated = len(corners) - len(tiles)
         if not len(corners):
             share = f"{config.tissue:.0%}"
-            reason = f"no tissue: no tile of {path.name} has {share} of it; lower --tissue"
+            reason = f"no tissue: no tile of {path.name} has {share} tissue; lower --tissue"
         elif not tiles:
-            reason = f"no annotations: none covers half a tile of tissue of {path.name}; mend them"
+            reason = (
+                f"no annotations: none covers half of a tissue tile of {path.name}; correct them"
+            )
         write_preview(folder / f"{name}.png", name, slide, tissue, tiles, config)
     except DataError as error:
         if isinstance(error, files.StorageError):
@@ -224,7 +227,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
 
 
 def load(folder: Path, name: str, config: TileConfig, path: Path) -> SlideTiles | None:
-    """What a survey of this slide with these options wrote; None where there is nothing sound."""
+    """Load the survey of this slide with these options, or None if there is no valid one."""
     try:
         survey = read_json(folder / f"{name}.json", SlideTiles)
     except (OSError, ValueError):
@@ -233,11 +236,11 @@ def load(folder: Path, name: str, config: TileConfig, path: Path) -> SlideTiles 
 
 
 def fingerprint(path: Path, name: str, config: TileConfig) -> str:
-    """blake2b-128 of what determines the tiles of a slide."""
+    """blake2b-128 of everything that determines the tiles of a slide."""
     if not path.is_file():
         raise DataError(f"There is no slide {path}; check the path.")
     sources = [*slide_parts(path), *filter(None, [annotation_file(config.annotations, name)])]
     facts: list[Any] = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sources]
     options = [config.mpp, config.size, config.um_per_px, config.tissue, bool(config.annotations)]
-    options += [True] * config.unlabelled  # without it, as before there was the option
+    options += [True] * config.unlabelled  # if off, same fingerprint as before the option existed
     return blake2b(json.dumps([facts, options]).encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""A source around another one."""
+"""A source that wraps another source."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from morefromless.sources import Datasheet, Item, Source
 
 
 class Wrapper(Source):
-    """Everything is that of the source inside; derive from it and change what differs."""
+    """Base class that delegates everything to the source `inside`. Override what differs."""
 
     def __init__(self, inside: Source) -> None:
         self.inside = inside

@@ -1,7 +1,7 @@
-"""Sources: data sets on disk (or drawn) that a store is made from. An open set.
+"""Sources: data sets, on disk or synthetic, from which a store is made. Users can add sources.
 
-To add one, add a file with one public class deriving from `Source`, whose docstring reads as the
-data set's datasheet. `mfl ingest NAME:PATH STORE` then knows it by the file's name.
+To add one, add a file with one public class derived from `Source`. Its docstring is the datasheet
+of the data set. `mfl ingest NAME:PATH STORE` then finds the class by the name of the file.
 """
 
 import os
@@ -27,23 +27,23 @@ SPLITS: dict[str, Split] = {
     "validation": "val",
     "test": "test",
 }
-"""What people call the splits, in lower case."""
+"""Accepted names of the splits, in lower case."""
 
 
 NO_SPELLINGS: Mapping[str, str] = {}
-"""The same object for all items, of which there may be a million."""
+"""Shared by all items to save memory: a source may have a million of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One patch as a source lists it, before it is decoded.
+    """One patch as a source lists it, before decoding.
 
-    `id` is unique within the source and stable between listings; `origin` tells a person where it
-    came from (a path below the source, a row of an array). `split` and `group` (patient or slide)
-    are None where the source does not know them; `place` is x, y of its top left corner in pixels
-    of a slide's finest level, or of the tile that was cut; None where it is of neither. Label and
-    group are normalised (`data.labels.normal_label`, `normal_name`), which raises `DataError` for
-    control characters, as another split does.
+    `id` is unique within the source and stable between listings. `origin` is a readable location,
+    such as a path below the source or a row of an array. `split` and `group` (patient or slide)
+    are None if the source does not know them. `place` is (x, y) of the top left corner, in pixels
+    of a slide's finest level or of the tile that the patch is cut from, or None. Label and group
+    are normalised (`data.labels.normal_label`, `normal_name`). Raises `DataError` for control
+    characters in them and for an unknown split.
     """
 
     id: str
@@ -55,13 +55,13 @@ class Item:
     spellings: Mapping[str, str] = field(
         default_factory=lambda: NO_SPELLINGS, compare=False, repr=False
     )
-    """Label and group as the source spells them, where that is not the normal form, to that."""
+    """Label and group as the source spells them -> normal form, if the two differ."""
 
     def __post_init__(self) -> None:
         if self.split is not None and self.split not in get_args(Split):
             raise DataError(
-                f"'{self.origin}' is in the split '{self.split}'; give train, val or test, or None "
-                "where it is not known."
+                f"'{self.origin}' is in an unknown split '{self.split}'; use train, val or test, "
+                "or None if the split is not known."
             )
         for name in ("label", "group"):
             given = getattr(self, name)
@@ -75,33 +75,36 @@ class Item:
 
 @dataclass(frozen=True)
 class Datasheet:
-    """What a result must be able to say about its data."""
+    """Description of a data set that every result can quote."""
 
     title: str
     licence: str = "not stated"
     citation: str = ""
     um_per_px: float | None = None
     classes: Mapping[str, str] = field(default_factory=dict)
-    """Class name to its description; empty where the names say it all."""
+    """Class name -> description. Empty if the names need no description."""
     scheme: Scheme | None = None
-    """Types of the nuclei in the array `nuclei`; None where there is no such array."""
+    """Types of the nuclei in the array `nuclei`, or None if there is no such array."""
     segmentation: str = ""
-    """Where the nuclei come from, where that is another place than the images."""
+    """Origin of the nuclei, if they do not come with the images."""
     optional: frozenset[str] = frozenset()
-    """Arrays that a patch may lack; every one of them is there for some patch."""
+    """Arrays that may be missing from a patch. At least one patch has each of them."""
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names of the channels of arrays that are no RGB, and of a vector's values, where known."""
+    """Array -> names of its channels (if not RGB) or of its values (vectors), if known."""
     scales: Mapping[str, float] = field(default_factory=dict)
-    """µm per px of arrays that show another field than `he`, such as a wider one."""
+    """µm per px of arrays that show a different field from `he`, such as a wider one."""
 
 
 class Source(ABC):
-    """Patches to be decoded once into a store."""
+    """Patches that `ingest` decodes once into a store."""
 
     @property
     def fork_safe(self) -> bool:
-        """Whether `read` may be called in forked processes too: it shares no open file's position
-        with the parent, uses no PyTorch, and what it notes is asked by `omitted` alone."""
+        """Whether `read` may also be called in forked processes.
+
+        Such a `read` shares no position of an open file with the parent process and does not use
+        PyTorch. Only `omitted` reads the state that it keeps.
+        """
         return False
 
     @abstractmethod
@@ -109,19 +112,19 @@ class Source(ABC):
         """Title, licence, magnification and classes."""
 
     def omitted(self, item: Item) -> Mapping[str, int]:  # noqa: ARG002
-        """What was left out of an item, once it was read: kind to number."""
+        """Skipped parts of an item, available after it was read: kind -> count."""
         return {}
 
     def passed_over(self) -> Mapping[str, int]:
-        """What lies beside the items and is none: kind, such as an ending, to number."""
+        """Skipped files or patches that are not items: kind (such as a file extension) -> count."""
         return {}
 
     def remarks(self) -> Sequence[str]:
-        """Sentences on how the data were read, or on the data, that must stand with any result."""
+        """Sentences on the data, or on how they were read, that every result must show."""
         return []
 
     def files(self) -> Sequence[Path]:
-        """Every file that `items` and `read` depend on; by default those at or below `path`."""
+        """All files that `items` and `read` depend on. Default: the files at or below `path`."""
         path = getattr(self, "path", None)
         if not isinstance(path, Path):
             return []
@@ -132,23 +135,25 @@ class Source(ABC):
 
     @abstractmethod
     def items(self) -> Sequence[Item]:
-        """Every patch, cheaply and in the same order each time. Raises `DataError`."""
+        """All patches, in the same order at each call. Must be cheap. Raises `DataError`."""
 
     @abstractmethod
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of one patch by name: images (side, side, channels) uint8 or uint16, RGB where
-        there are three channels, of one shape for every patch; beside them vectors (length,)
-        float32, finite and likewise. Images show the same field, at as many pixels as each has,
-        unless the datasheet's `scales` say otherwise. Arrays that the datasheet calls optional may
-        be left out, as long as an image remains.
+        """Read the arrays of one patch, by name.
 
-        The array `nuclei` is a label image, as `data.nuclei.Nuclei.encode` makes it, and is never
-        interpolated. Called from several threads at once. Raises `UnreadablePatch` with the reason
-        where this patch cannot be used.
+        Arrays are images (side, side, channels) uint8 or uint16 (RGB if there are three channels)
+        and, in addition, vectors (length,) float32 with finite values. An array has the same shape
+        in every patch. All images of a patch show the same field, each at its own resolution,
+        unless the datasheet's `scales` say otherwise. Optional arrays (see `Datasheet`) may be
+        missing, but a patch needs at least one image.
+
+        The array `nuclei` is a label image made by `data.nuclei.Nuclei.encode` and is never
+        interpolated. `read` must be thread-safe. Raises `UnreadablePatch` with the reason if the
+        patch cannot be used.
         """
 
     def shape(self, item: Item) -> tuple[int, int]:
-        """Height and width in px, before any cutting. Raises `UnreadablePatch` as `read` does."""
+        """Height and width in px, before cutting. Raises `UnreadablePatch` like `read`."""
         images = (array for array in self.read(item).values() if array.ndim == 3)
         height, width, _ = next(images).shape
         return height, width

@@ -1,4 +1,4 @@
-"""Cells of a table of pairs, and what they name: image files, and rows of files of many views."""
+"""Cells of a table of pairs and the views that they name: image files, or rows of array files."""
 
 import re
 from collections import Counter
@@ -20,29 +20,29 @@ from morefromless.errors import DataError, UnreadablePatch, near_names
 
 TABLES = (".csv", ".parquet")
 REFERENCE = re.compile(r"(.+?\.(?:npy|csv|parquet))#(.+)", re.IGNORECASE)
-"""How a cell names one row of a file: FILE#ROW."""
+"""A cell that names one row of a file: FILE#ROW."""
 IMAGES = ".png, .jpg, .tif, .npy"
 SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 Column: TypeAlias = dict[int, str]
-"""Cells by row, as a spreadsheet counts rows: the header is row 1. "" is an empty cell."""
+"""Row number -> cell. Rows are counted as in a spreadsheet: the header is row 1. "" means empty."""
 Table: TypeAlias = dict[str, Column]
 
 
 @dataclass(frozen=True)
 class File:
-    """Many views: images (N, H, W, C) uint8 or uint16, or vectors (N, length) of numbers."""
+    """A file of many views: images (N, H, W, C) uint8 or uint16, or vectors (N, length)."""
 
     values: npt.NDArray[Any]
     rows: Mapping[str, int] | None = None
-    """Name to place of each row; None where they are numbered."""
+    """Row name -> index, or None if rows are numbered."""
     names: tuple[str, ...] | None = None
-    """Of a vector's values; None where they are numbered."""
+    """Names of the values of a vector, or None if values are numbered."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What one cell names: an image file, or one row of a file of many."""
+    """The view that a cell names: an image file, or one row of a file of many views."""
 
     path: Path
     file: File | None = None
@@ -64,7 +64,7 @@ class View:
         values = np.array(self.file.values[self.place])
         if values.ndim == 3:
             return values
-        with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+        with np.errstate(over="ignore"):  # values too large for float32 are rejected below
             vector = values.astype(np.float32)
         if not np.isfinite(vector).all():
             worst = int(np.argmin(np.isfinite(vector)))
@@ -79,7 +79,9 @@ class View:
 
 
 def parse_cell(cell: str) -> tuple[str, str | None] | None:
-    """File and row that a cell names; no row for an image file, None for other words.
+    """Split a cell into file and row. The row is None for an image file.
+
+    Returns None if the cell does not name a view.
 
     >>> parse_cell("he/1.png"), parse_cell("rna.npy#7"), parse_cell("TUM")
     (('he/1.png', None), ('rna.npy', '7'), None)
@@ -91,9 +93,9 @@ def parse_cell(cell: str) -> tuple[str, str | None] | None:
 
 
 def read_cells(path: Path) -> Table:
-    """The table as words, without the rows and columns that are empty or have no name."""
+    """Read a table as text, without empty rows and without columns that have no name."""
     if path.suffix.lower() not in TABLES:
-        raise DataError(f"{path} is no table of pairs; save it as {' or '.join(TABLES)}.")
+        raise DataError(f"{path} is not a table of pairs; save it as {' or '.join(TABLES)}.")
     frame = _read(
         path,
         separators=",;\t",
@@ -112,24 +114,26 @@ def read_cells(path: Path) -> Table:
     rows = {row: [cell_text(cell) for cell in line] for row, line in enumerate(lines, start=2)}
     rows = {row: cells for row, cells in rows.items() if any(cells)}
     if not rows:
-        raise DataError(f"{path.name} has a header and no rows; give every patch one.")
+        raise DataError(f"{path.name} has a header but no rows; add one row per patch.")
     columns = [{row: cells[place] for row, cells in rows.items()} for place in range(len(names))]
     for name, column in zip(names, columns, strict=True):
         if not name and any(map(parse_cell, column.values())):
-            raise DataError(f"{path.name} has views in a column without a name; name it in row 1.")
+            raise DataError(
+                f"{path.name} has views in a column without a name; add the name in row 1."
+            )
     return {name: column for name, column in zip(names, columns, strict=True) if name}
 
 
 def open_rows(path: Path) -> File:
-    """A file of many views, to be read by any number of threads. Raises `DataError`."""
+    """Open a file of many views. The result is thread-safe. Raises `DataError`."""
     if path.suffix.lower() != ".npy":
         return _vectors(path)
     values = open_npy(path)
     images = values.ndim == 4 and values.dtype in (np.uint8, np.uint16)
     if not images and not (values.ndim == 2 and values.shape[1] and values.dtype.kind in "iuf"):
         raise DataError(
-            f"{path.name} holds {values.dtype} {values.shape}, neither images (N, H, W, C) uint8 "
-            "or uint16 nor vectors (N, length); store it so."
+            f"{path.name} holds {values.dtype} {values.shape}; save it as images (N, H, W, C) "
+            "uint8 or uint16, or as vectors (N, length)."
         )
     return File(values)
 
@@ -138,10 +142,12 @@ def _vectors(path: Path) -> File:
     frame = _read(path, converters={0: str.strip})
     rows, numbers = frame.iloc[:, 0].map(cell_text), frame.iloc[:, 1:]
     if rows.duplicated().any():
-        raise DataError(f"{path.name} names '{rows[rows.duplicated()].iloc[0]}' twice; rename one.")
+        raise DataError(
+            f"{path.name} has two rows named '{rows[rows.duplicated()].iloc[0]}'; rename one."
+        )
     if numbers.empty:
         raise DataError(
-            f"{path.name} has no numbers; it needs columns beside the names of its rows."
+            f"{path.name} has no numbers; add columns of numbers after the first column."
         )
     for name, column in numbers.items():
         if column.dtype.kind not in "iuf":
@@ -149,9 +155,9 @@ def _vectors(path: Path) -> File:
             odd = rows[column.notna() & ~np.isfinite(read)].tolist()
             where = f"column {name}" + (f", row {odd[0]}" if odd else "")
             raise DataError(
-                f"{path.name} has words in {where}; after the first, keep numbers only."
+                f"{path.name} has text in {where}; every column after the first must hold numbers."
             )
-    with np.errstate(over="ignore"):  # what float32 cannot hold is found when it is read
+    with np.errstate(over="ignore"):  # values too large for float32 are rejected in `View.read`
         values = numbers.to_numpy(np.float32, na_value=np.nan)
     names = tuple(map(str, numbers.columns))
     return File(values, {name: place for place, name in enumerate(rows)}, names)
@@ -160,19 +166,24 @@ def _vectors(path: Path) -> File:
 def row_index(path: Path, file: File, row: str) -> int:
     if file.rows is None:
         if not (row.isascii() and row.isdigit()) or int(row) >= len(file.values):
-            raise DataError(f"{path.name} has no row {row}; it has {len(file.values)}, from 0 on")
+            raise DataError(
+                f"{path.name} has no row {row}; it has {len(file.values)} rows, counted from 0"
+            )
         return int(row)
     if row not in file.rows:
-        number = row.partition(".")[0].lstrip("0")  # spreadsheets drop zeros
+        number = row.partition(".")[0].lstrip("0")  # spreadsheets drop leading zeros
         near = [number] if number in file.rows else near_names(row, file.rows)
-        hint = f"it has '{near[0]}'." if near else "its first column names them."
+        hint = f"it has '{near[0]}'." if near else "row names are in its first column."
         raise DataError(f"{path.name} has no row '{row}'; {hint}")
     return file.rows[row]
 
 
 def _read(path: Path, separators: str = ",", **csv: Any) -> pd.DataFrame:
-    """A table as pandas reads it; `csv` are options for such a file, which is separated by the one
-    of `separators` that is most frequent in its header. Raises `DataError`."""
+    """Read a table with pandas. `csv` are options of `pd.read_csv`.
+
+    The separator of a CSV file is the one of `separators` that is most frequent in its header.
+    Raises `DataError`.
+    """
     if not path.is_file():
         raise DataError(f"There is no file {path}; check the path.")
     try:
@@ -183,13 +194,15 @@ def _read(path: Path, separators: str = ",", **csv: Any) -> pd.DataFrame:
             header = file.readline()
         for mark, word in SEPARATORS.items():
             if mark in header and not any(known in header for known in separators):
-                raise DataError(f"{path.name} is separated by {word}; save it with commas.")
+                raise DataError(f"{path.name} is separated by {word}; save it with commas instead.")
         frame = pd.read_csv(path, sep=max(separators, key=header.count), **csv)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not in UTF-8; save it as CSV UTF-8.") from error
+        raise DataError(f"{path.name} is not encoded in UTF-8; save it as CSV UTF-8.") from error
     except (OSError, ValueError) as error:
         what = str(error).removeprefix("Error tokenizing data. C error: ").strip()
-        raise DataError(f"{path.name} is not a sound table ({what}); mend it.") from error
+        raise DataError(f"{path.name} is not a valid table ({what}); fix the file.") from error
     if not isinstance(frame.index, pd.RangeIndex):
-        raise DataError(f"{path.name} has more cells in its rows than in its header; name them.")
+        raise DataError(
+            f"{path.name} has more cells in its rows than in its header; name every column."
+        )
     return pd.DataFrame(frame)

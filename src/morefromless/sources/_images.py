@@ -1,4 +1,4 @@
-"""What sources of image files have in common, wherever the files lie."""
+"""Base class of sources that consist of image files."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -14,7 +14,7 @@ from morefromless.sources import Item, Source
 
 
 class ImageFiles(Source):
-    """Patches that are image files below a folder or in an archive, one each."""
+    """A source with one image file per patch, below a folder or in an archive."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path).expanduser()
@@ -22,7 +22,7 @@ class ImageFiles(Source):
 
     @cached_property
     def tree(self) -> Tree:
-        """The files. Raises `DataError` where there are none."""
+        """The image files. Raises `DataError` if there are none."""
         tree = open_tree(self.path)
         if not tree.names:
             raise DataError(f"{self.path} holds no png, jpg or tif files; check the path.")
@@ -33,7 +33,7 @@ class ImageFiles(Source):
         return self.tree.fork_safe
 
     def files(self) -> Sequence[Path]:
-        """The images alone: logs, and what is computed of them, may be written beside them."""
+        """The images only: users may write logs and derived files into the same folders."""
         return self.tree.files()
 
     def passed_over(self) -> Mapping[str, int]:

@@ -1,4 +1,4 @@
-"""A table of pairs: ids, labels, groups, splits, and views, that is files or rows of files."""
+"""A table of pairs: ids, labels, groups, splits and views (files, or rows of files)."""
 
 import os
 import re
@@ -23,14 +23,14 @@ from morefromless.sources._files import (
 )
 
 SYNONYMS = {"group": "patient", "split": "partition"}
-"""Columns, in any case, that stand in for others which a table lacks."""
+"""Alternative names of columns, used if the column itself is missing. Case is ignored."""
 
 
 class PairTable:
-    """The cells of a table in which every row is a patch, and some columns are views.
+    """The cells of a table with one row per patch, in which some columns are views.
 
-    Paths begin at the table's folder. Whatever is wrong with a cell is a `DataError` that names its
-    row and column.
+    Paths are relative to the table's folder. Any problem with a cell raises a `DataError` that
+    names its row and column.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,24 +42,28 @@ class PairTable:
         return DataError(f"{self.name}, row {row}, column {column}: {what}.")
 
     def column(self, name: str) -> str:
-        """The column called `name`, or else a synonym of it that the table has."""
+        """`name` if the table has this column, else a synonym of it, else `name`."""
         if name in self.columns:
             return name
         synonyms = (column for column in self.columns if column.lower() == SYNONYMS.get(name))
         return next(synonyms, name)
 
     def need(self, name: str) -> None:
-        """Raise where there is no column called `name`."""
+        """Raise `DataError` if there is no column `name`."""
         if name not in self.columns:
             near = near_names(name, self.columns)
-            hint = f"make {near[0]} agree with it" if near else f"it has {', '.join(self.columns)}"
+            hint = (
+                f"it has {near[0]}; make the two names the same"
+                if near
+                else f"it has {', '.join(self.columns)}"
+            )
             raise DataError(f"{self.name} has no column {name}; {hint}.")
 
     def refuse_near(self, expected: Sequence[str], used: set[str | None]) -> None:
-        """Raise where the table lacks an expected column, and has one of nearly that name.
+        """Raise `DataError` if an expected column is missing and another has a similar name.
 
-        A split or a patient that is overlooked for its spelling would let test patches, or others
-        of their patients, into training.
+        Without this check, a misspelt split or patient column would be ignored, and test patches
+        or other patches of test patients would be used for training.
         """
         for name in (name for name in expected if self.column(name) not in self.columns):
             unused = [other for other in self.columns if other not in used]
@@ -67,52 +71,57 @@ class PairTable:
             near = [other for known in names for other in near_names(known, unused, cutoff=0.8)]
             if near:
                 raise DataError(
-                    f"{self.name} has a column {near[0]} and none called {name}; call it {name}, "
-                    "or something less alike, for other columns are not looked at."
+                    f"{self.name} has a column {near[0]} but no column {name}; rename it to "
+                    f"{name}, or to a less similar name if it is something else."
                 )
 
     def texts(self, name: str) -> Column:
-        """A column in which every cell has text or is empty."""
+        """A column whose cells are text or empty. Raises `DataError` for other cells."""
         for row, cell in self.columns[name].items():
             if isinstance(cell, NotText):
-                raise self.wrong(row, name, f"it holds {cell} instead of text; write a word")
+                raise self.wrong(row, name, f"the cell holds {cell} instead of text; write text")
         return self.columns[name]
 
     def filled(self, name: str, advice: str) -> Column:
-        """A column in which every cell has text."""
+        """A column without empty cells. Raises `DataError` if a cell is empty."""
         column = self.texts(name)
         for row, cell in column.items():
             if not cell:
-                what = "it holds NA or NaN" if isinstance(cell, NoValue) else "it is empty"
+                what = (
+                    "the cell holds NA or NaN" if isinstance(cell, NoValue) else "the cell is empty"
+                )
                 raise self.wrong(row, name, f"{what}; {advice}")
         return column
 
     def if_known(self, name: str) -> Column:
-        """A column that is filled; empty where the table lacks it, or has nothing in it."""
+        """A column without empty cells, or {} if the column is missing or has only empty cells."""
         if not any(self.columns.get(name, {}).values()):
             return {}
-        return self.filled(name, "fill it as in other rows, or leave the column out")
+        return self.filled(name, "fill this cell like the other rows, or remove the column")
 
     def ids(self) -> Column:
-        """The patches' ids, each of which is unique."""
-        ids = self.filled("id", "give every patch one")
+        """The ids of the patches. Raises `DataError` if they are not unique."""
+        ids = self.filled("id", "give every patch an id")
         first: dict[str, int] = {}
         for row, patch in ids.items():
             if first.setdefault(patch, row) != row:
-                what = f"'{patch}' is the id of row {first[patch]} too; every patch needs its own"
+                what = f"row {first[patch]} has the same id '{patch}'; every patch needs its own id"
                 raise self.wrong(row, "id", what)
         return ids
 
     def splits(self, name: str) -> dict[int, Split]:
-        """The split of each row, as the column `name` says; empty where it is not known."""
+        """Row -> split, read from the column `name`, or {} if that is missing or empty."""
         words = self.if_known(name)
         for row, word in words.items():
             if word.lower() not in SPLITS:
-                raise self.wrong(row, name, f"'{word}' is no split; say train, val or test")
+                raise self.wrong(row, name, f"'{word}' is not a split; use train, val or test")
         return {row: SPLITS[word.lower()] for row, word in words.items()}
 
     def view_columns(self, names: Sequence[str], known: set[str | None]) -> Sequence[str]:
-        """Those of `names`, else every column but those `known` in which a cell is a view."""
+        """`names` if given, else all columns not in `known` that have a view in any cell.
+
+        Raises `DataError` if there is none, or if a column is empty or has an unsuitable name.
+        """
         names = names or [
             name
             for name, column in self.columns.items()
@@ -120,31 +129,34 @@ class PairTable:
         ]
         if not names:
             raise DataError(
-                f"{self.name} has no column of views, that is of image files ({IMAGES}) or of "
-                "rows such as expression.npy#0; add one, such as he."
+                f"{self.name} has no column of views; add one, such as he, with image files "
+                f"({IMAGES}) or rows of a file such as expression.npy#0."
             )
         for name in names:
             if name in known or name == ARRAY or not re.fullmatch(r"\w[\w-]*", name):
                 raise DataError(
-                    f"{self.name} has views in column {name}, which is no name for them; call "
-                    "it he, ihc or another word of letters, digits, - and _."
+                    f"{self.name} has views in column {name}, a name that views cannot have; "
+                    "rename it to he, ihc or another word of letters, digits, - and _."
                 )
             if not any(self.columns[name].values()):
-                raise DataError(f"{self.name} has nothing in column {name}; leave it out.")
+                raise DataError(f"{self.name} has only empty cells in column {name}; remove it.")
         return names
 
     def views(self, name: str) -> dict[int, View]:
-        """The views of a column by row, where there are some; all of one kind."""
+        """Row -> view of a column, without the empty cells.
+
+        Raises `DataError` if the views of the column differ in kind or in their columns.
+        """
         cells = self.columns[name].items()
         views = {row: self._view(row, name, cell) for row, cell in cells if cell}
         first, expected = next(iter(views.items()))
         for row, view in views.items():
             if view.kind != expected.kind:
-                what = f"it has {view.kind} and row {first} has {expected.kind}"
-                raise self.wrong(row, name, f"{what}; give all rows of a column the same")
+                what = f"this cell names {view.kind}, but row {first} names {expected.kind}"
+                raise self.wrong(row, name, f"{what}; all rows of a column need the same kind")
             if view.file is not expected.file and view.names != expected.names:
                 files = f"{view.path.name} and {expected.path.name} (row {first})"
-                what = f"{files} differ in their columns; give both the same, in one order"
+                what = f"{files} differ in their columns; give both the same columns in one order"
                 raise self.wrong(row, name, what)
         return views
 
@@ -155,12 +167,12 @@ class PairTable:
                 row,
                 name,
                 f"'{cell}' is neither an image file ({IMAGES}) nor a row of a file such as "
-                "expression.npy#0 or expression.csv#NAME; mend it, or say which columns are views, "
-                f"as in manifest:{self.name},modalities=he+ihc",
+                "expression.npy#0 or expression.csv#NAME; correct it, or name the columns of "
+                f"views, as in manifest:{self.name},modalities=he+ihc",
             )
         path = self._path(reference[0])
         if path not in self._files and not os.path.isfile(path):
-            what = f"there is no file {path}; mend it, or empty the cell if the patch lacks {name}"
+            what = f"there is no file {path}; correct it, or empty the cell if there is no {name}"
             raise self.wrong(row, name, what)
         if reference[1] is None:
             return View(path)
@@ -172,8 +184,11 @@ class PairTable:
             raise self.wrong(row, name, str(error).removesuffix(".")) from error
 
     def _path(self, written: str) -> Path:
-        """The file that a cell names, as the disk spells it, where that is another way: macOS parts
-        ä into a letter and its dots, and Windows parts folders by backslashes."""
+        """The file that a cell names, in the spelling of the file system.
+
+        The two can differ: macOS stores ä as a letter and a combining mark (NFD), and tables from
+        Windows separate folders with backslashes.
+        """
         path = self.folder / written
         if path in self._files or os.path.isfile(path):
             return path

@@ -23,7 +23,7 @@ from morefromless.sources import Datasheet, Item, Source
 
 @dataclass(frozen=True)
 class _Arrays:
-    """`images` (N, H, W, 3) uint8 and `labels` (N, H, W, 2), on disk; the row of each name."""
+    """`images` (N, H, W, 3) uint8 and `labels` (N, H, W, 2), both on disk; patch name -> row."""
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[Any]
@@ -33,10 +33,10 @@ class _Arrays:
 class Conic(Source):
     """4,981 H&E patches of the colon, 256 x 256 px at 0.5 µm/px, with six types of nuclei.
 
-    `PATH` holds images.npy, labels.npy (instance and type of each pixel) and patch_info.csv, whose
-    column `patch_info` names each patch after the image it was cut from: `consep_1-0000` belongs
-    to the group `consep_1`, for patches of one image overlap. There is no tissue label, and no
-    split.
+    `PATH` holds images.npy, labels.npy (instance and type of each pixel) and patch_info.csv. Its
+    column `patch_info` names each patch after the image that it was cut from. That image is the
+    group, because patches of one image overlap: `consep_1-0000` is in the group `consep_1`. There
+    are no tissue labels and no split.
 
     Graham et al. (2024), CoNIC Challenge, doi:10.1016/j.media.2023.103047, from Lizard.
     """
@@ -66,7 +66,7 @@ class Conic(Source):
 
     def remarks(self) -> Sequence[str]:
         return [
-            "Groups are the images that patches were cut from: patients are not named, so images "
+            "Groups are the images that patches were cut from. Patients are not known, so images "
             "of one patient count as several groups, and intervals may be too narrow."
         ]
 
@@ -81,7 +81,7 @@ class Conic(Source):
 
     @cached_property
     def _arrays(self) -> _Arrays:
-        """Opened by `items`, before threads read."""
+        """Opened by `items`, before threads call `read`."""
         images, labels = open_npy(self.path / "images.npy"), open_npy(self.path / "labels.npy")
         names = _names(self.path / "patch_info.csv")
         if (
@@ -93,21 +93,25 @@ class Conic(Source):
         ):
             raise DataError(
                 f"{self.path} holds images {images.shape} {images.dtype}, labels {labels.shape} "
-                f"and {len(names)} names, which should be (N, H, W, 3) uint8, (N, H, W, 2) and N; "
-                "fetch it again."
+                f"and {len(names)} names; they should be (N, H, W, 3) uint8, (N, H, W, 2) and N; "
+                "download it again."
             )
         return _Arrays(images, labels, {name: row for row, name in enumerate(names)})
 
 
 def _names(path: Path) -> list[str]:
-    """Unique names of the patches, in the order of the arrays."""
+    """The unique names of the patches, in the order of the arrays."""
     try:
         table = pd.read_csv(BytesIO(read_bytes(path)), dtype=str, keep_default_na=False)
         names = table["patch_info"].tolist()
     except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}, which says what to keep together.") from error
+        raise DataError(
+            f"There is no file {path}; it is needed to group patches by image. Add it."
+        ) from error
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is not a table with patch_info ({error}); mend it.") from error
+        raise DataError(
+            f"{path} is not a table with a column patch_info ({error}); fix the file."
+        ) from error
     if len(set(names)) < len(names):
-        raise DataError(f"{path} names a patch twice; give each a name of its own.")
+        raise DataError(f"{path} has two patches with the same name; every name must be unique.")
     return names

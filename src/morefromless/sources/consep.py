@@ -1,4 +1,4 @@
-"""CoNSeP: colorectal tiles whose every nucleus was outlined and typed by pathologists."""
+"""CoNSeP: colorectal tiles in which pathologists outlined and typed every nucleus."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,18 @@ from morefromless.errors import DataError, UnreadablePatch
 from morefromless.sources import Datasheet, Item, Source
 
 FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
-"""Names of folders, in any case."""
+"""Folder name -> split. Case is ignored."""
 KINDS = {"images": ".png", "labels": ".mat"}
 
 
 class Consep(Source):
     """41 H&E tiles of colorectal adenocarcinoma, 1000 x 1000 px at 0.25 µm/px, 24,332 nuclei.
 
-    From 16 patients, who are not named in the files: a tile is its patches' group. `PATH` holds
-    Train/ and Test/, each with Images/*.png and Labels/*.mat. Case of folders does not
-    matter. There is no tissue label. The types
-    are CoNSeP's merged four; `types=seven` reads the files as published and merges them. Tiles are
-    large: `--cut 250` makes patches of them.
+    The tiles are from 16 patients. The files do not identify them, so each tile is a group. `PATH`
+    holds Train/ and Test/, each with Images/*.png and Labels/*.mat. The case of folder names is
+    ignored. There are no tissue labels. Nucleus types are the four merged types of CoNSeP;
+    `types=seven` reads files with the published types and merges them. Tiles are large: cut them
+    into patches with `--cut 250`.
     """
 
     def __init__(self, path: str, types: Literal["merged", "seven"] = "merged") -> None:
@@ -50,7 +50,7 @@ class Consep(Source):
         stems = {(folder, stem) for folder, stem, _ in self._files}
         if not stems:
             raise DataError(
-                f"{self.path} holds no Train/Images/*.png or Test/Images/*.png; check the path."
+                f"{self.path} contains no Train/Images/*.png or Test/Images/*.png; check the path."
             )
         return [
             Item(
@@ -65,7 +65,7 @@ class Consep(Source):
 
     def remarks(self) -> Sequence[str]:
         return [
-            "Groups are tiles: patients are not named, so tiles of one patient count as several "
+            "Groups are tiles. Patients are not known, so tiles of one patient count as several "
             "groups, and intervals may be too narrow."
         ]
 
@@ -80,7 +80,7 @@ class Consep(Source):
         return further_pages(self._image(item))
 
     def passed_over(self) -> Mapping[str, int]:
-        """Files of other endings beside the images and labels."""
+        """Files with other extensions in the folders of images and labels."""
         taken = set(self._files.values())
         return Counter(
             f"file {ending(file)} in {file.parent.name}"
@@ -94,12 +94,12 @@ class Consep(Source):
     def _image(self, item: Item) -> Path:
         path = self.path / item.origin
         if not path.is_file():
-            raise UnreadablePatch(f"no image: there is no {item.origin}; fetch it")
+            raise UnreadablePatch(f"no image: there is no file {item.origin}; add it")
         return path
 
     @cached_property
     def _files(self) -> dict[tuple[str, str, str], str]:
-        """Path below `path`, by folder as it is spelt, stem and kind."""
+        """(folder as spelt on disk, stem, kind) -> path below `path`."""
         return {
             (file.parts[-3], file.stem, kind): "/".join(file.parts[-3:])
             for kind, file in self._listed()
@@ -107,7 +107,7 @@ class Consep(Source):
         }
 
     def _listed(self) -> list[tuple[str, Path]]:
-        """Kind and path of what the folders of images and labels hold, but for hidden files."""
+        """Kind and path of all files in the folders of images and labels, except hidden files."""
         return [
             (kind, file)
             for file in sorted(self.path.glob("*/*/*"))

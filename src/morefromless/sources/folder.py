@@ -13,20 +13,20 @@ from morefromless.sources._images import ImageFiles
 
 
 class Folder(ImageFiles):
-    """Png, jpg, tif, bmp and webp files in folders that name their classes.
+    """Image files (png, jpg, tif, bmp, webp) in folders that name their classes.
 
-    Four layouts are understood:
+    Supported layouts:
 
         CLASS/**/FILE         class folders
-        PATIENT/CLASS/FILE    where every top folder has a digit in its name, and the folders in
-                              them are the same few; PATIENT is the group
-        CLASS-FILE            files side by side, the class before the first dash
+        PATIENT/CLASS/FILE    if every top folder has a digit in its name, and all of them contain
+                              the same few folders; PATIENT is the group
+        CLASS-FILE            all files in one folder, the class before the first dash
 
-    and the first two below SPLIT/, where every top folder is called train, val or test.
+    The first two layouts may also be below SPLIT/, if every top folder is named train, val or test.
 
-    `classes=none` is for files whose paths name no tissue classes: every layout will do, and top
-    folders called train, val or test are still the split. An archive (.zip, .tar, .tar.gz) is read
-    as the folder that it was made of.
+    `classes=none` is for files whose paths do not name tissue classes. Any layout is accepted, and
+    top folders named train, val or test are still the split. An archive (.zip, .tar, .tar.gz) is
+    read like the folder that it contains.
     """
 
     def __init__(self, path: str, classes: Literal["named", "none"] = "named") -> None:
@@ -53,8 +53,8 @@ class Folder(ImageFiles):
         if self._layout.group is None:
             return []
         return [
-            "Folders are read as PATIENT/CLASS: groups are the outer folders. If they are the "
-            "classes, say --label '^([^/]+)/'."
+            "Folders are read as PATIENT/CLASS: the outer folders are the groups. If they are the "
+            "classes, use --label '^([^/]+)/'."
         ]
 
     @cached_property
@@ -67,19 +67,19 @@ class Folder(ImageFiles):
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the folders of a path are."""
+    """The meaning of the folders in a path."""
 
     splits: bool = False
-    """Whether the first is the split."""
+    """Whether the first folder is the split."""
     named: bool = True
-    """Whether paths name classes at all."""
+    """Whether paths name classes."""
     depth: int | None = None
-    """Of the folder that is the class; None where the file's name begins with it."""
+    """Depth of the class folder, or None if the file name begins with the class."""
     group: int | None = None
-    """Depth of the folder that is the patient, if one is."""
+    """Depth of the patient folder, or None."""
 
     def label(self, parts: Sequence[str]) -> str:
-        """Of a file, by the parts of its path."""
+        """The label of a file, given the parts of its path."""
         if not self.named:
             return UNLABELLED
         return parts[-1].partition("-")[0] if self.depth is None else parts[self.depth]
@@ -92,29 +92,29 @@ def _layout(root: Path, files: list[str]) -> _Layout:
         if nameless:
             raise DataError(
                 f"{root} has no class folders, and '{nameless[0]}' does not begin with a class and "
-                "a dash; put the files of each class into a folder of its own, find it in the path "
-                "with --label, or say --unlabelled if it is not known."
+                "a dash; put the files of each class into a separate folder, find the class in the "
+                "path with --label, or use --unlabelled if classes are not known."
             )
         return _Layout()
     if loose:
         raise DataError(
-            f"'{loose[0]}' lies beside the folders of {root} and belongs to no class; move it into "
-            "a class folder, or away."
+            f"'{loose[0]}' is in {root} but not in a class folder; move it into a class folder, "
+            "or remove it."
         )
     paths = [file.split("/") for file in files]
     tops = {path[0] for path in paths}
     known = {top for top in tops if top.lower() in SPLITS}
     if known < tops and {SPLITS[top.lower()] for top in known} >= {"train", "test"}:
         raise DataError(
-            f"{root} holds {' and '.join(sorted(known))} beside {sorted(tops - known)[0]}; keep "
-            "either split folders or class folders there."
+            f"{root} contains {' and '.join(sorted(known))} in addition to "
+            f"{sorted(tops - known)[0]}; keep either split folders or class folders there."
         )
     splits = known == tops
     shallow = [file for file in files if file.count("/") == 1]
     if splits and shallow:
         raise DataError(
-            f"'{shallow[0]}' in {root} lies in a split folder but in no class folder; move it into "
-            "SPLIT/CLASS/."
+            f"'{shallow[0]}' in {root} is in a split folder but not in a class folder; move it "
+            "into SPLIT/CLASS/."
         )
     first = int(splits)
     if _patients_first([tuple(path[first:]) for path in paths]):
@@ -123,7 +123,7 @@ def _layout(root: Path, files: list[str]) -> _Layout:
 
 
 def _patients_first(paths: list[tuple[str, ...]]) -> bool:
-    """Whether files lie in PATIENT/CLASS: patients have numbers, and classes are few and recur.
+    """Whether folders are PATIENT/CLASS: patients have digits, and classes are few and recur.
 
     >>> _patients_first([("P1", "tumour", "1.png"), ("P2", "tumour", "1.png")])
     True

@@ -1,4 +1,4 @@
-"""A table of one's own pairs: a row is a patch, a column is a view."""
+"""A table of your own pairs: one row per patch, one column per view."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ __all__ = ["TABLES", "Manifest"]
 class _Patch:
     row: int
     views: dict[str, View]
-    """What the patch lacks is not there."""
+    """Name -> view. Missing views are not included."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,30 @@ class _Loaded:
 
 
 class Manifest(Source):
-    """A table with a header, .csv (UTF-8) or .parquet, in which every row is a patch.
+    """A table with a header, .csv (UTF-8) or .parquet, with one row per patch.
 
-    `id` is unique; `label` is the class, or `label=grade` takes another column, and where a cell is
-    empty the patch has no label (without any, tissue is not known and nuclei have to pose the
-    task); `group` (patient or slide; `group=case` takes another column) and `split` (train, val,
-    test) may be there, in all rows then; they may be called `patient` and `partition` too.
+    - `id` is unique.
+    - `label` is the class; `label=grade` uses another column. A patch with an empty cell has no
+      label. If no patch has one, tissue is not known, and only nuclei can define the task.
+    - `group` (patient or slide) is optional; `group=case` uses another column. Alternative name:
+      `patient`.
+    - `split` (train, val, test) is optional. Alternative name: `partition`.
 
-    Cells that hold NA, N/A or NaN count as empty, and the report of the ingest says so.
+    `group` and `split`, if present, must be filled in all rows. Cells that hold NA, N/A or NaN
+    count as empty, and the report of the ingest says so.
 
-    Columns of views become arrays of their name, such as `he` and `ihc`: those that
-    `modalities=he+ihc` names, else every column in which a cell is an image file (.png, .jpg, .tif)
-    or one row of another file, FILE#ROW. Rows of a .npy file, images (N, H, W, C) uint8 or uint16
-    or vectors (N, length), are counted from 0; those of a .csv or .parquet table of numbers are
-    called by its first column. Paths begin at the table's folder. An empty cell says that the patch
-    lacks that view. Other columns are not looked at.
+    Columns of views become arrays of the same name, such as `he` and `ihc`. These are the columns
+    that `modalities=he+ihc` names. Default: every column with an image file (.png, .jpg, .tif) or
+    a row of another file (FILE#ROW) in any cell. Rows of a .npy file, images (N, H, W, C) uint8 or
+    uint16 or vectors (N, length), are counted from 0. Rows of a .csv or .parquet table of numbers
+    are named by its first column. Paths are relative to the table's folder. An empty cell means
+    that the patch has no such view. Other columns are ignored.
 
     Images may be RGB, grey, or have any number of channels (`data.channels`). `channels=DAPI+CD3`
-    names those of every array that has so many and is no RGB; otherwise an OME-TIFF may. Those
-    of an OME-TIFF in another order than the first one's are brought to its order.
+    names the channels of every array that has this many and is not RGB. Otherwise an OME-TIFF may
+    name them. If OME-TIFF files differ in channel order, the order of the first file is used.
 
-    Messages count rows as a spreadsheet does: the header is row 1.
+    Row numbers in messages are those of a spreadsheet: the header is row 1.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class Manifest(Source):
 
     def datasheet(self) -> Datasheet:
         loaded = self._loaded
-        # The names are in the title, of which a listing's fingerprint is made.
+        # The fingerprint of a listing includes the title, so the title includes these names.
         given = f", channels {'+'.join(self.channels)}" * bool(self.channels)
         return Datasheet(
             title=f"{self.path.name}{given}",
@@ -88,7 +91,7 @@ class Manifest(Source):
         )
 
     def files(self) -> Sequence[Path]:
-        """The files of the views; what the table itself says stands in `items`."""
+        """The files of the views. The content of the table is part of `items`."""
         patches = self._loaded.patches.values()
         paths = {view.path for patch in patches for view in patch.views.values()}
         return sorted(path for path in paths if path.is_file())
@@ -121,14 +124,16 @@ class Manifest(Source):
             return patch.views[name].shape()
 
     def _channels(self) -> dict[str, tuple[str, ...]]:
-        """Names of channels, and of a vector's values, by array: those of channels that were given,
-        else those of the first file that can be read."""
+        """Array -> names of its channels, or of the values of a vector.
+
+        Channel names are those of the option `channels`, else those of the first readable file.
+        """
         vectors = {n: view.names for n, view in self._first.items() if view.names is not None}
         return {name: self.channels or names for name, names in self._stated.items()} | vectors
 
     @cached_property
     def _first(self) -> dict[str, View]:
-        """The first view of each array that can be read."""
+        """Array -> its first readable view."""
         first: dict[str, View] = {}
         for patch in self._loaded.patches.values():
             for name, view in patch.views.items():
@@ -138,9 +143,9 @@ class Manifest(Source):
 
     @cached_property
     def _stated(self) -> dict[str, tuple[str, ...]]:
-        """What the first file of each array of images calls its channels.
+        """Image array -> channel names in its first file.
 
-        Raises `ConfigError` where no array has as many as were given.
+        Raises `ConfigError` if no array has as many channels as the option `channels` names.
         """
         images = {name: view for name, view in self._first.items() if view.kind == "images"}
         if self.channels:
@@ -148,8 +153,8 @@ class Manifest(Source):
             if counts and len(self.channels) not in counts.values():
                 held = ", ".join(f"{name} has {count}" for name, count in counts.items())
                 raise ConfigError(
-                    f"channels={'+'.join(self.channels)} names {len(self.channels)} channels, and "
-                    f"no column has so many: {held}; name every channel of one."
+                    f"channels={'+'.join(self.channels)} names {len(self.channels)} channels, but "
+                    f"no column has this many: {held}; name all channels of one column."
                 )
         return {
             name: channel_names(view.path) if view.file is None else ()
@@ -157,7 +162,7 @@ class Manifest(Source):
         }
 
     def _ordered(self, view: View, array: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The channels of a file in the order of those that were given, else of the first file."""
+        """`values` in the channel order of the option `channels`, else of the first file."""
         stated = self._stated.get(array, ())
         if view.file is not None or not stated or values.ndim != 3:
             return values
@@ -167,7 +172,7 @@ class Manifest(Source):
 
     @cached_property
     def _loaded(self) -> _Loaded:
-        """Read by `items`, before threads read."""
+        """Loaded by `items`, before threads call `read`."""
         table = PairTable(self.path)
         for name in ("id", self.label, self.group, *self.modalities):
             if name:
@@ -181,14 +186,16 @@ class Manifest(Source):
         ids = table.ids()
         labels = table.texts(label) if label else {}
         if self.label and not any(labels.values()):
-            raise DataError(f"{self.path.name} has nothing in column {label}; name another.")
+            raise DataError(
+                f"{self.path.name} has only empty cells in column {label}; use another column."
+            )
         groups, splits = table.if_known(group), table.splits(side)
         views = {name: table.views(name) for name in names}
         kinds = sorted({view.kind for held in views.values() for view in held.values()})
         if "images" not in kinds:
             raise DataError(
-                f"{self.path.name} has no images, only {' and '.join(kinds)}; a patch needs an "
-                "image beside them, such as in a column he."
+                f"{self.path.name} has no images, only {' and '.join(kinds)}; every patch needs an "
+                "image, so add a column such as he."
             )
         items, patches = [], {}
         for row, patch in ids.items():
@@ -213,11 +220,11 @@ def _first_image(patch: _Patch) -> str:
     for name, view in patch.views.items():
         if view.kind == "images":
             return name
-    raise UnreadablePatch(f"no image: row {patch.row} has none, and a patch needs one")
+    raise UnreadablePatch(f"no image: row {patch.row} has none; every patch needs an image")
 
 
 def _count(view: View) -> int | None:
-    """Channels of an image; None where it cannot be read, which is said where it is decoded."""
+    """Number of channels of an image, or None if it cannot be read. Decoding reports the reason."""
     try:
         return int(view.read().shape[2])
     except UnreadablePatch:
@@ -226,7 +233,7 @@ def _count(view: View) -> int | None:
 
 @contextmanager
 def _naming(patch: _Patch, view: str) -> Iterator[None]:
-    """Name the cell in the reason why a patch cannot be used, after the kind of reason."""
+    """Add the row and column to the reason of an `UnreadablePatch`, after its kind."""
     try:
         yield
     except UnreadablePatch as problem:

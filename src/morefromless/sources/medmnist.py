@@ -21,12 +21,12 @@ PATHMNIST = tuple(NCT_CRC)
 
 
 class Medmnist(Source):
-    """An npz file with `train_`, `val_` or `test_images` and `_labels`, whichever it has.
+    """An npz file with SPLIT_images and SPLIT_labels for any of the splits train, val and test.
 
-    Images are uint8, (N, H, W, 3), or (N, H, W) grey, which is repeated in three channels; labels
-    are whole numbers, (N,) or (N, 1). Classes are called by their number; PathMNIST's, known by
-    the file's name, by the names of NCT-CRC-HE, from which it was made. The arrays stand in memory
-    while they are ingested.
+    Images are uint8, (N, H, W, 3) or grey (N, H, W); grey is repeated in three channels. Labels
+    are integers, (N,) or (N, 1). Class names are these numbers. If the file name begins with
+    pathmnist, class names are those of NCT-CRC-HE, from which PathMNIST was made. All arrays are
+    in memory during the ingest.
 
     Yang et al. (2023), MedMNIST v2, doi:10.1038/s41597-022-01721-8; PathMNIST is CC BY 4.0.
     """
@@ -73,12 +73,15 @@ class Medmnist(Source):
         if not self.known:
             return str(label)
         if label not in range(len(PATHMNIST)):
-            raise DataError(f"{self.path} has label {label}, and PathMNIST has 0 to 8; rename it.")
+            raise DataError(
+                f"{self.path} has label {label}, but labels of PathMNIST are 0 to 8; rename the "
+                "file if it is another data set."
+            )
         return PATHMNIST[label]
 
     @cached_property
     def _arrays(self) -> dict[Split, _Labelled]:
-        """Images and labels of each split there is; loaded by `items`, before threads read."""
+        """Split -> images and labels. Loaded by `items`, before threads call `read`."""
         if not self.path.is_file():
             raise DataError(f"There is no file {self.path}; check the path.")
         try:
@@ -86,7 +89,7 @@ class Medmnist(Source):
         except (OSError, ValueError) as problem:
             raise DataError(
                 f"{self.path} cannot be read as an npz file of plain arrays ({problem}); "
-                "fetch it again."
+                "download it again."
             ) from problem
         splits: dict[Split, _Labelled] = {
             split: self._checked(split, arrays[f"{split}_images"], arrays[f"{split}_labels"])
@@ -95,20 +98,20 @@ class Medmnist(Source):
         }
         if not splits:
             raise DataError(
-                f"{self.path} holds {', '.join(names) or 'no arrays'}, and needs SPLIT_images and "
-                "SPLIT_labels for one of train, val, test."
+                f"{self.path} holds {', '.join(names) or 'no arrays'}; it needs SPLIT_images and "
+                "SPLIT_labels for at least one of train, val and test."
             )
         return splits
 
     def _checked(self, split: str, images: _Array, labels: _Array) -> _Labelled:
         where = f"{self.path}: {split}_images {images.shape} {images.dtype}"
         if images.dtype != np.uint8 or not (images.ndim == 3 or images.shape[3:] == (3,)):
-            raise DataError(f"{where} should be uint8, (N, H, W, 3) or (N, H, W).")
+            raise DataError(f"{where} should be uint8, (N, H, W, 3) or (N, H, W); convert it.")
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
         if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
             raise DataError(
-                f"{where} needs one whole number per image in {split}_labels, which is "
-                f"{labels.shape} {labels.dtype}; sets with several labels per image do not work."
+                f"{where} needs one integer per image in {split}_labels, which is "
+                f"{labels.shape} {labels.dtype}; several labels per image are not supported."
             )
         return images, labels.astype(np.int64)

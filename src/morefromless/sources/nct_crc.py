@@ -13,19 +13,19 @@ NAME = re.compile(rf"({'|'.join(NCT_CRC)})-(TCGA-)?[A-Z]{{8}}")
 
 
 class NctCrc(ImageFiles):
-    """H&E patches of human colorectal cancer in nine classes, known by their file names.
+    """H&E patches of human colorectal cancer in nine classes, given by the file names.
 
-    224 x 224 px at 0.5 um/px: 100,000 from 86 slides (`TUM-AAAFLCLY.tif`) and, from 50 other
-    patients, 7,180 for testing (`TUM-TCGA-AACGSRHD.tif`). The class is read from the name, at any
-    depth below the folder or in an archive. Where both sets are there, the first is train and the
-    second test, as published. Names do not tell patients apart.
+    224 x 224 px at 0.5 um/px: 100,000 from 86 slides (`TUM-AAAFLCLY.tif`) and 7,180 for testing
+    from 50 other patients (`TUM-TCGA-AACGSRHD.tif`). The class is read from the file name, at any
+    depth below the folder or in an archive. If both sets are present, the first is train and the
+    second is test, as published. File names do not identify patients.
 
     Kather, Halama, Marx (2018), doi:10.5281/zenodo.1214456; CC BY 4.0.
     """
 
     @staticmethod
     def recognises(files: Sequence[str]) -> bool:
-        """Whether all files have such names."""
+        """Whether all files are named like those of NCT-CRC-HE."""
         return bool(files) and all(NAME.fullmatch(PurePath(file).stem) for file in files)
 
     def datasheet(self) -> Datasheet:
@@ -55,7 +55,7 @@ class NctCrc(ImageFiles):
         name = NAME.fullmatch(PurePath(file).stem)
         if name is None:
             raise DataError(
-                f"'{file}' in {self.path} is not named like TUM-AAAFLCLY.tif; rename it, or give "
-                f"folder:{self.path} where the folders name the classes."
+                f"'{file}' in {self.path} is not named like TUM-AAAFLCLY.tif; rename it, or use "
+                f"folder:{self.path} if the folders name the classes."
             )
         return name

@@ -1,4 +1,4 @@
-"""PanNuke: patches of nineteen tissues with typed nuclei, in .npy files."""
+"""PanNuke: patches of 19 tissues with typed nuclei, in .npy files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from morefromless.sources import Datasheet, Item, Source
 
 @dataclass(frozen=True)
 class _Fold:
-    """`images` (N, H, W, 3), `masks` (N, H, W, 6), on disk; `tissues` (N,)."""
+    """`images` (N, H, W, 3) and `masks` (N, H, W, 6), both on disk, and `tissues` (N,)."""
 
     images: npt.NDArray[Any]
     masks: npt.NDArray[Any]
@@ -30,12 +30,13 @@ class _Fold:
 class Pannuke(Source):
     """7,901 H&E patches of 19 tissues, 256 x 256 px at 0.25 µm/px, with some 190,000 nuclei.
 
-    `PATH` is a folder of folds, or one fold: every `images.npy` below it, in the order of their
-    paths, with `types.npy` beside it, and `masks.npy` beside it or in `../../masks/` under the
-    folder's name, as published. Of several folds the last is the test split, or that which `test`
-    counts from 1; the others are for training. A single fold is not split. Labels are tissues;
-    patients are not named in the files, so patches of one may stand in several folds. Images in
-    floats are taken where they hold whole numbers from 0 to 255.
+    `PATH` is one fold or a folder of folds. Every `images.npy` below it is a fold; folds are
+    sorted by path. `types.npy` is in the same folder. `masks.npy` is in the same folder or, as
+    published, in `../../masks/NAME/`, where NAME is the name of that folder. With several folds,
+    fold number `test` (from 1; default: the last) is the test split, and the others are train. A
+    single fold is not split. Labels are tissues. The files do not identify patients, so patches of
+    one patient may be in several folds. Float images are accepted if they hold only whole numbers
+    from 0 to 255.
 
     Gamper et al. (2020), PanNuke Dataset Extension, arXiv:2003.10778; CC BY-NC-SA 4.0.
     """
@@ -56,7 +57,9 @@ class Pannuke(Source):
     def items(self) -> Sequence[Item]:
         number = len(self._folds)
         if self.test is not None and not 1 <= self.test <= number:
-            raise ConfigError(f"pannuke has no fold test={self.test} here; give 1 to {number}.")
+            raise ConfigError(
+                f"pannuke:test={self.test} is not one of the folds found; use 1 to {number}."
+            )
         test = self.test or number
         splits: list[Split | None] = ["train"] * number if number > 1 else [None]
         if number > 1:
@@ -75,12 +78,13 @@ class Pannuke(Source):
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         fold, row = self._place(item)
         stored = fold.images[row]
-        # Numbers that eight bits cannot hold, NaN among them, are turned into others and refused.
+        # The cast changes values that uint8 cannot hold, including NaN, so the comparison rejects
+        # them.
         with np.errstate(invalid="ignore"):
             image = stored.astype(np.uint8)
         if not (image == stored).all():
             raise UnreadablePatch(
-                "colours out of range: not whole numbers from 0 to 255; store them so"
+                "colours out of range: not all are whole numbers from 0 to 255; convert them"
             )
         nuclei = Nuclei.typed(*merge_channels(fold.masks[row], "the mask"), PANNUKE)
         return {"he": image, ARRAY: nuclei.encode()}
@@ -95,7 +99,7 @@ class Pannuke(Source):
 
     @cached_property
     def _folds(self) -> dict[str, _Fold]:
-        """Folds by their folder below the path; opened by `items`, before threads read."""
+        """Folder below `path` -> fold. Opened by `items`, before threads call `read`."""
         files = sorted(self.path.rglob("images.npy"))
         if not files:
             raise DataError(f"{self.path} holds no images.npy; check the path.")
@@ -120,7 +124,7 @@ def _fold(folder: Path) -> _Fold:
     ):
         raise DataError(
             f"{folder} holds images {images.shape}, masks {masks.shape} and types {tissues.shape} "
-            f"{tissues.dtype}, which should be (N, H, W, 3), (N, H, W, {CHANNELS}) and (N,) text; "
-            "fetch it again."
+            f"{tissues.dtype}; they should be (N, H, W, 3), (N, H, W, {CHANNELS}) and (N,) text; "
+            "download it again."
         )
     return _Fold(images, masks, tissues.tolist())

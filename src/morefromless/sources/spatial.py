@@ -1,4 +1,4 @@
-"""Spatial transcriptomics: H&E around each spot, and the genes that were counted there."""
+"""Spatial transcriptomics: the H&E patch around each spot, and the gene counts of the spot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ from morefromless.progress import Bar
 from morefromless.sources import Datasheet, Item, Source
 
 CACHED = 2
-"""Decoded images kept; one of 9,300 x 9,900 px is 276 MB."""
+"""Decoded images in the cache. An image of 9,300 x 9,900 px takes 276 MB."""
 
 
 @dataclass(frozen=True)
 class _Spot:
-    """What `read` gives, or the reason why it does not."""
+    """The data that `read` returns for a spot, or the reason why the spot is rejected."""
 
     image: Path
     left: int
@@ -55,33 +55,38 @@ class _Loaded:
     genes: tuple[str, ...]
     title: str
     group: str
-    """What groups are: section, or a column of `obs`."""
+    """`section`, or the column of `obs` that names the groups."""
     labels: list[str]
-    """The cells of the column of labels."""
+    """Cells of the label column, of all sections."""
 
 
 class Spatial(Source):
-    """Sections NAME.h5ad, with counts per spot, beside NAME.jpg, .png or .tif, the H&E image; or
-    folders NAME that Space Ranger wrote (`data.space_ranger`), or NAME.zarr of SpatialData
-    (`data.spatial_zarr`).
+    """Sections with counts per spot and an H&E image.
 
-    `obsm["spatial"]` is x, y of each spot in pixels of that image, or of the full image of which
-    it is the `image=hires` or `lowres` that `uns["spatial"]` gives a scale factor for; where it is
-    as large as one of these and `image` is not given, it is that one. A spot gives the `patch` x
-    `patch` px around it as `he`, and as `expression` its counts of `genes` genes: each spot is
-    brought to 10,000 counts over all genes of its file, then log(1 + n). Genes are those of highest
-    variance over the training sections, among the genes that all sections list; no count of a test
-    section has a say. Or `genes` is a store whose genes are taken, or a text file with a name a
-    line; then all sections may stand in test. Counts are in X, in `layers[layer]`, or in `raw`
-    where X holds no counts.
+    A section is NAME.h5ad with the image NAME.jpg, .png or .tif, a folder NAME written by Space
+    Ranger (`data.space_ranger`), or NAME.zarr of SpatialData (`data.spatial_zarr`).
 
-    `test` names the sections that stand in test, `train` those in train (all others if not given),
-    `sections` those that are taken at all: NAME+NAME. `label` is the column of `obs` that names
-    classes, which must mean the same in all sections; spots of which it says nothing have no label,
-    and with `label=none` none has.
-    Spots without any count, with `in_tissue` 0, or whose patch reaches beyond the image are
-    rejected. `group` is `section` or a column of `obs`; by default `patient` where all sections
-    have that column, so that sections of one patient are one group, else `section`.
+    Positions: `obsm["spatial"]` is x, y of each spot, in pixels of the image or of the full
+    resolution image. In the second case, `image=hires` or `image=lowres` says which downscaled
+    version the image is, and `uns["spatial"]` gives the scale factor. By default, this is detected
+    from the size of the image.
+
+    Arrays: `he` is the patch of `patch` x `patch` px around the spot. `expression` is
+    log(1 + n) of its counts of `genes` genes, after each spot is scaled to 10,000 counts over all
+    genes of its file. The genes are those with the highest variance over the training sections,
+    among the genes that all sections list; counts of test sections are not used. `genes` may also
+    be a store, whose genes are used, or a text file with one name per line. Then all sections may
+    be in test. Counts are read from X, from `layers[layer]`, or from `raw` if X holds no counts.
+
+    Sections are listed as NAME+NAME: `test` names those in test, `train` those in train (default:
+    all others), and `sections` restricts the source to some sections. `label` is the column of
+    `obs` with the classes, which must mean the same in all sections. Spots with an empty cell have
+    no label; with `label=none`, no spot has one. `group` is `section` or a column of `obs`.
+    Default: `patient` if all sections have that column, so that sections of one patient are one
+    group, else `section`.
+
+    Spots are rejected if they have no counts, if `in_tissue` is 0, or if the patch extends beyond
+    the image.
     """
 
     def __init__(
@@ -101,14 +106,15 @@ class Spatial(Source):
         few = isinstance(genes, int) and genes < 1
         if patch < 8 or few or (um_per_px is not None and not 0 < um_per_px < np.inf):
             raise ConfigError(
-                f"spatial cannot work with patch={patch}, genes={genes}, um_per_px={um_per_px}; "
-                "give 8 px or more, one gene or more, and a positive scale or none."
+                f"spatial cannot use patch={patch}, genes={genes}, um_per_px={um_per_px}; use at "
+                "least 8 px, at least one gene, and a positive um_per_px or none."
             )
         self.path = Path(path).expanduser()
         self.test, self.train, self.sections = _names(test), _names(train), _names(sections)
         if not self.test or self.test & self.train:
             raise ConfigError(
-                f"spatial has test={test}, train={train}; give each its own sections."
+                f"spatial has test={test}, train={train}; name at least one section in test, and "
+                "no section in both."
             )
         self.label, self.group, self.layer, self.image = label, group, layer, image
         self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
@@ -133,12 +139,12 @@ class Spatial(Source):
     def remarks(self) -> Sequence[str]:
         group = self._loaded.group
         remark = (
-            f"Groups are those of obs column {group}, so sections of one {group} are one group."
+            f"Groups are read from the obs column {group}: sections of one {group} are one group."
         )
         if group == "section":
             remark = (
-                "Groups are sections. Where some are of one patient, name the column of obs that "
-                "says so: group=COLUMN."
+                "Groups are sections. If several sections are from one patient, name the obs "
+                "column of patients: group=COLUMN."
             )
         return [remark, *no_value_remark(self.label or "", self._loaded.labels)]
 
@@ -161,7 +167,7 @@ class Spatial(Source):
 
     @cached_property
     def _loaded(self) -> _Loaded:
-        """Read by `items`, before threads read."""
+        """Loaded by `items`, before threads call `read`."""
         files = self._files()
         splits: dict[str, Split] = {n: "test" if n in self.test else "train" for n in files}
         reading = Bar(files.items(), desc="counts", unit="section")  # some seconds each
@@ -201,7 +207,7 @@ class Spatial(Source):
         if self.label and not any(cells):
             raise DataError(
                 f"{self.path} has no {self.label} for any spot; name another column with label=, "
-                "or say label=none."
+                "or use label=none."
             )
         sides = [", ".join(n for n in files if splits[n] == side) for side in ("train", "test")]
         title = (
@@ -212,7 +218,7 @@ class Spatial(Source):
         return _Loaded(items, spots, chosen, ", ".join([title, *given]), group, cells)
 
     def _files(self) -> dict[str, tuple[Path, Path]]:
-        """Table and image of each section that is taken, by name."""
+        """Name -> table and image, of each section that is used."""
         sections = find_sections(self.path)
         ready = {name for name, (_, image) in sections.items() if image}
         taken = self.sections or (self.train | self.test if self.train else ready | self.test)
@@ -224,9 +230,11 @@ class Spatial(Source):
             if name not in ready:
                 table, _ = sections[name]
                 lacking = f"image {name}.jpg" if table.is_file() else "RGB image in it"
-                raise DataError(f"{self.path} has {table.name} and no {lacking}; put it there.")
+                raise DataError(f"{self.path} has {table.name} but no {lacking}; add the image.")
             if name not in taken:
-                raise ConfigError(f"Section {name} is not one of sections=; add it there.")
+                raise ConfigError(
+                    f"Section {name} is in test= or train= but not in sections=; add it there."
+                )
         taken &= (self.train or taken) | self.test
         if taken <= self.test and self._list is None:
             raise ConfigError(f"All sections of {self.path} are in test; leave some for training.")
@@ -238,7 +246,7 @@ class Spatial(Source):
         if is_spatialdata(path):
             return read_spatialdata(path, image, self.layer)
         if self.layer is not None:
-            raise ConfigError(f"{path} is of Space Ranger and has no layers; leave out layer=.")
+            raise ConfigError(f"{path} is from Space Ranger and has no layers; remove layer=.")
         return read_space_ranger(path)
 
     def _labels(self, counts: Counts) -> list[str]:
@@ -256,7 +264,7 @@ class Spatial(Source):
         if "" in groups:
             raise DataError(
                 f"{counts.file} has no {group} for spot {counts.spots[groups.index('')]}; "
-                "fill that obs column, or name another with group=."
+                "fill that obs column, or name another one with group=."
             )
         return [
             Item(f"{name}/{spot}", label or UNLABELLED, f"{counts.file}, spot {spot}", split, group)
@@ -266,7 +274,7 @@ class Spatial(Source):
     def _spots(
         self, items: list[Item], counts: Counts, image: Path, dense: npt.NDArray[np.float32]
     ) -> dict[str, _Spot]:
-        """By id. Raises `DataError` where no patch at all lies within the image."""
+        """Item id -> spot. Raises `DataError` if no patch lies within the image."""
         factor = scale_factor(counts, image, self.image)
         corners, outside = patch_corners(counts, self.patch, image, factor)
         full = has_counts(counts.values)
@@ -277,9 +285,9 @@ class Spatial(Source):
             if not counts.in_tissue[row]:
                 reason = "outside the tissue: in_tissue is 0"
             elif outside[row]:
-                reason = f"outside the image: the patch at x {x:.0f}, y {y:.0f} reaches beyond it"
+                reason = f"outside the image: the patch at x {x:.0f}, y {y:.0f} extends beyond it"
             elif not full[row]:
-                reason = "no counts: not one gene was counted in this spot"
+                reason = "no counts: all gene counts of this spot are zero"
             left, top = (0, 0) if outside[row] else map(int, corners[row])
             spots[item.id] = _Spot(image, left, top, dense[row], reason)
         return spots

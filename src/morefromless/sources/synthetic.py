@@ -1,4 +1,4 @@
-"""Drawn tissue: no download, every nucleus known, and two controls with a known answer."""
+"""Synthetic tissue: no download, every nucleus known, and two controls with known results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,28 +22,29 @@ BOUNDS = {
     "size": (16, 2048),
     "seed": (0, 2**31 - 1),
 }
-_PATIENT, _PATCH = 0, 1  # the random streams that a seed has
+_PATIENT, _PATCH = 0, 1  # random streams of a seed
 
 
 @dataclass(frozen=True)
 class Synthetic(Source):
-    """H&E-like drawings of the nine NCT-CRC tissue classes, 112 x 112 µm each.
+    """Synthetic H&E-like images of the nine NCT-CRC tissue classes, 112 x 112 µm each.
 
-    Two stains are mixed by the Beer-Lambert law over nuclei, glands, fibres, mucus and fat; every
-    patient has stain vectors, densities and a cellularity of their own. The last quarter of the
-    patients is the test split. Patch i depends on the seed, i, its class and its patient alone and
-    has the same bytes on every machine. It resembles tissue; it proves nothing about tissue.
+    Two stains are mixed by the Beer-Lambert law over nuclei, glands, fibres, mucus and fat. Every
+    patient has its own stain vectors, densities and cellularity. The last quarter of the patients
+    is the test split. Patch i depends only on the seed, i, its class and its patient, and has the
+    same bytes on every machine. The images resemble tissue; they prove nothing about tissue.
 
-    Beside the image stands `nuclei`, the types being PanNuke's, so that both modalities and both
-    tasks of the paper's second experiment are there; `nuclei=false` leaves them out.
+    In addition to the image, each patch has `nuclei` with the types of PanNuke. This gives both
+    modalities and both tasks of the paper's second experiment. `nuclei=false` omits them.
 
-    `control=positive` and `control=negative` draw pairs instead, `primary` and `privileged`, of
-    four of the classes: in the one the privileged image must help, in the other it cannot (see
-    `morefromless.synthesis.controls`). `control=both` draws the same primary images with either
-    privileged one, `signal` and `again`. `strength`, from 0 to 1, is how much of what the primary
-    image lacks the privileged one of the positive control shows: at 0 it is the negative control.
+    `control=positive` and `control=negative` draw pairs `primary` and `privileged` of four of the
+    classes instead. In the positive control the privileged image must help; in the negative
+    control it cannot (see `morefromless.synthesis.controls`). `control=both` draws the same primary
+    images with both privileged ones: `signal` (positive) and `again` (negative). `strength`, from 0
+    to 1, is the share of the information missing from the primary image that the privileged image
+    of the positive control shows. At 0 it equals the negative control.
 
-    Raises `ConfigError` for numbers that cannot be drawn.
+    Raises `ConfigError` for values out of range.
     """
 
     patches: int = 900
@@ -59,21 +60,21 @@ class Synthetic(Source):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(
-                    f"synthetic:{name}={value} cannot be drawn; give {name}={low} or more, and at "
+                    f"synthetic:{name}={value} is out of range; use {name}={low} or more, and at "
                     f"most {high:,}."
                 )
         if self.patients > self.patches:
             raise ConfigError(
-                f"synthetic has {self.patients} patients for {self.patches} patches; give at "
+                f"synthetic has {self.patients} patients for {self.patches} patches; use at "
                 f"most patients={self.patches}."
             )
         if not 0 <= self.strength <= 1:
             raise ConfigError(
-                f"synthetic:strength={self.strength:g} is not a share; give a number from 0 to 1."
+                f"synthetic:strength={self.strength:g} is out of range; use a number from 0 to 1."
             )
 
     def datasheet(self) -> Datasheet:
-        """Apache-2.0 like the code that draws it; µm per pixel follow from the size."""
+        """Licence: Apache-2.0, like the code. µm per px follow from the size."""
         kinds = {"none": "", "both": ", both controls"}
         kind = kinds.get(self.control, f", {self.control} control")
         if self.control in ("positive", "both") and self.strength < 1:
@@ -91,11 +92,11 @@ class Synthetic(Source):
         return True
 
     def items(self) -> Sequence[Item]:
-        """Patients in turn; each patient's patches go through the classes in turn."""
+        """All patches. Patients alternate, and the patches of a patient cycle through classes."""
         return [self._item(index) for index in range(self.patches)]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
-        """`he` and `nuclei`, or those of the control: each (size, size, 3) uint8."""
+        """`he` and `nuclei`, or the arrays of the control, each (size, size, 3) uint8."""
         if self.control == "none":
             tissue = self.tissue(item)
             if not self.nuclei:
@@ -110,7 +111,7 @@ class Synthetic(Source):
         return {"primary": primary, "privileged": privileged}
 
     def tissue(self, item: Item) -> Tissue:
-        """The patch of `control=none` with its nucleus instances and their types."""
+        """The patch of `control=none` with nucleus instances and their types."""
         return draw(*self._drawing(item), self.size)
 
     def _pair(
@@ -138,7 +139,7 @@ class Synthetic(Source):
         )
 
     def _drawing(self, item: Item) -> tuple[str, Patient, Rng]:
-        """Class and patient of a patch, whatever they were renamed to, and its random numbers."""
+        """Original class and patient of a patch (before any renaming), and its random stream."""
         index = int(item.id.rpartition("-")[2])
         patient = Patient.drawn(Rng(self.seed, _PATIENT, index % self.patients))
         return self._item(index).label, patient, Rng(self.seed, _PATCH, index)
