@@ -41,7 +41,7 @@ def read(
         Folder(str(tmp_path / "images"), classes="none"), tmp_path / "masks", scheme
     )
     (item,) = source.items()
-    return Nuclei.decode(source.read(item)[ARRAY]), source.omitted(item)
+    return Nuclei.decode(source.read(item)[ARRAY]), source.skipped_parts(item)
 
 
 BLANK = np.full((64, 64, 3), 255, np.uint8)
@@ -60,9 +60,9 @@ BLANK = np.full((64, 64, 3), 255, np.uint8)
 def test_nuclei_are_those_that_were_drawn(
     tmp_path: Path, name: str, areas: list[int], left_out: int
 ) -> None:
-    nuclei, omitted = read(tmp_path, name, BLANK)
+    nuclei, skipped = read(tmp_path, name, BLANK)
     assert nuclei.areas.tolist() == areas
-    assert bool(omitted) == bool(left_out)
+    assert bool(skipped) == bool(left_out)
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ class Omitting(Counting):
         self.ids.add(item.id)
         return arrays
 
-    def omitted(self, item: Any) -> dict[str, int]:
+    def skipped_parts(self, item: Any) -> dict[str, int]:
         return {"region": 2} if item.id in self.ids and int(item.id) % 5 == 0 else {}
 
 

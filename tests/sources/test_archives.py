@@ -92,7 +92,7 @@ def test_archives_in_a_folder_are_folders(root: Path, tmp_path: Path) -> None:
     items = source.items()
     assert sorted(item.id for item in items) == sorted(NAMES)
     assert {item.split for item in items} == {"train", "test"}
-    assert source.passed_over() == {"file ending in '.7z'": 1, "file ending in '.zip'": 1}
+    assert source.skipped_files() == {"file ending in '.7z'": 1, "file ending in '.zip'": 1}
 
 
 def test_archives_in_a_folder_have_their_whole_names(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_names_that_lead_out_links_and_devices_are_passed_over(tmp_path: Path) -
         file.writestr(link, "/etc/passwd")
     source = Folder(str(path))
     assert [item.id for item in source.items()] == ["A/1.png", "A/2.png", "B/4.png"]
-    assert source.passed_over() == {
+    assert source.skipped_files() == {
         "member whose path leads out of the archive": 4,
         "link": 1,
         "file ending in '.avi'": 1,
@@ -165,7 +165,7 @@ def test_names_that_lead_out_links_and_devices_are_passed_over(tmp_path: Path) -
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     archive = open_archive(tmp_path / "a.tar")
-    assert (archive.names, dict(archive.passed_over)) == (
+    assert (archive.names, dict(archive.skipped_files)) == (
         ["A/1.png"],
         {"link": 2, "device, pipe or sparse file": 1},
     )

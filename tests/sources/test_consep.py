@@ -49,11 +49,11 @@ def test_tiles(tmp_path: Path) -> None:
     assert source.shape(items[0]) == (6, 4)
     sheet = source.datasheet()
     assert (sheet.um_per_px, sheet.scheme and sheet.scheme.name) == (0.25, "consep")
-    assert source.passed_over() == {}
+    assert source.skipped_files() == {}
     for name in ("Images/test_2.bmp", "Labels/test_1.npy", "Overlay/test_1.png"):
         (tmp_path / "Test" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "Test" / name).touch()
-    assert source.passed_over() == {
+    assert source.skipped_files() == {
         "file ending in '.bmp' in Images": 1,
         "file ending in '.npy' in Labels": 1,
     }

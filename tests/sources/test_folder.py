@@ -124,12 +124,12 @@ def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("a/1.gif", "b/2.GIF", "b/notes", "b/.hidden", "c/1.png", "d/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert Folder(str(tmp_path)).passed_over() == {
+    assert Folder(str(tmp_path)).skipped_files() == {
         "file ending in '.gif'": 2,
         "file without an ending": 1,
     }
     refuse_to_list(monkeypatch, tmp_path / "c")
-    assert Folder(str(tmp_path)).passed_over()["folder 'c' (permission denied)"] == 1
+    assert Folder(str(tmp_path)).skipped_files()["folder 'c' (permission denied)"] == 1
 
 
 @pytest.mark.parametrize("ending", ["tif", "png"])
@@ -143,5 +143,5 @@ def test_further_pages_are_counted(tmp_path: Path, ending: str) -> None:
     items = source.items()
     for item in items:
         source.read(item)
-    counts = [sum(source.omitted(item).values()) for item in items]
+    counts = [sum(source.skipped_parts(item).values()) for item in items]
     assert counts == [2, 0]

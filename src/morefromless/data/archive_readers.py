@@ -61,7 +61,7 @@ class _Zip(Archive):
     def _members(self) -> Iterator[tuple[int, str]]:
         for place, info in enumerate(self._zip.infolist()):
             if stat.S_ISLNK(info.external_attr >> 16):
-                self.passed_over["link"] += 1
+                self.skipped_files["link"] += 1
             elif not info.is_dir():
                 yield place, _utf8(info)
 
@@ -128,13 +128,13 @@ class _Tar(Archive):
                         "bomb; unpack it yourself if you trust it."
                     )
                 if info.issym() or info.islnk():
-                    self.passed_over["link"] += 1
+                    self.skipped_files["link"] += 1
                 elif info.isreg() and not info.issparse():
                     yield len(self._offsets), info.name
                     self._offsets.append(info.offset_data)
                     self._sizes.append(info.size)
                 elif not info.isdir():
-                    self.passed_over["device, pipe or sparse file"] += 1
+                    self.skipped_files["device, pipe or sparse file"] += 1
 
     def _read(self, place: int) -> bytes:
         offset, size = self._section(place)

@@ -34,14 +34,14 @@ class Archive(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.passed_over: Counter[str] = Counter()
+        self.skipped_files: Counter[str] = Counter()
         members: dict[str, int] = {}
         for place, name in self._members():
             inside = self._inside(name)
             if inside is None:
                 continue
             if inside in members:
-                self.passed_over["earlier member of the same name"] += 1
+                self.skipped_files["earlier member of the same name"] += 1
             members[inside] = place
         self._places = _below_common(members)
         self.names = self._order(self._places)
@@ -69,12 +69,12 @@ class Archive(ABC):
         """The path of an image; None if the member is skipped."""
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
-            self.passed_over["member whose path leads out of the archive"] += 1
+            self.skipped_files["member whose path leads out of the archive"] += 1
             return None
         if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
             return None
         if path.suffix.lower() not in SUFFIXES:
-            self.passed_over[f"file {ending(Path(path))}"] += 1
+            self.skipped_files[f"file {ending(Path(path))}"] += 1
             return None
         if not str(path).isprintable():
             raise DataError(

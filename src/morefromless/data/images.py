@@ -67,11 +67,11 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
     Raises `DataError` for a name that is not printable.
     """
     paths: list[str] = []
-    passed_over: Counter[str] = Counter()
+    skipped_files: Counter[str] = Counter()
 
     def unreadable(error: OSError) -> None:
         folder = os.path.relpath(error.filename, root)
-        passed_over[f"folder {folder!r} ({(error.strerror or 'unreadable').lower()})"] += 1
+        skipped_files[f"folder {folder!r} ({(error.strerror or 'unreadable').lower()})"] += 1
 
     for folder, names, files in walk(root, unreadable):
         names[:] = sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")
@@ -80,7 +80,7 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
             if name.startswith("."):
                 continue
             if os.path.splitext(name)[1].lower() not in SUFFIXES:
-                passed_over[f"file {ending(Path(name))}"] += 1
+                skipped_files[f"file {ending(Path(name))}"] += 1
                 continue
             path = name if below == os.curdir else f"{below}{os.sep}{name}"
             if not path.isprintable():
@@ -88,7 +88,7 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
                     f"{root} has a file name with unprintable characters, {path!r}; rename it."
                 )
             paths.append(path)
-    return paths, passed_over
+    return paths, skipped_files
 
 
 def walk(

@@ -14,7 +14,7 @@ class Tree(ABC):
     """Paths of image files, in a fixed order, and access to their contents."""
 
     names: list[str]
-    passed_over: Counter[str]
+    skipped_files: Counter[str]
     """Number of skipped items by kind."""
 
     @property
@@ -53,14 +53,14 @@ def open_tree(path: Path) -> Tree:
                 f"{named[name].name} and {file.name} in {path} would both be the folder {name}; "
                 "remove or rename one."
             )
-    beside = tree.passed_over - Counter(f"file {ending(file)}" for file in archives)
-    return _Archived({f"{name}/": open_archive(file) for name, file in named.items()}, beside)
+    also_skipped = tree.skipped_files - Counter(f"file {ending(file)}" for file in archives)
+    return _Archived({f"{name}/": open_archive(file) for name, file in named.items()}, also_skipped)
 
 
 class _Folder(Tree):
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.names, self.passed_over = list_images(path)
+        self.names, self.skipped_files = list_images(path)
 
     def files(self) -> list[Path]:
         return [path for path in map(self.image, self.names) if path.is_file()]
@@ -70,11 +70,15 @@ class _Folder(Tree):
 
 
 class _Archived(Tree):
-    def __init__(self, archives: dict[str, Archive], beside: Counter[str] | None = None) -> None:
+    def __init__(
+        self, archives: dict[str, Archive], also_skipped: Counter[str] | None = None
+    ) -> None:
         self._archives = archives
         self._tops = {top + n: top for top, archive in archives.items() for n in archive.names}
         self.names = list(self._tops)
-        self.passed_over = sum((a.passed_over for a in archives.values()), beside or Counter())
+        self.skipped_files = sum(
+            (a.skipped_files for a in archives.values()), also_skipped or Counter()
+        )
 
     @property
     def fork_safe(self) -> bool:

@@ -76,8 +76,8 @@ def remarks(
     `at` as in `open_inputs`.
     """
     for patches in inputs:
-        if patches.passed_over:
-            counts = (f"{number:,} x {kind}" for kind, number in patches.passed_over.items())
+        if patches.skipped_files:
+            counts = (f"{number:,} x {kind}" for kind, number in patches.skipped_files.items())
             yield f"Skipped in {patches.name}: {', '.join(counts)}."
         if patches.um_per_px is None and frozen.um_per_px is not None:
             yield (

@@ -39,7 +39,7 @@ class Patches(ABC):
     """Names of the channels, or of a vector's values; empty if unknown."""
     place: str = ""
     """Absolute path of the input; it distinguishes inputs with equal names."""
-    passed_over: Mapping[str, int] = {}
+    skipped_files: Mapping[str, int] = {}
     """Number of files of each kind that are next to the patches but are not patches."""
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class SourcePatches(Patches):
         self.table = patch_table(pd.DataFrame(rows, columns=list(COLUMNS)))
         sheet = source.datasheet()
         self.um_per_px, self.channels = sheet.um_per_px, sheet.channels.get(modality.array, ())
-        self.passed_over = source.passed_over()
+        self.skipped_files = source.skipped_files()
         self.side = None
         for item in self._items:
             try:
@@ -105,7 +105,7 @@ class SourcePatches(Patches):
     def read(self, row: int) -> npt.NDArray[Any]:
         item = self._items[row]
         arrays = self._source.read(item)
-        _refuse_further(self._source.omitted(item))
+        _refuse_further(self._source.skipped_parts(item))
         name = self._modality.array
         images = [array for array in arrays.values() if array.ndim == 3]
         if name not in arrays and len(images) == 1 and is_picture(self._modality):

@@ -207,7 +207,7 @@ def _build(
             scale = config.um_per_px or datasheet.um_per_px
             needed = listing.classes_needed(items, datasheet, config.split)
             selection = select(items, shards.records(), plan.shape.side, scale, config, needed)
-            selection.omitted |= source.passed_over()
+            selection.omitted |= source.skipped_files()
             selection.caveats = [*source.remarks(), *selection.caveats]
             files.write_json(work / "provenance.json", provenance)
             assemble(work / "store", rows, selection, datasheet, provenance)

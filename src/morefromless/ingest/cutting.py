@@ -44,10 +44,10 @@ class Cut(Wrapper):
         sheet = self.inside.datasheet()
         return replace(sheet, title=f"{sheet.title}, cut to {self.side} px")
 
-    def omitted(self, item: Item) -> Mapping[str, int]:
+    def skipped_parts(self, item: Item) -> Mapping[str, int]:
         """Skipped parts of a tile, counted with its first patch."""
         tile, x, y = self._origins.get(item.id, (item, 0, 0))
-        return self.inside.omitted(tile) if (x, y) == (0, 0) else {}
+        return self.inside.skipped_parts(tile) if (x, y) == (0, 0) else {}
 
     def items(self) -> Sequence[Item]:
         patches = []

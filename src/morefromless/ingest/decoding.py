@@ -136,7 +136,7 @@ def decode(
     def _written(index: int) -> Record:
         read = sample.pop(index, None)
         read = _read(source, items[index]) if read is None else read
-        record, arrays = _fit(read, rows.shape, missing, source.omitted(items[index]))
+        record, arrays = _fit(read, rows.shape, missing, source.skipped_parts(items[index]))
         if arrays:
             write(index, arrays)
         return record

@@ -42,8 +42,8 @@ class Relabelled(Wrapper):
             renamed.setdefault(self.renamed.get(name, name), "" if name in self.renamed else words)
         return replace(sheet, classes=renamed)
 
-    def passed_over(self) -> Mapping[str, int]:
-        return {**self.inside.passed_over(), **self._listing[1]}
+    def skipped_files(self) -> Mapping[str, int]:
+        return {**self.inside.skipped_files(), **self._listing[1]}
 
     def items(self) -> Sequence[Item]:
         return self._listing[0]

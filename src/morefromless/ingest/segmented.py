@@ -53,10 +53,13 @@ class WithNuclei(Wrapper):
         auto = nuclei_format == "auto"
         names = members(nuclei_formats, NucleiFormat) if auto else [nuclei_format]
         self._readers = [build(name, nuclei_formats, NucleiFormat) for name in names]
-        self._omitted: dict[str, Mapping[str, int]] = {}
+        self._skipped_objects: dict[str, Mapping[str, int]] = {}
 
-    def omitted(self, item: Item) -> Mapping[str, int]:
-        return dict(Counter(self._omitted.get(item.id, {})) + Counter(self.inside.omitted(item)))
+    def skipped_parts(self, item: Item) -> Mapping[str, int]:
+        return dict(
+            Counter(self._skipped_objects.get(item.id, {}))
+            + Counter(self.inside.skipped_parts(item))
+        )
 
     def files(self) -> Sequence[Path]:
         # Extensions of all formats, because some formats also read a table next to their file.
@@ -89,7 +92,7 @@ class WithNuclei(Wrapper):
         nuclei = reader.read(path, (height, width))
         coded = Nuclei.typed(nuclei.instances, nuclei.types, self.scheme).encode()
         if nuclei.skipped:
-            self._omitted[item.id] = nuclei.skipped
+            self._skipped_objects[item.id] = nuclei.skipped
         return {**arrays, ARRAY: coded}
 
     @cached_property

@@ -111,7 +111,7 @@ class Tiles(Source):
             ]
         return items
 
-    def passed_over(self) -> Mapping[str, int]:
+    def skipped_files(self) -> Mapping[str, int]:
         outside = sum(survey.unannotated for survey in self._surveys.values())
         kind = "to be ignored" if self.config.unlabelled else "that no annotation covers"
         return {f"tile {kind}": outside} if outside else {}

@@ -22,11 +22,11 @@ class Wrapper(Source):
     def datasheet(self) -> Datasheet:
         return self.inside.datasheet()
 
-    def omitted(self, item: Item) -> Mapping[str, int]:
-        return self.inside.omitted(item)
+    def skipped_parts(self, item: Item) -> Mapping[str, int]:
+        return self.inside.skipped_parts(item)
 
-    def passed_over(self) -> Mapping[str, int]:
-        return self.inside.passed_over()
+    def skipped_files(self) -> Mapping[str, int]:
+        return self.inside.skipped_files()
 
     def remarks(self) -> Sequence[str]:
         return self.inside.remarks()

@@ -103,7 +103,7 @@ class Source(ABC):
         """Whether `read` may also be called in forked processes.
 
         Such a `read` shares no position of an open file with the parent process and does not use
-        PyTorch. Only `omitted` reads the state that it keeps.
+        PyTorch. Only `skipped_parts` reads the state that it keeps.
         """
         return False
 
@@ -111,11 +111,11 @@ class Source(ABC):
     def datasheet(self) -> Datasheet:
         """Title, licence, magnification and classes."""
 
-    def omitted(self, item: Item) -> Mapping[str, int]:  # noqa: ARG002
+    def skipped_parts(self, item: Item) -> Mapping[str, int]:  # noqa: ARG002
         """Skipped parts of an item, available after it was read: kind -> count."""
         return {}
 
-    def passed_over(self) -> Mapping[str, int]:
+    def skipped_files(self) -> Mapping[str, int]:
         """Skipped files or patches that are not items: kind (such as a file extension) -> count."""
         return {}
 

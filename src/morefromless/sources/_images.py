@@ -18,7 +18,7 @@ class ImageFiles(Source):
 
     def __init__(self, path: str) -> None:
         self.path = Path(path).expanduser()
-        self._further: dict[str, Mapping[str, int]] = {}
+        self._skipped_pages: dict[str, Mapping[str, int]] = {}
 
     @cached_property
     def tree(self) -> Tree:
@@ -36,16 +36,16 @@ class ImageFiles(Source):
         """The images only: users may write logs and derived files into the same folders."""
         return self.tree.files()
 
-    def passed_over(self) -> Mapping[str, int]:
-        return self.tree.passed_over
+    def skipped_files(self) -> Mapping[str, int]:
+        return self.tree.skipped_files
 
-    def omitted(self, item: Item) -> Mapping[str, int]:
-        return self._further.get(item.id, {})
+    def skipped_parts(self, item: Item) -> Mapping[str, int]:
+        return self._skipped_pages.get(item.id, {})
 
     def read(self, item: Item) -> dict[str, npt.NDArray[np.uint8]]:
         pixels, further = read_pages(self.tree.image(item.id))
         if further:
-            self._further[item.id] = further
+            self._skipped_pages[item.id] = further
         return {"he": pixels}
 
     def shape(self, item: Item) -> tuple[int, int]:

@@ -76,10 +76,10 @@ class Consep(Source):
         instances, types = read_mat(label, image.shape)
         return {"he": image, ARRAY: Nuclei.typed(instances, types, self.scheme).encode()}
 
-    def omitted(self, item: Item) -> Mapping[str, int]:
+    def skipped_parts(self, item: Item) -> Mapping[str, int]:
         return further_pages(self._image(item))
 
-    def passed_over(self) -> Mapping[str, int]:
+    def skipped_files(self) -> Mapping[str, int]:
         """Files with other extensions in the folders of images and labels."""
         taken = set(self._files.values())
         return Counter(

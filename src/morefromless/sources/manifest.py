@@ -102,7 +102,7 @@ class Manifest(Source):
     def remarks(self) -> Sequence[str]:
         return self._loaded.remarks
 
-    def omitted(self, item: Item) -> Mapping[str, int]:
+    def skipped_parts(self, item: Item) -> Mapping[str, int]:
         views = self._loaded.patches[item.id].views.values()
         files = [view.path for view in views if view.file is None]
         counts = (Counter(further_pages(path)) for path in files if reads_one_page(path))
