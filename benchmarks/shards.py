@@ -61,7 +61,7 @@ class Shards(Stage):
         assert len(self.store.table)
         published = Store.open(self.folder / "shards")
         assert published.shards is not None
-        order = windowed_permutation(published.shards.number, np.random.default_rng(0))
+        order = windowed_permutation(published.shards.shard_numbers, np.random.default_rng(0))
         return partial(_read, published.array("he"), order)
 
     def _local(self) -> Call:

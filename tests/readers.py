@@ -21,7 +21,7 @@ from morefromless.cluster import queued_jobs
 from morefromless.config import RunConfig, from_flat, to_flat
 from morefromless.data.annotations import read_annotations
 from morefromless.data.channels import channel_names, channels_shape, read_channels
-from morefromless.data.schemes import scheme_of
+from morefromless.data.schemes import load_scheme
 from morefromless.data.slide_readers import open_slide
 from morefromless.data.store import Store
 from morefromless.data.tissue import find_tissue, tissue_tiles
@@ -335,7 +335,7 @@ READERS = {
     "pannuke .npy": Reader(pannuke, source("pannuke:{}")),
     "conic .npy, .csv": Reader(conic, source("conic:{}")),
     "consep .mat": Reader(consep, source("consep:{}")),
-    "scheme": Reader(scheme, lambda _, path: scheme_of(str(path))),
+    "scheme": Reader(scheme, lambda _, path: load_scheme(str(path))),
     "--config": Reader(options, lambda _, path: cli._from_file(["--config", str(path)], "train")),
     "store": Reader(store, read_store),
     "run": Reader(run, read_run),

@@ -111,7 +111,7 @@ def test_training_goes_on_in_mid_epoch_when_a_shard_is_there_again(
     mounted = tmp_path / "mounted"
     publish(tissue, str(mounted), shard_bytes=SMALL)
     assert streamed.shards is not None
-    numbers = streamed.shards.number[tissue.indices("train")]
+    numbers = streamed.shards.shard_numbers[tissue.indices("train")]
     steps = Steps(135, batch=8, epochs=1, seed=0, shards=numbers)
     early, late = (
         set(numbers[np.concatenate([steps.positions(s) for s in part])])
@@ -307,4 +307,4 @@ def test_threads_may_ask_for_the_first_shard_at_once(
         return pool(workers)
 
     monkeypatch.setattr(sharded, "ThreadPoolExecutor", slow)
-    assert len(shards.mapped(0)) == shards.index.shards[0].bytes
+    assert len(shards.map_shard(0)) == shards.index.shards[0].bytes

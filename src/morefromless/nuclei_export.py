@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from morefromless.data.geojson import geojson_paths, is_foreign, write_geojson
-from morefromless.data.nuclei import ARRAY, BORDER, Nuclei
+from morefromless.data.nuclei import ARRAY, BORDER_BIT, Nuclei
 from morefromless.data.store import Store
-from morefromless.data.store_files import PLACE
+from morefromless.data.store_files import CORNER
 from morefromless.errors import DataError
 from morefromless.progress import Bar
 
@@ -61,15 +61,15 @@ def joined(patches: Sequence[Coded], corners: npt.NDArray[np.int64], side: int) 
         nearest = ((np.arange(side) + 0.5) * len(patch) / side).astype(np.intp)
         image[y : y + side, x : x + side] = patch[nearest[:, None], nearest]
     if len(patches) > 1:
-        image[..., 1] &= 0xFF ^ BORDER
+        image[..., 1] &= 0xFF ^ BORDER_BIT
     return image
 
 
 def _corners(table: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return (N, 2) x and y of each patch in its image; zero if the patch is the whole image."""
-    if not set(PLACE) <= set(table):
+    if not set(CORNER) <= set(table):
         return np.zeros((len(table), 2), np.int64)
-    return table[list(PLACE)].fillna(0).to_numpy(np.int64)
+    return table[list(CORNER)].fillna(0).to_numpy(np.int64)
 
 
 def _sides(store: Store, corners: npt.NDArray[np.int64]) -> list[int]:

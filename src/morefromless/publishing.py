@@ -13,9 +13,17 @@ import numpy.typing as npt
 
 from morefromless import files
 from morefromless.data.remote import MissingFile, Remote
-from morefromless.data.shard_index import BLOCK, BYTES, FOLDER, INDEX, Shard, ShardIndex, shard_name
+from morefromless.data.shard_index import (
+    INDEX_FILE,
+    SHARD_BYTES,
+    SHARD_FOLDER,
+    TAR_BLOCK,
+    Shard,
+    ShardIndex,
+    shard_name,
+)
 from morefromless.data.store import Store
-from morefromless.data.store_files import tables
+from morefromless.data.store_files import non_array_files
 from morefromless.data.store_meta import parse_meta
 from morefromless.data.store_shards import REMOTE, RemoteFacts
 from morefromless.errors import ConfigError, DataError
@@ -26,7 +34,7 @@ IN_USE = 32
 """Number of shards that training reads and prefetches at a time: the minimum size of a cache."""
 
 
-def publish(store: Store, address: str, *, shard_bytes: int = BYTES) -> int:
+def publish(store: Store, address: str, *, shard_bytes: int = SHARD_BYTES) -> int:
     """Write a store in shards to a folder or to S3-compatible storage; return the number of shards.
 
     A shard has patches of one split, drawn at random, so that a few shards represent the split. If
@@ -44,18 +52,18 @@ def publish(store: Store, address: str, *, shard_bytes: int = BYTES) -> int:
     elif _other(remote.read(META), store.hash):
         raise ConfigError(f"{remote.address} holds another store; give another address.")
     stride, offsets = layout(store)
-    finished, shards = remote.sizes(FOLDER), []
+    finished, shards = remote.sizes(SHARD_FOLDER), []
     contents = list(_shuffled(store, max(1, shard_bytes // stride)))
     for number, rows in enumerate(Bar(contents, desc="publish", unit=" shards")):
         content, name = archive(store, rows), shard_name(number)
         if finished.get(name) != len(content):
-            remote.write(f"{FOLDER}/{name}", content)
+            remote.write(f"{SHARD_FOLDER}/{name}", content)
         digest = blake2b(content, digest_size=16).hexdigest()
         shards.append(Shard(bytes=len(content), blake2b=digest, patches=tuple(rows.tolist())))
-    for table in tables(meta.files):
+    for table in non_array_files(meta.files):
         remote.write(table, (store.path / table).read_bytes())
     index = ShardIndex(store=store.hash, stride=stride, offsets=offsets, shards=tuple(shards))
-    remote.write(INDEX, msgspec.json.encode(index))
+    remote.write(INDEX_FILE, msgspec.json.encode(index))
     return len(shards)
 
 
@@ -69,10 +77,10 @@ def stream(address: str, folder: Path, cache_gb: float) -> Store:
     """
     remote = Remote(address)
     try:
-        index, meta = remote.read(INDEX), remote.read(META)
+        index, meta = remote.read(INDEX_FILE), remote.read(META)
         facts = parse_meta(meta)
         shards = ShardIndex.parse(index, facts).shards
-        copies = {table: remote.read(table) for table in tables(facts.files)}
+        copies = {table: remote.read(table) for table in non_array_files(facts.files)}
     except (MissingFile, ValueError) as error:
         raise DataError(
             f"{remote.address} has no published store, or only a part of one; check the address, "
@@ -88,7 +96,7 @@ def stream(address: str, folder: Path, cache_gb: float) -> Store:
             "more."
         )
     place = RemoteFacts(address=remote.address, cache_gb=cache_gb)
-    copies |= {REMOTE: msgspec.json.encode(place), INDEX: index, META: meta}
+    copies |= {REMOTE: msgspec.json.encode(place), INDEX_FILE: index, META: meta}
     for name, copy in copies.items():
         files.write_bytes(folder / name, copy)
     return Store.open(folder)
@@ -100,8 +108,8 @@ def layout(store: Store) -> tuple[int, dict[str, int]]:
     stride, offsets = 0, {}
     for name, array in store.arrays.items():
         size, values = len(_npy(array[0])), array[0].nbytes
-        offsets[name] = stride + BLOCK + size - values
-        stride += BLOCK + -(-size // BLOCK) * BLOCK
+        offsets[name] = stride + TAR_BLOCK + size - values
+        stride += TAR_BLOCK + -(-size // TAR_BLOCK) * TAR_BLOCK
     return stride, offsets
 
 

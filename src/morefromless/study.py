@@ -214,7 +214,9 @@ class Study:
         asked = learnt
         if cohort:
             asked = labelled_stores(cohort.store, spec, cohort.tasks.values())
-        return all(each.learnable for each in learnt) and all(each.tested for each in asked)
+        return all(each.can_train_probe for each in learnt) and all(
+            each.has_test_patches for each in asked
+        )
 
 
 def compare(config: StudyConfig) -> Results:

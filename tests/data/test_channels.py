@@ -92,7 +92,7 @@ def test_damaged_and_huge_files_are_refused(
 ) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((4, 8, 8), np.uint16), imagej=True)
-    monkeypatch.setattr(channels, "LARGEST_ARRAY", 100)
+    monkeypatch.setattr(channels, "MAX_ARRAY_BYTES", 100)
     with pytest.raises(UnreadablePatch, match="too large"):
         read_channels(path)
     monkeypatch.undo()

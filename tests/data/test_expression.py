@@ -44,7 +44,7 @@ def test_counts_dense_and_sparse(tmp_path: Path, kind: Any) -> None:
     held = read_counts(write(tmp_path / "a.h5ad", kind(COUNTS)))
     np.testing.assert_array_equal(held.values.toarray(), COUNTS)
     assert (held.spots, held.genes) == (tuple(SPOTS), tuple(GENES))
-    np.testing.assert_array_equal(held.places, np.arange(10.0).reshape(5, 2))
+    np.testing.assert_array_equal(held.coordinates, np.arange(10.0).reshape(5, 2))
     assert held.table["cluster"].tolist() == ["0"] * 5
 
 

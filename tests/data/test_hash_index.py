@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from morefromless.data import hash_index
-from morefromless.data.hash_index import MOST, Hashes, HashIndex
+from morefromless.data.hash_index import MAX_BITS, Hashes, HashIndex
 
 SPREAD = np.array(
     [0x0007000700070001, 0x0007000700030003, 0x0007000300070003, 0xC000000700070003], np.uint64
@@ -22,7 +22,7 @@ def flipped(hashes: Hashes, most: int, rng: np.random.Generator) -> Hashes:
 
 @pytest.mark.parametrize("parcel", [2**16, 100])
 def test_pairs_are_those_of_comparing_all(parcel: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hash_index, "PAIRS", parcel)
+    monkeypatch.setattr(hash_index, "PAIRS_PER_BLOCK", parcel)
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 600, np.uint64)
     hashes[:20] = 0  # all in one bucket of the tables
@@ -33,7 +33,7 @@ def test_pairs_are_those_of_comparing_all(parcel: int, monkeypatch: pytest.Monke
         for row, place in zip(rows, places, strict=True)
     ]
     differences = np.bitwise_count(asked[:, None] ^ hashes)
-    assert pairs == [tuple(pair) for pair in np.argwhere(differences <= MOST).tolist()]
+    assert pairs == [tuple(pair) for pair in np.argwhere(differences <= MAX_BITS).tolist()]
     assert len(pairs) >= 100
 
 

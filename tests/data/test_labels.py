@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morefromless.data.labels import NotText, cell_text, check_spellings, normal_name, whole_number
+from morefromless.data.labels import (
+    NotText,
+    cell_text,
+    check_spellings,
+    drop_zero_fraction,
+    normal_name,
+)
 from morefromless.errors import DataError
 from morefromless.sources import Item
 
@@ -58,7 +64,7 @@ def test_twins_are_refused() -> None:
 
 
 def test_whole_numbers() -> None:
-    assert [whole_number(t) for t in ("1.0", "-2.00", "1.05", "01", "")] == [
+    assert [drop_zero_fraction(t) for t in ("1.0", "-2.00", "1.05", "01", "")] == [
         "1",
         "-2",
         "1.05",

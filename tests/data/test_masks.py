@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from morefromless.data.masks import check_mask, check_size, majority, to_int32
+from morefromless.data.masks import check_mask, check_size, majority_types, to_int32
 from morefromless.data.pannuke_masks import merge_channels
 from morefromless.errors import UnreadablePatch
 
@@ -46,12 +46,12 @@ def test_other_shapes_are_refused() -> None:
 def test_the_majority_of_an_instance_is_its_type() -> None:
     instances = np.array([[9, 9, 9, 4, 4, 4, 0, 2]], np.int32)
     types = np.array([[5, 5, 1, 0, 0, 3, 0, 8]], np.int32)
-    assert majority(instances, types) == {2: 8, 4: None, 9: 5}
-    assert majority(np.zeros((2, 2), np.int32), np.zeros((2, 2), np.int32)) == {}
+    assert majority_types(instances, types) == {2: 8, 4: None, 9: 5}
+    assert majority_types(np.zeros((2, 2), np.int32), np.zeros((2, 2), np.int32)) == {}
     with pytest.raises(UnreadablePatch, match="instance of several types: id 9 has no type on"):
-        majority(np.array([[4, 9, 9]], np.int32), np.array([[1, 5, 3]], np.int32))
+        majority_types(np.array([[4, 9, 9]], np.int32), np.array([[1, 5, 3]], np.int32))
     with pytest.raises(UnreadablePatch, match="type without an instance: 1 px have a type but"):
-        majority(np.array([[1, 0]], np.int32), np.array([[1, 5]], np.int32))
+        majority_types(np.array([[1, 0]], np.int32), np.array([[1, 5]], np.int32))
 
 
 def test_a_nucleus_of_pannuke_is_a_channel_and_an_id() -> None:
@@ -79,4 +79,4 @@ def test_a_nucleus_of_pannuke_is_a_channel_and_an_id() -> None:
 
 def test_as_many_types_as_instances_take_no_table_of_both() -> None:
     ids = np.arange(1, 2**16 + 1, dtype=np.int32).reshape(256, 256)
-    assert majority(ids, ids) == {k: k for k in range(1, 2**16 + 1)}
+    assert majority_types(ids, ids) == {k: k for k in range(1, 2**16 + 1)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from morefromless.data.matlab import variables
+from morefromless.data.matlab import read_variables
 
 HELD: dict[str, Any] = {
     **{
@@ -36,12 +36,12 @@ def saved(compressed: bool = True) -> bytes:
 def test_numbers_are_read_as_scipy_reads_them(compressed: bool) -> None:
     content = saved(compressed)
     expected = loadmat(io.BytesIO(content))
-    result = variables(content, HELD.keys())
+    result = read_variables(content, HELD.keys())
     assert set(HELD) - set(result) == {"text", "cell", "struct", "complex"}
     for name, values in result.items():
         np.testing.assert_array_equal(values, expected[name])
         assert values.shape == expected[name].shape
-    assert variables(content, {"single"}).keys() == {"single"}
+    assert read_variables(content, {"single"}).keys() == {"single"}
 
 
 def test_big_endian_files_are_read() -> None:
@@ -53,7 +53,7 @@ def test_big_endian_files_are_read() -> None:
         b"\0\4\0\4\1\0\0\2"
     )
     content = header + b"\0\0\0\16" + len(matrix).to_bytes(4, "big") + matrix
-    assert variables(content, {"a"})["a"].tolist() == [[256, 2]]
+    assert read_variables(content, {"a"})["a"].tolist() == [[256, 2]]
     np.testing.assert_array_equal(loadmat(io.BytesIO(content))["a"], [[256, 2]])
 
 
@@ -65,16 +65,16 @@ def test_damaged_files_are_refused_or_read_and_never_crash(compressed: bool) -> 
         for _ in range(drawn.randint(1, 4)):
             damaged[drawn.randrange(124, len(content))] = drawn.randrange(256)
         try:
-            variables(bytes(damaged), HELD.keys())
+            read_variables(bytes(damaged), HELD.keys())
         except (ValueError, NotImplementedError):
             refused += 1
     assert refused > 300
     for size in (0, 64, 127, 131, len(content) - 1):
         with pytest.raises(ValueError, match=r"header|damaged|truncated"):
-            variables(content[:size], HELD.keys())
+            read_variables(content[:size], HELD.keys())
 
 
 def test_v7_3_is_told_by_its_version() -> None:
     header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
     with pytest.raises(NotImplementedError):
-        variables(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n", {"a"})
+        read_variables(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n", {"a"})

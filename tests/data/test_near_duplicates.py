@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from morefromless.data import near_duplicates as module
 from morefromless.data.near_duplicates import (
-    SHARP,
+    FULL_DETAIL,
     SIDE,
     difference_hash,
     near_duplicates,
@@ -28,7 +28,7 @@ def tissue(count: int, side: int = 64, seed: int = 0, size: float = 5) -> Pixels
     return (160 + 40 * smooth / smooth.std()).clip(0, 255).astype(np.uint8)
 
 
-def small(images: Pixels, detail: int = SHARP) -> npt.NDArray[np.float32]:
+def small(images: Pixels, detail: int = FULL_DETAIL) -> npt.NDArray[np.float32]:
     return thumbnails(images, np.arange(len(images)), detail)
 
 

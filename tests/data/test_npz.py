@@ -48,7 +48,7 @@ def test_a_header_that_claims_too_much(tmp_path: Path) -> None:
 
 
 def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morefromless.data.npz.SMALL", 2**16)
+    monkeypatch.setattr("morefromless.data.npz.SMALL_BYTES", 2**16)
     np.savez_compressed(tmp_path / "x.npz", a=np.zeros(2**20, np.uint8))
     with pytest.raises(ValueError, match="would unpack to"):
         read_npz(tmp_path / "x.npz", ALL)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from morefromless.data.nuclei import MOST, Nuclei, assign_border_nuclei, nuclei_table
+from morefromless.data.nuclei import MAX_NUCLEI, Nuclei, assign_border_nuclei, nuclei_table
 from morefromless.data.schemes import CONSEP, PANNUKE
 from morefromless.errors import UnreadablePatch
 
@@ -39,12 +39,12 @@ def test_nuclei_are_numbered_in_the_order_of_their_file() -> None:
 
 def test_the_largest_number_of_nuclei_is_coded() -> None:
     instances = np.zeros((182, 182), np.int32)
-    instances.flat[:MOST] = np.arange(1, MOST + 1)
-    nuclei = Nuclei.typed(instances, dict.fromkeys(range(1, MOST + 1), 5), PANNUKE)
+    instances.flat[:MAX_NUCLEI] = np.arange(1, MAX_NUCLEI + 1)
+    nuclei = Nuclei.typed(instances, dict.fromkeys(range(1, MAX_NUCLEI + 1), 5), PANNUKE)
     np.testing.assert_array_equal(Nuclei.decode(nuclei.encode()).instances, nuclei.instances)
-    instances.flat[MOST] = MOST + 1
+    instances.flat[MAX_NUCLEI] = MAX_NUCLEI + 1
     with pytest.raises(UnreadablePatch, match="too many nuclei: 32,768"):
-        Nuclei.typed(instances, dict.fromkeys(range(1, MOST + 2), 5), PANNUKE)
+        Nuclei.typed(instances, dict.fromkeys(range(1, MAX_NUCLEI + 2), 5), PANNUKE)
 
 
 @pytest.mark.parametrize(

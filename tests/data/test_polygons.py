@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from morefromless.data.outlines import FINE, ring
+from morefromless.data.outlines import TOLERANCE, ring
 from morefromless.data.polygons import fill, trace
 from morefromless.errors import UnreadablePatch
 
@@ -120,7 +120,9 @@ def test_outlines_between_pixels_agree_with_geometry(seed: int) -> None:
         result = fill([parts(shape)], (20, 20), convention)
         shift = 0.5 if convention == "edges" else 0
         centres = shapely.points(x + shift, y + shift)
-        judged = shapely.distance(shape.boundary, centres) > 10 * FINE  # closer counts as on it
+        judged = (
+            shapely.distance(shape.boundary, centres) > 10 * TOLERANCE
+        )  # closer counts as on it
         if inside.any():
             np.testing.assert_array_equal((result > 0)[judged], inside[judged])
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from morefromless.data.schemes import CONSEP_SEVEN, PANNUKE, SCHEMES, Scheme, scheme_of
+from morefromless.data.schemes import CONSEP_SEVEN, PANNUKE, SCHEMES, Scheme, load_scheme
 from morefromless.errors import ConfigError, UnreadablePatch
 
 
@@ -29,7 +29,7 @@ def test_a_file_maps_what_others_say(tmp_path: Path) -> None:
         "types: [Background, Tumour, Immune]\n"
         "aliases: {7: Tumour, Lymphocyte: immune, T cell: Immune}"
     )
-    scheme = scheme_of(str(path))
+    scheme = load_scheme(str(path))
     assert (scheme.name, scheme.types) == ("immune", ("Background", "Tumour", "Immune"))
     assert [scheme.code(raw) for raw in (0, 7, "lymphocyte", "Tumour")] == [0, 1, 2, 1]
     with pytest.raises(UnreadablePatch):
@@ -57,7 +57,7 @@ def test_a_poor_file_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "poor.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=reason):
-        scheme_of(str(path))
+        load_scheme(str(path))
 
 
 def test_an_accent_is_the_same_in_one_letter_and_in_two() -> None:
@@ -66,5 +66,5 @@ def test_an_accent_is_the_same_in_one_letter_and_in_two() -> None:
 
 def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"neither a scheme \(pannuke, consep"):
-        scheme_of("panuke")
+        load_scheme("panuke")
     assert all(isinstance(scheme, Scheme) for scheme in SCHEMES.values())

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import sparse
 
 from morefromless.data.expression import Counts
-from morefromless.data.sections import column, patch_corners, scale_factor, section_pixels
+from morefromless.data.sections import patch_corners, read_column, read_section_image, scale_factor
 from morefromless.errors import ConfigError, DataError
 
 PLACES = np.array([[10.0, 20.0], [30.0, 40.0], [95.0, 40.0]])
@@ -21,7 +21,7 @@ def counts(in_tissue: tuple[bool, ...] = (True,) * 3, factor: float = 0.5) -> Co
         spots=("a", "b", "c"),
         genes=("G",),
         values=sparse.csr_matrix(np.ones((3, 1))),
-        places=PLACES,
+        coordinates=PLACES,
         table=pd.DataFrame(
             {"kind": [1.0, None, 2.0], "list": [["a"], "b", "c"], "in_tissue": in_tissue}
         ),
@@ -43,7 +43,7 @@ def test_corners(image: Path) -> None:
     halved, outside = patch_corners(counts(), 16, image, factor=0.5)
     assert halved.tolist() == [[-3, 2], [7, 12], [40, 12]]
     assert outside.tolist() == [True, False, False]
-    assert section_pixels(image).shape == (60, 100, 3)
+    assert read_section_image(image).shape == (60, 100, 3)
 
 
 def test_spots_out_of_tissue_do_not_count(image: Path) -> None:
@@ -66,8 +66,8 @@ def test_which_factor(image: Path, tmp_path: Path) -> None:
 
 def test_columns() -> None:
     table = counts().table
-    assert column(table, "A.h5ad", "kind", "label") == ["1", "", "2"]
+    assert read_column(table, "A.h5ad", "kind", "label") == ["1", "", "2"]
     with pytest.raises(DataError, match="a list in obs column list"):
-        column(table, "A.h5ad", "list", "label")
+        read_column(table, "A.h5ad", "list", "label")
     with pytest.raises(DataError, match=r"no obs column x \(it has kind, list"):
-        column(table, "A.h5ad", "x", "label")
+        read_column(table, "A.h5ad", "x", "label")

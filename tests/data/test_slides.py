@@ -68,7 +68,7 @@ def test_the_nearest_finer_level_is_read(tmp_path: Path) -> None:
 def test_large_regions_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slide = open_slide(write_ome(tmp_path / "a.ome.tif", drawn(600)))
     whole = slide.read(0, 0, 240, 240, 1.25)
-    monkeypatch.setattr("morefromless.data.slides.BLOCK", 100)
+    monkeypatch.setattr("morefromless.data.slides.MAX_BLOCK", 100)
     assert (slide.read(0, 0, 240, 240, 1.25) == whole).all()
 
 

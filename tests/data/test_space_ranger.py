@@ -23,7 +23,7 @@ def test_counts_places_and_columns(tmp_path: Path, old: bool) -> None:
     assert section.file == "T1"
     assert section.genes[:3] == ("TWICE ENSG0", "TWICE ENSG1", "G00")
     np.testing.assert_array_equal(section.values.toarray(), counts[:, :-1])  # without antibodies
-    assert section.places[7].tolist() == [120, 120]
+    assert section.coordinates[7].tolist() == [120, 120]
     assert section.in_tissue.tolist() == [True] * 23 + [False]
     assert section.table["cluster"].tolist() == ["1", "2", "3"] * 8
     assert section.table["region"].tolist() == ["tumour", "stroma"] * 12

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from morefromless.data.archive_readers import open_archive
-from morefromless.data.images import FURTHER
+from morefromless.data.images import FURTHER_PAGE
 from morefromless.errors import WorkerError
 from morefromless.files import StorageError
 from morefromless.ingest import decoding, ingest, open_source, shards
@@ -89,7 +89,7 @@ def test_files_from_folders_and_archives(kind: str, tmp_path: Path) -> None:
     run(source, tmp_path / "two")
     again = open_source(str(source.path))  # type: ignore[attr-defined]
     report = ingest(again, tmp_path / "one", workers=1, progress=False)
-    assert report.store.meta.omitted[FURTHER] == 120  # counted in the processes
+    assert report.store.meta.omitted[FURTHER_PAGE] == 120  # counted in the processes
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 

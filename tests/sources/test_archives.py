@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from morefromless.cli import run
-from morefromless.data.archive_readers import AHEAD, open_archive
+from morefromless.data.archive_readers import MAX_READ_AHEAD, open_archive
 from morefromless.data.images import read_rgb
 from morefromless.data.store import Store
 from morefromless.errors import DataError, UnreadablePatch
@@ -112,7 +112,7 @@ def test_a_tar_may_be_compressed_whatever_it_is_called(root: Path, tmp_path: Pat
 
 
 def test_members_of_a_compressed_tar_may_be_asked_in_any_order(tmp_path: Path) -> None:
-    names = {f"A/{i:03}.png": i for i in range(2 * AHEAD)}
+    names = {f"A/{i:03}.png": i for i in range(2 * MAX_READ_AHEAD)}
     made = shutil.make_archive(str(tmp_path / "a"), "gztar", folder(tmp_path / "in", names))
     archive = open_archive(Path(made))
     order = [*archive.names[::-7], *archive.names, *archive.names[::31]]

@@ -289,7 +289,7 @@ def test_images(tmp_path: Path, images: Any, monkeypatch: pytest.MonkeyPatch) ->
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert source.read(source.items()[0])["he"].shape == (16, 16, 3)
-    monkeypatch.setattr(sections, "LIMIT", 1000)
+    monkeypatch.setattr(sections, "MAX_PIXELS", 1000)
     with pytest.raises(DataError, match=r"A.png has 200 x 180 px, more than 1,000"):
         Spatial(str(tmp_path), **SMALL).items()
     monkeypatch.undo()

@@ -84,7 +84,7 @@ def measure_headroom(config: HeadroomConfig) -> Headroom:
     train, test = store.indices("train"), store.indices("test")
     if not len(test):
         raise ConfigError(f"{store.path} has no labelled test patches; ingest it with a split.")
-    if not store.learnable:
+    if not store.can_train_probe:
         raise ConfigError(
             f"The labelled training patches of {store.path} that have both views belong to fewer "
             "than two classes; label patches of another class."

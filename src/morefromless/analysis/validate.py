@@ -9,7 +9,7 @@ import numpy as np
 from morefromless.analysis.represent import refuse_unfinished, study_of
 from morefromless.arms import condition_of
 from morefromless.config import Probe, StudyConfig, ValidateConfig, typed_options
-from morefromless.data.labels import check_names, parse_classes
+from morefromless.data.labels import check_class_names, parse_classes
 from morefromless.data.near_duplicates import near_duplicates, thumbnails
 from morefromless.data.store import Store
 from morefromless.devices import resolve_device
@@ -144,7 +144,7 @@ def _shared_tasks(study: Study, cohort: Store, classes: Sequence[str]) -> dict[s
     for spec in study.config.tasks:
         task = build_task(spec)
         tasks[spec] = SharedTask(task, study.store.select(task=task).classes, renamed)
-    check_names({name for task in tasks.values() for name in task.classes}, renamed)
+    check_class_names({name for task in tasks.values() for name in task.classes}, renamed)
     for spec, shared in tasks.items():
         if len(shared.names) < 2:
             raise ConfigError(

@@ -15,9 +15,9 @@ from morefromless.documents import decompress, parse_foreign_json
 from morefromless.errors import UnreadablePatch
 from morefromless.regular import read_regular
 
-FARTHEST = 2.0**31
+MAX_DISTANCE = 2.0**31
 """Limit in pixels of the distance of an outline from a slide's corner."""
-ENDINGS = (".geojson", ".geojson.gz", ".json")
+EXTENSIONS = (".geojson", ".geojson.gz", ".json")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Annotations:
         ['tumour', 'tumour', None]
         """
         names = sorted(set(self.classes))
-        covered = np.zeros((len(corners), len(names)))
+        shares = np.zeros((len(corners), len(names)))
         squares = shapely.box(*corners.T, *(corners + side).T)
         tree = shapely.STRtree(squares)
         for number, name in enumerate(names):
@@ -46,11 +46,11 @@ class Annotations:
             parts = shapely.get_parts(shapely.union_all(same))
             part, square = tree.query(parts)
             areas = shapely.area(shapely.intersection(parts[part], squares[square]))
-            np.add.at(covered[:, number], square, areas / side**2)
+            np.add.at(shares[:, number], square, areas / side**2)
         if not names:
             return [None] * len(corners)
-        best = covered.argmax(1)
-        return [names[k] if covered[n, k] >= 0.5 else None for n, k in enumerate(best)]
+        best = shares.argmax(1)
+        return [names[k] if shares[n, k] >= 0.5 else None for n, k in enumerate(best)]
 
 
 def is_ignored(name: str) -> bool:
@@ -64,7 +64,7 @@ def is_ignored(name: str) -> bool:
 
 def annotation_file(folder: Path | None, name: str) -> Path | None:
     """The annotation file of the slide `name` in a folder, or None."""
-    files = (folder / f"{name}{ending}" for ending in ENDINGS if folder)
+    files = (folder / f"{name}{extension}" for extension in EXTENSIONS if folder)
     return next((file for file in files if file.is_file()), None)
 
 
@@ -79,9 +79,9 @@ def read_annotations(path: Path) -> Annotations:
         document = parse_foreign_json(decompress(data, path))
         features = document.get("features", [document]) if isinstance(document, dict) else document
         drawn = [(_class(feature), feature["geometry"]) for feature in features]
-        areas = [(name, json.dumps(shape)) for name, shape in drawn if name and _areal(shape)]
+        areas = [(name, json.dumps(shape)) for name, shape in drawn if name and _is_area(shape)]
         regions = shapely.make_valid(shapely.from_geojson([text for _, text in areas]))
-        if (np.abs(shapely.bounds(regions)) >= FARTHEST).any():
+        if (np.abs(shapely.bounds(regions)) >= MAX_DISTANCE).any():
             raise shapely.errors.ShapelyError("outside a slide")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadablePatch(
@@ -91,16 +91,16 @@ def read_annotations(path: Path) -> Annotations:
         raise UnreadablePatch(
             f"damaged annotations: {path.name} has a broken outline; export it again"
         ) from error
-    areal = shapely.area(regions) > 0
-    if drawn and not areal.any():
+    has_area = shapely.area(regions) > 0
+    if drawn and not has_area.any():
         raise UnreadablePatch(
             f"no annotations: {path.name} has no region with a class; set classes in QuPath"
         )
-    classes = tuple(name for (name, _), region in zip(areas, areal, strict=True) if region)
-    return Annotations(np.asarray(regions)[areal], classes)
+    classes = tuple(name for (name, _), region in zip(areas, has_area, strict=True) if region)
+    return Annotations(np.asarray(regions)[has_area], classes)
 
 
-def _areal(geometry: Any) -> bool:
+def _is_area(geometry: Any) -> bool:
     """Whether it is a Polygon or MultiPolygon; GEOS crashes on deeply nested collections."""
     return isinstance(geometry, dict) and geometry.get("type") in ("Polygon", "MultiPolygon")
 

@@ -19,21 +19,21 @@ from morefromless.errors import DataError, UnreadablePatch
 from morefromless.progress import Bar
 from morefromless.regular import LARGEST
 
-SMALL, RATIO = 2**20, 200
-"""Members that unpack to more than `SMALL` bytes and `RATIO` times their packed size are not
-read."""
-AHEAD = 256
+SMALL_BYTES, MAX_RATIO = 2**20, 200
+"""Members that unpack to more than `SMALL_BYTES` bytes and `MAX_RATIO` times their packed size are
+not read."""
+MAX_READ_AHEAD = 256
 """Members kept in memory for other threads when a compressed tar is read past them."""
 
 
 def open_archive(path: Path) -> Archive:
     """Open the archive at `path`; it is listed once. Raises `DataError` if it is damaged."""
     facts = path.stat()
-    return _listed(path, facts.st_size, facts.st_mtime_ns)
+    return _open_cached(path, facts.st_size, facts.st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _listed(path: Path, size: int, changed: int) -> Archive:  # noqa: ARG001 - part of the key
+def _open_cached(path: Path, size: int, modified: int) -> Archive:  # noqa: ARG001 - part of the key
     try:
         if path.suffix.lower() == ".zip":
             return _Zip(path)
@@ -59,17 +59,17 @@ class _Zip(Archive):
         super().__init__(path)
 
     def _members(self) -> Iterator[tuple[int, str]]:
-        for place, info in enumerate(self._zip.infolist()):
+        for index, info in enumerate(self._zip.infolist()):
             if stat.S_ISLNK(info.external_attr >> 16):
                 self.skipped_files["link"] += 1
             elif not info.is_dir():
-                yield place, _utf8(info)
+                yield index, _member_name(info)
 
-    def _read(self, place: int) -> bytes:
-        info = self._zip.infolist()[place]
+    def _read(self, index: int) -> bytes:
+        info = self._zip.infolist()[index]
         if info.flag_bits & 1:
             raise UnreadablePatch("encrypted: unpack it with its password first")
-        bomb = info.file_size > SMALL and info.file_size > RATIO * info.compress_size
+        bomb = info.file_size > SMALL_BYTES and info.file_size > MAX_RATIO * info.compress_size
         if bomb or info.file_size > LARGEST:
             raise UnreadablePatch(
                 f"too large: it unpacks from {info.compress_size:,} to {info.file_size:,} bytes"
@@ -115,17 +115,17 @@ class _Tar(Archive):
         super().__init__(path)
 
     def _members(self) -> Iterator[tuple[int, str]]:
-        most = RATIO * max(SMALL, self.path.stat().st_size)
+        limit = MAX_RATIO * max(SMALL_BYTES, self.path.stat().st_size)
         with Bar(desc="listing", unit=" members", delay=2) as bar:
             while (info := self._tar.next()) is not None:
                 self._tar.members = []  # type: ignore[attr-defined]  # a million need a gigabyte
                 bar.update()
                 if info.size < 0:
                     raise ValueError("a member of negative size")
-                if info.offset_data + info.size > most:
+                if info.offset_data + info.size > limit:
                     raise DataError(
-                        f"{self.path} unpacks to more than {RATIO} times its size, like an archive "
-                        "bomb; unpack it yourself if you trust it."
+                        f"{self.path} unpacks to more than {MAX_RATIO} times its size, like an "
+                        "archive bomb; unpack it yourself if you trust it."
                     )
                 if info.issym() or info.islnk():
                     self.skipped_files["link"] += 1
@@ -136,12 +136,12 @@ class _Tar(Archive):
                 elif not info.isdir():
                     self.skipped_files["device, pipe or sparse file"] += 1
 
-    def _read(self, place: int) -> bytes:
-        offset, size = self._section(place)
-        return _whole(os.pread(self._file.fileno(), size, offset), size)
+    def _read(self, index: int) -> bytes:
+        offset, size = self._section(index)
+        return _check_length(os.pread(self._file.fileno(), size, offset), size)
 
-    def _section(self, place: int) -> tuple[int, int]:
-        offset, size = self._offsets[place], self._sizes[place]
+    def _section(self, index: int) -> tuple[int, int]:
+        offset, size = self._offsets[index], self._sizes[index]
         if size > LARGEST:
             raise UnreadablePatch(f"too large: {size:,} bytes")
         return offset, size
@@ -169,38 +169,38 @@ class _CompressedTar(_Tar):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._lock, self._next = Lock(), 0
-        self._passed: OrderedDict[int, bytes] = OrderedDict()
+        self._read_ahead: OrderedDict[int, bytes] = OrderedDict()
 
-    def _order(self, places: dict[str, int]) -> list[str]:
-        return sorted(places, key=places.__getitem__)
+    def _order(self, indices: dict[str, int]) -> list[str]:
+        return sorted(indices, key=indices.__getitem__)
 
-    def _read(self, place: int) -> bytes:
+    def _read(self, index: int) -> bytes:
         with self._lock:
-            if place in self._passed:
-                return self._passed.pop(place)
-            for between in range(self._next, place if place - self._next <= AHEAD else 0):
-                if self._sizes[between] <= LARGEST:
-                    self._passed[between] = self._forward(between)
-            while len(self._passed) > AHEAD:
-                self._passed.popitem(last=False)
-            return self._forward(place)
+            if index in self._read_ahead:
+                return self._read_ahead.pop(index)
+            for earlier in range(self._next, index if index - self._next <= MAX_READ_AHEAD else 0):
+                if self._sizes[earlier] <= LARGEST:
+                    self._read_ahead[earlier] = self._read_forward(earlier)
+            while len(self._read_ahead) > MAX_READ_AHEAD:
+                self._read_ahead.popitem(last=False)
+            return self._read_forward(index)
 
-    def _forward(self, place: int) -> bytes:
+    def _read_forward(self, index: int) -> bytes:
         file = self._tar.fileobj
         assert file is not None
-        offset, size = self._section(place)
+        offset, size = self._section(index)
         file.seek(offset)
-        self._next = place + 1
-        return _whole(file.read(size), size)
+        self._next = index + 1
+        return _check_length(file.read(size), size)
 
 
-def _whole(data: bytes, size: int) -> bytes:
+def _check_length(data: bytes, size: int) -> bytes:
     if len(data) < size:
         raise EOFError("cut short")
     return data
 
 
-def _utf8(info: zipfile.ZipInfo) -> str:
+def _member_name(info: zipfile.ZipInfo) -> str:
     """A member's name. Some tools write UTF-8 without its flag; Python then decodes it as cp437."""
     if not info.flag_bits & 0x800:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from morefromless.data.images import SUFFIXES, ending
+from morefromless.data.images import SUFFIXES, describe_extension
 from morefromless.errors import DataError, UnreadablePatch
 
 SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)\Z", re.IGNORECASE)
@@ -36,20 +36,20 @@ class Archive(ABC):
         self.path = path
         self.skipped_files: Counter[str] = Counter()
         members: dict[str, int] = {}
-        for place, name in self._members():
-            inside = self._inside(name)
-            if inside is None:
+        for index, name in self._members():
+            image_path = self._image_path(name)
+            if image_path is None:
                 continue
-            if inside in members:
+            if image_path in members:
                 self.skipped_files["earlier member of the same name"] += 1
-            members[inside] = place
-        self._places = _below_common(members)
-        self.names = self._order(self._places)
+            members[image_path] = index
+        self._indices = _strip_common_folders(members)
+        self.names = self._order(self._indices)
 
     def read(self, name: str) -> bytes:
         """Read the bytes of a member; thread-safe. Raises `UnreadablePatch`."""
         try:
-            return self._read(self._places[name])
+            return self._read(self._indices[name])
         except UnreadablePatch:
             raise
         except Exception as error:
@@ -60,12 +60,12 @@ class Archive(ABC):
         """Yield index and name of every member that is a file; count the others as skipped."""
 
     @abstractmethod
-    def _read(self, place: int) -> bytes: ...
+    def _read(self, index: int) -> bytes: ...
 
-    def _order(self, places: dict[str, int]) -> list[str]:
-        return sorted(places, key=lambda name: PurePosixPath(name).parts)
+    def _order(self, indices: dict[str, int]) -> list[str]:
+        return sorted(indices, key=lambda name: PurePosixPath(name).parts)
 
-    def _inside(self, name: str) -> str | None:
+    def _image_path(self, name: str) -> str | None:
         """The path of an image; None if the member is skipped."""
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
@@ -74,7 +74,7 @@ class Archive(ABC):
         if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
             return None
         if path.suffix.lower() not in SUFFIXES:
-            self.skipped_files[f"file {ending(Path(path))}"] += 1
+            self.skipped_files[f"file {describe_extension(Path(path))}"] += 1
             return None
         if not str(path).isprintable():
             raise DataError(
@@ -83,14 +83,14 @@ class Archive(ABC):
         return str(path)
 
 
-def _below_common(places: dict[str, int]) -> dict[str, int]:
+def _strip_common_folders(indices: dict[str, int]) -> dict[str, int]:
     """Paths without their common top folders, which archives often have.
 
-    >>> _below_common({"NCT/ADI/1.tif": 0, "NCT/TUM/2.tif": 1})
+    >>> _strip_common_folders({"NCT/ADI/1.tif": 0, "NCT/TUM/2.tif": 1})
     {'ADI/1.tif': 0, 'TUM/2.tif': 1}
     """
-    while places and len({name.split("/")[0] for name in places}) == 1:
-        if any(name.count("/") < 2 for name in places):
+    while indices and len({name.split("/")[0] for name in indices}) == 1:
+        if any(name.count("/") < 2 for name in indices):
             break
-        places = {name.partition("/")[2]: place for name, place in places.items()}
-    return places
+        indices = {name.partition("/")[2]: index for name, index in indices.items()}
+    return indices

@@ -20,11 +20,11 @@ def area_weights(side: int, size: int, dtype: type[F]) -> npt.NDArray[F]:
     [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
     """
     left = np.arange(size)[:, None] * side / size
-    inside = covered(left, side / size, np.arange(side)).clip(min=0)
+    inside = covered_share(left, side / size, np.arange(side)).clip(min=0)
     return (inside * size / side).astype(dtype)
 
 
-def covered(
+def covered_share(
     left: npt.NDArray[np.floating[Any]], length: float, pixel: npt.NDArray[np.int64]
 ) -> Floats:
     """Share of each pixel that the interval [`left`, `left + length`] covers; 0 or less if it does

@@ -10,7 +10,15 @@ import numpy.typing as npt
 
 from morefromless.errors import DataError
 
-DAMAGED = (OSError, ValueError, OverflowError, SyntaxError, RecursionError, TokenError, TypeError)
+HEADER_ERRORS = (
+    OSError,
+    ValueError,
+    OverflowError,
+    SyntaxError,
+    RecursionError,
+    TokenError,
+    TypeError,
+)
 """Exceptions that NumPy raises for damaged headers."""
 
 
@@ -35,7 +43,7 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
         return array
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}; check the path.") from error
-    except DAMAGED as error:
+    except HEADER_ERRORS as error:
         if "Python objects" in str(error):
             raise DataError(
                 f"{path} holds Python objects, which are not read because they can run code; if "
@@ -47,7 +55,7 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, Fortran order (bool) and dtype of a .npy file. Raises one of `DAMAGED`."""
+    """Shape, Fortran order (bool) and dtype of a .npy file. Raises one of `HEADER_ERRORS`."""
     major, _ = np.lib.format.read_magic(file)
     if major == 1:
         return np.lib.format.read_array_header_1_0(file)

@@ -15,18 +15,18 @@ from morefromless.data.images import (
     TRANSPOSITIONS,
     has_16_bits,
     image_shape,
-    opened,
+    open_image,
     read_rgb,
     upright,
 )
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 
-MOST = 512
+MAX_CHANNELS = 512
 """Maximum number of channels of an image."""
-LARGEST_ARRAY = 2**30
+MAX_ARRAY_BYTES = 2**30
 """Maximum size in bytes of an unpacked multi-channel TIFF."""
-GREY = ("L", "I", "I;16", "I;16B", "I;16L")
-COLOURED = ("RGB", "RGBA", "P", "PA")
+GREY_MODES = ("L", "I", "I;16", "I;16B", "I;16L")
+RGB_MODES = ("RGB", "RGBA", "P", "PA")
 """Pillow's modes for RGB images."""
 
 
@@ -35,8 +35,8 @@ def reads_one_page(path: Path) -> bool:
     if path.suffix.lower() == ".npy":
         return False
     try:
-        with opened(path) as image:
-            return image.mode in COLOURED and not has_16_bits(image)
+        with open_image(path) as image:
+            return image.mode in RGB_MODES and not has_16_bits(image)
     except UnreadablePatch:
         return False
 
@@ -49,11 +49,11 @@ def read_channels(path: Path) -> npt.NDArray[Any]:
     Raises `UnreadablePatch`.
     """
     if path.suffix.lower() == ".npy":
-        return _channels_last(_mapped(path), path)
+        return _channels_last(_map_npy(path), path)
     if path.suffix.lower() in (".tif", ".tiff"):
         return read_rgb(path) if reads_one_page(path) else _read_tiff(path)
-    with opened(path) as image:
-        if image.mode not in GREY:
+    with open_image(path) as image:
+        if image.mode not in GREY_MODES:
             return read_rgb(path)
         values = np.asarray(upright(image))
         return _channels_last(values.astype(np.uint16) if image.mode == "I" else values, path)
@@ -64,7 +64,7 @@ def _read_tiff(path: Path) -> npt.NDArray[Any]:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
-            if series.nbytes > LARGEST_ARRAY:
+            if series.nbytes > MAX_ARRAY_BYTES:
                 raise UnreadablePatch("too large: cut it into patches first")
             values, axes = series.asarray(), series.axes
             method = TRANSPOSITIONS.get(series.keyframe.tags.valueof(ORIENTATION, 1))
@@ -72,9 +72,9 @@ def _read_tiff(path: Path) -> npt.NDArray[Any]:
         raise
     except Exception as error:  # a decoder may raise anything on a damaged file
         raise UnreadablePatch("unreadable: truncated or damaged; fetch it again") from error
-    others = [place for place, axis in enumerate(axes) if axis not in "YX"]
-    if values.ndim == 3 and len(others) == 1:
-        values = _checked(np.moveaxis(values, others[0], -1), path)
+    other_axes = [index for index, axis in enumerate(axes) if axis not in "YX"]
+    if values.ndim == 3 and len(other_axes) == 1:
+        values = _checked(np.moveaxis(values, other_axes[0], -1), path)
     else:
         values = _channels_last(values, path)
     if method is None:
@@ -101,7 +101,7 @@ def channel_names(path: Path) -> tuple[str, ...]:
         return ()
 
 
-def in_order(
+def reorder_channels(
     values: npt.NDArray[Any], names: Sequence[str], expected: Sequence[str], renamed: bool = False
 ) -> npt.NDArray[Any]:
     """Reorder channels (H, W, C) called `names` into the `expected` order.
@@ -109,7 +109,7 @@ def in_order(
     They stay unchanged if either is unknown, or if names differ and the user has `renamed` the
     channels. Raises `UnreadablePatch` if names differ otherwise.
 
-    >>> in_order(np.array([[[1, 2]]]), ["CD3", "DAPI"], ["DAPI", "CD3"]).tolist()
+    >>> reorder_channels(np.array([[[1, 2]]]), ["CD3", "DAPI"], ["DAPI", "CD3"]).tolist()
     [[[2, 1]]]
     """
     if not expected or tuple(names) == tuple(expected) or len(names) != values.shape[2]:
@@ -127,7 +127,7 @@ def in_order(
 def channels_shape(path: Path) -> tuple[int, int]:
     """Height and width in px. Raises `UnreadablePatch`."""
     if path.suffix.lower() == ".npy":
-        height, width, _ = _channels_last(_mapped(path), path).shape
+        height, width, _ = _channels_last(_map_npy(path), path).shape
         return height, width
     try:
         return image_shape(path)
@@ -136,7 +136,7 @@ def channels_shape(path: Path) -> tuple[int, int]:
         return height, width
 
 
-def _mapped(path: Path) -> npt.NDArray[Any]:
+def _map_npy(path: Path) -> npt.NDArray[Any]:
     try:
         return open_npy(path)
     except DataError as error:
@@ -152,7 +152,7 @@ def _channels_last(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
 
 
 def _checked(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
-    if values.ndim != 3 or values.shape[2] > MOST:
+    if values.ndim != 3 or values.shape[2] > MAX_CHANNELS:
         raise UnreadablePatch(
             f"no image: {path.name} has shape {values.shape}; give (height, width) or (height, "
             "width, channels)"

@@ -30,7 +30,7 @@ class Counts:
     genes: tuple[str, ...]
     values: Matrix
     """(spots, genes) csr float64: non-negative integers."""
-    places: npt.NDArray[np.float64]
+    coordinates: npt.NDArray[np.float64]
     """(spots, 2): x (column) and y (row) of the spots' centres, in px of the section's image."""
     table: pd.DataFrame
     """`obs`: one row per spot."""
@@ -57,15 +57,15 @@ def read_counts(path: Path, layer: str | None = None) -> Counts:
     Raises `DataError` if the file is damaged, or its spots, genes, coordinates or counts are
     invalid; `ConfigError` if there is no such layer or anndata is not installed.
     """
-    data = _opened(path)
+    data = _read_h5ad(path)
     factors, shapes = _scale_factors(data, path.name)
-    return section_counts(data, path.name, _places(data, path.name), layer, factors, shapes)
+    return section_counts(data, path.name, _coordinates(data, path.name), layer, factors, shapes)
 
 
 def section_counts(
     data: Any,
     file: str,
-    places: npt.NDArray[np.float64],
+    coordinates: npt.NDArray[np.float64],
     layer: str | None,
     scale_factors: Mapping[str, float] = MappingProxyType({}),
     image_shapes: Mapping[str, tuple[int, int]] = MappingProxyType({}),
@@ -75,14 +75,16 @@ def section_counts(
         if not len(index):
             raise DataError(f"{file} has no {what}s; check how it was written.")
         if index.has_duplicates:
-            twice = index[index.duplicated()][0]
-            raise DataError(f"{file} lists the {what} '{twice}' twice; make its {what}s unique.")
+            duplicate = index[index.duplicated()][0]
+            raise DataError(
+                f"{file} lists the {what} '{duplicate}' twice; make its {what}s unique."
+            )
     spots = tuple(map(str, data.obs_names))
-    lost = ~np.isfinite(places).all(axis=1)
-    if lost.any():
+    missing = ~np.isfinite(coordinates).all(axis=1)
+    if missing.any():
         raise DataError(
-            f"{file} has no coordinates for spot {spots[int(lost.argmax())]}; add them, or remove "
-            "the spot."
+            f"{file} has no coordinates for spot {spots[int(missing.argmax())]}; add them, or "
+            "remove the spot."
         )
     genes, values = _values(data, file, layer, spots)
     return Counts(
@@ -90,7 +92,7 @@ def section_counts(
         spots=spots,
         genes=genes,
         values=values,
-        places=places,
+        coordinates=coordinates,
         table=data.obs,
         scale_factors=scale_factors,
         image_shapes=image_shapes,
@@ -106,7 +108,7 @@ def has_counts(values: Matrix) -> npt.NDArray[np.bool_]:
     return np.asarray(np.diff(values.indptr) > 0)
 
 
-def _opened(path: Path) -> Any:
+def _read_h5ad(path: Path) -> Any:
     try:
         import anndata
     except ImportError as error:
@@ -125,20 +127,20 @@ def _opened(path: Path) -> Any:
         raise DataError(f"{path} is not a valid h5ad file; fetch or write it again.") from error
 
 
-def _places(data: Any, file: str) -> npt.NDArray[np.float64]:
+def _coordinates(data: Any, file: str) -> npt.NDArray[np.float64]:
     if "spatial" not in data.obsm:
         raise DataError(f"{file} has no obsm['spatial']; store x, y in pixels of its image there.")
     try:
-        places = np.asarray(data.obsm["spatial"], dtype=np.float64)
+        coordinates = np.asarray(data.obsm["spatial"], dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{file} has non-numbers in obsm['spatial']; store x, y in pixels there."
         ) from error
-    if places.shape != (len(data.obs_names), 2):
+    if coordinates.shape != (len(data.obs_names), 2):
         raise DataError(
-            f"{file} has obsm['spatial'] of shape {places.shape}; store two columns, x and y."
+            f"{file} has obsm['spatial'] of shape {coordinates.shape}; store two columns, x and y."
         )
-    return places
+    return coordinates
 
 
 def _scale_factors(data: Any, file: str) -> tuple[dict[str, float], dict[str, tuple[int, int]]]:
@@ -179,25 +181,25 @@ def _values(
     """Genes and their counts, which are non-negative integers."""
     genes = tuple(map(str, data.var_names))
     if layer is None:
-        values, problem = whole_counts(data.X, file, "X", spots, genes)
+        values, problem = to_counts(data.X, file, "X", spots, genes)
         if problem is None:
             return genes, values
     elif layer in data.layers:
-        values, problem = whole_counts(data.layers[layer], file, f"layer {layer}", spots, genes)
+        values, problem = to_counts(data.layers[layer], file, f"layer {layer}", spots, genes)
     elif layer != "raw" or data.raw is None:
-        known = ", ".join([*map(str, data.layers), *["raw"] * (data.raw is not None)]) or "none"
-        raise ConfigError(f"{file} has no layer '{layer}'; it has {known}.")
+        layers = ", ".join([*map(str, data.layers), *["raw"] * (data.raw is not None)]) or "none"
+        raise ConfigError(f"{file} has no layer '{layer}'; it has {layers}.")
     if data.raw is not None and (layer is None or layer not in data.layers):
         genes = tuple(map(str, data.raw.var_names))
         if len(set(genes)) < len(genes):
             raise DataError(f"{file} lists a gene in raw twice; make its genes unique.")
-        values, problem = whole_counts(data.raw.X, file, "raw", spots, genes)
+        values, problem = to_counts(data.raw.X, file, "raw", spots, genes)
     if problem is not None:
         raise problem
     return genes, values
 
 
-def whole_counts(
+def to_counts(
     matrix: Any, file: str, where: str, spots: Sequence[str], genes: Sequence[str]
 ) -> tuple[Matrix, DataError | None]:
     """A matrix as csr, and an error if its values are not counts."""
@@ -207,7 +209,7 @@ def whole_counts(
     values = sparse.csr_matrix(matrix, dtype=np.float64, copy=True)
     values.sum_duplicates()
     values.eliminate_zeros()
-    for wrong, advice in (
+    for invalid, advice in (
         (~np.isfinite(values.data), "which is not finite; correct this count"),
         (values.data < 0, "which is negative; give raw counts"),
         (
@@ -215,8 +217,8 @@ def whole_counts(
             "which is not an integer, as in normalised values; set layer= to the raw counts",
         ),
     ):
-        if wrong.any():
-            first = int(wrong.argmax())
+        if invalid.any():
+            first = int(invalid.argmax())
             spot = int(np.searchsorted(values.indptr, first, side="right")) - 1
             return values, DataError(
                 f"{file} has a count of {values.data[first]:g} for gene "

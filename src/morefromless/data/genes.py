@@ -56,33 +56,35 @@ def common_genes(sections: Mapping[str, Sequence[str]], count: int) -> list[str]
     return sorted(shared)
 
 
-def listed_genes(path: Path) -> tuple[str, ...]:
+def read_gene_list(path: Path) -> tuple[str, ...]:
     """Genes of the array `expression` of a store, or of a text file with one name per line, in
     order. Raises `DataError` if there are none, or if one is listed twice."""
     if (path / "meta.json").is_file():
         store = Store.open(path)
-        known = store.meta.arrays["expression"].channels if "expression" in store.arrays else ()
+        genes = store.meta.arrays["expression"].channels if "expression" in store.arrays else ()
     else:
         try:
             text = path.read_text("utf-8-sig")  # editors on Windows write a byte order mark
-            known = tuple(line.strip() for line in text.splitlines() if line.strip())
+            genes = tuple(line.strip() for line in text.splitlines() if line.strip())
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path} is not a list of genes; set genes= to a number, a text file with one name "
                 "per line, or a store with genes."
             ) from error
-    twice = [name for name, count in Counter(known).items() if count > 1]
-    if not known or twice:
-        what = f"lists the gene {twice[0]} twice" if twice else "lists no genes"
+    duplicates = [name for name, count in Counter(genes).items() if count > 1]
+    if not genes or duplicates:
+        what = f"lists the gene {duplicates[0]} twice" if duplicates else "lists no genes"
         raise DataError(f"{path} {what}; set genes= to another list.")
-    return known
+    return genes
 
 
-def check_listed(sections: Mapping[str, Sequence[str]], listed: Sequence[str], path: Path) -> None:
+def check_gene_list(
+    sections: Mapping[str, Sequence[str]], listed: Sequence[str], path: Path
+) -> None:
     """Raise `DataError` if a listed gene is missing in a section."""
     for name, genes in sections.items():
-        held = set(genes)
-        if lacking := [gene for gene in listed if gene not in held]:
+        section_genes = set(genes)
+        if lacking := [gene for gene in listed if gene not in section_genes]:
             raise DataError(
                 f"Section {name} has no counts of {len(lacking):,} of the {len(listed):,} genes of "
                 f"{path}, such as {lacking[0]}; exclude the section, or give a shorter list."

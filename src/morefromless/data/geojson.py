@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from morefromless import files
 from morefromless.data.colours import type_colours
-from morefromless.data.images import bare
+from morefromless.data.images import strip_image_extension
 from morefromless.data.nuclei import Nuclei
 from morefromless.data.polygons import trace
 from morefromless.data.schemes import Scheme
@@ -32,7 +32,7 @@ def geojson_paths(ids: Sequence[str], folder: Path) -> list[Path]:
     root = folder.resolve()
     writers: dict[Path, str] = {}
     for name in ids:
-        path = root / f"{bare(name)}.geojson"
+        path = root / f"{strip_image_extension(name)}.geojson"
         if not path.resolve().is_relative_to(root):
             raise DataError(
                 f"The id '{name}' would be written outside {root}; nothing was written."
@@ -54,7 +54,7 @@ def feature_collection(nuclei: Nuclei, scheme: Scheme, name: str) -> dict[str, A
     reads this mark: the file of one patch cannot say which patch counts them. The ids are derived
     from `name`: they differ between images and are reproducible.
     """
-    tint = type_colours(len(scheme.types))
+    colours = type_colours(len(scheme.types))
     features = []
     boxes = ndimage.find_objects(nuclei.instances, len(nuclei.types))
     for number, (box, kind, counted) in enumerate(
@@ -64,7 +64,7 @@ def feature_collection(nuclei: Nuclei, scheme: Scheme, name: str) -> dict[str, A
         corner = np.array([columns.start, rows.start])
         properties: dict[str, Any] = {
             "objectType": "detection",
-            "classification": {"name": scheme.types[kind], "color": list(tint[kind])},
+            "classification": {"name": scheme.types[kind], "color": list(colours[kind])},
         }
         if not counted:
             properties["counted"] = False

@@ -10,11 +10,11 @@ from morefromless.errors import DataError
 
 BLOCK = 2**22
 """Number of indices that are read at a time."""
-DEPTH = 32
+MAX_DEPTH = 32
 """Maximum depth of nested groups."""
-SMALL = 2**26
+SMALL_BYTES = 2**26
 """Size in bytes that an array may have, regardless of its size in the file."""
-DEFLATION = 1100
+MAX_RATIO = 1100
 """Maximum number of bytes that one byte of a compressed file can unpack to."""
 
 
@@ -32,8 +32,10 @@ def check_h5ad(path: Path) -> None:
 
 
 def _check_group(path: Path, group: Any, depth: int) -> None:
-    if depth > DEPTH:
-        raise DataError(f"{path} has more than {DEPTH} levels of nested groups; write it again.")
+    if depth > MAX_DEPTH:
+        raise DataError(
+            f"{path} has more than {MAX_DEPTH} levels of nested groups; write it again."
+        )
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise DataError(f"{path} links {name} to another place; write it again without links.")
@@ -42,19 +44,19 @@ def _check_group(path: Path, group: Any, depth: int) -> None:
             _check_group(path, member, depth + 1)
         elif isinstance(member, h5py.Dataset):
             stored = member.id.get_storage_size()
-            if member.nbytes > max(SMALL, DEFLATION * stored):
+            if member.nbytes > max(SMALL_BYTES, MAX_RATIO * stored):
                 raise DataError(
                     f"{path} states {member.nbytes:,} bytes for {member.name}, but stores only "
                     f"{stored:,}; write it again."
                 )
-    if "indptr" in group and "indices" in group and not _is_sound(group):
+    if "indptr" in group and "indices" in group and not _has_valid_indices(group):
         raise DataError(
             f"{path} has a sparse matrix {group.name} whose indices do not match its shape; "
             "write it again."
         )
 
 
-def _is_sound(group: Any) -> bool:
+def _has_valid_indices(group: Any) -> bool:
     """Whether the pointers and indices of a sparse matrix are consistent with its shape."""
     kind = _text(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
     shape = np.asarray(group.attrs.get("shape", group.attrs.get("h5sparse_shape", ()))).tolist()

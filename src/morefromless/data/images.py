@@ -42,17 +42,17 @@ TRANSPOSITIONS = {
 JPEG_SUFFIXES, JPEG_START = (".jpg", ".jpeg"), b"\xff\xd8\xff"
 JPEG_PIXELS = b"\xff\xda\0\x0c\x03"
 """Marker between a JPEG's header and its pixels of three colours."""
-FURTHER_MARKS = (b"Exif\0", b"MPF\0", b"Adobe")
+SPECIAL_MARKERS = (b"Exif\0", b"MPF\0", b"Adobe")
 """Markers of JPEGs that may be rotated, hold several pictures, or use other colours."""
 DAMAGED = "unreadable: truncated or damaged; fetch it again"
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 """Formats that are decoded, regardless of the file name; Pillow supports riskier ones."""
 
 
-def ending(path: Path) -> str:
+def describe_extension(path: Path) -> str:
     """How messages describe files with this file name extension.
 
-    >>> ending(Path("a/b.BMP")), ending(Path("README"))
+    >>> describe_extension(Path("a/b.BMP")), describe_extension(Path("README"))
     ("ending in '.bmp'", 'without an ending')
     """
     suffix = path.suffix.lower()
@@ -69,20 +69,20 @@ def list_images(root: Path) -> tuple[list[str], Counter[str]]:
     paths: list[str] = []
     skipped_files: Counter[str] = Counter()
 
-    def unreadable(error: OSError) -> None:
+    def count_unreadable(error: OSError) -> None:
         folder = os.path.relpath(error.filename, root)
         skipped_files[f"folder {folder!r} ({(error.strerror or 'unreadable').lower()})"] += 1
 
-    for folder, names, files in walk(root, unreadable):
+    for folder, names, files in walk(root, count_unreadable):
         names[:] = sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")
-        below = os.path.relpath(folder, root)
+        subfolder = os.path.relpath(folder, root)
         for name in sorted(files):
             if name.startswith("."):
                 continue
             if os.path.splitext(name)[1].lower() not in SUFFIXES:
-                skipped_files[f"file {ending(Path(name))}"] += 1
+                skipped_files[f"file {describe_extension(Path(name))}"] += 1
                 continue
-            path = name if below == os.curdir else f"{below}{os.sep}{name}"
+            path = name if subfolder == os.curdir else f"{subfolder}{os.sep}{name}"
             if not path.isprintable():
                 raise DataError(
                     f"{root} has a file name with unprintable characters, {path!r}; rename it."
@@ -105,23 +105,23 @@ def walk(
         yield folder, names, files
 
 
-FURTHER = "further page or frame of an image"
+FURTHER_PAGE = "further page or frame of an image"
 
 
 def further_pages(path: Path | bytes) -> dict[str, int]:
     """Number of pages or frames of an image file that `read_rgb` does not read, by kind."""
     try:
-        with opened(path) as image:
+        with open_image(path) as image:
             count = int(getattr(image, "n_frames", 1)) - 1
     except UnreadablePatch:
         return {}
-    return {FURTHER: count} if count > 0 else {}
+    return {FURTHER_PAGE: count} if count > 0 else {}
 
 
-def bare(name: str) -> str:
+def strip_image_extension(name: str) -> str:
     """A patch's id without the extension of an image file, if it has one.
 
-    >>> bare("a/1.png"), bare("consep_1.2")
+    >>> strip_image_extension("a/1.png"), strip_image_extension("consep_1.2")
     ('a/1', 'consep_1.2')
     """
     path = PurePosixPath(name)
@@ -145,8 +145,8 @@ def read_pages(path: Path | bytes) -> tuple[npt.NDArray[np.uint8], dict[str, int
     pixels = _plain_jpeg(path)
     if pixels is not None:
         return pixels, {}
-    with opened(path) as image:
-        _refuse_kind(image)
+    with open_image(path) as image:
+        _check_mode(image)
         single = _is_single(image)
         pixels = _rgb(upright(image))
     return pixels, {} if single else further_pages(path)
@@ -161,7 +161,7 @@ def _is_single(image: ImageFile.ImageFile) -> bool:
 
 def image_shape(path: Path | bytes) -> tuple[int, int]:
     """Height and width in px from an image's header. Raises `UnreadablePatch` as `read_rgb`."""
-    with opened(path) as image:
+    with open_image(path) as image:
         return upright_shape(image)
 
 
@@ -191,7 +191,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 @contextmanager
-def opened(path: Path | bytes) -> Iterator[ImageFile.ImageFile]:
+def open_image(path: Path | bytes) -> Iterator[ImageFile.ImageFile]:
     """Open an image file of one of `FORMATS`; errors in the block raise `UnreadablePatch` too."""
     try:
         if not path if isinstance(path, bytes) else path.stat().st_size == 0 and path.is_file():
@@ -217,7 +217,7 @@ def opened(path: Path | bytes) -> Iterator[ImageFile.ImageFile]:
         raise UnreadablePatch(DAMAGED) from error
 
 
-def _refuse_kind(image: ImageFile.ImageFile) -> None:
+def _check_mode(image: ImageFile.ImageFile) -> None:
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise UnreadablePatch("too large: cut it into patches first")
     if image.mode[0] in "IF" or has_16_bits(image):
@@ -249,7 +249,7 @@ def _plain_jpeg(path: Path | bytes) -> npt.NDArray[np.uint8] | None:
     try:
         data = path if isinstance(path, bytes) else read_bytes(path)
         header = data[: data.find(JPEG_PIXELS)]
-        if not data.startswith(JPEG_START) or any(mark in header for mark in FURTHER_MARKS):
+        if not data.startswith(JPEG_START) or any(mark in header for mark in SPECIAL_MARKERS):
             return None
         height, width, colours, _ = library.decode_jpeg_header(data)
         if colours != "YCbCr" or height * width > (Image.MAX_IMAGE_PIXELS or 0):

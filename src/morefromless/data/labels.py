@@ -27,16 +27,16 @@ NCT_CRC = {
 }
 """Classes of NCT-CRC-HE, of PathMNIST (derived from it), and of the synthetic tissue."""
 
-EXACT = 2.0**53
+MAX_EXACT = 2.0**53
 """From this value on, a float may not represent an integer exactly."""
 
-NO_VALUE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"})
+MISSING_VALUES = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"})
 """How R, pandas and Excel write a missing value. "None" and "null" are not included because they
 may be values: a grade can be None."""
 
 
-class NoValue(str):
-    """A cell that holds one of `NO_VALUE`; as text it is empty."""
+class MissingValue(str):
+    """A cell that holds one of `MISSING_VALUES`; as text it is empty."""
 
 
 class NotText(str):
@@ -46,25 +46,25 @@ class NotText(str):
 def cell_text(cell: object) -> str:
     """A table cell as text: 1.0 becomes "1", an empty cell (None, NaN, NaT) becomes "".
 
-    `NO_VALUE` texts become `NoValue`. Lists, bytes, and floats too large to be exact integers
-    become `NotText`.
+    `MISSING_VALUES` texts become `MissingValue`. Lists, bytes, and floats too large to be exact
+    integers become `NotText`.
 
     >>> cell_text(2.0), cell_text(" a "), cell_text(None), cell_text(float("nan"))
     ('2', 'a', '', '')
-    >>> cell_text("NA"), isinstance(cell_text("NA"), NoValue)
+    >>> cell_text("NA"), isinstance(cell_text("NA"), MissingValue)
     ('', True)
     >>> cell_text([1]), isinstance(cell_text([1]), NotText)
     ('a list', True)
     """
     if isinstance(cell, str):
-        return NoValue() if cell.strip() in NO_VALUE else cell.strip()
+        return MissingValue() if cell.strip() in MISSING_VALUES else cell.strip()
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return ""
     if isinstance(cell, float | np.floating):
         number = float(cell)
         if math.isnan(number):
             return ""
-        if abs(number) >= EXACT:
+        if abs(number) >= MAX_EXACT:
             return NotText(f"{number:g}, a number too large to be exact,")
         return f"{number:.0f}" if number.is_integer() else str(cell)
     if isinstance(cell, bytes | bytearray | Iterable):
@@ -72,13 +72,13 @@ def cell_text(cell: object) -> str:
     return str(cell).strip()
 
 
-def no_value_remark(column: str, cells: Collection[str]) -> list[str]:
-    """The remark on a column with `NoValue` cells; an empty list if it has none.
+def missing_value_remark(column: str, cells: Collection[str]) -> list[str]:
+    """The remark on a column with `MissingValue` cells; an empty list if it has none.
 
-    >>> no_value_remark("grade", [cell_text("NA"), "3"])
+    >>> missing_value_remark("grade", [cell_text("NA"), "3"])
     ['Column grade holds NA, N/A or NaN in 1 of 2 rows, which is read as an empty cell.']
     """
-    count = sum(isinstance(cell, NoValue) for cell in cells)
+    count = sum(isinstance(cell, MissingValue) for cell in cells)
     if not count:
         return []
     return [
@@ -87,10 +87,10 @@ def no_value_remark(column: str, cells: Collection[str]) -> list[str]:
     ]
 
 
-def whole_number(text: str) -> str:
+def drop_zero_fraction(text: str) -> str:
     """Text of a table cell; an integer written as 1.0 becomes 1.
 
-    >>> whole_number("1.0"), whole_number("1.5"), whole_number("v1.0")
+    >>> drop_zero_fraction("1.0"), drop_zero_fraction("1.5"), drop_zero_fraction("v1.0")
     ('1', '1.5', 'v1.0')
     """
     return text.partition(".")[0] if re.fullmatch(r"-?[0-9]+\.0+", text) else text
@@ -175,7 +175,7 @@ def parse_classes(classes: Sequence[str]) -> dict[str, str]:
     return renamed
 
 
-def check_names(known: Collection[str], named: Iterable[str]) -> None:
+def check_class_names(known: Collection[str], named: Iterable[str]) -> None:
     """Raise `DataError` if a class that the user named does not exist."""
     for name in named:
         if name not in known:

@@ -50,13 +50,13 @@ def check_size(mask: tuple[int, ...], image: tuple[int, ...]) -> None:
         )
 
 
-def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
+def majority_types(instances: Mask, types: Mask) -> dict[int, int | None]:
     """Majority type of each instance, by ascending id, from an instance map and a type map (H, W).
 
     None if most pixels of an instance have no type. Raises `UnreadablePatch` if neither a type nor
     the untyped pixels cover more than half of an instance, and for typed pixels outside instances.
 
-    >>> majority(np.array([[1, 1, 1, 4]]), np.array([[2, 2, 5, 3]]))
+    >>> majority_types(np.array([[1, 1, 1, 4]]), np.array([[2, 2, 5, 3]]))
     {1: 2, 4: 3}
     """
     stray = int(((types != 0) & (instances == 0)).sum())
@@ -67,30 +67,31 @@ def majority(instances: Mask, types: Mask) -> dict[int, int | None]:
         )
     inside = instances != 0
     ids, areas = np.unique(instances[inside], return_counts=True)
-    _, most, counts = commonest(instances[inside], types[inside])
+    _, winners, counts = most_common_values(instances[inside], types[inside])
     mixed = ids[2 * counts <= areas]
     if len(mixed):
         raise UnreadablePatch(
             f"instance of several types: id {mixed[0]} has no type on more than half of its "
             "pixels; give it one type"
         )
-    return {int(k): (int(raw) if raw else None) for k, raw in zip(ids, most, strict=True)}
+    return {int(k): (int(raw) if raw else None) for k, raw in zip(ids, winners, strict=True)}
 
 
-def commonest(groups: Numbers, values: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+def most_common_values(groups: Numbers, values: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Groups (G,) in ascending order, the most common value of each group, and its count.
 
     Of equally common values, the smallest is used. `groups` and `values` (N,) are 32-bit numbers.
     Uses memory proportional to N; a full table of groups and values could be too large.
 
-    >>> [part.tolist() for part in commonest(np.array([4, 4, 4, 1]), np.array([2, 5, 2, 3]))]
+    >>> groups, values = np.array([4, 4, 4, 1]), np.array([2, 5, 2, 3])
+    >>> [part.tolist() for part in most_common_values(groups, values)]
     [[1, 4], [3, 2], [1, 2]]
     """
-    least = int(values.min(initial=0))
-    width = int(values.max(initial=0)) - least + 1
-    pairs = groups.astype(np.int64) * width + (values.astype(np.int64) - least)
+    smallest = int(values.min(initial=0))
+    width = int(values.max(initial=0)) - smallest + 1
+    pairs = groups.astype(np.int64) * width + (values.astype(np.int64) - smallest)
     pairs, counts = np.unique(pairs, return_counts=True)
     group, value = np.divmod(pairs, width)
     order = np.lexsort((value, -counts, group))
     distinct, first = np.unique(group[order], return_index=True)
-    return distinct, value[order[first]] + least, counts[order[first]]
+    return distinct, value[order[first]] + smallest, counts[order[first]]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.masks import Mask, check_mask, majority, to_int32
-from morefromless.data.matlab import LARGEST, variables
+from morefromless.data.masks import Mask, check_mask, majority_types, to_int32
+from morefromless.data.matlab import MAX_VARIABLE_BYTES, read_variables
 from morefromless.errors import UnreadablePatch
 from morefromless.regular import read_regular
 
@@ -35,32 +35,32 @@ def read_mat(path: Path, shape: tuple[int, ...]) -> tuple[Mask, dict[int, int | 
     if type_key is None:
         if types is None:
             return instances, {int(k): None for k in np.unique(instances) if k}
-        return instances, majority(instances, types)
+        return instances, majority_types(instances, types)
     id_key = next((key for key in ("inst_uid", "id") if key in arrays), None)
     present = [int(k) for k in np.unique(instances) if k]
     ids = present if id_key is None else to_int32(arrays[id_key], id_key).ravel().tolist()
     codes = to_int32(arrays[type_key], type_key).ravel().tolist()
-    types_by_id = _pair_types(ids, codes, beyond=max([0, *ids, *present]))
+    types_by_id = _pair_types(ids, codes, last_id=max([0, *ids, *present]))
     if types is not None:
         _check_agreement(instances, types, types_by_id)
     return instances, types_by_id
 
 
-def _pair_types(ids: list[int], codes: list[int], beyond: int) -> dict[int, int | None]:
+def _pair_types(ids: list[int], codes: list[int], last_id: int) -> dict[int, int | None]:
     number, times = Counter(ids).most_common(1)[0] if ids else (0, 1)
     if times > 1:
         raise UnreadablePatch(f"several types: id {number} is listed {times} times; keep one")
     missing = len(ids) - len(codes)
-    ids = [*ids, *range(beyond + 1, beyond + 1 - missing)]
+    ids = [*ids, *range(last_id + 1, last_id + 1 - missing)]
     return dict(zip(ids, [*codes, *[None] * missing], strict=True))
 
 
 def _check_agreement(instances: Mask, types: Mask, types_by_id: dict[int, int | None]) -> None:
     ids = np.unique(instances)
-    places = np.searchsorted(ids, instances)  # much faster than the inverse of unique
+    indices = np.searchsorted(ids, instances)  # much faster than the inverse of unique
     listed = np.array([types_by_id.get(int(k)) or 0 for k in ids])
-    agreeing = np.bincount(places[types == listed[places]], minlength=len(ids))
-    share = agreeing / np.bincount(places.ravel())
+    agreeing = np.bincount(indices[types == listed[indices]], minlength=len(ids))
+    share = agreeing / np.bincount(indices.ravel())
     for k, kind, part in zip(ids, listed, share, strict=True):
         if k and types_by_id.get(int(k)) is not None and part <= 0.5:
             raise UnreadablePatch(
@@ -77,9 +77,9 @@ def _map(arrays: dict[str, npt.NDArray[Any]], key: str, shape: tuple[int, ...]) 
 
 def _load(path: Path, shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]:
     # A map of the image takes 8 bytes per pixel, a list far less.
-    limit = min(LARGEST, max(2**24, 8 * shape[0] * shape[1] + 2**16))
+    limit = min(MAX_VARIABLE_BYTES, max(2**24, 8 * shape[0] * shape[1] + 2**16))
     try:
-        return variables(read_regular(path), KEYS, limit)
+        return read_variables(read_regular(path), KEYS, limit)
     except OverflowError as error:
         raise UnreadablePatch(
             f"too large: a variable of {path.name} has {error} bytes, more than a map of the "

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-HEADER = 128
-LARGEST = 2**28
+HEADER_BYTES = 128
+MAX_VARIABLE_BYTES = 2**28
 """Maximum size of a variable in bytes; a compressed file could otherwise unpack to any size."""
 
 _MATRIX, _COMPRESSED = 14, 15
-_STORED = {
+_DTYPES = {
     1: "i1",
     2: "u1",
     3: "i2",
@@ -34,8 +34,8 @@ _NUMERIC = range(6, 16)
 """Array classes of numbers: not cells, structs, text or sparse matrices."""
 
 
-def variables(
-    content: bytes, names: Collection[str], limit: int = LARGEST
+def read_variables(
+    content: bytes, names: Collection[str], limit: int = MAX_VARIABLE_BYTES
 ) -> dict[str, npt.NDArray[Any]]:
     """Read the named variables that hold real numbers from the bytes of a file.
 
@@ -44,17 +44,17 @@ def variables(
     header of a variable states more than `limit` bytes, and `ValueError` for all other invalid or
     damaged files.
     """
-    order = {b"IM": "<", b"MI": ">"}.get(content[HEADER - 2 : HEADER])
+    order = {b"IM": "<", b"MI": ">"}.get(content[HEADER_BYTES - 2 : HEADER_BYTES])
     if order is None:
         raise ValueError("no header")
-    (version,) = struct.unpack_from(order + "H", content, HEADER - 4)
+    (version,) = struct.unpack_from(order + "H", content, HEADER_BYTES - 4)
     if version == 0x0200:
         raise NotImplementedError
     if version != 0x0100:
         raise ValueError("no header")
     arrays = {}
     try:
-        for kind, data in _elements(memoryview(content)[HEADER:], order):
+        for kind, data in _elements(memoryview(content)[HEADER_BYTES:], order):
             if kind == _COMPRESSED:
                 kind, data = _decompress(data, order, names, limit)
             if kind == _MATRIX:
@@ -68,20 +68,20 @@ def variables(
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
     """Yield type and content of each element."""
-    at = 0
-    while at < len(data):
-        kind, size = struct.unpack_from(order + "II", data, at)
+    offset = 0
+    while offset < len(data):
+        kind, size = struct.unpack_from(order + "II", data, offset)
         if kind >> 16:  # short form: up to four bytes of content within the tag's eight bytes
             size, kind = kind >> 16, kind & 0xFFFF
-            start, after = at + 4, at + 8
+            start, next_offset = offset + 4, offset + 8
         else:
-            start = at + 8
+            start = offset + 8
             # All elements except compressed ones are padded to multiples of eight bytes.
-            after = start + size + (0 if kind == _COMPRESSED else -size % 8)
+            next_offset = start + size + (0 if kind == _COMPRESSED else -size % 8)
         if start + size > len(data):
             raise ValueError("truncated")
         yield kind, data[start : start + size]
-        at = after
+        offset = next_offset
 
 
 def _decompress(
@@ -117,7 +117,7 @@ def _matrix(
     if math.prod(shape) == 0 and min(shape, default=-1) >= 0:
         return name, np.empty(shape)  # empty arrays may be written without content
     stored, content = next(parts)
-    values = np.frombuffer(content, order + _STORED[stored])
+    values = np.frombuffer(content, order + _DTYPES[stored])
     if len(shape) < 2 or min(shape) < 0 or math.prod(shape) != len(values):
         raise ValueError("damaged")
     return name, values.reshape(shape, order="F")

@@ -23,19 +23,19 @@ Floats = npt.NDArray[np.float32]
 
 SIDE = 32
 """Side of a thumbnail in px."""
-TURNS = 8
+ORIENTATIONS = 8
 """Four rotations by 90°, each also mirrored."""
-CORRELATION = 0.95
+MIN_CORRELATION = 0.95
 """Minimum correlation of the thumbnails of near-duplicates.
 
-The 131 candidate pairs of different patches of two sets (`hash_index.MOST`) reached at most 0.84.
-Copies as JPEG of quality 30, with another brightness, or with half the side were above 0.965. Of
-copies with a half, a third and a seventh of the side (16 to 112 px), from these sets and NCT-CRC,
-at least 98.5 % were found if `--resize` wrote them, and at least 96.9 % with other filters. At
-14 px and less, a few different patches in thousands also reach this correlation."""
-CONTRAST = 0.01
+The 131 candidate pairs of different patches of two sets (`hash_index.MAX_BITS`) reached 0.84 at
+most. Copies as JPEG of quality 30, with another brightness, or with half the side were above 0.965.
+Of copies with a half, a third and a seventh of the side (16 to 112 px), from these sets and NCT-
+CRC, at least 98.5 % were found if `--resize` wrote them, and at least 96.9 % with other filters.
+At 14 px and less, a few different patches in thousands also reach this correlation."""
+MIN_CONTRAST = 0.01
 """Minimum contrast (standard deviation / mean) of a thumbnail; those with less are not compared."""
-SHARP = 2 * SIDE
+FULL_DETAIL = 2 * SIDE
 """Side in px of the smallest image that has all the detail of a thumbnail."""
 BLOCK = 256
 """Number of thumbnails processed at a time, so that they stay in the CPU cache. All thumbnails
@@ -63,33 +63,35 @@ def near_duplicates(patches: Floats, others: Floats) -> NearDuplicates:
     >>> near_duplicates(noise[1:2, ::-1] * 0.01, noise).others.tolist()
     [1]
     """
-    every = np.arange(len(patches)), np.arange(len(others))
-    return _near_duplicates(patches, every[0], others, every[1])
+    all_rows = np.arange(len(patches)), np.arange(len(others))
+    return _near_duplicates(patches, all_rows[0], others, all_rows[1])
 
 
-def _near_duplicates(patches: Floats, asked: Rows, others: Floats, among: Rows) -> NearDuplicates:
-    """`near_duplicates` for the rows `asked` of `patches` and the rows `among` of `others`."""
-    rows, other_rows = _with_contrast(patches, asked), _with_contrast(others, among)
+def _near_duplicates(
+    patches: Floats, queries: Rows, others: Floats, candidates: Rows
+) -> NearDuplicates:
+    """`near_duplicates` of rows `queries` of `patches` and rows `candidates` of `others`."""
+    rows, other_rows = _with_contrast(patches, queries), _with_contrast(others, candidates)
     index = HashIndex(_hashes(others, other_rows, 0))
     best = np.full(len(rows), -1, np.float32)
     nearest = np.zeros(len(rows), np.intp)
-    total = TURNS * len(rows)
+    total = ORIENTATIONS * len(rows)
     with Bar(desc="near-duplicates", total=total, unit=" patches", delay=2) as bar:
-        for turn in range(TURNS):
-            for row, place in index.pairs(_hashes(patches, rows, turn)):
-                for some in np.array_split(np.arange(len(row)), len(row) // BLOCK + 1):
-                    turned = _unit(_turned(patches[rows[row[some]]], turn))
+        for orientation in range(ORIENTATIONS):
+            for row, position in index.pairs(_hashes(patches, rows, orientation)):
+                for chunk in np.array_split(np.arange(len(row)), len(row) // BLOCK + 1):
+                    turned = _unit(_reorient(patches[rows[row[chunk]]], orientation))
                     correlation = np.einsum(
-                        "ij,ij->i", turned, _unit(others[other_rows[place[some]]])
+                        "ij,ij->i", turned, _unit(others[other_rows[position[chunk]]])
                     )
-                    order = np.lexsort((place[some], -correlation, row[some]))
-                    first = order[np.unique(row[some][order], return_index=True)[1]]
-                    better = first[correlation[first] > best[row[some][first]]]
-                    best[row[some][better]] = correlation[better]
-                    nearest[row[some][better]] = place[some][better]
+                    order = np.lexsort((position[chunk], -correlation, row[chunk]))
+                    first = order[np.unique(row[chunk][order], return_index=True)[1]]
+                    better = first[correlation[first] > best[row[chunk][first]]]
+                    best[row[chunk][better]] = correlation[better]
+                    nearest[row[chunk][better]] = position[chunk][better]
             bar.update(len(rows))
-    chosen = best >= CORRELATION
-    return NearDuplicates(rows[chosen], other_rows[nearest[chosen]], best[chosen])
+    similar = best >= MIN_CORRELATION
+    return NearDuplicates(rows[similar], other_rows[nearest[similar]], best[similar])
 
 
 def near_duplicates_across_splits(small: Floats, table: pd.DataFrame) -> pd.DataFrame:
@@ -99,8 +101,8 @@ def near_duplicates_across_splits(small: Floats, table: pd.DataFrame) -> pd.Data
     (N, 32, 32) of the rows of `table`.
     """
     train = np.flatnonzero((table["split"] == "train").to_numpy())
-    asked = np.flatnonzero(table["split"].isin(["val", "test"]).to_numpy())
-    result = _near_duplicates(small, asked, small, train)
+    queries = np.flatnonzero(table["split"].isin(["val", "test"]).to_numpy())
+    result = _near_duplicates(small, queries, small, train)
     patch, twin = (table.iloc[rows].reset_index(drop=True) for rows in (result.rows, result.others))
     named = patch[["id", "label", "split"]]
     return named.assign(
@@ -111,18 +113,18 @@ def near_duplicates_across_splits(small: Floats, table: pd.DataFrame) -> pd.Data
 
 
 def thumbnails(
-    images: npt.NDArray[np.generic], rows: npt.NDArray[np.int64], detail: int = SHARP
+    images: npt.NDArray[np.generic], rows: npt.NDArray[np.int64], detail: int = FULL_DETAIL
 ) -> Floats:
     """Compute the thumbnails of the given rows: (N, H, W, C) -> (len(rows), 32, 32)."""
     small = np.empty((len(rows), SIDE, SIDE), np.float32)
     with Bar(desc="thumbnails", total=len(rows), unit=" patches", delay=2) as bar:
-        for place in reading_order(images, rows):
-            small[place] = thumbnail(images[rows[place]], detail)
+        for position in reading_order(images, rows):
+            small[position] = thumbnail(images[rows[position]], detail)
             bar.update()
     return small
 
 
-def thumbnail(image: npt.NDArray[np.generic], detail: int = SHARP) -> Floats:
+def thumbnail(image: npt.NDArray[np.generic], detail: int = FULL_DETAIL) -> Floats:
     """Means over areas and channels of an image: (H, H, C), uint8 or uint16 -> (32, 32).
 
     `detail` is the side in px of smaller images that it is compared with: the thumbnail is blurred
@@ -133,7 +135,7 @@ def thumbnail(image: npt.NDArray[np.generic], detail: int = SHARP) -> Floats:
     """
     side, _, channels = image.shape
     step = side // SIDE
-    blurred = detail < min(side, SHARP) and detail != SIDE  # SIDE px have its detail
+    blurred = detail < min(side, FULL_DETAIL) and detail != SIDE  # SIDE px have its detail
     if blurred or side % SIDE:
         weights = _weights(side, detail) if blurred else area_weights(side, SIDE, np.float32)
         lines = weights @ image.reshape(side, side * channels).astype(np.float32)
@@ -166,13 +168,13 @@ def difference_hash(small: Floats) -> npt.NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64)[:, 0]
 
 
-def _turned(small: Floats, turn: int) -> Floats:
-    turned = np.rot90(small, turn // 2, axes=(1, 2))
-    return turned[:, :, ::-1] if turn % 2 else turned
+def _reorient(small: Floats, orientation: int) -> Floats:
+    turned = np.rot90(small, orientation // 2, axes=(1, 2))
+    return turned[:, :, ::-1] if orientation % 2 else turned
 
 
-def _hashes(small: Floats, rows: Rows, turn: int) -> Hashes:
-    blocks = (difference_hash(_turned(small[block], turn)) for block in _blocks(rows))
+def _hashes(small: Floats, rows: Rows, orientation: int) -> Hashes:
+    blocks = (difference_hash(_reorient(small[block], orientation)) for block in _blocks(rows))
     return np.concatenate([np.empty(0, np.uint64), *blocks])
 
 
@@ -187,7 +189,7 @@ def _blocks(rows: Rows) -> Iterator[Rows]:
 
 
 def _has_contrast(small: Floats) -> npt.NDArray[np.bool_]:
-    contrast: npt.NDArray[np.bool_] = small.std((1, 2)) > CONTRAST * small.mean((1, 2))
+    contrast: npt.NDArray[np.bool_] = small.std((1, 2)) > MIN_CONTRAST * small.mean((1, 2))
     return contrast
 
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from morefromless.data.arrays import read_header
 from morefromless.regular import open_regular
 
-SMALL = 2**28
+SMALL_BYTES = 2**28
 """Size in bytes that an array may unpack to, regardless of its packed size."""
-RATIO = 100
+MAX_RATIO = 100
 """Maximum compression ratio of larger arrays; images rarely shrink to less than a tenth."""
 
 
@@ -34,7 +34,7 @@ def read_npz(path: Path, names: re.Pattern[str]) -> tuple[dict[str, npt.NDArray[
             arrays = {}
             for name, info in members.items():
                 if names.fullmatch(name):
-                    if info.file_size > max(SMALL, RATIO * info.compress_size):
+                    if info.file_size > max(SMALL_BYTES, MAX_RATIO * info.compress_size):
                         raise ValueError(f"{name} would unpack to {info.file_size:,} bytes")
                     with archive.open(info) as member:
                         arrays[name] = _array(member, name, info.file_size)

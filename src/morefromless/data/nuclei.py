@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from morefromless.data.masks import commonest
+from morefromless.data.masks import most_common_values
 from morefromless.data.schemes import UNTYPED, RawType, Scheme
 from morefromless.errors import UnreadablePatch
 
 ARRAY = "nuclei"
 """Name of the array with label images, in a store or a source."""
 
-MOST = 2**15 - 1
+MAX_NUCLEI = 2**15 - 1
 """Maximum number of nuclei of a patch or tile: their numbers take 15 bits in the store."""
 
-BORDER = 0x80
+BORDER_BIT = 0x80
 """Bit in the second channel that marks a piece of a nucleus that another patch counts."""
 
 
@@ -62,7 +62,7 @@ class Nuclei:
         ids = ids[ids != 0]
         if len(ids) and ids[0] < 0:
             raise UnreadablePatch(f"negative instance: id {ids[0]}; number nuclei from 1")
-        if len(ids) > MOST:
+        if len(ids) > MAX_NUCLEI:
             raise UnreadablePatch(f"too many nuclei: {len(ids):,}; cut smaller tiles")
         if scheme == UNTYPED:
             raw_types = dict.fromkeys(raw_types, 1)
@@ -70,20 +70,22 @@ class Nuclei:
         untyped = sorted(set(ids.tolist()) - set(named))
         if untyped:
             raise UnreadablePatch(
-                f"instance without a type: {_some(untyped)}; give each id a type, or use --scheme "
-                "untyped"
+                f"instance without a type: {_first_ids(untyped)}; give each id a type, or use "
+                "--scheme untyped"
             )
         empty = sorted(set(raw_types) - set(ids.tolist()))
         if empty:
-            raise UnreadablePatch(f"type without an instance: {_some(empty)}; no pixel has this id")
+            raise UnreadablePatch(
+                f"type without an instance: {_first_ids(empty)}; no pixel has this id"
+            )
         codes = np.array(
             [scheme.code(kind) for kind in raw_types.values() if kind is not None], np.uint8
         )
         values = np.append(0, ids)  # 0 is missing in maps that nuclei cover completely
         renumbered = np.zeros(len(values), np.int32)
         renumbered[np.searchsorted(values, named)] = np.arange(1, len(named) + 1)
-        places = np.searchsorted(values, instances)
-        return cls(renumbered[places], codes, np.ones(len(codes), bool))
+        indices = np.searchsorted(values, instances)
+        return cls(renumbered[indices], codes, np.ones(len(codes), bool))
 
     def encode(self) -> npt.NDArray[np.uint8]:
         """Encode as (H, W, 3) uint8 for the store: type, then high and low byte of the instance.
@@ -93,7 +95,7 @@ class Nuclei:
         """
         numbers = np.append(0, np.arange(1, len(self.types) + 1)).astype(np.uint16)
         high = (numbers >> 8).astype(np.uint8)
-        high[1:] |= np.where(self.counted, 0, BORDER).astype(np.uint8)
+        high[1:] |= np.where(self.counted, 0, BORDER_BIT).astype(np.uint8)
         lut = np.stack([np.append(0, self.types), high, numbers & 0xFF], -1).astype(np.uint8)
         coded: npt.NDArray[np.uint8] = lut[self.instances]
         return coded
@@ -123,12 +125,12 @@ def assign_border_nuclei(coded: npt.NDArray[np.uint8], side: int) -> npt.NDArray
     inside = numbers[: rows * side, : columns * side]
     patch = (np.arange(rows * side) // side)[:, None] * columns + np.arange(columns * side) // side
     drawn = inside > 0
-    nuclei, patches, _ = commonest(inside[drawn], patch[drawn])
-    counting = np.zeros(MOST + 1, np.int64)
+    nuclei, patches, _ = most_common_values(inside[drawn], patch[drawn])
+    counting = np.zeros(MAX_NUCLEI + 1, np.int64)
     counting[nuclei] = patches
     border = drawn & (counting[inside] != patch)
     marked = coded.copy()
-    marked[: rows * side, : columns * side, 1] |= np.where(border, BORDER, 0).astype(np.uint8)
+    marked[: rows * side, : columns * side, 1] |= np.where(border, BORDER_BIT, 0).astype(np.uint8)
     return marked
 
 
@@ -166,9 +168,9 @@ def _numbers(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int32]]:
     """For each pixel: whether another patch counts its nucleus, and the number of the nucleus."""
     bits = (coded[..., 1].astype(np.int32) << 8) | coded[..., 2]
-    return bits > MOST, bits & MOST
+    return bits > MAX_NUCLEI, bits & MAX_NUCLEI
 
 
-def _some(ids: list[int]) -> str:
+def _first_ids(ids: list[int]) -> str:
     first = ", ".join(map(str, ids[:3]))
     return first if len(ids) <= 3 else f"{first} and {len(ids) - 3} more"

@@ -19,10 +19,10 @@ Ring = npt.NDArray[np.float64]
 Polygon = Sequence[Ring]
 """The outer ring, followed by the rings of its holes."""
 
-SLACK = 1.0
+MAX_OUTSIDE = 1.0
 """Pixels that an outline may extend outside the image: tools round differently at its border."""
 
-FINE = 1e-6
+TOLERANCE = 1e-6
 """Tolerance in pixels for equal coordinates: the rounding error of scaling and storing them."""
 
 Numbers = npt.NDArray[np.int64]
@@ -42,15 +42,15 @@ def ring(points: Any, number: int) -> Ring:
     if isinstance(points, (list, tuple)):
         # Checked first: nested lists in a small pickle could exhaust the memory.
         if not all(isinstance(point, (list, tuple)) and len(point) in (2, 3) for point in points):
-            raise broken(number, "is not a list of x, y")
+            raise broken_polygon(number, "is not a list of x, y")
         if not {type(value) for point in points for value in point} <= {int, float}:
-            raise broken(number, "is not a list of x, y")
+            raise broken_polygon(number, "is not a list of x, y")
     try:
         array = np.asarray(points)
     except ValueError as error:  # pairs and triples mixed
-        raise broken(number, "is not a list of x, y") from error
+        raise broken_polygon(number, "is not a list of x, y") from error
     if array.dtype.kind not in "iuf" or array.ndim != 2 or array.shape[1] not in (2, 3):
-        raise broken(number, "is not a list of x, y")
+        raise broken_polygon(number, "is not a list of x, y")
     return array[:, :2].astype(np.float64)
 
 
@@ -71,7 +71,7 @@ class Outlines:
     def of(cls, nuclei: Sequence[Sequence[Polygon]]) -> "Outlines":
         for number, polygons in enumerate(nuclei, 1):
             if not polygons or not all(len(p) and all(len(r) for r in p) for p in polygons):
-                raise broken(number, "is empty")
+                raise broken_polygon(number, "is empty")
         polygons = [polygon for nucleus in nuclei for polygon in nucleus]
         rings = [outline for polygon in polygons for outline in polygon]
         return cls(
@@ -102,22 +102,24 @@ def _repeated(counts: list[int]) -> Numbers:
     return np.repeat(np.arange(len(counts)), np.array(counts, np.int64))
 
 
-def broken(number: int, what: str) -> UnreadablePatch:
+def broken_polygon(number: int, what: str) -> UnreadablePatch:
     return UnreadablePatch(
         f"broken polygon: the outline of nucleus {number} {what}; correct it in the program that "
         "made it"
     )
 
 
-def refuse_outside(outlines: Outlines, shape: tuple[int, int], convention: Convention) -> None:
+def check_inside(outlines: Outlines, shape: tuple[int, int], convention: Convention) -> None:
     height, width = shape
-    bad = ~np.isfinite(outlines.points).all(1)
-    if bad.any():
-        raise broken(int(outlines.owner[bad][0]) + 1, "has coordinates that are not finite")
+    not_finite = ~np.isfinite(outlines.points).all(1)
+    if not_finite.any():
+        raise broken_polygon(
+            int(outlines.owner[not_finite][0]) + 1, "has coordinates that are not finite"
+        )
     last = np.array([width, height]) - (convention == "centres")
     beyond = np.maximum(-outlines.points, outlines.points - last).max(1)
     worst = int(beyond.argmax())
-    if beyond[worst] > SLACK + FINE:
+    if beyond[worst] > MAX_OUTSIDE + TOLERANCE:
         raise UnreadablePatch(
             f"out of bounds: nucleus {outlines.owner[worst] + 1} reaches "
             f"{math.ceil(beyond[worst]):,} px outside the image of {width} x {height}; check that "
@@ -125,18 +127,18 @@ def refuse_outside(outlines: Outlines, shape: tuple[int, int], convention: Conve
         )
 
 
-def refuse_invalid(outlines: Outlines) -> None:
+def check_valid(outlines: Outlines) -> None:
     """Reject polygons that are invalid by the OGC standard: rings that cross themselves or each
     other."""
     points, rings = outlines.points, outlines.ring
     order = np.lexsort((points[:, 1], points[:, 0], rings))
     new = np.append(True, (np.diff(points[order], axis=0) != 0).any(1) | (np.diff(rings) != 0))
-    few = np.bincount(rings[order], new) < 3
-    if few.any():
-        owner = outlines.nucleus[outlines.polygon[few]][0]
-        raise broken(int(owner) + 1, "has fewer than three different vertices")
+    too_few = np.bincount(rings[order], new) < 3
+    if too_few.any():
+        owner = outlines.nucleus[outlines.polygon[too_few]][0]
+        raise broken_polygon(int(owner) + 1, "has fewer than three different vertices")
     areas = shapely.polygons(outlines.rings(), indices=outlines.polygon)
     invalid = ~shapely.is_valid(areas)
     if invalid.any():
         why = shapely.is_valid_reason(areas[invalid][0]).replace("[", " at x y = ").rstrip("]")
-        raise broken(int(outlines.nucleus[invalid][0]) + 1, f"is not valid ({why})")
+        raise broken_polygon(int(outlines.nucleus[invalid][0]) + 1, f"is not valid ({why})")

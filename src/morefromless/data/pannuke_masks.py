@@ -27,11 +27,11 @@ def merge_channels(mask: npt.NDArray[Any], what: str) -> tuple[Mask, dict[int, s
     inside = ids > 0
     channels = np.broadcast_to(np.arange(CHANNELS - 1), ids.shape)
     # A nucleus is a pair of channel and id, encoded in 64 bits because ids may be large.
-    pairs, places = np.unique(
+    pairs, indices = np.unique(
         channels[inside] * 2**32 + ids[inside].astype(np.int64), return_inverse=True
     )
     numbers = np.zeros(ids.shape, np.int32)
-    numbers[inside] = places + 1
+    numbers[inside] = indices + 1
     first = inside.argmax(-1)[..., None]
     instances = np.take_along_axis(numbers, first, -1)[..., 0]
     areas = np.bincount(numbers.ravel(), minlength=len(pairs) + 1)[1:]

@@ -17,7 +17,7 @@ Rules for both:
 
 - A pixel that two nuclei claim goes to the one listed first. If a nucleus loses more than half of
   its pixels this way, the whole image is rejected.
-- Outlines that extend up to `outlines.SLACK` px outside the image are clipped; if one extends
+- Outlines that extend up to `outlines.MAX_OUTSIDE` px outside the image are clipped; if one extends
   further, the image is rejected.
 - Broken outlines are rejected: coordinates that are not finite, and outlines that cross themselves;
   with `edges` also rings with fewer than three different vertices or without area.
@@ -33,22 +33,22 @@ import numpy.typing as npt
 import shapely
 
 from morefromless.data.outlines import (
-    FINE,
+    TOLERANCE,
     Convention,
     Geometries,
     Numbers,
     Outlines,
     Polygon,
-    broken,
-    refuse_invalid,
-    refuse_outside,
+    broken_polygon,
+    check_inside,
+    check_valid,
 )
 from morefromless.errors import UnreadablePatch
 
-MOST_PIXELS = 2**26
+MAX_PIXELS = 2**26
 """Maximum pixels in the boxes around all outlines of an image; 50,000 nuclei have a tenth of it."""
 
-MOST_VERTICES = 1024
+MAX_VERTICES = 1024
 """Maximum vertices of an outline that retraces itself: each edge may cross all others."""
 
 
@@ -73,17 +73,17 @@ def fill(
     if not nuclei:
         return np.zeros(shape, np.int32)
     outlines = Outlines.of(nuclei)
-    refuse_outside(outlines, shape, convention)
+    check_inside(outlines, shape, convention)
     if convention == "edges":
-        refuse_invalid(outlines)
+        check_valid(outlines)
     shift = 0.5 if convention == "edges" else 0.0
     nearest = np.rint(outlines.points - shift)
     distance = outlines.points - shift - nearest
     # Shift and round so that pixel centres have integer coordinates.
-    points = np.where(np.abs(distance) < FINE, nearest, nearest + distance)
+    points = np.where(np.abs(distance) < TOLERANCE, nearest, nearest + distance)
     outlines = replace(outlines, points=points)
     owner, pixel = _claims(outlines, shape, convention)
-    return _painted(owner, pixel, outlines, shape)
+    return _paint(owner, pixel, outlines, shape)
 
 
 def _claims(
@@ -108,7 +108,7 @@ def _claims(
             inside = shapely.intersects_xy(areas[polygon], x, y)
             inside |= shapely.intersects_xy(lines[polygon], x, y)
         else:  # shifted slightly right and down, to decide for centres on the outline
-            inside = shapely.contains_xy(areas[polygon], x + FINE, y + FINE / 1000)
+            inside = shapely.contains_xy(areas[polygon], x + TOLERANCE, y + TOLERANCE / 1000)
         total += int(inside.sum())
         # If nuclei claim more than twice the pixels of the image, one of them loses more than half
         # of its pixels. The limit is higher because the polygons of one nucleus may overlap.
@@ -129,17 +129,17 @@ def _without_necks(area: Any, rings: Geometries, number: int) -> Any:
     If a contour encloses a part twice, or encloses two parts in opposite directions, its signed
     area differs from the area that it encloses. A retraced line encloses no area.
     """
-    if len(shapely.get_coordinates(area)) > MOST_VERTICES:
+    if len(shapely.get_coordinates(area)) > MAX_VERTICES:
         raise UnreadablePatch(
             f"too detailed: the outline of nucleus {number} touches or crosses itself, with over "
-            f"{MOST_VERTICES:,} vertices; cut smaller tiles"
+            f"{MAX_VERTICES:,} vertices; cut smaller tiles"
         )
     for outline in rings:
         x, y = outline.xy
         signed = (np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2
         enclosed = shapely.make_valid(shapely.Polygon(outline)).area
-        if abs(abs(signed) - enclosed) > FINE * (1 + outline.length):
-            raise broken(number, "crosses itself")
+        if abs(abs(signed) - enclosed) > TOLERANCE * (1 + outline.length):
+            raise broken_polygon(number, "crosses itself")
     return shapely.make_valid(area)
 
 
@@ -148,11 +148,11 @@ def _candidates(
 ) -> Iterator[tuple[Numbers, Numbers, Numbers]]:
     """Polygon, x and y of the pixels in the polygons' boxes (Q, 4), some millions at a time."""
     height, width = shape
-    first = np.maximum(np.ceil(bounds[:, :2] - FINE), 0).astype(np.int64)
-    last = np.minimum(np.floor(bounds[:, 2:] + FINE), (width - 1, height - 1)).astype(np.int64)
+    first = np.maximum(np.ceil(bounds[:, :2] - TOLERANCE), 0).astype(np.int64)
+    last = np.minimum(np.floor(bounds[:, 2:] + TOLERANCE), (width - 1, height - 1)).astype(np.int64)
     columns, rows = np.maximum(last + 1 - first, 0).T
     counts = columns * rows
-    if counts.sum() > MOST_PIXELS:
+    if counts.sum() > MAX_PIXELS:
         raise UnreadablePatch(
             f"too detailed: the boxes around outlines have {int(counts.sum()):,} px in total; cut "
             "smaller tiles"
@@ -162,12 +162,12 @@ def _candidates(
         polygons = np.flatnonzero(chunk == k)
         polygon = np.repeat(polygons, counts[polygons])
         before = np.cumsum(counts[polygons]) - counts[polygons]
-        place = np.arange(len(polygon)) - np.repeat(before, counts[polygons])
-        row, column = np.divmod(place, columns[polygon])
+        offset = np.arange(len(polygon)) - np.repeat(before, counts[polygons])
+        row, column = np.divmod(offset, columns[polygon])
         yield polygon, first[polygon, 0] + column, first[polygon, 1] + row
 
 
-def _painted(
+def _paint(
     owner: Numbers, pixel: Numbers, outlines: Outlines, shape: tuple[int, int]
 ) -> npt.NDArray[np.int32]:
     """Write claims to an instance map. The first nucleus gets a pixel; none may lose over half."""
@@ -186,9 +186,9 @@ def _painted(
             f"overlapping nuclei: nucleus {number + 1} loses {lost[number]} of its "
             f"{claimed[number]} px to nuclei listed before it; outlines must not overlap"
         )
-    small = np.flatnonzero(claimed == 0)
-    bounds = np.searchsorted(outlines.owner, [small, small + 1]).T
-    for number, vertices in zip(small.tolist(), bounds.tolist(), strict=True):
+    empty = np.flatnonzero(claimed == 0)
+    bounds = np.searchsorted(outlines.owner, [empty, empty + 1]).T
+    for number, vertices in zip(empty.tolist(), bounds.tolist(), strict=True):
         middle = outlines.points[slice(*vertices)].mean(0)
         x, y = np.clip(np.rint(middle), 0, (width - 1, height - 1)).astype(np.int64)
         if instances[y, x]:

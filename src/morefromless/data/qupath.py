@@ -5,8 +5,8 @@ from typing import Any
 
 from morefromless.documents import parse_foreign_json
 
-NUCLEI = ("detection", "cell")
-REGIONS = ("annotation", "tile", "tmacore", "root")
+NUCLEUS_KINDS = ("detection", "cell")
+REGION_KINDS = ("annotation", "tile", "tmacore", "root")
 """QuPath's kinds of objects."""
 
 
@@ -20,7 +20,7 @@ def raw_kind(feature: dict[str, Any]) -> Any:
                 return holder[key]
     # QuPath 0.2 writes the Java class in `id`; some programs write the kind in `type`.
     for value in (properties.get("type"), feature.get("id")):
-        if isinstance(value, str) and fold_kind(value) in NUCLEI + REGIONS:
+        if isinstance(value, str) and fold_kind(value) in NUCLEUS_KINDS + REGION_KINDS:
             return value
     return None
 

@@ -15,10 +15,15 @@ from morefromless import files
 from morefromless.errors import ConfigError, explain_os_error, first_line
 from morefromless.files import StorageError
 
-S3 = "s3://"
-CONNECT = 10.0
+S3_PREFIX = "s3://"
+CONNECT_TIMEOUT = 10.0
 """Connection timeout in seconds; a connection is tried three times."""
-DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "status 403")
+DENIED_MESSAGES = (
+    "ACCESS_DENIED",
+    "INVALID_ACCESS_KEY_ID",
+    "SIGNATURE_DOES_NOT_MATCH",
+    "status 403",
+)
 """Fragments of Arrow's messages for denied requests."""
 
 
@@ -30,15 +35,15 @@ class Remote:
     """
 
     def __init__(self, address: str) -> None:
-        if "://" in address and not address.startswith(S3):
+        if "://" in address and not address.startswith(S3_PREFIX):
             raise ConfigError(f"{address} is not the address of a store; give a folder or s3://...")
-        self._s3 = address.startswith(S3)
+        self._s3 = address.startswith(S3_PREFIX)
         self.address = address.rstrip("/") if self._s3 else str(Path(address).absolute())
-        self._opened: tuple[int, Any] | None = None
+        self._file_system: tuple[int, Any] | None = None
 
     def read(self, name: str) -> bytes:
         """Read the bytes of a file. Raises `MissingFile` if it does not exist."""
-        with self._explained(name), self._files.open_input_file(self._path(name)) as file:
+        with self._explain_errors(name), self._files.open_input_file(self._path(name)) as file:
             content: bytes = file.read()
         return content
 
@@ -47,65 +52,65 @@ class Remote:
         if not self._s3:
             files.write_bytes(Path(self._path(name)), content)
             return
-        with self._explained(name), self._files.open_output_stream(self._path(name)) as file:
+        with self._explain_errors(name), self._files.open_output_stream(self._path(name)) as file:
             file.write(content)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Size in bytes of each file in a folder, by name; empty if the folder does not exist."""
         from pyarrow.fs import FileSelector
 
-        with self._explained(folder):
+        with self._explain_errors(folder):
             facts = self._files.get_file_info(
                 FileSelector(self._path(folder), allow_not_found=True)
             )
         return {fact.base_name: fact.size for fact in facts if fact.is_file}
 
     def _path(self, name: str) -> str:
-        return f"{self.address.removeprefix(S3)}/{name}".rstrip("/")
+        return f"{self.address.removeprefix(S3_PREFIX)}/{name}".rstrip("/")
 
     @property
     def _files(self) -> Any:
         """Arrow's file system, opened once per process: a connection does not survive a fork."""
-        if self._opened is None or self._opened[0] != os.getpid():
+        if self._file_system is None or self._file_system[0] != os.getpid():
             from pyarrow import fs
 
-            self._opened = os.getpid(), _s3() if self._s3 else fs.LocalFileSystem()
-        return self._opened[1]
+            self._file_system = os.getpid(), _s3() if self._s3 else fs.LocalFileSystem()
+        return self._file_system[1]
 
     @contextmanager
-    def _explained(self, name: str) -> Iterator[None]:
-        place = f"{self.address}/{name}".rstrip("/")
+    def _explain_errors(self, name: str) -> Iterator[None]:
+        full_address = f"{self.address}/{name}".rstrip("/")
         try:
             yield
         except FileNotFoundError as error:
-            raise MissingFile(f"There is no {place}; check the address.") from error
+            raise MissingFile(f"There is no {full_address}; check the address.") from error
         except OSError as error:
             reason = first_line(error)
-            if any(word in reason for word in DENIED):
+            if any(word in reason for word in DENIED_MESSAGES):
                 raise StorageError(
-                    f"Access to {place} is denied; check the credentials in your environment and "
-                    "their permissions."
+                    f"Access to {full_address} is denied; check the credentials in your "
+                    "environment and their permissions."
                 ) from error
             if "NO_SUCH_BUCKET" in reason:
                 raise MissingFile(
-                    f"The bucket of {place} does not exist; check the address."
+                    f"The bucket of {full_address} does not exist; check the address."
                 ) from error
             if not self._s3:
                 code = error.errno or errno.EIO
                 raise StorageError(
-                    explain_os_error(OSError(code, os.strerror(code), place))
+                    explain_os_error(OSError(code, os.strerror(code), full_address))
                 ) from error
             reason = reason.rpartition("AWS Error ")[2].partition("; Details")[0]
             raise StorageError(
-                f"{place} cannot be reached ({reason}); check the network and AWS_ENDPOINT_URL, "
-                "and run again."
+                f"{full_address} cannot be reached ({reason}); check the network and "
+                "AWS_ENDPOINT_URL, and run again."
             ) from error
 
 
 def _s3() -> Any:
     from pyarrow import fs
 
-    options: dict[str, Any] = {"connect_timeout": CONNECT, "allow_delayed_open": True}
+    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT, "allow_delayed_open": True}
     # Arrow 26 reads these variables only if a file system is opened from an address.
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:

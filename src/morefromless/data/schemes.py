@@ -15,7 +15,7 @@ RawType = int | str
 """Type of a nucleus as in its file: a number or a name."""
 
 
-def _folded(name: str) -> str:
+def _fold_name(name: str) -> str:
     return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").casefold().split())
 
 
@@ -31,11 +31,13 @@ class Scheme:
     aliases: Mapping[RawType, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 2 <= len(self.types) <= 256 or len(set(map(_folded, self.types))) < len(self.types):
+        if not 2 <= len(self.types) <= 256 or len(set(map(_fold_name, self.types))) < len(
+            self.types
+        ):
             raise ConfigError(
                 f"Scheme '{self.name}' needs 2 to 256 types with different names, background first."
             )
-        unknown = [name for name in self.aliases.values() if _folded(name) not in self._named]
+        unknown = [name for name in self.aliases.values() if _fold_name(name) not in self._codes]
         if unknown:
             raise ConfigError(
                 f"Scheme '{self.name}' maps to '{unknown[0]}', which is not one of its types "
@@ -49,11 +51,11 @@ class Scheme:
         (1, 2, 4)
         """
         if raw in self.aliases:
-            return self._named[_folded(self.aliases[raw])]
+            return self._codes[_fold_name(self.aliases[raw])]
         if isinstance(raw, str):
-            name = _folded(self._folded_aliases.get(_folded(raw), raw))
-            if name in self._named:
-                return self._named[name]
+            name = _fold_name(self._folded_aliases.get(_fold_name(raw), raw))
+            if name in self._codes:
+                return self._codes[name]
             raw = int(name) if name.isascii() and name.isdigit() else raw
         # If aliases contain numbers, they list every valid number.
         numbered = any(isinstance(key, int) for key in self.aliases)
@@ -69,12 +71,12 @@ class Scheme:
 
     # Computed once per scheme: `code` is called for every nucleus of every patch.
     @cached_property
-    def _named(self) -> dict[str, int]:
-        return {_folded(name): code for code, name in enumerate(self.types)}
+    def _codes(self) -> dict[str, int]:
+        return {_fold_name(name): code for code, name in enumerate(self.types)}
 
     @cached_property
     def _folded_aliases(self) -> dict[str, str]:
-        return {_folded(str(raw)): name for raw, name in self.aliases.items()}
+        return {_fold_name(str(raw)): name for raw, name in self.aliases.items()}
 
 
 PANNUKE = Scheme(
@@ -129,7 +131,7 @@ regardless of its type in the file. They can be a view, but not the labels of th
 SCHEMES = {scheme.name: scheme for scheme in (PANNUKE, CONSEP, CONSEP_SEVEN, CONIC, UNTYPED)}
 
 
-def scheme_of(name: str) -> Scheme:
+def load_scheme(name: str) -> Scheme:
     """Get a scheme by name, or load it from a YAML file:
 
         name: immune
@@ -148,7 +150,7 @@ def scheme_of(name: str) -> Scheme:
         )
     try:
         content = parse_yaml(read_regular(path))
-        return _parsed(content, path.stem)
+        return _parse(content, path.stem)
     except (UnreadablePatch, ValueError) as error:
         raise ConfigError(
             f"{path} is not a scheme ({error}); it must have the keys name, types (a list, "
@@ -156,7 +158,7 @@ def scheme_of(name: str) -> Scheme:
         ) from error
 
 
-def _parsed(content: Any, name: str) -> Scheme:
+def _parse(content: Any, name: str) -> Scheme:
     if not isinstance(content, dict) or not isinstance(content.get("types"), list):
         raise ValueError("no list of types")
     unknown = [key for key in content if key not in ("name", "types", "aliases")]

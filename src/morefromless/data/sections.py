@@ -11,13 +11,13 @@ from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from morefromless.data.expression import Counts
 from morefromless.data.images import SUFFIXES, has_16_bits, upright, upright_shape
-from morefromless.data.labels import NotText, cell_text, whole_number
-from morefromless.data.space_ranger import HIRES, find_outputs
+from morefromless.data.labels import NotText, cell_text, drop_zero_fraction
+from morefromless.data.space_ranger import HIRES_IMAGE, find_outputs
 from morefromless.data.spatial_zarr import image_pixels, image_size, is_spatialdata, section_image
 from morefromless.errors import ConfigError, DataError
 from morefromless.regular import open_regular
 
-LIMIT = 2**30
+MAX_PIXELS = 2**30
 """Maximum number of pixels of an image: 3 GiB as RGB."""
 DECODERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
@@ -26,7 +26,7 @@ DECODERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"MM", TiffImagePlugin.TiffImageFile),
 )
 """Decoder by first bytes. `Image.open` would reject a section as a decompression bomb, and its
-limit applies to the whole process; `LIMIT` replaces it here."""
+limit applies to the whole process; `MAX_PIXELS` replaces it here."""
 
 
 def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
@@ -64,7 +64,7 @@ def find_sections(folder: Path) -> dict[str, tuple[Path, Path | None]]:
         if inside is None:
             sections[name] = table, images[0] if images else None
         else:
-            sections[name] = inside, images[0] if images else inside / HIRES
+            sections[name] = inside, images[0] if images else inside / HIRES_IMAGE
     if not any(image for _, image in sections.values()):
         raise DataError(
             f"{folder} has no section with an image: NAME.h5ad with NAME.jpg, .png or .tif, or a "
@@ -98,33 +98,33 @@ def patch_corners(
     `factor` is the result of `scale_factor`. Raises `DataError` if the image cannot be read, if no
     patch lies within it, or if most spots in tissue lie outside.
     """
-    places, file = counts.places * factor, counts.file
+    coordinates, file = counts.coordinates * factor, counts.file
     height, width = _shape(path)
-    corners = np.floor(places - patch / 2 + 0.5).clip(-(2**40), 2**40).astype(np.int64)
+    corners = np.floor(coordinates - patch / 2 + 0.5).clip(-(2**40), 2**40).astype(np.int64)
     room = np.array([width - patch, height - patch])
     outside = np.any((corners < 0) | (corners > room), axis=1, keepdims=True)[:, 0]
-    beyond = (places < 0) | (places >= [width, height])
+    beyond = (coordinates < 0) | (coordinates >= [width, height])
     centres_outside = (beyond[:, 0] | beyond[:, 1])[counts.in_tissue]
-    lost = int(centres_outside.sum())
-    if outside.all() or 2 * lost > len(centres_outside):
-        few = f"{len(places) - int(outside.sum())} of {len(places)} patches"
+    count_outside = int(centres_outside.sum())
+    if outside.all() or 2 * count_outside > len(centres_outside):
+        few = f"{len(coordinates) - int(outside.sum())} of {len(coordinates)} patches"
         many = f"no patch of {patch} px lies" if outside.all() else f"only {few} of {patch} px lie"
-        (left, top), (right, bottom) = places.min(axis=0), places.max(axis=0)
+        (left, top), (right, bottom) = coordinates.min(axis=0), coordinates.max(axis=0)
         raise DataError(
             f"{file} does not fit {path.name}: {many} within {width} x "
             f"{height} px (spots lie at x {left:.0f} to {right:.0f} and y {top:.0f} to "
             f"{bottom:.0f}); give obsm['spatial'] in pixels of this image, or a smaller patch="
-            f"{_factors(counts)}."
+            f"{_describe_factors(counts)}."
         )
     return corners, outside
 
 
-def _factors(counts: Counts) -> str:
+def _describe_factors(counts: Counts) -> str:
     named = " or ".join(f"image={n} (x {f:g})" for n, f in counts.scale_factors.items())
     return f", or use a scale factor of the file: {named}" if named else ""
 
 
-def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str]:
+def read_column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str]:
     """A column of `obs` as text: an empty cell becomes "", 1.0 becomes "1".
 
     Raises `DataError` if there is no such column; `option` is the option that names the column.
@@ -140,10 +140,10 @@ def column(table: pd.DataFrame, file: str, name: str, option: str) -> list[str]:
     for cell in cells:
         if isinstance(cell, NotText):
             raise DataError(f"{file} has {cell} in obs column {name}; store text there.")
-    return [whole_number(cell) for cell in cells]
+    return [drop_zero_fraction(cell) for cell in cells]
 
 
-def section_pixels(path: Path) -> npt.NDArray[np.uint8]:
+def read_section_image(path: Path) -> npt.NDArray[np.uint8]:
     """Read a section's image: (height, width, 3) uint8 RGB, upright. Raises `DataError`."""
     if path.is_dir():
         return image_pixels(path)
@@ -183,8 +183,8 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
 
 
 def _check_area(path: Path, width: int, height: int) -> None:
-    if width * height > LIMIT:
+    if width * height > MAX_PIXELS:
         raise DataError(
-            f"{path} has {width} x {height} px, more than {LIMIT:,} in total; shrink it, and scale "
-            "the coordinates of its spots by the same factor."
+            f"{path} has {width} x {height} px, more than {MAX_PIXELS:,} in total; shrink it, and "
+            "scale the coordinates of its spots by the same factor."
         )

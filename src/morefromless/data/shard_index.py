@@ -15,10 +15,10 @@ import numpy.typing as npt
 from morefromless.data.store_meta import Count, StoreMeta
 from morefromless.documents import parse_json
 
-INDEX, FOLDER = "shards.json", "shards"
-BYTES = 2**25
+INDEX_FILE, SHARD_FOLDER = "shards.json", "shards"
+SHARD_BYTES = 2**25
 """Approximate size of a shard in bytes: 220 patches of 224 px."""
-BLOCK = 512
+TAR_BLOCK = 512
 """Block size of a tar archive in bytes: headers take one block, and files start at multiples."""
 
 
@@ -67,14 +67,14 @@ class ShardIndex(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError("a shard is too small for its patches")
         return index
 
-    def places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def positions(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The shard of each patch, and its position in the shard: (patches,) each."""
         patches = sum(len(shard.patches) for shard in self.shards)
-        number, place = np.empty((2, patches), np.int64)
+        number, position = np.empty((2, patches), np.int64)
         for k, shard in enumerate(self.shards):
             rows = list(shard.patches)
-            number[rows], place[rows] = k, np.arange(len(rows))
-        return number, place
+            number[rows], position[rows] = k, np.arange(len(rows))
+        return number, position
 
 
 def shard_name(number: int) -> str:

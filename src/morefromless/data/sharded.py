@@ -15,11 +15,11 @@ from filelock import FileLock
 
 from morefromless import files
 from morefromless.data.remote import Remote
-from morefromless.data.shard_index import FOLDER, ShardIndex, shard_name
+from morefromless.data.shard_index import SHARD_FOLDER, ShardIndex, shard_name
 from morefromless.data.store_meta import ArrayShape
 from morefromless.files import StorageError
 
-FETCHED_AT_ONCE = 4
+PARALLEL_FETCHES = 4
 """Number of shards fetched in parallel: one connection rarely uses the whole bandwidth."""
 
 
@@ -37,16 +37,16 @@ class ShardedArray:
 
     def __getitem__(self, rows: Any) -> npt.NDArray[Any]:
         """Rows of the array, in memory. Accepts every NumPy index of the first axis."""
-        chosen = np.asarray(self._rows[rows])
-        flat = chosen.reshape(-1)
-        numbers = self.shards.number[flat]
+        indices = np.asarray(self._rows[rows])
+        flat = indices.reshape(-1)
+        numbers = self.shards.shard_numbers[flat]
         result = np.empty((len(flat), *self.shape[1:]), self.dtype)
         distinct = np.unique(numbers)
         for k, number in enumerate(distinct):
-            self.shards.prefetch(distinct[k : k + FETCHED_AT_ONCE])
-            there = np.flatnonzero(numbers == number)
-            result[there] = self._shard(int(number))[self.shards.place[flat[there]]]
-        return result.reshape(chosen.shape + self.shape[1:])
+            self.shards.prefetch(distinct[k : k + PARALLEL_FETCHES])
+            in_shard = np.flatnonzero(numbers == number)
+            result[in_shard] = self._shard(int(number))[self.shards.position[flat[in_shard]]]
+        return result.reshape(indices.shape + self.shape[1:])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         del copy
@@ -55,13 +55,13 @@ class ShardedArray:
     def _shard(self, number: int) -> npt.NDArray[Any]:
         """The array's rows in one shard, memory-mapped."""
         index, row = self.shards.index, self.shape[1:]
-        within = np.empty(row, self.dtype).strides
+        row_strides = np.empty(row, self.dtype).strides
         return np.ndarray(
             (len(index.shards[number].patches), *row),
             self.dtype,
-            self.shards.mapped(number),
+            self.shards.map_shard(number),
             index.offsets[self.name],
-            (index.stride, *within),
+            (index.stride, *row_strides),
         )
 
 
@@ -76,7 +76,7 @@ def reading_order(
     [0, 1, 2]
     """
     if isinstance(array, ShardedArray):
-        return np.argsort(array.shards.number[rows], kind="stable")
+        return np.argsort(array.shards.shard_numbers[rows], kind="stable")
     return np.arange(len(rows))
 
 
@@ -87,9 +87,9 @@ class ShardReader:
     share the cache, so each shard is fetched once.
     """
 
-    number: npt.NDArray[np.int64]
+    shard_numbers: npt.NDArray[np.int64]
     """(N,) shard of each patch."""
-    place: npt.NDArray[np.int64]
+    position: npt.NDArray[np.int64]
     """(N,) position of each patch in its shard."""
 
     def __init__(
@@ -100,15 +100,15 @@ class ShardReader:
         limit: int = 0,
     ) -> None:
         self.index, self.folder, self.remote, self.limit = index, folder, remote, limit
-        self.number, self.place = index.places()
+        self.shard_numbers, self.position = index.positions()
         self._process = 0
 
-    def mapped(self, number: int) -> npt.NDArray[np.uint8]:
+    def map_shard(self, number: int) -> npt.NDArray[np.uint8]:
         """Memory-map the bytes of a shard. Raises `StorageError` if it is missing or damaged, or
         cannot be fetched."""
         while True:
             path = self._path(number)
-            if self.remote is None and not self._is_there(number):
+            if self.remote is None and not self._exists(number):
                 raise StorageError(f"{path} is missing or damaged; publish the store again.")
             if self.remote is not None:
                 self.prefetch([number])
@@ -125,18 +125,18 @@ class ShardReader:
         if self.remote is None:
             return
         if self._process != os.getpid():  # threads and locks do not survive a fork
-            self._room, self._pool = threading.Lock(), ThreadPoolExecutor(FETCHED_AT_ONCE)
+            self._space_lock, self._pool = threading.Lock(), ThreadPoolExecutor(PARALLEL_FETCHES)
             self._fetching: dict[int, Future[None]] = {}
             self._process = os.getpid()  # last: another thread may check it at the same time
         for number in map(int, numbers):
             earlier = self._fetching.get(number)
-            if (earlier is None or earlier.done()) and not self._is_there(number):
+            if (earlier is None or earlier.done()) and not self._exists(number):
                 self._fetching[number] = self._pool.submit(self._fetch, self.remote, number)
 
     def _path(self, number: int) -> Path:
         return self.folder / shard_name(number)
 
-    def _is_there(self, number: int) -> bool:
+    def _exists(self, number: int) -> bool:
         with suppress(OSError):
             return self._path(number).stat().st_size == self.index.shards[number].bytes
         return False
@@ -146,20 +146,20 @@ class ShardReader:
         with files.explaining(path):
             self.folder.mkdir(exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            if self._is_there(number):  # fetched by another process
+            if self._exists(number):  # fetched by another process
                 return
-            name = f"{FOLDER}/{path.name}"
+            name = f"{SHARD_FOLDER}/{path.name}"
             content = remote.read(name)
             if blake2b(content, digest_size=16).hexdigest() != shard.blake2b:
                 raise StorageError(
                     f"{remote.address}/{name} is damaged ({len(content):,} of {shard.bytes:,} "
                     "bytes, and another hash); remove it there and publish the store again."
                 )
-            with self._room:
-                self._make_room(shard.bytes)
+            with self._space_lock:
+                self._free_space(shard.bytes)
                 files.write_bytes(path, content)
 
-    def _make_room(self, size: int) -> None:
+    def _free_space(self, size: int) -> None:
         facts = [(path, path.stat()) for path in self.folder.glob("*.tar")]
         used = size + sum(stat.st_size for _, stat in facts)
         for path, stat in sorted(facts, key=lambda fact: fact[1].st_mtime_ns):

@@ -7,9 +7,11 @@ from typing import Literal
 from morefromless.data.images import walk
 from morefromless.errors import DataError
 
-SLIDES_ONLY = frozenset({".bif", ".btf", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide"})
+SLIDE_ONLY_SUFFIXES = frozenset(
+    {".bif", ".btf", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide"}
+)
 """File name extensions that only slides have."""
-SUFFIXES = SLIDES_ONLY | {".tif", ".tiff"}
+SUFFIXES = SLIDE_ONLY_SUFFIXES | {".tif", ".tiff"}
 """File name extensions of slides in a folder."""
 
 
@@ -49,9 +51,9 @@ def files_below(
     def refuse(error: OSError) -> None:
         raise error
 
-    for place, names, files in walk(folder, refuse if unreadable == "refuse" else None):
+    for subfolder, names, files in walk(folder, refuse if unreadable == "refuse" else None):
         names[:] = [name for name in names if not name.startswith(".")]
-        paths = (Path(place, name) for name in files if not name.startswith("."))
+        paths = (Path(subfolder, name) for name in files if not name.startswith("."))
         yield from (path for path in paths if path.suffix.lower() in suffixes)
 
 
@@ -63,7 +65,7 @@ def slide_parts(path: Path) -> list[Path]:
     """
     if path.suffix.lower() == ".dcm":
         return sorted(f for f in path.parent.iterdir() if f.suffix.lower() == ".dcm")
-    beside = path.with_suffix("")
-    if path.suffix.lower() == ".mrxs" and beside.is_dir():
-        return [path, *sorted(f for f in beside.iterdir() if f.is_file())]
+    folder = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and folder.is_dir():
+        return [path, *sorted(f for f in folder.iterdir() if f.is_file())]
     return [path]

@@ -18,10 +18,10 @@ from morefromless.data.slides import RGB, Slide
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.regular import LARGEST
 
-PLAUSIBLE = (0.02, 20.0)
+UM_PER_PX_RANGE = (0.02, 20.0)
 """Range of µm per pixel that a slide may state. A TIFF with the placeholder of 72 dots per inch
 states 353."""
-LONGEST = 2**20
+MAX_SIDE = 2**20
 """Maximum side of a slide in px; larger values come from damaged files."""
 
 
@@ -66,7 +66,7 @@ def open_slide(path: Path, um_per_px: float | None = None) -> Slide:
         raise DataError(
             f"{path} cannot be opened as a slide ({reason}); fetch it again."
         ) from error
-    if max(slide.size) > LONGEST:
+    if max(slide.size) > MAX_SIDE:
         raise DataError(
             f"{path} has {slide.size[0]} x {slide.size[1]} px, more than any slide; fetch it again."
         )
@@ -121,7 +121,7 @@ class _TiffSlide(Slide):
             )
         series = max(colour, key=lambda s: s.sizes["width"] * s.sizes["height"])
         levels = series.levels
-        if not all(_is_rgb(level) and _is_whole(level) for level in levels):
+        if not all(_is_rgb(level) and _is_complete(level) for level in levels):
             raise DataError(f"{path} has incomplete or invalid levels; fetch it again.")
         self._planar = series.axes.index("S") == 0
         self.size = (series.sizes["width"], series.sizes["height"])
@@ -165,7 +165,7 @@ def _is_rgb(series: Any) -> bool:
     return series.dtype == np.uint8 and samples in (3, 4) and series.axes in ("YXS", "SYX")
 
 
-def _is_whole(level: Any) -> bool:
+def _is_complete(level: Any) -> bool:
     """Whether the number of tiles or strips matches the height and width of a level."""
     page = level.keyframe
     if page.is_tiled and math.prod(page.tile) > LARGEST:
@@ -189,12 +189,16 @@ def _tiff_scale(file: Any, series: Any, tifffile: Any) -> list[float]:
     tags = series.keyframe.tags
     unit = {2: 25400.0, 3: 10000.0}.get(tags.valueof("ResolutionUnit", 2))
     stated = [tags.valueof(name) for name in ("XResolution", "YResolution")]
-    return [unit * below / above for above, below in filter(None, stated) if unit and above]
+    return [
+        unit * denominator / numerator
+        for numerator, denominator in filter(None, stated)
+        if unit and numerator
+    ]
 
 
 def _mean_scale(stated: list[float]) -> float | None:
     """Mean of the scales along x and y; None if there is none, or one is implausible."""
-    low, high = PLAUSIBLE
+    low, high = UM_PER_PX_RANGE
     if not stated or not all(low <= scale <= high for scale in stated):
         return None
     return sum(stated) / len(stated)

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from morefromless.data.areas import covered
+from morefromless.data.areas import covered_share
 from morefromless.errors import DataError, UnreadablePatch
 
 RGB = npt.NDArray[np.uint8]
 
-NEAR = 0.01
+SCALE_TOLERANCE = 0.01
 """Relative difference of magnification up to which pixels are used unchanged, such as 0.499 µm for
 0.5. Resampling would blur them."""
-BLOCK = 2048
+MAX_BLOCK = 2048
 """Maximum side in px of one read from a level; larger regions are read in blocks."""
 
 
@@ -31,10 +31,10 @@ class UnusableSlide(DataError):
         self.kind = kind
 
 
-def rejection(error: DataError) -> str:
+def rejection_reason(error: DataError) -> str:
     """Why a slide is skipped, in the form of reasons of patches: a kind and a sentence.
 
-    >>> rejection(DataError("a.svs cannot be opened as a slide (damaged); fetch it again."))
+    >>> rejection_reason(DataError("a.svs cannot be opened as a slide (damaged); fetch it again."))
     'unreadable slide: a.svs cannot be opened as a slide (damaged); fetch it again'
     """
     if isinstance(error, UnreadablePatch):
@@ -69,7 +69,9 @@ class Slide(ABC):
             )
         return um_per_px / self.um_per_px
 
-    def refuse_enlarging(self, um_per_px: float, option: str, tolerance: float = NEAR) -> None:
+    def check_resolution(
+        self, um_per_px: float, option: str, tolerance: float = SCALE_TOLERANCE
+    ) -> None:
         """Raise `UnusableSlide` if the slide is coarser than this magnification.
 
         `tolerance` is the accepted relative difference; `option` is the option that sets a coarser
@@ -90,14 +92,18 @@ class Slide(ABC):
         damaged in this region, `DataError` if the scale of the slide is unknown.
         """
         scale = self.scale(um_per_px)
-        finer = [k for k, factor in enumerate(self.downsamples) if factor <= scale * (1 + NEAR)]
+        finer = [
+            k
+            for k, factor in enumerate(self.downsamples)
+            if factor <= scale * (1 + SCALE_TOLERANCE)
+        ]
         level = finer[-1] if finer else 0
         step = scale / self.downsamples[level]
         left, top = x / self.downsamples[level], y / self.downsamples[level]
-        if abs(step - 1) <= NEAR:
+        if abs(step - 1) <= SCALE_TOLERANCE:
             return self._pixels(level, round(left), round(top), width, height)
         region = np.empty((height, width, 3), np.uint8)
-        block = max(1, int(BLOCK / step))
+        block = max(1, int(MAX_BLOCK / step))
         for row in range(0, height, block):
             for column in range(0, width, block):
                 part = region[row : row + block, column : column + block]
@@ -138,7 +144,7 @@ def interval_weights(count: int, start: float, step: float, length: int) -> spar
     left = start + step * np.arange(length)
     reach = int(np.ceil(step)) + 1
     pixel = np.floor(left).astype(np.int64)[:, None] + np.arange(reach)
-    inside = covered(left[:, None], step, pixel)
+    inside = covered_share(left[:, None], step, pixel)
     rows = np.broadcast_to(np.arange(length)[:, None], pixel.shape)
     valid = (inside > 0) & (pixel < count)
     weights = (inside[valid] / step).astype(np.float32)

@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from morefromless.data.expression import Counts, positive_factor, whole_counts
+from morefromless.data.expression import Counts, positive_factor, to_counts
 from morefromless.data.h5ad import check_h5ad
 from morefromless.data.images import image_shape
 from morefromless.documents import parse_foreign_json
 from morefromless.errors import DataError, UnreadablePatch
 
 MATRIX = "filtered_feature_bc_matrix.h5"
-HIRES = "spatial/tissue_hires_image.png"
+HIRES_IMAGE = "spatial/tissue_hires_image.png"
 POSITIONS = (
     "barcode",
     "in_tissue",
@@ -46,15 +46,15 @@ def read_space_ranger(folder: Path) -> Counts:
     """Read the counts of one section. Raises `DataError` if a file is missing or damaged."""
     name = folder.parent.name if folder.name == "outs" else folder.name
     spots, genes, matrix = _matrix(folder / MATRIX)
-    values, problem = whole_counts(matrix, name, MATRIX, spots, genes)
+    values, problem = to_counts(matrix, name, MATRIX, spots, genes)
     if problem is not None:
         raise problem
     table = _positions(folder / "spatial", spots)
-    for column, more in _columns(folder):
-        table[column] = more.reindex(table.index)
+    for column, cells in _columns(folder):
+        table[column] = cells.reindex(table.index)
     factors = _factors(folder / "spatial/scalefactors_json.json")
     try:
-        shapes = {"hires": image_shape(folder / HIRES)}
+        shapes = {"hires": image_shape(folder / HIRES_IMAGE)}
     except UnreadablePatch:  # there may be a full image instead
         shapes = {}
     return Counts(
@@ -62,7 +62,7 @@ def read_space_ranger(folder: Path) -> Counts:
         spots=spots,
         genes=genes,
         values=values,
-        places=table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(np.float64),
+        coordinates=table[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(np.float64),
         table=table,
         scale_factors=factors,
         image_shapes=shapes,
@@ -91,8 +91,8 @@ def _matrix(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], Any]:
         )
     unique = pd.Series(names).duplicated(keep=False)
     genes = [f"{n} {i}" if twice else n for n, i, twice in zip(names, ids, unique, strict=True)]
-    counted = [row for row, kind in enumerate(kinds) if kind == "Gene Expression"]
-    return spots, tuple(genes[row] for row in counted), matrix[:, counted]
+    gene_rows = [row for row, kind in enumerate(kinds) if kind == "Gene Expression"]
+    return spots, tuple(genes[row] for row in gene_rows), matrix[:, gene_rows]
 
 
 def _positions(folder: Path, spots: tuple[str, ...]) -> pd.DataFrame:
@@ -102,8 +102,8 @@ def _positions(folder: Path, spots: tuple[str, ...]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, header=None, names=list(POSITIONS), dtype=str)
         table = table[table["barcode"] != "barcode"].set_index("barcode")  # without its header
-        places = table[[*POSITIONS[4:]]].astype(np.float64)
-        placed = table.assign(**places).loc[list(spots)]
+        coordinates = table[[*POSITIONS[4:]]].astype(np.float64)
+        placed = table.assign(**coordinates).loc[list(spots)]
     except FileNotFoundError as error:
         raise DataError(
             f"There is no {folder}/tissue_positions.csv; fetch the folder again."

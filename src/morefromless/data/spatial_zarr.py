@@ -22,11 +22,11 @@ import shapely
 from scipy import sparse
 
 from morefromless.data.expression import Counts, section_counts
-from morefromless.data.h5ad import DEFLATION, SMALL
+from morefromless.data.h5ad import MAX_RATIO, SMALL_BYTES
 from morefromless.documents import parse_foreign_json, read_parquet
 from morefromless.errors import ConfigError, DataError
 
-ROOTS = ("zarr.json", ".zgroup")
+ROOT_FILES = ("zarr.json", ".zgroup")
 CODECS = {"blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "shuffle", "delta", "transpose"} | {
     *("bytes", "sharding_indexed", "crc32c", "vlen-utf8", "vlen-bytes")
 }
@@ -35,7 +35,7 @@ CODECS = {"blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "shuffle", "delta", "tr
 
 def is_spatialdata(folder: Path) -> bool:
     """Whether a folder is a SpatialData folder with a table."""
-    return (folder / "tables").is_dir() and any((folder / name).is_file() for name in ROOTS)
+    return (folder / "tables").is_dir() and any((folder / name).is_file() for name in ROOT_FILES)
 
 
 def section_image(folder: Path) -> Path | None:
@@ -43,11 +43,11 @@ def section_image(folder: Path) -> Path | None:
 
     Raises `DataError` if the folder is damaged.
     """
-    _check(folder)
+    _check_arrays(folder)
     shapes = {}
     for path in sorted((folder / "images").glob("[!.]*")):
         if path.is_dir():
-            with _sound(folder):
+            with _explain_errors(folder):
                 array = _pixels(path)
             if array.ndim == 3 and array.shape[0] == 3 and array.dtype == np.uint8:
                 shapes[path] = math.prod(array.shape)
@@ -56,13 +56,13 @@ def section_image(folder: Path) -> Path | None:
 
 def image_pixels(path: Path) -> npt.NDArray[np.uint8]:
     """Read an image (height, width, 3) of a SpatialData folder. Raises `DataError`."""
-    with _sound(path):
+    with _explain_errors(path):
         return np.ascontiguousarray(np.moveaxis(_pixels(path)[:], 0, -1))
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width of an image in a SpatialData folder. Raises `DataError`."""
-    with _sound(path):
+    with _explain_errors(path):
         _, height, width = _pixels(path).shape
     return height, width
 
@@ -74,8 +74,8 @@ def read_spatialdata(folder: Path, image: Path, layer: str | None = None) -> Cou
     have no common coordinate system; `ConfigError` if the layer does not exist.
     """
     name = folder.name
-    _check(folder)
-    with _sound(folder):
+    _check_arrays(folder)
+    with _explain_errors(folder):
         data = _table(folder)
         link = data.uns.get("spatialdata_attrs", {})
         regions = np.atleast_1d(link.get("region")).tolist()
@@ -90,17 +90,17 @@ def read_spatialdata(folder: Path, image: Path, layer: str | None = None) -> Cou
             f"{name} has no shapes/{shapes.name}/shapes.parquet, to which its table refers; "
             "write it again with a newer spatialdata."
         )
-    with _sound(folder):
+    with _explain_errors(folder):
         centres = _centres(shapes)
-        to_image = _between(_attributes(shapes), _multiscale(image))
+        to_image = _spots_to_image(_attributes(shapes), _multiscale(image))
         numbers = pd.Index(data.obs[link["instance_key"]].to_numpy())
     if to_image is None:
         raise DataError(
             f"{name} has no common coordinate system for {shapes.name} and {image.name}; "
             "write it again with one."
         )
-    places = centres.reindex(numbers).to_numpy() @ to_image[:2, :2].T + to_image[:2, 2]
-    return section_counts(data, name, places, layer)
+    coordinates = centres.reindex(numbers).to_numpy() @ to_image[:2, :2].T + to_image[:2, 2]
+    return section_counts(data, name, coordinates, layer)
 
 
 def _table(folder: Path) -> Any:
@@ -130,7 +130,9 @@ def _centres(shapes: Path) -> pd.DataFrame:
     return pd.DataFrame({"x": shapely.get_x(points), "y": shapely.get_y(points)}, table.index)
 
 
-def _between(spots: Mapping[str, Any], image: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
+def _spots_to_image(
+    spots: Mapping[str, Any], image: Mapping[str, Any]
+) -> npt.NDArray[np.float64] | None:
     """Matrix (3, 3) from (x, y, 1) of spots to px of an image, through a common coordinate system.
 
     None if there is no common system.
@@ -192,12 +194,12 @@ def _attributes(element: Path) -> Mapping[str, Any]:
 def _group(path: Path) -> Any:
     import zarr
 
-    # Consolidated metadata are a second copy, which `_check` does not validate.
+    # Consolidated metadata are a second copy, which `_check_arrays` does not validate.
     return zarr.open_group(path, mode="r", use_consolidated=False)
 
 
 @contextmanager
-def _sound(folder: Path) -> Iterator[None]:
+def _explain_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
@@ -213,23 +215,23 @@ def _sound(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _check(folder: Path) -> None:
+def _check_arrays(folder: Path) -> None:
     """Raise `DataError` if an array is larger than its files can hold, or has a codec that may run
     code."""
     for path in (p for name in ("zarr.json", ".zarray") for p in folder.rglob(name)):
-        with _sound(folder):
+        with _explain_errors(folder):
             facts = parse_foreign_json(path.read_bytes())
             if "shape" not in facts:
                 continue
-            strange = set(_codecs(facts)) - CODECS
+            unknown = set(_codecs(facts)) - CODECS
             stored = sum(p.stat().st_size for p in path.parent.rglob("*") if p.is_file())
             claimed = math.prod(facts["shape"])
         array = path.parent.relative_to(folder)
-        if strange:
+        if unknown:
             raise DataError(
-                f"{folder} packs {array} with the codec {min(strange)}; write it with another."
+                f"{folder} packs {array} with the codec {min(unknown)}; write it with another."
             )
-        if claimed > max(SMALL, DEFLATION * stored):
+        if claimed > max(SMALL_BYTES, MAX_RATIO * stored):
             raise DataError(
                 f"{folder} states {claimed:,} values for {array}, but stores only {stored:,} "
                 "bytes; write it again."

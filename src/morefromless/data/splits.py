@@ -12,7 +12,7 @@ from morefromless.errors import DataError, quoted
 Split = Literal["train", "val", "test"]
 Mask = npt.NDArray[np.bool_]
 
-MEASURED = "Labels must be classes: bin measured values into classes."
+MEASURED_ADVICE = "Labels must be classes: bin measured values into classes."
 
 
 def by_label(labels: Sequence[str], share: float, seed: int) -> Mask:
@@ -28,7 +28,7 @@ def by_label(labels: Sequence[str], share: float, seed: int) -> Mask:
     names, label_of = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
     test = np.zeros(len(labels), dtype=bool)
     known = set(tissue_classes(names))
-    for label in (place for place, name in enumerate(names) if name in known):
+    for label in (index for index, name in enumerate(names) if name in known):
         members = rng.permutation(np.flatnonzero(label_of == label))
         test[members[: _share_of(len(members), share)]] = True
     return test
@@ -56,8 +56,8 @@ def by_group(labels: Sequence[str], groups: Sequence[str], share: float, seed: i
             f"without groups.{measured_hint(labels)}"
         )
     rng = np.random.default_rng(seed)
-    drawn = [_take(counts, rng.permutation(len(names)), share) for _ in range(32)]
-    test = min(drawn, key=lambda selected: _cost(counts[selected].sum(axis=0), counts, share))
+    candidates = [_draw_groups(counts, rng.permutation(len(names)), share) for _ in range(32)]
+    test = min(candidates, key=lambda selected: _cost(counts[selected].sum(axis=0), counts, share))
     in_test = counts[test].sum(axis=0)
     one_sided = (in_test == 0) | (in_test == counts.sum(axis=0))
     if one_sided.any():
@@ -98,21 +98,23 @@ def measured_hint(labels: Sequence[str]) -> str:
     """Advice for labels that rarely repeat, such as measured numbers; else an empty text."""
     if 2 * len(set(labels)) <= len(labels):
         return ""
-    return f" {MEASURED}"
+    return f" {MEASURED_ADVICE}"
 
 
 def _share_of(count: int, share: float) -> int:
     return min(max(round(share * count), 1), count - 1)
 
 
-def _take(counts: npt.NDArray[np.float64], order: npt.NDArray[np.int64], share: float) -> Mask:
+def _draw_groups(
+    counts: npt.NDArray[np.float64], order: npt.NDArray[np.int64], share: float
+) -> Mask:
     selected = np.zeros(len(counts), dtype=bool)
     in_test = np.zeros(counts.shape[1])
     cost = _cost(in_test, counts, share)
     for group in order:
-        with_it = in_test + counts[group]
-        if (lower := _cost(with_it, counts, share)) < cost:
-            selected[group], in_test, cost = True, with_it, lower
+        with_group = in_test + counts[group]
+        if (lower := _cost(with_group, counts, share)) < cost:
+            selected[group], in_test, cost = True, with_group, lower
     return selected
 
 

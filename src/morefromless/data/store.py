@@ -37,18 +37,18 @@ from morefromless.data.store_files import (
     check_files,
     check_patches,
     content_hash,
-    damaged,
+    damaged_file,
+    non_array_files,
     read_array,
     read_present,
     read_table,
-    tables,
 )
 from morefromless.data.store_meta import StoreMeta, read_meta
 from morefromless.data.store_shards import open_shards
 from morefromless.documents import read_parquet
 from morefromless.errors import DataError
 
-SMALL = 2**26
+MAX_HASHED_BYTES = 2**26
 """Size in bytes up to which a file's hash is compared each time a store is opened."""
 
 
@@ -118,25 +118,29 @@ class Store:
             )
         shards = open_shards(path, meta)
         # Before the arrays are mapped: NumPy would block on a pipe in place of an array file.
-        check_files(path, meta.files if shards is None else tables(meta.files), SMALL)
+        check_files(
+            path, meta.files if shards is None else non_array_files(meta.files), MAX_HASHED_BYTES
+        )
         arrays = map_arrays(path, meta, len(table), shards)
         store = cls(path, meta, table, arrays, read_present(path, meta.absent, len(table)))
-        store._check_patches(SMALL)
+        store._check_patches(MAX_HASHED_BYTES)
         return store
 
     def __getstate__(self) -> dict[str, Any]:
         """Drop mapped arrays: copies and other processes map the same files again."""
-        held = {name: array for name, array in self.arrays.items() if type(array) is np.ndarray}
-        return {**vars(self), "arrays": (list(self.arrays), held)}
+        in_memory = {
+            name: array for name, array in self.arrays.items() if type(array) is np.ndarray
+        }
+        return {**vars(self), "arrays": (list(self.arrays), in_memory)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        names, held = state["arrays"]
+        names, in_memory = state["arrays"]
         mapped = {}
-        if len(held) < len(names):
+        if len(in_memory) < len(names):
             shards = open_shards(self.path, self.meta)
             mapped = map_arrays(self.path, self.meta, len(self.table), shards)
-        self.arrays = {name: (mapped | held)[name] for name in names}
+        self.arrays = {name: (mapped | in_memory)[name] for name in names}
 
     def verify(self, limit: int | None = None) -> None:
         """Raise `DataError` if the bytes of a file differ from those that ingest wrote.
@@ -146,7 +150,9 @@ class Store:
         second. Shards are verified when they are fetched.
         """
         whole = self.shards is None
-        check_files(self.path, self.meta.files if whole else tables(self.meta.files), limit)
+        check_files(
+            self.path, self.meta.files if whole else non_array_files(self.meta.files), limit
+        )
         self._check_patches(limit)
 
     def _check_patches(self, limit: int | None) -> None:
@@ -195,7 +201,7 @@ class Store:
         try:
             return read_parquet(self.path / "nuclei.parquet")
         except (OSError, ValueError) as error:
-            raise damaged(self.path, "nuclei.parquet") from error
+            raise damaged_file(self.path, "nuclei.parquet") from error
 
     @property
     def side(self) -> int:
@@ -250,13 +256,13 @@ class Store:
         return codes.astype(np.int64)
 
     @property
-    def learnable(self) -> bool:
+    def can_train_probe(self) -> bool:
         """Whether a probe can be trained: the training patches have two classes or more."""
         labels = self.labels[self.indices("train")]
         return len(np.unique(labels[labels >= 0])) > 1
 
     @property
-    def tested(self) -> bool:
+    def has_test_patches(self) -> bool:
         """Whether there are test patches."""
         return len(self.indices("test")) > 0
 
@@ -284,17 +290,17 @@ class Store:
             if check:
                 self._check_classes(classes, labels, type(task).__name__.lower())
             store = self.relabelled(classes, labels)
-        return store._having(m if isinstance(m, str) else m.array for m in modalities)
+        return store._restrict_to(m if isinstance(m, str) else m.array for m in modalities)
 
     def _labels_of(self, task: HasLabels) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
         """The validated labels of a task, which may be a user-defined class."""
-        name, given = type(task).__name__, task.labels(self)
-        if not isinstance(given, tuple) or len(given) != 2 or len({*given[0]}) < len(given[0]):
+        name, result = type(task).__name__, task.labels(self)
+        if not isinstance(result, tuple) or len(result) != 2 or len({*result[0]}) < len(result[0]):
             raise DataError(
                 f"The labels of task {name} must be a pair: distinct names of classes, and "
                 "the class of each patch as an index into them."
             )
-        classes, labels = given[0], np.asarray(given[1])
+        classes, labels = result[0], np.asarray(result[1])
         if (
             labels.shape != (len(self.table),)
             or not np.issubdtype(labels.dtype, np.integer)
@@ -346,7 +352,7 @@ class Store:
             return np.ones(len(self.table), dtype=bool)
         return self.present[name].to_numpy(dtype=bool)
 
-    def _having(self, names: Iterable[str]) -> "Store":
+    def _restrict_to(self, names: Iterable[str]) -> "Store":
         """Same rows and hash; patches without one of these arrays are in no split."""
         lacking = np.zeros(len(self.table), dtype=bool)
         for name in names:

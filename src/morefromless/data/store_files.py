@@ -21,7 +21,7 @@ from morefromless.errors import DataError
 from morefromless.files import file_hash
 
 COLUMNS = ("id", "label", "split", "group", "um_per_px", "origin", "hash")
-PLACE = ("x", "y")
+CORNER = ("x", "y")
 """Additional columns for patches of slides: top left corner in px of the slide's finest level."""
 
 
@@ -30,9 +30,9 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = read_parquet(path / "patches.parquet")
     except (OSError, ValueError) as error:
-        raise damaged(path, "patches.parquet") from error
-    if tuple(table.columns) not in (COLUMNS, COLUMNS + PLACE):
-        raise damaged(path, "patches.parquet")
+        raise damaged_file(path, "patches.parquet") from error
+    if tuple(table.columns) not in (COLUMNS, COLUMNS + CORNER):
+        raise damaged_file(path, "patches.parquet")
     return table
 
 
@@ -46,14 +46,14 @@ def read_present(
     try:
         present = read_parquet(path / "present.parquet")
     except (OSError, ValueError) as error:
-        raise damaged(path, "present.parquet") from error
+        raise damaged_file(path, "present.parquet") from error
     lacking = {name: sum(by_split.values()) for name, by_split in absent.items()}
     if (
         len(present) != count
         or not (present.dtypes == "bool").all()
         or (~present).sum().to_dict() != lacking
     ):
-        raise damaged(path, "present.parquet")
+        raise damaged_file(path, "present.parquet")
     return present
 
 
@@ -62,7 +62,7 @@ def read_array(path: Path, name: str, recorded: ArrayShape, count: int) -> npt.N
     try:
         array = open_npy(path / f"{name}.npy")
     except DataError as error:
-        raise damaged(path, f"{name}.npy") from error
+        raise damaged_file(path, f"{name}.npy") from error
     image = array.dtype in (np.uint8, np.uint16) and array.ndim == 4
     vector = array.dtype == np.float32 and array.ndim == 2
     if not (image or vector) or len(array) != count:
@@ -71,7 +71,7 @@ def read_array(path: Path, name: str, recorded: ArrayShape, count: int) -> npt.N
             "patches; remove that folder and ingest again."
         )
     if (array.shape, str(array.dtype)) != (recorded.shape, recorded.dtype):
-        raise damaged(path, f"{name}.npy")
+        raise damaged_file(path, f"{name}.npy")
     return array
 
 
@@ -80,13 +80,13 @@ def check_files(path: Path, recorded: Mapping[str, FileFacts], limit: int | None
     for name, facts in recorded.items():
         try:
             size = (path / name).stat().st_size
-            sound = size == facts.bytes
-            if sound and facts.blake2b and (limit is None or size <= limit):
-                sound = file_hash(path / name) == facts.blake2b
+            intact = size == facts.bytes
+            if intact and facts.blake2b and (limit is None or size <= limit):
+                intact = file_hash(path / name) == facts.blake2b
         except OSError as error:
-            raise damaged(path, name) from error
-        if not sound:
-            raise damaged(path, name)
+            raise damaged_file(path, name) from error
+        if not intact:
+            raise damaged_file(path, name)
 
 
 def check_patches(
@@ -112,7 +112,7 @@ def check_patches(
         )
 
 
-def tables(recorded: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
+def non_array_files(recorded: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
     """The files of a store that are not arrays."""
     return {name: facts for name, facts in recorded.items() if name.endswith(".parquet")}
 
@@ -135,5 +135,5 @@ def content_hash(table: pd.DataFrame) -> str:
     return blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()
 
 
-def damaged(path: Path, name: str) -> DataError:
+def damaged_file(path: Path, name: str) -> DataError:
     return DataError(f"{path / name} is missing or damaged; remove {path} and ingest again.")

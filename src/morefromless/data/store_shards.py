@@ -5,9 +5,9 @@ from pathlib import Path
 import msgspec
 
 from morefromless.data.remote import Remote
-from morefromless.data.shard_index import FOLDER, INDEX, ShardIndex
+from morefromless.data.shard_index import INDEX_FILE, SHARD_FOLDER, ShardIndex
 from morefromless.data.sharded import ShardReader
-from morefromless.data.store_files import damaged
+from morefromless.data.store_files import damaged_file
 from morefromless.data.store_meta import StoreMeta
 from morefromless.documents import read_json
 
@@ -27,17 +27,17 @@ def open_shards(path: Path, meta: StoreMeta) -> ShardReader | None:
 
     Raises `DataError` if the index is damaged or belongs to another store. Nothing is fetched.
     """
-    if not (path / INDEX).exists():
+    if not (path / INDEX_FILE).exists():
         return None
     try:
-        index = ShardIndex.parse((path / INDEX).read_bytes(), meta)
+        index = ShardIndex.parse((path / INDEX_FILE).read_bytes(), meta)
     except (OSError, ValueError) as error:
-        raise damaged(path, INDEX) from error
+        raise damaged_file(path, INDEX_FILE) from error
     if not (path / REMOTE).exists():
-        return ShardReader(index, path / FOLDER)
+        return ShardReader(index, path / SHARD_FOLDER)
     try:
         facts = read_json(path / REMOTE, RemoteFacts)
     except (OSError, ValueError) as error:
-        raise damaged(path, REMOTE) from error
+        raise damaged_file(path, REMOTE) from error
     limit = int(facts.cache_gb * 1e9)
     return ShardReader(index, path / CACHE, Remote(facts.address), limit)

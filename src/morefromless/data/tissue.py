@@ -9,12 +9,12 @@ from scipy import ndimage
 from morefromless.data.slides import RGB, Slide
 from morefromless.errors import UnreadablePatch
 
-SCALE = 8.0
+OVERVIEW_UM_PER_PX = 8.0
 """µm per pixel at which tissue is detected; a nucleus is about one pixel."""
-LIMITS = (0.05, 0.10)
+CHROMA_LIMITS = (0.05, 0.10)
 """Lower and upper limit of the chroma threshold. Otsu's threshold always splits the pixels, even if
 a slide is empty or full."""
-BLOCK, SMALLEST_BLOCK = 512, 16
+BLOCK, MIN_BLOCK = 512, 16
 """Side in pixels of a block that is read at once. Damaged blocks are halved, down to a minimum."""
 PEN_EDGE = 2
 """Width in pixels of the border around ink that counts as ink."""
@@ -25,7 +25,7 @@ class Tissue:
     """A low-resolution overview of a slide and its tissue mask."""
 
     overview: RGB
-    """(H, W, 3) uint8 at `SCALE` µm per pixel."""
+    """(H, W, 3) uint8 at `OVERVIEW_UM_PER_PX` µm per pixel."""
     mask: npt.NDArray[np.bool_]
     """(H, W)"""
 
@@ -41,7 +41,7 @@ def find_tissue(slide: Slide) -> Tissue:
     Damaged areas are white in the overview and count as tissue, so that reading each tile there is
     tried. Raises `DataError` if the scale of the slide is unknown.
     """
-    scale = slide.scale(SCALE)
+    scale = slide.scale(OVERVIEW_UM_PER_PX)
     width, height = (max(1, int(side / scale)) for side in slide.size)
     overview = np.full((height, width, 3), 255, np.uint8)
     damaged = np.zeros((height, width), dtype=bool)
@@ -51,9 +51,9 @@ def find_tissue(slide: Slide) -> Tissue:
         block = (slice(y, y + side), slice(x, x + side))
         rows, columns = damaged[block].shape
         try:
-            overview[block] = slide.read(x * scale, y * scale, columns, rows, SCALE)
+            overview[block] = slide.read(x * scale, y * scale, columns, rows, OVERVIEW_UM_PER_PX)
         except UnreadablePatch:
-            if side == SMALLEST_BLOCK:
+            if side == MIN_BLOCK:
                 damaged[block] = True
                 continue
             half = side // 2
@@ -65,8 +65,8 @@ def tissue_mask(image: RGB) -> npt.NDArray[np.bool_]:
     """Tissue mask of an overview (H, W, 3): coloured pixels that are neither dark nor ink.
 
     Chroma (the largest channel minus the smallest) is compared with Otsu's threshold (1979),
-    clipped to `LIMITS`. White, grey and black have no chroma, so glass, shadows and black ink are
-    excluded. Green, blue and red ink have hues, or a saturation, that no common stain has.
+    clipped to `CHROMA_LIMITS`. White, grey and black have no chroma, so glass, shadows and black
+    ink are excluded. Green, blue and red ink have hues, or a saturation, that no common stain has.
 
     >>> pink, white, green = (225, 160, 200), (245, 245, 245), (60, 170, 90)
     >>> tissue_mask(np.repeat(np.uint8([[pink, white, green]]), 9, axis=1)).mean().round(2)
@@ -82,7 +82,7 @@ def tissue_mask(image: RGB) -> npt.NDArray[np.bool_]:
         | ((chroma > 0.6) & (red == brightest))
     )
     ink = ndimage.binary_dilation(ink, iterations=PEN_EDGE)
-    threshold = np.clip(otsu(chroma[~ink]), *LIMITS)
+    threshold = np.clip(otsu(chroma[~ink]), *CHROMA_LIMITS)
     return np.asarray((chroma > threshold) & (brightest > 0.2) & ~ink)
 
 
@@ -114,9 +114,13 @@ def tissue_tiles(
     columns, rows = (int(length / step + 1e-6) for length in slide.size)
     x, y = np.meshgrid(np.arange(columns), np.arange(rows))
     corners = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64) * step
-    shares = coverage(tissue.mask, corners / slide.scale(SCALE), step / slide.scale(SCALE))
-    taken: npt.NDArray[np.float64] = corners[shares >= share]
-    return np.rint(taken).astype(np.int64)
+    shares = coverage(
+        tissue.mask,
+        corners / slide.scale(OVERVIEW_UM_PER_PX),
+        step / slide.scale(OVERVIEW_UM_PER_PX),
+    )
+    selected: npt.NDArray[np.float64] = corners[shares >= share]
+    return np.rint(selected).astype(np.int64)
 
 
 def coverage(

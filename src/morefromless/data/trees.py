@@ -6,7 +6,7 @@ from pathlib import Path
 
 from morefromless.data.archive_readers import open_archive
 from morefromless.data.archives import SUFFIX, Archive, is_archive
-from morefromless.data.images import ending, list_images
+from morefromless.data.images import describe_extension, list_images
 from morefromless.errors import DataError
 
 
@@ -45,16 +45,20 @@ def open_tree(path: Path) -> Tree:
     archives = sorted(f for f in path.iterdir() if is_archive(f) and not f.name.startswith("."))
     if tree.names or not archives:
         return tree
-    named: dict[str, Path] = {}
+    archive_of: dict[str, Path] = {}
     for file in archives:
         name = SUFFIX.sub("", file.name)
-        if named.setdefault(name, file) is not file:
+        if archive_of.setdefault(name, file) is not file:
             raise DataError(
-                f"{named[name].name} and {file.name} in {path} would both be the folder {name}; "
-                "remove or rename one."
+                f"{archive_of[name].name} and {file.name} in {path} would both be the folder "
+                f"{name}; remove or rename one."
             )
-    also_skipped = tree.skipped_files - Counter(f"file {ending(file)}" for file in archives)
-    return _Archived({f"{name}/": open_archive(file) for name, file in named.items()}, also_skipped)
+    also_skipped = tree.skipped_files - Counter(
+        f"file {describe_extension(file)}" for file in archives
+    )
+    return _Archived(
+        {f"{name}/": open_archive(file) for name, file in archive_of.items()}, also_skipped
+    )
 
 
 class _Folder(Tree):

@@ -115,7 +115,7 @@ def calibrate(
             f"--probe {probe.probe} has no logits to calibrate; give --probe softmax."
         )
     store = store.select(frozen.modality, task=build_task(task))
-    if not store.learnable:
+    if not store.can_train_probe:
         raise DataError(
             f"The labelled training patches of {store.path} that have {frozen.modality_spec} are "
             f"of one class or none, so no probe can be fitted for the task {task}."

@@ -152,7 +152,7 @@ def evaluate(
     answers = []
     for frozen in encoders.values():
         labelled = store.select(frozen.modality, task=build_task(task))
-        if labelled.tested and labelled.learnable:
+        if labelled.has_test_patches and labelled.can_train_probe:
             what = f"{label} {frozen.name}" if label else None
             answers.append(answer(frozen, store, probe, task, config.seed, device, what))
     return answers

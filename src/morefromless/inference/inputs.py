@@ -8,7 +8,7 @@ import pandas as pd
 
 from morefromless.data.images import SUFFIXES as IMAGES
 from morefromless.data.images import image_shape
-from morefromless.data.slide_files import SLIDES_ONLY, SUFFIXES, files_below
+from morefromless.data.slide_files import SLIDE_ONLY_SUFFIXES, SUFFIXES, files_below
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.evaluation.frozen import FrozenEncoder
 from morefromless.inference.patches import (
@@ -110,7 +110,7 @@ def _open(
     if (path / "meta.json").is_file():
         return [StorePatches(path, frozen.modality)]
     slides = path.is_dir() and _holds_slides(path)
-    image = path.is_file() and suffix in SLIDES_ONLY | frozenset(IMAGES)
+    image = path.is_file() and suffix in SLIDE_ONLY_SUFFIXES | frozenset(IMAGES)
     if (slides or image) and not is_picture(frozen.modality):
         raise DataError(
             f"{path} contains images, but the encoder takes {frozen.modality_spec}; give a store "
@@ -118,7 +118,7 @@ def _open(
         )
     if slides:
         return open_slides(path, frozen, um_per_px, expected)
-    if image and (suffix in SLIDES_ONLY or _is_large(path)):
+    if image and (suffix in SLIDE_ONLY_SUFFIXES or _is_large(path)):
         return [open_tiles(path, frozen, um_per_px, expected)]
     if image:
         try:
@@ -133,9 +133,9 @@ def _holds_slides(folder: Path) -> bool:
     the largest file is a slide. Only that largest file is opened, even in a folder of 100,000
     patches. Unreadable folders are skipped here: slide readers refuse them, and patch readers
     count them."""
-    images = list(files_below(folder, SLIDES_ONLY | frozenset(IMAGES), unreadable="skip"))
+    images = list(files_below(folder, SLIDE_ONLY_SUFFIXES | frozenset(IMAGES), unreadable="skip"))
     endings = {path.suffix.lower() for path in images}
-    if endings & SLIDES_ONLY:
+    if endings & SLIDE_ONLY_SUFFIXES:
         return True
     sizes = {f: f.stat().st_size for f in images if endings <= SUFFIXES and f.is_file()}
     return bool(sizes) and _is_large(max(sizes, key=sizes.__getitem__))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from morefromless.data.images import FURTHER, image_shape, read_pages
+from morefromless.data.images import FURTHER_PAGE, image_shape, read_pages
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.sharded import reading_order
 from morefromless.data.store import Store
@@ -154,7 +154,7 @@ def patch_table(known: pd.DataFrame) -> pd.DataFrame:
 
 
 def _refuse_further(omitted: Mapping[str, int]) -> None:
-    if FURTHER in omitted:
+    if FURTHER_PAGE in omitted:
         raise UnreadablePatch("several pages or frames: save one of them as its own file")
 
 

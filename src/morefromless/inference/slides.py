@@ -9,7 +9,7 @@ import pandas as pd
 
 from morefromless.data.slide_files import slide_files, slide_parts
 from morefromless.data.slide_readers import open_slide
-from morefromless.data.slides import UnusableSlide, rejection
+from morefromless.data.slides import UnusableSlide, rejection_reason
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.evaluation.frozen import FrozenEncoder
@@ -22,7 +22,7 @@ class SlidePatches(Patches):
     def __init__(self, path: Path, side: int, at: float, um_per_px: float | None = None) -> None:
         self.name, self.um_per_px, self.side = path.name, at, side
         self.slide = open_slide(path, um_per_px)
-        self.slide.refuse_enlarging(at, "--at", TOLERANCE)
+        self.slide.check_resolution(at, "--at", TOLERANCE)
         self.tissue = find_tissue(self.slide)
         self.corners = tissue_tiles(self.slide, self.tissue, side, at)
         ids = [f"{path.name}_x{x}_y{y}" for x, y in self.corners.tolist()]
@@ -83,7 +83,7 @@ def open_slides(
             slides.append(open_tiles(path, frozen, um_per_px, expected))
         except DataError as error:
             errors.append(error)
-            slides.append(RejectedSlide(path.name, frozen, expected, rejection(error)))
+            slides.append(RejectedSlide(path.name, frozen, expected, rejection_reason(error)))
     if len(errors) == len(slides):
         raise errors[0]
     return slides

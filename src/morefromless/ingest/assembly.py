@@ -10,7 +10,7 @@ import morefromless
 from morefromless import files
 from morefromless.data.arrays import open_npy
 from morefromless.data.nuclei import ARRAY, nuclei_table
-from morefromless.data.store_files import COLUMNS, PLACE, content_hash
+from morefromless.data.store_files import COLUMNS, CORNER, content_hash
 from morefromless.data.store_meta import FORMAT
 from morefromless.ingest.checks import check_images
 from morefromless.ingest.decoding import kinds
@@ -40,7 +40,7 @@ def assemble(
     order = _order([int(row) for row in selection.accepted.index])
     accepted = selection.table.loc[order].reset_index(drop=True)
     placed = accepted["x"].notna().any()
-    table = accepted[[*COLUMNS, *(PLACE if placed else ())]]
+    table = accepted[[*COLUMNS, *(CORNER if placed else ())]]
     with files.explaining(folder):
         small = rows.finish(order)
         table.to_parquet(folder / "patches.parquet", index=False)

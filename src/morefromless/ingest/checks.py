@@ -12,7 +12,7 @@ from morefromless.data.arrays import open_npy
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.near_duplicates import near_duplicates_across_splits
 from morefromless.data.nuclei import ARRAY
-from morefromless.data.registration import shifts
+from morefromless.data.registration import estimate_shifts
 from morefromless.data.store import main_image
 from morefromless.ingest.shapes import Shape
 from morefromless.progress import Bar
@@ -102,7 +102,7 @@ def _measured(folder: Path, table: pd.DataFrame, main: str, name: str) -> pd.Dat
     with Bar(desc="registration", total=len(rows), unit=" patches", delay=2) as bar:
         for start in range(0, len(rows), 32):
             block = rows[start : start + 32]
-            shift, clear = shifts(images[block], others[block])
+            shift, clear = estimate_shifts(images[block], others[block])
             group = table["group"].iloc[block].fillna("not known").to_numpy()
             parts.append(
                 pd.DataFrame({"group": group, "x": shift[:, 0], "y": shift[:, 1], "clear": clear})

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from morefromless.data.labels import check_names, normal_name, parse_classes
+from morefromless.data.labels import check_class_names, normal_name, parse_classes
 from morefromless.errors import ConfigError, DataError
 from morefromless.ingest.wrapping import Wrapper
 from morefromless.sources import Datasheet, Item, Source
@@ -64,7 +64,7 @@ class Relabelled(Wrapper):
                     f"--label {self.label.pattern} does not match any of {len(matches)} paths, "
                     f"such as '{matches[0][0].origin}'; correct the expression."
                 )
-        check_names({item.label for item in items}, [*self.renamed, *self.drop])
+        check_class_names({item.label for item in items}, [*self.renamed, *self.drop])
         dropped = {name: sum(item.label == name for item in items) for name in self.drop}
         taken = [
             replace(item, label=self.renamed.get(item.label, item.label))

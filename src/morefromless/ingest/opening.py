@@ -7,8 +7,8 @@ from typing import Literal
 from morefromless import sources
 from morefromless.catalogue import names, public_set
 from morefromless.data.archives import is_archive
-from morefromless.data.schemes import scheme_of
-from morefromless.data.slide_files import SLIDES_ONLY
+from morefromless.data.schemes import load_scheme
+from morefromless.data.slide_files import SLIDE_ONLY_SUFFIXES
 from morefromless.data.trees import open_tree
 from morefromless.errors import ConfigError, DataError, near_names
 from morefromless.ingest.catalogued import Catalogued
@@ -54,7 +54,7 @@ def open_source(
     if label is not None or group is not None or classes or drop:
         source = Relabelled(source, label, group, classes, drop)
     if nuclei is not None:
-        source = WithNuclei(source, nuclei, scheme_of(scheme), nuclei_format)
+        source = WithNuclei(source, nuclei, load_scheme(scheme), nuclei_format)
     return source if cut is None else Cut(source, cut)
 
 
@@ -88,7 +88,7 @@ def _images(spec: str, unlabelled: bool, bare: bool = False) -> Source:
             return Medmnist(spec)
         if path.suffix.lower() in TABLES:
             return Manifest(spec)
-        if path.suffix.lower() in SLIDES_ONLY or path.name.lower().endswith(
+        if path.suffix.lower() in SLIDE_ONLY_SUFFIXES or path.name.lower().endswith(
             (".ome.tif", ".ome.tiff")
         ):
             raise DataError(

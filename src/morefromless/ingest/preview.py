@@ -14,7 +14,7 @@ from morefromless import files
 from morefromless.config import TileConfig
 from morefromless.data.colours import class_colours
 from morefromless.data.slides import Slide
-from morefromless.data.tissue import SCALE, Tissue
+from morefromless.data.tissue import OVERVIEW_UM_PER_PX, Tissue
 from morefromless.errors import UnreadablePatch
 
 LONGEST = 1400
@@ -36,10 +36,12 @@ def write_preview(
 
     Areas outside the tissue are paler than in the slide. Captions explain numbers and colours.
     """
-    scale = max(slide.um_per_px or SCALE, max(tissue.mask.shape) * SCALE / LONGEST)
+    scale = max(
+        slide.um_per_px or OVERVIEW_UM_PER_PX, max(tissue.mask.shape) * OVERVIEW_UM_PER_PX / LONGEST
+    )
     width, height = (max(1, int(side / slide.scale(scale))) for side in slide.size)
     overview = tissue.overview
-    if scale < SCALE:
+    if scale < OVERVIEW_UM_PER_PX:
         with suppress(UnreadablePatch):  # else show the coarse overview used for tissue detection
             overview = slide.read(0, 0, width, height, scale)
     picture = Image.fromarray(overview).resize((width, height), Image.Resampling.BICUBIC)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from morefromless import nuclei_formats
-from morefromless.data.images import bare
+from morefromless.data.images import strip_image_extension
 from morefromless.data.nuclei import ARRAY, Nuclei
 from morefromless.data.schemes import Scheme
 from morefromless.errors import DataError, UnreadablePatch
@@ -116,7 +116,7 @@ class WithNuclei(Wrapper):
         images = defaultdict(list)
         by_stem = defaultdict(list)
         for item in self.inside.items():
-            name = _normal(bare(item.id))
+            name = _normal(strip_image_extension(item.id))
             images[name].append(item.id)
             by_stem[PurePosixPath(name).name].append(item.id)
         folders = {str(PurePosixPath(name).parent) for name in images} - {"."}
@@ -136,7 +136,7 @@ class WithNuclei(Wrapper):
 
     def _file(self, item: Item) -> tuple[Path, NucleiFormat]:
         files, fits = self._claims
-        name = _normal(bare(item.id))
+        name = _normal(strip_image_extension(item.id))
         stem = _stem(name)
         candidates, auto = files.get(name, []), self.nuclei_format == "auto"
         usable = [

@@ -11,7 +11,7 @@ import pandas as pd
 from morefromless.config import IngestConfig
 from morefromless.data import splits
 from morefromless.data.labels import UNLABELLED, tissue_classes
-from morefromless.data.splits import MEASURED, Split
+from morefromless.data.splits import MEASURED_ADVICE, Split
 from morefromless.data.store_meta import SplitRule
 from morefromless.errors import DataError
 from morefromless.ingest.decoding import Record, kinds
@@ -170,7 +170,7 @@ def _reject_single(whole: pd.DataFrame) -> None:
     if 2 * len(alone) > len(table):
         raise DataError(
             f"{len(alone)} of {len(table)} labelled patches are the only one of their class, but a "
-            f"class needs two, for train and test. {MEASURED}"
+            f"class needs two, for train and test. {MEASURED_ADVICE}"
         )
     for row in alone:
         whole.at[row, "reason"] = "alone in its class: a class needs two, for train and test"

@@ -20,7 +20,7 @@ from morefromless.data.labels import UNLABELLED
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.slide_files import slide_files, slide_parts
 from morefromless.data.slide_readers import open_slide
-from morefromless.data.slides import Slide, rejection
+from morefromless.data.slides import Slide, rejection_reason
 from morefromless.data.tissue import find_tissue, tissue_tiles
 from morefromless.devices import available_cores
 from morefromless.documents import read_json
@@ -188,7 +188,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
     try:
         slide = open_slide(path, config.um_per_px)
         size, um_per_px = slide.size, slide.um_per_px
-        slide.refuse_enlarging(config.mpp, "--mpp")
+        slide.check_resolution(config.mpp, "--mpp")
         tissue = find_tissue(slide)
         corners = tissue_tiles(slide, tissue, config.size, config.mpp, config.tissue)
         labels: list[str | None] = [None] * len(corners)
@@ -219,7 +219,7 @@ def survey_slide(path: Path, name: str, folder: Path, config: TileConfig) -> Non
     except DataError as error:
         if isinstance(error, files.StorageError):
             raise
-        reason = rejection(error)
+        reason = rejection_reason(error)
     survey = SlideTiles(
         fingerprint(path, name, config), um_per_px, size, tiles, unannotated, reason
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from morefromless.data.arrays import DAMAGED, open_npy, read_header
-from morefromless.data.labels import whole_number
+from morefromless.data.arrays import HEADER_ERRORS, open_npy, read_header
+from morefromless.data.labels import drop_zero_fraction
 from morefromless.data.schemes import RawType
 from morefromless.documents import GZIP, RepeatedKey, decompress, parse_foreign_json
 from morefromless.errors import DataError, UnreadablePatch
@@ -65,7 +65,7 @@ def holds_objects(path: Path) -> bool:
     try:
         with open_regular(path) as file:
             shape, _, dtype = read_header(file)
-    except (UnreadablePatch, *DAMAGED):
+    except (UnreadablePatch, *HEADER_ERRORS):
         return False
     return bool(dtype.hasobject) and shape == ()
 
@@ -82,7 +82,7 @@ def parse_type(value: Any, number: int) -> RawType | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str):
-        value = whole_number(value.strip())
+        value = drop_zero_fraction(value.strip())
     if value is None or (isinstance(value, str) and not value):
         return None
     if isinstance(value, str) and value.isprintable() and len(value) <= 100:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from morefromless.data.outlines import Convention, Ring, ring
 from morefromless.data.polygons import fill
 from morefromless.data.qupath import (
-    NUCLEI,
-    REGIONS,
+    NUCLEUS_KINDS,
+    REGION_KINDS,
     as_mapping,
     class_name,
     fold_kind,
@@ -183,7 +183,7 @@ def _planes(nucleus: Feature, parts: list[Any]) -> set[tuple[Any, ...]]:
 
 def _type(properties: dict[str, Any], number: int) -> RawType | None:
     kind = properties.get("type")
-    if isinstance(kind, str) and fold_kind(kind) in NUCLEI + REGIONS:
+    if isinstance(kind, str) and fold_kind(kind) in NUCLEUS_KINDS + REGION_KINDS:
         kind = None
     candidates = (class_name(properties), properties.get("class"), kind, properties.get("name"))
     return parse_type(next((v for v in candidates if v not in (None, "")), None), number)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from morefromless.data.images import opened, upright, upright_shape
-from morefromless.data.masks import Mask, check_mask, check_size, majority, to_int32
+from morefromless.data.images import open_image, upright, upright_shape
+from morefromless.data.masks import Mask, check_mask, check_size, majority_types, to_int32
 from morefromless.data.schemes import RawType
 from morefromless.documents import parse_foreign_json
 from morefromless.errors import UnreadablePatch
@@ -55,7 +55,7 @@ class LabelImages(NucleiFormat):
             if path.suffix.lower() == ".npy":
                 return map_array(path).ndim == 2
             open_regular(path).close()
-            with opened(path) as image:
+            with open_image(path) as image:
                 return image.mode in MODES and image.mode != "P"  # also used by plain images
         except UnreadablePatch:
             return False
@@ -68,7 +68,7 @@ class LabelImages(NucleiFormat):
         if types is None:
             return TypedInstances(instances, dict.fromkeys(origin))
         if types.suffix.lower() in IMAGES:
-            return TypedInstances(instances, majority(instances, _image(types, shape)))
+            return TypedInstances(instances, majority_types(instances, _image(types, shape)))
         table = _table(types)
         if self.pieces == "each":
             table = {number: table[old] for number, old in origin.items() if old in table}
@@ -105,7 +105,7 @@ def _image(path: Path, shape: tuple[int, int]) -> Mask:
         array = map_array(path)
         check_mask(array, shape, name)
         return to_int32(array, name)
-    with opened(path) as image:
+    with open_image(path) as image:
         if image.mode in ("1", "LA"):
             raise UnreadablePatch(f"not a mask: {name} has mode {image.mode}; number the nuclei")
         if image.mode not in MODES:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from morefromless.data.arrays import open_npy
-from morefromless.data.masks import check_size, majority, to_int32
+from morefromless.data.masks import check_size, majority_types, to_int32
 from morefromless.data.pannuke_masks import CHANNELS, merge_channels
 from morefromless.errors import DataError, UnreadablePatch
 from morefromless.nuclei_formats import NucleiFormat, TypedInstances
@@ -45,4 +45,4 @@ class Npy(NucleiFormat):
             return TypedInstances(*merge_channels(mask, path.name))
         instances, types = (to_int32(mask[..., k], path.name) for k in range(2))
         instances, _ = separate_pieces(instances, self.pieces, f"npy:pieces=each ({path.name})")
-        return TypedInstances(instances, majority(instances, types))
+        return TypedInstances(instances, majority_types(instances, types))

@@ -17,7 +17,7 @@ X, Y = ("x", "centroid_x", "centroid_x_px"), ("y", "centroid_y", "centroid_y_px"
 TYPES = ("type", "class", "label", "classification", "cell_type", "name")
 """Names of columns, not case-sensitive; the first name that exists is used."""
 
-SLACK = 1.0
+MAX_OUTSIDE = 1.0
 """Largest distance in px of a point outside the image."""
 
 
@@ -105,7 +105,7 @@ def _discs(
         return instances
     x, y = np.array(places).T
     beyond = np.maximum.reduce([-x, -y, x - width, y - height])
-    if (worst := int(beyond.argmax())) >= 0 and beyond[worst] > SLACK:
+    if (worst := int(beyond.argmax())) >= 0 and beyond[worst] > MAX_OUTSIDE:
         raise UnreadablePatch(
             f"out of bounds: nucleus {worst + 1} is {math.ceil(beyond[worst]):,} px outside the "
             f"image of {width} x {height}; check that the file belongs to this image, at this "

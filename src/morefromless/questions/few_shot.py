@@ -68,7 +68,7 @@ class FewShot(Question):
         device: str,
     ) -> Iterator[Score]:
         store, method = store.select(frozen.modality, task=build_task(task)), build_probe(probe)
-        if not (store.tested and store.learnable):
+        if not (store.has_test_patches and store.can_train_probe):
             return
         train, test = (frozen.features(store, s, device).to(device) for s in ("train", "test"))
         labels, truth = (store.labels[store.indices(s)] for s in ("train", "test"))

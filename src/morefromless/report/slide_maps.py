@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from morefromless import files
 from morefromless.data.colours import class_colours
-from morefromless.data.tissue import SCALE
+from morefromless.data.tissue import OVERVIEW_UM_PER_PX
 from morefromless.inference.slides import SlidePatches
 from morefromless.report.style import write_figure
 
@@ -125,7 +125,7 @@ def _write_overlay(
     figure.set_figheight(max(3, figure.get_figwidth() * height / width) + 0.6)
     axes = figure.add_subplot()
     axes.imshow(overview.mean(-1), cmap="gray", vmin=0, vmax=255)
-    tile = patches.extent / patches.slide.scale(SCALE)
+    tile = patches.extent / patches.slide.scale(OVERVIEW_UM_PER_PX)
     down, across = code.shape
     axes.imshow(
         shown, extent=(-0.5, across * tile - 0.5, down * tile - 0.5, -0.5), interpolation="nearest"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from unicodedata import normalize
 
-from morefromless.data.labels import NotText, NoValue
+from morefromless.data.labels import MissingValue, NotText
 from morefromless.data.nuclei import ARRAY
 from morefromless.data.splits import Split
 from morefromless.errors import DataError, near_names
@@ -88,7 +88,9 @@ class PairTable:
         for row, cell in column.items():
             if not cell:
                 what = (
-                    "the cell holds NA or NaN" if isinstance(cell, NoValue) else "the cell is empty"
+                    "the cell holds NA or NaN"
+                    if isinstance(cell, MissingValue)
+                    else "the cell is empty"
                 )
                 raise self.wrong(row, name, f"{what}; {advice}")
         return column

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from morefromless.data.images import ending, further_pages, image_shape, read_rgb
+from morefromless.data.images import describe_extension, further_pages, image_shape, read_rgb
 from morefromless.data.labels import UNLABELLED
 from morefromless.data.matfiles import read_mat
 from morefromless.data.nuclei import ARRAY, Nuclei
@@ -83,7 +83,7 @@ class Consep(Source):
         """Files with other extensions in the folders of images and labels."""
         taken = set(self._files.values())
         return Counter(
-            f"file {ending(file)} in {file.parent.name}"
+            f"file {describe_extension(file)} in {file.parent.name}"
             for _, file in self._listed()
             if file.is_file() and "/".join(file.parts[-3:]) not in taken
         )

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from morefromless.data.channels import channel_names, in_order, reads_one_page
+from morefromless.data.channels import channel_names, reads_one_page, reorder_channels
 from morefromless.data.images import further_pages
-from morefromless.data.labels import UNLABELLED, no_value_remark, whole_number
+from morefromless.data.labels import UNLABELLED, drop_zero_fraction, missing_value_remark
 from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.sources import Datasheet, Item, Source
 from morefromless.sources._files import TABLES, View
@@ -168,7 +168,9 @@ class Manifest(Source):
             return values
         same = sorted(stated) == sorted(self.channels)
         order = self.channels if same else stated
-        return in_order(values, channel_names(view.path), order, bool(self.channels) and not same)
+        return reorder_channels(
+            values, channel_names(view.path), order, bool(self.channels) and not same
+        )
 
     @cached_property
     def _loaded(self) -> _Loaded:
@@ -204,15 +206,17 @@ class Manifest(Source):
             items.append(
                 Item(
                     id=patch,
-                    label=whole_number(labels.get(row) or UNLABELLED),
+                    label=drop_zero_fraction(labels.get(row) or UNLABELLED),
                     origin=f"row {row}: {cells}",
                     split=splits.get(row),
-                    group=whole_number(groups[row]) if row in groups else None,
+                    group=drop_zero_fraction(groups[row]) if row in groups else None,
                 )
             )
         optional = frozenset(name for name in names if len(views[name]) < len(ids))
         used = [name for name in (label, *names) if name]
-        remarks = [text for n in used for text in no_value_remark(n, table.columns[n].values())]
+        remarks = [
+            text for n in used for text in missing_value_remark(n, table.columns[n].values())
+        ]
         return _Loaded(items, patches, optional, remarks)
 
 

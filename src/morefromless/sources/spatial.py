@@ -11,20 +11,20 @@ import numpy.typing as npt
 
 from morefromless.data.expression import Counts, has_counts, read_counts
 from morefromless.data.genes import (
-    check_listed,
+    check_gene_list,
     common_genes,
-    listed_genes,
     log_normalise,
     most_variable,
+    read_gene_list,
 )
-from morefromless.data.labels import UNLABELLED, no_value_remark
+from morefromless.data.labels import UNLABELLED, missing_value_remark
 from morefromless.data.lru_cache import LruCache
 from morefromless.data.sections import (
-    column,
     find_sections,
     patch_corners,
+    read_column,
+    read_section_image,
     scale_factor,
-    section_pixels,
 )
 from morefromless.data.space_ranger import read_space_ranger
 from morefromless.data.spatial_zarr import is_spatialdata, read_spatialdata
@@ -33,7 +33,7 @@ from morefromless.errors import ConfigError, DataError, UnreadablePatch
 from morefromless.progress import Bar
 from morefromless.sources import Datasheet, Item, Source
 
-CACHED = 2
+CACHED_IMAGES = 2
 """Decoded images in the cache. An image of 9,300 x 9,900 px takes 276 MB."""
 
 
@@ -103,8 +103,8 @@ class Spatial(Source):
         layer: str | None = None,
         image: Literal["fullres", "hires", "lowres"] | None = None,
     ) -> None:
-        few = isinstance(genes, int) and genes < 1
-        if patch < 8 or few or (um_per_px is not None and not 0 < um_per_px < np.inf):
+        no_genes = isinstance(genes, int) and genes < 1
+        if patch < 8 or no_genes or (um_per_px is not None and not 0 < um_per_px < np.inf):
             raise ConfigError(
                 f"spatial cannot use patch={patch}, genes={genes}, um_per_px={um_per_px}; use at "
                 "least 8 px, at least one gene, and a positive um_per_px or none."
@@ -118,8 +118,8 @@ class Spatial(Source):
             )
         self.label, self.group, self.layer, self.image = label, group, layer, image
         self.patch, self.genes, self.um_per_px = patch, genes, um_per_px
-        self._list = None if isinstance(genes, int) else Path(genes).expanduser()
-        self._images = LruCache[npt.NDArray[np.uint8]](CACHED)
+        self._gene_list = None if isinstance(genes, int) else Path(genes).expanduser()
+        self._images = LruCache[npt.NDArray[np.uint8]](CACHED_IMAGES)
 
     def datasheet(self) -> Datasheet:
         loaded = self._loaded
@@ -128,10 +128,10 @@ class Spatial(Source):
         )
 
     def files(self) -> Sequence[Path]:
-        if self._list is None:
+        if self._gene_list is None:
             return super().files()
-        stored = self._list / "meta.json"
-        return [*super().files(), stored if stored.is_file() else self._list]
+        stored = self._gene_list / "meta.json"
+        return [*super().files(), stored if stored.is_file() else self._gene_list]
 
     def items(self) -> Sequence[Item]:
         return self._loaded.items
@@ -146,13 +146,13 @@ class Spatial(Source):
                 "Groups are sections. If several sections are from one patient, name the obs "
                 "column of patients: group=COLUMN."
             )
-        return [remark, *no_value_remark(self.label or "", self._loaded.labels)]
+        return [remark, *missing_value_remark(self.label or "", self._loaded.labels)]
 
     def read(self, item: Item) -> dict[str, npt.NDArray[Any]]:
         spot = self._loaded.spots[item.id]
         if spot.reason is not None:
             raise UnreadablePatch(spot.reason)
-        image = self._images.get(spot.image, lambda: section_pixels(spot.image))
+        image = self._images.get(spot.image, lambda: read_section_image(spot.image))
         rows, columns = (
             slice(spot.top, spot.top + self.patch),
             slice(spot.left, spot.left + self.patch),
@@ -172,33 +172,33 @@ class Spatial(Source):
         splits: dict[str, Split] = {n: "test" if n in self.test else "train" for n in files}
         reading = Bar(files.items(), desc="counts", unit="section")  # some seconds each
         counts = {name: self._counts(*paths) for name, paths in reading}
-        known = all("patient" in held.table for held in counts.values())
-        group = self.group or ("patient" if known else "section")
-        of_section = {name: held.genes for name, held in counts.items()}
+        all_have_patients = all("patient" in section.table for section in counts.values())
+        group = self.group or ("patient" if all_have_patients else "section")
+        section_genes = {name: section.genes for name, section in counts.items()}
         if isinstance(self.genes, int):
-            common = common_genes(of_section, self.genes)
+            common = common_genes(section_genes, self.genes)
         else:
-            assert self._list
-            common = list(listed_genes(self._list))
-            check_listed(of_section, common, self._list)
+            assert self._gene_list
+            common = list(read_gene_list(self._gene_list))
+            check_gene_list(section_genes, common, self._gene_list)
         values = {
-            name: log_normalise(held.values)[:, _indices(held.genes, common)]
-            for name, held in counts.items()
+            name: log_normalise(section.values)[:, _indices(section.genes, common)]
+            for name, section in counts.items()
         }
-        chosen, of_genes = tuple(common), f"{len(common):,} genes of {self.genes}"
+        selected, of_genes = tuple(common), f"{len(common):,} genes of {self.genes}"
         if isinstance(self.genes, int):
             training = [
-                values[name][has_counts(held.values) & held.in_tissue]
-                for name, held in counts.items()
+                values[name][has_counts(section.values) & section.in_tissue]
+                for name, section in counts.items()
                 if splits[name] == "train"
             ]
-            chosen = most_variable(training, common, self.genes)
+            selected = most_variable(training, common, self.genes)
             of_genes = f"{self.genes:,} of {len(common):,} common genes"
         items: list[Item] = []
         cells: list[str] = []
         spots: dict[str, _Spot] = {}
         for name, (_, image) in files.items():
-            dense = values[name][:, _indices(common, chosen)].toarray().astype(np.float32)
+            dense = values[name][:, _indices(common, selected)].toarray().astype(np.float32)
             labels = self._labels(counts[name])
             listed = self._items(name, counts[name], labels, splits[name], group)
             items += listed
@@ -215,30 +215,30 @@ class Spatial(Source):
             f"{of_genes}, {self.patch} px"
         )
         given = [word for word in (self.layer, self.image) if word]
-        return _Loaded(items, spots, chosen, ", ".join([title, *given]), group, cells)
+        return _Loaded(items, spots, selected, ", ".join([title, *given]), group, cells)
 
     def _files(self) -> dict[str, tuple[Path, Path]]:
         """Name -> table and image, of each section that is used."""
         sections = find_sections(self.path)
-        ready = {name for name, (_, image) in sections.items() if image}
-        taken = self.sections or (self.train | self.test if self.train else ready | self.test)
-        for name in sorted(taken | self.test | self.train):
+        with_image = {name for name, (_, image) in sections.items() if image}
+        used = self.sections or (self.train | self.test if self.train else with_image | self.test)
+        for name in sorted(used | self.test | self.train):
             if name not in sections:
                 raise ConfigError(
-                    f"{self.path} has no section '{name}'; it has {', '.join(sorted(ready))}."
+                    f"{self.path} has no section '{name}'; it has {', '.join(sorted(with_image))}."
                 )
-            if name not in ready:
+            if name not in with_image:
                 table, _ = sections[name]
                 lacking = f"image {name}.jpg" if table.is_file() else "RGB image in it"
                 raise DataError(f"{self.path} has {table.name} but no {lacking}; add the image.")
-            if name not in taken:
+            if name not in used:
                 raise ConfigError(
                     f"Section {name} is in test= or train= but not in sections=; add it there."
                 )
-        taken &= (self.train or taken) | self.test
-        if taken <= self.test and self._list is None:
+        used &= (self.train or used) | self.test
+        if used <= self.test and self._gene_list is None:
             raise ConfigError(f"All sections of {self.path} are in test; leave some for training.")
-        return {n: (table, image) for n, (table, image) in sections.items() if n in taken and image}
+        return {n: (table, image) for n, (table, image) in sections.items() if n in used and image}
 
     def _counts(self, path: Path, image: Path) -> Counts:
         if path.is_file():
@@ -252,7 +252,7 @@ class Spatial(Source):
     def _labels(self, counts: Counts) -> list[str]:
         if self.label is None:
             return [""] * len(counts.spots)
-        return column(counts.table, counts.file, self.label, "label")
+        return read_column(counts.table, counts.file, self.label, "label")
 
     def _items(
         self, name: str, counts: Counts, labels: list[str], split: Split, group: str
@@ -260,7 +260,7 @@ class Spatial(Source):
         if group == "section":
             groups = [name] * len(labels)
         else:
-            groups = column(counts.table, counts.file, group, "group")
+            groups = read_column(counts.table, counts.file, group, "group")
         if "" in groups:
             raise DataError(
                 f"{counts.file} has no {group} for spot {counts.spots[groups.index('')]}; "
@@ -277,16 +277,16 @@ class Spatial(Source):
         """Item id -> spot. Raises `DataError` if no patch lies within the image."""
         factor = scale_factor(counts, image, self.image)
         corners, outside = patch_corners(counts, self.patch, image, factor)
-        full = has_counts(counts.values)
+        has_any = has_counts(counts.values)
         spots = {}
         for row, item in enumerate(items):
-            x, y = counts.places[row] * factor
+            x, y = counts.coordinates[row] * factor
             reason = None
             if not counts.in_tissue[row]:
                 reason = "outside the tissue: in_tissue is 0"
             elif outside[row]:
                 reason = f"outside the image: the patch at x {x:.0f}, y {y:.0f} extends beyond it"
-            elif not full[row]:
+            elif not has_any[row]:
                 reason = "no counts: all gene counts of this spot are zero"
             left, top = (0, 0) if outside[row] else map(int, corners[row])
             spots[item.id] = _Spot(image, left, top, dense[row], reason)

@@ -52,7 +52,7 @@ class Curve(pl.Callback):
         self.rows = {
             name: tuple(_sample(subset.indices(split)) for split in ("train", "test"))
             for name, subset in subsets.items()
-            if subset.tested and subset.learnable
+            if subset.has_test_patches and subset.can_train_probe
         }
         self.points: list[dict[str, Any]] = []
         self.images: dict[tuple[str, int], list[Tensor]] = {}

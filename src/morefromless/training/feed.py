@@ -161,7 +161,7 @@ class Feed(Dataset[Batch]):
     def _prefetch(self, positions: npt.NDArray[np.int64]) -> None:
         shards = self.store.shards
         assert shards is not None
-        shards.prefetch(np.unique(shards.number[self.indices[positions]]))
+        shards.prefetch(np.unique(shards.shard_numbers[self.indices[positions]]))
 
 
 def _identity(batch: Batch) -> Batch:

@@ -98,7 +98,7 @@ class Steps:
             batch=batch,
             epochs=config.epochs,
             seed=config.seed,
-            shards=None if store.shards is None else store.shards.number[rows],
+            shards=None if store.shards is None else store.shards.shard_numbers[rows],
         )
 
     def __len__(self) -> int:
